@@ -1,0 +1,57 @@
+"""The values that flow between modules: a value and its mask travel together."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class Text(NamedTuple):
+    """Token ids with their padding mask (True where a token is real)."""
+
+    ids: Int[Tensor, "batch length"]
+    mask: Bool[Tensor, "batch length"]
+
+
+class Tokens(NamedTuple):
+    """Hidden states with their padding mask; ``mask=None`` means that every position is valid."""
+
+    values: Float[Tensor, "batch length width"]
+    mask: Bool[Tensor, "batch length"] | None = None
+
+
+class Sequences(NamedTuple):
+    """Generated or ranked token ids, best first, each row starting with [CLS] and padded with 0."""
+
+    ids: Int[Tensor, "batch best length"]
+    scores: Float[Tensor, "batch best"]
+
+
+def full_mask(tokens: Tokens) -> Bool[Tensor, "batch length"]:
+    """The mask of ``tokens`` written out, where ``None`` stands for all valid."""
+    if tokens.mask is not None:
+        return tokens.mask
+    return torch.ones(tokens.values.shape[:2], dtype=torch.bool, device=tokens.values.device)
+
+
+def join_masks(*parts: Tokens) -> Bool[Tensor, "batch total"] | None:
+    """The mask of ``parts`` laid end to end; ``None`` if every position of every part is valid."""
+    if all(part.mask is None for part in parts):
+        return None
+    return torch.cat([full_mask(part) for part in parts], dim=1)
+
+
+def move(value: Any, device: torch.device | str) -> Any:
+    """Copy tensors inside tuples, lists and mappings to ``device``; anything else passes unchanged."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(move(item, device) for item in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(move(item, device) for item in value)
+    if isinstance(value, dict):
+        return {key: move(item, device) for key, item in value.items()}
+    return value
