@@ -1,0 +1,81 @@
+"""What mplug2 is called, what it needs, and which command it installs; tools are configured in pyproject.toml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """The version as written in mplug2/__init__.py, read without importing it."""
+    text = (HERE / "mplug2" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, flags=re.MULTILINE)
+    if found is None:
+        raise RuntimeError('mplug2/__init__.py must hold a line __version__ = "..."')
+    return found.group(1)
+
+
+def readme() -> str:
+    """The text for the package page, empty where only the packages were copied."""
+    path = HERE / "README.md"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+REQUIRES = [
+    # The caps are measured: an open range lets torchvision and timm pull the next torch with 3 GB of CUDA.
+    "torch>=2.6,<2.14",
+    "torchvision>=0.21,<0.29",  # timm imports it
+    "timm>=1.0.20,<2",
+    "transformers>=5,<6",
+    "deepspeed>=0.19,<0.20",  # ZeRO stage 2 of 0.17 and 0.18 is wrong or fails
+    "ruamel.yaml>=0.18,<0.20",
+    "av>=14",
+    "numpy>=1.26,<3",
+    "pillow>=10.1",
+    "einops>=0.8,<1",
+    "jaxtyping>=0.2.36",
+    "safetensors>=0.4.5",
+    "pycocoevalcap>=1.2,<2",
+    "tensorboard>=2.16",
+    "matplotlib>=3.8",
+    "typer>=0.15",
+    "rich>=13.7",
+]
+
+EXTRAS = {
+    "decord": ["decord>=0.6,<0.7"],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only
+    "dev": [
+        "pytest>=8.2",
+        "pytest-xdist>=3.6",
+        "hypothesis>=6.100",
+        "beartype>=0.18",
+        "ruff>=0.8",
+        "mypy>=1.13",
+    ],
+}
+
+setup(
+    name="mplug2",
+    version=version(),
+    description="A modular multi-modal framework: modules, composed by one YAML file into networks for text, image and video.",
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    # package_dir {"": "."} makes an editable install one line in a .pth file: quick, and type checkers follow it.
+    package_dir={"": "."},
+    packages=find_packages(include=["registry", "registry.*", "modules", "modules.*", "mplug2", "mplug2.*"]),
+    package_data={"": ["py.typed", "*.txt", "*.json", "*.yaml"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["mplug2 = mplug2.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Intended Audience :: Science/Research",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
