@@ -1,0 +1,95 @@
+#!/bin/sh
+# Make .venv beside the project and install mplug2 into it, with the versions of constraints.txt.
+#
+#   sh scripts/setup.sh
+#
+# Run again, it does nothing (under a second) until setup.py, pyproject.toml, constraints.txt, the Python or the folder
+# changes. It takes 1.5 to 3 minutes where torch lies at hand, and about 2 GB of disk (7 GB with the CUDA build).
+#
+# Settings (environment):
+#   PYTHON=python3.12                  which Python to make .venv with (3.10 or newer)
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+#                                      take the small CPU build of torch on a machine without a GPU
+set -eu
+. "$(dirname -- "$0")/env.sh"
+cd "$project"
+
+stamp=$venv/.mplug2-stamp
+log=$venv/install.log
+
+# What the installation depends on, in one line; fails where the Python of .venv is missing or broken.
+state() {
+    interpreter=$("$venv/bin/python" -c 'import sys, pip; print(sys.version)' 2>/dev/null) || return 1
+    printf '%s|%s|%s\n' "$project" "$interpreter" "$(cat setup.py pyproject.toml constraints.txt scripts/setup.sh | cksum)" |
+        tr '\n' ' '
+}
+
+is_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
+
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        is_python "$PYTHON" || die "PYTHON=$PYTHON must be a Python of 3.10 or newer, but is $("$PYTHON" -V 2>&1 || true)"
+        printf '%s\n' "$PYTHON"
+        return
+    fi
+    for candidate in python3 python3.13 python3.12 python3.11 python3.10 python; do
+        if is_python "$candidate"; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    die "mplug2 needs Python 3.10 or newer, but found $(python3 -V 2>&1 || printf 'none').
+Install one (Debian: apt install python3 python3-venv), or name one: PYTHON=/path/to/python3.12 sh scripts/setup.sh"
+}
+
+make_venv() {
+    python=$(find_python) || exit 1
+    "$python" -c 'import venv, ensurepip' >/dev/null 2>&1 ||
+        die "$python cannot make environments: its venv or ensurepip is missing (Debian: apt install python3-venv)"
+    free=$(df -Pk "$project" | awk 'NR == 2 {print int($4 / 1048576)}')
+    [ "${free:-9}" -ge 2 ] || die "setting up needs 2 GB of free disk, but $project has $free GB left"
+    say "making .venv with $("$python" -V)"
+    "$python" -m venv --clear "$venv" || die "making $venv failed: see above"
+}
+
+# pip in the background, its text in a log; on a terminal one line that moves, elsewhere a line every half minute.
+run_pip() {
+    "$venv/bin/python" -m pip install --no-input --disable-pip-version-check "$@" </dev/null >>"$log" 2>&1 &
+    pip=$!
+    trap 'kill "$pip" 2>/dev/null; printf "\ninterrupted; run again to go on\n" >&2; exit 130' INT TERM HUP
+    seconds=0
+    while kill -0 "$pip" 2>/dev/null; do
+        sleep 1
+        seconds=$((seconds + 1))
+        if [ -t 1 ]; then
+            printf '\r%4d s  %-70.70s' "$seconds" "$(tail -n 1 "$log")"
+        elif [ $((seconds % 30)) -eq 0 ]; then
+            printf '%4d s  %.70s\n' "$seconds" "$(tail -n 1 "$log")"
+        fi
+    done
+    [ ! -t 1 ] || printf '\r%80s\r' ''
+    trap - INT TERM HUP
+    wait "$pip"
+}
+
+now=$(state) || now=
+if [ -n "$now" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ]; then
+    exit 0
+fi
+
+[ -n "$now" ] || make_venv
+rm -f "$stamp"
+: >"$log"
+say "installing into .venv: usually 1.5 to 3 minutes, longer where torch must be downloaded (log: $log)"
+if ! command -v nvidia-smi >/dev/null 2>&1 && [ -z "${PIP_EXTRA_INDEX_URL:-}${PIP_FIND_LINKS:-}${PIP_INDEX_URL:-}" ]; then
+    say "no GPU found: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu would take torch without 3 GB of CUDA"
+fi
+if ! run_pip -c constraints.txt -e '.[dev]'; then
+    tail -n 15 "$log" >&2
+    die "pip failed, its last lines are above and all of them in $log; run again to go on"
+fi
+# The optional reader has wheels for few platforms; without it every file is read with PyAV.
+run_pip -c constraints.txt --only-binary=:all: decord || say "decord has no wheel for this machine: videos are read with PyAV"
+
+state >"$stamp.part" && mv "$stamp.part" "$stamp"
+say "ready: $venv/bin/mplug2 --help"
