@@ -1,0 +1,93 @@
+"""Cleaning and tokens equal those recorded from the released code."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from mplug2.data.text import Tokenizer, clean_caption, clean_question
+from registry.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def recorded(shared: Path) -> dict:
+    return json.loads((shared / "reference/parity/mplug2/data/text.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def toy(shared: Path) -> Tokenizer:
+    return Tokenizer.load(shared / "reference/parity/mplug2/data/toy_vocab.txt")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "dog", "##s"]) + "\n")
+    return path
+
+
+def test_questions_and_captions_are_cleaned_as_released(recorded: dict) -> None:
+    for case in recorded["pre_question"]:
+        assert clean_question(case["text"], case["max_words"]) == case["out"]
+    for case in recorded["pre_caption"]:
+        assert clean_caption(case["text"], case["max_words"]) == case["out"]
+
+
+def test_ids_equal_the_released_ones(recorded: dict, toy: Tokenizer) -> None:
+    for case in recorded["tokenizer"]["cases"]:
+        ids = toy.encode(case["text"])
+        assert ids == case["input_ids"], case["text"]
+        assert toy.tokens(ids) == case["tokens"]
+
+
+def test_a_batch_is_padded_and_truncated_as_released(recorded: dict, toy: Tokenizer) -> None:
+    case = recorded["tokenizer"]["batch_pad_trunc7"]
+    text = toy(case["texts"], max_tokens=7)
+    assert text.ids.tolist() == case["input_ids"]
+    assert text.mask.long().tolist() == case["attention_mask"]
+
+
+def test_decoding(recorded: dict, toy: Tokenizer) -> None:
+    for case in recorded["decode_answer"]:
+        assert toy.decode_released(case["ids"]) == case["out"]
+    assert toy.decode([101, 115, 116, 102, 117, 102]) == "playing"
+    assert toy.decode([101, 113, 114]) == "man is"
+
+
+def test_sizes_and_special_ids(toy: Tokenizer) -> None:
+    assert (toy.pad, toy.unk, toy.cls, toy.sep, toy.mask) == (0, 100, 101, 102, 103)
+    assert toy.vocab_size == 136
+
+
+def test_a_folder_and_a_file_are_the_same_vocabulary(tiny: Path) -> None:
+    for source in (tiny, tiny.parent, str(tiny)):
+        assert Tokenizer.load(source).encode("Red dogs[SEP]") == [2, 5, 6, 7, 3]
+
+
+def test_workers_can_take_a_copy(tiny: Path) -> None:
+    copy = pickle.loads(pickle.dumps(Tokenizer.load(tiny)))
+    assert copy.encode("dogs") == [2, 6, 7]
+
+
+def test_a_missing_vocabulary_says_what_to_give(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="does not exist; give the path of a vocab.txt"):
+        Tokenizer.load(tiny.parent / "none.txt")
+    with pytest.raises(UserError, match="must hold a vocab.txt"):
+        Tokenizer.load(tiny.parent.parent)
+    tiny.write_text("red\ndog\n")
+    with pytest.raises(UserError, match=r"must hold \[PAD\]"):
+        Tokenizer.load(tiny)
+
+
+def test_a_name_without_network_says_what_to_give(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    def offline(*_: object) -> str:
+        raise huggingface_hub.errors.LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    with pytest.raises(UserError, match="give the path of a vocab.txt"):
+        Tokenizer.load("bert-base-uncased")
