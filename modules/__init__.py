@@ -1,0 +1,26 @@
+"""Floor 2: interchangeable modules and operations. Only their names are known here; nothing is imported."""
+
+from registry import MODULES, OPERATIONS
+
+for _name, _target in {
+    "image_vit": "modules.vit:ImageViT",
+    "video_vit": "modules.vit:VideoViT",
+    "text_embedding": "modules.text:TextEmbedding",
+    "text_encoder": "modules.text:TextEncoder",
+    "universal": "modules.universal:Universal",
+    "fusion": "modules.fusion:Fusion",
+    "text_decoder": "modules.decoder:TextDecoder",
+    "project": "modules.heads:Project",
+}.items():
+    MODULES.register(_name, _target)
+
+for _name, _target in {
+    "concat": "modules.shaping:concat",
+    "take": "modules.shaping:take",
+    "weighted_sum": "modules.shaping:weighted_sum",
+    "lm_loss": "modules.losses:lm_loss",
+    "beam_search": "modules.search.beam:beam_search",
+    "greedy_search": "modules.search.beam:greedy_search",
+    "rank": "modules.search.rank:rank",
+}.items():
+    OPERATIONS.register(_name, _target)

@@ -1,0 +1,135 @@
+"""Multi-head attention and feed-forward blocks in BERT's post-norm form, through torch SDPA."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPS = 1e-12  # BERT's LayerNorm epsilon
+
+
+class KeysValues(NamedTuple):
+    """Projected keys and values, computed once and used by any number of queries."""
+
+    keys: Float[Tensor, "batch heads memory head_width"]
+    values: Float[Tensor, "batch heads memory head_width"]
+
+
+def head_count(width: int, heads: int) -> int:
+    """The number of heads: as given, or one for every 64 channels where ``heads`` is 0."""
+    heads = heads or max(1, width // 64)
+    if width % heads:
+        raise ValueError(f"heads must divide width, but width is {width} and heads is {heads}")
+    return heads
+
+
+class Attention(nn.Module):
+    """``norm(x + dropout(out(softmax(q k^T / sqrt(d)) v)))``, queries from x, keys and values from x or a memory.
+
+    BERT's self- or cross-attention with its residual (arXiv 1810.04805); released layers ``attention`` and
+    ``crossattention``.
+    """
+
+    def __init__(self, width: int, heads: int = 0, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.heads = head_count(width, heads)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.dropout = dropout
+
+    def _split(self, x: Float[Tensor, "b n width"]) -> Float[Tensor, "b heads n head_width"]:
+        # (b, n, heads * head_width) -> (b, heads, n, head_width)
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def remember(self, memory: Float[Tensor, "b m width"]) -> KeysValues:
+        """Project ``memory`` to keys and values, to be attended to by many later queries."""
+        return KeysValues(self._split(self.key(memory)), self._split(self.value(memory)))
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n width"],
+        memory: Float[Tensor, "b m width"] | KeysValues | None = None,
+        mask: Bool[Tensor, "b #heads #n m"] | None = None,
+    ) -> Float[Tensor, "b n width"]:
+        """Attend from ``x`` to ``memory`` (to itself if none); ``mask`` is True where attention is allowed."""
+        if not isinstance(memory, KeysValues):
+            memory = self.remember(x if memory is None else memory)
+        attended = F.scaled_dot_product_attention(
+            self._split(self.query(x)),
+            memory.keys,
+            memory.values,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        # (b, heads, n, head_width) -> (b, n, heads * head_width)
+        mixed = self.out(attended.transpose(1, 2).flatten(2))
+        return self.norm(x + F.dropout(mixed, self.dropout, self.training))
+
+
+class FeedForward(nn.Module):
+    """``norm(x + dropout(down(gelu(up(x)))))`` with the exact GELU; BERT's intermediate and output layers."""
+
+    def __init__(self, width: int, hidden: int = 0, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden or 4 * width)
+        self.down = nn.Linear(hidden or 4 * width, width)
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.dropout = dropout
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """Apply the block to every position."""
+        return self.norm(x + F.dropout(self.down(F.gelu(self.up(x))), self.dropout, self.training))
+
+
+class Layer(nn.Module):
+    """One BERT layer: self-attention, cross-attention if ``cross``, feed-forward, each with its residual and norm."""
+
+    def __init__(
+        self, width: int, heads: int = 0, hidden: int = 0, dropout: float = 0.1, cross: bool = False
+    ) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, dropout)
+        self.cross = Attention(width, heads, dropout) if cross else None
+        self.feed = FeedForward(width, hidden, dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n width"],
+        mask: Bool[Tensor, "b #h #n n"] | None = None,
+        memory: Float[Tensor, "b m width"] | None = None,
+        memory_mask: Bool[Tensor, "b #h #n m"] | None = None,
+    ) -> Float[Tensor, "b n width"]:
+        """Run the layer; cross-attention is skipped where no memory is given."""
+        x = self.attention(x, mask=mask)
+        if memory is not None:
+            assert self.cross is not None, "this layer was built without cross-attention"
+            x = self.cross(x, memory, memory_mask)
+        return self.feed(x)
+
+
+def key_mask(mask: Bool[Tensor, "b n"] | None) -> Bool[Tensor, "b 1 1 n"] | None:
+    """A padding mask in the form attention wants: which keys any query may see."""
+    return None if mask is None else mask[:, None, None, :]
+
+
+def init_bert(module: nn.Module, std: float = 0.02) -> None:
+    """BERT's initialisation: normal weights, zero biases, unit norms."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=std)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=std)
+
+
+def causal_mask(length: int, device: torch.device) -> Bool[Tensor, "length length"]:
+    """True where query position i may see key position j <= i."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()

@@ -1,0 +1,127 @@
+"""The text decoder, and the cached state that generation steps through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modules.attention import EPS, KeysValues, Layer, causal_mask, init_bert, key_mask
+from modules.recompute import run
+from modules.streams import Text, Tokens
+from modules.text import TextEmbedding
+
+
+class WordHead(nn.Module):
+    """Logits over the vocabulary: dense, GELU, norm, then the tied word matrix (BERT's ``cls.predictions``)."""
+
+    def __init__(self, width: int, vocab: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.bias = nn.Parameter(torch.zeros(vocab))
+
+    def forward(
+        self, x: Float[Tensor, "*batch width"], words: Float[Tensor, "vocab width"]
+    ) -> Float[Tensor, "*batch vocab"]:
+        """Score every word of ``words`` at every position."""
+        return F.linear(self.norm(F.gelu(self.dense(x))), words, self.bias)
+
+
+@dataclass
+class DecoderState:
+    """What generation remembers: the memory's keys and values (once per sample), the words' (once per beam)."""
+
+    memory: list[KeysValues]
+    memory_mask: Bool[Tensor, "samples 1 1 m"] | None
+    words: list[KeysValues] = field(default_factory=list)
+    length: int = 0
+
+    def reorder(self, rows: Int[Tensor, " rows"]) -> None:
+        """Let row i go on from what was row ``rows[i]`` (samples x beams, flattened)."""
+        self.words = [KeysValues(kv.keys[rows], kv.values[rows]) for kv in self.words]
+
+    def keep(self, samples: Int[Tensor, " kept"]) -> None:
+        """Drop the memories of all samples but ``samples``."""
+        self.memory = [KeysValues(kv.keys[samples], kv.values[samples]) for kv in self.memory]
+        if self.memory_mask is not None:
+            self.memory_mask = self.memory_mask[samples]
+
+
+class TextDecoder(nn.Module):
+    """BERT layers with causal self-attention and cross-attention to a memory, and a tied word head.
+
+    Released layers ``text_decoder.bert`` and ``text_decoder.cls.predictions``.
+    """
+
+    inputs = {"text": "text A L", "memory": "tokens A M width"}
+    outputs = "logits A L vocab"
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        vocab: int = 30522,
+        positions: int = 512,
+        types: int = 2,
+        heads: int = 0,
+        hidden: int = 0,
+        dropout: float = 0.1,
+        recompute: Literal["none", "all"] = "none",
+    ) -> None:
+        super().__init__()
+        self.embedding = TextEmbedding(width, vocab, positions, types, dropout)
+        self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout, cross=True) for _ in range(depth))
+        self.head = WordHead(width, vocab)
+        self.recompute = recompute
+        init_bert(self)
+
+    @property
+    def vocab(self) -> int:
+        """The number of words that can be written."""
+        return self.embedding.word.num_embeddings
+
+    def forward(self, text: Text, memory: Tokens) -> Float[Tensor, "a l vocab"]:
+        """Logits of the word after each position, with the true words before it (teacher forcing)."""
+        x = self.embedding.embed(text.ids)
+        mask = causal_mask(text.ids.shape[1], x.device) & text.mask[:, None, None, :]
+        memory_mask = key_mask(memory.mask)
+        for layer in self.layers:
+            x = run(layer, x, mask, memory.values, memory_mask, recompute=self.recompute)
+        return self.head(x, self.embedding.word.weight)
+
+    def start(self, memory: Tokens) -> DecoderState:
+        """Begin to write about ``memory``: its keys and values are projected here, once."""
+        return DecoderState([layer.cross.remember(memory.values) for layer in self.layers], key_mask(memory.mask))
+
+    def write(
+        self, ids: Int[Tensor, "samples beams new"], state: DecoderState, last_only: bool = True
+    ) -> Float[Tensor, "samples beams out vocab"]:
+        """Read ``new`` more words of every beam and score the next one (after each of them unless ``last_only``).
+
+        The beams of a sample share its memory: they are laid along the query axis, so that nothing is repeated.
+        """
+        samples, beams, new = ids.shape
+        x = self.embedding.embed(ids.flatten(0, 1), state.length)
+        # new word i of a row sees all cached words and the new ones up to itself
+        mask = None
+        if new > 1:
+            past = torch.ones(new, state.length, dtype=torch.bool, device=x.device)
+            mask = torch.cat([past, causal_mask(new, x.device)], dim=1)
+        words = []
+        for i, layer in enumerate(self.layers):
+            own = layer.attention.remember(x)
+            if state.words:
+                own = KeysValues(*(torch.cat(pair, dim=2) for pair in zip(state.words[i], own, strict=True)))
+            words.append(own)
+            x = layer.attention(x, own, mask)
+            # (samples * beams, new, width) -> (samples, beams * new, width) and back
+            x = layer.cross(x.reshape(samples, beams * new, -1), state.memory[i], state.memory_mask)
+            x = layer.feed(x).reshape(samples * beams, new, -1)
+        state.words, state.length = words, state.length + new
+        x = x[:, -1:] if last_only else x
+        return self.head(x, self.embedding.word.weight).unflatten(0, (samples, beams))

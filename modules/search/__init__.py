@@ -1,0 +1,1 @@
+"""Searches: they write or rank texts with a decoder, one step at a time."""

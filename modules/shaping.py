@@ -1,0 +1,30 @@
+"""Operations without weights that join, repeat and sum streams."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from modules.streams import Tokens, join_masks
+from registry import operation
+
+
+@operation(inputs={"*parts": "tokens B _ width"}, outputs="tokens B N width")
+def concat(*parts: Tokens) -> Tokens:
+    """Lay token streams end to end, masks likewise."""
+    return Tokens(torch.cat([part.values for part in parts], dim=1), join_masks(*parts))
+
+
+@operation(inputs={"tokens": "tokens B N width", "index": "index A"}, outputs="tokens A N width")
+def take(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
+    """Row ``index[i]`` of ``tokens`` as row i: repeat a memory for each of its questions or answers."""
+    return Tokens(tokens.values[index], None if tokens.mask is None else tokens.mask[index])
+
+
+@operation(inputs={"*losses": "scalar"}, outputs="scalar")
+def weighted_sum(*losses: Float[Tensor, ""], weights: list[float]) -> Float[Tensor, ""]:
+    """``sum_i weights[i] * losses[i]``."""
+    if len(weights) != len(losses):
+        raise ValueError(f"weights must be one per loss ({len(losses)}), but are {len(weights)}")
+    return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()

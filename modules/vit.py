@@ -1,0 +1,162 @@
+"""Image and video encoders: CLIP's vision transformer on timm's blocks, with temporal layers for video."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from timm.layers import PatchEmbed, QuickGELU, trunc_normal_
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from modules.attention import head_count
+from modules.recompute import run
+from modules.streams import Tokens
+from modules.temporal import LocalTemporal
+
+CLIP_EPS = 1e-5
+
+
+class TubeEmbed(nn.Module):
+    """The released temporal down-sampling: patches of three frames, every ``stride``-th of them."""
+
+    def __init__(self, width: int, patch: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(3, width, (3, patch, patch), (stride, patch, patch), (1, 0, 0), bias=False)
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "bt patches width"]:
+        """Embed; frames are folded into the batch."""
+        # (b, width, frames, rows, columns) -> (b * frames, patches, width)
+        return self.proj(video).permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1, 2)
+
+
+class Stem(nn.Module):
+    """Patches to tokens: convolution without bias, class token in front, positions, norm (CLIP's ``ln_pre``).
+
+    ``temporal_stride`` above 0 uses the released down-sampling convolution of three frames with that stride.
+    """
+
+    def __init__(self, width: int, patch: int, size: int, temporal_stride: int = 0) -> None:
+        super().__init__()
+        self.tubes = temporal_stride > 0
+        self.patch: nn.Module = (
+            TubeEmbed(width, patch, temporal_stride)
+            if self.tubes
+            else PatchEmbed(size, patch, embed_dim=width, bias=False)
+        )
+        self.cls = nn.Parameter(torch.empty(1, 1, width))
+        self.position = nn.Parameter(torch.empty(1, 1 + (size // patch) ** 2, width))
+        self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
+        trunc_normal_(self.position, std=0.02)
+        nn.init.normal_(self.cls, std=0.02)
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b frames tokens width"]:
+        """Embed the patches of every frame; ``tokens`` is 1 + patches."""
+        # without tubes every frame is an image: (b, 3, t, h, w) -> (b * t, 3, h, w)
+        x = self.patch(video if self.tubes else video.transpose(1, 2).flatten(0, 1))
+        x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], dim=1) + self.position
+        return self.norm(x).unflatten(0, (video.shape[0], -1))
+
+
+class VideoBlock(Block):
+    """A timm block with LocalTemporal on the patch tokens before and after spatial attention."""
+
+    def __init__(self, width: int, heads: int, temporal: bool, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__(
+            width,
+            heads,
+            mlp_ratio,
+            qkv_bias=True,
+            drop_path=drop_path,
+            act_layer=QuickGELU,
+            norm_layer=partial(nn.LayerNorm, eps=CLIP_EPS),
+        )
+        self.before = LocalTemporal(width) if temporal else None
+        self.after = LocalTemporal(width) if temporal else None
+
+    @staticmethod
+    def _mix(temporal: nn.Module | None, x: Tensor) -> Tensor:
+        if temporal is None:
+            return x
+        patches = x[:, :, 1:]
+        return torch.cat([x[:, :, :1], patches + temporal(patches)], dim=2)
+
+    def forward(self, x: Float[Tensor, "b frames n width"]) -> Float[Tensor, "b frames n width"]:
+        """Mix time, attend within each frame, mix time, feed forward."""
+        b = x.shape[0]
+        x = self._mix(self.before, x)
+        # attention knows frames only as further samples: (b, frames, n, width) -> (b * frames, n, width)
+        attended = self.attn(self.norm1(x).flatten(0, 1)).unflatten(0, (b, -1))
+        x = self._mix(self.after, x + self.drop_path1(attended))
+        return x + self.drop_path2(self.mlp(self.norm2(x)))
+
+
+class VideoViT(nn.Module):
+    """mPLUG-2's video encoder: CLIP ViT on every frame, time mixed by LocalTemporal alone.
+
+    Output: the mean of the frames' class tokens, then all patch tokens frame by frame, all through the final norm
+    (released ``visual_encoder.visual``, ``ln_post``). With ``temporal: none`` frames never see each other.
+    """
+
+    inputs = {"video": "frames B 3 frames size size"}
+    outputs = "tokens B N width"
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        patch: int,
+        frames: int,
+        size: int = 224,
+        heads: int = 0,
+        mlp_ratio: float = 4.0,
+        temporal: Literal["local", "none"] = "local",
+        temporal_stride: int = 0,
+        drop_path: float = 0.0,
+        recompute: Literal["none", "all"] = "none",
+    ) -> None:
+        super().__init__()
+        if size % patch:
+            raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
+        heads = head_count(width, heads)
+        rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
+        self.stem = Stem(width, patch, size, temporal_stride)
+        self.blocks = nn.ModuleList(VideoBlock(width, heads, temporal == "local", mlp_ratio, p) for p in rates)
+        self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
+        self.recompute = recompute
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Tokens:
+        """Encode clips; every token is valid, so there is no mask."""
+        x = self.stem(video)
+        for block in self.blocks:
+            x = run(block, x, recompute=self.recompute)
+        # (b, frames, 1 + patches, width) -> (b, 1 + frames * patches, width)
+        x = torch.cat([x[:, :, 0].mean(dim=1, keepdim=True), x[:, :, 1:].flatten(1, 2)], dim=1)
+        return Tokens(self.norm(x))
+
+
+class ImageViT(nn.Module):
+    """CLIP's vision transformer on single images: the class token, then the patch tokens, through the final norm."""
+
+    inputs = {"image": "image B 3 size size"}
+    outputs = "tokens B N width"
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        patch: int,
+        size: int = 224,
+        heads: int = 0,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        recompute: Literal["none", "all"] = "none",
+    ) -> None:
+        super().__init__()
+        self.body = VideoViT(width, depth, patch, 1, size, heads, mlp_ratio, "none", 0, drop_path, recompute)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Tokens:
+        """Encode images as clips of one frame."""
+        return self.body(image.unsqueeze(2))

@@ -1,0 +1,118 @@
+"""The composition spec that a fixture's numbers describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+
+def _modules(meta: Mapping[str, Any], with_text: bool) -> list[str]:
+    bert, config = meta["cfg"]["bert"], meta["cfg"]["config"]
+    clip = config["_xclip"]
+    width, heads, hidden = bert["hidden_size"], bert["num_attention_heads"], bert["intermediate_size"]
+    common = f"width: {width}, heads: {heads}, hidden: {hidden}"
+    words = f"width: {width}, vocab: {bert['vocab_size']}, positions: {bert['max_position_embeddings']}"
+    stride = config["temporal_stride"] if config["temporal_downsampling"] else 0
+    lines = [
+        f"vision: {{use: video_vit, width: {clip['vision_width']}, depth: {clip['vision_layers']}, "
+        f"patch: {clip['patch']}, frames: {config['model_num_frames']}, size: {config['image_res']}, "
+        f"temporal_stride: {stride}}}",
+        f"universal: {{use: universal, {common}, depth: {bert['num_uni_layer']}}}",
+        f"decoder: {{use: text_decoder, {common}, depth: {bert['text_decode_layers']}, vocab: {bert['vocab_size']}, "
+        f"positions: {bert['max_position_embeddings']}}}",
+    ]
+    if clip["vision_width"] != width:
+        lines.append(f"to_text: {{use: project, width_in: {clip['vision_width']}, width: {width}}}")
+    if with_text:
+        depth = bert["text_encoder_layers"] - bert["num_uni_layer"]
+        lines += [
+            f"words: {{use: text_embedding, {words}}}",
+            f"text: {{use: text_encoder, {common}, depth: {depth}}}",
+            f"fusion: {{use: fusion, {common}, depth: {bert['fusion_layers']}, stride: {bert['stride_layer']}}}",
+        ]
+    return lines
+
+
+def _vision_flow(meta: Mapping[str, Any]) -> list[str]:
+    projected = meta["cfg"]["config"]["_xclip"]["vision_width"] != meta["cfg"]["bert"]["hidden_size"]
+    last = "projected" if projected else "patches"
+    lines = ["patches: vision(video)"]
+    if projected:
+        lines.append("projected: to_text(patches)")
+    return [*lines, f"visual: universal({last}, route='vision')"]
+
+
+def _searches(meta: Mapping[str, Any], memory: str) -> tuple[list[str], list[str]]:
+    flow, goals = [], []
+    for i, run in enumerate(meta["results"]["beam"]):
+        s = run["settings"]
+        flow.append(
+            f"beam_{i}: beam_search(@decoder, memory={memory}, beams={s['beam']}, best={s['out_size']}, "
+            f"min_length={s['min_length']}, max_length={s['max_length']})"
+        )
+        goals.append(f"beam_{i}: {{answer: beam_{i}}}")
+    return flow, goals
+
+
+def _caption(meta: Mapping[str, Any]) -> str:
+    flow, goals = _searches(meta, "visual")
+    skip = meta["results"]["prompt_length"]
+    flow = [
+        *_vision_flow(meta),
+        "logits: decoder(caption, memory=visual)",
+        f"loss: lm_loss(logits, target=caption, skip={skip}, mean='words')",
+        "whole: lm_loss(logits, target=caption, mean='words')",
+        *flow,
+    ]
+    goals = ["train: {loss: loss}", "unmasked: {loss: whole}", "embed: {visual: visual, logits: logits}", *goals]
+    return _text(["caption: text B L"], _modules(meta, with_text=False), flow, goals)
+
+
+def _video_qa(meta: Mapping[str, Any]) -> str:
+    flow, goals = _searches(meta, "memory")
+    distilled = meta["cfg"]["config"]["distill"]
+    alpha = meta["cfg"]["config"]["alpha"]
+    for ranked in meta["results"]["rank"]:
+        k = ranked["k"]
+        flow.append(f"rank_{k}: rank(@decoder, memory=memory, candidates=candidates, keep={k}, first_token='twice')")
+        goals.append(f"rank_{k}: {{choice: rank_{k}.choice, scores: rank_{k}.answer, first: rank_{k}.first}}")
+    loss = "lm_loss(logits, target=answer, weight=vote, owner=owner"
+    flow = [
+        *_vision_flow(meta),
+        "spoken: words(question)",
+        "read: text(spoken)",
+        "asked: universal(read, route='text')",
+        "both: fusion(text=asked, vision=visual)",
+        "memory: concat(both.vision, both.text)",
+        "evidence: take(memory, owner)",
+        "logits: decoder(answer, memory=evidence)",
+        f"loss: {loss})",
+        *flow,
+    ]
+    goals = ["train: {loss: loss}", "embed: {memory: memory, logits: logits}", *goals]
+    if distilled:
+        flow.append(f"soft: {loss}, teacher=ema(logits), alpha={alpha})")
+        goals.append("distill: {loss: soft}")
+    inputs = [
+        "question: text B L",
+        "answer: text A La",
+        "owner: index A",
+        "vote: weight A",
+        "candidates: text C Lc",
+    ]
+    text = _text(inputs, _modules(meta, with_text=True), flow, goals)
+    return text + ("momentum: {decay: 0.995}\n" if distilled else "")
+
+
+def _text(inputs: list[str], modules: list[str], flow: list[str], goals: list[str]) -> str:
+    def section(name: str, lines: list[str]) -> str:
+        return f"{name}:\n" + "".join(f"  {line}\n" for line in lines)
+
+    inputs = ["video: frames B 3 T H W", *inputs]
+    return section("inputs", inputs) + section("modules", modules) + section("flow", flow) + section("goals", goals)
+
+
+def fixture_spec(meta: Mapping[str, Any]) -> str:
+    """The YAML text of the network whose outputs ``meta`` was recorded with; KeyError for another kind of fixture."""
+    return {"vqa": _video_qa, "caption": _caption}[meta["kind"]](meta)

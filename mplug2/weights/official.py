@@ -1,0 +1,225 @@
+"""The released mPLUG-2 key names, and the names of the same weights here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# What a released checkpoint stores and the network never reads (reference: measured by gradients).
+DEAD = (
+    (r"visual_encoder\.(positional_embedding|text_projection|logit_scale|transformer\.|token_embedding\.|ln_final\.)",
+     "CLIP's text tower, not part of mPLUG-2"),
+    (r"visual_encoder\.visual\.proj$", "CLIP's output projection, not used by mPLUG-2"),
+    (r".*\.(intermediate_vision|output_vision)\.", "a second feed-forward of the universal layers that is never run"),
+    (r".*\.position_ids$", "a constant: 0, 1, 2, ..."),
+    (r"fusion_encoder\.embeddings\.", "fusion layers read tokens, not words"),
+    (r"text_decoder\..*\.latents$", "latents of a decoder layer, never run"),
+)  # fmt: skip
+
+_VIT = {
+    "class_embedding": "stem.cls",
+    "positional_embedding": "stem.position",
+    "conv1.weight": "stem.patch.proj.weight",
+    "ln_pre": "stem.norm",
+    "ln_post": "norm",
+}
+_VIT_BLOCK = {
+    "attn.in_proj_weight": "attn.qkv.weight",
+    "attn.in_proj_bias": "attn.qkv.bias",
+    "attn.out_proj": "attn.proj",
+    "ln_1": "norm1",
+    "ln_2": "norm2",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+    **{
+        f"{official}.{theirs}": f"{ours}.{mine}"
+        for official, ours in (("lmhra1", "before"), ("lmhra2", "after"))
+        for theirs, mine in (
+            ("ln", "norm"),
+            ("down_proj", "down"),
+            ("up_proj", "up"),
+            ("conv.weight", "kernel"),
+            ("conv.bias", "kernel_bias"),
+        )
+    },
+}
+_BERT_LAYER = {
+    f"{official}.{theirs}": f"{ours}.{mine}"
+    for official, ours in (("attention", "attention"), ("crossattention", "cross"))
+    for theirs, mine in (
+        ("self.query", "query"),
+        ("self.key", "key"),
+        ("self.value", "value"),
+        ("output.dense", "out"),
+        ("output.LayerNorm", "norm"),
+    )
+} | {"intermediate.dense": "feed.up", "output.dense": "feed.down", "output.LayerNorm": "feed.norm"}
+_EMBEDDING = {
+    "word_embeddings": "word",
+    "position_embeddings": "position",
+    "token_type_embeddings": "kind",
+    "LayerNorm": "norm",
+}
+_HEAD = {
+    "transform.dense": "head.dense",
+    "transform.LayerNorm": "head.norm",
+    "bias": "head.bias",
+    "decoder.bias": "head.bias",
+    "decoder.weight": "embedding.word.weight",
+}
+
+
+def _rename(name: str, table: Mapping[str, str]) -> str | None:
+    """``name`` with the longest prefix that ``table`` knows replaced; None if it knows none."""
+    for prefix in sorted(table, key=len, reverse=True):
+        if name == prefix or name.startswith(prefix + "."):
+            return table[prefix] + name[len(prefix) :]
+    return None
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which module of a composition plays which part of the released network, with its depth."""
+
+    vision: str | None = None
+    project: str | None = None
+    words: str | None = None
+    text: str | None = None
+    text_depth: int = 0
+    universal: str | None = None
+    universal_depth: int = 2
+    fusion: str | None = None
+    fusion_depth: int = 0
+    fusion_stride: int = 1000
+    decoder: str | None = None
+    decoder_depth: int = 0
+
+    @classmethod
+    def of(cls, modules: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Roles:
+        """Find the parts among ``{name: (use, arguments)}``; ValueError where two modules could be one part."""
+        uses = {
+            "video_vit": "vision", "project": "project", "text_embedding": "words", "text_encoder": "text",
+            "universal": "universal", "fusion": "fusion", "text_decoder": "decoder",
+        }  # fmt: skip
+        found: dict[str, Any] = {}
+        for name, (use, arguments) in modules.items():
+            role = uses.get(use)
+            if role is None:
+                continue
+            if role in found:
+                raise ValueError(
+                    f"a released checkpoint has one {use}, but modules {found[role]} and {name} both use it"
+                )
+            found[role] = name
+            if role in ("text", "universal", "fusion", "decoder"):
+                found[f"{role}_depth"] = arguments.get("depth", 2)
+            if role == "fusion":
+                found["fusion_stride"] = arguments.get("stride", 1000)
+        return cls(**found)
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where one official key goes: to ``target``, or nowhere for ``reason``."""
+
+    source: str
+    target: str = ""
+    reason: str = ""
+
+
+def plan_moves(keys: Iterable[str], roles: Roles) -> list[Move]:
+    """Say for each official key (without ``_m``) where it goes in a network of these ``roles``."""
+    keys = list(keys)
+    depth = {part: _depth(keys, part) for part in ("text_encoder.encoder", "fusion_encoder.encoder")}
+    return [_move(key, roles, depth["text_encoder.encoder"], depth["fusion_encoder.encoder"]) for key in keys]
+
+
+def _depth(keys: list[str], part: str) -> int:
+    found = [int(m[1]) for key in keys if (m := re.match(re.escape(part) + r"\.layer\.(\d+)\.", key))]
+    return max(found, default=-1) + 1
+
+
+def _move(key: str, roles: Roles, text_depth: int, fusion_depth: int) -> Move:
+    for pattern, reason in DEAD:
+        if re.match(pattern, key):
+            return Move(key, reason=reason)
+    part, _, rest = key.partition(".")
+    match part:
+        case "visual_encoder":
+            return _to(key, roles.vision, _vision(rest.removeprefix("visual.")), "video_vit")
+        case "visn_fc":
+            return _to(key, roles.project, f"linear.{rest}", "project")
+        case "visn_layer_norm":
+            return _to(key, roles.project, f"norm.{rest}", "project")
+        case "visn_emb_norm":
+            return _to(key, roles.universal, f"norm.{rest}", "universal")
+        case "text_encoder" if rest.startswith("embeddings."):
+            return _to(key, roles.words, _rename(rest.removeprefix("embeddings."), _EMBEDDING), "text_embedding")
+        case "text_encoder":
+            return _text(key, rest, roles, text_depth)
+        case "fusion_encoder":
+            return _fusion(key, rest, roles, fusion_depth)
+        case "text_decoder":
+            return _to(key, roles.decoder, _decoder(rest), "text_decoder")
+    return Move(key, reason="not a key of mPLUG-2")
+
+
+def _to(key: str, module: str | None, name: str | None, use: str) -> Move:
+    if name is None:
+        return Move(key, reason="not a key of mPLUG-2")
+    if module is None:
+        return Move(key, reason=f"this network has no {use}")
+    return Move(key, f"{module}.{name}")
+
+
+def _layer(rest: str) -> tuple[int, str] | None:
+    found = re.match(r"(?:bert\.)?encoder\.layer\.(\d+)\.(.+)", rest)
+    return (int(found[1]), found[2]) if found else None
+
+
+def _vision(rest: str) -> str | None:
+    if found := re.match(r"transformer\.resblocks\.(\d+)\.(.+)", rest):
+        name = _rename(found[2], _VIT_BLOCK)
+        return name and f"blocks.{found[1]}.{name}"
+    return _rename(rest, _VIT)
+
+
+def _text(key: str, rest: str, roles: Roles, stored: int) -> Move:
+    if (layer := _layer(rest)) is None:
+        return Move(key, reason="not a key of mPLUG-2")
+    index, name = layer
+    first = stored - roles.universal_depth
+    if index >= first:
+        if name == "latents":
+            return _to(key, roles.universal, "latents", "universal")
+        renamed = _rename(name, _BERT_LAYER)
+        return _to(key, roles.universal, renamed and f"layers.{index - first}.{renamed}", "universal")
+    renamed = _rename(name, _BERT_LAYER)
+    return _to(key, roles.text, renamed and f"layers.{index}.{renamed}", "text_encoder")
+
+
+def _fusion(key: str, rest: str, roles: Roles, stored: int) -> Move:
+    if (layer := _layer(rest)) is None:
+        return Move(key, reason="not a key of mPLUG-2")
+    index, name = layer
+    r = index - (stored - roles.fusion_depth)
+    if roles.fusion is not None and r < 0:
+        return Move(key, reason=f"only the last {roles.fusion_depth} stored fusion layers run")
+    if name.startswith("crossattention.") and r > 0 and r % roles.fusion_stride == 0:
+        return Move(key, reason="a connected layer has no cross-attention")
+    renamed = _rename(name, _BERT_LAYER)
+    return _to(key, roles.fusion, renamed and f"layers.{r}.{renamed}", "fusion")
+
+
+def _decoder(rest: str) -> str | None:
+    if layer := _layer(rest):
+        renamed = _rename(layer[1], _BERT_LAYER)
+        return renamed and f"layers.{layer[0]}.{renamed}"
+    if rest.startswith("bert.embeddings."):
+        renamed = _rename(rest.removeprefix("bert.embeddings."), _EMBEDDING)
+        return renamed and f"embedding.{renamed}"
+    if rest.startswith("cls.predictions."):
+        return _rename(rest.removeprefix("cls.predictions."), _HEAD)
+    return None
