@@ -1,0 +1,95 @@
+"""Does a value of a spec fit the annotation of the parameter that it sets?
+
+Understood are int, float, str, bool, None, Literal, unions, list, tuple, dict and Sequence of such, in any spelling of
+`typing`; whatever else an annotation says is taken as "anything", and left to the code behind it.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from typing import Any
+
+PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+LISTS = ("list", "List", "Sequence", "Iterable", "tuple", "Tuple", "set", "frozenset")
+MAPPINGS = ("dict", "Dict", "Mapping")
+
+
+def accepts(annotation: str, value: Any) -> bool:
+    """Return whether a value read from YAML or from a flow line fits an annotation."""
+    tree = _parse(annotation)
+    return tree is None or _fits(tree, value)
+
+
+@lru_cache(maxsize=1024)
+def choices(annotation: str) -> tuple[Any, ...]:
+    """Return the values that the `Literal[...]` parts of an annotation allow."""
+    tree = _parse(annotation)
+    if tree is None:
+        return ()
+    found: list[Any] = []
+    for part in _parts(tree):
+        if isinstance(part, ast.Subscript) and _name(part.value) == "Literal":
+            found.extend(one.value for one in _items(part.slice) if isinstance(one, ast.Constant))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def _parse(annotation: str) -> ast.expr | None:
+    try:
+        return ast.parse(annotation, mode="eval").body if annotation else None
+    except SyntaxError:
+        return None
+
+
+def _parts(tree: ast.expr) -> list[ast.expr]:
+    """Return the alternatives of a union."""
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitOr):
+        return _parts(tree.left) + _parts(tree.right)
+    if isinstance(tree, ast.Subscript) and _name(tree.value) == "Union":
+        return [part for one in _items(tree.slice) for part in _parts(one)]
+    if isinstance(tree, ast.Subscript) and _name(tree.value) == "Optional":
+        return [*_parts(tree.slice), ast.Constant(None)]
+    return [tree]
+
+
+def _name(tree: ast.expr) -> str:
+    return tree.attr if isinstance(tree, ast.Attribute) else tree.id if isinstance(tree, ast.Name) else ""
+
+
+def _items(tree: ast.expr) -> list[ast.expr]:
+    return tree.elts if isinstance(tree, ast.Tuple) else [tree]
+
+
+def _fits(tree: ast.expr, value: Any) -> bool:
+    return any(_fits_one(part, value) for part in _parts(tree))
+
+
+def _fits_one(tree: ast.expr, value: Any) -> bool:
+    if isinstance(tree, ast.Constant):
+        if isinstance(tree.value, str):  # a forward reference in quotes
+            return accepts(tree.value, value)
+        return tree.value is None and value is None
+    if isinstance(tree, ast.Subscript):
+        outer, items = _name(tree.value), _items(tree.slice)
+        if outer == "Literal":
+            values = [one.value for one in items if isinstance(one, ast.Constant)]
+            return any(one == value and isinstance(one, bool) == isinstance(value, bool) for one in values)
+        if outer in LISTS:
+            return isinstance(value, list | tuple) and _fits_items(outer, items, value)
+        if outer in MAPPINGS:
+            return isinstance(value, dict) and all(_fits(items[-1], one) for one in value.values())
+        return True
+    name = _name(tree)
+    if name in PLAIN:
+        return isinstance(value, PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
+    if name in LISTS:
+        return isinstance(value, list | tuple)
+    return isinstance(value, dict) if name in MAPPINGS else True
+
+
+def _fits_items(outer: str, items: list[ast.expr], value: list[Any] | tuple[Any, ...]) -> bool:
+    if outer in ("tuple", "Tuple"):
+        if len(items) != 2 or not (isinstance(items[1], ast.Constant) and items[1].value is ...):
+            return len(items) == len(value) and all(map(_fits, items, value))
+    return all(_fits(items[0], one) for one in value)

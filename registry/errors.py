@@ -1,0 +1,74 @@
+"""Where something stands, and what is wrong there: the errors that a user reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+SHOWN = 100  # characters of a source line that a message shows
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in a source: file, line and column counted from 1, and the text of that line.
+
+    Line 0 stands for a source that has no lines of its own, a command-line override, whose text is the position.
+    """
+
+    file: str
+    line: int = 0
+    column: int = 0
+    text: str = ""
+
+    def __str__(self) -> str:
+        if self.line:
+            return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}: {self.text}" if self.text else self.file
+
+    def seen_from(self, other: Place) -> str:
+        """Return the position as `other` would quote it: the folder is left out within one file."""
+        if self.line and self.file == other.file:
+            return f"{self.file.rsplit('/', 1)[-1]}:{self.line}:{self.column}"
+        return str(self)
+
+    def excerpt(self) -> str:
+        """Return the source line with a caret below the column, or nothing where there is no line."""
+        if not self.line or not self.text.strip():
+            return ""
+        first = max(0, self.column - SHOWN // 2) if len(self.text) > SHOWN else 0
+        shown = self.text[first : first + SHOWN]
+        blank = "".join("\t" if letter == "\t" else " " for letter in shown[: self.column - 1 - first])
+        return f"{self.line:>8} | {shown}\n{'':>8} | {blank}^"
+
+
+def placed() -> Any:
+    """Return a dataclass field for the place of a thing: two things are equal wherever they stand."""
+    return field(default=Place(""), compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where, what is and what must be, and what can be pasted to mend it."""
+
+    place: Place
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.place}: {self.message}", self.place.excerpt(), self.hint and f"    hint: {self.hint}"]
+        return "\n".join(line for line in lines if line)
+
+
+class UserError(Exception):
+    """A mistake of the user: the command line prints the message alone and exits with 2."""
+
+
+class SpecError(UserError):
+    """Every problem that was found in a composition spec, in the order of their positions."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = sorted(
+            set(problems), key=lambda one: (one.place.file, one.place.line, one.place.column, one.message)
+        )
+        super().__init__("\n".join(str(problem) for problem in self.problems))

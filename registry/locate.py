@@ -1,0 +1,101 @@
+"""The source of a definition by its name, found and parsed without importing anything."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+
+from registry.errors import UserError
+
+FARTHEST = 8  # re-exports and base classes that are followed
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A class or function in its file; `bases` holds the bodies of a class and of its bases, the class first."""
+
+    node: ast.ClassDef | ast.FunctionDef
+    file: str
+    bases: tuple[list[ast.stmt], ...] = ()
+
+
+def definition(target: str) -> Definition:
+    """Return the definition of `"package.module:Name"`, following re-exports; raise `UserError`."""
+    module, colon, name = target.partition(":")
+    if not colon or not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise UserError(f"a target must read 'package.module:Name', but is '{target}'")
+    found = _find(module, name, FARTHEST)
+    if found is None:
+        where = source_file(module)
+        raise UserError(f"{target}: " + (f"{where} defines no '{name}'" if where else f"there is no module '{module}'"))
+    return found
+
+
+def source_file(module: str) -> str | None:
+    """Return the source file of a dotted module name, or None; neither it nor its packages are imported."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return spec.origin if spec.origin and spec.origin.endswith(".py") else None
+    for folder in spec.submodule_search_locations or ():
+        path = os.path.join(folder, *rest)
+        for file in (f"{path}.py", os.path.join(path, "__init__.py")):
+            if os.path.isfile(file):
+                return file
+    return None
+
+
+def _find(module: str, name: str, steps: int) -> Definition | None:
+    file = source_file(module)
+    if file is None or steps == 0:
+        return None
+    names = _names(file, os.stat(file).st_mtime_ns)
+    found = names.get(name)
+    if isinstance(found, ast.ImportFrom):
+        origin = next(one.name for one in found.names if (one.asname or one.name) == name)
+        return _find(_absolute(found, module, file), origin, steps - 1)
+    if isinstance(found, ast.ClassDef):
+        bodies = [found.body]
+        for base in found.bases:
+            above = _find(module, base.id, steps - 1) if isinstance(base, ast.Name) else None
+            if above is not None and isinstance(above.node, ast.ClassDef) and above.node is not found:
+                bodies.extend(above.bases)
+        return Definition(found, file, tuple(bodies))
+    return Definition(found, file) if found is not None else None
+
+
+@lru_cache(maxsize=256)
+def _names(file: str, _changed: int) -> dict[str, ast.ClassDef | ast.FunctionDef | ast.ImportFrom]:
+    """Return the classes, functions and from-imports at the top of a file, parsed once as long as it stays as it is."""
+    with open(file, encoding="utf-8") as stream:
+        source = stream.read()
+    try:
+        tree = ast.parse(source, file)
+    except SyntaxError as error:
+        raise UserError(f"{file}:{error.lineno}: {error.msg}") from None
+    found: dict[str, ast.ClassDef | ast.FunctionDef | ast.ImportFrom] = {}
+    for one in tree.body:
+        if isinstance(one, ast.ClassDef | ast.FunctionDef):
+            found[one.name] = one
+        elif isinstance(one, ast.ImportFrom):
+            found.update({alias.asname or alias.name: one for alias in one.names})
+    return found
+
+
+def _absolute(found: ast.ImportFrom, module: str, file: str) -> str:
+    """Return the dotted name of the module that a from-import reads, relative or not."""
+    if not found.level:
+        return found.module or ""
+    parts = module.split(".")
+    if os.path.basename(file) != "__init__.py":
+        parts = parts[:-1]
+    parts = parts[: len(parts) - found.level + 1]
+    return ".".join([*parts, *([found.module] if found.module else [])])

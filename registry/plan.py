@@ -1,0 +1,177 @@
+"""Which equations a goal needs, in order, and which of them run a second time for `ema(...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from registry.binding import Binding, bind
+from registry.declaration import REQUIRED, Declaration
+from registry.equation import Equation, Ref
+from registry.errors import Problem, SpecError, UserError
+from registry.registry import CATALOGUE, Catalogue
+from registry.spec import Spec
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of an equation; a shadow step runs with averaged weights, without gradient.
+
+    `binding` leaves out the ports that an `off` rule switches off. The result is kept under `key`.
+    """
+
+    equation: Equation
+    binding: Binding
+    declaration: Declaration
+    shadow: bool = False
+
+    @property
+    def name(self) -> str:
+        """The stream that the step computes."""
+        return self.equation.name
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """The stream and whether this is its shadow."""
+        return self.equation.name, self.shadow
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a goal in order, the inputs and given streams they start from, and what the goal returns."""
+
+    goal: str
+    steps: list[Step]
+    inputs: tuple[str, ...]
+    given: tuple[str, ...]
+    outputs: dict[str, Ref]
+    shadowed: frozenset[str] = field(default_factory=frozenset)
+
+    def key(self, ref: Ref, shadow: bool = False) -> tuple[str, bool]:
+        """Return the key of the value that `ref` reads in a step that is a `shadow` or not (an output: not)."""
+        return ref.stream, (shadow or ref.ema) and ref.stream in self.shadowed
+
+    def require(self, batch: Collection[str]) -> None:
+        """Raise `UserError` with the names of the inputs that a batch lacks for this goal."""
+        missing = [name for name in (*self.inputs, *self.given) if name not in batch]
+        if missing:
+            names = ", ".join(f"'{name}'" for name in missing)
+            have = ", ".join(sorted(batch)) or "nothing"
+            raise UserError(f"goal '{self.goal}' needs {names} in the batch, but it holds {have}")
+
+
+def declaration_of(spec: Spec, equation: Equation, names: Catalogue = CATALOGUE) -> Declaration:
+    """Return the declaration of what an equation calls: a module of the spec, else an operation; raise `UserError`."""
+    module = spec.modules.get(equation.callee)
+    return names.operations.declaration(equation.callee) if module is None else names.modules.declaration(module.use)
+
+
+def active(spec: Spec, equation: Equation, declaration: Declaration) -> Binding:
+    """Return an equation's binding without the ports that are switched off; raise `SpecError`."""
+    binding, problems = bind(equation, declaration)
+    if problems:
+        raise SpecError(problems)
+    return binding.without(switched_off(spec, equation, declaration, binding))
+
+
+def switched_off(spec: Spec, equation: Equation, declaration: Declaration, binding: Binding) -> frozenset[str]:
+    """Return the ports whose option is false: as the line sets it, else as the module is built, else by default."""
+    module = spec.modules.get(equation.callee)
+    values = dict(module.arguments) if module is not None else {}
+    values.update(binding.options)
+    off: set[str] = set()
+    for port, option in declaration.off.items():
+        parameter = declaration.options.get(option) or declaration.arguments.get(option)
+        default = None if parameter is None or parameter.default is REQUIRED else parameter.default
+        if not values.get(option, default):
+            off.add(port)
+    return frozenset(off)
+
+
+def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Catalogue = CATALOGUE) -> Plan:
+    """Return the plan of a goal that starts from the inputs and from the `given` streams; raise `UserError`.
+
+    A given stream is not computed, and neither is what only it needed; its shadow is the given value itself.
+    """
+    if goal not in spec.goals:
+        listed = ", ".join(spec.goals) or "none"
+        raise UserError(f"{spec.path}: there is no goal '{goal}'; goals: {listed}")
+    return _Planner(spec, frozenset(given), names).plan(goal)
+
+
+def shadowed_modules(spec: Spec, names: Catalogue = CATALOGUE) -> frozenset[str]:
+    """Return the modules that need averaged weights for one goal or another."""
+    found: set[str] = set()
+    for goal in spec.goals:
+        for step in plan(spec, goal, (), names).steps:
+            if step.shadow:
+                found.update(one.name for one in step.equation.modules())
+                found.update({step.equation.callee} & set(spec.modules))
+    return frozenset(found)
+
+
+class _Planner:
+    """Walks from a goal's outputs back to what is given, without recursion: flows may be long."""
+
+    def __init__(self, spec: Spec, given: frozenset[str], names: Catalogue) -> None:
+        self.spec, self.given, self.names = spec, given, names
+        self.bindings: dict[str, tuple[Binding, Declaration]] = {}
+        self.steps: dict[tuple[str, bool], Step] = {}
+        self.started: dict[str, None] = {}
+        self.shared: dict[str, bool] = {}
+
+    def plan(self, goal: str) -> Plan:
+        outputs = self.spec.goals[goal]
+        for ref in outputs.values():
+            self.walk(ref.stream, False)
+        inputs = tuple(name for name in self.spec.inputs if name in self.started and name not in self.given)
+        given = tuple(name for name in self.started if name in self.given)
+        shadowed = frozenset(name for name, shadow in self.steps if shadow)
+        return Plan(goal, list(self.steps.values()), inputs, given, dict(outputs), shadowed)
+
+    def bound(self, name: str) -> tuple[Binding, Declaration]:
+        if name not in self.bindings:
+            equation = self.spec.flow[name]
+            declaration = declaration_of(self.spec, equation, self.names)
+            self.bindings[name] = active(self.spec, equation, declaration), declaration
+        return self.bindings[name]
+
+    def before(self, name: str) -> list[Ref]:
+        """Return the streams that an equation reads."""
+        return [one for _, one in self.bound(name)[0].arguments() if isinstance(one, Ref)]
+
+    def walk(self, name: str, shadow: bool) -> None:
+        """Add the steps that compute a stream, or its shadow, after those that they need."""
+        stack = [(name, shadow and self.weighted(name), False)]
+        open_: set[tuple[str, bool]] = set()
+        while stack:
+            name, shadow, ready = stack.pop()
+            if (name, shadow) in self.steps:
+                continue
+            if name in self.given or name in self.spec.inputs:
+                self.started[name] = None
+                continue
+            if name not in self.spec.flow:
+                raise SpecError([Problem(self.spec.place("flow"), f"there is no stream '{name}'")])
+            if ready:
+                binding, declaration = self.bound(name)
+                self.steps[name, shadow] = Step(self.spec.flow[name], binding, declaration, shadow)
+                continue
+            if (name, shadow) in open_:
+                raise SpecError([Problem(self.spec.flow[name].place, f"stream '{name}' depends on itself")])
+            open_.add((name, shadow))
+            stack.append((name, shadow, True))
+            for ref in reversed(self.before(name)):
+                stack.append((ref.stream, (shadow or ref.ema) and self.weighted(ref.stream), False))
+
+    def weighted(self, name: str) -> bool:
+        """Return whether a stream is computed by modules, its own or those of what it reads."""
+        if name in self.shared:
+            return self.shared[name]
+        if name in self.given or name not in self.spec.flow:
+            return False
+        self.shared[name] = False  # ends a cycle, which `walk` reports
+        equation = self.spec.flow[name]
+        own = equation.callee in self.spec.modules or any(True for _ in equation.modules())
+        self.shared[name] = own or any([self.weighted(ref.stream) for ref in self.before(name)])
+        return self.shared[name]

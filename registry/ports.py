@@ -1,0 +1,87 @@
+"""The ports of modules and operations: a kind, its axes, and whether it may be left out or takes many streams."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+KINDS = (
+    *("frames", "image", "text", "tokens", "vector", "logits", "scores", "boxes", "labels", "index", "weight"),
+    *("scalar", "regions", "sequences", "strings", "module"),
+)
+WITHOUT_AXES = ("scalar", "module")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]{1,9}")
+
+Axis = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamType:
+    """What flows through a stream: its kind and its axes, each a size where known and else the name of a free one."""
+
+    kind: str
+    axes: tuple[Axis, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.kind, *map(str, self.axes)])
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port: the kinds it takes (`"tokens"`, or several as `"text|tokens"`), its axes, and how it is filled."""
+
+    kind: str
+    axes: tuple[Axis, ...] = ()
+    optional: bool = False
+    variadic: bool = False
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that the port takes."""
+        return tuple(self.kind.split("|"))
+
+    def __str__(self) -> str:
+        return " ".join([self.kind, *map(str, self.axes)])
+
+
+def read_type(text: str) -> StreamType:
+    """Return the type that `"frames B 3 T H W"` writes; raise `ValueError` with one sentence."""
+    port = read_port(text)
+    if "|" in port.kind:
+        raise ValueError(f"a stream must have one kind, but has '{port.kind}'")
+    if port.kind == "module":
+        raise ValueError("'module' is a kind of ports only, not of streams")
+    if "_" in port.axes:
+        raise ValueError("'_' may stand for an axis in ports only: give the axis a letter of its own")
+    return StreamType(port.kind, port.axes)
+
+
+def read_port(text: str, name: str = "") -> Port:
+    """Return the port that `text` and the marks of its `name` (`"name?"`, `"*name"`) declare; raise `ValueError`."""
+    kind, *axes = text.split() or [""]
+    for one in kind.split("|"):
+        if one not in KINDS:
+            raise ValueError(f"unknown kind '{one}'")
+        if one in WITHOUT_AXES and axes:
+            raise ValueError(f"kind '{one}' has no axes, but has '{' '.join(axes)}'")
+    for axis in axes:
+        if not AXIS.fullmatch(axis):
+            raise ValueError(f"an axis must be a name or a size, but is '{axis}'")
+        if axis.isdigit() and int(axis) < 1:
+            raise ValueError(f"a size must be at least 1, but is {axis}")
+    sizes = tuple(int(axis) if axis.isdigit() else axis for axis in axes)
+    return Port(kind, sizes, name.endswith("?"), name.startswith("*"))
+
+
+def read_ports(declared: dict[str, str] | str) -> dict[str, Port]:
+    """Return the ports that a declaration's literal writes, by name; one nameless port has the name ''."""
+    if isinstance(declared, str):
+        return {"": read_port(declared)}
+    ports: dict[str, Port] = {}
+    for name, text in declared.items():
+        bare = name.removeprefix("*").removesuffix("?")
+        if not NAME.fullmatch(bare):
+            raise ValueError(f"a port must be named by a word, but is named '{name}'")
+        ports[bare] = read_port(text, name)
+    return ports

@@ -1,0 +1,158 @@
+"""Specs from files: `extends`, the rules of merging, and command-line overrides; every leaf keeps its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from registry.errors import Place, Problem, SpecError
+from registry.tree import LARGEST, Node, Source, parse
+
+
+def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Node:
+    """Return the merged tree of a spec file with all that it extends, and with `overrides` ("train.lr=1e-4") on top.
+
+    Mappings merge by key; a module entry that has `use` replaces the inherited one, one without it edits it; an empty
+    value deletes; lists replace. An override sets exactly what it names.
+    """
+    root = _load(Path(path), str(path), None, ())
+    problems: list[Problem] = []
+    for override in overrides:
+        try:
+            root = _override(root, override)
+        except SpecError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SpecError(problems)
+    return root
+
+
+def _load(path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, str], ...]) -> Node:
+    """Return the tree of one file, merged over all that it extends; `chain` holds the files that led here."""
+    place = asked or Place(shown)
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):
+        raise SpecError([Problem(place, f"no such file: {shown}", _neighbour(path))]) from None
+    if real in [file for file, _ in chain]:
+        names = " -> ".join([name for _, name in chain] + [shown])
+        raise SpecError([Problem(place, f"extends goes in a circle: {names}", "remove one of these `extends`")])
+    if real.is_dir():
+        raise SpecError([Problem(place, f"a spec must be a YAML file, but {shown} is a folder")])
+    root = parse(Source(shown, _text(real, place)))
+    if root.value is None:
+        root.value = {}
+    if not isinstance(root.value, dict):
+        raise SpecError([Problem(root.place, "a spec must be a mapping of sections, such as `inputs: {...}`")])
+    parents = root.value.pop("extends", None)
+    merged: Node | None = None
+    problems: list[Problem] = []
+    for parent in _parents(parents):
+        name = os.path.normpath(os.path.join(os.path.dirname(shown), parent.value))
+        try:
+            other = _load(path.parent / parent.value, name, parent.place, (*chain, (real, shown)))
+        except SpecError as error:
+            problems.extend(error.problems)
+        else:
+            merged = other if merged is None else merge(merged, other)
+    if problems:
+        raise SpecError(problems)
+    return root if merged is None else merge(merged, root)
+
+
+def _text(path: Path, place: Place) -> str:
+    """Return the text of a file, at most a little more than the largest spec."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(4 * LARGEST + 1)
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n"), error.start - before.rfind(b"\n") - 1
+        where = Place(place.file if not place.line else str(path), line + 1, column + 1)
+        raise SpecError([Problem(where, "a spec must be UTF-8 text, but here it is not")]) from None
+    except OSError as error:
+        raise SpecError([Problem(place, f"cannot read {path.name}: {error.strerror}")]) from None
+
+
+def _parents(node: Node | None) -> list[Node]:
+    """Return the nodes that name the files to extend."""
+    if node is None or node.value is None:
+        return []
+    nodes = node.value if isinstance(node.value, list) else [node]
+    wrong = [one for one in nodes if not isinstance(one.value, str)]
+    if wrong:
+        raise SpecError([Problem(one.place, "extends must be a path or a list of paths") for one in wrong])
+    return nodes
+
+
+def _neighbour(path: Path) -> str:
+    """Return the hint that names a file of nearly that name in the same folder."""
+    import difflib
+
+    if not path.parent.is_dir():
+        return f"there is no folder '{path.parent}'" if str(path.parent) != "." else ""
+    names = [entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml")]
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f"did you mean '{near[0]}'?" if near else ""
+
+
+def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
+    """Return `base` with `over` on top, by the rules of `extends`; `path` says where in the spec both stand."""
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict):
+        return over
+    if len(path) == 2 and path[0] == "modules" and "use" in over.value:
+        return over
+    merged = dict(base.value)
+    for key, node in over.value.items():
+        if key not in merged:
+            merged[key] = node
+        elif node.value is None:
+            del merged[key]
+        else:
+            merged[key] = merge(merged[key], node, (*path, key))
+    return Node(merged, over.place, over.key, over.source, over.span)
+
+
+def _override(root: Node, text: str) -> Node:
+    """Return the tree with one `path.to.key=value` set; the value is YAML."""
+    place = Place("command line", text=text)
+    name, equals, value = text.partition("=")
+    keys = tuple(name.strip().split("."))
+    if not equals or not all(keys):
+        raise SpecError([Problem(place, "an override must be KEY.KEY=VALUE", "for example `train.lr=1e-4`")])
+    node = parse(Source("command line", value, inline=text))
+    return _set(root, keys, _placed(node, place), place)
+
+
+def _placed(node: Node, place: Place) -> Node:
+    """Return the tree of an override's value with the whole override as the place of every node."""
+    value = node.value
+    if isinstance(value, dict):
+        value = {key: _placed(one, place) for key, one in value.items()}
+    elif isinstance(value, list):
+        value = [_placed(one, place) for one in value]
+    return Node(value, place, place if node.key else None)
+
+
+def _set(root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tuple[str, ...] = ()) -> Node:
+    """Return `root` with `node` at `keys` below it; a mapping merges, unlike a whole module entry's `use`."""
+    if not keys:
+        return merge(root, node, path)
+    if not isinstance(root.value, dict):
+        message = f"'{'.'.join(path)}' is {root.plain()!r} (set at {root.place}), so it has no key '{keys[0]}'"
+        raise SpecError([Problem(place, message)])
+    changed = dict(root.value)
+    below = changed.get(keys[0])
+    if len(keys) == 1 and node.value is None and below is not None:
+        del changed[keys[0]]
+    elif below is None or below.value is None:
+        for key in reversed(keys[1:]):
+            node = Node({key: node}, place, place)
+            node.value[key].key = place
+        changed[keys[0]] = Node(node.value, place, place)
+    else:
+        changed[keys[0]] = _set(below, keys[1:], node, place, (*path, keys[0]))
+        changed[keys[0]].key = below.key if isinstance(below.value, dict) else place
+    return Node(changed, root.place, root.key, root.source, root.span)

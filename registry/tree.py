@@ -1,0 +1,212 @@
+"""YAML to a tree of nodes, each of which knows where it stands.
+
+The YAML of a spec is a small part of YAML 1.2: mappings, lists and scalars, in one document, without anchors, aliases,
+tags and merge keys (`extends` does their work, and nothing can be made to grow), and of bounded size and depth.
+Plain scalars are null, true, false, integers and floats (`1e-5` is one); everything else is a string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from registry.errors import Place, Problem, SpecError
+
+LARGEST = 256 * 1024  # characters; the largest spec of the project has about 5,000
+DEEPEST = 32
+INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]{1,3})?")
+WORDS = {"": None, "~": None, "true": True, "false": False, "null": None}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text and the name that messages give it; `inline` is a command-line override, which is a place by itself."""
+
+    file: str
+    text: str
+    inline: str = ""
+    lines: list[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # the line breaks of YAML 1.2, as the scanner counts them
+        object.__setattr__(self, "lines", re.split(r"\r\n|[\n\r\x85\u2028\u2029]", self.text))
+
+    def place(self, line: int, column: int) -> Place:
+        """Return the place at a line and a column counted from 0."""
+        if self.inline:
+            return Place(self.file, 0, 0, self.inline)
+        return Place(self.file, line + 1, column + 1, self.lines[line] if line < len(self.lines) else "")
+
+
+@dataclass
+class Node:
+    """A value (mapping of nodes, list of nodes, or scalar), its place, and the place of the key that names it."""
+
+    value: Any
+    place: Place
+    key: Place | None = None
+    source: Source | None = field(default=None, repr=False, compare=False)
+    span: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
+
+    def plain(self) -> Any:
+        """Return the value as plain mappings, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def at(self, offset: int) -> Place:
+        """Return the place of the character at `offset` of a string value, through quotes, escapes and folds."""
+        if self.source is None or self.source.inline or not isinstance(self.value, str):
+            return self.place
+        text, (index, end) = self.source.text, self.span
+        if text[index : index + 1] in ("|", ">"):
+            index = text.find("\n", index) + 1
+        found = index
+        for letter in self.value[: offset + 1]:
+            if letter.isspace():  # a fold or an indent: any white space, and no more than there is
+                continue
+            found = text.find(letter, index, end)
+            if found < 0:  # written as an escape: the last place that is known
+                break
+            index = found + 1
+        found = max(found, self.span[0])
+        start = max(text.rfind("\n", 0, found), text.rfind("\r", 0, found)) + 1
+        return self.source.place(len(re.split(r"\r\n|[\n\r]", text[:found])) - 1, found - start)
+
+
+def scalar(text: str) -> Any:
+    """Return the value of a plain scalar: None, a truth value, an integer, a finite float, or the text itself."""
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if FLOAT.fullmatch(text) and abs(number := float(text)) != float("inf"):
+        return number
+    return text
+
+
+def parse(source: Source) -> Node:
+    """Return the tree of a YAML text; raise `SpecError` with every duplicate key, or with what cannot be read."""
+    if len(source.text) > LARGEST:
+        message = f"a spec must have at most {LARGEST} characters, but this one has {len(source.text)}"
+        raise SpecError([Problem(source.place(0, 0), message)])
+    builder = _Builder(source)
+    try:
+        root = builder.document(YAML(typ="safe", pure=True).parse(source.text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = source.place(mark.line, mark.column) if mark else source.place(0, 0)
+        raise SpecError([Problem(place, f"not valid YAML: {_sentence(error)}", _mend(place))]) from None
+    except YAMLError as error:
+        place = source.place(*_control_character(source.text))
+        raise SpecError([Problem(place, f"not valid YAML: {str(error).splitlines()[0]}")]) from None
+    if builder.problems:
+        raise SpecError(builder.problems)
+    return root
+
+
+def _sentence(error: MarkedYAMLError) -> str:
+    """Return what the YAML scanner found, with the place where it began to look, in one line."""
+    since = error.context_mark
+    begun = f" ({error.context}, which begins at {since.line + 1}:{since.column + 1})" if since and error.context else ""
+    return f"{error.problem}{begun}"
+
+
+def _mend(place: Place) -> str:
+    """Return the hint for the usual slips of YAML."""
+    here = place.text[place.column - 1 :].strip() if place.line else ""
+    if "\t" in place.text[: place.column]:
+        return "indent with spaces: YAML allows no tabs there"
+    if here[:1] in ("@", "*", "%", "`"):
+        return f"quote it: '{here.split(',')[0].split('}')[0]}'"
+    if here.startswith(":"):
+        return "quote a value that holds ': ', and check the indentation"
+    return ""
+
+
+def _control_character(text: str) -> tuple[int, int]:
+    """Return line and column, from 0, of the first character that YAML refuses."""
+    found = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
+    before = text[: found.start()] if found else ""
+    return before.count("\n"), len(before) - before.rfind("\n") - 1
+
+
+class _Builder:
+    """Builds nodes from the parser's events and collects the problems on the way."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.problems: list[Problem] = []
+
+    def document(self, events: Iterator[Event]) -> Node:
+        root: Node | None = None
+        for event in events:
+            if isinstance(event, DocumentStartEvent) and root is not None:
+                place = self.source.place(event.start_mark.line, event.start_mark.column)
+                raise SpecError([Problem(place, "a spec must be one YAML document, but a second one begins here")])
+            if isinstance(event, NodeEvent):
+                root = self.node(event, events, 0)
+        return root if root is not None else Node(None, self.source.place(0, 0), source=self.source)
+
+    def node(self, event: NodeEvent, events: Iterator[Event], depth: int) -> Node:
+        place = self.source.place(event.start_mark.line, event.start_mark.column)
+        if isinstance(event, AliasEvent):
+            name = f"*{event.anchor}"
+            hint = f"a pattern must be quoted: '{name}'"
+            raise SpecError([Problem(place, f"'{name}' is a YAML alias, which specs do not have", hint)])
+        if event.anchor is not None:
+            message = f"'&{event.anchor}' is a YAML anchor, which specs do not have"
+            raise SpecError([Problem(place, message, "share by `extends: FILE`, or by calling the same module again")])
+        if event.tag not in (None, "!"):
+            raise SpecError([Problem(place, f"'{event.tag}' is a YAML tag, which specs do not have")])
+        if depth > DEEPEST:
+            raise SpecError([Problem(place, f"a spec must be nested at most {DEEPEST} deep, but goes on here")])
+        if isinstance(event, MappingStartEvent):
+            return Node(self.mapping(events, depth), place, source=self.source)
+        if isinstance(event, SequenceStartEvent):
+            items = []
+            while not isinstance(item := next(events), SequenceEndEvent):
+                items.append(self.node(item, events, depth + 1))
+            return Node(items, place, source=self.source)
+        assert isinstance(event, ScalarEvent)
+        value = scalar(event.value) if event.implicit[0] else event.value
+        span = (event.start_mark.index, event.end_mark.index)
+        return Node(value, place, source=self.source, span=span)
+
+    def mapping(self, events: Iterator[Event], depth: int) -> dict[str, Node]:
+        found: dict[str, Node] = {}
+        while not isinstance(event := next(events), MappingEndEvent):
+            place = self.source.place(event.start_mark.line, event.start_mark.column)
+            if isinstance(event, AliasEvent):
+                self.node(event, events, depth)
+            if not isinstance(event, ScalarEvent):
+                raise SpecError([Problem(place, "a key must be one word, but is a mapping or a list")])
+            node = self.node(next(events), events, depth + 1)
+            node.key = place
+            if event.value in found:
+                first = found[event.value].key
+                assert first is not None
+                message = f"duplicate key '{event.value}' (first at {first.seen_from(place)})"
+                self.problems.append(Problem(place, message, f"keep one of the two lines `{event.value}: ...`"))
+            else:
+                found[event.value] = node
+        return found
