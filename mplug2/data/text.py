@@ -110,8 +110,11 @@ class Tokenizer:
         return self.decode_released(ids[: ids.index(self.sep)] if self.sep in ids else ids)
 
     def decode_released(self, ids: Sequence[int]) -> str:
-        """Return the text of ids with special tokens dropped; what follows a [SEP] stays, as in the released code."""
-        return self._pieces.decode([int(i) for i in ids], skip_special_tokens=True)
+        """Return the text as the released code does: special tokens are cut out of it, what follows a [SEP] stays."""
+        text = self._pieces.decode([int(i) for i in ids], skip_special_tokens=False)
+        for token in ("pad", "cls", "sep"):
+            text = text.replace(_SPECIAL[token], "")
+        return text.strip()
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Return the word pieces of ``ids``, special tokens included."""

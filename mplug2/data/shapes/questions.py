@@ -1,0 +1,115 @@
+"""What can be asked and said about a scene, in a closed vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mplug2.data.shapes.world import COLOURS, DIRECTIONS, NUMBERS, POSITIONS, SHAPES, Scene, Thing
+
+Question = tuple[str, str, str]  # type, question, answer
+
+_WORDS = """a all and another appear appears are as at both by clip colour come comes does exactly find first go goes has have
+how image images in is it kind last left look many more move moved moves moving no none nothing of on one only or order
+other picture pictures resting rests right same second see shape shapes show shows still than that the then there thing
+things third this to two video way what where which while who yes""".split()
+
+_PLACED = {
+    position: f"at the {position}" if position.startswith(("top", "bottom")) else f"on the {position}"
+    for position in POSITIONS.values()
+} | {"middle": "in the middle"}
+
+
+def vocabulary() -> list[str]:
+    """Return the word pieces of the shapes world, numbered as in BERT: pad 0, unk 100, cls 101, sep 102, mask 103."""
+    parts = {part for position in POSITIONS.values() for part in position.split()}
+    words = {*_WORDS, *parts, *COLOURS, *SHAPES, *DIRECTIONS, *NUMBERS, *(f"{shape}s" for shape in SHAPES)}
+    unused = [f"[unused{index}]" for index in range(99)]
+    return ["[PAD]", *unused, "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
+
+
+def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
+    """Return 5 to 8 questions about a clip; types that begin with ``motion_`` need the order of its frames."""
+    asked = list(_motion(scene))
+    if scene.kind == "sweep":
+        asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
+        mover, *resting = scene.things
+        asked += [_colour(mover), _shape(mover)]
+        if resting:
+            thing = resting[int(rng.integers(len(resting)))]
+            asked += [_colour(thing), _shape(thing), _position(thing, rng)]
+    else:
+        first, second, third = rng.permutation(len(scene.things))
+        asked += [_colour(scene.things[first]), _shape(scene.things[second]), _position(scene.things[third], rng)]
+    return asked
+
+
+def _motion(scene: Scene) -> Iterator[Question]:
+    if scene.direction is not None:
+        mover = scene.things[0]
+        yield "motion_direction", f"which way does the {mover.shape} move?", scene.direction
+        yield "motion_direction", f"which way does the {mover.colour} shape move?", scene.direction
+    else:
+        for word, thing in (("first", scene.things[0]), ("last", scene.things[-1])):
+            yield "motion_order", f"which colour comes {word}?", thing.colour
+            yield "motion_order", f"which shape comes {word}?", thing.shape
+
+
+def _colour(thing: Thing) -> Question:
+    return "colour", f"what colour is the {thing.shape}?", thing.colour
+
+
+def _shape(thing: Thing) -> Question:
+    return "shape", f"what shape is the {thing.colour} thing?", thing.shape
+
+
+def _position(thing: Thing, rng: np.random.Generator) -> Question:
+    name = thing.shape if rng.random() < 0.5 else f"{thing.colour} shape"
+    return "position", f"where is the {name}?", place(thing)
+
+
+def place(thing: Thing) -> str:
+    """Return where a resting thing is, in words."""
+    return POSITIONS[next(cell for cell in thing.cells if cell is not None)]
+
+
+def captions(scene: Scene) -> list[str]:
+    """Return three sentences, each true of the scene."""
+    names = [thing.name for thing in scene.things]
+    if scene.kind == "turns":
+        return [
+            f"a {names[0]} then a {names[1]} then a {names[2]}",
+            f"first comes a {names[0]} then a {names[1]} and last a {names[2]}",
+            f"the {scene.things[0].shape} comes first and the {scene.things[2].shape} comes last",
+        ]
+    if scene.kind == "still":
+        return [
+            " and ".join(f"a {name}" for name in names),
+            " and ".join(f"a {thing.name} {_PLACED[place(thing)]}" for thing in scene.things),
+            f"there are {NUMBERS[len(names) - 1]} shapes" if len(names) > 1 else f"there is one shape and it is {names[0]}",
+        ]
+    moves = f"a {names[0]} moves {scene.direction}"
+    if len(names) == 1:
+        return [moves, f"the {names[0]} moves {scene.direction}", f"there is one shape and it moves {scene.direction}"]
+    others = " and ".join(f"a {name}" for name in names[1:])
+    rests = "rests" if len(names) == 2 else "are resting"
+    return [
+        f"{moves} while {others} {rests}",
+        f"{moves} and a {names[1]} rests {_PLACED[place(scene.things[1])]}",
+        f"there are {NUMBERS[len(names) - 1]} shapes and the {scene.things[0].shape} moves {scene.direction}",
+    ]
+
+
+def pair_sentence(left: Scene, right: Scene, rng: np.random.Generator) -> tuple[str, bool]:
+    """Return a sentence about two images and whether it is true, each in about half of the cases."""
+    if rng.random() < 0.3:
+        return "the left image has more shapes than the right image", len(left.things) > len(right.things)
+    shapes = [{thing.shape for thing in scene.things} for scene in (left, right)]
+    both, either = shapes[0] & shapes[1], shapes[0] ^ shapes[1]
+    common = rng.random() < 0.5
+    true, false = (both, either) if common else (either, both)
+    pool = sorted(true if (rng.random() < 0.5 and true) or not false else false)
+    shape = str(rng.choice(pool))
+    said = f"both images show a {shape}" if common else f"exactly one image shows a {shape}"
+    return said, shape in true

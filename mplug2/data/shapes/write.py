@@ -1,0 +1,185 @@
+"""Write the shapes world to a folder: encoded clips, images and all annotations, the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+
+from mplug2.data.shapes import questions as said
+from mplug2.data.shapes.render import box, render, render_beat
+from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
+from registry.errors import UserError
+
+VERSION = 1
+SPLITS = ("train", "val", "test")
+_CHUNK = 50
+_FPS = 12
+
+Row = dict[str, Any]
+
+
+def make_shapes(
+    folder: str | Path,
+    seed: int = 0,
+    train: int = 3000,
+    val: int = 300,
+    test: int = 300,
+    size: int = 48,
+    frames: int = 12,
+    workers: int | None = None,
+    progress: bool = False,
+) -> bool:
+    """Write the data set and return True, or return False where the same one is already there.
+
+    ``folder`` gets videos/, images/, vocab.txt and for each split qa_*, captions_*, boxes_*, classes_*, images_* and
+    pairs_*.jsonl, and last manifest.json with all arguments: other arguments write everything anew. ``train``, ``val``
+    and ``test`` are numbers of clips (and of images), ``size`` the edge in pixels, ``frames`` a multiple of 6.
+    """
+    if frames < BEATS or frames % BEATS:
+        raise UserError(f"frames must be a multiple of {BEATS}, but is {frames}")
+    if size < 24 or size % 2:
+        raise UserError(f"size must be an even number of at least 24 pixels, but is {size}")
+    folder, counts = Path(folder), {"train": train, "val": val, "test": test}
+    encoder = _encoder()
+    manifest = {"version": VERSION, "seed": seed, **counts, "size": size, "frames": frames, "encoder": encoder}
+    if _manifest(folder) == manifest:
+        return False
+    _clear(folder)
+    jobs = [
+        (folder, split, range(start, min(start + _CHUNK, count)), seed, size, frames, encoder)
+        for split, count in counts.items()
+        for start in range(0, count, _CHUNK)
+    ]
+    rows: dict[str, list[Row]] = {}
+    for part in _watch(_run(jobs, workers), len(jobs), progress):
+        for name, lines in part.items():
+            rows.setdefault(name, []).extend(lines)
+    for name, lines in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "vocab.txt").write_text("\n".join(said.vocabulary()) + "\n")
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return True
+
+
+def _manifest(folder: Path) -> Row | None:
+    try:
+        return json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _clear(folder: Path) -> None:
+    """Make room; what an earlier run wrote goes, and the manifest first, so that half a data set never looks whole."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    for name in ("videos", "images"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+
+
+def _encoder() -> str:
+    for name in ("libx264", "mpeg4"):
+        if name in av.codecs_available:
+            return name
+    raise UserError("this build of PyAV has neither libx264 nor mpeg4; install the av wheel from PyPI")
+
+
+def _run(jobs: list[tuple], workers: int | None) -> Iterator[dict[str, list[Row]]]:
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers <= 1:
+        yield from map(_write_part, jobs)
+        return
+    # spawned, for forking a process with threads (torch, a progress bar) may hang
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_write_part, jobs)
+
+
+def _watch(parts: Iterable[dict[str, list[Row]]], total: int, progress: bool) -> Iterable[dict[str, list[Row]]]:
+    if not progress:
+        return parts
+    from rich.progress import track
+
+    return track(parts, total=total, description="shapes clips")
+
+
+def _write_part(job: tuple) -> dict[str, list[Row]]:
+    """Write the clips and images of some indices; return their annotation lines by file name."""
+    folder, split, indices, seed, size, frames, encoder = job
+    rows: dict[str, list[Row]] = {
+        f"{name}_{split}": [] for name in ("qa", "captions", "boxes", "classes", "images", "pairs")
+    }
+    for index in indices:
+        rng = np.random.default_rng([seed, SPLITS.index(split), index])
+        video = f"{split}_{index:05d}"
+        scene = sample_scene("sweep" if index % 2 == 0 else "turns", rng)
+        encode(folder / "videos" / f"{video}.mp4", render(scene, size, frames), encoder)
+        for kind, question, answer in said.questions(scene, rng):
+            rows[f"qa_{split}"].append({"video_id": video, "question": question, "answer": answer, "type": kind})
+        rows[f"captions_{split}"] += _captions(split, video, scene)
+        rows[f"boxes_{split}"].append({"video_id": video, "things": _tracks(scene, size, frames)})
+        rows[f"classes_{split}"].append({"video_id": video, "label": scene.direction or "turns"})
+        left, right = (still_scene(int(rng.integers(1, 5)), rng) for _ in range(2))
+        names = [f"{video}_{side}.png" for side in ("a", "b")]
+        for name, still in zip(names, (left, right), strict=True):
+            Image.fromarray(render_beat(still, size, 0)).save(folder / "images" / name)
+            rows[f"images_{split}"].append({"image": name, "captions": said.captions(still), "things": _boxes(still, size)})
+        sentence, true = said.pair_sentence(left, right, rng)
+        rows[f"pairs_{split}"].append({"left": names[0], "right": names[1], "sentence": sentence, "label": true})
+    return rows
+
+
+def _captions(split: str, video: str, scene: Scene) -> list[Row]:
+    """Caption lines in the released formats: one a line for training, all in one line for evaluation."""
+    lines = said.captions(scene)
+    if split == "train":
+        return [{"video_id": video, "caption": line} for line in lines]
+    return [{"video_id": video, "golden_captions": lines}]
+
+
+def _tracks(scene: Scene, size: int, frames: int) -> list[Row]:
+    """Colour, shape and one box [left top right bottom] a frame (null while hidden) of every thing."""
+    held = frames // BEATS
+    return [
+        {
+            "colour": thing.colour,
+            "shape": thing.shape,
+            "boxes": [found for beat in range(BEATS) for found in [box(thing, size, beat)] * held],
+        }
+        for thing in scene.things
+    ]
+
+
+def _boxes(scene: Scene, size: int) -> list[Row]:
+    return [
+        {"colour": thing.colour, "shape": thing.shape, "place": said.place(thing), "box": box(thing, size, 0)}
+        for thing in scene.things
+    ]
+
+
+def encode(path: Path, frames: np.ndarray, encoder: str = "libx264") -> None:
+    """Write frames [T H W 3] as mp4.
+
+    Every frame is a key frame: otherwise each one carries faint traces of the one before, and a network could read the
+    order of events off single frames.
+    """
+    options = {"libx264": {"crf": "10", "preset": "superfast"}, "mpeg4": {"qscale": "1"}}.get(encoder, {})
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=Fraction(_FPS), options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.gop_size = 1
+        stream.codec_context.max_b_frames = 0
+        stream.codec_context.thread_count = 1  # the same bytes on any machine
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
