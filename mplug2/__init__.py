@@ -1,3 +1,69 @@
-"""mplug2."""
+"""mplug2: modules, composed by one YAML file into networks for text, image and video.
+
+Importing this package imports neither torch nor anything else that is slow: the public names are looked up when used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mplug2.neighbours import check_neighbours
+
+check_neighbours(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import modules  # noqa: E402, F401  (fills the names of modules and operations)
+from registry import METRICS, READERS  # noqa: E402
+
+if TYPE_CHECKING:
+    from mplug2.compose import Network as Network
+    from mplug2.compose import compose as compose
+    from registry import SpecError as SpecError
+    from registry import UserError as UserError
 
 __version__ = "0.1.0"
+
+READERS.register("video_qa", "mplug2.data.video_qa:VideoQA")
+METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
+
+_PUBLIC = {
+    "compose": "mplug2.compose:compose",
+    "Network": "mplug2.compose:Network",
+    "train": "mplug2.train:train",
+    "evaluate": "mplug2.evaluate:evaluate",
+    "predict": "mplug2.predict:predict",
+    "read_spec": "registry:read_spec",
+    "check": "registry:check",
+    "SpecError": "registry:SpecError",
+    "UserError": "registry:UserError",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mplug2' has no attribute '{name}'")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
+
+
+class _Package(ModuleType):
+    """A package whose public names win over its files of the same name.
+
+    ``import mplug2.compose`` would otherwise put the module in the place of the function ``mplug2.compose``.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
