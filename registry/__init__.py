@@ -1,6 +1,7 @@
 """Floor 1: names, the composition language, its checks and its errors. Standard library and ruamel.yaml; never torch."""
 
 from registry.binding import Binding, bind
+from registry.check import Report, check
 from registry.declaration import Declaration, Parameter, operation
 from registry.equation import Equation, Literal, ModuleRef, Ref, read_equation
 from registry.errors import Place, Problem, SpecError, UserError
@@ -32,12 +33,14 @@ __all__ = [
     "Problem",
     "Ref",
     "Registry",
+    "Report",
     "Spec",
     "SpecError",
     "Step",
     "StreamType",
     "UserError",
     "bind",
+    "check",
     "declaration_of",
     "operation",
     "parse_spec",

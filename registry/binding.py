@@ -52,7 +52,9 @@ def value_problem(what: str, parameter: Parameter, value: Any, place: Place) -> 
     shown = "empty" if value is None else repr(value)
     allowed = parameter.choices
     must = f"one of {', '.join(map(repr, allowed))}" if allowed else parameter.annotation
-    near = nearest(value, [one for one in allowed if isinstance(one, str)]) if isinstance(value, str) else None
+    near = (
+        nearest(value, [one for one in allowed if isinstance(one, str)]) if isinstance(value, str) else None
+    )
     return Problem(place, f"{what} must be {must}, but is {shown}", f"did you mean '{near}'?" if near else "")
 
 
@@ -90,7 +92,11 @@ class _Binder:
         takes_module = "module" in port.kinds
         if takes_module and isinstance(argument, Ref):
             hint = f"`@{argument.stream}`"
-            self.wrong(argument.place, f"port '{name}' of {self.equation.callee} takes a module, written with @", hint)
+            self.wrong(
+                argument.place,
+                f"port '{name}' of {self.equation.callee} takes a module, written with @",
+                hint,
+            )
         elif not takes_module and isinstance(argument, ModuleRef):
             message = f"port '{name}' of {self.equation.callee} takes a stream, but {argument} is a module"
             self.wrong(argument.place, message)
@@ -112,12 +118,16 @@ class _Binder:
             elif name in inputs and not isinstance(argument, Literal):
                 self.fill(name, inputs[name], argument)
             elif name in options and isinstance(argument, Literal):
-                problem = value_problem(f"option '{name}' of {callee}", options[name], argument.value, argument.place)
+                problem = value_problem(
+                    f"option '{name}' of {callee}", options[name], argument.value, argument.place
+                )
                 self.options[name] = argument.value
                 self.problems.extend([problem] if problem else [])
             elif name in options:
                 hint = f"quote it: `{name}='{argument}'`"
-                self.wrong(argument.place, f"option '{name}' of {callee} takes a value, but {argument} is none", hint)
+                self.wrong(
+                    argument.place, f"option '{name}' of {callee} takes a value, but {argument} is none", hint
+                )
             else:
                 self.unknown(name, key)
 
@@ -125,7 +135,9 @@ class _Binder:
         declaration, callee = self.declaration, self.equation.callee
         if name in declaration.arguments:
             hint = f"set it where the module is built: `{callee}: {{..., {name}: ...}}`"
-            self.wrong(place, f"'{name}' is an argument of {callee}, not a port or an option of its calls", hint)
+            self.wrong(
+                place, f"'{name}' is an argument of {callee}, not a port or an option of its calls", hint
+            )
             return
         names = [*declaration.inputs, *declaration.options]
         near = nearest(name, names)

@@ -152,7 +152,9 @@ def _literal(target: str, name: str, tree: ast.expr) -> Any:
     try:
         return ast.literal_eval(tree)
     except (ValueError, TypeError, SyntaxError):
-        raise UserError(f"{target}: `{name}` must be a literal, since it is read without running the code") from None
+        raise UserError(
+            f"{target}: `{name}` must be a literal, since it is read without running the code"
+        ) from None
 
 
 def _parameters(function: ast.FunctionDef, skip: int = 0, keyword_only: bool = False) -> dict[str, Parameter]:

@@ -99,7 +99,9 @@ def read_ref(node: Node) -> Ref:
     """Return the stream that a node of `goals` names (`loss`, `both.vision`); raise `SpecError`."""
     text = node.value
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", text):
-        raise SpecError([Problem(node.place, f"an output must be a stream, but is {_what(node)}", "`loss: loss`")])
+        raise SpecError(
+            [Problem(node.place, f"an output must be a stream, but is {_what(node)}", "`loss: loss`")]
+        )
     stream, _, part = text.partition(".")
     return Ref(stream, part or None, False, node.place)
 
@@ -121,7 +123,9 @@ class _Reader:
         if not isinstance(call, ast.Call):
             raise self.wrong(call, f"'{name}' must be one call", EXAMPLE)
         if not isinstance(call.func, ast.Name):
-            raise self.wrong(call.func, "what is called must be the name of a module or an operation", EXAMPLE)
+            raise self.wrong(
+                call.func, "what is called must be the name of a module or an operation", EXAMPLE
+            )
         keywords: dict[str, Argument] = {}
         keys: dict[str, Place] = {}
         for keyword in call.keywords:
@@ -200,7 +204,11 @@ class _Reader:
     def stream(self, tree: ast.expr) -> Ref:
         if isinstance(tree, ast.Name) and tree.id not in WORDS:
             return Ref(tree.id, None, False, self.place(tree))
-        if isinstance(tree, ast.Attribute) and isinstance(tree.value, ast.Name) and tree.value.id not in WORDS:
+        if (
+            isinstance(tree, ast.Attribute)
+            and isinstance(tree.value, ast.Name)
+            and tree.value.id not in WORDS
+        ):
             return Ref(tree.value.id, tree.attr, False, self.place(tree))
         raise self.wrong(tree, "a stream must be a name, or a name with one field", "`both.vision`")
 

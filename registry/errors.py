@@ -56,7 +56,11 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        lines = [f"{self.place}: {self.message}", self.place.excerpt(), self.hint and f"    hint: {self.hint}"]
+        lines = [
+            f"{self.place}: {self.message}",
+            self.place.excerpt(),
+            self.hint and f"    hint: {self.hint}",
+        ]
         return "\n".join(line for line in lines if line)
 
 

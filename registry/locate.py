@@ -30,7 +30,9 @@ def definition(target: str) -> Definition:
     found = _find(module, name, FARTHEST)
     if found is None:
         where = source_file(module)
-        raise UserError(f"{target}: " + (f"{where} defines no '{name}'" if where else f"there is no module '{module}'"))
+        raise UserError(
+            f"{target}: " + (f"{where} defines no '{name}'" if where else f"there is no module '{module}'")
+        )
     return found
 
 

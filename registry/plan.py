@@ -63,7 +63,11 @@ class Plan:
 def declaration_of(spec: Spec, equation: Equation, names: Catalogue = CATALOGUE) -> Declaration:
     """Return the declaration of what an equation calls: a module of the spec, else an operation; raise `UserError`."""
     module = spec.modules.get(equation.callee)
-    return names.operations.declaration(equation.callee) if module is None else names.modules.declaration(module.use)
+    return (
+        names.operations.declaration(equation.callee)
+        if module is None
+        else names.modules.declaration(module.use)
+    )
 
 
 def active(spec: Spec, equation: Equation, declaration: Declaration) -> Binding:
@@ -74,7 +78,9 @@ def active(spec: Spec, equation: Equation, declaration: Declaration) -> Binding:
     return binding.without(switched_off(spec, equation, declaration, binding))
 
 
-def switched_off(spec: Spec, equation: Equation, declaration: Declaration, binding: Binding) -> frozenset[str]:
+def switched_off(
+    spec: Spec, equation: Equation, declaration: Declaration, binding: Binding
+) -> frozenset[str]:
     """Return the ports whose option is false: as the line sets it, else as the module is built, else by default."""
     module = spec.modules.get(equation.callee)
     values = dict(module.arguments) if module is not None else {}

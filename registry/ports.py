@@ -6,7 +6,19 @@ import re
 from dataclasses import dataclass
 
 KINDS = (
-    *("frames", "image", "text", "tokens", "vector", "logits", "scores", "boxes", "labels", "index", "weight"),
+    *(
+        "frames",
+        "image",
+        "text",
+        "tokens",
+        "vector",
+        "logits",
+        "scores",
+        "boxes",
+        "labels",
+        "index",
+        "weight",
+    ),
     *("scalar", "regions", "sequences", "strings", "module"),
 )
 WITHOUT_AXES = ("scalar", "module")

@@ -37,14 +37,18 @@ def _load(path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, 
         raise SpecError([Problem(place, f"no such file: {shown}", _neighbour(path))]) from None
     if real in [file for file, _ in chain]:
         names = " -> ".join([name for _, name in chain] + [shown])
-        raise SpecError([Problem(place, f"extends goes in a circle: {names}", "remove one of these `extends`")])
+        raise SpecError(
+            [Problem(place, f"extends goes in a circle: {names}", "remove one of these `extends`")]
+        )
     if real.is_dir():
         raise SpecError([Problem(place, f"a spec must be a YAML file, but {shown} is a folder")])
     root = parse(Source(shown, _text(real, place)))
     if root.value is None:
         root.value = {}
     if not isinstance(root.value, dict):
-        raise SpecError([Problem(root.place, "a spec must be a mapping of sections, such as `inputs: {...}`")])
+        raise SpecError(
+            [Problem(root.place, "a spec must be a mapping of sections, such as `inputs: {...}`")]
+        )
     parents = root.value.pop("extends", None)
     merged: Node | None = None
     problems: list[Problem] = []
@@ -141,7 +145,9 @@ def _set(root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tupl
     if not keys:
         return merge(root, node, path)
     if not isinstance(root.value, dict):
-        message = f"'{'.'.join(path)}' is {root.plain()!r} (set at {root.place}), so it has no key '{keys[0]}'"
+        message = (
+            f"'{'.'.join(path)}' is {root.plain()!r} (set at {root.place}), so it has no key '{keys[0]}'"
+        )
         raise SpecError([Problem(place, message)])
     changed = dict(root.value)
     below = changed.get(keys[0])

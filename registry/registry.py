@@ -54,7 +54,9 @@ class Registry:
             return None
 
         def decorate(thing: Thing) -> Thing:
-            self._add(name, _Entry(f"{thing.__module__}:{getattr(thing, '__qualname__', name)}", owner, thing))
+            self._add(
+                name, _Entry(f"{thing.__module__}:{getattr(thing, '__qualname__', name)}", owner, thing)
+            )
             return thing
 
         return decorate
@@ -117,7 +119,9 @@ class Registry:
             try:
                 entry.thing = getattr(importlib.import_module(module), attribute)
             except (ImportError, AttributeError) as error:
-                raise UserError(f"{self.kind} '{name}' ({entry.target}) cannot be imported: {error}") from error
+                raise UserError(
+                    f"{self.kind} '{name}' ({entry.target}) cannot be imported: {error}"
+                ) from error
         return entry.thing
 
 

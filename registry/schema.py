@@ -58,7 +58,9 @@ TRAIN = {
     "no_decay": Key("list[str]", ["*bias", "*norm*.weight"], "patterns of parameters without weight decay"),
     "clip": Key("float", 1.0, "largest norm of the gradient; 0: no clipping", 0),
     "zero": Key("Literal[0, 1, 2, 3]", 0, "DeepSpeed ZeRO stage"),
-    "precision": Key("Literal['fp32', 'bf16', 'fp16']", "fp32", "number format of the forward and backward pass"),
+    "precision": Key(
+        "Literal['fp32', 'bf16', 'fp16']", "fp32", "number format of the forward and backward pass"
+    ),
     "seed": Key("int", 0, "seed of weights, order and dropout", 0),
     "log_every": Key("int", 10, "steps between two lines of the log", 1),
     "eval_every": Key("int", 1, "epochs between two evaluations", 1),

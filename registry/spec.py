@@ -88,7 +88,9 @@ class Spec:
             "inputs": {name: str(one) for name, one in self.inputs.items()},
             "modules": {name: {"use": one.use, **one.arguments} for name, one in self.modules.items()},
             "flow": {name: one.text for name, one in self.flow.items()},
-            "goals": {goal: {key: str(ref) for key, ref in refs.items()} for goal, refs in self.goals.items()},
+            "goals": {
+                goal: {key: str(ref) for key, ref in refs.items()} for goal, refs in self.goals.items()
+            },
         }
         for name in ("momentum", "freeze", "init", "tie", "data", "train", "eval"):
             if value := getattr(self, name):
@@ -107,7 +109,9 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
     """Return the spec that a text holds (without `extends`); raise `SpecError` when unreadable."""
     tree = parse(Source(name, text))
     if not isinstance(tree.value, dict):
-        raise SpecError([Problem(tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`")])
+        raise SpecError(
+            [Problem(tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`")]
+        )
     return _spec(tree, name)
 
 
@@ -158,7 +162,9 @@ class _Reader:
             if name in ("inputs", "modules", "flow", "goals") and not key.isidentifier():
                 self.wrong(one.key or one.place, f"a name in '{name}' must be one word, but is '{key}'")
             elif one.value is None and name != "goals" and name not in SETTINGS:
-                self.wrong(one.key or one.place, f"'{name}.{key}' is empty, which deletes, but nothing set it before")
+                self.wrong(
+                    one.key or one.place, f"'{name}.{key}' is empty, which deletes, but nothing set it before"
+                )
             else:
                 entries[key] = one
         return entries
@@ -167,14 +173,20 @@ class _Reader:
         found: dict[str, StreamType] = {}
         for name, node in self.section("inputs", "`inputs: {video: frames B 3 T H W}`").items():
             if not isinstance(node.value, str):
-                self.wrong(node.place, f"input '{name}' must be a kind with axes, but is {_what(node)}", "`text B L`")
+                self.wrong(
+                    node.place, f"input '{name}' must be a kind with axes, but is {_what(node)}", "`text B L`"
+                )
                 continue
             try:
                 found[name] = read_type(node.value)
             except ValueError as error:
                 kind = node.value.split()[0] if node.value.split() else ""
                 near = nearest(kind, KINDS) if kind not in KINDS else None
-                hint = f"did you mean '{node.value.replace(kind, near, 1)}'?" if near else f"kinds: {' '.join(KINDS)}"
+                hint = (
+                    f"did you mean '{node.value.replace(kind, near, 1)}'?"
+                    if near
+                    else f"kinds: {' '.join(KINDS)}"
+                )
                 self.wrong(node.place, f"input '{name}': {error}", hint)
         return found
 
@@ -187,7 +199,9 @@ class _Reader:
                 continue
             use = node.value.get("use")
             if use is None or not isinstance(use.value, str):
-                message = f"module '{name}' must say what to `use`" + (f", but {_what(use)} stands there" if use else "")
+                message = f"module '{name}' must say what to `use`" + (
+                    f", but {_what(use)} stands there" if use else ""
+                )
                 self.wrong(use.place if use else node.key or node.place, message, example)
                 continue
             arguments = {key: one.plain() for key, one in node.value.items() if key != "use"}
@@ -208,7 +222,11 @@ class _Reader:
         found: dict[str, dict[str, Ref]] = {}
         for goal, node in self.section("goals", "`goals: {train: {loss: loss}}`").items():
             if node.value is not None and not isinstance(node.value, dict):
-                self.wrong(node.place, f"goal '{goal}' must be a mapping of outputs, but is {_what(node)}", "`{loss: loss}`")
+                self.wrong(
+                    node.place,
+                    f"goal '{goal}' must be a mapping of outputs, but is {_what(node)}",
+                    "`{loss: loss}`",
+                )
                 continue
             found[goal] = {}
             for name, one in (node.value or {}).items():
@@ -223,7 +241,11 @@ class _Reader:
         if node is None or node.value is None:
             return []
         if not isinstance(node.value, list) or not all(isinstance(one.value, str) for one in node.value):
-            self.wrong(node.place, f"'freeze' must be a list of patterns, but is {_what(node)}", "`freeze: [vision.stem]`")
+            self.wrong(
+                node.place,
+                f"'freeze' must be a list of patterns, but is {_what(node)}",
+                "`freeze: [vision.stem]`",
+            )
             return []
         return [one.value for one in node.value]
 

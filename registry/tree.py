@@ -127,7 +127,11 @@ def parse(source: Source) -> Node:
 def _sentence(error: MarkedYAMLError) -> str:
     """Return what the YAML scanner found, with the place where it began to look, in one line."""
     since = error.context_mark
-    begun = f" ({error.context}, which begins at {since.line + 1}:{since.column + 1})" if since and error.context else ""
+    begun = (
+        f" ({error.context}, which begins at {since.line + 1}:{since.column + 1})"
+        if since and error.context
+        else ""
+    )
     return f"{error.problem}{begun}"
 
 
@@ -162,7 +166,9 @@ class _Builder:
         for event in events:
             if isinstance(event, DocumentStartEvent) and root is not None:
                 place = self.source.place(event.start_mark.line, event.start_mark.column)
-                raise SpecError([Problem(place, "a spec must be one YAML document, but a second one begins here")])
+                raise SpecError(
+                    [Problem(place, "a spec must be one YAML document, but a second one begins here")]
+                )
             if isinstance(event, NodeEvent):
                 root = self.node(event, events, 0)
         return root if root is not None else Node(None, self.source.place(0, 0), source=self.source)
@@ -175,11 +181,15 @@ class _Builder:
             raise SpecError([Problem(place, f"'{name}' is a YAML alias, which specs do not have", hint)])
         if event.anchor is not None:
             message = f"'&{event.anchor}' is a YAML anchor, which specs do not have"
-            raise SpecError([Problem(place, message, "share by `extends: FILE`, or by calling the same module again")])
+            raise SpecError(
+                [Problem(place, message, "share by `extends: FILE`, or by calling the same module again")]
+            )
         if event.tag not in (None, "!"):
             raise SpecError([Problem(place, f"'{event.tag}' is a YAML tag, which specs do not have")])
         if depth > DEEPEST:
-            raise SpecError([Problem(place, f"a spec must be nested at most {DEEPEST} deep, but goes on here")])
+            raise SpecError(
+                [Problem(place, f"a spec must be nested at most {DEEPEST} deep, but goes on here")]
+            )
         if isinstance(event, MappingStartEvent):
             return Node(self.mapping(events, depth), place, source=self.source)
         if isinstance(event, SequenceStartEvent):
@@ -206,7 +216,9 @@ class _Builder:
                 first = found[event.value].key
                 assert first is not None
                 message = f"duplicate key '{event.value}' (first at {first.seen_from(place)})"
-                self.problems.append(Problem(place, message, f"keep one of the two lines `{event.value}: ...`"))
+                self.problems.append(
+                    Problem(place, message, f"keep one of the two lines `{event.value}: ...`")
+                )
             else:
                 found[event.value] = node
         return found
