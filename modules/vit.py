@@ -7,14 +7,18 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from timm.layers import PatchEmbed, QuickGELU, trunc_normal_
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from modules.attention import head_count
 from modules.recompute import run
 from modules.streams import Tokens
 from modules.temporal import LocalTemporal
+from modules.torchvision_guard import ensure_torchvision
+
+ensure_torchvision()
+
+from timm.layers import PatchEmbed, QuickGELU, trunc_normal_  # noqa: E402
+from timm.models.vision_transformer import Block  # noqa: E402
 
 CLIP_EPS = 1e-5
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mplug2.weights.official import Roles, plan_moves
+from mplug2.weights.official import Move, Roles, plan_moves
 from mplug2.weights.report import LoadReport
 from registry import UserError
 
@@ -65,11 +65,11 @@ def load_official(
     if a tensor has another shape, or if a module is only partly there; then nothing is loaded.
     """
     report = LoadReport(origin)
-    # "mplug-2" checkpoints name the momentum twin of `text_encoder.x` as `text_encoder_m.x`
+    # the momentum twin of `text_encoder.x` is called `text_encoder_m.x`
     twins = {key: _without_m(key) for key in tensors if _is_twin(key)}
     plain = [key for key in tensors if key not in twins]
     moves = {move.source: move for move in plan_moves(plain, roles)}
-    moves |= {key: moves_of_twin for key, moves_of_twin in _twin_moves(twins, roles).items()}
+    moves |= _twin_moves(twins, roles)
     targets = {"": dict(net.state_dict()), "m": dict(shadow or {})}
     chosen: dict[tuple[str, str], Tensor] = {}
     for key, value in tensors.items():
@@ -98,6 +98,27 @@ def load_official(
     return report
 
 
+def load_own(net: nn.Module, tensors: Mapping[str, Tensor], wanted: str = "*", origin: str = "weights") -> LoadReport:
+    """Load weights that carry this network's own names into the modules whose names match ``wanted``.
+
+    UserError, and nothing loaded, where a tensor has another shape or a module is only partly there.
+    """
+    report, home, chosen = LoadReport(origin), dict(net.state_dict()), {}
+    for name, value in tensors.items():
+        if not fnmatchcase(name.split(".")[0], wanted):
+            report.add("dropped", name, reason=f"init asks for {wanted} only")
+        elif name not in home:
+            report.add("dropped", name, reason="no module of this network has it")
+        elif (fitted := fit(name, value, home[name]))[0] is None:
+            report.add("misfit", name, name, fitted[1])
+        else:
+            report.add("resized" if fitted[1] else "loaded", name, name, fitted[1])
+            chosen["", name] = fitted[0]
+    _note_missing(report, net, chosen, wanted)
+    _commit(report, chosen, {"": home})
+    return report
+
+
 def _is_twin(key: str) -> bool:
     return key.split(".")[0].endswith("_m")
 
@@ -107,7 +128,7 @@ def _without_m(key: str) -> str:
     return part.removesuffix("_m") + dot + rest
 
 
-def _twin_moves(twins: Mapping[str, str], roles: Roles) -> dict[str, object]:
+def _twin_moves(twins: Mapping[str, str], roles: Roles) -> dict[str, Move]:
     back = {plain: key for key, plain in twins.items()}
     return {back[move.source]: move for move in plan_moves(list(back), roles)}
 

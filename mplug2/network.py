@@ -1,0 +1,150 @@
+"""A composed network: it runs the equations of a spec over its modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modules.momentum import Shadow
+from registry import OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, StreamType, UserError, plan, shadowed_modules
+
+# streams that hold real numbers made outside the network, which must come in its own precision
+CAST = ("frames", "image", "regions", "vector")
+
+
+class Network(nn.Module):
+    """The modules of a spec under their names there, and the equations that join them.
+
+    ``net(batch, goal)`` takes a mapping of input streams (or of any later streams: the plan starts from what it is
+    given) and returns the goal's outputs. State-dict keys begin with the spec's module names.
+    """
+
+    def __init__(self, spec: Spec, types: Mapping[str, StreamType], parts: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.types = dict(types)
+        # Not by attribute: a spec may call a module `train` or `modules`, which nn.Module has taken.
+        self._modules.update(parts)
+        self._plans: dict[tuple[str, frozenset[str]], Plan] = {}
+        self._operations = {e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts}
+        # Outside the module tree: the engine must neither train, split nor cast it.
+        self.__dict__["shadow"] = None
+
+    def part(self, name: str) -> nn.Module:
+        """The module that the spec calls ``name``."""
+        found = self._modules[name]
+        assert found is not None
+        return found
+
+    def start_shadow(self) -> None:
+        """Copy the modules that some ``ema(...)`` needs; call it when their weights are as training begins."""
+        names = shadowed_modules(self.spec)
+        if names:
+            students = {name: self.part(name) for name in sorted(names)}
+            self.__dict__["shadow"] = Shadow(students, self.spec.momentum["decay"])
+
+    def update_momentum(self) -> None:
+        """Move the momentum copies one step towards the weights: once per optimiser step, before its first forward."""
+        if self.shadow is not None:
+            self.shadow.update()
+
+    def shadow_state_dict(self) -> dict[str, Tensor]:
+        """The momentum copies' tensors, named as the weights they follow; empty without ``ema(...)``."""
+        return {} if self.shadow is None else self.shadow.state_dict()
+
+    def load_shadow_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `shadow_state_dict` gave."""
+        if self.shadow is not None:
+            self.shadow.load_state_dict(state)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
+        super()._apply(fn, recurse)
+        if self.shadow is not None:
+            self.shadow.to(self.device)  # the copies follow to another device, but keep full precision
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights, and so of the network's real-valued inputs."""
+        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+
+    def plan(self, goal: str, given: frozenset[str] = frozenset()) -> Plan:
+        """The steps of ``goal`` where the streams ``given`` need not be computed; kept for the next call."""
+        if (goal, given) not in self._plans:
+            self._plans[goal, given] = plan(self.spec, goal, given)
+        return self._plans[goal, given]
+
+    def forward(self, batch: Mapping[str, Any], goal: str = "train") -> dict[str, Any]:
+        """Compute the outputs of ``goal``; UserError if the batch lacks an input or holds what no stream is called."""
+        given = frozenset(name for name in batch if name in self.spec.flow)
+        unknown = [name for name in batch if name not in given and name not in self.spec.inputs]
+        if unknown:
+            raise UserError(f"a batch must hold inputs or streams of {self.spec.path}, but holds '{unknown[0]}'")
+        steps = self.plan(goal, given)
+        steps.require(batch)
+        values: dict[tuple[str, bool], Any] = {(name, False): self._cast(name, batch[name]) for name in batch}
+        for step in steps.steps:
+            values[step.key] = self._run(steps, step, values)
+        return {name: _field(values[steps.key(ref)], ref) for name, ref in steps.outputs.items()}
+
+    def _cast(self, name: str, value: Any) -> Any:
+        kind = self.spec.inputs[name].kind if name in self.spec.inputs else ""
+        if kind in CAST and isinstance(value, Tensor) and value.is_floating_point():
+            return value.to(self.dtype)
+        return value
+
+    def _run(self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
+        def fill(filling: Ref | ModuleRef | tuple[Ref | ModuleRef, ...]) -> Any:
+            if isinstance(filling, tuple):
+                return tuple(fill(one) for one in filling)
+            if isinstance(filling, ModuleRef):
+                return self._called(filling.name, step.shadow)
+            return _field(values[steps.key(filling, step.shadow)], filling)
+
+        ports = {name: fill(filling) for name, filling in step.binding.ports.items()}
+        # a variadic port takes its streams by position
+        several = [name for name in ports if step.declaration.inputs[name].variadic]
+        positional = ports.pop(several[0]) if several else ()
+        call = self._called(step.equation.callee, step.shadow)
+        try:
+            if not step.shadow:
+                return call(*positional, **ports, **step.binding.options)
+            with torch.no_grad(), self._full_precision():
+                return call(*positional, **ports, **step.binding.options)
+        except UserError:
+            raise
+        except Exception as error:
+            error.add_note(f"while computing `{step.name}` ({step.equation.place})")
+            raise
+
+    def _called(self, name: str, shadow: bool) -> Callable[..., Any]:
+        if name not in self._modules:
+            return self._operations[name]
+        if shadow:
+            assert self.shadow is not None, "start_shadow() was not called"
+            return self.shadow.modules[name].train(self.training)
+        return self.part(name)
+
+    def _full_precision(self) -> torch.autocast:
+        """Shadow weights stay in float32; they run in the network's own precision by autocast."""
+        half = self.dtype in (torch.bfloat16, torch.float16)
+        return torch.autocast(self.device.type, dtype=self.dtype if half else torch.bfloat16, enabled=half)
+
+    def extra_repr(self) -> str:
+        """The goals, for ``print(net)``."""
+        return f"goals: {', '.join(self.spec.goals)}"
+
+
+def _field(value: Any, ref: Ref) -> Any:
+    if ref.field is None:
+        return value
+    return value[ref.field] if isinstance(value, dict) else getattr(value, ref.field)
+
