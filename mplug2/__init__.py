@@ -19,8 +19,8 @@ import modules  # noqa: E402, F401  (fills the names of modules and operations)
 from registry import METRICS, READERS  # noqa: E402
 
 if TYPE_CHECKING:
-    from mplug2.compose import Network as Network
     from mplug2.compose import compose as compose
+    from mplug2.network import Network as Network
     from registry import SpecError as SpecError
     from registry import UserError as UserError
 
@@ -31,9 +31,9 @@ METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
 
 _PUBLIC = {
     "compose": "mplug2.compose:compose",
-    "Network": "mplug2.compose:Network",
-    "train": "mplug2.train:train",
-    "evaluate": "mplug2.evaluate:evaluate",
+    "Network": "mplug2.network:Network",
+    "train": "mplug2.train.loop:train",
+    "evaluate": "mplug2.eval.evaluation:evaluate",
     "predict": "mplug2.predict:predict",
     "read_spec": "registry:read_spec",
     "check": "registry:check",

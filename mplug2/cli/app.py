@@ -1,0 +1,69 @@
+"""All commands under one name, and what becomes of an error in any of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mplug2 import __version__
+from mplug2.cli import convert, data, running, specs
+from registry.errors import UserError
+
+
+class Commands(TyperGroup):
+    """The top of the command tree: a user's mistake is one message and exit code 2, an interruption 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command; with MPLUG2_DEBUG=1 a user's mistake keeps its traceback."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a pipe that was closed shows here, where typer ends quietly, and not at exit
+        except UserError as error:
+            if os.environ.get("MPLUG2_DEBUG") == "1":
+                raise
+            sys.stdout.flush()
+            print(error, file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+        return result
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="mplug2",
+    help="Compose networks for text, image and video from one YAML file, train them, and ask them.",
+    epilog="Example: mplug2 check configs_video/VideoQA_shapes_tiny.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"mplug2 {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = -1,
+) -> None:
+    """Hold the options that stand before a command; deepspeed puts `--local_rank` there, which LOCAL_RANK says, too."""
+
+
+specs.add_to(app)
+running.add_to(app)
+data.add_to(app)
+convert.add_to(app)

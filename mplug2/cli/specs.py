@@ -1,0 +1,143 @@
+"""`mplug2 check`, `show` and `list`: what a spec says and what there is to compose."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+import registry
+from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, specs_and_overrides
+from mplug2.cli.tables import amount, print_table
+
+if TYPE_CHECKING:
+    from registry import Problem
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command("check", epilog="Example: mplug2 check configs_video/VideoQA_*.yaml --stages 1-3")(check)
+    app.command(
+        "show", epilog="Example: mplug2 show configs_video/VideoQA_shapes_tiny.yaml modules.vision.frames=8"
+    )(show)
+    app.command("list", epilog="Example: mplug2 list 'video*'")(list_names)
+
+
+def check(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="SPEC... [KEY=VALUE...]", help="Specs, and settings for them.", show_default=False),
+    ],
+    stages: Annotated[
+        Literal["1-3", "1-4"], typer.Option(help="1 read, 2 names, 3 axes, 4 dry run (only this one needs torch).")
+    ] = "1-4",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per spec and line.")] = False,
+) -> None:
+    """Find the mistakes of specs before any weight exists; exit code 2 if one has any."""
+    files, overrides = specs_and_overrides(arguments)
+    failed = False
+    for file in files:
+        began = time.perf_counter()
+        problems = _problems(file, overrides, dry=stages == "1-4")
+        failed |= bool(problems)
+        if as_json:
+            print(json.dumps({"spec": file, "ok": not problems, "problems": [_record(one) for one in problems]}))
+        elif problems:
+            for problem in problems:
+                print(problem)
+            print(f"{file}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
+        else:
+            print(f"{file}: no mistakes (stages {stages}, {time.perf_counter() - began:.1f} s)")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _problems(file: str, overrides: list[str], dry: bool) -> list[Problem]:
+    """All that is wrong in the first stage that finds anything."""
+    try:
+        spec = registry.read_spec(file, overrides=overrides)
+        found = list(registry.check(spec).problems)
+        if dry and not found:
+            from mplug2.dryrun import dry_run
+
+            dry_run(spec)
+    except registry.SpecError as error:
+        found = list(error.problems)
+    except registry.UserError as error:
+        found = [registry.Problem(registry.Place(file), str(error))]
+    return found
+
+
+def _record(problem: Problem) -> dict[str, Any]:
+    place = problem.place
+    return {
+        "file": place.file,
+        "line": place.line,
+        "column": place.column,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def show(spec: SpecFile, overrides: Overrides = None) -> None:
+    """Build a network without memory for its weights; print its streams, shapes, parameters and FLOPs per goal."""
+    from mplug2.dryrun import dry_run
+
+    summary = dry_run(registry.read_spec(spec, overrides=only_overrides(overrides)))
+    print_table(
+        "streams",
+        ("stream", "call", "shape", "goals"),
+        [(row.name, row.call, row.shape, _words(row.goals)) for row in summary.streams],
+    )
+    print_table(
+        "modules",
+        ("module", "use", "parameters", "trainable", "shared"),
+        [
+            (row.name, row.use, f"{row.parameters:,}", f"{row.trainable:,}", _words(row.shared))
+            for row in summary.modules
+        ],
+        right=("parameters", "trainable"),
+    )
+    print_table(
+        "goals",
+        ("goal", "forward", "activations"),
+        [(row.goal, amount(row.flops, "FLOP"), amount(row.activations, "B")) for row in summary.goals],
+        right=("forward", "activations"),
+    )
+    print(f"{summary.total:,} parameters, {summary.trainable:,} of them trainable")
+
+
+def _words(value: object) -> str:
+    """A cell: names joined, true as yes, false and nothing empty."""
+    if isinstance(value, bool) or value is None:
+        return "yes" if value else ""
+    return value if isinstance(value, str) else ", ".join(str(one) for one in value)  # type: ignore[attr-defined]
+
+
+def list_names(
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Only names like this, for example 'video*'.")] = "*",
+) -> None:
+    """List modules, operations, data readers and metrics by name, with what each one does."""
+    shelves = {
+        "modules": registry.MODULES,
+        "operations": registry.OPERATIONS,
+        "readers": registry.READERS,
+        "metrics": registry.METRICS,
+    }
+    empty = True
+    for title, shelf in shelves.items():
+        rows = [(name, _first_sentence(shelf.declaration(name).doc)) for name in shelf.names(pattern)]
+        if rows:
+            print_table(title if empty else f"\n{title}", ("name", "what it does"), rows)
+            empty = False
+    if empty:
+        known = [name for shelf in shelves.values() for name in shelf.names()]
+        raise registry.UserError(f"nothing is named like '{pattern}'; there are {len(known)} names: mplug2 list")
+
+
+def _first_sentence(doc: str) -> str:
+    return " ".join(doc.split("\n\n")[0].replace("``", "`").split())
+
+
