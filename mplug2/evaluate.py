@@ -1,0 +1,176 @@
+"""Run a goal over a split on all ranks, write the predictions, and compute the metrics over samples."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from modules import lockstep
+from modules.streams import Sequences
+from mplug2.metrics.breakdown import Line, by_type, most_frequent
+from mplug2.metrics.metric import Metric, Row
+from mplug2.placing import placed
+from mplug2.train import ranks
+from registry.errors import UserError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; the same on every rank."""
+
+    metrics: dict[str, float]
+    lines: list[Line]  # one per question type, the last one over all
+    samples: int
+    bad: list[str]  # files that could not be decoded, and were left out
+    baseline: str  # where the most frequent answers come from
+    predictions: Path | None = None
+
+
+def evaluate(
+    net: nn.Module,
+    loader: Any,
+    *,
+    decode: Callable[[Sequence[int]], str],
+    metrics: Sequence[str | Metric] = ("accuracy",),
+    goal: str = "predict",
+    predictions: Path | None = None,
+    train_answers: Mapping[str, str] | None = None,
+    engine: Any = None,
+    together: bool = False,
+    tick: Callable[[int], None] = lambda batches: None,
+) -> Evaluation:
+    """Compute ``goal`` of ``net`` over ``loader``, and ``metrics`` over its rows; call it on all ranks.
+
+    ``predictions`` is written as JSON lines by rank 0, whole or not at all. ``train_answers`` maps a question
+    type to its most frequent answer in training; without it the baseline is the split's own most frequent
+    answer. ``engine`` wraps ``net`` where DeepSpeed does; ``together`` (needed under ZeRO stage 3) keeps
+    ranks with less to do in step.
+    """
+    judges = [_metric(one) for one in metrics]
+    call = net if engine is None else engine
+    rows: list[Row] = []
+    was_training = net.training
+    net.eval()
+    with torch.no_grad(), lockstep.together() if together else contextlib.nullcontext():
+        for batch, counts in _batches(loader, together):
+            outputs = call(placed(batch.inputs, net), goal=goal)
+            if counts:
+                rows += _rows(outputs, batch.records, judges, decode)
+            tick(1)
+    net.train(was_training)
+    bad = sorted(
+        {file for files in ranks.gather([str(file) for file in getattr(loader, "bad", ())]) for file in files}
+    )
+    everyone = ranks.gather(rows)
+    found = _summary(everyone, judges, bad, predictions, train_answers) if ranks.rank() == 0 else None
+    result = ranks.from_main(found)
+    assert result is not None  # rank 0 always has one
+    return result
+
+
+def _summary(
+    everyone: list[list[Row]],
+    judges: Sequence[Metric],
+    bad: list[str],
+    predictions: Path | None,
+    train_answers: Mapping[str, str] | None,
+) -> Evaluation:
+    # A sampler that pads the last round repeats samples; each counts once.
+    unique = {
+        _identity(row, position): row for position, row in enumerate(row for rows in everyone for row in rows)
+    }
+    rows = sorted(
+        unique.values(),
+        key=lambda row: (not isinstance(row.get("question_id"), int), row.get("question_id", 0)),
+    )
+    for row in rows:
+        for judge in judges:
+            row.update(judge.mark(row))
+    values: dict[str, float] = {}
+    for judge in judges:
+        values.update(judge.compute(rows))
+    if predictions is not None:
+        write_jsonl(predictions, rows)
+    prior = dict(train_answers) if train_answers is not None else most_frequent(rows)
+    return Evaluation(
+        metrics=values,
+        lines=by_type(rows, prior),
+        samples=len(rows),
+        bad=bad,
+        baseline="the training split" if train_answers is not None else "this split",
+        predictions=predictions,
+    )
+
+
+def write_jsonl(path: Path, rows: Sequence[Row]) -> None:
+    """Write one JSON object a line to ``path``, under another name until it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _metric(one: str | Metric) -> Metric:
+    if not isinstance(one, str):
+        return one
+    from registry import METRICS
+
+    metric: Metric = METRICS.load(one)()
+    return metric
+
+
+def _batches(loader: Any, together: bool) -> Iterator[tuple[Any, bool]]:
+    """The batches and whether they count; ``together``, a rank that has run out repeats one that does not."""
+    if not together:
+        yield from ((batch, True) for batch in loader)
+        return
+    lengths = ranks.gather(len(loader))
+    iterator = iter(loader)
+    batch = next(iterator, None)
+    # A rank without a sample of its own borrows one: it must call the sharded layers as often as the others.
+    spare = ranks.from_main(batch) if 0 in lengths else batch
+    for turn in range(max(lengths)):
+        yield (batch, True) if batch is not None else (spare, False)
+        batch = next(iterator, None) if turn + 1 < lengths[ranks.rank()] else None
+
+
+def _rows(
+    outputs: Mapping[str, Any],
+    records: Sequence[Row],
+    judges: Sequence[Metric],
+    decode: Callable[[Sequence[int]], str],
+) -> list[Row]:
+    rows = [dict(record) for record in records]
+    for name in dict.fromkeys(name for judge in judges for name in judge.inputs):
+        if name not in outputs:
+            raise UserError(
+                f"a metric needs the goal output {name!r}, but the goal gives {', '.join(outputs)}"
+            )
+        value = outputs[name]
+        if not isinstance(value, Sequences):
+            raise UserError(
+                f"goal output {name!r} must be generated sequences, but is {type(value).__name__}"
+            )
+        if len(value.ids) != len(rows):
+            raise ValueError(
+                f"goal output {name!r} must have a row per record ({len(rows)}), but has {len(value.ids)}"
+            )
+        for row, ids, score in zip(rows, value.ids[:, 0].tolist(), value.scores[:, 0].tolist(), strict=True):
+            row.update(prediction=decode(ids), score=score)
+    return rows
+
+
+def _identity(row: Row, position: int) -> tuple[Any, ...]:
+    return ("id", row["question_id"]) if "question_id" in row else ("row", position)

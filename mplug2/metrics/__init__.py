@@ -1,0 +1,1 @@
+"""Metrics: what a prediction is worth."""

@@ -1,0 +1,28 @@
+"""Exact match of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class Accuracy:
+    """The share of rows whose prediction equals an answer, both stripped and in lower case; over samples, not
+    batches.
+
+    This is the measure of the released video question answering results.
+    """
+
+    inputs = {"answer": "sequences Q n"}
+
+    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
+        """``{"correct": bool}``."""
+        return {"correct": _plain(row["prediction"]) in {_plain(answer) for answer in row["answers"]}}
+
+    def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """``{"accuracy": share of correct rows}``, not a number where there are no rows."""
+        return {"accuracy": sum(row["correct"] for row in rows) / len(rows) if rows else float("nan")}
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower()

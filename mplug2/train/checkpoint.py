@@ -1,0 +1,208 @@
+"""A checkpoint: a folder that is there whole, or not at all.
+
+    step_00000500/weights.safetensors    all weights, the float32 masters
+                  momentum.safetensors   the momentum copies, if any
+                  spec.yaml              the resolved spec
+                  state.json             position, settings that must agree on resume, metrics
+                  engine/rank_00000.pt   this rank's optimiser state and random numbers
+
+It is written under a temporary name, synced to disk, and renamed. Nothing assumes one shared disk: every rank
+writes its own part where it runs, and one process per machine (``ranks.writes_here``) writes what is the same
+for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mplug2.train import ranks
+from mplug2.train.engine import load_deepspeed
+from mplug2.train.seeds import capture_rng, restore_rng
+from mplug2.train.tensors import Entry, in_file_order, write_safetensors
+from mplug2.train.weights import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
+
+_STEP = "step_"
+
+
+@dataclass
+class Position:
+    """How far a run has come: everything the loop needs to go on at the very next step."""
+
+    step: int = 0  # optimiser steps done
+    epoch: int = 0  # epochs done
+    batches: int = 0  # batches done in the epoch under way, on each rank
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+    best: float | None = None
+    best_step: int | None = None
+
+
+def steps_written(folder: Path) -> list[int]:
+    """The steps of the complete checkpoints in ``folder``, oldest first."""
+    names = [
+        path.name
+        for path in folder.glob(_STEP + "*")
+        if path.suffix == "" and (path / "state.json").is_file()
+    ]
+    return sorted(int(name.removeprefix(_STEP)) for name in names)
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of ``step`` lies."""
+    return folder / f"{_STEP}{step:08d}"
+
+
+def save_checkpoint(
+    folder: Path,
+    net: nn.Module,
+    engine: Any,
+    position: Position,
+    settings: dict[str, Any],
+    spec_text: str,
+    writer: bool,
+) -> Path:
+    """Write the checkpoint of ``position`` and return its folder; all ranks must call this, ``writer`` ones
+    write for all."""
+    final = step_folder(folder, position.step)
+    if all(ranks.gather(final.is_dir())):
+        return final  # the same step of the same run: the same content
+    temporary = final.with_suffix(".tmp")
+    if writer:
+        for stale in (temporary, final):
+            shutil.rmtree(stale, ignore_errors=True)
+        (temporary / "engine").mkdir(parents=True)
+    ranks.barrier()
+    save_weights(net, temporary / WEIGHTS if writer else None)
+    torch.save({"optimizer": engine.optimizer.state_dict(), "rng": capture_rng()}, _rank_file(temporary))
+    if writer:
+        _save_momentum(net, temporary / MOMENTUM)
+        (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
+        state = {"format": 1, **asdict(position), "agree": settings}
+        (temporary / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    ranks.barrier()
+    if writer:
+        _sync_tree(temporary)
+        temporary.rename(final)
+        _sync(folder)
+    ranks.barrier()
+    return final
+
+
+def find_last(folder: Path) -> Path | None:
+    """The newest checkpoint that is complete on the disks of all ranks."""
+    common = set.intersection(*(set(steps) for steps in ranks.gather(steps_written(folder))))
+    return step_folder(folder, max(common)) if common else None
+
+
+def load_before_engine(checkpoint: Path, net: nn.Module, settings: dict[str, Any]) -> Position:
+    """Put weights and momentum into ``net``, before an engine shards it, and return the position of the
+    checkpoint.
+
+    Raises UserError if the run's ``settings`` (number of processes, ZeRO stage, precision, groups) are not
+    the checkpoint's.
+    """
+    state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    written = state["agree"]
+    differ = [
+        f"{key} was {written.get(key)!r}, now {value!r}"
+        for key, value in settings.items()
+        if written.get(key) != value
+    ]
+    problem = None
+    if differ:
+        problem = (
+            f"{checkpoint} cannot be resumed: {'; '.join(differ)}. Start with the same settings, "
+            f"or anew from its weights with another train.out and init: {{'*': 'own:{checkpoint}'}}"
+        )
+    elif not _rank_file(checkpoint).is_file():
+        problem = (
+            f"{_rank_file(checkpoint)} is missing: start the ranks on the machines where they wrote it, "
+            "or copy it there"
+        )
+    ranks.agree(problem)
+    load_weights(net, checkpoint)
+    momentum = checkpoint / MOMENTUM
+    if momentum.is_file():
+        net.load_shadow_state_dict(read_tensors(momentum))
+    return Position(**{key: state[key] for key in Position.__dataclass_fields__})
+
+
+def load_into_engine(checkpoint: Path, engine: Any) -> None:
+    """Put this rank's optimiser state and random numbers back."""
+    with torch.serialization.safe_globals(_deepspeed_types()):
+        saved = torch.load(_rank_file(checkpoint), map_location="cpu", weights_only=True)
+    optimizer = engine.optimizer
+    own = [
+        {key: group[key] for key in ("lr", "weight_decay", "betas", "eps")}
+        for group in optimizer.param_groups
+    ]
+    if engine.zero_optimization():
+        states: list[Any] = [None] * ranks.world()
+        states[ranks.rank()] = saved["optimizer"]
+        optimizer.load_state_dict(states, load_optimizer_states=True, load_from_fp32_weights=True)
+    else:
+        optimizer.load_state_dict(saved["optimizer"])
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)  # the spec's settings hold, not those of the day the checkpoint was written
+    restore_rng(saved["rng"])
+
+
+def prune(folder: Path, keep: int, spare: set[int]) -> None:
+    """Delete all but the newest ``keep`` checkpoints on this machine; those of the steps in ``spare`` stay,
+    and 0 keeps all."""
+    for step in steps_written(folder)[:-keep] if keep else []:
+        if step not in spare:
+            doomed = step_folder(folder, step)
+            gone = doomed.with_suffix(".old")
+            doomed.rename(gone)  # a half deleted folder must not look like a checkpoint
+            shutil.rmtree(gone)
+
+
+def point_to(link: Path, target: Path) -> None:
+    """Let the name ``link`` (``best``, ``last``) stand for ``target``; replaced at once, never absent in
+    between."""
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(os.path.relpath(target, link.parent))
+    fresh.replace(link)
+
+
+def _rank_file(checkpoint: Path) -> Path:
+    return checkpoint / "engine" / f"rank_{ranks.rank():05d}.pt"
+
+
+def _save_momentum(net: nn.Module, path: Path) -> None:
+    shadows = net.shadow_state_dict()
+    if shadows:
+        entries = in_file_order(Entry(name, t.dtype, tuple(t.shape)) for name, t in shadows.items())
+        write_safetensors(path, entries, (shadows[entry.name] for entry in entries))
+
+
+def _deepspeed_types() -> list[Any]:
+    """The few types beside tensors that DeepSpeed's optimisers put into their state."""
+    load_deepspeed()
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    return [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

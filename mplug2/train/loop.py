@@ -1,0 +1,281 @@
+"""The trainer, from top to bottom: build, resume, then for every step: rate, momentum, gradients, log,
+evaluate, save."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mplug2.evaluate import Evaluation, evaluate
+from mplug2.placing import placed
+from mplug2.train import messages, ranks
+from mplug2.train.checkpoint import (
+    Position,
+    find_last,
+    load_before_engine,
+    load_into_engine,
+    point_to,
+    prune,
+    save_checkpoint,
+    step_folder,
+)
+from mplug2.train.engine import start_engine
+from mplug2.train.interrupts import Interrupts
+from mplug2.train.logs import RunLog
+from mplug2.train.optim import build_optimizer
+from mplug2.train.progress import Reporter
+from mplug2.train.schedule import Schedule
+from mplug2.train.seeds import seed_everything, untouched_rng
+from registry import Spec, UserError, read_spec, write_spec
+
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left behind."""
+
+    folder: Path
+    steps: int
+    last: Path  # the newest checkpoint
+    best: Path | None  # the best on validation, None where the recipe has no validation split
+    metrics: dict[str, float]  # of the last evaluation
+    interrupted: bool
+
+
+def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Result:
+    """Train the network of ``spec`` as its ``train`` section says, on as many processes as the launcher
+    started.
+
+    ``resume`` goes on at the step after the newest checkpoint of the run folder. Mistakes of the user raise
+    UserError.
+    """
+    from mplug2.compose import compose
+    from mplug2.data.loading import build_loader
+    from mplug2.data.text import Tokenizer
+
+    spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
+    ranks.join(accelerator=torch.cuda.is_available())
+    seed_everything(spec.train["seed"])  # the same weights on all ranks
+    net = compose(spec)
+    shared: dict[str, Any] = {"rank": ranks.rank(), "world": ranks.world(), "seed": spec.train["seed"]}
+    loader = build_loader(spec, net.types, "train", train=True, batch=spec.train["batch"], **shared)
+    val = None
+    if spec.data.get("val") is not None and spec.eval["metrics"]:
+        batch = spec.eval["batch"] or spec.train["batch"]
+        val = build_loader(spec, net.types, "val", train=False, batch=batch, **shared)
+    decode = Tokenizer.load(spec.data["tokenizer"]).decode if spec.data["tokenizer"] else str
+    return fit(net, loader, val, decode=decode, resume=resume)
+
+
+def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume: bool = False) -> Result:
+    """Train a composed ``net`` on ``loader``, evaluating on ``val``; ``train`` is this with everything built
+    from a spec.
+
+    ``loader`` iterates over batches (``inputs``, ``records``), has a length and ``set_epoch(epoch,
+    start=batches_to_skip)``.
+    """
+    spec: Spec = net.spec
+    settings = spec.train
+    folder = Path(settings["out"] or Path("runs") / spec.name)
+    checkpoints = folder / "checkpoints"
+    ranks.join(accelerator=torch.cuda.is_available())
+    writer = ranks.writes_here(folder)
+
+    steps_per_epoch, total = _length(loader, settings)
+    schedule = Schedule(
+        settings["schedule"], total, settings["warmup"], settings["warmup_lr"], settings["min_lr"]
+    )
+    optimizer = build_optimizer(net, settings)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    agreeing = {
+        "processes": ranks.world(),
+        "zero": settings["zero"],
+        "precision": settings["precision"],
+        "accumulate": settings["accumulate"],
+        "batch": settings["batch"],
+        "parameters in groups": [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups],
+    }
+
+    last = find_last(checkpoints)
+    if last and not resume:
+        raise UserError(messages.occupied(folder, last))
+    position = load_before_engine(last, net, agreeing) if last else Position()
+    engine = start_engine(net, optimizer, settings)
+    seed_everything(settings["seed"], ranks.rank())  # other dropout on every rank
+    if last:
+        load_into_engine(last, engine)
+
+    def save() -> Path:
+        saved = save_checkpoint(checkpoints, net, engine, position, agreeing, write_spec(spec), writer)
+        if writer:
+            point_to(folder / "last", saved)
+            if position.best_step is not None:
+                point_to(folder / "best", step_folder(checkpoints, position.best_step))
+            prune(
+                checkpoints,
+                settings["keep"],
+                spare={position.best_step} if position.best_step is not None else set(),
+            )
+        return saved
+
+    main = ranks.rank() == 0
+    selecting = _selection(spec, val)
+    saved, started = last, time.monotonic()
+    with (
+        Reporter(total, position.step, silent=not main) as report,
+        RunLog(folder, position.step, silent=not main) as log,
+        Interrupts() as interrupts,
+    ):
+        report.say(*messages.opening(net, spec, folder, position, steps_per_epoch, total))
+        if val is None:
+            report.say(messages.NO_VALIDATION)
+        while position.step < total and not interrupts.asked:
+            loader.set_epoch(position.epoch, start=position.batches)
+            with (
+                untouched_rng()
+            ):  # torch draws a number for every iterator, also for one that begins in mid-epoch
+                batches = iter(loader)
+            ended = min(total, (position.epoch + 1) * steps_per_epoch)
+            while position.step < ended and not interrupts.asked:
+                begun = time.monotonic()
+                lrs = [schedule.at(position.step, peak) for peak in peaks]
+                for group, lr in zip(engine.optimizer.param_groups, lrs, strict=True):
+                    group["lr"] = lr
+                net.update_momentum()
+                loss, stop = _micro_steps(engine, net, batches, settings["accumulate"], interrupts.asked)
+                if not math.isfinite(loss):
+                    raise UserError(messages.diverged(loss, position, saved))
+                engine.step()
+                interrupts.asked = stop
+                position.step += 1
+                position.batches += settings["accumulate"]
+                line = position.step % settings["log_every"] == 0 or position.step in (1, total)
+                report.step(
+                    position.step, f"epoch {position.epoch + 1}  loss {loss:.4f}  lr {max(lrs):.2e}", line
+                )
+                if line:
+                    log.write(
+                        position.step,
+                        epoch=position.epoch,
+                        loss=loss,
+                        **_named(spec.train["lr"], peaks, lrs),
+                        grad_norm=_norm(engine),
+                        seconds=time.monotonic() - begun,
+                    )
+            del batches  # before an evaluation starts workers of its own
+            if position.step == (position.epoch + 1) * steps_per_epoch:
+                position.epoch, position.batches = position.epoch + 1, 0
+            over = position.step == total
+            better = False
+            if (
+                val is not None
+                and not interrupts.asked
+                and (over or position.epoch % settings["eval_every"] == 0)
+            ):
+                with untouched_rng():
+                    found = _evaluate(engine, net, val, spec, decode, folder, position.step)
+                position.metrics = found.metrics
+                better = _is_better(found.metrics, selecting, position)
+                report.say(
+                    f"step {position.step}  val  "
+                    + _numbers(found.metrics)
+                    + ("  (best so far)" if better else "")
+                )
+                log.write(position.step, **{f"val/{key}": value for key, value in found.metrics.items()})
+            if better or over or interrupts.asked or position.epoch % settings["save_every"] == 0:
+                saved = save()
+    assert saved is not None  # a run of no steps had been saved before
+    best = step_folder(checkpoints, position.best_step) if position.best_step is not None else None
+    result = Result(
+        folder, position.step, saved, best, position.metrics, interrupts.asked and position.step < total
+    )
+    report.say(*messages.closing(result, spec, position, total, time.monotonic() - started, selecting))
+    return result
+
+
+def _micro_steps(
+    engine: Any, net: nn.Module, batches: Iterator[Any], count: int, asked: bool
+) -> tuple[float, bool]:
+    """Gradients of one optimiser step; the loss averaged over micro-steps and ranks, and whether any rank was
+    asked to stop.
+
+    The last micro-step leaves ``engine.step`` to the caller, who looks at the loss first.
+    """
+    loss = torch.zeros((), dtype=torch.float32)
+    for turn in range(count):
+        found = engine(placed(next(batches).inputs, net), goal="train")["loss"]
+        engine.backward(found)
+        loss = loss + found.detach().float().to(loss.device) / count
+        if turn + 1 < count:
+            engine.step()
+    summed, stops = ranks.total(loss.item(), float(asked))
+    return summed / ranks.world(), stops > 0
+
+
+def _length(loader: Any, settings: dict[str, Any]) -> tuple[int, int]:
+    """Optimiser steps of an epoch and of the run; what is left of an epoch after its last full step is not
+    used."""
+    per_epoch = len(loader) // settings["accumulate"]
+    if per_epoch == 0:
+        raise UserError(messages.too_short(len(loader), settings["accumulate"]))
+    whole = settings["epochs"] * per_epoch
+    return per_epoch, min(whole, settings["steps"] or whole)
+
+
+def _evaluate(
+    engine: Any, net: Any, val: Any, spec: Spec, decode: Decode, folder: Path, step: int
+) -> Evaluation:
+    return evaluate(
+        net,
+        val,
+        decode=decode,
+        metrics=spec.eval["metrics"],
+        goal=spec.eval["goal"],
+        predictions=folder / "predictions" / f"val_{step:08d}.jsonl",
+        engine=engine,
+        together=spec.train["zero"] == 3,
+    )
+
+
+def _selection(spec: Spec, val: Any) -> str:
+    """The metric that picks the best checkpoint: ``train.select``, or the first one; '' picks none."""
+    select, metrics = spec.train["select"], spec.eval["metrics"]
+    if val is None and select:
+        raise UserError(
+            "train.select must have data.val and eval.metrics to select by, but one of them is not set"
+        )
+    return "" if val is None else select or metrics[0]
+
+
+def _is_better(metrics: dict[str, float], select: str, position: Position) -> bool:
+    if select not in metrics:
+        raise UserError(f"train.select must be one of {', '.join(metrics)}, but is {select!r}")
+    if position.best is not None and not metrics[select] > position.best:
+        return False
+    position.best, position.best_step = metrics[select], position.step
+    return True
+
+
+def _named(lr: Any, peaks: list[float], lrs: list[float]) -> dict[str, float]:
+    """The rates in force, once for each pattern of ``train.lr``."""
+    if not isinstance(lr, dict):
+        return {"lr": lrs[0]}
+    now = dict(zip(peaks, lrs, strict=True))
+    return {f"lr/{key}": now[float(peak)] for key, peak in lr.items() if float(peak) in now}
+
+
+def _norm(engine: Any) -> float | None:
+    norm = engine.get_global_grad_norm()
+    return None if norm is None else float(norm)
+
+
+def _numbers(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())

@@ -1,0 +1,91 @@
+"""What a run tells its user: at the start, at the end, and when it cannot go on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from mplug2.train import ranks
+from mplug2.train.checkpoint import Position
+from mplug2.train.progress import duration
+from registry import Spec
+
+if TYPE_CHECKING:
+    from mplug2.train.loop import Result
+
+
+def opening(
+    net: nn.Module, spec: Spec, folder: Path, position: Position, per_epoch: int, total: int
+) -> list[str]:
+    """What is about to be trained, on what, how long; and what the recipe lacks."""
+    s = spec.train
+    sizes = [(math.prod(getattr(p, "ds_shape", p.shape)), p.requires_grad) for p in net.parameters()]
+    trained, whole = sum(n for n, on in sizes if on), sum(n for n, _ in sizes)
+    lines = [
+        f"{spec.name}: {trained / 1e6:.2f} M of {whole / 1e6:.2f} M parameters train; "
+        f"{ranks.world()} x {ranks.device().type}, ZeRO {s['zero']}, {s['precision']}, "
+        f"batch {s['batch']} x {ranks.world()} x {s['accumulate']}; "
+        f"{per_epoch} steps an epoch, {total} in all; into {folder}"
+    ]
+    if position.step:
+        lines.append(f"resumed after step {position.step}")
+    if s["warmup"] >= total:
+        lines.append(
+            f"WARNING: train.warmup is {s['warmup']} steps, the run {total}: the full rate is never reached"
+        )
+    return lines
+
+
+NO_VALIDATION = (
+    "WARNING: no validation (data.val and eval.metrics must both be set): no checkpoint is selected, "
+    "the last one stands; a test split is never used to choose"
+)
+
+
+def occupied(folder: Path, last: Path) -> str:
+    """The run folder holds a run, and nobody asked to go on with it."""
+    return (
+        f"{folder} holds a run already, up to {last.name}: go on with --resume, "
+        "choose another folder (train.out=...), or delete it"
+    )
+
+
+def too_short(batches: int, accumulate: int) -> str:
+    """An epoch has fewer batches than one optimiser step takes."""
+    return (
+        f"an epoch must have at least train.accumulate = {accumulate} batches on each process, "
+        f"but has {batches}: lower train.batch or train.accumulate, or use fewer processes"
+    )
+
+
+def diverged(loss: float, position: Position, saved: Path | None) -> str:
+    """The loss is no number."""
+    return (
+        f"the loss must be finite, but is {loss} at step {position.step + 1} (epoch {position.epoch + 1}); "
+        f"this step was not taken. Last checkpoint: {saved or 'none'}. "
+        "Lower train.lr, lengthen train.warmup or set train.clip"
+    )
+
+
+def closing(
+    result: Result, spec: Spec, position: Position, total: int, seconds: float, select: str
+) -> list[str]:
+    """What came out, where it lies, and the command to type next."""
+    done = (
+        f"stopped after step {result.steps} of {total}"
+        if result.interrupted
+        else f"done: {result.steps} steps"
+    )
+    lines = [f"{done} in {duration(seconds)}"]
+    if result.best is not None:
+        lines.append(f"best {select} on validation: {position.best:.4f}, {result.best}")
+    lines.append(f"last checkpoint: {result.last}; curves: {result.folder / 'curves.png'}")
+    chosen = result.folder / ("best" if result.best else "last")
+    if result.interrupted:
+        lines.append(f"next: mplug2 train {spec.path} --resume")
+    else:
+        lines.append(f"next: mplug2 eval {spec.path} --checkpoint {chosen}")
+    return lines

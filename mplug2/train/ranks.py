@@ -1,0 +1,125 @@
+"""Who this process is among the ranks, and the few things that ranks say to each other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from registry.errors import UserError
+
+T = TypeVar("T")
+
+
+def join(accelerator: bool) -> None:
+    """Enter the process group that a launcher (torchrun, deepspeed) describes, or a group of one without a
+    launcher."""
+    if dist.is_initialized():
+        return
+    if "RANK" not in os.environ:
+        # A free port, since several runs may share a machine; DeepSpeed reads these variables, too.
+        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        os.environ.update(alone, MASTER_PORT=str(_free_port()))
+    missing = [
+        key for key in ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if key not in os.environ
+    ]
+    if missing:
+        raise UserError(
+            f"{', '.join(missing)} must be set, as RANK is: start with torchrun or deepspeed, or unset RANK"
+        )
+    if accelerator:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
+
+
+def rank() -> int:
+    """This process' number among all, 0 without a process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes work together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """This process' number on its own machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def device() -> torch.device:
+    """Where this process computes: its own GPU, or the CPU."""
+    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    if world() > 1:
+        dist.barrier()
+
+
+def total(*values: float) -> list[float]:
+    """The sums of ``values`` over all ranks, in one exchange."""
+    if world() == 1:
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64, device=device())
+    dist.all_reduce(sums)
+    return [float(value) for value in sums.tolist()]
+
+
+def gather(value: T) -> list[T]:
+    """``value`` of every rank, in rank order, on every rank; anything that pickles."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_main(value: T) -> T:
+    """Rank 0's ``value``, on every rank."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def agree(problem: str | None) -> None:
+    """Raise UserError on every rank if one of them has a problem: a rank that stops alone leaves the others
+    waiting."""
+    problems = [(i, text) for i, text in enumerate(gather(problem)) if text]
+    if problems:
+        where = f" (rank {problems[0][0]} of {world()})" if world() > 1 else ""
+        raise UserError(problems[0][1] + where)
+
+
+def writes_here(folder: Path) -> bool:
+    """Whether this process writes what is the same for all ranks: rank 0, and one process per machine with a
+    disk of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if world() == 1:
+        return True
+    token = folder / from_main(f".shared-{uuid.uuid4().hex}")
+    if rank() == 0:
+        token.touch()
+    barrier()
+    sees = token.exists()
+    barrier()
+    if rank() == 0:
+        token.unlink()
+    return rank() == 0 or (local_rank() == 0 and not sees)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

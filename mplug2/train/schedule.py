@@ -1,0 +1,48 @@
+"""Learning rate by optimiser step: a linear warm-up, then cosine, linear or constant."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from registry.errors import UserError
+
+Kind = Literal["cosine", "linear", "constant"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate in force at every optimiser step of a run of ``total`` steps.
+
+    The rate is set after each step, as in the released recipe: the first two steps share one rate, and step
+    ``n`` stands at position ``n - 1``. With ``p`` the position and ``w`` the warm-up, the rate is ``warmup_lr
+    + (lr - warmup_lr) p / w`` for ``p < w``, afterwards, with ``t = (p - w) / (total - w)``, ``min_lr + (lr -
+    min_lr) (1 + cos(pi t)) / 2`` for cosine and ``min_lr + (lr - min_lr) (1 - t)`` for linear. A group whose
+    own rate lies below ``warmup_lr`` or ``min_lr`` keeps its own rate there.
+    """
+
+    kind: Kind
+    total: int
+    warmup: int = 0
+    warmup_lr: float = 0.0
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise UserError(
+                f"train.schedule must be one of {', '.join(get_args(Kind))}, but is {self.kind!r}"
+            )
+
+    def at(self, step: int, lr: float) -> float:
+        """The rate of optimiser step ``step`` (from 0) for a group whose full rate is ``lr``."""
+        position = max(step - 1, 0)
+        if position < self.warmup:
+            start = min(self.warmup_lr, lr)
+            return start + (lr - start) * position / self.warmup
+        if self.kind == "constant":
+            return lr
+        done = min((position - self.warmup) / max(self.total - self.warmup, 1), 1.0)
+        left = (1 + math.cos(math.pi * done)) / 2 if self.kind == "cosine" else 1 - done
+        end = min(self.min_lr, lr)
+        return end + (lr - end) * left

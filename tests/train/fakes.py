@@ -1,0 +1,111 @@
+"""A small network and loader of the shape that the trainer expects, for tests without modules and data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modules.lockstep import any_active, mean_over_ranks
+from modules.streams import Sequences
+from registry import Spec, parse_spec
+
+CLASSES = 7
+
+
+def spec(out: Path, **train: Any) -> Spec:
+    """A spec that trains the fake for a few steps; keyword arguments are settings of ``train``."""
+    settings = {"epochs": 2, "batch": 4, "warmup": 2, "lr": 0.01, "log_every": 1, "out": str(out), **train}
+    lines = "\n".join(f"  {key}: {value}" for key, value in settings.items())
+    return parse_spec(f"eval: {{metrics: [accuracy]}}\ntrain:\n{lines}\n", "fake.yaml")
+
+
+class FakeNet(nn.Module):
+    """Classifies a vector; has dropout, a tied weight, a frozen weight, a buffer, momentum copies and a generation loop."""
+
+    def __init__(self, spec: Spec, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.spec, self.types = spec, {}
+        self.body = nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.Dropout(dropout), nn.Linear(8, 8))
+        self.head = nn.Linear(8, CLASSES)
+        self.twin = nn.Linear(8, CLASSES)
+        self.twin.weight = self.head.weight
+        self.fixed = nn.Linear(5, 8).requires_grad_(False)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.shadow = {"head.bias": self.head.bias.detach().clone()}
+
+    def forward(self, batch: dict[str, Tensor], goal: str = "train") -> dict[str, Any]:
+        hidden = self.body(batch["x"].to(self.head.bias.dtype)) + self.fixed(batch["x"].to(self.head.bias.dtype))
+        logits = (self.head(hidden) + self.twin(hidden)).float()
+        if goal == "train":
+            self.seen += 1
+            loss = nn.functional.cross_entropy(logits, batch["y"], reduction="none") * batch["w"]
+            teacher = self.shadow["head.bias"].to(logits)
+            return {"loss": (loss.sum() + (logits - teacher).pow(2).sum() * 1e-3) / mean_over_ranks(batch["w"].sum())}
+        scores, ids = logits.sort(descending=True)
+        # a loop as long as this rank's largest id: under ZeRO stage 3 all ranks must call the layer equally often
+        length, step = int(ids[:, 0].max()), 0
+        while any_active(step < length):
+            self.head(hidden)
+            step += 1
+        return {"answer": Sequences(ids[:, :3, None], scores[:, :3])}
+
+    def update_momentum(self) -> None:
+        import deepspeed
+
+        with torch.no_grad(), deepspeed.zero.GatheredParameters([self.head.bias], enabled=hasattr(self.head.bias, "ds_id")):
+            self.shadow["head.bias"].lerp_(self.head.bias.float(), 0.1)
+
+    def shadow_state_dict(self) -> dict[str, Tensor]:
+        return self.shadow
+
+    def load_shadow_state_dict(self, state: dict[str, Tensor]) -> None:
+        for key, value in self.shadow.items():
+            value.copy_(state[key])
+
+
+@dataclass
+class Batch:
+    inputs: dict[str, Tensor]
+    records: list[dict[str, Any]]
+
+
+class FakeLoader:
+    """``batches`` global batches of ``size`` samples, split over the ranks; learnable, shuffled anew every epoch."""
+
+    def __init__(self, batches: int = 5, size: int = 4, rank: int = 0, world: int = 1, seed: int = 0) -> None:
+        self.batches, self.size, self.rank, self.world, self.seed = batches, size, rank, world, seed
+        self.epoch = self.start = 0
+        self.bad: list[str] = []
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        self.epoch, self.start = epoch, start
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.empty((), dtype=torch.int64).random_()  # as torch's DataLoader does
+        start, self.start = self.start, 0
+        for index in range(start, self.batches):
+            draw = torch.Generator().manual_seed(self.seed * 10007 + self.epoch * 101 + index)
+            x = torch.randn(self.size * self.world, 5, generator=draw)
+            y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
+            w = torch.rand(self.size * self.world, generator=draw) + 0.5
+            mine = slice(self.rank * self.size, (self.rank + 1) * self.size)
+            numbers = range(index * self.size * self.world, (index + 1) * self.size * self.world)
+            records = [
+                {"question_id": n, "video_id": f"v{n}", "question": "what now", "answers": [str(int(y[i]))], "type": kind}
+                for i, n in enumerate(numbers)
+                for kind in [("odd", "even")[n % 2 == 0]]
+            ]
+            yield Batch({"x": x[mine], "y": y[mine], "w": w[mine]}, records[mine])
+
+
+def decode(ids: Any) -> str:
+    """The class number as the answer."""
+    return str(ids[0])
