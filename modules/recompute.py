@@ -1,18 +1,24 @@
-"""Gradient checkpointing by one word: ``recompute: all`` keeps a layer's inputs and computes it again in the backward pass."""
+"""Gradient checkpointing by one word: with ``recompute: all`` a layer keeps its inputs and runs again in the backward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-Recompute = Literal["none", "all"]
+# set by the dry run, which adds up what is kept for the backward pass
+on_kept: Callable[[Tensor], object] | None = None
 
 
 def run(layer: Callable[..., Any], *args: Any, recompute: str = "none") -> Any:
     """Call ``layer(*args)``, under gradient checkpointing if ``recompute`` is 'all' and gradients are wanted."""
-    if recompute == "all" and torch.is_grad_enabled():
-        return checkpoint(layer, *args, use_reentrant=False)
-    return layer(*args)
+    if recompute != "all" or not torch.is_grad_enabled():
+        return layer(*args)
+    if on_kept is not None:
+        for arg in args:
+            if isinstance(arg, Tensor):
+                on_kept(arg)
+    return checkpoint(layer, *args, use_reentrant=False)

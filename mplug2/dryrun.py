@@ -1,0 +1,177 @@
+"""A dry run on the meta device: shapes, parameters, FLOPs and kept activations of a spec, without any weight."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from modules import recompute
+from modules.streams import Sequences, Text, Tokens
+from mplug2.compose import compose
+from mplug2.network import Network
+from registry import Problem, Spec, SpecError, StreamType
+
+# Free axes get these sizes: one clip with one question and one answer, texts of 16 and 8 words.
+SIZES = {"L": 16}
+OTHER = {"text": 8}
+
+
+@dataclass(frozen=True)
+class StreamRow:
+    """One stream: how it is computed, what it holds, which goals need it."""
+
+    name: str
+    call: str
+    shape: str
+    goals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """One module: its parameters, how many of them are trained, in how many equations it is used."""
+
+    name: str
+    use: str
+    parameters: int
+    trainable: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class GoalRow:
+    """The cost of one goal for one sample: FLOPs forward, and bytes kept for the backward pass."""
+
+    goal: str
+    flops: int
+    activations: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a spec builds."""
+
+    streams: list[StreamRow]
+    modules: list[ModuleRow]
+    goals: list[GoalRow]
+
+    @property
+    def total(self) -> int:
+        """All parameters; a tied weight counts once."""
+        return sum(row.parameters for row in self.modules)
+
+    @property
+    def trainable(self) -> int:
+        """The parameters that are trained."""
+        return sum(row.trainable for row in self.modules)
+
+
+def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) -> Summary:
+    """Build ``spec`` on the meta device and run each goal once; SpecError where what comes out is not as declared."""
+    net = compose(spec, overrides, device="meta", initial=False)
+    batch = {name: _blank(kind) for name, kind in net.spec.inputs.items() for kind in [net.types[name]]}
+    used: dict[str, list[str]] = {}
+    goals = []
+    for goal in net.spec.goals:
+        plan = net.plan(goal)
+        for name in (*plan.inputs, *dict.fromkeys(step.name for step in plan.steps)):
+            used.setdefault(name, []).append(goal)
+        goals.append(_cost(net, {name: batch[name] for name in plan.inputs}, goal))
+    streams = [
+        StreamRow(name, "input" if name in net.spec.inputs else net.spec.flow[name].text, _shape(net, name), tuple(by))
+        for name, by in used.items()
+    ]
+    return Summary(streams, _modules(net), goals)
+
+
+def _shape(net: Network, name: str) -> str:
+    """The type of a stream; of one with named fields, the fields' types."""
+    fields = [f"{key.removeprefix(name)} {kind}" for key, kind in net.types.items() if key.startswith(name + ".")]
+    return str(net.types[name]) if name in net.types else ", ".join(fields)
+
+
+def _blank(kind: StreamType) -> Any:
+    sizes = [a if isinstance(a, int) else SIZES.get(a, OTHER.get(kind.kind, 1) if i else 1) for i, a in enumerate(kind.axes)]
+    match kind.kind:
+        case "text":
+            ids = torch.zeros(sizes, dtype=torch.long, device="meta")
+            return Text(ids, torch.ones(sizes, dtype=torch.bool, device="meta"))
+        case "tokens":
+            return Tokens(torch.empty(sizes, device="meta"))
+        case "index" | "labels":
+            return torch.zeros(sizes, dtype=torch.long, device="meta")
+        case "strings":
+            return [""] * (sizes[0] if sizes else 1)
+    return torch.empty(sizes, device="meta")
+
+
+def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
+    kept: dict[int, int] = {}
+    weights = {p.untyped_storage()._cdata for p in net.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
+            alive.append(tensor)  # a freed storage's address would be counted as another's
+        return tensor
+
+    alive: list[Tensor] = []
+    recompute.on_kept = keep
+    counter = FlopCounterMode(display=False)
+    try:
+        trains = "loss" in net.spec.goals[goal]
+        with counter, saved_tensors_hooks(keep, lambda tensor: tensor), torch.set_grad_enabled(trains):
+            outputs = _dry_forward(net, batch, goal)
+    finally:
+        recompute.on_kept = None
+    _compare(net, outputs, goal)
+    return GoalRow(goal, counter.get_total_flops(), sum(kept.values()))
+
+
+def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, Any]:
+    """Run a goal with every search replaced by its stand-in for the meta device."""
+    operations = net._operations
+    net._operations = {name: getattr(op, "dry_run", op) for name, op in operations.items()}
+    try:
+        return net(batch, goal)
+    finally:
+        net._operations = operations
+
+
+def _compare(net: Network, outputs: dict[str, Any], goal: str) -> None:
+    """What came out must have the sizes that stage 3 derived from the declarations."""
+    for name, ref in net.spec.goals[goal].items():
+        declared = net.types.get(ref.name)
+        value = outputs[name]
+        if isinstance(value, (Text, Sequences)):
+            value = value.ids
+        elif isinstance(value, Tokens):
+            value = value.values
+        if declared is None or not isinstance(value, Tensor):
+            continue
+        wanted = list(declared.axes)
+        sizes = list(value.shape)[: len(wanted)]  # sequences keep their length to themselves
+        if any(isinstance(w, int) and w != s for w, s in zip(wanted, sizes, strict=False)):
+            message = f"'{ref.name}' is declared as {declared}, but comes out as {list(value.shape)}"
+            raise SpecError([Problem(net.spec.place("goals", goal, name), message)])
+
+
+def _modules(net: Network) -> list[ModuleRow]:
+    rows, seen = [], set()
+    for name, entry in net.spec.modules.items():
+        own = {id(p): p for p in net.part(name).parameters() if id(p) not in seen}
+        seen |= own.keys()
+        uses = sum(
+            equation.callee == name or any(ref.name == name for ref in equation.modules())
+            for equation in net.spec.flow.values()
+        )
+        trained = sum(p.numel() for p in own.values() if p.requires_grad)
+        rows.append(ModuleRow(name, entry.use, sum(p.numel() for p in own.values()), trained, uses))
+    return rows
