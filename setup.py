@@ -1,4 +1,4 @@
-"""What mplug2 is called, what it needs, and which command it installs; tools are configured in pyproject.toml."""
+"""What mplug2 is called, what it needs, which command it installs; pyproject.toml configures the tools."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ REQUIRES = [
 ]
 
 EXTRAS = {
-    "decord": ["decord>=0.6,<0.7"],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only
+    "decord": [
+        "decord>=0.6,<0.7"
+    ],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only
     "dev": [
         "pytest>=8.2",
         "pytest-xdist>=3.6",
@@ -61,12 +63,12 @@ EXTRAS = {
 setup(
     name="mplug2",
     version=version(),
-    description="A modular multi-modal framework: modules, composed by one YAML file into networks for text, image and video.",
+    description="A modular multi-modal framework: one YAML file composes networks for text, image and video.",
     long_description=readme(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    # package_dir {"": "."} makes an editable install one line in a .pth file: quick, and type checkers follow it.
+    # package_dir {"": "."} makes an editable install one line in a .pth file, which type checkers follow.
     package_dir={"": "."},
     packages=find_packages(include=["registry", "registry.*", "modules", "modules.*", "mplug2", "mplug2.*"]),
     package_data={"": ["py.typed", "*.txt", "*.json", "*.yaml"]},

@@ -1,6 +1,7 @@
 """mplug2: modules, composed by one YAML file into networks for text, image and video.
 
-Importing this package imports neither torch nor anything else that is slow: the public names are looked up when used.
+Importing this package imports neither torch nor anything else that is slow: public names are looked up when
+used.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _PUBLIC = {
     "compose": "mplug2.compose:compose",
     "Network": "mplug2.network:Network",
     "train": "mplug2.train.loop:train",
-    "evaluate": "mplug2.eval.evaluation:evaluate",
+    "evaluate": "mplug2.evaluate:evaluate",
     "predict": "mplug2.predict:predict",
     "read_spec": "registry:read_spec",
     "check": "registry:check",

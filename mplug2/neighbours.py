@@ -1,4 +1,4 @@
-"""Make sure that `registry` and `modules` are mplug2's own: both names are common, and another package may hide them."""
+"""Make sure that `registry` and `modules` are mplug2's own: another package may hide such common names."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ LOWER_FLOORS = ("registry", "modules")
 
 
 def check_neighbours(home: str) -> None:
-    """Raise ImportError unless each lower floor lies in ``home``, the folder that holds mplug2; nothing is imported."""
+    """Raise ImportError unless each lower floor lies in ``home``, beside mplug2; nothing is imported."""
     for name in LOWER_FLOORS:
         found = _location(name)
         wanted = os.path.join(home, name)
         if found is None:
             raise ImportError(
-                f"mplug2 needs its package '{name}' at {wanted}, but Python finds none: install mplug2 as a whole "
-                "(sh scripts/setup.sh, or pip install -e .), or copy the three packages registry, modules, mplug2 together",
+                f"mplug2 needs its package '{name}' at {wanted}, but Python finds none: install mplug2 as a "
+                "whole (sh scripts/setup.sh, or pip install -e .), or keep its three packages together",
                 name=name,
             )
         if os.path.realpath(found) != os.path.realpath(wanted):
             raise ImportError(
-                f"mplug2 needs its own package '{name}' at {wanted}, but Python finds {found}, which comes first in "
-                "sys.path and hides it: rename or uninstall that one, start in another folder, or put "
+                f"mplug2 needs its own package '{name}' at {wanted}, but Python finds {found}, which comes "
+                "first in sys.path and hides it: rename or uninstall it, start in another folder, or put "
                 f"PYTHONPATH={home} before the command",
                 name=name,
                 path=found,

@@ -52,7 +52,7 @@ else
         [ -e "$checkpoint" ] || die "CHECKPOINT=$CHECKPOINT must be a file or a folder, but there is none"
         case $checkpoint in
             *.pth | *.pt | *.bin) launch train "$config" --resume --init "*=mplug2:$checkpoint" "$@" ;;
-            *) launch train "$config" --resume --init "*=$checkpoint" "$@" ;;
+            *) launch train "$config" --resume --init "*=own:$checkpoint" "$@" ;;
         esac
     else
         launch train "$config" --resume "$@" # goes on where an interrupted run ended

@@ -72,10 +72,14 @@ def test_a_foreign_package_that_hides_a_neighbour_is_named(tmp_path: Path, name:
     foreign = tmp_path / name
     foreign.mkdir()
     (foreign / "__init__.py").write_text("raise SystemExit('a foreign package was imported')\n")
-    done = python(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.path.append({str(ROOT)!r}); import mplug2")
+    done = python(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.path.append({str(ROOT)!r}); import mplug2"
+    )
     assert done.returncode == 1
     message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith(f"ImportError: mplug2 needs its own package '{name}' at {ROOT / name}, but Python finds")
+    assert message.startswith(
+        f"ImportError: mplug2 needs its own package '{name}' at {ROOT / name}, but Python finds"
+    )
     assert str(foreign) in message
     assert f"PYTHONPATH={ROOT}" in message
     assert "foreign package was imported" not in done.stderr
@@ -83,7 +87,8 @@ def test_a_foreign_package_that_hides_a_neighbour_is_named(tmp_path: Path, name:
 
 def test_a_missing_neighbour_is_named(tmp_path: Path) -> None:
     (tmp_path / "mplug2").symlink_to(ROOT / "mplug2")
-    code = f"import sys; sys.path[:] = [{str(tmp_path)!r}] + [p for p in sys.path if p != {str(ROOT)!r}][1:]; import mplug2"
+    others = f"[p for p in sys.path if p != {str(ROOT)!r}][1:]"
+    code = f"import sys; sys.path[:] = [{str(tmp_path)!r}, *{others}]; import mplug2"
     done = python(code)
     assert "ImportError: mplug2 needs its package 'registry'" in done.stderr
     assert "sh scripts/setup.sh" in done.stderr

@@ -60,7 +60,7 @@ def _top(
     ] = False,
     local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = -1,
 ) -> None:
-    """Hold the options that stand before a command; deepspeed puts `--local_rank` there, which LOCAL_RANK says, too."""
+    """Hold the options before a command; deepspeed puts `--local_rank` there, which LOCAL_RANK says, too."""
 
 
 specs.add_to(app)

@@ -11,15 +11,23 @@ import typer
 
 from registry.errors import UserError
 
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A composition spec (YAML).", show_default=False)]
+SpecFile = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A composition spec (YAML).", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE...", help="Settings on top of the spec: train.lr=1e-4", show_default=False),
+    typer.Argument(
+        metavar="KEY=VALUE...", help="Settings on top of the spec: train.lr=1e-4", show_default=False
+    ),
 ]
 Checkpoint = Annotated[
     Path,
     typer.Option(
-        "--checkpoint", "-c", metavar="PATH", help="A checkpoint folder, or a .safetensors file.", show_default=False
+        "--checkpoint",
+        "-c",
+        metavar="PATH",
+        help="A checkpoint folder, or a .safetensors file.",
+        show_default=False,
     ),
 ]
 
@@ -29,13 +37,16 @@ def only_overrides(arguments: Iterable[str] | None) -> list[str]:
     found = list(arguments or ())
     for argument in found:
         if "=" not in argument:
-            raise UserError(f"'{argument}' must be a setting KEY=VALUE, for example train.lr=1e-4, since one spec is taken")
+            raise UserError(
+                f"'{argument}' must be a setting KEY=VALUE (train.lr=1e-4): the command takes one spec"
+            )
     return found
 
 
 def specs_and_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     """Tell files from settings: what holds `=` and is no file is a setting."""
-    specs, overrides = [], []
+    specs: list[str] = []
+    overrides: list[str] = []
     for argument in arguments:
         (overrides if "=" in argument and not Path(argument).is_file() else specs).append(argument)
     if not specs:
@@ -49,6 +60,8 @@ def init_overrides(sources: Iterable[str] | None) -> list[str]:
     for source in sources or ():
         pattern, equals, value = source.partition("=")
         if not (pattern and equals and value):
-            raise UserError(f"--init must be PATTERN=SOURCE, for example '*=mplug2:model.pth', but is '{source}'")
+            raise UserError(
+                f"--init must be PATTERN=SOURCE, for example '*=mplug2:model.pth', but is '{source}'"
+            )
         found.append("init=" + json.dumps({pattern: value}, ensure_ascii=False))
     return found

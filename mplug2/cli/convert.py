@@ -12,18 +12,23 @@ def add_to(app: typer.Typer) -> None:
     """Add the command to ``app``."""
     app.command(
         "convert",
-        epilog="Example: mplug2 convert mplug2.pth mplug2.safetensors --spec configs_video/VideoQA_msrvtt_large.yaml",
+        epilog="Example: mplug2 convert in.pth out.safetensors --spec configs_video/VideoQA_tgif_large.yaml",
     )(convert)
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="FILE.pth", help="The released checkpoint.", show_default=False)],
-    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE.pth", help="The released checkpoint.", show_default=False)
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.", show_default=False)
+    ],
     spec: Annotated[
-        str, typer.Option("--spec", metavar="SPEC", help="The network the weights are for.", show_default=False)
+        str,
+        typer.Option("--spec", metavar="SPEC", help="The network the weights are for.", show_default=False),
     ],
 ) -> None:
-    """Convert a released checkpoint, and report every key: loaded, missing, resized or dropped, with the reason."""
+    """Convert a released checkpoint; report each key: loaded, missing, resized or dropped, and why."""
     from mplug2.weights.convert import convert_file
 
     print(convert_file(source, spec, target))

@@ -34,7 +34,7 @@ def make_shapes(
     size: Annotated[int, typer.Option(help="Edge of a frame in pixels.")] = 48,
     frames: Annotated[int, typer.Option(help="Frames of a clip.")] = 12,
 ) -> None:
-    """Generate the shapes world: encoded clips of moving coloured shapes, with questions, captions, boxes and classes."""
+    """Generate the shapes world: clips of moving shapes, with questions, captions, boxes and classes."""
     from mplug2.data.shapes.write import make_shapes as write
 
     sizes = {"train": train, "val": val, "test": test, "size": size, "frames": frames}
@@ -42,13 +42,15 @@ def make_shapes(
     print(f"{folder}: {train} + {val} + {test} clips {'written' if written else 'are there already'}")
 
 
-@commands.command("check", epilog="Example: mplug2 data check configs_video/VideoQA_shapes_tiny.yaml --split train")
+@commands.command(
+    "check", epilog="Example: mplug2 data check configs_video/VideoQA_shapes_tiny.yaml --split train"
+)
 def check(
     spec: SpecFile,
     overrides: Overrides = None,
     split: Annotated[str, typer.Option(help="train, val, test, or all of them.")] = "all",
 ) -> None:
-    """Decode every file of a data set; list those that cannot be read, and write the list for the training to leave out."""
+    """Decode every file of a data set, and write a list of those that training should leave out."""
     from mplug2.data.checking import check_files
 
     print(check_files(registry.read_spec(spec, overrides=only_overrides(overrides)), split))

@@ -11,7 +11,7 @@ import typer
 
 import registry
 from mplug2.cli.arguments import Checkpoint, Overrides, SpecFile, init_overrides, only_overrides
-from mplug2.cli.tables import console, print_table
+from mplug2.cli.tables import console, log_shown, print_table
 
 if TYPE_CHECKING:
     from mplug2.predict import Answer
@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command(
         "train",
-        epilog="Example: mplug2 train configs_video/VideoQA_shapes_tiny.yaml train.epochs=2 train.out=runs/try\n\n"
+        epilog="Example: mplug2 train configs_video/VideoQA_shapes_tiny.yaml train.out=runs/try\n\n"
         "Several GPUs or machines: deepspeed --num_gpus 8 --module mplug2 train SPEC",
     )(train)
     app.command(
@@ -30,8 +30,8 @@ def add_to(app: typer.Typer) -> None:
     )(evaluate)
     app.command(
         "predict",
-        epilog="Example: mplug2 predict configs_video/VideoQA_shapes_tiny.yaml -c runs/VideoQA_shapes_tiny/best "
-        "--video clip.mp4 --question 'which way does the red square move?'",
+        epilog="Example: mplug2 predict configs_video/VideoQA_shapes_tiny.yaml "
+        "-c runs/VideoQA_shapes_tiny/best --video clip.mp4 --question 'which way does the red square move?'",
     )(predict)
 
 
@@ -39,17 +39,23 @@ def train(
     spec: SpecFile,
     overrides: Overrides = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after the newest checkpoint of the run folder, if there is one.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on after the newest checkpoint of the run folder, if there is one."
+        ),
     ] = False,
     init: Annotated[
         list[str] | None,
-        typer.Option("--init", metavar="PATTERN=SOURCE", help="Start weights from here: '*=mplug2:model.pth'."),
+        typer.Option(
+            "--init", metavar="PATTERN=SOURCE", help="Start weights from here: '*=mplug2:model.pth'."
+        ),
     ] = None,
 ) -> None:
-    """Train a network; under torchrun or deepspeed on all their processes. Ctrl-C saves, and --resume goes on."""
+    """Train a network, under torchrun or deepspeed on all processes. Ctrl-C saves; --resume goes on."""
     from mplug2.train.loop import train as run
 
-    result = run(spec, [*init_overrides(init), *only_overrides(overrides)], resume=resume)
+    with log_shown():
+        result = run(spec, [*init_overrides(init), *only_overrides(overrides)], resume=resume)
     if result.interrupted:
         raise typer.Exit(130)
 
@@ -58,19 +64,25 @@ def evaluate(
     spec: SpecFile,
     checkpoint: Checkpoint,
     overrides: Overrides = None,
-    split: Annotated[str | None, typer.Option(help="train, val or test instead of the spec's eval.split.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, val or test instead of the spec's eval.split.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write every prediction here, a JSON object a line.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.jsonl", help="Write every prediction here, a JSON object a line."
+        ),
     ] = None,
 ) -> None:
-    """Measure a checkpoint on a split: the metrics, and accuracy by type of question beside the most frequent answer."""
+    """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
     settings = only_overrides(overrides) + ([f"eval.split={split}"] if split else [])
     read = registry.read_spec(spec, overrides=settings)
-    from mplug2.eval.breakdown import table
-    from mplug2.eval.run import evaluate_checkpoint
+    from mplug2.measure import measure
+    from mplug2.metrics.breakdown import table
     from mplug2.train import ranks
 
-    found = evaluate_checkpoint(read, checkpoint, predictions=out)
+    with log_shown():
+        found = measure(read, checkpoint, predictions=out)
     if ranks.rank() != 0:
         return
     if found.lines:
@@ -87,17 +99,24 @@ def predict(
     spec: SpecFile,
     checkpoint: Checkpoint,
     video: Annotated[
-        list[Path], typer.Option("--video", "-v", metavar="FILE", help="A video file; may be given again.", show_default=False)
+        list[Path],
+        typer.Option(
+            "--video", "-v", metavar="FILE", help="A video file; may be given again.", show_default=False
+        ),
     ],
     question: Annotated[
-        list[str], typer.Option("--question", "-q", help="What to ask; may be given again.", show_default=False)
+        list[str],
+        typer.Option("--question", "-q", help="What to ask; may be given again.", show_default=False),
     ],
     overrides: Overrides = None,
     top: Annotated[int, typer.Option(min=1, help="How many answers to show.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per video and question.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per video and question.")
+    ] = False,
 ) -> None:
     """Ask questions about videos; each video is read and encoded once for all of them."""
-    from mplug2.predict import load, predict as ask
+    from mplug2.predict import load
+    from mplug2.predict import predict as ask
 
     net, tokenizer = load(spec, checkpoint, only_overrides(overrides), best=top)
     for file in video:
@@ -113,4 +132,6 @@ def _show(file: Path, question: str, answers: list[Answer]) -> None:
     first, *others = answers
     print(f"{file}: {question}\n  {first.text}  ({first.score:.3f})")
     if others:
-        print_table("  next", ("  answer", "score"), [("  " + one.text, f"{one.score:.3f}") for one in others])
+        print_table(
+            "  next", ("  answer", "score"), [("  " + one.text, f"{one.score:.3f}") for one in others]
+        )

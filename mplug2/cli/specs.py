@@ -28,10 +28,13 @@ def add_to(app: typer.Typer) -> None:
 def check(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="SPEC... [KEY=VALUE...]", help="Specs, and settings for them.", show_default=False),
+        typer.Argument(
+            metavar="SPEC... [KEY=VALUE...]", help="Specs, and settings for them.", show_default=False
+        ),
     ],
     stages: Annotated[
-        Literal["1-3", "1-4"], typer.Option(help="1 read, 2 names, 3 axes, 4 dry run (only this one needs torch).")
+        Literal["1-3", "1-4"],
+        typer.Option(help="1 read, 2 names, 3 axes, 4 dry run (only this one needs torch)."),
     ] = "1-4",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per spec and line.")] = False,
 ) -> None:
@@ -43,7 +46,9 @@ def check(
         problems = _problems(file, overrides, dry=stages == "1-4")
         failed |= bool(problems)
         if as_json:
-            print(json.dumps({"spec": file, "ok": not problems, "problems": [_record(one) for one in problems]}))
+            print(
+                json.dumps({"spec": file, "ok": not problems, "problems": [_record(one) for one in problems]})
+            )
         elif problems:
             for problem in problems:
                 print(problem)
@@ -82,23 +87,23 @@ def _record(problem: Problem) -> dict[str, Any]:
 
 
 def show(spec: SpecFile, overrides: Overrides = None) -> None:
-    """Build a network without memory for its weights; print its streams, shapes, parameters and FLOPs per goal."""
+    """Print a network's streams, shapes, parameters and FLOPs per goal, without building its weights."""
     from mplug2.dryrun import dry_run
 
     summary = dry_run(registry.read_spec(spec, overrides=only_overrides(overrides)))
     print_table(
         "streams",
         ("stream", "call", "shape", "goals"),
-        [(row.name, row.call, row.shape, _words(row.goals)) for row in summary.streams],
+        [(row.name, row.call, row.shape, ", ".join(row.goals)) for row in summary.streams],
     )
     print_table(
         "modules",
-        ("module", "use", "parameters", "trainable", "shared"),
+        ("module", "use", "parameters", "trainable", "lines"),
         [
-            (row.name, row.use, f"{row.parameters:,}", f"{row.trainable:,}", _words(row.shared))
+            (row.name, row.use, f"{row.parameters:,}", f"{row.trainable:,}", row.shared)
             for row in summary.modules
         ],
-        right=("parameters", "trainable"),
+        right=("parameters", "trainable", "lines"),
     )
     print_table(
         "goals",
@@ -109,15 +114,10 @@ def show(spec: SpecFile, overrides: Overrides = None) -> None:
     print(f"{summary.total:,} parameters, {summary.trainable:,} of them trainable")
 
 
-def _words(value: object) -> str:
-    """A cell: names joined, true as yes, false and nothing empty."""
-    if isinstance(value, bool) or value is None:
-        return "yes" if value else ""
-    return value if isinstance(value, str) else ", ".join(str(one) for one in value)  # type: ignore[attr-defined]
-
-
 def list_names(
-    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Only names like this, for example 'video*'.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(metavar="PATTERN", help="Only names like this, for example 'video*'.")
+    ] = "*",
 ) -> None:
     """List modules, operations, data readers and metrics by name, with what each one does."""
     shelves = {
@@ -134,10 +134,10 @@ def list_names(
             empty = False
     if empty:
         known = [name for shelf in shelves.values() for name in shelf.names()]
-        raise registry.UserError(f"nothing is named like '{pattern}'; there are {len(known)} names: mplug2 list")
+        raise registry.UserError(
+            f"nothing is named like '{pattern}'; there are {len(known)} names: mplug2 list"
+        )
 
 
 def _first_sentence(doc: str) -> str:
     return " ".join(doc.split("\n\n")[0].replace("``", "`").split())
-
-
