@@ -126,13 +126,13 @@ def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
     recompute.on_kept = keep
     counter = FlopCounterMode(display=False)
     try:
-        trains = "loss" in net.spec.goals[goal]
-        with counter, saved_tensors_hooks(keep, lambda tensor: tensor), torch.set_grad_enabled(trains):
+        with counter, saved_tensors_hooks(keep, lambda tensor: tensor):
             outputs = _dry_forward(net, batch, goal)
     finally:
         recompute.on_kept = None
     _compare(net, outputs, goal)
-    return GoalRow(goal, counter.get_total_flops(), sum(kept.values()))
+    # a goal without a loss is run without gradients, and then nothing is kept
+    return GoalRow(goal, counter.get_total_flops(), sum(kept.values()) if "loss" in outputs else 0)
 
 
 def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, Any]:

@@ -65,17 +65,17 @@ def beam_search(
     samples, device = memory.values.shape[0], memory.values.device
     state = decoder.start(memory)
     alive = torch.arange(samples, device=device)  # which sample each remaining row is
-    texts = torch.full((samples, 1, 1), start, dtype=torch.long, device=device)
-    total = torch.zeros(samples, 1, device=device)
+    texts = torch.full((samples, beams, 1), start, dtype=torch.long, device=device)
+    total = torch.full((samples, beams), -torch.inf, device=device)
+    total[:, 0] = 0.0  # all beams are the same text as yet: let one of them count
     done: list[list[Hypothesis]] = [[] for _ in range(samples + 1)]  # the last one: rows kept alive for other ranks
     for step in range(max_length):
-        rows, width = texts.shape[:2]
         logits = decoder.write(texts[:, :, -1:], state)[:, :, -1]
         words = F.log_softmax(logits.float(), dim=-1)
         if step < min_length:
             words[..., end] = FORBIDDEN
         scale = ((5 + step + 1) / 6) ** penalty
-        # (rows, width, vocab) -> (rows, width * vocab): all continuations of all beams compete
+        # (rows, beams, vocab) -> (rows, beams * vocab): all continuations of all beams compete
         scores, choice = ((total[..., None] + words) / scale).flatten(1).topk(beams)
         total, origin = scores * scale, choice // decoder.vocab
         chosen = choice % decoder.vocab
@@ -89,9 +89,10 @@ def beam_search(
             break
         if len(going) == 0:  # other ranks still write: keep one row going for their sake
             going, alive = going.new_zeros(1), torch.full_like(alive, samples)
-        parents = origin + torch.arange(rows, device=device)[:, None] * width
+        # (rows, beams): the row of the state, beams flattened, that each beam goes on from
+        parents = origin + torch.arange(len(alive), device=device)[:, None] * beams
         state.reorder(parents[going].flatten())
-        if len(going) < rows:
+        if len(going) < len(alive):
             state.keep(going)
         alive, texts, total = alive[going], texts[going], total[going]
     return pack(done[:samples], best, device)

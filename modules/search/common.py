@@ -39,10 +39,7 @@ def write_all(decoder: TextDecoder, memory: Tokens, beams: int, best: int, max_l
     """The most work a search can have: every beam written to its full length (meta device: shapes and FLOPs)."""
     samples, device = memory.values.shape[0], memory.values.device
     state = decoder.start(memory)
-    for step in range(max_length):
-        rows = beams if step else 1
-        decoder.write(torch.empty(samples, rows, 1, dtype=torch.long, device=device), state)
-        if not step:
-            state.reorder(torch.empty(samples * beams, dtype=torch.long, device=device))
+    for _ in range(max_length):
+        decoder.write(torch.empty(samples, beams, 1, dtype=torch.long, device=device), state)
     ids = torch.empty(samples, best, max_length + 1, dtype=torch.long, device=device)
     return Sequences(ids, torch.empty(samples, best, device=device))

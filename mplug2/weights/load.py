@@ -138,9 +138,10 @@ def _note_missing(
 ) -> None:
     """A module that is wholly absent keeps its fresh weights (missing); one that is partly there does not fit."""
     there = {target.split(".")[0] for kind, target in chosen if not kind}
+    named = {row.target for row in report.of("misfit")}
     for name in net.state_dict():
         module = name.split(".")[0]
-        if ("", name) in chosen or not fnmatchcase(module, wanted):
+        if ("", name) in chosen or name in named or not fnmatchcase(module, wanted):
             continue
         if module in there:
             report.add("misfit", target=name, reason="not in the file")

@@ -1,0 +1,49 @@
+"""The language-model loss against its equation."""
+
+import torch
+from torch.nn import functional as F
+
+from modules.losses import lm_loss
+from modules.streams import Text
+
+
+def _case() -> tuple[torch.Tensor, Text, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    ids = torch.tensor([[1, 5, 2, 0], [1, 3, 4, 2], [1, 6, 2, 0]])
+    return torch.randn(3, 4, 7), Text(ids, ids > 0), torch.tensor([0.25, 0.75, 1.0]), torch.tensor([0, 0, 1])
+
+
+def _per_word(logits: torch.Tensor, text: Text, row: int) -> list[float]:
+    words = text.ids[row][text.mask[row]].tolist()
+    return [-float(F.log_softmax(logits[row, i], dim=-1)[words[i + 1]]) for i in range(len(words) - 1)]
+
+
+def test_words_are_summed_weighted_and_divided_by_questions() -> None:
+    logits, text, weight, owner = _case()
+    expected = sum(float(w) * sum(_per_word(logits, text, i)) for i, w in enumerate(weight)) / 2
+    torch.testing.assert_close(lm_loss(logits, text, weight, owner), torch.tensor(expected))
+
+
+def test_caption_loss_is_a_mean_over_words_beyond_the_prompt() -> None:
+    logits, text, _, _ = _case()
+    words = [loss for i in range(3) for loss in _per_word(logits, text, i)[1:]]
+    loss = lm_loss(logits, text, skip=2, mean="words")
+    torch.testing.assert_close(loss, torch.tensor(sum(words) / len(words)))
+
+
+def test_padding_has_no_gradient() -> None:
+    logits, text, _, _ = _case()
+    logits.requires_grad_()
+    lm_loss(logits, text).backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 2:].abs().max() == 0 and logits.grad[0, :2].abs().max() > 0
+
+
+def test_a_teacher_softens_the_targets_over_the_vocabulary() -> None:
+    logits, text, _, _ = _case()
+    teacher = torch.randn(3, 4, 7)
+    soft = -(F.log_softmax(logits, -1) * F.softmax(teacher, -1)).sum(-1)[:, :-1]
+    soft = (soft * text.mask[:, 1:]).sum() / 3
+    mixed = lm_loss(logits, text, teacher=teacher, alpha=0.4)
+    torch.testing.assert_close(mixed, 0.6 * lm_loss(logits, text) + 0.4 * soft)
+    torch.testing.assert_close(lm_loss(logits, text, teacher=teacher), lm_loss(logits, text))
