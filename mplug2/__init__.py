@@ -34,7 +34,7 @@ _PUBLIC = {
     "compose": "mplug2.compose:compose",
     "Network": "mplug2.network:Network",
     "train": "mplug2.train.loop:train",
-    "evaluate": "mplug2.evaluate:evaluate",
+    "evaluate": "mplug2.eval.evaluation:evaluate",
     "predict": "mplug2.predict:predict",
     "read_spec": "registry:read_spec",
     "check": "registry:check",

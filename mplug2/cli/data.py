@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 import registry
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
+
+SPLITS = ("train", "val", "test")
 
 commands = typer.Typer(
     help="Make and check data.",
@@ -48,9 +50,43 @@ def make_shapes(
 def check(
     spec: SpecFile,
     overrides: Overrides = None,
-    split: Annotated[str, typer.Option(help="train, val, test, or all of them.")] = "all",
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option(help="One split; all that the spec has unless set."),
+    ] = None,
+    quarantine: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where the list goes; beside the annotations of its split unless set."
+        ),
+    ] = None,
 ) -> None:
     """Decode every file of a data set, and write a list of those that training should leave out."""
-    from mplug2.data.checking import check_files
+    from mplug2.data.checking import check_media
 
-    print(check_files(registry.read_spec(spec, overrides=only_overrides(overrides)), split))
+    read = registry.read_spec(spec, overrides=only_overrides(overrides))
+    report = registry.check(read)
+    report.raise_if_bad()
+    splits = [split] if split else [name for name in SPLITS if read.data.get(name)]
+    if quarantine and len(splits) != 1:
+        raise registry.UserError("--quarantine names one list, so --split must name one split")
+    broken = 0
+    for name in splits:
+        list_file = quarantine or _beside_annotations(read, name)
+        checked = check_media(read, report.types, name, quarantine=list_file, progress=sys.stderr.isatty())
+        broken += len(checked.bad)
+        for finding in checked.findings:
+            print(f"{'unusable' if not finding.usable else 'damaged'}: {finding.reason}")
+        print(f"{name}: {checked.files} files, {len(checked.bad)} unusable; list: {list_file}")
+        if checked.bad:
+            print(f"  to leave them out: data.{name}.quarantine={list_file}")
+    if broken:
+        raise typer.Exit(2)
+
+
+def _beside_annotations(spec: registry.Spec, split: str) -> Path:
+    """Where the list of a split goes: qa_train.jsonl has its own in qa_train.quarantine.jsonl."""
+    given = (spec.data.get(split) or {}).get("path") or spec.data.get("path")
+    if not isinstance(given, str):
+        raise registry.UserError(f"{spec.place('data', split)}: data.{split}.path must name the annotations")
+    return Path(given).with_suffix(".quarantine.jsonl")

@@ -77,12 +77,12 @@ def evaluate(
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
     settings = only_overrides(overrides) + ([f"eval.split={split}"] if split else [])
     read = registry.read_spec(spec, overrides=settings)
-    from mplug2.measure import measure
-    from mplug2.metrics.breakdown import table
+    from mplug2.eval.breakdown import table
+    from mplug2.eval.run import evaluate_checkpoint
     from mplug2.train import ranks
 
     with log_shown():
-        found = measure(read, checkpoint, predictions=out)
+        found = evaluate_checkpoint(read, checkpoint, predictions=out)
     if ranks.rank() != 0:
         return
     if found.lines:
@@ -90,7 +90,7 @@ def evaluate(
     for name, value in found.metrics.items():
         print(f"{name}: {value:.4f} on {found.samples} samples of {read.eval['split']}")
     for file in found.bad:
-        print(f"left out, since it cannot be decoded: {file}")
+        print(f"cannot be decoded, counted as wrong: {file}")
     if found.predictions:
         print(f"predictions: {found.predictions}")
 
