@@ -35,10 +35,18 @@ class _Stream:
         return StreamType(self.kind, tuple(size.axis for size in self.sizes))
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """A stream that does not fit its port, and the kinds that the port takes."""
+
+    problem: Problem
+    kinds: tuple[str, ...]
+
+
 def check_axes(
     spec: Spec, names: Catalogue, order: Iterable[str]
-) -> tuple[list[Problem], dict[str, StreamType]]:
-    """Return the problems of kinds and sizes, and the solved type of every stream, fields as `both.vision`."""
+) -> tuple[list[Misfit], dict[str, StreamType]]:
+    """Return what does not fit, and the solved type of every stream, fields as `both.vision`."""
     solver = _Solver(spec, names)
     for name in order:
         solver.equation(spec.flow[name])
@@ -48,10 +56,11 @@ def check_axes(
 class _Solver:
     def __init__(self, spec: Spec, names: Catalogue) -> None:
         self.spec, self.names = spec, names
-        self.problems: list[Problem] = []
+        self.misfits: list[Misfit] = []
         self.streams: dict[str, _Stream] = {}
         # two letters that meet may still turn out to have one size: judged at the end
-        self.later: list[tuple[Size, Size, Callable[[], Problem]]] = []
+        self.later: list[tuple[Size, Size, Port, Callable[[], Problem]]] = []
+        self.clashes: dict[frozenset[Place | str], Misfit] = {}
         letters: dict[str, Size] = {}
         for name, declared in spec.inputs.items():
             place = spec.place("inputs", name)
@@ -63,9 +72,21 @@ class _Solver:
             ]
             self.streams[name] = _Stream(declared.kind, tuple(sizes))
 
-    def finish(self) -> list[Problem]:
-        self.problems += [problem() for one, other, problem in self.later if not equal(one, other)]
-        return self.problems
+    def finish(self) -> list[Misfit]:
+        letters = [(port, problem) for one, other, port, problem in self.later if not equal(one, other)]
+        return [
+            *self.misfits,
+            *self.clashes.values(),
+            *(Misfit(problem(), port.kinds) for port, problem in letters),
+        ]
+
+    def clash(self, settings: Iterable[Place | str], misfit: Misfit) -> None:
+        """Keep one problem, the first of the file, for two settings that clash, however many calls they meet in."""
+        key = frozenset(settings)
+        if "" in key:  # a size that no setting made
+            self.misfits.append(misfit)
+        elif key not in self.clashes or misfit.problem.place.line < self.clashes[key].problem.place.line:
+            self.clashes[key] = misfit
 
     def equation(self, equation: Equation) -> None:
         """Fit what a line reads to its ports, and add what it computes."""
@@ -132,19 +153,22 @@ class _Solver:
         if stream.kind not in port.kinds:
             message = f"wrong kind: {wants} takes {port}, but stream '{ref.name}' is {stream.solved()}"
             hint = converters(self.spec, self.names, stream.kind, port.kinds, ref)
-            self.problems.append(Problem(ref.place, message, hint))
+            self.misfits.append(Misfit(Problem(ref.place, message, hint), port.kinds))
             return
         if len(stream.sizes) != len(port.axes):
             message = f"wrong axes: {wants} takes {port}, but stream '{ref.name}' is {stream.solved()}"
-            self.problems.append(Problem(ref.place, message))
+            self.misfits.append(Misfit(Problem(ref.place, message), port.kinds))
             return
         for at, (axis, size) in enumerate(zip(port.axes, stream.sizes, strict=True)):
             wanted = self.size(scope, declaration, callee, axis)
             clash = unify(wanted, size)
             if clash == "sizes":
-                self.problems.append(self.mismatch(scope, port, name, at, ref, wanted, size))
+                problem = self.mismatch(scope, port, name, at, ref, wanted, size)
+                settings = (wanted.root().origin, size.root().origin)
+                self.clash(settings, Misfit(problem, port.kinds))
             elif clash == "letters":
-                self.later.append((wanted, size, self.letters(scope, port, name, at, ref, wanted, size)))
+                problem = self.letters(scope, port, name, at, ref, wanted, size)
+                self.later.append((wanted, size, port, problem))
             elif isinstance(axis, str):
                 scope.first.setdefault(axis, (name, ref))
 
@@ -179,8 +203,3 @@ class _Solver:
             return Problem(ref.place, message, hint if at == 0 else "")
 
         return problem
-
-
-def place_of(spec: Spec, stream: str) -> Place:
-    """Return where a stream is computed, or declared as an input."""
-    return spec.place("flow" if stream in spec.flow else "inputs", stream)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from registry.axes import check_axes
-from registry.errors import Problem, SpecError, UserError
-from registry.graph import check_graph
+from registry.axes import Misfit, check_axes
+from registry.declaration import Declaration
+from registry.errors import Place, Problem, SpecError, UserError
+from registry.graph import Graph, read_graph
 from registry.names import check_names
 from registry.ports import StreamType
 from registry.registry import CATALOGUE, Catalogue
@@ -41,13 +42,31 @@ def check(spec: Spec, names: Catalogue = CATALOGUE) -> Report:
     problems = check_names(spec, names)
     if problems:
         return Report(SpecError(problems).problems, {}, 2)
-    problems, order = check_graph(spec)
-    found, types = check_axes(spec, names, order)
-    problems += found + _supply(spec, names) + _results(spec, names, types)
+    graph = read_graph(spec)
+    misfits, types = check_axes(spec, names, graph.order)
+    problems = _without_consequences(misfits + _results(spec, names, types), graph, types)
+    problems += graph.circles + graph.uncalled + _supply(spec, names, graph)
     return Report(SpecError(problems).problems, types, 3)
 
 
-def _supply(spec: Spec, names: Catalogue) -> list[Problem]:
+def _without_consequences(misfits: list[Misfit], graph: Graph, types: dict[str, StreamType]) -> list[Problem]:
+    """Return the misfits, and what is never used for another reason than that a misfit stands in its place.
+
+    A stream that nobody uses, of the kind that a misfit lacks, is what was meant there.
+    """
+    unused = {} if graph.circles else dict(graph.unused)
+    problems = []
+    for misfit in misfits:
+        meant = next((name for name in unused if name in types and types[name].kind in misfit.kinds), None)
+        if meant is None:
+            problems.append(misfit.problem)
+        else:
+            del unused[meant]
+            problems.append(replace(misfit.problem, hint=f"did you mean '{meant}', which nothing uses?"))
+    return problems + list(unused.values())
+
+
+def _supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
     """Return a problem for each input that the reader of `data` does not supply, or not in that kind."""
     kind = spec.data.get("kind")
     if not isinstance(kind, str):
@@ -55,6 +74,8 @@ def _supply(spec: Spec, names: Catalogue) -> list[Problem]:
     outputs = names.readers.declaration(kind).outputs
     problems = []
     for name, wanted in spec.inputs.items():
+        if name in graph.unused:
+            continue
         place = spec.key_place("inputs", name)
         port = outputs.get(name)
         if port is None:
@@ -70,31 +91,37 @@ def _supply(spec: Spec, names: Catalogue) -> list[Problem]:
     return problems
 
 
-def _results(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list[Problem]:
-    """Return the problems of goals: a loss that is no scalar, and metrics that do not fit what they measure."""
-    problems = []
+def _results(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list[Misfit]:
+    """Return the misfits of goals: a loss that is no scalar, and metrics that do not fit what they measure."""
+    misfits = []
     loss = spec.goals.get("train", {}).get("loss")
     if loss is not None and loss.name in types and types[loss.name].kind != "scalar":
-        problems.append(
-            Problem(loss.place, f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}")
-        )
-    outputs = spec.goals.get(spec.eval["goal"], {})
+        message = f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}"
+        misfits.append(Misfit(Problem(loss.place, message), ("scalar",)))
     for at, metric in enumerate(spec.eval["metrics"]):
         place = spec.place("eval", "metrics", at)
         try:
-            wanted = names.metrics.declaration(metric).inputs
+            problems = _measured(spec, names.metrics.declaration(metric), metric, place, types)
         except UserError as error:
-            problems.append(Problem(place, str(error)))
-            continue
-        for name, port in wanted.items():
-            ref = outputs.get(name)
-            if ref is None and not port.optional:
-                have = ", ".join(outputs) or "none"
-                message = f"metric '{metric}' measures output '{name}' ({port}), which goal '{spec.eval['goal']}' has not"
-                problems.append(Problem(place, message, f"outputs of the goal: {have}"))
-            elif ref is not None and ref.name in types and types[ref.name].kind not in port.kinds:
-                message = f"metric '{metric}' measures '{name}' as {port.kind}, but stream '{ref.name}'"
-                problems.append(
-                    Problem(place, f"{message} (goal '{spec.eval['goal']}') is {types[ref.name]}")
-                )
+            problems = [Problem(place, str(error))]
+        misfits += [Misfit(problem, ()) for problem in problems]
+    return misfits
+
+
+def _measured(
+    spec: Spec, declaration: Declaration, metric: str, place: Place, types: dict[str, StreamType]
+) -> list[Problem]:
+    """Return a problem for each output that a metric measures and the evaluated goal has not, or not in that kind."""
+    goal = spec.eval["goal"]
+    outputs = spec.goals.get(goal, {})
+    problems = []
+    for name, port in declaration.inputs.items():
+        ref = outputs.get(name)
+        if ref is None and not port.optional:
+            message = f"metric '{metric}' measures output '{name}' ({port}), which goal '{goal}' has not"
+            problems.append(Problem(place, message, f"outputs of the goal: {', '.join(outputs) or 'none'}"))
+        elif ref is not None and ref.name in types and types[ref.name].kind not in port.kinds:
+            stream = f"stream '{ref.name}' (goal '{goal}') is {types[ref.name]}"
+            message = f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"
+            problems.append(Problem(place, message))
     return problems

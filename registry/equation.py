@@ -155,7 +155,9 @@ class _Reader:
             tree = ast.parse("(" + line[indent:] + "\n)", mode="eval").body
         except SyntaxError as error:
             at = max(0, min((error.offset or 1) - 2 + indent, len(self.text.rstrip()) - 1))
-            raise self.wrong(at, f"not a call that can be read: {error.msg}", EXAMPLE) from None
+            torn = "was never closed" in error.msg
+            hint = f"quote a line that stands within {{ }}: `'{self.text}, ...)'`" if torn else EXAMPLE
+            raise self.wrong(at, f"not a call that can be read: {error.msg}", hint) from None
         except (ValueError, RecursionError, MemoryError):
             raise self.wrong(0, "not a call that can be read", EXAMPLE) from None
         self.encoded, self.indent = line[indent:].encode(), indent

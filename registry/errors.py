@@ -72,7 +72,10 @@ class SpecError(UserError):
     """Every problem that was found in a composition spec, in the order of their positions."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(
-            set(problems), key=lambda one: (one.place.file, one.place.line, one.place.column, one.message)
-        )
+        self.problems = sorted(set(problems), key=_position)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _position(problem: Problem) -> tuple[str, int, int, str, str]:
+    place = problem.place
+    return place.file, place.line, place.column, "" if place.line else place.text, problem.message

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from registry.errors import Place, Problem
 from registry.spec import Spec
 
 
-def check_graph(spec: Spec) -> tuple[list[Problem], list[str]]:
-    """Return the problems of the graph, and the streams in an order in which each comes after what it reads.
+@dataclass(frozen=True)
+class Graph:
+    """What the graph of a flow shows.
 
-    Streams in a circle, and those that need one, are not in the order.
+    `order`: the streams, each after what it reads, without those in a circle and those that need one; `unused`: a problem
+    for each stream and input that no goal needs, by name.
     """
+
+    circles: list[Problem]
+    uncalled: list[Problem]
+    unused: dict[str, Problem]
+    order: list[str]
+
+
+def read_graph(spec: Spec) -> Graph:
+    """Return the circles, the order of computation, and all that is made and never used."""
     reads = {
         name: list(dict.fromkeys(ref.stream for ref in line.refs() if ref.stream in spec.flow))
         for name, line in spec.flow.items()
     }
     order = _order(reads)
-    problems = _circles(spec, reads, set(order))
-    problems += _unused_streams(spec, reads)
-    problems += _unused_modules(spec) + _unused_inputs(spec)
-    return problems, order
+    unused = _unused_streams(spec, reads) | _unused_inputs(spec)
+    return Graph(_circles(spec, reads, set(order)), _unused_modules(spec), unused, order)
 
 
 def _order(reads: dict[str, list[str]]) -> list[str]:
@@ -61,7 +72,7 @@ def _circles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Pr
     return problems
 
 
-def _unused_streams(spec: Spec, reads: dict[str, list[str]]) -> list[Problem]:
+def _unused_streams(spec: Spec, reads: dict[str, list[str]]) -> dict[str, Problem]:
     """Return a problem for each stream that no goal needs, except where only such a stream reads it."""
     needed: set[str] = set()
     stack = [ref.stream for outputs in spec.goals.values() for ref in outputs.values()]
@@ -72,7 +83,7 @@ def _unused_streams(spec: Spec, reads: dict[str, list[str]]) -> list[Problem]:
             stack.extend(reads[name])
     unused = [name for name in spec.flow if name not in needed]
     read = {one for name in unused for one in reads[name]}
-    problems = []
+    problems: dict[str, Problem] = {}
     for name in (one for one in unused if one not in read):
         above: list[str] = []
         stack = list(reads[name])
@@ -84,7 +95,7 @@ def _unused_streams(spec: Spec, reads: dict[str, list[str]]) -> list[Problem]:
         also = f", and {', '.join(above)}, which only it needs" if above else ""
         place = spec.key_place("flow", name)
         hint = f"use it, add it to a goal, or {_delete(spec, place, name)}{also}"
-        problems.append(Problem(place, f"stream '{name}' is computed and never used", hint))
+        problems[name] = Problem(place, f"stream '{name}' is computed and never used", hint)
     return problems
 
 
@@ -108,11 +119,11 @@ def _unused_modules(spec: Spec) -> list[Problem]:
     ]
 
 
-def _unused_inputs(spec: Spec) -> list[Problem]:
+def _unused_inputs(spec: Spec) -> dict[str, Problem]:
     read = {ref.stream for line in spec.flow.values() for ref in line.refs()}
     read |= {ref.stream for outputs in spec.goals.values() for ref in outputs.values()}
-    return [
-        _never(spec, "inputs", name, f"input '{name}' is declared and never used", "read it in `flow`")
+    return {
+        name: _never(spec, "inputs", name, f"input '{name}' is declared and never used", "read it in `flow`")
         for name in spec.inputs
         if name not in read
-    ]
+    }

@@ -103,7 +103,10 @@ class _Checker:
 
     def equation(self, equation: Equation) -> None:
         spec = self.spec
-        for ref in equation.refs():
+        declaration = self.called(equation)
+        options = declaration.options if declaration is not None else {}
+        words = [one for key, one in equation.keywords.items() if key in options]  # `bind` wants quotes there
+        for ref in (one for one in equation.refs() if not any(one is word for word in words)):
             self.stream(ref)
             if ref.ema and not spec.momentum:
                 hint = "add the section `momentum: {decay: 0.995}`"
@@ -113,7 +116,6 @@ class _Checker:
         for module in equation.modules():
             if module.name not in spec.modules:
                 self.unknown(module.place, "module", module.name, spec.modules, _built(spec))
-        declaration = self.called(equation)
         if declaration is not None:
             self.problems.extend(bind(equation, declaration)[1])
 

@@ -158,7 +158,10 @@ class _Reader:
             self.wrong(node.place, f"'{name}' must be a mapping, but is {_what(node)}", form)
             return {}
         entries: dict[str, Node] = {}
+        torn = name == "flow" and any(_open(one) for one in node.value.values())
         for key, one in node.value.items():
+            if torn and one.value is None and not key.isidentifier():
+                continue  # the rest of a line that a comma in { } tore apart
             if name in ("inputs", "modules", "flow", "goals") and not key.isidentifier():
                 self.wrong(one.key or one.place, f"a name in '{name}' must be one word, but is '{key}'")
             elif one.value is None and name != "goals" and name not in SETTINGS:
@@ -263,6 +266,10 @@ class _Reader:
         if not entries and name in ("momentum", "data") and self.tree.value.get(name) is None:
             return {}
         return with_defaults(name, {key: node.plain() for key, node in entries.items()})
+
+
+def _open(node: Node) -> bool:
+    return isinstance(node.value, str) and node.value.count("(") > node.value.count(")")
 
 
 def _what(node: Node) -> str:

@@ -1,0 +1,44 @@
+"""Small fake parts that specs are checked against: declarations in files that raise when they are imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry import Catalogue, Registry
+
+PARTS = Path(__file__).parent / "parts"
+MODULES = {
+    "video_vit": "VideoViT",
+    "text_embedding": "TextEmbedding",
+    "text_encoder": "TextEncoder",
+    "universal": "Universal",
+    "fusion": "Fusion",
+    "text_decoder": "TextDecoder",
+    "project": "Project",
+}
+
+
+@pytest.fixture(scope="session")
+def names() -> Iterator[Catalogue]:
+    """Four registries of fake parts."""
+    catalogue = Catalogue(Registry("module"), Registry("operation"), Registry("reader"), Registry("metric"))
+    for name, target in MODULES.items():
+        catalogue.modules.register(name, f"fake_parts:{target}")
+    for name in ("concat", "take", "lm_loss", "beam_search"):
+        catalogue.operations.register(name, f"fake_parts:{name}")
+    catalogue.readers.register("video_qa", "fake_parts:VideoQA")
+    catalogue.metrics.register("accuracy", "fake_parts:Accuracy")
+    catalogue.metrics.register("top_one", "fake_parts:TopOne")
+    sys.path.insert(0, str(PARTS))
+    yield catalogue
+    sys.path.remove(str(PARTS))
+
+
+@pytest.fixture(scope="session")
+def good() -> str:
+    """The text of a spec that has nothing wrong."""
+    return (PARTS / "good.yaml").read_text()

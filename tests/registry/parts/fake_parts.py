@@ -1,0 +1,152 @@
+"""Parts for specs in tests: declarations that are read from this source, and never imported."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fake_base import Layered
+from registry import operation
+
+raise RuntimeError("declarations are read, never imported")
+
+
+class Base:
+    outputs = "tokens B N width"
+
+
+class VideoViT(Base):
+    """Frames to tokens. And more that no table shows."""
+
+    inputs = {"video": "frames B 3 frames size size"}
+
+    def __init__(
+        self,
+        width: int,
+        depth: int = 12,
+        heads: int | None = None,
+        frames: int = 8,
+        size: int = 224,
+        temporal: Literal["local", "none"] = "local",
+        ratios: tuple[float, float] = (0.5, 1.0),
+        scale: float = float("inf"),
+    ) -> None: ...
+
+    def forward(self, video: Any) -> Any: ...
+
+
+class TextEmbedding:
+    """Words to tokens."""
+
+    inputs = {"text": "text B L"}
+    outputs = "tokens B L width"
+
+    def __init__(self, width: int, vocab: int = 30522) -> None: ...
+
+
+class TextEncoder(Layered):
+    """Tokens read in context."""
+
+    inputs = {"tokens": "tokens B L width"}
+    outputs = "tokens B L width"
+
+
+class Universal:
+    """Shared layers with two routes."""
+
+    inputs = {"tokens": "tokens B N width"}
+    outputs = "tokens B N width"
+
+    def __init__(self, width: int, depth: int = 2) -> None: ...
+
+    def forward(self, tokens: Any, *, route: Literal["vision", "text"]) -> Any: ...
+
+
+class Fusion:
+    """Text and vision attend to each other."""
+
+    inputs = {"text": "tokens B L width", "vision": "tokens B M width"}
+    outputs = {"text": "tokens B L width", "vision": "tokens B M width"}
+
+    def __init__(self, width: int) -> None: ...
+
+
+class TextDecoder:
+    """Next-word logits."""
+
+    inputs = {"text": "text A L", "memory": "tokens A M width"}
+    outputs = "logits A L vocab"
+
+    def __init__(self, width: int, vocab: int = 30522) -> None: ...
+
+
+class Project:
+    """Another width."""
+
+    inputs = {"tokens": "tokens B N width_in"}
+    outputs = "tokens B N width"
+
+    def __init__(self, width_in: int, width: int) -> None: ...
+
+
+@operation(inputs={"*parts": "tokens B _ width"}, outputs="tokens B N width")
+def concat(*parts: Any) -> Any:
+    """Lay streams end to end."""
+
+
+@operation(inputs={"tokens": "tokens B N width", "index": "index A"}, outputs="tokens A N width")
+def take(tokens: Any, index: Any) -> Any:
+    """Repeat rows."""
+
+
+@operation(
+    inputs={
+        "logits": "logits A L vocab",
+        "target": "text A L",
+        "weight?": "weight A",
+        "teacher?": "logits A L vocab",
+    },
+    outputs="scalar",
+    off={"teacher": "alpha"},
+)
+def lm_loss(logits: Any, target: Any, weight: Any = None, teacher: Any = None, *, alpha: float = 0.0) -> Any:
+    """Cross-entropy."""
+
+
+@operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B best")
+def beam_search(decoder: Any, memory: Any, *, beams: int = 5, max_length: int = 10) -> Any:
+    """Write."""
+
+
+class VideoQA:
+    """Clips with questions and answers."""
+
+    outputs = {
+        "video": "frames V 3 T H W",
+        "question": "text Q L",
+        "clip": "index Q",
+        "answer": "text A La",
+        "owner": "index A",
+        "vote": "weight A",
+    }
+
+    def __init__(
+        self, path: str, media: str, *, questions_per_clip: int = 1, split: str, types: Any
+    ) -> None: ...
+
+
+class Accuracy:
+    """Exact match."""
+
+    inputs = {"answer": "sequences Q n"}
+
+
+class TopOne:
+    """Class accuracy."""
+
+    inputs = {"answer": "logits Q C"}
+
+
+class Unreadable:
+    """Ports that are no literal."""
+
+    inputs = dict(text="text B L")
