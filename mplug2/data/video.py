@@ -10,6 +10,7 @@ from typing import Literal
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from registry.errors import UserError
 
@@ -38,7 +39,7 @@ class Scan:
     width: int
     height: int
     plain: bool
-    """H.264 in mp4 without edit list, open groups of pictures or rotation: what decord is known to read right."""
+    """8-bit H.264 in mp4 without edit list or open groups of pictures: what decord is known to read right."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
             plain = (
                 "mp4" in container.format.name
                 and stream.codec_context.name == "h264"
+                and stream.codec_context.pix_fmt == "yuv420p"
                 and stream.frames == packets
                 and not (hidden or leading or stream.start_time)
             )
@@ -150,6 +152,7 @@ def _decode(
     """Decode the whole stream in order; return the wanted frames, the number of frames and of broken packets."""
     taken: dict[int, np.ndarray] = {}
     total = errors = 0
+    converter = VideoReformatter()  # shared: setting one up costs more than converting a small frame
     try:
         with av.open(str(path)) as container:
             stream = _video_stream(path, container)
@@ -165,7 +168,7 @@ def _decode(
                     continue
                 for frame in frames:
                     if total in wanted:
-                        taken[total] = _upright(frame)
+                        taken[total] = _upright(frame, converter)
                     total += 1
                 if total > limits.frames:
                     raise VideoError(f"{path} has more than {limits.frames} frames; cut it into shorter clips")
@@ -178,9 +181,9 @@ def _decode(
     return taken, total, errors
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def _upright(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
     """The frame as RGB, turned the way a player shows it (FFmpeg hands over the stored orientation)."""
-    picture = frame.to_ndarray(format="rgb24")
+    picture = converter.reformat(frame, format="rgb24").to_ndarray()
     quarters = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
 
@@ -197,7 +200,7 @@ def _read_decord(path: Path, scan: Scan, choose: Callable[[int], Sequence[int]],
         raise UserError("decoder 'decord' needs the decord package: pip install decord, or set decoder: av") from None
     try:
         reader = decord.VideoReader(str(path), num_threads=threads)
-        if len(reader) != scan.packets or reader[0].shape[:2] != (scan.height, scan.width):
+        if len(reader) != scan.packets:
             return None
         indices = list(choose(len(reader)))
         return Clip(reader.get_batch(indices).asnumpy(), indices, len(reader), 0)

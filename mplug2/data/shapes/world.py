@@ -127,5 +127,5 @@ def _things(paths: list[list[Cell | None]], rng: np.random.Generator) -> tuple[T
 
 
 def _background(rng: np.random.Generator) -> tuple[int, int, int]:
-    red, green, blue = rng.integers(10, 60, 3)
+    red, green, blue = rng.integers(5, 45, 3)
     return int(red), int(green), int(blue)
