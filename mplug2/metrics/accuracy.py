@@ -16,8 +16,11 @@ class Accuracy:
     inputs = {"answer": "sequences Q n"}
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``{"correct": bool}``."""
-        return {"correct": _plain(row["prediction"]) in {_plain(answer) for answer in row["answers"]}}
+        """``{"correct": bool}``; of a file that could not be decoded (``bad``) all is wrong."""
+        return {
+            "correct": not row.get("bad")
+            and _plain(row["prediction"]) in {_plain(answer) for answer in row["answers"]}
+        }
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"accuracy": share of correct rows}``, not a number where there are no rows."""

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mplug2.train import ranks
 from mplug2.train.engine import load_deepspeed
@@ -61,7 +60,7 @@ def step_folder(folder: Path, step: int) -> Path:
 
 def save_checkpoint(
     folder: Path,
-    net: nn.Module,
+    net: Any,
     engine: Any,
     position: Position,
     settings: dict[str, Any],
@@ -71,11 +70,9 @@ def save_checkpoint(
     """Write the checkpoint of ``position`` and return its folder; all ranks must call this, ``writer`` ones
     write for all."""
     final = step_folder(folder, position.step)
-    if all(ranks.gather(final.is_dir())):
-        return final  # the same step of the same run: the same content
-    temporary = final.with_suffix(".tmp")
+    temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
     if writer:
-        for stale in (temporary, final):
+        for stale in (temporary, replaced):
             shutil.rmtree(stale, ignore_errors=True)
         (temporary / "engine").mkdir(parents=True)
     ranks.barrier()
@@ -89,8 +86,11 @@ def save_checkpoint(
     ranks.barrier()
     if writer:
         _sync_tree(temporary)
+        if final.exists():  # interrupted at the end of an epoch, before its evaluation, and resumed
+            final.rename(replaced)
         temporary.rename(final)
         _sync(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     ranks.barrier()
     return final
 
@@ -101,7 +101,7 @@ def find_last(folder: Path) -> Path | None:
     return step_folder(folder, max(common)) if common else None
 
 
-def load_before_engine(checkpoint: Path, net: nn.Module, settings: dict[str, Any]) -> Position:
+def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> Position:
     """Put weights and momentum into ``net``, before an engine shards it, and return the position of the
     checkpoint.
 
@@ -178,7 +178,7 @@ def _rank_file(checkpoint: Path) -> Path:
     return checkpoint / "engine" / f"rank_{ranks.rank():05d}.pt"
 
 
-def _save_momentum(net: nn.Module, path: Path) -> None:
+def _save_momentum(net: Any, path: Path) -> None:
     shadows = net.shadow_state_dict()
     if shadows:
         entries = in_file_order(Entry(name, t.dtype, tuple(t.shape)) for name, t in shadows.items())

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mplug2.evaluate import Evaluation, evaluate
+from mplug2.eval.evaluation import Evaluation, evaluate
 from mplug2.placing import placed
 from mplug2.train import messages, ranks
 from mplug2.train.checkpoint import (
@@ -79,8 +79,8 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
     """Train a composed ``net`` on ``loader``, evaluating on ``val``; ``train`` is this with everything built
     from a spec.
 
-    ``loader`` iterates over batches (``inputs``, ``records``), has a length and ``set_epoch(epoch,
-    start=batches_to_skip)``.
+    ``loader`` iterates over batches (``inputs``, ``records``), has a length and
+    ``set_epoch(epoch, start=batches_to_skip)``, and leaves the global random numbers alone.
     """
     spec: Spec = net.spec
     settings = spec.train
@@ -137,24 +137,21 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
         report.say(*messages.opening(net, spec, folder, position, steps_per_epoch, total))
         if val is None:
             report.say(messages.NO_VALIDATION)
-        while position.step < total and not interrupts.asked:
+        stop = False  # as the ranks agreed; a signal that comes later counts in the next step
+        while position.step < total and not stop:
             loader.set_epoch(position.epoch, start=position.batches)
-            with (
-                untouched_rng()
-            ):  # torch draws a number for every iterator, also for one that begins in mid-epoch
-                batches = iter(loader)
+            batches = iter(loader)
             ended = min(total, (position.epoch + 1) * steps_per_epoch)
-            while position.step < ended and not interrupts.asked:
+            while position.step < ended and not stop:
                 begun = time.monotonic()
                 lrs = [schedule.at(position.step, peak) for peak in peaks]
                 for group, lr in zip(engine.optimizer.param_groups, lrs, strict=True):
                     group["lr"] = lr
                 net.update_momentum()
-                loss, stop = _micro_steps(engine, net, batches, settings["accumulate"], interrupts.asked)
+                loss, stop = _micro_steps(engine, net, batches, settings["accumulate"], interrupts)
                 if not math.isfinite(loss):
                     raise UserError(messages.diverged(loss, position, saved))
                 engine.step()
-                interrupts.asked = stop
                 position.step += 1
                 position.batches += settings["accumulate"]
                 line = position.step % settings["log_every"] == 0 or position.step in (1, total)
@@ -170,16 +167,12 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
                         grad_norm=_norm(engine),
                         seconds=time.monotonic() - begun,
                     )
-            del batches  # before an evaluation starts workers of its own
-            if position.step == (position.epoch + 1) * steps_per_epoch:
+            # A stop at the very end of an epoch leaves its evaluation to the resumed run.
+            if position.step == (position.epoch + 1) * steps_per_epoch and not stop:
                 position.epoch, position.batches = position.epoch + 1, 0
             over = position.step == total
             better = False
-            if (
-                val is not None
-                and not interrupts.asked
-                and (over or position.epoch % settings["eval_every"] == 0)
-            ):
+            if val is not None and not stop and (over or position.epoch % settings["eval_every"] == 0):
                 with untouched_rng():
                     found = _evaluate(engine, net, val, spec, decode, folder, position.step)
                 position.metrics = found.metrics
@@ -190,19 +183,17 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
                     + ("  (best so far)" if better else "")
                 )
                 log.write(position.step, **{f"val/{key}": value for key, value in found.metrics.items()})
-            if better or over or interrupts.asked or position.epoch % settings["save_every"] == 0:
+            if better or over or stop or position.epoch % settings["save_every"] == 0:
                 saved = save()
     assert saved is not None  # a run of no steps had been saved before
     best = step_folder(checkpoints, position.best_step) if position.best_step is not None else None
-    result = Result(
-        folder, position.step, saved, best, position.metrics, interrupts.asked and position.step < total
-    )
+    result = Result(folder, position.step, saved, best, position.metrics, stop and position.step < total)
     report.say(*messages.closing(result, spec, position, total, time.monotonic() - started, selecting))
     return result
 
 
 def _micro_steps(
-    engine: Any, net: nn.Module, batches: Iterator[Any], count: int, asked: bool
+    engine: Any, net: nn.Module, batches: Iterator[Any], count: int, interrupts: Interrupts
 ) -> tuple[float, bool]:
     """Gradients of one optimiser step; the loss averaged over micro-steps and ranks, and whether any rank was
     asked to stop.
@@ -216,7 +207,7 @@ def _micro_steps(
         loss = loss + found.detach().float().to(loss.device) / count
         if turn + 1 < count:
             engine.step()
-    summed, stops = ranks.total(loss.item(), float(asked))
+    summed, stops = ranks.total(loss.item(), float(interrupts.asked))
     return summed / ranks.world(), stops > 0
 
 

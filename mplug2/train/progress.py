@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Reporter:
     """A progress bar with lines above it; ``silent`` on all ranks but the first."""
 
-    def __init__(self, total: int, done: int, silent: bool) -> None:
-        self._silent = silent
+    def __init__(self, total: int, done: int = 0, *, silent: bool = False, unit: str = "step") -> None:
+        self._unit = unit
         self._console = Console(file=sys.stdout, quiet=silent, soft_wrap=True)
         self._bar: Progress | None = None
         self._total, self._started, self._first = total, time.monotonic(), done
@@ -27,7 +27,7 @@ class Reporter:
                 TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=self._console, transient=True)
-            self._task = self._bar.add_task("training", total=total, completed=done)
+            self._task = self._bar.add_task("", total=total, completed=done)
 
     def __enter__(self) -> Reporter:
         if self._bar:
@@ -51,7 +51,7 @@ class Reporter:
             self._bar.update(self._task, completed=step, description=text)
         elif line:
             left = (time.monotonic() - self._started) / max(step - self._first, 1) * (self._total - step)
-            self.say(f"step {step}/{self._total}  {text}  {duration(left)} left")
+            self.say(f"{self._unit} {step}/{self._total}  {text}  {duration(left)} left")
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 
 from modules import lockstep
 from modules.streams import Sequences
-from mplug2.metrics.breakdown import Line, by_type, most_frequent
+from mplug2.eval.breakdown import Line, by_type, most_frequent
 from mplug2.metrics.metric import Metric, Row
 from mplug2.placing import placed
 from mplug2.train import ranks
@@ -45,7 +45,7 @@ def evaluate(
     train_answers: Mapping[str, str] | None = None,
     engine: Any = None,
     together: bool = False,
-    tick: Callable[[int], None] = lambda batches: None,
+    tick: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Compute ``goal`` of ``net`` over ``loader``, and ``metrics`` over its rows; call it on all ranks.
 
@@ -57,14 +57,15 @@ def evaluate(
     judges = [_metric(one) for one in metrics]
     call = net if engine is None else engine
     rows: list[Row] = []
-    was_training = net.training
+    was_training, done = net.training, 0
     net.eval()
     with torch.no_grad(), lockstep.together() if together else contextlib.nullcontext():
         for batch, counts in _batches(loader, together):
             outputs = call(placed(batch.inputs, net), goal=goal)
             if counts:
                 rows += _rows(outputs, batch.records, judges, decode)
-            tick(1)
+            done += 1
+            tick(done)
     net.train(was_training)
     bad = sorted(
         {file for files in ranks.gather([str(file) for file in getattr(loader, "bad", ())]) for file in files}
@@ -83,14 +84,9 @@ def _summary(
     predictions: Path | None,
     train_answers: Mapping[str, str] | None,
 ) -> Evaluation:
-    # A sampler that pads the last round repeats samples; each counts once.
-    unique = {
-        _identity(row, position): row for position, row in enumerate(row for rows in everyone for row in rows)
-    }
-    rows = sorted(
-        unique.values(),
-        key=lambda row: (not isinstance(row.get("question_id"), int), row.get("question_id", 0)),
-    )
+    # A loader that pads the last round, so that ranks get equally many samples, marks what it repeats.
+    rows = [row for part in everyone for row in part if not row.get("padding")]
+    rows.sort(key=lambda row: (isinstance(row.get("question_id"), str), row.get("question_id", 0)))
     for row in rows:
         for judge in judges:
             row.update(judge.mark(row))
@@ -170,7 +166,3 @@ def _rows(
         for row, ids, score in zip(rows, value.ids[:, 0].tolist(), value.scores[:, 0].tolist(), strict=True):
             row.update(prediction=decode(ids), score=score)
     return rows
-
-
-def _identity(row: Row, position: int) -> tuple[Any, ...]:
-    return ("id", row["question_id"]) if "question_id" in row else ("row", position)

@@ -25,7 +25,7 @@ def spec(out: Path, **train: Any) -> Spec:
 
 
 class FakeNet(nn.Module):
-    """Classifies a vector; has dropout, a tied weight, a frozen weight, a buffer, momentum copies and a generation loop."""
+    """Classifies a vector; has dropout, tied and frozen weights, momentum copies and a generation loop."""
 
     def __init__(self, spec: Spec, dropout: float = 0.1) -> None:
         super().__init__()
@@ -39,15 +39,17 @@ class FakeNet(nn.Module):
         self.shadow = {"head.bias": self.head.bias.detach().clone()}
 
     def forward(self, batch: dict[str, Tensor], goal: str = "train") -> dict[str, Any]:
-        hidden = self.body(batch["x"].to(self.head.bias.dtype)) + self.fixed(batch["x"].to(self.head.bias.dtype))
+        x = batch["x"].to(self.head.bias.dtype)
+        hidden = self.body(x) + self.fixed(x)
         logits = (self.head(hidden) + self.twin(hidden)).float()
         if goal == "train":
             self.seen += 1
             loss = nn.functional.cross_entropy(logits, batch["y"], reduction="none") * batch["w"]
             teacher = self.shadow["head.bias"].to(logits)
-            return {"loss": (loss.sum() + (logits - teacher).pow(2).sum() * 1e-3) / mean_over_ranks(batch["w"].sum())}
+            loss = loss.sum() + (logits - teacher).pow(2).sum() * 1e-3
+            return {"loss": loss / mean_over_ranks(batch["w"].sum())}
         scores, ids = logits.sort(descending=True)
-        # a loop as long as this rank's largest id: under ZeRO stage 3 all ranks must call the layer equally often
+        # as long as this rank's largest id: under ZeRO stage 3 all ranks must call a layer equally often
         length, step = int(ids[:, 0].max()), 0
         while any_active(step < length):
             self.head(hidden)
@@ -57,7 +59,10 @@ class FakeNet(nn.Module):
     def update_momentum(self) -> None:
         import deepspeed
 
-        with torch.no_grad(), deepspeed.zero.GatheredParameters([self.head.bias], enabled=hasattr(self.head.bias, "ds_id")):
+        with (
+            torch.no_grad(),
+            deepspeed.zero.GatheredParameters([self.head.bias], enabled=hasattr(self.head.bias, "ds_id")),
+        ):
             self.shadow["head.bias"].lerp_(self.head.bias.float(), 0.1)
 
     def shadow_state_dict(self) -> dict[str, Tensor]:
@@ -75,7 +80,7 @@ class Batch:
 
 
 class FakeLoader:
-    """``batches`` global batches of ``size`` samples, split over the ranks; learnable, shuffled anew every epoch."""
+    """``batches`` global batches of ``size`` samples, split over the ranks; learnable, others every epoch."""
 
     def __init__(self, batches: int = 5, size: int = 4, rank: int = 0, world: int = 1, seed: int = 0) -> None:
         self.batches, self.size, self.rank, self.world, self.seed = batches, size, rank, world, seed
@@ -89,7 +94,6 @@ class FakeLoader:
         return self.batches
 
     def __iter__(self) -> Iterator[Batch]:
-        torch.empty((), dtype=torch.int64).random_()  # as torch's DataLoader does
         start, self.start = self.start, 0
         for index in range(start, self.batches):
             draw = torch.Generator().manual_seed(self.seed * 10007 + self.epoch * 101 + index)
@@ -99,9 +103,13 @@ class FakeLoader:
             mine = slice(self.rank * self.size, (self.rank + 1) * self.size)
             numbers = range(index * self.size * self.world, (index + 1) * self.size * self.world)
             records = [
-                {"question_id": n, "video_id": f"v{n}", "question": "what now", "answers": [str(int(y[i]))], "type": kind}
-                for i, n in enumerate(numbers)
-                for kind in [("odd", "even")[n % 2 == 0]]
+                {
+                    "question_id": n,
+                    "question": "what now",
+                    "answers": [str(int(answer))],
+                    "type": f"type {n % 2}",
+                }
+                for n, answer in zip(numbers, y, strict=True)
             ]
             yield Batch({"x": x[mine], "y": y[mine], "w": w[mine]}, records[mine])
 

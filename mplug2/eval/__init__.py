@@ -1,0 +1,1 @@
+"""Evaluation: predictions over a split, and what they are worth."""

@@ -1,0 +1,63 @@
+"""Evaluate a checkpoint on a split of its spec's data, on as many processes as the launcher started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mplug2.eval.breakdown import most_frequent
+from mplug2.eval.evaluation import Evaluation, evaluate
+from mplug2.train import ranks
+from mplug2.train.engine import DTYPES
+from mplug2.train.progress import Reporter
+from mplug2.train.weights import load_weights
+from registry import Spec, UserError
+
+if TYPE_CHECKING:
+    from mplug2.network import Network
+
+
+def evaluate_checkpoint(
+    spec: Spec, checkpoint: str | Path, *, split: str | None = None, predictions: Path | None = None
+) -> Evaluation:
+    """Measure ``checkpoint`` (a folder or ``.safetensors`` file) by ``eval.metrics`` on a split.
+
+    Raises UserError where the spec names no metric or split, or where the checkpoint does not fit.
+    """
+    from mplug2.compose import compose
+    from mplug2.data.loading import build_loader
+    from mplug2.data.text import Tokenizer
+
+    split = split or spec.eval["split"]
+    if not spec.eval["metrics"]:
+        raise UserError(f"{spec.place('eval')}: eval.metrics must name a metric, such as [accuracy]")
+    ranks.join(accelerator=torch.cuda.is_available())
+    net = compose(spec, initial=False)
+    load_weights(net, checkpoint)
+    net.to(ranks.device(), DTYPES[spec.train["precision"]])
+    batch = spec.eval["batch"] or spec.train["batch"]
+    loader = build_loader(spec, net.types, split, rank=ranks.rank(), world=ranks.world(), batch=batch)
+    with Reporter(len(loader), silent=ranks.rank() != 0, unit="batch") as report:
+        return evaluate(
+            net,
+            loader,
+            decode=Tokenizer.load(spec.data["tokenizer"]).decode,
+            metrics=spec.eval["metrics"],
+            goal=spec.eval["goal"],
+            predictions=predictions,
+            train_answers=_train_answers(spec, net) if split != "train" else None,
+            tick=lambda done: report.step(done, split, line=done % max(len(loader) // 4, 1) == 0),
+        )
+
+
+def _train_answers(spec: Spec, net: Network) -> dict[str, str] | None:
+    """The most frequent training answer of each type; None where the training data is not at hand."""
+    from mplug2.data.loading import build_reader
+
+    try:
+        reader: Any = build_reader(spec, net.types, "train")
+    except UserError:
+        return None  # evaluating needs the evaluated split alone
+    return most_frequent(question.record() for question in getattr(reader, "questions", ()))

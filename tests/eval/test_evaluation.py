@@ -1,0 +1,112 @@
+"""Evaluation over samples, with predictions and a breakdown by type."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from modules.streams import Sequences
+from mplug2.eval.breakdown import by_type, most_frequent, table
+from mplug2.eval.evaluation import evaluate
+from mplug2.metrics.accuracy import Accuracy
+from registry.errors import UserError
+
+
+class Echo(nn.Module):
+    """Answers with the class it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch: dict[str, Any], goal: str) -> dict[str, Any]:
+        assert not self.training
+        assert goal == "predict"
+        ids = batch["says"][:, None, None]
+        return {"answer": Sequences(ids, -ids[..., 0].float())}
+
+
+class Batch:
+    def __init__(self, says: list[int], records: list[dict[str, Any]]) -> None:
+        self.inputs, self.records = {"says": torch.tensor(says)}, records
+
+
+def record(number: int, answer: int, kind: str, **more: Any) -> dict[str, Any]:
+    return {"question_id": number, "question": "?", "answers": [str(answer)], "type": kind, **more}
+
+
+# uneven batches: the mean of their accuracies (0.5) is not the accuracy (0.6)
+BATCHES = [
+    Batch([1, 2, 3, 1], [record(3, 1, "b"), record(1, 2, "a"), record(0, 3, "a"), record(2, 2, "a")]),
+    Batch([0, 7], [record(4, 5, "b"), record(0, 3, "a", padding=True)]),
+]
+
+
+def run(**more: Any) -> Any:
+    return evaluate(Echo(), BATCHES, decode=lambda ids: str(ids[0]), metrics=[Accuracy()], **more)
+
+
+def test_metrics_are_over_samples_and_padding_does_not_count(tmp_path: Path) -> None:
+    found = run(predictions=tmp_path / "deep" / "p.jsonl")
+    assert found.samples == 5
+    assert found.metrics == {"accuracy": pytest.approx(3 / 5)}
+    rows = [json.loads(line) for line in (tmp_path / "deep/p.jsonl").read_text().splitlines()]
+    assert [row["question_id"] for row in rows] == [0, 1, 2, 3, 4]
+    assert rows[1] == {
+        **record(1, 2, "a"),
+        "prediction": "2",
+        "score": -2.0,
+        "correct": True,
+    }
+    assert not list((tmp_path / "deep").glob("*.tmp"))
+
+
+def test_the_breakdown_stands_beside_the_most_frequent_answer() -> None:
+    lines = {line.type: line for line in run().lines}
+    assert (lines["a"].samples, lines["a"].accuracy, lines["a"].majority) == (
+        3,
+        pytest.approx(2 / 3),
+        pytest.approx(2 / 3),
+    )
+    assert (lines["b"].samples, lines["b"].accuracy, lines["b"].majority) == (2, 0.5, 0.5)
+    assert (lines["all"].samples, lines["all"].accuracy, lines["all"].majority) == (5, 0.6, 0.6)
+    assert run().baseline == "this split"
+
+
+def test_the_baseline_can_come_from_training() -> None:
+    found = run(train_answers={"a": "9", "b": "5"})
+    assert found.baseline == "the training split"
+    assert found.lines[-1].majority == pytest.approx(1 / 5)
+    assert table(found.lines, found.baseline).row_count == 3
+
+
+def test_the_network_trains_on_afterwards() -> None:
+    net = Echo().train()
+    evaluate(net, BATCHES, decode=str, metrics=[Accuracy()])
+    assert net.training
+
+
+def test_a_goal_without_the_output_is_refused() -> None:
+    class Asks(Accuracy):
+        inputs = {"caption": "sequences B n"}
+
+    with pytest.raises(UserError, match="needs the goal output 'caption', but the goal gives answer"):
+        evaluate(Echo(), BATCHES, decode=str, metrics=[Asks()])
+
+
+def test_undecodable_files_are_reported() -> None:
+    class Loader(list[Batch]):
+        bad = {"b.mp4": "no frames", "a.mp4": "truncated"}
+
+    assert evaluate(Echo(), Loader(BATCHES), decode=str, metrics=[Accuracy()]).bad == ["a.mp4", "b.mp4"]
+
+
+def test_equally_frequent_answers_are_chosen_by_the_alphabet() -> None:
+    rows = [{"question": "Who is it", "answers": [answer]} for answer in ("woman", "man", "man", "woman")]
+    assert most_frequent(rows) == {"who": "man"}
+    assert by_type([], {}) == []

@@ -1,0 +1,34 @@
+"""Exact match."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from mplug2.metrics.accuracy import Accuracy
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "correct"),
+    [
+        ("two", ["two"], True),
+        (" Two ", ["two"], True),
+        ("two", ["one", "TWO"], True),
+        ("two dogs", ["two"], False),
+        ("", [], False),
+    ],
+)
+def test_prediction_equals_an_answer(prediction: str, answers: list[str], correct: bool) -> None:
+    assert Accuracy().mark({"prediction": prediction, "answers": answers}) == {"correct": correct}
+
+
+def test_an_undecodable_file_is_wrong_whatever_was_said() -> None:
+    assert Accuracy().mark({"prediction": "a", "answers": ["a"], "bad": "no frames"}) == {"correct": False}
+
+
+def test_the_mean_is_over_rows() -> None:
+    assert Accuracy().compute([{"correct": True}, {"correct": False}, {"correct": True}])[
+        "accuracy"
+    ] == pytest.approx(2 / 3)
+    assert math.isnan(Accuracy().compute([])["accuracy"])

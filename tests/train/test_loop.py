@@ -1,0 +1,184 @@
+"""The trainer, with a small network: resumed runs equal uninterrupted ones, and what stops a run is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from train_fakes import Batch, FakeLoader, FakeNet, decode, spec
+
+from mplug2.train.checkpoint import steps_written
+from mplug2.train.logs import read_log
+from mplug2.train.loop import Result, fit
+from registry.errors import UserError
+
+
+def run(out: Path, loader: Any = None, val: bool = True, resume: bool = False, **train: Any) -> Result:
+    torch.manual_seed(0)
+    net = FakeNet(spec(out, **train))
+    return fit(
+        net, loader or FakeLoader(), FakeLoader(3, seed=9) if val else None, decode=decode, resume=resume
+    )
+
+
+class Interrupting(FakeLoader):
+    """Sends SIGTERM to this process while the batch ``at`` of the first epoch is read."""
+
+    at = 2
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index, batch in enumerate(super().__iter__()):
+            if self.epoch == 0 and index == self.at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+
+def same_files(one: Path, two: Path) -> None:
+    for name in ("weights.safetensors", "momentum.safetensors"):
+        first, second = load_file(one / name), load_file(two / name)
+        assert first.keys() == second.keys()
+        for key in first:
+            assert torch.equal(first[key], second[key]), (name, key)
+
+
+def without_time(folder: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_log(folder / "log.jsonl")]
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {},
+        {"zero": 2},
+        {"zero": 1, "precision": "bf16"},
+        {"zero": 3},
+        {"accumulate": 2},
+        {"precision": "bf16", "zero": 3},
+    ],
+    ids=["zero 0", "zero 2", "bf16", "zero 3", "accumulate, at the end of an epoch", "zero 3 bf16"],
+)
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, train: dict[str, Any]
+) -> None:
+    whole = run(tmp_path / "whole", **train)
+    part = run(tmp_path / "part", Interrupting(), **train)
+    assert part.interrupted
+    assert 0 < part.steps < whole.steps
+    state = json.loads((part.last / "state.json").read_text())
+    assert (state["epoch"], state["batches"]) == (0, part.steps * train.get("accumulate", 1))
+    rest = run(tmp_path / "part", resume=True, **train)
+    assert not rest.interrupted
+    assert rest.steps == whole.steps
+    assert rest.metrics == whole.metrics
+    same_files(whole.last, rest.last)
+    assert without_time(tmp_path / "whole") == without_time(tmp_path / "part")
+
+
+def test_evaluating_does_not_change_the_training(tmp_path: Path) -> None:
+    same_files(run(tmp_path / "a", eval_every=1).last, run(tmp_path / "b", val=False).last)
+
+
+def test_a_run_leaves_everything_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(tmp_path / "run", epochs=5, keep=1)
+    assert result.best is not None
+    best = int(result.best.name.removeprefix("step_"))
+    assert set(steps_written(tmp_path / "run/checkpoints")) == {
+        best,
+        25,
+    }  # the newest, and the best whenever that was
+    assert (tmp_path / "run/best").resolve() == result.best.resolve()
+    assert (tmp_path / "run/last").resolve() == result.last.resolve()
+    assert (tmp_path / "run/curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert list((tmp_path / "run/tensorboard").iterdir())
+    rows = read_log(tmp_path / "run/log.jsonl")
+    scores = {row["step"]: row["val/accuracy"] for row in rows if "val/accuracy" in row}
+    assert scores.keys() == {5, 10, 15, 20, 25}
+    assert best == min(step for step, value in scores.items() if value == max(scores.values()))
+    said = capsys.readouterr().out
+    assert "step 25/25" in said
+    assert f"next: mplug2 eval fake.yaml --checkpoint {tmp_path / 'run/best'}" in said
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    assert run(tmp_path, FakeLoader(20), epochs=12, log_every=50).metrics["accuracy"] > 0.7
+
+
+def test_without_validation_the_last_checkpoint_stands_and_a_warning_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(tmp_path, val=False)
+    assert result.best is None
+    assert "WARNING: no validation" in capsys.readouterr().out
+    assert not (tmp_path / "best").exists()
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(UserError, match=r"holds a run already, up to step_00000010: go on with --resume"):
+        run(tmp_path)
+
+
+def test_a_checkpoint_that_was_not_finished_is_not_taken(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    (result.last / "state.json").unlink()
+    result.last.rename(result.last.with_suffix(".tmp"))  # as a crash leaves it
+    assert run(tmp_path, resume=True).steps == 10
+    assert steps_written(tmp_path / "checkpoints") == [5, 10]
+
+
+def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(UserError, match=r"cannot be resumed: zero was 0, now 1"):
+        run(tmp_path, resume=True, zero=1)
+
+
+def test_a_longer_run_goes_on_where_the_shorter_one_ended(tmp_path: Path) -> None:
+    run(tmp_path)
+    assert run(tmp_path, resume=True, epochs=3, weight_decay=0.5).steps == 15
+
+
+class Poisoned(FakeLoader):
+    """Gives an infinite input in the third batch of the second epoch."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index, batch in enumerate(super().__iter__()):
+            if self.epoch == 1 and index == 2:
+                batch.inputs["x"][0, 0] = float("inf")
+            yield batch
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must be finite, but is nan at step 8 \(epoch 2\).*step_00000005"):
+        run(tmp_path, Poisoned())
+    assert read_log(tmp_path / "log.jsonl")[-1]["step"] == 7
+    assert (tmp_path / "curves.png").is_file()
+
+
+def test_more_accumulation_than_batches_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"at least train.accumulate = 6 batches on each process, but has 5"):
+        run(tmp_path, accumulate=6)
+
+
+def test_steps_end_a_run_early_and_are_saved(tmp_path: Path) -> None:
+    result = run(tmp_path, steps=7)
+    assert result.steps == 7
+    assert json.loads((result.last / "state.json").read_text())["batches"] == 2
+
+
+def test_half_precision_of_a_gpu_is_refused_on_a_cpu(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        run(tmp_path, precision="fp16")
+
+
+def test_the_best_metric_can_be_chosen_and_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train.select must be one of accuracy, but is 'bleu'"):
+        run(tmp_path, select="bleu")

@@ -1,0 +1,93 @@
+"""Parameter groups by pattern."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import nn
+
+from mplug2.train.optim import build_optimizer, parameter_groups, rates, select
+from registry.errors import UserError
+from registry.schema import with_defaults
+
+
+def net() -> nn.Module:
+    return nn.ModuleDict(
+        {
+            "vision": nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)),
+            "text": nn.ModuleDict({"norm": nn.LayerNorm(2), "fc": nn.Linear(2, 2)}),
+        }
+    )
+
+
+def settings(**given: Any) -> dict[str, Any]:
+    return with_defaults("train", given)
+
+
+def names_by_group(network: nn.Module, **given: Any) -> dict[tuple[float, float], set[str]]:
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    groups = parameter_groups(network, settings(**given))
+    return {(g["lr"], g["weight_decay"]): {names[id(p)] for p in g["params"]} for g in groups}
+
+
+def test_rates_and_decay_make_the_groups() -> None:
+    groups = names_by_group(
+        net(), lr={"default": 2e-5, "vision": 2e-6}, weight_decay=0.02, no_decay=["*bias", "*norm*"]
+    )
+    assert groups == {
+        (2e-6, 0.02): {"vision.0.weight", "vision.1.weight"},
+        (2e-6, 0.0): {"vision.0.bias", "vision.1.bias"},
+        (2e-5, 0.02): {"text.fc.weight"},
+        (2e-5, 0.0): {"text.fc.bias", "text.norm.weight", "text.norm.bias"},
+    }
+
+
+def test_later_patterns_win_and_exclamation_marks_take_back() -> None:
+    assert rates(["a.x", "a.y"], {"default": 1.0, "a": 2.0, "*.y": 3.0}) == {"a.x": 2.0, "a.y": 3.0}
+    assert select(["vision.norm.weight", "text.norm.weight", "b.bias"], ["*bias", "*norm*", "!vision"]) == {
+        "text.norm.weight",
+        "b.bias",
+    }
+
+
+def test_a_module_name_means_the_whole_word() -> None:
+    assert rates(["text.w", "text_head.w"], {"default": 1.0, "text": 2.0}) == {
+        "text.w": 2.0,
+        "text_head.w": 1.0,
+    }
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    network = net()
+    network["vision"].requires_grad_(False)
+    groups = names_by_group(network, lr={"default": 1e-3, "vision": 1e-4})
+    assert set.union(*groups.values()) == {
+        "text.norm.weight",
+        "text.norm.bias",
+        "text.fc.weight",
+        "text.fc.bias",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lr": {"default": 1e-3, "visoin": 1e-4}}, r"train.lr: pattern 'visoin' must match .* vision, text"),
+        ({"lr": {"vision": 1e-4}}, r"every parameter a rate, but 'text.norm.weight' has none"),
+        ({"no_decay": ["*bias", "*.gamma"]}, r"train.no_decay: pattern '\*.gamma' must match"),
+    ],
+)
+def test_a_pattern_without_a_match_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parameter_groups(net(), settings(**given))
+
+
+def test_a_network_without_anything_to_train_is_refused() -> None:
+    with pytest.raises(UserError, match="no parameter to train"):
+        parameter_groups(net().requires_grad_(False), settings())
+
+
+def test_the_optimiser_takes_the_settings() -> None:
+    optimizer = build_optimizer(net(), settings(betas=[0.8, 0.9], eps=1e-6))
+    assert all(group["betas"] == (0.8, 0.9) and group["eps"] == 1e-6 for group in optimizer.param_groups)
