@@ -11,7 +11,7 @@ import typer
 
 import registry
 from mplug2.cli.arguments import Checkpoint, Overrides, SpecFile, init_overrides, only_overrides
-from mplug2.cli.tables import console, log_shown, print_table
+from mplug2.cli.tables import console, log_shown
 
 if TYPE_CHECKING:
     from mplug2.predict import Answer
@@ -129,9 +129,7 @@ def predict(
 
 
 def _show(file: Path, question: str, answers: list[Answer]) -> None:
-    first, *others = answers
-    print(f"{file}: {question}\n  {first.text}  ({first.score:.3f})")
+    first, *others = (f"{one.text or '(nothing)'} ({one.score:.3f})" for one in answers)
+    print(f"{file}: {question}\n  {first}")
     if others:
-        print_table(
-            "  next", ("  answer", "score"), [("  " + one.text, f"{one.score:.3f}") for one in others]
-        )
+        print(f"  next best: {', '.join(others)}")

@@ -1,0 +1,266 @@
+"""The shell scripts, in dash where there is one: what they call, skip, and say when they cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
+SHELL = shutil.which("dash") or "sh"
+SHIM = (
+    '#!/bin/sh\nprintf "%s" "$(basename "$0")" >>"$CALLS"\nprintf " [%s]" "$@" >>"$CALLS"\necho >>"$CALLS"\n'
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_it_is_posix_shell(script: Path) -> None:
+    done = subprocess.run([SHELL, "-n", str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that is set up, in a path with a space; its commands only note how they were called."""
+    folder = tmp_path / "my project"
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    (folder / "scripts" / "setup.sh").write_text("exit 0\n")
+    (folder / "configs_video").mkdir()
+    for name in ("VideoQA_shapes_tiny", "other"):
+        (folder / "configs_video" / f"{name}.yaml").write_text("")
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("mplug2", "deepspeed", "torchrun"):
+        shim = folder / ".venv" / "bin" / name
+        shim.write_text(SHIM)
+        shim.chmod(0o755)
+    return folder
+
+
+def called(project: Path, script: str, *words: str, cwd: Path | None = None, **settings: str) -> list[str]:
+    """Run a script and return the calls it made."""
+    calls = project / "calls"
+    calls.unlink(missing_ok=True)
+    done = subprocess.run(
+        [SHELL, str(project / "scripts" / script), *words],
+        cwd=cwd or project,
+        env={**os.environ, "CALLS": str(calls), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return calls.read_text().splitlines()
+
+
+TINY = "[configs_video/VideoQA_shapes_tiny.yaml]"
+RUN = "runs/VideoQA_shapes_tiny"
+
+
+def test_the_first_command_makes_data_trains_and_tests(project: Path) -> None:
+    made, trained, measured = called(project, "run_videoqa.sh", HOME="")
+    assert made == "mplug2 [data] [make-shapes] [data/shapes]"
+    assert trained == f"mplug2 [train] {TINY} [--resume] [train.out={RUN}]"
+    assert measured.startswith(f"mplug2 [eval] {TINY} [--checkpoint] [{RUN}/last] [--split] [test]")
+
+
+def test_a_second_call_does_not_train_again(project: Path) -> None:
+    called(project, "run_videoqa.sh")
+    assert [call.split()[1] for call in called(project, "run_videoqa.sh")] == ["[data]", "[eval]"]
+    shutil.rmtree(project / RUN)
+    assert [call.split()[1] for call in called(project, "run_videoqa.sh")] == ["[data]", "[train]", "[eval]"]
+
+
+def test_a_run_that_fails_is_not_taken_for_trained(project: Path) -> None:
+    (project / ".venv" / "bin" / "mplug2").write_text('#!/bin/sh\n[ "$1" != train ]\n')
+    for _ in range(2):
+        done = subprocess.run(
+            [SHELL, "scripts/run_videoqa.sh"], cwd=project, capture_output=True, check=False
+        )
+        assert done.returncode == 1
+
+
+def test_fine_tuning_on_gpus_from_a_released_checkpoint(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_text("")
+    settings = {"CONFIG": "configs_video/other.yaml", "CHECKPOINT": "model.pth", "GPUS": "8"}
+    trained, measured = called(
+        project,
+        "run_videoqa.sh",
+        "train.batch=2",
+        cwd=tmp_path,
+        OVERRIDES="a=1 b=2",
+        OUT="my run",
+        **settings,
+    )
+    assert trained == (
+        "deepspeed [--num_gpus] [8] [--module] [mplug2] [train] [configs_video/other.yaml] [--resume] [--init] "
+        f"[*=mplug2:{tmp_path}/model.pth] [train.out={tmp_path}/my run] [a=1] [b=2] [train.batch=2]"
+    )
+    assert measured.startswith(
+        "deepspeed [--num_gpus] [8] [--module] [mplug2] [eval] [configs_video/other.yaml]"
+    )
+    assert (tmp_path / "my run" / "trained").exists()
+
+
+def test_own_weights_and_several_machines(project: Path) -> None:
+    (project / "start").mkdir()
+    (project / "hosts").write_text("one slots=8\n")
+    settings = {"CONFIG": "configs_video/other.yaml", "CHECKPOINT": "start", "HOSTFILE": "hosts"}
+    trained, _ = called(project, "run_videoqa.sh", **settings)
+    assert trained.startswith("deepspeed [--hostfile] [hosts] [--module] [mplug2] [train]")
+    assert "[--init] [*=own:start]" in trained
+
+
+def test_several_machines_without_ssh(project: Path) -> None:
+    settings = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "first", "GPUS": "4", "OUT": "elsewhere"}
+    trained = called(project, "run_videoqa.sh", **settings)[1]
+    assert trained.startswith(
+        "torchrun [--nnodes] [2] [--node_rank] [1] [--nproc_per_node] [4] [--master_addr] [first]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"CONFIG": "none.yaml"}, "CONFIG=none.yaml must be a spec"),
+        ({"CHECKPOINT": "none.pth"}, "CHECKPOINT=none.pth must be a file or a folder"),
+        ({"HOSTFILE": "none"}, "HOSTFILE=none must be a file of lines"),
+        ({"NNODES": "2"}, "NNODES=2 needs MASTER_ADDR="),
+    ],
+)
+def test_wrong_settings_are_told(project: Path, settings: dict[str, str], message: str) -> None:
+    environment = {**os.environ, "CALLS": os.devnull, **settings}
+    done = subprocess.run(
+        [SHELL, "scripts/run_videoqa.sh"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_inference_measures_a_checkpoint(project: Path) -> None:
+    settings = {"CONFIG": "configs_video/other.yaml", "CHECKPOINT": "runs/other/best", "SPLIT": "val"}
+    (measured,) = called(project, "inference_videoqa.sh", "eval.batch=2", **settings)
+    assert measured == (
+        "mplug2 [eval] [configs_video/other.yaml] [--checkpoint] [runs/other/best] [--split] [val] [--out] "
+        "[runs/other/predictions/val.jsonl] [eval.batch=2]"
+    )
+
+
+def test_inference_trains_the_tiny_network_first(project: Path) -> None:
+    assert [call.split()[1] for call in called(project, "inference_videoqa.sh")] == [
+        "[data]",
+        "[train]",
+        "[eval]",
+    ]
+    assert [call.split()[1] for call in called(project, "inference_videoqa.sh")] == ["[eval]"]
+
+
+def fresh(tmp_path: Path) -> Path:
+    """A copy of what setup.sh reads, with a Python that only pretends to install."""
+    folder = tmp_path / "fresh copy"
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for name in ("setup.py", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    python = folder / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        '    "-m venv"*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python" ;;\n'
+        '    "-m pip"*) echo "$*" >>"$CALLS"; [ -z "${SLOW:-}" ] || exec sleep 60; [ -z "${FAIL:-}" ] ;;\n'
+        "    *print*) echo 3.12 ;;\n"
+        "esac\n"
+    )
+    python.chmod(0o755)
+    return folder
+
+
+def setup(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHON": str(folder / "python"), "CALLS": str(folder / "calls"), **settings}
+    command = [SHELL, str(folder / "scripts" / "setup.sh")]
+    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+
+
+def test_setup_is_done_once_and_again_when_a_pin_changes(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    first = setup(folder, HOME="")
+    assert first.returncode == 0, first.stderr
+    assert "ready:" in first.stdout
+    assert (folder / "calls").read_text().count("-c constraints.txt") == 2
+    began = time.monotonic()
+    second = setup(folder)
+    assert (second.returncode, second.stdout) == (0, "")
+    assert time.monotonic() - began < 1
+    with (folder / "constraints.txt").open("a") as pins:
+        pins.write("# changed\n")
+    assert "installing" in setup(folder).stdout
+
+
+def test_a_failed_installation_is_told_and_tried_again(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    failed = setup(folder, FAIL="1")
+    assert failed.returncode == 1
+    assert "pip failed" in failed.stderr
+    assert not (folder / ".venv" / ".mplug2-stamp").exists()
+    assert "ready:" in setup(folder).stdout
+
+
+def test_an_interrupted_installation_ends_pip_and_is_begun_again(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    environment = {
+        **os.environ,
+        "PYTHON": str(folder / "python"),
+        "CALLS": str(folder / "calls"),
+        "SLOW": "1",
+    }
+    with subprocess.Popen(
+        [SHELL, str(folder / "scripts" / "setup.sh")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # the pipe ends when the last process that holds it has ended: pip, too
+        text=True,
+    ) as running:
+        while not (folder / "calls").exists():
+            time.sleep(0.05)
+        running.terminate()
+        began = time.monotonic()
+        said, _ = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "interrupted; run again to go on" in said
+    assert time.monotonic() - began < 20
+    assert not (folder / ".venv" / ".mplug2-stamp").exists()
+    assert "ready:" in setup(folder).stdout
+
+
+def test_an_old_python_is_told(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    (folder / "python").write_text('#!/bin/sh\ncase "$1" in -V) echo Python 3.8.1 ;; *) exit 1 ;; esac\n')
+    done = setup(folder)
+    assert done.returncode == 1
+    assert "must be a Python of 3.10 or newer, but is Python 3.8.1" in done.stderr
+
+
+def test_a_python_without_venv_is_told(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    (folder / "python").write_text('#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; *) exit 0 ;; esac\n')
+    done = setup(folder)
+    assert done.returncode == 1
+    assert "apt install python3-venv" in done.stderr
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    (folder / "bin").mkdir()
+    (folder / "bin" / "df").write_text("#!/bin/sh\necho head\necho disk 100 50 1048576 50% /\n")
+    (folder / "bin" / "df").chmod(0o755)
+    done = setup(folder, PATH=f"{folder / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert "has 1 GB left" in done.stderr
