@@ -97,7 +97,8 @@ def test_fine_tuning_on_gpus_from_a_released_checkpoint(project: Path, tmp_path:
         **settings,
     )
     assert trained == (
-        "deepspeed [--num_gpus] [8] [--module] [mplug2] [train] [configs_video/other.yaml] [--resume] [--init] "
+        "deepspeed [--num_gpus] [8] [--module] [mplug2] [train] [configs_video/other.yaml] [--resume] "
+        "[--init] "
         f"[*=mplug2:{tmp_path}/model.pth] [train.out={tmp_path}/my run] [a=1] [b=2] [train.batch=2]"
     )
     assert measured.startswith(
