@@ -9,13 +9,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mplug2.data.shapes.write import make_shapes  # noqa: E402
-from registry.errors import UserError  # noqa: E402
+from mplug2.data.shapes.write import make_shapes
+from registry.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, write the data set, and return the exit code (2 for a user's mistake)."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/shapes"), help="where to write")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another data set")
     for split, number in (("train", 3000), ("val", 300), ("test", 300)):

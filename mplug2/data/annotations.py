@@ -28,25 +28,38 @@ class Question:
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down about a question."""
-        known = {"question_id": self.id, "video_id": self.video, "question": self.text, "answers": list(self.answers)}
+        known = {
+            "question_id": self.id,
+            "video_id": self.video,
+            "question": self.text,
+            "answers": list(self.answers),
+        }
         return known | ({"type": self.kind} if self.kind is not None else {}) | more
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Return the questions of an annotation file: JSON lines (one list of objects is read, too), plain or .gz.
+    """Return the questions of an annotation file: JSON lines (one list of objects is read, too), plain or
+    .gz.
 
-    ``{"video_id": ..., "question": ..., "answer": "text" | ["text", ...] | {"text": votes}, "type"?, "question_id"?}``;
-    without an id, a question's id is its number in the file, from 0. Several answers weigh as often as they were given.
+    ``{"video_id": ..., "question": ..., "answer": "text" | ["text", ...] | {"text": votes}, "type"?,
+    "question_id"?}``; without an id, a question's id is its number in the file, from 0. Several answers weigh
+    as often as they were given.
     """
     return [_question(row, index, where) for index, (where, row) in enumerate(_rows(path))]
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8") as file
+        ):
             text = file.read()
     except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise UserError(f"the annotation file {path} cannot be read ({error}); it must be UTF-8 JSON lines") from None
+        raise UserError(
+            f"the annotation file {path} cannot be read ({error}); it must be UTF-8 JSON lines"
+        ) from None
     if text.lstrip().startswith("["):
         try:
             rows = json.loads(text)
@@ -77,7 +90,7 @@ def _question(row: Any, index: int, where: str) -> Question:
     counts = _votes(row["answer"], where)
     total = sum(counts.values())
     return Question(
-        id=row.get("question_id", row.get("id", index)),
+        id=row["question_id"] if "question_id" in row else row.get("id", index),
         video=str(video),
         text=text,
         answers=tuple(counts),
@@ -91,9 +104,15 @@ def _votes(answer: Any, where: str) -> dict[str, float]:
         return {str(answer): 1}
     if isinstance(answer, list) and answer and all(isinstance(one, str) for one in answer):
         return dict(Counter(answer))
-    if isinstance(answer, dict) and answer and all(isinstance(n, int | float) and n > 0 for n in answer.values()):
+    if (
+        isinstance(answer, dict)
+        and answer
+        and all(isinstance(n, int | float) and n > 0 for n in answer.values())
+    ):
         return answer
-    raise UserError(f"{where}: 'answer' must be a text, a list of texts or texts with votes, but is {_kind(answer)}")
+    raise UserError(
+        f"{where}: 'answer' must be a text, a list of texts or texts with votes, but is {_kind(answer)}"
+    )
 
 
 def _kind(value: Any) -> str:

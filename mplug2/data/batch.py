@@ -10,7 +10,8 @@ import torch
 
 
 class Group(NamedTuple):
-    """One sample to read: some questions of one video. It holds its random seed, so that no worker needs a state."""
+    """One sample to read: some questions of one video. It holds its random seed, so that no worker needs a
+    state."""
 
     video: str
     questions: tuple[int, ...]  # numbers in the annotation file
@@ -38,7 +39,8 @@ class Broken:
 
 @dataclass(frozen=True)
 class Batch:
-    """``inputs`` by the names that the spec declares; ``records`` say what each output row of the goal is about."""
+    """``inputs`` by the names that the spec declares; ``records`` say what each output row of the goal is
+    about."""
 
     inputs: dict[str, Any]
     records: list[dict[str, Any]]
@@ -52,5 +54,6 @@ class Batch:
         return Batch({name: walk(value) for name, value in self.inputs.items()}, self.records)
 
     def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory (called by the data loader, so that copies to a GPU overlap)."""
+        """Return the batch in page-locked memory (called by the data loader, so that copies to a GPU
+        overlap)."""
         return self._map(torch.Tensor.pin_memory)

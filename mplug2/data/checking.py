@@ -52,8 +52,8 @@ def check_media(
 ) -> Checked:
     """Decode every file of a split from first to last frame.
 
-    ``quarantine`` gets a JSON line for each unusable file (empty if there is none); the reader's argument of that name
-    leaves them out. Damaged files that still decode are findings, too, but are not listed there.
+    ``quarantine`` gets a JSON line for each unusable file (empty if there is none); the reader's argument of
+    that name leaves them out. Damaged files that still decode are findings, too, but are not listed there.
     """
     from mplug2.data.loading import build_reader
 
@@ -77,7 +77,9 @@ def check_files(
         return Checked(len(files), _found(_watch(map(_check, names, files), len(files), progress)))
     # spawned, for forking a process with threads (torch, a progress bar) may hang
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        return Checked(len(files), _found(_watch(pool.map(_check, names, files, chunksize=8), len(files), progress)))
+        return Checked(
+            len(files), _found(_watch(pool.map(_check, names, files, chunksize=8), len(files), progress))
+        )
 
 
 def _found(findings: Iterable[Finding | None]) -> list[Finding]:
@@ -98,5 +100,10 @@ def _check(name: str, file: Path) -> Finding | None:
     except VideoError as error:
         return Finding(name, str(file), False, str(error))
     if clip.errors:
-        return Finding(name, str(file), True, f"{file} is damaged: {clip.errors} broken packets, {clip.total} frames decode")
+        return Finding(
+            name,
+            str(file),
+            True,
+            f"{file} is damaged: {clip.errors} broken packets, {clip.total} frames decode",
+        )
     return None

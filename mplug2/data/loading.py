@@ -1,4 +1,5 @@
-"""Batches for one rank: in a seeded order that can be resumed anywhere, with undecodable files counted and replaced."""
+"""Batches for one rank: in a seeded order that can be resumed anywhere, with undecodable files counted and
+replaced."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def build_loader(
     batch: int | None = None,
     train: bool = False,
 ) -> Loader:
-    """Return the loader of one split of a spec; ``batch`` counts samples (videos) per rank, ``data.seed`` wins over seed."""
+    """Return the loader of one split of a spec; ``batch`` counts samples (videos) per rank, ``data.seed``
+    wins over seed."""
     own_seed = spec.data.get("seed")
     return Loader(
         build_reader(spec, types, split, train=train),
@@ -49,15 +51,21 @@ def build_loader(
 
 
 def build_reader(spec: Spec, types: dict[str, StreamType], split: str, *, train: bool = False) -> VideoQA:
-    """Return the data set of one split: the reader that ``data.kind`` names, with the arguments of the spec."""
+    """Return the data set of one split: the reader that ``data.kind`` names, with the arguments of the
+    spec."""
     from registry import READERS
     from registry.schema import DATA
 
     given = spec.data.get(split)
     if not isinstance(given, dict):
-        raise UserError(f"{spec.place('data')}: data must have a section '{split}' ({{path: ..., media: ...}}), but has none")
+        raise UserError(
+            f"{spec.place('data')}: data must have a section '{split}' ({{path: ..., media: ...}}), "
+            "but has none"
+        )
     if not spec.data.get("tokenizer"):
-        raise UserError(f"{spec.place('data')}: data must name its tokenizer, such as `tokenizer: bert-base-uncased`")
+        raise UserError(
+            f"{spec.place('data')}: data must name its tokenizer, such as `tokenizer: bert-base-uncased`"
+        )
     arguments: dict[str, Any] = {name: value for name, value in spec.data.items() if name not in DATA} | given
     supplied = {"types": types, "tokenizer": Tokenizer.load(spec.data["tokenizer"]), "split": split}
     reader = READERS.load(spec.data["kind"])
@@ -67,13 +75,15 @@ def build_reader(spec: Spec, types: dict[str, StreamType], split: str, *, train:
 class Loader:
     """Iterates over the batches of an epoch; every rank gets the same number of them.
 
-    ``set_epoch(epoch, start=k)`` chooses the order and passes over the first k batches without reading them. A sample
-    depends on (seed, epoch, sample) alone, so neither the number of workers nor a restart changes what is read; and the
-    ranks together read in one step what a single rank with their joint batch size would.
+    ``set_epoch(epoch, start=k)`` chooses the order and passes over the first k batches without reading them.
+    A sample depends on (seed, epoch, sample) alone, so neither the number of workers nor a restart changes
+    what is read; and the ranks together read in one step what a single rank with their joint batch size
+    would.
 
-    A file that cannot be decoded is named in the log and collected in ``bad`` (file: reason). In training another sample
-    takes its place, with that sample's own questions. In evaluation its questions keep their rows, over black frames, and
-    their records say ``bad``: such an answer counts as wrong. More than ``max_bad`` of all files raise UserError.
+    A file that cannot be decoded is named in the log and collected in ``bad`` (file: reason). In training
+    another sample takes its place, with that sample's own questions. In evaluation its questions keep their
+    rows, over black frames, and their records say ``bad``: such an answer counts as wrong. More than
+    ``max_bad`` of all files raise UserError.
     """
 
     def __init__(
@@ -147,12 +157,10 @@ class Loader:
         done = "replaced by another sample" if self.dataset.training else "its questions count as wrong"
         log.warning("cannot decode %s: %s (%s)", broken.file, broken.reason, done)
         if len(self.bad) > self.allowed:
-            raise UserError(
-                self._list(
-                    f"{len(self.bad)} of {len(self.dataset.by_video)} files cannot be decoded, but data.max_bad allows "
-                    f"{self.allowed:g} of them; `mplug2 data check` lists all, `quarantine:` leaves them out"
-                )
-            )
+            share = f"{len(self.bad)} of {len(self.dataset.by_video)} files"
+            rule = f"data.max_bad allows {self.allowed:g} of them"
+            hint = "`mplug2 data check` lists all, `quarantine:` leaves them out"
+            raise UserError(self._list(f"{share} cannot be decoded, but {rule}; {hint}"))
 
     def _list(self, message: str) -> str:
         lines = [f"  {reason}" for reason in list(self.bad.values())[:_SHOWN]]
@@ -161,11 +169,14 @@ class Loader:
 
 
 class RankOrder(Sampler[list[Group]]):
-    """The batches of one rank: global batches are cut from one seeded order, and each rank takes every world-th sample."""
+    """The batches of one rank: global batches are cut from one seeded order, and each rank takes every
+    world-th sample."""
 
     def __init__(self, dataset: VideoQA, batch: int, rank: int, world: int, seed: int) -> None:
         if batch < 1 or not 0 <= rank < world:
-            raise ValueError(f"batch must be positive and rank within world, but are {batch}, {rank} of {world}")
+            raise ValueError(
+                f"batch must be positive and rank within world, but are {batch}, {rank} of {world}"
+            )
         self.dataset, self.batch, self.rank, self.world, self.seed = dataset, batch, rank, world, seed
         self.epoch = self.start = 0
         self._samples = len(dataset.groups(0, seed))  # the same in every epoch

@@ -1,7 +1,8 @@
 """RandAugment over the frames of a clip: the same randomly drawn operations for every frame.
 
-The set of operations and their strengths are the released recipe (at M=5 contrast, brightness and sharpness have factor 1
-and change nothing). Affine operations interpolate as OpenCV does: places rounded to 1/32 pixel, grey 128 outside.
+The set of operations and their strengths are the released recipe (at M=5 contrast, brightness and sharpness
+have factor 1 and change nothing). Affine operations interpolate as OpenCV does: places rounded to 1/32 pixel,
+grey 128 outside.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ NAMES = (
 
 
 def rand_augment(clip: Tensor, rng: np.random.Generator, number: int = 2, level: int = 5) -> Tensor:
-    """Return a clip [T 3 H W] of whole numbers 0..255 after ``number`` random operations of strength ``level`` of 10."""
+    """Return a clip [T 3 H W] of whole numbers 0..255 after ``number`` random operations of strength
+    ``level`` of 10."""
     for name in rng.choice(NAMES, number):
         sign = -1.0 if rng.random() < 0.5 else 1.0
         clip = apply(str(name), clip, level, sign)
@@ -42,7 +44,8 @@ def rand_augment(clip: Tensor, rng: np.random.Generator, number: int = 2, level:
 
 
 def apply(name: str, clip: Tensor, level: int = 5, sign: float = 1.0) -> Tensor:
-    """Return a clip [T 3 H W] after the named operation; ``sign`` turns shears, shifts and rotations around."""
+    """Return a clip [T 3 H W] after the named operation; ``sign`` turns shears, shifts and rotations
+    around."""
     part = level / _LEVELS
     height, width = clip.shape[-2:]
     if name == "Identity":
@@ -96,7 +99,11 @@ def _affine(clip: Tensor, matrix: list[list[float]]) -> Tensor:
         start = torch.round((row[1] * y + row[2]) * 1024) + 16
         return torch.floor((start[:, None] + torch.round(row[0] * x * 1024)) / 32) / 32
 
-    grid = torch.stack([(2 * places(back[0]) + 1) / width - 1, (2 * places(back[1]) + 1) / height - 1], -1).float()
+    grid = torch.stack(
+        [(2 * places(back[0]) + 1) / width - 1, (2 * places(back[1]) + 1) / height - 1], -1
+    ).float()
     grid = grid.expand(len(clip), -1, -1, -1)
-    moved = F.grid_sample(clip.float() - _GREY, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    moved = F.grid_sample(
+        clip.float() - _GREY, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
     return (moved + _GREY).round().clamp(0, 255)

@@ -27,19 +27,22 @@ def _clean(text: str) -> str:
 
 
 def clean_question(text: str, max_words: int) -> str:
-    """Return a question in lower case without punctuation, cut to ``max_words`` words (double spaces count as words)."""
+    """Return a question in lower case without punctuation, cut to ``max_words`` words (double spaces count as
+    words)."""
     return " ".join(_clean(text).rstrip(" ").split(" ")[:max_words])
 
 
 def clean_caption(text: str, max_words: int) -> str:
-    """Return a caption in lower case without punctuation, white space squeezed, cut to ``max_words`` words."""
+    """Return a caption in lower case without punctuation, white space squeezed, cut to ``max_words``
+    words."""
     text = _clean(text).replace("<person>", "person")
     text = re.sub(r"\s{2,}", " ", text).rstrip("\n").strip(" ")
     return " ".join(text.split(" ")[:max_words])
 
 
 class Tokenizer:
-    """BERT word pieces: ``"[CLS] x"`` without a trailing [SEP]; a literal ``[SEP]`` inside a text is one token.
+    """BERT word pieces: ``"[CLS] x"`` without a trailing [SEP]; a literal ``[SEP]`` inside a text is one
+    token.
 
     Built on ``tokenizers`` alone, which imports in 0.01 s where all of transformers takes seconds.
     """
@@ -51,16 +54,21 @@ class Tokenizer:
         self.source = source
         self.vocab_size = max(vocabulary.values()) + 1
         self.pad, self.unk, self.cls, self.sep, self.mask = (vocabulary[token] for token in _SPECIAL.values())
-        self._pieces = WordPieces(WordPiece(vocabulary, unk_token=_SPECIAL["unk"], max_input_chars_per_word=100))
+        self._pieces = WordPieces(
+            WordPiece(vocabulary, unk_token=_SPECIAL["unk"], max_input_chars_per_word=100)
+        )
         self._pieces.normalizer = normalizers.BertNormalizer(lowercase=lower)
         self._pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         self._pieces.decoder = Joiner(cleanup=True)
         # unless they are registered, "man[SEP]" would be split into man, [, sep, ]
-        self._pieces.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in _SPECIAL.values()])
+        self._pieces.add_special_tokens(
+            [AddedToken(t, special=True, normalized=False) for t in _SPECIAL.values()]
+        )
 
     @classmethod
     def load(cls, source: str | Path) -> Tokenizer:
-        """Read a vocabulary: a ``vocab.txt``, a folder that holds one, or a Hugging Face name (network or cache).
+        """Read a vocabulary: a ``vocab.txt``, a folder that holds one, or a Hugging Face name (network or
+        cache).
 
         Raises UserError saying what to give instead when there is none.
         """
@@ -72,16 +80,20 @@ class Tokenizer:
         text = str(source)
         if path.suffix == ".txt" or text.startswith((".", "/", "~")) or text.count("/") > 1:
             raise UserError(
-                f"the vocabulary {path} does not exist; give the path of a vocab.txt, or a Hugging Face name such as "
-                "bert-base-uncased (`mplug2 data make-shapes` writes one beside the shapes clips)"
+                f"the vocabulary {path} does not exist; give the path of a vocab.txt, or a Hugging Face name "
+                "such as bert-base-uncased (`mplug2 data make-shapes` writes one beside the shapes clips)"
             )
-        return cls(_read_vocabulary(_from_hub(text)), lower="uncased" in text or "cased" not in text, source=text)
+        return cls(
+            _read_vocabulary(_from_hub(text)), lower="uncased" in text or "cased" not in text, source=text
+        )
 
     @classmethod
     def _from_folder(cls, folder: Path) -> Tokenizer:
         path = folder / "vocab.txt"
         if not path.is_file():
-            raise UserError(f"the tokenizer folder {folder} must hold a vocab.txt (BERT word pieces), but does not")
+            raise UserError(
+                f"the tokenizer folder {folder} must hold a vocab.txt (BERT word pieces), but does not"
+            )
         settings = folder / "tokenizer_config.json"
         lower = json.loads(settings.read_text()).get("do_lower_case", True) if settings.is_file() else True
         return cls(_read_vocabulary(path), lower=lower, source=str(folder))
@@ -110,13 +122,14 @@ class Tokenizer:
         return self.decode_released(ids[: ids.index(self.sep)] if self.sep in ids else ids)
 
     def decode_released(self, ids: Sequence[int]) -> str:
-        """Return the text as the released code does: special tokens are cut out of it, what follows a [SEP] stays."""
+        """Return the text as the released code does: special tokens are cut out of it, what follows a [SEP]
+        stays."""
         text = self._pieces.decode([int(i) for i in ids], skip_special_tokens=False)
         for token in ("pad", "cls", "sep"):
             text = text.replace(_SPECIAL[token], "")
         return text.strip()
 
-    def tokens(self, ids: Sequence[int]) -> list[str]:
+    def tokens(self, ids: Sequence[int]) -> list[str | None]:
         """Return the word pieces of ``ids``, special tokens included."""
         return [self._pieces.id_to_token(int(i)) for i in ids]
 
@@ -125,7 +138,9 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the vocabulary {path} cannot be read as text ({error}); it must hold one token a line") from None
+        raise UserError(
+            f"the vocabulary {path} cannot be read as text ({error}); it must hold one token a line"
+        ) from None
     return {line.rstrip("\n"): index for index, line in enumerate(lines)}
 
 
@@ -139,6 +154,6 @@ def _from_hub(name: str) -> Path:
     except (OSError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"the tokenizer {name!r} is neither a file or folder here nor could it be fetched from the Hugging Face hub "
-            f"({type(error).__name__}: {reason}); give the path of a vocab.txt"
+            f"the tokenizer {name!r} is neither a file or folder here nor could it be fetched from the "
+            f"Hugging Face hub ({type(error).__name__}: {reason}); give the path of a vocab.txt"
         ) from None

@@ -20,14 +20,16 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def normalise(clip: Tensor) -> Tensor:
-    """Return uint8 or float frames [T 3 H W] of 0..255 as float32 [3 T H W] with CLIP's mean and deviation."""
+    """Return uint8 or float frames [T 3 H W] of 0..255 as float32 [3 T H W] with CLIP's mean and
+    deviation."""
     mean = torch.tensor(CLIP_MEAN).view(3, 1, 1, 1)
     std = torch.tensor(CLIP_STD).view(3, 1, 1, 1)
     return (clip.transpose(0, 1).float() / 255 - mean) / std
 
 
 def resize_nearest(frames: np.ndarray, size: int) -> np.ndarray:
-    """Return frames [T H W 3] resized to a square of ``size`` pixels, each from the pixel at the floor of its place."""
+    """Return frames [T H W 3] resized to a square of ``size`` pixels, each from the pixel at the floor of its
+    place."""
     height, width = frames.shape[1:3]
     if (height, width) == (size, size):
         return frames
@@ -37,11 +39,17 @@ def resize_nearest(frames: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_bicubic(clip: Tensor, size: int) -> Tensor:
-    """Return frames [T 3 H W] (0..255) resized to a square, truncated to whole numbers as the released code does.
+    """Return frames [T 3 H W] (0..255) resized to a square, truncated to whole numbers as the released code
+    does.
 
-    The released code lets overshoot wrap around in uint8 (280 becomes 24, bright specks on edges); here it is clipped.
+    The released code lets overshoot wrap around in uint8 (280 becomes 24, bright specks on edges); here it is
+    clipped.
     """
-    return F.interpolate(clip.float(), size=(size, size), mode="bicubic", align_corners=False).trunc().clamp(0, 255)
+    return (
+        F.interpolate(clip.float(), size=(size, size), mode="bicubic", align_corners=False)
+        .trunc()
+        .clamp(0, 255)
+    )
 
 
 def eval_transform(frames: np.ndarray, size: int) -> Tensor:
@@ -56,7 +64,8 @@ def random_box(
     scale: tuple[float, float] = (0.5, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tuple[int, int, int, int]:
-    """Return (top, left, height, width) of a random crop of ``scale`` of the area; the widest central one if none fits."""
+    """Return (top, left, height, width) of a random crop of ``scale`` of the area; the widest central one if
+    none fits."""
     for _ in range(10):
         area = height * width * rng.uniform(*scale)
         shape = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
@@ -71,8 +80,9 @@ def random_box(
 def train_transform(frames: np.ndarray, size: int, augment: Augment, rng: np.random.Generator) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], augmented alike in every frame of the clip.
 
-    ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds a horizontal flip (one clip in
-    two) and RandAugment N=2 M=5, as released. Leave flips out where questions speak of left and right.
+    ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds a horizontal flip
+    (one clip in two) and RandAugment N=2 M=5, as released. Leave flips out where questions speak of left and
+    right.
     """
     if augment == "none":
         return eval_transform(frames, size)

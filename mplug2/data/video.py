@@ -18,7 +18,8 @@ Decoder = Literal["av", "decord"]
 
 
 class VideoError(UserError):
-    """A file that is no video, or holds no frame that can be decoded; the message is one sentence with its name."""
+    """A file that is no video, or holds no frame that can be decoded; the message is one sentence with its
+    name."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Scan:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames [T H W 3] uint8, upright; ``indices`` into the ``total`` frames of the file; broken packets passed over."""
+    """Frames [T H W 3] uint8, upright; ``indices`` into the ``total`` frames of the file; broken packets
+    passed over."""
 
     frames: np.ndarray
     indices: list[int]
@@ -62,12 +64,13 @@ def read_frames(
 ) -> Clip:
     """Return the frames that ``choose(total number of frames)`` names (ascending, repeats allowed).
 
-    Every frame before the last wanted one is decoded in order, for seeking is inexact on many files, and no header's
-    frame count is believed. The number of packets is the first guess of the total (right on all sound files tried, at
-    2-5 ms); decoding to the end confirms it, and where it was wrong (damaged or cut off files) a second pass takes the
-    frames of the true total. So memory holds the chosen frames alone, and a sound file is decoded once.
-    ``choose`` must be a pure function of its argument. ``threads`` 0 leaves their number to FFmpeg; loader workers use 1.
-    Raises VideoError where there is nothing to decode, or past ``limits``.
+    Every frame before the last wanted one is decoded in order, for seeking is inexact on many files, and no
+    header's frame count is believed. The number of packets is the first guess of the total (right on all
+    sound files tried, at 2-5 ms); decoding to the end confirms it, and where it was wrong (damaged or cut off
+    files) a second pass takes the frames of the true total. So memory holds the chosen frames alone, and a
+    sound file is decoded once. ``choose`` must be a pure function of its argument. ``threads`` 0 leaves their
+    number to FFmpeg; loader workers use 1. Raises VideoError where there is nothing to decode, or past
+    ``limits``.
     """
     path, limits = Path(path), limits or Limits()
     scan = scan_video(path, limits)
@@ -101,7 +104,9 @@ def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
             stream = _video_stream(path, container)
             width, height = stream.codec_context.width, stream.codec_context.height
             if width * height > limits.pixels:
-                raise VideoError(f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read")
+                raise VideoError(
+                    f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read"
+                )
             for packet in container.demux(stream):
                 if packet.size == 0:
                     continue
@@ -112,7 +117,9 @@ def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
                 elif key_time is not None and packet.pts is not None and packet.pts < key_time:
                     leading += 1
                 if packets > limits.frames:
-                    raise VideoError(f"{path} has more than {limits.frames} frames; cut it into shorter clips")
+                    raise VideoError(
+                        f"{path} has more than {limits.frames} frames; cut it into shorter clips"
+                    )
             plain = (
                 "mp4" in container.format.name
                 and stream.codec_context.name == "h264"
@@ -138,9 +145,10 @@ def _check_file(path: Path, limits: Limits) -> None:
 
 
 def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
-    """The stream FFmpeg calls best (largest picture), so that a cover or a preview is not taken for the video."""
+    """The stream FFmpeg calls best (largest picture), so that a cover or a preview is not taken for the
+    video."""
     stream = container.streams.best("video")
-    if stream is None:
+    if not isinstance(stream, av.VideoStream):
         kinds = sorted({s.type for s in container.streams})
         raise VideoError(f"{path} holds no video stream (only {', '.join(kinds) or 'nothing'})")
     return stream
@@ -149,7 +157,8 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> av.Vide
 def _decode(
     path: Path, wanted: set[int], threads: int, limits: Limits, deadline: float
 ) -> tuple[dict[int, np.ndarray], int, int]:
-    """Decode the whole stream in order; return the wanted frames, the number of frames and of broken packets."""
+    """Decode the whole stream in order; return the wanted frames, the number of frames and of broken
+    packets."""
     taken: dict[int, np.ndarray] = {}
     total = errors = 0
     converter = VideoReformatter()  # shared: setting one up costs more than converting a small frame
@@ -171,9 +180,13 @@ def _decode(
                         taken[total] = _upright(frame, converter)
                     total += 1
                 if total > limits.frames:
-                    raise VideoError(f"{path} has more than {limits.frames} frames; cut it into shorter clips")
+                    raise VideoError(
+                        f"{path} has more than {limits.frames} frames; cut it into shorter clips"
+                    )
                 if time.monotonic() > deadline:
-                    raise VideoError(f"{path} took more than {limits.seconds:g} s to decode; re-encode or shorten it")
+                    raise VideoError(
+                        f"{path} took more than {limits.seconds:g} s to decode; re-encode or shorten it"
+                    )
     except av.error.FFmpegError as error:
         if total == 0:
             raise VideoError(f"{path} cannot be decoded ({_reason(error)})") from None
@@ -193,11 +206,14 @@ def _reason(error: av.error.FFmpegError) -> str:
 
 
 def _read_decord(path: Path, scan: Scan, choose: Callable[[int], Sequence[int]], threads: int) -> Clip | None:
-    """Read with decord (optional, faster on H.264); None where it disagrees with the packets, so that av decides."""
+    """Read with decord (optional, faster on H.264); None where it disagrees with the packets, so that av
+    decides."""
     try:
         import decord
     except ImportError:
-        raise UserError("decoder 'decord' needs the decord package: pip install decord, or set decoder: av") from None
+        raise UserError(
+            "decoder 'decord' needs the decord package: pip install decord, or set decoder: av"
+        ) from None
     try:
         reader = decord.VideoReader(str(path), num_threads=threads)
         if len(reader) != scan.packets:

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 class VideoQA(Dataset[Sample | Broken]):
     """Videos with their questions: one sample is one video and up to ``questions_per_clip`` of its questions.
 
-    ``path`` is an annotation file (see `read_questions`), ``media`` the folder of VIDEO_ID.mp4 or .avi (.gif where the
-    name begins with "tumblr"). Frames and size come from the solved type of input ``video``. Training draws random
-    frames, keeps 30 words of a question and mirrors or crops as ``augment`` says; evaluation takes middle frames and 50
-    words. ``quarantine`` is a list that `mplug2 data check` wrote: its files are left out with their questions.
-    ``cache``: megabytes per process in which whole decoded files are kept (tiny clips: decoding costs more than training).
+    ``path`` is an annotation file (see `read_questions`), ``media`` the folder of VIDEO_ID.mp4 or .avi (.gif
+    where the name begins with "tumblr"). Frames and size come from the solved type of input ``video``.
+    Training draws random frames, keeps 30 words of a question and mirrors or crops as ``augment`` says;
+    evaluation takes middle frames and 50 words. ``quarantine`` is a list that `mplug2 data check` wrote: its
+    files are left out with their questions. ``cache``: megabytes per process in which whole decoded files are
+    kept (tiny clips: decoding costs more than training).
     """
 
     outputs = {
@@ -92,7 +93,8 @@ class VideoQA(Dataset[Sample | Broken]):
         self._groups = self.groups(epoch, seed)
 
     def groups(self, epoch: int, seed: int) -> list[Group]:
-        """Return the samples of an epoch, every question in exactly one: shuffled in training, else in file order."""
+        """Return the samples of an epoch, every question in exactly one: shuffled in training, else in file
+        order."""
         groups: list[Group] = []
         rng = np.random.default_rng([seed, epoch])
         for video, numbers in self.by_video.items():
@@ -118,7 +120,8 @@ class VideoQA(Dataset[Sample | Broken]):
         return Sample(group, eval_transform(frames, self.size))
 
     def black(self, broken: Broken) -> Sample:
-        """Return a stand-in for a file that cannot be decoded, so that evaluation has a row for each of its questions."""
+        """Return a stand-in for a file that cannot be decoded, so that evaluation has a row for each of its
+        questions."""
         return Sample(broken.group, torch.zeros(3, self.frames, self.size, self.size), broken.reason)
 
     def file(self, video: str) -> Path:
@@ -144,7 +147,9 @@ class VideoQA(Dataset[Sample | Broken]):
         if self._room <= 0:
             return read_frames(file, choose, decoder=self.decoder, threads=self.threads).frames
         # at most 64 frames: what is longer is not kept, and must not be held whole even once
-        clip = read_frames(file, lambda total: range(total) if total <= 64 else choose(total), threads=self.threads)
+        clip = read_frames(
+            file, lambda total: range(total) if total <= 64 else choose(total), threads=self.threads
+        )
         if len(clip.frames) != clip.total:
             return clip.frames
         self._room -= clip.frames.nbytes
@@ -153,8 +158,11 @@ class VideoQA(Dataset[Sample | Broken]):
         return clip.frames[choose(clip.total)]
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Return the batch of some samples: videos V, their questions Q and answers A, with the indices between them."""
-        asked = [(clip, self.questions[n]) for clip, sample in enumerate(samples) for n in sample.group.questions]
+        """Return the batch of some samples: videos V, their questions Q and answers A, with the indices
+        between them."""
+        asked = [
+            (clip, self.questions[n]) for clip, sample in enumerate(samples) for n in sample.group.questions
+        ]
         votes = [
             (owner, answer, weight)
             for owner, (_, question) in enumerate(asked)
@@ -170,7 +178,9 @@ class VideoQA(Dataset[Sample | Broken]):
                 [clean_question(question.text, self.words) for _, question in asked], self.question_tokens
             ),
             "clip": lambda: clip,
-            "answer": lambda: self.tokenizer([f"{answer}[SEP]" for _, answer, _ in votes], self.answer_tokens),
+            "answer": lambda: self.tokenizer(
+                [f"{answer}[SEP]" for _, answer, _ in votes], self.answer_tokens
+            ),
             "owner": lambda: torch.tensor([owner for owner, _, _ in votes]),
             "vote": lambda: torch.tensor([weight for _, _, weight in votes], dtype=torch.float32),
         }
@@ -205,4 +215,6 @@ def _quarantined(path: Path) -> set[str]:
     try:
         return {json.loads(line)["video_id"] for line in path.read_text().splitlines() if line.strip()}
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"the quarantine list {path} cannot be read; write it anew with `mplug2 data check`") from None
+        raise UserError(
+            f"the quarantine list {path} cannot be read; write it anew with `mplug2 data check`"
+        ) from None

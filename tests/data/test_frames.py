@@ -28,7 +28,9 @@ def test_random_frames_fill_the_recorded_slots(recorded: dict) -> None:
     for case in recorded["rand"]:
         draws = np.array([frame_indices(case["vlen"], case["num_frames"], "random", rng) for _ in range(400)])
         bounds = np.array(case["slot_min_max"])
-        if case["vlen"] >= 2 * case["num_frames"]:  # every interval is longer than one frame: the slots are exact
+        if (
+            case["vlen"] >= 2 * case["num_frames"]
+        ):  # every interval is longer than one frame: the slots are exact
             assert np.array_equal(draws.min(0), bounds[:, 0]), case
             assert np.array_equal(draws.max(0), bounds[:, 1]), case
         assert (np.diff(draws) >= 0).all()
@@ -39,7 +41,8 @@ def test_choices_are_ascending_frames_of_the_video(total: int, count: int, seed:
     for sampling in ("middle", "random"):
         chosen = frame_indices(total, count, sampling, np.random.default_rng(seed))
         assert len(chosen) == count
-        assert 0 <= chosen[0] and chosen[-1] < total
+        assert chosen[0] >= 0
+        assert chosen[-1] < total
         assert chosen == sorted(chosen)
         taken = min(total, count)
         assert len(set(chosen)) == taken
@@ -47,7 +50,9 @@ def test_choices_are_ascending_frames_of_the_video(total: int, count: int, seed:
 
 
 @given(count=st.integers(1, 32), length=st.integers(2, 40), seed=st.integers(0, 9))
-def test_a_random_choice_never_takes_the_last_frame_of_an_interval(count: int, length: int, seed: int) -> None:
+def test_a_random_choice_never_takes_the_last_frame_of_an_interval(
+    count: int, length: int, seed: int
+) -> None:
     chosen = frame_indices(count * length, count, "random", np.random.default_rng(seed))
     assert all(frame // length == slot and frame % length != length - 1 for slot, frame in enumerate(chosen))
 

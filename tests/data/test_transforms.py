@@ -79,7 +79,8 @@ def test_random_boxes_keep_area_and_ratio() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
         top, left, height, width = random_box(120, 160, rng)
-        assert 0 <= top <= 120 - height and 0 <= left <= 160 - width
+        assert 0 <= top <= 120 - height
+        assert 0 <= left <= 160 - width
         assert 0.48 <= height * width / (120 * 160) <= 1.01
         assert 0.72 <= width / height <= 1.38
     assert random_box(1, 400, rng)[2:] == (1, 1)  # no fitting crop: the central one
@@ -90,8 +91,10 @@ def test_stronger_levels_change_colours(clip: np.ndarray) -> None:
     for name in ("Contrast", "Brightness", "Sharpness"):
         assert torch.equal(apply(name, frames, 5), frames)
         changed = apply(name, frames, 9)
-        assert changed.shape == frames.shape and not torch.equal(changed, frames)
-        assert changed.min() >= 0 and changed.max() <= 255
+        assert changed.shape == frames.shape
+        assert not torch.equal(changed, frames)
+        assert changed.min() >= 0
+        assert changed.max() <= 255
 
 
 def test_rand_augment_is_a_function_of_its_seed(clip: np.ndarray) -> None:

@@ -21,7 +21,9 @@ UNSOUND = "videos/decord/corrupted.mp4"  # 50 packets, of which one is broken
 
 def facts(shared: Path) -> dict[str, dict]:
     known = json.loads((shared / "data/videos/facts.json").read_text())
-    return {name: fact for name, fact in known.items() if fact["video"] and (shared / "data" / name).is_file()}
+    return {
+        name: fact for name, fact in known.items() if fact["video"] and (shared / "data" / name).is_file()
+    }
 
 
 def ramp(frames: int, height: int = 32, width: int = 48) -> np.ndarray:
@@ -81,7 +83,8 @@ def test_chosen_frames_are_those_of_the_whole_video(tmp_path: Path) -> None:
     everything = read_frames(path, range).frames
     assert np.allclose([level(f) for f in everything], [level(f) for f in ramp(40)], atol=3)
     some = read_frames(path, lambda total: [0, 7, 7, total - 1])
-    assert some.indices == [0, 7, 7, 39] and some.total == 40
+    assert some.indices == [0, 7, 7, 39]
+    assert some.total == 40
     assert np.array_equal(some.frames, everything[[0, 7, 7, 39]])
     assert np.array_equal(read_frames(path, lambda _: [3, 9], threads=1).frames, everything[[3, 9]])
 
@@ -114,7 +117,9 @@ def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", ["gif", "avi", "webm"])
 def test_other_containers(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"clip.{suffix}"
-    codec, fmt = {"gif": ("gif", "rgb8"), "avi": ("mpeg4", "yuv420p"), "webm": ("libvpx-vp9", "yuv420p")}[suffix]
+    codec, fmt = {"gif": ("gif", "rgb8"), "avi": ("mpeg4", "yuv420p"), "webm": ("libvpx-vp9", "yuv420p")}[
+        suffix
+    ]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(10))
         stream.height, stream.width, stream.pix_fmt = 32, 48, fmt
@@ -132,7 +137,9 @@ def sound_only(path: Path) -> None:
         stream = container.add_stream("aac", rate=16000)
         stream.layout = "mono"
         for _ in range(4):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
+            )
             frame.sample_rate = 16000
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -159,7 +166,8 @@ def test_what_is_no_video_is_refused_in_one_sentence(tmp_path: Path) -> None:
     for name, message in said.items():
         with pytest.raises(VideoError, match=message) as caught:
             read_frames(tmp_path / name, range)
-        assert "\n" not in str(caught.value) and name in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert name in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -202,5 +210,6 @@ def test_checking_names_every_file_that_cannot_be_decoded(tmp_path: Path) -> Non
 
 def test_checking_reports_damage(shared: Path) -> None:
     checked = check_files(["c"], [shared / "data" / UNSOUND])
-    assert [f.usable for f in checked.findings] == [True] and not checked.bad
+    assert [f.usable for f in checked.findings] == [True]
+    assert not checked.bad
     assert "1 broken packets, 49 frames decode" in checked.findings[0].reason

@@ -79,7 +79,9 @@ def test_a_batch_says_what_belongs_to_what(media: Path) -> None:
 
 
 def test_only_declared_inputs_are_made(media: Path) -> None:
-    data = reader(media, [ask("one"), ask("one"), ask("two")], questions_per_clip=2, inputs={"video", "question"})
+    data = reader(
+        media, [ask("one"), ask("one"), ask("two")], questions_per_clip=2, inputs={"video", "question"}
+    )
     batch = data.collate([data[0], data[1]])
     assert set(batch.inputs) == {"video", "question"}
     assert batch.inputs["video"].shape[0] == 3, "without an index stream every question brings its video"
@@ -112,7 +114,9 @@ def test_training_regroups_and_evaluation_keeps_the_order(media: Path) -> None:
     training = reader(media, rows, questions_per_clip=3, training=True)
     assert training.groups(0, 0) != training.groups(1, 0)
     assert training.groups(1, 0) == training.groups(1, 0)
-    assert [set(g.questions) for g in training.groups(0, 0)] != [set(g.questions) for g in training.groups(1, 0)]
+    assert [set(g.questions) for g in training.groups(0, 0)] != [
+        set(g.questions) for g in training.groups(1, 0)
+    ]
     fixed = reader(media, rows, questions_per_clip=3)
     assert [g.questions for g in fixed.groups(5, 1)] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)]
 
@@ -135,11 +139,14 @@ def test_a_broken_file_is_handed_on_with_its_reason(media: Path) -> None:
     (media / "bad.mp4").write_bytes(b"no video at all")
     data = reader(media, [ask("bad"), ask("one"), ask("gone")])
     broken, good, gone = (data[index] for index in range(3))
-    assert isinstance(broken, Broken) and "bad.mp4 is not a video" in broken.reason
+    assert isinstance(broken, Broken)
+    assert "bad.mp4 is not a video" in broken.reason
     assert isinstance(good, Sample)
-    assert isinstance(gone, Broken) and "does not exist" in gone.reason
+    assert isinstance(gone, Broken)
+    assert "does not exist" in gone.reason
     batch = data.collate([data.black(broken), good])
-    assert batch.records[0]["bad"] == broken.reason and "bad" not in batch.records[1]
+    assert batch.records[0]["bad"] == broken.reason
+    assert "bad" not in batch.records[1]
 
 
 def test_a_quarantined_file_is_left_out(media: Path) -> None:
@@ -158,7 +165,10 @@ def test_a_quarantined_file_is_left_out(media: Path) -> None:
         ('{"video_id": null, "question": "q", "answer": "a"}', "'video_id' must be a name, but is null"),
         ('{"video_id": "v", "question": 3, "answer": "a"}', "'question' must be a text, but is 3"),
         ('{"video_id": "v", "question": "q", "answer": []}', "'answer' must be a text, a list of texts"),
-        ('{"video_id": "v", "question": "q", "answer": {"a": 0}}', "'answer' must be a text, a list of texts"),
+        (
+            '{"video_id": "v", "question": "q", "answer": {"a": 0}}',
+            "'answer' must be a text, a list of texts",
+        ),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: str, said: str) -> None:
@@ -187,9 +197,13 @@ def test_released_lists_are_read(shared: Path) -> None:
 
 def test_missing_folders_are_named_with_their_key(media: Path) -> None:
     path = write_lines(media.parent / "qa.jsonl", [ask("one")])
-    with pytest.raises(UserError, match=r"annotation file of the val split must exist, but nowhere.*\(data.val.path\)"):
+    with pytest.raises(
+        UserError, match=r"annotation file of the val split must exist, but nowhere.*\(data.val.path\)"
+    ):
         VideoQA("nowhere", str(media), TYPES, tokenizer(), split="val")
-    with pytest.raises(UserError, match=r"media folder of the train split must exist, but none.*\(data.train.media\)"):
+    with pytest.raises(
+        UserError, match=r"media folder of the train split must exist, but none.*\(data.train.media\)"
+    ):
         VideoQA(str(path), "none", TYPES, tokenizer())
 
 

@@ -1,1 +1,2 @@
-"""The shapes world: small encoded videos of coloured shapes, with everything that the tasks ask of a data set."""
+"""The shapes world: small encoded videos of coloured shapes, with everything that the tasks ask of a data
+set."""

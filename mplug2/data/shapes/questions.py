@@ -10,10 +10,11 @@ from mplug2.data.shapes.world import COLOURS, DIRECTIONS, NUMBERS, POSITIONS, SH
 
 Question = tuple[str, str, str]  # type, question, answer
 
-_WORDS = """a all and another appear appears are as at both by clip colour come comes does exactly find first go goes has have
-how image images in is it kind last left look many more move moved moves moving no none nothing of on one only or order
-other picture pictures resting rests right same second see shape shapes show shows still than that the then there thing
-things third this to two video way what where which while who yes""".split()
+_WORDS = """ a all and another appear appears are as at both by clip colour come comes does exactly find first
+go goes has have how image images in is it kind last left look many more move moved moves moving no none
+nothing of on one only or order other picture pictures resting rests right same second see shape shapes show
+shows still than that the then there thing things third this to two video way what where which while who yes
+"""
 
 _PLACED = {
     position: f"at the {position}" if position.startswith(("top", "bottom")) else f"on the {position}"
@@ -22,15 +23,24 @@ _PLACED = {
 
 
 def vocabulary() -> list[str]:
-    """Return the word pieces of the shapes world, numbered as in BERT: pad 0, unk 100, cls 101, sep 102, mask 103."""
+    """Return the word pieces, numbered as in BERT: pad 0, unk 100, cls 101, sep 102, mask 103."""
     parts = {part for position in POSITIONS.values() for part in position.split()}
-    words = {*_WORDS, *parts, *COLOURS, *SHAPES, *DIRECTIONS, *NUMBERS, *(f"{shape}s" for shape in SHAPES)}
+    words = {
+        *_WORDS.split(),
+        *parts,
+        *COLOURS,
+        *SHAPES,
+        *DIRECTIONS,
+        *NUMBERS,
+        *(f"{shape}s" for shape in SHAPES),
+    }
     unused = [f"[unused{index}]" for index in range(99)]
     return ["[PAD]", *unused, "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
 
 
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """Return 5 to 8 questions about a clip; types that begin with ``motion_`` need the order of its frames."""
+    """Return 5 to 8 questions about a clip; types that begin with ``motion_`` need the order of its
+    frames."""
     asked = list(_motion(scene))
     if scene.kind == "sweep":
         asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
@@ -41,7 +51,11 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
             asked += [_colour(thing), _shape(thing), _position(thing, rng)]
     else:
         first, second, third = rng.permutation(len(scene.things))
-        asked += [_colour(scene.things[first]), _shape(scene.things[second]), _position(scene.things[third], rng)]
+        asked += [
+            _colour(scene.things[first]),
+            _shape(scene.things[second]),
+            _position(scene.things[third], rng),
+        ]
     return asked
 
 
@@ -87,11 +101,17 @@ def captions(scene: Scene) -> list[str]:
         return [
             " and ".join(f"a {name}" for name in names),
             " and ".join(f"a {thing.name} {_PLACED[place(thing)]}" for thing in scene.things),
-            f"there are {NUMBERS[len(names) - 1]} shapes" if len(names) > 1 else f"there is one shape and it is {names[0]}",
+            f"there are {NUMBERS[len(names) - 1]} shapes"
+            if len(names) > 1
+            else f"there is one shape and it is {names[0]}",
         ]
     moves = f"a {names[0]} moves {scene.direction}"
     if len(names) == 1:
-        return [moves, f"the {names[0]} moves {scene.direction}", f"there is one shape and it moves {scene.direction}"]
+        return [
+            moves,
+            f"the {names[0]} moves {scene.direction}",
+            f"there is one shape and it moves {scene.direction}",
+        ]
     others = " and ".join(f"a {name}" for name in names[1:])
     rests = "rests" if len(names) == 2 else "are resting"
     return [

@@ -26,7 +26,8 @@ def render_beat(scene: Scene, size: int, beat: int) -> np.ndarray:
 
 
 def _board(scene: Scene, size: int) -> np.ndarray:
-    """The dark background [size size 3]: redder to the right and bluer downwards, so that every place looks different."""
+    """The dark background [size size 3]: redder to the right and bluer downwards, so that every place looks
+    different."""
     ramp = np.linspace(0, 60, size, dtype=np.float32)
     board = np.empty((size, size, 3), dtype=np.float32)
     board[:] = scene.background
@@ -44,7 +45,8 @@ def box(thing: Thing, size: int, beat: int) -> Box | None:
 
 
 def _cover(thing: Thing, size: int, beat: int) -> np.ndarray:
-    """How much of each pixel a thing covers [size size], 0 to 1, from the distance to its outline in pixels."""
+    """How much of each pixel a thing covers [size size], 0 to 1, from the distance to its outline in
+    pixels."""
     cell, unit = thing.cells[beat], size / 3
     assert cell is not None
     centre = [(cell[axis] + 0.5 + thing.shift[axis]) * unit for axis in (0, 1)]

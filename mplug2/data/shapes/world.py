@@ -2,18 +2,19 @@
 
 A clip is six beats long and plays on a board of 3 x 3 cells. There are two kinds of scenes:
 
-- ``sweep``: one shape visits six cells (two lines of three), a cell a beat, always moving one way along a line, then along
-  another line; up to three other shapes rest in the three cells that are left.
+- ``sweep``: one shape visits six cells (two lines of three), a cell a beat, always moving one way along a
+  line, then along another line; up to three other shapes rest in the three cells that are left.
 - ``turns``: three shapes, each in its own cell, are visible one after the other, two beats each.
 
-Motion cannot be told from single frames, nor from all frames in unknown order: a sweep visits the same six cells in any of
-the four directions, and every shape of a ``turns`` scene is visible equally long. No scene has both, for the sweep
-would then be a clock. Hence the best guess of a network that does not know the order of frames is right in 1 of 4
-questions on direction and 1 of 3 on order.
+Motion cannot be told from single frames, nor from all frames in unknown order: a sweep visits the same six
+cells in any of the four directions, and every shape of a ``turns`` scene is visible equally long. No scene
+has both, for the sweep would then be a clock. Hence the best guess of a network that does not know the order
+of frames is right in 1 of 4 questions on direction and 1 of 3 on order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,7 +67,8 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """All things of a clip; in a ``sweep`` the first one moves, in ``turns`` they stand in order of appearance."""
+    """All things of a clip; in a ``sweep`` the first one moves, in ``turns`` they stand in order of
+    appearance."""
 
     kind: Literal["sweep", "turns", "still"]
     things: tuple[Thing, ...]
@@ -75,7 +77,8 @@ class Scene:
 
 
 def sweep_path(block: np.ndarray, direction: str, rng: np.random.Generator) -> list[Cell]:
-    """Return the order in which a sweep visits ``block`` (cells [rows columns 2]): line by line, lines in random order."""
+    """Return the order in which a sweep visits ``block`` (cells [rows columns 2]): line by line, lines in
+    random order."""
     lines = block if direction in ("left", "right") else block.swapaxes(0, 1)
     if direction in ("left", "up"):
         lines = lines[:, ::-1]
@@ -100,7 +103,7 @@ def _sweep(rng: np.random.Generator) -> Scene:
     lines = (board[0], board[-1], board[:, 0], board[:, -1])
     direction = str(rng.choice(DIRECTIONS))
     path = sweep_path(blocks[side], direction, rng)
-    resting = [tuple(map(int, cell)) for cell in rng.permutation(lines[side])[: int(rng.integers(4))]]
+    resting = [(int(r), int(c)) for r, c in rng.permutation(lines[side])[: int(rng.integers(4))]]
     things = _things([path, *([cell] * BEATS for cell in resting)], rng)
     return Scene("sweep", things, direction, _background(rng))
 
@@ -108,11 +111,13 @@ def _sweep(rng: np.random.Generator) -> Scene:
 def _turns(rng: np.random.Generator) -> Scene:
     cells = [divmod(int(cell), 3) for cell in rng.permutation(9)[:3]]
     turn = BEATS // 3
-    visible = [[cell if beat // turn == index else None for beat in range(BEATS)] for index, cell in enumerate(cells)]
+    visible = [
+        [cell if beat // turn == index else None for beat in range(BEATS)] for index, cell in enumerate(cells)
+    ]
     return Scene("turns", _things(visible, rng), None, _background(rng))
 
 
-def _things(paths: list[list[Cell | None]], rng: np.random.Generator) -> tuple[Thing, ...]:
+def _things(paths: Sequence[Sequence[Cell | None]], rng: np.random.Generator) -> tuple[Thing, ...]:
     colours, shapes = rng.permutation(list(COLOURS)), rng.permutation(SHAPES)
     return tuple(
         Thing(

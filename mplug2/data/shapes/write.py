@@ -1,4 +1,5 @@
-"""Write the shapes world to a folder: encoded clips, images and all annotations, the same bytes for the same seed."""
+"""Write the shapes world to a folder: encoded clips, images and all annotations, the same bytes for the same
+seed."""
 
 from __future__ import annotations
 
@@ -42,9 +43,10 @@ def make_shapes(
 ) -> bool:
     """Write the data set and return True, or return False where the same one is already there.
 
-    ``folder`` gets videos/, images/, vocab.txt and for each split qa_*, captions_*, boxes_*, classes_*, images_* and
-    pairs_*.jsonl, and last manifest.json with all arguments: other arguments write everything anew. ``train``, ``val``
-    and ``test`` are numbers of clips (and of images), ``size`` the edge in pixels, ``frames`` a multiple of 6.
+    ``folder`` gets videos/, images/, vocab.txt and for each split qa_*, captions_*, boxes_*, classes_*,
+    images_* and pairs_*.jsonl, and last manifest.json with all arguments: other arguments write everything
+    anew. ``train``, ``val`` and ``test`` are numbers of clips (and of images), ``size`` the edge in pixels,
+    ``frames`` a multiple of 6.
     """
     if frames < BEATS or frames % BEATS:
         raise UserError(f"frames must be a multiple of {BEATS}, but is {frames}")
@@ -52,7 +54,14 @@ def make_shapes(
         raise UserError(f"size must be an even number of at least 24 pixels, but is {size}")
     folder, counts = Path(folder), {"train": train, "val": val, "test": test}
     encoder = _encoder()
-    manifest = {"version": VERSION, "seed": seed, **counts, "size": size, "frames": frames, "encoder": encoder}
+    manifest = {
+        "version": VERSION,
+        "seed": seed,
+        **counts,
+        "size": size,
+        "frames": frames,
+        "encoder": encoder,
+    }
     if _manifest(folder) == manifest:
         return False
     _clear(folder)
@@ -80,7 +89,8 @@ def _manifest(folder: Path) -> Row | None:
 
 
 def _clear(folder: Path) -> None:
-    """Make room; what an earlier run wrote goes, and the manifest first, so that half a data set never looks whole."""
+    """Make room; what an earlier run wrote goes, and the manifest first, so that half a data set never looks
+    whole."""
     (folder / "manifest.json").unlink(missing_ok=True)
     for name in ("videos", "images"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -104,7 +114,9 @@ def _run(jobs: list[tuple], workers: int | None) -> Iterator[dict[str, list[Row]
         yield from pool.map(_write_part, jobs)
 
 
-def _watch(parts: Iterable[dict[str, list[Row]]], total: int, progress: bool) -> Iterable[dict[str, list[Row]]]:
+def _watch(
+    parts: Iterable[dict[str, list[Row]]], total: int, progress: bool
+) -> Iterable[dict[str, list[Row]]]:
     if not progress:
         return parts
     from rich.progress import track
@@ -124,7 +136,9 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
         scene = sample_scene("sweep" if index % 2 == 0 else "turns", rng)
         encode(folder / "videos" / f"{video}.mp4", render(scene, size, frames), encoder)
         for kind, question, answer in said.questions(scene, rng):
-            rows[f"qa_{split}"].append({"video_id": video, "question": question, "answer": answer, "type": kind})
+            rows[f"qa_{split}"].append(
+                {"video_id": video, "question": question, "answer": answer, "type": kind}
+            )
         rows[f"captions_{split}"] += _captions(split, video, scene)
         rows[f"boxes_{split}"].append({"video_id": video, "things": _tracks(scene, size, frames)})
         rows[f"classes_{split}"].append({"video_id": video, "label": scene.direction or "turns"})
@@ -132,9 +146,13 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
         names = [f"{video}_{side}.png" for side in ("a", "b")]
         for name, still in zip(names, (left, right), strict=True):
             Image.fromarray(render_beat(still, size, 0)).save(folder / "images" / name)
-            rows[f"images_{split}"].append({"image": name, "captions": said.captions(still), "things": _boxes(still, size)})
+            rows[f"images_{split}"].append(
+                {"image": name, "captions": said.captions(still), "things": _boxes(still, size)}
+            )
         sentence, true = said.pair_sentence(left, right, rng)
-        rows[f"pairs_{split}"].append({"left": names[0], "right": names[1], "sentence": sentence, "label": true})
+        rows[f"pairs_{split}"].append(
+            {"left": names[0], "right": names[1], "sentence": sentence, "label": true}
+        )
     return rows
 
 
@@ -169,12 +187,13 @@ def _boxes(scene: Scene, size: int) -> list[Row]:
 def encode(path: Path, frames: np.ndarray, encoder: str = "libx264") -> None:
     """Write frames [T H W 3] as mp4.
 
-    Every frame is a key frame: otherwise each one carries faint traces of the one before, and a network could read the
-    order of events off single frames.
+    Every frame is a key frame: otherwise each one carries faint traces of the one before, and a network could
+    read the order of events off single frames.
     """
     options = {"libx264": {"crf": "10", "preset": "superfast"}, "mpeg4": {"qscale": "1"}}.get(encoder, {})
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=Fraction(_FPS), options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = 1
