@@ -1,4 +1,4 @@
-"""Floor 1: names, the composition language, its checks and its errors. Standard library and ruamel.yaml; never torch."""
+"""Floor 1: names, the composition language, its checks and errors. It never imports torch."""
 
 from registry.binding import Binding, bind
 from registry.check import Report, check

@@ -9,7 +9,7 @@ from registry.spec import Spec
 
 
 def converters(spec: Spec, names: Catalogue, kind: str, wanted: tuple[str, ...], ref: Ref) -> str:
-    """Return a line that makes a wanted kind of what is there, by a module of the spec or a registered one."""
+    """Return a line that makes a wanted kind of what is there, by a module of the spec or another one."""
     for name, module in spec.modules.items():
         if _turns(names, module.use, kind, wanted):
             return f"add `{ref.stream}_{name}: {name}({ref.name})` and use it here"
@@ -53,7 +53,7 @@ def join_hint(
     one: tuple[str, Ref, Size],
     other: tuple[str, Ref, Size],
 ) -> str:
-    """Return the `take` that brings one of two streams to the other's first axis, by an index input that leads there."""
+    """Return the `take` that brings one of two streams to the other's first axis by an index input."""
     if "take" not in names.operations:
         return ""
     for (port, ref, size), (_, _, goal) in ((one, other), (other, one)):
@@ -74,7 +74,7 @@ def join_hint(
     wanted = other[2].axis
     name = f"{ref.name.replace('.', '_')}_taken"
     lines = f"add the input `row: index {wanted}` and `{name}: take({ref.name}, row)`"
-    return f"where each {wanted} has its row of '{ref.name}', {lines}; where both are the same, give both one letter"
+    return f"where each {wanted} has its row of '{ref.name}', {lines}; where both are one axis, one letter"
 
 
 def _leads(spec: Spec, owner: str, size: Size) -> bool:

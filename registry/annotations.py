@@ -1,7 +1,7 @@
 """Does a value of a spec fit the annotation of the parameter that it sets?
 
-Understood are int, float, str, bool, None, Literal, unions, list, tuple, dict and Sequence of such, in any spelling of
-`typing`; whatever else an annotation says is taken as "anything", and left to the code behind it.
+Understood are int, float, str, bool, None, Literal, unions, list, tuple, dict and Sequence of such, in any
+spelling of `typing`; whatever else an annotation says is taken as "anything", and left to the code behind it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _fits_one(tree: ast.expr, value: Any) -> bool:
 
 
 def _fits_items(outer: str, items: list[ast.expr], value: list[Any] | tuple[Any, ...]) -> bool:
-    if outer in ("tuple", "Tuple"):
-        if len(items) != 2 or not (isinstance(items[1], ast.Constant) and items[1].value is ...):
-            return len(items) == len(value) and all(map(_fits, items, value))
+    endless = len(items) == 2 and isinstance(items[1], ast.Constant) and items[1].value is ...
+    if outer in ("tuple", "Tuple") and not endless:
+        return len(items) == len(value) and all(map(_fits, items, value))
     return all(_fits(items[0], one) for one in value)

@@ -1,8 +1,8 @@
-"""Check stage 3, second half: kinds and sizes of all streams, solved over the whole flow in both directions."""
+"""Check stage 3, second half: kinds and sizes of all streams, solved over the flow in both directions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from registry.advice import converters, join_hint, projection
@@ -81,7 +81,7 @@ class _Solver:
         ]
 
     def clash(self, settings: Iterable[Place | str], misfit: Misfit) -> None:
-        """Keep one problem, the first of the file, for two settings that clash, however many calls they meet in."""
+        """Keep one problem, the first of the file, for two settings that clash in any number of calls."""
         key = frozenset(settings)
         if "" in key:  # a size that no setting made
             self.misfits.append(misfit)
@@ -93,9 +93,9 @@ class _Solver:
         declaration = declaration_of(self.spec, equation, self.names)
         binding, _ = bind(equation, declaration)
         scope = _Scope(equation.callee)
-        for port, argument in binding.arguments():
+        for filled, argument in binding.arguments():
             if isinstance(argument, Ref):
-                self.fit(scope, declaration, equation.callee, port, argument)
+                self.fit(scope, declaration, equation.callee, filled, argument)
             else:
                 self.handed(argument, binding.ports)
         letters = {axis for port in declaration.inputs.values() for axis in port.axes}
@@ -128,15 +128,16 @@ class _Solver:
         if parameter is None or module is None:
             return None
         if axis in module.arguments:
-            value, origin = module.arguments[axis], module.places[axis]
+            value = module.arguments[axis]
+            origin: Place | str = module.places[axis]
         else:
             value, origin = parameter.default, f"the default of '{module.use}'"
         if isinstance(value, int) and not isinstance(value, bool):
             return Size(axis, value=value, origin=origin)
         return None
 
-    def handed(self, module: ModuleRef, ports: dict[str, object]) -> None:
-        """Fit streams also to the module that an operation is handed, where it has a port of the same name."""
+    def handed(self, module: ModuleRef, ports: Mapping[str, object]) -> None:
+        """Fit streams also to a module that an operation is handed, where it has a port of that name."""
         entry = self.spec.modules[module.name]
         declaration = self.names.modules.declaration(entry.use)
         scope = _Scope(module.name)
@@ -167,8 +168,8 @@ class _Solver:
                 settings = (wanted.root().origin, size.root().origin)
                 self.clash(settings, Misfit(problem, port.kinds))
             elif clash == "letters":
-                problem = self.letters(scope, port, name, at, ref, wanted, size)
-                self.later.append((wanted, size, port, problem))
+                tell = self.letters(scope, port, name, at, ref, wanted, size)
+                self.later.append((wanted, size, port, tell))
             elif isinstance(axis, str):
                 scope.first.setdefault(axis, (name, ref))
 

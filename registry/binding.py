@@ -78,9 +78,10 @@ class _Binder:
             elif name not in self.equation.keywords or len(given) > self._open(name):
                 self.fill(name, port, given.pop(0))
         if given:
-            names = ", ".join(self.declaration.inputs) or "none"
+            ports = self.declaration.inputs
+            takes = f"{len(ports)} streams ({', '.join(ports) or 'none'})"
             count = len(self.equation.positional)
-            message = f"{self.equation.callee} takes {len(self.declaration.inputs)} streams ({names}), but is given {count}"
+            message = f"{self.equation.callee} takes {takes}, but is given {count}"
             self.wrong(given[0].place, message)
 
     def _open(self, name: str) -> int:

@@ -1,4 +1,4 @@
-"""The checks that need no torch: names, then the graph with its kinds and sizes, then what data and metrics supply."""
+"""The checks that need no torch: names; then the graph, kinds and sizes, and what data and metrics supply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from registry.spec import Spec
 
 @dataclass(frozen=True)
 class Report:
-    """What the checks found: the problems of the last stage that ran (`stage`), or the solved types of all streams."""
+    """What the checks found: the problems of the last stage that ran (`stage`), and the solved types."""
 
     problems: list[Problem] = field(default_factory=list)
     types: dict[str, StreamType] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def _supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
 
 
 def _results(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list[Misfit]:
-    """Return the misfits of goals: a loss that is no scalar, and metrics that do not fit what they measure."""
+    """Return the misfits of goals: a loss that is no scalar, metrics that do not fit what they measure."""
     misfits = []
     loss = spec.goals.get("train", {}).get("loss")
     if loss is not None and loss.name in types and types[loss.name].kind != "scalar":
@@ -111,7 +111,7 @@ def _results(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list
 def _measured(
     spec: Spec, declaration: Declaration, metric: str, place: Place, types: dict[str, StreamType]
 ) -> list[Problem]:
-    """Return a problem for each output that a metric measures and the evaluated goal has not, or not in that kind."""
+    """Return a problem for each output that a metric measures and its goal has not, or not in that kind."""
     goal = spec.eval["goal"]
     outputs = spec.goals.get(goal, {})
     problems = []

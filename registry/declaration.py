@@ -1,7 +1,8 @@
 """What a module, an operation, a reader or a metric promises, read from its source without importing it.
 
-A class declares by the literals `inputs` and `outputs` in its body, a function by the decorator `operation`. Ports are
-filled by streams; keyword-only parameters of `forward`, or of the function, are options; constructor parameters are arguments.
+A class declares by the literals `inputs` and `outputs` in its body, a function by the decorator `operation`.
+Streams fill ports; keyword-only parameters of `forward`, or of the function, are options; constructor
+parameters are arguments.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def operation(
     *, inputs: dict[str, str], outputs: dict[str, str] | str, off: dict[str, str] | None = None
 ) -> Callable[[Function], Function]:
-    """Declare the ports of a function; the literals are attached to it and it is returned unchanged otherwise.
+    """Declare the ports of a function; the literals are attached to it, and it is returned as it was.
 
     `off={"teacher": "alpha"}`: the port `teacher` is not computed while the option `alpha` is false.
     """
@@ -172,7 +173,7 @@ def _parameters(function: ast.FunctionDef, skip: int = 0, keyword_only: bool = F
 
 
 def _default(tree: ast.expr | None) -> Any:
-    """Return a default's value; one that is no literal (`math.inf`, a constant's name) is kept as its source text."""
+    """Return a default's value; one that is no literal (`math.inf`) is kept as its source text."""
     if tree is None:
         return REQUIRED
     try:

@@ -1,18 +1,20 @@
-"""One line of a flow: `evidence: take(memory, owner)`, a call of a module or an operation that names a stream.
+"""One line of a flow: `evidence: take(memory, owner)`, a call of a module or operation that names a stream.
 
-A line is Python in form, and read by `ast`: one call; its values are streams (`memory`, `both.vision`), averaged streams
-(`ema(logits)`), modules (`@decoder`), and, by keyword only, literals (numbers, strings, truth values, lists).
+A line is Python in form, and read by `ast`: one call; its values are streams (`memory`, `both.vision`),
+averaged streams (`ema(logits)`), modules (`@decoder`), and, by keyword only, literals (numbers, strings,
+truth values, lists).
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from registry.errors import Place, Problem, SpecError, placed
+from registry.errors import NOWHERE, Place, SpecError
 from registry.tree import Node
 
 LONGEST = 4000
@@ -24,12 +26,12 @@ EXAMPLE = "for example `memory: concat(both.vision, both.text)`"
 
 @dataclass(frozen=True)
 class Ref:
-    """A stream that is used: its name, the field of it (`both.vision`), and whether with averaged weights (`ema`)."""
+    """A stream that is used: its name, its field (`both.vision`), and whether averaged (`ema`)."""
 
     stream: str
     field: str | None = None
     ema: bool = False
-    place: Place = placed()
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ class ModuleRef:
     """A module that is handed to an operation: `@decoder`."""
 
     name: str
-    place: Place = placed()
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"@{self.name}"
@@ -56,7 +58,7 @@ class Literal:
     """A value that is written in the line itself."""
 
     value: Any
-    place: Place = placed()
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
 Argument = Ref | ModuleRef | Literal
@@ -69,10 +71,10 @@ class Equation:
     name: str
     callee: str
     positional: tuple[Ref | ModuleRef, ...] = ()
-    keywords: dict[str, Argument] = field(default_factory=dict)
-    place: Place = placed()
-    text: str = field(default="", compare=False, repr=False)
-    keys: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    keywords: dict[str, Argument] = dataclasses.field(default_factory=dict)
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+    text: str = dataclasses.field(default="", compare=False, repr=False)
+    keys: dict[str, Place] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def arguments(self) -> Iterator[Argument]:
         """Yield all arguments, the positional ones first."""
@@ -89,9 +91,9 @@ class Equation:
 
 
 def read_equation(name: str, node: Node) -> Equation:
-    """Return the equation that a node of `flow` holds; raise `SpecError` at the first thing that does not belong."""
+    """Return the equation that a node of `flow` holds; raise `SpecError` at what does not belong there."""
     if not isinstance(node.value, str):
-        raise SpecError([Problem(node.place, f"'{name}' must be one call, but is {_what(node)}", EXAMPLE)])
+        raise SpecError.at(node.place, f"'{name}' must be one call, but is {_what(node)}", EXAMPLE)
     return _Reader(node).equation(name)
 
 
@@ -99,9 +101,7 @@ def read_ref(node: Node) -> Ref:
     """Return the stream that a node of `goals` names (`loss`, `both.vision`); raise `SpecError`."""
     text = node.value
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", text):
-        raise SpecError(
-            [Problem(node.place, f"an output must be a stream, but is {_what(node)}", "`loss: loss`")]
-        )
+        raise SpecError.at(node.place, f"an output must be a stream, but is {_what(node)}", "`loss: loss`")
     stream, _, part = text.partition(".")
     return Ref(stream, part or None, False, node.place)
 
@@ -171,7 +171,7 @@ class _Reader:
         return self.node.at(self.indent + len(self.encoded[:column].decode(errors="ignore")))
 
     def wrong(self, at: ast.AST | int, message: str, hint: str = "") -> SpecError:
-        return SpecError([Problem(self.place(at), message, hint)])
+        return SpecError.at(self.place(at), message, hint)
 
     def positional(self, tree: ast.expr) -> Ref | ModuleRef:
         argument = self.argument(tree)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 SHOWN = 100  # characters of a source line that a message shows
 
@@ -13,7 +12,7 @@ SHOWN = 100  # characters of a source line that a message shows
 class Place:
     """A position in a source: file, line and column counted from 1, and the text of that line.
 
-    Line 0 stands for a source that has no lines of its own, a command-line override, whose text is the position.
+    Line 0 stands for a source without lines, a command-line override: its text is the position.
     """
 
     file: str
@@ -42,9 +41,7 @@ class Place:
         return f"{self.line:>8} | {shown}\n{'':>8} | {blank}^"
 
 
-def placed() -> Any:
-    """Return a dataclass field for the place of a thing: two things are equal wherever they stand."""
-    return field(default=Place(""), compare=False, repr=False)
+NOWHERE = Place("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +71,11 @@ class SpecError(UserError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sorted(set(problems), key=_position)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    @classmethod
+    def at(cls, place: Place, message: str, hint: str = "") -> SpecError:
+        """Return the error of a single problem."""
+        return cls([Problem(place, message, hint)])
 
 
 def _position(problem: Problem) -> tuple[str, int, int, str, str]:

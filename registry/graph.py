@@ -12,8 +12,8 @@ from registry.spec import Spec
 class Graph:
     """What the graph of a flow shows.
 
-    `order`: the streams, each after what it reads, without those in a circle and those that need one; `unused`: a problem
-    for each stream and input that no goal needs, by name.
+    `order`: the streams, each after what it reads, without those in a circle and those that need one.
+    `unused`: a problem for each stream and input that no goal needs, by name.
     """
 
     circles: list[Problem]

@@ -15,7 +15,7 @@ FARTHEST = 8  # re-exports and base classes that are followed
 
 @dataclass(frozen=True)
 class Definition:
-    """A class or function in its file; `bases` holds the bodies of a class and of its bases, the class first."""
+    """A class or function in its file; `bases` holds the bodies of a class, first, and of its bases."""
 
     node: ast.ClassDef | ast.FunctionDef
     file: str
@@ -76,7 +76,7 @@ def _find(module: str, name: str, steps: int) -> Definition | None:
 
 @lru_cache(maxsize=256)
 def _names(file: str, _changed: int) -> dict[str, ast.ClassDef | ast.FunctionDef | ast.ImportFrom]:
-    """Return the classes, functions and from-imports at the top of a file, parsed once as long as it stays as it is."""
+    """Return the classes, functions and from-imports at the top of a file, parsed once until it changes."""
     with open(file, encoding="utf-8") as stream:
         source = stream.read()
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from registry.binding import Binding, bind
 from registry.declaration import REQUIRED, Declaration
 from registry.equation import Equation, Ref
-from registry.errors import Problem, SpecError, UserError
+from registry.errors import SpecError, UserError
 from registry.registry import CATALOGUE, Catalogue
 from registry.spec import Spec
 
@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a goal in order, the inputs and given streams they start from, and what the goal returns."""
+    """The steps of a goal in order, the inputs and given streams they start from, what the goal returns."""
 
     goal: str
     steps: list[Step]
@@ -48,7 +48,7 @@ class Plan:
     shadowed: frozenset[str] = field(default_factory=frozenset)
 
     def key(self, ref: Ref, shadow: bool = False) -> tuple[str, bool]:
-        """Return the key of the value that `ref` reads in a step that is a `shadow` or not (an output: not)."""
+        """Return the key of the value that `ref` reads in a step that is a `shadow`, or is not."""
         return ref.stream, (shadow or ref.ema) and ref.stream in self.shadowed
 
     def require(self, batch: Collection[str]) -> None:
@@ -61,7 +61,7 @@ class Plan:
 
 
 def declaration_of(spec: Spec, equation: Equation, names: Catalogue = CATALOGUE) -> Declaration:
-    """Return the declaration of what an equation calls: a module of the spec, else an operation; raise `UserError`."""
+    """Return the declaration of what a line calls, a module or an operation; raise `UserError`."""
     module = spec.modules.get(equation.callee)
     return (
         names.operations.declaration(equation.callee)
@@ -81,7 +81,7 @@ def active(spec: Spec, equation: Equation, declaration: Declaration) -> Binding:
 def switched_off(
     spec: Spec, equation: Equation, declaration: Declaration, binding: Binding
 ) -> frozenset[str]:
-    """Return the ports whose option is false: as the line sets it, else as the module is built, else by default."""
+    """Return the ports whose option is false: in the line, else in the module's entry, else by default."""
     module = spec.modules.get(equation.callee)
     values = dict(module.arguments) if module is not None else {}
     values.update(binding.options)
@@ -124,7 +124,7 @@ class _Planner:
         self.bindings: dict[str, tuple[Binding, Declaration]] = {}
         self.steps: dict[tuple[str, bool], Step] = {}
         self.started: dict[str, None] = {}
-        self.shared: dict[str, bool] = {}
+        self.weighted = self.weighted_streams()
 
     def plan(self, goal: str) -> Plan:
         outputs = self.spec.goals[goal]
@@ -148,7 +148,7 @@ class _Planner:
 
     def walk(self, name: str, shadow: bool) -> None:
         """Add the steps that compute a stream, or its shadow, after those that they need."""
-        stack = [(name, shadow and self.weighted(name), False)]
+        stack = [(name, shadow and name in self.weighted, False)]
         open_: set[tuple[str, bool]] = set()
         while stack:
             name, shadow, ready = stack.pop()
@@ -158,26 +158,31 @@ class _Planner:
                 self.started[name] = None
                 continue
             if name not in self.spec.flow:
-                raise SpecError([Problem(self.spec.place("flow"), f"there is no stream '{name}'")])
+                raise SpecError.at(self.spec.place("flow"), f"there is no stream '{name}'")
             if ready:
                 binding, declaration = self.bound(name)
                 self.steps[name, shadow] = Step(self.spec.flow[name], binding, declaration, shadow)
                 continue
             if (name, shadow) in open_:
-                raise SpecError([Problem(self.spec.flow[name].place, f"stream '{name}' depends on itself")])
+                raise SpecError.at(self.spec.flow[name].place, f"stream '{name}' depends on itself")
             open_.add((name, shadow))
             stack.append((name, shadow, True))
             for ref in reversed(self.before(name)):
-                stack.append((ref.stream, (shadow or ref.ema) and self.weighted(ref.stream), False))
+                stack.append((ref.stream, (shadow or ref.ema) and ref.stream in self.weighted, False))
 
-    def weighted(self, name: str) -> bool:
-        """Return whether a stream is computed by modules, its own or those of what it reads."""
-        if name in self.shared:
-            return self.shared[name]
-        if name in self.given or name not in self.spec.flow:
-            return False
-        self.shared[name] = False  # ends a cycle, which `walk` reports
-        equation = self.spec.flow[name]
-        own = equation.callee in self.spec.modules or any(True for _ in equation.modules())
-        self.shared[name] = own or any([self.weighted(ref.stream) for ref in self.before(name)])
-        return self.shared[name]
+    def weighted_streams(self) -> set[str]:
+        """Return the streams that modules compute, their own or those of what they read."""
+        readers: dict[str, list[str]] = {}
+        found: list[str] = []
+        for name, line in self.spec.flow.items():
+            if name not in self.given:
+                for ref in line.refs():
+                    readers.setdefault(ref.stream, []).append(name)
+                if line.callee in self.spec.modules or any(True for _ in line.modules()):
+                    found.append(name)
+        weighted = set(found)
+        while found:
+            new = [name for name in readers.get(found.pop(), ()) if name not in weighted]
+            weighted.update(new)
+            found.extend(new)
+        return weighted

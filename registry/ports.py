@@ -1,4 +1,4 @@
-"""The ports of modules and operations: a kind, its axes, and whether it may be left out or takes many streams."""
+"""The ports of modules and operations: kind, axes, whether one may stay empty or takes many streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Axis = str | int
 
 @dataclass(frozen=True, slots=True)
 class StreamType:
-    """What flows through a stream: its kind and its axes, each a size where known and else the name of a free one."""
+    """What flows through a stream: its kind and its axes, sizes where known, else names."""
 
     kind: str
     axes: tuple[Axis, ...] = ()
@@ -41,7 +41,7 @@ class StreamType:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One port: the kinds it takes (`"tokens"`, or several as `"text|tokens"`), its axes, and how it is filled."""
+    """One port: the kinds it takes (`"tokens"`, `"text|tokens"`), its axes, and how it is filled."""
 
     kind: str
     axes: tuple[Axis, ...] = ()
@@ -70,7 +70,7 @@ def read_type(text: str) -> StreamType:
 
 
 def read_port(text: str, name: str = "") -> Port:
-    """Return the port that `text` and the marks of its `name` (`"name?"`, `"*name"`) declare; raise `ValueError`."""
+    """Return the port that `text` and the marks of its name (`"name?"`, `"*name"`) declare."""
     kind, *axes = text.split() or [""]
     for one in kind.split("|"):
         if one not in KINDS:

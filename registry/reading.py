@@ -1,4 +1,4 @@
-"""Specs from files: `extends`, the rules of merging, and command-line overrides; every leaf keeps its place."""
+"""Specs from files: `extends`, the rules of merging, command-line overrides; every leaf keeps its place."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from registry.tree import LARGEST, Node, Source, parse
 
 
 def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Node:
-    """Return the merged tree of a spec file with all that it extends, and with `overrides` ("train.lr=1e-4") on top.
+    """Return the merged tree of a spec file, all that it extends, and `overrides` ("train.lr=1e-4") on top.
 
-    Mappings merge by key; a module entry that has `use` replaces the inherited one, one without it edits it; an empty
-    value deletes; lists replace. An override sets exactly what it names.
+    Mappings merge by key; a module entry that has `use` replaces the inherited one, one without it edits it;
+    an empty value deletes; lists replace. An override sets what it names and nothing else.
     """
     root = _load(Path(path), str(path), None, ())
     problems: list[Problem] = []
@@ -34,21 +34,17 @@ def _load(path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, 
     try:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError, ValueError):
-        raise SpecError([Problem(place, f"no such file: {shown}", _neighbour(path))]) from None
+        raise SpecError.at(place, f"no such file: {shown}", _neighbour(path)) from None
     if real in [file for file, _ in chain]:
         names = " -> ".join([name for _, name in chain] + [shown])
-        raise SpecError(
-            [Problem(place, f"extends goes in a circle: {names}", "remove one of these `extends`")]
-        )
+        raise SpecError.at(place, f"extends goes in a circle: {names}", "remove one of these `extends`")
     if real.is_dir():
-        raise SpecError([Problem(place, f"a spec must be a YAML file, but {shown} is a folder")])
+        raise SpecError.at(place, f"a spec must be a YAML file, but {shown} is a folder")
     root = parse(Source(shown, _text(real, place)))
     if root.value is None:
         root.value = {}
     if not isinstance(root.value, dict):
-        raise SpecError(
-            [Problem(root.place, "a spec must be a mapping of sections, such as `inputs: {...}`")]
-        )
+        raise SpecError.at(root.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
     parents = root.value.pop("extends", None)
     merged: Node | None = None
     problems: list[Problem] = []
@@ -75,9 +71,9 @@ def _text(path: Path, place: Place) -> str:
         before = content[: error.start]
         line, column = before.count(b"\n"), error.start - before.rfind(b"\n") - 1
         where = Place(place.file if not place.line else str(path), line + 1, column + 1)
-        raise SpecError([Problem(where, "a spec must be UTF-8 text, but here it is not")]) from None
+        raise SpecError.at(where, "a spec must be UTF-8 text, but here it is not") from None
     except OSError as error:
-        raise SpecError([Problem(place, f"cannot read {path.name}: {error.strerror}")]) from None
+        raise SpecError.at(place, f"cannot read {path.name}: {error.strerror}") from None
 
 
 def _parents(node: Node | None) -> list[Node]:
@@ -103,7 +99,7 @@ def _neighbour(path: Path) -> str:
 
 
 def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
-    """Return `base` with `over` on top, by the rules of `extends`; `path` says where in the spec both stand."""
+    """Return `base` with `over` on top, by the rules of `extends`; both stand at `path` in the spec."""
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     if len(path) == 2 and path[0] == "modules" and "use" in over.value:
@@ -125,7 +121,7 @@ def _override(root: Node, text: str) -> Node:
     name, equals, value = text.partition("=")
     keys = tuple(name.strip().split("."))
     if not equals or not all(keys):
-        raise SpecError([Problem(place, "an override must be KEY.KEY=VALUE", "for example `train.lr=1e-4`")])
+        raise SpecError.at(place, "an override must be KEY.KEY=VALUE", "for example `train.lr=1e-4`")
     node = parse(Source("command line", value, inline=text))
     return _set(root, keys, _placed(node, place), place)
 
@@ -148,7 +144,7 @@ def _set(root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tupl
         message = (
             f"'{'.'.join(path)}' is {root.plain()!r} (set at {root.place}), so it has no key '{keys[0]}'"
         )
-        raise SpecError([Problem(place, message)])
+        raise SpecError.at(place, message)
     changed = dict(root.value)
     below = changed.get(keys[0])
     if len(keys) == 1 and node.value is None and below is not None:

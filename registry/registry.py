@@ -27,7 +27,7 @@ class _Entry:
 
 
 class Registry:
-    """One kind of named things ("module", "operation", ...); other packages add theirs by entry points of `group`.
+    """One kind of named things ("module", "operation", ...); other packages add theirs by entry points.
 
     Entry points are looked up at the first name that is not known, or when all names are asked for.
     """
@@ -43,9 +43,9 @@ class Registry:
     @overload
     def register(self, name: str) -> Callable[[Thing], Thing]: ...
     def register(self, name: str, target: str | None = None) -> Callable[[Thing], Thing] | None:
-        """Register `"package.module:Name"` lazily, or the class or function below the decorator; raise `UserError`.
+        """Register `"package.module:Name"` lazily, or the class or function below the decorator.
 
-        A second, different owner of a name is refused; the same one may come again.
+        A second, different owner of a name is refused by `UserError`; the same one may come again.
         """
         caller = sys._getframe(1)
         owner = f"{os.path.relpath(caller.f_code.co_filename)}:{caller.f_lineno}"
@@ -64,9 +64,10 @@ class Registry:
     def _add(self, name: str, entry: _Entry) -> None:
         known = self._entries.get(name)
         if known is not None and known.target != entry.target:
+            first = f"{known.target} (registered by {known.owner})"
+            second = f"{entry.target} (registered by {entry.owner})"
             raise UserError(
-                f"{self.kind} '{name}' must have one owner, but {entry.target} (registered by {entry.owner}) comes after "
-                f"{known.target} (registered by {known.owner}): choose another name"
+                f"{self.kind} '{name}' must have one owner, but is {first} and {second}: choose another name"
             )
         if known is None or entry.thing is not None:
             self._entries[name] = entry

@@ -1,4 +1,4 @@
-"""The settings sections against their schema, the reader that `data` names, and the metrics that `eval` names."""
+"""The settings sections against their schema, the reader that `data` names, the metrics that `eval` names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from registry.spec import Spec
 
 
 def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
-    """Return every problem of momentum, data, train and eval: keys, values, the reader's arguments, goal, metrics."""
+    """Return every problem of momentum, data, train and eval: keys, values, reader, goal, metrics."""
     checker = _Settings(spec, names)
     for section, schema in SETTINGS.items():
         checker.section(section, schema)
@@ -26,7 +26,7 @@ def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
 
 
 def matches_module(pattern: str, modules: Iterable[str]) -> bool:
-    """Return whether a pattern of parameter names can match one: its first word, up to a wildcard, names a module."""
+    """Return whether a pattern of parameters can match: its first word, up to a wildcard, names a module."""
     first = re.match(r"[^.*?\[]*", pattern)
     begin = first.group() if first else ""
     if len(begin) < len(pattern) and pattern[len(begin)] != ".":

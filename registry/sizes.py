@@ -11,8 +11,8 @@ from registry.errors import Place
 class Size:
     """One axis: its size with the place that set it, where known; the letter of a free axis; a name to show.
 
-    A letter (`T` of an input, `patches.N` of a new axis) is an axis of its own: two letters are not the same axis, though
-    both may turn out to have the same size. An axis without a letter takes on whatever it meets.
+    A letter (`T` of an input, `patches.N` of a new axis) is an axis of its own: two letters are not the same
+    axis, though both may turn out to have the same size. An axis without a letter takes on whatever it meets.
     """
 
     name: str
@@ -44,13 +44,12 @@ class Size:
 
 
 def unify(one: Size, other: Size) -> str:
-    """Make two axes the same; return "" or why that cannot be: "sizes", or "letters", which equal sizes still mend."""
+    """Make two axes the same; return "", "sizes" that differ, or "letters", which equal sizes still mend."""
     one, other = one.root(), other.root()
     if one is other:
         return ""
-    if one.value is not None and other.value is not None:
-        if one.value != other.value:
-            return "sizes"
+    if one.value is not None and other.value is not None and one.value != other.value:
+        return "sizes"
     if one.letter and other.letter:  # they stay two axes, which may have one size
         if one.value is None and other.value is None:
             return "letters"

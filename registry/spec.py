@@ -1,4 +1,4 @@
-"""A composition spec, typed: what a batch holds, which modules exist, what happens, what is computed, and the settings."""
+"""A composition spec, typed: what a batch holds, which modules exist, what happens, what is wanted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.equation import Equation, Ref, read_equation, read_ref
-from registry.errors import Place, Problem, SpecError, placed
+from registry.errors import NOWHERE, Place, Problem, SpecError
 from registry.ports import KINDS, StreamType, read_type
 from registry.reading import read_tree
 from registry.registry import nearest
@@ -25,7 +25,7 @@ class ModuleEntry:
     name: str
     use: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    place: Place = placed()
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
     places: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -33,7 +33,7 @@ class ModuleEntry:
 class Spec:
     """A spec that was read; settings sections are plain mappings with their defaults filled in.
 
-    `momentum` and `data` are empty where the spec has no such section. `tree` is what was read, with its places.
+    `momentum` and `data` are empty where the spec has no such section. `tree` is what was read, with places.
     """
 
     inputs: dict[str, StreamType]
@@ -70,7 +70,7 @@ class Spec:
         return node
 
     def place(self, *keys: str | int) -> Place:
-        """Return where the value at a path of keys was set, or the nearest thing around it that the spec sets."""
+        """Return where the value at a path of keys was set, or else the nearest thing around it."""
         for length in range(len(keys), -1, -1):
             node = self.node(*keys[:length])
             if node is not None:
@@ -83,7 +83,7 @@ class Spec:
         return node.key if node is not None and node.key is not None else self.place(*keys)
 
     def resolved(self) -> dict[str, Any]:
-        """Return the spec as plain mappings, without `extends` and with all defaults; it reads back to an equal spec."""
+        """Return the spec as plain mappings, without `extends` and with all defaults."""
         found: dict[str, Any] = {
             "inputs": {name: str(one) for name, one in self.inputs.items()},
             "modules": {name: {"use": one.use, **one.arguments} for name, one in self.modules.items()},
@@ -101,7 +101,7 @@ class Spec:
 
 
 def read_spec(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Spec:
-    """Return the spec in a file, with `extends` and command-line overrides; raise `SpecError` when unreadable."""
+    """Return the spec in a file, with `extends` and overrides; raise `SpecError` when unreadable."""
     return _spec(read_tree(path, overrides), str(path))
 
 
@@ -109,9 +109,7 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
     """Return the spec that a text holds (without `extends`); raise `SpecError` when unreadable."""
     tree = parse(Source(name, text))
     if not isinstance(tree.value, dict):
-        raise SpecError(
-            [Problem(tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`")]
-        )
+        raise SpecError.at(tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
     return _spec(tree, name)
 
 

@@ -1,7 +1,7 @@
 """YAML to a tree of nodes, each of which knows where it stands.
 
-The YAML of a spec is a small part of YAML 1.2: mappings, lists and scalars, in one document, without anchors, aliases,
-tags and merge keys (`extends` does their work, and nothing can be made to grow), and of bounded size and depth.
+The YAML of a spec is a small part of YAML 1.2: mappings, lists and scalars, in one document, without anchors,
+aliases and tags (`extends` does their work, and nothing can be made to grow), and of bounded size and depth.
 Plain scalars are null, true, false, integers and floats (`1e-5` is one); everything else is a string.
 """
 
@@ -20,7 +20,6 @@ from ruamel.yaml.events import (
     Event,
     MappingEndEvent,
     MappingStartEvent,
-    NodeEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
@@ -37,7 +36,7 @@ WORDS = {"": None, "~": None, "true": True, "false": False, "null": None}
 
 @dataclass(frozen=True)
 class Source:
-    """A text and the name that messages give it; `inline` is a command-line override, which is a place by itself."""
+    """A text and the name that messages give it; `inline`, a command-line override, is a place by itself."""
 
     file: str
     text: str
@@ -57,7 +56,7 @@ class Source:
 
 @dataclass
 class Node:
-    """A value (mapping of nodes, list of nodes, or scalar), its place, and the place of the key that names it."""
+    """A value (mapping of nodes, list of nodes, or scalar), its place, and the place of its key."""
 
     value: Any
     place: Place
@@ -74,7 +73,7 @@ class Node:
         return self.value
 
     def at(self, offset: int) -> Place:
-        """Return the place of the character at `offset` of a string value, through quotes, escapes and folds."""
+        """Return the place of the character at `offset` of a string, through quotes, escapes and folds."""
         if self.source is None or self.source.inline or not isinstance(self.value, str):
             return self.place
         text, (index, end) = self.source.text, self.span
@@ -94,7 +93,7 @@ class Node:
 
 
 def scalar(text: str) -> Any:
-    """Return the value of a plain scalar: None, a truth value, an integer, a finite float, or the text itself."""
+    """Return the value of a plain scalar: None, truth value, integer, finite float, or the text itself."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     if INTEGER.fullmatch(text):
@@ -105,20 +104,20 @@ def scalar(text: str) -> Any:
 
 
 def parse(source: Source) -> Node:
-    """Return the tree of a YAML text; raise `SpecError` with every duplicate key, or with what cannot be read."""
+    """Return the tree of a YAML text; raise `SpecError` with all duplicate keys, or what cannot be read."""
     if len(source.text) > LARGEST:
         message = f"a spec must have at most {LARGEST} characters, but this one has {len(source.text)}"
-        raise SpecError([Problem(source.place(0, 0), message)])
+        raise SpecError.at(source.place(0, 0), message)
     builder = _Builder(source)
     try:
         root = builder.document(YAML(typ="safe", pure=True).parse(source.text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = source.place(mark.line, mark.column) if mark else source.place(0, 0)
-        raise SpecError([Problem(place, f"not valid YAML: {_sentence(error)}", _mend(place))]) from None
+        raise SpecError.at(place, f"not valid YAML: {_sentence(error)}", _mend(place)) from None
     except YAMLError as error:
         place = source.place(*_control_character(source.text))
-        raise SpecError([Problem(place, f"not valid YAML: {str(error).splitlines()[0]}")]) from None
+        raise SpecError.at(place, f"not valid YAML: {str(error).splitlines()[0]}") from None
     if builder.problems:
         raise SpecError(builder.problems)
     return root
@@ -165,60 +164,59 @@ class _Builder:
         root: Node | None = None
         for event in events:
             if isinstance(event, DocumentStartEvent) and root is not None:
-                place = self.source.place(event.start_mark.line, event.start_mark.column)
-                raise SpecError(
-                    [Problem(place, "a spec must be one YAML document, but a second one begins here")]
-                )
-            if isinstance(event, NodeEvent):
+                raise self.wrong(event, "a spec must be one YAML document, but a second one begins here")
+            if isinstance(event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent):
                 root = self.node(event, events, 0)
         return root if root is not None else Node(None, self.source.place(0, 0), source=self.source)
 
-    def node(self, event: NodeEvent, events: Iterator[Event], depth: int) -> Node:
-        place = self.source.place(event.start_mark.line, event.start_mark.column)
+    def place(self, event: Event) -> Place:
+        return self.source.place(event.start_mark.line, event.start_mark.column)
+
+    def wrong(self, event: Event, message: str, hint: str = "") -> SpecError:
+        return SpecError.at(self.place(event), message, hint)
+
+    def refuse(self, event: Any) -> None:
+        """Raise `SpecError` at what specs do not have: aliases, anchors and tags."""
         if isinstance(event, AliasEvent):
             name = f"*{event.anchor}"
             hint = f"a pattern must be quoted: '{name}'"
-            raise SpecError([Problem(place, f"'{name}' is a YAML alias, which specs do not have", hint)])
+            raise self.wrong(event, f"'{name}' is a YAML alias, which specs do not have", hint)
         if event.anchor is not None:
-            message = f"'&{event.anchor}' is a YAML anchor, which specs do not have"
-            raise SpecError(
-                [Problem(place, message, "share by `extends: FILE`, or by calling the same module again")]
-            )
+            hint = "share by `extends: FILE`, or by calling the same module again"
+            raise self.wrong(event, f"'&{event.anchor}' is a YAML anchor, which specs do not have", hint)
         if event.tag not in (None, "!"):
-            raise SpecError([Problem(place, f"'{event.tag}' is a YAML tag, which specs do not have")])
+            raise self.wrong(event, f"'{event.tag}' is a YAML tag, which specs do not have")
+
+    def node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
+        self.refuse(event)
         if depth > DEEPEST:
-            raise SpecError(
-                [Problem(place, f"a spec must be nested at most {DEEPEST} deep, but goes on here")]
-            )
+            raise self.wrong(event, f"a spec must be nested at most {DEEPEST} deep, but goes on here")
         if isinstance(event, MappingStartEvent):
-            return Node(self.mapping(events, depth), place, source=self.source)
+            return Node(self.mapping(events, depth), self.place(event), source=self.source)
         if isinstance(event, SequenceStartEvent):
             items = []
             while not isinstance(item := next(events), SequenceEndEvent):
                 items.append(self.node(item, events, depth + 1))
-            return Node(items, place, source=self.source)
+            return Node(items, self.place(event), source=self.source)
         assert isinstance(event, ScalarEvent)
         value = scalar(event.value) if event.implicit[0] else event.value
         span = (event.start_mark.index, event.end_mark.index)
-        return Node(value, place, source=self.source, span=span)
+        return Node(value, self.place(event), source=self.source, span=span)
 
     def mapping(self, events: Iterator[Event], depth: int) -> dict[str, Node]:
         found: dict[str, Node] = {}
         while not isinstance(event := next(events), MappingEndEvent):
-            place = self.source.place(event.start_mark.line, event.start_mark.column)
-            if isinstance(event, AliasEvent):
-                self.node(event, events, depth)
+            self.refuse(event)
             if not isinstance(event, ScalarEvent):
-                raise SpecError([Problem(place, "a key must be one word, but is a mapping or a list")])
+                raise self.wrong(event, "a key must be one word, but is a mapping or a list")
+            name, place = event.value, self.place(event)
             node = self.node(next(events), events, depth + 1)
             node.key = place
-            if event.value in found:
-                first = found[event.value].key
-                assert first is not None
-                message = f"duplicate key '{event.value}' (first at {first.seen_from(place)})"
-                self.problems.append(
-                    Problem(place, message, f"keep one of the two lines `{event.value}: ...`")
-                )
+            if name in found:
+                first = found[name].key or place
+                message = f"duplicate key '{name}' (first at {first.seen_from(place)})"
+                hint = f"keep one of the two lines `{name}: ...`"
+                self.problems.append(Problem(place, message, hint))
             else:
-                found[event.value] = node
+                found[name] = node
         return found

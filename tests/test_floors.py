@@ -1,4 +1,4 @@
-"""The arrows point down: registry <- modules <- mplug2 <- tools, scripts; and registry needs no tensor library."""
+"""The arrows point down: registry <- modules <- mplug2 <- tools, scripts; registry needs no tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small fake parts that specs are checked against: declarations in files that raise when they are imported."""
+"""Small fake parts that specs are checked against: declarations in files that raise when imported."""
 
 from __future__ import annotations
 

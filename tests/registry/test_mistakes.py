@@ -281,7 +281,8 @@ MISTAKES = [
     (
         "vision(video)",
         "vision(«question)",
-        "wrong kind: port 'video' of vision takes frames B 3 frames size size, but stream 'question' is text Q L",
+        "wrong kind: port 'video' of vision takes frames B 3 frames size size, "
+        "but stream 'question' is text Q L",
         "did you mean 'video', which nothing uses?",
     ),
     (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from registry import Catalogue, SpecError, check, parse_spec, plan, shadowed_modules, write_spec
+from registry import Catalogue, Problem, SpecError, check, parse_spec, plan, shadowed_modules, write_spec
 from registry.writing import write_tree
 
 VALUES: list[Any] = [
@@ -15,6 +15,8 @@ VALUES: list[Any] = [
     *("words(question)", "f(", "take(memory, owner)", "ema(loss)", [], ["a", 3], {}, {"use": "fusion"}, [[]]),
     *("lm_loss(logits, target=answer, alpha=ema(logits))", "concat()", "'", "\t", "é\u2028", "a: b", "*"),
 ]
+
+GARBAGE = ["", *"\n\t:{}[]'\"#&*!%-\x07|>,\u2028\r?"]
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -51,6 +53,21 @@ def mutate(tree: dict[str, Any], chance: random.Random) -> None:
         parent[key] = chance.choice(VALUES)
 
 
+def problems(text: str, names: Catalogue) -> list[Problem]:
+    """Return what is wrong with a text; a valid one is planned, written and read back."""
+    try:
+        spec = parse_spec(text)
+        check(spec, names).raise_if_bad()
+    except SpecError as error:
+        assert str(error)
+        return error.problems
+    for goal in spec.goals:
+        plan(spec, goal, (), names)
+    shadowed_modules(spec, names)
+    assert parse_spec(write_spec(spec)) == spec
+    return []
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_mutated_specs(seed: int, good: str, names: Catalogue) -> None:
     chance = random.Random(seed)
@@ -59,21 +76,12 @@ def test_mutated_specs(seed: int, good: str, names: Catalogue) -> None:
         tree = parse_spec(good).tree.plain()
         for _ in range(chance.choice([1, 1, 2, 4])):
             mutate(tree, chance)
-        try:
-            spec = parse_spec(write_tree(tree))
-            check(spec, names).raise_if_bad()
-        except SpecError as error:
-            wrong += 1
-            assert error.problems
-            for problem in error.problems:
-                assert problem.place.line > 0 or not tree
-                assert problem.place.column > 0
-                assert "\n" not in problem.message
-        else:
-            for goal in spec.goals:
-                plan(spec, goal, (), names)
-            shadowed_modules(spec, names)
-            assert parse_spec(write_spec(spec)) == spec
+        found = problems(write_tree(tree), names)
+        wrong += bool(found)
+        for problem in found:
+            assert problem.place.line > 0
+            assert problem.place.column > 0
+            assert "\n" not in problem.message
     assert wrong > 50
 
 
@@ -83,35 +91,6 @@ def test_garbled_texts(seed: int, good: str, names: Catalogue) -> None:
     for _ in range(60):
         text = list(good)
         for _ in range(chance.choice([1, 2, 8])):
-            at = chance.randrange(len(text))
-            text[at] = chance.choice(
-                [
-                    "",
-                    "\n",
-                    "\t",
-                    ":",
-                    "{",
-                    "}",
-                    "[",
-                    "'",
-                    '"',
-                    "#",
-                    "&",
-                    "*",
-                    "!",
-                    "%",
-                    "-",
-                    "\x07",
-                    "|",
-                    ">",
-                    ",",
-                    "\u2028",
-                    "\r",
-                    "?",
-                ]
-            )
-        try:
-            check(parse_spec("".join(text)), names)
-        except SpecError as error:
-            assert all(problem.place.column > 0 for problem in error.problems)
-            str(error)
+            text[chance.randrange(len(text))] = chance.choice(GARBAGE)
+        for problem in problems("".join(text), names):
+            assert problem.place.column > 0

@@ -101,9 +101,10 @@ def test_unknown_goal_and_circle(good: str, names: Catalogue) -> None:
 
 
 def test_long_flows(names: Catalogue) -> None:
-    lines = "".join(f"  s{at + 1}: body(s{at})\n" for at in range(2000))
+    lines = "".join(f"  s{at + 1}: body(s{at})\n" for at in range(1200))
     spec = parse_spec(
         "inputs: {s0: tokens B L 8}\nmodules: {body: {use: text_encoder, width: 8}}\n"
-        f"flow:\n{lines}goals: {{out: {{last: s2000}}}}\n"
+        f"flow:\n{lines}  both: concat(s1200, ema(s1200))\n"
+        "momentum: {}\ngoals: {out: {last: both}}\n"
     )
-    assert len(plan(spec, "out", (), names).steps) == 2000
+    assert len(plan(spec, "out", (), names).steps) == 2401

@@ -121,7 +121,8 @@ def test_the_message_shows_the_line_and_a_hint_to_paste() -> None:
 def test_extends_merges_and_keeps_places(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        top="extends: middle.yaml\ntrain: {lr: 1.0}\nmodules: {a: {width: 3}, b: {use: y}, c: }\nfreeze: [z]\n",
+        top="extends: middle.yaml\ntrain: {lr: 1.0}\n"
+        "modules: {a: {width: 3}, b: {use: y}, c: }\nfreeze: [z]\n",
         middle="extends: base.yaml\ntrain:\n  lr: 2.0\n  batch: 2\n",
         base="train: {lr: 3.0, batch: 3, zero: 3}\nfreeze: [x, y]\n"
         "modules: {a: {use: x, width: 1, depth: 1}, b: {use: x, width: 1}, c: {use: x}}\n",

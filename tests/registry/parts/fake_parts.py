@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from fake_base import Layered
+
 from registry import operation
 
 raise RuntimeError("declarations are read, never imported")
@@ -149,4 +150,4 @@ class TopOne:
 class Unreadable:
     """Ports that are no literal."""
 
-    inputs = dict(text="text B L")
+    inputs = ports("text")
