@@ -54,7 +54,7 @@ make_venv() {
 
 # pip in the background, its text in a log; on a terminal one line that moves, elsewhere a line every half minute.
 run_pip() {
-    "$venv/bin/python" -m pip install --no-input --disable-pip-version-check "$@" </dev/null >>"$log" 2>&1 &
+    "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off "$@" </dev/null >>"$log" 2>&1 &
     pip=$!
     trap 'kill "$pip" 2>/dev/null; printf "\ninterrupted; run again to go on\n" >&2; exit 130' INT TERM HUP
     seconds=0
