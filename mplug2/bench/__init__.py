@@ -1,0 +1,1 @@
+"""Benchmarks: each prints figures that its own command repeats."""

@@ -1,0 +1,134 @@
+"""One contract for everything registered here: what a declaration promises holds for the live object."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import modules  # noqa: F401  (fills the registries)
+from modules.streams import Sequences, Text, Tokens
+from registry import MODULES, OPERATIONS, Declaration, Port
+
+# The smallest of each kind; a new registration fails here until it has its line.
+SMALL: dict[str, dict[str, Any]] = {
+    "image_vit": {"width": 32, "depth": 2, "patch": 8, "size": 16, "heads": 2},
+    "video_vit": {"width": 32, "depth": 2, "patch": 8, "size": 16, "heads": 2, "frames": 3},
+    "text_embedding": {"width": 32, "vocab": 60, "positions": 8, "types": 1},
+    "text_encoder": {"width": 32, "depth": 2, "heads": 2},
+    "universal": {"width": 32, "depth": 3, "latents": 4, "heads": 2},
+    "fusion": {"width": 32, "depth": 3, "stride": 2, "heads": 2},
+    "text_decoder": {"width": 32, "depth": 2, "heads": 2, "vocab": 60, "positions": 8, "types": 1},
+    "project": {"width_in": 16, "width": 32},
+}
+OPTIONS: dict[str, list[dict[str, Any]]] = {"universal": [{"route": "text"}, {"route": "vision"}]}
+FREE = {"B": 2, "A": 2, "L": 5, "N": 5, "M": 7}
+
+
+def _sizes(port: Port, arguments: dict[str, Any]) -> list[int]:
+    return [a if isinstance(a, int) else arguments.get(a, FREE.get(a, 3)) for a in port.axes]
+
+
+def _value(port: Port, arguments: dict[str, Any], dtype: torch.dtype, device: str) -> Any:
+    sizes = _sizes(port, arguments)
+    match port.kind:
+        case "text":
+            ids = torch.randint(1, 50, sizes, device=device)
+            mask = torch.ones(sizes, dtype=torch.bool, device=device)
+            mask[0, -1] = False
+            return Text(ids, mask)
+        case "tokens":
+            mask = torch.ones(sizes[:2], dtype=torch.bool, device=device)
+            mask[0, -1] = False
+            return Tokens(torch.randn(sizes, device=device, dtype=dtype), mask)
+    return torch.randn(sizes, device=device, dtype=dtype)
+
+
+def _build(name: str, device: str = "cpu") -> nn.Module:
+    torch.manual_seed(0)
+    with torch.device(device):
+        return MODULES.load(name)(**SMALL[name])
+
+
+def _call(name: str, module: nn.Module, options: dict[str, Any], dtype: torch.dtype, device: str = "cpu") -> Any:
+    torch.manual_seed(1)
+    ports = MODULES.declaration(name).inputs
+    return module(**{p: _value(port, SMALL[name], dtype, device) for p, port in ports.items()}, **options)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in _tensors(item)]
+    if isinstance(value, (Tokens, Sequences)):
+        return [value[0]]
+    return [value]
+
+
+CALLS = [(name, options) for name in MODULES.names() for options in OPTIONS.get(name, [{}])]
+
+
+@pytest.mark.parametrize("name", MODULES.names())
+def test_the_declaration_read_from_source_is_the_live_one(name: str) -> None:
+    read, live = MODULES.declaration(name), Declaration.of(MODULES.load(name))
+    assert (read.inputs, read.outputs, read.off) == (live.inputs, live.outputs, live.off)
+    assert list(read.arguments) == list(live.arguments)
+    assert {n: p.default for n, p in read.arguments.items()} == {n: p.default for n, p in live.arguments.items()}
+    assert list(read.options) == list(live.options)
+
+
+@pytest.mark.parametrize("name", OPERATIONS.names())
+def test_operations_declare_what_they_take(name: str) -> None:
+    read, live = OPERATIONS.declaration(name), Declaration.of(OPERATIONS.load(name))
+    assert (read.inputs, read.outputs, read.off) == (live.inputs, live.outputs, live.off)
+    assert list(read.options) == list(live.options)
+    assert read.doc.endswith(".") and len(read.doc) > 10
+
+
+@pytest.mark.parametrize(("name", "options"), CALLS)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_outputs_are_as_declared(name: str, options: dict[str, Any], device: str) -> None:
+    declaration = MODULES.declaration(name)
+    value = _call(name, _build(name, device).eval(), options, torch.float32, device)
+    found = {"": value} if declaration.nameless else value
+    assert found.keys() == declaration.outputs.keys()
+    for key, port in declaration.outputs.items():
+        assert isinstance(found[key], Tokens) == (port.kind == "tokens")
+        tensor = _tensors(found[key])[0]
+        assert tensor.ndim == len(port.axes)
+        inputs = {a for p in declaration.inputs.values() for a in p.axes if isinstance(a, str)}
+        for axis, size in zip(port.axes, tensor.shape, strict=True):
+            if axis in inputs or axis in SMALL[name]:
+                assert size == _sizes(Port(port.kind, (axis,)), SMALL[name])[0], axis
+
+
+@pytest.mark.parametrize("name", MODULES.names())
+def test_gradients_reach_every_parameter(name: str) -> None:
+    module = _build(name)
+    for options in OPTIONS.get(name, [{}]):
+        value = _call(name, module, options, torch.float32)
+        torch.stack([t.square().mean() * (i + 1) for i, t in enumerate(_tensors(value))]).sum().backward()
+    without = [n for n, p in module.named_parameters() if p.grad is None]
+    assert not without
+
+
+@pytest.mark.parametrize("name", MODULES.names())
+def test_state_dict_round_trips(name: str) -> None:
+    module, other = _build(name).eval(), MODULES.load(name)(**SMALL[name]).eval()
+    other.load_state_dict(module.state_dict())
+    for options in OPTIONS.get(name, [{}]):
+        first = _tensors(_call(name, module, options, torch.float32))
+        torch.testing.assert_close(first, _tensors(_call(name, other, options, torch.float32)))
+
+
+@pytest.mark.parametrize(("name", "options"), CALLS)
+def test_half_precision_runs(name: str, options: dict[str, Any]) -> None:
+    module = _build(name).eval()
+    whole = _tensors(_call(name, module, options, torch.float32))
+    half = _tensors(_call(name, module.bfloat16(), options, torch.bfloat16))
+    for a, b in zip(whole, half, strict=True):
+        assert b.dtype == torch.bfloat16
+        torch.testing.assert_close(a, b.float(), atol=0.2, rtol=0.1)
+
+
+def test_every_module_has_a_small_example() -> None:
+    assert set(SMALL) == set(MODULES.names())

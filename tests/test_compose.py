@@ -1,0 +1,180 @@
+"""Composed networks: sharing, freezing, tying, momentum, goals that start midway, and errors with their places."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mplug2
+from modules.streams import Text, Tokens
+from mplug2.network import Network
+from registry import SpecError, UserError, parse_spec
+
+SPEC = """
+inputs: {video: frames V 3 T H W, question: text Q L, clip: index Q, answer: text A La, owner: index A, vote: weight A}
+modules:
+  vision:    {use: video_vit, width: 32, depth: 1, heads: 2, patch: 8, frames: 3, size: 16}
+  words:     {use: text_embedding, width: 32, vocab: 60, positions: 8, dropout: 0.0}
+  universal: {use: universal, width: 32, depth: 2, heads: 2, latents: 4, dropout: 0.0}
+  fusion:    {use: fusion, width: 32, depth: 1, heads: 2, dropout: 0.0}
+  decoder:   {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 60, positions: 8, dropout: 0.0}
+flow:
+  patches:  vision(video)
+  visual:   universal(patches, route='vision')
+  seen:     take(visual, clip)
+  spoken:   words(question)
+  asked:    universal(spoken, route='text')
+  both:     fusion(text=asked, vision=seen)
+  memory:   concat(both.vision, both.text)
+  evidence: take(memory, owner)
+  logits:   decoder(answer, memory=evidence)
+  loss:     lm_loss(logits, target=answer, weight=vote, owner=owner)
+  guess:    beam_search(@decoder, memory=memory, beams=2, best=2, max_length=4, start=1, end=2)
+goals: {train: {loss: loss}, predict: {answer: guess}}
+"""
+DISTILLED = SPEC.replace("owner=owner)", "owner=owner, teacher=ema(logits), alpha=ALPHA)") + "momentum: {decay: 0.9}\n"
+
+
+def _net(text: str = SPEC) -> Network:
+    torch.manual_seed(0)
+    return mplug2.compose(parse_spec(text, "small.yaml"))
+
+
+def _text(rows: int, length: int) -> Text:
+    ids = torch.randint(3, 60, (rows, length))
+    return Text(ids, torch.ones_like(ids, dtype=torch.bool))
+
+
+def _batch() -> dict[str, Any]:
+    torch.manual_seed(1)
+    return {
+        "video": torch.randn(2, 3, 3, 16, 16),
+        "question": _text(4, 5),
+        "clip": torch.tensor([0, 0, 1, 1]),
+        "answer": _text(4, 3),
+        "owner": torch.arange(4),
+        "vote": torch.ones(4),
+    }
+
+
+def test_a_goal_returns_its_outputs_and_needs_only_their_ancestors() -> None:
+    net, batch = _net().eval(), _batch()
+    assert net(batch)["loss"].ndim == 0
+    for name in ("answer", "owner", "vote"):
+        del batch[name]
+    assert net(batch, "predict")["answer"].ids.shape[:2] == (4, 2)
+    with pytest.raises(UserError, match="goal 'train' needs 'answer', 'owner', 'vote'"):
+        net(batch)
+
+
+def test_grouped_questions_give_the_loss_and_gradients_of_ungrouped_ones() -> None:
+    batch = _batch()
+    single = {**batch, "video": batch["video"][batch["clip"]], "clip": torch.arange(4)}
+    losses, gradients = [], []
+    for one in (batch, single):
+        net = _net()
+        losses.append(net(one)["loss"])
+        losses[-1].backward()
+        gradients.append([p.grad for p in net.parameters()])
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
+
+
+def test_a_goal_may_start_from_a_given_stream() -> None:
+    net, batch = _net().eval(), _batch()
+    whole = net(batch, "predict")["answer"]
+    visual = net.part("universal")(net.part("vision")(batch["video"]), route="vision")
+    given = {"visual": visual, "question": batch["question"], "clip": batch["clip"]}
+    assert torch.equal(net(given, "predict")["answer"].ids, whole.ids)
+
+
+def test_what_no_stream_is_called_is_refused() -> None:
+    with pytest.raises(UserError, match="'vido'"):
+        _net()({"vido": torch.zeros(1)})
+
+
+def test_a_module_called_twice_has_one_set_of_weights() -> None:
+    net = _net()
+    net(_batch())["loss"].backward()
+    assert net.part("universal").layers[0].feed.up.weight.grad is not None
+    assert sum(name.startswith("universal.") for name in net.state_dict()) == len(net.part("universal").state_dict())
+
+
+def test_freeze_matches_whole_words_and_wildcards() -> None:
+    net = _net(SPEC + "freeze: [vision.stem, '*.latents']\n")
+    frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
+    assert "universal.latents" in frozen
+    assert frozen == {n for n, _ in net.named_parameters() if n.startswith("vision.stem.")} | {"universal.latents"}
+    with pytest.raises(SpecError, match="matches none"):
+        _net(SPEC + "freeze: [vision.stemm]\n")
+
+
+def test_tied_weights_are_one_parameter() -> None:
+    net = _net(SPEC + "tie: {words.word.weight: decoder.embedding.word.weight}\n")
+    assert net.part("words").word.weight is net.part("decoder").embedding.word.weight
+    with pytest.raises(SpecError, match="one shape"):
+        _net(SPEC + "tie: {words.word.weight: decoder.embedding.position.weight}\n")
+    with pytest.raises(SpecError, match="is none"):
+        _net(SPEC + "tie: {words.word.weight: decoder.embedding.wrod.weight}\n")
+
+
+def test_no_teacher_is_built_when_alpha_is_zero() -> None:
+    assert _net(DISTILLED.replace("ALPHA", "0")).shadow is None
+    assert _net(SPEC).shadow is None
+    net = _net(DISTILLED.replace("ALPHA", "0.4"))
+    assert net.shadow is not None
+    assert set(net.shadow.modules) == {"vision", "words", "universal", "fusion", "decoder"}
+
+
+def test_the_teacher_follows_and_is_no_parameter() -> None:
+    net = _net(DISTILLED.replace("ALPHA", "0.4"))
+    plain = _net()
+    assert {n for n, _ in net.named_parameters()} == {n for n, _ in plain.named_parameters()}
+    batch = _batch()
+    first = net(batch)["loss"]
+    first.backward()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.01)
+    changed = net(batch)["loss"]
+    net.update_momentum()
+    assert not torch.equal(net(batch)["loss"], changed)
+    state = net.shadow_state_dict()
+    assert set(state) == set(net.state_dict())
+
+
+def test_an_exception_names_the_stream_and_its_line() -> None:
+    batch = _batch()
+    batch["video"] = batch["video"][:, :, :, :8]
+    with pytest.raises(Exception) as caught:  # noqa: PT011  (timm's own error)
+        _net()(batch)
+    assert any("while computing `patches` (small.yaml:10:" in note for note in caught.value.__notes__)
+
+
+def test_module_arguments_that_only_the_module_can_judge() -> None:
+    with pytest.raises(SpecError, match="small.yaml:4:3: vision: size must be a multiple of patch"):
+        _net(SPEC.replace("size: 16}", "size: 15}"))
+
+
+def test_a_module_may_have_any_name() -> None:
+    text = SPEC.replace("vision:  ", "train:  ").replace("patches:  vision(video)", "patches:  train(video)")
+    assert "train.stem.cls" in _net(text).train().state_dict()
+
+
+def test_weights_from_an_own_file(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    net = _net()
+    save_file({name: p.detach() + 1 for name, p in net.named_parameters()}, tmp_path / "w.safetensors")
+    loaded = _net(SPEC + f"init: {{universal: 'own:{tmp_path / 'w.safetensors'}'}}\n")
+    torch.testing.assert_close(loaded.part("universal").latents, net.part("universal").latents + 1)
+    torch.testing.assert_close(loaded.part("vision").norm.weight, net.part("vision").norm.weight)
+
+
+def test_tokens_without_mask_are_all_valid() -> None:
+    net = _net().eval()
+    tokens = Tokens(torch.randn(2, 5, 32))
+    masked = Tokens(tokens.values, torch.ones(2, 5, dtype=torch.bool))
+    fusion = net.part("fusion")
+    torch.testing.assert_close(fusion(tokens, tokens)["text"].values, fusion(masked, masked)["text"].values)
