@@ -96,5 +96,7 @@ def test_a_missing_neighbour_is_named(tmp_path: Path) -> None:
 
 def test_every_folder_of_the_packages_is_installed() -> None:
     """A folder without __init__.py works in a clone, and is missing from a wheel."""
-    folders = {file.parent for top in ("registry", "modules", "mplug2") for file in (ROOT / top).rglob("*.py")}
+    folders = {
+        file.parent for top in ("registry", "modules", "mplug2") for file in (ROOT / top).rglob("*.py")
+    }
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
