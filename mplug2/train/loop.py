@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,8 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
     settings = spec.train
     folder = Path(settings["out"] or Path("runs") / spec.name)
     checkpoints = folder / "checkpoints"
+    # With its folder filled in, the spec that lies in a checkpoint is enough to go on with it.
+    spec_text = write_spec(replace(spec, train={**settings, "out": str(folder)}))
     ranks.join(accelerator=torch.cuda.is_available())
     writer = ranks.writes_here(folder)
 
@@ -114,7 +116,7 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
         load_into_engine(last, engine)
 
     def save() -> Path:
-        saved = save_checkpoint(checkpoints, net, engine, position, agreeing, write_spec(spec), writer)
+        saved = save_checkpoint(checkpoints, net, engine, position, agreeing, spec_text, writer)
         if writer:
             point_to(folder / "last", saved)
             if position.best_step is not None:
@@ -188,7 +190,7 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
     assert saved is not None  # a run of no steps had been saved before
     best = step_folder(checkpoints, position.best_step) if position.best_step is not None else None
     result = Result(folder, position.step, saved, best, position.metrics, stop and position.step < total)
-    report.say(*messages.closing(result, spec, position, total, time.monotonic() - started, selecting))
+    report.say(*messages.closing(result, position, total, time.monotonic() - started, selecting))
     return result
 
 

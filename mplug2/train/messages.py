@@ -70,9 +70,7 @@ def diverged(loss: float, position: Position, saved: Path | None) -> str:
     )
 
 
-def closing(
-    result: Result, spec: Spec, position: Position, total: int, seconds: float, select: str
-) -> list[str]:
+def closing(result: Result, position: Position, total: int, seconds: float, select: str) -> list[str]:
     """What came out, where it lies, and the command to type next."""
     done = (
         f"stopped after step {result.steps} of {total}"
@@ -84,8 +82,9 @@ def closing(
         lines.append(f"best {select} on validation: {position.best:.4f}, {result.best}")
     lines.append(f"last checkpoint: {result.last}; curves: {result.folder / 'curves.png'}")
     chosen = result.folder / ("best" if result.best else "last")
+    # the resolved spec: what was overridden on the command line need not be typed again
     if result.interrupted:
-        lines.append(f"next: mplug2 train {spec.path} --resume")
+        lines.append(f"next: mplug2 train {result.folder / 'last' / 'spec.yaml'} --resume")
     else:
-        lines.append(f"next: mplug2 eval {spec.path} --checkpoint {chosen}")
+        lines.append(f"next: mplug2 eval {chosen / 'spec.yaml'} --checkpoint {chosen}")
     return lines

@@ -17,7 +17,7 @@ from train_fakes import Batch, FakeLoader, FakeNet, decode, spec
 from mplug2.train.checkpoint import steps_written
 from mplug2.train.logs import read_log
 from mplug2.train.loop import Result, fit
-from registry.errors import UserError
+from registry import UserError, read_spec
 
 
 def run(out: Path, loader: Any = None, val: bool = True, resume: bool = False, **train: Any) -> Result:
@@ -103,7 +103,7 @@ def test_a_run_leaves_everything_behind(tmp_path: Path, capsys: pytest.CaptureFi
     assert best == min(step for step, value in scores.items() if value == max(scores.values()))
     said = capsys.readouterr().out
     assert "step 25/25" in said
-    assert f"next: mplug2 eval fake.yaml --checkpoint {tmp_path / 'run/best'}" in said
+    assert f"next: mplug2 eval {tmp_path / 'run/best/spec.yaml'} --checkpoint {tmp_path / 'run/best'}" in said
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -137,6 +137,12 @@ def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(UserError, match=r"cannot be resumed: zero was 0, now 1"):
         run(tmp_path, resume=True, zero=1)
+
+
+def test_the_spec_in_a_checkpoint_knows_its_run_folder(tmp_path: Path) -> None:
+    written = read_spec(run(tmp_path, steps=2).last / "spec.yaml")
+    assert written.train["out"] == str(tmp_path)
+    assert written.train["steps"] == 2
 
 
 def test_a_longer_run_goes_on_where_the_shorter_one_ended(tmp_path: Path) -> None:
