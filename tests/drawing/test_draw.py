@@ -1,0 +1,128 @@
+"""Pictures of networks: what is in them, where things stand, and the three formats."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import mplug2  # noqa: F401  (fills the registries)
+from mplug2.cli.app import app
+from mplug2.drawing.diagram import read_diagram
+from mplug2.drawing.layout import lay_out, spread
+from mplug2.drawing.scene import MOMENTUM, SHARED, build_scene
+from mplug2.drawing.svg import write_svg
+from registry import Spec, read_spec
+
+ROOT = Path(__file__).resolve().parents[2]
+LARGE = ROOT / "configs_video" / "VideoQA_msrvtt_large.yaml"
+SHIPPED = sorted(ROOT.glob("configs_*/*.yaml"))
+TEACHER = (
+    "flow.loss=lm_loss(logits, target=answer, weight=vote, owner=owner, teacher=ema(logits), alpha=0.4)",
+    "momentum.decay=0.99",
+    "freeze=[vision, text.layers.0]",
+)
+
+
+def large(*overrides: str) -> Spec:
+    return read_spec(LARGE, overrides)
+
+
+def test_a_module_called_twice_is_shared_and_one_handed_on_counts() -> None:
+    diagram = read_diagram(large())
+    assert diagram.shared == ["universal", "decoder"]
+    assert diagram.nodes["guess"].modules == ("decoder",)
+    assert {node.kind for node in diagram.nodes.values()} == {"input", "module", "operation", "goal"}
+
+
+def test_every_use_of_a_stream_is_an_edge_with_its_shape() -> None:
+    edges = {(edge.stream, edge.target): edge for edge in read_diagram(large()).edges}
+    assert edges["both.vision", "memory"].shape == "tokens Q patches.N 1024"
+    assert edges["video", "patches"].shape == "frames V 3 16 224 224"
+    assert edges["asked", "both"].port == "text"
+    assert edges["loss", "train:loss"].shape == "scalar"
+
+
+def test_momentum_marks_what_runs_again_and_only_that() -> None:
+    diagram = read_diagram(large(*TEACHER))
+    again = {key for key, run in diagram.runs.items() if run.momentum}
+    assert {"patches", "visual", "asked", "memory", "logits"} <= again
+    assert not again & {"loss", "guess", "video", "answer"}
+    teacher = next(edge for edge in diagram.edges if edge.port == "teacher")
+    assert (diagram.edges[teacher].plain, diagram.edges[teacher].momentum) == (False, True)
+    assert not any(run.momentum for run in read_diagram(large()).runs.values())
+
+
+def test_frozen_in_whole_and_in_part() -> None:
+    frozen = {key: node.frozen for key, node in read_diagram(large(*TEACHER)).nodes.items()}
+    assert (frozen["patches"], frozen["read"], frozen["both"], frozen["seen"]) == ("all", "part", "no", "no")
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_nothing_overlaps(file: Path) -> None:
+    diagram = read_diagram(read_spec(file))
+    scene = build_scene(diagram)
+    boxes = scene.boxes
+    for one, other in combinations(boxes, 2):
+        apart_x = one.x + one.width <= other.x or other.x + other.width <= one.x
+        apart_y = one.y + one.height <= other.y or other.y + other.height <= one.y
+        assert apart_x or apart_y
+    assert all(
+        box.x >= 0 and box.x + box.width <= scene.width and box.y + box.height <= scene.height
+        for box in boxes
+    )
+    assert len(scene.curves) == len(diagram.edges)
+    for curve in scene.curves:  # downwards
+        assert [y for _, y in curve.points] == sorted(y for _, y in curve.points)
+
+
+def test_long_edges_bend_around_nodes() -> None:
+    layout = lay_out({"a": 50, "b": 50, "c": 50}, [("a", "b"), ("b", "c"), ("a", "c")])
+    assert layout.layers == {"a": 0, "b": 1, "c": 2}
+    (bend,) = layout.bends("a", "c")
+    assert abs(layout.middles[bend] - layout.middles["b"]) >= 25
+
+
+def test_inputs_stand_above_what_needs_them() -> None:
+    arrows = [("a", "b"), ("b", "c"), ("late", "c")]
+    assert lay_out(dict.fromkeys(("a", "late", "b", "c"), 9.0), arrows, ["late"]).layers["late"] == 1
+
+
+def test_spread_is_least_squares_with_distances() -> None:
+    assert spread([0, 10], [5], [1, 1]) == [0, 10]
+    assert spread([5, 5, 5], [4, 4], [1, 1, 1]) == [1, 5, 9]
+    assert spread([0, 0], [3], [2, 1]) == [-1, 2]
+
+
+def test_svg_has_the_colours_and_is_well_formed() -> None:
+    text = write_svg(build_scene(read_diagram(large(*TEACHER))))
+    root = ET.fromstring(text)
+    said = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"patches", "universal(route='vision')", "tokens Q L 1024", "frozen", "frozen in part"} <= said
+    assert text.count(f'fill="{SHARED[0]}"') == 3  # two calls and the legend
+    assert MOMENTUM in text
+    assert "stroke-dasharray" in text
+    assert "stroke-dasharray" not in write_svg(build_scene(read_diagram(large())))
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "mmd"])
+def test_the_command_writes_the_same_file_twice(suffix: str, tmp_path: Path) -> None:
+    files = [tmp_path / f"{i}.{suffix}" for i in range(2)]
+    for file in files:
+        done = CliRunner().invoke(app, ["draw", str(LARGE), "-o", str(file)])
+        assert done.exit_code == 0, done.output
+    assert files[0].read_bytes() == files[1].read_bytes()
+    if suffix == "mmd":
+        text = files[0].read_text()
+        assert "#64;decoder" in text
+        assert "flowchart TD" in text
+
+
+def test_a_wrong_suffix_and_a_missing_folder_are_told(tmp_path: Path) -> None:
+    for out, words in (("net.gif", ".svg, .png, .mmd"), ("none/net.svg", "no folder")):
+        done = CliRunner().invoke(app, ["draw", str(LARGE), "-o", str(tmp_path / out)])
+        assert done.exit_code == 2
+        assert words in done.output
