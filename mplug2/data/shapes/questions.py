@@ -6,13 +6,24 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mplug2.data.shapes.world import COLOURS, DIRECTIONS, NUMBERS, POSITIONS, SHAPES, Scene, Thing
+from mplug2.data.shapes.world import (
+    COLOURS,
+    COLUMNS,
+    DIRECTIONS,
+    NUMBERS,
+    POSITIONS,
+    ROWS,
+    SHAPES,
+    Cell,
+    Scene,
+    Thing,
+)
 
 Question = tuple[str, str, str]  # type, question, answer
 
-_WORDS = """ a all and another appear appears are as at both by clip colour come comes does exactly find first
+_WORDS = """ a all and another appear appears are as at both by clip colour column come comes does exactly find first
 go goes has have how image images in is it kind last left look many more move moved moves moving no none
-nothing of on one only or order other picture pictures resting rests right same second see shape shapes show
+nothing of on one only or order other picture pictures resting rests right row same second see shape shapes show
 shows still than that the then there thing things third this to two video way what where which while who yes
 """
 
@@ -39,8 +50,7 @@ def vocabulary() -> list[str]:
 
 
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """Return 5 to 8 questions about a clip; types that begin with ``motion_`` need the order of its
-    frames."""
+    """Return 5 to 9 questions about a clip; types ``motion_...`` need the order of its frames."""
     asked = list(_motion(scene))
     if scene.kind == "sweep":
         asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
@@ -48,13 +58,13 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
         asked += [_colour(mover), _shape(mover)]
         if resting:
             thing = resting[int(rng.integers(len(resting)))]
-            asked += [_colour(thing), _shape(thing), _position(thing, rng)]
+            asked += [_colour(thing), _shape(thing), *_position(thing)]
     else:
         first, second, third = rng.permutation(len(scene.things))
         asked += [
             _colour(scene.things[first]),
             _shape(scene.things[second]),
-            _position(scene.things[third], rng),
+            *_position(scene.things[third]),
         ]
     return asked
 
@@ -78,14 +88,21 @@ def _shape(thing: Thing) -> Question:
     return "shape", f"what shape is the {thing.colour} thing?", thing.shape
 
 
-def _position(thing: Thing, rng: np.random.Generator) -> Question:
-    name = thing.shape if rng.random() < 0.5 else f"{thing.colour} shape"
-    return "position", f"where is the {name}?", place(thing)
+def _position(thing: Thing) -> list[Question]:
+    row, column = _cell(thing)
+    return [
+        ("position", f"in which row is the {thing.shape}?", ROWS[row]),
+        ("position", f"in which column is the {thing.colour} shape?", COLUMNS[column]),
+    ]
+
+
+def _cell(thing: Thing) -> Cell:
+    return next(cell for cell in thing.cells if cell is not None)
 
 
 def place(thing: Thing) -> str:
     """Return where a resting thing is, in words."""
-    return POSITIONS[next(cell for cell in thing.cells if cell is not None)]
+    return POSITIONS[_cell(thing)]
 
 
 def captions(scene: Scene) -> list[str]:

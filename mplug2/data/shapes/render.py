@@ -28,7 +28,7 @@ def render_beat(scene: Scene, size: int, beat: int) -> np.ndarray:
 def _board(scene: Scene, size: int) -> np.ndarray:
     """The dark background [size size 3]: redder to the right and bluer downwards, so that every place looks
     different."""
-    ramp = np.linspace(0, 60, size, dtype=np.float32)
+    ramp = np.linspace(0, 90, size, dtype=np.float32)
     board = np.empty((size, size, 3), dtype=np.float32)
     board[:] = scene.background
     board[..., 0] += ramp[None, :]

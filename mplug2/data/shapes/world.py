@@ -32,6 +32,8 @@ COLOURS = {
 }
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
 DIRECTIONS = ("left", "right", "up", "down")
+ROWS = ("top", "middle", "bottom")
+COLUMNS = ("left", "middle", "right")
 NUMBERS = ("one", "two", "three", "four")
 
 Cell = tuple[int, int]  # row, column
@@ -132,5 +134,5 @@ def _things(paths: Sequence[Sequence[Cell | None]], rng: np.random.Generator) ->
 
 
 def _background(rng: np.random.Generator) -> tuple[int, int, int]:
-    red, green, blue = rng.integers(5, 45, 3)
+    red, green, blue = rng.integers(5, 20, 3)
     return int(red), int(green), int(blue)
