@@ -28,7 +28,8 @@ def head_count(width: int, heads: int) -> int:
 
 
 class Attention(nn.Module):
-    """``norm(x + dropout(out(softmax(q k^T / sqrt(d)) v)))``, queries from x, keys and values from x or a memory.
+    """``norm(x + dropout(out(softmax(q k^T / sqrt(d)) v)))``, queries from x, keys and values from x or a
+    memory.
 
     BERT's self- or cross-attention with its residual (arXiv 1810.04805); released layers ``attention`` and
     ``crossattention``.
@@ -58,7 +59,8 @@ class Attention(nn.Module):
         memory: Float[Tensor, "b m width"] | KeysValues | None = None,
         mask: Bool[Tensor, "b #heads #n m"] | None = None,
     ) -> Float[Tensor, "b n width"]:
-        """Attend from ``x`` to ``memory`` (to itself if none); ``mask`` is True where attention is allowed."""
+        """Attend from ``x`` to ``memory`` (to itself if none); ``mask`` is True where attention is
+        allowed."""
         if not isinstance(memory, KeysValues):
             memory = self.remember(x if memory is None else memory)
         attended = F.scaled_dot_product_attention(
@@ -89,7 +91,8 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """One BERT layer: self-attention, cross-attention if ``cross``, feed-forward, each with its residual and norm."""
+    """One BERT layer: self-attention, cross-attention if ``cross``, feed-forward, each with its residual
+    and norm."""
 
     def __init__(
         self, width: int, heads: int = 0, hidden: int = 0, dropout: float = 0.1, cross: bool = False

@@ -10,14 +10,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, KeysValues, Layer, causal_mask, init_bert, key_mask
+from modules.attention import EPS, Attention, KeysValues, Layer, causal_mask, init_bert, key_mask
 from modules.recompute import run
 from modules.streams import Text, Tokens
 from modules.text import TextEmbedding
 
 
 class WordHead(nn.Module):
-    """Logits over the vocabulary: dense, GELU, norm, then the tied word matrix (BERT's ``cls.predictions``)."""
+    """Logits over the vocabulary: dense, GELU, norm, then the tied word matrix (BERT's
+    ``cls.predictions``)."""
 
     def __init__(self, width: int, vocab: int) -> None:
         super().__init__()
@@ -34,7 +35,8 @@ class WordHead(nn.Module):
 
 @dataclass
 class DecoderState:
-    """What generation remembers: the memory's keys and values (once per sample), the words' (once per beam)."""
+    """What generation remembers: the memory's keys and values (once per sample), the words' (once per
+    beam)."""
 
     memory: list[KeysValues]
     memory_mask: Bool[Tensor, "samples 1 1 m"] | None
@@ -96,14 +98,21 @@ class TextDecoder(nn.Module):
 
     def start(self, memory: Tokens) -> DecoderState:
         """Begin to write about ``memory``: its keys and values are projected here, once."""
-        return DecoderState([layer.cross.remember(memory.values) for layer in self.layers], key_mask(memory.mask))
+        remembered = [cross.remember(memory.values) for _, cross in self._crossed()]
+        return DecoderState(remembered, key_mask(memory.mask))
+
+    def _crossed(self) -> list[tuple[Layer, Attention]]:
+        """The layers, each with its cross-attention."""
+        return [(layer, layer.cross) for layer in self.layers]  # type: ignore[misc]
 
     def write(
         self, ids: Int[Tensor, "samples beams new"], state: DecoderState, last_only: bool = True
     ) -> Float[Tensor, "samples beams out vocab"]:
-        """Read ``new`` more words of every beam and score the next one (after each of them unless ``last_only``).
+        """Read ``new`` more words of every beam and score the next one (after each of them unless
+        ``last_only``).
 
-        The beams of a sample share its memory: they are laid along the query axis, so that nothing is repeated.
+        The beams of a sample share its memory: they are laid along the query axis, so that nothing is
+        repeated.
         """
         samples, beams, new = ids.shape
         x = self.embedding.embed(ids.flatten(0, 1), state.length)
@@ -113,14 +122,14 @@ class TextDecoder(nn.Module):
             past = torch.ones(new, state.length, dtype=torch.bool, device=x.device)
             mask = torch.cat([past, causal_mask(new, x.device)], dim=1)
         words = []
-        for i, layer in enumerate(self.layers):
+        for i, (layer, cross) in enumerate(self._crossed()):
             own = layer.attention.remember(x)
             if state.words:
                 own = KeysValues(*(torch.cat(pair, dim=2) for pair in zip(state.words[i], own, strict=True)))
             words.append(own)
             x = layer.attention(x, own, mask)
             # (samples * beams, new, width) -> (samples, beams * new, width) and back
-            x = layer.cross(x.reshape(samples, beams * new, -1), state.memory[i], state.memory_mask)
+            x = cross(x.reshape(samples, beams * new, -1), state.memory[i], state.memory_mask)
             x = layer.feed(x).reshape(samples * beams, new, -1)
         state.words, state.length = words, state.length + new
         x = x[:, -1:] if last_only else x

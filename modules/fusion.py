@@ -15,9 +15,10 @@ from modules.streams import Tokens, join_masks
 class Fusion(nn.Module):
     """``depth`` layers in which text reads vision; every ``stride``-th one (but the first) joins both.
 
-    Co-attention layer: text self-attention, text -> vision cross-attention, feed-forward; vision is left alone.
-    Connected layer r (r > 0 and r mod ``stride`` == 0): self-attention and feed-forward over [vision; text], and
-    ``vision = vision + its part``. Released layers: the last ``depth`` ones of ``fusion_encoder.encoder``.
+    Co-attention layer: text self-attention, text -> vision cross-attention, feed-forward; vision is left
+    alone. Connected layer r (r > 0 and r mod ``stride`` == 0): self-attention and feed-forward over [vision;
+    text], and ``vision = vision + its part``. Released layers: the last ``depth`` ones of
+    ``fusion_encoder.encoder``.
     """
 
     inputs = {"text": "tokens B L width", "vision": "tokens B M width"}
@@ -38,7 +39,9 @@ class Fusion(nn.Module):
             raise ValueError(f"stride must be 1 or more (1000: never connected), but is {stride}")
         connected = [r > 0 and r % stride == 0 for r in range(depth)]
         # A connected layer has no cross-attention, so it gets no weights for one.
-        self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout, cross=not joined) for joined in connected)
+        self.layers = nn.ModuleList(
+            Layer(width, heads, hidden, dropout, cross=not joined) for joined in connected
+        )
         self.recompute = recompute
         init_bert(self)
 

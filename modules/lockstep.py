@@ -32,7 +32,8 @@ def any_active(active: bool, device: torch.device | str = "cpu") -> bool:
 
 
 def mean_over_ranks(count: torch.Tensor) -> torch.Tensor:
-    """The mean of ``count`` over all ranks: dividing by it makes averaged gradients those of the global batch."""
+    """The mean of ``count`` over all ranks: dividing by it makes averaged gradients those of the global
+    batch."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return count
     total = count.detach().clone()

@@ -21,7 +21,8 @@ def next_word_losses(
     alpha: float = 0.0,
     skip: int = 0,
 ) -> tuple[Float[Tensor, "a next"], Float[Tensor, "a next"]]:
-    """Cross-entropy of each next word and 1.0 where it counts (a real word, not one of the first ``skip`` ids).
+    """Cross-entropy of each next word and 1.0 where it counts (a real word, not one of the first ``skip``
+    ids).
 
     With a teacher: ``(1 - alpha) ce + alpha * -sum_v softmax(teacher)_v log_softmax(logits)_v``.
     """
@@ -57,12 +58,13 @@ def lm_loss(
     skip: int = 0,
     mean: Literal["sequences", "words"] = "sequences",
 ) -> Float[Tensor, ""]:
-    """Next-word cross-entropy, softened towards a teacher by ``alpha``; the first ``skip`` ids, [CLS] counted, are not scored.
+    """Next-word cross-entropy, softened towards a teacher by ``alpha``; the first ``skip`` ids, [CLS]
+    counted, are not scored.
 
-    ``mean='sequences'``: words summed, times the sequence's ``weight``, summed, divided by the number of owners
-    (questions), or of sequences where no ``owner`` is given: the released video QA loss. ``mean='words'``: divided by
-    the number of scored words: the released caption loss. Counts are averaged over ranks, so that the averaged
-    gradient is the one of the global batch.
+    ``mean='sequences'``: words summed, times the sequence's ``weight``, summed, divided by the number of
+    owners (questions), or of sequences where no ``owner`` is given: the released video QA loss.
+    ``mean='words'``: divided by the number of scored words: the released caption loss. Counts are averaged
+    over ranks, so that the averaged gradient is the one of the global batch.
     """
     # Softmax over the vocabulary loses digits that matter in half precision.
     losses, counts = next_word_losses(logits.float(), target, teacher, alpha, skip)

@@ -14,16 +14,17 @@ from torch import Tensor, nn
 def _whole(parameters: list[nn.Parameter]) -> Iterator[None]:
     """While open, parameters that ZeRO stage 3 has split over ranks are whole on each."""
     if any(hasattr(p, "ds_id") for p in parameters):
-        from deepspeed.zero import GatheredParameters  # only where DeepSpeed has split them
+        import deepspeed  # only where it has split them
 
-        with GatheredParameters(parameters):
+        with deepspeed.zero.GatheredParameters(parameters):
             yield
     else:
         yield
 
 
 class Shadow:
-    """Copies of some of a network's modules, ``shadow = decay * shadow + (1 - decay) * student``, in full precision.
+    """Copies of some of a network's modules, ``shadow = decay * shadow + (1 - decay) * student``, in full
+    precision.
 
     The copies live outside the module tree: no optimiser sees them and no engine splits or casts them.
     """
@@ -31,7 +32,9 @@ class Shadow:
     def __init__(self, students: Mapping[str, nn.Module], decay: float) -> None:
         self.decay = decay
         self.students = dict(students)
-        self.modules = {name: copy.deepcopy(student).requires_grad_(False) for name, student in students.items()}
+        self.modules = {
+            name: copy.deepcopy(student).requires_grad_(False) for name, student in students.items()
+        }
 
     @torch.no_grad()
     def update(self, decay: float | None = None) -> None:
@@ -45,8 +48,10 @@ class Shadow:
                 with _whole(own):
                     for target, source in zip(twin.parameters(recurse=False), own, strict=True):
                         target.lerp_(source.to(target), rate)
-                for target, source in zip(twin.buffers(recurse=False), part.buffers(recurse=False), strict=True):
-                    target.copy_(source)
+                for copied, value in zip(
+                    twin.buffers(recurse=False), part.buffers(recurse=False), strict=True
+                ):
+                    copied.copy_(value)
 
     def to(self, device: torch.device | str) -> None:
         """Move the copies."""
@@ -55,7 +60,11 @@ class Shadow:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The copies' tensors, named as the students' are."""
-        return {f"{n}.{key}": value for n, module in self.modules.items() for key, value in module.state_dict().items()}
+        return {
+            f"{n}.{key}": value
+            for n, module in self.modules.items()
+            for key, value in module.state_dict().items()
+        }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` gave; KeyError if a tensor is missing."""

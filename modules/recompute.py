@@ -1,4 +1,5 @@
-"""Gradient checkpointing by one word: with ``recompute: all`` a layer keeps its inputs and runs again in the backward pass."""
+"""Gradient checkpointing by one word: with ``recompute: all`` a layer keeps its inputs and runs again in
+the backward pass."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ on_kept: Callable[[Tensor], object] | None = None
 
 
 def run(layer: Callable[..., Any], *args: Any, recompute: str = "none") -> Any:
-    """Call ``layer(*args)``, under gradient checkpointing if ``recompute`` is 'all' and gradients are wanted."""
+    """Call ``layer(*args)``, under gradient checkpointing if ``recompute`` is 'all' and gradients are
+    wanted."""
     if recompute != "all" or not torch.is_grad_enabled():
         return layer(*args)
     if on_kept is not None:

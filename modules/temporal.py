@@ -1,4 +1,5 @@
-"""LocalTemporal: the only place where mPLUG-2's video encoder mixes time (section 3.1 of arXiv 2302.00402)."""
+"""LocalTemporal: the only place where mPLUG-2's video encoder mixes time (section 3.1 of arXiv
+2302.00402)."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ def quick_gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 class LocalTemporal(nn.Module):
     """Each patch sees itself one frame before and after: ``up(quick_gelu(conv_t(down(norm(x)))))``.
 
-    ``conv_t`` is a depthwise convolution over three neighbouring frames with zeros beyond the ends; ``up`` starts
-    at zero, so that an image encoder becomes a video encoder without a jump. Released ``lmhra1`` and ``lmhra2``.
+    ``conv_t`` is a depthwise convolution over three neighbouring frames with zeros beyond the ends; ``up``
+    starts at zero, so that an image encoder becomes a video encoder without a jump. Released ``lmhra1`` and
+    ``lmhra2``.
     """
 
     def __init__(self, width: int) -> None:

@@ -31,7 +31,9 @@ class TextEmbedding(nn.Module):
         self.dropout = dropout
         init_bert(self)
 
-    def embed(self, ids: Int[Tensor, "*batch length"], offset: int = 0) -> Float[Tensor, "*batch length width"]:
+    def embed(
+        self, ids: Int[Tensor, "*batch length"], offset: int = 0
+    ) -> Float[Tensor, "*batch length width"]:
         """Embed ``ids`` that stand at positions ``offset``, ``offset + 1``, ... of their sequences."""
         last = offset + ids.shape[-1]
         if last > self.position.num_embeddings:
@@ -50,7 +52,8 @@ class TextEmbedding(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """``depth`` BERT layers over embedded text, without cross-attention (released ``text_encoder.encoder``)."""
+    """``depth`` BERT layers over embedded text, without cross-attention (released
+    ``text_encoder.encoder``)."""
 
     inputs = {"tokens": "tokens B L width"}
     outputs = "tokens B L width"

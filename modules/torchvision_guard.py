@@ -1,7 +1,8 @@
 """Let timm and transformers import where torchvision's operators were compiled for another build of torch.
 
-torchvision 0.28 from the package index carries CUDA operators. Beside a CPU build of torch its library cannot be loaded,
-``import torchvision`` fails, and timm and transformers fail with it, although neither needs those operators.
+torchvision 0.28 from the package index carries CUDA operators. Beside a CPU build of torch its library cannot
+be loaded, ``import torchvision`` fails, and timm and transformers fail with it, although neither needs those
+operators.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _libraries: list[object] = []  # an operator disappears with the library object 
 def ensure_torchvision() -> None:
     """Import torchvision once, defining its two missing operators if, and only if, they are what it lacks.
 
-    Call before the first import of timm or transformers. On a healthy install this is a plain import; where torchvision
-    is absent nothing happens; every other error of the import is passed on.
+    Call before the first import of timm or transformers. On a healthy install this is a plain import; where
+    torchvision is absent nothing happens; every other error of the import is passed on.
     """
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
         return

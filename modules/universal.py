@@ -17,9 +17,9 @@ from modules.streams import Tokens
 class Universal(nn.Module):
     """The last layers of mPLUG-2's text encoder, which vision enters through learned latents.
 
-    Route ``text``: plain layers (self-attention, feed-forward). Route ``vision``: learned latents read the visual
-    tokens in all layers but the last; in the last one the visual tokens read the latents; the result is
-    ``norm(tokens + routed)``. Self-attention and feed-forward weights serve both routes; released layers
+    Route ``text``: plain layers (self-attention, feed-forward). Route ``vision``: learned latents read the
+    visual tokens in all layers but the last; in the last one the visual tokens read the latents; the result
+    is ``norm(tokens + routed)``. Self-attention and feed-forward weights serve both routes; released layers
     ``text_encoder.encoder.layer.{N-depth..N-1}``, ``latents``, ``visn_emb_norm``.
     """
 
@@ -38,7 +38,9 @@ class Universal(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 2:
-            raise ValueError(f"universal needs depth 2 or more (latents read, then are read), but depth is {depth}")
+            raise ValueError(
+                f"universal needs depth 2 or more (latents read, then are read), but depth is {depth}"
+            )
         self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout, cross=True) for _ in range(depth))
         self.latents = nn.Parameter(torch.empty(latents, width))
         self.norm = nn.LayerNorm(width, eps=EPS)
@@ -48,7 +50,8 @@ class Universal(nn.Module):
         nn.init.normal_(self.latents, std=0.02)
 
     def read_through_latents(self, tokens: Tokens) -> Float[Tensor, "b n width"]:
-        """The visual route before its residual and norm: visual tokens updated by what the latents gathered."""
+        """The visual route before its residual and norm: visual tokens updated by what the latents
+        gathered."""
         x, mask = tokens.values, key_mask(tokens.mask)
         *gather, spread = self.layers
         latents = self.latents.expand(x.shape[0], -1, -1)

@@ -100,8 +100,9 @@ class VideoBlock(Block):
 class VideoViT(nn.Module):
     """mPLUG-2's video encoder: CLIP ViT on every frame, time mixed by LocalTemporal alone.
 
-    Output: the mean of the frames' class tokens, then all patch tokens frame by frame, all through the final norm
-    (released ``visual_encoder.visual``, ``ln_post``). With ``temporal: none`` frames never see each other.
+    Output: the mean of the frames' class tokens, then all patch tokens frame by frame, all through the final
+    norm (released ``visual_encoder.visual``, ``ln_post``). With ``temporal: none`` frames never see each
+    other.
     """
 
     inputs = {"video": "frames B 3 frames size size"}
@@ -127,7 +128,9 @@ class VideoViT(nn.Module):
         heads = head_count(width, heads)
         rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
         self.stem = Stem(width, patch, size, temporal_stride)
-        self.blocks = nn.ModuleList(VideoBlock(width, heads, temporal == "local", mlp_ratio, p) for p in rates)
+        self.blocks = nn.ModuleList(
+            VideoBlock(width, heads, temporal == "local", mlp_ratio, p) for p in rates
+        )
         self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
         self.recompute = recompute
 
@@ -142,7 +145,8 @@ class VideoViT(nn.Module):
 
 
 class ImageViT(nn.Module):
-    """CLIP's vision transformer on single images: the class token, then the patch tokens, through the final norm."""
+    """CLIP's vision transformer on single images: the class token, then the patch tokens, through the final
+    norm."""
 
     inputs = {"image": "image B 3 size size"}
     outputs = "tokens B N width"

@@ -22,8 +22,8 @@ def compose(
 ) -> Network:
     """The network that ``spec`` (read or a path) describes, on ``device``; SpecError if it is no valid spec.
 
-    Weights are drawn from torch's generator, then replaced as ``init:`` says unless ``initial`` is False (for a
-    network whose weights are loaded next) or the device is ``meta``.
+    Weights are drawn from torch's generator, then replaced as ``init:`` says unless ``initial`` is False (for
+    a network whose weights are loaded next) or the device is ``meta``.
     """
     if not isinstance(spec, Spec):
         spec = read_spec(spec, overrides)
@@ -64,7 +64,9 @@ def _freeze(net: Network) -> None:
         found = [parameter for name, parameter in net.named_parameters() if matching(name, pattern)]
         if not found:
             place = net.spec.place("freeze", i)
-            raise SpecError([Problem(place, f"freeze pattern '{pattern}' must match a parameter, but matches none")])
+            raise SpecError(
+                [Problem(place, f"freeze pattern '{pattern}' must match a parameter, but matches none")]
+            )
         for parameter in found:
             parameter.requires_grad_(False)
 
@@ -79,10 +81,12 @@ def _tie(net: Network) -> None:
             try:
                 ends.append((net.get_submodule(owner), attribute, net.get_parameter(name)))
             except AttributeError:
-                raise SpecError([Problem(place, f"tie must name two weights, but '{name}' is none")]) from None
+                raise SpecError(
+                    [Problem(place, f"tie must name two weights, but '{name}' is none")]
+                ) from None
         (module, attribute, old), (_, _, new) = ends
         if old.shape != new.shape:
-            message = f"tied weights must have one shape, but {left} is {[*old.shape]} and {right} is {[*new.shape]}"
+            shapes = f"{left} is {[*old.shape]} and {right} is {[*new.shape]}"
+            message = f"tied weights must have one shape, but {shapes}"
             raise SpecError([Problem(place, message)])
         setattr(module, attribute, new)
-

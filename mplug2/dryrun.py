@@ -1,4 +1,5 @@
-"""A dry run on the meta device: shapes, parameters, FLOPs and kept activations of a spec, without any weight."""
+"""A dry run on the meta device: shapes, parameters, FLOPs and kept activations of a spec, without any
+weight."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ class Summary:
 
 
 def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) -> Summary:
-    """Build ``spec`` on the meta device and run each goal once; SpecError where what comes out is not as declared."""
+    """Build ``spec`` on the meta device and run each goal once; SpecError where what comes out is not as
+    declared."""
     net = compose(spec, overrides, device="meta", initial=False)
     batch = {name: _blank(kind) for name, kind in net.spec.inputs.items() for kind in [net.types[name]]}
     used: dict[str, list[str]] = {}
@@ -84,7 +86,12 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
             used.setdefault(name, []).append(goal)
         goals.append(_cost(net, {name: batch[name] for name in plan.inputs}, goal))
     streams = [
-        StreamRow(name, "input" if name in net.spec.inputs else net.spec.flow[name].text, _shape(net, name), tuple(by))
+        StreamRow(
+            name,
+            "input" if name in net.spec.inputs else net.spec.flow[name].text,
+            _shape(net, name),
+            tuple(by),
+        )
         for name, by in used.items()
     ]
     return Summary(streams, _modules(net), goals)
@@ -92,12 +99,17 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
 
 def _shape(net: Network, name: str) -> str:
     """The type of a stream; of one with named fields, the fields' types."""
-    fields = [f"{key.removeprefix(name)} {kind}" for key, kind in net.types.items() if key.startswith(name + ".")]
+    fields = [
+        f"{key.removeprefix(name)} {kind}" for key, kind in net.types.items() if key.startswith(name + ".")
+    ]
     return str(net.types[name]) if name in net.types else ", ".join(fields)
 
 
 def _blank(kind: StreamType) -> Any:
-    sizes = [a if isinstance(a, int) else SIZES.get(a, OTHER.get(kind.kind, 1) if i else 1) for i, a in enumerate(kind.axes)]
+    sizes = [
+        a if isinstance(a, int) else SIZES.get(a, OTHER.get(kind.kind, 1) if i else 1)
+        for i, a in enumerate(kind.axes)
+    ]
     match kind.kind:
         case "text":
             ids = torch.zeros(sizes, dtype=torch.long, device="meta")
@@ -164,7 +176,8 @@ def _compare(net: Network, outputs: dict[str, Any], goal: str) -> None:
 
 
 def _modules(net: Network) -> list[ModuleRow]:
-    rows, seen = [], set()
+    rows: list[ModuleRow] = []
+    seen: set[int] = set()
     for name, entry in net.spec.modules.items():
         own = {id(p): p for p in net.part(name).parameters() if id(p) not in seen}
         seen |= own.keys()

@@ -9,7 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from modules.momentum import Shadow
-from registry import OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, StreamType, UserError, plan, shadowed_modules
+from registry import (
+    OPERATIONS,
+    ModuleRef,
+    Plan,
+    Ref,
+    Spec,
+    Step,
+    StreamType,
+    UserError,
+    plan,
+    shadowed_modules,
+)
 
 # streams that hold real numbers made outside the network, which must come in its own precision
 CAST = ("frames", "image", "regions", "vector")
@@ -18,9 +29,11 @@ CAST = ("frames", "image", "regions", "vector")
 class Network(nn.Module):
     """The modules of a spec under their names there, and the equations that join them.
 
-    ``net(batch, goal)`` takes a mapping of input streams (or of any later streams: the plan starts from what it is
-    given) and returns the goal's outputs. State-dict keys begin with the spec's module names.
+    ``net(batch, goal)`` takes a mapping of input streams (or of any later streams: the plan starts from what
+    it is given) and returns the goal's outputs. State-dict keys begin with the spec's module names.
     """
+
+    shadow: Shadow | None
 
     def __init__(self, spec: Spec, types: Mapping[str, StreamType], parts: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -29,7 +42,9 @@ class Network(nn.Module):
         # Not by attribute: a spec may call a module `train` or `modules`, which nn.Module has taken.
         self._modules.update(parts)
         self._plans: dict[tuple[str, frozenset[str]], Plan] = {}
-        self._operations = {e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts}
+        self._operations = {
+            e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts
+        }
         # Outside the module tree: the engine must neither train, split nor cast it.
         self.__dict__["shadow"] = None
 
@@ -40,14 +55,16 @@ class Network(nn.Module):
         return found
 
     def start_shadow(self) -> None:
-        """Copy the modules that some ``ema(...)`` needs; call it when their weights are as training begins."""
+        """Copy the modules that some ``ema(...)`` needs; call it when their weights are as training
+        begins."""
         names = shadowed_modules(self.spec)
         if names:
             students = {name: self.part(name) for name in sorted(names)}
             self.__dict__["shadow"] = Shadow(students, self.spec.momentum["decay"])
 
     def update_momentum(self) -> None:
-        """Move the momentum copies one step towards the weights: once per optimiser step, before its first forward."""
+        """Move the momentum copies one step towards the weights: once per optimiser step, before its first
+        forward."""
         if self.shadow is not None:
             self.shadow.update()
 
@@ -83,11 +100,14 @@ class Network(nn.Module):
         return self._plans[goal, given]
 
     def forward(self, batch: Mapping[str, Any], goal: str = "train") -> dict[str, Any]:
-        """Compute the outputs of ``goal``; UserError if the batch lacks an input or holds what no stream is called."""
+        """Compute the outputs of ``goal``; UserError if the batch lacks an input or holds what no stream is
+        called."""
         given = frozenset(name for name in batch if name in self.spec.flow)
         unknown = [name for name in batch if name not in given and name not in self.spec.inputs]
         if unknown:
-            raise UserError(f"a batch must hold inputs or streams of {self.spec.path}, but holds '{unknown[0]}'")
+            raise UserError(
+                f"a batch must hold inputs or streams of {self.spec.path}, but holds '{unknown[0]}'"
+            )
         steps = self.plan(goal, given)
         steps.require(batch)
         values: dict[tuple[str, bool], Any] = {(name, False): self._cast(name, batch[name]) for name in batch}
@@ -147,4 +167,3 @@ def _field(value: Any, ref: Ref) -> Any:
     if ref.field is None:
         return value
     return value[ref.field] if isinstance(value, dict) else getattr(value, ref.field)
-

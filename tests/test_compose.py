@@ -1,4 +1,4 @@
-"""Composed networks: sharing, freezing, tying, momentum, goals that start midway, and errors with their places."""
+"""Composed networks: sharing, freezing, tying, momentum, goals that start midway, errors with places."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from mplug2.network import Network
 from registry import SpecError, UserError, parse_spec
 
 SPEC = """
-inputs: {video: frames V 3 T H W, question: text Q L, clip: index Q, answer: text A La, owner: index A, vote: weight A}
+inputs: {video: frames V 3 T H W, question: text Q L, clip: index Q, answer: text A La, owner: index A,
+         vote: weight A}
 modules:
   vision:    {use: video_vit, width: 32, depth: 1, heads: 2, patch: 8, frames: 3, size: 16}
   words:     {use: text_embedding, width: 32, vocab: 60, positions: 8, dropout: 0.0}
@@ -33,7 +34,10 @@ flow:
   guess:    beam_search(@decoder, memory=memory, beams=2, best=2, max_length=4, start=1, end=2)
 goals: {train: {loss: loss}, predict: {answer: guess}}
 """
-DISTILLED = SPEC.replace("owner=owner)", "owner=owner, teacher=ema(logits), alpha=ALPHA)") + "momentum: {decay: 0.9}\n"
+DISTILLED = (
+    SPEC.replace("owner=owner)", "owner=owner, teacher=ema(logits), alpha=ALPHA)")
+    + "momentum: {decay: 0.9}\n"
+)
 
 
 def _net(text: str = SPEC) -> Network:
@@ -98,14 +102,18 @@ def test_a_module_called_twice_has_one_set_of_weights() -> None:
     net = _net()
     net(_batch())["loss"].backward()
     assert net.part("universal").layers[0].feed.up.weight.grad is not None
-    assert sum(name.startswith("universal.") for name in net.state_dict()) == len(net.part("universal").state_dict())
+    assert sum(name.startswith("universal.") for name in net.state_dict()) == len(
+        net.part("universal").state_dict()
+    )
 
 
 def test_freeze_matches_whole_words_and_wildcards() -> None:
     net = _net(SPEC + "freeze: [vision.stem, '*.latents']\n")
     frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
     assert "universal.latents" in frozen
-    assert frozen == {n for n, _ in net.named_parameters() if n.startswith("vision.stem.")} | {"universal.latents"}
+    assert frozen == {n for n, _ in net.named_parameters() if n.startswith("vision.stem.")} | {
+        "universal.latents"
+    }
     with pytest.raises(SpecError, match="matches none"):
         _net(SPEC + "freeze: [vision.stemm]\n")
 
@@ -149,11 +157,11 @@ def test_an_exception_names_the_stream_and_its_line() -> None:
     batch["video"] = batch["video"][:, :, :, :8]
     with pytest.raises(Exception) as caught:  # noqa: PT011  (timm's own error)
         _net()(batch)
-    assert any("while computing `patches` (small.yaml:10:" in note for note in caught.value.__notes__)
+    assert any("while computing `patches` (small.yaml:11:" in note for note in caught.value.__notes__)
 
 
 def test_module_arguments_that_only_the_module_can_judge() -> None:
-    with pytest.raises(SpecError, match="small.yaml:4:3: vision: size must be a multiple of patch"):
+    with pytest.raises(SpecError, match="small.yaml:5:3: vision: size must be a multiple of patch"):
         _net(SPEC.replace("size: 16}", "size: 15}"))
 
 

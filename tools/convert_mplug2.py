@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Convert a released mPLUG-2 checkpoint: python tools/convert_mplug2.py FILE.pth OUT.safetensors --spec SPEC."""
+"""Convert a released mPLUG-2 checkpoint: python tools/convert_mplug2.py FILE.pth OUT.safetensors --spec
+SPEC."""
 
 from __future__ import annotations
 

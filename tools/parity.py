@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compare a composed network with a recorded fixture of the official code: python tools/parity.py FOLDER..."""
+"""Compare a composed network with a recorded fixture of the official code: python tools/parity.py
+FOLDER..."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from registry import UserError
 def main() -> int:
     """Print a row for each recorded output; 1 if one is beyond the tolerance, 2 if a folder is no fixture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a fixture: meta.json and tensors")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="a fixture: meta.json and tensors"
+    )
     bad = 0
     for folder in parser.parse_args().folders:
         try:

@@ -18,7 +18,9 @@ from registry import operation
 FORBIDDEN = -1e20  # the log-probability of a word that must not come
 
 
-def _dry_beam(decoder: TextDecoder, memory: Tokens, *, beams: int = 5, best: int = 1, **options: Any) -> Sequences:
+def _dry_beam(
+    decoder: TextDecoder, memory: Tokens, *, beams: int = 5, best: int = 1, **options: Any
+) -> Sequences:
     return write_all(decoder, memory, beams, best, options.get("max_length", 10))
 
 
@@ -56,9 +58,9 @@ def beam_search(
 ) -> Sequences:
     """Write the ``best`` likeliest texts of up to ``max_length`` words, by beams of ``beams``.
 
-    Score: ``sum of log-probabilities / ((5 + step + 1) / 6) ** penalty``, step from 0; ``end`` is forbidden before
-    ``min_length`` words. Released behaviour: a finished beam is noted and goes on; a sample stops when its best beam
-    has just ended, or at ``max_length``, and then all its beams count.
+    Score: ``sum of log-probabilities / ((5 + step + 1) / 6) ** penalty``, step from 0; ``end`` is forbidden
+    before ``min_length`` words. Released behaviour: a finished beam is noted and goes on; a sample stops when
+    its best beam has just ended, or at ``max_length``, and then all its beams count.
     """
     if not 1 <= best <= beams:
         raise ValueError(f"best must be 1 to beams, but best is {best} and beams is {beams}")
@@ -68,7 +70,9 @@ def beam_search(
     texts = torch.full((samples, beams, 1), start, dtype=torch.long, device=device)
     total = torch.full((samples, beams), -torch.inf, device=device)
     total[:, 0] = 0.0  # all beams are the same text as yet: let one of them count
-    done: list[list[Hypothesis]] = [[] for _ in range(samples + 1)]  # the last one: rows kept alive for other ranks
+    done: list[list[Hypothesis]] = [
+        [] for _ in range(samples + 1)
+    ]  # the last one: rows kept alive for other ranks
     for step in range(max_length):
         logits = decoder.write(texts[:, :, -1:], state)[:, :, -1]
         words = F.log_softmax(logits.float(), dim=-1)
@@ -80,7 +84,9 @@ def beam_search(
         total, origin = scores * scale, choice // decoder.vocab
         chosen = choice % decoder.vocab
         # (rows, beams, length): each beam is its origin's text and one more word
-        texts = torch.cat([texts.gather(1, origin[..., None].expand(-1, -1, step + 1)), chosen[..., None]], dim=2)
+        texts = torch.cat(
+            [texts.gather(1, origin[..., None].expand(-1, -1, step + 1)), chosen[..., None]], dim=2
+        )
         ended = chosen == end
         stop = ended[:, 0] if step + 1 < max_length else torch.ones_like(ended[:, 0])
         _note(done, alive, ended | stop[:, None], scores, texts)

@@ -36,7 +36,8 @@ def pack(found: list[list[Hypothesis]], best: int, device: torch.device) -> Sequ
 
 
 def write_all(decoder: TextDecoder, memory: Tokens, beams: int, best: int, max_length: int) -> Sequences:
-    """The most work a search can have: every beam written to its full length (meta device: shapes and FLOPs)."""
+    """The most work a search can have: every beam written to its full length (meta device: shapes and
+    FLOPs)."""
     samples, device = memory.values.shape[0], memory.values.device
     state = decoder.start(memory)
     for _ in range(max_length):

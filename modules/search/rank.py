@@ -21,14 +21,17 @@ def sequence_losses(
     ids: Int[Tensor, "samples k length"],
     mask: Tensor,
 ) -> Float[Tensor, "samples k"]:
-    """The summed cross-entropy of ``ids`` after their first word, all k texts of a sample on one copy of its memory."""
+    """The summed cross-entropy of ``ids`` after their first word, all k texts of a sample on one copy of
+    its memory."""
     logits = decoder.write(ids[:, :, :-1], state, last_only=False)
     # (samples, k, length - 1, vocab) -> (samples, k, length - 1)
     losses = F.cross_entropy(logits.float().flatten(0, 2), ids[:, :, 1:].flatten(), reduction="none")
     return (losses.view(ids[:, :, 1:].shape) * mask[:, :, 1:]).sum(dim=-1)
 
 
-def _dry_rank(decoder: TextDecoder, memory: Tokens, candidates: Text, *, keep: int = 128, **_: Any) -> dict[str, Any]:
+def _dry_rank(
+    decoder: TextDecoder, memory: Tokens, candidates: Text, *, keep: int = 128, **_: Any
+) -> dict[str, Any]:
     samples, (count, length) = memory.values.shape[0], candidates.ids.shape
     keep = min(keep, count)
     ids = torch.empty(samples, keep, length, dtype=torch.long, device=memory.values.device)
@@ -58,11 +61,13 @@ def rank(
     keep: int = 128,
     first_token: Literal["once", "twice"] = "once",
 ) -> dict[str, Any]:
-    """Rank ``candidates`` for every sample: the ``keep`` with the likeliest first word are scored to their ends.
+    """Rank ``candidates`` for every sample: the ``keep`` with the likeliest first word are scored to their
+    ends.
 
-    ``first_token='twice'`` is the released score, ``log p(first) - sum of all word losses``, in which the first word
-    counts twice; ``'once'`` leaves the extra term out. The scores are a softmax over the ones kept. ``choice``: the
-    candidates' indices, best first; ``losses``: their summed word losses in that order; ``first``: p(first word).
+    ``first_token='twice'`` is the released score, ``log p(first) - sum of all word losses``, in which the
+    first word counts twice; ``'once'`` leaves the extra term out. The scores are a softmax over the ones
+    kept. ``choice``: the candidates' indices, best first; ``losses``: their summed word losses in that order;
+    ``first``: p(first word).
     """
     keep = min(keep, len(candidates.ids))
     samples = memory.values.shape[0]

@@ -65,7 +65,12 @@ def measure(variant: Variant, steps: int) -> Figure:
 
 
 def bench(
-    spec: str, overrides: Sequence[str] = (), clips: int = 2, questions: int = 6, steps: int = 2, rounds: int = 2
+    spec: str,
+    overrides: Sequence[str] = (),
+    clips: int = 2,
+    questions: int = 6,
+    steps: int = 2,
+    rounds: int = 2,
 ) -> dict[str, list[Figure]]:
     """Measure every variant ``rounds`` times, in turn, so that a machine that drifts drifts for all."""
     figures: dict[str, list[Figure]] = {}
@@ -127,7 +132,8 @@ def _worker(variant: Variant, steps: int) -> Figure:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     peak = _peak()
-    # only now the optimiser, whose state outlives the step: the peak of the next step is this one and its state
+    # only now the optimiser, whose state outlives the step: the peak of the next step is this one and its
+    # state
     optimiser = torch.optim.AdamW(net.parameters(), foreach=False)
     optimiser.step()
     net.zero_grad(set_to_none=True)

@@ -38,7 +38,8 @@ def train_step(
     steps: Annotated[int, typer.Option(help="Steps a process; the quickest counts.", min=1)] = 2,
     rounds: Annotated[int, typer.Option(help="Processes a variant, in turn; the median counts.", min=1)] = 2,
 ) -> None:
-    """Time a training step (forward and backward, float32) and its peak memory: plain, recomputed, and grouped by clip."""
+    """Time a training step (forward and backward, float32) and its peak memory: plain, recomputed, and
+    grouped by clip."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,5 @@
-"""Run a fixture's inputs through a composed network, and compare every recorded output with what comes out."""
+"""Run a fixture's inputs through a composed network, and compare every recorded output with what comes
+out."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ class Comparison:
         if expected is None:
             expected = self.outputs[name]
             self.covered.add(name)
-        expected = expected.to(value.dtype).reshape(value.shape) if expected.numel() == value.numel() else expected
+        expected = (
+            expected.to(value.dtype).reshape(value.shape) if expected.numel() == value.numel() else expected
+        )
         good = value.shape == expected.shape and torch.allclose(value, expected, ATOL, RTOL)
         difference = float((value - expected).abs().max()) if value.shape == expected.shape else float("inf")
         self.rows.append(Row(name, difference, good))
@@ -63,10 +66,14 @@ def compare(folder: Path) -> list[Row]:
     """All rows of the fixture in ``folder``; UserError if it is no fixture of a kind known here."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        inputs, outputs, weights = (load_file(folder / f"{n}.safetensors") for n in ("inputs", "outputs", "state_dict"))
+        inputs, outputs, weights = (
+            load_file(folder / f"{n}.safetensors") for n in ("inputs", "outputs", "state_dict")
+        )
         text = fixture_spec(meta)
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{folder}: not a fixture that can be compared: {type(error).__name__}: {error}") from None
+        raise UserError(
+            f"{folder}: not a fixture that can be compared: {type(error).__name__}: {error}"
+        ) from None
     net = compose(parse_spec(text, f"{meta['fixture']}.yaml"), initial=False)
     net.eval()
     load_official(net, weights, roles_of(net), origin=str(folder), shadow=net.shadow_state_dict())
@@ -107,7 +114,9 @@ def _run(net: Network, batch: dict[str, Any], *names: str) -> dict[str, Any]:
     """Any streams of the network, by name: a goal that asks for them."""
     goal = "compare " + " ".join(names)
     if goal not in net.spec.goals:
-        net.spec.goals[goal] = {name: Ref(*name.partition(".")[::2]) if "." in name else Ref(name) for name in names}
+        net.spec.goals[goal] = {
+            name: Ref(*name.partition(".")[::2]) if "." in name else Ref(name) for name in names
+        }
     return net(batch, goal)
 
 
@@ -170,7 +179,9 @@ def _beams(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comp
 def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison) -> None:
     """The released momentum pass: updated first, but its fusion layers stay as they were initialised."""
     assert net.shadow is not None
-    fusion = {key: value.clone() for key, value in net.shadow_state_dict().items() if key.startswith("fusion.")}
+    fusion = {
+        key: value.clone() for key, value in net.shadow_state_dict().items() if key.startswith("fusion.")
+    }
     net.update_momentum()
     for key, value in net.shadow_state_dict().items():
         if key in fusion:
@@ -185,11 +196,14 @@ def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: C
     rows.close("fusion_m_image_output", teacher["both"]["vision"].values)
     rows.close("fusion_m_question_output", teacher["both"]["text"].values)
     rows.close("logits_m", teacher["logits"][:, :-1])
-    # the loss of the composed network, had the official code passed its alpha on and normalised over the vocabulary
+    # the loss of the composed network, had the official code passed its alpha on and normalised over the
+    # vocabulary
     expected = torch.tensor(meta["results"]["hypothetical_loss_if_alpha_0.4_were_passed_dimlast_fixed"])
     rows.close("distilled loss (over the vocabulary)", values["soft", False], expected)
     logits, shadow = values["logits", False], teacher["logits"]
-    rows.close("hypothetical_distill_dimlast_fixed", next_word_losses(logits, batch["answer"], shadow, 1.0)[0].sum(1))
+    rows.close(
+        "hypothetical_distill_dimlast_fixed", next_word_losses(logits, batch["answer"], shadow, 1.0)[0].sum(1)
+    )
     # as written there: normalised over the sequence axis, which nothing but this comparison does
     soft = -(F.log_softmax(logits[:, :-1], dim=1) * F.softmax(shadow[:, :-1], dim=-1)).sum(dim=-1)
     rows.close("hypothetical_distill_dim1_as_written", (soft * batch["answer"].mask[:, 1:]).sum(dim=1))

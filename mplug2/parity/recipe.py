@@ -6,30 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 
-
 def _modules(meta: Mapping[str, Any], with_text: bool) -> list[str]:
     bert, config = meta["cfg"]["bert"], meta["cfg"]["config"]
     clip = config["_xclip"]
     width, heads, hidden = bert["hidden_size"], bert["num_attention_heads"], bert["intermediate_size"]
     common = f"width: {width}, heads: {heads}, hidden: {hidden}"
-    words = f"width: {width}, vocab: {bert['vocab_size']}, positions: {bert['max_position_embeddings']}"
+    words = f"vocab: {bert['vocab_size']}, positions: {bert['max_position_embeddings']}"
     stride = config["temporal_stride"] if config["temporal_downsampling"] else 0
     lines = [
         f"vision: {{use: video_vit, width: {clip['vision_width']}, depth: {clip['vision_layers']}, "
         f"patch: {clip['patch']}, frames: {config['model_num_frames']}, size: {config['image_res']}, "
         f"temporal_stride: {stride}}}",
         f"universal: {{use: universal, {common}, depth: {bert['num_uni_layer']}}}",
-        f"decoder: {{use: text_decoder, {common}, depth: {bert['text_decode_layers']}, vocab: {bert['vocab_size']}, "
-        f"positions: {bert['max_position_embeddings']}}}",
+        f"decoder: {{use: text_decoder, {common}, {words}, depth: {bert['text_decode_layers']}}}",
     ]
     if clip["vision_width"] != width:
         lines.append(f"to_text: {{use: project, width_in: {clip['vision_width']}, width: {width}}}")
     if with_text:
         depth = bert["text_encoder_layers"] - bert["num_uni_layer"]
         lines += [
-            f"words: {{use: text_embedding, {words}}}",
+            f"words: {{use: text_embedding, width: {width}, {words}}}",
             f"text: {{use: text_encoder, {common}, depth: {depth}}}",
-            f"fusion: {{use: fusion, {common}, depth: {bert['fusion_layers']}, stride: {bert['stride_layer']}}}",
+            f"fusion: {{use: fusion, {common}, depth: {bert['fusion_layers']}, "
+            f"stride: {bert['stride_layer']}}}",
         ]
     return lines
 
@@ -65,7 +64,12 @@ def _caption(meta: Mapping[str, Any]) -> str:
         "whole: lm_loss(logits, target=caption, mean='words')",
         *flow,
     ]
-    goals = ["train: {loss: loss}", "unmasked: {loss: whole}", "embed: {visual: visual, logits: logits}", *goals]
+    goals = [
+        "train: {loss: loss}",
+        "unmasked: {loss: whole}",
+        "embed: {visual: visual, logits: logits}",
+        *goals,
+    ]
     return _text(["caption: text B L"], _modules(meta, with_text=False), flow, goals)
 
 
@@ -75,7 +79,9 @@ def _video_qa(meta: Mapping[str, Any]) -> str:
     alpha = meta["cfg"]["config"]["alpha"]
     for ranked in meta["results"]["rank"]:
         k = ranked["k"]
-        flow.append(f"rank_{k}: rank(@decoder, memory=memory, candidates=candidates, keep={k}, first_token='twice')")
+        flow.append(
+            f"rank_{k}: rank(@decoder, memory=memory, candidates=candidates, keep={k}, first_token='twice')"
+        )
         goals.append(f"rank_{k}: {{choice: rank_{k}.choice, scores: rank_{k}.answer, first: rank_{k}.first}}")
     loss = "lm_loss(logits, target=answer, weight=vote, owner=owner"
     flow = [
@@ -110,9 +116,15 @@ def _text(inputs: list[str], modules: list[str], flow: list[str], goals: list[st
         return f"{name}:\n" + "".join(f"  {line}\n" for line in lines)
 
     inputs = ["video: frames B 3 T H W", *inputs]
-    return section("inputs", inputs) + section("modules", modules) + section("flow", flow) + section("goals", goals)
+    return (
+        section("inputs", inputs)
+        + section("modules", modules)
+        + section("flow", flow)
+        + section("goals", goals)
+    )
 
 
 def fixture_spec(meta: Mapping[str, Any]) -> str:
-    """The YAML text of the network whose outputs ``meta`` was recorded with; KeyError for another kind of fixture."""
+    """The YAML text of the network whose outputs ``meta`` was recorded with; KeyError for another kind of
+    fixture."""
     return {"vqa": _video_qa, "caption": _caption}[meta["kind"]](meta)

@@ -15,7 +15,8 @@ from registry import UserError
 
 
 def convert_file(source: str | Path, spec: str | Path, target: str | Path) -> str:
-    """Load the released checkpoint ``source`` into the network of ``spec`` and write its weights to ``target``.
+    """Load the released checkpoint ``source`` into the network of ``spec`` and write its weights to
+    ``target``.
 
     Returns the report: what became of every key. UserError, and nothing written, where it does not fit.
     """
@@ -25,7 +26,9 @@ def convert_file(source: str | Path, spec: str | Path, target: str | Path) -> st
     net = compose(spec, initial=False)
     report = load_official(net, read_tensors(source), roles_of(net), origin=str(source))
     if absent := report.of("missing"):
-        raise UserError(f"{source}: lacks weights of this network; nothing was written\n{report.table(absent)}")
+        raise UserError(
+            f"{source}: lacks weights of this network; nothing was written\n{report.table(absent)}"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".unfinished")
     # a tied weight stands once, under its first name

@@ -19,7 +19,8 @@ from registry import UserError
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """All tensors of a ``.safetensors`` or ``.pth`` file, on the CPU; UserError if it holds anything else.
 
-    Released files wrap the weights in ``model`` or ``module``; those are unwrapped. Large files are memory-mapped.
+    Released files wrap the weights in ``model`` or ``module``; those are unwrapped. Large files are
+    memory-mapped.
     """
     path = Path(path)
     if not path.is_file():
@@ -37,7 +38,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path}: refused, since it is no file of tensors alone: {reason[:200]}\n"
-            "    hint: a pickle can run code when it is opened; get the weights as .safetensors, or as a .pth of tensors"
+            "    hint: a pickle can run code when it is opened; get the weights as .safetensors, or a "
+            ".pth that holds tensors alone"
         ) from None
     return _tensors(content, path)
 
@@ -47,7 +49,9 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold a mapping of names to tensors, but holds a {type(content).__name__}")
+        raise UserError(
+            f"{path}: must hold a mapping of names to tensors, but holds a {type(content).__name__}"
+        )
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{path}: must hold tensors (directly, or under 'model' or 'module'), but holds none")

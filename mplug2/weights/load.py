@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mplug2.weights.official import Move, Roles, plan_moves
-from mplug2.weights.report import LoadReport
+from mplug2.weights.report import LoadReport, Status
 from registry import UserError
 
 
@@ -61,8 +61,8 @@ def load_official(
 ) -> LoadReport:
     """Load a released mPLUG-2 state dict into the modules whose names match ``wanted``.
 
-    ``_m`` keys go to the momentum copies where ``shadow`` holds them. UserError with the table of what does not fit
-    if a tensor has another shape, or if a module is only partly there; then nothing is loaded.
+    ``_m`` keys go to the momentum copies where ``shadow`` holds them. UserError with the table of what does
+    not fit if a tensor has another shape, or if a module is only partly there; then nothing is loaded.
     """
     report = LoadReport(origin)
     # the momentum twin of `text_encoder.x` is called `text_encoder_m.x`
@@ -82,7 +82,9 @@ def load_official(
         elif kind and not home:
             report.add("dropped", key, reason="a momentum copy, and this network keeps none")
         elif move.target not in home:
-            reason = "a momentum copy that no ema(...) reads" if kind else "this network's module is not so deep"
+            reason = (
+                "a momentum copy that no ema(...) reads" if kind else "this network's module is not so deep"
+            )
             report.add("dropped" if kind else "misfit", key, move.target, reason)
         else:
             fitted, note = fit(move.target, value, home[move.target])
@@ -90,7 +92,7 @@ def load_official(
                 report.add("misfit", key, move.target, note)
                 continue
             # a tied weight is stored under two names; the later name wins, as in the released loader
-            status = "tied" if (kind, move.target) in chosen else "resized" if note else "loaded"
+            status: Status = "tied" if (kind, move.target) in chosen else "resized" if note else "loaded"
             report.add(status, key, move.target, note)
             chosen[kind, move.target] = fitted
     _note_missing(report, net, chosen, wanted)
@@ -98,7 +100,9 @@ def load_official(
     return report
 
 
-def load_own(net: nn.Module, tensors: Mapping[str, Tensor], wanted: str = "*", origin: str = "weights") -> LoadReport:
+def load_own(
+    net: nn.Module, tensors: Mapping[str, Tensor], wanted: str = "*", origin: str = "weights"
+) -> LoadReport:
     """Load weights that carry this network's own names into the modules whose names match ``wanted``.
 
     UserError, and nothing loaded, where a tensor has another shape or a module is only partly there.
@@ -136,7 +140,8 @@ def _twin_moves(twins: Mapping[str, str], roles: Roles) -> dict[str, Move]:
 def _note_missing(
     report: LoadReport, net: nn.Module, chosen: Mapping[tuple[str, str], Tensor], wanted: str
 ) -> None:
-    """A module that is wholly absent keeps its fresh weights (missing); one that is partly there does not fit."""
+    """A module that is wholly absent keeps its fresh weights (missing); one that is partly there does not
+    fit."""
     there = {target.split(".")[0] for kind, target in chosen if not kind}
     named = {row.target for row in report.of("misfit")}
     for name in net.state_dict():
@@ -160,7 +165,8 @@ def _commit(
         raise UserError(
             f"{report.origin}: {what} this network; nothing was loaded\n"
             + report.table(misfits or report.rows)
-            + "\n    hint: compose the network that the checkpoint was made with, or load parts: init: {vision: ...}"
+            + "\n    hint: compose the network that the checkpoint was made with, or load parts: "
+            "`init: {vision: ...}`"
         )
     with torch.no_grad():
         for (kind, name), value in chosen.items():

@@ -9,10 +9,11 @@ from typing import Any
 
 # What a released checkpoint stores and the network never reads (reference: measured by gradients).
 DEAD = (
-    (r"visual_encoder\.(positional_embedding|text_projection|logit_scale|transformer\.|token_embedding\.|ln_final\.)",
+    (r"visual_encoder\.(positional_embedding|text_projection|logit_scale|token_embedding\.)",
      "CLIP's text tower, not part of mPLUG-2"),
+    (r"visual_encoder\.(transformer\.|ln_final\.)", "CLIP's text tower, not part of mPLUG-2"),
     (r"visual_encoder\.visual\.proj$", "CLIP's output projection, not used by mPLUG-2"),
-    (r".*\.(intermediate_vision|output_vision)\.", "a second feed-forward of the universal layers that is never run"),
+    (r".*\.(intermediate_vision|output_vision)\.", "a second feed-forward, never run"),
     (r".*\.position_ids$", "a constant: 0, 1, 2, ..."),
     (r"fusion_encoder\.embeddings\.", "fusion layers read tokens, not words"),
     (r"text_decoder\..*\.latents$", "latents of a decoder layer, never run"),
@@ -98,7 +99,8 @@ class Roles:
 
     @classmethod
     def of(cls, modules: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Roles:
-        """Find the parts among ``{name: (use, arguments)}``; ValueError where two modules could be one part."""
+        """Find the parts among ``{name: (use, arguments)}``; ValueError where two modules could be one
+        part."""
         uses = {
             "video_vit": "vision", "project": "project", "text_embedding": "words", "text_encoder": "text",
             "universal": "universal", "fusion": "fusion", "text_decoder": "decoder",
@@ -156,7 +158,9 @@ def _move(key: str, roles: Roles, text_depth: int, fusion_depth: int) -> Move:
         case "visn_emb_norm":
             return _to(key, roles.universal, f"norm.{rest}", "universal")
         case "text_encoder" if rest.startswith("embeddings."):
-            return _to(key, roles.words, _rename(rest.removeprefix("embeddings."), _EMBEDDING), "text_embedding")
+            return _to(
+                key, roles.words, _rename(rest.removeprefix("embeddings."), _EMBEDDING), "text_embedding"
+            )
         case "text_encoder":
             return _text(key, rest, roles, text_depth)
         case "fusion_encoder":

@@ -38,7 +38,11 @@ class LoadReport:
     def summary(self) -> str:
         """One line: how many keys were loaded, resized, dropped, missing."""
         counts = Counter(row.status for row in self.rows)
-        parts = [f"{counts[s]} {s}" for s in ("loaded", "resized", "tied", "dropped", "missing", "misfit") if counts[s]]
+        parts = [
+            f"{counts[s]} {s}"
+            for s in ("loaded", "resized", "tied", "dropped", "missing", "misfit")
+            if counts[s]
+        ]
         return f"{self.origin}: " + (", ".join(parts) or "no keys")
 
     def table(self, rows: Iterable[Row] | None = None, limit: int = 40) -> str:

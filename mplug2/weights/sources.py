@@ -42,7 +42,8 @@ SOURCES: dict[str, Callable[[Network, str, str], LoadReport]] = {"mplug2": from_
 
 
 def initialise(net: Network) -> list[LoadReport]:
-    """Fill the network as its ``init:`` section says, in the order written, and log what became of every key."""
+    """Fill the network as its ``init:`` section says, in the order written, and log what became of every
+    key."""
     reports = []
     for pattern, source in net.spec.init.items():
         kind, colon, path = source.partition(":")
@@ -51,7 +52,9 @@ def initialise(net: Network) -> list[LoadReport]:
             known = ", ".join(f"'{name}:FILE'" for name in SOURCES)
             raise SpecError([Problem(place, f"init source must be one of {known}, but is '{source}'")])
         if not any(fnmatchcase(name, pattern) for name in net.spec.modules):
-            raise SpecError([Problem(place, f"init pattern '{pattern}' must match a module, but matches none")])
+            raise SpecError(
+                [Problem(place, f"init pattern '{pattern}' must match a module, but matches none")]
+            )
         try:
             report = SOURCES[kind](net, path, pattern)
         except UserError as error:
@@ -59,4 +62,3 @@ def initialise(net: Network) -> list[LoadReport]:
         log.info("init %s: %s\n%s", pattern, report.summary(), report.table())
         reports.append(report)
     return reports
-

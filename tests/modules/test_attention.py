@@ -39,7 +39,11 @@ def test_remembered_memory_gives_the_same() -> None:
 
 
 def test_causal_mask() -> None:
-    assert causal_mask(3, torch.device("cpu")).tolist() == [[True, False, False], [True, True, False], [True] * 3]
+    assert causal_mask(3, torch.device("cpu")).tolist() == [
+        [True, False, False],
+        [True, True, False],
+        [True] * 3,
+    ]
 
 
 def test_heads_must_divide_width() -> None:

@@ -50,7 +50,9 @@ def _build(name: str, device: str = "cpu") -> nn.Module:
         return MODULES.load(name)(**SMALL[name])
 
 
-def _call(name: str, module: nn.Module, options: dict[str, Any], dtype: torch.dtype, device: str = "cpu") -> Any:
+def _call(
+    name: str, module: nn.Module, options: dict[str, Any], dtype: torch.dtype, device: str = "cpu"
+) -> Any:
     torch.manual_seed(1)
     ports = MODULES.declaration(name).inputs
     return module(**{p: _value(port, SMALL[name], dtype, device) for p, port in ports.items()}, **options)
@@ -72,7 +74,9 @@ def test_the_declaration_read_from_source_is_the_live_one(name: str) -> None:
     read, live = MODULES.declaration(name), Declaration.of(MODULES.load(name))
     assert (read.inputs, read.outputs, read.off) == (live.inputs, live.outputs, live.off)
     assert list(read.arguments) == list(live.arguments)
-    assert {n: p.default for n, p in read.arguments.items()} == {n: p.default for n, p in live.arguments.items()}
+    assert {n: p.default for n, p in read.arguments.items()} == {
+        n: p.default for n, p in live.arguments.items()
+    }
     assert list(read.options) == list(live.options)
 
 

@@ -62,7 +62,8 @@ def test_greedy_takes_the_likeliest_word(decoder: TextDecoder, memory: Tokens) -
 
 
 def test_a_wide_enough_beam_finds_the_best_text(decoder: TextDecoder, memory: Tokens) -> None:
-    """With as many beams as there are texts nothing can be pruned: the best one of fixed length must come out."""
+    """With as many beams as there are texts nothing can be pruned: the best one of fixed length must come
+    out."""
     words = [w for w in range(7) if w != END]
     found = beam_search(decoder, memory, beams=36, best=1, min_length=2, max_length=2, start=START, end=END)
     for sample in range(3):
@@ -99,7 +100,9 @@ def test_ranking_scores_every_candidate(decoder: TextDecoder, memory: Tokens, fi
         scores = []
         for text in ids.tolist():
             words = [w for w in text if w]
-            steps = [_log_probabilities(decoder, memory, sample, words[:i])[words[i]] for i in range(1, len(words))]
+            steps = [
+                _log_probabilities(decoder, memory, sample, words[:i])[words[i]] for i in range(1, len(words))
+            ]
             scores.append(sum(steps) + (steps[0] if first_token == "twice" else 0))
         expected = torch.stack(scores).softmax(dim=0).sort(descending=True)
         assert found["choice"][sample].tolist() == expected.indices.tolist()

@@ -25,7 +25,11 @@ def test_local_temporal_is_a_depthwise_convolution_over_frames() -> None:
     y = temporal.down(temporal.norm(x))
     # (b, t, n, c) -> (b * n, c, t) for torch's own convolution
     y = torch.nn.functional.conv1d(
-        y.permute(0, 2, 3, 1).flatten(0, 1), temporal.kernel.T[:, None], temporal.kernel_bias, padding=1, groups=4
+        y.permute(0, 2, 3, 1).flatten(0, 1),
+        temporal.kernel.T[:, None],
+        temporal.kernel_bias,
+        padding=1,
+        groups=4,
     )
     y = y.unflatten(0, (2, 3)).permute(0, 3, 1, 2)
     torch.testing.assert_close(temporal(x), temporal.up(y * torch.sigmoid(1.702 * y)))

@@ -37,7 +37,9 @@ def test_a_wrong_output_is_seen(shared: Path, tmp_path: Path) -> None:
         save_file(tensors, tmp_path / f"{name}.safetensors")
     (tmp_path / "meta.json").write_text(json.dumps(json.loads((source / "meta.json").read_text())))
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "tools/parity.py", str(tmp_path)], cwd=root, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "tools/parity.py", str(tmp_path)], cwd=root, capture_output=True, text=True
+    )
     assert done.returncode == 1, done.stderr
     assert "BEYOND TOLERANCE" in done.stdout
 

@@ -15,7 +15,7 @@ from registry import UserError, parse_spec
 
 
 def _narrow(kind: str, facts: dict) -> tuple[str, dict[str, Tensor]]:
-    """The full-size key list at reduced width: the same keys, depths and latents, fewer channels and words."""
+    """The full-size key list at reduced width: the same keys and depths, fewer channels and words."""
     bert, clip = facts["bert_config"], facts["config"]["_xclip"]
     wide, hidden = bert["hidden_size"], bert["intermediate_size"]
     sizes = {wide: 32, hidden: 64, 3 * wide: 96, wide // 2: 16, bert["vocab_size"]: 50, 512: 16}
@@ -33,12 +33,13 @@ def _narrow(kind: str, facts: dict) -> tuple[str, dict[str, Tensor]]:
     text = f"""
 inputs: {{video: frames B 3 T H W, question: text B L, answer: text B La}}
 modules:
-  vision: {{use: video_vit, width: 32, heads: 2, depth: {clip["vision_layers"]}, mlp_ratio: 2, patch: {clip["patch"]},
-            frames: {facts["config"]["model_num_frames"]}, size: 224}}
+  vision: {{use: video_vit, width: 32, heads: 2, depth: {clip["vision_layers"]}, mlp_ratio: 2,
+            patch: {clip["patch"]}, frames: {facts["config"]["model_num_frames"]}, size: 224}}
   words: {{use: text_embedding, width: 32, vocab: 50, positions: 16}}
   text: {{use: text_encoder, width: 32, heads: 2, hidden: 64, depth: {bert["text_encoder_layers"] - 2}}}
   universal: {{use: universal, width: 32, heads: 2, hidden: 64, depth: 2, latents: 50}}
-  fusion: {{use: fusion, width: 32, heads: 2, hidden: 64, depth: {bert["fusion_layers"]}, stride: {bert["stride_layer"]}}}
+  fusion: {{use: fusion, width: 32, heads: 2, hidden: 64, depth: {bert["fusion_layers"]},
+            stride: {bert["stride_layer"]}}}
   decoder: {{use: text_decoder, width: 32, heads: 2, hidden: 64, depth: 12, vocab: 50, positions: 16}}
 flow:
   patches: vision(video)
@@ -84,7 +85,9 @@ def test_another_architecture_is_refused_with_a_table_and_nothing_is_loaded(fact
     text, tensors = _narrow("base_vqa", facts["base_vqa"])
     net = mplug2.compose(parse_spec(text.replace("latents: 50", "latents: 40")), initial=False)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    with pytest.raises(UserError, match=r"1 keys do not fit.*nothing was loaded(.|\n)*latents.*\[50, 32\].*\[40, 32\]"):
+    with pytest.raises(
+        UserError, match=r"1 keys do not fit.*nothing was loaded(.|\n)*latents.*\[50, 32\].*\[40, 32\]"
+    ):
         load_official(net, tensors, roles_of(net))
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
