@@ -20,9 +20,9 @@ from mplug2.data.shapes.world import (
     ROWS,
     Scene,
     Thing,
+    crossing_path,
     sample_scene,
     still_scene,
-    sweep_path,
 )
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.text import clean_caption, clean_question
@@ -43,37 +43,34 @@ def rows(path: Path) -> list[dict]:
 
 
 def scenes(number: int) -> list[Scene]:
-    return [sample_scene(("sweep", "turns")[i % 2], np.random.default_rng(i)) for i in range(number)]
+    return [sample_scene(("crossing", "turns")[i % 2], np.random.default_rng(i)) for i in range(number)]
 
 
 def bag(clip: np.ndarray) -> list[bytes]:
     return sorted(frame.tobytes() for frame in clip)
 
 
-def test_a_sweep_shows_the_same_frames_in_every_direction() -> None:
-    board = np.stack(np.meshgrid(np.arange(3), np.arange(3), indexing="ij"), -1)
-    for block in (board[1:], board[:, :-1]):
-        bags, orders = set(), set()
-        for direction in DIRECTIONS:
-            path = sweep_path(block, direction, np.random.default_rng(0))
-            thing = Thing("red", "circle", tuple(path), 0.4, (0.0, 0.0))
-            clip = render(Scene("sweep", (thing,), direction, (20, 20, 20)), 48, 12)
+def test_a_crossing_shows_the_same_frames_in_every_direction() -> None:
+    bags, orders = set(), set()
+    for direction in DIRECTIONS:
+        for over in (True, False):
+            thing = Thing("red", "circle", tuple(crossing_path(direction, over)), 0.4, (0.0, 0.0))
+            clip = render(Scene("crossing", (thing,), direction, (20, 20, 20)), 48, 12)
             bags.add(tuple(bag(clip)))
             orders.add(clip.tobytes())
-        assert len(bags) == 1
-        assert len(orders) == 4
+    assert len(bags) == 1
+    assert len(orders) == 8
 
 
-def test_a_sweep_moves_its_way_on_most_beats() -> None:
-    steps = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+def test_a_crossing_goes_its_way() -> None:
+    steps = {"left": (0, -2), "right": (0, 2), "up": (-2, 0), "down": (2, 0)}
     for scene in scenes(60)[::2]:
         cells = np.array(scene.things[0].cells)
-        moves = Counter(map(tuple, np.diff(cells, axis=0).tolist()))
         assert scene.direction is not None
-        assert moves[steps[scene.direction]] >= 3
-        opposite = tuple(-step for step in steps[scene.direction])
-        assert moves[opposite] == 0
-        assert len({tuple(cell) for cell in cells.tolist()}) == BEATS
+        way = np.array(steps[scene.direction])
+        assert np.array_equal(cells[-1] - cells[0], way)
+        assert (np.diff(cells, axis=0) @ way >= 0).all(), "it never goes back"
+        assert np.abs(np.diff(cells, axis=0)).max() == 1, "it never jumps"
 
 
 def test_shapes_that_take_turns_are_visible_equally_long_one_at_a_time() -> None:

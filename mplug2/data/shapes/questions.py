@@ -21,10 +21,12 @@ from mplug2.data.shapes.world import (
 
 Question = tuple[str, str, str]  # type, question, answer
 
-_WORDS = """ a all and another appear appears are as at both by clip colour column come comes does exactly find first
-go goes has have how image images in is it kind last left look many more move moved moves moving no none
-nothing of on one only or order other picture pictures resting rests right row same second see shape shapes show
-shows still than that the then there thing things third this to two video way what where which while who yes
+_WORDS = """
+a all and another appear appears are as at both by clip colour column come comes does exactly find first go
+goes has have how image images in is it kind last left look many more move moved moves moving no none
+nothing of on one only or order other picture pictures resting rests right row same second see shape shapes
+show shows still than that the then there thing things third this to two video way what where which while
+who yes
 """
 
 _PLACED = {
@@ -52,7 +54,7 @@ def vocabulary() -> list[str]:
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
     """Return 5 to 9 questions about a clip; types ``motion_...`` need the order of its frames."""
     asked = list(_motion(scene))
-    if scene.kind == "sweep":
+    if scene.kind == "crossing":
         asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
         mover, *resting = scene.things
         asked += [_colour(mover), _shape(mover)]

@@ -2,14 +2,14 @@
 
 A clip is six beats long and plays on a board of 3 x 3 cells. There are two kinds of scenes:
 
-- ``sweep``: one shape visits six cells (two lines of three), a cell a beat, always moving one way along a
-  line, then along another line; up to three other shapes rest in the three cells that are left.
+- ``crossing``: one shape crosses the board from one edge to the other in a wave (say left, top, centre,
+  centre, bottom, right), a cell a beat; up to three others rest in the corners.
 - ``turns``: three shapes, each in its own cell, are visible one after the other, two beats each.
 
-Motion cannot be told from single frames, nor from all frames in unknown order: a sweep visits the same six
-cells in any of the four directions, and every shape of a ``turns`` scene is visible equally long. No scene
-has both, for the sweep would then be a clock. Hence the best guess of a network that does not know the order
-of frames is right in 1 of 4 questions on direction and 1 of 3 on order.
+Motion cannot be told from single frames, nor from all frames in unknown order: a crossing visits the same
+cells, the centre twice, in any of the four directions, and every shape of a ``turns`` scene is visible
+equally long. No scene has both, for the crossing would then be a clock. Hence the best guess of a network
+that does not know the order of frames is right in 1 of 4 questions on direction and 1 of 3 on order.
 """
 
 from __future__ import annotations
@@ -69,27 +69,29 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """All things of a clip; in a ``sweep`` the first one moves, in ``turns`` they stand in order of
+    """All things of a clip; in a ``crossing`` the first one moves, in ``turns`` they stand in order of
     appearance."""
 
-    kind: Literal["sweep", "turns", "still"]
+    kind: Literal["crossing", "turns", "still"]
     things: tuple[Thing, ...]
     direction: str | None
     background: tuple[int, int, int]
 
 
-def sweep_path(block: np.ndarray, direction: str, rng: np.random.Generator) -> list[Cell]:
-    """Return the order in which a sweep visits ``block`` (cells [rows columns 2]): line by line, lines in
-    random order."""
-    lines = block if direction in ("left", "right") else block.swapaxes(0, 1)
-    if direction in ("left", "up"):
-        lines = lines[:, ::-1]
-    return [(int(row), int(column)) for line in rng.permutation(len(lines)) for row, column in lines[line]]
+def crossing_path(direction: str, over: bool) -> list[Cell]:
+    """Return the cells of a crossing; ``over`` chooses on which side of the middle line it passes first."""
+    line: list[Cell] = (
+        [(1, 0), (1, 1), (1, 2)] if direction in ("left", "right") else [(0, 1), (1, 1), (2, 1)]
+    )
+    start, centre, end = line if direction in ("right", "down") else line[::-1]
+    sides: list[Cell] = [(column, row) for row, column in line[::2]]  # the ends of the other middle line
+    first, second = sides if over else sides[::-1]
+    return [start, first, centre, centre, second, end]
 
 
-def sample_scene(kind: Literal["sweep", "turns"], rng: np.random.Generator) -> Scene:
+def sample_scene(kind: Literal["crossing", "turns"], rng: np.random.Generator) -> Scene:
     """Return a random scene of the given kind; colours and shapes are all different within it."""
-    return _sweep(rng) if kind == "sweep" else _turns(rng)
+    return _crossing(rng) if kind == "crossing" else _turns(rng)
 
 
 def still_scene(number: int, rng: np.random.Generator) -> Scene:
@@ -98,16 +100,13 @@ def still_scene(number: int, rng: np.random.Generator) -> Scene:
     return Scene("still", _things([[cell] * BEATS for cell in cells], rng), None, _background(rng))
 
 
-def _sweep(rng: np.random.Generator) -> Scene:
-    board = np.stack(np.meshgrid(np.arange(3), np.arange(3), indexing="ij"), -1)
-    side = int(rng.integers(4))  # where the line of resting shapes lies: top, bottom, left, right
-    blocks = (board[1:], board[:-1], board[:, 1:], board[:, :-1])
-    lines = (board[0], board[-1], board[:, 0], board[:, -1])
+def _crossing(rng: np.random.Generator) -> Scene:
     direction = str(rng.choice(DIRECTIONS))
-    path = sweep_path(blocks[side], direction, rng)
-    resting = [(int(r), int(c)) for r, c in rng.permutation(lines[side])[: int(rng.integers(4))]]
+    path = crossing_path(direction, bool(rng.integers(2)))
+    corners = [(0, 0), (0, 2), (2, 0), (2, 2)]
+    resting = [corners[corner] for corner in rng.permutation(4)[: int(rng.integers(4))]]
     things = _things([path, *([cell] * BEATS for cell in resting)], rng)
-    return Scene("sweep", things, direction, _background(rng))
+    return Scene("crossing", things, direction, _background(rng))
 
 
 def _turns(rng: np.random.Generator) -> Scene:

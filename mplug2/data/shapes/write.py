@@ -22,7 +22,7 @@ from mplug2.data.shapes.render import box, render, render_beat
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 2
+VERSION = 3
 SPLITS = ("train", "val", "test")
 _CHUNK = 50
 _FPS = 12
@@ -133,7 +133,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
     for index in indices:
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
         video = f"{split}_{index:05d}"
-        scene = sample_scene("sweep" if index % 2 == 0 else "turns", rng)
+        scene = sample_scene("crossing" if index % 2 == 0 else "turns", rng)
         encode(folder / "videos" / f"{video}.mp4", render(scene, size, frames), encoder)
         for kind, question, answer in said.questions(scene, rng):
             rows[f"qa_{split}"].append(
