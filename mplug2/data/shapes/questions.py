@@ -52,7 +52,7 @@ def vocabulary() -> list[str]:
 
 
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """Return 5 to 9 questions about a clip; types ``motion_...`` need the order of its frames."""
+    """Return 5 to 8 questions about a clip; types ``motion_...`` need the order of its frames."""
     asked = list(_motion(scene))
     if scene.kind == "crossing":
         asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
@@ -60,7 +60,8 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
         asked += [_colour(mover), _shape(mover)]
         if resting:
             thing = resting[int(rng.integers(len(resting)))]
-            asked += [_colour(thing), _shape(thing), *_position(thing)]
+            about = _colour if rng.random() < 0.5 else _shape
+            asked += [about(thing), *_position(thing)]
     else:
         first, second, third = rng.permutation(len(scene.things))
         asked += [

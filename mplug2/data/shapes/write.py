@@ -22,7 +22,7 @@ from mplug2.data.shapes.render import box, render, render_beat
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 3
+VERSION = 4
 SPLITS = ("train", "val", "test")
 _CHUNK = 50
 _FPS = 12
