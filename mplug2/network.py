@@ -143,6 +143,7 @@ class Network(nn.Module):
             raise
         except Exception as error:
             error.add_note(f"while computing `{step.name}` ({step.equation.place})")
+            vars(error)["step"] = step  # for those who tell the place themselves
             raise
 
     def _called(self, name: str, shadow: bool) -> Callable[..., Any]:

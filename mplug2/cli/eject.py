@@ -1,0 +1,38 @@
+"""`mplug2 eject`: a spec's network as plain PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import registry
+from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("eject", epilog="Example: mplug2 eject configs_video/VideoQA_msrvtt_large.yaml -o net.py")(
+        eject
+    )
+
+
+def eject(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE.py", help="Printed unless set.")
+    ] = None,
+) -> None:
+    """Write a network out as one plain PyTorch class over the modules: same weight names, same outputs."""
+    from mplug2.eject import eject as write
+
+    source = write(registry.read_spec(spec, overrides=only_overrides(overrides)))
+    if out is None:
+        print(source, end="")
+        return
+    if not out.parent.is_dir():
+        raise registry.UserError(f"there is no folder '{out.parent}' to write to")
+    out.write_text(source, encoding="utf-8")
+    print(f"{out}: {len(source.splitlines())} lines")

@@ -1,0 +1,240 @@
+"""Write a spec's network out as plain PyTorch: one class over the modules, a method for each goal.
+
+The file needs no spec and no interpreter; its weights have the same names, its outputs the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import nn
+
+from mplug2.network import CAST
+from registry import MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, check, plan, shadowed_modules
+
+LONGEST = 110
+# names that the written code uses itself
+TAKEN = {"self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "fnmatchcase", "Any", "Shadow"}
+
+
+def eject(spec: Spec) -> str:
+    """Return the source of a Python file for a valid spec; raise `SpecError` if it is not."""
+    check(spec).raise_if_bad()
+    return "\n".join(_Writer(spec).file()) + "\n"
+
+
+class _Writer:
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.plans = {goal: plan(spec, goal) for goal in spec.goals}
+        self.shadowed = sorted(shadowed_modules(spec))
+        self.imports: dict[str, str] = {}  # "package.module:Name" to its name in the file
+        used = {name: MODULES.target(entry.use) for name, entry in spec.modules.items()}
+        called = {step.equation.callee for one in self.plans.values() for step in one.steps} - set(used)
+        self.classes = {name: self.imported(target) for name, target in used.items()}
+        self.functions = {name: self.imported(OPERATIONS.target(name)) for name in sorted(called)}
+        self.names: dict[tuple[str, bool], str] = {}
+
+    def imported(self, target: str) -> str:
+        if target not in self.imports:
+            self.imports[target] = _free(target.partition(":")[2], self.imports.values())
+        return self.imports[target]
+
+    def file(self) -> Iterator[str]:
+        spec, title = self.spec, _class_name(self.spec.name)
+        yield f'"""The network of {spec.path}, written out by `mplug2 eject`.'
+        yield ""
+        yield f"    net = {title}()"
+        yield "    net.load_state_dict(weights)  # a checkpoint of the spec fits: the names are the same"
+        yield f'    net(batch, goal="{next(iter(spec.goals))}")'
+        yield '"""'
+        yield ""
+        yield "from __future__ import annotations"
+        yield ""
+        if spec.freeze:
+            yield "from fnmatch import fnmatchcase"
+        yield "from typing import Any"
+        yield ""
+        if self.shadowed:
+            yield "import torch"
+        yield "from torch import nn"
+        yield ""
+        origins: dict[str, list[str]] = {}
+        for target, name in self.imports.items():
+            module, _, original = target.partition(":")
+            origins.setdefault(module, []).append(original if original == name else f"{original} as {name}")
+        if self.shadowed:
+            origins["modules.momentum"] = ["Shadow"]
+        for module, names in sorted(origins.items()):
+            yield f"from {module} import {', '.join(sorted(names))}"
+        yield ""
+        yield ""
+        yield f"class {title}(nn.Module):"
+        yield f'    """Goals: {", ".join(spec.goals)}."""'
+        yield ""
+        yield from _indented(self.constructor(), 1)
+        if self.shadowed:
+            yield from _indented(_MOMENTUM.splitlines(), 1)
+        yield from _indented(_FORWARD.splitlines(), 1)
+        for goal, steps in self.plans.items():
+            yield ""
+            yield from _indented(self.goal(goal, steps), 1)
+
+    def constructor(self) -> Iterator[str]:
+        yield "def __init__(self) -> None:"
+        yield "    super().__init__()"
+        for name, entry in self.spec.modules.items():
+            arguments = [f"{key}={literal(value)}" for key, value in entry.arguments.items()]
+            yield from _indented(_call(f"{_own(name)} = {self.classes[name]}", arguments), 1)
+        for left, right in self.spec.tie.items():
+            yield f"    {_weight(left)} = {_weight(right)}"
+        if self.spec.freeze:
+            yield f"    frozen = {literal(self.spec.freeze)}"
+            yield "    for name, parameter in self.named_parameters():"
+            meant = 'name == p or name.startswith(p + ".") or fnmatchcase(name, p)'
+            yield f"        if any({meant} for p in frozen):"
+            yield "            parameter.requires_grad_(False)"
+        if self.shadowed:
+            decay = self.spec.momentum["decay"]
+            yield f"    names = {literal(self.shadowed)}"
+            yield "    students = {name: self._modules[name] for name in names}"
+            yield "    # not a submodule: outside the optimiser and the state dict"
+            yield f'    self.__dict__["shadow"] = Shadow(students, {decay!r})'
+
+    def goal(self, goal: str, steps: Plan) -> Iterator[str]:
+        self.names = {}
+        for name in steps.inputs:
+            self.local(name, False)
+        for step in steps.steps:
+            self.local(*step.key)
+        yield f"def goal_{goal}(self, batch: dict[str, Any]) -> dict[str, Any]:"
+        yield f'    """{", ".join(f"{name} = {ref}" for name, ref in steps.outputs.items())}"""'
+        cast = [name for name in steps.inputs if self.spec.inputs[name].kind in CAST]
+        shadows = any(step.shadow for step in steps.steps)
+        if cast or shadows:
+            yield "    dtype = next(p.dtype for p in self.parameters() if p.is_floating_point())"
+        if shadows:
+            yield "    averaged = self.shadow.modules"
+            yield "    for module in averaged.values():"
+            yield "        module.train(self.training)"
+        for name in steps.inputs:
+            value = f'batch["{name}"]'
+            yield f"    {self.local(name, False)} = {value}" + (".to(dtype)" if name in cast else "")
+        within = False
+        for step in steps.steps:
+            if step.shadow and not within:
+                yield "    with torch.no_grad(), self.full_precision(dtype):"
+            within = step.shadow
+            yield from _indented(self.step(steps, step), 2 if within else 1)
+        outputs = [f'"{name}": {self.value(steps, ref, False)}' for name, ref in steps.outputs.items()]
+        yield f"    return {{{', '.join(outputs)}}}"
+
+    def local(self, stream: str, shadow: bool) -> str:
+        """Return the local variable of a stream."""
+        key = (stream, shadow)
+        if key not in self.names:
+            taken = [*self.names.values(), *self.imports.values(), "module"]
+            self.names[key] = _free(f"{stream}_averaged" if shadow else stream, taken)
+        return self.names[key]
+
+    def value(self, steps: Plan, ref: Ref, shadow: bool) -> str:
+        name = self.local(*steps.key(ref, shadow))
+        return name if ref.field is None else f'{name}["{ref.field}"]'
+
+    def part(self, name: str, shadow: bool) -> str:
+        return f'averaged["{name}"]' if shadow else _own(name)
+
+    def filling(self, steps: Plan, step: Step, one: Ref | ModuleRef) -> str:
+        if isinstance(one, ModuleRef):
+            return self.part(one.name, step.shadow)
+        return self.value(steps, one, step.shadow)
+
+    def step(self, steps: Plan, step: Step) -> list[str]:
+        callee = step.equation.callee
+        called = self.functions.get(callee) or self.part(callee, step.shadow)
+        positional: list[str] = []
+        named: list[str] = []
+        for port, filling in step.binding.ports.items():
+            if isinstance(filling, tuple):
+                positional += [self.filling(steps, step, one) for one in filling]
+            elif step.declaration.inputs[port].variadic:
+                positional.append(self.filling(steps, step, filling))
+            else:
+                named.append(f"{port}={self.filling(steps, step, filling)}")
+        options = [f"{name}={literal(value)}" for name, value in step.binding.options.items()]
+        return _call(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])
+
+
+_FORWARD = '''
+def forward(self, batch: dict[str, Any], goal: str = "train") -> dict[str, Any]:
+    """The outputs of one of the goals."""
+    return getattr(self, f"goal_{goal}")(batch)
+'''
+
+_MOMENTUM = '''
+def update_momentum(self) -> None:
+    """Once per optimiser step, before its first forward."""
+    self.shadow.update()
+
+def _apply(self, fn: Any, recurse: bool = True) -> Any:
+    super()._apply(fn, recurse)
+    self.shadow.to(next(self.parameters()).device)
+    return self
+
+def full_precision(self, dtype: torch.dtype) -> torch.autocast:
+    """The averages stay in float32 and run in the precision of the weights."""
+    half = dtype in (torch.bfloat16, torch.float16)
+    device = next(self.parameters()).device.type
+    return torch.autocast(device, dtype=dtype if half else torch.bfloat16, enabled=half)
+'''
+
+
+def _call(begin: str, arguments: list[str]) -> list[str]:
+    """Return `begin(arguments)` in one line, or with one argument a line where that is too long."""
+    line = f"{begin}({', '.join(arguments)})"
+    if len(line) <= LONGEST - 12:
+        return [line]
+    return [f"{begin}(", *(f"    {one}," for one in arguments), ")"]
+
+
+def _indented(lines: Iterable[str], depth: int) -> Iterator[str]:
+    return (f"{'    ' * depth}{line}" if line else "" for line in lines)
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    """Return a name like `name` that nothing else has."""
+    used = {*taken, *TAKEN}
+    while name in used or keyword.iskeyword(name):
+        name += "_"
+    return name
+
+
+def _own(name: str) -> str:
+    """Return how a module is reached; `nn.Module` has taken names such as `train` for itself."""
+    plain = not hasattr(nn.Module(), name) and not keyword.iskeyword(name) and name != "shadow"
+    return f"self.{name}" if plain else f'self._modules["{name}"]'
+
+
+def _weight(path: str) -> str:
+    """Return how a weight is reached: layers.0 is `layers[0]`."""
+    first, *parts = path.split(".")
+    return _own(first) + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
+
+
+def literal(value: Any) -> str:
+    """Return a value of a spec as Python, with double quotes."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    return repr(value)
+
+
+def _class_name(stem: str) -> str:
+    words = "".join(
+        part[:1].upper() + part[1:] for part in "".join(c if c.isalnum() else " " for c in stem).split()
+    )
+    return words if words[:1].isalpha() else f"Net{words}"

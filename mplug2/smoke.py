@@ -1,0 +1,102 @@
+"""Check stage 5: one tiny step on the CPU, after which every trainable parameter must have a gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from modules.streams import Text, Tokens
+from mplug2.compose import compose
+from mplug2.network import Network
+from registry import Problem, Spec, SpecError, StreamType, UserError
+
+ROWS = 2  # of every first axis, so that an index into it may be 0 or 1
+LENGTHS = {"L": 6}
+SHORT = 4  # of all other free axes
+SHOWN = 3  # parameters that a message names
+
+
+def tiny_batch(net: Network, goal: str, seed: int = 0) -> dict[str, Any]:
+    """Return random inputs of a goal: two of everything, short texts of the first few words."""
+    draw = torch.Generator().manual_seed(seed)
+    return {name: _value(net.types[name], draw) for name in net.plan(goal).inputs}
+
+
+def _value(kind: StreamType, draw: torch.Generator) -> Any:
+    sizes = [
+        axis if isinstance(axis, int) else LENGTHS.get(axis, SHORT) if i else ROWS
+        for i, axis in enumerate(kind.axes)
+    ]
+    match kind.kind:
+        case "text":
+            mask = torch.ones(sizes, dtype=torch.bool)
+            mask[-1, -1] = False
+            return Text(torch.randint(1, 8, sizes, generator=draw) * mask, mask)
+        case "tokens" | "regions":
+            return Tokens(torch.randn(sizes, generator=draw))
+        case "index" | "labels":
+            return torch.arange(torch.Size(sizes).numel()).reshape(sizes) % ROWS
+        case "strings":
+            return ["a word"] * ROWS
+        case "weight":
+            return torch.ones(sizes)
+    return torch.rand(sizes, generator=draw)
+
+
+def smoke(spec: Spec) -> None:
+    """Build the network with random weights and take the gradients of all goals with a loss, once.
+
+    Raises `SpecError` at the line that cannot be computed, at a loss that is not finite, and at the modules
+    with trainable parameters that no loss reaches.
+    """
+    torch.manual_seed(0)
+    net = compose(spec, initial=False).train()
+    losses = [goal for goal, outputs in spec.goals.items() if "loss" in outputs]
+    for goal in spec.goals:
+        net.train(goal in losses)
+        with torch.set_grad_enabled(goal in losses):
+            outputs = _computed(net, goal)
+        if goal in losses:
+            loss = outputs["loss"]
+            if not torch.isfinite(loss):
+                place = spec.goals[goal]["loss"].place
+                raise SpecError.at(place, f"the loss of goal '{goal}' must be finite, but is {loss.item()}")
+            loss.backward()
+    if problems := [one for name in spec.modules for one in _without_gradient(net, name, losses)]:
+        raise SpecError(problems)
+
+
+def _computed(net: Network, goal: str) -> dict[str, Any]:
+    try:
+        return net(tiny_batch(net, goal), goal)
+    except UserError:
+        raise
+    except Exception as error:
+        raise SpecError([located(error, net.spec)]) from error
+
+
+def located(error: Exception, spec: Spec) -> Problem:
+    """Return what a module raised as a problem of the line that called it."""
+    step = getattr(error, "step", None)
+    what = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    if step is None:
+        return Problem(spec.place("flow"), f"the network cannot be computed: {what}")
+    return Problem(step.equation.place, f"stream '{step.name}' cannot be computed: {what}")
+
+
+def _without_gradient(net: Network, name: str, losses: list[str]) -> list[Problem]:
+    """The problem of a module with trainable parameters that got no gradient, or none."""
+    part: nn.Module = net.part(name)
+    missed = [key for key, one in part.named_parameters() if one.requires_grad and one.grad is None]
+    if not missed or not losses:
+        return []
+    more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
+    listed = ", ".join(f"{name}.{key}" for key in missed[:SHOWN]) + more
+    goals = ", ".join(losses)
+    message = f"every trainable parameter must get a gradient, but no loss ({goals}) reaches {listed}"
+    pattern = name if all(p.grad is None for p in part.parameters()) else f"{name}.{missed[0]}"
+    return [
+        Problem(net.spec.key_place("modules", name), message, f"use it in a loss, or `freeze: [{pattern}]`")
+    ]

@@ -1,0 +1,118 @@
+"""Ejected networks: plain PyTorch with the same names of weights and the same bits."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_specs import ROOT, SHIPPED, TEACHER, small
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+import mplug2
+from mplug2.cli.app import app
+from mplug2.eject import eject
+from mplug2.smoke import tiny_batch
+from registry import Spec, parse_spec
+
+TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
+
+
+def written(spec: Spec, folder: Path) -> nn.Module:
+    """Build the network of a spec from its written file, with the random weights of seed 0."""
+    file = folder / f"net_{abs(hash(spec.path))}.py"
+    file.write_text(eject(spec), encoding="utf-8")
+    found = importlib.util.spec_from_file_location(file.stem, file)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == file.stem]
+    torch.manual_seed(0)
+    return classes[0]()
+
+
+def tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return [t for one in value for t in tensors(one)] if isinstance(value, tuple) else [value]
+
+
+def same(spec: Spec, net: nn.Module) -> None:
+    """Both networks give the same bits for every goal, and for the gradients of the loss."""
+    torch.manual_seed(0)
+    whole = mplug2.compose(spec, initial=False)
+    assert list(net.state_dict()) == list(whole.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), whole.parameters(), strict=True))
+    assert [p.requires_grad for p in net.parameters()] == [p.requires_grad for p in whole.parameters()]
+    for goal in spec.goals:
+        batch, found = tiny_batch(whole, goal), []
+        for one in (whole, net):
+            torch.manual_seed(1)  # dropout
+            found.append(one.train(goal == "train")(batch, goal))
+        assert list(found[0]) == list(found[1])
+        for a, b in zip(tensors(found[0]), tensors(found[1]), strict=True):
+            assert torch.equal(a, b)
+        if goal == "train":
+            for outputs in found:
+                outputs["loss"].backward()
+    grads = [[p.grad for p in one.parameters()] for one in (whole, net)]
+    for a, b in zip(*grads, strict=True):
+        assert (a is None and b is None) or torch.equal(a, b)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_shipped_specs_give_the_same_bits(file: Path, tmp_path: Path) -> None:
+    spec = small(file)
+    same(spec, written(spec, tmp_path))
+
+
+def test_momentum_freeze_and_tie_are_written_out(tmp_path: Path) -> None:
+    tie = "tie={words.word.weight: decoder.embedding.word.weight}"
+    spec = small(TINY, *TEACHER, "freeze=[vision.stem, '*.latents']", tie)
+    net: Any = written(spec, tmp_path)
+    same(spec, net)
+    assert net.words.word.weight is net.decoder.embedding.word.weight
+    assert not net.vision.stem.cls.requires_grad
+    before = net.shadow.modules["text"].layers[0].feed.up.weight.clone()
+    with torch.no_grad():
+        net.text.layers[0].feed.up.weight.add_(1.0)
+    net.update_momentum()
+    torch.testing.assert_close(net.shadow.modules["text"].layers[0].feed.up.weight, before + 0.1)
+
+
+def test_names_that_python_or_torch_has_taken(tmp_path: Path) -> None:
+    spec = parse_spec(
+        """
+inputs: {self: text B L, take: index B}
+modules: {train: {use: text_embedding, width: 8, vocab: 20}, lambda_: {use: text_encoder, width: 8, depth: 1}}
+flow:
+  batch:  train(self)
+  concat: take(batch, take)
+  dtype:  lambda_(concat)
+  both:   concat(dtype, dtype)
+goals: {predict: {in: both}}
+""",
+        "odd names.yaml",
+    )
+    same(spec, written(spec, tmp_path))
+
+
+def test_the_file_imports_no_interpreter(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    done = CliRunner().invoke(app, ["eject", str(TINY), "-o", str(file)])
+    assert done.exit_code == 0, done.output
+    code = (
+        "import sys, runpy\n"
+        f"runpy.run_path({str(file)!r})\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'mplug2'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "[]", ran.stderr
+    assert "registry" not in file.read_text()
+    assert max(map(len, file.read_text().splitlines())) <= 110
