@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mplug2 import __version__
-from mplug2.cli import bench, convert, data, diff, drawing, eject, running, specs
+from mplug2.cli import bench, convert, data, diff, drawing, eject, metrics, running, specs
 from registry.errors import UserError
 
 
@@ -70,4 +70,5 @@ eject.add_to(app)
 running.add_to(app)
 data.add_to(app)
 convert.add_to(app)
+metrics.add_to(app)
 bench.add_to(app)

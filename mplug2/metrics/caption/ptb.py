@@ -1,9 +1,12 @@
 """Penn Treebank tokens of a caption, as the COCO caption tools compute them, but without Java.
 
 The COCO tools run Stanford's PTBTokenizer (CoreNLP 3.4.1, ``-preserveLines -lowerCase``) and drop punctuation.
-The rules here were found by watching what it makes of half a million human sentences and of some thousand
-probes; tests/metrics/caption/test_ptb.py says how many of them agree.
+The rules here were found by watching what it makes of human sentences and of probes. They give the same tokens
+for 171 249 of 171 253 captions (MSR-VTT, MSVD, Flickr8k, COCO, DiDeMo), and for 476 707 of 476 756 sentences of
+all kinds (questions, news, reviews, Shakespeare).
 """
+
+# ruff: noqa: RUF001  (quotes and dashes that look alike are what this file tells apart)
 
 from __future__ import annotations
 
@@ -29,18 +32,18 @@ ABBREVIATIONS = """
     jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri
     ala ariz calif colo conn fla ga ind kan ky md mich minn mo mont neb nev okla penn tenn va vt wis wyo
     adj adm adms adv al assn assoc att atty attys ave bancorp bldg blvd brig bros bvd capt cf cie cmdr co col
-    comdr corp cos cpl cpls dept det dist dr drs ed ens esq est etc ext ft gen gov govs hon inc insp intl jr lt
-    lieut ltd maj messrs mfg mlle mme mr mrs ms mt natl pfc ph.d plc pres prof profs pty pvt rd rep reps rev sen
-    sens sgt sgts sq sr st ste supt tel treas univ vs"""
+    comdr corp cos cpl cpls dept det dist dr drs ed ens esq est etc ext ft gen gov govs hon inc insp intl jr
+    lt lieut ltd maj messrs mfg mlle mme mr mrs ms mt natl pfc ph.d plc pres prof profs pty pvt rd rep reps rev
+    sen sens sgt sgts sq sr st ste supt tel treas univ vs"""
 # ... only with a capital, because in lower case they are words ...
 CAPITAL_ABBREVIATIONS = "Ark Del Ill Kans La Mass Miss Ore Pa Tex Wash"
 # ... or only before a number.
 NUMBERED = "art fig figs no nos pp prop"
 
-# A sentence may begin with these: before one of them, and another word, a single letter's full stop ends a sentence.
+# A sentence may begin with these: before one of them, and another word, a single letter's full stop ends one.
 STARTERS = """
-    a about according additionally after an as at but earlier he her here however if in it last many more mr mrs
-    now once one other our she since so some such that the their then there these they this we what when while
+    a about according additionally after an as at but earlier he her here however if in it last many more mr
+    mrs now once one other our she since so some such that the their then there these they this we what when while
     yet you"""
 
 LETTER = r"[^\W\d_¼-¾²³¹\u2070-\u209c\u2150-\u218b]"
@@ -76,7 +79,9 @@ RULES = {
     "half": rf"(?i:can(?=not{END})|(?:gon|wan)(?=na{END})|got(?=ta{END})|(?:gim|lem)(?=me{END}))",
     "quotes": r"''+|``+",
     "suffix": rf"{QUOTE}(?i:s|m|d|ll|re|ve){END}|(?i:n[`'’]t){END}",
-    "clipped": rf"""{QUOTE}(?i:n{QUOTE}|em|(?:n|till?|cause){END}|[2-9]0s{END}|\d\d(?=\s|$))|'(?i:t(?=(?:is|was){END}))""",
+    "clipped": rf"""
+        {QUOTE}(?i:n{QUOTE}|em|(?:n|till?|cause){END}|[2-9]0s{END}|\d\d(?=\s|$))
+        | '(?i:t(?=(?:is|was){END}))""",
     "acronym": rf"(?:{LETTER}-)?{LETTER}(?:\.{LETTER})+\.{END}(?:-{WORD}+)*",
     "dotted": rf"(?:{LETTER}-)?{LETTER}+(?:[.?!]{LETTER}{WORD}*)+(?:-{WORD}+)*",
     "abbreviation": rf"""
@@ -111,8 +116,8 @@ CONTEXT = re.compile(r"\.\s+[\dA-Z<]|\d\s+\d+/\d|\(\d{3}\)\s|<\w+\s")
 def tokenize(caption: str) -> str:
     """The tokens of one caption, in lower case, without punctuation, one blank between two.
 
-    A caption is read by itself. (Java reads a file of them: there a caption's last word may depend on the next
-    caption.) A blank within a token, as in "2 1/2", is a no-break space.
+    A caption is read by itself. (Java reads a file of them, where the end of a caption may be read otherwise
+    because of what begins the next.) A blank within a token, as in "2 1/2", is a no-break space.
     """
     if "\xad" in caption:
         caption = caption.replace("\xad", "")

@@ -1,0 +1,69 @@
+"""`mplug2 metrics`: measure predictions that are files already."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mplug2.cli.tables import print_table
+
+commands = typer.Typer(
+    name="metrics",
+    help="Measure predictions that are files already.",
+    epilog="Example: mplug2 metrics caption --predictions P.json --references R.json",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the group to ``app``."""
+    app.add_typer(commands)
+
+
+@commands.callback()
+def _group() -> None:
+    """Hold the group together while it has one command."""
+
+
+@commands.command(
+    "caption", epilog="Example: mplug2 metrics caption --predictions P.json --references R.json --json"
+)
+def caption(
+    predictions: Annotated[
+        Path, typer.Option(metavar="P.json", help="Generated captions: {id: caption}.", show_default=False)
+    ],
+    references: Annotated[
+        Path, typer.Option(metavar="R.json", help="Human captions: {id: [captions]}.", show_default=False)
+    ],
+    frequencies: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F.json", help="Document frequencies for CIDEr-D; those of the references unless set."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D and SPICE, as the COCO caption tools compute them."""
+    from mplug2.metrics.caption import files
+    from mplug2.metrics.caption.cider import Frequencies
+    from mplug2.metrics.caption.scores import caption_scores
+
+    said, given = files.read_predictions(predictions), files.read_references(references)
+    files.check_same_ids(said, given, (predictions, references))
+    scores = caption_scores(said, given, Frequencies.load(frequencies) if frequencies else None)
+    if json:
+        print(json_format.dumps(scores.values | {"reasons": scores.reasons}, ensure_ascii=False))
+        return
+    count = sum(map(len, given.values()))
+    print_table(
+        f"{predictions}: {len(said)} captions against {count} references",
+        ("metric", "value"),
+        [(name, "-" if value is None else f"{value:.4f}") for name, value in scores.values.items()],
+        right=("value",),
+    )
+    for name, reason in scores.reasons.items():
+        print(f"{name} is missing: {reason}")

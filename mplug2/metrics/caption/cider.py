@@ -1,0 +1,168 @@
+"""CIDEr-D (Vedantam et al. 2015), which is also what the COCO caption tools report as "CIDEr".
+
+The paper's plain CIDEr is the mean cosine of TF-IDF vectors of stemmed n-grams. Its CIDEr-D drops the
+stemming, clips each n-gram of the candidate at its weight in the reference, and damps by a Gaussian of the
+difference in length, so that neither repetition nor padding pays. The scorer named "Cider" in coco-caption
+and pycocoevalcap clips and damps (sigma 6, scaled by 10): what is published as "CIDEr" with these tools is
+CIDEr-D.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mplug2.metrics.caption.ngrams import ORDERS, Gram, Grams, ngrams
+from registry.errors import UserError
+
+SIGMA = 6.0  # words of difference in length at which the score has fallen to exp(-1/2)
+SCALE = 10.0
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """In the references of how many items, out of ``items``, each n-gram occurs."""
+
+    counts: dict[Gram, int]
+    items: int
+
+    @classmethod
+    def of(cls, references: Iterable[Sequence[Grams]]) -> Frequencies:
+        """Count over the references of all items."""
+        counts: Counter[Gram] = Counter()
+        items = 0
+        for given in references:
+            counts.update({gram for grams in given for order in grams for gram in order})
+            items += 1
+        return cls(dict(counts), items)
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"items": 2990, "counts": {"a dog": 12}}``, plain enough for any file; `from_json` reads it."""
+        return {"items": self.items, "counts": {" ".join(gram): count for gram, count in self.counts.items()}}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Frequencies:
+        """Read what `to_json` gave; UserError where it is something else."""
+        counts, items = (data.get("counts"), data.get("items")) if isinstance(data, dict) else (None, None)
+        if not isinstance(counts, dict) or not isinstance(items, int) or items < 1:
+            raise UserError('document frequencies must be {"items": 2990, "counts": {"a dog": 12}}')
+        if bad := next(
+            (gram for gram, n in counts.items() if not isinstance(n, int) or not 0 < n <= items), None
+        ):
+            raise UserError(f"the count of '{bad}' must be from 1 to {items} (items), but is {counts[bad]!r}")
+        return cls({tuple(gram.split(" ")): count for gram, count in counts.items()}, items)
+
+    def save(self, path: str | Path) -> None:
+        """Write them as one JSON file."""
+        Path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Frequencies:
+        """Read what `save` wrote; UserError where the file cannot be read as such."""
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: no document frequencies can be read: {error}") from None
+        return cls.from_json(data)
+
+
+@dataclass(frozen=True)
+class _Vector:
+    """One caption: TF-IDF weights and their norm by order, and the length."""
+
+    weights: tuple[dict[Gram, float], ...]
+    norms: tuple[float, ...]
+    length: int
+
+
+class CiderD:
+    """CIDEr-D of candidates against fixed references.
+
+    Both are PTB tokens with blanks between (`ptb.tokenize`). ``frequencies`` are those of the references themselves, as in evaluation, unless they are given: those of
+    the training captions, as in self-critical training, where a batch is too small to have its own. The
+    references are turned into vectors when they are first needed and kept.
+    """
+
+    def __init__(
+        self,
+        references: Sequence[Sequence[str]],
+        frequencies: Frequencies | None = None,
+        sigma: float = SIGMA,
+    ) -> None:
+        self._init([[ngrams(text.split()) for text in given] for given in references], frequencies, sigma)
+
+    @classmethod
+    def of_grams(
+        cls,
+        references: Sequence[Sequence[Grams]],
+        frequencies: Frequencies | None = None,
+        sigma: float = SIGMA,
+    ) -> CiderD:
+        """The same from n-grams that are counted already."""
+        scorer = cls.__new__(cls)
+        scorer._init(references, frequencies, sigma)
+        return scorer
+
+    def _init(
+        self, references: Sequence[Sequence[Grams]], frequencies: Frequencies | None, sigma: float
+    ) -> None:
+        self.frequencies = frequencies if frequencies is not None else Frequencies.of(references)
+        self._rarest = math.log(self.frequencies.items)
+        self._idf: dict[Gram, float] = {}
+        self._sigma = sigma
+        self._references = references
+        self._vectors: dict[int, list[_Vector]] = {}
+
+    def score(self, candidates: Sequence[str], owner: Sequence[int] | None = None) -> list[float]:
+        """One score, from 0 to 10, a candidate.
+
+        ``owner`` is the item whose references it has; unless set, candidates and items are in one order.
+        """
+        return self.score_grams([ngrams(text.split()) for text in candidates], owner)
+
+    def score_grams(self, candidates: Sequence[Grams], owner: Sequence[int] | None = None) -> list[float]:
+        """The same from n-grams that are counted already."""
+        owner = range(len(self._references)) if owner is None else owner
+        return [self._one(candidate, item) for candidate, item in zip(candidates, owner, strict=True)]
+
+    def _one(self, candidate: Grams, item: int) -> float:
+        if item not in self._vectors:
+            self._vectors[item] = [self._vector(reference) for reference in self._references[item]]
+        given = self._vectors[item]
+        vector = self._vector(candidate)
+        return SCALE * sum(self._similarity(vector, other) for other in given) / len(given)
+
+    def _vector(self, grams: Grams) -> _Vector:
+        idf, counts, rarest = self._idf, self.frequencies.counts, self._rarest
+        weights, norms = [], []
+        for order in grams:
+            vector = {}
+            for gram, count in order.items():
+                rarity = idf.get(gram)
+                if rarity is None:
+                    rarity = idf[gram] = rarest - math.log(counts.get(gram, 1))
+                vector[gram] = count * rarity
+            weights.append(vector)
+            norms.append(math.sqrt(sum([weight * weight for weight in vector.values()])))
+        # The COCO tools count 2-grams: the difference of two lengths is that in words but for empty captions.
+        return _Vector(tuple(weights), tuple(norms), grams[1].total())
+
+    def _similarity(self, candidate: _Vector, reference: _Vector) -> float:
+        total = 0.0
+        for order in range(ORDERS):
+            scale = candidate.norms[order] * reference.norms[order]
+            if not scale:
+                continue
+            there = reference.weights[order]
+            overlap = 0.0
+            for gram, weight in candidate.weights[order].items():
+                if (other := there.get(gram)) is not None:
+                    overlap += min(weight, other) * other
+            total += overlap / scale
+        difference = candidate.length - reference.length
+        return total / ORDERS * math.exp(-(difference**2) / (2 * self._sigma**2))

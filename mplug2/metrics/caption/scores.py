@@ -1,0 +1,74 @@
+"""All caption metrics at once: tokens once, n-grams once, every score from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mplug2.metrics.caption import java
+from mplug2.metrics.caption.bleu import bleu
+from mplug2.metrics.caption.cider import CiderD, Frequencies
+from mplug2.metrics.caption.ngrams import ngrams
+from mplug2.metrics.caption.ptb import tokenize
+from mplug2.metrics.caption.rouge import rouge_l
+
+NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "CIDEr-D", "SPICE")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The values by name, None where one cannot be had, and then the reason by name."""
+
+    values: dict[str, float | None]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def caption_scores(
+    candidates: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    frequencies: Frequencies | None = None,
+    with_java: bool = True,
+) -> Scores:
+    """Score one caption an id against all references of that id, as the COCO caption tools do.
+
+    The captions are plain text. BLEU, METEOR, ROUGE-L and SPICE go from 0 to 1, CIDEr from 0 to 10. ``CIDEr`` is
+    what the COCO tools call so: CIDEr-D with document frequencies from these references. ``CIDEr-D`` is the
+    same unless ``frequencies`` gives those of other captions, as self-critical training does. METEOR and SPICE
+    need Java; ``with_java`` false leaves them out.
+    """
+    said = {key: tokenize(candidates[key]) for key in references}
+    given = {key: [tokenize(text) for text in texts] for key, texts in references.items()}
+    values: dict[str, float | None] = dict.fromkeys(NAMES)
+    values |= java_free(list(said.values()), list(given.values()), frequencies)
+    reasons = {}
+    for name, compute in (("METEOR", java.meteor), ("SPICE", java.spice)):
+        try:
+            if not with_java:
+                raise java.Unavailable("left out, as asked for")
+            values[name] = compute(said, given)
+        except java.Unavailable as reason:
+            reasons[name] = str(reason)
+    return Scores(values, reasons)
+
+
+def java_free(
+    candidates: Sequence[str], references: Sequence[Sequence[str]], frequencies: Frequencies | None = None
+) -> dict[str, float]:
+    """BLEU, ROUGE-L, CIDEr and CIDEr-D of at least one item; both are PTB tokens with blanks between."""
+    said = [text.split() for text in candidates]
+    given = [[text.split() for text in texts] for texts in references]
+    grams = [ngrams(words) for words in said]
+    reference_grams = [[ngrams(words) for words in texts] for texts in given]
+    values = {f"BLEU-{order}": value for order, value in enumerate(bleu(grams, reference_grams), start=1)}
+    values["ROUGE-L"] = _mean([rouge_l(words, texts) for words, texts in zip(said, given, strict=True)])
+    values["CIDEr"] = _mean(CiderD.of_grams(reference_grams).score_grams(grams))
+    values["CIDEr-D"] = (
+        values["CIDEr"]
+        if frequencies is None
+        else _mean(CiderD.of_grams(reference_grams, frequencies).score_grams(grams))
+    )
+    return values
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
