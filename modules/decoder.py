@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from modules.attention import EPS, Attention, KeysValues, Layer, causal_mask, init_bert, key_mask
 from modules.recompute import run
+from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
 from modules.text import TextEmbedding
 
@@ -76,11 +77,12 @@ class TextDecoder(nn.Module):
         recompute: Literal["none", "all"] = "none",
     ) -> None:
         super().__init__()
+        check_sizes(width=width, depth=depth)
         self.embedding = TextEmbedding(width, vocab, positions, types, dropout)
         self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout, cross=True) for _ in range(depth))
         self.head = WordHead(width, vocab)
         self.recompute = recompute
-        init_bert(self)
+        init_bert(self, width)
 
     @property
     def vocab(self) -> int:

@@ -9,6 +9,7 @@ from torch import nn
 
 from modules.attention import Layer, init_bert, key_mask
 from modules.recompute import run
+from modules.sizes import check_sizes
 from modules.streams import Tokens, join_masks
 
 
@@ -35,6 +36,7 @@ class Fusion(nn.Module):
         recompute: Literal["none", "all"] = "none",
     ) -> None:
         super().__init__()
+        check_sizes(width=width, depth=depth)
         if stride < 1:
             raise ValueError(f"stride must be 1 or more (1000: never connected), but is {stride}")
         connected = [r > 0 and r % stride == 0 for r in range(depth)]
@@ -43,7 +45,7 @@ class Fusion(nn.Module):
             Layer(width, heads, hidden, dropout, cross=not joined) for joined in connected
         )
         self.recompute = recompute
-        init_bert(self)
+        init_bert(self, width)
 
     def forward(self, text: Tokens, vision: Tokens) -> dict[str, Tokens]:
         """Fuse; both streams keep their lengths and masks."""

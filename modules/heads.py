@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from modules.attention import EPS, init_bert
+from modules.sizes import check_sizes
 from modules.streams import Tokens
 
 
@@ -24,10 +25,11 @@ class Project(nn.Module):
         self, width_in: int, width: int, norm: Literal["layer", "none"] = "layer", dropout: float = 0.1
     ) -> None:
         super().__init__()
+        check_sizes(width_in=width_in, width=width)
         self.linear = nn.Linear(width_in, width)
         self.norm = nn.LayerNorm(width, eps=EPS) if norm == "layer" else nn.Identity()
         self.dropout = dropout
-        init_bert(self)
+        init_bert(self, width)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Project every token."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from modules.attention import EPS, Layer, init_bert, key_mask
 from modules.recompute import run
+from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
 
 
@@ -24,12 +25,13 @@ class TextEmbedding(nn.Module):
         self, width: int, vocab: int = 30522, positions: int = 512, types: int = 2, dropout: float = 0.1
     ) -> None:
         super().__init__()
+        check_sizes(width=width, vocab=vocab, positions=positions, types=types)
         self.word = nn.Embedding(vocab, width)
         self.position = nn.Embedding(positions, width)
         self.kind = nn.Embedding(types, width)
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
-        init_bert(self)
+        init_bert(self, width)
 
     def embed(
         self, ids: Int[Tensor, "*batch length"], offset: int = 0
@@ -68,9 +70,10 @@ class TextEncoder(nn.Module):
         recompute: Literal["none", "all"] = "none",
     ) -> None:
         super().__init__()
+        check_sizes(width=width, depth=depth)
         self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout) for _ in range(depth))
         self.recompute = recompute
-        init_bert(self)
+        init_bert(self, width)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode; padding is neither seen nor changed in length."""

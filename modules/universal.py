@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, Layer, init_bert, key_mask
+from modules.attention import EPS, Layer, init_bert, init_std, key_mask
 from modules.recompute import run
+from modules.sizes import check_sizes
 from modules.streams import Tokens
 
 
@@ -37,6 +38,7 @@ class Universal(nn.Module):
         recompute: Literal["none", "all"] = "none",
     ) -> None:
         super().__init__()
+        check_sizes(width=width, depth=depth, latents=latents)
         if depth < 2:
             raise ValueError(
                 f"universal needs depth 2 or more (latents read, then are read), but depth is {depth}"
@@ -46,8 +48,8 @@ class Universal(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
         self.recompute = recompute
-        init_bert(self)
-        nn.init.normal_(self.latents, std=0.02)
+        init_bert(self, width)
+        nn.init.normal_(self.latents, std=init_std(width))
 
     def read_through_latents(self, tokens: Tokens) -> Float[Tensor, "b n width"]:
         """The visual route before its residual and norm: visual tokens updated by what the latents

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from modules.attention import head_count
 from modules.recompute import run
+from modules.sizes import check_sizes
 from modules.streams import Tokens
 from modules.temporal import LocalTemporal
 from modules.torchvision_guard import ensure_torchvision
 
 ensure_torchvision()
 
-from timm.layers import PatchEmbed, QuickGELU, trunc_normal_  # noqa: E402
+from timm.layers import PatchEmbed, QuickGELU  # noqa: E402
 from timm.models.vision_transformer import Block  # noqa: E402
 
 CLIP_EPS = 1e-5
@@ -53,8 +54,9 @@ class Stem(nn.Module):
         self.cls = nn.Parameter(torch.empty(1, 1, width))
         self.position = nn.Parameter(torch.empty(1, 1 + (size // patch) ** 2, width))
         self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
-        trunc_normal_(self.position, std=0.02)
-        nn.init.normal_(self.cls, std=0.02)
+        # CLIP's scale
+        nn.init.normal_(self.cls, std=width**-0.5)
+        nn.init.normal_(self.position, std=width**-0.5)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b frames tokens width"]:
         """Embed the patches of every frame; ``tokens`` is 1 + patches."""
@@ -123,6 +125,7 @@ class VideoViT(nn.Module):
         recompute: Literal["none", "all"] = "none",
     ) -> None:
         super().__init__()
+        check_sizes(width=width, depth=depth, patch=patch, frames=frames, size=size)
         if size % patch:
             raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
         heads = head_count(width, heads)

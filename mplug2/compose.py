@@ -1,16 +1,16 @@
-"""From a spec to a network: check, build, initialise, tie, freeze."""
+"""From a spec to a network: check, build, tie, freeze, initialise."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
 from mplug2.network import Network
-from mplug2.weights.sources import initialise
+from mplug2.patterns import freeze, tie
+from mplug2.weights.sources import init_problems, initialise
 from registry import MODULES, Problem, Spec, SpecError, check, read_spec
 
 
@@ -31,11 +31,14 @@ def compose(
         raise ValueError("overrides apply to a spec that is read from a file")
     report = check(spec)
     report.raise_if_bad()
+    filled = initial and torch.device(device).type != "meta"
+    if filled and (problems := init_problems(spec)):  # before minutes are spent on building
+        raise SpecError(problems)
     net = Network(spec, report.types, _build(spec, device))
-    _tie(net)
-    if initial and torch.device(device).type != "meta":
+    if problems := tie(net) + freeze(net):
+        raise SpecError(problems)
+    if filled:
         initialise(net)
-    _freeze(net)
     net.start_shadow()
     return net
 
@@ -47,46 +50,9 @@ def _build(spec: Spec, device: torch.device | str) -> dict[str, nn.Module]:
         try:
             with torch.device(device):
                 parts[name] = MODULES.load(entry.use)(**entry.arguments)
-        except ValueError as error:  # what only the module itself knows of its arguments
-            problems.append(Problem(entry.place, f"{name}: {error}"))
+        # what only the module itself, or torch, knows of its arguments
+        except (ValueError, TypeError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+            problems.append(Problem(entry.place, f"{name}: {str(error).splitlines()[0]}"))
     if problems:
         raise SpecError(problems)
     return parts
-
-
-def matching(name: str, pattern: str) -> bool:
-    """Whether a parameter called ``name`` is meant by ``pattern``: a prefix of whole words, or a wildcard."""
-    return name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
-
-
-def _freeze(net: Network) -> None:
-    for i, pattern in enumerate(net.spec.freeze):
-        found = [parameter for name, parameter in net.named_parameters() if matching(name, pattern)]
-        if not found:
-            place = net.spec.place("freeze", i)
-            raise SpecError(
-                [Problem(place, f"freeze pattern '{pattern}' must match a parameter, but matches none")]
-            )
-        for parameter in found:
-            parameter.requires_grad_(False)
-
-
-def _tie(net: Network) -> None:
-    """Make each weight on the left the very same parameter as the one on the right."""
-    for left, right in net.spec.tie.items():
-        place = net.spec.place("tie", left)
-        ends = []
-        for name in (left, right):
-            owner, _, attribute = name.rpartition(".")
-            try:
-                ends.append((net.get_submodule(owner), attribute, net.get_parameter(name)))
-            except AttributeError:
-                raise SpecError(
-                    [Problem(place, f"tie must name two weights, but '{name}' is none")]
-                ) from None
-        (module, attribute, old), (_, _, new) = ends
-        if old.shape != new.shape:
-            shapes = f"{left} is {[*old.shape]} and {right} is {[*new.shape]}"
-            message = f"tied weights must have one shape, but {shapes}"
-            raise SpecError([Problem(place, message)])
-        setattr(module, attribute, new)

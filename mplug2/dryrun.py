@@ -4,7 +4,7 @@ weight."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from modules import recompute
 from modules.streams import Sequences, Text, Tokens
 from mplug2.compose import compose
 from mplug2.network import Network
-from registry import Problem, Spec, SpecError, StreamType
+from mplug2.patterns import unmatched_rates
+from mplug2.weights.sources import init_problems
+from registry import Plan, Problem, Spec, SpecError, Step, StreamType, UserError
 
 # Free axes get these sizes: one clip with one question and one answer, texts of 16 and 8 words.
 SIZES = {"L": 16}
@@ -77,6 +79,8 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
     """Build ``spec`` on the meta device and run each goal once; SpecError where what comes out is not as
     declared."""
     net = compose(spec, overrides, device="meta", initial=False)
+    if problems := unmatched_rates(net) + init_problems(net.spec, files=False):
+        raise SpecError(problems)
     batch = {name: _blank(kind) for name, kind in net.spec.inputs.items() for kind in [net.types[name]]}
     used: dict[str, list[str]] = {}
     goals = []
@@ -142,37 +146,61 @@ def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
             outputs = _dry_forward(net, batch, goal)
     finally:
         recompute.on_kept = None
-    _compare(net, outputs, goal)
     # a goal without a loss is run without gradients, and then nothing is kept
     return GoalRow(goal, counter.get_total_flops(), sum(kept.values()) if "loss" in outputs else 0)
 
 
 def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, Any]:
-    """Run a goal with every search replaced by its stand-in for the meta device."""
-    operations = net._operations
+    """Run a goal with a stand-in for every search, since nothing has a value, and compare every stream."""
+    operations, run = net._operations, net._run
+
+    def compared(steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
+        value = run(steps, step, values)
+        _compare(net, step, value)
+        return value
+
     net._operations = {name: getattr(op, "dry_run", op) for name, op in operations.items()}
+    net.__dict__["_run"] = compared
     try:
         return net(batch, goal)
+    except UserError:
+        raise
+    except Exception as error:
+        raise SpecError([located(error, net.spec)]) from error
     finally:
         net._operations = operations
+        del net.__dict__["_run"]
 
 
-def _compare(net: Network, outputs: dict[str, Any], goal: str) -> None:
-    """What came out must have the sizes that stage 3 derived from the declarations."""
-    for name, ref in net.spec.goals[goal].items():
-        declared = net.types.get(ref.name)
-        value = outputs[name]
-        if isinstance(value, (Text, Sequences)):
-            value = value.ids
-        elif isinstance(value, Tokens):
-            value = value.values
-        if declared is None or not isinstance(value, Tensor):
+def located(error: Exception, spec: Spec) -> Problem:
+    """What a module raised, as a problem of the line that called it."""
+    step = getattr(error, "step", None)
+    what = f"{type(error).__name__}: {[*str(error).strip().splitlines(), ''][0]}"
+    if step is None:
+        return Problem(spec.place("flow"), f"the network cannot be computed: {what}")
+    return Problem(step.equation.place, f"stream '{step.name}' cannot be computed: {what}")
+
+
+def _compare(net: Network, step: Step, value: Any) -> None:
+    """What comes out must have the sizes that stage 3 derived from the declarations."""
+    fields = {"": value} if step.declaration.nameless else value
+    for name, one in fields.items():
+        stream = f"{step.name}.{name}" if name else step.name
+        declared = net.types.get(stream)
+        tensor = (
+            one.ids if isinstance(one, (Text, Sequences)) else one.values if isinstance(one, Tokens) else one
+        )
+        if declared is None or not isinstance(tensor, Tensor):
             continue
         wanted = list(declared.axes)
-        sizes = list(value.shape)[: len(wanted)]  # sequences keep their length to themselves
-        if any(isinstance(w, int) and w != s for w, s in zip(wanted, sizes, strict=False)):
-            message = f"'{ref.name}' is declared as {declared}, but comes out as {list(value.shape)}"
-            raise SpecError([Problem(net.spec.place("goals", goal, name), message)])
+        sizes = list(tensor.shape)
+        if declared.kind == "sequences":  # they keep their length to themselves
+            sizes = sizes[: len(wanted)]
+        if len(sizes) != len(wanted) or any(
+            isinstance(w, int) and w != s for w, s in zip(wanted, sizes, strict=True)
+        ):
+            message = f"'{stream}' is declared as {declared}, but comes out as {list(tensor.shape)}"
+            raise SpecError([Problem(step.equation.place, message)])
 
 
 def _modules(net: Network) -> list[ModuleRow]:

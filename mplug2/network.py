@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -154,8 +155,10 @@ class Network(nn.Module):
             return self.shadow.modules[name].train(self.training)
         return self.part(name)
 
-    def _full_precision(self) -> torch.autocast:
+    def _full_precision(self) -> contextlib.AbstractContextManager[object]:
         """Shadow weights stay in float32; they run in the network's own precision by autocast."""
+        if self.device.type == "meta":  # a dry run, which autocast does not know
+            return contextlib.nullcontext()
         half = self.dtype in (torch.bfloat16, torch.float16)
         return torch.autocast(self.device.type, dtype=self.dtype if half else torch.bfloat16, enabled=half)
 

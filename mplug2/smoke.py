@@ -9,6 +9,7 @@ from torch import nn
 
 from modules.streams import Text, Tokens
 from mplug2.compose import compose
+from mplug2.dryrun import located
 from mplug2.network import Network
 from registry import Problem, Spec, SpecError, StreamType, UserError
 
@@ -75,15 +76,6 @@ def _computed(net: Network, goal: str) -> dict[str, Any]:
         raise
     except Exception as error:
         raise SpecError([located(error, net.spec)]) from error
-
-
-def located(error: Exception, spec: Spec) -> Problem:
-    """Return what a module raised as a problem of the line that called it."""
-    step = getattr(error, "step", None)
-    what = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-    if step is None:
-        return Problem(spec.place("flow"), f"the network cannot be computed: {what}")
-    return Problem(step.equation.place, f"stream '{step.name}' cannot be computed: {what}")
 
 
 def _without_gradient(net: Network, name: str, losses: list[str]) -> list[Problem]:
