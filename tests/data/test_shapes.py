@@ -16,11 +16,10 @@ from mplug2.data.shapes.render import box, render, render_beat
 from mplug2.data.shapes.world import (
     BEATS,
     COLUMNS,
-    DIRECTIONS,
     ROWS,
     Scene,
     Thing,
-    crossing_path,
+    drift,
     sample_scene,
     still_scene,
 )
@@ -43,34 +42,52 @@ def rows(path: Path) -> list[dict]:
 
 
 def scenes(number: int) -> list[Scene]:
-    return [sample_scene(("crossing", "turns")[i % 2], np.random.default_rng(i)) for i in range(number)]
+    return [sample_scene(("drift", "turns")[i % 2], np.random.default_rng(i)) for i in range(number)]
 
 
 def bag(clip: np.ndarray) -> list[bytes]:
     return sorted(frame.tobytes() for frame in clip)
 
 
-def test_a_crossing_shows_the_same_frames_in_every_direction() -> None:
-    bags, orders = set(), set()
-    for direction in DIRECTIONS:
-        for over in (True, False):
-            thing = Thing("red", "circle", tuple(crossing_path(direction, over)), 0.4, (0.0, 0.0))
-            clip = render(Scene("crossing", (thing,), direction, (20, 20, 20)), 48, 12)
-            bags.add(tuple(bag(clip)))
-            orders.add(clip.tobytes())
-    assert len(bags) == 1
-    assert len(orders) == 8
+@pytest.mark.parametrize(("way", "back"), [("left", "right"), ("up", "down")])
+def test_a_drift_backwards_in_time_is_a_drift_the_other_way(way: str, back: str) -> None:
+    """The same frames in the other order: without the order of frames nobody can tell them apart."""
+    moves, opposite = (np.array(drift(d, np.random.default_rng(1))) for d in (way, back))
+    along = 1 if way == "left" else 0
+    assert np.allclose(moves[::-1, along], opposite[:, along])
+    assert np.allclose(moves[:, 1 - along], opposite[:, 1 - along]), "trembling knows no direction"
+    clips = [
+        render(
+            Scene(
+                "drift", (Thing("red", "circle", ((0, 0),) * BEATS, 0.4, (0.5, 0.5), path),), way, (9, 9, 9)
+            ),
+            48,
+            6,
+        )
+        for path in (tuple(map(tuple, moves)), tuple(map(tuple, moves[::-1])))
+    ]
+    assert bag(clips[0]) == bag(clips[1])
+    assert clips[0].tobytes() != clips[1].tobytes()
 
 
-def test_a_crossing_goes_its_way() -> None:
-    steps = {"left": (0, -2), "right": (0, 2), "up": (-2, 0), "down": (2, 0)}
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "mine.mp4").write_text("precious")
+    with pytest.raises(UserError, match="must be empty or a shapes world"):
+        make_shapes(tmp_path, train=1, val=1, test=1)
+    assert (tmp_path / "videos" / "mine.mp4").read_text() == "precious"
+
+
+def test_a_drift_goes_its_way() -> None:
+    steps = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
     for scene in scenes(60)[::2]:
-        cells = np.array(scene.things[0].cells)
+        moves = np.array(scene.things[0].moves)
         assert scene.direction is not None
         way = np.array(steps[scene.direction])
-        assert np.array_equal(cells[-1] - cells[0], way)
-        assert (np.diff(cells, axis=0) @ way >= 0).all(), "it never goes back"
-        assert np.abs(np.diff(cells, axis=0)).max() == 1, "it never jumps"
+        along = np.diff(moves, axis=0) @ way
+        assert np.allclose(along, 0.2), "the same step in every beat"
+        across = moves @ np.abs(way[::-1])
+        assert np.ptp(across) == pytest.approx(0.4), "it trembles less than it moves"
 
 
 def test_shapes_that_take_turns_are_visible_equally_long_one_at_a_time() -> None:
@@ -94,8 +111,9 @@ def test_nothing_overlaps_and_boxes_hold_their_shapes() -> None:
             assert found is not None
             left, top, right, bottom = found
             row, column = thing.cells[beat]  # type: ignore[misc]
-            assert 16 * column - 1 <= left < right <= 16 * column + 17
-            assert 16 * row - 1 <= top < bottom <= 16 * row + 17
+            cells = 2 if scene.kind == "drift" and thing is scene.things[0] else 1
+            assert 16 * column - 1 <= left < right <= 16 * (column + cells) + 1
+            assert 16 * row - 1 <= top < bottom <= 16 * (row + cells) + 1
             alone = Scene("still", (thing,), None, (20, 20, 20))
             empty = render_beat(Scene("still", (), None, (20, 20, 20)), 48, beat)
             changed = np.abs(render_beat(alone, 48, beat).astype(int) - empty).max(-1) > 100

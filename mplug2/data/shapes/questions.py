@@ -52,9 +52,9 @@ def vocabulary() -> list[str]:
 
 
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """Return 5 to 8 questions about a clip; types ``motion_...`` need the order of its frames."""
-    asked = list(_motion(scene))
-    if scene.kind == "crossing":
+    """Return 4 to 8 questions about a clip; types ``motion_...`` need the order of its frames."""
+    asked = list(_motion(scene, rng))
+    if scene.kind == "drift":
         asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
         mover, *resting = scene.things
         asked += [_colour(mover), _shape(mover)]
@@ -72,11 +72,11 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
     return asked
 
 
-def _motion(scene: Scene) -> Iterator[Question]:
+def _motion(scene: Scene, rng: np.random.Generator) -> Iterator[Question]:
     if scene.direction is not None:
         mover = scene.things[0]
-        yield "motion_direction", f"which way does the {mover.shape} move?", scene.direction
-        yield "motion_direction", f"which way does the {mover.colour} shape move?", scene.direction
+        name = mover.shape if rng.random() < 0.5 else f"{mover.colour} shape"
+        yield "motion_direction", f"which way does the {name} move?", scene.direction
     else:
         for word, thing in (("first", scene.things[0]), ("last", scene.things[-1])):
             yield "motion_order", f"which colour comes {word}?", thing.colour

@@ -49,7 +49,7 @@ def _cover(thing: Thing, size: int, beat: int) -> np.ndarray:
     pixels."""
     cell, unit = thing.cells[beat], size / 3
     assert cell is not None
-    centre = [(cell[axis] + 0.5 + thing.shift[axis]) * unit for axis in (0, 1)]
+    centre = [(cell[axis] + 0.5 + thing.shift[axis] + thing.moves[beat][axis]) * unit for axis in (0, 1)]
     y = np.arange(size, dtype=np.float32)[:, None] + 0.5 - centre[0]
     x = np.arange(size, dtype=np.float32)[None, :] + 0.5 - centre[1]
     return np.clip(0.5 - _outline(thing.shape, x, y, thing.radius * unit), 0, 1)

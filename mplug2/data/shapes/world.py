@@ -2,25 +2,28 @@
 
 A clip is six beats long and plays on a board of 3 x 3 cells. There are two kinds of scenes:
 
-- ``crossing``: one shape crosses the board from one edge to the other in a wave (say left, top, centre,
-  centre, bottom, right), a cell a beat; up to three others rest in the corners.
+- ``drift``: one shape glides a cell's width to the left, right, up or down, trembling across its way; up to
+  three others rest in cells that it never touches.
 - ``turns``: three shapes, each in its own cell, are visible one after the other, two beats each.
 
-Motion cannot be told from single frames, nor from all frames in unknown order: a crossing visits the same
-cells, the centre twice, in any of the four directions, and every shape of a ``turns`` scene is visible
-equally long. No scene has both, for the crossing would then be a clock. Hence the best guess of a network
-that does not know the order of frames is right in 1 of 4 questions on direction and 1 of 3 on order.
+No single frame tells motion. All frames in unknown order do not tell it either: a drift to the left shows the
+same frames as one to the right (one up the same as one down), and every shape of a ``turns`` scene is visible
+equally long. No scene has both, for the drift would then be a clock. Hence the best guess of a network that
+does not know the order of frames is right in 1 of 2 questions on direction (it may see along which line) and
+in 1 of 3 on order; there are four of the latter in a ``turns`` scene and one of the former in a ``drift``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 BEATS = 6
+STEPS = tuple(beat / (BEATS - 1) - 0.5 for beat in range(BEATS))  # a drift in cells: -0.5 to 0.5
+TREMBLE = 0.4  # how far a mover trembles across its way, as a part of its way
 COLOURS = {
     "red": (230, 40, 40),
     "green": (40, 200, 60),
@@ -37,6 +40,7 @@ COLUMNS = ("left", "middle", "right")
 NUMBERS = ("one", "two", "three", "four")
 
 Cell = tuple[int, int]  # row, column
+Offset = tuple[float, float]  # down, right, in cells
 
 POSITIONS: dict[Cell, str] = {
     (0, 0): "top left",
@@ -59,7 +63,8 @@ class Thing:
     shape: str
     cells: tuple[Cell | None, ...]
     radius: float  # in cells
-    shift: tuple[float, float]  # off the cell's centre, down and right, in cells
+    shift: Offset  # off the cell's centre
+    moves: tuple[Offset, ...] = ((0.0, 0.0),) * BEATS  # off that, in every beat
 
     @property
     def name(self) -> str:
@@ -69,29 +74,27 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """All things of a clip; in a ``crossing`` the first one moves, in ``turns`` they stand in order of
+    """All things of a clip; in a ``drift`` the first one moves, in ``turns`` they stand in order of
     appearance."""
 
-    kind: Literal["crossing", "turns", "still"]
+    kind: Literal["drift", "turns", "still"]
     things: tuple[Thing, ...]
     direction: str | None
     background: tuple[int, int, int]
 
 
-def crossing_path(direction: str, over: bool) -> list[Cell]:
-    """Return the cells of a crossing; ``over`` chooses on which side of the middle line it passes first."""
-    line: list[Cell] = (
-        [(1, 0), (1, 1), (1, 2)] if direction in ("left", "right") else [(0, 1), (1, 1), (2, 1)]
-    )
-    start, centre, end = line if direction in ("right", "down") else line[::-1]
-    sides: list[Cell] = [(column, row) for row, column in line[::2]]  # the ends of the other middle line
-    first, second = sides if over else sides[::-1]
-    return [start, first, centre, centre, second, end]
+def drift(direction: str, rng: np.random.Generator) -> tuple[Offset, ...]:
+    """Return a mover's offsets in every beat: steadily one way along one axis, trembling along the other."""
+    steady = STEPS if direction in ("right", "down") else STEPS[::-1]
+    trembling = [TREMBLE * STEPS[beat] for beat in rng.permutation(BEATS)]
+    if direction in ("left", "right"):
+        return tuple(zip(trembling, steady, strict=True))
+    return tuple(zip(steady, trembling, strict=True))
 
 
-def sample_scene(kind: Literal["crossing", "turns"], rng: np.random.Generator) -> Scene:
+def sample_scene(kind: Literal["drift", "turns"], rng: np.random.Generator) -> Scene:
     """Return a random scene of the given kind; colours and shapes are all different within it."""
-    return _crossing(rng) if kind == "crossing" else _turns(rng)
+    return _drift(rng) if kind == "drift" else _turns(rng)
 
 
 def still_scene(number: int, rng: np.random.Generator) -> Scene:
@@ -100,13 +103,15 @@ def still_scene(number: int, rng: np.random.Generator) -> Scene:
     return Scene("still", _things([[cell] * BEATS for cell in cells], rng), None, _background(rng))
 
 
-def _crossing(rng: np.random.Generator) -> Scene:
+def _drift(rng: np.random.Generator) -> Scene:
+    corner = (int(rng.integers(2)), int(rng.integers(2)))  # of the 2 x 2 cells that the mover has for itself
+    own = [(corner[0] + row, corner[1] + column) for row in (0, 1) for column in (0, 1)]
     direction = str(rng.choice(DIRECTIONS))
-    path = crossing_path(direction, bool(rng.integers(2)))
-    corners = [(0, 0), (0, 2), (2, 0), (2, 2)]
-    resting = [corners[corner] for corner in rng.permutation(4)[: int(rng.integers(4))]]
-    things = _things([path, *([cell] * BEATS for cell in resting)], rng)
-    return Scene("crossing", things, direction, _background(rng))
+    moves = tuple((0.5 + down, 0.5 + right) for down, right in drift(direction, rng))
+    free = [(row, column) for row in range(3) for column in range(3) if (row, column) not in own]
+    resting = [free[int(i)] for i in rng.permutation(len(free))[: int(rng.integers(4))]]
+    mover, *others = _things([[corner] * BEATS, *([cell] * BEATS for cell in resting)], rng)
+    return Scene("drift", (replace(mover, moves=moves), *others), direction, _background(rng))
 
 
 def _turns(rng: np.random.Generator) -> Scene:

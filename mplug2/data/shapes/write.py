@@ -22,12 +22,14 @@ from mplug2.data.shapes.render import box, render, render_beat
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 4
+VERSION = 5
 SPLITS = ("train", "val", "test")
 _CHUNK = 50
 _FPS = 12
 
 Row = dict[str, Any]
+
+BEGUN = "README.txt"  # marks a folder as ours, also while it is only half written
 
 
 def make_shapes(
@@ -64,6 +66,11 @@ def make_shapes(
     }
     if _manifest(folder) == manifest:
         return False
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / BEGUN).exists():
+        raise UserError(
+            f"{folder} must be empty or a shapes world written before, but holds other files; choose another "
+            "folder"
+        )
     _clear(folder)
     jobs = [
         (folder, split, range(start, min(start + _CHUNK, count)), seed, size, frames, encoder)
@@ -92,6 +99,8 @@ def _clear(folder: Path) -> None:
     """Make room; what an earlier run wrote goes, and the manifest first, so that half a data set never looks
     whole."""
     (folder / "manifest.json").unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / BEGUN).write_text("Made by `mplug2 data make-shapes`; it may be written anew at any time.\n")
     for name in ("videos", "images"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
@@ -133,7 +142,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
     for index in indices:
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
         video = f"{split}_{index:05d}"
-        scene = sample_scene("crossing" if index % 2 == 0 else "turns", rng)
+        scene = sample_scene("drift" if index % 2 == 0 else "turns", rng)
         encode(folder / "videos" / f"{video}.mp4", render(scene, size, frames), encoder)
         for kind, question, answer in said.questions(scene, rng):
             rows[f"qa_{split}"].append(
