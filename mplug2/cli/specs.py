@@ -36,14 +36,19 @@ def check(
         Literal["1-3", "1-4"],
         typer.Option(help="1 read, 2 names, 3 axes, 4 dry run (only this one needs torch)."),
     ] = "1-4",
+    smoke: Annotated[
+        bool,
+        typer.Option("--smoke", help="Stage 5, too: one tiny step on the CPU with the whole network."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per spec and line.")] = False,
 ) -> None:
     """Find the mistakes of specs before any weight exists; exit code 2 if one has any."""
     files, overrides = specs_and_overrides(arguments)
+    last = 5 if smoke else int(stages[-1])
     failed = False
     for file in files:
         began = time.perf_counter()
-        problems = _problems(file, overrides, dry=stages == "1-4")
+        problems = _problems(file, overrides, last)
         failed |= bool(problems)
         if as_json:
             print(
@@ -54,20 +59,24 @@ def check(
                 print(problem)
             print(f"{file}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
         else:
-            print(f"{file}: no mistakes (stages {stages}, {time.perf_counter() - began:.1f} s)")
+            print(f"{file}: no mistakes (stages 1-{last}, {time.perf_counter() - began:.1f} s)")
     if failed:
         raise typer.Exit(2)
 
 
-def _problems(file: str, overrides: list[str], dry: bool) -> list[Problem]:
-    """All that is wrong in the first stage that finds anything."""
+def _problems(file: str, overrides: list[str], last: int) -> list[Problem]:
+    """All that is wrong in the first stage, up to the ``last`` one, that finds anything."""
     try:
         spec = registry.read_spec(file, overrides=overrides)
         found = list(registry.check(spec).problems)
-        if dry and not found:
+        if last >= 4 and not found:
             from mplug2.dryrun import dry_run
 
             dry_run(spec)
+        if last >= 5 and not found:
+            from mplug2.smoke import smoke
+
+            smoke(spec)
     except registry.SpecError as error:
         found = list(error.problems)
     except registry.UserError as error:
