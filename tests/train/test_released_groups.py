@@ -1,0 +1,44 @@
+"""The released optimiser groups: the same parameters decay and learn at the same rates under the released specs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+import mplug2
+from mplug2.parity.recipe import fixture_spec
+from mplug2.train.optim import parameter_groups
+from mplug2.weights.official import plan_moves
+from mplug2.weights.sources import roles_of
+from registry import parse_spec, read_spec
+
+
+@pytest.mark.parametrize("name", ["vqa_v64_h32_distill_stride1", "caption_v64_h32"])
+def test_groups_are_the_released_ones(name: str, shared: Path) -> None:
+    parity = shared / "reference/parity/mplug2"
+    recorded = json.loads((parity / "data/optimizer_groups.json").read_text())[name]
+    meta = json.loads((parity / name / "meta.json").read_text())
+    net = mplug2.compose(parse_spec(fixture_spec(meta)), device="meta", initial=False)
+    settings = read_spec("configs_video/VideoQA_msrvtt_large.yaml").train
+    if "text" not in net.spec.modules:  # captioning: patterns of modules that are not there would be refused
+        parts = [f"{part}." for part in ("words", "text", "fusion")]
+        kept = [one for one in settings["no_decay"] if not one.startswith(tuple(parts))]
+        settings = {**settings, "no_decay": kept}
+    ours = {}
+    names = {id(p): n for n, p in net.named_parameters()}
+    for group in parameter_groups(net, settings):
+        for parameter in group["params"]:
+            ours[names[id(parameter)]] = (group["lr"], group["weight_decay"])
+    assert set(ours) == set(names.values())
+
+    with safe_open(str(parity / name / "state_dict.safetensors"), "pt") as stored:
+        keys = [key for key in stored.keys() if not key.split(".")[0].endswith("_m")]  # noqa: SIM118
+    moves = {move.source: move.target for move in plan_moves(keys, roles_of(net)) if move.target}
+    compared = 0
+    for group in recorded["groups"]:
+        for official in group["params"]:
+            if official in moves:
+                assert ours[moves[official]] == (group["lr"], group["weight_decay"]), official
+                compared += 1
+    assert compared == len(ours)
