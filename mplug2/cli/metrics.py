@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from mplug2.cli.tables import print_table
-
 commands = typer.Typer(
     name="metrics",
     help="Measure predictions that are files already.",
@@ -45,6 +43,10 @@ def caption(
             metavar="F.json", help="Document frequencies for CIDEr-D; those of the references unless set."
         ),
     ] = None,
+    tokenized: Annotated[
+        bool, typer.Option("--tokenized", help="The captions are tokens already: take them as they are.")
+    ] = False,
+    java: Annotated[bool, typer.Option("--java/--no-java", help="METEOR and SPICE, which need Java.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D and SPICE, as the COCO caption tools compute them."""
@@ -54,16 +56,14 @@ def caption(
 
     said, given = files.read_predictions(predictions), files.read_references(references)
     files.check_same_ids(said, given, (predictions, references))
-    scores = caption_scores(said, given, Frequencies.load(frequencies) if frequencies else None)
+    known = Frequencies.load(frequencies) if frequencies else None
+    scores = caption_scores(said, given, known, tokenized=tokenized, with_java=java)
     if json:
         print(json_format.dumps(scores.values | {"reasons": scores.reasons}, ensure_ascii=False))
         return
     count = sum(map(len, given.values()))
-    print_table(
-        f"{predictions}: {len(said)} captions against {count} references",
-        ("metric", "value"),
-        [(name, "-" if value is None else f"{value:.4f}") for name, value in scores.values.items()],
-        right=("value",),
-    )
+    print(f"{predictions}: {len(said)} captions against {count} references")
+    for name, value in scores.values.items():
+        print(f"  {name:<8} {'-' if value is None else format(value, '.4f'):>6}")
     for name, reason in scores.reasons.items():
         print(f"{name} is missing: {reason}")

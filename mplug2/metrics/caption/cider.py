@@ -83,9 +83,10 @@ class _Vector:
 class CiderD:
     """CIDEr-D of candidates against fixed references.
 
-    Both are PTB tokens with blanks between (`ptb.tokenize`). ``frequencies`` are those of the references themselves, as in evaluation, unless they are given: those of
-    the training captions, as in self-critical training, where a batch is too small to have its own. The
-    references are turned into vectors when they are first needed and kept.
+    Both are PTB tokens with blanks between (`ptb.tokenize`). ``frequencies`` are those of the references
+    themselves, as in evaluation, unless they are given: those of the training captions, as in self-critical
+    training, where a batch is too small to have its own. The references are turned into vectors when they are
+    first needed, and kept.
     """
 
     def __init__(

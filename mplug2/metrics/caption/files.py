@@ -39,7 +39,7 @@ def read_references(path: str | Path) -> dict[str, list[str]]:
 def check_same_ids(
     predictions: dict[str, str], references: dict[str, list[str]], names: tuple[str | Path, str | Path]
 ) -> None:
-    """UserError unless the two files speak of the same ids: what is left out of either would raise the scores."""
+    """UserError unless both files have the same ids: what is left out must not raise the scores."""
     for those, others, here, there in (
         (references, predictions, names[1], names[0]),
         (predictions, references, names[0], names[1]),
@@ -55,9 +55,8 @@ def check_same_ids(
 
 def _read(path: str | Path, example: str) -> dict[str, Any]:
     try:
-        data = json.loads(
-            Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=lambda pairs: _once(pairs, path)
-        )
+        text = Path(path).read_text(encoding="utf-8-sig")
+        data = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except RecursionError:

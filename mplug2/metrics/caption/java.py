@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,9 +19,7 @@ class Unavailable(Exception):
 def require_java(metric: str) -> Path:
     """The folder of pycocoevalcap, which holds the programs; Unavailable without it or without Java."""
     if shutil.which("java") is None:
-        raise Unavailable(
-            f"{metric} needs Java, and there is no program 'java': install a Java runtime"
-        )
+        raise Unavailable(f"{metric} needs Java, and there is no program 'java': install a Java runtime")
     found = importlib.util.find_spec("pycocoevalcap")
     if found is None or not found.submodule_search_locations:
         raise Unavailable(f"{metric} needs pycocoevalcap: pip install pycocoevalcap")
@@ -44,19 +42,62 @@ def require_spice() -> None:
 
 
 def meteor(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
-    """METEOR 1.5 of the corpus, from 0 to 1; both are PTB tokens with blanks between, by id."""
-    require_java("METEOR")
-    from pycocoevalcap.meteor.meteor import Meteor
+    """METEOR 1.5 of the corpus, from 0 to 1; both are PTB tokens with blanks between, by id.
 
-    scorer = Meteor()
-    try:
-        score, _ = scorer.compute_score(*_as_lists(candidates, references))
-    except (OSError, ValueError) as error:
-        raise Unavailable(f"METEOR's Java program failed: {_last_line(scorer) or error}") from None
-    finally:
-        for pipe in (scorer.meteor_p.stdout, scorer.meteor_p.stderr):
-            pipe.close()  # which its own destructor forgets
-    return float(score)
+    This runs the program that pycocoevalcap brings along, but not by its wrapper, which waits for ever where
+    the program fails.
+    """
+    folder = require_java("METEOR") / "meteor"
+    options = [
+        "-Xmx2G",
+        "-Dfile.encoding=UTF-8",
+        "-jar",
+        "meteor-1.5.jar",
+        "-",
+        "-",
+        "-stdio",
+        "-l",
+        "en",
+        "-norm",
+    ]
+    with tempfile.TemporaryFile() as errors:
+        try:
+            with subprocess.Popen(
+                ["java", *options],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                encoding="utf-8",
+            ) as program:
+                try:
+                    return _ask_meteor(program, candidates, references)
+                finally:
+                    program.kill()
+        except (OSError, ValueError) as error:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().split("\n")[0]
+            raise Unavailable(f"METEOR's Java program failed: {said or error}") from None
+
+
+def _ask_meteor(
+    program: subprocess.Popen[str], candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> float:
+    """Statistics of each item in turn, then the score of all: one line a question, one line an answer."""
+    assert program.stdin is not None  # both are pipes
+    assert program.stdout is not None
+    statistics = []
+    for key, texts in references.items():
+        parts = [text.replace("|||", " ") for text in (*texts, candidates[key])]
+        program.stdin.write(" ||| ".join(["SCORE", *parts]) + "\n")
+        program.stdin.flush()
+        statistics.append(program.stdout.readline().strip())
+        if not statistics[-1]:
+            raise ValueError("it gave no answer")
+    program.stdin.write(" ||| ".join(["EVAL", *statistics]) + "\n")
+    program.stdin.flush()
+    answers = [program.stdout.readline() for _ in range(len(statistics) + 1)]
+    return float(answers[-1])  # those before are the items' own
 
 
 def spice(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
@@ -65,24 +106,8 @@ def spice(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
     from pycocoevalcap.spice.spice import Spice
 
     try:
-        score, _ = Spice().compute_score(*_as_lists(candidates, references))
+        given = {key: list(texts) for key, texts in references.items()}
+        score, _ = Spice().compute_score(given, {key: [candidates[key]] for key in given})
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise Unavailable(f"SPICE's Java program failed: {error}") from None
     return float(score)
-
-
-def _as_lists(
-    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    given = {key: [text.replace("|||", " ") for text in texts] for key, texts in references.items()}
-    return given, {key: [candidates[key]] for key in given}
-
-
-def _last_line(scorer: object) -> str:
-    """What the program said before it ended; nothing while it runs."""
-    process = scorer.meteor_p  # type: ignore[attr-defined]
-    if process.poll() is None:
-        return ""
-    os.set_blocking(process.stderr.fileno(), False)
-    said = (process.stderr.read() or b"").decode(errors="replace").split("\n")
-    return next((line.strip() for line in said if line.strip()), "")

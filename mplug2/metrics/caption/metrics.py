@@ -1,4 +1,4 @@
-"""The caption metrics as an evaluation calls them: `eval: {metrics: [cider, bleu, rouge_l, meteor]}`.
+"""The caption metrics as an evaluation calls them: `eval: {metrics: [cider, bleu4, rouge_l, meteor]}`.
 
 A row has the caption that was generated (``prediction``) and those it is measured against (``references``).
 """
@@ -19,7 +19,7 @@ from registry.errors import UserError
 
 
 class Cider:
-    """CIDEr as the COCO caption tools compute it (CIDEr-D, from 0 to 10); document frequencies are the rows' own."""
+    """CIDEr as the COCO caption tools compute it (CIDEr-D), document frequencies from the rows."""
 
     inputs = {"caption": "sequences B n"}
 
@@ -28,9 +28,9 @@ class Cider:
         return {}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"CIDEr": mean}``, not a number where there are no rows."""
+        """``{"cider": mean}``, not a number where there are no rows."""
         return {
-            "CIDEr": _mean(CiderD.of_grams(_references(rows)).score_grams(_grams(rows))) if rows else math.nan
+            "cider": _mean(CiderD.of_grams(_references(rows)).score_grams(_grams(rows))) if rows else math.nan
         }
 
 
@@ -44,9 +44,9 @@ class Bleu:
         return {}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"BLEU-4": ..., "BLEU-1": ...}``, not numbers where there are no rows."""
+        """``{"bleu4": ..., "bleu1": ...}``, not numbers where there are no rows."""
         values = bleu(_grams(rows), _references(rows)) if rows else [math.nan] * 4
-        return {f"BLEU-{order}": values[order - 1] for order in (4, 3, 2, 1)}
+        return {f"bleu{order}": values[order - 1] for order in (4, 3, 2, 1)}
 
 
 class RougeL:
@@ -60,8 +60,8 @@ class RougeL:
         return {"rouge_l": rouge_l(_caption(row).split(), references)}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"ROUGE-L": mean}``, not a number where there are no rows."""
-        return {"ROUGE-L": _mean([row["rouge_l"] for row in rows]) if rows else math.nan}
+        """``{"rouge_l": mean}``, not a number where there are no rows."""
+        return {"rouge_l": _mean([row["rouge_l"] for row in rows]) if rows else math.nan}
 
 
 class Meteor:
@@ -80,12 +80,12 @@ class Meteor:
         return {}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"METEOR": value}``, not a number where there are no rows or the program fails."""
+        """``{"meteor": value}``, not a number where there are no rows."""
         if not rows:
-            return {"METEOR": math.nan}
+            return {"meteor": math.nan}
         said = {str(index): _caption(row) for index, row in enumerate(rows)}
         given = {str(index): [tokenize(text) for text in row["references"]] for index, row in enumerate(rows)}
-        return {"METEOR": java.meteor(said, given)}
+        return {"meteor": java.meteor(said, given)}
 
 
 def _caption(row: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """Penn Treebank tokens of a caption, as the COCO caption tools compute them, but without Java.
 
-The COCO tools run Stanford's PTBTokenizer (CoreNLP 3.4.1, ``-preserveLines -lowerCase``) and drop punctuation.
-The rules here were found by watching what it makes of human sentences and of probes. They give the same tokens
-for 171 249 of 171 253 captions (MSR-VTT, MSVD, Flickr8k, COCO, DiDeMo), and for 476 707 of 476 756 sentences of
-all kinds (questions, news, reviews, Shakespeare).
+The COCO tools run Stanford's PTBTokenizer (CoreNLP 3.4.1, ``-preserveLines -lowerCase``) and drop
+punctuation. The rules here were found by watching what it makes of human sentences and of probes. They give
+the same tokens for 171 249 of 171 253 captions (MSR-VTT, MSVD, Flickr8k, COCO, DiDeMo), and for 476 707 of
+476 756 sentences of all kinds (questions, news, reviews, Shakespeare).
 """
 
 # ruff: noqa: RUF001  (quotes and dashes that look alike are what this file tells apart)
@@ -33,8 +33,8 @@ ABBREVIATIONS = """
     ala ariz calif colo conn fla ga ind kan ky md mich minn mo mont neb nev okla penn tenn va vt wis wyo
     adj adm adms adv al assn assoc att atty attys ave bancorp bldg blvd brig bros bvd capt cf cie cmdr co col
     comdr corp cos cpl cpls dept det dist dr drs ed ens esq est etc ext ft gen gov govs hon inc insp intl jr
-    lt lieut ltd maj messrs mfg mlle mme mr mrs ms mt natl pfc ph.d plc pres prof profs pty pvt rd rep reps rev
-    sen sens sgt sgts sq sr st ste supt tel treas univ vs"""
+    lt lieut ltd maj messrs mfg mlle mme mr mrs ms mt natl pfc ph.d plc pres prof profs pty pvt rd rep reps
+    rev sen sens sgt sgts sq sr st ste supt tel treas univ vs"""
 # ... only with a capital, because in lower case they are words ...
 CAPITAL_ABBREVIATIONS = "Ark Del Ill Kans La Mass Miss Ore Pa Tex Wash"
 # ... or only before a number.
@@ -43,8 +43,8 @@ NUMBERED = "art fig figs no nos pp prop"
 # A sentence may begin with these: before one of them, and another word, a single letter's full stop ends one.
 STARTERS = """
     a about according additionally after an as at but earlier he her here however if in it last many more mr
-    mrs now once one other our she since so some such that the their then there these they this we what when while
-    yet you"""
+    mrs now once one other our she since so some such that the their then there these they this we what when
+    while yet you"""
 
 LETTER = r"[^\W\d_¼-¾²³¹\u2070-\u209c\u2150-\u218b]"
 WORD = r"(?:[^\W_¼-¾²³¹\u2070-\u209c\u2150-\u218b]|[\u0300-\u036f])"  # letters, digits and accents

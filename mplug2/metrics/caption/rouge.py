@@ -1,4 +1,4 @@
-"""ROUGE-L of a caption: its longest common subsequence with the references (Lin 2004), as the COCO tools do it."""
+"""ROUGE-L of a caption (Lin 2004), as the COCO caption tools compute it."""
 
 from __future__ import annotations
 

@@ -27,17 +27,21 @@ def caption_scores(
     candidates: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     frequencies: Frequencies | None = None,
+    *,
+    tokenized: bool = False,
     with_java: bool = True,
 ) -> Scores:
     """Score one caption an id against all references of that id, as the COCO caption tools do.
 
-    The captions are plain text. BLEU, METEOR, ROUGE-L and SPICE go from 0 to 1, CIDEr from 0 to 10. ``CIDEr`` is
-    what the COCO tools call so: CIDEr-D with document frequencies from these references. ``CIDEr-D`` is the
-    same unless ``frequencies`` gives those of other captions, as self-critical training does. METEOR and SPICE
-    need Java; ``with_java`` false leaves them out.
+    The captions are plain text, or, where ``tokenized``, tokens with blanks between, taken as they are.
+    BLEU, METEOR, ROUGE-L and SPICE go from 0 to 1, CIDEr from 0 to 10. ``CIDEr`` is what the COCO tools call
+    so: CIDEr-D with document frequencies from these references. ``CIDEr-D`` is the same unless
+    ``frequencies`` gives those of other captions, as self-critical training does. ``with_java`` false leaves
+    METEOR and SPICE out.
     """
-    said = {key: tokenize(candidates[key]) for key in references}
-    given = {key: [tokenize(text) for text in texts] for key, texts in references.items()}
+    read = str if tokenized else tokenize
+    said = {key: read(candidates[key]) for key in references}
+    given = {key: [read(text) for text in texts] for key, texts in references.items()}
     values: dict[str, float | None] = dict.fromkeys(NAMES)
     values |= java_free(list(said.values()), list(given.values()), frequencies)
     reasons = {}

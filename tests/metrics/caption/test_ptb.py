@@ -1,5 +1,7 @@
 """The tokens are Java's: recorded ones, and those that Java gives here and now."""
 
+# ruff: noqa: RUF001  (quotes that look alike are what is told apart)
+
 from __future__ import annotations
 
 import gzip
@@ -23,13 +25,13 @@ def test_recorded_tokens(shared: Path) -> None:
 @pytest.mark.parametrize(
     ("caption", "tokens"),
     [
-        ("A man's dog, the dogs' toys; it's theirs!", "a man 's dog the dogs toys it 's theirs !"[:-2]),
+        ("A man's dog, the dogs' toys; it's theirs!", "a man 's dog the dogs toys it 's theirs"),
         ("They can't, won't and cannot: I'm gonna", "they ca n't wo n't and can not i 'm gon na"),
         ("What?! No!!", "what ?! no !!"),
         ("(red) [x] {y}", "-lrb- red -rrb- -lsb- x -rsb- -lcb- y -rcb-"),
         ("at 5 p.m. on St. John's st.", "at 5 p.m. on st. john 's st."),
         ("the U.S. flag. U.S.", "the u.s. flag u.s."),
-        ("state-of-the-art t-shirt -- his/her 1/2 and 2 1/2", "state-of-the-art t-shirt his/her 1/2 and 2\xa01/2"),
+        ("a well-kept t-shirt -- his/her 1/2 and 2 1/2", "a well-kept t-shirt his/her 1/2 and 2\xa01/2"),
         ("$5 50% #1 & AT&T R&B a&b", "$ 5 50 % # 1 & at&t r&b a & b"),
         ("10:30am 1,000.50 -5", "10:30 am 1,000.50 -5"),
         ("rock 'n' roll in the '50s, 1950's", "rock 'n' roll in the '50s 1950 's"),

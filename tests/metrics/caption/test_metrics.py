@@ -1,0 +1,47 @@
+"""The metrics of an evaluation agree with those of files; of what cannot be decoded nothing was said."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+
+from mplug2.metrics.caption.metrics import Bleu, Cider, Meteor, RougeL
+from mplug2.metrics.caption.scores import caption_scores
+from registry import METRICS
+from registry.errors import UserError
+
+ROWS = [
+    {"prediction": "A dog runs.", "references": ["a dog is running", "The dog runs!"]},
+    {"prediction": "a man's hat", "references": ["a man in a hat"]},
+    {"prediction": "nonsense", "references": ["a red ball"], "bad": "no frames"},
+]
+
+
+def test_they_agree_with_the_scores_of_files() -> None:
+    said = {str(i): "" if row.get("bad") else str(row["prediction"]) for i, row in enumerate(ROWS)}
+    given = {str(i): list(row["references"]) for i, row in enumerate(ROWS)}
+    expected = caption_scores(said, given, with_java=False).values
+    values: dict[str, float] = {}
+    for name in ("cider", "bleu4", "rouge_l"):
+        judge = METRICS.load(name)()
+        rows = [row | judge.mark(row) for row in ROWS]
+        found = judge.compute(rows)
+        assert next(iter(found)) == name, "the main value carries the metric's name, for train.select"
+        values |= found
+    assert values["cider"] == pytest.approx(expected["CIDEr"])
+    assert values["rouge_l"] == pytest.approx(expected["ROUGE-L"])
+    for order in range(1, 5):
+        assert values[f"bleu{order}"] == pytest.approx(expected[f"BLEU-{order}"])
+
+
+@pytest.mark.parametrize("judge", [Cider(), Bleu(), RougeL()])
+def test_no_rows_no_number(judge: Cider | Bleu | RougeL) -> None:
+    assert all(math.isnan(value) for value in judge.compute([]).values())
+
+
+def test_meteor_asks_for_java_before_anything_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="needs Java"):
+        Meteor()
