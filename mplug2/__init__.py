@@ -29,6 +29,10 @@ __version__ = "0.1.0"
 
 READERS.register("video_qa", "mplug2.data.video_qa:VideoQA")
 METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
+METRICS.register("bleu4", "mplug2.metrics.caption.metrics:Bleu")
+METRICS.register("cider", "mplug2.metrics.caption.metrics:Cider")
+METRICS.register("meteor", "mplug2.metrics.caption.metrics:Meteor")
+METRICS.register("rouge_l", "mplug2.metrics.caption.metrics:RougeL")
 
 _PUBLIC = {
     "compose": "mplug2.compose:compose",
