@@ -46,7 +46,7 @@ def caption(
     tokenized: Annotated[
         bool, typer.Option("--tokenized", help="The captions are tokens already: take them as they are.")
     ] = False,
-    java: Annotated[bool, typer.Option("--java/--no-java", help="METEOR and SPICE, which need Java.")] = True,
+    no_java: Annotated[bool, typer.Option("--no-java", help="Leave METEOR and SPICE out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D and SPICE, as the COCO caption tools compute them."""
@@ -57,7 +57,7 @@ def caption(
     said, given = files.read_predictions(predictions), files.read_references(references)
     files.check_same_ids(said, given, (predictions, references))
     known = Frequencies.load(frequencies) if frequencies else None
-    scores = caption_scores(said, given, known, tokenized=tokenized, with_java=java)
+    scores = caption_scores(said, given, known, tokenized=tokenized, with_java=not no_java)
     if json:
         print(json_format.dumps(scores.values | {"reasons": scores.reasons}, ensure_ascii=False))
         return
