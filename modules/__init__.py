@@ -11,6 +11,7 @@ for _name, _target in {
     "fusion": "modules.fusion:Fusion",
     "text_decoder": "modules.decoder:TextDecoder",
     "project": "modules.heads:Project",
+    "class_head": "modules.heads:ClassHead",
 }.items():
     MODULES.register(_name, _target)
 
@@ -19,6 +20,7 @@ for _name, _target in {
     "take": "modules.shaping:take",
     "weighted_sum": "modules.shaping:weighted_sum",
     "lm_loss": "modules.losses:lm_loss",
+    "cross_entropy": "modules.losses:cross_entropy",
     "beam_search": "modules.search.beam:beam_search",
     "greedy_search": "modules.search.beam:greedy_search",
     "rank": "modules.search.rank:rank",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modules.attention import EPS, init_bert
@@ -35,3 +36,38 @@ class Project(nn.Module):
         """Project every token."""
         x = self.norm(self.linear(tokens.values))
         return Tokens(F.dropout(x, self.dropout, self.training), tokens.mask)
+
+
+class ClassHead(nn.Module):
+    """Logits of classes from tokens: ``out(relu(dense(pooled)))``, ALBEF's and mPLUG's entailment head.
+
+    ``pool='first'`` takes the first token ([CLS]), ``'mean'`` the mean of the valid ones.
+    """
+
+    inputs = {"tokens": "tokens B N width"}
+    outputs = "logits B classes"
+
+    def __init__(
+        self, width: int, classes: int, pool: Literal["first", "mean"] = "first", dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        check_sizes(width=width, classes=classes)
+        self.dense = nn.Linear(width, width)
+        self.out = nn.Linear(width, classes)
+        self.pool = pool
+        self.dropout = dropout
+        init_bert(self, width)
+
+    def pooled(self, tokens: Tokens) -> Float[Tensor, "b width"]:
+        """One vector for each row."""
+        if self.pool == "first":
+            return tokens.values[:, 0]
+        if tokens.mask is None:
+            return tokens.values.mean(dim=1)
+        valid = tokens.mask.unsqueeze(-1).to(tokens.values.dtype)
+        return (tokens.values * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "b classes"]:
+        """Score every class."""
+        x = F.dropout(self.pooled(tokens), self.dropout, self.training)
+        return self.out(F.relu(self.dense(x)))

@@ -80,3 +80,19 @@ def lm_loss(
     if torch.is_grad_enabled():
         total = mean_over_ranks(total)
     return losses.sum() / total
+
+
+@operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar")
+def cross_entropy(
+    logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"], *, smoothing: float = 0.0
+) -> Float[Tensor, ""]:
+    """``-log softmax(logits)[target]``, averaged over the rows of all ranks; negative targets do not count.
+
+    ``smoothing`` spreads that share of each target over all classes (arXiv 1512.00567, section 7).
+    """
+    counts = target >= 0
+    losses = F.cross_entropy(logits.float(), target.clamp(min=0), reduction="none", label_smoothing=smoothing)
+    total = counts.sum().to(losses.dtype)
+    if torch.is_grad_enabled():
+        total = mean_over_ranks(total)
+    return (losses * counts).sum() / total.clamp(min=1)

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 READERS.register("video_qa", "mplug2.data.video_qa:VideoQA")
+READERS.register("video_text_label", "mplug2.data.labels:VideoTextLabel")
 METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
+METRICS.register("label_accuracy", "mplug2.metrics.accuracy:LabelAccuracy")
 METRICS.register("bleu4", "mplug2.metrics.caption.metrics:Bleu")
 METRICS.register("cider", "mplug2.metrics.caption.metrics:Cider")
 METRICS.register("meteor", "mplug2.metrics.caption.metrics:Meteor")

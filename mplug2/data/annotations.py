@@ -45,10 +45,12 @@ def read_questions(path: Path) -> list[Question]:
     "question_id"?}``; without an id, a question's id is its number in the file, from 0. Several answers weigh
     as often as they were given.
     """
-    return [_question(row, index, where) for index, (where, row) in enumerate(_rows(path))]
+    return [_question(row, index, where) for index, (where, row) in enumerate(read_rows(path, _FORM))]
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the JSON value of each line of a file; ``form`` is what a message says of a
+    line."""
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8")
@@ -73,7 +75,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
         try:
             yield f"{path}:{number}", json.loads(line)
         except ValueError as error:
-            raise UserError(f"{path}:{number}: {_FORM}, but is no valid JSON ({error})") from None
+            raise UserError(f"{path}:{number}: {form}, but is no valid JSON ({error})") from None
 
 
 def _question(row: Any, index: int, where: str) -> Question:

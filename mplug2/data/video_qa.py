@@ -78,7 +78,7 @@ class VideoQA(Dataset[Sample | Broken]):
             raise UserError(_missing("annotation file", path, spec, split, "path"))
         if not self.media.is_dir():
             raise UserError(_missing("media folder", media, spec, split, "media"))
-        self.questions: list[Question] = read_questions(Path(path))
+        self.questions = self.annotations(Path(path))
         skipped = _quarantined(Path(quarantine)) if quarantine else set()
         self.by_video: dict[str, list[int]] = {}
         for number, question in enumerate(self.questions):
@@ -87,6 +87,10 @@ class VideoQA(Dataset[Sample | Broken]):
         if not self.by_video:
             raise UserError(f"{path} must hold at least one question that can be asked, but holds none")
         self._groups = self.groups(0, 0)
+
+    def annotations(self, path: Path) -> list[Question]:
+        """Return what is asked about the videos; readers of other annotations replace this."""
+        return read_questions(path)
 
     def set_epoch(self, epoch: int, seed: int = 0) -> None:
         """Regroup the questions for plain indexing; the loader asks for `groups` itself."""

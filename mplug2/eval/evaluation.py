@@ -155,14 +155,31 @@ def _rows(
                 f"a metric needs the goal output {name!r}, but the goal gives {', '.join(outputs)}"
             )
         value = outputs[name]
-        if not isinstance(value, Sequences):
-            raise UserError(
-                f"goal output {name!r} must be generated sequences, but is {type(value).__name__}"
-            )
-        if len(value.ids) != len(rows):
+        said = _said(name, value, rows, decode)
+        if len(said) != len(rows):
             raise ValueError(
-                f"goal output {name!r} must have a row per record ({len(rows)}), but has {len(value.ids)}"
+                f"goal output {name!r} must have a row per record ({len(rows)}), but has {len(said)}"
             )
-        for row, ids, score in zip(rows, value.ids[:, 0].tolist(), value.scores[:, 0].tolist(), strict=True):
-            row.update(prediction=decode(ids), score=score)
+        for row, (prediction, score) in zip(rows, said, strict=True):
+            row.update(prediction=prediction, score=score)
+    for row in rows:
+        row.pop("classes", None)
     return rows
+
+
+def _said(
+    name: str, value: Any, rows: Sequence[Row], decode: Callable[[Sequence[int]], str]
+) -> list[tuple[str, float]]:
+    """What the network said of each row: the best text with its score, or the likeliest class (logits)."""
+    if isinstance(value, Sequences):
+        texts = map(decode, value.ids[:, 0].tolist())
+        return list(zip(texts, value.scores[:, 0].tolist(), strict=True))
+    if not isinstance(value, torch.Tensor) or value.ndim != 2:
+        raise UserError(
+            f"goal output {name!r} must be generated sequences or logits of classes, "
+            f"but is {type(value).__name__}"
+        )
+    scores, classes = value.float().softmax(dim=-1).max(dim=-1)
+    names = [row.get("classes", ()) for row in rows]
+    said = zip(names, classes.tolist(), scores.tolist(), strict=False)
+    return [(known[index] if index < len(known) else str(index), score) for known, index, score in said]

@@ -27,5 +27,15 @@ class Accuracy:
         return {"accuracy": sum(row["correct"] for row in rows) / len(rows) if rows else float("nan")}
 
 
+class LabelAccuracy(Accuracy):
+    """The share of rows whose likeliest class is the label; over samples, not batches."""
+
+    inputs = {"label": "logits Q classes"}
+
+    def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """``{"label_accuracy": share of correct rows}``, not a number where there are no rows."""
+        return {"label_accuracy": super().compute(rows)["accuracy"]}
+
+
 def _plain(text: str) -> str:
     return text.strip().lower()

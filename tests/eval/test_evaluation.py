@@ -110,3 +110,29 @@ def test_equally_frequent_answers_are_chosen_by_the_alphabet() -> None:
     rows = [{"question": "Who is it", "answers": [answer]} for answer in ("woman", "man", "man", "woman")]
     assert most_frequent(rows) == {"who": "man"}
     assert by_type([], {}) == []
+
+
+class Classifier(nn.Module):
+    """Says class 1 of the first row, class 0 of the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch: dict[str, Any], goal: str) -> dict[str, Any]:
+        return {"label": torch.tensor([[0.0, 3.0], [2.0, 0.0]])}
+
+
+def test_logits_are_told_by_the_names_of_their_classes(tmp_path: Path) -> None:
+    records = [
+        {"question_id": i, "question": "x", "answers": [answer], "type": "t", "classes": ["no", "yes"]}
+        for i, answer in enumerate(("yes", "yes"))
+    ]
+    loader = [Batch([0], records)]
+    written = tmp_path / "rows.jsonl"
+    found = evaluate(Classifier(), loader, decode=str, metrics=["label_accuracy"], predictions=written)
+    assert found.metrics == {"label_accuracy": 0.5}
+    rows = [json.loads(line) for line in written.read_text().splitlines()]
+    assert [row["prediction"] for row in rows] == ["yes", "no"]
+    assert rows[0]["score"] == pytest.approx(0.9526, abs=1e-4)
+    assert "classes" not in rows[0]

@@ -20,6 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "fusion": {"width": 32, "depth": 3, "stride": 2, "heads": 2},
     "text_decoder": {"width": 32, "depth": 2, "heads": 2, "vocab": 60, "positions": 8, "types": 1},
     "project": {"width_in": 16, "width": 32},
+    "class_head": {"width": 32, "classes": 3, "pool": "mean"},
 }
 OPTIONS: dict[str, list[dict[str, Any]]] = {"universal": [{"route": "text"}, {"route": "vision"}]}
 FREE = {"B": 2, "A": 2, "L": 5, "N": 5, "M": 7}

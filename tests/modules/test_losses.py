@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from modules.losses import lm_loss
+from modules.losses import cross_entropy, lm_loss
 from modules.streams import Text
 
 
@@ -47,3 +47,13 @@ def test_a_teacher_softens_the_targets_over_the_vocabulary() -> None:
     mixed = lm_loss(logits, text, teacher=teacher, alpha=0.4)
     torch.testing.assert_close(mixed, 0.6 * lm_loss(logits, text) + 0.4 * soft)
     torch.testing.assert_close(lm_loss(logits, text, teacher=teacher), lm_loss(logits, text))
+
+
+def test_cross_entropy_counts_rows_with_a_target() -> None:
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [5.0, 5.0, 5.0]], requires_grad=True)
+    target = torch.tensor([0, 2, -1])
+    wanted = torch.nn.functional.cross_entropy(logits[:2], target[:2])
+    torch.testing.assert_close(cross_entropy(logits, target), wanted)
+    smooth = torch.nn.functional.cross_entropy(logits[:2], target[:2], label_smoothing=0.1)
+    torch.testing.assert_close(cross_entropy(logits, target, smoothing=0.1), smooth)
+    assert cross_entropy(logits, torch.full((3,), -1)).item() == 0.0

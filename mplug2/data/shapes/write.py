@@ -19,6 +19,7 @@ from PIL import Image
 
 from mplug2.data.shapes import questions as said
 from mplug2.data.shapes.render import box, render, render_beat
+from mplug2.data.shapes.statements import entailment_rows
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
@@ -46,9 +47,9 @@ def make_shapes(
     """Write the data set and return True, or return False where the same one is already there.
 
     ``folder`` gets videos/, images/, vocab.txt and for each split qa_*, captions_*, boxes_*, classes_*,
-    images_* and pairs_*.jsonl, and last manifest.json with all arguments: other arguments write everything
-    anew. ``train``, ``val`` and ``test`` are numbers of clips (and of images), ``size`` the edge in pixels,
-    ``frames`` a multiple of 6.
+    entailment_*, images_* and pairs_*.jsonl, and last manifest.json with all arguments: other arguments write
+    everything anew. ``train``, ``val`` and ``test`` are numbers of clips (and of images), ``size`` the edge
+    in pixels, ``frames`` a multiple of 6.
     """
     if frames < BEATS or frames % BEATS:
         raise UserError(f"frames must be a multiple of {BEATS}, but is {frames}")
@@ -137,7 +138,8 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
     """Write the clips and images of some indices; return their annotation lines by file name."""
     folder, split, indices, seed, size, frames, encoder = job
     rows: dict[str, list[Row]] = {
-        f"{name}_{split}": [] for name in ("qa", "captions", "boxes", "classes", "images", "pairs")
+        f"{name}_{split}": []
+        for name in ("qa", "captions", "boxes", "classes", "entailment", "images", "pairs")
     }
     for index in indices:
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
@@ -151,6 +153,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
         rows[f"captions_{split}"] += _captions(split, video, scene)
         rows[f"boxes_{split}"].append({"video_id": video, "things": _tracks(scene, size, frames)})
         rows[f"classes_{split}"].append({"video_id": video, "label": scene.direction or "turns"})
+        rows[f"entailment_{split}"] += entailment_rows(video, scene, [seed, SPLITS.index(split), index])
         left, right = (still_scene(int(rng.integers(1, 5)), rng) for _ in range(2))
         names = [f"{video}_{side}.png" for side in ("a", "b")]
         for name, still in zip(names, (left, right), strict=True):

@@ -1,0 +1,133 @@
+"""Labelled sentences about videos: the data that the shapes world writes, and their reader."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mplug2.data.labels import VideoTextLabel
+from mplug2.data.shapes.questions import vocabulary
+from mplug2.data.shapes.statements import LABELS, entailment_rows, statements
+from mplug2.data.shapes.world import sample_scene
+from mplug2.data.shapes.write import make_shapes
+from mplug2.data.text import Tokenizer
+from registry import StreamType, UserError
+
+TYPES = {"video": StreamType("frames", ("V", 3, 6, 48, 48))}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shapes")
+    make_shapes(folder, train=4, val=2, test=2, workers=1)
+    return folder
+
+
+def reader(folder: Path, **more: Any) -> VideoTextLabel:
+    given: dict[str, Any] = {
+        "path": str(folder / "entailment_train.jsonl"),
+        "media": str(folder / "videos"),
+        "labels": list(LABELS),
+        "types": TYPES,
+        "tokenizer": Tokenizer.load(folder / "vocab.txt"),
+        "sentences_per_clip": 6,
+    }
+    return VideoTextLabel(**given | more)
+
+
+def test_labels_are_balanced_and_the_words_alone_tell_nothing() -> None:
+    rng, words = np.random.default_rng(0), set(vocabulary())
+    told: dict[str, Counter[str]] = {label: Counter() for label in LABELS}
+    colours: dict[str, Counter[str]] = {label: Counter() for label in LABELS}
+    for index in range(2000):
+        found = statements(sample_scene("drift" if index % 2 else "turns", rng), rng)
+        assert Counter(label for _, _, label in found) == dict.fromkeys(LABELS, 2)
+        for kind, sentence, label in found:
+            assert set(sentence.split()) <= words
+            told[label][kind] += 1
+            if kind == "colour":
+                colours[label][sentence] += 1
+    assert told["yes"] == told["no"] == told["unknown"]
+    # 35 sentences on colours, each about equally often under each label
+    for counts in colours.values():
+        assert len(counts) == 35
+        assert max(counts.values()) < 3 * min(counts.values())
+
+
+def test_statements_are_true_false_or_about_what_is_not_shown() -> None:
+    rng = np.random.default_rng(1)
+    for index in range(300):
+        scene = sample_scene("drift" if index % 2 else "turns", rng)
+        seen = {thing.shape: thing.colour for thing in scene.things}
+        order = [thing.shape for thing in scene.things]
+        for kind, sentence, label in statements(scene, rng):
+            _, shape, _, value = sentence.split()
+            assert (label == "unknown") == (shape not in seen)
+            if label == "unknown":
+                continue
+            if kind == "colour":
+                holds = seen[shape] == value
+            elif kind == "motion_direction":
+                assert shape == order[0]
+                holds = scene.direction == value
+            else:
+                holds = order[0 if value == "first" else -1] == shape
+            assert holds == (label == "yes")
+
+
+def test_the_same_clip_has_the_same_lines() -> None:
+    scene = sample_scene("drift", np.random.default_rng(2))
+    assert entailment_rows("v", scene, [0, 1, 2]) == entailment_rows("v", scene, [0, 1, 2])
+    assert entailment_rows("v", scene, [0, 1, 2]) != entailment_rows("v", scene, [0, 1, 3])
+
+
+def test_a_batch_holds_sentences_labels_and_which_clip(shapes: Path) -> None:
+    data = reader(shapes)
+    assert len(data) == 4
+    batch = data.collate([data[0], data[1]])
+    assert batch.inputs["video"].shape == (2, 3, 6, 48, 48)
+    assert batch.inputs["sentence"].ids.shape[0] == 12
+    assert batch.inputs["clip"].tolist() == [0] * 6 + [1] * 6
+    assert sorted(batch.inputs["label"].tolist()) == [0] * 4 + [1] * 4 + [2] * 4
+    assert batch.inputs["label"].dtype == torch.int64
+    first = json.loads((shapes / "entailment_train.jsonl").read_text().splitlines()[0])
+    assert batch.records[0]["answers"] == [first["label"]]
+    assert batch.records[0]["question"] == first["sentence"]
+    assert batch.records[0]["classes"] == ["yes", "no", "unknown"]
+
+
+def test_without_an_index_each_sentence_has_its_video(shapes: Path) -> None:
+    data = reader(shapes, inputs={"video", "sentence", "label"}, sentences_per_clip=2)
+    batch = data.collate([data[0]])
+    assert set(batch.inputs) == {"video", "sentence", "label"}
+    assert len(batch.inputs["video"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"video_id": "a", "sentence": "b", "label": "maybe"}', "'label' must be one of yes, no, unknown"),
+        ('{"video_id": "a", "sentence": "b"}', "'video_id', 'sentence' and 'label'"),
+        ('{"video_id": 1, "sentence": "b", "label": "yes"}', "each of them a text"),
+        ("{", "'video_id', 'sentence' and 'label', but is no valid JSON"),
+    ],
+)
+def test_a_wrong_line_is_named(line: str, message: str, shapes: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text(f'{{"video_id": "train_00000", "sentence": "b", "label": "yes"}}\n{line}\n')
+    with pytest.raises(UserError) as caught:
+        reader(shapes, path=str(file))
+    assert f"{file}:2: " in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("labels", [["yes"], ["yes", "yes"], []])
+def test_labels_are_two_or_more_different_names(labels: list[str], shapes: Path) -> None:
+    with pytest.raises(UserError, match="two or more different names"):
+        reader(shapes, labels=labels)
