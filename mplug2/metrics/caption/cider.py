@@ -71,13 +71,17 @@ class Frequencies:
         return cls.from_json(data)
 
 
-@dataclass(frozen=True)
-class _Vector:
-    """One caption: TF-IDF weights and their norm by order, and the length."""
+class _Rarity(dict[Gram, float]):
+    """The logarithm of (items / items that have the n-gram); what no reference has counts as had by one."""
 
-    weights: tuple[dict[Gram, float], ...]
-    norms: tuple[float, ...]
-    length: int
+    def __init__(self, frequencies: Frequencies) -> None:
+        super().__init__()
+        self._frequencies = frequencies
+
+    def __missing__(self, gram: Gram) -> float:
+        items, counts = self._frequencies.items, self._frequencies.counts
+        self[gram] = math.log(items) - math.log(counts.get(gram, 1))
+        return self[gram]
 
 
 class CiderD:
@@ -85,8 +89,7 @@ class CiderD:
 
     Both are PTB tokens with blanks between (`ptb.tokenize`). ``frequencies`` are those of the references
     themselves, as in evaluation, unless they are given: those of the training captions, as in self-critical
-    training, where a batch is too small to have its own. The references are turned into vectors when they are
-    first needed, and kept.
+    training, where a batch is too small to have its own.
     """
 
     def __init__(
@@ -113,11 +116,10 @@ class CiderD:
         self, references: Sequence[Sequence[Grams]], frequencies: Frequencies | None, sigma: float
     ) -> None:
         self.frequencies = frequencies if frequencies is not None else Frequencies.of(references)
-        self._rarest = math.log(self.frequencies.items)
-        self._idf: dict[Gram, float] = {}
+        self._rarity = _Rarity(self.frequencies)
         self._sigma = sigma
         self._references = references
-        self._vectors: dict[int, list[_Vector]] = {}
+        self._norms: dict[int, list[tuple[float, ...]]] = {}  # of an item's references, once they were needed
 
     def score(self, candidates: Sequence[str], owner: Sequence[int] | None = None) -> list[float]:
         """One score, from 0 to 10, a candidate.
@@ -132,38 +134,34 @@ class CiderD:
         return [self._one(candidate, item) for candidate, item in zip(candidates, owner, strict=True)]
 
     def _one(self, candidate: Grams, item: int) -> float:
-        if item not in self._vectors:
-            self._vectors[item] = [self._vector(reference) for reference in self._references[item]]
-        given = self._vectors[item]
-        vector = self._vector(candidate)
-        return SCALE * sum(self._similarity(vector, other) for other in given) / len(given)
-
-    def _vector(self, grams: Grams) -> _Vector:
-        idf, counts, rarest = self._idf, self.frequencies.counts, self._rarest
-        weights, norms = [], []
-        for order in grams:
-            vector = {}
-            for gram, count in order.items():
-                rarity = idf.get(gram)
-                if rarity is None:
-                    rarity = idf[gram] = rarest - math.log(counts.get(gram, 1))
-                vector[gram] = count * rarity
-            weights.append(vector)
-            norms.append(math.sqrt(sum([weight * weight for weight in vector.values()])))
-        # The COCO tools count 2-grams: the difference of two lengths is that in words but for empty captions.
-        return _Vector(tuple(weights), tuple(norms), grams[1].total())
-
-    def _similarity(self, candidate: _Vector, reference: _Vector) -> float:
+        given = self._references[item]
+        if item not in self._norms:
+            self._norms[item] = [self._norm(reference) for reference in given]
+        weights = [{gram: count * self._rarity[gram] for gram, count in order.items()} for order in candidate]
+        norms = self._norm(candidate)
         total = 0.0
-        for order in range(ORDERS):
-            scale = candidate.norms[order] * reference.norms[order]
-            if not scale:
-                continue
-            there = reference.weights[order]
-            overlap = 0.0
-            for gram, weight in candidate.weights[order].items():
-                if (other := there.get(gram)) is not None:
-                    overlap += min(weight, other) * other
-            total += overlap / scale
-        difference = candidate.length - reference.length
-        return total / ORDERS * math.exp(-(difference**2) / (2 * self._sigma**2))
+        for reference, there in zip(given, self._norms[item], strict=True):
+            similarity = 0.0
+            for order in range(ORDERS):
+                if scale := norms[order] * there[order]:
+                    similarity += self._overlap(weights[order], reference[order]) / scale
+            # The COCO tools count 2-grams: a difference in words but for captions without a word.
+            difference = candidate[1].total() - reference[1].total()
+            total += similarity * math.exp(-(difference**2) / (2 * self._sigma**2))
+        return SCALE * total / (ORDERS * len(given))
+
+    def _overlap(self, weights: dict[Gram, float], reference: Counter[Gram]) -> float:
+        """The product of two TF-IDF vectors, the candidate's clipped at the reference's."""
+        rarity, total = self._rarity, 0.0
+        for gram, weight in weights.items():
+            if count := reference.get(gram):
+                other = count * rarity[gram]
+                total += min(weight, other) * other
+        return total
+
+    def _norm(self, grams: Grams) -> tuple[float, ...]:
+        """The length of the TF-IDF vector of each order."""
+        rarity = self._rarity
+        return tuple(
+            math.sqrt(sum([(count * rarity[gram]) ** 2 for gram, count in order.items()])) for order in grams
+        )
