@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from small_specs import ROOT, SHIPPED, TEACHER, small
+from small_specs import ROOT, SHIPPED, TEACHER, small, writes_answers
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
@@ -111,7 +111,8 @@ def test_all_patterns_are_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_shipped_specs_pass_stage_5_when_small(file: Path) -> None:
-    assert problems(small(file, *TEACHER), 5) == []
+    teacher = TEACHER if writes_answers(file) else ()
+    assert problems(small(file, *teacher), 5) == []
 
 
 def test_a_module_that_no_loss_reaches(tmp_path: Path) -> None:
