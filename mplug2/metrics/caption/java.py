@@ -37,7 +37,7 @@ def require_spice() -> None:
     if missing:
         raise Unavailable(
             f"SPICE needs {' and '.join(missing)}, which pycocoevalcap does not bring along: fetch "
-            "them once (400 MB) with python -m pycocoevalcap.spice.get_stanford_models"
+            "them once (some hundred MB) with python -m pycocoevalcap.spice.get_stanford_models"
         )
 
 
