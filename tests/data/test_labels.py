@@ -65,19 +65,17 @@ def test_statements_are_true_false_or_about_what_is_not_shown() -> None:
     for index in range(300):
         scene = sample_scene("drift" if index % 2 else "turns", rng)
         seen = {thing.shape: thing.colour for thing in scene.things}
-        order = [thing.shape for thing in scene.things]
+        colours = list(seen.values())
         for kind, sentence, label in statements(scene, rng):
-            _, shape, _, value = sentence.split()
-            assert (label == "unknown") == (shape not in seen)
-            if label == "unknown":
-                continue
+            _, about, *_, value = sentence.split()
             if kind == "colour":
-                holds = seen[shape] == value
-            elif kind == "motion_direction":
-                assert shape == order[0]
-                holds = scene.direction == value
+                assert (label == "unknown") == (about not in seen)
+                assert (label != "no") == (value in colours)
+                holds = seen.get(about) == value
             else:
-                holds = order[0 if value == "first" else -1] == shape
+                assert (label == "unknown") == (about not in colours)
+                place = 0 if kind == "motion_direction" or value == "first" else -1
+                holds = about == colours[place] and value in (scene.direction, "first", "last")
             assert holds == (label == "yes")
 
 

@@ -17,40 +17,34 @@ Statement = tuple[str, str, str]  # type, sentence, label
 def statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
     """Return two statements of each label: one on a colour, one on motion (``drift``) or order (``turns``).
 
-    ``no`` contradicts what is seen, ``unknown`` speaks of a shape that the clip does not show. All labels use
-    the same sentences, so that the words alone tell nothing.
+    ``no`` contradicts what is seen; ``unknown`` speaks of a shape, or a colour, that the clip does not show.
+    All labels use the same sentences, so that the words alone tell nothing. A wrong colour of a shape is one
+    that nothing in the clip has: presence decides on colours, time on the rest.
     """
     seen = {thing.shape: thing.colour for thing in scene.things}
+    shown, hidden = sorted(seen.values()), sorted(set(COLOURS) - set(seen.values()))
     absent = sorted(set(SHAPES) - set(seen))
     told: list[Statement] = []
     for label in LABELS:
         shape = _pick(rng, absent if label == "unknown" else sorted(seen))
-        told.append(("colour", _colour(shape, _value(rng, label, seen.get(shape), list(COLOURS))), label))
-        told.append(_motion(scene, label, _pick(rng, absent), rng))
+        colour = {"yes": seen.get(shape, ""), "no": _pick(rng, hidden), "unknown": _pick(rng, shown)}[label]
+        told.append(("colour", f"the {shape} is {colour}", label))
+        told.append(_in_time(scene, label, _pick(rng, hidden), rng))
     return told
 
 
-def _motion(scene: Scene, label: str, absent: str, rng: np.random.Generator) -> Statement:
+def _in_time(scene: Scene, label: str, hidden: str, rng: np.random.Generator) -> Statement:
     if scene.direction is not None:
-        shape = absent if label == "unknown" else scene.things[0].shape
-        direction = _value(rng, label, scene.direction, list(DIRECTIONS))
-        return "motion_direction", f"the {shape} moves {direction}", label
+        colour = hidden if label == "unknown" else scene.things[0].colour
+        others = sorted(set(DIRECTIONS) - {scene.direction})
+        wrong, any_one = _pick(rng, others), _pick(rng, list(DIRECTIONS))
+        direction = {"yes": scene.direction, "no": wrong, "unknown": any_one}[label]
+        return "motion_direction", f"the {colour} shape moves {direction}", label
     place = PLACES[int(rng.integers(2))]
-    first_or_last = scene.things[0 if place == "first" else -1].shape
-    others = sorted(thing.shape for thing in scene.things if thing.shape != first_or_last)
-    shape = {"yes": first_or_last, "no": _pick(rng, others), "unknown": absent}[label]
-    return "motion_order", f"the {shape} comes {place}", label
-
-
-def _colour(shape: str, colour: str) -> str:
-    return f"the {shape} is {colour}"
-
-
-def _value(rng: np.random.Generator, label: str, true: str | None, known: list[str]) -> str:
-    """The true value, another one, or any."""
-    if label == "yes" and true is not None:
-        return true
-    return _pick(rng, [one for one in known if one != true] if label == "no" else known)
+    true = scene.things[0 if place == "first" else -1].colour
+    others = sorted(thing.colour for thing in scene.things if thing.colour != true)
+    colour = {"yes": true, "no": _pick(rng, others), "unknown": hidden}[label]
+    return "motion_order", f"the {colour} shape comes {place}", label
 
 
 def _pick(rng: np.random.Generator, among: list[str]) -> str:
