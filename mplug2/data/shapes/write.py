@@ -23,7 +23,7 @@ from mplug2.data.shapes.statements import entailment_rows
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 5
+VERSION = 6
 SPLITS = ("train", "val", "test")
 _CHUNK = 50
 _FPS = 12
