@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, Attention, KeysValues, Layer, causal_mask, init_bert, key_mask
+from modules.attention import EPS, Attention, KeysValues, Layer, causal_mask, init_fresh, key_mask
 from modules.recompute import run
 from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
@@ -82,7 +82,7 @@ class TextDecoder(nn.Module):
         self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout, cross=True) for _ in range(depth))
         self.head = WordHead(width, vocab)
         self.recompute = recompute
-        init_bert(self, width)
+        init_fresh(self)
 
     @property
     def vocab(self) -> int:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from modules.attention import Layer, init_bert, key_mask
+from modules.attention import Layer, init_fresh, key_mask
 from modules.recompute import run
 from modules.sizes import check_sizes
 from modules.streams import Tokens, join_masks
@@ -45,7 +45,7 @@ class Fusion(nn.Module):
             Layer(width, heads, hidden, dropout, cross=not joined) for joined in connected
         )
         self.recompute = recompute
-        init_bert(self, width)
+        init_fresh(self)
 
     def forward(self, text: Tokens, vision: Tokens) -> dict[str, Tokens]:
         """Fuse; both streams keep their lengths and masks."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, init_bert
+from modules.attention import EPS, init_fresh
 from modules.sizes import check_sizes
 from modules.streams import Tokens
 
@@ -30,7 +30,7 @@ class Project(nn.Module):
         self.linear = nn.Linear(width_in, width)
         self.norm = nn.LayerNorm(width, eps=EPS) if norm == "layer" else nn.Identity()
         self.dropout = dropout
-        init_bert(self, width)
+        init_fresh(self)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Project every token."""
@@ -56,7 +56,7 @@ class ClassHead(nn.Module):
         self.out = nn.Linear(width, classes)
         self.pool = pool
         self.dropout = dropout
-        init_bert(self, width)
+        init_fresh(self)
 
     def pooled(self, tokens: Tokens) -> Float[Tensor, "b width"]:
         """One vector for each row."""

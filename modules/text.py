@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, Layer, init_bert, key_mask
+from modules.attention import EPS, Layer, init_fresh, key_mask
 from modules.recompute import run
 from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
@@ -31,7 +31,7 @@ class TextEmbedding(nn.Module):
         self.kind = nn.Embedding(types, width)
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
-        init_bert(self, width)
+        init_fresh(self)
 
     def embed(
         self, ids: Int[Tensor, "*batch length"], offset: int = 0
@@ -73,7 +73,7 @@ class TextEncoder(nn.Module):
         check_sizes(width=width, depth=depth)
         self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout) for _ in range(depth))
         self.recompute = recompute
-        init_bert(self, width)
+        init_fresh(self)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode; padding is neither seen nor changed in length."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, Layer, init_bert, init_std, key_mask
+from modules.attention import EPS, Layer, init_fresh, key_mask
 from modules.recompute import run
 from modules.sizes import check_sizes
 from modules.streams import Tokens
@@ -48,8 +48,8 @@ class Universal(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
         self.recompute = recompute
-        init_bert(self, width)
-        nn.init.normal_(self.latents, std=init_std(width))
+        init_fresh(self)
+        nn.init.normal_(self.latents, std=width**-0.5)
 
     def read_through_latents(self, tokens: Tokens) -> Float[Tensor, "b n width"]:
         """The visual route before its residual and norm: visual tokens updated by what the latents

@@ -52,35 +52,33 @@ def vocabulary() -> list[str]:
 
 
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """Return 4 to 8 questions about a clip; types ``motion_...`` need the order of its frames."""
-    asked = list(_motion(scene, rng))
+    """Return 4 to 6 questions about a clip; types ``motion_...`` need the order of its frames."""
+    asked = list(_motion(scene))
     if scene.kind == "drift":
-        asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
         mover, *resting = scene.things
-        asked += [_colour(mover), _shape(mover)]
+        asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
+        asked.append(_either(mover, rng))
         if resting:
-            thing = resting[int(rng.integers(len(resting)))]
-            about = _colour if rng.random() < 0.5 else _shape
-            asked += [about(thing), *_position(thing)]
+            asked.append(_position(resting[int(rng.integers(len(resting)))], rng))
     else:
-        first, second, third = rng.permutation(len(scene.things))
-        asked += [
-            _colour(scene.things[first]),
-            _shape(scene.things[second]),
-            *_position(scene.things[third]),
-        ]
+        first, second = rng.permutation(len(scene.things))[:2]
+        asked += [_either(scene.things[first], rng), _position(scene.things[second], rng)]
     return asked
 
 
-def _motion(scene: Scene, rng: np.random.Generator) -> Iterator[Question]:
+def _motion(scene: Scene) -> Iterator[Question]:
     if scene.direction is not None:
         mover = scene.things[0]
-        name = mover.shape if rng.random() < 0.5 else f"{mover.colour} shape"
-        yield "motion_direction", f"which way does the {name} move?", scene.direction
+        yield "motion_direction", f"which way does the {mover.shape} move?", scene.direction
+        yield "motion_direction", f"which way does the {mover.colour} shape move?", scene.direction
     else:
         for word, thing in (("first", scene.things[0]), ("last", scene.things[-1])):
             yield "motion_order", f"which colour comes {word}?", thing.colour
             yield "motion_order", f"which shape comes {word}?", thing.shape
+
+
+def _either(thing: Thing, rng: np.random.Generator) -> Question:
+    return _colour(thing) if rng.random() < 0.5 else _shape(thing)
 
 
 def _colour(thing: Thing) -> Question:
@@ -91,12 +89,12 @@ def _shape(thing: Thing) -> Question:
     return "shape", f"what shape is the {thing.colour} thing?", thing.shape
 
 
-def _position(thing: Thing) -> list[Question]:
+def _position(thing: Thing, rng: np.random.Generator) -> Question:
     row, column = _cell(thing)
-    return [
-        ("position", f"in which row is the {thing.shape}?", ROWS[row]),
-        ("position", f"in which column is the {thing.colour} shape?", COLUMNS[column]),
-    ]
+    name = thing.shape if rng.random() < 0.5 else f"{thing.colour} shape"
+    if rng.random() < 0.5:
+        return "position", f"in which row is the {name}?", ROWS[row]
+    return "position", f"in which column is the {name}?", COLUMNS[column]
 
 
 def _cell(thing: Thing) -> Cell:

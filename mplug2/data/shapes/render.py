@@ -17,23 +17,12 @@ def render(scene: Scene, size: int, frames: int) -> np.ndarray:
 
 def render_beat(scene: Scene, size: int, beat: int) -> np.ndarray:
     """Return one picture of a scene as uint8 [size size 3]."""
-    picture = _board(scene, size)
+    picture = np.broadcast_to(np.array(scene.background, dtype=np.float32), (size, size, 3)).copy()
     for thing in scene.things:
         if thing.cells[beat] is not None:
             cover = _cover(thing, size, beat)[..., None]
             picture += (np.array(COLOURS[thing.colour], dtype=np.float32) - picture) * cover
     return picture.round().astype(np.uint8)
-
-
-def _board(scene: Scene, size: int) -> np.ndarray:
-    """The dark background [size size 3]: redder to the right and bluer downwards, so that every place looks
-    different."""
-    ramp = np.linspace(0, 90, size, dtype=np.float32)
-    board = np.empty((size, size, 3), dtype=np.float32)
-    board[:] = scene.background
-    board[..., 0] += ramp[None, :]
-    board[..., 2] += ramp[:, None]
-    return board
 
 
 def box(thing: Thing, size: int, beat: int) -> Box | None:

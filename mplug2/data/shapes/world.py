@@ -23,6 +23,7 @@ import numpy as np
 
 BEATS = 6
 STEPS = tuple(beat / (BEATS - 1) - 0.5 for beat in range(BEATS))  # a drift in cells: -0.5 to 0.5
+RESTING = (0.34, 0.26, 0.22, 0.18)  # how often none, one, two or three shapes rest beside the one that drifts
 TREMBLE = 0.4  # how far a mover trembles across its way, as a part of its way
 COLOURS = {
     "red": (230, 40, 40),
@@ -31,7 +32,6 @@ COLOURS = {
     "yellow": (240, 220, 40),
     "purple": (200, 60, 220),
     "cyan": (40, 220, 220),
-    "white": (245, 245, 245),
 }
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
 DIRECTIONS = ("left", "right", "up", "down")
@@ -109,7 +109,8 @@ def _drift(rng: np.random.Generator) -> Scene:
     direction = str(rng.choice(DIRECTIONS))
     moves = tuple((0.5 + down, 0.5 + right) for down, right in drift(direction, rng))
     free = [(row, column) for row in range(3) for column in range(3) if (row, column) not in own]
-    resting = [free[int(i)] for i in rng.permutation(len(free))[: int(rng.integers(4))]]
+    number = int(rng.choice(4, p=RESTING))
+    resting = [free[int(i)] for i in rng.permutation(len(free))[:number]]
     mover, *others = _things([[corner] * BEATS, *([cell] * BEATS for cell in resting)], rng)
     return Scene("drift", (replace(mover, moves=moves), *others), direction, _background(rng))
 
@@ -130,8 +131,8 @@ def _things(paths: Sequence[Sequence[Cell | None]], rng: np.random.Generator) ->
             str(colour),
             str(shape),
             tuple(path),
-            float(rng.uniform(0.32, 0.42)),
-            (float(rng.uniform(-0.08, 0.08)), float(rng.uniform(-0.08, 0.08))),
+            float(rng.uniform(0.38, 0.42)),
+            (float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.04, 0.04))),
         )
         for colour, shape, path in zip(colours, shapes, paths, strict=False)
     )
