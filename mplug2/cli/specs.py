@@ -13,6 +13,7 @@ from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, specs_and_
 from mplug2.cli.tables import amount, print_table
 
 if TYPE_CHECKING:
+    from mplug2.dryrun import ModuleRow
     from registry import Problem
 
 
@@ -107,9 +108,9 @@ def show(spec: SpecFile, overrides: Overrides = None) -> None:
     )
     print_table(
         "modules",
-        ("module", "use", "parameters", "trainable", "lines"),
+        ("module", "use", "parameters", "trainable", "lines", ""),
         [
-            (row.name, row.use, f"{row.parameters:,}", f"{row.trainable:,}", row.shared)
+            (row.name, row.use, f"{row.parameters:,}", f"{row.trainable:,}", row.shared, _marks(row))
             for row in summary.modules
         ],
         right=("parameters", "trainable", "lines"),
@@ -121,6 +122,12 @@ def show(spec: SpecFile, overrides: Overrides = None) -> None:
         right=("forward", "activations"),
     )
     print(f"{summary.total:,} parameters, {summary.trainable:,} of them trainable")
+
+
+def _marks(row: ModuleRow) -> str:
+    """What is to be noticed about a module: that it is called in several lines, that it is held still."""
+    frozen = "" if row.trainable == row.parameters else "frozen" if not row.trainable else "frozen in part"
+    return ", ".join(one for one in ("shared" if row.shared > 1 else "", frozen) if one)
 
 
 def list_names(

@@ -79,3 +79,19 @@ def test_show_counts_parameters() -> None:
     assert "parameters" in done.output
     assert "vision" in done.output
     assert "memory" in done.output
+
+
+def test_show_marks_what_is_shared_and_frozen() -> None:
+    done = run(app, ["show", TINY, "freeze=[vision, text.layers]"])
+    assert done.exit_code == 0, done.output
+    marks = {line.split()[0]: line for line in done.output.splitlines() if line.split()}
+    assert marks["universal"].endswith("shared")
+    assert marks["vision"].endswith(" frozen")
+    assert "shared" not in marks["fusion"]
+
+
+def test_show_marks_what_is_frozen_in_part() -> None:
+    done = run(app, ["show", TINY, "freeze=[vision.stem]"])
+    assert any(
+        line.startswith("vision ") and line.endswith("frozen in part") for line in done.output.splitlines()
+    )
