@@ -13,7 +13,7 @@ from mplug2.describe import describe, describe_text, differences
 from registry import parse_spec, read_spec, write_spec
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
+TINY = ROOT / "tests" / "planted" / "base.yaml"  # a spec that no tuning changes
 
 found = importlib.util.spec_from_file_location("golden_tool", ROOT / "tools" / "golden.py")
 assert found is not None
@@ -54,7 +54,7 @@ def test_diff_tells_settings_streams_and_weights(tmp_path: Path) -> None:
     assert done.exit_code == 1, done.output
     rows = [line.split() for line in done.output.splitlines()]
     assert ["modules.vision.frames", "6", "3"] in rows
-    assert ["train.lr", "0.001", "0.0002"] in rows
+    assert ["train.lr", "2e-05", "0.0002"] in rows
     assert ["video", "frames", "V", "3", "6", "48", "48", "frames", "V", "3", "3", "48", "48"] in rows
     assert any(row and row[0] == "vision.blocks.*.norm1.bias" for row in rows)
     assert not any(row and row[0].startswith("text.") for row in rows)
