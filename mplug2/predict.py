@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from modules.streams import Sequences, Text
+from modules.streams import Sequences, Text, move
 from mplug2.data.frames import frame_indices
 from mplug2.data.text import Tokenizer, clean_question
 from mplug2.data.transforms import eval_transform
 from mplug2.data.video import read_frames
-from mplug2.placing import placed
 from registry import Literal, Spec, StreamType, UserError, check, declaration_of, read_spec
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def predict(
     was_training = net.training
     net.eval()
     try:
-        outputs = net(placed(batch, net), goal=goal)
+        outputs = net(move(batch, net.device), goal=goal)
     finally:
         net.train(was_training)
     found = next((value for value in outputs.values() if isinstance(value, Sequences)), None)

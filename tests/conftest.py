@@ -12,7 +12,8 @@ SHARED = Path(os.environ.get("MPLUG2_SHARED") or Path(__file__).resolve().parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of recorded facts and real videos beside the project; tests that need it skip where it is absent."""
+    """The folder of recorded facts and real videos beside the project; tests that need it skip where it is
+    absent."""
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no shared data folder at {SHARED} (set MPLUG2_SHARED)")
     return SHARED

@@ -14,10 +14,9 @@ import torch
 from torch import nn
 
 from modules import lockstep
-from modules.streams import Sequences
+from modules.streams import Sequences, move
 from mplug2.eval.breakdown import Line, by_type, most_frequent
 from mplug2.metrics.metric import Metric, Row
-from mplug2.placing import placed
 from mplug2.train import ranks
 from registry.errors import UserError
 
@@ -57,11 +56,11 @@ def evaluate(
     judges = [_metric(one) for one in metrics]
     call = net if engine is None else engine
     rows: list[Row] = []
-    was_training, done = net.training, 0
+    was_training, done, device = net.training, 0, next(net.parameters()).device
     net.eval()
     with torch.no_grad(), lockstep.together() if together else contextlib.nullcontext():
         for batch, counts in _batches(loader, together):
-            outputs = call(placed(batch.inputs, net), goal=goal)
+            outputs = call(move(batch.inputs, device), goal=goal)
             if counts:
                 rows += _rows(outputs, batch.records, judges, decode)
             done += 1

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from modules.streams import move
 from mplug2.eval.evaluation import Evaluation, evaluate
-from mplug2.placing import placed
 from mplug2.train import messages, ranks
 from mplug2.train.checkpoint import (
     Position,
@@ -202,9 +202,9 @@ def _micro_steps(
 
     The last micro-step leaves ``engine.step`` to the caller, who looks at the loss first.
     """
-    loss = torch.zeros((), dtype=torch.float32)
+    loss, device = torch.zeros((), dtype=torch.float32), next(net.parameters()).device
     for turn in range(count):
-        found = engine(placed(next(batches).inputs, net), goal="train")["loss"]
+        found = engine(move(next(batches).inputs, device), goal="train")["loss"]
         engine.backward(found)
         loss = loss + found.detach().float().to(loss.device) / count
         if turn + 1 < count:

@@ -1,4 +1,4 @@
-"""The released optimiser groups: the same parameters decay and learn at the same rates under the released specs."""
+"""The released optimiser groups: the same parameters decay, at the same rates, under the released specs."""
 
 import json
 from pathlib import Path
