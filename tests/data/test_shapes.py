@@ -23,7 +23,7 @@ from mplug2.data.shapes.world import (
     sample_scene,
     still_scene,
 )
-from mplug2.data.shapes.write import make_shapes
+from mplug2.data.shapes.write import encode, make_shapes
 from mplug2.data.text import clean_caption, clean_question
 from mplug2.data.video import read_frames
 from registry.errors import UserError
@@ -76,6 +76,20 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must be empty or a shapes world"):
         make_shapes(tmp_path, train=1, val=1, test=1)
     assert (tmp_path / "videos" / "mine.mp4").read_text() == "precious"
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
+def test_an_encoded_frame_does_not_depend_on_when_it_comes(tmp_path: Path, encoder: str) -> None:
+    if encoder not in av.codecs_available:
+        pytest.skip(f"this build of PyAV has no {encoder}")
+    for scene in scenes(6):
+        clip = render(scene, 48, 12)
+        decoded = []
+        for name, frames in (("forth.mp4", clip), ("back.mp4", clip[::-1])):
+            encode(tmp_path / name, np.ascontiguousarray(frames), encoder)
+            with av.open(str(tmp_path / name)) as container:
+                decoded.append([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        assert np.array_equal(np.stack(decoded[0]), np.stack(decoded[1][::-1]))
 
 
 def test_a_drift_goes_its_way() -> None:

@@ -23,7 +23,7 @@ from mplug2.data.shapes.statements import entailment_rows
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 6
+VERSION = 7
 SPLITS = ("train", "val", "test")
 _CHUNK = 50
 _FPS = 12
@@ -199,10 +199,11 @@ def _boxes(scene: Scene, size: int) -> list[Row]:
 def encode(path: Path, frames: np.ndarray, encoder: str = "libx264") -> None:
     """Write frames [T H W 3] as mp4.
 
-    Every frame is a key frame: otherwise each one carries faint traces of the one before, and a network could
-    read the order of events off single frames.
+    Every frame is a key frame, coded with one and the same quantiser: a rate control, or traces of the frame
+    before, would tell a network the order of the frames (one without temporal layers learned to read it).
     """
-    options = {"libx264": {"crf": "10", "preset": "superfast"}, "mpeg4": {"qscale": "1"}}.get(encoder, {})
+    constant = {"libx264": {"qp": "8", "preset": "superfast"}, "mpeg4": {"qmin": "1", "qmax": "1"}}
+    options = constant.get(encoder, {})
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=Fraction(_FPS), options=options)
         assert isinstance(stream, av.VideoStream)
