@@ -57,7 +57,7 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "b n width"],
         memory: Float[Tensor, "b m width"] | KeysValues | None = None,
-        mask: Bool[Tensor, "b #heads #n m"] | None = None,
+        mask: Bool[Tensor, "*_ #n m"] | None = None,
     ) -> Float[Tensor, "b n width"]:
         """Attend from ``x`` to ``memory`` (to itself if none); ``mask`` is True where attention is
         allowed."""
@@ -105,9 +105,9 @@ class Layer(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "b n width"],
-        mask: Bool[Tensor, "b #h #n n"] | None = None,
+        mask: Bool[Tensor, "*_ #n n"] | None = None,
         memory: Float[Tensor, "b m width"] | None = None,
-        memory_mask: Bool[Tensor, "b #h #n m"] | None = None,
+        memory_mask: Bool[Tensor, "*_ #n m"] | None = None,
     ) -> Float[Tensor, "b n width"]:
         """Run the layer; cross-attention is skipped where no memory is given."""
         x = self.attention(x, mask=mask)

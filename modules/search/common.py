@@ -14,7 +14,7 @@ from modules.decoder import TextDecoder
 from modules.streams import Sequences, Tokens
 
 Search = TypeVar("Search", bound=Callable[..., Any])
-Hypothesis = tuple[float, Int[Tensor, " length"]]
+Hypothesis = tuple[float, Int[Tensor, " _"]]
 
 
 def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
