@@ -85,7 +85,7 @@ def predict(
     was_training = net.training
     net.eval()
     try:
-        outputs = net(move(batch, net.device), goal=goal)
+        outputs = net(move(batch, next(net.parameters()).device), goal=goal)
     finally:
         net.train(was_training)
     found = next((value for value in outputs.values() if isinstance(value, Sequences)), None)

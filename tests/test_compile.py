@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import jaxtyping
 import pytest
 import torch
 from small_specs import ROOT, TEACHER
@@ -12,6 +15,14 @@ from mplug2.smoke import tiny_batch
 from registry import read_spec
 
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
+
+
+@pytest.fixture(autouse=True)
+def shapes_unchecked() -> Iterator[None]:
+    """The checks of shapes that the tests add to every call are no part of what is compiled."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def tiny(*overrides: str) -> Network:

@@ -33,7 +33,7 @@ def _narrow(kind: str, facts: dict) -> tuple[str, dict[str, Tensor]]:
     text = f"""
 inputs: {{video: frames B 3 T H W, question: text B L, answer: text B La}}
 modules:
-  vision: {{use: video_vit, width: 32, heads: 2, depth: {clip["vision_layers"]}, mlp_ratio: 2,
+  vision: {{use: video_vit, width: 32, heads: 2, depth: {clip["vision_layers"]}, mlp_ratio: 2.0,
             patch: {clip["patch"]}, frames: {facts["config"]["model_num_frames"]}, size: 224}}
   words: {{use: text_embedding, width: 32, vocab: 50, positions: 16}}
   text: {{use: text_encoder, width: 32, heads: 2, hidden: 64, depth: {bert["text_encoder_layers"] - 2}}}
