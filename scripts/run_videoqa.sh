@@ -4,7 +4,7 @@
 #   sh scripts/run_videoqa.sh
 #
 # sets up .venv, generates the shapes videos (data/shapes), trains configs_video/VideoQA_shapes_tiny.yaml and measures the best
-# checkpoint on the test split: about 7 minutes after the installation on 2 CPU cores. What is done already is skipped.
+# checkpoint on the test split: 4 to 7 minutes after the installation on 2 CPU cores. What is done already is skipped.
 #
 #   CONFIG=configs_video/VideoQA_msrvtt_large.yaml CHECKPOINT=mPLUG2_MSRVTT_QA.pth GPUS=8 sh scripts/run_videoqa.sh
 #

@@ -149,8 +149,9 @@ def _answers(
     rows.close("fusion_image_output", more["both"]["vision"].values)
     rows.close("fusion_question_output", more["both"]["text"].values)
     rows.close("per_answer_loss", next_word_losses(streams["logits"], batch["answer"])[0].sum(dim=1))
-    # alpha never reached the loss in the official code: what it calls 0.4 is the plain loss
-    rows.close("loss_alpha0.4", net(batch, "train")["loss"].reshape(1))
+    # alpha never reached the loss in the official code: what it calls loss_alpha0.4 is the plain loss
+    for name in [name for name in rows.outputs if name.startswith("loss_alpha")]:
+        rows.close(name, net(batch, "train")["loss"].reshape(1))
     for run in meta["results"]["rank"]:
         k = run["k"]
         ranked = _run(net, batch, f"rank_{k}")[f"rank_{k}"]
@@ -198,7 +199,8 @@ def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: C
     rows.close("logits_m", teacher["logits"][:, :-1])
     # the loss of the composed network, had the official code passed its alpha on and normalised over the
     # vocabulary
-    expected = torch.tensor(meta["results"]["hypothetical_loss_if_alpha_0.4_were_passed_dimlast_fixed"])
+    alpha = meta["cfg"]["config"]["alpha"]
+    expected = torch.tensor(meta["results"][f"hypothetical_loss_if_alpha_{alpha}_were_passed_dimlast_fixed"])
     rows.close("distilled loss (over the vocabulary)", values["soft", False], expected)
     logits, shadow = values["logits", False], teacher["logits"]
     rows.close(

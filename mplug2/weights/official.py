@@ -134,16 +134,29 @@ class Move:
 def plan_moves(keys: Iterable[str], roles: Roles) -> list[Move]:
     """Say for each official key (without ``_m``) where it goes in a network of these ``roles``."""
     keys = list(keys)
-    depth = {part: _depth(keys, part) for part in ("text_encoder.encoder", "fusion_encoder.encoder")}
-    return [_move(key, roles, depth["text_encoder.encoder"], depth["fusion_encoder.encoder"]) for key in keys]
+    stored = Stored(
+        text=max(_layers(keys, "text_encoder", ""), default=-1) + 1,
+        fusion=max(_layers(keys, "fusion_encoder", ""), default=-1) + 1,
+        latents=min(_layers(keys, "text_encoder", "latents"), default=-1),
+    )
+    return [_move(key, roles, stored) for key in keys]
 
 
-def _depth(keys: list[str], part: str) -> int:
-    found = [int(m[1]) for key in keys if (m := re.match(re.escape(part) + r"\.layer\.(\d+)\.", key))]
-    return max(found, default=-1) + 1
+@dataclass(frozen=True)
+class Stored:
+    """How many text and fusion layers a checkpoint holds, and which text layer's latents are read."""
+
+    text: int
+    fusion: int
+    latents: int
 
 
-def _move(key: str, roles: Roles, text_depth: int, fusion_depth: int) -> Move:
+def _layers(keys: list[str], part: str, name: str) -> list[int]:
+    pattern = re.compile(rf"{part}\.(?:bert\.)?encoder\.layer\.(\d+)\.{name}")
+    return [int(found[1]) for key in keys if (found := pattern.match(key))]
+
+
+def _move(key: str, roles: Roles, stored: Stored) -> Move:
     for pattern, reason in DEAD:
         if re.match(pattern, key):
             return Move(key, reason=reason)
@@ -162,9 +175,9 @@ def _move(key: str, roles: Roles, text_depth: int, fusion_depth: int) -> Move:
                 key, roles.words, _rename(rest.removeprefix("embeddings."), _EMBEDDING), "text_embedding"
             )
         case "text_encoder":
-            return _text(key, rest, roles, text_depth)
+            return _text(key, rest, roles, stored)
         case "fusion_encoder":
-            return _fusion(key, rest, roles, fusion_depth)
+            return _fusion(key, rest, roles, stored.fusion)
         case "text_decoder":
             return _to(key, roles.decoder, _decoder(rest), "text_decoder")
     return Move(key, reason="not a key of mPLUG-2")
@@ -190,12 +203,14 @@ def _vision(rest: str) -> str | None:
     return _rename(rest, _VIT)
 
 
-def _text(key: str, rest: str, roles: Roles, stored: int) -> Move:
+def _text(key: str, rest: str, roles: Roles, stored: Stored) -> Move:
     if (layer := _layer(rest)) is None:
         return Move(key, reason="not a key of mPLUG-2")
     index, name = layer
-    first = stored - roles.universal_depth
+    first = stored.text - roles.universal_depth
     if index >= first:
+        if name == "latents" and index != stored.latents:
+            return Move(key, reason="latents of a later layer, never run")
         if name == "latents":
             return _to(key, roles.universal, "latents", "universal")
         renamed = _rename(name, _BERT_LAYER)
