@@ -3,15 +3,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+class _QuickGELU(torch.autograd.Function):
+    """Keeps its input alone for the backward pass; written out, the sigmoid would be kept, too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(1.702 * x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        s = torch.sigmoid(1.702 * x)
+        return gradient * (s * (1 + 1.702 * x * (1 - s)))
+
+
 def quick_gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """CLIP's activation, ``x sigmoid(1.702 x)``."""
-    return x * torch.sigmoid(1.702 * x)
+    return _QuickGELU.apply(x)
+
+
+class QuickGELU(nn.Module):
+    """`quick_gelu` as the activation of a timm block."""
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Apply it to every element."""
+        return quick_gelu(x)
 
 
 class LocalTemporal(nn.Module):
@@ -38,7 +63,12 @@ class LocalTemporal(nn.Module):
         """The residual to add to ``x``."""
         y = self.down(self.norm(x))
         # Three shifted products: on [b, frames, patches, width] they are several times faster than a Conv3d.
-        before = F.pad(y[:, :-1], (0, 0, 0, 0, 1, 0))
-        after = F.pad(y[:, 1:], (0, 0, 0, 0, 0, 1))
-        y = self.kernel[0] * before + self.kernel[1] * y + self.kernel[2] * after + self.kernel_bias
+        # All three factors are views of one padded tensor, which alone is kept for the backward pass.
+        y = F.pad(y, (0, 0, 0, 0, 1, 1))
+        y = (
+            self.kernel[0] * y[:, :-2]
+            + self.kernel[1] * y[:, 1:-1]
+            + self.kernel[2] * y[:, 2:]
+            + self.kernel_bias
+        )
         return self.up(quick_gelu(y))

@@ -13,12 +13,12 @@ from modules.attention import head_count
 from modules.recompute import run
 from modules.sizes import check_sizes
 from modules.streams import Tokens
-from modules.temporal import LocalTemporal
+from modules.temporal import LocalTemporal, QuickGELU
 from modules.torchvision_guard import ensure_torchvision
 
 ensure_torchvision()
 
-from timm.layers import PatchEmbed, QuickGELU  # noqa: E402
+from timm.layers import PatchEmbed  # noqa: E402
 from timm.models.vision_transformer import Block  # noqa: E402
 
 CLIP_EPS = 1e-5

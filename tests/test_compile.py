@@ -17,6 +17,10 @@ from registry import read_spec
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
 
 
+# torch's own tracer instantiates autograd functions, and then warns of it
+pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+
+
 @pytest.fixture(autouse=True)
 def shapes_unchecked() -> Iterator[None]:
     """The checks of shapes that the tests add to every call are no part of what is compiled."""

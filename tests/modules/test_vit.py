@@ -2,7 +2,7 @@
 
 import torch
 
-from modules.temporal import LocalTemporal
+from modules.temporal import LocalTemporal, quick_gelu
 from modules.vit import ImageViT, VideoViT
 
 
@@ -73,3 +73,10 @@ def test_an_image_is_a_clip_of_one_frame() -> None:
 
 def test_released_temporal_down_sampling_halves_the_frames() -> None:
     assert _vit(temporal_stride=2)(torch.randn(1, 3, 4, 16, 16)).values.shape == (1, 1 + 2 * 4, 32)
+
+
+def test_quick_gelu_has_the_gradient_of_its_equation() -> None:
+    x = torch.linspace(-4, 4, 41, dtype=torch.float64, requires_grad=True)
+    (written,) = torch.autograd.grad((x * torch.sigmoid(1.702 * x)).sum(), x)
+    (ours,) = torch.autograd.grad(quick_gelu(x).sum(), x)
+    torch.testing.assert_close(ours, written)
