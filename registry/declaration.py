@@ -2,7 +2,7 @@
 
 A class declares by the literals `inputs` and `outputs` in its body, a function by the decorator `operation`.
 Streams fill ports; keyword-only parameters of `forward`, or of the function, are options; constructor
-parameters are arguments.
+parameters are arguments. A constructor that ends in `**settings` takes its base class's arguments, too.
 """
 
 from __future__ import annotations
@@ -88,10 +88,11 @@ class Declaration:
         """Return the declaration of a live class or function, from its source where there is one."""
         target = f"{thing.__module__}:{thing.__qualname__}"
         live = {name: literal for name in LITERALS if (literal := getattr(thing, name, None)) is not None}
-        maker = thing.__init__ if inspect.isclass(thing) else thing
         called = getattr(thing, "forward", None) if inspect.isclass(thing) else thing
         doc = _first_sentence(thing.__doc__)
-        arguments = _live(maker) if inspect.isclass(thing) else {}
+        classes = inspect.getmro(thing) if inspect.isclass(thing) else ()
+        makers = [vars(one)["__init__"] for one in classes if "__init__" in vars(one)]
+        arguments = _inherited((_live(maker), _hands_on(maker)) for maker in makers)
         options = _live(called, keyword_only=True) if called is not None else {}
         return _build(target, live, arguments, options, doc, "", 0)
 
@@ -102,14 +103,15 @@ def _declare(target: str, found: Definition) -> Declaration:
     options: dict[str, Parameter] = {}
     doc = ast.get_docstring(found.node) or ""
     if isinstance(found.node, ast.ClassDef):
+        methods = [one for body in found.bases for one in body if isinstance(one, ast.FunctionDef)]
+        makers = [one for one in methods if one.name == "__init__"]
+        arguments = _inherited((_parameters(one, skip=1), one.args.kwarg is not None) for one in makers)
         for body in reversed(found.bases):  # the class itself stands first and has the last word
             for name, value in _assigned(body, LITERALS):
                 literals[name] = _literal(target, name, value)
-            for method in (one for one in body if isinstance(one, ast.FunctionDef)):
-                if method.name == "__init__":
-                    arguments = _parameters(method, skip=1)
-                elif method.name == "forward":
-                    options = _parameters(method, keyword_only=True)
+        for method in (one for one in methods if one.name == "forward"):
+            options = _parameters(method, keyword_only=True)
+            break
     else:
         for call in (one for one in found.node.decorator_list if isinstance(one, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
@@ -134,6 +136,16 @@ def _build(
         raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
     off = dict(literals.get("off") or {})
     return Declaration(target, ports["inputs"], ports["outputs"], off, arguments, options, doc, file, line)
+
+
+def _inherited(makers: Iterable[tuple[dict[str, Parameter], bool]]) -> dict[str, Parameter]:
+    """Return the arguments of a class from its constructors, nearest first: (parameters, ends in `**`)."""
+    found: dict[str, Parameter] = {}
+    for parameters, hands_on in makers:
+        found = {**found, **{name: one for name, one in parameters.items() if name not in found}}
+        if not hands_on:
+            break
+    return found
 
 
 def _assigned(body: Iterable[ast.stmt], names: Iterable[str]) -> Iterable[tuple[str, ast.expr]]:
@@ -194,6 +206,11 @@ def _live(function: Any, keyword_only: bool = False) -> dict[str, Parameter]:
             text = written if isinstance(written, str) else inspect.formatannotation(written)
             found[one.name] = Parameter(one.name, text, one.default)
     return found
+
+
+def _hands_on(function: Any) -> bool:
+    """Return whether a live constructor ends in `**settings`."""
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(function).parameters.values())
 
 
 def _first_sentence(doc: str | None) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
 from registry.errors import UserError
 
 FARTHEST = 8  # re-exports and base classes that are followed
+FOREIGN = sys.stdlib_module_names | {"torch"}  # what comes from there declares nothing: not worth parsing
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,18 @@ def _find(module: str, name: str, steps: int) -> Definition | None:
     names = _names(file, os.stat(file).st_mtime_ns)
     found = names.get(name)
     if isinstance(found, ast.ImportFrom):
+        if not found.level and (found.module or "").partition(".")[0] in FOREIGN:
+            return None
         origin = next(one.name for one in found.names if (one.asname or one.name) == name)
         return _find(_absolute(found, module, file), origin, steps - 1)
     if isinstance(found, ast.ClassDef):
         bodies = [found.body]
         for base in found.bases:
-            above = _find(module, base.id, steps - 1) if isinstance(base, ast.Name) else None
+            plain = base.value if isinstance(base, ast.Subscript) else base  # Reader[Item]
+            above = _find(module, plain.id, steps - 1) if isinstance(plain, ast.Name) else None
             if above is not None and isinstance(above.node, ast.ClassDef) and above.node is not found:
+                # a base of two bases comes after both, as when Python looks for a method
+                bodies = [one for one in bodies if all(one is not other for other in above.bases)]
                 bodies.extend(above.bases)
         return Definition(found, file, tuple(bodies))
     return Definition(found, file) if found is not None else None

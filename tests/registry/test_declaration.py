@@ -10,6 +10,7 @@ import pytest
 
 from registry import Catalogue, Declaration, UserError, operation
 from registry.annotations import accepts
+from registry.declaration import REQUIRED
 
 
 def test_nothing_is_imported(names: Catalogue) -> None:
@@ -74,6 +75,51 @@ def test_source_and_live_object_say_the_same(tmp_path: Path, monkeypatch: pytest
         for name, parameter in declaration.arguments.items():
             assert parameter.default == live.arguments[name].default
             assert parameter.choices == live.arguments[name].choices
+
+
+def test_arguments_of_base_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ground.py").write_text(
+        "from typing import Any, Generic, TypeVar\n"
+        "One = TypeVar('One')\n"
+        "class Ground(Generic[One]):\n"
+        '    inputs = {"a": "scalar"}\n'
+        '    outputs = "scalar"\n'
+        "    def __init__(self, path: str, size: int = 1, *, deep: str = 'g') -> None: ...\n"
+        "class Left(Ground[One]):\n"
+        "    def __init__(self, left: int = 2, size: int = 2, **settings: Any) -> None: ...\n"
+        "class Right(Ground[One]):\n"
+        "    def __init__(self, size: int = 3, right: int = 3, **settings: Any) -> None: ...\n"
+    )
+    (tmp_path / "house.py").write_text(
+        "from ground import Ground, Left, Right\n"
+        "class One(Left[int]):\n"
+        "    def __init__(self, own: int, left: int = 5, **settings) -> None: ...\n"
+        "class Silent(One): ...\n"
+        "class Both(Left[int], Right[int]):\n"
+        "    def __init__(self, **settings) -> None: ...\n"
+        "class Closed(Left[int]):\n"
+        "    def __init__(self, own: int = 4) -> None: ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("One", "Silent", "Both", "Closed")
+    read = [Declaration.read(f"house:{name}") for name in names]
+    assert "house" not in sys.modules
+    assert {name: one.default for name, one in read[0].arguments.items()} == {
+        "own": REQUIRED,
+        "left": 5,
+        "size": 2,
+        "path": REQUIRED,
+        "deep": "g",
+    }
+    assert read[1].arguments == read[0].arguments
+    assert list(read[2].arguments) == ["left", "size", "right", "path", "deep"]
+    assert list(read[3].arguments) == ["own"]
+    import house
+
+    for name, declaration in zip(names, read, strict=True):
+        live = Declaration.of(getattr(house, name))
+        assert list(declaration.arguments.items()) == list(live.arguments.items())
+        assert declaration.inputs == live.inputs
 
 
 def test_operation_leaves_the_function_alone() -> None:
