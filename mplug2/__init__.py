@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-READERS.register("video_qa", "mplug2.data.video_qa:VideoQA")
-READERS.register("video_text_label", "mplug2.data.labels:VideoTextLabel")
+READERS.register("question_answer", "mplug2.data.question_answer:QuestionAnswer")
+READERS.register("caption", "mplug2.data.caption:CaptionReader")
+READERS.register("grounding", "mplug2.data.grounding:GroundingReader")
+READERS.register("retrieval", "mplug2.data.caption:RetrievalReader")
+READERS.register("text_label", "mplug2.data.text_label:TextLabel")
 METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
 METRICS.register("label_accuracy", "mplug2.metrics.accuracy:LabelAccuracy")
 METRICS.register("bleu4", "mplug2.metrics.caption.metrics:Bleu")

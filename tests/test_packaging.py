@@ -51,7 +51,7 @@ def test_import_without_torch(module: str) -> None:
 def test_shipped_readers_and_metrics_have_names() -> None:
     from registry import METRICS, READERS
 
-    assert "video_qa" in READERS.names()
+    assert "question_answer" in READERS.names()
     assert "accuracy" in METRICS.names()
     assert all(METRICS.declaration(name).doc for name in METRICS.names())
 

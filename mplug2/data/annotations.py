@@ -1,4 +1,4 @@
-"""Questions about videos in the released annotation format, read with file and line of every mistake."""
+"""Lines of annotation files, and questions in the released format, with file and line of every mistake."""
 
 from __future__ import annotations
 
@@ -12,28 +12,37 @@ from typing import Any
 
 from registry.errors import UserError
 
-_FORM = "a line must be a JSON object with 'video_id', 'question' and 'answer'"
+_FORM = "a line must be a JSON object with 'video_id' (or 'image'), 'question' and 'answer'"
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question about one video; the weights of its answers sum to 1."""
+    """One question about one video or image, and how often each of its answers was given."""
 
     id: int | str
-    video: str
+    media: tuple[str, ...]
     text: str
     answers: tuple[str, ...]
-    weights: tuple[float, ...]
+    counts: tuple[float, ...]
     kind: str | None = None
+    key: str = "video_id"
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The answers' shares, which sum to 1."""
+        total = sum(self.counts)
+        return tuple(count / total for count in self.counts)
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down about a question."""
         known = {
             "question_id": self.id,
-            "video_id": self.video,
+            self.key: self.media[0],
             "question": self.text,
             "answers": list(self.answers),
         }
+        if len(self.answers) > 1:
+            known["counts"] = list(self.counts)
         return known | ({"type": self.kind} if self.kind is not None else {}) | more
 
 
@@ -41,9 +50,9 @@ def read_questions(path: Path) -> list[Question]:
     """Return the questions of an annotation file: JSON lines (one list of objects is read, too), plain or
     .gz.
 
-    ``{"video_id": ..., "question": ..., "answer": "text" | ["text", ...] | {"text": votes}, "type"?,
-    "question_id"?}``; without an id, a question's id is its number in the file, from 0. Several answers weigh
-    as often as they were given.
+    ``{"video_id" | "image": ..., "question": ..., "answer": "text" | ["text", ...] | {"text": votes},
+    "type"?, "question_id"?}``; without an id, a question's id is its number in the file, from 0. Several
+    answers weigh as often as they were given.
     """
     return [_question(row, index, where) for index, (where, row) in enumerate(read_rows(path, _FORM))]
 
@@ -66,7 +75,7 @@ def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
         try:
             rows = json.loads(text)
         except ValueError as error:
-            raise UserError(f"{path}: the list of questions is no valid JSON ({error})") from None
+            raise UserError(f"{path}: the list of annotations is no valid JSON ({error})") from None
         yield from ((f"{path}: entry {number}", row) for number, row in enumerate(rows, 1))
         return
     for number, line in enumerate(text.split("\n"), 1):
@@ -78,26 +87,64 @@ def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
             raise UserError(f"{path}:{number}: {form}, but is no valid JSON ({error})") from None
 
 
-def _question(row: Any, index: int, where: str) -> Question:
+def fields(row: Any, where: str, form: str, *required: str) -> dict[str, Any]:
+    """Return a line that is an object with the ``required`` keys (``a|b``: one of them) and names its media.
+
+    UserError says what is missing.
+    """
     if not isinstance(row, dict):
-        raise UserError(f"{where}: {_FORM}, but is {_kind(row)}")
-    missing = [name for name in ("video_id", "question", "answer") if name not in row]
+        raise UserError(f"{where}: {form}, but is {shown(row)}")
+    missing = [
+        name for name in ("video_id|image|images|left", *required) if not set(name.split("|")) & set(row)
+    ]
     if missing:
-        raise UserError(f"{where}: {_FORM}, but has no {' and no '.join(repr(name) for name in missing)}")
-    video, text = row["video_id"], row["question"]
-    if not isinstance(video, str | int) or isinstance(video, bool) or not str(video):
-        raise UserError(f"{where}: 'video_id' must be a name, but is {_kind(video)}")
-    if not isinstance(text, str):
-        raise UserError(f"{where}: 'question' must be a text, but is {_kind(text)}")
+        lacking = " and no ".join(repr(name.split("|")[0]) for name in missing)
+        raise UserError(f"{where}: {form}, but has no {lacking}")
+    return row
+
+
+def names(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
+    """Return the key under which a line names its media, and the names."""
+    key = next(key for key in ("video_id", "image", "images", "left") if key in row)
+    found = row[key] if key == "images" else [row["left"], row.get("right")] if key == "left" else [row[key]]
+    if (
+        isinstance(found, list)
+        and found
+        and all(isinstance(name, str | int) and not isinstance(name, bool) and str(name) for name in found)
+    ):
+        return "images" if len(found) > 1 else key, tuple(map(str, found))
+    what = "a name" if key in ("video_id", "image") else "two names"
+    raise UserError(
+        f"{where}: '{key}' must be {what}, but is {shown(found[0] if what == 'a name' else found)}"
+    )
+
+
+def text(row: dict[str, Any], key: str, where: str) -> str:
+    """Return the text under ``key``; UserError if it is none."""
+    if not isinstance(row[key], str):
+        raise UserError(f"{where}: '{key}' must be a text, but is {shown(row[key])}")
+    return row[key]
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message quotes it: JSON, cut short."""
+    said = json.dumps(value)
+    return said if len(said) <= 40 else f"{said[:37]}..."
+
+
+def _question(row: Any, index: int, where: str) -> Question:
+    fields(row, where, _FORM, "question", "answer")
+    key, media = names(row, where)
+    asked = text(row, "question", where)
     counts = _votes(row["answer"], where)
-    total = sum(counts.values())
     return Question(
         id=row["question_id"] if "question_id" in row else row.get("id", index),
-        video=str(video),
-        text=text,
+        media=media,
+        text=asked,
         answers=tuple(counts),
-        weights=tuple(count / total for count in counts.values()),
+        counts=tuple(counts.values()),
         kind=row.get("type"),
+        key=key,
     )
 
 
@@ -113,10 +160,5 @@ def _votes(answer: Any, where: str) -> dict[str, float]:
     ):
         return answer
     raise UserError(
-        f"{where}: 'answer' must be a text, a list of texts or texts with votes, but is {_kind(answer)}"
+        f"{where}: 'answer' must be a text, a list of texts or texts with votes, but is {shown(answer)}"
     )
-
-
-def _kind(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -10,22 +10,29 @@ import torch
 
 
 class Group(NamedTuple):
-    """One sample to read: some questions of one video. It holds its random seed, so that no worker needs a
-    state."""
+    """One sample to read: some items (questions, captions, ...) about the same media.
 
-    video: str
-    questions: tuple[int, ...]  # numbers in the annotation file
+    It holds its random seed, so that no worker needs a state.
+    """
+
+    media: tuple[str, ...]  # names of files: one, or the two of a pair
+    items: tuple[int, ...]  # numbers in the annotation file
     seed: tuple[int, ...] = (0, 0)
     padding: bool = False  # a repetition, so that all ranks have equally many
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A group that was read: frames float32 [3 T H W]; ``bad`` says why they are black."""
+    """A group that was read: for each of its media float32 [3 T H W] or [3 H W]; ``bad`` says why they are
+    black.
+
+    ``frame`` is what a reader of boxes needs to know of how the pixels were cut out.
+    """
 
     group: Group
-    frames: torch.Tensor
+    views: tuple[torch.Tensor, ...]
     bad: str | None = None
+    frame: Any = None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mplug2.data.image import ImageError, read_image
 from mplug2.data.video import VideoError, read_frames
 
 if TYPE_CHECKING:
     from registry import Spec, StreamType
+
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def check_media(
     from mplug2.data.loading import build_reader
 
     reader = build_reader(spec, types, split)
-    checked = check_files(list(reader.by_video), reader.files(), workers=workers, progress=progress)
+    checked = check_files(reader.names(), reader.files(), workers=workers, progress=progress)
     if quarantine is None:
         return checked
     path = Path(quarantine)
@@ -96,8 +100,11 @@ def _watch(findings: Iterable[Finding | None], total: int, progress: bool) -> It
 
 def _check(name: str, file: Path) -> Finding | None:
     try:
+        if file.suffix.lower() in PICTURES:
+            read_image(file)
+            return None
         clip = read_frames(file, lambda total: [total - 1], threads=1)
-    except VideoError as error:
+    except (VideoError, ImageError) as error:
         return Finding(name, str(file), False, str(error))
     if clip.errors:
         return Finding(

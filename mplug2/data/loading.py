@@ -16,7 +16,7 @@ from mplug2.data.text import Tokenizer
 from registry.errors import UserError
 
 if TYPE_CHECKING:
-    from mplug2.data.video_qa import VideoQA
+    from mplug2.data.reader import MediaReader
     from registry import Spec, StreamType
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,9 @@ def build_loader(
     )
 
 
-def build_reader(spec: Spec, types: dict[str, StreamType], split: str, *, train: bool = False) -> VideoQA:
+def build_reader(
+    spec: Spec, types: dict[str, StreamType], split: str, *, train: bool = False
+) -> MediaReader[Any]:
     """Return the data set of one split: the reader that ``data.kind`` names, with the arguments of the
     spec."""
     from registry import READERS
@@ -88,7 +90,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: VideoQA,
+        dataset: MediaReader[Any],
         *,
         batch: int,
         rank: int = 0,
@@ -99,7 +101,7 @@ class Loader:
     ) -> None:
         self.dataset, self.seed = dataset, seed
         self.bad: dict[str, str] = {}
-        self.allowed = max_bad * len(dataset.by_video)
+        self.allowed = max_bad * len(dataset.names())
         self.order = RankOrder(dataset, batch, rank, world, seed)
         # a generator of its own: a loader must not draw from the random numbers that dropout goes on with
         self._loader: DataLoader[Any] = DataLoader(
@@ -141,7 +143,7 @@ class Loader:
 
     def _another(self, group: Group) -> Sample:
         """Another sample of the epoch, drawn from the seed of the one it replaces."""
-        rng = np.random.default_rng([*group.seed, group.questions[0], 1])
+        rng = np.random.default_rng([*group.seed, group.items[0], 1])
         groups = self.dataset.groups(self.order.epoch, self.seed)
         for _ in range(_TRIES):
             sample = self.dataset[groups[int(rng.integers(len(groups)))]]
@@ -157,7 +159,7 @@ class Loader:
         done = "replaced by another sample" if self.dataset.training else "its questions count as wrong"
         log.warning("cannot decode %s: %s (%s)", broken.file, broken.reason, done)
         if len(self.bad) > self.allowed:
-            share = f"{len(self.bad)} of {len(self.dataset.by_video)} files"
+            share = f"{len(self.bad)} of {len(self.dataset.names())} files"
             rule = f"data.max_bad allows {self.allowed:g} of them"
             hint = "`mplug2 data check` lists all, `quarantine:` leaves them out"
             raise UserError(self._list(f"{share} cannot be decoded, but {rule}; {hint}"))
@@ -172,7 +174,7 @@ class RankOrder(Sampler[list[Group]]):
     """The batches of one rank: global batches are cut from one seeded order, and each rank takes every
     world-th sample."""
 
-    def __init__(self, dataset: VideoQA, batch: int, rank: int, world: int, seed: int) -> None:
+    def __init__(self, dataset: MediaReader[Any], batch: int, rank: int, world: int, seed: int) -> None:
         if batch < 1 or not 0 <= rank < world:
             raise ValueError(
                 f"batch must be positive and rank within world, but are {batch}, {rank} of {world}"

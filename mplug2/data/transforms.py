@@ -77,12 +77,14 @@ def random_box(
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def train_transform(frames: np.ndarray, size: int, augment: Augment, rng: np.random.Generator) -> Tensor:
+def train_transform(
+    frames: np.ndarray, size: int, augment: Augment, rng: np.random.Generator, level: int = 5
+) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], augmented alike in every frame of the clip.
 
     ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds a horizontal flip
-    (one clip in two) and RandAugment N=2 M=5, as released. Leave flips out where questions speak of left and
-    right.
+    (one clip in two) and RandAugment N=2 of strength ``level`` (5 for videos, 7 for images, as released).
+    Leave flips out where questions speak of left and right.
     """
     if augment == "none":
         return eval_transform(frames, size)
@@ -92,7 +94,7 @@ def train_transform(frames: np.ndarray, size: int, augment: Augment, rng: np.ran
     if augment == "full":
         if rng.random() < 0.5:
             clip = clip.flip(-1)
-        clip = rand_augment(clip, rng)
+        clip = rand_augment(clip, rng, level=level)
     elif augment != "crop":
         raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
     return normalise(clip)

@@ -13,10 +13,10 @@ import torch
 
 from mplug2.data.batch import Batch
 from mplug2.data.loading import Loader, build_loader
+from mplug2.data.question_answer import QuestionAnswer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.text import Tokenizer
-from mplug2.data.video_qa import VideoQA
 from registry import parse_spec
 from registry.errors import UserError
 from registry.ports import StreamType
@@ -33,13 +33,13 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reader(
     shapes: Path, *, training: bool = True, per_clip: int = 3, split: str = "train", **more: object
-) -> VideoQA:
+) -> QuestionAnswer:
     words = Tokenizer({token: index for index, token in enumerate(vocabulary())})
-    return VideoQA(
-        str(shapes / f"qa_{split}.jsonl"),
-        str(shapes / "videos"),
-        TYPES,
-        words,
+    return QuestionAnswer(
+        path=str(shapes / f"qa_{split}.jsonl"),
+        media=str(shapes / "videos"),
+        types=TYPES,
+        tokenizer=words,
         split=split,
         training=training,
         questions_per_clip=per_clip,
@@ -78,9 +78,7 @@ def test_ranks_share_an_epoch_and_make_equally_many_steps(shapes: Path, world: i
         loader.set_epoch(1)
     batches = [list(loader) for loader in loaders]
     assert {len(found) for found in batches} == {len(loaders[0])}
-    assert Counter(ids([batch for found in batches for batch in found])) == Counter(
-        range(len(data.questions))
-    )
+    assert Counter(ids([batch for found in batches for batch in found])) == Counter(range(len(data.items)))
 
 
 def test_two_ranks_read_what_one_with_twice_the_batch_reads(shapes: Path) -> None:
@@ -159,7 +157,7 @@ def test_evaluation_keeps_a_row_for_every_question_of_a_broken_file(shapes: Path
     data = reader(spoil(shapes, tmp_path / "s", 1, "val"), training=False, split="val")
     loader = Loader(data, batch=3, max_bad=0.5)
     records = [record for batch in loader for record in batch.records]
-    assert [record["question_id"] for record in records] == list(range(len(data.questions)))
+    assert [record["question_id"] for record in records] == list(range(len(data.items)))
     assert {record["video_id"] for record in records if "bad" in record} == {"val_00000"}
     assert [Path(path).name for path in loader.bad] == ["val_00000.mp4"]
 
@@ -170,7 +168,7 @@ modules: {{}}
 flow: {{}}
 goals: {{}}
 data:
-  kind: video_qa
+  kind: question_answer
   tokenizer: {shapes}/vocab.txt
   workers: 0
   max_bad: 0.01

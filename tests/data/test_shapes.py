@@ -222,8 +222,7 @@ def test_the_folder_holds_every_annotation(folder: Path) -> None:
         assert {row["video_id"] for row in rows(folder / f"captions_{split}.jsonl")} == set(videos)
         assert len(rows(folder / f"images_{split}.jsonl")) == 2 * count
         for row in rows(folder / f"pairs_{split}.jsonl"):
-            assert (folder / "images" / row["left"]).is_file()
-            assert (folder / "images" / row["right"]).is_file()
+            assert all((folder / "images" / name).is_file() for name in row["images"])
     assert set(rows(folder / "captions_train.jsonl")[0]) == {"video_id", "caption"}
     assert set(rows(folder / "captions_test.jsonl")[0]) == {"video_id", "golden_captions"}
     assert set(rows(folder / "qa_test.jsonl")[0]) == {"video_id", "question", "answer", "type"}

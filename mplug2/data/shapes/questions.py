@@ -66,6 +66,31 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
     return asked
 
 
+def questions_on_still(scene: Scene, rng: np.random.Generator) -> list[Question]:
+    """Return 5 questions about an image: how many, what colour, what shape, where, and whether there is
+    one."""
+    first, second, third = (scene.things[int(rng.integers(len(scene.things)))] for _ in range(3))
+    return [
+        ("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]),
+        _colour(first),
+        _shape(second),
+        _position(third, rng),
+        _existence(scene, rng),
+    ]
+
+
+def _existence(scene: Scene, rng: np.random.Generator) -> Question:
+    """Whether a shape of a colour is there; a wrong one has the shape or the colour of another."""
+    thing = scene.things[int(rng.integers(len(scene.things)))]
+    if rng.random() < 0.5:
+        return "yes/no", f"is there a {thing.name}?", "yes"
+    if rng.random() < 0.5:
+        colour = str(rng.choice([one for one in COLOURS if one != thing.colour]))
+        return "yes/no", f"is there a {colour} {thing.shape}?", "no"
+    shape = str(rng.choice([one for one in SHAPES if one != thing.shape]))
+    return "yes/no", f"is there a {thing.colour} {shape}?", "no"
+
+
 def _motion(scene: Scene) -> Iterator[Question]:
     if scene.direction is not None:
         mover = scene.things[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mplug2.data.shapes.world import COLOURS, DIRECTIONS, SHAPES, Scene
+from mplug2.data.shapes.world import COLOURS, DIRECTIONS, ROWS, SHAPES, Scene
 
 LABELS = ("yes", "no", "unknown")
 PLACES = ("first", "last")
@@ -30,6 +30,29 @@ def statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
         colour = {"yes": seen.get(shape, ""), "no": _pick(rng, hidden), "unknown": _pick(rng, shown)}[label]
         told.append(("colour", f"the {shape} is {colour}", label))
         told.append(_in_time(scene, label, _pick(rng, hidden), rng))
+    return told
+
+
+def still_statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
+    """Return two statements of each label about an image: one on a colour, one on a row.
+
+    As in `statements`: ``unknown`` speaks of what is not shown, and the words alone tell nothing.
+    """
+    seen = {thing.shape: thing.colour for thing in scene.things}
+    shown, hidden = sorted(seen.values()), sorted(set(COLOURS) - set(seen.values()))
+    absent = sorted(set(SHAPES) - set(seen))
+    told: list[Statement] = []
+    for label in LABELS:
+        shape = _pick(rng, absent if label == "unknown" else sorted(seen))
+        colour = {"yes": seen.get(shape, ""), "no": _pick(rng, hidden), "unknown": _pick(rng, shown)}[label]
+        told.append(("colour", f"the {shape} is {colour}", label))
+        thing = scene.things[int(rng.integers(len(scene.things)))]
+        cell = thing.cells[0]
+        assert cell is not None
+        row = ROWS[cell[0]]
+        about = _pick(rng, hidden) if label == "unknown" else thing.colour
+        where = {"yes": row, "no": _pick(rng, sorted(set(ROWS) - {row})), "unknown": _pick(rng, list(ROWS))}
+        told.append(("row", f"the {about} shape is in the {where[label]} row", label))
     return told
 
 

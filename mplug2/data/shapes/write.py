@@ -20,11 +20,13 @@ from PIL import Image
 from mplug2.data.shapes import questions as said
 from mplug2.data.shapes.render import box, render, render_beat
 from mplug2.data.shapes.statements import entailment_rows
+from mplug2.data.shapes.stills import FILES, distinct, image_rows, pair_rows
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 7
+VERSION = 8
 SPLITS = ("train", "val", "test")
+DISTINCT = 100  # files of retrieval in validation and test
 _CHUNK = 50
 _FPS = 12
 
@@ -47,9 +49,10 @@ def make_shapes(
     """Write the data set and return True, or return False where the same one is already there.
 
     ``folder`` gets videos/, images/, vocab.txt and for each split qa_*, captions_*, boxes_*, classes_*,
-    entailment_*, images_* and pairs_*.jsonl, and last manifest.json with all arguments: other arguments write
-    everything anew. ``train``, ``val`` and ``test`` are numbers of clips (and of images), ``size`` the edge
-    in pixels, ``frames`` a multiple of 6.
+    entailment_* and video_retrieval_*.jsonl (of videos), vqa_*, phrases_*, image_entailment_*,
+    retrieval_*, images_* and pairs_*.jsonl (of images), and last manifest.json with all arguments: other
+    arguments write everything anew. ``train``, ``val`` and ``test`` are numbers of clips (and of pairs of
+    images), ``size`` the edge in pixels, ``frames`` a multiple of 6.
     """
     if frames < BEATS or frames % BEATS:
         raise UserError(f"frames must be a multiple of {BEATS}, but is {frames}")
@@ -82,6 +85,9 @@ def make_shapes(
     for part in _watch(_run(jobs, workers), len(jobs), progress):
         for name, lines in part.items():
             rows.setdefault(name, []).extend(lines)
+    for name in ("retrieval", "video_retrieval"):  # retrieval: nothing in it is captioned as another is
+        for split in ("val", "test"):
+            rows[f"{name}_{split}"] = distinct(rows[f"{name}_{split}"], DISTINCT)
     for name, lines in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "vocab.txt").write_text("\n".join(said.vocabulary()) + "\n")
@@ -139,7 +145,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
     folder, split, indices, seed, size, frames, encoder = job
     rows: dict[str, list[Row]] = {
         f"{name}_{split}": []
-        for name in ("qa", "captions", "boxes", "classes", "entailment", "images", "pairs")
+        for name in ("qa", "captions", "boxes", "classes", "entailment", "video_retrieval", "pairs", *FILES)
     }
     for index in indices:
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
@@ -154,17 +160,14 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
         rows[f"boxes_{split}"].append({"video_id": video, "things": _tracks(scene, size, frames)})
         rows[f"classes_{split}"].append({"video_id": video, "label": scene.direction or "turns"})
         rows[f"entailment_{split}"] += entailment_rows(video, scene, [seed, SPLITS.index(split), index])
+        rows[f"video_retrieval_{split}"].append({"video_id": video, "captions": said.captions(scene)[:1]})
         left, right = (still_scene(int(rng.integers(1, 5)), rng) for _ in range(2))
-        names = [f"{video}_{side}.png" for side in ("a", "b")]
+        names = (f"{video}_a.png", f"{video}_b.png")
         for name, still in zip(names, (left, right), strict=True):
             Image.fromarray(render_beat(still, size, 0)).save(folder / "images" / name)
-            rows[f"images_{split}"].append(
-                {"image": name, "captions": said.captions(still), "things": _boxes(still, size)}
-            )
-        sentence, true = said.pair_sentence(left, right, rng)
-        rows[f"pairs_{split}"].append(
-            {"left": names[0], "right": names[1], "sentence": sentence, "label": true}
-        )
+            for kind, lines in image_rows(name, still, size, rng).items():
+                rows[f"{kind}_{split}"] += lines
+        rows[f"pairs_{split}"] += pair_rows(names, (left, right), rng)
     return rows
 
 
@@ -185,13 +188,6 @@ def _tracks(scene: Scene, size: int, frames: int) -> list[Row]:
             "shape": thing.shape,
             "boxes": [found for beat in range(BEATS) for found in [box(thing, size, beat)] * held],
         }
-        for thing in scene.things
-    ]
-
-
-def _boxes(scene: Scene, size: int) -> list[Row]:
-    return [
-        {"colour": thing.colour, "shape": thing.shape, "place": said.place(thing), "box": box(thing, size, 0)}
         for thing in scene.things
     ]
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from mplug2.data.labels import VideoTextLabel
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.statements import LABELS, entailment_rows, statements
 from mplug2.data.shapes.world import COLOURS, SHAPES, sample_scene
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.text import Tokenizer
+from mplug2.data.text_label import TextLabel
 from registry import StreamType, UserError
 
 TYPES = {"video": StreamType("frames", ("V", 3, 6, 48, 48))}
@@ -29,7 +29,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def reader(folder: Path, **more: Any) -> VideoTextLabel:
+def reader(folder: Path, **more: Any) -> TextLabel:
     given: dict[str, Any] = {
         "path": str(folder / "entailment_train.jsonl"),
         "media": str(folder / "videos"),
@@ -38,7 +38,7 @@ def reader(folder: Path, **more: Any) -> VideoTextLabel:
         "tokenizer": Tokenizer.load(folder / "vocab.txt"),
         "sentences_per_clip": 6,
     }
-    return VideoTextLabel(**given | more)
+    return TextLabel(**given | more)
 
 
 def test_labels_are_balanced_and_the_words_alone_tell_nothing() -> None:
@@ -111,9 +111,9 @@ def test_without_an_index_each_sentence_has_its_video(shapes: Path) -> None:
     ("line", "message"),
     [
         ('{"video_id": "a", "sentence": "b", "label": "maybe"}', "'label' must be one of yes, no, unknown"),
-        ('{"video_id": "a", "sentence": "b"}', "'video_id', 'sentence' and 'label'"),
-        ('{"video_id": 1, "sentence": "b", "label": "yes"}', "each of them a text"),
-        ("{", "'video_id', 'sentence' and 'label', but is no valid JSON"),
+        ('{"video_id": "a", "sentence": "b"}', "'sentence' and 'label', but has no 'label'"),
+        ('{"video_id": 1, "sentence": "b", "label": 3}', "'label' must be one of yes, no, unknown"),
+        ("{", "'sentence' and 'label', but is no valid JSON"),
     ],
 )
 def test_a_wrong_line_is_named(line: str, message: str, shapes: Path, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from mplug2.data.annotations import read_questions
 from mplug2.data.batch import Broken, Sample
+from mplug2.data.question_answer import QuestionAnswer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
 from mplug2.data.text import Tokenizer
-from mplug2.data.video_qa import VideoQA
 from registry.errors import UserError
 from registry.ports import StreamType
 
@@ -48,9 +48,9 @@ def media(tmp_path: Path) -> Path:
     return folder
 
 
-def reader(media: Path, rows: list[dict], **arguments: object) -> VideoQA:
+def reader(media: Path, rows: list[dict], **arguments: object) -> QuestionAnswer:
     path = write_lines(media.parent / "qa.jsonl", rows)
-    return VideoQA(str(path), str(media), TYPES, tokenizer(), **arguments)  # type: ignore[arg-type]
+    return QuestionAnswer(path=str(path), media=str(media), types=TYPES, tokenizer=tokenizer(), **arguments)  # type: ignore[arg-type]
 
 
 def test_a_batch_says_what_belongs_to_what(media: Path) -> None:
@@ -101,12 +101,12 @@ def test_an_epoch_asks_every_question_once(
     rows = [ask(f"video{index}") for index, count in enumerate(counts) for _ in range(count)]
     data = reader(media, rows, questions_per_clip=per_clip, training=training)
     groups = data.groups(epoch, seed=3)
-    asked = [number for group in groups for number in group.questions]
+    asked = [number for group in groups for number in group.items]
     assert Counter(asked) == Counter(range(len(rows)))
     assert len(groups) == sum(-(-count // per_clip) for count in counts)
     for group in groups:
-        assert len(group.questions) <= per_clip
-        assert {data.questions[number].video for number in group.questions} == {group.video}
+        assert len(group.items) <= per_clip
+        assert {data.items[number].media for number in group.items} == {group.media}
 
 
 def test_training_regroups_and_evaluation_keeps_the_order(media: Path) -> None:
@@ -114,18 +114,16 @@ def test_training_regroups_and_evaluation_keeps_the_order(media: Path) -> None:
     training = reader(media, rows, questions_per_clip=3, training=True)
     assert training.groups(0, 0) != training.groups(1, 0)
     assert training.groups(1, 0) == training.groups(1, 0)
-    assert [set(g.questions) for g in training.groups(0, 0)] != [
-        set(g.questions) for g in training.groups(1, 0)
-    ]
+    assert [set(g.items) for g in training.groups(0, 0)] != [set(g.items) for g in training.groups(1, 0)]
     fixed = reader(media, rows, questions_per_clip=3)
-    assert [g.questions for g in fixed.groups(5, 1)] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)]
+    assert [g.items for g in fixed.groups(5, 1)] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)]
 
 
 def test_keeping_decoded_files_changes_nothing(media: Path) -> None:
     rows = [ask("one"), ask("two"), ask("three")]
     plain, kept = (reader(media, rows, training=True, cache=size) for size in (0, 8))
     for group in [*plain.groups(0, 1), *plain.groups(0, 1), *plain.groups(1, 1)]:
-        assert torch.equal(plain[group].frames, kept[group].frames)  # type: ignore[union-attr]
+        assert torch.equal(plain[group].views[0], kept[group].views[0])  # type: ignore[union-attr]
 
 
 def test_media_suffixes(media: Path) -> None:
@@ -152,8 +150,8 @@ def test_a_broken_file_is_handed_on_with_its_reason(media: Path) -> None:
 def test_a_quarantined_file_is_left_out(media: Path) -> None:
     listed = write_lines(media.parent / "bad.jsonl", [{"video_id": "two", "reason": "broken"}])
     data = reader(media, [ask("one"), ask("two"), ask("two"), ask("three")], quarantine=str(listed))
-    assert [group.video for group in data.groups(0, 0)] == ["one", "three"]
-    assert data.groups(0, 0)[1].questions == (3,), "the numbers of the other questions stay"
+    assert [group.media[0] for group in data.groups(0, 0)] == ["one", "three"]
+    assert data.groups(0, 0)[1].items == (3,), "the numbers of the other questions stay"
 
 
 @pytest.mark.parametrize(
@@ -184,15 +182,15 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, said: str) -> None
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_any_text_survives_the_format(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
     path = write_lines(tmp_path / "any.jsonl", [ask(*row) for row in rows])
-    assert [(q.id, q.video, q.text, q.answers) for q in read_questions(path)] == [
-        (index, video, question, (answer,)) for index, (video, question, answer) in enumerate(rows)
+    assert [(q.id, q.media, q.text, q.answers) for q in read_questions(path)] == [
+        (index, (video,), question, (answer,)) for index, (video, question, answer) in enumerate(rows)
     ]
 
 
 def test_released_lists_are_read(shared: Path) -> None:
     questions = read_questions(shared / "data/annotations/msvd_qa/val_qa.json.gz")
     assert len(questions) == 6415
-    assert (questions[0].id, questions[0].video, questions[0].answers) == (30933, "1201", ("someone",))
+    assert (questions[0].id, questions[0].media, questions[0].answers) == (30933, ("1201",), ("someone",))
 
 
 def test_missing_folders_are_named_with_their_key(media: Path) -> None:
@@ -200,14 +198,15 @@ def test_missing_folders_are_named_with_their_key(media: Path) -> None:
     with pytest.raises(
         UserError, match=r"annotation file of the val split must exist, but nowhere.*\(data.val.path\)"
     ):
-        VideoQA("nowhere", str(media), TYPES, tokenizer(), split="val")
+        QuestionAnswer(path="nowhere", media=str(media), types=TYPES, tokenizer=tokenizer(), split="val")
     with pytest.raises(
         UserError, match=r"media folder of the train split must exist, but none.*\(data.train.media\)"
     ):
-        VideoQA(str(path), "none", TYPES, tokenizer())
+        QuestionAnswer(path=str(path), media="none", types=TYPES, tokenizer=tokenizer())
 
 
 def test_an_unknown_frame_count_is_refused(media: Path) -> None:
     path = write_lines(media.parent / "qa.jsonl", [ask("one")])
+    types = {"video": StreamType("frames", ("V", 3, "T", 24, 24))}
     with pytest.raises(UserError, match="must have a known number of frames"):
-        VideoQA(str(path), str(media), {"video": StreamType("frames", ("V", 3, "T", 24, 24))}, tokenizer())
+        QuestionAnswer(path=str(path), media=str(media), types=types, tokenizer=tokenizer())

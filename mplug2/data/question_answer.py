@@ -1,0 +1,95 @@
+"""Questions about videos and images: the reader of MSRVTT-QA, MSVD-QA, TGIF-QA, VQA v2 and the shapes
+world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mplug2.data.annotations import Question, read_questions, read_rows
+from mplug2.data.batch import Sample
+from mplug2.data.reader import MediaReader
+from mplug2.data.text import clean_question
+from registry.errors import UserError
+
+
+class QuestionAnswer(MediaReader[Question]):
+    """Videos or images with their questions: one sample is one of them and up to ``questions_per_clip``
+    questions.
+
+    For the annotation file see `read_questions`. Training keeps 30 words of a question, evaluation 50, unless
+    ``question_words`` says otherwise. ``answer_list`` is a JSON list of the answers to choose from: they
+    are the input ``candidates``. All else is as for every reader (`MediaReader`).
+    """
+
+    outputs = {
+        "video": "frames V 3 T H W",
+        "image": "image V 3 H W",
+        "clip": "index Q",
+        "picture": "index Q",
+        "question": "text Q L",
+        "answer": "text A La",
+        "owner": "index A",
+        "vote": "weight A",
+        "candidates": "text C Lc",
+    }
+
+    def __init__(
+        self,
+        questions_per_clip: int = 1,
+        question_words: int | None = None,
+        question_tokens: int = 50,
+        answer_tokens: int | None = None,
+        answer_list: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if questions_per_clip < 1:
+            raise UserError(f"questions_per_clip must be at least 1, but is {questions_per_clip}")
+        self.together = questions_per_clip
+        self.question_tokens, self.answer_tokens = question_tokens, answer_tokens
+        super().__init__(**settings)
+        self.words = question_words or (30 if self.training else 50)
+        answers = _answers(answer_list) if answer_list else []
+        if not answers and "candidates" in (settings.get("inputs") or ()):
+            raise UserError("input 'candidates' needs the answers to choose from: set data.answer_list")
+        self.candidates = self.tokenizer([f"{answer}[SEP]" for answer in answers], answer_tokens)
+
+    def annotations(self, path: Path) -> list[Question]:
+        """Return the questions of the annotation file."""
+        return read_questions(path)
+
+    def streams(
+        self, told: Sequence[tuple[int, Question]], samples: Sequence[Sample]
+    ) -> dict[str, Callable[[], Any]]:
+        """Return makers of the questions Q, and of their answers A with owner and vote."""
+        votes = [
+            (owner, answer, weight)
+            for owner, (_, question) in enumerate(told)
+            for answer, weight in zip(question.answers, question.weights, strict=True)
+        ]
+        return {
+            "question": lambda: self.tokenizer(
+                [clean_question(question.text, self.words) for _, question in told], self.question_tokens
+            ),
+            "answer": lambda: self.tokenizer(
+                [f"{answer}[SEP]" for _, answer, _ in votes], self.answer_tokens
+            ),
+            "owner": lambda: torch.tensor([owner for owner, _, _ in votes]),
+            "vote": lambda: torch.tensor([weight for _, _, weight in votes], dtype=torch.float32),
+            "candidates": lambda: self.candidates,
+        }
+
+
+def _answers(path: str) -> list[str]:
+    form = "an answer list must be a JSON list of texts, or one JSON text a line"
+    if not Path(path).is_file():
+        raise UserError(f"the answer list {path} must exist (data.answer_list), but does not")
+    found = []
+    for where, answer in read_rows(Path(path), form):
+        if not isinstance(answer, str):
+            raise UserError(f"{where}: {form}, but holds {answer!r}")
+        found.append(answer)
+    return found

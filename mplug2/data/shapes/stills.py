@@ -1,0 +1,71 @@
+"""What is asked and said about the images of the shapes world: questions, phrases, statements, pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mplug2.data.shapes.questions import captions, pair_sentence, place, questions_on_still
+from mplug2.data.shapes.render import box
+from mplug2.data.shapes.statements import still_statements
+from mplug2.data.shapes.world import Scene
+
+FILES = ("images", "vqa", "phrases", "image_entailment", "retrieval")
+
+SENTENCES = 3  # about each pair
+
+Row = dict[str, Any]
+
+
+def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) -> dict[str, list[Row]]:
+    """Return the annotation lines of one image by file name."""
+    said = captions(scene)
+    things = [
+        {
+            "colour": thing.colour,
+            "shape": thing.shape,
+            "place": place(thing),
+            "box": list(box(thing, size, 0) or ()),
+        }
+        for thing in scene.things
+    ]
+    return {
+        "images": [{"image": image, "captions": said, "things": things}],
+        "retrieval": [{"image": image, "captions": said[:2]}],
+        "vqa": [
+            {"image": image, "question": question, "answer": answer, "type": kind}
+            for kind, question, answer in questions_on_still(scene, rng)
+        ],
+        "phrases": [{"image": image, "phrase": _phrase(thing, rng), "box": thing["box"]} for thing in things],
+        "image_entailment": [
+            {"image": image, "sentence": sentence, "label": label, "type": kind}
+            for kind, sentence, label in still_statements(scene, rng)
+        ],
+    }
+
+
+def pair_rows(names: tuple[str, str], scenes: tuple[Scene, Scene], rng: np.random.Generator) -> list[Row]:
+    """Return the lines of three different sentences about two images, as NLVR2 writes them."""
+    told: dict[str, bool] = {}
+    while len(told) < SENTENCES:
+        sentence, true = pair_sentence(*scenes, rng)
+        told[sentence] = true
+    return [{"images": list(names), "sentence": one, "label": str(true)} for one, true in told.items()]
+
+
+def distinct(rows: list[Row], number: int) -> list[Row]:
+    """Return the first ``number`` of some captioned lines of which no two are captioned alike: what can be
+    found by its caption."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        # what is shown, in any order
+        found.setdefault(" ".join(sorted(row["captions"][0].split())), row)
+    return list(found.values())[:number]
+
+
+def _phrase(thing: Row, rng: np.random.Generator) -> str:
+    """A name of one thing; colours and shapes are all different within an image."""
+    return ("the {colour} {shape}", "the {shape}", "the {colour} shape", "the {colour} thing")[
+        int(rng.integers(4))
+    ].format(**thing)

@@ -1,0 +1,133 @@
+"""Captions to write and to find by: prompts, references, one a file in training, all in evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from mplug2.data.caption import CaptionReader, RetrievalReader
+from mplug2.data.shapes.questions import vocabulary
+from mplug2.data.text import Tokenizer
+from registry.errors import UserError
+from registry.ports import StreamType
+
+TYPES = {"image": StreamType("image", ("B", 3, 16, 16))}
+ROWS = [
+    {"image": "a.png", "caption": "a red Circle."},
+    {"image": "b.png", "captions": ["two shapes", "a blue ring"]},
+    {"image": "a.png", "caption": "one shape"},
+]
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    for name, colour in (("a", (255, 0, 0)), ("b", (0, 0, 255)), ("c", (0, 255, 0))):
+        Image.new("RGB", (20, 12), colour).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def arguments(media: Path, rows: list[dict], **more: Any) -> dict[str, Any]:
+    path = media / "captions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = Tokenizer({token: index for index, token in enumerate(vocabulary())})
+    return {"path": str(path), "media": str(media), "types": TYPES, "tokenizer": words, **more}
+
+
+def test_training_has_a_row_a_caption_with_the_references_of_its_file(media: Path) -> None:
+    data = CaptionReader(**arguments(media, ROWS, training=True))
+    assert len(data) == 4
+    batch = data.collate([data[index] for index in range(4)])  # type: ignore[misc]
+    words = data.tokenizer
+    said = {
+        words.decode(row): given
+        for row, given in zip(batch.inputs["caption"].ids, batch.inputs["references"], strict=True)
+    }
+    assert said == {
+        "a red circle": ["a red Circle.", "one shape"],
+        "one shape": ["a red Circle.", "one shape"],
+        "two shapes": ["two shapes", "a blue ring"],
+        "a blue ring": ["two shapes", "a blue ring"],
+    }
+    assert batch.inputs["image"].shape == (4, 3, 16, 16)
+    assert (batch.inputs["caption"].ids == words.sep).sum(dim=1).tolist() == [1] * 4
+
+
+def test_evaluation_has_a_row_a_file_with_all_its_captions(media: Path) -> None:
+    data = CaptionReader(**arguments(media, ROWS))
+    batch = data.collate([data[0], data[1]])  # type: ignore[list-item]
+    assert [(record["image"], record["references"]) for record in batch.records] == [
+        ("a.png", ["a red Circle.", "one shape"]),
+        ("b.png", ["two shapes", "a blue ring"]),
+    ]
+
+
+def test_the_prompt_stands_before_the_caption_without_a_space_and_is_cut_with_it(media: Path) -> None:
+    data = CaptionReader(**arguments(media, ROWS, prompt="there is", caption_tokens=5))
+    batch = data.collate([data[0]])  # type: ignore[list-item]
+    words = data.tokenizer
+    whole = words.encode("there isa red circle[SEP]")
+    assert batch.inputs["caption"].ids[0].tolist() == whole[:5]
+    assert batch.inputs["prompt"].ids[0].tolist() == [words.cls, *words.encode("there is")[1:]]
+
+
+def test_retrieval_shows_every_file_once_an_epoch_with_changing_captions(media: Path) -> None:
+    data = RetrievalReader(**arguments(media, ROWS, training=True))
+    seen = set()
+    for epoch in range(8):
+        groups = data.groups(epoch, 0)
+        assert sorted(group.media for group in groups) == [("a.png",), ("b.png",)]
+        seen |= {group.items for group in groups}
+    assert seen == {(0,), (1,), (2,), (3,)}
+    batch = data.collate([data[group] for group in data.groups(0, 0)])  # type: ignore[misc]
+    assert sorted(batch.inputs["group"].tolist()) == [0, 1]
+    assert len(batch.inputs["caption"].ids) == 2
+
+
+def test_retrieval_evaluates_all_captions_of_a_file_and_says_whose_they_are(media: Path) -> None:
+    data = RetrievalReader(**arguments(media, ROWS))
+    batch = data.collate([data[0], data[1]])  # type: ignore[list-item]
+    assert batch.inputs["image"].shape[0] == 2
+    assert len(batch.inputs["caption"].ids) == 4
+    assert batch.inputs["group"].tolist() == [0, 0, 1, 1]
+    assert len(batch.records) == 2
+
+
+def test_a_broken_image_is_handed_on_and_stands_black(media: Path) -> None:
+    (media / "b.png").write_bytes((media / "b.png").read_bytes()[:60])
+    data = CaptionReader(**arguments(media, ROWS))
+    broken = data[1]
+    assert "b.png cannot be decoded" in broken.reason  # type: ignore[union-attr]
+    black = data.black(broken)  # type: ignore[arg-type]
+    assert torch.equal(black.views[0], torch.zeros(3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"image": "a.png"}', "but has no 'caption'"),
+        ('{"caption": "x"}', "but has no 'video_id'"),
+        ('{"image": "a.png", "captions": []}', "'caption' must be a text or a list of texts, but is []"),
+        ('{"image": "a.png", "caption": 3}', "'caption' must be a text or a list of texts, but is 3"),
+        ('{"images": ["a.png", "b.png"], "caption": "x"}', "must name 1 file(s)"),
+    ],
+)
+def test_a_malformed_line_is_named(media: Path, line: str, said: str) -> None:
+    given = arguments(media, [])
+    Path(given["path"]).write_text('{"image": "a.png", "caption": "x"}\n' + line)
+    with pytest.raises(UserError) as caught:
+        CaptionReader(**given)
+    assert said in str(caught.value)
+    assert ":2: " in str(caught.value) or "entry 2" in str(caught.value)
+
+
+def test_a_network_must_say_what_it_reads(media: Path) -> None:
+    given = arguments(media, ROWS) | {"types": {"caption": StreamType("text", ("B", "L"))}}
+    with pytest.raises(
+        UserError, match="inputs of one of these names: video; image; left and right; it reads none"
+    ):
+        CaptionReader(**given)
