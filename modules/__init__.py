@@ -24,5 +24,8 @@ for _name, _target in {
     "beam_search": "modules.search.beam:beam_search",
     "greedy_search": "modules.search.beam:greedy_search",
     "rank": "modules.search.rank:rank",
+    "sample": "modules.search.sample:sample",
+    "rescore": "modules.search.rescore:rescore",
+    "self_critical": "modules.self_critical:self_critical",
 }.items():
     OPERATIONS.register(_name, _target)

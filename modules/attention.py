@@ -106,14 +106,19 @@ class Layer(nn.Module):
         self,
         x: Float[Tensor, "b n width"],
         mask: Bool[Tensor, "*_ #n n"] | None = None,
-        memory: Float[Tensor, "b m width"] | None = None,
-        memory_mask: Bool[Tensor, "*_ #n m"] | None = None,
+        memory: Float[Tensor, "samples m width"] | None = None,
+        memory_mask: Bool[Tensor, "samples 1 1 m"] | None = None,
     ) -> Float[Tensor, "b n width"]:
-        """Run the layer; cross-attention is skipped where no memory is given."""
+        """Run the layer; cross-attention is skipped where no memory is given.
+
+        ``b`` may be a multiple of ``samples``: neighbouring rows then share a memory, of which nothing is
+        repeated.
+        """
         x = self.attention(x, mask=mask)
         if memory is not None:
             assert self.cross is not None, "this layer was built without cross-attention"
-            x = self.cross(x, memory, memory_mask)
+            # (samples * k, n, width) -> (samples, k * n, width) and back
+            x = self.cross(x.reshape(len(memory), -1, x.shape[-1]), memory, memory_mask).reshape(x.shape)
         return self.feed(x)
 
 

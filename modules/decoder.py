@@ -37,12 +37,17 @@ class WordHead(nn.Module):
 @dataclass
 class DecoderState:
     """What generation remembers: the memory's keys and values (once per sample), the words' (once per
-    beam)."""
+    beam).
+
+    Samples whose first words were of unequal length end at the same place: ``empty`` places before each are
+    unused.
+    """
 
     memory: list[KeysValues]
     memory_mask: Bool[Tensor, "samples 1 1 m"] | None
     words: list[KeysValues] = field(default_factory=list)
     length: int = 0
+    empty: Int[Tensor, " samples"] | None = None
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """Let row i go on from what was row ``rows[i]`` (samples x beams, flattened)."""
@@ -53,6 +58,21 @@ class DecoderState:
         self.memory = [KeysValues(kv.keys[samples], kv.values[samples]) for kv in self.memory]
         if self.memory_mask is not None:
             self.memory_mask = self.memory_mask[samples]
+        if self.empty is not None:
+            self.empty = self.empty[samples]
+
+    def seen(self, new: int, beams: int, device: torch.device) -> Bool[Tensor, "*_ new total"] | None:
+        """What each of ``new`` words sees: all cached words and the new ones up to itself; None for all."""
+        if new == 1 and self.empty is None:
+            return None
+        seen = torch.ones(new, self.length + new, dtype=torch.bool, device=device)
+        causal = seen.tril(self.length)
+        if self.empty is None:
+            return causal
+        used = torch.arange(self.length + new, device=device) >= self.empty[:, None]
+        # An unused place sees itself: attention to nothing would not be a number.
+        used = used.repeat_interleave(beams, dim=0)[:, None, None, :] | seen.triu(self.length)
+        return causal & used
 
 
 class TextDecoder(nn.Module):
@@ -90,7 +110,11 @@ class TextDecoder(nn.Module):
         return self.embedding.word.num_embeddings
 
     def forward(self, text: Text, memory: Tokens) -> Float[Tensor, "a l vocab"]:
-        """Logits of the word after each position, with the true words before it (teacher forcing)."""
+        """Logits of the word after each position, with the true words before it (teacher forcing).
+
+        Several texts may share a memory: ``a`` is then a multiple of the memories, neighbouring rows of text
+        belonging to one.
+        """
         x = self.embedding.embed(text.ids)
         mask = causal_mask(text.ids.shape[1], x.device) & text.mask[:, None, None, :]
         memory_mask = key_mask(memory.mask)
@@ -117,12 +141,9 @@ class TextDecoder(nn.Module):
         repeated.
         """
         samples, beams, new = ids.shape
-        x = self.embedding.embed(ids.flatten(0, 1), state.length)
-        # new word i of a row sees all cached words and the new ones up to itself
-        mask = None
-        if new > 1:
-            past = torch.ones(new, state.length, dtype=torch.bool, device=x.device)
-            mask = torch.cat([past, causal_mask(new, x.device)], dim=1)
+        empty = None if state.empty is None else state.empty.repeat_interleave(beams)
+        x = self.embedding.embed(ids.flatten(0, 1), state.length, empty)
+        mask = state.seen(new, beams, x.device)
         words = []
         for i, (layer, cross) in enumerate(self._crossed()):
             own = layer.attention.remember(x)

@@ -24,10 +24,14 @@ class Tokens(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """Generated or ranked token ids, best first, each row starting with [CLS] and padded with 0."""
+    """Generated or ranked token ids, best first, each row starting with [CLS] and padded with 0.
+
+    ``logprobs``: the decoder's log-probability of each id, 0 for [CLS] and padding; None where not computed.
+    """
 
     ids: Int[Tensor, "batch best length"]
     scores: Float[Tensor, "batch best"]
+    logprobs: Float[Tensor, "batch best length"] | None = None
 
 
 def full_mask(tokens: Tokens) -> Bool[Tensor, "batch length"]:

@@ -34,9 +34,12 @@ class TextEmbedding(nn.Module):
         init_fresh(self)
 
     def embed(
-        self, ids: Int[Tensor, "*batch length"], offset: int = 0
+        self, ids: Int[Tensor, "*batch length"], offset: int = 0, empty: Int[Tensor, "*batch"] | None = None
     ) -> Float[Tensor, "*batch length width"]:
-        """Embed ``ids`` that stand at positions ``offset``, ``offset + 1``, ... of their sequences."""
+        """Embed ``ids`` that stand at positions ``offset``, ``offset + 1``, ... of their sequences.
+
+        Of a sequence that begins after ``empty`` unused places, positions count from there.
+        """
         last = offset + ids.shape[-1]
         if last > self.position.num_embeddings:
             raise ValueError(
@@ -45,6 +48,8 @@ class TextEmbedding(nn.Module):
             )
         positions = torch.arange(offset, last, device=ids.device)
         first_type = self.kind(torch.zeros_like(positions[:1]))
+        if empty is not None:
+            positions = (positions - empty[..., None]).clamp(min=0)
         x = self.norm(self.word(ids) + self.position(positions) + first_type)
         return F.dropout(x, self.dropout, self.training)
 

@@ -1,4 +1,4 @@
-"""Beam search with the released scoring, and greedy search, its case of one beam."""
+"""Beam search with the released scoring, diverse beams, and greedy search, the case of one beam."""
 
 from __future__ import annotations
 
@@ -11,21 +11,36 @@ from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
 from modules.lockstep import any_active
-from modules.search.common import Hypothesis, dry_run, pack, write_all
-from modules.streams import Sequences, Tokens
+from modules.search.common import FORBIDDEN, Hypothesis, as_in_use, begin, dry_run, pack, write_all
+from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
-FORBIDDEN = -1e20  # the log-probability of a word that must not come
+
+def _check(beams: int, best: int, groups: int) -> None:
+    if not 1 <= best <= beams:
+        raise ValueError(f"best must be 1 to beams, but best is {best} and beams is {beams}")
+    if groups < 1 or beams % groups:
+        raise ValueError(f"groups must divide beams, but groups is {groups} and beams is {beams}")
 
 
 def _dry_beam(
-    decoder: TextDecoder, memory: Tokens, *, beams: int = 5, best: int = 1, **options: Any
+    decoder: TextDecoder,
+    memory: Tokens,
+    prefix: Text | None = None,
+    *,
+    beams: int = 5,
+    best: int = 1,
+    groups: int = 1,
+    **options: Any,
 ) -> Sequences:
-    return write_all(decoder, memory, beams, best, options.get("max_length", 10))
+    _check(beams, best, groups)
+    return write_all(decoder, memory, prefix, beams, best, options.get("max_length", 10))
 
 
-def _dry_greedy(decoder: TextDecoder, memory: Tokens, **options: Any) -> Sequences:
-    return write_all(decoder, memory, 1, 1, options.get("max_length", 10))
+def _dry_greedy(
+    decoder: TextDecoder, memory: Tokens, prefix: Text | None = None, **options: Any
+) -> Sequences:
+    return write_all(decoder, memory, prefix, 1, 1, options.get("max_length", 10))
 
 
 def _note(
@@ -34,22 +49,59 @@ def _note(
     which: Bool[Tensor, "rows beams"],
     scores: Float[Tensor, "rows beams"],
     texts: Int[Tensor, "rows beams length"],
+    heard: Float[Tensor, "rows beams length"],
 ) -> None:
     """File the hypotheses marked in ``which`` under their samples."""
     samples, values = alive.tolist(), scores.tolist()
     for row, beam in which.nonzero().tolist():
-        done[samples[row]].append((values[row][beam], texts[row, beam]))
+        done[samples[row]].append(Hypothesis(values[row][beam], texts[row, beam], heard[row, beam]))
+
+
+def _choose(
+    total: Float[Tensor, "rows beams"],
+    words: Float[Tensor, "rows beams vocab"],
+    scale: float,
+    diversity: float,
+    counts: Bool[Tensor, "rows groups"],
+) -> tuple[Float[Tensor, "rows beams"], Int[Tensor, "rows beams"], Int[Tensor, "rows beams"]]:
+    """Each group's best continuations: their scores, the beams they go on from, and their words.
+
+    A word loses ``diversity`` for each beam of an earlier group that ``counts`` and has just written it, when
+    continuations are chosen; the scores are without that.
+    """
+    size = total.shape[1] // counts.shape[1]
+    taken = words.new_zeros(len(words), 1, words.shape[-1])
+    scores, origin, chosen = [], [], []
+    for group, first in enumerate(range(0, total.shape[1], size)):
+        own = slice(first, first + size)
+        worth = (total[:, own, None] + words[:, own]) / scale
+        wished = worth - diversity / scale * taken if group and diversity else worth
+        # (rows, size, vocab) -> (rows, size * vocab): all continuations of a group's beams compete
+        choice = wished.flatten(1).topk(size).indices
+        scores.append(worth.flatten(1).gather(1, choice))
+        origin.append(first + choice // words.shape[-1])
+        chosen.append(choice % words.shape[-1])
+        if diversity:
+            times = counts[:, group, None].expand(-1, size).to(taken.dtype)
+            taken.scatter_add_(2, chosen[-1][:, None], times[:, None])
+    return torch.cat(scores, dim=1), torch.cat(origin, dim=1), torch.cat(chosen, dim=1)
 
 
 @dry_run(_dry_beam)
-@operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B best")
-@torch.no_grad()
+@operation(
+    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"},
+    outputs="sequences B best",
+)
+@as_in_use
 def beam_search(
     decoder: TextDecoder,
     memory: Tokens,
+    prefix: Text | None = None,
     *,
     beams: int = 5,
     best: int = 1,
+    groups: int = 1,
+    diversity: float = 0.0,
     min_length: int = 1,
     max_length: int = 10,
     penalty: float = 0.6,
@@ -61,60 +113,74 @@ def beam_search(
     Score: ``sum of log-probabilities / ((5 + step + 1) / 6) ** penalty``, step from 0; ``end`` is forbidden
     before ``min_length`` words. Released behaviour: a finished beam is noted and goes on; a sample stops when
     its best beam has just ended, or at ``max_length``, and then all its beams count.
+
+    ``prefix``: the ids to go on from, [CLS] first, in place of ``start``; results leave it out, and scores
+    and lengths count what was written. ``groups``: as many separate searches of ``beams / groups`` beams, in
+    turn at each step, that avoid each other's words by ``diversity`` (Hamming diversity, arXiv 1610.02424).
     """
-    if not 1 <= best <= beams:
-        raise ValueError(f"best must be 1 to beams, but best is {best} and beams is {beams}")
+    _check(beams, best, groups)
     samples, device = memory.values.shape[0], memory.values.device
-    state = decoder.start(memory)
+    state, logits = begin(decoder, memory, prefix, start)
+    # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once
+    logits, width = logits[:, None].expand(-1, beams, -1), 1
     alive = torch.arange(samples, device=device)  # which sample each remaining row is
     texts = torch.full((samples, beams, 1), start, dtype=torch.long, device=device)
-    total = torch.full((samples, beams), -torch.inf, device=device)
-    total[:, 0] = 0.0  # all beams are the same text as yet: let one of them count
-    done: list[list[Hypothesis]] = [
-        [] for _ in range(samples + 1)
-    ]  # the last one: rows kept alive for other ranks
+    heard = torch.zeros(texts.shape, device=device)  # the log-probability of each word
+    total = torch.full((samples, groups, beams // groups), -torch.inf, device=device)
+    total[:, :, 0] = 0.0  # let one beam of each group count at first
+    total = total.flatten(1)
+    open_ = torch.ones(samples, groups, dtype=torch.bool, device=device)  # groups that have not stopped
+    done: list[list[Hypothesis]] = [[] for _ in range(samples)]
     for step in range(max_length):
-        logits = decoder.write(texts[:, :, -1:], state)[:, :, -1]
         words = F.log_softmax(logits.float(), dim=-1)
         if step < min_length:
             words[..., end] = FORBIDDEN
         scale = ((5 + step + 1) / 6) ** penalty
-        # (rows, beams, vocab) -> (rows, beams * vocab): all continuations of all beams compete
-        scores, choice = ((total[..., None] + words) / scale).flatten(1).topk(beams)
-        total, origin = scores * scale, choice // decoder.vocab
-        chosen = choice % decoder.vocab
+        scores, origin, chosen = _choose(total, words, scale, diversity, open_)
+        total = scores * scale
+        said = words[torch.arange(len(words), device=device)[:, None], origin, chosen]
         # (rows, beams, length): each beam is its origin's text and one more word
-        texts = torch.cat(
-            [texts.gather(1, origin[..., None].expand(-1, -1, step + 1)), chosen[..., None]], dim=2
-        )
+        before = origin[..., None].expand(-1, -1, step + 1)
+        texts = torch.cat([texts.gather(1, before), chosen[..., None]], dim=2)
+        heard = torch.cat([heard.gather(1, before), said[..., None]], dim=2)
         ended = chosen == end
-        stop = ended[:, 0] if step + 1 < max_length else torch.ones_like(ended[:, 0])
-        _note(done, alive, ended | stop[:, None], scores, texts)
-        going = (~stop).nonzero().flatten()
+        stop = ended.unflatten(1, (groups, -1))[..., 0] | (step + 1 == max_length)
+        each = beams // groups
+        which = (ended | stop.repeat_interleave(each, dim=1)) & open_.repeat_interleave(each, dim=1)
+        _note(done, alive, which, scores, texts, heard)
+        open_ = open_ & ~stop
+        going = open_.any(dim=1).nonzero().flatten()
         if step + 1 == max_length or not any_active(len(going) > 0, device):
             break
-        if len(going) == 0:  # other ranks still write: keep one row going for their sake
-            going, alive = going.new_zeros(1), torch.full_like(alive, samples)
+        if len(going) == 0:  # other ranks still write: keep one row, of which nothing counts any more
+            going = going.new_zeros(1)
         # (rows, beams): the row of the state, beams flattened, that each beam goes on from
-        parents = origin + torch.arange(len(alive), device=device)[:, None] * beams
+        parents = origin.clamp(max=width - 1) + torch.arange(len(alive), device=device)[:, None] * width
         state.reorder(parents[going].flatten())
         if len(going) < len(alive):
             state.keep(going)
-        alive, texts, total = alive[going], texts[going], total[going]
-    return pack(done[:samples], best, device)
+        alive, texts, heard, total, open_ = (x[going] for x in (alive, texts, heard, total, open_))
+        logits, width = decoder.write(texts[:, :, -1:], state)[:, :, -1], beams
+    return pack(done, best, device)
 
 
 @dry_run(_dry_greedy)
-@operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B 1")
+@operation(
+    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"}, outputs="sequences B 1"
+)
 def greedy_search(
     decoder: TextDecoder,
     memory: Tokens,
+    prefix: Text | None = None,
     *,
     min_length: int = 1,
     max_length: int = 10,
     start: int = 101,
     end: int = 102,
 ) -> Sequences:
-    """Write the likeliest word at every step, up to ``max_length`` words or to ``end``."""
+    """Write the likeliest word at every step, up to ``max_length`` words or to ``end``.
+
+    The score is the sum of the words' log-probabilities; ``prefix`` is as in `beam_search`.
+    """
     lengths = {"min_length": min_length, "max_length": max_length}
-    return beam_search(decoder, memory, beams=1, **lengths, penalty=0.0, start=start, end=end)
+    return beam_search(decoder, memory, prefix, beams=1, **lengths, penalty=0.0, start=start, end=end)

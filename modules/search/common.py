@@ -1,20 +1,30 @@
-"""What all searches share: packing of results, and dry runs on the meta device."""
+"""What all searches share: how they begin, how results are packed, and dry runs on the meta device."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from modules.decoder import TextDecoder
-from modules.streams import Sequences, Tokens
+from modules.decoder import DecoderState, TextDecoder
+from modules.streams import Sequences, Text, Tokens
 
 Search = TypeVar("Search", bound=Callable[..., Any])
-Hypothesis = tuple[float, Int[Tensor, " _"]]
+
+FORBIDDEN = -1e20  # the log-probability of a word that must not come
+
+
+class Hypothesis(NamedTuple):
+    """One text that was written, [CLS] first, and what it is worth."""
+
+    score: float
+    ids: Int[Tensor, " length"]
+    logprobs: Float[Tensor, " length"]
 
 
 def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
@@ -27,20 +37,64 @@ def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
     return mark
 
 
+def as_in_use(search: Search) -> Search:
+    """Run a search without gradient and without dropout, also while its decoder is being trained."""
+
+    @functools.wraps(search)
+    def run(decoder: TextDecoder, *args: Any, **kwargs: Any) -> Any:
+        training = decoder.training
+        decoder.eval()
+        try:
+            with torch.no_grad():
+                return search(decoder, *args, **kwargs)
+        finally:
+            decoder.train(training)
+
+    return run  # type: ignore[return-value]
+
+
+def begin(
+    decoder: TextDecoder, memory: Tokens, prefix: Text | None, start: int
+) -> tuple[DecoderState, Float[Tensor, "samples vocab"]]:
+    """Read the ``prefix``, or ``start`` where there is none, once per sample, and score the word after it.
+
+    Prefixes of unequal length are moved to end at the same place.
+    """
+    state, samples = decoder.start(memory), memory.values.shape[0]
+    if prefix is None:
+        ids = torch.full((samples, 1), start, dtype=torch.long, device=memory.values.device)
+    else:
+        lengths = prefix.mask.sum(dim=1)
+        if not lengths.all():
+            raise ValueError("a prefix must have at least one token ([CLS]) in every row, but one has none")
+        longest = int(lengths.max())
+        empty = longest - lengths
+        places = (torch.arange(longest, device=empty.device) - empty[:, None]).clamp(min=0)
+        ids = prefix.ids.gather(1, places)
+        state.empty = empty if empty.any() else None
+    return state, decoder.write(ids[:, None], state)[:, 0, -1]
+
+
 def pack(found: list[list[Hypothesis]], best: int, device: torch.device) -> Sequences:
     """The ``best`` hypotheses of every sample, best first, padded with 0."""
-    chosen = [sorted(hypotheses, key=lambda h: h[0], reverse=True)[:best] for hypotheses in found]
-    ids = pad_sequence([text for sample in chosen for _, text in sample], batch_first=True)
-    scores = torch.tensor([[score for score, _ in sample] for sample in chosen], device=device)
-    return Sequences(ids.unflatten(0, (len(found), -1)), scores)
+    chosen = [sorted(hypotheses, key=lambda h: h.score, reverse=True)[:best] for hypotheses in found]
+    flat = [hypothesis for sample in chosen for hypothesis in sample]
+    ids = pad_sequence([hypothesis.ids for hypothesis in flat], batch_first=True)
+    logprobs = pad_sequence([hypothesis.logprobs for hypothesis in flat], batch_first=True)
+    scores = torch.tensor([[hypothesis.score for hypothesis in sample] for sample in chosen], device=device)
+    return Sequences(ids.unflatten(0, (len(found), -1)), scores, logprobs.unflatten(0, (len(found), -1)))
 
 
-def write_all(decoder: TextDecoder, memory: Tokens, beams: int, best: int, max_length: int) -> Sequences:
+def write_all(
+    decoder: TextDecoder, memory: Tokens, prefix: Text | None, beams: int, best: int, max_length: int
+) -> Sequences:
     """The most work a search can have: every beam written to its full length (meta device: shapes and
     FLOPs)."""
     samples, device = memory.values.shape[0], memory.values.device
-    state = decoder.start(memory)
-    for _ in range(max_length):
+    state, before = decoder.start(memory), 1 if prefix is None else prefix.ids.shape[1]
+    decoder.write(torch.empty(samples, 1, before, dtype=torch.long, device=device), state)
+    state.reorder(torch.zeros(samples * beams, dtype=torch.long, device=device))
+    for _ in range(max_length - 1):
         decoder.write(torch.empty(samples, beams, 1, dtype=torch.long, device=device), state)
     ids = torch.empty(samples, best, max_length + 1, dtype=torch.long, device=device)
-    return Sequences(ids, torch.empty(samples, best, device=device))
+    return Sequences(ids, torch.empty(samples, best, device=device), torch.empty(ids.shape, device=device))

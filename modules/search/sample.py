@@ -1,0 +1,133 @@
+"""Sampling: texts drawn from the decoder's own distribution, or from its likely part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from modules.decoder import TextDecoder
+from modules.lockstep import any_active
+from modules.search.common import FORBIDDEN, as_in_use, begin, dry_run, write_all
+from modules.streams import Sequences, Text, Tokens
+from registry import operation
+
+
+def _check(n: int, top_k: int, top_p: float, temperature: float) -> None:
+    if n < 1 or top_k < 0 or not 0 < top_p <= 1 or temperature <= 0:
+        raise ValueError(
+            "n must be at least 1, top_k at least 0, top_p above 0 and at most 1, temperature above 0, "
+            f"but they are {n}, {top_k}, {top_p} and {temperature}"
+        )
+
+
+def _dry_sample(
+    decoder: TextDecoder,
+    memory: Tokens,
+    prefix: Text | None = None,
+    *,
+    n: int = 1,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    temperature: float = 1.0,
+    **options: Any,
+) -> Sequences:
+    _check(n, top_k, top_p, temperature)
+    return write_all(decoder, memory, prefix, n, n, options.get("max_length", 10))
+
+
+def likely(
+    words: Float[Tensor, "*batch vocab"], temperature: float, top_k: int, top_p: float
+) -> Float[Tensor, "*batch vocab"]:
+    """Probabilities of ``softmax(words / temperature)`` cut to the ``top_k`` likeliest words (0: all), then
+    to the fewest of them that hold ``top_p`` (arXiv 1904.09751)."""
+    words = words / temperature
+    if 0 < top_k < words.shape[-1]:
+        least = words.topk(top_k).values[..., -1:]
+        words = words.masked_fill(words < least, -torch.inf)
+    chances = F.softmax(words, dim=-1)
+    if top_p < 1:
+        ordered, order = chances.sort(dim=-1, descending=True)
+        # a word stays while those before it hold less than top_p: the likeliest one always does
+        kept = ordered.cumsum(dim=-1) - ordered < top_p
+        chances = torch.zeros_like(chances).scatter(-1, order, ordered * kept)
+    return chances  # multinomial divides by their sum
+
+
+def _generator(seed: int | None, device: torch.device) -> torch.Generator | None:
+    return None if seed is None else torch.Generator(device).manual_seed(seed)
+
+
+@dry_run(_dry_sample)
+@operation(
+    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"}, outputs="sequences B n"
+)
+@as_in_use
+def sample(
+    decoder: TextDecoder,
+    memory: Tokens,
+    prefix: Text | None = None,
+    *,
+    n: int = 1,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    temperature: float = 1.0,
+    min_length: int = 1,
+    max_length: int = 10,
+    seed: int | None = None,
+    start: int = 101,
+    end: int = 102,
+) -> Sequences:
+    """Draw ``n`` texts of up to ``max_length`` words for each sample, word by word.
+
+    The distribution is sharpened by ``temperature`` and cut to ``top_k`` and ``top_p`` (see `likely`), and
+    ``end`` cannot come before ``min_length`` words. The log-probabilities given are the decoder's own, before
+    that; a score is their sum, the best comes first. ``prefix`` is as in `beam_search`.
+
+    ``seed``: the same texts at every call, from a generator of its own; without one, torch's global
+    generator, which training saves and restores, is drawn from.
+    """
+    _check(n, top_k, top_p, temperature)
+    samples, device = memory.values.shape[0], memory.values.device
+    generator = _generator(seed, device)
+    state, logits = begin(decoder, memory, prefix, start)
+    # (samples, vocab) -> (samples, n, vocab): the prefix is read once for all n
+    state.reorder(torch.arange(samples, device=device).repeat_interleave(n))
+    logits = logits[:, None].expand(-1, n, -1)
+    alive = torch.arange(samples, device=device)  # which sample each remaining row is
+    over = torch.zeros(samples, n, dtype=torch.bool, device=device)
+    ids = torch.zeros(samples, n, max_length + 1, dtype=torch.long, device=device)
+    ids[..., 0] = start
+    logprobs = torch.zeros(ids.shape, device=device)
+    for step in range(max_length):
+        words = F.log_softmax(logits.float(), dim=-1)
+        offered = words.clone()
+        if step < min_length:
+            offered[..., end] = FORBIDDEN
+        chances = likely(offered, temperature, top_k, top_p)
+        chosen = torch.multinomial(chances.flatten(0, 1), 1, generator=generator).view(over.shape)
+        said = words.gather(2, chosen[..., None])[..., 0]
+        ids[alive, :, step + 1] = torch.where(over, ids[alive, :, step + 1], chosen)
+        logprobs[alive, :, step + 1] = torch.where(over, logprobs[alive, :, step + 1], said)
+        over = over | (chosen == end)
+        going = (~over.all(dim=1)).nonzero().flatten()
+        if step + 1 == max_length or not any_active(len(going) > 0, device):
+            break
+        if len(going) == 0:  # other ranks still write: keep one row, of which nothing counts any more
+            going = going.new_zeros(1)
+        if len(going) < len(alive):
+            state.keep(going)
+            rows = going[:, None] * n + torch.arange(n, device=device)
+            state.reorder(rows.flatten())
+        alive, over = alive[going], over[going]
+        logits = decoder.write(chosen[going][..., None], state)[:, :, -1]
+    return _best_first(ids[..., : step + 2], logprobs[..., : step + 2])
+
+
+def _best_first(ids: Int[Tensor, "b n length"], logprobs: Float[Tensor, "b n length"]) -> Sequences:
+    scores, order = logprobs.sum(dim=-1).sort(dim=-1, descending=True)
+    places = order[..., None].expand(ids.shape)
+    return Sequences(ids.gather(1, places), scores, logprobs.gather(1, places))
