@@ -36,6 +36,7 @@ METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
 METRICS.register("label_accuracy", "mplug2.metrics.accuracy:LabelAccuracy")
 METRICS.register("bleu4", "mplug2.metrics.caption.metrics:Bleu")
 METRICS.register("cider", "mplug2.metrics.caption.metrics:Cider")
+METRICS.register("exact_match", "mplug2.metrics.caption.exact:ExactMatch")
 METRICS.register("meteor", "mplug2.metrics.caption.metrics:Meteor")
 METRICS.register("rouge_l", "mplug2.metrics.caption.metrics:RougeL")
 

@@ -35,7 +35,7 @@ class Question:
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down about a question."""
-        known = {
+        known: dict[str, Any] = {
             "question_id": self.id,
             self.key: self.media[0],
             "question": self.text,

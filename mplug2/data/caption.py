@@ -37,8 +37,8 @@ class Caption:
 
 
 class CaptionReader(MediaReader[Caption]):
-    """Videos or images with captions to be written: in training one sample is a caption, in evaluation a
-    file with all its captions.
+    """Videos or images with captions to be written: in training one sample is a file with up to
+    ``captions_per_clip`` of its captions, in evaluation a file with all of them.
 
     ``path`` holds JSON lines ``{"video_id" | "image": ..., "caption": "text" | [texts]}``; `golden_captions`
     and `captions` are read, too. ``prompt`` is put before every caption, as it stands (released: "a video
@@ -49,11 +49,13 @@ class CaptionReader(MediaReader[Caption]):
     """
 
     outputs = {
-        "video": "frames B 3 T H W",
-        "image": "image B 3 H W",
-        "caption": "text B L",
-        "prompt": "text B P",
-        "references": "strings B",
+        "video": "frames V 3 T H W",
+        "image": "image V 3 H W",
+        "clip": "index Q",
+        "picture": "index Q",
+        "caption": "text Q L",
+        "prompt": "text Q P",
+        "references": "strings Q",
     }
 
     def __init__(

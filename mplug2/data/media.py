@@ -45,11 +45,11 @@ class Media:
     ) -> None:
         self.folder, self.kind = folder, stream.kind
         *counts, height, width = stream.axes[2:]
-        self.frames = counts[0] if counts else 1
-        if not (isinstance(self.frames, int) and isinstance(height, int) and height == width):
+        frames = counts[0] if counts else 1
+        if not (isinstance(frames, int) and isinstance(height, int) and height == width):
             what = "a known number of frames and a square size" if counts else "a known square size"
             raise UserError(f"input '{name}' must have {what}, but is '{stream}'; a vision module sets them")
-        self.size: int = height
+        self.frames, self.size = frames, height
         self.training, self.augment, self.decoder, self.threads = training, augment, decoder, threads
         self._cache: dict[str, np.ndarray] = {}
         self._room = cache << 20

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from mplug2.metrics.caption.exact import ExactMatch
 from mplug2.metrics.caption.metrics import Bleu, Cider, Meteor, RougeL
 from mplug2.metrics.caption.scores import caption_scores
 from registry import METRICS
@@ -36,8 +37,8 @@ def test_they_agree_with_the_scores_of_files() -> None:
         assert values[f"bleu{order}"] == pytest.approx(expected[f"BLEU-{order}"])
 
 
-@pytest.mark.parametrize("judge", [Cider(), Bleu(), RougeL()])
-def test_no_rows_no_number(judge: Cider | Bleu | RougeL) -> None:
+@pytest.mark.parametrize("judge", [Cider(), Bleu(), RougeL(), ExactMatch()])
+def test_no_rows_no_number(judge: Cider | Bleu | RougeL | ExactMatch) -> None:
     assert all(math.isnan(value) for value in judge.compute([]).values())
 
 
@@ -45,3 +46,13 @@ def test_meteor_asks_for_java_before_anything_is_evaluated(monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match="needs Java"):
         Meteor()
+
+
+def test_an_exact_match_ignores_case_and_punctuation_but_no_word() -> None:
+    judge = ExactMatch()
+    rows = [
+        {"prediction": "a dog runs", "references": ["Two dogs.", "A dog runs!"]},
+        {"prediction": "a dog", "references": ["a dog runs"]},
+        {"prediction": "a dog", "references": ["a dog"], "bad": "no frames"},
+    ]
+    assert judge.compute([row | judge.mark(row) for row in rows]) == {"exact_match": pytest.approx(1 / 3)}

@@ -1,0 +1,24 @@
+"""Exact match of captions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mplug2.metrics.caption.ptb import tokenize
+
+
+class ExactMatch:
+    """The share of captions that equal one of their references, both as the PTB tokenizer writes them."""
+
+    inputs = {"caption": "sequences B n"}
+
+    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
+        """``{"exact": whether this row's caption is one of its references}``."""
+        said = tokenize(row["prediction"])
+        return {"exact": not row.get("bad") and any(said == tokenize(text) for text in row["references"])}
+
+    def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """``{"exact_match": share}``, not a number where there are no rows."""
+        return {"exact_match": sum(row["exact"] for row in rows) / len(rows) if rows else math.nan}
