@@ -12,12 +12,17 @@ for _name, _target in {
     "text_decoder": "modules.decoder:TextDecoder",
     "project": "modules.heads:Project",
     "class_head": "modules.heads:ClassHead",
+    "feature_head": "modules.heads:FeatureHead",
+    "feature_queue": "modules.queue:FeatureQueue",
+    "contrastive": "modules.contrastive:Contrastive",
+    "hard_negatives": "modules.negatives:HardNegatives",
 }.items():
     MODULES.register(_name, _target)
 
 for _name, _target in {
     "concat": "modules.shaping:concat",
     "take": "modules.shaping:take",
+    "fetch": "modules.shaping:fetch",
     "weighted_sum": "modules.shaping:weighted_sum",
     "lm_loss": "modules.losses:lm_loss",
     "cross_entropy": "modules.losses:cross_entropy",

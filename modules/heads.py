@@ -38,36 +38,65 @@ class Project(nn.Module):
         return Tokens(F.dropout(x, self.dropout, self.training), tokens.mask)
 
 
+def pooled(tokens: Tokens, pool: Literal["first", "mean"]) -> Float[Tensor, "b width"]:
+    """One vector for each row: its first token, or the mean of its valid ones."""
+    if pool == "first":
+        return tokens.values[:, 0]
+    if tokens.mask is None:
+        return tokens.values.mean(dim=1)
+    valid = tokens.mask.unsqueeze(-1).to(tokens.values.dtype)
+    return (tokens.values * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
+
+
 class ClassHead(nn.Module):
     """Logits of classes from tokens: ``out(relu(dense(pooled)))``, ALBEF's and mPLUG's entailment head.
 
-    ``pool='first'`` takes the first token ([CLS]), ``'mean'`` the mean of the valid ones.
+    ``pool='first'`` takes the first token ([CLS]), ``'mean'`` the mean of the valid ones. ``depth=1`` is the
+    layer ``out`` alone: the released matching head ``itm_head``.
     """
 
     inputs = {"tokens": "tokens B N width"}
     outputs = "logits B classes"
 
     def __init__(
-        self, width: int, classes: int, pool: Literal["first", "mean"] = "first", dropout: float = 0.1
+        self,
+        width: int,
+        classes: int,
+        pool: Literal["first", "mean"] = "first",
+        depth: Literal[1, 2] = 2,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         check_sizes(width=width, classes=classes)
-        self.dense = nn.Linear(width, width)
+        self.dense = nn.Linear(width, width) if depth == 2 else None
         self.out = nn.Linear(width, classes)
         self.pool = pool
         self.dropout = dropout
         init_fresh(self)
 
-    def pooled(self, tokens: Tokens) -> Float[Tensor, "b width"]:
-        """One vector for each row."""
-        if self.pool == "first":
-            return tokens.values[:, 0]
-        if tokens.mask is None:
-            return tokens.values.mean(dim=1)
-        valid = tokens.mask.unsqueeze(-1).to(tokens.values.dtype)
-        return (tokens.values * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
-
     def forward(self, tokens: Tokens) -> Float[Tensor, "b classes"]:
         """Score every class."""
-        x = F.dropout(self.pooled(tokens), self.dropout, self.training)
-        return self.out(F.relu(self.dense(x)))
+        x = F.dropout(pooled(tokens, self.pool), self.dropout, self.training)
+        return self.out(x if self.dense is None else F.relu(self.dense(x)))
+
+
+class FeatureHead(nn.Module):
+    """A vector of length 1 for each row: ``normalize(linear(pooled))``, to be compared by inner products.
+
+    Released layers ``vision_proj`` and ``text_proj``.
+    """
+
+    inputs = {"tokens": "tokens B N width_in"}
+    outputs = "vector B width"
+
+    def __init__(self, width_in: int, width: int, pool: Literal["first", "mean"] = "first") -> None:
+        super().__init__()
+        check_sizes(width_in=width_in, width=width)
+        self.linear = nn.Linear(width_in, width)
+        self.pool = pool
+        init_fresh(self)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "b width"]:
+        """Project and normalise, the latter in float32."""
+        x = self.linear(pooled(tokens, self.pool))
+        return F.normalize(x.float(), dim=-1).to(x.dtype)

@@ -77,9 +77,7 @@ def lm_loss(
         total = owner.max().to(losses.dtype) + 1
     else:
         total = torch.tensor(float(len(losses)), device=losses.device)
-    if torch.is_grad_enabled():
-        total = mean_over_ranks(total)
-    return losses.sum() / total
+    return losses.sum() / mean_over_ranks(total)
 
 
 @operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar")
@@ -92,7 +90,5 @@ def cross_entropy(
     """
     counts = target >= 0
     losses = F.cross_entropy(logits.float(), target.clamp(min=0), reduction="none", label_smoothing=smoothing)
-    total = counts.sum().to(losses.dtype)
-    if torch.is_grad_enabled():
-        total = mean_over_ranks(total)
+    total = mean_over_ranks(counts.sum().to(losses.dtype))
     return (losses * counts).sum() / total.clamp(min=1)

@@ -21,6 +21,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "text_decoder": {"width": 32, "depth": 2, "heads": 2, "vocab": 60, "positions": 8, "types": 1},
     "project": {"width_in": 16, "width": 32},
     "class_head": {"width": 32, "classes": 3, "pool": "mean"},
+    "feature_head": {"width_in": 32, "width": 16},
+    "feature_queue": {"width": 16, "size": 5},
+    "contrastive": {},
+    "hard_negatives": {},
 }
 OPTIONS: dict[str, list[dict[str, Any]]] = {"universal": [{"route": "text"}, {"route": "vision"}]}
 FREE = {"B": 2, "A": 2, "L": 5, "N": 5, "M": 7}
@@ -42,6 +46,8 @@ def _value(port: Port, arguments: dict[str, Any], dtype: torch.dtype, device: st
             mask = torch.ones(sizes[:2], dtype=torch.bool, device=device)
             mask[0, -1] = False
             return Tokens(torch.randn(sizes, device=device, dtype=dtype), mask)
+        case "index":
+            return torch.arange(sizes[0], device=device)
     return torch.randn(sizes, device=device, dtype=dtype)
 
 
@@ -67,10 +73,12 @@ def _tensors(value: Any) -> list[Tensor]:
     return [value]
 
 
-CALLS = [(name, options) for name in MODULES.names() for options in OPTIONS.get(name, [{}])]
+# those of this floor; importing mplug2 registers more, which are tested there
+NAMES = [name for name in MODULES.names() if MODULES.target(name).startswith("modules.")]
+CALLS = [(name, options) for name in NAMES for options in OPTIONS.get(name, [{}])]
 
 
-@pytest.mark.parametrize("name", MODULES.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_the_declaration_read_from_source_is_the_live_one(name: str) -> None:
     read, live = MODULES.declaration(name), Declaration.of(MODULES.load(name))
     assert (read.inputs, read.outputs, read.off) == (live.inputs, live.outputs, live.off)
@@ -106,9 +114,11 @@ def test_outputs_are_as_declared(name: str, options: dict[str, Any], device: str
                 assert size == _sizes(Port(port.kind, (axis,)), SMALL[name])[0], axis
 
 
-@pytest.mark.parametrize("name", MODULES.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_parameter(name: str) -> None:
     module = _build(name)
+    if not list(module.parameters()):
+        pytest.skip("has no weights")
     for options in OPTIONS.get(name, [{}]):
         value = _call(name, module, options, torch.float32)
         torch.stack([t.square().mean() * (i + 1) for i, t in enumerate(_tensors(value))]).sum().backward()
@@ -116,7 +126,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     assert not without
 
 
-@pytest.mark.parametrize("name", MODULES.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_state_dict_round_trips(name: str) -> None:
     module, other = _build(name).eval(), MODULES.load(name)(**SMALL[name]).eval()
     other.load_state_dict(module.state_dict())
@@ -131,9 +141,15 @@ def test_half_precision_runs(name: str, options: dict[str, Any]) -> None:
     whole = _tensors(_call(name, module, options, torch.float32))
     half = _tensors(_call(name, module.bfloat16(), options, torch.bfloat16))
     for a, b in zip(whole, half, strict=True):
-        assert b.dtype == torch.bfloat16
-        torch.testing.assert_close(a, b.float(), atol=0.2, rtol=0.1)
+        if a.is_floating_point():
+            torch.testing.assert_close(a, b.float(), atol=0.2, rtol=0.1)
+        else:
+            assert torch.equal(a, b)
+    kinds = [port.kind for port in MODULES.declaration(name).outputs.values()]
+    for kind, b in zip(kinds, half, strict=True):
+        # losses and what they are made of keep full precision; positions are whole numbers
+        assert b.dtype == torch.bfloat16 or kind in ("scalar", "scores", "index", "labels")
 
 
 def test_every_module_has_a_small_example() -> None:
-    assert set(SMALL) == set(MODULES.names())
+    assert set(SMALL) == set(NAMES)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import torch
 
-from modules.heads import ClassHead
+from modules.heads import ClassHead, FeatureHead, pooled
 from modules.streams import Tokens
 
 
 def test_mean_leaves_padding_out_and_first_takes_the_first() -> None:
     torch.manual_seed(0)
     values, mask = torch.randn(2, 4, 8), torch.tensor([[True, True, False, False], [True] * 4])
-    head = ClassHead(8, 3, pool="mean")
-    torch.testing.assert_close(head.pooled(Tokens(values, mask))[0], values[0, :2].mean(dim=0))
-    torch.testing.assert_close(head.pooled(Tokens(values)), values.mean(dim=1))
-    torch.testing.assert_close(ClassHead(8, 3).pooled(Tokens(values, mask)), values[:, 0])
-    assert head(Tokens(values, mask)).shape == (2, 3)
+    torch.testing.assert_close(pooled(Tokens(values, mask), "mean")[0], values[0, :2].mean(dim=0))
+    torch.testing.assert_close(pooled(Tokens(values), "mean"), values.mean(dim=1))
+    torch.testing.assert_close(pooled(Tokens(values, mask), "first"), values[:, 0])
+    assert ClassHead(8, 3, pool="mean")(Tokens(values, mask)).shape == (2, 3)
+
+
+def test_depth_1_is_one_linear_layer() -> None:
+    values = torch.randn(2, 4, 8)
+    head = ClassHead(8, 2, depth=1, dropout=0.0)
+    assert {name for name, _ in head.named_parameters()} == {"out.weight", "out.bias"}
+    torch.testing.assert_close(head(Tokens(values)), head.out(values[:, 0]))
+
+
+def test_features_have_length_1_in_half_precision_too() -> None:
+    head = FeatureHead(8, 4).bfloat16()
+    found = head(Tokens(torch.randn(2, 4, 8, dtype=torch.bfloat16)))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float().norm(dim=1), torch.ones(2), atol=0.01, rtol=0.0)

@@ -1,0 +1,65 @@
+"""A queue of features from earlier steps: negatives for the contrastive loss beyond the batch (MoCo)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modules.lockstep import gather_rows
+from modules.sizes import check_sizes
+
+NOBODY = -100  # the group of a slot that nothing was put in yet
+
+
+class FeatureQueue(nn.Module):
+    """The features of the batch of all ranks, then those of ``size`` samples before it (arXiv 1911.05722).
+
+    Hand it momentum features. In training a batch enters the queue in the place of the oldest, after it was
+    given out. Slots start with random directions and group -100. ``size=0``: the batch of all ranks alone.
+    Buffers, never trained: released ``image_queue``, ``text_queue``, ``idx_queue``, ``queue_ptr``.
+    """
+
+    inputs = {"vision": "vector B width", "text": "vector B width", "group": "index B"}
+    outputs = {"vision": "vector S width", "text": "vector S width", "group": "index S"}
+
+    vision: Float[Tensor, "size width"]
+    text: Float[Tensor, "size width"]
+    group: Int[Tensor, " size"]
+    pointer: Int[Tensor, " 1"]
+
+    def __init__(self, width: int, size: int = 65536) -> None:
+        super().__init__()
+        check_sizes(width=width)
+        if size < 0:
+            raise ValueError(f"size must be 0 or more, but is {size}")
+        self.register_buffer("vision", F.normalize(torch.randn(size, width), dim=1))
+        self.register_buffer("text", F.normalize(torch.randn(size, width), dim=1))
+        self.register_buffer("group", torch.full((size,), NOBODY))
+        self.register_buffer("pointer", torch.zeros(1, dtype=torch.long))
+
+    @torch.no_grad()
+    def _push(self, fresh: dict[str, Tensor]) -> None:
+        """Put ``fresh`` rows where the pointer stands, and move it on."""
+        size, count = len(self.group), len(fresh["group"])
+        if count > size:
+            raise ValueError(f"size must be 0 or at least the batch of all ranks ({count}), but is {size}")
+        slots = (self.pointer + torch.arange(count, device=self.pointer.device)) % size
+        for name, rows in fresh.items():
+            slot = self.get_buffer(name)
+            slot.index_copy_(0, slots, rows.to(slot.dtype))
+        self.pointer.copy_((self.pointer + count) % size)
+
+    def forward(
+        self, vision: Float[Tensor, "b width"], text: Float[Tensor, "b width"], group: Int[Tensor, " b"]
+    ) -> dict[str, Tensor]:
+        """Give out the batch and the queue, then take the batch in."""
+        own = {"vision": vision.detach(), "text": text.detach(), "group": group}
+        fresh = {name: gather_rows(rows) for name, rows in own.items()}
+        given = {
+            name: torch.cat([rows, self.get_buffer(name).to(rows.dtype)]) for name, rows in fresh.items()
+        }
+        if self.training and torch.is_grad_enabled() and len(self.group):
+            self._push(fresh)
+        return given
