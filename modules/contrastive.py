@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.lockstep import gather_rows, own_rows
+from modules.lockstep import agree_on_gradient, gather_rows, own_rows
 
 LEAST, MOST = 0.001, 0.5  # ALBEF's bounds of the temperature (arXiv 2107.07651)
 
@@ -94,7 +94,7 @@ class Contrastive(nn.Module):
             raise ValueError("group and all_group must be given together")
         temperature = self.temperature.float()
         if self.clamp == "albef":
-            temperature = _Hold.apply(temperature)
+            temperature = agree_on_gradient(_Hold.apply(temperature))
         own = own_rows(len(vision), vision.device)
         # products of unit vectors, divided by a small number: half precision would lose what tells them apart
         vision, text, all_vision, all_text = (x.float() for x in (vision, text, all_vision, all_text))

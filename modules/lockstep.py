@@ -70,6 +70,25 @@ class _Gather(torch.autograd.Function):
         return total.unflatten(0, (-1, dist.get_world_size()))[:, dist.get_rank()].to(grad.dtype)
 
 
+class _Agree(torch.autograd.Function):
+    """The value itself; its gradient is the mean of all ranks'."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        grad = grad.contiguous().clone()
+        dist.all_reduce(grad, op=dist.ReduceOp.SUM)
+        return grad / dist.get_world_size()
+
+
+def agree_on_gradient(value: Tensor) -> Tensor:
+    """``value``, for what decides by its gradient: each rank gets the mean, so that all decide alike."""
+    return value if _sharing() == 1 else _Agree.apply(value)
+
+
 def gather_rows(rows: Shaped[Tensor, "own *rest"]) -> Shaped[Tensor, "joint *rest"]:
     """The rows of all ranks in the order in which the loader deals samples: row i of rank r at i * world + r.
 
