@@ -10,7 +10,7 @@ from torch import nn
 
 from mplug2.network import Network
 from mplug2.patterns import freeze, tie
-from mplug2.weights.sources import init_problems, initialise
+from mplug2.weights.sources import initialise
 from registry import MODULES, Problem, Spec, SpecError, check, read_spec
 
 
@@ -29,11 +29,9 @@ def compose(
         spec = read_spec(spec, overrides)
     elif overrides:
         raise ValueError("overrides apply to a spec that is read from a file")
-    report = check(spec)
-    report.raise_if_bad()
     filled = initial and torch.device(device).type != "meta"
-    if filled and (problems := init_problems(spec)):  # before minutes are spent on building
-        raise SpecError(problems)
+    report = check(spec, files=filled)
+    report.raise_if_bad()
     net = Network(spec, report.types, _build(spec, device))
     if problems := tie(net) + freeze(net):
         raise SpecError(problems)

@@ -18,7 +18,6 @@ from modules.streams import Sequences, Text, Tokens
 from mplug2.compose import compose
 from mplug2.network import Network
 from mplug2.patterns import unmatched_rates
-from mplug2.weights.sources import init_problems
 from registry import Plan, Problem, Spec, SpecError, Step, StreamType, UserError
 
 # Free axes get these sizes: one clip with one question and one answer, texts of 16 and 8 words.
@@ -79,7 +78,7 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
     """Build ``spec`` on the meta device and run each goal once; SpecError where what comes out is not as
     declared."""
     net = compose(spec, overrides, device="meta", initial=False)
-    if problems := unmatched_rates(net) + init_problems(net.spec, files=False):
+    if problems := unmatched_rates(net):
         raise SpecError(problems)
     batch = {name: _blank(kind) for name, kind in net.spec.inputs.items() for kind in [net.types[name]]}
     used: dict[str, list[str]] = {}

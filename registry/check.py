@@ -8,6 +8,7 @@ from registry.axes import Misfit, check_axes
 from registry.declaration import Declaration
 from registry.errors import Place, Problem, SpecError, UserError
 from registry.graph import Graph, read_graph
+from registry.initial import missing_files
 from registry.names import check_names
 from registry.ports import StreamType
 from registry.registry import CATALOGUE, Catalogue
@@ -34,12 +35,12 @@ class Report:
         return self
 
 
-def check(spec: Spec, names: Catalogue = CATALOGUE) -> Report:
+def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Report:
     """Return the report of stages 2 (names) and 3 (graph, kinds, sizes); stage 1 is `read_spec` itself.
 
-    A stage with problems suppresses the next.
+    A stage with problems suppresses the next. `files`: what `init` names must exist, too.
     """
-    problems = check_names(spec, names)
+    problems = check_names(spec, names) + (missing_files(spec) if files else [])
     if problems:
         return Report(SpecError(problems).problems, {}, 2)
     graph = read_graph(spec)
@@ -117,7 +118,13 @@ def _measured(
     problems = []
     for name, port in declaration.inputs.items():
         ref = outputs.get(name)
-        if ref is None and not port.optional:
+        if ref is None and name in spec.goals:  # the metric measures this goal, whose outputs have any names
+            found = [one for one in spec.goals[name].values() if one.name in types]
+            if sum(types[one.name].kind in port.kinds for one in found) != 1:
+                message = f"metric '{metric}' measures one {port.kind} of goal '{name}', which gives "
+                given = ", ".join(f"'{one}' ({types[one.name]})" for one in found) or "none"
+                problems.append(Problem(spec.key_place("goals", name), message + given))
+        elif ref is None and not port.optional:
             message = f"metric '{metric}' measures output '{name}' ({port}), which goal '{goal}' has not"
             problems.append(Problem(place, message, f"outputs of the goal: {', '.join(outputs) or 'none'}"))
         elif ref is not None and ref.name in types and types[ref.name].kind not in port.kinds:

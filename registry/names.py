@@ -8,6 +8,7 @@ from registry.binding import bind, value_problem
 from registry.declaration import Declaration
 from registry.equation import Equation, Ref
 from registry.errors import Place, Problem, UserError
+from registry.initial import check_init
 from registry.plan import declaration_of
 from registry.registry import Catalogue, Registry, nearest
 from registry.schema import SECTIONS
@@ -27,7 +28,7 @@ def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
         checker.equation(equation)
     checker.goals()
     checker.patterns()
-    return checker.problems + check_settings(spec, names)
+    return checker.problems + check_settings(spec, names) + check_init(spec)
 
 
 class _Checker:
@@ -189,10 +190,9 @@ class _Checker:
                 self.stream(ref)
 
     def patterns(self) -> None:
-        """Report patterns of freeze, init, tie and learning rates that can match no module."""
+        """Report patterns of freeze, tie and learning rates that can match no module."""
         spec = self.spec
         places = [(pattern, spec.place("freeze", at)) for at, pattern in enumerate(spec.freeze)]
-        places += [(pattern, spec.key_place("init", pattern)) for pattern in spec.init]
         for one, other in spec.tie.items():
             places += [(one, spec.key_place("tie", one)), (other, spec.place("tie", one))]
         if isinstance(lr := spec.train.get("lr"), dict):

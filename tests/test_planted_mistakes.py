@@ -93,7 +93,27 @@ MISTAKES = {
         "freeze: [text, «vision.stam]\n",
         "freeze pattern 'vision.stam' must match a parameter, but matches none",
     ),
-    "init pattern": ("init: {«tekst: 'own:x'}\n", "'tekst' matches nothing: there is no module 'tekst'"),
+    "init pattern": (
+        "init: {«tekst: 'bert:x'}\n",
+        "init pattern 'tekst' must match a module, but matches none",
+    ),
+    "init pattern that never counts": (
+        "init: {text: 'bert:x', «tex*: 'bert:x'}\n",
+        "init pattern 'tex*' gives no module its weights: more exact patterns take them all",
+    ),
+    "unknown source of weights": (
+        "init: {text: «'brt:x'}\n",
+        "init source must be one of 'mplug2:FILE', 'own:CHECKPOINT', 'clip:NAME_OR_FILE', "
+        "'bert:NAME_OR_FOLDER', but is 'brt:x'",
+    ),
+    "missing file of weights": (
+        "init: {text: «'own:no/weights.safetensors'}\n",
+        "init must name what exists, but there is no 'no/weights.safetensors'",
+    ),
+    "missing file of a named model": (
+        "init: {vision: «'clip:ViT-L-14.pt'}\n",
+        "init must name what exists, but there is no 'ViT-L-14.pt'",
+    ),
     "lr pattern": (
         "train: {lr: {default: 1e-3, «tekst: 1e-4}}\n",
         "'tekst' matches nothing: there is no module 'tekst'",

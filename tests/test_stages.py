@@ -60,18 +60,6 @@ MISTAKES = [
         "did you mean 'decoder.embedding.word.weight'?",
     ),
     (
-        "init: {vision: 'klip:ViT-L-14'}",
-        (2, 16),
-        None,
-        "",
-    ),
-    (
-        "init: {vision.stem: 'own:weights.safetensors'}",
-        (2, 8),
-        "init pattern 'vision.stem' must match a module, but matches none",
-        "",
-    ),
-    (
         "modules: {vision: {mlp_ratio: -1.0}}",
         None,
         None,

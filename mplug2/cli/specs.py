@@ -69,7 +69,7 @@ def _problems(file: str, overrides: list[str], last: int) -> list[Problem]:
     """All that is wrong in the first stage, up to the ``last`` one, that finds anything."""
     try:
         spec = registry.read_spec(file, overrides=overrides)
-        found = list(registry.check(spec).problems)
+        found = list(registry.check(spec, files=True).problems)
         if last >= 4 and not found:
             from mplug2.dryrun import dry_run
 

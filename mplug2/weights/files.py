@@ -30,6 +30,12 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         except SafetensorError as error:
             raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    if _torchscript(path):
+        raise UserError(
+            f"{path}: refused, since it is a TorchScript archive, which holds code beside the weights\n"
+            "    hint: where you trust it, save its tensors alone: `torch.save(torch.jit.load(FILE, "
+            "map_location='cpu').state_dict(), 'weights.pth')`"
+        )
     try:
         with warnings.catch_warnings():  # torch warns of pickle protocols before it refuses or reads them
             warnings.simplefilter("ignore", UserWarning)
@@ -42,6 +48,13 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             ".pth that holds tensors alone"
         ) from None
     return _tensors(content, path)
+
+
+def _torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist())
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:

@@ -80,6 +80,21 @@ def _rename(name: str, table: Mapping[str, str]) -> str | None:
     return None
 
 
+def layer_name(name: str) -> str | None:
+    """BERT's name of a weight in one layer, as the layers here call it; None if it is none."""
+    return _rename(name, _BERT_LAYER)
+
+
+def embedding_name(name: str) -> str | None:
+    """BERT's name of a weight of its embeddings, as the embedding here calls it; None if it is none."""
+    return _rename(name, _EMBEDDING)
+
+
+def head_name(name: str) -> str | None:
+    """BERT's name of a weight of its word head, as the decoder here calls it; None if it is none."""
+    return _rename(name, _HEAD)
+
+
 @dataclass(frozen=True)
 class Roles:
     """Which module of a composition plays which part of the released network, with its depth."""
@@ -163,7 +178,7 @@ def _move(key: str, roles: Roles, stored: Stored) -> Move:
     part, _, rest = key.partition(".")
     match part:
         case "visual_encoder":
-            return _to(key, roles.vision, _vision(rest.removeprefix("visual.")), "video_vit")
+            return _to(key, roles.vision, vision_name(rest.removeprefix("visual.")), "video_vit")
         case "visn_fc":
             return _to(key, roles.project, f"linear.{rest}", "project")
         case "visn_layer_norm":
@@ -171,9 +186,7 @@ def _move(key: str, roles: Roles, stored: Stored) -> Move:
         case "visn_emb_norm":
             return _to(key, roles.universal, f"norm.{rest}", "universal")
         case "text_encoder" if rest.startswith("embeddings."):
-            return _to(
-                key, roles.words, _rename(rest.removeprefix("embeddings."), _EMBEDDING), "text_embedding"
-            )
+            return _to(key, roles.words, embedding_name(rest.removeprefix("embeddings.")), "text_embedding")
         case "text_encoder":
             return _text(key, rest, roles, stored)
         case "fusion_encoder":
@@ -196,7 +209,8 @@ def _layer(rest: str) -> tuple[int, str] | None:
     return (int(found[1]), found[2]) if found else None
 
 
-def _vision(rest: str) -> str | None:
+def vision_name(rest: str) -> str | None:
+    """CLIP's name of a weight of its visual tower, as the encoders here call it; None if it is none."""
     if found := re.match(r"transformer\.resblocks\.(\d+)\.(.+)", rest):
         name = _rename(found[2], _VIT_BLOCK)
         return name and f"blocks.{found[1]}.{name}"
@@ -213,9 +227,9 @@ def _text(key: str, rest: str, roles: Roles, stored: Stored) -> Move:
             return Move(key, reason="latents of a later layer, never run")
         if name == "latents":
             return _to(key, roles.universal, "latents", "universal")
-        renamed = _rename(name, _BERT_LAYER)
+        renamed = layer_name(name)
         return _to(key, roles.universal, renamed and f"layers.{index - first}.{renamed}", "universal")
-    renamed = _rename(name, _BERT_LAYER)
+    renamed = layer_name(name)
     return _to(key, roles.text, renamed and f"layers.{index}.{renamed}", "text_encoder")
 
 
@@ -228,17 +242,17 @@ def _fusion(key: str, rest: str, roles: Roles, stored: int) -> Move:
         return Move(key, reason=f"only the last {roles.fusion_depth} stored fusion layers run")
     if name.startswith("crossattention.") and r > 0 and r % roles.fusion_stride == 0:
         return Move(key, reason="a connected layer has no cross-attention")
-    renamed = _rename(name, _BERT_LAYER)
+    renamed = layer_name(name)
     return _to(key, roles.fusion, renamed and f"layers.{r}.{renamed}", "fusion")
 
 
 def _decoder(rest: str) -> str | None:
     if layer := _layer(rest):
-        renamed = _rename(layer[1], _BERT_LAYER)
+        renamed = layer_name(layer[1])
         return renamed and f"layers.{layer[0]}.{renamed}"
     if rest.startswith("bert.embeddings."):
-        renamed = _rename(rest.removeprefix("bert.embeddings."), _EMBEDDING)
+        renamed = embedding_name(rest.removeprefix("bert.embeddings."))
         return renamed and f"embedding.{renamed}"
     if rest.startswith("cls.predictions."):
-        return _rename(rest.removeprefix("cls.predictions."), _HEAD)
+        return head_name(rest.removeprefix("cls.predictions."))
     return None

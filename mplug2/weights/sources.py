@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from fnmatch import fnmatchcase
-from pathlib import Path
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from mplug2.train.weights import weights_file
+from mplug2.weights.bert import from_bert
+from mplug2.weights.clip import from_clip
 from mplug2.weights.files import read_tensors
 from mplug2.weights.load import load_official, load_own
 from mplug2.weights.official import Roles
 from mplug2.weights.report import LoadReport
-from registry import Problem, Spec, SpecError, UserError
+from registry import UserError
+from registry.initial import owners
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -29,52 +30,37 @@ def roles_of(net: Network) -> Roles:
         raise UserError(f"{net.spec.path}: {error}") from None
 
 
-def from_mplug2(net: Network, path: str, pattern: str) -> LoadReport:
+def from_mplug2(net: Network, what: str, wanted: Collection[str]) -> LoadReport:
     """Load a released mPLUG-2 checkpoint."""
-    return load_official(net, read_tensors(path), roles_of(net), pattern, path, net.shadow_state_dict())
+    return load_official(net, read_tensors(what), roles_of(net), wanted, what, net.shadow_state_dict())
 
 
-def from_own(net: Network, path: str, pattern: str) -> LoadReport:
+def from_own(net: Network, what: str, wanted: Collection[str]) -> LoadReport:
     """Load a checkpoint folder or ``.safetensors`` file that mplug2 wrote."""
-    return load_own(net, read_tensors(weights_file(path)), pattern, path)
+    return load_own(net, read_tensors(weights_file(what)), wanted, what)
 
 
-SOURCES: dict[str, Callable[[Network, str, str], LoadReport]] = {"mplug2": from_mplug2, "own": from_own}
-
-
-FILES = ("mplug2", "own")  # the sources whose second half is a path
-
-
-def init_problems(spec: Spec, files: bool = True) -> list[Problem]:
-    """What is wrong with ``init:`` before any weight exists: sources, patterns and, with ``files``, paths."""
-    problems = []
-    for pattern, source in spec.init.items():
-        kind, colon, path = source.partition(":")
-        place = spec.place("init", pattern)
-        if not colon or kind not in SOURCES:
-            known = ", ".join(f"'{name}:FILE'" for name in SOURCES)
-            problems.append(Problem(place, f"init source must be one of {known}, but is '{source}'"))
-        elif files and kind in FILES and not Path(path).exists():
-            problems.append(Problem(place, f"init must name a file that exists, but there is no '{path}'"))
-        if not any(fnmatchcase(name, pattern) for name in spec.modules):
-            key = spec.key_place("init", pattern)
-            problems.append(Problem(key, f"init pattern '{pattern}' must match a module, but matches none"))
-    return problems
+# by the names that `registry.initial` knows
+SOURCES: dict[str, Callable[[Network, str, Collection[str]], LoadReport]] = {
+    "mplug2": from_mplug2,
+    "own": from_own,
+    "clip": from_clip,
+    "bert": from_bert,
+}
 
 
 def initialise(net: Network) -> list[LoadReport]:
-    """Fill the network as its ``init:`` section says, in the order written, and log what became of every
-    key."""
-    if problems := init_problems(net.spec):
-        raise SpecError(problems)
+    """Fill the network as its ``init:`` section says, each module from the most exact pattern that matches
+    it, and log what became of every key."""
     reports = []
+    owned = owners(net.spec.init, net.spec.modules)
     for pattern, source in net.spec.init.items():
-        kind, _, path = source.partition(":")
-        place = net.spec.place("init", pattern)
+        kind, _, what = source.partition(":")
+        wanted = [name for name, owner in owned.items() if owner == pattern]
         try:
-            report = SOURCES[kind](net, path, pattern)
+            report = SOURCES[kind](net, what, wanted)
         except UserError as error:
-            raise UserError(f"{place}: {error}") from None
+            raise UserError(f"{net.spec.place('init', pattern)}: {error}") from None
         log.info("init %s: %s\n%s", pattern, report.summary(), report.table())
         reports.append(report)
     return reports

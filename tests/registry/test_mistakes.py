@@ -188,8 +188,21 @@ MISTAKES = [
     (
         "{vision: 'clip:ViT-B-16'",
         "{«visual: 'clip:ViT-B-16'",
-        "'visual' matches nothing: there is no module 'visual'",
+        "init pattern 'visual' must match a module, but matches none",
         None,
+    ),
+    (
+        "vision: 'clip:ViT-B-16'",
+        "«vision.stem: 'clip:ViT-B-16'",
+        "init pattern 'vision.stem' must match a module, but matches none",
+        "did you mean 'vision'?",
+    ),
+    (
+        "vision: 'clip:ViT-B-16'",
+        "vision: «'klip:ViT-B-16'",
+        "init source must be one of 'mplug2:FILE', 'own:CHECKPOINT', 'clip:NAME_OR_FILE', "
+        "'bert:NAME_OR_FOLDER', but is 'klip:ViT-B-16'",
+        "did you mean 'clip:ViT-B-16'?",
     ),
     (
         "vision: 2e-6",

@@ -9,7 +9,8 @@ from torch import Tensor
 
 import mplug2
 from mplug2.weights.files import read_tensors
-from mplug2.weights.load import load_official, resize_positions
+from mplug2.weights.fit import resize_positions
+from mplug2.weights.load import load_official
 from mplug2.weights.sources import roles_of
 from registry import UserError, parse_spec
 

@@ -1,0 +1,183 @@
+"""`init: clip:`: CLIP's visual tower, in OpenAI's names or Hugging Face's, as transformers computes it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import mplug2
+from modules.torchvision_guard import ensure_torchvision
+from mplug2.network import Network
+from registry import UserError, parse_spec
+
+ensure_torchvision()
+
+from transformers import CLIPConfig, CLIPModel  # noqa: E402
+
+WIDTH, DEPTH, PATCH, SIZE = 128, 2, 4, 12
+SPEC = f"""
+inputs: {{video: frames B 3 T H W, image: image B 3 H W, question: text B L}}
+modules:
+  vision: {{use: video_vit, width: {WIDTH}, depth: {DEPTH}, patch: {PATCH}, frames: 3, size: {SIZE}}}
+  still: {{use: image_vit, width: {WIDTH}, depth: {DEPTH}, patch: {PATCH}, size: {SIZE}}}
+  words: {{use: text_embedding, width: 32, vocab: 60, positions: 24}}
+flow: {{patches: vision(video), picture: still(image), spoken: words(question)}}
+goals: {{video: {{patches: patches}}, image: {{picture: picture}}, text: {{spoken: spoken}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def clip() -> CLIPModel:
+    torch.manual_seed(0)
+    vision = {
+        "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": DEPTH,
+        "num_attention_heads": 2, "patch_size": PATCH, "image_size": SIZE, "hidden_act": "quick_gelu",
+    }  # fmt: skip
+    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = CLIPConfig(
+        vision_config=vision, text_config={**text, "vocab_size": 20}, projection_dim=16,
+        attn_implementation="eager",
+    )  # fmt: skip
+    model = CLIPModel(config).eval()
+    for name, parameter in model.named_parameters():
+        if "norm" in name or "bias" in name:
+            torch.nn.init.normal_(parameter, 1.0, 0.3)
+        elif parameter.ndim:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def openai(clip: CLIPModel) -> dict[str, Tensor]:
+    """The same weights as OpenAI stores them."""
+    names = [
+        (r"^vision_model\.", "visual."), (r"embeddings\.class_embedding", "class_embedding"),
+        (r"embeddings\.position_embedding\.weight", "positional_embedding"),
+        (r"embeddings\.patch_embedding", "conv1"),
+        (r"pre_layrnorm", "ln_pre"), (r"post_layernorm", "ln_post"),
+        (r"encoder\.layers", "transformer.resblocks"), (r"self_attn\.out_proj", "attn.out_proj"),
+        (r"layer_norm(\d)", r"ln_\1"), (r"mlp\.fc1", "mlp.c_fc"), (r"mlp\.fc2", "mlp.c_proj"),
+    ]  # fmt: skip
+    state: dict[str, Tensor] = {}
+    for key, value in clip.state_dict().items():
+        if not key.startswith("vision_model") or re.search("k_proj|v_proj|position_ids", key):
+            continue
+        if "q_proj" in key:
+            value = torch.cat([clip.state_dict()[key.replace("q_proj", f"{one}_proj")] for one in "qkv"])
+            key = key.replace("self_attn.q_proj.", "attn.in_proj_")
+        for theirs, ours in names:
+            key = re.sub(theirs, ours, key)
+        state[key] = value
+    return state | {
+        "visual.proj": torch.zeros(WIDTH, 16),
+        "positional_embedding": torch.zeros(77, 16),
+        "token_embedding.weight": torch.zeros(20, 16),
+        "logit_scale": torch.zeros(()),
+    }
+
+
+def composed(source: Path | str, spec: str = SPEC, pattern: str = "'*'") -> Network:
+    torch.manual_seed(1)
+    return mplug2.compose(parse_spec(f"{spec}init: {{{pattern}: 'clip:{source}'}}\n")).eval()
+
+
+@pytest.fixture(params=["openai.pt", "openai.safetensors", "folder"])
+def source(request: pytest.FixtureRequest, clip: CLIPModel, tmp_path: Path) -> Path:
+    if request.param == "folder":
+        clip.save_pretrained(tmp_path)
+        return tmp_path
+    if request.param.endswith(".pt"):
+        torch.save(openai(clip), tmp_path / request.param)
+    else:
+        from safetensors.torch import save_file
+
+        save_file(openai(clip), tmp_path / request.param)
+    return tmp_path / request.param
+
+
+def test_images_and_frames_are_read_as_transformers_reads_them(source: Path, clip: CLIPModel) -> None:
+    net = composed(source)
+    video = torch.randn(2, 3, 3, SIZE, SIZE)
+    with torch.no_grad():
+        picture = net({"image": video[:, :, 0]}, goal="image")["picture"].values
+        patches = net({"video": video}, goal="video")["patches"].values
+        frames = [clip.vision_model(video[:, :, t]).last_hidden_state for t in range(3)]
+        theirs = clip.vision_model.post_layernorm(frames[0])
+        means = torch.stack([one[:, :1] for one in frames]).mean(dim=0)
+        together = clip.vision_model.post_layernorm(
+            torch.cat([means, *(one[:, 1:] for one in frames)], dim=1)
+        )
+    torch.testing.assert_close(picture, theirs, atol=1e-4, rtol=1e-4)
+    # temporal layers begin as the identity
+    torch.testing.assert_close(patches, together, atol=1e-4, rtol=1e-4)
+
+
+def test_every_key_is_told(clip: CLIPModel, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save(openai(clip), tmp_path / "clip.pt")
+    larger = SPEC.replace(f"frames: 3, size: {SIZE}", "frames: 3, size: 20")
+    larger = larger.replace("inputs: {video: frames B 3 T H W", "inputs: {video: frames B 3 T Y X")
+    with caplog.at_level(logging.INFO, "mplug2"):
+        composed(tmp_path / "clip.pt", larger)
+    for reason in (
+        "10 positions to 26",
+        "CLIP has no temporal layers",
+        "CLIP's text tower",
+        "CLIP's output projection",
+        "no weights of words in the file",
+    ):
+        assert reason in caplog.text
+    assert "misfit" not in caplog.text
+
+
+def test_tubes_begin_as_their_middle_frame(clip: CLIPModel, tmp_path: Path) -> None:
+    torch.save(openai(clip), tmp_path / "clip.pt")
+    strided = SPEC.replace("frames: 3,", "frames: 4, temporal_stride: 2,")
+    net = composed(tmp_path / "clip.pt", strided)
+    video = torch.randn(1, 3, 4, SIZE, SIZE)
+    every = composed(tmp_path / "clip.pt", SPEC.replace("frames: 3,", "frames: 2,"))
+    with torch.no_grad():
+        ours = net({"video": video}, goal="video")["patches"].values
+        theirs = every({"video": video[:, :, ::2]}, goal="video")["patches"].values
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("patch: 4,", "patch: 4, heads: 4,", "this CLIP has 2 heads, but module 'vision' has 4"),
+        ("depth: 2", "depth: 3", r"not in the file"),
+        ("depth: 2", "depth: 1", "is not so deep"),
+        ("patch: 4", "patch: 6", r"file has \[128, 3, 4, 4\], network has \[128, 3, 6, 6\]"),
+    ],
+)
+def test_what_does_not_fit_is_told(old: str, new: str, message: str, clip: CLIPModel, tmp_path: Path) -> None:
+    torch.save(openai(clip), tmp_path / "clip.pt")
+    with pytest.raises(UserError, match=message):
+        composed(tmp_path / "clip.pt", SPEC.replace(old, new))
+
+
+def test_another_activation_is_refused(clip: CLIPModel, tmp_path: Path) -> None:
+    clip.save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text().replace("quick_gelu", "gelu"))
+    with pytest.raises(UserError, match="must be a CLIP with the activation quick_gelu"):
+        composed(tmp_path)
+
+
+def test_a_file_without_a_visual_tower_is_refused(tmp_path: Path) -> None:
+    torch.save({"text.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="no key fits this network"):
+        composed(tmp_path / "other.pt")
+
+
+def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "ViT.pt")
+    with pytest.raises(
+        UserError, match=r"TorchScript archive, which holds code(.|\n)*hint: .*state_dict\(\)"
+    ):
+        composed(tmp_path / "ViT.pt")
