@@ -17,7 +17,7 @@ from mplug2.neighbours import check_neighbours
 check_neighbours(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import modules  # noqa: E402, F401  (fills the names of modules and operations)
-from registry import METRICS, READERS  # noqa: E402
+from registry import METRICS, MODULES, READERS  # noqa: E402
 
 if TYPE_CHECKING:
     from mplug2.compose import compose as compose
@@ -32,6 +32,7 @@ READERS.register("caption", "mplug2.data.caption:CaptionReader")
 READERS.register("grounding", "mplug2.data.grounding:GroundingReader")
 READERS.register("retrieval", "mplug2.data.caption:RetrievalReader")
 READERS.register("text_label", "mplug2.data.text_label:TextLabel")
+MODULES.register("cider_d", "mplug2.objectives.cider_d:CiderReward")
 METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
 METRICS.register("label_accuracy", "mplug2.metrics.accuracy:LabelAccuracy")
 METRICS.register("bleu4", "mplug2.metrics.caption.metrics:Bleu")

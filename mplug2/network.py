@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -77,6 +77,24 @@ class Network(nn.Module):
         """Restore what `shadow_state_dict` gave."""
         if self.shadow is not None:
             self.shadow.load_state_dict(state)
+
+    def prepare(self, reader: Any, decode: Callable[[Sequence[int]], str]) -> None:
+        """Show the training data, and what turns ids into text, to the modules that have a ``prepare``."""
+        for part in self.children():
+            if hasattr(part, "prepare"):
+                part.prepare(reader, decode)
+
+    def extra_state(self) -> dict[str, Any]:
+        """What modules know beside their weights (``extra_state``), as plain data by module; often empty."""
+        found = {
+            name: part.extra_state() for name, part in self.named_children() if hasattr(part, "extra_state")
+        }
+        return {name: state for name, state in found.items() if state is not None}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `extra_state` gave."""
+        for name, known in state.items():
+            self.part(name).load_extra_state(known)  # type: ignore[operator]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
         super()._apply(fn, recurse)

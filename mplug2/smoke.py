@@ -19,6 +19,21 @@ SHORT = 4  # of all other free axes
 SHOWN = 3  # parameters that a message names
 
 
+class _Rehearsal:
+    """Stands for the training data where a module asks for it."""
+
+    @staticmethod
+    def references() -> list[list[str]]:
+        return [["a word", "another word"]]
+
+
+def rehearse(net: nn.Module) -> None:
+    """Show a stand-in for the training data to the modules of ``net`` that ask for it."""
+    for part in net.children():
+        if hasattr(part, "prepare"):
+            part.prepare(_Rehearsal, str)
+
+
 def tiny_batch(net: Network, goal: str, seed: int = 0) -> dict[str, Any]:
     """Return random inputs of a goal: two of everything, short texts of the first few words."""
     draw = torch.Generator().manual_seed(seed)
@@ -40,7 +55,7 @@ def _value(kind: StreamType, draw: torch.Generator) -> Any:
         case "index" | "labels":
             return torch.arange(torch.Size(sizes).numel()).reshape(sizes) % ROWS
         case "strings":
-            return ["a word"] * ROWS
+            return _Rehearsal.references() * ROWS
         case "weight":
             return torch.ones(sizes)
     return torch.rand(sizes, generator=draw)
@@ -54,6 +69,7 @@ def smoke(spec: Spec) -> None:
     """
     torch.manual_seed(0)
     net = compose(spec, initial=False).train()
+    rehearse(net)
     losses = [goal for goal, outputs in spec.goals.items() if "loss" in outputs]
     for goal in spec.goals:
         net.train(goal in losses)

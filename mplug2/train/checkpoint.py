@@ -2,6 +2,7 @@
 
     step_00000500/weights.safetensors    all weights, the float32 masters
                   momentum.safetensors   the momentum copies, if any
+                  extra.json             what modules know beside their weights, if anything
                   spec.yaml              the resolved spec
                   state.json             position, settings that must agree on resume, metrics
                   engine/rank_00000.pt   this rank's optimiser state and random numbers
@@ -29,6 +30,7 @@ from mplug2.train.tensors import Entry, in_file_order, write_safetensors
 from mplug2.train.weights import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
 
 _STEP = "step_"
+EXTRA = "extra.json"
 
 
 @dataclass
@@ -80,6 +82,8 @@ def save_checkpoint(
     torch.save({"optimizer": engine.optimizer.state_dict(), "rng": capture_rng()}, _rank_file(temporary))
     if writer:
         _save_momentum(net, temporary / MOMENTUM)
+        if extra := net.extra_state():
+            (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
         (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
         state = {"format": 1, **asdict(position), "agree": settings}
         (temporary / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
@@ -131,6 +135,8 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
     momentum = checkpoint / MOMENTUM
     if momentum.is_file():
         net.load_shadow_state_dict(read_tensors(momentum))
+    if (checkpoint / EXTRA).is_file():
+        net.load_extra_state(json.loads((checkpoint / EXTRA).read_text(encoding="utf-8")))
     return Position(**{key: state[key] for key in Position.__dataclass_fields__})
 
 

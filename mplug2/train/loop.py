@@ -3,6 +3,7 @@ evaluate, save."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from modules import lockstep
 from modules.streams import move
 from mplug2.eval.evaluation import Evaluation, evaluate
 from mplug2.train import messages, ranks
@@ -72,6 +74,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
         batch = spec.eval["batch"] or spec.train["batch"]
         val = build_loader(spec, net.types, "val", train=False, batch=batch, **shared)
     decode = Tokenizer.load(spec.data["tokenizer"]).decode if spec.data["tokenizer"] else str
+    net.prepare(loader.dataset, decode)
     return fit(net, loader, val, decode=decode, resume=resume)
 
 
@@ -203,8 +206,12 @@ def _micro_steps(
     The last micro-step leaves ``engine.step`` to the caller, who looks at the loss first.
     """
     loss, device = torch.zeros((), dtype=torch.float32), next(net.parameters()).device
+    # texts that are sampled for a loss are of unequal length
+    sharded = engine.zero_optimization_stage() == 3
     for turn in range(count):
-        found = engine(move(next(batches).inputs, device), goal="train")["loss"]
+        batch = move(next(batches).inputs, device)
+        with lockstep.together() if sharded else contextlib.nullcontext():
+            found = engine(batch, goal="train")["loss"]
         engine.backward(found)
         loss = loss + found.detach().float().to(loss.device) / count
         if turn + 1 < count:

@@ -65,6 +65,9 @@ class FakeNet(nn.Module):
         ):
             self.shadow["head.bias"].lerp_(self.head.bias.float(), 0.1)
 
+    def extra_state(self) -> dict[str, Any]:
+        return {}
+
     def shadow_state_dict(self) -> dict[str, Tensor]:
         return self.shadow
 

@@ -1,0 +1,1 @@
+"""Rewards: what a text is worth that the network wrote while it was being trained."""

@@ -1,0 +1,74 @@
+"""CIDEr-D of a batch's captions in worker processes that know the document frequencies; no torch here."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import signal
+import weakref
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+from mplug2.metrics.caption.cider import CiderD, Frequencies
+from mplug2.metrics.caption.ngrams import Grams, ngrams
+from mplug2.metrics.caption.ptb import tokenize
+
+Item = tuple[Sequence[str], Sequence[str]]  # candidates of one sample, and its references: plain text
+
+_known: Frequencies | None = None  # of this worker
+
+
+@functools.lru_cache(maxsize=10_000)
+def _grams(text: str) -> Grams:
+    return ngrams(tokenize(text).split())
+
+
+def count(references: Iterable[Sequence[str]]) -> Frequencies:
+    """Document frequencies of references, given as plain text, one list an item."""
+    return Frequencies.of([_grams(text) for text in given] for given in references)
+
+
+def score(items: Sequence[Item], frequencies: Frequencies) -> list[list[float]]:
+    """CIDEr-D (0 to 10) of every candidate of every item; candidates and references are plain text."""
+    judge = CiderD.of_grams([[_grams(text) for text in references] for _, references in items], frequencies)
+    return [
+        judge.score_grams([_grams(text) for text in candidates], [number] * len(candidates))
+        for number, (candidates, _) in enumerate(items)
+    ]
+
+
+class Workers:
+    """``count`` processes that score; they start with the first batch and end with this object.
+
+    None at all (0) scores where it is called.
+    """
+
+    def __init__(self, count: int, frequencies: Frequencies) -> None:
+        self.count, self.frequencies = count, frequencies
+        self._pool: ProcessPoolExecutor | None = None
+
+    def score(self, items: Sequence[Item]) -> list[list[float]]:
+        """As the function `score`, each process with its share of the items."""
+        if not self.count:
+            return score(items, self.frequencies)
+        if self._pool is None:
+            # spawned, not forked: a fork of a process with threads (torch has some) may hang
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.count, context, _begin, (self.frequencies,))
+            weakref.finalize(self, self._pool.shutdown)
+        share = -(-len(items) // self.count)
+        parts = [items[first : first + share] for first in range(0, len(items), share)]
+        return [row for part in self._pool.map(_score_here, parts) for row in part]
+
+
+def _begin(frequencies: Frequencies) -> None:
+    global _known
+    _known = frequencies
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the trainer, which still needs its last batch
+
+
+def _score_here(items: Sequence[Item]) -> list[list[float]]:
+    assert _known is not None, "a worker begins with its frequencies"
+    return score(items, _known)
