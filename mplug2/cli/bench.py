@@ -22,11 +22,6 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(commands)
 
 
-@commands.callback()
-def _group() -> None:
-    """Hold the group together while it has one command."""
-
-
 @commands.command(
     "train-step", epilog="Example: mplug2 bench train-step configs_video/VideoQA_msrvtt_base.yaml --clips 2"
 )
@@ -50,6 +45,36 @@ def train_step(
         figures = bench(spec, only_overrides(overrides), clips, questions, steps, rounds)
     table = Table("variant", title=f"{spec}, {clips} clips")
     for column in ("s / step", "questions / s", "peak GB", "peak GB with AdamW"):
+        table.add_column(column, justify="right")
+    for row in lines(figures):
+        table.add_row(*row)
+    console.print(table)
+
+
+@commands.command("generate", epilog="Example: mplug2 bench generate --rounds 2")
+def generate(
+    width: Annotated[int, typer.Option(help="Width of the decoder.", min=1)] = 768,
+    depth: Annotated[int, typer.Option(help="Layers of the decoder.", min=1)] = 12,
+    memory: Annotated[int, typer.Option(help="Tokens of the memory.", min=1)] = 1569,
+    batch: Annotated[int, typer.Option(help="Samples.", min=1)] = 2,
+    beams: Annotated[int, typer.Option(help="Beams.", min=1)] = 5,
+    length: Annotated[int, typer.Option(help="Words that every beam writes.", min=1)] = 20,
+    candidates: Annotated[int, typer.Option(help="Answers to rank.", min=2)] = 32,
+    rounds: Annotated[int, typer.Option(help="Times each is run, in turn; the median counts.", min=1)] = 1,
+) -> None:
+    """Time beam search and ranking against plain decoding, which reads the whole prefix again for every
+    word."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mplug2.bench.generate import Sizes, bench, lines
+
+    sizes = Sizes(width, depth, memory, batch, beams, length, candidates)
+    console = Console()
+    with console.status("plain decoding takes minutes on a CPU") as status:
+        figures = bench(sizes, rounds, tick=status.update)
+    table = Table("task", title=f"width {width}, {depth} layers, memory {memory}, batch {batch}, float32")
+    for column in ("engine s", "plain s", "engine TFLOP", "plain TFLOP", "times faster", "times fewer FLOP"):
         table.add_column(column, justify="right")
     for row in lines(figures):
         table.add_row(*row)
