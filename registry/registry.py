@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.metadata import entry_points
 from typing import Any, TypeVar, overload
 
 from registry.declaration import Declaration
@@ -75,6 +74,8 @@ class Registry:
     def _search(self) -> None:
         """Add what the entry points of other packages offer, once."""
         if not self._searched:
+            from importlib.metadata import entry_points  # slow to import, and most checks need none
+
             self._searched = True
             for point in entry_points(group=self.group):
                 package = point.dist.name if point.dist is not None else "an installed package"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command that ``sys.argv`` holds, and exit: 0 done, 2 a user's mistake, 130 interrupted."""
+    if sys.argv[1:2] == ["check"]:
+        from mplug2.cli.checking import quick
+
+        if (code := quick(sys.argv[2:])) is not None:
+            sys.exit(code)
     from mplug2.cli.app import app
 
     app()

@@ -43,17 +43,6 @@ def only_overrides(arguments: Iterable[str] | None) -> list[str]:
     return found
 
 
-def specs_and_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Tell files from settings: what holds `=` and is no file is a setting."""
-    specs: list[str] = []
-    overrides: list[str] = []
-    for argument in arguments:
-        (overrides if "=" in argument and not Path(argument).is_file() else specs).append(argument)
-    if not specs:
-        raise UserError("name at least one spec, for example configs_video/VideoQA_shapes_tiny.yaml")
-    return specs, overrides
-
-
 def init_overrides(sources: Iterable[str] | None) -> list[str]:
     """Turn `--init PATTERN=SOURCE` into settings of the section `init`; patterns may hold dots and stars."""
     found = []

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import registry
-from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, specs_and_overrides
+from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
+from mplug2.cli.checking import check_specs, specs_and_overrides
 from mplug2.cli.tables import amount, print_table
 
 if TYPE_CHECKING:
     from mplug2.dryrun import ModuleRow
-    from registry import Problem
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,55 +43,10 @@ def check(
 ) -> None:
     """Find the mistakes of specs before any weight exists; exit code 2 if one has any."""
     files, overrides = specs_and_overrides(arguments)
-    last = 5 if smoke else int(stages[-1])
-    failed = False
-    for file in files:
-        began = time.perf_counter()
-        problems = _problems(file, overrides, last)
-        failed |= bool(problems)
-        if as_json:
-            print(
-                json.dumps({"spec": file, "ok": not problems, "problems": [_record(one) for one in problems]})
-            )
-        elif problems:
-            for problem in problems:
-                print(problem)
-            print(f"{file}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
-        else:
-            print(f"{file}: no mistakes (stages 1-{last}, {time.perf_counter() - began:.1f} s)")
-    if failed:
+    if not files:
+        raise registry.UserError("name at least one spec, for example configs_video/VideoQA_shapes_tiny.yaml")
+    if not check_specs(files, overrides, 5 if smoke else int(stages[-1]), as_json):
         raise typer.Exit(2)
-
-
-def _problems(file: str, overrides: list[str], last: int) -> list[Problem]:
-    """All that is wrong in the first stage, up to the ``last`` one, that finds anything."""
-    try:
-        spec = registry.read_spec(file, overrides=overrides)
-        found = list(registry.check(spec, files=True).problems)
-        if last >= 4 and not found:
-            from mplug2.dryrun import dry_run
-
-            dry_run(spec)
-        if last >= 5 and not found:
-            from mplug2.smoke import smoke
-
-            smoke(spec)
-    except registry.SpecError as error:
-        found = list(error.problems)
-    except registry.UserError as error:
-        found = [registry.Problem(registry.Place(file), str(error))]
-    return found
-
-
-def _record(problem: Problem) -> dict[str, Any]:
-    place = problem.place
-    return {
-        "file": place.file,
-        "line": place.line,
-        "column": place.column,
-        "message": problem.message,
-        "hint": problem.hint,
-    }
 
 
 def show(spec: SpecFile, overrides: Overrides = None) -> None:

@@ -6,14 +6,16 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def console() -> Console:
     """A console as wide as the terminal; in a pipe wide enough that no row is cut."""
+    from rich.console import Console  # here and below: a check that finds nothing prints no table
+
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=max(plain.width, 200))
 
@@ -22,6 +24,9 @@ def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()
 ) -> None:
     """Print rows under a title; the columns named in ``right`` are aligned there."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
     )
