@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import mplug2  # noqa: F401  (fills the registries)
 from registry import MODULES, Spec, read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = sorted(ROOT.glob("configs_*/*.yaml"))
 SIZES = {
     "width": 32,
     "depth": 2,
@@ -19,7 +19,7 @@ SIZES = {
     "latents": 4,
     # 101 and 102 begin and end a text
     "vocab": 110,
-    "positions": 16,
+    "positions": 24,
     "width_in": 32,
 }
 TEACHER = (
@@ -34,7 +34,7 @@ def writes_answers(file: Path) -> bool:
 
 
 def small(file: Path, *overrides: str) -> Spec:
-    """Return a spec with the sizes of all modules cut down."""
+    """Return a spec with the sizes of all modules cut down, and its searches short."""
     spec = read_spec(file, overrides)
     settings = [
         f"modules.{name}.{argument}={SIZES[argument]}"
@@ -42,4 +42,23 @@ def small(file: Path, *overrides: str) -> Spec:
         for argument in MODULES.declaration(entry.use).arguments
         if argument in SIZES
     ]
+    for name, equation in spec.flow.items():
+        short = re.sub(
+            r"min_length=\d+", "min_length=1", re.sub(r"max_length=\d+", "max_length=3", equation.text)
+        )
+        if short != equation.text:
+            settings.append(f"flow.{name}={short}")
     return read_spec(file, [*overrides, *settings])
+
+
+def _networks() -> list[Path]:
+    """The shipped specs without those that differ from another in numbers alone."""
+    found: dict[str, Path] = {}
+    for file in sorted(ROOT.glob("configs_*/*.yaml")):
+        tree = small(file).resolved()
+        network = repr([tree.get(part) for part in ("inputs", "modules", "flow", "goals")])
+        found.setdefault(re.sub(r"\b[\d.]+\b", "0", network), file)
+    return list(found.values())
+
+
+SHIPPED = _networks()

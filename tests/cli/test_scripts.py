@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -12,6 +13,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
+# the scripts of tasks, and what each runs when nothing is set
+TINY_SPECS = {
+    file.name: found[1]
+    for file in SCRIPTS
+    if (found := re.search(r"^tiny=(\S+)$", file.read_text(), re.MULTILINE))
+}
 SHELL = shutil.which("dash") or "sh"
 SHIM = (
     '#!/bin/sh\nprintf "%s" "$(basename "$0")" >>"$CALLS"\nprintf " [%s]" "$@" >>"$CALLS"\necho >>"$CALLS"\n'
@@ -30,9 +37,9 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "my project"
     shutil.copytree(ROOT / "scripts", folder / "scripts")
     (folder / "scripts" / "setup.sh").write_text("exit 0\n")
-    (folder / "configs_video").mkdir()
-    for name in ("VideoQA_shapes_tiny", "other"):
-        (folder / "configs_video" / f"{name}.yaml").write_text("")
+    for spec in [*TINY_SPECS.values(), "configs_video/other.yaml", "configs_image/vqa_mplug_base.yaml"]:
+        (folder / spec).parent.mkdir(exist_ok=True)
+        (folder / spec).write_text("")
     (folder / ".venv" / "bin").mkdir(parents=True)
     for name in ("mplug2", "deepspeed", "torchrun"):
         shim = folder / ".venv" / "bin" / name
@@ -66,6 +73,15 @@ def test_the_first_command_makes_data_trains_and_tests(project: Path) -> None:
     assert made == "mplug2 [data] [make-shapes] [data/shapes]"
     assert trained == f"mplug2 [train] {TINY} [--resume] [train.out={RUN}]"
     assert measured.startswith(f"mplug2 [eval] {TINY} [--checkpoint] [{RUN}/last] [--split] [test]")
+
+
+@pytest.mark.parametrize("script", TINY_SPECS)
+def test_every_task_runs_on_the_shapes_world_when_nothing_is_set(project: Path, script: str) -> None:
+    calls = [call.split() for call in called(project, script)]
+    assert calls[0][1] == "[data]"
+    assert [call[1] for call in calls[-2:]] == ["[train]", "[eval]"]
+    assert all(f"[{TINY_SPECS[script]}]" in call for call in calls[-2:])
+    assert (ROOT / TINY_SPECS[script]).is_file()
 
 
 def test_a_second_call_does_not_train_again(project: Path) -> None:

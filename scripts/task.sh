@@ -1,0 +1,109 @@
+# Sourced after env.sh by the scripts of the tasks. `train_and_test` and `measure` do the work; before, a script sets
+#   tiny=SPEC       what runs when nothing else is asked for: a small network on the shapes world
+#   finetuned=SPEC  (if it likes) what CHECKPOINT= alone fine-tunes
+#   first=SCRIPT    (if it likes) the script whose network `tiny` starts from
+#   ask=WORDS       what `mplug2 predict` is asked with in the end
+#
+# Settings (environment), relative paths as seen from where you are:
+#   CONFIG=FILE       the spec
+#   CHECKPOINT=PATH   training: start from these weights, a released .pth, or a checkpoint folder or .safetensors file of mplug2's
+#                     own; measuring: the weights to measure (no .pth: `mplug2 convert` makes a .safetensors file of it)
+#   OUT=FOLDER        the run folder instead of runs/<name of the spec>
+#   OVERRIDES='...'   settings on top of the spec, with spaces between: 'train.epochs=2 train.batch=8'
+#   GPUS=N            that many GPUs of this machine (of each machine); one process unless set
+#   HOSTFILE=FILE     several machines that this one reaches by ssh: lines such as `worker-1 slots=8`
+#   NNODES=N NODE_RANK=I MASTER_ADDR=HOST [MASTER_PORT=29500]
+#                     several machines without ssh: run the script on each, with its own NODE_RANK (0 to N-1)
+#   SPLIT=test        measuring: train, val or test
+#   PREDICTIONS=FILE  measuring: where every prediction is written, a JSON object a line; runs/<name of the spec>/predictions/
+# Arguments are settings of the spec, too: sh scripts/run_videoqa.sh train.epochs=2
+#
+# A spec with `_shapes_` in its name needs no data of yours: data/shapes is generated.
+
+. "$project/scripts/launch.sh"
+
+# Set config, name and hosts from the settings, and go to the project's folder.
+begin() {
+    sh "$project/scripts/setup.sh"
+    config=$tiny
+    [ -z "${CHECKPOINT:-}" ] || config=${finetuned:-$tiny}
+    config=$(from_project "${CONFIG:-$config}")
+    name=$(basename -- "$config")
+    name=${name%.*}
+    HOSTFILE=${HOSTFILE:+$(from_project "$HOSTFILE")}
+    checkpoint=${CHECKPOINT:+$(from_project "$CHECKPOINT")}
+    cd "$project"
+    [ -f "$config" ] || die "CONFIG=$config must be a spec, but there is no such file"
+}
+
+# A path to write to, as seen from the project's folder: the first if it is set, else the second.
+written_to() {
+    case $1 in
+        '') printf '%s\n' "$2" ;;
+        /*) printf '%s\n' "$1" ;;
+        *) if [ "$here" = "$project" ]; then printf '%s\n' "$1"; else printf '%s\n' "$here/$1"; fi ;;
+    esac
+}
+
+# Train unless it is done, then measure the best checkpoint on the test split.
+train_and_test() {
+    begin
+    out=$(written_to "${OUT:-}" "runs/$name")
+    # shellcheck disable=SC2086  # OVERRIDES is a list of words
+    set -- "train.out=$out" ${OVERRIDES:-} "$@"
+    case $name in *_shapes_*) "$mplug2" data make-shapes data/shapes ;; esac
+
+    if [ -f "$out/trained" ]; then
+        say "trained already: $out (to start anew: rm -r '$out', or choose another folder: OUT=runs/again)"
+    else
+        start_from "$@"
+        # a later call must not train again, but one after an interruption must
+        mkdir -p "$out" && : >"$out/trained"
+    fi
+
+    best=$out/best
+    [ -e "$best" ] || best=$out/last
+    launch eval "$config" --checkpoint "$best" --split test --out "$out/predictions/test.jsonl" "$@"
+    say "next: .venv/bin/mplug2 predict $config --checkpoint $best $ask"
+}
+
+# Train, from the checkpoint if there is one; an interrupted run goes on where it ended.
+start_from() {
+    if [ -z "$checkpoint" ]; then
+        if [ "$config" != "$tiny" ] || [ -z "${first:-}" ]; then
+            launch train "$config" --resume "$@"
+            return
+        fi
+        checkpoint=$(first_trained)
+    fi
+    [ -e "$checkpoint" ] || die "CHECKPOINT=$checkpoint must be a file or a folder, but there is none"
+    case $checkpoint:$name in
+        *.pth:*_mplug_* | *.pt:*_mplug_* | *.bin:*_mplug_*) release=mplug ;;
+        *.pth:* | *.pt:* | *.bin:*) release=mplug2 ;;
+        *) release=own ;;
+    esac
+    launch train "$config" --resume --init "*=$release:$checkpoint" "$@"
+}
+
+# The best checkpoint of the tiny network of the script `first`, which is run if it has not been.
+first_trained() {
+    run=runs/$(basename -- "$(sed -n 's/^tiny=//p' "scripts/$first")" .yaml)
+    [ -f "$run/trained" ] || (unset OUT OVERRIDES && sh "scripts/$first" >&2)
+    if [ -e "$run/best" ]; then say "$run/best"; else say "$run/last"; fi
+}
+
+# Measure a checkpoint; of the tiny network its own best, and it is trained first if it has not been.
+measure() {
+    begin
+    if [ -z "$checkpoint" ]; then
+        [ "$config" = "$tiny" ] || die "CHECKPOINT= must name the weights to measure, such as runs/$name/best"
+        if [ ! -f "runs/$name/trained" ]; then
+            train_and_test "$@"
+            return
+        fi
+        checkpoint=runs/$name/best
+    fi
+    predictions=$(written_to "${PREDICTIONS:-}" "runs/$name/predictions/${SPLIT:-test}.jsonl")
+    # shellcheck disable=SC2086  # OVERRIDES is a list of words
+    launch eval "$config" --checkpoint "$checkpoint" --split "${SPLIT:-test}" --out "$predictions" ${OVERRIDES:-} "$@"
+}

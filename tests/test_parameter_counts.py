@@ -1,0 +1,19 @@
+"""Shipped specs come to as many parameters as the released networks have that take part in a task."""
+
+from __future__ import annotations
+
+import pytest
+
+from mplug2.dryrun import dry_run
+
+# counted over the released state dicts, without what no output depends on
+RELEASED = {
+    "configs_video/VideoCaption_msrvtt_large.yaml": 621_853_498,
+    "configs_video/VideoCaption_msvd_large.yaml": 621_853_498,
+    "configs_video/VideoCaption_msrvtt_base.yaml": 256_881_210,
+}
+
+
+@pytest.mark.parametrize("spec", RELEASED)
+def test_as_many_parameters_as_released(spec: str) -> None:
+    assert dry_run(spec).trainable == RELEASED[spec]
