@@ -22,6 +22,7 @@ from registry import METRICS, MODULES, READERS  # noqa: E402
 if TYPE_CHECKING:
     from mplug2.compose import compose as compose
     from mplug2.network import Network as Network
+    from mplug2.pipeline import pipeline as pipeline
     from registry import SpecError as SpecError
     from registry import UserError as UserError
 
@@ -46,7 +47,7 @@ _PUBLIC = {
     "Network": "mplug2.network:Network",
     "train": "mplug2.train.loop:train",
     "evaluate": "mplug2.eval.evaluation:evaluate",
-    "predict": "mplug2.predict:predict",
+    "pipeline": "mplug2.pipeline:pipeline",
     "read_spec": "registry:read_spec",
     "check": "registry:check",
     "SpecError": "registry:SpecError",

@@ -27,7 +27,7 @@ SECTIONS = (
 )
 SPLITS = ("train", "val", "test")
 # what the framework itself hands to a reader that asks for it: no key of a spec sets these
-SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec")
+SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec", "asked")
 
 MOMENTUM = {
     "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0),

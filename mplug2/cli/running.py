@@ -1,20 +1,15 @@
-"""`mplug2 train`, `eval` and `predict`: what a network is for."""
+"""`mplug2 train` and `eval`: weights, and how good they are."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import registry
 from mplug2.cli.arguments import Checkpoint, Overrides, SpecFile, init_overrides, only_overrides
 from mplug2.cli.tables import console, log_shown
-
-if TYPE_CHECKING:
-    from mplug2.predict import Answer
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,11 +23,6 @@ def add_to(app: typer.Typer) -> None:
         "eval",
         epilog="Example: mplug2 eval configs_video/VideoQA_shapes_tiny.yaml -c runs/VideoQA_shapes_tiny/best",
     )(evaluate)
-    app.command(
-        "predict",
-        epilog="Example: mplug2 predict configs_video/VideoQA_shapes_tiny.yaml "
-        "-c runs/VideoQA_shapes_tiny/best --video clip.mp4 --question 'which way does the red square move?'",
-    )(predict)
 
 
 def train(
@@ -93,43 +83,3 @@ def evaluate(
         print(f"cannot be decoded, counted as wrong: {file}")
     if found.predictions:
         print(f"predictions: {found.predictions}")
-
-
-def predict(
-    spec: SpecFile,
-    checkpoint: Checkpoint,
-    video: Annotated[
-        list[Path],
-        typer.Option(
-            "--video", "-v", metavar="FILE", help="A video file; may be given again.", show_default=False
-        ),
-    ],
-    question: Annotated[
-        list[str],
-        typer.Option("--question", "-q", help="What to ask; may be given again.", show_default=False),
-    ],
-    overrides: Overrides = None,
-    top: Annotated[int, typer.Option(min=1, help="How many answers to show.")] = 5,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per video and question.")
-    ] = False,
-) -> None:
-    """Ask questions about videos; each video is read and encoded once for all of them."""
-    from mplug2.predict import load
-    from mplug2.predict import predict as ask
-
-    net, tokenizer = load(spec, checkpoint, only_overrides(overrides), best=top)
-    for file in video:
-        for text, answers in zip(question, ask(net, tokenizer, file, question, top), strict=True):
-            if as_json:
-                row = {"video": str(file), "question": text, "answers": [asdict(one) for one in answers]}
-                print(json.dumps(row, ensure_ascii=False))
-            else:
-                _show(file, text, answers)
-
-
-def _show(file: Path, question: str, answers: list[Answer]) -> None:
-    first, *others = (f"{one.text or '(nothing)'} ({one.score:.3f})" for one in answers)
-    print(f"{file}: {question}\n  {first}")
-    if others:
-        print(f"  next best: {', '.join(others)}")

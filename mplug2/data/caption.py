@@ -93,6 +93,10 @@ class CaptionReader(MediaReader[Caption]):
             for media, every in merged.items()
         ]
 
+    def item(self, number: int, media: tuple[str, ...], text: str) -> Caption:
+        """Return a file, with the caption to find it by where one is given."""
+        return Caption(number, "image", media, (text,))
+
     def references(self) -> list[list[str]]:
         """Return all captions of every file, as they are written."""
         return list(self._references.values())
@@ -129,6 +133,7 @@ class RetrievalReader(CaptionReader):
         "group": "index B",
     }
     repeats = False
+    asks = "caption"
 
     def __init__(
         self,

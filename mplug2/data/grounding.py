@@ -55,6 +55,14 @@ class Letterbox:
             placed = [1 - placed[2], placed[1], 1 - placed[0], placed[3]]
         return [min(max(value, 0.0), 1.0) for value in placed]
 
+    def pixels(self, box: Sequence[float]) -> list[float]:
+        """Return a box in parts of the square in pixels of the file: `place` undone."""
+        x1, y1, x2, y2 = box
+        if self.mirrored:
+            x1, x2 = 1 - x2, 1 - x1
+        sides = x1 - self.left, y1 - self.top, x2 - self.left, y2 - self.top
+        return [side / self.scale for side in sides]
+
 
 class GroundingReader(MediaReader[Phrase]):
     """Images with phrases and their boxes: one sample is one image and up to ``phrases_per_image`` phrases.
@@ -71,6 +79,7 @@ class GroundingReader(MediaReader[Phrase]):
         "phrase": "text Q L",
         "box": "boxes Q 4",
     }
+    asks = "phrase"
 
     def __init__(
         self,
@@ -90,6 +99,10 @@ class GroundingReader(MediaReader[Phrase]):
     def annotations(self, path: Path) -> list[Phrase]:
         """Return the phrases of the annotation file."""
         return [_phrase(row, number, where) for number, (where, row) in enumerate(read_rows(path, _FORM))]
+
+    def item(self, number: int, media: tuple[str, ...], text: str) -> Phrase:
+        """Return a phrase without a box."""
+        return Phrase(number, media, text, (0.0, 0.0, 0.0, 0.0))
 
     def view(self, name: str, rng: np.random.Generator) -> tuple[Tensor, Letterbox]:
         """Return an image laid into a square, and how."""

@@ -36,6 +36,7 @@ class QuestionAnswer(MediaReader[Question]):
         "vote": "weight A",
         "candidates": "text C Lc",
     }
+    asks = "question"
 
     def __init__(
         self,
@@ -60,6 +61,10 @@ class QuestionAnswer(MediaReader[Question]):
     def annotations(self, path: Path) -> list[Question]:
         """Return the questions of the annotation file."""
         return read_questions(path)
+
+    def item(self, number: int, media: tuple[str, ...], text: str) -> Question:
+        """Return a question without answers."""
+        return Question(number, media, text, (), ())
 
     def streams(
         self, told: Sequence[tuple[int, Question]], samples: Sequence[Sample]

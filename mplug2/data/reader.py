@@ -47,10 +47,12 @@ class MediaReader(Dataset[Sample | Broken], Generic[One]):
     spec's inputs to say: ``video``, ``image``, or ``left`` and ``right``; their size and number of frames
     come from the solved types. ``augment`` holds in training alone. ``quarantine`` is a list that
     `mplug2 data check` wrote: its files are left out with their items. ``cache``: megabytes per process in
-    which decoded files are kept (tiny ones: decoding costs more than training).
+    which decoded files are kept (tiny ones: decoding costs more than training). ``asked``, in place of both
+    the annotation file and the folder: files by their paths, and what a person asks about each.
     """
 
     outputs: ClassVar[dict[str, str]]
+    asks: ClassVar[str | None] = None  # the input that holds what a person asks about a file
     together = 1  # how many items one sample takes of one file
     repeats = True  # whether, without an index stream, a file is repeated for each of its items
 
@@ -69,14 +71,15 @@ class MediaReader(Dataset[Sample | Broken], Generic[One]):
         threads: int = 1,
         cache: int = 0,
         quarantine: str | None = None,
+        asked: Sequence[tuple[tuple[str, ...], str]] | None = None,
     ) -> None:
         self.tokenizer, self.training = tokenizer, training
         self.wanted = frozenset(self.outputs if inputs is None else inputs)
         self.views = _views(self.wanted & set(self.outputs), types)
         self.index = "clip" if self.views == ("video",) else "picture"
-        if not Path(path).is_file():
+        if asked is None and not Path(path).is_file():
             raise UserError(_missing("annotation file", path, spec, split, "path"))
-        if not Path(media).is_dir():
+        if asked is None and not Path(media).is_dir():
             raise UserError(_missing("media folder", media, spec, split, "media"))
         self.media = Media(
             Path(media),
@@ -88,7 +91,10 @@ class MediaReader(Dataset[Sample | Broken], Generic[One]):
             threads=threads,
             cache=cache,
         )
-        self.items = self.annotations(Path(path))
+        if asked is None:
+            self.items = self.annotations(Path(path))
+        else:
+            self.items = [self.item(number, *one) for number, one in enumerate(asked)]
         skipped = _quarantined(Path(quarantine)) if quarantine else set()
         self.by_media: dict[tuple[str, ...], list[int]] = {}
         for number, item in enumerate(self.items):
@@ -99,12 +105,16 @@ class MediaReader(Dataset[Sample | Broken], Generic[One]):
                 )
             if skipped.isdisjoint(item.media):
                 self.by_media.setdefault(item.media, []).append(number)
-        if not self.by_media:
+        if not self.by_media and asked is None:
             raise UserError(f"{path} must hold at least one entry that can be used, but holds none")
         self._groups = self.groups(0, 0)
 
     def annotations(self, path: Path) -> list[One]:
         """Return what is said about the media; each reader has its own format."""
+        raise NotImplementedError
+
+    def item(self, number: int, media: tuple[str, ...], text: str) -> One:
+        """Return what a person asks about some files, as an item without an answer."""
         raise NotImplementedError
 
     def streams(

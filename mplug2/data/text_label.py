@@ -61,6 +61,7 @@ class TextLabel(MediaReader[Sentence]):
         "sentence": "text Q L",
         "label": "labels Q",
     }
+    asks = "sentence"
 
     def __init__(
         self,
@@ -84,6 +85,10 @@ class TextLabel(MediaReader[Sentence]):
         return [
             self._sentence(row, number, where) for number, (where, row) in enumerate(read_rows(path, _FORM))
         ]
+
+    def item(self, number: int, media: tuple[str, ...], text: str) -> Sentence:
+        """Return a sentence without a label."""
+        return Sentence(number, "images" if len(media) > 1 else "image", media, text, "")
 
     def _sentence(self, row: Any, number: int, where: str) -> Sentence:
         fields(row, where, _FORM, "sentence", "label")

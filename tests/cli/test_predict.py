@@ -1,4 +1,4 @@
-"""predict on real video files with random weights: the pipeline, its errors, and what it prints."""
+"""predict on one real video with random weights: what it prints, its errors; evaluation says the same."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import torch
 from typer.testing import CliRunner
 
 import mplug2
-from modules.streams import Text
 from mplug2.cli.app import app
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
-from mplug2.data.text import Tokenizer
-from mplug2.predict import load, predict
+from mplug2.eval.run import evaluate_checkpoint
+from mplug2.pipeline import Pipeline
 from mplug2.train.weights import save_weights
-from registry import UserError, read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
@@ -67,60 +65,34 @@ def test_json_answers_are_sorted_and_distinct(made: Path) -> None:
 def test_the_first_answer_is_the_one_that_evaluation_takes(made: Path) -> None:
     """Asking for more answers must not change the best one, nor must other questions beside it."""
     settings = [f"data.tokenizer={made / 'vocab.txt'}"]
-    net, tokenizer = load(TINY, made, settings, best=5)
-    several = predict(net, tokenizer, made / "clip.mp4", [QUESTION, "how many things are there at the end?"])
-    net, tokenizer = load(TINY, made, settings, best=1)
-    (alone,) = predict(net, tokenizer, made / "clip.mp4", [QUESTION])
-    assert len(alone) == 1
-    assert alone[0].text == several[0][0].text
-    assert alone[0].score == pytest.approx(several[0][0].score, abs=1e-4)
+    several = mplug2.pipeline(TINY, made, settings, top=5)(
+        made / "clip.mp4", question=[QUESTION, "how many things are there at the end?"]
+    )
+    alone = mplug2.pipeline(TINY, made, settings, top=1)(made / "clip.mp4", question=QUESTION)
+    assert alone.alternatives == ()
+    assert alone.text == several[0].text
+    assert alone.score == pytest.approx(several[0].score, abs=1e-4)
+    row = {"video_id": "clip", "question": QUESTION, "answer": "red"}
+    (made / "qa.jsonl").write_text(json.dumps(row) + "\n")
+    read = [*settings, f"data.test.path={made / 'qa.jsonl'}", f"data.media={made}", "data.workers=0"]
+    spec = mplug2.read_spec(TINY, read)
+    evaluated = evaluate_checkpoint(spec, made, predictions=made / "predictions.jsonl")
+    assert evaluated.samples == 1
+    found = json.loads((made / "predictions.jsonl").read_text())
+    assert found["prediction"] == alone.text
+    assert found["score"] == pytest.approx(alone.score, abs=1e-4)
 
 
 def test_a_video_is_encoded_once_for_all_questions(made: Path) -> None:
-    net, tokenizer = load(TINY, made, [f"data.tokenizer={made / 'vocab.txt'}"])
+    pipe: Pipeline = mplug2.pipeline(TINY, made, [f"data.tokenizer={made / 'vocab.txt'}"])
     seen: list[torch.Size] = []
 
     def note(module: Any, positional: Any, named: dict[str, Any]) -> None:
         seen.extend(value.shape for value in (*positional, *named.values()))
 
-    net.part("vision").register_forward_pre_hook(note, with_kwargs=True)
-    assert len(predict(net, tokenizer, made / "clip.mp4", [QUESTION] * 3)) == 3
+    pipe.net.part("vision").register_forward_pre_hook(note, with_kwargs=True)
+    assert len(pipe(made / "clip.mp4", question=[QUESTION] * 3)) == 3  # type: ignore[arg-type]
     assert seen == [torch.Size([1, 3, 6, 48, 48])]
-
-
-class Paired:
-    """Stands for a network without an index from questions to videos; it answers with what it was given."""
-
-    training = False
-
-    def __init__(self) -> None:
-        spec = read_spec(TINY)
-        self.spec, self.types = spec, dict(mplug2.check(spec).types)
-        self.types["video"] = spec.inputs["video"].__class__("frames", ("Q", 3, 6, 48, 48))
-        self.types["question"] = spec.inputs["question"]
-        self.batch: dict[str, Any] = {}
-
-    def plan(self, goal: str) -> Any:
-        return type("Plan", (), {"inputs": ("video", "question")})
-
-    def eval(self) -> None: ...
-
-    def train(self, mode: bool) -> None: ...
-
-    def parameters(self) -> Any:
-        return iter([torch.zeros(1)])
-
-    def __call__(self, batch: dict[str, Any], goal: str) -> dict[str, Any]:
-        self.batch = batch
-        return {"answer": batch["video"]}
-
-
-def test_without_an_index_the_video_is_repeated_and_other_outputs_are_refused(made: Path) -> None:
-    net: Any = Paired()
-    with pytest.raises(UserError, match="must write texts"):
-        predict(net, Tokenizer.load(made / "vocab.txt"), made / "clip.mp4", [QUESTION, QUESTION])
-    assert net.batch["video"].shape == (2, 3, 6, 48, 48)
-    assert isinstance(net.batch["question"], Text)
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "audio", "missing"])

@@ -1,0 +1,192 @@
+"""`mplug2 predict`: ask a trained network about files."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
+from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from mplug2.predict.result import Result
+
+_SHOWN = 20  # files that a message lists
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command(
+        "predict",
+        epilog="Example: mplug2 predict configs_video/VideoQA_shapes_tiny.yaml --video clip.mp4 "
+        "--question 'which way does the red square move?'\n\n"
+        "A folder: mplug2 predict configs_video/VideoCaption_shapes_tiny.yaml --video clips/ "
+        "--out captions.jsonl --sheet captions.html",
+    )(predict)
+
+
+def predict(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    video: Annotated[
+        list[Path] | None,
+        typer.Option("--video", "-v", metavar="PATH", help="A video file or a folder; may be given again."),
+    ] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option("--image", "-i", metavar="PATH", help="The same for images; a pair is given in turn."),
+    ] = None,
+    listed: Annotated[
+        list[Path] | None,
+        typer.Option("--list", metavar="FILE", help="A text file with one path a line."),
+    ] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--question", "-q", "--text", help="What to ask, judge or look for; may be given again."
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint", "-c", metavar="PATH", help="A checkpoint; the best of runs/NAME unless set."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many answers to give at most.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a single file, too.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write the JSON lines here.")
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", metavar="FILE.html|FILE.png", help="Write a page with pictures and answers."),
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option("--draw", metavar="FILE.png", help="Draw the boxes found in an image.")
+    ] = None,
+) -> None:
+    """Answer questions about videos or images, caption them, sort them, or find what a phrase means.
+
+    One file is answered in words. Several, a folder or a list give a JSON object per file and question, as
+    they are ready; a file that cannot be read is told at the end, and the exit code is 1.
+    """
+    from mplug2.predict import draw as drawing
+    from mplug2.predict import sheet as sheets
+    from mplug2.predict.files import entries as found
+
+    named = [*(video or ()), *(image or ())]
+    if (video and image) or not (named or listed):
+        raise UserError("name the files: --video or --image (not both), or --list")
+    for path, judge in ((sheet, sheets.judge), (draw, drawing.judge), (out, _judge)):
+        if path is not None:
+            judge(path)  # before a network is loaded
+    from mplug2.pipeline import pipeline
+
+    pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
+    if named and (pipe.kind == "video") != bool(video):
+        raise UserError(f"{spec} reads {pipe.kind}s: name them by --{pipe.kind}")
+    entries = found(named, listed or (), pipe.kind, pipe.views)
+    single = len(entries) == 1 and not listed and not any(path.is_dir() for path in named)
+    if draw is not None and (pipe.says != "boxes" or not single):
+        raise UserError("--draw needs one image, and a network that finds boxes; --sheet shows many files")
+    stream = pipe.stream(entries, question or (), pictures=sheets.PICTURES if sheet is not None else 0)
+    with contextlib.ExitStack() as stack:
+        page = None
+        if sheet is not None:
+            page = stack.enter_context(sheets.Sheet(sheet, f"{pipe.net.spec.name}: {pipe.checkpoint}"))
+        file = stack.enter_context(_opened(out))
+        step = stack.enter_context(_bar(len(entries), single or (out is None and sys.stdout.isatty())))
+        broken = 0
+        reasons: list[str] = []
+        for results in stream:
+            broken += (error := results[0].error) is not None
+            if error is not None and single:
+                raise UserError(error)
+            if error is not None and broken <= _SHOWN:
+                reasons.append(error)
+            if page is not None:
+                page.add(results)
+            _write(results, file, in_words=single and out is None and not as_json)
+            step(broken)
+        if draw is not None:
+            drawing.draw(results, draw)
+    if not single:
+        _sum_up(len(entries), broken, reasons)
+
+
+def _write(results: list[Result], file: TextIO, in_words: bool) -> None:
+    from mplug2.predict.result import line, printable
+
+    for result in results:
+        if not in_words:
+            print(line(result), file=file, flush=True)
+            continue
+        asked = f": {printable(result.question)}" if result.question is not None else ""
+        print(f"{result.name}{asked}\n  {printable(str(result))}", file=file)
+        if result.alternatives:
+            print(f"  next best: {printable(', '.join(map(str, result.alternatives)))}", file=file)
+
+
+def _sum_up(entries: int, broken: int, reasons: list[str]) -> None:
+    """Say on standard error how it went; exit code 1 where files could not be read."""
+    from mplug2.predict.result import printable
+
+    print(f"{entries - broken} of {entries} answered", file=sys.stderr)
+    if not broken:
+        return
+    print(f"{broken} could not be read:", file=sys.stderr)
+    for reason in reasons:
+        print(f"  {printable(reason)}", file=sys.stderr)
+    if broken > len(reasons):
+        print(f"  and {broken - len(reasons)} more", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _judge(out: Path) -> None:
+    if out.is_dir() or not out.parent.is_dir():
+        raise UserError(f"--out {out} must be a file in a folder that exists")
+
+
+@contextlib.contextmanager
+def _opened(out: Path | None) -> Iterator[TextIO]:
+    """The file that results go to: standard output unless one is named."""
+    if out is None:
+        yield sys.stdout
+        return
+    try:
+        file = out.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written ({error.strerror})") from None
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def _bar(total: int, hidden: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, where that is a terminal; its step is told how many broke."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=hidden or not console.is_terminal,
+        redirect_stdout=False,  # results go their own way
+    )
+    with bar:
+        task = bar.add_task("", total=total)
+
+        def step(broken: int) -> None:
+            bar.update(task, advance=1, description=f"{broken} broken" if broken else "")
+
+        yield step

@@ -1,0 +1,1 @@
+"""Asking a network about files: found, read, answered, and shown."""

@@ -1,0 +1,47 @@
+"""Boxes drawn on the image that they were found in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from mplug2.data.image import read_image
+from mplug2.predict.result import Result, printable
+from registry.errors import UserError
+
+COLOURS = ("#e5484d", "#2f6fdf", "#2a9d55", "#b7791f", "#8b5cf6", "#0e8fa3")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def judge(path: Path) -> None:
+    """Raise UserError where no picture can be written to ``path``."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--draw must be a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, but is {path}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"--draw {path} must be a file in a folder that exists")
+
+
+def draw(results: Sequence[Result], path: Path) -> None:
+    """Write the image of ``results`` with the box of each and what it is called; a colour for each."""
+    picture = Image.fromarray(read_image(results[0].media[0]))
+    pen, unit = ImageDraw.Draw(picture), max(picture.size) / 400  # marks grow with the picture
+    size, line = max(10, round(6 * unit)), max(2, round(unit))
+    letters = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    for number, result in enumerate(results):
+        if result.box is None:
+            continue
+        colour = COLOURS[number % len(COLOURS)]
+        left, top, _, bottom = result.box
+        pen.rectangle(result.box, outline=colour, width=line)
+        text = printable(result.question or "")
+        above = top - 1.5 * size
+        place = (left + line, above if above >= 0 else min(bottom + line, picture.height - 1.5 * size))
+        pen.rectangle(pen.textbbox(place, text, font=letters), outline=colour, fill=colour, width=line)
+        pen.text(place, text, font=letters, fill="white")
+    try:
+        picture.save(path)
+    except OSError as error:
+        raise UserError(f"the picture {path} cannot be written ({error})") from None

@@ -1,0 +1,76 @@
+"""The network to ask: a spec, its trained weights, its vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mplug2.data.text import Tokenizer
+from registry import Literal, Spec, UserError, check, declaration_of, read_spec
+
+if TYPE_CHECKING:
+    from mplug2.network import Network
+
+
+def load(
+    spec: str | Path,
+    checkpoint: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    best: int = 5,
+    device: torch.device | str | None = None,
+) -> tuple[Network, Tokenizer, Path]:
+    """Return the network of ``spec`` ready to be asked, its tokenizer, and the checkpoint that was taken.
+
+    Without ``checkpoint`` that is the best one of the spec's run folder. Searches give up to ``best`` texts.
+    Without ``device`` it is a GPU if there is one; there the network computes in the precision that it was
+    trained in. Raises UserError where spec, checkpoint or vocabulary do not fit.
+    """
+    from mplug2.compose import compose
+    from mplug2.train.engine import DTYPES
+    from mplug2.train.weights import load_weights
+
+    read = read_spec(spec, overrides)
+    check(read).raise_if_bad()
+    source = read.data.get("tokenizer")
+    if not source:
+        raise UserError(f"{spec}: data.tokenizer must name a vocabulary to predict with, but is not set")
+    tokenizer = Tokenizer.load(source)
+    weights = Path(checkpoint) if checkpoint is not None else _trained(read)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    net = compose(widened(read, best), device=place, initial=False)
+    load_weights(net, weights)
+    if place.type == "cuda":
+        net.to(DTYPES[read.train["precision"]])
+    return net.eval(), tokenizer, weights
+
+
+def _trained(spec: Spec) -> Path:
+    """The best checkpoint of the spec's run folder, or the last where none was picked."""
+    run = Path(spec.train["out"] or Path("runs") / spec.name)
+    found = next((run / name for name in ("best", "last") if (run / name).exists()), None)
+    if found is None:
+        raise UserError(
+            f"no checkpoint was given, and {run / 'best'} does not exist; train one "
+            f"(`mplug2 train {spec.path}`) or name one: --checkpoint PATH, in Python checkpoint=PATH"
+        )
+    return found
+
+
+def widened(spec: Spec, best: int) -> Spec:
+    """Return ``spec`` with its goal's searches giving up to ``best`` texts, at most as many as beams."""
+    flow = dict(spec.flow)
+    for ref in spec.goals.get(spec.eval["goal"], {}).values():
+        equation = flow.get(ref.stream)
+        options = declaration_of(spec, equation).options if equation is not None else {}
+        if equation is None or not {"best", "beams"} <= set(options):
+            continue
+        given = equation.keywords.get("beams")
+        beams = given.value if isinstance(given, Literal) else options["beams"].default
+        keywords = {**equation.keywords, "best": Literal(min(best, beams))}
+        flow[ref.stream] = replace(equation, keywords=keywords)
+    return replace(spec, flow=flow)

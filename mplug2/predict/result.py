@@ -1,0 +1,134 @@
+"""What a network said of a file, as Python, JSON and people read it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the file
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One answer, caption or class with its score, or a box.
+
+    The score of a written text is the search's (beam search: scaled log-probability, at most 0), that of a
+    class its probability.
+    """
+
+    text: str
+    score: float | None = None
+    box: Box | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return it as JSON: ``{"text", "score"}`` or ``{"box"}``."""
+        if self.box is not None:
+            return {"box": list(self.box)}
+        return {"text": self.text, "score": self.score}
+
+    def __repr__(self) -> str:
+        if self.box is not None:
+            return f"Guess(box={self.box})"
+        return f"Guess({self.text!r}, {self.score:.3f})"
+
+    def __str__(self) -> str:
+        if self.box is not None:
+            return "box " + " ".join(f"{value:.0f}" for value in self.box)
+        return f"{self.text or '(nothing)'} ({self.score:.3f})"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a file looks like: its size in pixels and a few JPEG pictures of it, where they were asked for."""
+
+    width: int
+    height: int
+    pictures: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a network said of one file, or of a pair; ``guesses`` are best first.
+
+    ``text``, ``score`` and ``box`` are those of the best. A file that cannot be read has no guess; ``error``
+    says why.
+    """
+
+    media: tuple[str, ...]
+    key: str  # "video", "image" or "images"
+    guesses: tuple[Guess, ...]
+    question: str | None = None
+    error: str | None = None
+    looks: tuple[Look, ...] = field(default=(), compare=False)
+
+    @property
+    def text(self) -> str:
+        """The best answer, caption or class; empty for a box and where there is none."""
+        return self.guesses[0].text if self.guesses else ""
+
+    @property
+    def score(self) -> float | None:
+        """The best one's score."""
+        return self.guesses[0].score if self.guesses else None
+
+    @property
+    def box(self) -> Box | None:
+        """The box that was found: left, top, right, bottom in pixels of the file."""
+        return self.guesses[0].box if self.guesses else None
+
+    @property
+    def alternatives(self) -> tuple[Guess, ...]:
+        """The next best ones."""
+        return self.guesses[1:]
+
+    @property
+    def name(self) -> str:
+        """The file's path, or both of a pair, as a person may be shown it: without control characters."""
+        return printable(" + ".join(self.media))
+
+    def row(self) -> dict[str, Any]:
+        """Return it as JSON: its file and question with ``answers`` (best first), ``box`` or ``error``."""
+        known: dict[str, Any] = {self.key: list(self.media) if len(self.media) > 1 else self.media[0]}
+        if self.error is not None:
+            return known | {"error": self.error}
+        if self.question is not None:
+            known["question"] = self.question
+        if self.box is not None:
+            return known | {"box": list(self.box)}
+        return known | {"answers": [guess.row() for guess in self.guesses]}
+
+    def __str__(self) -> str:
+        return f"cannot be read: {self.error}" if self.error is not None else str(self.guesses[0])
+
+    def __repr__(self) -> str:
+        said = [f"{self.key}={', '.join(self.media)!r}"]
+        if self.question is not None:
+            said.append(f"question={self.question!r}")
+        if self.error is not None:
+            said.append(f"error={self.error!r}")
+        elif self.box is not None:
+            said.insert(0, f"box={tuple(round(value, 1) for value in self.box)}")
+        else:
+            said[:0] = [repr(self.text), f"score={self.score:.3f}"]
+        return f"Result({', '.join(said)})"
+
+
+def line(result: Result) -> str:
+    """Return a result as one line of JSON; names of files that are no UTF-8 are escaped."""
+    row = result.row()
+    said = json.dumps(row, ensure_ascii=False)
+    return said if _is_utf8(said) else json.dumps(row)
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot move the cursor, colour the terminal or break a file's encoding."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: how Python holds a byte that is no UTF-8
+        return False
+    return True

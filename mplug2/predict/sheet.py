@@ -1,0 +1,86 @@
+"""A contact sheet: what was said of each file beside pictures of it, as one HTML or PNG file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from mplug2.predict.result import Result
+from registry.errors import UserError
+
+PICTURES = 4  # of each video
+MOST = {".html": 1000, ".png": 120}  # files on one sheet: browsers, and pictures, have their limits
+
+
+class Paper(Protocol):
+    """Something that files can be put on."""
+
+    def add(self, results: list[Result]) -> None:
+        """Put a file with what was said of it."""
+
+    def finish(self, notes: list[str]) -> None:
+        """Complete the file; ``notes`` are about all that was put on it."""
+
+
+class Sheet:
+    """A contact sheet in the making: it appears under its name when it is complete, and not on an error.
+
+    Past `MOST` files it says how many it leaves out.
+    """
+
+    def __init__(self, path: Path, heading: str) -> None:
+        judge(path)
+        self.path, self.heading = path, heading
+        self.files = self.failed = 0
+        self.most = MOST[path.suffix.lower()]
+        self._temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        self._file = self._temporary.open("wb")
+        self._paper = self._chosen()
+
+    def _chosen(self) -> Paper:
+        if self.path.suffix.lower() == ".html":
+            from mplug2.predict.sheet_html import HtmlPaper
+
+            return HtmlPaper(self._file, self.heading)
+        from mplug2.predict.sheet_png import PngPaper
+
+        return PngPaper(self._file, self.heading)
+
+    def add(self, results: list[Result]) -> None:
+        """Put one file, with a result for each question about it."""
+        self.files += 1
+        self.failed += results[0].error is not None
+        if self.files <= self.most:
+            self._paper.add(results)
+
+    def __enter__(self) -> Sheet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._paper.finish(self._notes())
+        self._file.close()
+        if kind is None:
+            self._temporary.replace(self.path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+    def _notes(self) -> list[str]:
+        notes = [f"{self.files} file{'s' * (self.files != 1)}"]
+        if self.failed:
+            notes.append(f"{self.failed} could not be read")
+        if self.files > self.most:
+            notes.append(f"the first {self.most} are shown")
+        return notes
+
+
+def judge(path: Path) -> None:
+    """Raise UserError where no sheet can be written to ``path``."""
+    if path.suffix.lower() not in MOST:
+        raise UserError(f"a contact sheet must be a .html or .png file, but is {path}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"the contact sheet {path} must be a file in a folder that exists")

@@ -1,0 +1,120 @@
+"""A contact sheet as one PNG picture."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from mplug2.predict.result import Look, Result, printable
+
+COLUMNS, CARD, GAP, EDGE, INSET = 4, 320, 20, 32, 14
+GROUND, PAPER, LINE, INK, PALE, RED = "#f6f7f9", "#ffffff", "#e1e5ea", "#1c2530", "#667382", "#b3261e"
+MARK = "#e5484d"
+LINES = 4  # of each text
+
+
+class PngPaper:
+    """Cards in rows of `COLUMNS`; memory holds all of them."""
+
+    def __init__(self, file: BinaryIO, heading: str) -> None:
+        self.file, self.heading = file, heading
+        self.cards: list[Image.Image] = []
+        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the same letters on every machine
+        self.plain = {size: ImageFont.truetype(fonts / "DejaVuSans.ttf", size) for size in (11, 13)}
+        self.bold = {size: ImageFont.truetype(fonts / "DejaVuSans-Bold.ttf", size) for size in (15, 22)}
+
+    def add(self, results: list[Result]) -> None:
+        """Paint a card."""
+        first = results[0]
+        pictures = [_marked(look, jpeg, results) for look in first.looks for jpeg in look.pictures]
+        strip = _strip(pictures)
+        lines = self._lines(results)
+        height = strip.height + sum(font.size * 1.35 for _, font, _ in lines) + 2 * INSET
+        card = Image.new("RGB", (CARD, round(height)), PAPER)
+        card.paste(strip, (0, 0))
+        pen, y = ImageDraw.Draw(card), float(strip.height + INSET)
+        for text, font, colour in lines:
+            pen.text((INSET, y), text, font=font, fill=colour)
+            y += font.size * 1.35
+        pen.rectangle((0, 0, CARD - 1, card.height - 1), outline=LINE)
+        self.cards.append(card)
+
+    def _lines(self, results: list[Result]) -> list[tuple[str, ImageFont.FreeTypeFont, str]]:
+        found = []
+        if results[0].error is not None:
+            found += [("cannot be read", self.bold[15], RED)]
+            found += [(one, self.plain[13], PALE) for one in _wrapped(results[0].error, self.plain[13])]
+        for result in results if results[0].error is None else ():
+            if result.question is not None:
+                found += [(one, self.plain[13], PALE) for one in _wrapped(result.question, self.plain[13])]
+            found += [(one, self.bold[15], INK) for one in _wrapped(str(result), self.bold[15])]
+            if result.alternatives:
+                others = "next best: " + ", ".join(map(str, result.alternatives[:3]))
+                found += [(one, self.plain[11], PALE) for one in _wrapped(others, self.plain[11])]
+        return found + [(one, self.plain[11], PALE) for one in _wrapped(results[0].name, self.plain[11])]
+
+    def finish(self, notes: list[str]) -> None:
+        """Put the cards in rows under the heading and write the file."""
+        rows = [self.cards[start : start + COLUMNS] for start in range(0, len(self.cards), COLUMNS)]
+        columns = max(2, min(COLUMNS, len(self.cards)))
+        top = EDGE + 64
+        height = top + sum(max(card.height for card in row) + GAP for row in rows) - GAP + EDGE
+        page = Image.new("RGB", (2 * EDGE + columns * (CARD + GAP) - GAP, height), GROUND)
+        pen = ImageDraw.Draw(page)
+        (title, *_) = _wrapped(self.heading, self.bold[22], page.width - 2 * EDGE) or [""]
+        pen.text((EDGE, EDGE - 6), title, font=self.bold[22], fill=INK)
+        pen.text((EDGE, EDGE + 26), " \N{MIDDLE DOT} ".join(notes), font=self.plain[13], fill=PALE)
+        y = top
+        for row in rows:
+            for place, card in enumerate(row):
+                page.paste(card, (EDGE + place * (CARD + GAP), y))
+            y += max(card.height for card in row) + GAP
+        page.save(self.file, "PNG", optimize=True)
+
+
+def _strip(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures side by side, two in a row, or a single one over the width of a card."""
+    if not pictures:
+        return Image.new("RGB", (CARD, 0))
+    across = 1 if len(pictures) == 1 else 2
+    width = CARD // across
+    scaled = [one.resize((width, max(1, round(one.height * width / one.width)))) for one in pictures]
+    rows = [scaled[start : start + across] for start in range(0, len(scaled), across)]
+    strip = Image.new("RGB", (CARD, sum(max(one.height for one in row) for row in rows)), LINE)
+    y = 0
+    for row in rows:
+        for place, one in enumerate(row):
+            strip.paste(one, (place * width, y))
+        y += max(one.height for one in row)
+    return strip
+
+
+def _marked(look: Look, jpeg: bytes, results: list[Result]) -> Image.Image:
+    picture = Image.open(BytesIO(jpeg)).convert("RGB")
+    pen, scale = ImageDraw.Draw(picture), picture.width / look.width
+    for result in results:
+        if result.box is not None:
+            pen.rectangle([side * scale for side in result.box], outline=MARK, width=3)
+    return picture
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int = CARD - 2 * INSET) -> list[str]:
+    """A text in at most `LINES` lines of ``width`` pixels, broken between words where that is possible."""
+    lines, line = [], ""
+    for word in printable(text[:1000]).split(" "):
+        if line and font.getlength(f"{line} {word}") > width:
+            lines.append(line)
+            line = ""
+        line = f"{line} {word}" if line else word
+        while font.getlength(line) > width:
+            cut = max(1, next(n for n in range(len(line)) if font.getlength(line[: n + 1]) > width))
+            lines.append(line[:cut])
+            line = line[cut:]
+    lines.append(line)
+    if len(lines) > LINES:
+        lines[LINES - 1 :] = [f"{lines[LINES - 1][:-1]}\N{HORIZONTAL ELLIPSIS}"]
+    return lines

@@ -1,0 +1,221 @@
+"""`mplug2.pipeline` on real files with random weights: every kind of goal, lists, pairs, files that break."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from askable import SPECS, ready, write_files, write_spec
+
+from mplug2.data.image import ImageError
+from mplug2.data.video import VideoError
+from mplug2.pipeline import Pipeline
+from mplug2.predict.result import Result
+from registry import OPERATIONS, UserError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder with files, and a spec with weights for every kind of goal."""
+    folder = tmp_path_factory.mktemp("asked")
+    known = dict(OPERATIONS._entries)
+    OPERATIONS.register("middle_box", "askable:middle_box")
+    write_files(folder)
+    for name in SPECS:
+        write_spec(folder, name)
+    yield folder
+    OPERATIONS._entries.clear()
+    OPERATIONS._entries.update(known)
+
+
+@pytest.fixture(scope="module")
+def captions(made: Path) -> Pipeline:
+    return ready(made, "caption", top=3)
+
+
+def clip(folder: Path, number: int = 0) -> str:
+    return str(folder / f"clip{number}.mp4")
+
+
+def still(folder: Path, number: int = 0) -> str:
+    return str(folder / f"still{number}.png")
+
+
+def test_a_caption_needs_no_question_and_goes_on_from_the_prompt_of_the_data(
+    made: Path, captions: Pipeline
+) -> None:
+    prompts: list[Any] = []
+    net = captions.net
+    handle = net.register_forward_pre_hook(lambda _, given: prompts.append(given[0]["prompt"]))
+    found = captions(clip(made))
+    handle.remove()
+    assert isinstance(found, Result)
+    assert found.media == (clip(made),) and found.question is None
+    assert [guess.score for guess in found.guesses] == sorted(
+        (guess.score for guess in found.guesses), reverse=True
+    )
+    assert 1 <= len(found.guesses) <= 3 and found.text == found.guesses[0].text
+    (prompt,) = prompts
+    assert prompt.ids[0].tolist() == captions.tokenizer.encode("a video of")
+
+
+def test_a_list_is_answered_in_order_in_batches_as_each_file_alone(made: Path, captions: Pipeline) -> None:
+    files = [clip(made, number) for number in (2, 0, 1, 0)]
+    before = torch.get_rng_state()
+    stream = captions(Path(file) for file in files)
+    assert not isinstance(stream, Result | list)
+    found = list(stream)
+    assert [result.media for result in found] == [(file,) for file in files]
+    assert torch.equal(before, torch.get_rng_state())
+    for file, result in zip(files, found, strict=True):
+        alone = captions(file)
+        assert isinstance(alone, Result)
+        assert alone.text == result.text
+        assert alone.score == pytest.approx(result.score, abs=1e-4)
+
+
+def test_a_broken_file_is_an_error_alone_and_a_result_in_a_list(made: Path, captions: Pipeline) -> None:
+    broken = str(made / "broken.mp4")
+    with pytest.raises(VideoError, match="broken.mp4 is not a video"):
+        captions(broken)
+    found = list(captions([broken, clip(made), str(made / "missing.mp4")]))  # type: ignore[arg-type]
+    assert [bool(result.error) for result in found] == [True, False, True]
+    assert "missing.mp4 does not exist" in str(found[2].error)
+    with pytest.raises(ImageError, match="broken.png"):
+        ready(made, "entailment")(image=made / "broken.png", question="it is red")
+
+
+def test_a_batch_of_broken_files_does_not_reach_the_network(made: Path, captions: Pipeline) -> None:
+    reached: list[Any] = []
+    handle = captions.net.register_forward_pre_hook(lambda _, given: reached.append(given))
+    found = list(captions([made / "broken.mp4", made / "no.mp4"]))  # type: ignore[arg-type]
+    handle.remove()
+    assert [result.error is None for result in found] == [False, False]
+    assert not reached
+
+
+def test_classes_have_their_names_and_probabilities(made: Path) -> None:
+    pipe = ready(made, "entailment")
+    found = pipe(image=still(made), question="It is RED!")
+    assert isinstance(found, Result)
+    assert {guess.text for guess in found.guesses} == {"yes", "no", "unknown"}
+    assert sum(guess.score or 0 for guess in found.guesses) == pytest.approx(1, abs=1e-5)
+    assert found.score == max(guess.score or 0 for guess in found.guesses)
+    cleaned = pipe(image=still(made), question="it is red")
+    assert isinstance(cleaned, Result)
+    assert cleaned.score == pytest.approx(found.score)  # cleaned as the reader of the spec does
+    assert len(ready(made, "entailment", top=2)(still(made), question="red").guesses) == 2  # type: ignore[union-attr]
+
+
+def test_several_questions_give_a_list_and_the_image_is_encoded_once(made: Path) -> None:
+    pipe = ready(made, "entailment")
+    seen: list[torch.Size] = []
+    pipe.net.part("vision").register_forward_pre_hook(
+        lambda _, given, named: seen.extend(one.shape for one in (*given, *named.values())), with_kwargs=True
+    )
+    found = pipe(still(made), question=["it is red", "it is a ring"])
+    assert isinstance(found, list)
+    assert [result.question for result in found] == ["it is red", "it is a ring"]
+    assert seen == [torch.Size([1, 3, 32, 32])]
+
+
+def test_pairs_keep_their_order_and_without_an_index_they_repeat(made: Path) -> None:
+    pipe = ready(made, "pairs")
+    batches: list[dict[str, Any]] = []
+    pipe.net.register_forward_pre_hook(lambda _, given: batches.append(given[0]))
+    first, second = still(made, 0), still(made, 1)
+    one = pipe(image=(first, second), question=["both are red", "one is red"])
+    assert isinstance(one, list)
+    assert one[0].row()["images"] == [first, second]
+    other = pipe([second, first], question="both are red")
+    assert isinstance(other, Result)
+    both = list(pipe([(first, second), (second, first)], question="both are red"))  # type: ignore[arg-type]
+    assert [result.media for result in both] == [(first, second), (second, first)]
+    repeated, turned, _ = batches
+    assert repeated["left"].shape == (2, 3, 32, 32)
+    assert torch.equal(repeated["left"][0], repeated["left"][1])
+    assert torch.equal(repeated["left"][0], turned["right"][0])
+    assert not torch.equal(repeated["left"][0], repeated["right"][0])
+    assert both[0].score == pytest.approx(one[0].score, abs=1e-5)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_boxes_come_back_in_pixels_of_the_file(made: Path, number: int) -> None:
+    """The network sees a square with the image in its middle; half the square is half the longer side."""
+    found = ready(made, "grounding")(still(made, number), question="the ring")
+    assert isinstance(found, Result)
+    width, height = 64, 40 + 8 * number
+    assert found.box is not None
+    left, top, right, bottom = found.box
+    assert (left, right) == pytest.approx((16, 48))
+    # the square has 32 pixels, so half of one of them, which is one of the file's, may be lost above
+    assert (top, bottom) == pytest.approx((height / 2 - 16, height / 2 + 16), abs=1.01)
+    assert width == 64 and 0 <= top < bottom <= height
+
+
+def test_checkpoints_are_found_in_the_run_folder(made: Path, tmp_path: Path) -> None:
+    pipe = ready(made, "caption")
+    assert pipe.checkpoint == made / "runs" / "caption" / "best"
+    assert repr(pipe) == f"<mplug2 pipeline caption: a video to a text; {pipe.checkpoint} on cpu>"
+    with pytest.raises(UserError, match=r"nothing.best does not exist; train one .*checkpoint=PATH"):
+        ready(made, "caption", f"train.out={tmp_path / 'nothing'}")
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "message"),
+    [
+        (
+            "caption",
+            {"media": "clip0.mp4", "question": "what?"},
+            "reads videos alone: leave the question out",
+        ),
+        ("caption", {"image": "still0.png"}, "reads videos: call it with a file"),
+        ("caption", {}, "reads videos: call it with a file"),
+        (
+            "entailment",
+            {"image": "still0.png"},
+            "must be told a text beside each image (its input 'sentence')",
+        ),
+        ("entailment", {"image": "still0.png", "question": " "}, "at least one word"),
+        ("entailment", {"image": [("a.png", "b.png")], "question": "red"}, "takes 1 image(s) at once"),
+        ("pairs", {"image": "still0.png", "question": "red"}, "takes 2 image(s) at once"),
+        ("pairs", {"image": [], "question": "red"}, "takes 2 image(s) at once, but is given none"),
+    ],
+)
+def test_what_a_network_cannot_be_asked_is_said_before_anything_is_read(
+    made: Path, name: str, call: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        ready(made, name)(**call)
+    assert message in str(caught.value)
+
+
+def test_a_goal_that_says_nothing_to_a_person_is_refused_with_what_it_gives(made: Path) -> None:
+    with pytest.raises(UserError, match=r"goal 'embed' must write texts .* but gives seen: tokens Q"):
+        ready(made, "pairs", "eval.goal=embed")
+
+
+def test_a_spec_without_a_reader_or_a_vocabulary_is_refused(made: Path) -> None:
+    with pytest.raises(UserError, match="data.tokenizer must name a vocabulary"):
+        ready(made, "caption", "data=")
+    with pytest.raises(UserError, match="eval.goal|no goal 'later'"):
+        ready(made, "caption", "eval.goal=later")
+
+
+def test_pictures_are_small_and_only_there_when_asked_for(made: Path, captions: Pipeline) -> None:
+    (plain,) = next(captions.stream([(clip(made),)]))
+    assert [(look.width, look.height, look.pictures) for look in plain.looks] == [(64, 48, ())]
+    (shown,) = next(captions.stream([(clip(made),)], pictures=4))
+    (look,) = shown.looks
+    assert len(look.pictures) == 3  # the network sees three frames
+    assert all(picture.startswith(b"\xff\xd8") and len(picture) < 20_000 for picture in look.pictures)
+
+
+def test_importing_the_name_imports_no_torch() -> None:
+    code = "import sys, mplug2; assert 'pipeline' in dir(mplug2); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
