@@ -41,6 +41,7 @@ METRICS.register("cider", "mplug2.metrics.caption.metrics:Cider")
 METRICS.register("exact_match", "mplug2.metrics.caption.exact:ExactMatch")
 METRICS.register("meteor", "mplug2.metrics.caption.metrics:Meteor")
 METRICS.register("rouge_l", "mplug2.metrics.caption.metrics:RougeL")
+METRICS.register("recall", "mplug2.metrics.recall:Recall")
 
 _PUBLIC = {
     "compose": "mplug2.compose:compose",

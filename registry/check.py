@@ -12,6 +12,7 @@ from registry.initial import missing_files
 from registry.names import check_names
 from registry.ports import StreamType
 from registry.registry import CATALOGUE, Catalogue
+from registry.schema import NAMED_GOALS
 from registry.spec import Spec
 
 
@@ -118,7 +119,7 @@ def _measured(
     problems = []
     for name, port in declaration.inputs.items():
         ref = outputs.get(name)
-        if ref is None and name in spec.goals:  # the metric measures this goal, whose outputs have any names
+        if name in NAMED_GOALS and name in spec.goals:  # its outputs may have any names
             found = [one for one in spec.goals[name].values() if one.name in types]
             if sum(types[one.name].kind in port.kinds for one in found) != 1:
                 message = f"metric '{metric}' measures one {port.kind} of goal '{name}', which gives "
@@ -126,7 +127,11 @@ def _measured(
                 problems.append(Problem(spec.key_place("goals", name), message + given))
         elif ref is None and not port.optional:
             message = f"metric '{metric}' measures output '{name}' ({port}), which goal '{goal}' has not"
-            problems.append(Problem(place, message, f"outputs of the goal: {', '.join(outputs) or 'none'}"))
+            hint = f"outputs of the goal: {', '.join(outputs) or 'none'}"
+            if name in NAMED_GOALS:
+                message = f"metric '{metric}' measures goal '{name}' ({port}), but there is no such goal"
+                hint = f"goals: {', '.join(spec.goals)}"
+            problems.append(Problem(place, message, hint))
         elif ref is not None and ref.name in types and types[ref.name].kind not in port.kinds:
             stream = f"stream '{ref.name}' (goal '{goal}') is {types[ref.name]}"
             message = f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"

@@ -28,6 +28,8 @@ SECTIONS = (
 SPLITS = ("train", "val", "test")
 # what the framework itself hands to a reader that asks for it: no key of a spec sets these
 SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec", "asked")
+# goals that a metric measures by their names, beside `eval.goal`: those of retrieval
+NAMED_GOALS = ("embed_vision", "embed_text", "rerank")
 
 MOMENTUM = {
     "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0),
@@ -74,6 +76,13 @@ EVAL = {
     "metrics": Key("list[str]", [], "names of metrics"),
     "batch": Key("int | None", None, "samples per process; that of `train` unless set", 1),
     "split": Key("Literal['train', 'val', 'test']", "test", "the split that is measured"),
+    "rerank": Key(
+        "int | None", None, "how many found by similarity the goal `rerank` orders; none unless set", 1
+    ),
+    "rerank_score": Key(
+        "Literal['match', 'match_plus_similarity'] | None", None, "what orders them; match unless set"
+    ),
+    "rerank_batch": Key("int | None", None, "pairs per process in a batch of re-ranking; 64 unless set", 1),
 }
 SETTINGS: dict[str, dict[str, Key]] = {"momentum": MOMENTUM, "data": DATA, "train": TRAIN, "eval": EVAL}
 

@@ -10,7 +10,7 @@ from registry.binding import value_problem
 from registry.declaration import Parameter
 from registry.errors import Place, Problem, UserError
 from registry.registry import Catalogue, nearest
-from registry.schema import DATA, SETTINGS, SPLITS, SUPPLIED, Key
+from registry.schema import DATA, NAMED_GOALS, SETTINGS, SPLITS, SUPPLIED, Key
 from registry.spec import Spec
 
 
@@ -125,7 +125,7 @@ class _Settings:
         spec, goal, metrics = self.spec, self.spec.eval.get("goal"), self.spec.eval.get("metrics")
         if isinstance(goal, str) and goal not in spec.goals and spec.node("eval", "goal") is not None:
             self.unknown(spec.place("eval", "goal"), "goal", goal, spec.goals)
-        elif metrics and isinstance(goal, str) and goal not in spec.goals:
+        elif isinstance(goal, str) and goal not in spec.goals and self._measured(metrics):
             message = f"metrics measure goal '{goal}', but there is no such goal"
             self.wrong(
                 spec.place("eval", "metrics"), message, "add it to `goals`, or set `goal: ...` in `eval`"
@@ -133,3 +133,15 @@ class _Settings:
         for at, metric in enumerate(metrics if isinstance(metrics, list) else ()):
             if isinstance(metric, str) and metric not in self.names.metrics:
                 self.unknown(spec.place("eval", "metrics", at), "metric", metric, self.names.metrics.names())
+        if spec.eval.get("rerank") and "rerank" not in spec.goals:
+            message = "to re-rank, a spec must have a goal 'rerank'"
+            self.wrong(spec.place("eval", "rerank"), message, "`rerank: {score: <logits of 2 classes>}`")
+
+    def _measured(self, metrics: Any) -> bool:
+        """Return whether a metric measures the one goal `eval.goal`, and not goals that its inputs name."""
+        known = self.names.metrics
+        return any(
+            one not in known or not set(known.declaration(one).inputs) & set(NAMED_GOALS)
+            for one in (metrics if isinstance(metrics, list) else ())
+            if isinstance(one, str)
+        )

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from modules import lockstep
 from modules.streams import Sequences, move
 from mplug2.eval.breakdown import Line, by_type, most_frequent
+from mplug2.eval.rerank import Tick
+from mplug2.eval.retrieval import retrieve
 from mplug2.metrics.metric import Metric, Row
+from mplug2.metrics.recall import Recall
 from mplug2.train import ranks
 from registry.errors import UserError
 
@@ -34,7 +36,7 @@ class Evaluation:
 
 
 def evaluate(
-    net: nn.Module,
+    net: Any,
     loader: Any,
     *,
     decode: Callable[[Sequence[int]], str],
@@ -44,27 +46,33 @@ def evaluate(
     train_answers: Mapping[str, str] | None = None,
     engine: Any = None,
     together: bool = False,
-    tick: Callable[[int], None] = lambda done: None,
+    tick: Tick = lambda done, total, what: None,
 ) -> Evaluation:
     """Compute ``goal`` of ``net`` over ``loader``, and ``metrics`` over its rows; call it on all ranks.
 
     ``predictions`` is written as JSON lines by rank 0, whole or not at all. ``train_answers`` maps a question
     type to its most frequent answer in training; without it the baseline is the split's own most frequent
     answer. ``engine`` wraps ``net`` where DeepSpeed does; ``together`` (needed under ZeRO stage 3) keeps
-    ranks with less to do in step.
+    ranks with less to do in step. ``tick(done, total, what)`` hears how far it is. The metric `recall`
+    measures other goals, and stands alone.
     """
     judges = [_metric(one) for one in metrics]
     call = net if engine is None else engine
-    rows: list[Row] = []
-    was_training, done, device = net.training, 0, next(net.parameters()).device
+    was_training = net.training
     net.eval()
     with torch.no_grad(), lockstep.together() if together else contextlib.nullcontext():
-        for batch, counts in _batches(loader, together):
-            outputs = call(move(batch.inputs, device), goal=goal)
-            if counts:
-                rows += _rows(outputs, batch.records, judges, decode)
-            done += 1
-            tick(done)
+        batches = _batches(loader, together)
+        if any(isinstance(judge, Recall) for judge in judges):
+            if len(judges) > 1:
+                raise UserError("recall measures a whole split at once: eval.metrics must be [recall] alone")
+            rows = retrieve(net, call, batches, len(loader), together=together, tick=tick)
+        else:
+            rows = []
+            for done, (batch, counts) in enumerate(batches, 1):
+                outputs = call(move(batch.inputs, next(net.parameters()).device), goal=goal)
+                if counts:
+                    rows += _rows(outputs, batch.records, judges, decode)
+                tick(done, len(loader), "batches")
     net.train(was_training)
     bad = sorted(
         {file for files in ranks.gather([str(file) for file in getattr(loader, "bad", ())]) for file in files}
@@ -154,7 +162,8 @@ def _rows(
                 f"a metric needs the goal output {name!r}, but the goal gives {', '.join(outputs)}"
             )
         value = outputs[name]
-        said = _said(name, value, rows, decode)
+        boxes = any(judge.inputs.get(name, "").startswith("boxes") for judge in judges)
+        said: Sequence[tuple[Any, Any]] = _boxes(value) if boxes else _said(name, value, rows, decode)
         if len(said) != len(rows):
             raise ValueError(
                 f"goal output {name!r} must have a row per record ({len(rows)}), but has {len(said)}"
@@ -166,10 +175,16 @@ def _rows(
     return rows
 
 
+def _boxes(value: torch.Tensor) -> list[tuple[list[float], None]]:
+    """Boxes as four numbers; they have no score."""
+    return [(box, None) for box in value.float().tolist()]
+
+
 def _said(
     name: str, value: Any, rows: Sequence[Row], decode: Callable[[Sequence[int]], str]
 ) -> list[tuple[str, float]]:
-    """What the network said of each row: the best text with its score, or the likeliest class (logits)."""
+    """What the network said of each row: the best text with its score, a box, or the likeliest class
+    (logits)."""
     if isinstance(value, Sequences):
         texts = map(decode, value.ids[:, 0].tolist())
         return list(zip(texts, value.scores[:, 0].tolist(), strict=True))

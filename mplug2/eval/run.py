@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -39,7 +40,7 @@ def evaluate_checkpoint(
     net.to(ranks.device(), DTYPES[spec.train["precision"]])
     batch = spec.eval["batch"] or spec.train["batch"]
     loader = build_loader(spec, net.types, split, rank=ranks.rank(), world=ranks.world(), batch=batch)
-    with Reporter(len(loader), silent=ranks.rank() != 0, unit="batch") as report:
+    with Phases(split, silent=ranks.rank() != 0) as phases:
         return evaluate(
             net,
             loader,
@@ -48,8 +49,30 @@ def evaluate_checkpoint(
             goal=spec.eval["goal"],
             predictions=predictions,
             train_answers=_train_answers(spec, net) if split != "train" else None,
-            tick=lambda done: report.step(done, split, line=done % max(len(loader) // 4, 1) == 0),
+            tick=phases.tick,
         )
+
+
+class Phases:
+    """A progress bar for each phase of an evaluation, one after the other."""
+
+    def __init__(self, title: str, silent: bool) -> None:
+        self._title, self._silent = title, silent
+        self._what, self._bar = "", contextlib.ExitStack()
+
+    def __enter__(self) -> Phases:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def tick(self, done: int, total: int, what: str) -> None:
+        """Show that ``done`` of the ``total`` batches of the phase ``what`` are done."""
+        if what != self._what:
+            self._bar.close()
+            self._what, self._total = what, total
+            self._report = self._bar.enter_context(Reporter(total, silent=self._silent, unit=what))
+        self._report.step(done, self._title, line=done % max(total // 4, 1) == 0)
 
 
 def _train_answers(spec: Spec, net: Network) -> dict[str, str] | None:
@@ -57,7 +80,7 @@ def _train_answers(spec: Spec, net: Network) -> dict[str, str] | None:
     from mplug2.data.loading import build_reader
 
     try:
-        reader: Any = build_reader(spec, net.types, "train")
+        reader = build_reader(spec, net.types, "train")
     except UserError:
         return None  # evaluating needs the evaluated split alone
-    return most_frequent(question.record() for question in getattr(reader, "questions", ()))
+    return most_frequent(item.record() for item in reader.items)

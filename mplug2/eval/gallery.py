@@ -1,0 +1,132 @@
+"""All files and captions of a split, and what is written down of those that asked and were found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mplug2.eval.similarity import Nearest, places
+from mplug2.train import ranks
+from registry.errors import UserError
+
+Row = dict[str, Any]
+SHOWN = 10  # results of a query that are written down
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All files and captions of a split, in rank order; this rank's own are those of ``files``."""
+
+    names: list[str]
+    texts: list[str]
+    counts: Tensor  # captions of each file
+    files: range
+    captions: range
+
+    @property
+    def owner(self) -> Tensor:
+        """The file of each caption."""
+        return torch.arange(len(self.names)).repeat_interleave(self.counts)
+
+    @property
+    def own(self) -> Tensor:
+        """The captions of each file [files, most], the last one repeated where there are fewer."""
+        most = torch.arange(int(self.counts.max()))
+        first = self.counts.cumsum(0) - self.counts
+        return first[:, None] + torch.minimum(most[None], self.counts[:, None] - 1)
+
+
+def gather_gallery(records: list[Row]) -> Gallery:
+    """Return the gallery of the records of all ranks."""
+    mine = [(_name(record), list(record["references"])) for record in records]
+    parts = ranks.gather(mine)
+    everyone = [one for part in parts for one in part]
+    if not everyone:
+        raise UserError("a split must hold at least one file with captions to measure retrieval")
+    counts = [len(texts) for _, texts in everyone]
+    before = sum(map(len, parts[: ranks.rank()]))
+    first = sum(counts[:before])
+    return Gallery(
+        names=[name for name, _ in everyone],
+        texts=[text for _, texts in everyone for text in texts],
+        counts=torch.tensor(counts),
+        files=range(before, before + len(mine)),
+        captions=range(first, first + sum(len(texts) for _, texts in mine)),
+    )
+
+
+def _name(record: Row) -> str:
+    return str(record["video_id"] if "video_id" in record else record["image"])
+
+
+def prediction_rows(
+    records: list[Row],
+    gallery: Gallery,
+    found: Mapping[str, tuple[Nearest, Tensor]],
+    scores: Mapping[str, Tensor],
+) -> list[Row]:
+    """Return the rows of this rank's files, each followed by those of its captions; ranks count from 1.
+
+    ``scores`` of a side, where there are any, order what was found by similarity anew.
+    """
+    owner, told = gallery.owner, {}
+    for name, mine in (("vision", gallery.files), ("text", gallery.captions)):
+        nearest, before = found[name]
+        numbers = torch.arange(mine.start, mine.stop)[:, None]
+        if name == "vision":
+            own, labels = owner[nearest.items] == numbers, gallery.texts
+        else:
+            own, labels = nearest.items == owner[numbers], gallery.names
+        told[name] = iter(_told(nearest, before, own, scores.get(name), labels))
+    rows = []
+    for record in records:
+        about = {key: value for key, value in record.items() if key != "references"}
+        rows.append({**about, "query": "vision", **next(told["vision"])})
+        for text in record["references"]:
+            rows.append({**about, "query": "text", "caption": text, **next(told["text"])})
+    return rows
+
+
+def _told(
+    nearest: Nearest, before: Tensor, own: Tensor, scores: Tensor | None, labels: list[str]
+) -> list[Row]:
+    """What is said of each query: the rank of its best own item, and the first that were found."""
+    similarity = [{"rank": place + 1} for place in before.tolist()]
+    if scores is None:
+        return [
+            {**rank, "top": _top(labels, *one)}
+            for rank, *one in zip(
+                similarity, nearest.items.tolist(), own.tolist(), nearest.values.tolist(), strict=True
+            )
+        ]
+    depth = scores.shape[1]
+    after = places(own[:, :depth], scores, before)
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    columns = [
+        one[:, :depth].gather(1, order)[:, :SHOWN].tolist() for one in (nearest.items, own, nearest.values)
+    ]
+    columns.append(scores.gather(1, order)[:, :SHOWN].tolist())
+    return [
+        {"rank": place + 1, "similarity_rank": rank["rank"], "top": _top(labels, *one)}
+        for place, rank, *one in zip(after.tolist(), similarity, *columns, strict=True)
+    ]
+
+
+def _top(
+    labels: list[str],
+    items: list[int],
+    own: list[bool],
+    similarity: list[float],
+    scores: list[float] | None = None,
+) -> list[Row]:
+    rows: list[Row] = [
+        {"found": labels[item], "own": mine, "similarity": value}
+        for item, mine, value in zip(items, own, similarity, strict=True)
+    ]
+    for row, score in zip(rows, scores or [], strict=False):
+        row["score"] = score
+    return rows[:SHOWN]

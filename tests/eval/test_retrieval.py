@@ -1,0 +1,152 @@
+"""Retrieval is measured as a comparison of everything with everything would measure it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from retrieval_world import SPEC, World, network, spec, text
+from torch.nn import functional as F
+
+from mplug2.eval.evaluation import Evaluation, evaluate
+from registry import UserError, check, parse_spec
+
+IMAGES = 13
+
+
+def measure(world: World, path: Path | None = None, net: Any = None, **more: Any) -> Evaluation:
+    found = net or network(**more)
+    return evaluate(found, world, decode=str, metrics=["recall"], predictions=path)
+
+
+def whole(world: World, **more: Any) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """All similarities and all matching logits [images captions], and the image of each caption."""
+    net = network(**more).eval()
+    captions = [(i, one) for i in range(world.images) for one in world.captions(i)]
+    owner = [i for i, _ in captions]
+    with torch.no_grad():
+        seen = net({"image": torch.stack([world.image(i) for i in range(world.images)])}, goal="embed_vision")
+        read = net({"caption": text([one for _, one in captions])}, goal="embed_text")
+        similarity = F.normalize(seen["v"], dim=1) @ F.normalize(read["t"], dim=1).T
+        logits = torch.stack(
+            [
+                net(
+                    {
+                        "image": world.image(i).expand(len(captions), -1, -1, -1),
+                        "caption": text([one for _, one in captions]),
+                    },
+                    goal="rerank",
+                )["score"][:, 1]
+                for i in range(world.images)
+            ]
+        )
+    return similarity, logits, owner
+
+
+def recalls(score: torch.Tensor, owner: list[int]) -> dict[str, float]:
+    """R@k both ways from a whole matrix, by sorting it."""
+    values: dict[str, float] = {}
+    of_images = [
+        next(place for place, one in enumerate(row.argsort(descending=True).tolist()) if owner[one] == image)
+        for image, row in enumerate(score)
+    ]
+    of_captions = [
+        column.argsort(descending=True).tolist().index(owner[caption])
+        for caption, column in enumerate(score.T)
+    ]
+    for name, places in (("tr", of_images), ("ir", of_captions)):
+        for depth in (1, 5, 10):
+            values[f"{name}_r{depth}"] = sum(place < depth for place in places) / len(places)
+    return {"recall": sum(values.values()) / 6, **values}
+
+
+def test_similarity_alone() -> None:
+    world = World(IMAGES)
+    similarity, _, owner = whole(world)
+    found = measure(world)
+    assert found.metrics == pytest.approx(recalls(similarity, owner))
+    assert next(iter(found.metrics)) == "recall"
+    assert 0 < found.metrics["recall"] < 1
+    assert found.samples == IMAGES + len(owner)
+
+
+@pytest.mark.parametrize("depth", [100, 26])  # more than there are, and exactly as many captions
+@pytest.mark.parametrize("rule", ["match", "match_plus_similarity"])
+def test_re_ranking_everything_is_the_order_of_all_matching_logits(depth: int, rule: str) -> None:
+    world = World(IMAGES)
+    similarity, logits, owner = whole(world)
+    found = measure(world, rerank=depth, rerank_score=rule, rerank_batch=7)
+    wanted = logits + (similarity if rule == "match_plus_similarity" else 0)
+    plain = {f"sim_{name}": value for name, value in recalls(similarity, owner).items()}
+    assert found.metrics == pytest.approx(recalls(wanted, owner) | plain)
+
+
+def test_what_is_not_re_ranked_stays_below_in_its_order() -> None:
+    world, depth = World(IMAGES), 3
+    similarity, logits, owner = whole(world)
+    found = measure(world, rerank=depth)
+
+    def lifted(similarity: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        order = similarity.argsort(dim=1, descending=True).argsort(dim=1)
+        return torch.where(order < depth, logits + 1000, similarity)
+
+    by_image = recalls(lifted(similarity, logits), owner)
+    by_caption = recalls(lifted(similarity.T, logits.T).T, owner)
+    for name, value in found.metrics.items():
+        if name.startswith(("tr", "ir")):
+            assert value == pytest.approx((by_image if name.startswith("tr") else by_caption)[name]), name
+
+
+def test_each_row_says_what_was_found(tmp_path: Path) -> None:
+    measure(World(IMAGES), tmp_path / "rows.jsonl", rerank=4)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["query"] for row in rows[:3]] == ["vision", "text", "vision"]
+    assert rows[2]["image"] == "1.jpg"
+    assert [row["caption"] for row in rows[3:5]] == World(IMAGES).batch([(1, False)]).records[0]["references"]
+    for row in rows:
+        scores = [one["score"] for one in row["top"]]
+        assert scores == sorted(scores, reverse=True) and len(scores) == 4
+        own = [place for place, one in enumerate(row["top"], 1) if one["own"]]
+        assert row["rank"] == own[0] if own else row["rank"] == row["similarity_rank"] > 4
+        assert {one["found"].endswith(".jpg") for one in row["top"]} == {row["query"] == "text"}
+
+
+def test_a_file_that_cannot_be_decoded_is_never_found() -> None:
+    good, world = World(4), World(4, bad=(0, 1, 2, 3))
+    assert measure(good).metrics["recall"] > 0
+    assert measure(world).metrics["recall"] == 0
+
+
+def test_what_the_goals_must_give_is_said() -> None:
+    def problems(*change: str) -> str:
+        return str(check(parse_spec(SPEC.replace(*change), "x.yaml")).problems)
+
+    assert problems("a", "a") == "[]"
+    assert "measures goal 'embed_text' (vector T width), but there is no such goal" in problems(
+        "embed_text:", "read:"
+    )
+    assert "measures one vector of goal 'embed_text', which gives 'asked'" in problems("{t: t, ", "{")
+
+    def refused(*change: str) -> str:
+        net = network(rerank=2)
+        net.spec = parse_spec(SPEC.replace("[recall]", "[recall], rerank: 2").replace(*change), "x.yaml")
+        with pytest.raises(UserError) as error:
+            measure(World(3), net=net)
+        return str(error.value)
+
+    assert "also reads the input caption" in refused(", asked: asked}", "}")
+    text = SPEC.replace("[recall]", "[recall], rerank: 2").replace("rerank: {", "other: {")
+    assert "must have a goal 'rerank'" in str(check(parse_spec(text, "x.yaml")).problems)
+
+
+def test_recall_stands_alone() -> None:
+    with pytest.raises(UserError, match="must be .recall. alone"):
+        evaluate(network(), World(3), decode=str, metrics=["recall", "accuracy"])
+
+
+def test_spec_has_the_keys_of_re_ranking() -> None:
+    assert spec(rerank=5).eval["rerank"] == 5
+    assert spec().eval["rerank"] is None
