@@ -41,6 +41,8 @@ METRICS.register("cider", "mplug2.metrics.caption.metrics:Cider")
 METRICS.register("exact_match", "mplug2.metrics.caption.exact:ExactMatch")
 METRICS.register("meteor", "mplug2.metrics.caption.metrics:Meteor")
 METRICS.register("rouge_l", "mplug2.metrics.caption.metrics:RougeL")
+METRICS.register("vqa_accuracy", "mplug2.metrics.vqa:VqaAccuracy")
+METRICS.register("iou", "mplug2.metrics.iou:IoU")
 METRICS.register("recall", "mplug2.metrics.recall:Recall")
 
 _PUBLIC = {

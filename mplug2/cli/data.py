@@ -1,20 +1,25 @@
-"""`mplug2 data`: make the shapes world, and try every file of a data set before training on it."""
+"""`mplug2 data`: make the shapes world, prepare public data sets, and try every file before training."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import registry
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
 
+if TYPE_CHECKING:
+    from mplug2.data.formats.recipes import Recipe
+    from mplug2.data.prepare import Prepared
+
 SPLITS = ("train", "val", "test")
 
 commands = typer.Typer(
-    help="Make and check data.",
+    help="Make, prepare and check data.",
     epilog="Example: mplug2 data make-shapes data/shapes",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -42,6 +47,82 @@ def make_shapes(
     sizes = {"train": train, "val": val, "test": test, "size": size, "frames": frames}
     written = write(folder, seed=seed, **sizes, progress=sys.stderr.isatty())
     print(f"{folder}: {train} + {val} + {test} clips {'written' if written else 'are there already'}")
+
+
+@commands.command(
+    "prepare", epilog="Example: mplug2 data prepare flickr30k --source ~/flickr30k --media ~/flickr30k/images"
+)
+def prepare(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A data set; all are listed without it.", show_default=False),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder with the downloaded annotation files.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write; data/ and the set's name unless set.")
+    ] = None,
+    media: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The images or videos: names are written as they are found here."),
+    ] = None,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", help="Validate on this share of the training files where no split is published."
+        ),
+    ] = 0.0,
+    replace: Annotated[bool, typer.Option("--replace", help="Write files anew that are there.")] = False,
+) -> None:
+    """Turn the public files of a data set into the JSON lines that the specs read."""
+    from mplug2.data.formats.recipes import RECIPES
+    from mplug2.data.prepare import named
+    from mplug2.data.prepare import prepare as run
+
+    if name is None:
+        for known, recipe in RECIPES.items():
+            _tell(known, recipe)
+        return
+    named(name)
+    if source is None:
+        raise registry.UserError(f"--source must name the folder with the downloaded files of {name}")
+    done = run(name, source, out, media, hold_out=hold_out, replace=replace)
+    print(f"{name}: {done.recipe.about}")
+    for file in done.found.values():
+        print(f"  read {file}")
+    for one in done.written:
+        about = f" about {one.media} {done.recipe.media}s" if one.media else ""
+        print(f"  wrote {one.path}: {one.entries} entries{about}")
+    for split, files in done.lacking.items():
+        print(f"  no {split}: there is no {_files(files)} below {source}")
+    if done.missing:
+        print(f"  {len(done.missing)} {done.recipe.media}s are not below {media}, such as {done.missing[0]}")
+    print(f"next: {_next(done, media)}")
+
+
+def _tell(name: str, recipe: Recipe) -> None:
+    """Print a data set, with the files that its splits are made of."""
+    print(f"{name}: {recipe.about}")
+    told: set[str] = set()
+    splits: dict[tuple[str, ...], list[str]] = {}
+    for output in recipe.outputs:
+        splits.setdefault(output.files, []).append(output.split)
+    for files, made in splits.items():
+        print(f"  {'or ' if told.issuperset(made) else ''}{', '.join(made)}: {_files(files)}")
+        told |= set(made)
+
+
+def _files(names: Iterable[str]) -> str:
+    return " + ".join(name.replace("|", " or ") for name in names)
+
+
+def _next(done: Prepared, media: Path | None) -> str:
+    """The command that tries every file, with the settings that say where they are."""
+    paths = [f"data.{split}.path={path}" for split in SPLITS if (path := done.path(split))]
+    answers = done.path("answers")
+    settings = [*paths, f"data.media={media or 'DIR'}", *([f"data.answer_list={answers}"] if answers else [])]
+    return " ".join(["mplug2 data check", done.recipe.spec or "SPEC", *settings])
 
 
 @commands.command(

@@ -1,0 +1,114 @@
+"""Captions of images and videos as JSON: the COCO format and its relatives (MSR-VTT, MSVD, NoCaps, VATEX-like
+lists).
+
+Read are ``{"images": [...], "annotations": [{"image_id", "caption"}]}`` (COCO, NoCaps),
+``{"sentences": [{"video_id", "caption"}]}`` (MSR-VTT), ``{name: [captions]}`` (MSVD),
+``{name: {sentence id: caption}}`` and lists of ``{"image_id" | "image" | "video_id", "caption" |
+"captions"}``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mplug2.data.formats.entry import Entry, Row, media_name
+from mplug2.data.formats.files import entries_of, lines, load
+from registry.errors import UserError
+
+_COCO = re.compile(r"COCO_(\w+2\d\d\d)_\d{12}\.jpg")
+_NAMES = ("image_id", "video_id", "image", "filename")
+
+
+def captions(*paths: Path, key: str = "image", folder: str = "") -> Iterator[Row]:
+    """Yield ``{key: name, "caption": [texts]}``, one row a file, in the order of first appearance.
+
+    ``folder`` is put before names of images that do not tell their own, as those of COCO 2014 do.
+    """
+    found: dict[str, Row] = {}
+    for path in paths:
+        for name, texts, more in _pairs(path):
+            name = in_folder(name, folder) if key == "image" else name
+            row = found.setdefault(name, {key: name, "caption": [], **more})
+            row["caption"] += texts
+    yield from found.values()
+
+
+def names(path: Path) -> set[str]:
+    """Return the first word of every line of a split list, without folder and suffix; a header is a name
+    that no file has."""
+    return {stem(re.split(r"[,\s]", line)[0]) for _, line in lines(path)}
+
+
+def only(rows: Iterable[Row], listed: Collection[str], key: str = "image") -> Iterator[Row]:
+    """Yield the rows whose file is listed (`names`)."""
+    return (row for row in rows if stem(row[key]) in listed)
+
+
+def without(rows: Iterable[Row], *listed: Collection[str], key: str = "image") -> Iterator[Row]:
+    """Yield the rows whose file is in none of the lists."""
+    return (row for row in rows if not any(stem(row[key]) in one for one in listed))
+
+
+def stem(name: str) -> str:
+    """Return a file name without its folder, and without the suffix of an image."""
+    last = name.rsplit("/", 1)[-1]
+    return PurePosixPath(last).stem if last.lower().endswith((".jpg", ".jpeg", ".png")) else last
+
+
+def in_folder(name: str, folder: str = "") -> str:
+    """Return the path of an image: COCO's names of 2014 and 2015 say their folder, others are put in
+    ``folder``."""
+    if "/" in name:
+        return name
+    told = _COCO.fullmatch(name)
+    place = told.group(1) if told else folder
+    return f"{place}/{name}" if place else name
+
+
+def numbered(number: int) -> str:
+    """Return the file name of a COCO image of 2017 and later."""
+    return f"{number:012d}.jpg"
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, list[str], Row]]:
+    where, value = str(path), load(path)
+    if not isinstance(value, dict) or {"annotations", "sentences"} & set(value):
+        files = _files(value, where)
+        for entry in entries_of(value, where, "annotations", "sentences"):
+            name, more = _name(entry, files)
+            yield name, entry.texts("caption", "captions"), more
+        return
+    for name, given in value.items():
+        place = f"{where}: {name}"
+        texts = list(given.values()) if isinstance(given, dict) else given
+        yield media_name(name, place), Entry({"captions": texts}, place).texts("captions"), {}
+
+
+def _files(value: Any, where: str) -> dict[Any, tuple[str, Row]]:
+    """Names of the images by id, with the domain that NoCaps tells."""
+    if not isinstance(value, dict) or "images" not in value:
+        return {}
+    return {
+        entry.get("id"): (
+            entry.media("file_name") if entry.has("file_name") else _named(entry, "id"),
+            {"type": entry.text("domain")} if entry.has("domain") else {},
+        )
+        for entry in entries_of(value, where, "images")
+    }
+
+
+def _name(entry: Entry, files: dict[Any, tuple[str, Row]]) -> tuple[str, Row]:
+    if not files:
+        return _named(entry, *_NAMES), {}
+    number = entry.id(*_NAMES)
+    if number not in files:
+        raise UserError(f"{entry.where}: the image {number!r} must be among 'images', but is not")
+    return files[number]
+
+
+def _named(entry: Entry, *keys: str) -> str:
+    value = entry.id(*keys)
+    return numbered(value) if isinstance(value, int) else media_name(value, entry.where)

@@ -1,0 +1,127 @@
+"""One entry of a public file, asked for its fields by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from mplug2.data.annotations import shown
+from registry.errors import UserError
+
+Row = dict[str, Any]  # one line of our own files
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object with the place it stands at; what it lacks is a UserError that says so.
+
+    A field may go by several names: the first that is there counts.
+    """
+
+    values: dict[str, Any]
+    where: str
+
+    @classmethod
+    def of(cls, value: Any, where: str) -> Entry:
+        """Return the entry of a JSON value, which must be an object."""
+        if not isinstance(value, dict):
+            raise UserError(f"{where}: an entry must be a JSON object, but is {shown(value)}")
+        return cls(value, where)
+
+    def has(self, *names: str) -> bool:
+        """Whether one of the fields is there."""
+        return any(name in self.values for name in names)
+
+    def get(self, *names: str) -> Any:
+        """Return a field as it is."""
+        for name in names:
+            if name in self.values:
+                return self.values[name]
+        there = ", ".join(map(str, list(self.values)[:8])) or "nothing"
+        raise UserError(f"{self.where}: there must be {' or '.join(map(repr, names))}, but there is {there}")
+
+    def text(self, *names: str) -> str:
+        """Return a text, its white space squeezed; numbers are texts, too."""
+        value = self.get(*names)
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise self.wrong(names, "a text", value)
+        return " ".join(str(value).split())
+
+    def whole(self, *names: str) -> int:
+        """Return a whole number, which may stand as text."""
+        value = self.get(*names)
+        try:
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                return int(value)
+        except ValueError:
+            pass
+        raise self.wrong(names, "a whole number", value)
+
+    def id(self, *names: str) -> int | str:
+        """Return an id: a whole number or a text, as it is."""
+        value = self.get(*names)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self.wrong(names, "a number or a text", value)
+        return value
+
+    def items(self, *names: str) -> list[Any]:
+        """Return a list."""
+        value = self.get(*names)
+        if not isinstance(value, list):
+            raise self.wrong(names, "a list", value)
+        return value
+
+    def entries(self, *names: str) -> Iterator[Entry]:
+        """Yield the objects of a list."""
+        for number, one in enumerate(self.items(*names), 1):
+            yield Entry.of(one, f"{self.where}: {names[0]} {number}")
+
+    def texts(self, *names: str) -> list[str]:
+        """Return a text, or a list of them, as a list."""
+        value = self.get(*names)
+        found = [value] if isinstance(value, str) else value
+        if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+            raise self.wrong(names, "a text or a list of texts", value)
+        return [" ".join(one.split()) for one in found]
+
+    def box(self, *names: str) -> list[float]:
+        """Return a box [x, y, width, height] as [left, top, right, bottom]; it must have an area."""
+        value = self.items(*names)
+        if (
+            len(value) != 4
+            or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
+            or not all(abs(one) < 1e6 for one in value)
+            or min(value[2:]) <= 0
+        ):
+            raise self.wrong(names, "[x, y, width, height] with an area", value)
+        x, y, width, height = value
+        return [round(one, 4) for one in (x, y, x + width, y + height)]
+
+    def media(self, *names: str) -> str:
+        """Return the name of a video or image: a path that stays inside the media folder."""
+        return media_name(self.text(*names), self.where)
+
+    def one_of(self, known: dict[str, str], *names: str) -> str:
+        """Return what a label is called here."""
+        value = self.text(*names)
+        if value.lower() not in known:
+            raise self.wrong(names, f"one of {', '.join(known)}", value)
+        return known[value.lower()]
+
+    def wrong(self, names: tuple[str, ...], wanted: str, value: Any) -> UserError:
+        """Return the error of a field that is not what it must be."""
+        name = next((name for name in names if name in self.values), names[0])
+        return UserError(f"{self.where}: '{name}' must be {wanted}, but is {shown(value)}")
+
+
+def media_name(name: str, where: str) -> str:
+    """Return a file name of an annotation, which must not lead out of the media folder."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or not name.isprintable():
+        raise UserError(
+            f"{where}: a file name must stay inside the media folder (no '..', no leading '/'), "
+            f"but is {shown(name)}"
+        )
+    return name

@@ -1,0 +1,124 @@
+"""Public files as text, JSON, tables and lines: plain or .gz, bounded, every entry with its place."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mplug2.data.formats.entry import Entry
+from registry.errors import UserError
+
+LIMIT = 2 << 30  # bytes of one file once it is unpacked
+
+
+def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
+    """Return what a file holds, unpacked where it is .gz; UserError past ``limit`` bytes."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from None
+    if len(content) > limit:
+        raise UserError(f"{path} must hold at most {limit} bytes, but unpacks to more; is it the right file?")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be UTF-8 text, but is not ({error})") from None
+
+
+def load(path: Path) -> Any:
+    """Return the value of a JSON file; of JSON lines a list of their `Entry` objects, which know their
+    line."""
+    text = read_text(path)
+    first, _, rest = text.lstrip().partition("\n")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        try:
+            json.loads(first)
+        except (ValueError, RecursionError):
+            raise UserError(
+                f"{path} must be JSON, but is not ({error}); was the download complete?"
+            ) from None
+    if not rest.strip():
+        raise UserError(f"{path} must be JSON, but is not; was the download complete?")
+    return list(_lines_of_objects(path, text))
+
+
+def json_entries(path: Path, *under: str) -> Iterator[Entry]:
+    """Yield the objects of a file: of its list, of the list ``under`` one of these keys, or of its lines; of
+    a mapping of objects its values."""
+    yield from entries_of(load(path), str(path), *under)
+
+
+def entries_of(value: Any, where: str, *under: str) -> Iterator[Entry]:
+    """Yield the objects of a list, of the list that a mapping has ``under`` one of these keys, or of a
+    mapping of objects."""
+    if isinstance(value, dict) and (key := next((key for key in under if key in value), None)) is not None:
+        value, where = value[key], f"{where}: {key}"
+    if isinstance(value, list):
+        for number, one in enumerate(value, 1):
+            yield one if isinstance(one, Entry) else Entry.of(one, f"{where}: entry {number}")
+    elif isinstance(value, dict) and not under and all(isinstance(one, dict) for one in value.values()):
+        yield from (Entry(one, f"{where}: {key}") for key, one in value.items())
+    elif isinstance(value, dict) and not under:
+        yield Entry(value, where)  # a file of one line
+    else:
+        wanted = f"a mapping with {' or '.join(map(repr, under))}, or a list" if under else "a list"
+        raise UserError(f"{where}: must be {wanted}, but is {_kind(value)}")
+
+
+def table(path: Path, delimiter: str, columns: Sequence[str] = (), *, quotes: bool = True) -> Iterator[Entry]:
+    """Yield the rows of a table; ``columns`` names them where the file has no header."""
+    reader = csv.DictReader(
+        io.StringIO(read_text(path), newline=""),
+        columns or None,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+    )
+    try:
+        for row in reader:
+            where = f"{path}:{reader.line_num}"
+            if None in row or None in row.values():
+                wanted = len(reader.fieldnames or ())
+                found = wanted + len(row.get(None, ())) - sum(value is None for value in row.values())
+                raise UserError(f"{where}: a row must have {wanted} columns, but has {found}")
+            yield Entry(row, where)
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: the table cannot be read ({error})") from None
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield place and text of the lines that are not empty."""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.strip():
+            yield f"{path}:{number}", line.strip()
+
+
+def _lines_of_objects(path: Path, text: str) -> Iterator[Entry]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield Entry.of(json.loads(line), f"{path}:{number}")
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"{path}:{number}: a line must be a JSON object, but is not ({error}); "
+                "was the download complete?"
+            ) from None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"a mapping with {', '.join(map(repr, list(value)[:4])) or 'nothing in it'}"
+    return type(value).__name__

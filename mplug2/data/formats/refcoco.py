@@ -1,0 +1,55 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg as the refer toolkit publishes them: refs(...).p with instances.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mplug2.data.formats.captions import in_folder
+from mplug2.data.formats.entry import Entry, Row
+from mplug2.data.formats.files import entries_of, json_entries, load
+from mplug2.data.formats.pickles import read_plain_pickle
+from registry.errors import UserError
+
+
+def refer(refs: Path, instances: Path, *, split: str) -> Iterator[Row]:
+    """Yield ``{"image", "phrase", "box": [left, top, right, bottom], "question_id"}`` for the phrases of a
+    split (train, val, test, testA, testB); ``refs`` is a pickle of plain data, or the same as JSON."""
+    known = load(instances)
+    files = {one.whole("id"): one.media("file_name") for one in entries_of(known, str(instances), "images")}
+    boxes = {one.whole("id"): one for one in entries_of(known, str(instances), "annotations")}
+    value = read_plain_pickle(refs) if ".p" in refs.suffixes[-2:] else load(refs)
+    for entry in entries_of(value, str(refs)):
+        if entry.text("split") != split:
+            continue
+        image, box = entry.whole("image_id"), entry.whole("ann_id")
+        if image not in files or box not in boxes:
+            lacking = f"image {image}" if image not in files else f"annotation {box}"
+            raise UserError(f"{entry.where}: {lacking} must be in {instances}, but is not")
+        for sentence in entry.entries("sentences"):
+            yield {
+                "image": in_folder(files[image], "train2014"),
+                "phrase": sentence.text("sent", "raw"),
+                "box": boxes[box].box("bbox"),
+                "question_id": sentence.whole("sent_id"),
+            }
+
+
+def detections(path: Path) -> Iterator[Row]:
+    """Yield the phrases and boxes of a list ``{"sent", "gt_box": [x, y, width, height],
+    "pred_boxes_img_id": [IMAGE_0.jpg, ...]}``."""
+    for number, entry in enumerate(json_entries(path)):
+        crops = entry.texts("pred_boxes_img_id")
+        image = Entry({"image": f"{crops[0].rpartition('_')[0]}.jpg"}, entry.where).media("image")
+        yield {
+            "image": in_folder(image, "train2014"),
+            "phrase": entry.text("sent"),
+            "box": entry.box("gt_box"),
+            "question_id": number,
+        }
+
+
+def expressions(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the ref_id and the phrase of each line of the toolkit's result files, which models wrote."""
+    for entry in json_entries(path, "predictions"):
+        yield entry.whole("ref_id"), entry.text("sent")

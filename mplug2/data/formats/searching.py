@@ -1,0 +1,95 @@
+"""Public files and media found below a folder by their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from registry.errors import UserError
+
+DEPTH = 6  # folders below the one that is searched
+VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif", ".m4v", ".mpg", ".wmv", ".3gp", ".3g2", ".mts")
+_GIF_FIRST = "tumblr"
+_KNOWN = {".mp4", ".avi"}  # what the readers look for where a name has no suffix
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, its links to folders left alone, in the order of their names."""
+    start = len(folder.parts)
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        if len(Path(place).parts) - start >= DEPTH:
+            folders.clear()
+        yield from (Path(place) / name for name in sorted(files))
+
+
+class Found:
+    """The public files below ``folder`` that some names ask for: ``NAME``, ``FOLDER/NAME`` or ``a|b``, plain
+    or .gz; the search looks at names alone."""
+
+    def __init__(self, folder: Path, wanted: Iterable[str]) -> None:
+        if not folder.is_dir():
+            raise UserError(f"--source {folder} must be a folder with the downloaded files, but is none")
+        bare = {one.rsplit("/", 1)[-1] for name in wanted for one in name.split("|")}
+        asked = bare | {f"{name}.gz" for name in bare}
+        self.folder = folder
+        self._files = [path for path in walk(folder) if path.name in asked]
+
+    def get(self, name: str) -> Path | None:
+        """Return the file of a name, the one that lies highest; UserError where two lie equally high."""
+        for one in name.split("|"):
+            parts = tuple(one.split("/"))
+            fits = [path for path in self._files if self._fits(path, parts)]
+            if not fits:
+                continue
+            top = min(len(path.parts) for path in fits)
+            first, *others = [path for path in fits if len(path.parts) == top]
+            if others:
+                raise UserError(
+                    f"{one} must be one file, but there are {first} and {others[0]}: "
+                    "name the right folder by --source"
+                )
+            return first
+        return None
+
+    def _fits(self, path: Path, parts: tuple[str, ...]) -> bool:
+        name = path.name.removesuffix(".gz")
+        known = (self.folder.resolve().name, *path.relative_to(self.folder).parts[:-1], name)
+        return known[-len(parts) :] == parts
+
+
+class MediaIndex:
+    """Where the files of annotated names are below a media folder, and which are not there."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        if not folder.is_dir():
+            raise UserError(f"--media {folder} must be the folder of the {kind} files, but is none")
+        self.folder, self.kind = folder, kind
+        self.missing: dict[str, None] = {}
+        self._paths: dict[str, list[Path]] = {}
+        for path in walk(folder):
+            self._paths.setdefault(self._key(path.name), []).append(path.relative_to(folder))
+
+    def place(self, name: str) -> str:
+        """Return the name by which a reader finds the file below the folder; as it is where there is none, or
+        several of that name."""
+        direct = [self.folder / f"{name}{suffix}" for suffix in ("", *VIDEOS)]
+        there = next((path for path in direct if path.is_file()), None)
+        if there is not None:
+            return self._named(there.relative_to(self.folder))
+        fits = self._paths.get(self._key(name.rsplit("/", 1)[-1]), [])
+        if len(fits) == 1:
+            return self._named(fits[0])
+        self.missing[name] = None
+        return name
+
+    def _key(self, name: str) -> str:
+        """An image's name; a video's without its suffixes (some have two)."""
+        while self.kind == "video" and name.lower().endswith(VIDEOS):
+            name = name.rpartition(".")[0]
+        return name
+
+    def _named(self, path: Path) -> str:
+        known = path.suffix in _KNOWN or (path.suffix == ".gif" and path.name.startswith(_GIF_FIRST))
+        return path.with_suffix("").as_posix() if self.kind == "video" and known else path.as_posix()

@@ -1,0 +1,107 @@
+"""Questions about images: VQA v2, mPLUG's lists, Visual Genome, GQA, and lists of answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from mplug2.data.formats.captions import numbered
+from mplug2.data.formats.entry import Entry, Row
+from mplug2.data.formats.files import entries_of, json_entries, load
+from mplug2.metrics.vqa import normalise
+from registry.errors import UserError
+
+
+def vqa(questions: Path, annotations: Path | None = None) -> Iterator[Row]:
+    """Yield ``{"image", "question", "answer": {text: votes}, "type", "question_id"}``; without
+    ``annotations`` (test splits) there are no answers."""
+    known = load(questions)
+    subtype = str(known.get("data_subtype", "")) if isinstance(known, dict) else ""
+    answers = (
+        {one.whole("question_id"): one for one in json_entries(annotations, "annotations")}
+        if (annotations)
+        else {}
+    )
+    for entry in entries_of(known, str(questions), "questions"):
+        number = entry.whole("question_id")
+        row: Row = {
+            "image": _image(subtype, entry.whole("image_id")),
+            "question": entry.text("question"),
+            "question_id": number,
+        }
+        if annotations:
+            if number not in answers:
+                raise UserError(f"{entry.where}: question {number} must be in {annotations}, but is not")
+            row |= _answered(answers[number])
+        yield row
+
+
+def mplug_list(path: Path) -> Iterator[Row]:
+    """Yield the questions of mPLUG's list ``{"image", "question", "answer": text | [texts], "dataset",
+    "question_id"}``."""
+    for number, entry in enumerate(json_entries(path)):
+        row: Row = {"image": entry.media("image"), "question": entry.text("question")}
+        if entry.has("answer"):
+            row["answer"] = dict(Counter(entry.texts("answer")))
+        yield row | {"question_id": entry.id("question_id") if entry.has("question_id") else number}
+
+
+def visual_genome(path: Path) -> Iterator[Row]:
+    """Yield Visual Genome's questions: question_answers.json, a list of images with their ``qas``."""
+    for image in json_entries(path):
+        for entry in image.entries("qas"):
+            yield {
+                "image": f"{image.whole('id', 'image_id')}.jpg",
+                "question": entry.text("question"),
+                "answer": entry.text("answer").rstrip("."),
+                "question_id": entry.whole("qa_id"),
+            }
+
+
+def gqa(path: Path) -> Iterator[Row]:
+    """Yield GQA's questions, a mapping of ids (test splits have no answers)."""
+    known = load(path)
+    if not isinstance(known, dict):
+        raise UserError(f"{path}: must be a mapping of question ids, but is a {type(known).__name__}")
+    for number, value in known.items():
+        entry = Entry.of(value, f"{path}: question {number}")
+        row: Row = {"image": f"{entry.media('imageId')}.jpg", "question": entry.text("question")}
+        answer = {"answer": entry.text("answer")} if entry.has("answer") else {}
+        yield row | answer | {"question_id": number}
+
+
+def answer_list(path: Path) -> list[str]:
+    """Return the answers of a JSON list, or of a mapping to labels in the order of these, without empty
+    ones."""
+    known = load(path)
+    if isinstance(known, dict) and all(isinstance(label, int) for label in known.values()):
+        known = sorted(known, key=known.__getitem__)
+    if not isinstance(known, list) or not all(isinstance(answer, str) for answer in known):
+        raise UserError(f"{path}: must be a list of answers, or a mapping of answers to labels")
+    return [answer for answer in dict.fromkeys(known) if answer]
+
+
+def frequent_answers(*annotations: Path, least: int = 9) -> list[str]:
+    """Return the answers that most annotators gave to at least ``least`` questions, the most frequent first.
+
+    With VQA v2's training and validation annotations these are the usual 3129.
+    """
+    counts = Counter(
+        normalise(entry.text("multiple_choice_answer"))
+        for path in annotations
+        for entry in json_entries(path, "annotations")
+    )
+    kept = [answer for answer, count in counts.items() if count >= least and answer]
+    return sorted(kept, key=lambda answer: (-counts[answer], answer))
+
+
+def _image(subtype: str, number: int) -> str:
+    """COCO's images by number; test-dev is a part of test2015."""
+    folder = "test2015" if subtype.startswith("test") else subtype
+    return f"{folder}/COCO_{folder}_{numbered(number)}" if folder else numbered(number)
+
+
+def _answered(entry: Entry) -> Row:
+    said = Counter(one.text("answer") for one in entry.entries("answers"))
+    return {"answer": dict(said)} | ({"type": entry.text("answer_type")} if entry.has("answer_type") else {})

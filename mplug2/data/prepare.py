@@ -1,0 +1,161 @@
+"""Public downloads turned into the JSON lines of our readers."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mplug2.data.formats.recipes import RECIPES, Output, Recipe
+from mplug2.data.formats.searching import Found, MediaIndex
+from mplug2.data.writing import whole
+from registry.errors import UserError
+
+ANSWERS = "answers"  # the one output that is a list, of answers to choose from
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written: its split, how many entries it has, and about how many images or videos."""
+
+    split: str
+    path: Path
+    entries: int
+    media: int
+
+
+@dataclass
+class Prepared:
+    """What was found, written, and could not be made."""
+
+    recipe: Recipe
+    found: dict[str, Path] = field(default_factory=dict)  # public name: where it is
+    written: list[Written] = field(default_factory=list)
+    lacking: dict[str, list[str]] = field(default_factory=dict)  # split: names that were not found
+    missing: list[str] = field(default_factory=list)  # names without a file in the media folder
+
+    def path(self, split: str) -> Path | None:
+        """Return where a split was written."""
+        return next((one.path for one in self.written if one.split == split), None)
+
+
+def named(name: str) -> Recipe:
+    """Return the recipe of a data set; UserError where there is none of that name."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"the data set must be one of {', '.join(RECIPES)}, but is '{name}'{hint}")
+    return RECIPES[name]
+
+
+def prepare(
+    name: str,
+    source: Path,
+    out: Path | None = None,
+    media: Path | None = None,
+    *,
+    hold_out: float = 0.0,
+    replace: bool = False,
+) -> Prepared:
+    """Write the splits of the data set ``name`` that can be made of the files below ``source``.
+
+    With ``media`` names are written as they are found there. ``hold_out``: the share of the training images
+    or videos that becomes the validation split of a set that has none, always the same ones. UserError where
+    nothing can be made, where an entry is wrong (its place is told), or where a file is there already and
+    ``replace`` is not set.
+    """
+    recipe = named(name)
+    files = Found(source, (file for output in recipe.outputs for file in output.files))
+    done = Prepared(recipe)
+    chosen = _chosen(recipe, files, done)
+    if not chosen:
+        raise UserError(
+            f"nothing of {name} can be made: below {source} there is no "
+            + "; no ".join(dict.fromkeys(" + ".join(names) for names in done.lacking.values()))
+        )
+    if hold_out and not (0 < hold_out < 1 and "train" in chosen and "val" not in chosen):
+        raise UserError(
+            f"--hold-out must be a share of a training split (0.05) where there is no validation split, "
+            f"but is {hold_out:g} for {', '.join(chosen)}"
+        )
+    index = MediaIndex(media, recipe.media) if media else None
+    folder = out or Path("data") / recipe.folder
+    paths = {split: _target(folder, recipe, split) for split in [*chosen, *(["val"] if hold_out else [])]}
+    sources = {path.resolve() for path in done.found.values()}
+    if clash := [path for path in paths.values() if path.resolve() in sources]:
+        raise UserError(f"{clash[0]} is read from, and must not be written to: name another --out")
+    taken = [path for path in paths.values() if path.exists()]
+    if taken and not replace:
+        raise UserError(
+            f"{', '.join(map(str, taken))} must not be there yet, but is: --replace writes it anew, "
+            "--out names another folder"
+        )
+    for split, output in chosen.items():
+        inputs = [done.found[file] for file in output.files]
+        if split == ANSWERS:
+            done.written.append(_write_answers(paths[split], list(output.rows(*inputs))))
+        else:
+            share = hold_out if split == "train" else 0.0
+            done.written += _write_rows(split, paths, output.rows(*inputs), index, share)
+    done.missing = list(index.missing) if index else []
+    return done
+
+
+def _chosen(recipe: Recipe, files: Found, done: Prepared) -> dict[str, Output]:
+    """The first output of each split whose files are all there; what the others need is `done.lacking`."""
+    chosen: dict[str, Output] = {}
+    for output in recipe.outputs:
+        if output.split in chosen:
+            continue
+        places = {name: files.get(name) for name in output.files}
+        there = {name: path for name, path in places.items() if path is not None}
+        if len(there) == len(places):
+            done.found |= there
+            chosen[output.split] = output
+            done.lacking.pop(output.split, None)
+        else:
+            done.lacking.setdefault(output.split, [name for name in places if name not in there])
+    return chosen
+
+
+def _target(folder: Path, recipe: Recipe, split: str) -> Path:
+    return folder / (f"{split}.json" if split == ANSWERS else f"{recipe.prefix}{split}.jsonl")
+
+
+def _write_answers(path: Path, answers: list[str]) -> Written:
+    with whole(path) as file:
+        json.dump(answers, file, ensure_ascii=False, indent=0)
+    return Written(ANSWERS, path, len(answers), 0)
+
+
+def _write_rows(
+    split: str, paths: dict[str, Path], rows: Iterable[dict[str, Any]], index: MediaIndex | None, share: float
+) -> list[Written]:
+    """Write a split, and beside it what is held out of it."""
+    parts = [split, "val"] if share else [split]
+    counts, media = dict.fromkeys(parts, 0), {part: set[str]() for part in parts}
+    with contextlib.ExitStack() as stack:
+        files = {part: stack.enter_context(whole(paths[part])) for part in parts}
+        for row in rows:
+            key = next(key for key in ("video_id", "image", "images") if key in row)
+            names = tuple(row[key]) if key == "images" else (row[key],)
+            part = "val" if share and _held(names[0]) < share else split
+            if index is not None:
+                names = tuple(index.place(one) for one in names)
+                row[key] = list(names) if key == "images" else names[0]
+            files[part].write(json.dumps(row, ensure_ascii=False) + "\n")
+            counts[part] += 1
+            media[part].update(names)
+        if empty := [part for part in parts if not counts[part]]:
+            raise UserError(f"{empty[0]} must have at least one entry, but its files hold none")
+    return [Written(part, paths[part], counts[part], len(media[part])) for part in parts]
+
+
+def _held(name: str) -> float:
+    """A number from 0 to 1 that a name always has."""
+    return zlib.crc32(name.encode()) / 2**32
