@@ -8,7 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mplug2.parity.compare import ATOL, RTOL, compare
+from mplug2.parity.compare import compare
+from mplug2.parity.rows import ATOL, RTOL
 from registry import UserError
 
 

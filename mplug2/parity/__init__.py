@@ -1,1 +1,1 @@
-"""Comparison with recorded outputs of the official classes, on any fixture of the same form."""
+"""Comparison with recorded outputs of the official classes of mPLUG-2 and mPLUG."""

@@ -1,15 +1,27 @@
 """Outputs equal to those recorded from the official classes, through specs and the converter."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from mplug2.parity.compare import compare
 from registry import UserError
 
 FIXTURES = ("vqa_eq64", "vqa_v64_h32_distill_stride1", "caption_v64_h32")
+
+
+MPLUG = (
+    ("fusion", ["S1_layer1_raw_output", "S3_image_output"]),
+    ("vqa", ["base_S3_train_loss", "base_S3_beam3_ids_2_2", "base_S3_rank_ids"]),
+    ("retrieval", ["loss_ita", "soft_t2i", "itm_logits", "pair_itm_logits", "after::image_queue"]),
+    ("grounding", ["loss_seq", "loss_elementwise_intended", "pred_box", "pred_iou"]),
+)
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -23,12 +35,43 @@ def test_every_recorded_output_is_met(name: str, shared: Path) -> None:
     assert all(part in names for part in wanted)
 
 
+@pytest.mark.parametrize(("name", "wanted"), MPLUG)
+def test_every_recorded_output_of_mplug_is_met(name: str, wanted: list[str], shared: Path) -> None:
+    rows = compare(shared / "reference/parity/mplug" / name)
+    assert [row.name for row in rows if not row.good] == []
+    names = {row.name for row in rows}
+    assert set(wanted) <= names and len(names) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "key", "seen"),
+    [
+        ("fusion", "S3_", "encoder.layer.5.attention.self.query.weight", "S3_image_output"),
+        ("retrieval", "", "text_encoder_m.encoder.layer.0.output.dense.bias", "loss_ita"),
+        ("retrieval", "", "temp", "soft_i2t"),
+        ("grounding", "", "text_decoder.cls.predictions.transform.dense.bias", "loss_seq"),
+    ],
+)
+def test_a_wrong_weight_of_mplug_is_seen(
+    name: str, part: str, key: str, seen: str, shared: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shared / "reference/parity/mplug" / name, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / f"{part}state_dict.safetensors"
+    tensors = load_file(file)
+    tensors[key] = tensors[key] + 0.5 * torch.rand_like(tensors[key])
+    save_file(tensors, file)
+    assert seen in [row.name for row in compare(tmp_path) if not row.good]
+
+
+def test_an_output_that_nothing_was_compared_with_is_a_failure(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared / "reference/parity/mplug/grounding", tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "outputs.safetensors"
+    save_file(load_file(file) | {"something_else": torch.zeros(1)}, file)
+    assert [row.name for row in compare(tmp_path) if not row.good] == ["something_else (no counterpart here)"]
+
+
 def test_a_wrong_output_is_seen(shared: Path, tmp_path: Path) -> None:
     """The check can fail: one weight changed, and the tool exits with 1."""
-    import json
-
-    from safetensors.torch import load_file, save_file
-
     source = shared / "reference/parity/mplug2/vqa_eq64"
     for name in ("inputs", "outputs", "state_dict"):
         tensors = load_file(source / f"{name}.safetensors")

@@ -1,4 +1,4 @@
-"""The composition spec that a fixture's numbers describe."""
+"""mPLUG-2: the composition spec that a fixture's numbers describe."""
 
 from __future__ import annotations
 
