@@ -3,54 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
+from mutation import mutate
 
 from registry import Catalogue, Problem, SpecError, check, parse_spec, plan, shadowed_modules, write_spec
 from registry.writing import write_tree
 
-VALUES: list[Any] = [
-    *(None, True, 0, -1, 3, 1.5, 10**17, "", "x", "loss", "ema", "@decoder", "frames B 3 T H W", "text Q L"),
-    *("words(question)", "f(", "take(memory, owner)", "ema(loss)", [], ["a", 3], {}, {"use": "fusion"}, [[]]),
-    *("lm_loss(logits, target=answer, alpha=ema(logits))", "concat()", "'", "\t", "é\u2028", "a: b", "*"),
-]
-
 GARBAGE = ["", *"\n\t:{}[]'\"#&*!%-\x07|>,\u2028\r?"]
-
-
-def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the paths of all keys and list positions."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    found = []
-    for key, value in items:
-        found += [(*path, key), *places(value, (*path, key))]
-    return found
-
-
-def mutate(tree: dict[str, Any], chance: random.Random) -> None:
-    """Drop, rename, swap or retype one place."""
-    path = chance.choice(places(tree))
-    parent: Any = tree
-    for key in path[:-1]:
-        parent = parent[key]
-    key, action = path[-1], chance.choice(["drop", "rename", "swap", "retype", "garble"])
-    if action == "drop":
-        del parent[key]
-    elif action == "rename" and isinstance(parent, dict):
-        parent[chance.choice([str(key) + "x", str(key)[:-1], "use", "loss", "vision", ""])] = parent.pop(key)
-    elif action == "swap":
-        other = chance.choice(list(parent) if isinstance(parent, dict) else range(len(parent)))
-        parent[key], parent[other] = parent[other], parent[key]
-    elif action == "garble" and isinstance(parent[key], str) and parent[key]:
-        at = chance.randrange(len(parent[key]))
-        parent[key] = (
-            parent[key][:at]
-            + chance.choice(["", "(", ")", "@", ".", ",", "=", " ", "Q"])
-            + parent[key][at + 1 :]
-        )
-    else:
-        parent[key] = chance.choice(VALUES)
 
 
 def problems(text: str, names: Catalogue) -> list[Problem]:
