@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modules.linear import Linear
+
 EPS = 1e-12  # BERT's LayerNorm epsilon
 
 
@@ -38,10 +40,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
         self.heads = head_count(width, heads)
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(width, width)
+        self.value = Linear(width, width)
+        self.out = Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
 
@@ -80,8 +82,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
-        self.up = nn.Linear(width, hidden or 4 * width)
-        self.down = nn.Linear(hidden or 4 * width, width)
+        self.up = Linear(width, hidden or 4 * width)
+        self.down = Linear(hidden or 4 * width, width)
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
 

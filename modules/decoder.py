@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modules.attention import EPS, Attention, KeysValues, Layer, causal_mask, init_fresh, key_mask
+from modules.linear import Linear, linear
 from modules.recompute import run
 from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
@@ -23,7 +24,7 @@ class WordHead(nn.Module):
 
     def __init__(self, width: int, vocab: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, width)
+        self.dense = Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.bias = nn.Parameter(torch.zeros(vocab))
 
@@ -31,7 +32,7 @@ class WordHead(nn.Module):
         self, x: Float[Tensor, "*batch width"], words: Float[Tensor, "vocab width"]
     ) -> Float[Tensor, "*batch vocab"]:
         """Score every word of ``words`` at every position."""
-        return F.linear(self.norm(F.gelu(self.dense(x))), words, self.bias)
+        return linear(self.norm(F.gelu(self.dense(x))), words, self.bias)
 
 
 @dataclass
