@@ -11,7 +11,13 @@ from registry.errors import Problem
 from registry.registry import nearest
 from registry.spec import Spec
 
-ORIGINS = {"mplug2": "FILE", "own": "CHECKPOINT", "clip": "NAME_OR_FILE", "bert": "NAME_OR_FOLDER"}
+ORIGINS = {
+    "mplug2": "FILE",
+    "mplug": "FILE",
+    "own": "CHECKPOINT",
+    "clip": "NAME_OR_FILE",
+    "bert": "NAME_OR_FOLDER",
+}
 NAMED = ("clip", "bert")  # these may be the name of something to download, instead of a path
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FILE = (".pt", ".pth", ".bin", ".safetensors")

@@ -103,7 +103,7 @@ MISTAKES = {
     ),
     "unknown source of weights": (
         "init: {text: «'brt:x'}\n",
-        "init source must be one of 'mplug2:FILE', 'own:CHECKPOINT', 'clip:NAME_OR_FILE', "
+        "init source must be one of 'mplug2:FILE', 'mplug:FILE', 'own:CHECKPOINT', 'clip:NAME_OR_FILE', "
         "'bert:NAME_OR_FOLDER', but is 'brt:x'",
     ),
     "missing file of weights": (

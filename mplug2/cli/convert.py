@@ -27,8 +27,11 @@ def convert(
         str,
         typer.Option("--spec", metavar="SPEC", help="The network the weights are for.", show_default=False),
     ],
+    released: Annotated[
+        str, typer.Option("--from", metavar="FAMILY", help="Who wrote the checkpoint: mplug2 or mplug.")
+    ] = "mplug2",
 ) -> None:
     """Convert a released checkpoint; report each key: loaded, missing, resized or dropped, and why."""
     from mplug2.weights.convert import convert_file
 
-    print(convert_file(source, spec, target))
+    print(convert_file(source, spec, target, released))

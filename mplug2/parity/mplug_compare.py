@@ -73,7 +73,7 @@ def _fusion(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -> N
     layers: Any = net.get_submodule("fusion.layers")
     for layer in layers:
         _listen(layer, heard)
-    batch = {
+    batch: dict[str, Any] = {
         name: Tokens(inputs[f"{name}_embeds"], inputs[f"{name}_mask"].bool()) for name in ("image", "text")
     }
     found = net(batch, "predict")
@@ -84,7 +84,7 @@ def _fusion(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -> N
 
 
 def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> None:
-    batch = {
+    batch: dict[str, Any] = {
         "image": inputs["image"],
         "question": _text(inputs, "question"),
         "answer": _text(inputs, "answer"),
@@ -128,7 +128,7 @@ def _retrieval(
     rows: Comparison,
 ) -> None:
     recorded = rows.outputs
-    batch = {
+    batch: dict[str, Any] = {
         "image": inputs["image"],
         "caption": _text(inputs, "text"),
         "group": inputs["idx"],

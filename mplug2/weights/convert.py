@@ -8,30 +8,38 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from mplug2.compose import compose
-from mplug2.weights.files import read_tensors
-from mplug2.weights.load import load_official
-from mplug2.weights.sources import roles_of
+from mplug2.train.weights import persistent_buffers
+from mplug2.weights.sources import SOURCES
 from registry import UserError
 
+RELEASED = ("mplug2", "mplug")
 
-def convert_file(source: str | Path, spec: str | Path, target: str | Path) -> str:
-    """Load the released checkpoint ``source`` into the network of ``spec`` and write its weights to
+
+def convert_file(source: str | Path, spec: str | Path, target: str | Path, released: str = "mplug2") -> str:
+    """Load the ``released`` checkpoint ``source`` into the network of ``spec`` and write its weights to
     ``target``.
 
     Returns the report: what became of every key. UserError, and nothing written, where it does not fit.
     """
+    if released not in RELEASED:
+        raise UserError(f"what is converted must be of {' or '.join(RELEASED)}, but is of '{released}'")
     target = Path(target)
     if target.suffix != ".safetensors":
         raise UserError(f"{target}: the converted file must end in .safetensors")
     net = compose(spec, initial=False)
-    report = load_official(net, read_tensors(source), roles_of(net), origin=str(source))
-    if absent := report.of("missing"):
+    report = SOURCES[released](net, str(source), list(net.spec.modules))
+    parameters = dict(net.named_parameters())
+    # queues and counters begin anew where the file has none
+    if absent := [row for row in report.of("missing") if row.target in parameters]:
         raise UserError(
             f"{source}: lacks weights of this network; nothing was written\n{report.table(absent)}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".unfinished")
+    loaded = {row.target for row in report.of("loaded", "resized")}
+    buffers = {name: value for name, value in persistent_buffers(net).items() if name in loaded}
     # a tied weight stands once, under its first name
-    save_file({name: p.detach().contiguous() for name, p in net.named_parameters()}, unfinished)
+    tensors = {name: value.detach().contiguous() for name, value in (parameters | buffers).items()}
+    save_file(tensors, unfinished)
     os.replace(unfinished, target)
     return f"{report.summary()}\n{report.table()}\nwritten: {target}"

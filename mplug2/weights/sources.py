@@ -12,6 +12,7 @@ from mplug2.weights.clip import from_clip
 from mplug2.weights.files import read_tensors
 from mplug2.weights.load import load_official, load_own
 from mplug2.weights.official import Roles
+from mplug2.weights.official_mplug import from_mplug
 from mplug2.weights.report import LoadReport
 from registry import UserError
 from registry.initial import owners
@@ -43,6 +44,7 @@ def from_own(net: Network, what: str, wanted: Collection[str]) -> LoadReport:
 # by the names that `registry.initial` knows
 SOURCES: dict[str, Callable[[Network, str, Collection[str]], LoadReport]] = {
     "mplug2": from_mplug2,
+    "mplug": from_mplug,
     "own": from_own,
     "clip": from_clip,
     "bert": from_bert,
