@@ -63,7 +63,8 @@ class Pipeline:
         self.asks = reader.asks if reader.asks in net.plan(self.goal).inputs else None
 
     def __repr__(self) -> str:
-        reads = f"a {self.kind}" if self.views == 1 else f"two {self.kind}s"
+        one = {"video": "a video", "image": "an image"}[self.kind]
+        reads = one if self.views == 1 else f"two {self.kind}s"
         reads += f" and a {self.asks}" if self.asks else ""
         said = {"sequences": "a text", "logits": "a class", "boxes": "a box"}[self.says]
         where = f"{self.checkpoint} on {self.net.device}"

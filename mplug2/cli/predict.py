@@ -72,8 +72,8 @@ def predict(
 ) -> None:
     """Answer questions about videos or images, caption them, sort them, or find what a phrase means.
 
-    One file is answered in words. Several, a folder or a list give a JSON object per file and question, as
-    they are ready; a file that cannot be read is told at the end, and the exit code is 1.
+    One file is answered in words. Several, a folder or a list give JSON lines, each as soon as it is ready.
+    A file that cannot be read is told at the end, and the exit code is 1.
     """
     from mplug2.predict import draw as drawing
     from mplug2.predict import sheet as sheets

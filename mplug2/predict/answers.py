@@ -76,7 +76,9 @@ def _in_pixels(box: Sequence[float], read: Read) -> Box:
         x1, y1, x2, y2 = read.frame.pixels(box)
     else:
         x1, y1, x2, y2 = x1 * width, y1 * height, x2 * width, y2 * height
-    return (_within(x1, width), _within(y1, height), _within(x2, width), _within(y2, height))
+    left, right = sorted((_within(x1, width), _within(x2, width)))
+    top, bottom = sorted((_within(y1, height), _within(y2, height)))
+    return left, top, right, bottom
 
 
 def _within(value: float, size: int) -> float:

@@ -28,19 +28,22 @@ def draw(results: Sequence[Result], path: Path) -> None:
     """Write the image of ``results`` with the box of each and what it is called; a colour for each."""
     picture = Image.fromarray(read_image(results[0].media[0]))
     pen, unit = ImageDraw.Draw(picture), max(picture.size) / 400  # marks grow with the picture
-    size, line = max(10, round(6 * unit)), max(2, round(unit))
-    letters = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    size, line = max(12, round(8 * unit)), max(2, round(unit))
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    letters = ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
     for number, result in enumerate(results):
         if result.box is None:
             continue
         colour = COLOURS[number % len(COLOURS)]
         left, top, _, bottom = result.box
         pen.rectangle(result.box, outline=colour, width=line)
-        text = printable(result.question or "")
-        above = top - 1.5 * size
-        place = (left + line, above if above >= 0 else min(bottom + line, picture.height - 1.5 * size))
-        pen.rectangle(pen.textbbox(place, text, font=letters), outline=colour, fill=colour, width=line)
-        pen.text(place, text, font=letters, fill="white")
+        text, height = printable(result.question or ""), 1.5 * size
+        width = letters.getlength(text) + size
+        # the label stands above the box, else below it, and within the picture
+        x = max(0.0, min(left, picture.width - width))
+        y = top - height if top >= height else min(bottom, picture.height - height)
+        pen.rectangle((x, y, x + width, y + height), fill=colour)
+        pen.text((x + size / 2, y + height / 2), text, font=letters, fill="white", anchor="lm")
     try:
         picture.save(path)
     except OSError as error:

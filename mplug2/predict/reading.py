@@ -145,14 +145,30 @@ class Asked(Dataset[Any]):
 
 
 def chunks(asked: Asked, batch: int, workers: int) -> Iterator[Chunk]:
-    """Yield the entries in order, ``batch`` at a time, read by ``workers`` processes (0: this one)."""
-    yield from DataLoader(
+    """Yield the entries in order, ``batch`` at a time, read by ``workers`` processes (0: this one).
+
+    UserError where such a process dies, which no broken file should bring about but some do.
+    """
+    loader: DataLoader[Any] = DataLoader(
         asked,
         batch_size=batch,
         num_workers=min(workers, -(-len(asked) // batch)),
         collate_fn=asked.collate,
         generator=torch.Generator(),  # a loader must not draw from the caller's random numbers
     )
+    done = 0
+    try:
+        for chunk in loader:
+            yield chunk
+            done += len(chunk.entries)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        near = ", ".join(" + ".join(entry) for entry in asked.entries[done : done + 3])
+        raise UserError(
+            f"a process that reads files was killed or ran out of memory, after {done} files, near {near}; "
+            "leave that file out, or see with data.workers=0 what becomes of it"
+        ) from None
 
 
 def _look(frames: np.ndarray, pictures: int) -> Look:

@@ -36,7 +36,10 @@ class Sheet:
         self.files = self.failed = 0
         self.most = MOST[path.suffix.lower()]
         self._temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        self._file = self._temporary.open("wb")
+        try:
+            self._file = self._temporary.open("wb")
+        except OSError as error:
+            raise UserError(f"the contact sheet {path} cannot be written ({error.strerror})") from None
         self._paper = self._chosen()
 
     def _chosen(self) -> Paper:

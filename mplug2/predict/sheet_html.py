@@ -16,9 +16,8 @@ STYLE = """
 * { box-sizing: border-box }
 body { margin: 0; padding: 32px; background: #f6f7f9; color: #1c2530; font: 15px/1.45 system-ui, sans-serif }
 h1 { margin: 0 0 20px; font-size: 22px } footer { margin-top: 20px; color: #667382 }
-main { display: grid; gap: 20px; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)) }
-main { align-items: start }
-article { overflow: hidden; border: 1px solid #e1e5ea; border-radius: 10px; background: #fff }
+article { display: inline-block; vertical-align: top; width: 320px; margin: 0 16px 20px 0; overflow: hidden }
+article { border: 1px solid #e1e5ea; border-radius: 10px; background: #fff }
 .strip { display: grid; gap: 2px; background: #e9ecf0; align-items: center }
 .picture { position: relative } .picture img { display: block; width: 100% }
 .box { position: absolute; border: 2px solid #e5484d; border-radius: 3px; box-shadow: 0 0 0 1px #fffb }

@@ -44,18 +44,21 @@ class PngPaper:
         self.cards.append(card)
 
     def _lines(self, results: list[Result]) -> list[tuple[str, ImageFont.FreeTypeFont, str]]:
-        found = []
+        found, gap = [], ("", self.plain[11], PALE)
         if results[0].error is not None:
             found += [("cannot be read", self.bold[15], RED)]
             found += [(one, self.plain[13], PALE) for one in _wrapped(results[0].error, self.plain[13])]
         for result in results if results[0].error is None else ():
             if result.question is not None:
+                found += [gap] if found else []
                 found += [(one, self.plain[13], PALE) for one in _wrapped(result.question, self.plain[13])]
             found += [(one, self.bold[15], INK) for one in _wrapped(str(result), self.bold[15])]
             if result.alternatives:
                 others = "next best: " + ", ".join(map(str, result.alternatives[:3]))
                 found += [(one, self.plain[11], PALE) for one in _wrapped(others, self.plain[11])]
-        return found + [(one, self.plain[11], PALE) for one in _wrapped(results[0].name, self.plain[11])]
+        return [*found, gap] + [
+            (one, self.plain[11], PALE) for one in _wrapped(results[0].name, self.plain[11])
+        ]
 
     def finish(self, notes: list[str]) -> None:
         """Put the cards in rows under the heading and write the file."""

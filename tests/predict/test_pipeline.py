@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -219,3 +220,15 @@ def test_importing_the_name_imports_no_torch() -> None:
     code = "import sys, mplug2; assert 'pipeline' in dir(mplug2); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reading_process_that_dies_is_told_with_the_files_near_it(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, *_: Any, **__: Any) -> None:
+        os._exit(9)
+
+    monkeypatch.setattr("mplug2.data.media.read_frames", killed)
+    stream = ready(made, "caption", "data.workers=1")([clip(made, number) for number in range(3)])
+    with pytest.raises(UserError, match="after 0 files, near .*clip0.mp4, .*data.workers=0"):
+        list(stream)  # type: ignore[arg-type]
