@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import mplug2
 from mplug2.cli.app import app
 from mplug2.eject import eject
-from mplug2.smoke import tiny_batch
+from mplug2.smoke import rehearse, tiny_batch
 from registry import Spec, parse_spec
 
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
@@ -40,7 +40,9 @@ def written(spec: Spec, folder: Path) -> nn.Module:
 def tensors(value: Any) -> list[Tensor]:
     if isinstance(value, dict):
         value = tuple(value.values())
-    return [t for one in value for t in tensors(one)] if isinstance(value, tuple) else [value]
+    return (
+        [t for one in value if one is not None for t in tensors(one)] if isinstance(value, tuple) else [value]
+    )
 
 
 def same(spec: Spec, net: nn.Module) -> None:
@@ -50,6 +52,8 @@ def same(spec: Spec, net: nn.Module) -> None:
     assert list(net.state_dict()) == list(whole.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), whole.parameters(), strict=True))
     assert [p.requires_grad for p in net.parameters()] == [p.requires_grad for p in whole.parameters()]
+    for one in (whole, net):
+        rehearse(one)
     for goal in spec.goals:
         batch, found = tiny_batch(whole, goal), []
         for one in (whole, net):
