@@ -13,7 +13,8 @@ SWEEPS = 24  # over the order
 PULLS = 300  # over the coordinates
 BEND = 18.0  # the room that a passing edge takes
 GAP = 26.0  # between neighbours of a layer
-STIFF = 6.0  # how much more a bend keeps in line than a node does
+STRAIGHT = 8.0  # how much more an edge pulls that is the only one at both of its ends
+UPRIGHT = 400.0  # how much more a long edge pulls between two of its bends
 
 Arrow = tuple[str, str]  # source, target
 Bend = tuple[str, str, int]  # of an arrow, in a layer
@@ -109,7 +110,10 @@ def _middles(
     below: Mapping[Place, list[Place]],
     room: Mapping[Place, float],
 ) -> dict[Place, float]:
-    """Draw every place towards its neighbours, layer by layer, keeping order and distance."""
+    """Draw every place towards its neighbours, layer by layer, keeping order and distance.
+
+    The sum of pull * (difference of the middles)^2 over all edges falls with each step, so that it settles.
+    """
     middles: dict[Place, float] = {}
     for row in rows:
         x = 0.0
@@ -117,13 +121,21 @@ def _middles(
             middles[place] = x + room[place] / 2
             x += room[place] + GAP
         middles.update({place: middles[place] - x / 2 for place in row})
+    pulls: dict[Place, list[tuple[Place, float]]] = {place: [] for place in middles}
+    for one, others in below.items():
+        for other in others:
+            only = len(others) == len(above[other]) == 1
+            pull = (STRAIGHT if isinstance(one, str) or isinstance(other, str) else UPRIGHT) if only else 1.0
+            pulls[one].append((other, pull))
+            pulls[other].append((one, pull))
     for sweep in range(PULLS):
         for row in rows if sweep % 2 == 0 else rows[::-1]:
             wanted, weights = [], []
             for place in row:
-                near = [*above[place], *below[place]]
-                wanted.append(_mean([middles[one] for one in near], middles[place]))
-                weights.append(STIFF if not isinstance(place, str) else 1.0)
+                total = sum(pull for _, pull in pulls[place])
+                drawn = sum(middles[one] * pull for one, pull in pulls[place])
+                wanted.append(drawn / total if total else middles[place])
+                weights.append(total or 0.1)  # what nothing pulls gives way
             apart = [(room[a] + room[b]) / 2 + GAP for a, b in itertools.pairwise(row)]
             middles.update(zip(row, spread(wanted, apart, weights), strict=True))
     return middles

@@ -7,7 +7,7 @@ from pathlib import Path as File
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 from PIL import Image
 
@@ -40,7 +40,7 @@ def write_png(scene: Scene, file: File, scale: float = 1.5) -> None:
     Image.open(painted).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
-def _curve(curve: Curve) -> list[FancyArrowPatch | PathPatch]:
+def _curve(curve: Curve) -> list[PathPatch | Polygon]:
     (x, y), *others = curve.points
     points, codes = [(x, y)], [Path.MOVETO]
     for to_x, to_y in others:
@@ -54,15 +54,8 @@ def _curve(curve: Curve) -> list[FancyArrowPatch | PathPatch]:
     )
     if not curve.arrow:
         return [line]
-    head = FancyArrowPatch(
-        (x, y - 7),
-        (x, y),
-        arrowstyle="-|>",
-        mutation_scale=9,
-        color=curve.colour,
-        linewidth=0,
-        zorder=1,
-        shrinkB=0,
+    head = Polygon(
+        [(x - 4.5, y - 9.5), (x + 4.5, y - 9.5), (x, y)], color=curve.colour, linewidth=0, zorder=1
     )
     return [line, head]
 
@@ -93,5 +86,5 @@ def _label(axes: object, label: Label) -> None:
         va="center_baseline",
         zorder=4,
         parse_math=False,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1.0} if label.ground else None,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0} if label.ground else None,
     )

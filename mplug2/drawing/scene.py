@@ -19,7 +19,8 @@ ABOVE, BELOW, BETWEEN = (
     26.0,
 )  # room for port names over a node, for shapes under it, and for curves
 RIM = 5.0  # between a node and the dashed line around it
-LONGEST = 38  # characters of a call
+LONGEST = 38  # characters in a line of a call
+LINES = 4  # of a call
 
 Point = tuple[float, float]
 
@@ -83,9 +84,17 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     return ems * size * (1.08 if bold else 1.0)
 
 
-def cut(text: str) -> str:
-    """Return a text that is at most `LONGEST` characters long."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+def wrapped(call: str) -> list[str]:
+    """Return a call in lines that end after a comma; what does not fit in `LINES` of them is left out."""
+    lines: list[str] = []
+    for part in call.split(", "):
+        if lines and len(lines[-1]) + len(part) + 2 <= LONGEST:
+            lines[-1] += f", {part}"
+        else:
+            lines.append(part)
+    shown = [f"{line}," for line in lines[:-1]] + lines[-1:]
+    shown = shown if len(shown) <= LINES else [*shown[: LINES - 1], "…"]
+    return [line if len(line) <= LONGEST + 1 else f"{line[:LONGEST]}…" for line in shown]
 
 
 def build_scene(diagram: Diagram) -> Scene:
@@ -112,7 +121,7 @@ class _Painter:
         """The text in a node: text, size, colour, bold."""
         lines = [(node.title, TITLE if node.kind != "goal" else TEXT + 1, INK, True)]
         if node.call:
-            lines.append((cut(node.call), TEXT, INK, False))
+            lines += [(line, TEXT, INK, False) for line in wrapped(node.call)]
         if node.detail:
             lines.append((node.detail, SMALL, FAINT, False))
         return lines
@@ -124,7 +133,7 @@ class _Painter:
         return max(text, max(shapes, default=0.0) * len(shapes), max(ports, default=0.0) * len(ports), 70.0)
 
     def height(self, node: Node) -> float:
-        return {1: 30.0, 2: 44.0, 3: 58.0}[len(self.lines(node))]
+        return 16.0 + 14.0 * len(self.lines(node))
 
     def rows(self) -> list[float]:
         """The top of each layer, and the end of the last one."""

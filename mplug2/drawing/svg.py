@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
-from mplug2.drawing.scene import PAPER, SMALL, Box, Curve, Label, Scene, text_width
+from mplug2.drawing.scene import PAPER, Box, Curve, Label, Scene, text_width
 
 FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 DASH = 'stroke-dasharray="6 4"'
@@ -69,8 +69,7 @@ def _label(label: Label) -> Iterator[str]:
     if label.ground:
         width, height = text_width(label.text, label.size, label.bold) + 4, label.size + 3
         place = f'x="{label.x - width / 2:.1f}" y="{label.y - height / 2:.1f}"'
-        soft = "0.85" if label.size == SMALL else "0.75"
-        yield f'<rect {place} width="{width:.1f}" height="{height:.1f}" fill="{PAPER}" opacity="{soft}"/>'
+        yield f'<rect {place} width="{width:.1f}" height="{height:.1f}" fill="{PAPER}"/>'
     weight = ' font-weight="bold"' if label.bold else ""
     style = f'font-size="{label.size:g}" fill="{label.colour}" text-anchor="{label.anchor}"{weight}'
     yield f'<text x="{label.x:.1f}" y="{label.y + 0.35 * label.size:.1f}" {style}>{escape(label.text)}</text>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import mplug2  # noqa: F401  (fills the registries)
 from mplug2.cli.app import app
 from mplug2.drawing.diagram import read_diagram
 from mplug2.drawing.layout import lay_out, spread
-from mplug2.drawing.scene import MOMENTUM, SHARED, build_scene
+from mplug2.drawing.scene import MOMENTUM, SHARED, build_scene, wrapped
 from mplug2.drawing.svg import write_svg
 from registry import Spec, read_spec
 
@@ -65,16 +65,16 @@ def test_frozen_in_whole_and_in_part() -> None:
 def test_nothing_overlaps(file: Path) -> None:
     diagram = read_diagram(read_spec(file))
     scene = build_scene(diagram)
-    boxes = scene.boxes
+    boxes = [box for box in scene.boxes if not box.dashed]  # a dashed rim lies around a box
     for one, other in combinations(boxes, 2):
         apart_x = one.x + one.width <= other.x or other.x + other.width <= one.x
         apart_y = one.y + one.height <= other.y or other.y + other.height <= one.y
         assert apart_x or apart_y
     assert all(
         box.x >= 0 and box.x + box.width <= scene.width and box.y + box.height <= scene.height
-        for box in boxes
+        for box in scene.boxes
     )
-    assert len(scene.curves) == len(diagram.edges)
+    assert len(scene.curves) == sum(run.plain + run.momentum for run in diagram.edges.values())
     for curve in scene.curves:  # downwards
         assert [y for _, y in curve.points] == sorted(y for _, y in curve.points)
 
@@ -84,6 +84,29 @@ def test_long_edges_bend_around_nodes() -> None:
     assert layout.layers == {"a": 0, "b": 1, "c": 2}
     (bend,) = layout.bends("a", "c")
     assert abs(layout.middles[bend] - layout.middles["b"]) >= 25
+
+
+def test_chains_and_long_edges_are_straight() -> None:
+    scene = build_scene(read_diagram(large()))
+    diagram = read_diagram(large())
+    for edge, curve in zip(diagram.edges, scene.curves, strict=True):
+        if (edge.source, edge.target) in (
+            ("video", "patches"),
+            ("patches", "visual"),
+            ("loss", "train:loss"),
+        ):
+            assert abs(curve.points[0][0] - curve.points[-1][0]) < 1, edge
+        for (x, _), (other, _) in pairwise(curve.points[1:-1]):
+            assert abs(x - other) < 2, edge
+
+
+def test_a_long_call_is_told_in_full() -> None:
+    call = "beam_search(@decoder, beams=5, best=5, min_length=1, max_length=10)"
+    assert wrapped(call) == ["beam_search(@decoder, beams=5, best=5,", "min_length=1, max_length=10)"]
+    assert wrapped("take") == ["take"]
+    many = wrapped(f"act({', '.join(f'option_{i}={i}' for i in range(40))})")
+    assert (len(many), many[-1]) == (4, "…")
+    assert all(len(line) <= 39 for line in wrapped(f"act({'x' * 90})"))
 
 
 def test_inputs_stand_above_what_needs_them() -> None:
