@@ -143,8 +143,8 @@ class Pipeline:
         said: Iterator[tuple[Guess, ...]] = iter(())
         if whole:
             outputs = self.net(move(chunk.inputs, self.net.device), goal=self.goal)
-            value = move(outputs[self.output], "cpu")
-            said = iter(guesses(self.says, value, chunk.records, whole, self.tokenizer, self.top))
+            value, records = outputs[self.output], chunk.records
+            said = iter(guesses(self.says, value, records, whole, self.tokenizer, self.top))
         key = self.kind if self.views == 1 else f"{self.kind}s"
         return [
             [Result(read.entry, key, (), error=read.error)]

@@ -78,6 +78,7 @@ def predict(
     from mplug2.predict import draw as drawing
     from mplug2.predict import sheet as sheets
     from mplug2.predict.files import entries as found
+    from mplug2.predict.result import printable
 
     named = [*(video or ()), *(image or ())]
     if (video and image) or not (named or listed):
@@ -106,7 +107,7 @@ def predict(
         for results in stream:
             broken += (error := results[0].error) is not None
             if error is not None and single:
-                raise UserError(error)
+                raise UserError(printable(error))
             if error is not None and broken <= _SHOWN:
                 reasons.append(error)
             if page is not None:
