@@ -122,7 +122,7 @@ def _next(done: Prepared, media: Path | None) -> str:
     paths = [f"data.{split}.path={path}" for split in SPLITS if (path := done.path(split))]
     answers = done.path("answers")
     settings = [*paths, f"data.media={media or 'DIR'}", *([f"data.answer_list={answers}"] if answers else [])]
-    return " ".join(["mplug2 data check", done.recipe.spec or "SPEC", *settings])
+    return " ".join(["mplug2 data check", done.recipe.spec, *settings])
 
 
 @commands.command(

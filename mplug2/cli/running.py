@@ -63,8 +63,20 @@ def evaluate(
             "--out", metavar="FILE.jsonl", help="Write every prediction here, a JSON object a line."
         ),
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            metavar="FILE.json",
+            help="Write question ids and answers here, as VQA's evaluation server takes them; "
+            "the predictions go to FILE.jsonl unless --out is set.",
+        ),
+    ] = None,
 ) -> None:
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
+    out = out or (results.with_suffix(".jsonl") if results else None)
+    if results and results == out:
+        raise registry.UserError(f"--results must be another file than --out, but both are {out}")
     settings = only_overrides(overrides) + ([f"eval.split={split}"] if split else [])
     read = registry.read_spec(spec, overrides=settings)
     from mplug2.eval.breakdown import table
@@ -83,3 +95,7 @@ def evaluate(
         print(f"cannot be decoded, counted as wrong: {file}")
     if found.predictions:
         print(f"predictions: {found.predictions}")
+    if results and found.predictions:
+        from mplug2.metrics.results import write_answers
+
+        print(f"results: {write_answers(found.predictions, results)} answers in {results}")

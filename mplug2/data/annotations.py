@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from registry.errors import UserError
 
@@ -46,15 +47,19 @@ class Question:
         return known | ({"type": self.kind} if self.kind is not None else {}) | more
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path, answers: Literal["needed", "absent too"] = "needed") -> list[Question]:
     """Return the questions of an annotation file: JSON lines (one list of objects is read, too), plain or
     .gz.
 
     ``{"video_id" | "image": ..., "question": ..., "answer": "text" | ["text", ...] | {"text": votes},
     "type"?, "question_id"?}``; without an id, a question's id is its number in the file, from 0. Several
-    answers weigh as often as they were given.
+    answers weigh as often as they were given. ``absent too``: a file may have no answers at all (test splits
+    whose answers only a server knows).
     """
-    return [_question(row, index, where) for index, (where, row) in enumerate(read_rows(path, _FORM))]
+    rows = list(read_rows(path, _FORM))
+    given = any(isinstance(row, dict) and "answer" in row for _, row in rows)
+    needed = ("question", "answer") if given or answers == "needed" else ("question",)
+    return [_question(row, index, where, needed) for index, (where, row) in enumerate(rows)]
 
 
 def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
@@ -67,7 +72,7 @@ def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
             else path.open(encoding="utf-8") as file
         ):
             text = file.read()
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise UserError(
             f"the annotation file {path} cannot be read ({error}); it must be UTF-8 JSON lines"
         ) from None
@@ -132,11 +137,11 @@ def shown(value: Any) -> str:
     return said if len(said) <= 40 else f"{said[:37]}..."
 
 
-def _question(row: Any, index: int, where: str) -> Question:
-    fields(row, where, _FORM, "question", "answer")
+def _question(row: Any, index: int, where: str, needed: tuple[str, ...]) -> Question:
+    fields(row, where, _FORM, *needed)
     key, media = names(row, where)
     asked = text(row, "question", where)
-    counts = _votes(row["answer"], where)
+    counts = _votes(row["answer"], where) if "answer" in needed else {}
     return Question(
         id=row["question_id"] if "question_id" in row else row.get("id", index),
         media=media,

@@ -68,7 +68,8 @@ class Media:
         if self.kind == "frames" and name.startswith(GIF_FIRST):
             suffixes = (".gif", *suffixes)
         paths = [self.folder / f"{name}{suffix}" for suffix in suffixes]
-        return next((path for path in paths if path.is_file()), paths[0])
+        # a video may be named with its suffix, where it has another one
+        return next((path for path in (*paths, self.folder / name) if path.is_file()), paths[0])
 
     def read(self, name: str, rng: np.random.Generator) -> Tensor:
         """Return an item as float32 [3 T H W] or [3 H W]; raise VideoError or ImageError."""

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mplug2.data.formats.recipes import RECIPES, Output, Recipe
 from mplug2.data.formats.searching import Found, MediaIndex
@@ -95,13 +95,13 @@ def prepare(
             f"{', '.join(map(str, taken))} must not be there yet, but is: --replace writes it anew, "
             "--out names another folder"
         )
-    for split, output in chosen.items():
-        inputs = [done.found[file] for file in output.files]
-        if split == ANSWERS:
-            done.written.append(_write_answers(paths[split], list(output.rows(*inputs))))
-        else:
-            share = hold_out if split == "train" else 0.0
-            done.written += _write_rows(split, paths, output.rows(*inputs), index, share)
+    with contextlib.ExitStack() as stack:  # all files lose their temporary names together, or none does
+        opened = {split: stack.enter_context(whole(path)) for split, path in paths.items()}
+        for split, output in chosen.items():
+            rows = output.rows(*(done.found[file] for file in output.files))
+            parts = [split, "val"] if hold_out and split == "train" else [split]
+            counts = _write({part: opened[part] for part in parts}, rows, index, hold_out)
+            done.written += [Written(part, paths[part], *counts[part]) for part in parts]
     done.missing = list(index.missing) if index else []
     return done
 
@@ -127,33 +127,29 @@ def _target(folder: Path, recipe: Recipe, split: str) -> Path:
     return folder / (f"{split}.json" if split == ANSWERS else f"{recipe.prefix}{split}.jsonl")
 
 
-def _write_answers(path: Path, answers: list[str]) -> Written:
-    with whole(path) as file:
-        json.dump(answers, file, ensure_ascii=False, indent=0)
-    return Written(ANSWERS, path, len(answers), 0)
-
-
-def _write_rows(
-    split: str, paths: dict[str, Path], rows: Iterable[dict[str, Any]], index: MediaIndex | None, share: float
-) -> list[Written]:
-    """Write a split, and beside it what is held out of it."""
-    parts = [split, "val"] if share else [split]
-    counts, media = dict.fromkeys(parts, 0), {part: set[str]() for part in parts}
-    with contextlib.ExitStack() as stack:
-        files = {part: stack.enter_context(whole(paths[part])) for part in parts}
-        for row in rows:
-            key = next(key for key in ("video_id", "image", "images") if key in row)
-            names = tuple(row[key]) if key == "images" else (row[key],)
-            part = "val" if share and _held(names[0]) < share else split
-            if index is not None:
-                names = tuple(index.place(one) for one in names)
-                row[key] = list(names) if key == "images" else names[0]
-            files[part].write(json.dumps(row, ensure_ascii=False) + "\n")
-            counts[part] += 1
-            media[part].update(names)
-        if empty := [part for part in parts if not counts[part]]:
-            raise UserError(f"{empty[0]} must have at least one entry, but its files hold none")
-    return [Written(part, paths[part], counts[part], len(media[part])) for part in parts]
+def _write(
+    files: dict[str, TextIO], rows: Iterable[Any], index: MediaIndex | None, share: float
+) -> dict[str, tuple[int, int]]:
+    """Write a split, and beside it what is held out of it; return how many entries, about how many media."""
+    split = next(iter(files))
+    if split == ANSWERS:
+        answers = list(rows)
+        json.dump(answers, files[split], ensure_ascii=False, indent=0)
+        return {split: (len(answers), 0)}
+    counts, media = dict.fromkeys(files, 0), {part: set[str]() for part in files}
+    for row in rows:
+        key = next(key for key in ("video_id", "image", "images") if key in row)
+        names = row[key] if key == "images" else [row[key]]
+        part = "val" if len(files) > 1 and _held(names[0]) < share else split
+        if index is not None:
+            names = [index.place(one) for one in names]
+            row[key] = names if key == "images" else names[0]
+        files[part].write(json.dumps(row, ensure_ascii=False) + "\n")
+        counts[part] += 1
+        media[part].update(names)
+    if empty := [part for part in files if not counts[part]]:
+        raise UserError(f"{empty[0]} must have at least one entry, but its files hold none")
+    return {part: (counts[part], len(media[part])) for part in files}
 
 
 def _held(name: str) -> float:

@@ -60,7 +60,7 @@ class QuestionAnswer(MediaReader[Question]):
 
     def annotations(self, path: Path) -> list[Question]:
         """Return the questions of the annotation file."""
-        return read_questions(path)
+        return read_questions(path, "needed" if self.training else "absent too")
 
     def item(self, number: int, media: tuple[str, ...], text: str) -> Question:
         """Return a question without answers."""

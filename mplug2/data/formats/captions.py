@@ -87,12 +87,12 @@ def _pairs(path: Path) -> Iterator[tuple[str, list[str], Row]]:
         yield media_name(name, place), Entry({"captions": texts}, place).texts("captions"), {}
 
 
-def _files(value: Any, where: str) -> dict[Any, tuple[str, Row]]:
+def _files(value: Any, where: str) -> dict[int | str, tuple[str, Row]]:
     """Names of the images by id, with the domain that NoCaps tells."""
     if not isinstance(value, dict) or "images" not in value:
         return {}
     return {
-        entry.get("id"): (
+        entry.id("id"): (
             entry.media("file_name") if entry.has("file_name") else _named(entry, "id"),
             {"type": entry.text("domain")} if entry.has("domain") else {},
         )
@@ -100,7 +100,7 @@ def _files(value: Any, where: str) -> dict[Any, tuple[str, Row]]:
     }
 
 
-def _name(entry: Entry, files: dict[Any, tuple[str, Row]]) -> tuple[str, Row]:
+def _name(entry: Entry, files: dict[int | str, tuple[str, Row]]) -> tuple[str, Row]:
     if not files:
         return _named(entry, *_NAMES), {}
     number = entry.id(*_NAMES)

@@ -34,15 +34,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A data set: what it is, what can be made of it (of several outputs of one split the first whose files
-    are there), and where that goes."""
+    """A data set: what it is, a spec that reads it, what can be made of it, and where that goes.
+
+    Of several outputs of one split the first whose files are there is made.
+    """
 
     about: str
+    spec: str
     outputs: tuple[Output, ...]
     folder: str
     prefix: str = ""
     media: str = "image"  # or video: names then have no suffix
-    spec: str = ""  # one that reads it
 
 
 def _token_list(path: Path, listed: Path) -> Iterator[Row]:
@@ -106,6 +108,7 @@ def _msrvtt_retrieval(csv: str) -> tuple[Output, ...]:
 RECIPES: dict[str, Recipe] = {
     "coco": Recipe(
         "COCO captions in Karpathy's split",
+        "configs_image/caption_mplug_base.yaml",
         (
             *_splits("dataset_coco.json", karpathy, train=("train", "restval"), val=("val",), test=("test",)),
             Output("train", (*_COCO, *_LISTS), _karpathy_train),
@@ -116,6 +119,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "coco2017": Recipe(
         "COCO captions in the split of 2017",
+        "configs_image/caption_mplug_base.yaml",
         (
             Output("train", ("captions_train2017.json",), partial(captions, folder="train2017")),
             Output("val", ("captions_val2017.json",), partial(captions, folder="val2017")),
@@ -124,11 +128,13 @@ RECIPES: dict[str, Recipe] = {
     ),
     "flickr30k": Recipe(
         "Flickr30k captions",
+        "configs_image/retrieval_flickr30k_mplug_base.yaml",
         _flickr("flickr30k", "results_20130124.token", "train.txt", "val.txt", "test.txt"),
         "flickr30k",
     ),
     "flickr8k": Recipe(
         "Flickr8k captions",
+        "configs_image/retrieval_flickr30k_mplug_base.yaml",
         _flickr(
             "flickr8k",
             "captions.txt|Flickr8k.token.txt",
@@ -140,11 +146,13 @@ RECIPES: dict[str, Recipe] = {
     ),
     "nocaps": Recipe(
         "NoCaps validation captions (its test captions are not published)",
+        "configs_image/caption_nocaps_mplug_large.yaml",
         _parts(captions, val="nocaps_val_4500_captions.json"),
         "nocaps",
     ),
     "vqa": Recipe(
         "VQA v2; test has no answers",
+        "configs_image/vqa_mplug_base.yaml",
         (
             *(
                 Output(split, (_VQA_QUESTIONS.format(part), _VQA_ANNOTATIONS.format(part)), vqa)
@@ -159,6 +167,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "vqa_mplug": Recipe(
         "VQA v2 with Visual Genome as mPLUG's lists split them",
+        "configs_image/vqa_mplug_base.yaml",
         (
             *_parts(mplug_list, train="vqa_train.json", val="vqa_val.json", minival="vqa_minval.json"),
             *_parts(mplug_list, test="vqa_test.json", genome="vg_qa.json"),
@@ -167,10 +176,14 @@ RECIPES: dict[str, Recipe] = {
         "vqa_mplug",
     ),
     "visual_genome": Recipe(
-        "Visual Genome's questions", _parts(visual_genome, train="question_answers.json"), "visual_genome"
+        "Visual Genome's questions",
+        "configs_image/vqa_mplug_base.yaml",
+        _parts(visual_genome, train="question_answers.json"),
+        "visual_genome",
     ),
     "gqa": Recipe(
         "GQA, balanced",
+        "configs_image/vqa_mplug_base.yaml",
         (
             *_parts(gqa, train="train_balanced_questions.json", val="val_balanced_questions.json"),
             *_parts(gqa, test="testdev_balanced_questions.json"),
@@ -179,18 +192,28 @@ RECIPES: dict[str, Recipe] = {
     ),
     "refcoco": Recipe(
         "RefCOCO",
+        "configs_image/grounding_mplug_base.yaml",
         (
             *_refer("refcoco", "unc", "train", "val", "testA", "testB"),
             *_parts(detections, testA="testA_refcoco_unc_dets.json"),
         ),
         "refcoco",
     ),
-    "refcoco+": Recipe("RefCOCO+", _refer("refcoco+", "unc", "train", "val", "testA", "testB"), "refcoco+"),
+    "refcoco+": Recipe(
+        "RefCOCO+",
+        "configs_image/grounding_mplug_base.yaml",
+        _refer("refcoco+", "unc", "train", "val", "testA", "testB"),
+        "refcoco+",
+    ),
     "refcocog": Recipe(
-        "RefCOCOg in UMD's split", _refer("refcocog", "umd", "train", "val", "test"), "refcocog"
+        "RefCOCOg in UMD's split",
+        "configs_image/grounding_mplug_base.yaml",
+        _refer("refcocog", "umd", "train", "val", "test"),
+        "refcocog",
     ),
     "nlvr2": Recipe(
         "NLVR2: sentences about pairs of images; test is test-P (test1)",
+        "configs_image/nlvr2_mplug_base.yaml",
         (
             Output("train", ("train.json",), partial(nlvr2, folder="images/train")),
             Output("val", ("dev.json",), partial(nlvr2, folder="dev")),
@@ -200,6 +223,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "snli_ve": Recipe(
         "SNLI-VE, or e-SNLI-VE's tables",
+        "configs_image/snli_ve_mplug_base.yaml",
         (
             *_parts(snli_ve, train="snli_ve_train.jsonl", val="snli_ve_dev.jsonl", test="snli_ve_test.jsonl"),
             *_parts(snli_ve, train="esnlive_train.csv", val="esnlive_dev.csv", test="esnlive_test.csv"),
@@ -208,6 +232,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "msrvtt_qa": Recipe(
         "MSRVTT-QA",
+        "configs_video/VideoQA_msrvtt_large.yaml",
         _parts(
             partial(video_qa, prefix="video"),
             train="train_qa.json|qa_train.json",
@@ -219,6 +244,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "msrvtt_caption": Recipe(
         "MSR-VTT captions, official split",
+        "configs_video/VideoCaption_msrvtt_large.yaml",
         (
             Output("train", _MSRVTT[:1], partial(msrvtt, split="train")),
             Output("val", _MSRVTT[:1], partial(msrvtt, split="validate")),
@@ -236,6 +262,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "msrvtt_9k": Recipe(
         "MSR-VTT retrieval: 9000 videos to train on, 1k-A test",
+        "configs_video/VideoRetrieval_msrvtt_large.yaml",
         _msrvtt_retrieval("MSRVTT_train.9k.csv"),
         "msrvtt",
         "retrieval_",
@@ -243,6 +270,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "msrvtt_7k": Recipe(
         "MSR-VTT retrieval: 7010 videos to train on, 1k-A test",
+        "configs_video/VideoRetrieval_msrvtt_large.yaml",
         _msrvtt_retrieval("MSRVTT_train.7k.csv"),
         "msrvtt",
         "retrieval_",
@@ -250,6 +278,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "msvd_qa": Recipe(
         "MSVD-QA; youtube_mapping.txt says which file vidN is",
+        "configs_video/VideoQA_msvd_large.yaml",
         tuple(
             Output(split, (f"{split}_qa.json", *mapping), reader)
             for mapping, reader in (
@@ -263,6 +292,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "msvd_caption": Recipe(
         "MSVD captions",
+        "configs_video/VideoCaption_msvd_large.yaml",
         tuple(
             Output(split, (f"{split}_list.txt", "captions_msvd.json"), _listed_videos)
             for split in ("train", "val", "test")
@@ -273,18 +303,21 @@ RECIPES: dict[str, Recipe] = {
     ),
     "tgif_qa": Recipe(
         "TGIF-QA's frame questions",
+        "configs_video/VideoQA_tgif_large.yaml",
         _parts(tgif_frame_qa, train="Train_frameqa_question.csv", test="Test_frameqa_question.csv"),
         "tgif",
         media="video",
     ),
     "didemo": Recipe(
         "DiDeMo, all descriptions of a video as one paragraph",
+        "configs_video/VideoRetrieval_didemo_large.yaml",
         _parts(didemo, train="train_data.json", val="val_data.json", test="test_data.json"),
         "didemo",
         media="video",
     ),
     "lsmdc": Recipe(
         "LSMDC 2016 retrieval",
+        "configs_video/VideoRetrieval_lsmdc_large.yaml",
         _parts(
             lsmdc,
             train="LSMDC16_annos_training.csv",
