@@ -79,3 +79,47 @@ def generate(
     for row in lines(figures):
         table.add_row(*row)
     console.print(table)
+
+
+@commands.command("retrieval", epilog="Example: mplug2 bench retrieval --rounds 1")
+def retrieval(
+    items: Annotated[
+        list[int] | None,
+        typer.Option(help="Images, with a caption each; may be given again [1000 5000 20000].", min=2),
+    ] = None,
+    k: Annotated[
+        list[int] | None,
+        typer.Option(help="Re-ranked of each query; the first for all [32 16 64].", min=1),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Processes a case, in turn; the median counts.", min=1)] = 2,
+) -> None:
+    """Measure the evaluation of retrieval on synthetic embeddings: time and memory by items and re-ranked
+    pairs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mplug2.bench.retrieval import Case, bench, growth, lines
+
+    sizes, depths = items or [1000, 5000, 20000], k or [32, 16, 64]
+    middle = sorted(sizes)[len(sizes) // 2]
+    cases = [*(Case(size, depths[0]) for size in sizes), *(Case(middle, depth) for depth in depths)]
+    console = Console()
+    with console.status("each case in a process of its own") as status:
+        figures = bench(cases, rounds, tick=status.update)
+    table = Table("items", "k", title="processor seconds, both directions")
+    for column in (
+        "embed",
+        "compare",
+        "re-rank",
+        "all",
+        "ms / item",
+        "us / pair",
+        "held MB",
+        "peak above MB",
+    ):
+        table.add_column(column, justify="right")
+    for row in lines(figures):
+        table.add_row(*row)
+    console.print(table)
+    for sentence in growth(figures):
+        console.print(sentence)

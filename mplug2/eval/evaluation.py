@@ -15,6 +15,7 @@ import torch
 from modules import lockstep
 from modules.streams import Sequences, move
 from mplug2.eval.breakdown import Line, by_type, most_frequent
+from mplug2.eval.gallery import SHOWN
 from mplug2.eval.rerank import Tick
 from mplug2.eval.retrieval import retrieve
 from mplug2.metrics.metric import Metric, Row
@@ -65,7 +66,8 @@ def evaluate(
         if any(isinstance(judge, Recall) for judge in judges):
             if len(judges) > 1:
                 raise UserError("recall measures a whole split at once: eval.metrics must be [recall] alone")
-            rows = retrieve(net, call, batches, len(loader), together=together, tick=tick)
+            shown = SHOWN if predictions is not None else 0
+            rows = retrieve(net, call, batches, len(loader), together=together, shown=shown, tick=tick)
         else:
             rows = []
             for done, (batch, counts) in enumerate(batches, 1):

@@ -14,7 +14,7 @@ from mplug2.train import ranks
 from registry.errors import UserError
 
 Row = dict[str, Any]
-SHOWN = 10  # results of a query that are written down
+SHOWN = 10  # results of a query that are written down, best first
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,12 @@ def prediction_rows(
     gallery: Gallery,
     found: Mapping[str, tuple[Nearest, Tensor]],
     scores: Mapping[str, Tensor],
+    shown: int,
 ) -> list[Row]:
     """Return the rows of this rank's files, each followed by those of its captions; ranks count from 1.
 
-    ``scores`` of a side, where there are any, order what was found by similarity anew.
+    ``scores`` of a side, where there are any, order what was found by similarity anew. A row tells the first
+    ``shown`` that were found.
     """
     owner, told = gallery.owner, {}
     for name, mine in (("vision", gallery.files), ("text", gallery.captions)):
@@ -81,7 +83,7 @@ def prediction_rows(
             own, labels = owner[nearest.items] == numbers, gallery.texts
         else:
             own, labels = nearest.items == owner[numbers], gallery.names
-        told[name] = iter(_told(nearest, before, own, scores.get(name), labels))
+        told[name] = iter(_told(nearest, before, own, scores.get(name), labels, shown))
     rows = []
     for record in records:
         about = {key: value for key, value in record.items() if key != "references"}
@@ -92,41 +94,23 @@ def prediction_rows(
 
 
 def _told(
-    nearest: Nearest, before: Tensor, own: Tensor, scores: Tensor | None, labels: list[str]
+    nearest: Nearest, before: Tensor, own: Tensor, scores: Tensor | None, labels: list[str], shown: int
 ) -> list[Row]:
     """What is said of each query: the rank of its best own item, and the first that were found."""
-    similarity = [{"rank": place + 1} for place in before.tolist()]
+    rows: list[Row]
     if scores is None:
-        return [
-            {**rank, "top": _top(labels, *one)}
-            for rank, *one in zip(
-                similarity, nearest.items.tolist(), own.tolist(), nearest.values.tolist(), strict=True
-            )
+        order = torch.arange(nearest.items.shape[1]).expand_as(nearest.items)
+        rows = [{"rank": place + 1} for place in before.tolist()]
+    else:
+        order = scores.argsort(dim=1, descending=True, stable=True)
+        after = places(own[:, : scores.shape[1]], scores, before)
+        rows = [
+            {"rank": place + 1, "similarity_rank": plain + 1}
+            for place, plain in zip(after.tolist(), before.tolist(), strict=True)
         ]
-    depth = scores.shape[1]
-    after = places(own[:, :depth], scores, before)
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    columns = [
-        one[:, :depth].gather(1, order)[:, :SHOWN].tolist() for one in (nearest.items, own, nearest.values)
-    ]
-    columns.append(scores.gather(1, order)[:, :SHOWN].tolist())
-    return [
-        {"rank": place + 1, "similarity_rank": rank["rank"], "top": _top(labels, *one)}
-        for place, rank, *one in zip(after.tolist(), similarity, *columns, strict=True)
-    ]
-
-
-def _top(
-    labels: list[str],
-    items: list[int],
-    own: list[bool],
-    similarity: list[float],
-    scores: list[float] | None = None,
-) -> list[Row]:
-    rows: list[Row] = [
-        {"found": labels[item], "own": mine, "similarity": value}
-        for item, mine, value in zip(items, own, similarity, strict=True)
-    ]
-    for row, score in zip(rows, scores or [], strict=False):
-        row["score"] = score
-    return rows[:SHOWN]
+    if shown:
+        told = {"similarity": nearest.values, "found": nearest.items}
+        for name, values in told.items() if scores is None else [("score", scores), *told.items()]:
+            for row, some in zip(rows, values.gather(1, order[:, :shown]).tolist(), strict=True):
+                row[name] = [labels[item] for item in some] if name == "found" else some
+    return rows

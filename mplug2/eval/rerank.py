@@ -54,10 +54,11 @@ def score_pairs(
     scores = torch.empty(len(pairs.keys))
     turns = -(-len(pairs.keys) // size)
     total = max(ranks.gather(turns)) if together else turns
+    tick(0, total, "pairs")
     for turn in range(total):
         keys = pairs.keys[turn * size : (turn + 1) * size]
-        batch = images.batch(keys // pairs.captions, dtype, device)
-        batch |= captions.batch(keys % pairs.captions, dtype, device)
+        batch = images.batch(keys // pairs.captions, device, dtype)
+        batch |= captions.batch(keys % pairs.captions, device, dtype)
         outputs = call(batch, goal="rerank")
         if len(keys):
             scores[turn * size : turn * size + len(keys)] = match(outputs).float().cpu()

@@ -34,13 +34,14 @@ def retrieve(
     length: int,
     *,
     together: bool = False,
+    shown: int = SHOWN,
     tick: Tick = lambda done, total, what: None,
 ) -> list[Row]:
     """Return this rank's rows: of each of its files and captions the rank of its own, and what was found.
 
     All ranks must call it. ``call`` is the network or the engine around it; ``batches`` come with whether
     they count. ``length`` is the number of batches. With ``eval.rerank: k`` the k nearest of each query are
-    re-ranked.
+    re-ranked. A row tells the first ``shown`` (at most 10) that were found.
     """
     settings, device = net.spec.eval, net.device
     depth = settings["rerank"] or 0
@@ -80,7 +81,7 @@ def retrieve(
         scores = _scores(gallery, found, pairs, measured, depth)
         if settings["rerank_score"] == "match_plus_similarity":
             scores = {name: one + found[name][0].values[:, :depth] for name, one in scores.items()}
-    return prediction_rows(records, gallery, found, scores)
+    return prediction_rows(records, gallery, found, scores, shown)
 
 
 def _search(queries: Tensor, items: Tensor, mine: range, own: Tensor, depth: int) -> tuple[Nearest, Tensor]:

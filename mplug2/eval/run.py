@@ -70,9 +70,9 @@ class Phases:
         """Show that ``done`` of the ``total`` batches of the phase ``what`` are done."""
         if what != self._what:
             self._bar.close()
-            self._what, self._total = what, total
+            self._what = what
             self._report = self._bar.enter_context(Reporter(total, silent=self._silent, unit=what))
-        self._report.step(done, self._title, line=done % max(total // 4, 1) == 0)
+        self._report.step(done, self._title, line=done > 0 and done % max(total // 4, 1) == 0)
 
 
 def _train_answers(spec: Spec, net: Network) -> dict[str, str] | None:

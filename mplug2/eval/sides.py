@@ -42,12 +42,14 @@ class Side:
             raise ValueError(f"goal '{self.goal}' must give {len(keep)} rows, but gives {len(vectors)}")
         self.features.append(F.normalize(vectors.float(), dim=-1)[torch.tensor(keep, device=device)])
         if self.streams:
-            self.store.add({name: outputs[output] for output, name in self.streams.items()}, len(keep), keep)
+            self.store.add({name: outputs[output] for output, name in self.streams.items()}, keep)
 
     def everyones(self) -> Tensor:
-        """The vectors of all ranks, in rank order, on the CPU."""
+        """The vectors of all ranks, in rank order, on the CPU; they are kept here no longer."""
         mine = torch.cat([one.cpu() for one in self.features]) if self.features else torch.empty(0)
-        return torch.cat([one for one in ranks.gather(mine) if len(one)])
+        self.features.clear()
+        parts = [one for one in ranks.gather(mine) if len(one)]
+        return torch.cat(parts) if len(parts) > 1 else mine
 
 
 def sides(net: Network, depth: int) -> dict[str, Side]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-BLOCK = 1 << 22  # similarities that are held at once
+BLOCK = 1 << 20  # similarities that are held at once
 
 
 @dataclass(frozen=True)

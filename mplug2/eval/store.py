@@ -3,101 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from modules.streams import Tokens
+from modules.streams import Tokens, full_mask
 from mplug2.train import ranks
 
-Row = dict[str, Tokens]  # the streams of one item, without the batch axis: Tokens [length width]
 
-_GATHERED = 256  # rows of each rank that travel together
+@dataclass
+class Packed:
+    """Tokens of the items of one batch laid end to end, without the padding behind each."""
+
+    values: Tensor  # [total width]
+    mask: Tensor | None  # [total]
+    lengths: list[int]
+
+
+@dataclass
+class Stream:
+    """One token stream of many items: the batches it came in, and where in them each item lies."""
+
+    packs: list[Packed] = field(default_factory=list)
+    places: list[tuple[int, int, int]] = field(default_factory=list)  # pack, start, length
+
+    def add(self, pack: Packed) -> None:
+        """Take in a batch."""
+        start = 0
+        for length in pack.lengths:
+            self.places.append((len(self.packs), start, length))
+            start += length
+        self.packs.append(pack)
+
+    def rows(self, numbers: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tokens:
+        """Return some items, padded to the longest of them."""
+        places = [self.places[number] for number in numbers]
+        longest = max(length for _, _, length in places)
+        first = self.packs[places[0][0]].values
+        values = torch.zeros(len(places), longest, first.shape[-1], dtype=first.dtype)
+        mask = torch.zeros(len(places), longest, dtype=torch.bool)
+        for row, (number, start, length) in enumerate(places):
+            pack, part = self.packs[number], slice(start, start + length)
+            if pack.values.dtype != values.dtype:
+                values = values.to(torch.float32)
+            values[row, :length] = pack.values[part]
+            mask[row, :length] = True if pack.mask is None else pack.mask[part]
+        return Tokens(values.to(device).to(dtype), None if mask.all() else mask.to(device))
 
 
 class Store:
     """Token streams of many items in main memory: 16 bit, without padding.
 
     5,000 images of 577 tokens of width 768 take 4.4 GB; 25,000 captions of 12 words 0.5 GB. The network's
-    own 16 bit are kept as they are, float32 as float16 (a row that float16 cannot hold stays float32).
+    own 16 bit are kept as they are, float32 as float16 (a batch that float16 cannot hold stays float32).
     """
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.spare: Row = {}  # any row, for a rank that has none of its own
+        self.streams: dict[str, Stream] = {}
+        self.spare: dict[str, Stream] = {}  # any item, for a rank that has none of its own
 
-    def add(self, streams: Mapping[str, Any], count: int, keep: Sequence[bool]) -> None:
-        """Take in the rows of a batch of ``count`` items for which ``keep`` holds."""
-        made: list[Row] = [{} for _ in range(count)]
-        for name, value in streams.items():
-            tokens = _as_tokens(value)
-            if len(tokens.values) != count:
-                raise ValueError(f"stream '{name}' must have {count} rows, but has {len(tokens.values)}")
-            kept = tokens.values if tokens.values.dtype.itemsize == 2 else tokens.values.half()
-            narrow = kept.isfinite().flatten(1).all(dim=1).tolist()
-            values, kept = tokens.values.cpu(), kept.cpu()
-            mask = None if tokens.mask is None else tokens.mask.cpu()
-            for row in range(count):
-                chosen = (kept if narrow[row] else values)[row]
-                made[row][name] = _trimmed(chosen, None if mask is None else mask[row])
-        self.spare = self.spare or made[0]
-        self.rows += [row for row, wanted in zip(made, keep, strict=True) if wanted]
+    def add(self, streams: Mapping[str, Any], keep: Sequence[bool]) -> None:
+        """Take in the items of a batch for which ``keep`` holds."""
+        for name, tokens in streams.items():
+            if not isinstance(tokens, Tokens) or len(tokens.values) != len(keep):
+                raise TypeError(
+                    f"stream '{name}', from which `rerank` starts, must be tokens of {len(keep)} rows"
+                )
+            if name not in self.spare:
+                self.spare[name] = Stream()
+                self.spare[name].add(_packed(tokens, [0]))
+            kept = [row for row, wanted in enumerate(keep) if wanted]
+            stream = self.streams.setdefault(name, Stream())
+            if kept:
+                stream.add(_packed(tokens, kept))
 
     def everyones(self) -> Store:
-        """Return a store with the rows of all ranks, in rank order."""
+        """Return a store with the items of all ranks, in rank order."""
         if ranks.world() == 1:
             return self
-        lengths = ranks.gather(len(self.rows))
-        parts: list[list[Row]] = [[] for _ in lengths]
-        for start in range(0, max(lengths), _GATHERED):
-            for part, rows in zip(parts, ranks.gather(self.rows[start : start + _GATHERED]), strict=True):
-                part += rows
         whole = Store()
-        whole.rows, whole.spare = [row for part in parts for row in part], self.spare
+        whole.spare = self.spare
+        for name, stream in self.streams.items():
+            parts: list[list[Packed]] = [[] for _ in range(ranks.world())]
+            for turn in range(max(ranks.gather(len(stream.packs)))):
+                for part, packs in zip(parts, ranks.gather(stream.packs[turn : turn + 1]), strict=True):
+                    part += packs
+            whole.streams[name] = Stream()
+            for pack in (pack for part in parts for pack in part):
+                whole.streams[name].add(pack)
         return whole
 
     def batch(
-        self, numbers: Int[Tensor, " rows"], dtype: torch.dtype, device: torch.device
+        self, numbers: Int[Tensor, " rows"], device: torch.device, dtype: torch.dtype
     ) -> dict[str, Tokens]:
-        """Return the streams of some items, padded to the longest of them; of no numbers, the spare row.
+        """Return the streams of some items, padded to the longest of them; of no numbers, the spare item.
 
         An item that is asked for repeatedly crosses to the device once.
         """
+        if not len(numbers):
+            return {name: stream.rows([0], device, dtype) for name, stream in self.spare.items()}
         unique, place = torch.unique(numbers, return_inverse=True)
-        chosen = [self.rows[number] for number in unique.tolist()] or [self.spare]
+        place = place.to(device)
         found: dict[str, Tokens] = {}
-        for name in chosen[0]:
-            tokens = _padded([row[name] for row in chosen])
-            rows = place.to(device) if len(numbers) else slice(None)
-            values = tokens.values.to(device)[rows].to(dtype)
-            found[name] = Tokens(values, None if tokens.mask is None else tokens.mask.to(device)[rows])
+        for name, stream in self.streams.items():
+            tokens = stream.rows(unique.tolist(), device, dtype)
+            found[name] = Tokens(tokens.values[place], None if tokens.mask is None else tokens.mask[place])
         return found
 
 
-def _as_tokens(value: Any) -> Tokens:
-    if isinstance(value, Tokens):
-        return value
-    raise TypeError(f"what the goal `rerank` starts from must be tokens, but is {type(value).__name__}")
-
-
-def _trimmed(values: Tensor, mask: Tensor | None) -> Tokens:
-    """A copy of one row up to its last valid position, so that nothing holds the batch it came from."""
-    if mask is None:
-        return Tokens(values.clone())
-    length = int(mask.nonzero().max()) + 1 if mask.any() else 1
-    return Tokens(values[:length].clone(), mask[:length].clone())
-
-
-def _padded(rows: Sequence[Tokens]) -> Tokens:
-    longest = max(len(row.values) for row in rows)
-    dtypes = {row.values.dtype for row in rows}
-    dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
-    whole = all(len(row.values) == longest and row.mask is None for row in rows)
-    values = torch.zeros(len(rows), longest, rows[0].values.shape[-1], dtype=dtype)
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for place, row in enumerate(rows):
-        values[place, : len(row.values)] = row.values
-        mask[place, : len(row.values)] = True if row.mask is None else row.mask
-    return Tokens(values, None if whole else mask)
+def _packed(tokens: Tokens, rows: Sequence[int]) -> Packed:
+    """Copies of some rows up to the last valid position of each, at least one."""
+    values, valid = tokens.values.detach().cpu(), full_mask(tokens).cpu()
+    lengths = [max((int(at.max()) + 1 if len(at := valid[row].nonzero()) else 1), 1) for row in rows]
+    joined = torch.cat([values[row, :length] for row, length in zip(rows, lengths, strict=True)])
+    mask = torch.cat([valid[row, :length] for row, length in zip(rows, lengths, strict=True)])
+    if joined.dtype == torch.float32 and (half := joined.half()).isfinite().all():
+        joined = half
+    return Packed(joined, None if mask.all() else mask, lengths)

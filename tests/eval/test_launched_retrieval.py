@@ -39,8 +39,7 @@ def launch(path: Path, processes: int, zero: str) -> dict[int, list[dict[str, An
 
 def numbers(rows: list[dict[str, Any]]) -> list[float]:
     """Take the scores out of the rows, and return them."""
-    tops = [one for row in rows for one in row["top"]]
-    return [one.pop(name) for one in tops for name in ("score", "similarity")]
+    return [value for row in rows for name in ("score", "similarity") for value in row.pop(name)]
 
 
 @pytest.mark.slow

@@ -1,0 +1,205 @@
+"""What retrieval costs as images, captions and re-ranked candidates grow: processor time by part, and
+memory."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+
+from modules.streams import Tokens
+from mplug2.compose import compose
+from mplug2.eval.retrieval import retrieve
+from registry import UserError, parse_spec
+
+BATCH, WIDTH, VECTOR, PATCHES, WORDS = 50, 64, 256, 17, 8
+SPEC = f"""
+inputs: {{seen: tokens B {PATCHES} {WIDTH}, read: tokens B L {WIDTH}}}
+modules:
+  to_v: {{use: feature_head, width_in: {WIDTH}, width: {VECTOR}}}
+  to_t: {{use: feature_head, width_in: {WIDTH}, width: {VECTOR}}}
+  image: {{use: project, width_in: {WIDTH}, width: {WIDTH}}}
+  text: {{use: text_encoder, width: {WIDTH}, depth: 1, heads: 2}}
+  fusion: {{use: fusion, width: {WIDTH}, depth: 1, heads: 2}}
+  match: {{use: class_head, width: {WIDTH}, classes: 2, depth: 1}}
+flow:
+  visual: image(seen)
+  asked: text(read)
+  v: to_v(visual)
+  t: to_t(asked)
+  one: fusion(text=asked, vision=visual)
+  score: match(one.text)
+goals:
+  embed_vision: {{v: v, visual: visual}}
+  embed_text: {{t: t, asked: asked}}
+  rerank: {{score: score}}
+"""
+
+
+class Case(NamedTuple):
+    """``items`` images with a caption each, of which each finds ``k`` that are re-ranked."""
+
+    items: int
+    k: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Processor seconds of each part, and bytes: held for all items, and the process's peak above those."""
+
+    embed: float
+    compare: float
+    rerank: float
+    held: int
+    above: int
+
+    @property
+    def total(self) -> float:
+        """Seconds of the whole evaluation."""
+        return self.embed + self.compare + self.rerank
+
+
+def bench(
+    cases: Sequence[Case], rounds: int = 2, tick: Callable[[str], None] = lambda what: None
+) -> dict[Case, list[Figure]]:
+    """Measure every case ``rounds`` times, in turn, each time in a process of its own; UserError if it
+    fails."""
+    figures: dict[Case, list[Figure]] = {}
+    for turn in range(rounds):
+        for case in dict.fromkeys(cases):
+            tick(f"round {turn + 1} of {rounds}: {case.items} items, k = {case.k}")
+            command = [sys.executable, "-m", "mplug2.bench.retrieval", str(case.items), str(case.k)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise UserError(f"{case.items} items, k = {case.k} failed:\n{done.stderr.strip()[-2000:]}")
+            figures.setdefault(case, []).append(Figure(**json.loads(done.stdout.splitlines()[-1])))
+    return figures
+
+
+def lines(figures: dict[Case, list[Figure]]) -> list[list[str]]:
+    """Rows for a table, the medians over rounds: items, k, seconds by part, ms an item, us a pair, MB."""
+    rows = []
+    for case, found in figures.items():
+        embed, compare, rerank, held, above = (
+            median(getattr(one, name) for one in found)
+            for name in ("embed", "compare", "rerank", "held", "above")
+        )
+        total = embed + compare + rerank
+        rows.append(
+            [
+                f"{case.items:,}",
+                str(case.k),
+                *(f"{value:.2f}" for value in (embed, compare, rerank, total)),
+                f"{total / case.items * 1e3:.2f}",
+                f"{rerank / (2 * case.items * case.k) * 1e6:.0f}",
+                f"{held / 1e6:.0f}",
+                f"{above / 1e6:.0f}",
+            ]
+        )
+    return rows
+
+
+def exponent(points: Sequence[tuple[float, float]]) -> float:
+    """Return b of the power law y = a * x ** b that fits points best, by least squares of logarithms."""
+    xs, ys = ([math.log(point[axis]) for point in points] for axis in (0, 1))
+    middle_x, middle_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    above = sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True))
+    return above / sum((x - middle_x) ** 2 for x in xs)
+
+
+def growth(figures: dict[Case, list[Figure]]) -> list[str]:
+    """Sentences: how seconds grow with the items at one k, and with k at one number of items."""
+    said = []
+    for axis, name in ((0, "items"), (1, "k")):
+        other = 1 - axis
+        for fixed in dict.fromkeys(case[other] for case in figures):
+            cases = [case for case in figures if case[other] == fixed]
+            if len(cases) < 2:
+                continue
+            powers = [
+                exponent(
+                    [(case[axis], median(getattr(one, part) for one in figures[case])) for case in cases]
+                )
+                for part in ("total", "rerank")
+            ]
+            at = f"{Case._fields[other]} = {fixed:,}"
+            said.append(
+                f"seconds grow as {name} ^ {powers[0]:.2f}, those of re-ranking as {name} ^ {powers[1]:.2f} "
+                f"(at {at})"
+            )
+    return said
+
+
+@dataclass(frozen=True)
+class _Batch:
+    inputs: dict[str, Any]
+    records: list[dict[str, Any]]
+
+
+def _batches(items: int) -> Iterator[tuple[_Batch, bool]]:
+    draw = torch.Generator().manual_seed(0)
+    for start in range(0, items, BATCH):
+        count = min(BATCH, items - start)
+        seen, read = (torch.randn(count, length, WIDTH, generator=draw) for length in (PATCHES, WORDS))
+        names = range(start, start + count)
+        records = [{"question_id": i, "image": f"{i}.jpg", "references": [str(i)]} for i in names]
+        yield _Batch({"seen": Tokens(seen), "read": Tokens(read)}, records), True
+
+
+def _worker(case: Case) -> Figure:
+    torch.manual_seed(0)
+    text = SPEC + f"eval: {{metrics: [recall], rerank: {case.k}, rerank_batch: 256}}\n"
+    net = compose(parse_spec(text, "bench.yaml")).eval()
+    times: dict[tuple[str, bool], float] = {}
+
+    def tick(done: int, total: int, what: str) -> None:
+        times.setdefault((what, done > 0), time.process_time())
+        times[what, True] = time.process_time()
+
+    with torch.no_grad():
+        retrieve(net, net, _batches(2 * BATCH), 2)  # what is set up once counts for none
+        times.clear()
+        before = _reset_peak()
+        start = time.process_time()
+        rows = retrieve(net, net, _batches(case.items), -(-case.items // BATCH), shown=0, tick=tick)
+    assert len(rows) == 2 * case.items
+    end = time.process_time()
+    held = case.items * ((PATCHES + WORDS) * WIDTH * 2 + 2 * VECTOR * 4)
+    embedded, asked, scored = times["embedded", True], times["pairs", False], times["pairs", True]
+    return Figure(
+        embed=embedded - start,
+        compare=asked - embedded + end - scored,
+        rerank=scored - asked,
+        held=held,
+        above=_peak() - before - held,
+    )
+
+
+def _reset_peak() -> int:
+    """Forget the peak of memory so far where the system can, and return what is in use."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+    return _peak()
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(_worker(Case(*map(int, sys.argv[1:3]))))))
