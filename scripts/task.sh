@@ -2,7 +2,8 @@
 #   tiny=SPEC       what runs when nothing else is asked for: a small network on the shapes world
 #   finetuned=SPEC  (if it likes) what CHECKPOINT= alone fine-tunes
 #   first=SCRIPT    (if it likes) the script whose network `tiny` starts from
-#   ask=WORDS       what `mplug2 predict` is asked with in the end
+#   ask=WORDS       what `mplug2 predict` is asked with: the command that is named in the end
+#   use=COMMAND     (if it likes) another command than predict
 #
 # Settings (environment), relative paths as seen from where you are:
 #   CONFIG=FILE       the spec
@@ -64,7 +65,7 @@ train_and_test() {
     best=$out/best
     [ -e "$best" ] || best=$out/last
     launch eval "$config" --checkpoint "$best" --split test --out "$out/predictions/test.jsonl" "$@"
-    say "next: .venv/bin/mplug2 predict $config --checkpoint $best $ask"
+    say "next: .venv/bin/mplug2 ${use:-predict} $config --checkpoint $best $ask"
 }
 
 # Train, from the checkpoint if there is one; an interrupted run goes on where it ended.

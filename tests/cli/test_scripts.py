@@ -75,13 +75,33 @@ def test_the_first_command_makes_data_trains_and_tests(project: Path) -> None:
     assert measured.startswith(f"mplug2 [eval] {TINY} [--checkpoint] [{RUN}/last] [--split] [test]")
 
 
-@pytest.mark.parametrize("script", TINY_SPECS)
+@pytest.mark.parametrize("script", sorted({*TINY_SPECS} - {"caption_mplug_large_scst.sh"}))
 def test_every_task_runs_on_the_shapes_world_when_nothing_is_set(project: Path, script: str) -> None:
     calls = [call.split() for call in called(project, script)]
     assert calls[0][1] == "[data]"
     assert [call[1] for call in calls[-2:]] == ["[train]", "[eval]"]
     assert all(f"[{TINY_SPECS[script]}]" in call for call in calls[-2:])
     assert (ROOT / TINY_SPECS[script]).is_file()
+
+
+def test_self_critical_training_starts_from_a_network_that_is_trained_first(project: Path) -> None:
+    (project / "runs" / "caption_shapes_tiny" / "best").mkdir(parents=True)
+    calls = [call.split() for call in called(project, "caption_mplug_large_scst.sh")]
+    words = ["[data]", "[data]", "[train]", "[eval]", "[train]", "[eval]"]  # data that is there is left alone
+    assert [call[1] for call in calls] == words
+    assert [call[2] for call in calls[2:]] == [
+        *("[configs_image/caption_shapes_tiny.yaml]",) * 2,
+        *("[configs_image/caption_shapes_tiny_scst.yaml]",) * 2,
+    ]
+    assert "[*=own:runs/caption_shapes_tiny/best]" in calls[4]
+
+
+def test_a_released_mplug_checkpoint_is_fine_tuned_on_what_the_script_is_named_for(project: Path) -> None:
+    (project / "mplug.pth").write_text("")
+    trained, measured = called(project, "vqa_mplug_base.sh", CHECKPOINT="mplug.pth")
+    assert "[configs_image/vqa_mplug_base.yaml]" in trained
+    assert "[*=mplug:mplug.pth]" in trained
+    assert "[configs_image/vqa_mplug_base.yaml]" in measured
 
 
 def test_a_second_call_does_not_train_again(project: Path) -> None:

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Train a network that finds what a phrase means in an image, and test it.
+#
+#   sh scripts/run_grounding.sh
+#
+# sets up .venv, generates the shapes world (data/shapes), trains configs_image/grounding_shapes_tiny.yaml
+# and measures the best checkpoint on the test split. What is done already is skipped.
+#
+#   CONFIG=configs_image/grounding_mplug2_large.yaml CHECKPOINT=mplug2_pretrain.pth GPUS=8 sh scripts/run_grounding.sh
+#
+# fine-tunes released weights on RefCOCO; the paths of images and annotations stand in the spec.
+#
+# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
+set -eu
+. "$(dirname -- "$0")/env.sh"
+. "$project/scripts/task.sh"
+
+tiny=configs_image/grounding_shapes_tiny.yaml
+ask="--image FILE --text 'the red square'"
+train_and_test "$@"
