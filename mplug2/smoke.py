@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from modules.streams import Text, Tokens
 from mplug2.compose import compose
 from mplug2.dryrun import located
+from mplug2.narrow import narrowed
 from mplug2.network import Network
 from registry import Problem, Spec, SpecError, StreamType, UserError
 
@@ -17,6 +19,9 @@ ROWS = 2  # of every first axis, so that an index into it may be 0 or 1
 LENGTHS = {"L": 6}
 SHORT = 4  # of all other free axes
 SHOWN = 3  # parameters that a message names
+LARGE = 50_000_000  # parameters
+
+log = logging.getLogger("mplug2")
 
 
 class _Rehearsal:
@@ -30,8 +35,8 @@ class _Rehearsal:
 def rehearse(net: nn.Module) -> None:
     """Show a stand-in for the training data to the modules of ``net`` that ask for it."""
     for part in net.children():
-        if hasattr(part, "prepare"):
-            part.prepare(_Rehearsal, str)
+        if callable(prepare := getattr(part, "prepare", None)):
+            prepare(_Rehearsal, str)
 
 
 def tiny_batch(net: Network, goal: str, seed: int = 0) -> dict[str, Any]:
@@ -61,12 +66,14 @@ def _value(kind: StreamType, draw: torch.Generator) -> Any:
     return torch.rand(sizes, generator=draw)
 
 
-def smoke(spec: Spec) -> None:
+def smoke(spec: Spec) -> str:
     """Build the network with random weights and take the gradients of all goals with a loss, once.
 
+    One of more than `LARGE` parameters is made narrow before; returns what was done to it, "" if nothing.
     Raises `SpecError` at the line that cannot be computed, at a loss that is not finite, and at the modules
     with trainable parameters that no loss reaches.
     """
+    spec, note = _affordable(spec)
     torch.manual_seed(0)
     net = compose(spec, initial=False).train()
     rehearse(net)
@@ -83,6 +90,26 @@ def smoke(spec: Spec) -> None:
             loss.backward()
     if problems := [one for name in spec.modules for one in _without_gradient(net, name, losses)]:
         raise SpecError(problems)
+    return note
+
+
+def _affordable(spec: Spec) -> tuple[Spec, str]:
+    """The network to try, and what to say about it."""
+    parameters = sum(one.numel() for one in compose(spec, device="meta", initial=False).parameters())
+    if parameters <= LARGE:
+        return spec, ""
+    narrow, divisor = narrowed(spec)
+    if divisor > 1:
+        return narrow, f"stage 5 with widths divided by {divisor}"
+    memory = 2 * 4 * parameters / 1e9  # weights and gradients
+    log.warning(
+        "%s: stage 5 takes its step with all %d million parameters, which needs minutes and more than "
+        "%.0f GB of memory: its widths cannot be made smaller together",
+        spec.path,
+        parameters // 10**6,
+        memory,
+    )
+    return spec, ""
 
 
 def _computed(net: Network, goal: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def check_specs(files: Iterable[str], overrides: Sequence[str], last: int, as_js
     good = True
     for file in files:
         began = time.perf_counter()
-        problems = _problems(file, overrides, last)
+        problems, note = _problems(file, overrides, last)
         good &= not problems
         if as_json:
             print(
@@ -65,12 +65,14 @@ def check_specs(files: Iterable[str], overrides: Sequence[str], last: int, as_js
                 print(problem)
             print(f"{file}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
         else:
-            print(f"{file}: no mistakes (stages 1-{last}, {time.perf_counter() - began:.1f} s)")
+            took = f"{time.perf_counter() - began:.1f} s"
+            print(f"{file}: no mistakes (stages 1-{last}, {took}{note and f'; {note}'})")
     return good
 
 
-def _problems(file: str, overrides: Sequence[str], last: int) -> list[Problem]:
-    """All that is wrong in the first stage, up to the ``last`` one, that finds anything."""
+def _problems(file: str, overrides: Sequence[str], last: int) -> tuple[list[Problem], str]:
+    """All that is wrong in the first stage, up to the ``last`` one, that finds anything; and what to add."""
+    note = ""
     try:
         spec = registry.read_spec(file, overrides=overrides)
         found = list(registry.check(spec, files=True).problems)
@@ -81,12 +83,12 @@ def _problems(file: str, overrides: Sequence[str], last: int) -> list[Problem]:
         if last >= 5 and not found:
             from mplug2.smoke import smoke
 
-            smoke(spec)
+            note = smoke(spec)
     except registry.SpecError as error:
         found = list(error.problems)
     except registry.UserError as error:
         found = [registry.Problem(registry.Place(file), str(error))]
-    return found
+    return found, note
 
 
 def _record(problem: Problem) -> dict[str, Any]:
