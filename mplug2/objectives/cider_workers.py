@@ -8,10 +8,12 @@ import signal
 import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 from mplug2.metrics.caption.cider import CiderD, Frequencies
 from mplug2.metrics.caption.ngrams import Grams, ngrams
 from mplug2.metrics.caption.ptb import tokenize
+from registry.errors import UserError
 
 Item = tuple[Sequence[str], Sequence[str]]  # candidates of one sample, and its references: plain text
 
@@ -55,10 +57,17 @@ class Workers:
             # spawned, not forked: a fork of a process with threads (torch has some) may hang
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.count, context, _begin, (self.frequencies,))
-            weakref.finalize(self, self._pool.shutdown)
+            self._end = weakref.finalize(self, self._pool.shutdown)
         share = -(-len(items) // self.count)
         parts = [items[first : first + share] for first in range(0, len(items), share)]
-        return [row for part in self._pool.map(_score_here, parts) for row in part]
+        try:
+            return [row for part in self._pool.map(_score_here, parts) for row in part]
+        except BrokenProcessPool:
+            self._end.detach()  # a broken pool has shut itself down
+            raise UserError(
+                "the worker processes of cider_d must stay alive, but one ended: if this is a script of your "
+                "own, begin it under `if __name__ == '__main__':`; `workers: 0` needs no processes"
+            ) from None
 
 
 def _begin(frequencies: Frequencies) -> None:

@@ -7,6 +7,7 @@ import pytest
 from mplug2.metrics.caption.cider import CiderD
 from mplug2.metrics.caption.metrics import Cider
 from mplug2.objectives.cider_workers import Workers, count
+from registry.errors import UserError
 
 REFERENCES = [
     ["A man is cooking.", "a man cooks, in his kitchen"],
@@ -37,6 +38,17 @@ def test_frequencies_are_those_of_all_training_references() -> None:
     assert alone[0] == [0.0, 0.0] and known[0][0] > 1.0
     tokens = [[text.lower().replace(",", "").rstrip(".!") for text in given] for given in REFERENCES]
     assert known[0] == CiderD(tokens).score(SAID[0], [0, 0])
+
+
+def test_a_worker_that_was_killed_is_told() -> None:
+    workers = Workers(1, count(REFERENCES))
+    workers.score([(SAID[0], REFERENCES[0])])
+    assert workers._pool is not None
+    for process in workers._pool._processes.values():
+        process.kill()
+        process.join()
+    with pytest.raises(UserError, match="workers: 0"):
+        workers.score([(SAID[0], REFERENCES[0])])
 
 
 def test_no_process_is_left_behind() -> None:
