@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -118,11 +119,13 @@ def _files(names: Iterable[str]) -> str:
 
 
 def _next(done: Prepared, media: Path | None) -> str:
-    """The command that tries every file, with the settings that say where they are."""
-    paths = [f"data.{split}.path={path}" for split in SPLITS if (path := done.path(split))]
-    answers = done.path("answers")
-    settings = [*paths, f"data.media={media or 'DIR'}", *([f"data.answer_list={answers}"] if answers else [])]
-    return " ".join(["mplug2 data check", done.recipe.spec, *settings])
+    """The command that tries every file, with the settings that say where they are; without the splits that
+    were not made."""
+    settings = [f"data.{s}.path={path}" if (path := done.path(s)) else f"data.{s}=" for s in SPLITS]
+    settings.append(f"data.media={media or 'DIR'}")
+    if answers := done.path("answers"):
+        settings.append(f"data.answer_list={answers}")
+    return f"mplug2 data check {done.recipe.spec} {shlex.join(settings)}"
 
 
 @commands.command(

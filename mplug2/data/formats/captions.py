@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mplug2.data.annotations import shown
 from mplug2.data.formats.entry import Entry, Row, media_name
 from mplug2.data.formats.files import entries_of, lines, load
 from registry.errors import UserError
@@ -82,7 +83,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, list[str], Row]]:
             yield name, entry.texts("caption", "captions"), more
         return
     for name, given in value.items():
-        place = f"{where}: {name}"
+        place = f"{where}: {shown(name)}"
         texts = list(given.values()) if isinstance(given, dict) else given
         yield media_name(name, place), Entry({"captions": texts}, place).texts("captions"), {}
 

@@ -39,7 +39,7 @@ class Entry:
         for name in names:
             if name in self.values:
                 return self.values[name]
-        there = ", ".join(map(str, list(self.values)[:8])) or "nothing"
+        there = ", ".join(map(shown, list(self.values)[:8])) or "nothing"
         raise UserError(f"{self.where}: there must be {' or '.join(map(repr, names))}, but there is {there}")
 
     def text(self, *names: str) -> str:

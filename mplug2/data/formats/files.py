@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mplug2.data.annotations import shown
 from mplug2.data.formats.entry import Entry
 from registry.errors import UserError
 
@@ -71,7 +72,7 @@ def entries_of(value: Any, where: str, *under: str) -> Iterator[Entry]:
         for number, one in enumerate(value, 1):
             yield one if isinstance(one, Entry) else Entry.of(one, f"{where}: entry {number}")
     elif isinstance(value, dict) and not under and all(isinstance(one, dict) for one in value.values()):
-        yield from (Entry(one, f"{where}: {key}") for key, one in value.items())
+        yield from (Entry(one, f"{where}: {shown(key)}") for key, one in value.items())
     elif isinstance(value, dict) and not under:
         yield Entry(value, where)  # a file of one line
     else:

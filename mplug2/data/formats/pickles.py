@@ -39,7 +39,7 @@ def read_plain_pickle(path: Path) -> Any:
     try:
         for code, argument, place in pickletools.genops(content):
             if code.name not in _ALLOWED:
-                told = f" {argument}" if argument else ""
+                told = f" {argument!r}" if argument else ""
                 raise UserError(
                     f"{path}: a pickle must hold lists, mappings, texts and numbers alone, but at byte "
                     f"{place} has {code.name}{told}; it is not read"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from mplug2.data.formats.captions import in_folder
 from mplug2.data.formats.entry import Entry, Row
@@ -18,7 +20,7 @@ def refer(refs: Path, instances: Path, *, split: str) -> Iterator[Row]:
     known = load(instances)
     files = {one.whole("id"): one.media("file_name") for one in entries_of(known, str(instances), "images")}
     boxes = {one.whole("id"): one for one in entries_of(known, str(instances), "annotations")}
-    value = read_plain_pickle(refs) if ".p" in refs.suffixes[-2:] else load(refs)
+    value = _unpickled(refs, _stamp(refs)) if ".p" in refs.suffixes[-2:] else load(refs)
     for entry in entries_of(value, str(refs)):
         if entry.text("split") != split:
             continue
@@ -53,3 +55,13 @@ def expressions(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the ref_id and the phrase of each line of the toolkit's result files, which models wrote."""
     for entry in json_entries(path, "predictions"):
         yield entry.whole("ref_id"), entry.text("sent")
+
+
+@lru_cache(maxsize=1)  # all splits are in one file, and to look at its instructions takes ten seconds
+def _unpickled(path: Path, stamp: tuple[int, int]) -> Any:
+    return read_plain_pickle(path)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    told = path.stat()
+    return told.st_mtime_ns, told.st_size

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from mplug2.data.annotations import shown
 from mplug2.data.formats.captions import numbered
 from mplug2.data.formats.entry import Entry, Row
 from mplug2.data.formats.files import entries_of, json_entries, load
@@ -65,7 +66,7 @@ def gqa(path: Path) -> Iterator[Row]:
     if not isinstance(known, dict):
         raise UserError(f"{path}: must be a mapping of question ids, but is a {type(known).__name__}")
     for number, value in known.items():
-        entry = Entry.of(value, f"{path}: question {number}")
+        entry = Entry.of(value, f"{path}: question {shown(number)}")
         row: Row = {"image": f"{entry.media('imageId')}.jpg", "question": entry.text("question")}
         answer = {"answer": entry.text("answer")} if entry.has("answer") else {}
         yield row | answer | {"question_id": number}

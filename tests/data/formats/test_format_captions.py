@@ -119,7 +119,7 @@ def test_videos_with_sentences(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ('[{"image_id": 1}]', "entry 1: there must be 'caption' or 'captions', but there is image_id"),
+        ('[{"image_id": 1}]', "entry 1: there must be 'caption' or 'captions', but there is \"image_id\""),
         ('[{"image_id": 1, "caption": 3}]', "'caption' must be a text or a list of texts, but is 3"),
         (
             '{"images": [{"id": 2, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a"}]}',

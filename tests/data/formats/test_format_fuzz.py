@@ -45,60 +45,23 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "vqa": vqa,
     "vqa both": lambda path: vqa(path, path),
 }
-FIELDS = [
-    "images",
-    "annotations",
-    "sentences",
-    "videos",
-    "questions",
-    "id",
-    "image_id",
-    "ann_id",
-    "sent_id",
-    "ref_id",
-    "file_name",
-    "image",
-    "filename",
-    "filepath",
-    "split",
-    "caption",
-    "captions",
-    "raw",
-    "sent",
-    "phrase",
-    "question",
-    "answer",
-    "answers",
-    "answer_type",
-    "question_id",
-    "video_id",
-    "video",
-    "description",
-    "identifier",
-    "sentence",
-    "label",
-    "left",
-    "right",
-    "gold_label",
-    "Flickr30K_ID",
-    "pairID",
-    "bbox",
-    "gt_box",
-    "pred_boxes_img_id",
-    "qas",
-    "qa_id",
-    "imageId",
-    "data_subtype",
-    "multiple_choice_answer",
-    "a",
-]
+_FIELDS = """
+    images annotations sentences videos questions id image_id ann_id sent_id ref_id file_name image filename
+    filepath split caption captions raw sent phrase question answer answers answer_type question_id video_id
+    video description identifier sentence label left right gold_label Flickr30K_ID pairID bbox gt_box
+    pred_boxes_img_id qas qa_id imageId data_subtype multiple_choice_answer a
+"""
+FIELDS = _FIELDS.split()
+BELL = "\x1b]0;title\x07"  # would reach the terminal of who reads the message
 values: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(0, 3)
     | st.floats()
-    | st.sampled_from(["a", "../a", "", "/a", "neutral"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=8),
+    | st.sampled_from(["a", "../a", "", "/a", "neutral", BELL]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*FIELDS, BELL]), inner, max_size=8)
+    ),
     max_leaves=24,
 )
 
@@ -115,6 +78,7 @@ def outcome(name: str, path: Path) -> list[Any] | str:
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(value=values)
 @example(value={"images": [{"id": [], "file_name": "a"}], "annotations": [{"image_id": {}, "caption": "a"}]})
+@example(value={BELL: {"a": 1}, "a": {BELL: BELL}})
 @example(value=[{"split": "a", "image_id": 1, "ann_id": 1, "sentences": [{}]}])
 def test_any_json_is_rows_or_a_message(tmp_path: Path, name: str, value: Any) -> None:
     path = tmp_path / "public.json"
@@ -122,6 +86,7 @@ def test_any_json_is_rows_or_a_message(tmp_path: Path, name: str, value: Any) ->
     found = outcome(name, path)
     if isinstance(found, str):
         assert "public.json" in found
+        assert found.isprintable()
     else:
         assert len(found) == len([json.loads(json.dumps(row)) for row in found])
 
