@@ -20,6 +20,7 @@ from mplug2.data.question_answer import QuestionAnswer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.text import Tokenizer
 from mplug2.data.text_label import TextLabel
+from registry import read_spec
 from registry.errors import UserError
 from registry.ports import StreamType
 
@@ -244,6 +245,24 @@ def test_the_guide_names_every_set(name: str) -> None:
     recipe = RECIPES[name]
     assert f"`{name}`" in (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     assert len({(output.split, output.files) for output in recipe.outputs}) == len(recipe.outputs)
+
+
+OTHER_PATHS = {"coco2017", "flickr8k", "vqa_mplug", "visual_genome", "gqa", "refcoco+", "refcocog"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_specs_read_what_is_written(name: str) -> None:
+    recipe = RECIPES[name]
+    spec = read_spec(str(ROOT / recipe.spec))
+    written = {
+        f"data/{recipe.folder}/{recipe.prefix}{output.split}.jsonl"
+        for output in recipe.outputs
+        if output.split != "answers"
+    } | {f"data/{recipe.folder}/{recipe.prefix}val.jsonl"}  # or held out
+    read = {part["path"] for split in ("train", "val", "test") if (part := spec.data.get(split))}
+    assert bool(read & written) == (name not in OTHER_PATHS)
+    if name not in {*OTHER_PATHS, "nocaps"}:
+        assert read <= written, "nothing that the spec reads is missing"
 
 
 READS: dict[str, tuple[Any, dict[str, Any]]] = {

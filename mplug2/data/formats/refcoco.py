@@ -63,5 +63,5 @@ def _unpickled(path: Path, stamp: tuple[int, int]) -> Any:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    told = path.stat()
-    return told.st_mtime_ns, told.st_size
+    told = path.stat() if path.is_file() else None
+    return (told.st_mtime_ns, told.st_size) if told else (0, 0)
