@@ -77,6 +77,7 @@ def prepare(
         raise UserError(
             f"nothing of {name} can be made: below {source} there is no "
             + "; no ".join(dict.fromkeys(" + ".join(names) for names in done.lacking.values()))
+            + "\n  hint: `mplug2 data prepare` lists all files that each set can be made of"
         )
     if hold_out and not (0 < hold_out < 1 and "train" in chosen and "val" not in chosen):
         raise UserError(
