@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -61,6 +61,9 @@ def generate(
     length: Annotated[int, typer.Option(help="Words that every beam writes.", min=1)] = 20,
     candidates: Annotated[int, typer.Option(help="Answers to rank.", min=2)] = 32,
     rounds: Annotated[int, typer.Option(help="Times each is run, in turn; the median counts.", min=1)] = 1,
+    clock: Annotated[
+        Literal["wall", "processor"], typer.Option(help="Which seconds; processor for a busy machine.")
+    ] = "wall",
 ) -> None:
     """Time beam search and ranking against plain decoding, which reads the whole prefix again for every
     word."""
@@ -72,7 +75,7 @@ def generate(
     sizes = Sizes(width, depth, memory, batch, beams, length, candidates)
     console = Console()
     with console.status("plain decoding takes minutes on a CPU") as status:
-        figures = bench(sizes, rounds, tick=status.update)
+        figures = bench(sizes, rounds, clock, tick=status.update)
     table = Table("task", title=f"width {width}, {depth} layers, memory {memory}, batch {batch}, float32")
     for column in ("engine s", "plain s", "engine TFLOP", "plain TFLOP", "times faster", "times fewer FLOP"):
         table.add_column(column, justify="right")

@@ -42,7 +42,15 @@ def test_another_result_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_prints_a_table() -> None:
-    words = ["--width=16", "--depth=1", "--memory=5", "--beams=2", "--length=3", "--candidates=4"]
+    words = [
+        "--width=16",
+        "--depth=1",
+        "--memory=5",
+        "--beams=2",
+        "--length=3",
+        "--candidates=4",
+        "--clock=processor",
+    ]
     done = CliRunner().invoke(app, ["bench", "generate", *words])
     assert done.exit_code == 0, done.output
     assert "ranking" in done.output and "faster" in done.output
