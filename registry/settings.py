@@ -123,9 +123,14 @@ class _Settings:
 
     def eval(self) -> None:
         spec, goal, metrics = self.spec, self.spec.eval.get("goal"), self.spec.eval.get("metrics")
-        if isinstance(goal, str) and goal not in spec.goals and spec.node("eval", "goal") is not None:
+        measured = self._measured(metrics)
+        # a resolved spec writes the default, too, which may go unused
+        named = spec.node("eval", "goal") is not None and (
+            measured or goal != SETTINGS["eval"]["goal"].default
+        )
+        if isinstance(goal, str) and goal not in spec.goals and named:
             self.unknown(spec.place("eval", "goal"), "goal", goal, spec.goals)
-        elif isinstance(goal, str) and goal not in spec.goals and self._measured(metrics):
+        elif isinstance(goal, str) and goal not in spec.goals and measured:
             message = f"metrics measure goal '{goal}', but there is no such goal"
             self.wrong(
                 spec.place("eval", "metrics"), message, "add it to `goals`, or set `goal: ...` in `eval`"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from registry.writing import write_tree
 EACH = -(-500 // len(SHIPPED))  # 500 or a few more in all
 SHORT = "flow.guess=beam_search(@decoder, memory=memory, beams=2, best=2, max_length=2)"
 MORE = {
-    "freeze": ["vision.stem"],
+    "freeze": ["vision.*stem.*"],
     "init": {"*": "own:weights.safetensors"},
     "tie": {"words.word.weight": "decoder.embedding.word.weight"},
 }
@@ -44,22 +45,24 @@ def outcome(text: str, file: str) -> list[Problem]:
     return []
 
 
-@pytest.fixture(scope="module", autouse=True)
-def within_a_minute() -> Iterator[None]:
-    """All together must take less than a minute of processor time."""
-    began = time.process_time()
-    yield
+@pytest.fixture(scope="module")
+def good() -> Iterator[Counter[str]]:
+    """How many mutants were wrong and how many valid: of all together enough, in a minute of processor
+    time."""
+    began, found = time.process_time(), Counter[str]()
+    yield found
     assert time.process_time() - began < 60
+    assert found["wrong"] > found.total() / 4
+    assert found["valid"] > found.total() / 20
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
-def test_mutated_shipped_specs(file: Path) -> None:
+def test_mutated_shipped_specs(file: Path, good: Counter[str]) -> None:
     chance = random.Random(file.stem)
-    good = {"wrong": 0, "valid": 0}
     if writes_answers(file):
         bases = [shallow(file, SHORT), shallow(file, SHORT, *TEACHER) | MORE]
     else:
-        bases = [shallow(file), shallow(file) | {"freeze": ["vision.stem"]}]
+        bases = [shallow(file), shallow(file) | {"freeze": ["vision.*stem.*"]}]
     for turn in range(EACH):
         tree = copy.deepcopy(bases[turn % 2])
         for _ in range(chance.choice([1, 1, 2, 4])):
@@ -72,5 +75,3 @@ def test_mutated_shipped_specs(file: Path) -> None:
             assert problem.place.line > 0, text
             assert problem.place.column > 0, text
             assert "\n" not in problem.message, text
-    assert good["wrong"] > EACH / 4
-    assert good["valid"] > EACH / 20
