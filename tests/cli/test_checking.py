@@ -66,7 +66,7 @@ def _seconds(file: Path) -> float:
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_a_shipped_spec_is_checked_in_a_fraction_of_a_second(file: Path) -> None:
-    assert min(_seconds(file) for _ in range(2)) < 0.3
+    assert any(_seconds(file) < 0.3 for _ in range(3))  # the machine may be busy
 
 
 def test_a_closed_pipe_ends_quietly() -> None:
