@@ -136,3 +136,25 @@ def test_logits_are_told_by_the_names_of_their_classes(tmp_path: Path) -> None:
     assert [row["prediction"] for row in rows] == ["yes", "no"]
     assert rows[0]["score"] == pytest.approx(0.9526, abs=1e-4)
     assert "classes" not in rows[0]
+
+
+class Locates(nn.Module):
+    """Says the left half of the first row, the right half of the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, batch: dict[str, Any], goal: str) -> dict[str, Any]:
+        return {"box": torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]])}
+
+
+def test_boxes_are_written_as_four_numbers_and_judged_by_their_overlap(tmp_path: Path) -> None:
+    box = [0.0, 0.0, 0.5, 1.0]
+    records = [{"question_id": i, "question": "", "answers": [], "type": "box", "box": box} for i in range(2)]
+    out = tmp_path / "boxes.jsonl"
+    found = evaluate(Locates(), [Batch([0], records)], decode=str, metrics=["iou"], predictions=out)
+    assert found.metrics == {"iou_accuracy": 0.5, "mean_iou": 0.5}
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["prediction"] for row in rows] == [box, [0.5, 0.0, 1.0, 1.0]]
+    assert [row["correct"] for row in rows] == [True, False] and rows[0]["score"] is None
