@@ -9,7 +9,7 @@ The one vector of each embedding goal is compared by its cosine; `rerank` starts
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,7 +66,8 @@ def retrieve(
     }
     scores: dict[str, Tensor] = {}
     if depth:
-        pairs = _pairs(gallery, found, depth)
+        chosen = Wanted.of(gallery, found, depth)
+        pairs = chosen.pairs(len(gallery.texts))
         measured = score_pairs(
             call,
             pairs,
@@ -78,7 +79,7 @@ def retrieve(
             together=together,
             tick=tick,
         )
-        scores = _scores(gallery, found, pairs, measured, depth)
+        scores = chosen.scores(gallery, pairs, measured)
         if settings["rerank_score"] == "match_plus_similarity":
             scores = {name: one + found[name][0].values[:, :depth] for name, one in scores.items()}
     return prediction_rows(records, gallery, found, scores, shown)
@@ -90,44 +91,47 @@ def _search(queries: Tensor, items: Tensor, mine: range, own: Tensor, depth: int
     return Nearest(nearest.items.cpu(), nearest.values.cpu()), before.cpu()
 
 
-def _pairs(gallery: Gallery, found: Found, depth: int) -> Pairs:
-    """The pairs with an image of this rank: of its images' own searches, and of all captions' searches."""
-    asked = found["vision"][0].items[:, :depth]
-    mine = torch.arange(len(gallery.files))[:, None].expand_as(asked)
-    images, captions = _asking(gallery, found, depth)
-    return Pairs.of(
-        torch.cat([mine.flatten(), images]), torch.cat([asked.flatten(), captions]), len(gallery.texts)
-    )
+class Wanted(NamedTuple):
+    """The pairs with an image of this rank: numbers of its images on this rank, and of captions.
 
+    First those that its images found [files k], then those of all captions that found one of its images;
+    ``columns``: at which place of their search.
+    """
 
-def _asking(gallery: Gallery, found: Found, depth: int) -> tuple[Tensor, Tensor]:
-    """The captions of all ranks that found one of this rank's images, beside its number on this rank."""
-    whole = torch.cat(ranks.gather(found["text"][0].items[:, :depth]))
-    here = (whole >= gallery.files.start) & (whole < gallery.files.stop)
-    captions, column = here.nonzero(as_tuple=True)
-    return whole[captions, column] - gallery.files.start, captions
+    found: Tensor
+    images: Tensor
+    captions: Tensor
+    columns: Tensor
+    k: int  # images that each caption found
 
+    @classmethod
+    def of(cls, gallery: Gallery, found: Found, depth: int) -> Wanted:
+        """Return them; all ranks must call it."""
+        whole = torch.cat(ranks.gather(found["text"][0].items[:, :depth].contiguous()))
+        here = (whole >= gallery.files.start) & (whole < gallery.files.stop)
+        captions, columns = here.nonzero(as_tuple=True)
+        images = whole[captions, columns] - gallery.files.start
+        return cls(found["vision"][0].items[:, :depth], images, captions, columns, whole.shape[1])
 
-def _scores(
-    gallery: Gallery,
-    found: Found,
-    pairs: Pairs,
-    measured: Tensor,
-    depth: int,
-) -> dict[str, Tensor]:
-    """The scores of what was found [queries depth]: an image's own are here, a caption's on all ranks."""
-    asked = found["vision"][0].items[:, :depth]
-    mine = torch.arange(len(gallery.files))[:, None].expand_as(asked)
-    images, captions = _asking(gallery, found, depth)
-    # every rank tells the scores of its images by (caption, image); each takes those of its own captions
-    said = ranks.gather((captions, images + gallery.files.start, measured[pairs.find(images, captions)]))
-    count = len(gallery.names)
-    keys = torch.cat([caption * count + image for caption, image, _ in said])
-    order = keys.argsort()
-    values = torch.cat([value for _, _, value in said])[order]
-    searched = found["text"][0].items[:, :depth]
-    wanted = torch.arange(gallery.captions.start, gallery.captions.stop)[:, None] * count + searched
-    return {
-        "vision": measured[pairs.find(mine, asked)],
-        "text": values[torch.searchsorted(keys[order], wanted)],
-    }
+    @property
+    def files(self) -> Tensor:
+        """The image of each of ``found``."""
+        return torch.arange(len(self.found))[:, None].expand_as(self.found)
+
+    def pairs(self, captions: int) -> Pairs:
+        """Return all of them, each once; ``captions`` is the number of all captions."""
+        images = torch.cat([self.files.flatten(), self.images])
+        return Pairs.of(images, torch.cat([self.found.flatten(), self.captions]), captions)
+
+    def scores(self, gallery: Gallery, pairs: Pairs, measured: Tensor) -> dict[str, Tensor]:
+        """Return the scores of what was found [queries k]; all ranks must call it.
+
+        An image's own are here; a caption's are with the images that it found, on all ranks.
+        """
+        told = torch.zeros(len(gallery.texts), self.k)
+        told[self.captions, self.columns] = measured[pairs.find(self.images, self.captions)]
+        everyones = torch.stack(ranks.gather(told)).sum(dim=0) if ranks.world() > 1 else told
+        return {
+            "vision": measured[pairs.find(self.files, self.found)],
+            "text": everyones[gallery.captions.start : gallery.captions.stop],
+        }

@@ -49,7 +49,7 @@ class Side:
         mine = torch.cat([one.cpu() for one in self.features]) if self.features else torch.empty(0)
         self.features.clear()
         parts = [one for one in ranks.gather(mine) if len(one)]
-        return torch.cat(parts) if len(parts) > 1 else mine
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def sides(net: Network, depth: int) -> dict[str, Side]:
