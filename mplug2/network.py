@@ -81,14 +81,13 @@ class Network(nn.Module):
     def prepare(self, reader: Any, decode: Callable[[Sequence[int]], str]) -> None:
         """Show the training data, and what turns ids into text, to the modules that have a ``prepare``."""
         for part in self.children():
-            if hasattr(part, "prepare"):
-                part.prepare(reader, decode)
+            if prepare := getattr(part, "prepare", None):
+                prepare(reader, decode)
 
     def extra_state(self) -> dict[str, Any]:
         """What modules know beside their weights (``extra_state``), as plain data by module; often empty."""
-        found = {
-            name: part.extra_state() for name, part in self.named_children() if hasattr(part, "extra_state")
-        }
+        tellers = {name: getattr(part, "extra_state", None) for name, part in self.named_children()}
+        found = {name: tell() for name, tell in tellers.items() if tell is not None}
         return {name: state for name, state in found.items() if state is not None}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
