@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from mplug2 import __version__
-from mplug2.cli import bench, convert, data, diff, drawing, eject, metrics, predict, running, specs
+from mplug2.cli import bench, convert, data, diff, drawing, eject, index, metrics, predict, running, specs
 from registry.errors import UserError
 
 
@@ -69,6 +69,7 @@ diff.add_to(app)
 eject.add_to(app)
 running.add_to(app)
 predict.add_to(app)
+index.add_to(app)
 data.add_to(app)
 convert.add_to(app)
 metrics.add_to(app)

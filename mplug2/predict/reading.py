@@ -127,7 +127,7 @@ class Asked(Dataset[Any]):
         sample = self.reader[Group(self.entries[number], items)]
         if isinstance(sample, Broken):
             return sample, ()
-        return sample, tuple(_look(frames, self.pictures) for frames in self.files.decoded)
+        return sample, tuple(look(frames, self.pictures) for frames in self.files.decoded)
 
     def collate(self, samples: Sequence[tuple[Sample | Broken, tuple[Look, ...]]]) -> Chunk:
         """Return entries that were read together."""
@@ -171,7 +171,7 @@ def chunks(asked: Asked, batch: int, workers: int) -> Iterator[Chunk]:
         ) from None
 
 
-def _look(frames: np.ndarray, pictures: int) -> Look:
+def look(frames: np.ndarray, pictures: int) -> Look:
     """The size of frames [T H W 3], and some of them, evenly spread, as small JPEG files."""
     height, width = frames.shape[1:3]
     edge = EDGE if len(frames) > 1 else 2 * EDGE

@@ -1,0 +1,110 @@
+"""Vectors of files and of texts, by the goals `embed_vision` and `embed_text` of a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from modules.streams import move
+from mplug2.data.media import UNREADABLE
+from mplug2.data.text import Tokenizer, clean_caption
+from mplug2.eval.sides import GOALS, sides
+from mplug2.predict.reading import Files
+from registry import READERS, UserError
+
+if TYPE_CHECKING:
+    from mplug2.network import Network
+
+Side = Literal["vision", "text"]
+
+
+class Embedder:
+    """A network that brings files and texts into one space; UserError where its goals do not do that."""
+
+    def __init__(self, net: Network, tokenizer: Tokenizer) -> None:
+        missing = [goal for goal in GOALS.values() if goal not in net.spec.goals]
+        if missing:
+            raise UserError(
+                f"{net.spec.path}: to search, a spec must have the goals {' and '.join(GOALS.values())}, "
+                f"each with one vector, but has no {' and no '.join(missing)}"
+            )
+        self.net, self.tokenizer, self.sides = net, tokenizer, sides(net, 0)
+        self.view = self._only("vision", ("frames", "image"))
+        self.caption = self._only("text", ("text",))
+        self.kind: Literal["video", "image"] = "video" if net.types[self.view].kind == "frames" else "image"
+
+    def files(self, paths: Sequence[Path]) -> Iterator[list[tuple[int, Tensor | str]]]:
+        """Yield, batch by batch, the number of each path with its vector, or why it cannot be read."""
+        data, settings = self.net.spec.data, self.net.spec
+        source = _Pixels(paths, self._media())
+        batch = settings.eval["batch"] or settings.train["batch"]
+        loader: DataLoader[Any] = DataLoader(
+            source,
+            batch_size=batch,
+            num_workers=min(data["workers"], -(-len(paths) // batch)) if len(paths) > 1 else 0,
+            collate_fn=list,
+            generator=torch.Generator(),  # a loader must not draw from the caller's random numbers
+        )
+        for read in loader:
+            whole = [(number, one) for number, one in read if isinstance(one, Tensor)]
+            told: list[tuple[int, Tensor | str]] = [one for one in read if isinstance(one[1], str)]
+            if whole:
+                vectors = self._vectors("vision", {self.view: torch.stack([one for _, one in whole])})
+                told += [(number, one) for (number, _), one in zip(whole, vectors, strict=True)]
+            yield told
+
+    def texts(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
+        """Return a vector for each text, read as the spec's reader reads captions."""
+        data = self.net.spec.data
+        known = READERS.declaration(data["kind"]).arguments if data.get("kind") else {}
+
+        def setting(name: str, default: int) -> int:
+            return int(data.get(name) or (known[name].default if name in known else default))
+
+        words = [clean_caption(text, setting("caption_words", 30)) for text in texts]
+        ids = self.tokenizer(words, setting("caption_tokens", 40))
+        return self._vectors("text", {self.caption: ids})
+
+    def _media(self) -> Files:
+        decoder = self.net.spec.data.get("decoder") or "av"
+        return Files(Path(), self.view, self.net.types[self.view], decoder=decoder)
+
+    @torch.no_grad()
+    def _vectors(self, side: Side, batch: dict[str, Any]) -> Float[Tensor, "rows width"]:
+        found = self.net(move(batch, self.net.device), goal=self.sides[side].goal)
+        return F.normalize(found[self.sides[side].vector].float(), dim=-1).cpu()
+
+    def _only(self, side: Side, kinds: tuple[str, ...]) -> str:
+        one = self.sides[side]
+        names = [name for name in one.inputs if self.net.types[name].kind in kinds]
+        if len(names) != 1 or len(one.inputs) != 1:
+            raise UserError(
+                f"{self.net.spec.path}: goal '{one.goal}' must read one input of kind {' or '.join(kinds)}, "
+                f"but reads {', '.join(one.inputs) or 'none'}"
+            )
+        return names[0]
+
+
+class _Pixels(Dataset[Any]):
+    """Files as the network sees them: (number, pixels), or (number, why not)."""
+
+    def __init__(self, paths: Sequence[Path], media: Files) -> None:
+        self.paths, self.media = paths, media
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> tuple[int, Tensor | str]:
+        self.media.decoded.clear()
+        try:
+            return number, self.media.read(str(self.paths[number]), np.random.default_rng(0))
+        except UNREADABLE as error:
+            return number, str(error)

@@ -1,0 +1,95 @@
+"""Search an index by a text, or by a file like those that it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mplug2.eval.similarity import nearest
+from mplug2.index.embed import Embedder
+from mplug2.index.files import SPEC, Contents, read, spec_print, weights_print
+from mplug2.predict.network import load
+from mplug2.predict.reading import Files, look
+from mplug2.predict.result import Look
+from registry import UserError
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that was found: its name below the media folder, where it is, and its cosine to the query."""
+
+    name: str
+    path: Path
+    score: float
+
+    def row(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {"file": str(self.path), "score": self.score}
+
+
+def open_index(index: str | Path, checkpoint: str | Path | None = None) -> Index:
+    """Return an index ready to be searched; ``checkpoint``: where its weights lie, if they were moved.
+
+    UserError where there is no index, or where spec or weights are not those that it was made with.
+    """
+    index = Path(index)
+    contents = read(index)
+    weights = Path(checkpoint) if checkpoint is not None else index / contents.checkpoint
+    if not weights.exists():
+        raise UserError(
+            f"the checkpoint {weights} of the index {index} must exist: name it, --checkpoint PATH"
+        )
+    net, tokenizer, _ = load(index / SPEC, weights)
+    made = {"spec": spec_print(net.spec), "weights": weights_print(weights)}
+    for name, value in made.items():
+        if value != getattr(contents, name):
+            raise UserError(
+                f"the index {index} was made with another {name} (fingerprint {getattr(contents, name)}) "
+                f"than this ({value}): build it again, or name the checkpoint that it was made with"
+            )
+    return Index(index, contents, Embedder(net, tokenizer))
+
+
+class Index:
+    """Vectors of a folder's files, and the network that made them."""
+
+    def __init__(self, path: Path, contents: Contents, embedder: Embedder) -> None:
+        self.path, self.contents, self.embedder = path, contents, embedder
+        self.files, self.kind = contents.whole, embedder.kind
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def text(self, query: str, top: int = 10) -> list[Found]:
+        """Return the ``top`` files whose vectors are nearest to a text's."""
+        if not query.strip():
+            raise UserError("a query must have at least one word, but is empty")
+        return self._nearest(self.embedder.texts([query]), top)
+
+    def file(self, query: str | Path, top: int = 10) -> list[Found]:
+        """Return the ``top`` files most like another file; UserError where that cannot be read."""
+        ((_, vector),) = next(iter(self.embedder.files([Path(query)])))
+        if isinstance(vector, str):
+            raise UserError(vector)
+        return self._nearest(vector[None], top)
+
+    def look(self, found: Found, pictures: int) -> Look:
+        """Return how a file looks now, in up to ``pictures`` pictures; VideoError or ImageError."""
+        net = self.embedder.net
+        files = Files(Path(), self.embedder.view, net.types[self.embedder.view])
+        files.read(str(found.path), np.random.default_rng(0))
+        return look(files.decoded[0], pictures)
+
+    def _nearest(self, query: Tensor, top: int) -> list[Found]:
+        if not self.files:
+            return []
+        near = nearest(query, self.contents.features, top)
+        folder = self.path / self.contents.media
+        return [
+            Found(self.files[number].name, (folder / self.files[number].name).resolve(), score)
+            for number, score in zip(near.items[0].tolist(), near.values[0].tolist(), strict=True)
+        ]
