@@ -166,13 +166,19 @@ def captions(scene: Scene) -> list[str]:
 
 def pair_sentence(left: Scene, right: Scene, rng: np.random.Generator) -> tuple[str, bool]:
     """Return a sentence about two images and whether it is true, each in about half of the cases."""
-    if rng.random() < 0.3:
+    kind = rng.random()
+    if kind < 0.2:
         return "the left image has more shapes than the right image", len(left.things) > len(right.things)
     shapes = [{thing.shape for thing in scene.things} for scene in (left, right)]
+    if kind < 0.6:
+        side, own = (("left", shapes[0]), ("right", shapes[1]))[int(rng.integers(2))]
+        true = rng.random() < 0.5
+        shape = str(rng.choice(sorted(own if true else set(SHAPES) - own)))
+        return f"the {side} image shows a {shape}", true
     both, either = shapes[0] & shapes[1], shapes[0] ^ shapes[1]
     common = rng.random() < 0.5
-    true, false = (both, either) if common else (either, both)
-    pool = sorted(true if (rng.random() < 0.5 and true) or not false else false)
+    right_ones, wrong_ones = (both, either) if common else (either, both)
+    pool = sorted(right_ones if (rng.random() < 0.5 and right_ones) or not wrong_ones else wrong_ones)
     shape = str(rng.choice(pool))
     said = f"both images show a {shape}" if common else f"exactly one image shows a {shape}"
-    return said, shape in true
+    return said, shape in right_ones
