@@ -98,16 +98,16 @@ def retrieval(
 ) -> None:
     """Measure the evaluation of retrieval on synthetic embeddings: time and memory by items and re-ranked
     pairs."""
-    from rich.console import Console
     from rich.table import Table
 
     from mplug2.bench.retrieval import Case, bench, growth, lines
+    from mplug2.cli.tables import console
 
     sizes, depths = items or [1000, 5000, 20000], k or [32, 16, 64]
     middle = sorted(sizes)[len(sizes) // 2]
     cases = [*(Case(size, depths[0]) for size in sizes), *(Case(middle, depth) for depth in depths)]
-    console = Console()
-    with console.status("each case in a process of its own") as status:
+    screen = console()
+    with screen.status("each case in a process of its own") as status:
         figures = bench(cases, rounds, tick=status.update)
     table = Table("items", "k", title="processor seconds, both directions")
     for column in (
@@ -123,6 +123,6 @@ def retrieval(
         table.add_column(column, justify="right")
     for row in lines(figures):
         table.add_row(*row)
-    console.print(table)
+    screen.print(table)
     for sentence in growth(figures):
-        console.print(sentence)
+        screen.print(sentence)

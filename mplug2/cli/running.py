@@ -79,7 +79,7 @@ def evaluate(
         raise registry.UserError(f"--results must be another file than --out, but both are {out}")
     settings = only_overrides(overrides) + ([f"eval.split={split}"] if split else [])
     read = registry.read_spec(spec, overrides=settings)
-    from mplug2.eval.breakdown import table
+    from mplug2.eval.breakdown import recall_table, table
     from mplug2.eval.run import evaluate_checkpoint
     from mplug2.train import ranks
 
@@ -89,7 +89,10 @@ def evaluate(
         return
     if found.lines:
         console().print(table(found.lines, found.baseline))
-    for name, value in found.metrics.items():
+    recall = recall_table(found.metrics)
+    if recall is not None:
+        console().print(recall)
+    for name, value in list(found.metrics.items())[: 1 if recall else None]:
         print(f"{name}: {value:.4f} on {found.samples} samples of {read.eval['split']}")
     for file in found.bad:
         print(f"cannot be decoded, counted as wrong: {file}")

@@ -1,4 +1,4 @@
-"""Accuracy by type of question, beside what a constant answer per type would reach."""
+"""Accuracy by type of question, beside what a constant answer per type would reach; recall both ways."""
 
 from __future__ import annotations
 
@@ -63,6 +63,25 @@ def table(lines: Sequence[Line], baseline: str) -> Table:
         if line.type == ALL:
             shown.add_section()
         shown.add_row(line.type, str(line.samples), f"{line.accuracy:.1%}", f"{line.majority:.1%}")
+    return shown
+
+
+def recall_table(metrics: Mapping[str, float]) -> Table | None:
+    """R@1, R@5 and R@10 both ways as a table; by similarity alone, too, where it was re-ranked. None without
+    recall."""
+    if "tr_r1" not in metrics:
+        return None
+    shown = Table("a query", "finds", "ordered by", title="recall")
+    for depth in (1, 5, 10):
+        shown.add_column(f"R@{depth}", justify="right")
+    orders = {"": "re-ranking", "sim_": "similarity"} if "sim_tr_r1" in metrics else {"": "similarity"}
+    for direction, *names in (
+        ("tr", "image or video", "its captions"),
+        ("ir", "caption", "its image or video"),
+    ):
+        for prefix, order in orders.items():
+            values = [f"{metrics[f'{prefix}{direction}_r{depth}']:.1%}" for depth in (1, 5, 10)]
+            shown.add_row(*names, order, *values)
     return shown
 
 

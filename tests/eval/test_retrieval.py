@@ -11,6 +11,7 @@ import torch
 from retrieval_world import SPEC, World, network, spec, text
 from torch.nn import functional as F
 
+from mplug2.eval.breakdown import recall_table
 from mplug2.eval.evaluation import Evaluation, evaluate
 from registry import UserError, check, parse_spec
 
@@ -153,3 +154,12 @@ def test_recall_stands_alone() -> None:
 def test_spec_has_the_keys_of_re_ranking() -> None:
     assert spec(rerank=5).eval["rerank"] == 5
     assert spec().eval["rerank"] is None
+
+
+def test_recall_is_shown_as_a_table() -> None:
+    plain, both = measure(World(4)).metrics, measure(World(4), rerank=2).metrics
+    for metrics, rows in ((plain, 2), (both, 4)):
+        shown = recall_table(metrics)
+        assert shown is not None and shown.row_count == rows
+        assert next(iter(shown.columns[-1].cells)) == f"{metrics['tr_r10']:.1%}"
+    assert recall_table({"accuracy": 0.5}) is None
