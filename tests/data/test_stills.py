@@ -80,12 +80,12 @@ def test_phrases_name_one_thing_each() -> None:
             assert [thing["box"] for thing in named] == [row["box"]]
 
 
-def test_pairs_have_four_sentences_about_even() -> None:
+def test_pairs_have_eight_sentences_about_even() -> None:
     labels: Counter[str] = Counter()
     scenes = list(stills(200))
     for (left, rng), (right, _) in zip(scenes[::2], scenes[1::2], strict=True):
         rows = pair_rows(("a.png", "b.png"), (left, right), rng)
-        assert len({row["sentence"] for row in rows}) == 4
+        assert len({row["sentence"] for row in rows}) == 8
         labels.update(row["label"] for row in rows)
     assert set(labels) == {"True", "False"}
     assert 0.35 < labels["True"] / labels.total() < 0.65

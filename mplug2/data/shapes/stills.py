@@ -13,7 +13,7 @@ from mplug2.data.shapes.world import Scene
 
 FILES = ("images", "vqa", "phrases", "image_entailment", "retrieval")
 
-SENTENCES = 4  # about each pair
+SENTENCES = 8  # about each pair
 
 Row = dict[str, Any]
 
@@ -46,7 +46,7 @@ def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) ->
 
 
 def pair_rows(names: tuple[str, str], scenes: tuple[Scene, Scene], rng: np.random.Generator) -> list[Row]:
-    """Return the lines of four different sentences about two images, as NLVR2 writes them."""
+    """Return the lines of eight different sentences about two images, as NLVR2 writes them."""
     told: dict[str, bool] = {}
     while len(told) < SENTENCES:
         sentence, true = pair_sentence(*scenes, rng)

@@ -24,7 +24,7 @@ from mplug2.data.shapes.stills import FILES, distinct, image_rows, pair_rows
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 9
+VERSION = 10
 SPLITS = ("train", "val", "test")
 DISTINCT = 100  # files of retrieval in validation and test
 _CHUNK = 50
