@@ -15,12 +15,11 @@ from mplug2.data.annotations import fields, names, read_rows, shown, text
 from mplug2.data.batch import Sample
 from mplug2.data.image import resize
 from mplug2.data.reader import MediaReader
-from mplug2.data.text import clean_question
+from mplug2.data.text import clean_question, swap_sides
 from mplug2.data.transforms import normalise
 from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'image', 'phrase' and 'box' ([left, top, right, bottom] in pixels)"
-_SWAP = {"left": "right", "right": "left"}
 
 
 @dataclass(frozen=True)
@@ -135,9 +134,7 @@ class GroundingReader(MediaReader[Phrase]):
 
     def _said(self, item: Phrase, sample: Sample) -> str:
         said = clean_question(item.text, self.words)
-        if sample.frame is None or not sample.frame.mirrored:
-            return said
-        return " ".join(_SWAP.get(word, word) for word in said.split())
+        return swap_sides(said) if sample.frame is not None and sample.frame.mirrored else said
 
 
 def _placed(item: Phrase, sample: Sample) -> list[float]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modules.streams import Text
 
 _REMOVED = re.compile(r"[,.'!?\"()*#:;~]")
+_SIDES = {"left": "right", "right": "left"}
 _SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
@@ -38,6 +39,12 @@ def clean_caption(text: str, max_words: int) -> str:
     text = _clean(text).replace("<person>", "person")
     text = re.sub(r"\s{2,}", " ", text).rstrip("\n").strip(" ")
     return " ".join(text.split(" ")[:max_words])
+
+
+def swap_sides(text: str) -> str:
+    """Return a cleaned text with the words left and right swapped, for images that are mirrored or change
+    places."""
+    return " ".join(_SIDES.get(word, word) for word in text.split(" "))
 
 
 class Tokenizer:

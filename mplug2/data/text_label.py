@@ -4,19 +4,23 @@ choice among few classes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mplug2.data.annotations import fields, names, read_rows, text
-from mplug2.data.batch import Sample
+from mplug2.data.batch import Broken, Group, Sample
 from mplug2.data.reader import MediaReader
-from mplug2.data.text import clean_question
+from mplug2.data.text import clean_question, swap_sides
 from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image', or 'images'), 'sentence' and 'label'"
+
+_PLACES = 1  # tells the random numbers that swap a pair from those that augment its images
+_CHANGED = "changed places"
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ class TextLabel(MediaReader[Sentence]):
     ``sentences_per_clip`` sentences.
 
     ``path`` holds JSON lines ``{"video_id" | "image" | "images": ..., "sentence": ..., "label": ..., "type"?,
-    "question_id"?}``; ``labels`` are the names of the classes, in the order of the network's outputs. All
-    else is as for every reader (`MediaReader`).
+    "question_id"?}``; ``labels`` are the names of the classes, in the order of the network's outputs.
+    ``augment: full`` lets the images of one pair in two change places, with the words left and right (mPLUG's
+    training on NLVR2). All else is as for every reader (`MediaReader`).
     """
 
     outputs = {
@@ -101,6 +106,16 @@ class TextLabel(MediaReader[Sentence]):
             raise UserError(f"{where}: 'label' must be one of {known} (data.labels), but is {label!r}")
         return Sentence(row.get("question_id", number), key, media, said, label, row.get("type"))
 
+    def __getitem__(self, key: int | Group) -> Sample | Broken:
+        sample = super().__getitem__(key)
+        pairs = len(self.views) == 2 and self.training and self.media.augment == "full"
+        if not pairs or isinstance(sample, Broken):
+            return sample
+        group = sample.group
+        if np.random.default_rng([*group.seed, group.items[0], _PLACES]).random() < 0.5:
+            return sample
+        return replace(sample, views=sample.views[::-1], frame=_CHANGED)
+
     def marks(self, item: Sentence, sample: Sample) -> dict[str, Any]:
         """Return the names of the classes, by which evaluation says what was chosen."""
         return {"classes": list(self.labels)}
@@ -111,7 +126,11 @@ class TextLabel(MediaReader[Sentence]):
         """Return makers of the sentences Q and their labels."""
         return {
             "sentence": lambda: self.tokenizer(
-                [clean_question(sentence.text, self.words) for _, sentence in told], self.sentence_tokens
+                [self._said(item, samples[row]) for row, item in told], self.sentence_tokens
             ),
             "label": lambda: torch.tensor([self.labels[sentence.label] for _, sentence in told]),
         }
+
+    def _said(self, item: Sentence, sample: Sample) -> str:
+        said = clean_question(item.text, self.words)
+        return swap_sides(said) if sample.frame == _CHANGED else said
