@@ -141,6 +141,20 @@ class _Settings:
         if spec.eval.get("rerank") and "rerank" not in spec.goals:
             message = "to re-rank, a spec must have a goal 'rerank'"
             self.wrong(spec.place("eval", "rerank"), message, "`rerank: {score: <logits of 2 classes>}`")
+        self.select(spec.train.get("select"), metrics)
+
+    def select(self, chosen: Any, metrics: Any) -> None:
+        """Check that a metric gives the value by which the best checkpoint is chosen."""
+        if not isinstance(chosen, str) or not isinstance(metrics, list):
+            return
+        names = [one for one in metrics if isinstance(one, str) and one in self.names.metrics]
+        known = [self.names.metrics.declaration(one).outputs for one in names]
+        values = [name for outputs in known for name in outputs]
+        # a metric of another package may not say what its values are
+        if metrics and len(known) == len(metrics) and all(known) and chosen not in values:
+            near = nearest(chosen, values)
+            message = f"train.select must be one of {', '.join(values)}, but is '{chosen}'"
+            self.wrong(self.spec.place("train", "select"), message, f"did you mean '{near}'?" if near else "")
 
     def _measured(self, metrics: Any) -> bool:
         """Return whether a metric measures the one goal `eval.goal`, and not goals that its inputs name."""

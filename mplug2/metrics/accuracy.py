@@ -14,6 +14,7 @@ class Accuracy:
     """
 
     inputs = {"answer": "sequences Q n"}
+    outputs = {"accuracy": "scalar"}
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
         """``{"correct": bool}``; of a file that could not be decoded (``bad``) all is wrong."""
@@ -31,6 +32,7 @@ class LabelAccuracy(Accuracy):
     """The share of rows whose likeliest class is the label; over samples, not batches."""
 
     inputs = {"label": "logits Q classes"}
+    outputs = {"label_accuracy": "scalar"}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"label_accuracy": share of correct rows}``, not a number where there are no rows."""

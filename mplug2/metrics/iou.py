@@ -15,6 +15,7 @@ class IoU:
     """
 
     inputs = {"box": "boxes Q 4"}
+    outputs = {"iou_accuracy": "scalar", "mean_iou": "scalar"}
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
         """``{"iou": number, "correct": bool}``; a file that could not be decoded (``bad``) is wrong."""

@@ -13,6 +13,9 @@ class Metric(Protocol):
     ``score``)."""
 
     inputs: Mapping[str, str]  # the goal output that it judges, and its port: {"answer": "sequences Q n"}
+    outputs: Mapping[
+        str, str
+    ]  # its values, the main one first, "?" on what some data lack: {"iou": "scalar"}
 
     def mark(self, row: Row) -> Row:
         """What this metric has to say of one row, to stand beside it in the predictions; may be empty."""

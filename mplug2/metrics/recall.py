@@ -25,6 +25,22 @@ class Recall:
         "embed_text": "vector T width",
         "rerank?": "logits P classes",
     }
+    outputs = {
+        "recall": "scalar",
+        "tr_r1": "scalar",
+        "tr_r5": "scalar",
+        "tr_r10": "scalar",
+        "ir_r1": "scalar",
+        "ir_r5": "scalar",
+        "ir_r10": "scalar",
+        "sim_recall?": "scalar",
+        "sim_tr_r1?": "scalar",
+        "sim_tr_r5?": "scalar",
+        "sim_tr_r10?": "scalar",
+        "sim_ir_r1?": "scalar",
+        "sim_ir_r5?": "scalar",
+        "sim_ir_r10?": "scalar",
+    }
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
         """Nothing: a row has its rank already."""

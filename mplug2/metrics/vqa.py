@@ -81,6 +81,12 @@ class VqaAccuracy:
     """
 
     inputs = {"answer": "sequences Q n"}
+    outputs = {
+        "vqa_accuracy": "scalar",
+        "vqa_accuracy_yes_no?": "scalar",
+        "vqa_accuracy_number?": "scalar",
+        "vqa_accuracy_other?": "scalar",
+    }
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
         """``{"vqa_score": 0 to 1}``; of a file that could not be decoded (``bad``) 0."""

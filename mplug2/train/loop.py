@@ -35,7 +35,7 @@ from mplug2.train.optim import build_optimizer
 from mplug2.train.progress import Reporter
 from mplug2.train.schedule import Schedule
 from mplug2.train.seeds import seed_everything, untouched_rng
-from registry import Spec, UserError, read_spec, write_spec
+from registry import METRICS, Spec, UserError, read_spec, write_spec
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -246,13 +246,13 @@ def _evaluate(
 
 
 def _selection(spec: Spec, val: Any) -> str:
-    """The metric that picks the best checkpoint: ``train.select``, or the first one; '' picks none."""
+    """The value that picks the best checkpoint: ``train.select``, or the first metric's; '' picks none."""
     select, metrics = spec.train["select"], spec.eval["metrics"]
     if val is None and select:
         raise UserError(
             "train.select must have data.val and eval.metrics to select by, but one of them is not set"
         )
-    return "" if val is None else select or metrics[0]
+    return "" if val is None else select or next(iter(METRICS.declaration(metrics[0]).outputs), metrics[0])
 
 
 def _is_better(metrics: dict[str, float], select: str, position: Position) -> bool:

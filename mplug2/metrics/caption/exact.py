@@ -13,6 +13,7 @@ class ExactMatch:
     """The share of captions that equal one of their references, both as the PTB tokenizer writes them."""
 
     inputs = {"caption": "sequences B n"}
+    outputs = {"exact_match": "scalar"}
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
         """``{"exact": whether this row's caption is one of its references}``."""

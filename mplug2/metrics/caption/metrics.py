@@ -22,6 +22,7 @@ class Cider:
     """CIDEr as the COCO caption tools compute it (CIDEr-D), document frequencies from the rows."""
 
     inputs = {"caption": "sequences B n"}
+    outputs = {"cider": "scalar"}
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
         """Nothing: a row's value depends on the references of all."""
@@ -38,6 +39,7 @@ class Bleu:
     """BLEU-4 to BLEU-1 of the corpus, from 0 to 1."""
 
     inputs = {"caption": "sequences B n"}
+    outputs = {"bleu4": "scalar", "bleu3": "scalar", "bleu2": "scalar", "bleu1": "scalar"}
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
         """Nothing: matches are summed over all rows before they are divided."""
@@ -53,6 +55,7 @@ class RougeL:
     """ROUGE-L, from 0 to 1, the mean over rows."""
 
     inputs = {"caption": "sequences B n"}
+    outputs = {"rouge_l": "scalar"}
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
         """``{"rouge_l": value of this row}``."""
@@ -68,6 +71,7 @@ class Meteor:
     """METEOR 1.5 of the corpus, from 0 to 1; needs Java, and says so before anything is evaluated."""
 
     inputs = {"caption": "sequences B n"}
+    outputs = {"meteor": "scalar"}
 
     def __init__(self) -> None:
         try:
