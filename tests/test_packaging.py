@@ -62,7 +62,7 @@ def test_unknown_attribute() -> None:
 
 
 def test_public_names_are_listed_and_win_over_files_of_that_name() -> None:
-    assert {"compose", "Network", "predict", "check", "UserError"} <= set(dir(mplug2))
+    assert {"compose", "Network", "pipeline", "check", "UserError"} <= set(dir(mplug2))
     code = "import mplug2.compose, mplug2; print(callable(mplug2.compose), type(mplug2.compose).__name__)"
     assert python(code).stdout == "True function\n"
 
