@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modules.attention import EPS, Attention, KeysValues, Layer, causal_mask, init_fresh, key_mask
-from modules.linear import Linear, linear
+from modules.linear import Linear, Packs, linear, packing
 from modules.recompute import run
 from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
 from modules.text import TextEmbedding
+
+PACK_FROM = 8  # words: packing the weights takes the time that five words then save
 
 
 class WordHead(nn.Module):
@@ -49,6 +51,7 @@ class DecoderState:
     words: list[KeysValues] = field(default_factory=list)
     length: int = 0
     empty: Int[Tensor, " samples"] | None = None
+    packs: Packs | None = None  # the weights in the order that the CPU reads quickest, where it is worth it
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """Let row i go on from what was row ``rows[i]`` (samples x beams, flattened)."""
@@ -123,10 +126,18 @@ class TextDecoder(nn.Module):
             x = run(layer, x, mask, memory.values, memory_mask, recompute=self.recompute)
         return self.head(x, self.embedding.word.weight)
 
-    def start(self, memory: Tokens) -> DecoderState:
-        """Begin to write about ``memory``: its keys and values are projected here, once."""
-        remembered = [cross.remember(memory.values) for _, cross in self._crossed()]
-        return DecoderState(remembered, key_mask(memory.mask))
+    def start(self, memory: Tokens, words: int = 1) -> DecoderState:
+        """Begin to write up to ``words`` words about ``memory``; its keys and values are projected here,
+        once.
+
+        For ``PACK_FROM`` words and more a CPU works with a copy of the weights that the state holds.
+        """
+        # Each head's keys in one piece: attention from few queries reads them 1.4 times faster.
+        remembered = [
+            KeysValues(*(x.contiguous() for x in cross.remember(memory.values)))
+            for _, cross in self._crossed()
+        ]
+        return DecoderState(remembered, key_mask(memory.mask), packs={} if words >= PACK_FROM else None)
 
     def _crossed(self) -> list[tuple[Layer, Attention]]:
         """The layers, each with its cross-attention."""
@@ -141,6 +152,12 @@ class TextDecoder(nn.Module):
         The beams of a sample share its memory: they are laid along the query axis, so that nothing is
         repeated.
         """
+        with packing(state.packs):
+            return self._write(ids, state, last_only)
+
+    def _write(
+        self, ids: Int[Tensor, "samples beams new"], state: DecoderState, last_only: bool
+    ) -> Float[Tensor, "samples beams out vocab"]:
         samples, beams, new = ids.shape
         empty = None if state.empty is None else state.empty.repeat_interleave(beams)
         x = self.embedding.embed(ids.flatten(0, 1), state.length, empty)

@@ -60,31 +60,31 @@ def _note(
 def _choose(
     total: Float[Tensor, "rows beams"],
     words: Float[Tensor, "rows beams vocab"],
-    scale: float,
     diversity: float,
     counts: Bool[Tensor, "rows groups"],
 ) -> tuple[Float[Tensor, "rows beams"], Int[Tensor, "rows beams"], Int[Tensor, "rows beams"]]:
-    """Each group's best continuations: their scores, the beams they go on from, and their words.
+    """Each group's best continuations: their log-probabilities, the beams they go on from, and their words.
 
     A word loses ``diversity`` for each beam of an earlier group that ``counts`` and has just written it, when
-    continuations are chosen; the scores are without that.
+    continuations are chosen; what is returned is without that. The penalty for length divides all of a step
+    alike: it changes no choice.
     """
     size = total.shape[1] // counts.shape[1]
     taken = words.new_zeros(len(words), 1, words.shape[-1])
-    scores, origin, chosen = [], [], []
+    totals, origin, chosen = [], [], []
     for group, first in enumerate(range(0, total.shape[1], size)):
         own = slice(first, first + size)
-        worth = (total[:, own, None] + words[:, own]) / scale
-        wished = worth - diversity / scale * taken if group and diversity else worth
+        worth = total[:, own, None] + words[:, own]
+        wished = worth - diversity * taken if group and diversity else worth
         # (rows, size, vocab) -> (rows, size * vocab): all continuations of a group's beams compete
         choice = wished.flatten(1).topk(size).indices
-        scores.append(worth.flatten(1).gather(1, choice))
+        totals.append(worth.flatten(1).gather(1, choice))
         origin.append(first + choice // words.shape[-1])
         chosen.append(choice % words.shape[-1])
         if diversity:
             times = counts[:, group, None].expand(-1, size).to(taken.dtype)
             taken.scatter_add_(2, chosen[-1][:, None], times[:, None])
-    return torch.cat(scores, dim=1), torch.cat(origin, dim=1), torch.cat(chosen, dim=1)
+    return torch.cat(totals, dim=1), torch.cat(origin, dim=1), torch.cat(chosen, dim=1)
 
 
 @dry_run(_dry_beam)
@@ -120,7 +120,7 @@ def beam_search(
     """
     _check(beams, best, groups)
     samples, device = memory.values.shape[0], memory.values.device
-    state, logits = begin(decoder, memory, prefix, start)
+    state, logits = begin(decoder, memory, prefix, start, max_length)
     # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once
     logits, width = logits[:, None].expand(-1, beams, -1), 1
     alive = torch.arange(samples, device=device)  # which sample each remaining row is
@@ -135,9 +135,8 @@ def beam_search(
         words = F.log_softmax(logits.float(), dim=-1)
         if step < min_length:
             words[..., end] = FORBIDDEN
-        scale = ((5 + step + 1) / 6) ** penalty
-        scores, origin, chosen = _choose(total, words, scale, diversity, open_)
-        total = scores * scale
+        total, origin, chosen = _choose(total, words, diversity, open_)
+        scores = total / ((5 + step + 1) / 6) ** penalty
         said = words[torch.arange(len(words), device=device)[:, None], origin, chosen]
         # (rows, beams, length): each beam is its origin's text and one more word
         before = origin[..., None].expand(-1, -1, step + 1)

@@ -54,13 +54,14 @@ def as_in_use(search: Search) -> Search:
 
 
 def begin(
-    decoder: TextDecoder, memory: Tokens, prefix: Text | None, start: int
+    decoder: TextDecoder, memory: Tokens, prefix: Text | None, start: int, words: int = 1
 ) -> tuple[DecoderState, Float[Tensor, "samples vocab"]]:
     """Read the ``prefix``, or ``start`` where there is none, once per sample, and score the word after it.
 
-    Prefixes of unequal length are moved to end at the same place.
+    Prefixes of unequal length are moved to end at the same place. ``words``: how many may be written, one a
+    step.
     """
-    state, samples = decoder.start(memory), memory.values.shape[0]
+    state, samples = decoder.start(memory, words), memory.values.shape[0]
     if prefix is None:
         ids = torch.full((samples, 1), start, dtype=torch.long, device=memory.values.device)
     else:
@@ -89,12 +90,17 @@ def write_all(
     decoder: TextDecoder, memory: Tokens, prefix: Text | None, beams: int, best: int, max_length: int
 ) -> Sequences:
     """The most work a search can have: every beam written to its full length (meta device: shapes and
-    FLOPs)."""
+    FLOPs).
+
+    The words are written in one pass instead of one by one, which costs the same but for what attention to
+    them adds: each word is reckoned to see the whole text.
+    """
     samples, device = memory.values.shape[0], memory.values.device
     state, before = decoder.start(memory), 1 if prefix is None else prefix.ids.shape[1]
     decoder.write(torch.empty(samples, 1, before, dtype=torch.long, device=device), state)
     state.reorder(torch.zeros(samples * beams, dtype=torch.long, device=device))
-    for _ in range(max_length - 1):
-        decoder.write(torch.empty(samples, beams, 1, dtype=torch.long, device=device), state)
+    if max_length > 1:
+        words = torch.empty(samples, beams, max_length - 1, dtype=torch.long, device=device)
+        decoder.write(words, state, last_only=False)
     ids = torch.empty(samples, best, max_length + 1, dtype=torch.long, device=device)
     return Sequences(ids, torch.empty(samples, best, device=device), torch.empty(ids.shape, device=device))

@@ -93,7 +93,7 @@ def sample(
     _check(n, top_k, top_p, temperature)
     samples, device = memory.values.shape[0], memory.values.device
     generator = _generator(seed, device)
-    state, logits = begin(decoder, memory, prefix, start)
+    state, logits = begin(decoder, memory, prefix, start, max_length)
     # (samples, vocab) -> (samples, n, vocab): the prefix is read once for all n
     state.reorder(torch.arange(samples, device=device).repeat_interleave(n))
     logits = logits[:, None].expand(-1, n, -1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from modules.decoder import TextDecoder
+from modules.decoder import PACK_FROM, TextDecoder
 from modules.search.beam import beam_search, greedy_search
 from modules.search.rank import rank
 from modules.streams import Text, Tokens
@@ -41,6 +41,19 @@ def test_cached_steps_equal_the_whole_pass(decoder: TextDecoder, memory: Tokens)
     state = decoder.start(memory)
     steps = [decoder.write(ids[:, None, i : i + 1], state)[:, 0, 0] for i in range(6)]
     torch.testing.assert_close(torch.stack(steps, dim=1), whole)
+
+
+def test_steps_over_packed_weights_equal_the_whole_pass(decoder: TextDecoder, memory: Tokens) -> None:
+    ids = torch.randint(3, 7, (3, 2, 6))
+    text = Text(ids.flatten(0, 1), torch.ones(6, 6, dtype=torch.bool))
+    state, short = decoder.start(memory, PACK_FROM), decoder.start(memory, PACK_FROM - 1)
+    with torch.no_grad():
+        whole = decoder(text, memory).unflatten(0, (3, 2))
+        steps = [decoder.write(ids[:, :, i : i + 1], state)[:, :, 0] for i in range(6)]
+    torch.testing.assert_close(torch.stack(steps, dim=2), whole)
+    # Of each layer all but the memory's keys and values, read once; the head's two.
+    assert state.packs is not None and len(state.packs) == 2 * 8 + 2
+    assert short.packs is None
 
 
 def test_greedy_takes_the_likeliest_word(decoder: TextDecoder, memory: Tokens) -> None:
