@@ -118,7 +118,10 @@ class _Checker:
             if module.name not in spec.modules:
                 self.unknown(module.place, "module", module.name, spec.modules, _built(spec))
         if declaration is not None:
-            self.problems.extend(bind(equation, declaration)[1])
+            told = {
+                problem.place for problem in self.problems
+            }  # a module where a stream must be is no stream
+            self.problems.extend(one for one in bind(equation, declaration)[1] if one.place not in told)
 
     def called(self, equation: Equation) -> Declaration | None:
         """Return the declaration of what an equation calls, or report why there is none."""

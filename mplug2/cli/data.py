@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -78,6 +77,7 @@ def prepare(
 ) -> None:
     """Turn the public files of a data set into the JSON lines that the specs read."""
     from mplug2.data.formats.recipes import RECIPES
+    from mplug2.data.formats.searching import in_words
     from mplug2.data.prepare import named
     from mplug2.data.prepare import prepare as run
 
@@ -96,7 +96,7 @@ def prepare(
         about = f" about {one.media} {done.recipe.media}s" if one.media else ""
         print(f"  wrote {one.path}: {one.entries} entries{about}")
     for split, files in done.lacking.items():
-        print(f"  no {split}: there is no {_files(files)} below {source}")
+        print(f"  no {split}: there is no {in_words(files)} below {source}")
     if done.missing:
         print(f"  {len(done.missing)} {done.recipe.media}s are not below {media}, such as {done.missing[0]}")
     print(f"next: {_next(done, media)}")
@@ -104,18 +104,16 @@ def prepare(
 
 def _tell(name: str, recipe: Recipe) -> None:
     """Print a data set, with the files that its splits are made of."""
+    from mplug2.data.formats.searching import in_words
+
     print(f"{name}: {recipe.about}")
     told: set[str] = set()
     splits: dict[tuple[str, ...], list[str]] = {}
     for output in recipe.outputs:
         splits.setdefault(output.files, []).append(output.split)
     for files, made in splits.items():
-        print(f"  {'or ' if told.issuperset(made) else ''}{', '.join(made)}: {_files(files)}")
+        print(f"  {'or ' if told.issuperset(made) else ''}{', '.join(made)}: {in_words(files)}")
         told |= set(made)
-
-
-def _files(names: Iterable[str]) -> str:
-    return " + ".join(name.replace("|", " or ") for name in names)
 
 
 def _next(done: Prepared, media: Path | None) -> str:
@@ -152,6 +150,10 @@ def check(
     report = registry.check(read)
     report.raise_if_bad()
     splits = [split] if split else [name for name in SPLITS if read.data.get(name)]
+    if not splits:
+        raise registry.UserError(
+            f"{spec}: data must have a split (train, val or test) to check, but has none"
+        )
     if quarantine and len(splits) != 1:
         raise registry.UserError("--quarantine names one list, so --split must name one split")
     broken = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mplug2.data.formats.recipes import RECIPES, Output, Recipe
-from mplug2.data.formats.searching import Found, MediaIndex
+from mplug2.data.formats.searching import Found, MediaIndex, in_words
 from mplug2.data.writing import whole
 from registry.errors import UserError
 
@@ -76,7 +76,7 @@ def prepare(
     if not chosen:
         raise UserError(
             f"nothing of {name} can be made: below {source} there is no "
-            + "; no ".join(dict.fromkeys(" + ".join(names) for names in done.lacking.values()))
+            + "; no ".join(dict.fromkeys(in_words(names) for names in done.lacking.values()))
             + "\n  hint: `mplug2 data prepare` lists all files that each set can be made of"
         )
     if hold_out and not (0 < hold_out < 1 and "train" in chosen and "val" not in chosen):

@@ -153,11 +153,12 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 def _from_hub(name: str) -> Path:
     # a dependency of transformers; imported here because most users give a path
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(hf_hub_download(name, "vocab.txt"))
+        cached = try_to_load_from_cache(name, "vocab.txt")  # asks no network, which may not be there
+        return Path(cached if isinstance(cached, str) else hf_hub_download(name, "vocab.txt"))
     except (OSError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(

@@ -90,4 +90,15 @@ def test_a_name_without_network_says_what_to_give(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
     with pytest.raises(UserError, match=r"give the path of a vocab\.txt"):
-        Tokenizer.load("bert-base-uncased")
+        Tokenizer.load("nobody-has-this-uncased")
+
+
+def test_a_name_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:
+    import huggingface_hub
+
+    def reached(*_: object) -> str:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(tiny))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", reached)
+    assert Tokenizer.load("bert-base-uncased").vocab_size == Tokenizer.load(tiny).vocab_size

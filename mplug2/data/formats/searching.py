@@ -24,6 +24,11 @@ def walk(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in sorted(files))
 
 
+def in_words(names: Iterable[str]) -> str:
+    """Return the names of files that a split is made of, each ``NAME`` or ``a|b``, as a person reads them."""
+    return " + ".join(name.replace("|", " or ") for name in names)
+
+
 class Found:
     """The public files below ``folder`` that some names ask for: ``NAME``, ``FOLDER/NAME`` or ``a|b``, plain
     or .gz; the search looks at names alone."""
