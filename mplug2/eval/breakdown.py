@@ -42,8 +42,8 @@ def most_frequent(rows: Iterable[Row]) -> dict[str, str]:
 
 def by_type(rows: Sequence[Row], prior: Mapping[str, str]) -> list[Line]:
     """A line per type, in alphabetical order, and one over all; empty where the rows carry no ``correct``
-    mark."""
-    if not rows or "correct" not in rows[0]:
+    mark, or no answers (boxes)."""
+    if not rows or not rows[0].keys() >= {"correct", "answers"}:
         return []
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

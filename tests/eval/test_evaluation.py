@@ -110,6 +110,8 @@ def test_equally_frequent_answers_are_chosen_by_the_alphabet() -> None:
     rows = [{"question": "Who is it", "answers": [answer]} for answer in ("woman", "man", "man", "woman")]
     assert most_frequent(rows) == {"who": "man"}
     assert by_type([], {}) == []
+    boxes = [{"question": "the left dog", "correct": True}]
+    assert by_type(boxes, {}) == [], "there is no most frequent box"
 
 
 class Classifier(nn.Module):
