@@ -121,18 +121,19 @@ class CaptionReader(MediaReader[Caption]):
 class RetrievalReader(CaptionReader):
     """Videos or images with captions to find them by.
 
-    In training one sample is one file with one of its captions, every file once an epoch, and ``group`` says
-    which file a caption belongs to. In evaluation one sample is a file with all its captions Q: there are
-    more captions than files.
+    In training one sample is one file with ``captions_per_clip`` of its captions, every file once an epoch;
+    ``group`` says which file a caption belongs to. In evaluation one sample is a file with all its captions
+    Q: there are more captions than files.
     """
 
     outputs = {
-        "video": "frames B 3 T H W",
-        "image": "image B 3 H W",
-        "caption": "text B L",
-        "group": "index B",
+        "video": "frames V 3 T H W",
+        "image": "image V 3 H W",
+        "clip": "index Q",
+        "picture": "index Q",
+        "caption": "text Q L",
+        "group": "index Q",
     }
-    repeats = False
     asks = "caption"
 
     def __init__(
@@ -142,10 +143,11 @@ class RetrievalReader(CaptionReader):
         **settings: Any,
     ) -> None:
         super().__init__(caption_words=caption_words, caption_tokens=caption_tokens, **settings)
+        self.repeats = self.training
         self.numbers = {media: number for number, media in enumerate(self.by_media)}
 
     def groups(self, epoch: int, seed: int) -> list[Group]:
-        """Return the samples of an epoch; in training every file once, with another of its captions."""
+        """Return the samples of an epoch; in training every file once, with others of its captions."""
         found = super().groups(epoch, seed)
         if not self.training:
             return found
@@ -157,11 +159,12 @@ class RetrievalReader(CaptionReader):
     def streams(
         self, told: Sequence[tuple[int, Caption]], samples: Sequence[Sample]
     ) -> dict[str, Callable[[], Any]]:
-        """Return makers of the captions and of the groups they belong to."""
-        texts = [(item, text) for _, item in told for text in item.texts]
+        """Return makers of the captions, and of the samples and the groups they belong to."""
+        texts = [(row, item, text) for row, item in told for text in item.texts]
         return {
-            "caption": lambda: self.tokenizer([self.clean(text) for _, text in texts], self.caption_tokens),
-            "group": lambda: torch.tensor([self.numbers[item.media] for item, _ in texts]),
+            self.index: lambda: torch.tensor([row for row, _, _ in texts]),
+            "caption": lambda: self.tokenizer([self.clean(text) for *_, text in texts], self.caption_tokens),
+            "group": lambda: torch.tensor([self.numbers[item.media] for _, item, _ in texts]),
         }
 
 

@@ -131,3 +131,15 @@ def test_a_network_must_say_what_it_reads(media: Path) -> None:
         UserError, match="inputs of one of these names: video; image; left and right; it reads none"
     ):
         CaptionReader(**given)
+
+
+def test_retrieval_may_show_a_file_once_for_several_captions(media: Path) -> None:
+    given = arguments(media, ROWS, training=True, captions_per_clip=2)
+    together = RetrievalReader(**given, inputs={"image", "picture", "caption", "group"})
+    batch = together.collate([together[index] for index in range(2)])  # type: ignore[misc]
+    assert batch.inputs["image"].shape[0] == 2
+    assert batch.inputs["picture"].tolist() == [0, 0, 1, 1]
+    assert sorted(batch.inputs["group"].tolist()) == [0, 0, 1, 1]
+    repeated = RetrievalReader(**given, inputs={"image", "caption", "group"})
+    batch = repeated.collate([repeated[index] for index in range(2)])  # type: ignore[misc]
+    assert batch.inputs["image"].shape[0] == len(batch.inputs["caption"].ids) == 4
