@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mplug2.predict.result import Result, printable
 from registry.errors import UserError
 
 COLOURS = ("#e5484d", "#2f6fdf", "#2a9d55", "#b7791f", "#8b5cf6", "#0e8fa3")
+SIDE = 400  # pixels of the longer side below which a label would hide what it is about
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -25,9 +27,14 @@ def judge(path: Path) -> None:
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
-    """Write the image of ``results`` with the box of each and what it is called; a colour for each."""
+    """Write the image of ``results`` with the box of each and what it is called; a colour for each.
+
+    An image smaller than ``SIDE`` is enlarged by a whole number.
+    """
     picture = Image.fromarray(read_image(results[0].media[0]))
-    pen, unit = ImageDraw.Draw(picture), max(picture.size) / 400  # marks grow with the picture
+    times = math.ceil(SIDE / max(picture.size))
+    picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+    pen, unit = ImageDraw.Draw(picture), max(picture.size) / SIDE  # marks grow with the picture
     size, line = max(12, round(8 * unit)), max(2, round(unit))
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     letters = ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
@@ -35,8 +42,8 @@ def draw(results: Sequence[Result], path: Path) -> None:
         if result.box is None:
             continue
         colour = COLOURS[number % len(COLOURS)]
-        left, top, _, bottom = result.box
-        pen.rectangle(result.box, outline=colour, width=line)
+        left, top, right, bottom = (times * side for side in result.box)
+        pen.rectangle((left, top, right, bottom), outline=colour, width=line)
         text, height = printable(result.question or ""), 1.5 * size
         width = letters.getlength(text) + size
         # the label stands above the box, else below it, and within the picture

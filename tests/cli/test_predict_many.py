@@ -103,8 +103,12 @@ def test_boxes_are_told_in_pixels_and_drawn(made: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[:2] == [f"{still}: the ring", "  box 16 4 48 36"]
     with Image.open(drawn) as picture, Image.open(still) as before:
-        assert picture.size == before.size
-        assert picture.convert("RGB").getpixel((16, 10)) == (0x2F, 0x6F, 0xDF)  # the second covers the first
+        assert picture.size == (7 * before.width, 7 * before.height)
+        assert picture.convert("RGB").getpixel((7 * 16, 7 * 10)) == (
+            0x2F,
+            0x6F,
+            0xDF,
+        )  # the second covers the first
 
 
 @pytest.mark.parametrize(
