@@ -28,10 +28,13 @@ class Hypothesis(NamedTuple):
 
 
 def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
-    """Give a search a stand-in for the meta device, where no value can decide when to stop."""
+    """Give a search a stand-in for the meta device, where no value can decide when to stop.
+
+    It runs without gradient, as the search does.
+    """
 
     def mark(search: Search) -> Search:
-        search.dry_run = stand_in  # type: ignore[attr-defined]
+        search.dry_run = torch.no_grad()(stand_in)  # type: ignore[attr-defined]
         return search
 
     return mark
@@ -92,15 +95,19 @@ def write_all(
     """The most work a search can have: every beam written to its full length (meta device: shapes and
     FLOPs).
 
-    The words are written in one pass instead of one by one, which costs the same but for what attention to
-    them adds: each word is reckoned to see the whole text.
+    Two passes stand for all steps: half of the words in one, as if each saw them all, and then the others as
+    beams of their own, as if none saw another. What that is too much and too little evens out.
     """
     samples, device = memory.values.shape[0], memory.values.device
     state, before = decoder.start(memory), 1 if prefix is None else prefix.ids.shape[1]
     decoder.write(torch.empty(samples, 1, before, dtype=torch.long, device=device), state)
-    state.reorder(torch.zeros(samples * beams, dtype=torch.long, device=device))
-    if max_length > 1:
-        words = torch.empty(samples, beams, max_length - 1, dtype=torch.long, device=device)
+    half = (max_length - 1) // 2
+    if half:
+        state.reorder(torch.zeros(samples * beams, dtype=torch.long, device=device))
+        words = torch.empty(samples, beams, half, dtype=torch.long, device=device)
         decoder.write(words, state, last_only=False)
+    if rest := beams * (max_length - 1 - half):
+        state.reorder(torch.zeros(samples * rest, dtype=torch.long, device=device))
+        decoder.write(torch.empty(samples, rest, 1, dtype=torch.long, device=device), state)
     ids = torch.empty(samples, best, max_length + 1, dtype=torch.long, device=device)
     return Sequences(ids, torch.empty(samples, best, device=device), torch.empty(ids.shape, device=device))
