@@ -176,7 +176,8 @@ def test_a_file_without_a_visual_tower_is_refused(tmp_path: Path) -> None:
 
 def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit"):
-        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "ViT.pt")
+        # no Linear: DeepSpeed's stage 3, where a test has used it in this process, leaves it unfit for scripts
+        torch.jit.save(torch.jit.script(torch.nn.Identity()), tmp_path / "ViT.pt")
     with pytest.raises(
         UserError, match=r"TorchScript archive, which holds code(.|\n)*hint: .*state_dict\(\)"
     ):
