@@ -69,9 +69,32 @@ def build_reader(
             f"{spec.place('data')}: data must name its tokenizer, such as `tokenizer: bert-base-uncased`"
         )
     arguments: dict[str, Any] = {name: value for name, value in spec.data.items() if name not in DATA} | given
-    supplied = {"types": types, "tokenizer": Tokenizer.load(spec.data["tokenizer"]), "split": split}
+    supplied = {"types": types, "tokenizer": load_tokenizer(spec), "split": split}
     reader = READERS.load(spec.data["kind"])
     return reader(**arguments, **supplied, training=train, spec=spec, inputs=frozenset(spec.inputs))
+
+
+def load_tokenizer(spec: Spec) -> Tokenizer:
+    """Return the tokenizer that ``data.tokenizer`` names; SpecError where modules know fewer words than it
+    has."""
+    from registry import MODULES, Problem, SpecError
+
+    tokenizer = Tokenizer.load(spec.data["tokenizer"])
+    problems = []
+    for name, entry in spec.modules.items():
+        known = entry.arguments.get("vocab")
+        if known is None and (argument := MODULES.declaration(entry.use).arguments.get("vocab")):
+            known = argument.default
+        if isinstance(known, int) and known < tokenizer.vocab_size:
+            message = (
+                f"vocab of '{name}' must be at least {tokenizer.vocab_size}, the words of "
+                f"{tokenizer.source}, but is {known}"
+            )
+            hint = f"write vocab: {tokenizer.vocab_size}, or name another data.tokenizer"
+            problems.append(Problem(spec.place("modules", name, "vocab"), message, hint))
+    if problems:
+        raise SpecError(problems)
+    return tokenizer
 
 
 class Loader:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mplug2.data.loading import load_tokenizer
 from mplug2.data.text import Tokenizer
 from registry import Literal, Spec, UserError, check, declaration_of, read_spec
 
@@ -36,10 +37,9 @@ def load(
 
     read = read_spec(spec, overrides)
     check(read).raise_if_bad()
-    source = read.data.get("tokenizer")
-    if not source:
+    if not read.data.get("tokenizer"):
         raise UserError(f"{spec}: data.tokenizer must name a vocabulary to predict with, but is not set")
-    tokenizer = Tokenizer.load(source)
+    tokenizer = load_tokenizer(read)
     weights = Path(checkpoint) if checkpoint is not None else _trained(read)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     net = compose(widened(read, best), device=place, initial=False)

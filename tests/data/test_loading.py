@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mplug2.data.batch import Batch
-from mplug2.data.loading import Loader, build_loader
+from mplug2.data.loading import Loader, build_loader, load_tokenizer
 from mplug2.data.question_answer import QuestionAnswer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import make_shapes
@@ -196,6 +196,17 @@ def test_a_missing_path_is_named_with_its_place_in_the_spec(shapes: Path) -> Non
         build_loader(spec, TYPES, "test", batch=4)
     with pytest.raises(UserError, match=r"my\.yaml:\d+:\d+: data must have a section 'val'"):
         build_loader(spec, TYPES, "val", batch=4)
+
+
+def test_a_module_that_knows_fewer_words_than_the_tokenizer_is_named(shapes: Path) -> None:
+    words = len(vocabulary())
+    text = SPEC.format(shapes=shapes).replace(
+        "modules: {}", "modules: {words: {use: text_embedding, width: 8, vocab: NUMBER}}"
+    )
+    message = rf"^my\.yaml:3:57: vocab of 'words' must be at least {words}, .*but is {words - 1}\n"
+    with pytest.raises(UserError, match=message):
+        build_loader(parse_spec(text.replace("NUMBER", str(words - 1)), "my.yaml"), TYPES, "train")
+    assert load_tokenizer(parse_spec(text.replace("NUMBER", str(words)))).vocab_size == words
 
 
 def test_frames_are_normalised_pictures(shapes: Path) -> None:
