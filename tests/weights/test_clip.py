@@ -176,7 +176,7 @@ def test_a_file_without_a_visual_tower_is_refused(tmp_path: Path) -> None:
 
 def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit"):
-        # no Linear: DeepSpeed's stage 3, where a test has used it in this process, leaves it unfit for scripts
+        # no Linear: a test that used DeepSpeed's stage 3 in this process leaves it unfit for scripts
         torch.jit.save(torch.jit.script(torch.nn.Identity()), tmp_path / "ViT.pt")
     with pytest.raises(
         UserError, match=r"TorchScript archive, which holds code(.|\n)*hint: .*state_dict\(\)"
