@@ -77,7 +77,8 @@ def evaluate(
     out = out or (results.with_suffix(".jsonl") if results else None)
     if results and results == out:
         raise registry.UserError(f"--results must be another file than --out, but both are {out}")
-    settings = only_overrides(overrides) + ([f"eval.split={split}"] if split else [])
+    # nothing is selected here: other metrics than those of the training may be asked for
+    settings = only_overrides(overrides) + ([f"eval.split={split}"] if split else []) + ["train.select="]
     read = registry.read_spec(spec, overrides=settings)
     from mplug2.eval.breakdown import recall_table, table
     from mplug2.eval.run import evaluate_checkpoint
