@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from modules import lockstep
 from modules.streams import Sequences, move
+from mplug2.data.writing import whole
 from mplug2.eval.breakdown import Line, by_type, most_frequent
 from mplug2.eval.gallery import SHOWN
 from mplug2.eval.rerank import Tick
@@ -117,14 +117,8 @@ def _summary(
 
 def write_jsonl(path: Path, rows: Sequence[Row]) -> None:
     """Write one JSON object a line to ``path``, under another name until it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole(path) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _metric(one: str | Metric) -> Metric:
