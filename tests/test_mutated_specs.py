@@ -19,6 +19,7 @@ from registry import Problem, SpecError, parse_spec
 from registry.writing import write_tree
 
 EACH = -(-500 // len(SHIPPED))  # 500 or a few more in all
+QUICK = -(-EACH // 4)
 SHORT = "flow.guess=beam_search(@decoder, memory=memory, beams=2, best=2, max_length=2)"
 MORE = {
     "freeze": ["vision.*stem.*"],
@@ -47,23 +48,24 @@ def outcome(text: str, file: str) -> list[Problem]:
 
 @pytest.fixture(scope="module")
 def good() -> Iterator[Counter[str]]:
-    """How many mutants were wrong and how many valid: of all together enough, in a minute of processor
-    time."""
+    """How many mutants were wrong and how many valid: of all together enough, none for long."""
     began, found = time.process_time(), Counter[str]()
     yield found
-    assert time.process_time() - began < 60
+    # a mutant takes 0.1 s; what another process does beside it does not count
+    assert time.process_time() - began < 0.6 * found.total()
     assert found["wrong"] > found.total() / 4
     assert found["valid"] > found.total() / 20
 
 
+@pytest.mark.parametrize("turns", [QUICK, pytest.param(EACH, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
-def test_mutated_shipped_specs(file: Path, good: Counter[str]) -> None:
+def test_mutated_shipped_specs(file: Path, turns: int, good: Counter[str]) -> None:
     chance = random.Random(file.stem)
     if writes_answers(file):
         bases = [shallow(file, SHORT), shallow(file, SHORT, *TEACHER) | MORE]
     else:
         bases = [shallow(file), shallow(file) | {"freeze": ["vision.*stem.*"]}]
-    for turn in range(EACH):
+    for turn in range(turns):
         tree = copy.deepcopy(bases[turn % 2])
         for _ in range(chance.choice([1, 1, 2, 4])):
             mutate(tree, chance)
