@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import uuid
@@ -38,6 +39,14 @@ def join(accelerator: bool) -> None:
         dist.init_process_group("nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
+    atexit.register(leave)
+
+
+def leave() -> None:
+    """Leave the process group: a process that ends within one may be aborted by its threads (seen with
+    gloo)."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:
