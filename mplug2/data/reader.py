@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -39,7 +40,7 @@ One = TypeVar("One", bound=Item)
 VIEWS = (("video",), ("image",), ("left", "right"))
 
 
-class MediaReader(Dataset[Sample | Broken], Generic[One]):
+class MediaReader(Dataset[Sample | Broken], Generic[One], ABC):
     """Videos or images with what is annotated about them: one sample is one of them, and some of its items.
 
     ``path`` is the annotation file and ``media`` the folder of its files: VIDEO_ID.mp4 or .avi (.gif where
@@ -109,19 +110,19 @@ class MediaReader(Dataset[Sample | Broken], Generic[One]):
             raise UserError(f"{path} must hold at least one entry that can be used, but holds none")
         self._groups = self.groups(0, 0)
 
+    @abstractmethod
     def annotations(self, path: Path) -> list[One]:
         """Return what is said about the media; each reader has its own format."""
-        raise NotImplementedError
 
+    @abstractmethod
     def item(self, number: int, media: tuple[str, ...], text: str) -> One:
         """Return what a person asks about some files, as an item without an answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def streams(
         self, told: Sequence[tuple[int, One]], samples: Sequence[Sample]
     ) -> dict[str, Callable[[], Any]]:
         """Return makers of the inputs other than the media; ``told``: each item with its sample's number."""
-        raise NotImplementedError
 
     def marks(self, item: One, sample: Sample) -> dict[str, Any]:
         """Return what evaluation needs to know of an item beside its record."""
