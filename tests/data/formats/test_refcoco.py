@@ -64,18 +64,23 @@ def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:
 class Runs:
     """What an attacker would pickle."""
 
+    folder = "made-by-a-pickle"  # in the folder that a test works in
+
     def __reduce__(self) -> Any:
-        return os.mkdir, ("/tmp/must-not-be-made-by-a-pickle",)
+        return os.mkdir, (self.folder,)
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("value", [Runs(), [1, {"a": Runs()}], Path("x"), {1, 2}.__class__, 1j])
-def test_a_pickle_that_names_anything_is_refused(tmp_path: Path, value: Any, protocol: int) -> None:
+def test_a_pickle_that_names_anything_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any, protocol: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "refs.p"
     path.write_bytes(pickle.dumps(value, protocol))
     with pytest.raises(UserError, match=r"refs\.p: a pickle must hold lists.*but at byte \d+ has .*GLOBAL"):
         read_plain_pickle(path)
-    assert not Path("/tmp/must-not-be-made-by-a-pickle").exists()
+    assert not Path(Runs.folder).exists()
 
 
 @pytest.mark.parametrize(
