@@ -1,7 +1,7 @@
 """An index on disk: a folder that holds vectors, what they are of, and the spec that they were made with.
 
     index.json                  names, sizes, times, what is broken, where media and checkpoint lie
-    features-XXXX.safetensors   one vector of length 1 per file, float32 [files width]
+    features-NAME.safetensors   one vector of length 1 per file, float32 [files width]
     spec.yaml                   the resolved spec
 
 Paths are relative: of files to the media folder, of that and of the checkpoint to the index.
@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mplug2.data.writing import whole
 from mplug2.train.tensors import Entry, write_safetensors
 from mplug2.train.weights import weights_file
 from registry import Spec, UserError, write_spec
@@ -104,12 +105,8 @@ def write(index: Path, contents: Contents, spec: Spec) -> None:
     row["files"] = [
         {key: value for key, value in asdict(file).items() if value is not None} for file in contents.files
     ]
-    temporary = index / f"{CONTENTS}.tmp"
-    with temporary.open("w", encoding="utf-8") as opened:
+    with whole(index / CONTENTS) as opened:
         json.dump(row, opened, indent=1)
-        opened.flush()
-        os.fsync(opened.fileno())
-    temporary.replace(index / CONTENTS)
     for old in index.glob("features-*.safetensors"):
         if old.name != name:
             old.unlink()
