@@ -8,17 +8,16 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mplug2.data.image import ImageError, read_image
 from mplug2.data.video import VideoError, read_frames
+from mplug2.data.writing import whole
 
 if TYPE_CHECKING:
     from registry import Spec, StreamType
-
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -62,27 +61,36 @@ def check_media(
     from mplug2.data.loading import build_reader
 
     reader = build_reader(spec, types, split)
-    checked = check_files(reader.names(), reader.files(), workers=workers, progress=progress)
+    checked = check_files(
+        reader.names(), reader.files(), kind=reader.media.kind, workers=workers, progress=progress
+    )
     if quarantine is None:
         return checked
     path = Path(quarantine)
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [{"video_id": one.video_id, "file": one.file, "reason": one.reason} for one in checked.bad]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with whole(path) as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
     return Checked(checked.files, checked.findings, path)
 
 
 def check_files(
-    names: Sequence[str], files: Sequence[Path], *, workers: int | None = None, progress: bool = False
+    names: Sequence[str],
+    files: Sequence[Path],
+    *,
+    kind: str = "frames",
+    workers: int | None = None,
+    progress: bool = False,
 ) -> Checked:
-    """Decode some files on several processes; ``names`` are their video ids."""
+    """Decode some files on several processes: videos, or images for ``kind='image'``; ``names`` are their
+    ids."""
+    check = partial(_check, kind)
     workers = min(workers or os.cpu_count() or 1, max(len(files) // 8, 1))
     if workers == 1:
-        return Checked(len(files), _found(_watch(map(_check, names, files), len(files), progress)))
+        return Checked(len(files), _found(_watch(map(check, names, files), len(files), progress)))
     # spawned, for forking a process with threads (torch, a progress bar) may hang
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         return Checked(
-            len(files), _found(_watch(pool.map(_check, names, files, chunksize=8), len(files), progress))
+            len(files), _found(_watch(pool.map(check, names, files, chunksize=8), len(files), progress))
         )
 
 
@@ -98,9 +106,9 @@ def _watch(findings: Iterable[Finding | None], total: int, progress: bool) -> It
     return track(findings, total=total, description="decoding")
 
 
-def _check(name: str, file: Path) -> Finding | None:
+def _check(kind: str, name: str, file: Path) -> Finding | None:
     try:
-        if file.suffix.lower() in PICTURES:
+        if kind == "image":
             read_image(file)
             return None
         clip = read_frames(file, lambda total: [total - 1], threads=1)
