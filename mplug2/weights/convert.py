@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -43,3 +45,18 @@ def convert_file(source: str | Path, spec: str | Path, target: str | Path, relea
     save_file(tensors, unfinished)
     os.replace(unfinished, target)
     return f"{report.summary()}\n{report.table()}\nwritten: {target}"
+
+
+def main(description: str | None, released: str) -> int:
+    """Convert what the command line names and print what became of every key; 2 if it does not fit."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("source", help="the released checkpoint (.pth)")
+    parser.add_argument("target", help="the file to write (.safetensors)")
+    parser.add_argument("--spec", required=True, help="the network that the weights are for")
+    options = parser.parse_args()
+    try:
+        print(convert_file(options.source, options.spec, options.target, released))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
