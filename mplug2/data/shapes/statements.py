@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,7 @@ def statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
     All labels use the same sentences, so that the words alone tell nothing. A wrong colour of a shape is one
     that nothing in the clip has: presence decides on colours, time on the rest.
     """
-    seen = {thing.shape: thing.colour for thing in scene.things}
-    shown, hidden = sorted(seen.values()), sorted(set(COLOURS) - set(seen.values()))
-    absent = sorted(set(SHAPES) - set(seen))
-    told: list[Statement] = []
-    for label in LABELS:
-        shape = _pick(rng, absent if label == "unknown" else sorted(seen))
-        colour = {"yes": seen.get(shape, ""), "no": _pick(rng, hidden), "unknown": _pick(rng, shown)}[label]
-        told.append(("colour", f"the {shape} is {colour}", label))
-        told.append(_in_time(scene, label, _pick(rng, hidden), rng))
-    return told
+    return _two_a_label(scene, rng, _in_time)
 
 
 def still_statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
@@ -38,6 +30,15 @@ def still_statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
 
     As in `statements`: ``unknown`` speaks of what is not shown, and the words alone tell nothing.
     """
+    return _two_a_label(scene, rng, _in_row)
+
+
+def _two_a_label(
+    scene: Scene,
+    rng: np.random.Generator,
+    other: Callable[[Scene, str, list[str], np.random.Generator], Statement],
+) -> list[Statement]:
+    """One statement on a colour and one of the ``other`` kind, which is told the colours that are hidden."""
     seen = {thing.shape: thing.colour for thing in scene.things}
     shown, hidden = sorted(seen.values()), sorted(set(COLOURS) - set(seen.values()))
     absent = sorted(set(SHAPES) - set(seen))
@@ -45,20 +46,24 @@ def still_statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
     for label in LABELS:
         shape = _pick(rng, absent if label == "unknown" else sorted(seen))
         colour = {"yes": seen.get(shape, ""), "no": _pick(rng, hidden), "unknown": _pick(rng, shown)}[label]
-        told.append(("colour", f"the {shape} is {colour}", label))
-        thing = scene.things[int(rng.integers(len(scene.things)))]
-        cell = thing.cells[0]
-        assert cell is not None
-        row = ROWS[cell[0]]
-        about = _pick(rng, hidden) if label == "unknown" else thing.colour
-        where = {"yes": row, "no": _pick(rng, sorted(set(ROWS) - {row})), "unknown": _pick(rng, list(ROWS))}
-        told.append(("row", f"the {about} shape is in the {where[label]} row", label))
+        told += [("colour", f"the {shape} is {colour}", label), other(scene, label, hidden, rng)]
     return told
 
 
-def _in_time(scene: Scene, label: str, hidden: str, rng: np.random.Generator) -> Statement:
+def _in_row(scene: Scene, label: str, hidden: list[str], rng: np.random.Generator) -> Statement:
+    thing = scene.things[int(rng.integers(len(scene.things)))]
+    cell = thing.cells[0]
+    assert cell is not None
+    row = ROWS[cell[0]]
+    about = _pick(rng, hidden) if label == "unknown" else thing.colour
+    where = {"yes": row, "no": _pick(rng, sorted(set(ROWS) - {row})), "unknown": _pick(rng, list(ROWS))}
+    return "row", f"the {about} shape is in the {where[label]} row", label
+
+
+def _in_time(scene: Scene, label: str, hidden: list[str], rng: np.random.Generator) -> Statement:
+    unseen = _pick(rng, hidden)
     if scene.direction is not None:
-        colour = hidden if label == "unknown" else scene.things[0].colour
+        colour = unseen if label == "unknown" else scene.things[0].colour
         others = sorted(set(DIRECTIONS) - {scene.direction})
         wrong, any_one = _pick(rng, others), _pick(rng, list(DIRECTIONS))
         direction = {"yes": scene.direction, "no": wrong, "unknown": any_one}[label]
@@ -66,7 +71,7 @@ def _in_time(scene: Scene, label: str, hidden: str, rng: np.random.Generator) ->
     place = PLACES[int(rng.integers(2))]
     true = scene.things[0 if place == "first" else -1].colour
     others = sorted(thing.colour for thing in scene.things if thing.colour != true)
-    colour = {"yes": true, "no": _pick(rng, others), "unknown": hidden}[label]
+    colour = {"yes": true, "no": _pick(rng, others), "unknown": unseen}[label]
     return "motion_order", f"the {colour} shape comes {place}", label
 
 
