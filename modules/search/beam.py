@@ -26,21 +26,21 @@ def _check(beams: int, best: int, groups: int) -> None:
 def _dry_beam(
     decoder: TextDecoder,
     memory: Tokens,
-    prefix: Text | None = None,
-    *,
-    beams: int = 5,
-    best: int = 1,
-    groups: int = 1,
-    **options: Any,
+    prefix: Text | None,
+    beams: int,
+    best: int,
+    groups: int,
+    max_length: int,
+    **_: Any,
 ) -> Sequences:
     _check(beams, best, groups)
-    return write_all(decoder, memory, prefix, beams, best, options.get("max_length", 10))
+    return write_all(decoder, memory, prefix, beams, best, max_length)
 
 
 def _dry_greedy(
-    decoder: TextDecoder, memory: Tokens, prefix: Text | None = None, **options: Any
+    decoder: TextDecoder, memory: Tokens, prefix: Text | None, max_length: int, **_: Any
 ) -> Sequences:
-    return write_all(decoder, memory, prefix, 1, 1, options.get("max_length", 10))
+    return write_all(decoder, memory, prefix, 1, 1, max_length)
 
 
 def _note(

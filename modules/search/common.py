@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,11 +31,20 @@ class Hypothesis(NamedTuple):
 def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
     """Give a search a stand-in for the meta device, where no value can decide when to stop.
 
-    It runs without gradient, as the search does.
+    It is told every argument of the search by name, those left out as the search's defaults, and runs without
+    gradient, as the search does.
     """
 
     def mark(search: Search) -> Search:
-        search.dry_run = torch.no_grad()(stand_in)  # type: ignore[attr-defined]
+        signature = inspect.signature(search)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            told = signature.bind(*args, **kwargs)
+            told.apply_defaults()
+            with torch.no_grad():
+                return stand_in(**told.arguments)
+
+        search.dry_run = run  # type: ignore[attr-defined]
         return search
 
     return mark

@@ -17,9 +17,8 @@ def _dry_rank(
     decoder: TextDecoder,
     memory: Tokens,
     candidates: Text,
-    prefix: Text | None = None,
-    *,
-    keep: int = 128,
+    prefix: Text | None,
+    keep: int,
     **_: Any,
 ) -> dict[str, Any]:
     samples, (count, length) = memory.values.shape[0], candidates.ids.shape

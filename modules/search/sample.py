@@ -27,16 +27,16 @@ def _check(n: int, top_k: int, top_p: float, temperature: float) -> None:
 def _dry_sample(
     decoder: TextDecoder,
     memory: Tokens,
-    prefix: Text | None = None,
-    *,
-    n: int = 1,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    temperature: float = 1.0,
-    **options: Any,
+    prefix: Text | None,
+    n: int,
+    top_k: int,
+    top_p: float,
+    temperature: float,
+    max_length: int,
+    **_: Any,
 ) -> Sequences:
     _check(n, top_k, top_p, temperature)
-    return write_all(decoder, memory, prefix, n, n, options.get("max_length", 10))
+    return write_all(decoder, memory, prefix, n, n, max_length)
 
 
 def likely(
