@@ -29,7 +29,6 @@ def evaluate_checkpoint(
     """
     from mplug2.compose import compose
     from mplug2.data.loading import build_loader
-    from mplug2.data.text import Tokenizer
 
     split = split or spec.eval["split"]
     if not spec.eval["metrics"]:
@@ -44,7 +43,7 @@ def evaluate_checkpoint(
         return evaluate(
             net,
             loader,
-            decode=Tokenizer.load(spec.data["tokenizer"]).decode,
+            decode=loader.dataset.tokenizer.decode,
             metrics=spec.eval["metrics"],
             goal=spec.eval["goal"],
             predictions=predictions,

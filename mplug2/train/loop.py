@@ -61,7 +61,6 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     """
     from mplug2.compose import compose
     from mplug2.data.loading import build_loader
-    from mplug2.data.text import Tokenizer
 
     spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
     ranks.join(accelerator=torch.cuda.is_available())
@@ -73,7 +72,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     if spec.data.get("val") is not None and spec.eval["metrics"]:
         batch = spec.eval["batch"] or spec.train["batch"]
         val = build_loader(spec, net.types, "val", train=False, batch=batch, **shared)
-    decode = Tokenizer.load(spec.data["tokenizer"]).decode if spec.data["tokenizer"] else str
+    decode = loader.dataset.tokenizer.decode
     net.prepare(loader.dataset, decode)
     return fit(net, loader, val, decode=decode, resume=resume)
 
