@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
 from mplug2.pipeline import Pipeline
 from mplug2.train.weights import save_weights
-from registry import operation
+from registry import OPERATIONS, operation
 
 SEEN = "vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 16, size: 32}"
 WATCHED = "vision: {use: video_vit, width: 32, depth: 1, heads: 2, patch: 16, frames: 3, size: 32}"
@@ -118,3 +120,18 @@ def write_files(folder: Path) -> None:
         Image.fromarray(pixels).save(folder / f"still{number}.png")
     (folder / "broken.mp4").write_bytes(b"no video at all\n" * 50)
     (folder / "broken.png").write_bytes(b"no image at all\n" * 50)
+
+
+@contextmanager
+def everything(folder: Path) -> Iterator[Path]:
+    """Fill a folder with files, a spec and weights for every kind of goal; forget `middle_box` afterwards."""
+    known = dict(OPERATIONS._entries)
+    OPERATIONS.register("middle_box", "askable:middle_box")
+    try:
+        write_files(folder)
+        for name in SPECS:
+            write_spec(folder, name)
+        yield folder
+    finally:
+        OPERATIONS._entries.clear()
+        OPERATIONS._entries.update(known)

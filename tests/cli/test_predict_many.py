@@ -7,26 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from askable import SPECS, write_files, write_spec
+from askable import everything
 from PIL import Image
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
-from registry import OPERATIONS
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with files, and a spec with weights for every kind of goal."""
-    folder = tmp_path_factory.mktemp("many")
-    known = dict(OPERATIONS._entries)
-    OPERATIONS.register("middle_box", "askable:middle_box")
-    write_files(folder)
-    for name in SPECS:
-        write_spec(folder, name)
-    yield folder
-    OPERATIONS._entries.clear()
-    OPERATIONS._entries.update(known)
+    with everything(tmp_path_factory.mktemp("many")) as folder:
+        yield folder
 
 
 def run(folder: Path, name: str, *words: object) -> Any:

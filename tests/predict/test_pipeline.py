@@ -10,27 +10,20 @@ from typing import Any
 
 import pytest
 import torch
-from askable import SPECS, ready, write_files, write_spec
+from askable import everything, ready
 
 from mplug2.data.image import ImageError
 from mplug2.data.video import VideoError
 from mplug2.pipeline import Pipeline
 from mplug2.predict.result import Result
-from registry import OPERATIONS, UserError
+from registry import UserError
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with files, and a spec with weights for every kind of goal."""
-    folder = tmp_path_factory.mktemp("asked")
-    known = dict(OPERATIONS._entries)
-    OPERATIONS.register("middle_box", "askable:middle_box")
-    write_files(folder)
-    for name in SPECS:
-        write_spec(folder, name)
-    yield folder
-    OPERATIONS._entries.clear()
-    OPERATIONS._entries.update(known)
+    with everything(tmp_path_factory.mktemp("asked")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
