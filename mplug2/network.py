@@ -140,14 +140,7 @@ class Network(nn.Module):
         return value
 
     def _run(self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
-        def fill(filling: Ref | ModuleRef | tuple[Ref | ModuleRef, ...]) -> Any:
-            if isinstance(filling, tuple):
-                return tuple(fill(one) for one in filling)
-            if isinstance(filling, ModuleRef):
-                return self._called(filling.name, step.shadow)
-            return _field(values[steps.key(filling, step.shadow)], filling)
-
-        ports = {name: fill(filling) for name, filling in step.binding.ports.items()}
+        ports = {name: self._fill(steps, step, values, what) for name, what in step.binding.ports.items()}
         # a variadic port takes its streams by position
         several = [name for name in ports if step.declaration.inputs[name].variadic]
         positional = ports.pop(several[0]) if several else ()
@@ -163,6 +156,20 @@ class Network(nn.Module):
             error.add_note(f"while computing `{step.name}` ({step.equation.place})")
             vars(error)["step"] = step  # for those who tell the place themselves
             raise
+
+    # a method, for a closure that calls itself would keep all streams until the garbage collector runs
+    def _fill(
+        self,
+        steps: Plan,
+        step: Step,
+        values: Mapping[tuple[str, bool], Any],
+        filling: Ref | ModuleRef | tuple[Ref | ModuleRef, ...],
+    ) -> Any:
+        if isinstance(filling, tuple):
+            return tuple(self._fill(steps, step, values, one) for one in filling)
+        if isinstance(filling, ModuleRef):
+            return self._called(filling.name, step.shadow)
+        return _field(values[steps.key(filling, step.shadow)], filling)
 
     def _called(self, name: str, shadow: bool) -> Callable[..., Any]:
         if name not in self._modules:

@@ -1,5 +1,6 @@
 """Composed networks: sharing, freezing, tying, momentum, goals that start midway, errors with places."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_a_goal_returns_its_outputs_and_needs_only_their_ancestors() -> None:
     assert net(batch, "predict")["answer"].ids.shape[:2] == (4, 2)
     with pytest.raises(UserError, match="goal 'train' needs 'answer', 'owner', 'vote'"):
         net(batch)
+
+
+@pytest.mark.parametrize(("text", "goal"), [(SPEC, "predict"), (DISTILLED.replace("ALPHA", "0.4"), "train")])
+def test_streams_are_freed_with_their_call_and_need_no_garbage_collector(text: str, goal: str) -> None:
+    net, batch = _net(text), _batch()
+    net(batch, goal)
+    gc.collect()
+    gc.disable()
+    try:
+        net(batch, goal)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_grouped_questions_give_the_loss_and_gradients_of_ungrouped_ones() -> None:
