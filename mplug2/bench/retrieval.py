@@ -19,6 +19,7 @@ import torch
 
 from modules.streams import Tokens
 from mplug2.compose import compose
+from mplug2.eval.gallery import SHOWN
 from mplug2.eval.retrieval import retrieve
 from registry import UserError, parse_spec
 
@@ -174,7 +175,8 @@ def _worker(case: Case) -> Figure:
         rows = retrieve(net, net, _batches(case.items), -(-case.items // BATCH), shown=0, tick=tick)
     assert len(rows) == 2 * case.items
     end = time.process_time()
-    held = case.items * ((PATCHES + WORDS) * WIDTH * 2 + 2 * VECTOR * 4)
+    found = 2 * max(case.k, SHOWN) * (4 + 4)  # number and similarity, in both directions
+    held = case.items * ((PATCHES + WORDS) * WIDTH * 2 + 2 * VECTOR * 4 + found)
     embedded, asked, scored = times["embedded", True], times["pairs", False], times["pairs", True]
     return Figure(
         embed=embedded - start,

@@ -67,7 +67,7 @@ def evaluate(
             if len(judges) > 1:
                 raise UserError("recall measures a whole split at once: eval.metrics must be [recall] alone")
             shown = SHOWN if predictions is not None else 0
-            rows = retrieve(net, call, batches, len(loader), together=together, shown=shown, tick=tick)
+            rows = retrieve(net, call, batches, len(loader), shown=shown, tick=tick)
         else:
             rows = []
             for done, (batch, counts) in enumerate(batches, 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from registry.errors import UserError
 
 Row = dict[str, Any]
 SHOWN = 10  # results of a query that are written down, best first
+QUERIES = 1024  # that are ranked at once
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,7 @@ def prediction_rows(
     ``scores`` of a side, where there are any, order what was found by similarity anew. A row tells the first
     ``shown`` that were found.
     """
-    owner, told = gallery.owner, {}
-    for name, mine in (("vision", gallery.files), ("text", gallery.captions)):
-        nearest, before = found[name]
-        numbers = torch.arange(mine.start, mine.stop)[:, None]
-        if name == "vision":
-            own, labels = owner[nearest.items] == numbers, gallery.texts
-        else:
-            own, labels = nearest.items == owner[numbers], gallery.names
-        told[name] = iter(_told(nearest, before, own, scores.get(name), labels, shown))
+    told = {name: _told(name, gallery, *found[name], scores.get(name), shown) for name in found}
     rows = []
     for record in records:
         about = {key: value for key, value in record.items() if key != "references"}
@@ -94,23 +87,31 @@ def prediction_rows(
 
 
 def _told(
-    nearest: Nearest, before: Tensor, own: Tensor, scores: Tensor | None, labels: list[str], shown: int
-) -> list[Row]:
-    """What is said of each query: the rank of its best own item, and the first that were found."""
-    rows: list[Row]
-    if scores is None:
-        order = torch.arange(nearest.items.shape[1]).expand_as(nearest.items)
-        rows = [{"rank": place + 1} for place in before.tolist()]
-    else:
-        order = scores.argsort(dim=1, descending=True, stable=True)
-        after = places(own[:, : scores.shape[1]], scores, before)
-        rows = [
-            {"rank": place + 1, "similarity_rank": plain + 1}
-            for place, plain in zip(after.tolist(), before.tolist(), strict=True)
-        ]
-    if shown:
-        told = {"similarity": nearest.values, "found": nearest.items}
-        for name, values in told.items() if scores is None else [("score", scores), *told.items()]:
-            for row, some in zip(rows, values.gather(1, order[:, :shown]).tolist(), strict=True):
-                row[name] = [labels[item] for item in some] if name == "found" else some
-    return rows
+    side: str, gallery: Gallery, nearest: Nearest, before: Tensor, scores: Tensor | None, shown: int
+) -> Iterator[Row]:
+    """What is said of each query of a side: the rank of its best own item, and the first that were found."""
+    mine, labels = (gallery.files, gallery.texts) if side == "vision" else (gallery.captions, gallery.names)
+    numbers, owner = torch.arange(mine.start, mine.stop)[:, None], gallery.owner
+    for start in range(0, len(mine), QUERIES):
+        some = slice(start, start + QUERIES)
+        items, plain = nearest.items[some], before[some]
+        if side == "vision":
+            own = owner[items] == numbers[some]
+        else:
+            own = items == owner[numbers[some]]
+        columns = {"similarity": nearest.values[some], "found": items}
+        if scores is None:
+            order = torch.arange(items.shape[1]).expand_as(items)
+            rows: list[Row] = [{"rank": place + 1} for place in plain.tolist()]
+        else:
+            order = scores[some].argsort(dim=1, descending=True, stable=True)
+            after = places(own[:, : scores.shape[1]], scores[some], plain)
+            rows = [
+                {"rank": place + 1, "similarity_rank": one + 1}
+                for place, one in zip(after.tolist(), plain.tolist(), strict=True)
+            ]
+            columns = {"score": scores[some], **columns}
+        for name, values in columns.items() if shown else ():
+            for row, chosen in zip(rows, values.gather(1, order[:, :shown]).tolist(), strict=True):
+                row[name] = [labels[item] for item in chosen] if name == "found" else chosen
+        yield from rows

@@ -1,8 +1,8 @@
-"""Scores of chosen pairs of an image and a caption, a batch at a time."""
+"""Scores of the pairs of an image and a caption that one of the two found: a block of images at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,60 +10,99 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from modules import lockstep
+from mplug2.eval.gallery import Gallery
 from mplug2.eval.store import Store
 from mplug2.train import ranks
 from registry.errors import UserError
 
 Tick = Callable[[int, int, str], None]
+BLOCK = 1 << 16  # pairs that are listed at once (more if a single image has more)
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pairs (image, caption) that one rank scores, each once, in ascending order."""
+class Scorer:
+    """The goal ``rerank`` over stored images and captions, ``size`` pairs at a time."""
 
-    keys: Int[Tensor, " pairs"]  # image * captions + caption
-    captions: int
+    call: Callable[..., Any]
+    images: Store  # of this rank
+    captions: Store  # of all ranks
+    size: int
+    dtype: torch.dtype
+    device: torch.device
 
-    @classmethod
-    def of(cls, images: Int[Tensor, " n"], captions: Int[Tensor, " n"], count: int) -> Pairs:
-        """Return the pairs without repetitions; ``count`` is the number of all captions."""
-        return cls(torch.unique(images * count + captions), count)
+    def scores(
+        self, images: Int[Tensor, " pairs"], captions: Int[Tensor, " pairs"]
+    ) -> Iterator[Float[Tensor, " batch"]]:
+        """Yield the scores of the pairs, a batch at a time."""
+        for start in range(0, len(images), self.size):
+            rows = slice(start, start + self.size)
+            lockstep.any_active(True, self.device)
+            yield match(self._call(images[rows], captions[rows])).float().cpu()
 
-    def find(self, images: Int[Tensor, "*n"], captions: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
-        """Return where pairs stand; they must be there."""
-        return torch.searchsorted(self.keys, images * self.captions + captions)
+    def keep_up(self) -> None:
+        """Call the network on a pair of no interest for as long as other ranks do, where that is asked
+        (ZeRO stage 3)."""
+        none = torch.empty(0, dtype=torch.long)
+        while lockstep.any_active(False, self.device):
+            self._call(none, none)
+
+    def _call(self, images: Int[Tensor, " pairs"], captions: Int[Tensor, " pairs"]) -> dict[str, Tensor]:
+        batch = self.images.batch(images, self.device, self.dtype)
+        batch |= self.captions.batch(captions, self.device, self.dtype)
+        outputs: dict[str, Tensor] = self.call(batch, goal="rerank")
+        return outputs
 
 
 @torch.no_grad()
-def score_pairs(
-    call: Callable[..., Any],
-    pairs: Pairs,
-    images: Store,
-    captions: Store,
-    *,
-    size: int,
-    dtype: torch.dtype,
-    device: torch.device,
-    together: bool,
+def rerank(
+    gallery: Gallery,
+    by_files: Int[Tensor, "files k"],
+    by_captions: Int[Tensor, "captions k"],
+    scorer: Scorer,
     tick: Tick,
-) -> Float[Tensor, " pairs"]:
-    """Return the goal ``rerank``'s score of each pair, computed ``size`` pairs at a time.
+) -> tuple[Float[Tensor, "files k"], Float[Tensor, "captions k"]]:
+    """Return the scores of the captions that this rank's files found, and of the files that its captions
+    found; all ranks must call it.
 
-    ``together``: ranks with fewer pairs call the network as often as the others, as ZeRO stage 3 needs.
+    A rank scores the pairs with one of its own files. A pair that both sides found is scored once.
     """
-    scores = torch.empty(len(pairs.keys))
-    turns = -(-len(pairs.keys) // size)
-    total = max(ranks.gather(turns)) if together else turns
+    mine, count = gallery.files, len(gallery.texts)
+    everyones = torch.cat(ranks.gather(by_captions.contiguous()))
+    of_files, of_captions = torch.empty(by_files.shape), torch.zeros(everyones.shape)
+    asked = by_files.shape[1] + torch.bincount(everyones.flatten(), minlength=len(gallery.names))
+    pairs = asked[mine.start : mine.stop].tolist()
+    total, done = sum(pairs), 0
     tick(0, total, "pairs")
-    for turn in range(total):
-        keys = pairs.keys[turn * size : (turn + 1) * size]
-        batch = images.batch(keys // pairs.captions, device, dtype)
-        batch |= captions.batch(keys % pairs.captions, device, dtype)
-        outputs = call(batch, goal="rerank")
-        if len(keys):
-            scores[turn * size : turn * size + len(keys)] = match(outputs).float().cpu()
-        tick(turn + 1, total, "pairs")
-    return scores
+    for block in _blocks(pairs):
+        first, last = block.start + mine.start, block.stop + mine.start
+        captions, columns = ((everyones >= first) & (everyones < last)).nonzero(as_tuple=True)
+        files = everyones[captions, columns].long() - mine.start
+        own = torch.arange(block.start, block.stop)[:, None] * count + by_files[block.start : block.stop]
+        # in ascending order, so that the pairs of an image come together; each once
+        keys, place = torch.cat([own.flatten(), files * count + captions]).unique(return_inverse=True)
+        share, scores, scored = sum(pairs[block.start : block.stop]), torch.empty(len(keys)), 0
+        for part in scorer.scores(keys // count, keys % count):
+            scores[scored : scored + len(part)] = part
+            scored += len(part)
+            tick(done + share * scored // len(keys), total, "pairs")
+        done += share
+        of_files[block.start : block.stop] = scores[place[: own.numel()]].view(own.shape)
+        of_captions[captions, columns] = scores[place[own.numel() :]]
+    scorer.keep_up()
+    return of_files, ranks.summed(of_captions)[gallery.captions.start : gallery.captions.stop]
+
+
+def _blocks(pairs: Sequence[int]) -> Iterator[range]:
+    """Runs of images with at most ``BLOCK`` pairs, or of one image."""
+    start = held = 0
+    for number, more in enumerate(pairs):
+        if held and held + more > BLOCK:
+            yield range(start, number)
+            start, held = number, 0
+        held += more
+    if held:
+        yield range(start, len(pairs))
 
 
 def match(outputs: dict[str, Tensor]) -> Float[Tensor, " pairs"]:

@@ -66,12 +66,14 @@ class Phases:
         self._bar.close()
 
     def tick(self, done: int, total: int, what: str) -> None:
-        """Show that ``done`` of the ``total`` batches of the phase ``what`` are done."""
+        """Show that ``done`` of ``total`` are done in the phase ``what``."""
         if what != self._what:
             self._bar.close()
-            self._what = what
+            self._what, self._quarter = what, 0
             self._report = self._bar.enter_context(Reporter(total, silent=self._silent, unit=what))
-        self._report.step(done, self._title, line=done > 0 and done % max(total // 4, 1) == 0)
+        quarter = 4 * done // max(total, 1)
+        self._report.step(done, self._title, line=quarter > self._quarter)
+        self._quarter = quarter
 
 
 def _train_answers(spec: Spec, net: Network) -> dict[str, str] | None:

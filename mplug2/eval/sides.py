@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.streams import move
-from mplug2.eval.store import Store
+from mplug2.eval.store import Rows, Store
 from mplug2.train import ranks
 from registry.errors import UserError
 
@@ -30,7 +30,7 @@ class Side:
     vector: str  # the goal's output that is compared
     streams: dict[str, str]  # what `rerank` starts from: output -> stream
     inputs: tuple[str, ...]
-    features: list[Tensor] = field(default_factory=list)
+    vectors: Rows = field(default_factory=Rows)
     store: Store = field(default_factory=Store)
 
     def embed(self, call: Call, batch: Mapping[str, Any], device: torch.device, keep: list[bool]) -> None:
@@ -40,14 +40,13 @@ class Side:
         vectors = outputs[self.vector]
         if len(vectors) != len(keep):
             raise ValueError(f"goal '{self.goal}' must give {len(keep)} rows, but gives {len(vectors)}")
-        self.features.append(F.normalize(vectors.float(), dim=-1)[torch.tensor(keep, device=device)])
+        self.vectors.add(F.normalize(vectors.float(), dim=-1)[torch.tensor(keep, device=device)])
         if self.streams:
             self.store.add({name: outputs[output] for output, name in self.streams.items()}, keep)
 
     def everyones(self) -> Tensor:
         """The vectors of all ranks, in rank order, on the CPU; they are kept here no longer."""
-        mine = torch.cat([one.cpu() for one in self.features]) if self.features else torch.empty(0)
-        self.features.clear()
+        mine, self.vectors = self.vectors.values(), Rows()
         parts = [one for one in ranks.gather(mine) if len(one)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 

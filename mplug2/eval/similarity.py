@@ -16,7 +16,7 @@ BLOCK = 1 << 20  # similarities that are held at once
 class Nearest:
     """The most similar items of each query, best first, and their similarities."""
 
-    items: Int[Tensor, "queries k"]
+    items: Int[Tensor, "queries k"]  # 32 bit
     values: Float[Tensor, "queries k"]
 
 
@@ -40,7 +40,7 @@ def search(
     """
     k = min(k, len(items))
     found = Nearest(
-        torch.empty(len(queries), k, dtype=torch.long, device=queries.device),
+        torch.empty(len(queries), k, dtype=torch.int32, device=queries.device),
         torch.empty(len(queries), k, device=queries.device),
     )
     before = torch.zeros(len(queries), dtype=torch.long, device=queries.device)

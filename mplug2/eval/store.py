@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from modules.streams import Tokens, full_mask
 from mplug2.train import ranks
+
+
+class Rows:
+    """Vectors that come in batches, in one piece of main memory.
+
+    It doubles when it is full: pages that were never written take no memory, and batches kept one by one
+    leave holes where they lay.
+    """
+
+    def __init__(self) -> None:
+        self._rows, self._count = torch.empty(0), 0
+
+    def add(self, rows: Float[Tensor, "batch width"]) -> None:
+        """Take in a batch, which may be empty."""
+        if not len(rows):
+            return
+        end = self._count + len(rows)
+        if end > len(self._rows):
+            wider = torch.empty(max(end, 2 * len(self._rows)), rows.shape[1])
+            if self._count:
+                wider[: self._count] = self._rows[: self._count]
+            self._rows = wider
+        self._rows[self._count : end] = rows
+        self._count = end
+
+    def values(self) -> Float[Tensor, "rows width"]:
+        """Return all of them."""
+        # a copy where it goes to other ranks: a view is sent with all that is behind it
+        return self._rows[: self._count] if ranks.world() == 1 else self._rows[: self._count].clone()
 
 
 @dataclass
@@ -28,19 +58,19 @@ class Stream:
     """One token stream of many items: the batches it came in, and where in them each item lies."""
 
     packs: list[Packed] = field(default_factory=list)
-    places: list[tuple[int, int, int]] = field(default_factory=list)  # pack, start, length
+    places: array[int] = field(default_factory=lambda: array("q"))  # of each item: pack, start, length
 
     def add(self, pack: Packed) -> None:
         """Take in a batch."""
         start = 0
         for length in pack.lengths:
-            self.places.append((len(self.packs), start, length))
+            self.places.extend((len(self.packs), start, length))
             start += length
         self.packs.append(pack)
 
     def rows(self, numbers: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tokens:
         """Return some items, padded to the longest of them."""
-        places = [self.places[number] for number in numbers]
+        places = [self.places[3 * number : 3 * number + 3] for number in numbers]
         longest = max(length for _, _, length in places)
         first = self.packs[places[0][0]].values
         values = torch.zeros(len(places), longest, first.shape[-1], dtype=first.dtype)

@@ -84,6 +84,15 @@ def total(*values: float) -> list[float]:
     return [float(value) for value in sums.tolist()]
 
 
+def summed(value: torch.Tensor) -> torch.Tensor:
+    """The sum over all ranks of a tensor of the same shape; where there is but one rank, ``value`` itself."""
+    if world() == 1:
+        return value
+    here = value.to(device())
+    dist.all_reduce(here)
+    return here.to(value.device)
+
+
 def gather(value: T) -> list[T]:
     """``value`` of every rank, in rank order, on every rank; anything that pickles."""
     if world() == 1:

@@ -37,3 +37,11 @@ def test_a_small_case_from_the_command_line() -> None:
 def test_a_case_that_fails_says_why() -> None:
     with pytest.raises(UserError, match="60 items, k = 0 failed"):
         bench([Case(60, 0)], rounds=1)
+
+
+@pytest.mark.slow
+def test_memory_beside_what_is_kept_hardly_grows() -> None:
+    (few,), (many,) = bench([Case(1000, 16), Case(8000, 16)], rounds=1).values()
+    assert many.held > 7 * few.held
+    # the allocator scatters by some 20 MB; all similarities are 256 MB, the tokens of all pairs 819 MB
+    assert many.above - few.above < 50e6

@@ -85,6 +85,18 @@ def test_re_ranking_everything_is_the_order_of_all_matching_logits(depth: int, r
     assert found.metrics == pytest.approx(recalls(wanted, owner) | plain)
 
 
+def test_small_blocks_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{name}.jsonl" for name in ("whole", "blocks")]
+    for path in paths:
+        measure(World(IMAGES), path, rerank=4)
+        monkeypatch.setattr("mplug2.eval.rerank.BLOCK", 9)
+        monkeypatch.setattr("mplug2.eval.gallery.QUERIES", 3)
+    whole, blocks = ([json.loads(line) for line in path.read_text().splitlines()] for path in paths)
+    for one, other in zip(whole, blocks, strict=True):
+        assert other.pop("score") == pytest.approx(one.pop("score"), abs=1e-5)
+    assert blocks == whole
+
+
 def test_what_is_not_re_ranked_stays_below_in_its_order() -> None:
     world, depth = World(IMAGES), 3
     similarity, logits, owner = whole(world)

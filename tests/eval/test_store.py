@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.streams import Tokens, full_mask
-from mplug2.eval.store import Store
+from mplug2.eval.store import Rows, Store
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ def test_what_is_asked_for_comes_back(seed: int, batches: int, whole: bool) -> N
         tokens = Tokens(values, mask)
         store.add({"asked": tokens}, keep)
         known += [(values[i], full_mask(tokens)[i]) for i in range(count) if keep[i]]
-    assert len(store.streams["asked"].places) == len(known)
+    assert len(store.streams["asked"].places) == 3 * len(known)
     if not known:
         return
     numbers = torch.randint(len(known), (6,), generator=draw)
@@ -66,3 +66,12 @@ def test_a_rank_without_items_has_a_spare_one() -> None:
 def test_what_is_no_token_stream_is_refused() -> None:
     with pytest.raises(TypeError, match="stream 'v', from which `rerank` starts, must be tokens of 2 rows"):
         Store().add({"v": torch.ones(2, 3)}, [True, True])
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(0, 9), max_size=12))
+def test_rows_come_back_in_one_piece(sizes: list[int]) -> None:
+    rows, known = Rows(), [torch.randn(size, 3) for size in sizes]
+    for batch in known:
+        rows.add(batch)
+    assert torch.equal(rows.values().reshape(-1, 3), torch.cat([torch.empty(0, 3), *known]))
