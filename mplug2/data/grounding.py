@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -85,15 +85,14 @@ class GroundingReader(MediaReader[Phrase]):
         phrases_per_image: int = 1,
         phrase_words: int = 30,
         phrase_tokens: int = 20,
+        augment: Literal["none", "full"] = "none",  # a crop may cut off what a phrase means
         **settings: Any,
     ) -> None:
         if phrases_per_image < 1:
             raise UserError(f"phrases_per_image must be at least 1, but is {phrases_per_image}")
         self.together = phrases_per_image
         self.words, self.phrase_tokens = phrase_words, phrase_tokens
-        super().__init__(**settings)
-        if self.media.augment == "crop":
-            raise UserError("augment must be none or full for boxes: a crop may cut off what a phrase means")
+        super().__init__(augment=augment, **settings)
 
     def annotations(self, path: Path) -> list[Phrase]:
         """Return the phrases of the annotation file."""

@@ -16,6 +16,7 @@ from PIL import Image
 from mplug2.data.grounding import GroundingReader, Letterbox
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.text import Tokenizer
+from registry import check, read_spec
 from registry.errors import UserError
 from registry.ports import StreamType
 
@@ -99,6 +100,7 @@ def test_a_wrong_box_is_named(picture: Path, box: Any) -> None:
         reader(picture, [ROW, ROW | {"box": box}])
 
 
-def test_a_crop_is_refused(picture: Path) -> None:
-    with pytest.raises(UserError, match="augment must be none or full for boxes"):
-        reader(picture, [ROW], augment="crop")
+def test_a_crop_is_refused_before_anything_is_read() -> None:
+    spec = read_spec("configs_image/grounding_shapes_tiny.yaml", ["data.augment=crop"])
+    with pytest.raises(UserError, match="'augment' of reader 'grounding' must be one of 'none', 'full'"):
+        check(spec).raise_if_bad()
