@@ -23,6 +23,10 @@ def write_answers(predictions: Path, path: Path) -> int:
             raise UserError(
                 f"{where}: a result file needs whole numbers as question ids, but this one is {number!r}"
             )
+        if not isinstance(row["prediction"], str):
+            raise UserError(
+                f"{where}: a result file needs answers in words, but this prediction is {row['prediction']!r}"
+            )
         found.append({"question_id": number, "answer": row["prediction"]})
     with whole(path) as file:
         json.dump(found, file, ensure_ascii=False)

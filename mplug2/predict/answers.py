@@ -20,6 +20,11 @@ KINDS = ("sequences", "boxes", "logits")
 
 def answered(net: Network, goal: str) -> tuple[str, str]:
     """Return the goal's output that says something to a person, and its kind; UserError if none does."""
+    if goal not in net.spec.goals and {"embed_vision", "embed_text"} <= net.spec.goals.keys():
+        raise UserError(
+            f"{net.spec.path} compares files with texts and answers nothing: search a folder with "
+            "`mplug2 index build` and `mplug2 index search`"
+        )
     outputs = net.plan(goal).outputs
     for name, ref in outputs.items():
         stream = net.types.get(ref.name)

@@ -126,7 +126,8 @@ def test_result_files_are_what_the_server_takes(tmp_path: Path) -> None:
         {"question_id": 8, "answer": ""},
     ]
     assert [path.name for path in out.parent.iterdir()] == ["r.json"]
-    predictions.write_text(json.dumps({"image": "a.jpg", "question_id": "x", "prediction": "y"}))
-    with pytest.raises(UserError, match=r"p\.jsonl:1: a result file needs whole numbers.*'x'"):
-        write_answers(predictions, out)
+    for number, said, message in (("x", "y", "whole numbers.*'x'"), (1, [0.0, 1.0], r"words.*\[0.0, 1.0\]")):
+        predictions.write_text(json.dumps({"image": "a.jpg", "question_id": number, "prediction": said}))
+        with pytest.raises(UserError, match=rf"p\.jsonl:1: a result file needs .*{message}"):
+            write_answers(predictions, out)
     assert len(json.loads(out.read_text())) == 2, "what was there stays"

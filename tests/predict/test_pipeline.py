@@ -12,9 +12,11 @@ import pytest
 import torch
 from askable import everything, ready
 
+import mplug2
 from mplug2.data.image import ImageError
 from mplug2.data.video import VideoError
 from mplug2.pipeline import Pipeline
+from mplug2.predict.answers import answered
 from mplug2.predict.result import Result
 from registry import UserError
 
@@ -191,6 +193,8 @@ def test_what_a_network_cannot_be_asked_is_said_before_anything_is_read(
 def test_a_goal_that_says_nothing_to_a_person_is_refused_with_what_it_gives(made: Path) -> None:
     with pytest.raises(UserError, match=r"goal 'embed' must write texts .* but gives seen: tokens Q"):
         ready(made, "pairs", "eval.goal=embed")
+    with pytest.raises(UserError, match="answers nothing: search a folder with `mplug2 index build`"):
+        answered(mplug2.compose("configs_image/retrieval_shapes_tiny.yaml", initial=False), "predict")
 
 
 def test_a_spec_without_a_reader_or_a_vocabulary_is_refused(made: Path) -> None:
