@@ -12,7 +12,7 @@ from torch import Tensor
 from mplug2.weights.files import read_tensors
 from mplug2.weights.hub import WEIGHTS, find_file, read_config
 from mplug2.weights.load import Checkpoint, put
-from mplug2.weights.official import Move, vision_name
+from mplug2.weights.official import INSIDE, Move, vision_name
 from mplug2.weights.report import LoadReport
 from registry import UserError
 
@@ -26,7 +26,6 @@ MODELS = {
     "ViT-L-14": "openai/clip-vit-large-patch14",
     "ViT-L-14-336": "openai/clip-vit-large-patch14-336",
 }
-INSIDE = {"video_vit": "", "image_vit": "body."}  # where an encoder keeps the tower
 FRESH = {
     "*.blocks.*.before.*": "CLIP has no temporal layers: they begin as the identity",
     "*.blocks.*.after.*": "CLIP has no temporal layers: they begin as the identity",

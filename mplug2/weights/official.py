@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+INSIDE = {"video_vit": "", "image_vit": "body."}  # where an encoder keeps CLIP's tower
+
 # What a released checkpoint stores and the network never reads (reference: measured by gradients).
 DEAD = (
     (r"visual_encoder\.(positional_embedding|text_projection|logit_scale|token_embedding\.)",
@@ -100,6 +102,7 @@ class Roles:
     """Which module of a composition plays which part of the released network, with its depth."""
 
     vision: str | None = None
+    vision_use: str = "video_vit"
     project: str | None = None
     words: str | None = None
     text: str | None = None
@@ -117,8 +120,8 @@ class Roles:
         """Find the parts among ``{name: (use, arguments)}``; ValueError where two modules could be one
         part."""
         uses = {
-            "video_vit": "vision", "project": "project", "text_embedding": "words", "text_encoder": "text",
-            "universal": "universal", "fusion": "fusion", "text_decoder": "decoder",
+            **dict.fromkeys(INSIDE, "vision"), "project": "project", "text_embedding": "words",
+            "text_encoder": "text", "universal": "universal", "fusion": "fusion", "text_decoder": "decoder",
         }  # fmt: skip
         found: dict[str, Any] = {}
         for name, (use, arguments) in modules.items():
@@ -130,6 +133,8 @@ class Roles:
                     f"a released checkpoint has one {use}, but modules {found[role]} and {name} both use it"
                 )
             found[role] = name
+            if role == "vision":
+                found["vision_use"] = use
             if role in ("text", "universal", "fusion", "decoder"):
                 found[f"{role}_depth"] = arguments.get("depth", 2)
             if role == "fusion":
@@ -178,7 +183,7 @@ def _move(key: str, roles: Roles, stored: Stored) -> Move:
     part, _, rest = key.partition(".")
     match part:
         case "visual_encoder":
-            return _to(key, roles.vision, vision_name(rest.removeprefix("visual.")), "video_vit")
+            return _vision(key, rest.removeprefix("visual."), roles)
         case "visn_fc":
             return _to(key, roles.project, f"linear.{rest}", "project")
         case "visn_layer_norm":
@@ -215,6 +220,13 @@ def vision_name(rest: str) -> str | None:
         name = _rename(found[2], _VIT_BLOCK)
         return name and f"blocks.{found[1]}.{name}"
     return _rename(rest, _VIT)
+
+
+def _vision(key: str, rest: str, roles: Roles) -> Move:
+    if roles.vision_use == "image_vit" and re.search(r"\.lmhra\d\.", rest):
+        return Move(key, reason="a temporal layer, which an encoder of images has not")
+    name = vision_name(rest)
+    return _to(key, roles.vision, name and INSIDE[roles.vision_use] + name, "video_vit or image_vit")
 
 
 def _text(key: str, rest: str, roles: Roles, stored: Stored) -> Move:

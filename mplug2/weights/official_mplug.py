@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mplug2.weights.clip import INSIDE
 from mplug2.weights.files import read_tensors
 from mplug2.weights.load import Checkpoint, put
-from mplug2.weights.official import Move, embedding_name, head_name, layer_name, vision_name
+from mplug2.weights.official import INSIDE, Move, embedding_name, head_name, layer_name, vision_name
 from mplug2.weights.report import LoadReport
 from registry import Spec, UserError
 

@@ -1,4 +1,4 @@
-"""The shipped mPLUG specs at full size, on the meta device: released checkpoints fit them."""
+"""The shipped specs at full size, on the meta device: released checkpoints fit them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import mplug2
+from mplug2.weights.load import load_official
 from mplug2.weights.official_mplug import load_mplug
+from mplug2.weights.sources import roles_of
 
 LAYOUTS = {
     "vqa_mplug_base": "model_vqa_mplug:ViT-B-16",
@@ -22,6 +24,7 @@ LAYOUTS = {
     "nlvr2_mplug_base": "model_vqa_mplug:ViT-B-16",
     "snli_ve_mplug_large": "model_vqa_mplug:ViT-L-14",
 }
+FOR_IMAGES = sorted(path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml"))
 FRESH = ("mine.step", "head.")  # a counter, and the heads of tasks that no weights were released for
 
 
@@ -37,3 +40,22 @@ def test_a_released_checkpoint_fits(name: str, shared: Path) -> None:
     report = load_mplug(net, tensors)
     assert not report.of("misfit")
     assert all(row.target.startswith(FRESH) for row in report.of("missing"))
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml"))
+)
+def test_mplug2_for_videos_gives_an_image_network_all_but_its_temporal_layers(
+    name: str, shared: Path
+) -> None:
+    facts = json.loads((shared / "reference/parity/mplug2/full_size_keys.json").read_text())
+    tensors = {
+        key: torch.empty(shape, device="meta") for key, (shape, _) in facts["large_vqa"]["state_dict"].items()
+    }
+    net = mplug2.compose(f"configs_image/{name}.yaml", device="meta", initial=False)
+    report = load_official(net, tensors, roles_of(net))
+    assert not report.of("misfit")
+    temporal = [row for row in report.of("dropped") if "temporal" in row.reason]
+    assert len(temporal) == 2 * 8 * 24  # eight weights, before and after the attention of each block
+    missing = {row.target.split(".")[0] for row in report.of("missing")}
+    assert not missing & {"vision", "universal", "words", "text", "decoder", "fusion"}
