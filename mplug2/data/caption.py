@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mplug2.data.annotations import fields, names, read_rows, shown
-from mplug2.data.batch import Group, Sample
+from mplug2.data.batch import Sample
 from mplug2.data.reader import MediaReader
 from mplug2.data.text import clean_caption
 from registry.errors import UserError
@@ -121,9 +121,10 @@ class CaptionReader(MediaReader[Caption]):
 class RetrievalReader(CaptionReader):
     """Videos or images with captions to find them by.
 
-    In training one sample is one file with ``captions_per_clip`` of its captions, every file once an epoch;
-    ``group`` says which file a caption belongs to. In evaluation one sample is a file with all its captions
-    Q: there are more captions than files.
+    In training one sample is one file with up to ``captions_per_clip`` of its captions, and an epoch shows
+    every caption once (as released). ``group`` says which file a caption belongs to: captions of one file,
+    of which a batch may hold several, are no wrong partners of it. In evaluation one sample is a file with
+    all its captions Q: there are more captions than files.
     """
 
     outputs = {
@@ -145,16 +146,6 @@ class RetrievalReader(CaptionReader):
         super().__init__(caption_words=caption_words, caption_tokens=caption_tokens, **settings)
         self.repeats = self.training
         self.numbers = {media: number for number, media in enumerate(self.by_media)}
-
-    def groups(self, epoch: int, seed: int) -> list[Group]:
-        """Return the samples of an epoch; in training every file once, with others of its captions."""
-        found = super().groups(epoch, seed)
-        if not self.training:
-            return found
-        once: dict[tuple[str, ...], Group] = {}
-        for group in found:
-            once.setdefault(group.media, group)
-        return list(once.values())
 
     def streams(
         self, told: Sequence[tuple[int, Caption]], samples: Sequence[Sample]
