@@ -139,7 +139,9 @@ def check(
     quarantine: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the list goes; beside the annotations of its split unless set."
+            metavar="FILE",
+            help="Where the list goes; unless set, where data.SPLIT.quarantine has it, or else beside the "
+            "annotations.",
         ),
     ] = None,
 ) -> None:
@@ -158,7 +160,7 @@ def check(
         raise registry.UserError("--quarantine names one list, so --split must name one split")
     broken = 0
     for name in splits:
-        list_file = quarantine or _beside_annotations(read, name)
+        list_file = quarantine or _place_of_list(read, name)
         checked = check_media(read, report.types, name, quarantine=list_file, progress=sys.stderr.isatty())
         broken += len(checked.bad)
         for finding in checked.findings:
@@ -170,9 +172,13 @@ def check(
         raise typer.Exit(2)
 
 
-def _beside_annotations(spec: registry.Spec, split: str) -> Path:
-    """Where the list of a split goes: qa_train.jsonl has its own in qa_train.quarantine.jsonl."""
-    given = (spec.data.get(split) or {}).get("path") or spec.data.get("path")
+def _place_of_list(spec: registry.Spec, split: str) -> Path:
+    """Where the list of a split goes: where its reader looks for it; else that of qa_train.jsonl is
+    qa_train.quarantine.jsonl."""
+    own = spec.data.get(split) or {}
+    if isinstance(listed := own.get("quarantine"), str):
+        return Path(listed)
+    given = own.get("path") or spec.data.get("path")
     if not isinstance(given, str):
         raise registry.UserError(f"{spec.place('data', split)}: data.{split}.path must name the annotations")
     return Path(given).with_suffix(".quarantine.jsonl")

@@ -60,7 +60,8 @@ def check_media(
     """
     from mplug2.data.loading import build_reader
 
-    reader = build_reader(spec, types, split)
+    # the list that may be there already must hide nothing
+    reader = build_reader(spec, types, split, without=("quarantine",))
     checked = check_files(
         reader.names(), reader.files(), kind=reader.media.kind, workers=workers, progress=progress
     )

@@ -4,7 +4,7 @@ replaced."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from mplug2.data.batch import Batch, Broken, Group, Sample
+from mplug2.data.tally import Tally, shared_tally
 from mplug2.data.text import Tokenizer
 from registry.errors import UserError
 
@@ -47,14 +48,20 @@ def build_loader(
         seed=seed if own_seed is None else own_seed,
         workers=spec.data["workers"],
         max_bad=spec.data["max_bad"],
+        tally=shared_tally(),
     )
 
 
 def build_reader(
-    spec: Spec, types: dict[str, StreamType], split: str, *, train: bool = False
+    spec: Spec,
+    types: dict[str, StreamType],
+    split: str,
+    *,
+    train: bool = False,
+    without: Collection[str] = (),
 ) -> MediaReader[Any]:
     """Return the data set of one split: the reader that ``data.kind`` names, with the arguments of the
-    spec."""
+    spec but those of ``without``."""
     from registry import READERS
     from registry.schema import DATA
 
@@ -69,6 +76,7 @@ def build_reader(
             f"{spec.place('data')}: data must name its tokenizer, such as `tokenizer: bert-base-uncased`"
         )
     arguments: dict[str, Any] = {name: value for name, value in spec.data.items() if name not in DATA} | given
+    arguments = {name: value for name, value in arguments.items() if name not in without}
     supplied = {"types": types, "tokenizer": load_tokenizer(spec), "split": split}
     reader = READERS.load(spec.data["kind"])
     return reader(**arguments, **supplied, training=train, spec=spec, inputs=frozenset(spec.inputs))
@@ -108,7 +116,7 @@ class Loader:
     A file that cannot be decoded is named in the log and collected in ``bad`` (file: reason). In training
     another sample takes its place, with that sample's own questions. In evaluation its questions keep their
     rows, over black frames, and their records say ``bad``: such an answer counts as wrong. More than
-    ``max_bad`` of all files raise UserError.
+    ``max_bad`` of all files raise UserError; ``tally`` counts them over all ranks.
     """
 
     def __init__(
@@ -121,9 +129,11 @@ class Loader:
         seed: int = 0,
         workers: int = 0,
         max_bad: float = 0.01,
+        tally: Tally | None = None,
     ) -> None:
         self.dataset, self.seed = dataset, seed
         self.bad: dict[str, str] = {}
+        self.tally = tally or Tally()
         self.allowed = max_bad * len(dataset.names())
         self.order = RankOrder(dataset, batch, rank, world, seed)
         # a generator of its own: a loader must not draw from the random numbers that dropout goes on with
@@ -167,13 +177,13 @@ class Loader:
     def _another(self, group: Group) -> Sample:
         """Another sample of the epoch, drawn from the seed of the one it replaces."""
         rng = np.random.default_rng([*group.seed, group.items[0], 1])
-        groups = self.dataset.groups(self.order.epoch, self.seed)
+        groups = self.order.groups()
         for _ in range(_TRIES):
             sample = self.dataset[groups[int(rng.integers(len(groups)))]]
             if isinstance(sample, Sample):
                 return sample
             self._note(sample)
-        raise UserError(self._list(f"none of {_TRIES} samples could be decoded"))
+        raise UserError(self._list(f"none of {_TRIES} samples could be decoded", len(self.bad)))
 
     def _note(self, broken: Broken) -> None:
         if broken.file in self.bad:
@@ -181,15 +191,17 @@ class Loader:
         self.bad[broken.file] = broken.reason
         done = "replaced by another sample" if self.dataset.training else "its questions count as wrong"
         log.warning("cannot decode %s: %s (%s)", broken.file, broken.reason, done)
-        if len(self.bad) > self.allowed:
-            share = f"{len(self.bad)} of {len(self.dataset.names())} files"
+        broken_files = self.tally.add(broken.file)
+        if broken_files > self.allowed:
+            share = f"{broken_files} of {len(self.dataset.names())} files"
             rule = f"data.max_bad allows {self.allowed:g} of them"
             hint = "`mplug2 data check` lists all, `quarantine:` leaves them out"
-            raise UserError(self._list(f"{share} cannot be decoded, but {rule}; {hint}"))
+            raise UserError(self._list(f"{share} cannot be decoded, but {rule}; {hint}", broken_files))
 
-    def _list(self, message: str) -> str:
+    def _list(self, message: str, broken_files: int) -> str:
+        """The message with the files that this rank met."""
         lines = [f"  {reason}" for reason in list(self.bad.values())[:_SHOWN]]
-        more = len(self.bad) - _SHOWN
+        more = broken_files - len(lines)
         return "\n".join([message + ":", *lines, *([f"  and {more} more"] if more > 0 else [])])
 
 
@@ -204,7 +216,15 @@ class RankOrder(Sampler[list[Group]]):
             )
         self.dataset, self.batch, self.rank, self.world, self.seed = dataset, batch, rank, world, seed
         self.epoch = self.start = 0
-        self._samples = len(dataset.groups(0, seed))  # the same in every epoch
+        self._known: tuple[int, list[Group]] | None = None
+        self._samples = len(self.groups())  # the same in every epoch
+
+    def groups(self) -> list[Group]:
+        """Return the samples of the epoch, over all ranks; made once, for that takes seconds where there are
+        many."""
+        if self._known is None or self._known[0] != self.epoch:
+            self._known = self.epoch, self.dataset.groups(self.epoch, self.seed)
+        return self._known[1]
 
     def batches(self) -> int:
         """Return the number of batches of an epoch, on this rank as on every other."""
@@ -214,9 +234,9 @@ class RankOrder(Sampler[list[Group]]):
         return self.batches() - self.start
 
     def __iter__(self) -> Iterator[list[Group]]:
-        groups = self.dataset.groups(self.epoch, self.seed)
+        groups = self.groups()
         lacking = -len(groups) % self.world
-        groups += [groups[i % len(groups)]._replace(padding=True) for i in range(lacking)]
-        mine = groups[self.rank :: self.world]
+        again = [groups[i % len(groups)]._replace(padding=True) for i in range(lacking)]
+        mine = [*groups, *again][self.rank :: self.world]
         for first in range(self.start * self.batch, len(mine), self.batch):
             yield mine[first : first + self.batch]

@@ -16,6 +16,7 @@ from mplug2.data.loading import Loader, build_loader, load_tokenizer
 from mplug2.data.question_answer import QuestionAnswer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import make_shapes
+from mplug2.data.tally import Tally, shared_tally
 from mplug2.data.text import Tokenizer
 from registry import parse_spec
 from registry.errors import UserError
@@ -145,6 +146,53 @@ def test_too_many_broken_files_stop_the_run_with_the_list(shapes: Path, tmp_path
     ) as caught:
         list(loader)
     assert all(f"train_0000{index}.mp4" in str(caught.value) for index in range(3))
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize(("broken", "stops"), [(2, False), (3, True)])
+def test_ranks_stop_at_as_many_broken_files_as_one_process_does(
+    shapes: Path, tmp_path: Path, world: int, broken: int, stops: bool
+) -> None:
+    data = reader(spoil(shapes, tmp_path / "s", broken))
+    store = torch.distributed.HashStore()
+    stopped = []
+    for rank in range(world):
+        loader = Loader(data, batch=4, rank=rank, world=world, max_bad=0.2, tally=Tally(store, "train"))
+        try:
+            list(loader)
+        except UserError as error:
+            assert "3 of 12 files" in str(error)
+            stopped.append(rank)
+    assert bool(stopped) == stops
+
+
+def test_a_run_of_several_ranks_counts_in_its_own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    dist = torch.distributed
+    assert shared_tally().store is None
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+        first, second = shared_tally(), shared_tally()
+        assert [first.add(name) for name in ("a", "a", "b")] == [1, 1, 2]
+        assert second.add("a") == 1, "another loader counts its own files"
+        assert Tally(first.store, first.name).add("c") == 3, "another rank goes on counting"
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_the_groups_of_an_epoch_are_made_once(
+    shapes: Path, tmp_path: Path, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = reader(spoil(shapes, tmp_path / "s", 2))
+    loader = Loader(data, batch=4, max_bad=1.0)
+    asked: list[int] = []
+    make = data.groups
+    monkeypatch.setattr(data, "groups", lambda epoch, seed: asked.append(epoch) or make(epoch, seed))
+    loader.set_epoch(epoch)
+    list(loader)
+    assert len(loader.bad) == 2
+    assert asked == [epoch] * epoch, "those of epoch 0 are known from the start"
 
 
 def test_if_nothing_can_be_decoded_the_run_ends(shapes: Path, tmp_path: Path) -> None:
