@@ -15,7 +15,7 @@
 #   HOSTFILE=FILE     several machines that this one reaches by ssh: lines such as `worker-1 slots=8`
 #   NNODES=N NODE_RANK=I MASTER_ADDR=HOST [MASTER_PORT=29500]
 #                     several machines without ssh: run the script on each, with its own NODE_RANK (0 to N-1)
-#   SPLIT=test        measuring: train, val or test
+#   SPLIT=test        measuring: train, val or test instead of the spec's eval.split
 #   PREDICTIONS=FILE  measuring: where every prediction is written, a JSON object a line; runs/<name of the spec>/predictions/
 # Arguments are settings of the spec, too: sh scripts/run_videoqa.sh train.epochs=2
 #
@@ -46,7 +46,7 @@ written_to() {
     esac
 }
 
-# Train unless it is done, then measure the best checkpoint on the test split.
+# Train unless it is done, then measure the best checkpoint on the split that the spec names (test, unless it says another).
 train_and_test() {
     begin
     out=$(written_to "${OUT:-}" "runs/$name")
@@ -64,7 +64,7 @@ train_and_test() {
 
     best=$out/best
     [ -e "$best" ] || best=$out/last
-    launch eval "$config" --checkpoint "$best" --split test --out "$out/predictions/test.jsonl" "$@"
+    launch eval "$config" --checkpoint "$best" ${SPLIT:+--split "$SPLIT"} --out "$out/predictions/${SPLIT:-measured}.jsonl" "$@"
     say "next: .venv/bin/mplug2 ${use:-predict} $config --checkpoint $best $ask"
 }
 
@@ -104,7 +104,7 @@ measure() {
         fi
         checkpoint=runs/$name/best
     fi
-    predictions=$(written_to "${PREDICTIONS:-}" "runs/$name/predictions/${SPLIT:-test}.jsonl")
+    predictions=$(written_to "${PREDICTIONS:-}" "runs/$name/predictions/${SPLIT:-measured}.jsonl")
     # shellcheck disable=SC2086  # OVERRIDES is a list of words
-    launch eval "$config" --checkpoint "$checkpoint" --split "${SPLIT:-test}" --out "$predictions" ${OVERRIDES:-} "$@"
+    launch eval "$config" --checkpoint "$checkpoint" ${SPLIT:+--split "$SPLIT"} --out "$predictions" ${OVERRIDES:-} "$@"
 }

@@ -72,7 +72,16 @@ def test_the_first_command_makes_data_trains_and_tests(project: Path) -> None:
     made, trained, measured = called(project, "run_videoqa.sh", HOME="")
     assert made == "mplug2 [data] [make-shapes] [data/shapes]"
     assert trained == f"mplug2 [train] {TINY} [--resume] [train.out={RUN}]"
-    assert measured.startswith(f"mplug2 [eval] {TINY} [--checkpoint] [{RUN}/last] [--split] [test]")
+    out = f"[--out] [{RUN}/predictions/measured.jsonl]"
+    assert measured == f"mplug2 [eval] {TINY} [--checkpoint] [{RUN}/last] {out} [train.out={RUN}]"
+
+
+def test_the_split_is_the_specs_own_unless_one_is_asked_for(project: Path) -> None:
+    for script in ("run_vqa.sh", "inference_videoqa.sh"):
+        settings = {"CONFIG": "configs_video/other.yaml", "CHECKPOINT": "scripts"}
+        assert "[--split]" not in called(project, script, **settings)[-1]
+        asked = called(project, script, SPLIT="val", **settings)[-1]
+        assert "[--split] [val] [--out] [runs/other/predictions/val.jsonl]" in asked
 
 
 @pytest.mark.parametrize("script", sorted({*TINY_SPECS} - {"caption_mplug_large_scst.sh"}))
