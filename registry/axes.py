@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from registry.advice import converters, join_hint, projection
 from registry.binding import bind
@@ -13,7 +14,7 @@ from registry.errors import Place, Problem
 from registry.plan import declaration_of
 from registry.ports import Axis, Port, StreamType
 from registry.registry import Catalogue
-from registry.sizes import Size, equal, unify
+from registry.sizes import Size, unify
 from registry.spec import Spec
 
 
@@ -33,6 +34,17 @@ class _Stream:
 
     def solved(self) -> StreamType:
         return StreamType(self.kind, tuple(size.axis for size in self.sizes))
+
+
+@dataclass(frozen=True)
+class _Meeting:
+    """Two letters without a size at one axis of a port: they may still turn out to have one, or two."""
+
+    wanted: Size
+    size: Size
+    port: Port
+    letters: Callable[[], Problem]
+    mismatch: Callable[[], Problem]
 
 
 @dataclass(frozen=True)
@@ -58,8 +70,7 @@ class _Solver:
         self.spec, self.names = spec, names
         self.misfits: list[Misfit] = []
         self.streams: dict[str, _Stream] = {}
-        # two letters that meet may still turn out to have one size: judged at the end
-        self.later: list[tuple[Size, Size, Port, Callable[[], Problem]]] = []
+        self.later: list[_Meeting] = []
         self.clashes: dict[frozenset[Place | str], Misfit] = {}
         letters: dict[str, Size] = {}
         for name, declared in spec.inputs.items():
@@ -73,12 +84,23 @@ class _Solver:
             self.streams[name] = _Stream(declared.kind, tuple(sizes))
 
     def finish(self) -> list[Misfit]:
-        letters = [(port, problem) for one, other, port, problem in self.later if not equal(one, other)]
-        return [
-            *self.misfits,
-            *self.clashes.values(),
-            *(Misfit(problem(), port.kinds) for port, problem in letters),
-        ]
+        apart = [Misfit(one.letters(), one.port.kinds) for one in self.settled()]
+        return [*self.misfits, *self.clashes.values(), *apart]
+
+    def settled(self) -> list[_Meeting]:
+        """Hand sizes that later lines set on to the letters that met before; return what is left apart."""
+        left = self.later
+        while True:
+            before, left = left, []
+            for one in before:
+                clash = unify(one.wanted, one.size)
+                if clash == "letters":
+                    left.append(one)
+                elif clash == "sizes":
+                    settings = (one.wanted.root().origin, one.size.root().origin)
+                    self.clash(settings, Misfit(one.mismatch(), one.port.kinds))
+            if len(left) == len(before):
+                return left
 
     def clash(self, settings: Iterable[Place | str], misfit: Misfit) -> None:
         """Keep one problem, the first of the file, for two settings that clash in any number of calls."""
@@ -163,13 +185,12 @@ class _Solver:
         for at, (axis, size) in enumerate(zip(port.axes, stream.sizes, strict=True)):
             wanted = self.size(scope, declaration, callee, axis)
             clash = unify(wanted, size)
+            mismatch = partial(self.mismatch, scope, port, name, at, ref, wanted, size)
             if clash == "sizes":
-                problem = self.mismatch(scope, port, name, at, ref, wanted, size)
-                settings = (wanted.root().origin, size.root().origin)
-                self.clash(settings, Misfit(problem, port.kinds))
+                self.clash((wanted.root().origin, size.root().origin), Misfit(mismatch(), port.kinds))
             elif clash == "letters":
                 tell = self.letters(scope, port, name, at, ref, wanted, size)
-                self.later.append((wanted, size, port, tell))
+                self.later.append(_Meeting(wanted, size, port, tell, mismatch))
             elif isinstance(axis, str):
                 scope.first.setdefault(axis, (name, ref))
 

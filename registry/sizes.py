@@ -61,9 +61,3 @@ def unify(one: Size, other: Size) -> str:
         one.value, one.origin = other.value, other.origin
     one.letter = one.letter or other.letter
     return ""
-
-
-def equal(one: Size, other: Size) -> bool:
-    """Return whether two axes are the same by now, or have the same known size."""
-    one, other = one.root(), other.root()
-    return one is other or (one.value is not None and one.value == other.value)

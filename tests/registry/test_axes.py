@@ -46,6 +46,23 @@ def test_two_letters_may_have_one_size(names: Catalogue, width: str) -> None:
     assert str(found.raise_if_bad().types["video"]) == "frames B 3 8 224 224"
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_order_of_lines_means_nothing_to_letters_that_meet(names: Catalogue, turn: int) -> None:
+    inputs = "x: tokens B N D, y: tokens B M E, z: tokens B K F"
+    flow = ["both: concat(x, y)", "more: concat(y, z)", "read: body(z)", "all: concat(both, more, read)"]
+    found = report(names, inputs, "body: {use: text_encoder, width: 96}", flow[::turn], "all")
+    assert str(found.raise_if_bad().types["x"]) == "tokens B N 96"
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_letters_that_turn_out_to_have_two_sizes(names: Catalogue, turn: int) -> None:
+    inputs, widths = "x: tokens B N D, y: tokens B M E", ("16", "8")
+    modules = ", ".join(f"body{w}: {{use: text_encoder, width: {w}}}" for w in widths)
+    flow = ["both: concat(x, y)", "a: body16(x)", "b: body8(y)"]
+    found = report(names, inputs, modules, flow[::turn], "both, a: a, b: b")
+    assert only(found).message.startswith("width mismatch: port '")
+
+
 def test_two_letters_are_two_axes(names: Catalogue) -> None:
     flow = ["joined: concat(a, b)"]
     problem = only(report(names, "a: tokens B N 8, b: tokens C M 8", "", flow, "joined"))
