@@ -93,8 +93,14 @@ def evaluate(
     recall = recall_table(found.metrics)
     if recall is not None:
         console().print(recall)
-    for name, value in list(found.metrics.items())[: 1 if recall else None]:
-        print(f"{name}: {value:.4f} on {found.samples} samples of {read.eval['split']}")
+    measured, split_name = found.samples - found.unanswered, read.eval["split"]
+    for name, value in list(found.metrics.items())[: (1 if recall else None) if measured else 0]:
+        print(f"{name}: {value:.4f} on {measured} samples of {split_name}")
+    if found.unanswered and measured:
+        print(f"not counted: {found.unanswered} samples without answers")
+    elif found.unanswered:
+        hint = "" if results else ": --results FILE.json writes what an evaluation server takes"
+        print(f"nothing to measure: none of the {found.samples} samples of {split_name} has answers{hint}")
     for file in found.bad:
         print(f"cannot be decoded, counted as wrong: {file}")
     if found.predictions:

@@ -41,9 +41,10 @@ def most_frequent(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def by_type(rows: Sequence[Row], prior: Mapping[str, str]) -> list[Line]:
-    """A line per type, in alphabetical order, and one over all; empty where the rows carry no ``correct``
-    mark, or no answers (boxes)."""
-    if not rows or not rows[0].keys() >= {"correct", "answers"}:
+    """A line per type, in alphabetical order, and one over all, of the rows with a ``correct`` mark and
+    answers (boxes have none); empty where there is no such row."""
+    rows = [row for row in rows if row.keys() >= {"correct", "answers"}]
+    if not rows:
         return []
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

@@ -34,6 +34,7 @@ class Evaluation:
     bad: list[str]  # files that could not be decoded, and were left out
     baseline: str  # where the most frequent answers come from
     predictions: Path | None = None
+    unanswered: int = 0  # samples without answers (test splits), which no metric of answers counts
 
 
 def evaluate(
@@ -112,6 +113,7 @@ def _summary(
         bad=bad,
         baseline="the training split" if train_answers is not None else "this split",
         predictions=predictions,
+        unanswered=sum(row.get("answers") == [] for row in rows),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,22 +11,27 @@ class Accuracy:
     """The share of rows whose prediction equals an answer, both stripped and in lower case; over samples, not
     batches.
 
-    This is the measure of the released video question answering results.
+    This is the measure of the released video question answering results. Rows without answers (test splits)
+    are not counted.
     """
 
     inputs = {"answer": "sequences Q n"}
     outputs = {"accuracy": "scalar"}
 
     def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``{"correct": bool}``; of a file that could not be decoded (``bad``) all is wrong."""
+        """``{"correct": bool}``; of a file that could not be decoded (``bad``) all is wrong; nothing without
+        answers."""
+        if not row["answers"]:
+            return {}
         return {
             "correct": not row.get("bad")
             and _plain(row["prediction"]) in {_plain(answer) for answer in row["answers"]}
         }
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"accuracy": share of correct rows}``, not a number where there are no rows."""
-        return {"accuracy": sum(row["correct"] for row in rows) / len(rows) if rows else float("nan")}
+        """``{"accuracy": share of correct rows}``, not a number where no row has answers."""
+        marks = [row["correct"] for row in rows if "correct" in row]
+        return {"accuracy": sum(marks) / len(marks) if marks else math.nan}
 
 
 class LabelAccuracy(Accuracy):
@@ -35,7 +41,7 @@ class LabelAccuracy(Accuracy):
     outputs = {"label_accuracy": "scalar"}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"label_accuracy": share of correct rows}``, not a number where there are no rows."""
+        """``{"label_accuracy": share of correct rows}``, not a number where no row has a label."""
         return {"label_accuracy": super().compute(rows)["accuracy"]}
 
 

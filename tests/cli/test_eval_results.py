@@ -49,12 +49,24 @@ def test_answers_are_written_for_the_server(made: Path) -> None:
     out = made / "answers.json"
     done = evaluated(made, "--results", str(out))
     assert done.exit_code == 0, done.output
-    assert "vqa_accuracy: nan on 2 samples of test" in done.output
+    assert "nothing to measure: none of the 2 samples of test has answers\n" in done.output
+    assert "nan" not in done.output
     assert f"results: 2 answers in {out}" in done.output
     rows = [json.loads(line) for line in out.with_suffix(".jsonl").read_text().splitlines()]
     assert json.loads(out.read_text()) == [
         {"question_id": 70 + number, "answer": row["prediction"]} for number, row in enumerate(rows)
     ]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "vqa_accuracy"])
+def test_a_split_without_answers_has_nothing_to_measure(made: Path, metric: str) -> None:
+    done = evaluated(made, f"eval.metrics=[{metric}]")
+    assert done.exit_code == 0, done.output
+    assert done.output.strip().splitlines()[-1] == (
+        "nothing to measure: none of the 2 samples of test has answers: --results FILE.json writes what an "
+        "evaluation server takes"
+    )
+    assert metric not in done.output
 
 
 def test_results_and_predictions_are_two_files(made: Path) -> None:

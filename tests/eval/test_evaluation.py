@@ -85,6 +85,13 @@ def test_the_baseline_can_come_from_training() -> None:
     assert table(found.lines, found.baseline).row_count == 3
 
 
+def test_what_has_no_answers_is_left_out_and_counted() -> None:
+    batch = Batch([1, 2], [record(0, 1, "a"), record(1, 0, "b", answers=[])])
+    found = evaluate(Echo(), [batch], decode=lambda ids: str(ids[0]), metrics=[Accuracy()])
+    assert (found.metrics, found.samples, found.unanswered) == ({"accuracy": 1.0}, 2, 1)
+    assert [(line.type, line.samples) for line in found.lines] == [("a", 1), ("all", 1)]
+
+
 def test_the_network_trains_on_afterwards() -> None:
     net = Echo().train()
     evaluate(net, BATCHES, decode=str, metrics=[Accuracy()])

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mplug2.metrics.accuracy import Accuracy
+from mplug2.metrics.accuracy import Accuracy, LabelAccuracy
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from mplug2.metrics.accuracy import Accuracy
         (" Two ", ["two"], True),
         ("two", ["one", "TWO"], True),
         ("two dogs", ["two"], False),
-        ("", [], False),
+        ("", ["two"], False),
     ],
 )
 def test_prediction_equals_an_answer(prediction: str, answers: list[str], correct: bool) -> None:
@@ -32,3 +32,13 @@ def test_the_mean_is_over_rows() -> None:
         "accuracy"
     ] == pytest.approx(2 / 3)
     assert math.isnan(Accuracy().compute([])["accuracy"])
+
+
+def test_what_has_no_answers_is_not_measured() -> None:
+    rows = [{"prediction": "two", "answers": answers} for answers in (["two"], [], ["one"], [])]
+    for row in rows:
+        row.update(Accuracy().mark(row))
+    assert [row.get("correct") for row in rows] == [True, None, False, None]
+    assert Accuracy().compute(rows) == {"accuracy": 0.5}
+    assert math.isnan(Accuracy().compute(rows[1::2])["accuracy"])
+    assert math.isnan(LabelAccuracy().compute(rows[1::2])["label_accuracy"])
