@@ -122,6 +122,9 @@ def _override(root: Node, text: str) -> Node:
     keys = tuple(name.strip().split("."))
     if not equals or not all(keys):
         raise SpecError.at(place, "an override must be KEY.KEY=VALUE", "for example `train.lr=1e-4`")
+    if keys[0] == "extends":
+        hint = "write a file with `extends: FILE`, and name that one"
+        raise SpecError.at(place, "an override cannot set what a spec extends", hint)
     node = parse(Source("command line", value, inline=text))
     return _set(root, keys, _placed(node, place), place)
 

@@ -110,6 +110,9 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
     tree = parse(Source(name, text))
     if not isinstance(tree.value, dict):
         raise SpecError.at(tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
+    if (parent := tree.value.get("extends")) is not None:
+        message = "a text cannot extend a file, since it stands in no folder"
+        raise SpecError.at(parent.key or parent.place, message, "write it to a file, and read that")
     return _spec(tree, name)
 
 
@@ -260,9 +263,9 @@ class _Reader:
         return found
 
     def settings(self, name: str) -> dict[str, Any]:
-        entries = self.section(name, f"`{name}: {{...}}`")
-        if not entries and name in ("momentum", "data") and self.tree.value.get(name) is None:
-            return {}
+        entries, node = self.section(name, f"`{name}: {{...}}`"), self.tree.value.get(name)
+        if name in ("momentum", "data") and (node is None or node.value is None):
+            return {}  # empty deletes here, too: `momentum: {}` is what asks for the defaults
         return with_defaults(name, {key: node.plain() for key, node in entries.items()})
 
 

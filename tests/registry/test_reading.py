@@ -217,6 +217,8 @@ def test_an_override_replaces_a_whole_module_or_deletes(tmp_path: Path) -> None:
         ("a..b=3", "command line: a..b=3: an override must be KEY.KEY=VALUE"),
         ("train.lr=[1", "command line: train.lr=[1: not valid YAML: "),
         ("train.lr.vision=1", "command line: train.lr.vision=1: 'train.lr' is 1 (set at "),
+        ("extends=b.yaml", "command line: extends=b.yaml: an override cannot set what a spec extends"),
+        ("extends.0=b.yaml", "command line: extends.0=b.yaml: an override cannot set what a spec extends"),
     ],
 )
 def test_wrong_override(tmp_path: Path, override: str, message: str) -> None:

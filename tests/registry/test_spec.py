@@ -29,6 +29,17 @@ def test_defaults_are_filled(good: str) -> None:
     assert parse_spec("momentum: {}").momentum == {"decay": 0.995}
 
 
+def test_an_empty_momentum_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("momentum: {decay: 0.9}\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\nmomentum:\n")
+    (tmp_path / "c.yaml").write_text("{}\n")
+    assert parse_spec("momentum:").momentum == {}
+    assert read_spec(tmp_path / "b.yaml").momentum == {}
+    assert read_spec(tmp_path / "a.yaml", ["momentum="]).momentum == {}
+    assert read_spec(tmp_path / "c.yaml", ["momentum="]).momentum == {}
+    assert read_spec(tmp_path / "b.yaml", ["momentum={}"]).momentum == {"decay": 0.995}
+
+
 def test_places(good: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(good)
     spec = read_spec(tmp_path / "a.yaml", ["modules.vision.frames=16"])
@@ -74,6 +85,7 @@ FORMS = [
     ("freeze: [{a: b}]", "'freeze' must be a list of patterns"),
     ("init: {a: 3}", "'init.a' must be text, but is 3"),
     ("train: [1]", "'train' must be a mapping, but is a list"),
+    ("extends: base.yaml", "a text cannot extend a file"),
 ]
 
 
