@@ -40,6 +40,7 @@ class Position:
     step: int = 0  # optimiser steps done
     epoch: int = 0  # epochs done
     batches: int = 0  # batches done in the epoch under way, on each rank
+    length: int = 0  # batches of an epoch, on each rank; 0 where an older version did not write it
     metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
     best: float | None = None
     best_step: int | None = None
@@ -137,7 +138,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
         net.load_shadow_state_dict(read_tensors(momentum))
     if (checkpoint / EXTRA).is_file():
         net.load_extra_state(json.loads((checkpoint / EXTRA).read_text(encoding="utf-8")))
-    return Position(**{key: state[key] for key in Position.__dataclass_fields__})
+    return Position(**{key: state[key] for key in Position.__dataclass_fields__ if key in state})
 
 
 def load_into_engine(checkpoint: Path, engine: Any) -> None:

@@ -93,10 +93,10 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
     ranks.join(accelerator=torch.cuda.is_available())
     writer = ranks.writes_here(folder)
 
-    steps_per_epoch, total = _length(loader, settings)
-    schedule = Schedule(
-        settings["schedule"], total, settings["warmup"], settings["warmup_lr"], settings["min_lr"]
-    )
+    accumulate = settings["accumulate"]
+    steps_per_epoch = len(loader) // accumulate  # what is left after the last full step is not used
+    if steps_per_epoch == 0:
+        raise UserError(messages.too_short(len(loader), accumulate))
     optimizer = build_optimizer(net, settings)
     peaks = [group["lr"] for group in optimizer.param_groups]
     agreeing = {
@@ -112,6 +112,11 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
     if last and not resume:
         raise UserError(messages.occupied(folder, last))
     position = load_before_engine(last, net, agreeing) if last else Position()
+    length, position.length = position.length, len(loader)
+    total = _total(position, steps_per_epoch, settings)
+    schedule = Schedule(
+        settings["schedule"], total, settings["warmup"], settings["warmup_lr"], settings["min_lr"]
+    )
     engine = start_engine(net, optimizer, settings)
     seed_everything(settings["seed"], ranks.rank())  # other dropout on every rank
     if last:
@@ -139,25 +144,27 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
         Interrupts() as interrupts,
     ):
         report.say(*messages.opening(net, spec, folder, position, steps_per_epoch, total))
+        if length not in (0, position.length):
+            report.say(messages.other_length(length, position))
         if val is None:
             report.say(messages.NO_VALIDATION)
         stop = False  # as the ranks agreed; a signal that comes later counts in the next step
         while position.step < total and not stop:
             loader.set_epoch(position.epoch, start=position.batches)
             batches = iter(loader)
-            ended = min(total, (position.epoch + 1) * steps_per_epoch)
+            ended = min(total, position.step + _left(position, steps_per_epoch, accumulate))
             while position.step < ended and not stop:
                 begun = time.monotonic()
                 lrs = [schedule.at(position.step, peak) for peak in peaks]
                 for group, lr in zip(engine.optimizer.param_groups, lrs, strict=True):
                     group["lr"] = lr
                 net.update_momentum()
-                loss, stop = _micro_steps(engine, net, batches, settings["accumulate"], interrupts)
+                loss, stop = _micro_steps(engine, net, batches, accumulate, interrupts)
                 if not math.isfinite(loss):
                     raise UserError(messages.diverged(loss, position, saved))
                 engine.step()
                 position.step += 1
-                position.batches += settings["accumulate"]
+                position.batches += accumulate
                 line = position.step % settings["log_every"] == 0 or position.step in (1, total)
                 report.step(
                     position.step, f"epoch {position.epoch + 1}  loss {loss:.4f}  lr {max(lrs):.2e}", line
@@ -172,7 +179,7 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
                         seconds=time.monotonic() - begun,
                     )
             # A stop at the very end of an epoch leaves its evaluation to the resumed run.
-            if position.step == (position.epoch + 1) * steps_per_epoch and not stop:
+            if not _left(position, steps_per_epoch, accumulate) and not stop:
                 position.epoch, position.batches = position.epoch + 1, 0
             over = position.step == total
             better = False
@@ -219,14 +226,19 @@ def _micro_steps(
     return summed / ranks.world(), stops > 0
 
 
-def _length(loader: Any, settings: dict[str, Any]) -> tuple[int, int]:
-    """Optimiser steps of an epoch and of the run; what is left of an epoch after its last full step is not
-    used."""
-    per_epoch = len(loader) // settings["accumulate"]
-    if per_epoch == 0:
-        raise UserError(messages.too_short(len(loader), settings["accumulate"]))
-    whole = settings["epochs"] * per_epoch
-    return per_epoch, min(whole, settings["steps"] or whole)
+def _left(position: Position, per_epoch: int, accumulate: int) -> int:
+    """Optimiser steps that are left of the epoch under way; an epoch may have become shorter than what is
+    done of it."""
+    return max(0, per_epoch - position.batches // accumulate)
+
+
+def _total(position: Position, per_epoch: int, settings: dict[str, Any]) -> int:
+    """Optimiser steps of the whole run: those done, which may be of longer or shorter epochs, and those to
+    come."""
+    epochs = settings["epochs"] - position.epoch
+    to_come = _left(position, per_epoch, settings["accumulate"]) + (epochs - 1) * per_epoch
+    whole = position.step + (to_come if epochs > 0 else 0)
+    return min(whole, settings["steps"] or whole)
 
 
 def _evaluate(

@@ -45,6 +45,19 @@ NO_VALIDATION = (
 )
 
 
+def other_length(before: int, position: Position) -> str:
+    """The run goes on with another number of batches an epoch than it had."""
+    whole = (
+        f"WARNING: an epoch has {position.length} batches, and had {before} when the checkpoint was written"
+    )
+    if not position.batches:
+        return f"{whole}; the epochs to come are of the new length"
+    return (
+        f"{whole}; the epoch under way goes on after batch {position.batches} of another order: "
+        "some of its samples come twice, some not at all; the next ones are whole"
+    )
+
+
 def occupied(folder: Path, last: Path) -> str:
     """The run folder holds a run, and nobody asked to go on with it."""
     return (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,33 +10,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_fakes import Batch, FakeLoader, FakeNet, decode, spec
+from train_fakes import Batch, FakeLoader, Interrupting, run
 
 from mplug2.train.checkpoint import steps_written
 from mplug2.train.engine import load_deepspeed
 from mplug2.train.logs import read_log
-from mplug2.train.loop import Result, fit
 from registry import UserError, read_spec
-
-
-def run(out: Path, loader: Any = None, val: bool = True, resume: bool = False, **train: Any) -> Result:
-    torch.manual_seed(0)
-    net = FakeNet(spec(out, **train))
-    return fit(
-        net, loader or FakeLoader(), FakeLoader(3, seed=9) if val else None, decode=decode, resume=resume
-    )
-
-
-class Interrupting(FakeLoader):
-    """Sends SIGTERM to this process while the batch ``at`` of the first epoch is read."""
-
-    at = 2
-
-    def __iter__(self) -> Iterator[Batch]:
-        for index, batch in enumerate(super().__iter__()):
-            if self.epoch == 0 and index == self.at:
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield batch
 
 
 def same_files(one: Path, two: Path) -> None:

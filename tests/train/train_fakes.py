@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from modules.lockstep import any_active, mean_over_ranks
 from modules.streams import Sequences
+from mplug2.train.loop import Result, fit
 from registry import Spec, parse_spec
 
 CLASSES = 7
@@ -120,3 +123,23 @@ class FakeLoader:
 def decode(ids: Any) -> str:
     """The class number as the answer."""
     return str(ids[0])
+
+
+def run(out: Path, loader: Any = None, val: bool = True, resume: bool = False, **train: Any) -> Result:
+    torch.manual_seed(0)
+    net = FakeNet(spec(out, **train))
+    return fit(
+        net, loader or FakeLoader(), FakeLoader(3, seed=9) if val else None, decode=decode, resume=resume
+    )
+
+
+class Interrupting(FakeLoader):
+    """Sends SIGTERM to this process while the batch ``at`` of the first epoch is read."""
+
+    at = 2
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index, batch in enumerate(super().__iter__()):
+            if self.epoch == 0 and index == self.at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
