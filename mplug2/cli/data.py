@@ -77,7 +77,6 @@ def prepare(
 ) -> None:
     """Turn the public files of a data set into the JSON lines that the specs read."""
     from mplug2.data.formats.recipes import RECIPES
-    from mplug2.data.formats.searching import in_words
     from mplug2.data.prepare import named
     from mplug2.data.prepare import prepare as run
 
@@ -95,10 +94,14 @@ def prepare(
     for one in done.written:
         about = f" about {one.media} {done.recipe.media}s" if one.media else ""
         print(f"  wrote {one.path}: {one.entries} entries{about}")
-    for split, files in done.lacking.items():
-        print(f"  no {split}: there is no {in_words(files)} below {source}")
+    for split, ways in done.lacking.items():
+        print(f"  no {split}: there is no {', nor '.join(ways)} below {source}")
     if done.missing:
         print(f"  {len(done.missing)} {done.recipe.media}s are not below {media}, such as {done.missing[0]}")
+    if done.unclear:
+        name, places = next(iter(done.unclear.items()))
+        about = f"{len(done.unclear)} {done.recipe.media}s are in several places below {media}"
+        print(f"  {about}, such as {name} ({', '.join(places)}): their names stay as they are")
     print(f"next: {_next(done, media)}")
 
 

@@ -36,8 +36,9 @@ class Prepared:
     recipe: Recipe
     found: dict[str, Path] = field(default_factory=dict)  # public name: where it is
     written: list[Written] = field(default_factory=list)
-    lacking: dict[str, list[str]] = field(default_factory=dict)  # split: names that were not found
+    lacking: dict[str, list[str]] = field(default_factory=dict)  # split: what each way to it lacks, in words
     missing: list[str] = field(default_factory=list)  # names without a file in the media folder
+    unclear: dict[str, tuple[str, str]] = field(default_factory=dict)  # names of several files: two of them
 
     def path(self, split: str) -> Path | None:
         """Return where a split was written."""
@@ -76,7 +77,7 @@ def prepare(
     if not chosen:
         raise UserError(
             f"nothing of {name} can be made: below {source} there is no "
-            + "; no ".join(dict.fromkeys(in_words(names) for names in done.lacking.values()))
+            + "; no ".join(dict.fromkeys(", nor ".join(ways) for ways in done.lacking.values()))
             + "\n  hint: `mplug2 data prepare` lists all files that each set can be made of"
         )
     if hold_out and not (0 < hold_out < 1 and "train" in chosen and "val" not in chosen):
@@ -103,12 +104,14 @@ def prepare(
             parts = [split, "val"] if hold_out and split == "train" else [split]
             counts = _write({part: opened[part] for part in parts}, rows, index, hold_out)
             done.written += [Written(part, paths[part], *counts[part]) for part in parts]
-    done.missing = list(index.missing) if index else []
+    if index is not None:
+        done.missing, done.unclear = list(index.missing), index.unclear
     return done
 
 
 def _chosen(recipe: Recipe, files: Found, done: Prepared) -> dict[str, Output]:
-    """The first output of each split whose files are all there; what the others need is `done.lacking`."""
+    """The first output of each split whose files are all there; what every way to another needs is
+    `done.lacking`."""
     chosen: dict[str, Output] = {}
     for output in recipe.outputs:
         if output.split in chosen:
@@ -120,7 +123,8 @@ def _chosen(recipe: Recipe, files: Found, done: Prepared) -> dict[str, Output]:
             chosen[output.split] = output
             done.lacking.pop(output.split, None)
         else:
-            done.lacking.setdefault(output.split, [name for name in places if name not in there])
+            lacks = in_words(name for name in places if name not in there)
+            done.lacking.setdefault(output.split, []).append(lacks)
     return chosen
 
 

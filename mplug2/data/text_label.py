@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mplug2.data.annotations import fields, names, read_rows, text
+from mplug2.data.annotations import fields, names, read_rows, shown, text
 from mplug2.data.batch import Broken, Group, Sample
 from mplug2.data.reader import MediaReader
 from mplug2.data.text import clean_question, swap_sides
@@ -101,9 +101,9 @@ class TextLabel(MediaReader[Sentence]):
         said, label = text(row, "sentence", where), row["label"]
         if isinstance(label, bool):
             label = str(label)  # NLVR2 writes True and False, with and without quotes
-        if label not in self.labels:
+        if not isinstance(label, str) or label not in self.labels:
             known = ", ".join(self.labels)
-            raise UserError(f"{where}: 'label' must be one of {known} (data.labels), but is {label!r}")
+            raise UserError(f"{where}: 'label' must be one of {known} (data.labels), but is {shown(label)}")
         return Sentence(row.get("question_id", number), key, media, said, label, row.get("type"))
 
     def __getitem__(self, key: int | Group) -> Sample | Broken:

@@ -119,6 +119,32 @@ def test_two_files_of_one_name_are_not_guessed_between(source: Path, tmp_path: P
         prepare("nlvr2", source, tmp_path / "out")
 
 
+def test_of_a_plain_and_a_packed_file_the_plain_one_is_read(source: Path, tmp_path: Path) -> None:
+    (source / "dataset_flickr30k.json").write_text(photos("train", "val", "test"))
+    (source / "dataset_flickr30k.json.gz").write_bytes(gzip.compress(b"{}"))
+    done = prepare("flickr30k", source, tmp_path / "out")
+    assert list(done.found.values()) == [source / "dataset_flickr30k.json"]
+    assert len(done.written) == 3
+
+
+def test_every_way_to_a_split_says_what_it_lacks(source: Path, tmp_path: Path) -> None:
+    (source / "captions_val2014.json").write_text(json.dumps({"images": [], "annotations": []}))
+    lists = "karpathy_val_images.txt + karpathy_test_images.txt"
+    with pytest.raises(UserError) as caught:
+        prepare("coco", source, tmp_path / "out")
+    assert str(caught.value).splitlines()[0] == (
+        f"nothing of coco can be made: below {source} there is no dataset_coco.json, nor "
+        f"captions_train2014.json + {lists}; no dataset_coco.json, nor karpathy_val_images.txt; no "
+        "dataset_coco.json, nor karpathy_test_images.txt"
+    )
+    (source / "karpathy_val_images.txt").write_text("a.jpg")
+    (source / "captions_val2014.json").write_text('[{"image": "a.jpg", "caption": "one"}]')
+    words = ["data", "prepare", "coco", "--source", str(source), "--out", str(tmp_path / "out")]
+    said = CliRunner().invoke(app, words).output.splitlines()
+    ways = "dataset_coco.json, nor karpathy_test_images.txt"
+    assert f"  no test: there is no {ways} below {source}" in said
+
+
 def test_what_is_there_is_not_replaced_unasked(source: Path, tmp_path: Path) -> None:
     (source / "dataset_coco.json").write_text(photos("train", "val", "test", "restval"))
     prepare("coco", source, tmp_path / "out")
@@ -163,7 +189,15 @@ def test_media_are_found_in_folders_and_under_other_suffixes(source: Path, tmp_p
     done = prepare("didemo", source, tmp_path / "out", media)
     found = [row["video_id"] for row in lines(tmp_path / "out/val.jsonl")]
     assert found == ["a/first.mov", "second", "b/third.mov", "gone", "twice"]
-    assert done.missing == ["gone", "twice"]
+    assert done.missing == ["gone"]
+    assert done.unclear == {"twice": ("a/twice.mp4", "b/twice.mp4")}
+    words = ["data", "prepare", "didemo", "--source", str(source), "--out", str(tmp_path / "o")]
+    said = CliRunner().invoke(app, [*words, "--media", str(media)]).output.splitlines()
+    assert said[-3:-1] == [
+        f"  1 videos are not below {media}, such as gone",
+        f"  1 videos are in several places below {media}, such as twice (a/twice.mp4, b/twice.mp4): "
+        "their names stay as they are",
+    ]
     files = Media(media, "video", StreamType("frames", ("V", 3, 2, 8, 8)))
     assert [files.file(name).is_file() for name in found] == [True, True, True, False, False]
 

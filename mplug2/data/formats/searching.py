@@ -31,7 +31,7 @@ def in_words(names: Iterable[str]) -> str:
 
 class Found:
     """The public files below ``folder`` that some names ask for: ``NAME``, ``FOLDER/NAME`` or ``a|b``, plain
-    or .gz; the search looks at names alone."""
+    or .gz (of both the plain one); the search looks at names alone."""
 
     def __init__(self, folder: Path, wanted: Iterable[str]) -> None:
         if not folder.is_dir():
@@ -39,7 +39,8 @@ class Found:
         bare = {one.rsplit("/", 1)[-1] for name in wanted for one in name.split("|")}
         asked = bare | {f"{name}.gz" for name in bare}
         self.folder = folder
-        self._files = [path for path in walk(folder) if path.name in asked]
+        files = dict.fromkeys(path for path in walk(folder) if path.name in asked)
+        self._files = [path for path in files if path.suffix != ".gz" or path.with_suffix("") not in files]
 
     def get(self, name: str) -> Path | None:
         """Return the file of a name, the one that lies highest; UserError where two lie equally high."""
@@ -65,13 +66,15 @@ class Found:
 
 
 class MediaIndex:
-    """Where the files of annotated names are below a media folder, and which are not there."""
+    """Where the files of annotated names are below a media folder, which are not there (``missing``), and
+    which are there in several places (``unclear``: two of them)."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         if not folder.is_dir():
             raise UserError(f"--media {folder} must be the folder of the {kind} files, but is none")
         self.folder, self.kind = folder, kind
         self.missing: dict[str, None] = {}
+        self.unclear: dict[str, tuple[str, str]] = {}
         self._paths: dict[str, list[Path]] = {}
         for path in walk(folder):
             self._paths.setdefault(self._key(path.name), []).append(path.relative_to(folder))
@@ -86,7 +89,10 @@ class MediaIndex:
         fits = self._paths.get(self._key(name.rsplit("/", 1)[-1]), [])
         if len(fits) == 1:
             return self._named(fits[0])
-        self.missing[name] = None
+        if fits:
+            self.unclear[name] = fits[0].as_posix(), fits[1].as_posix()
+        else:
+            self.missing[name] = None
         return name
 
     def _key(self, name: str) -> str:

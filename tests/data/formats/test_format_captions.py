@@ -55,6 +55,11 @@ def test_captions_of_many_shapes(tmp_path: Path, value: Any, found: dict[str, li
     assert {row["image"]: row["caption"] for row in rows} == found
 
 
+def test_a_line_ends_at_a_newline_alone(tmp_path: Path) -> None:
+    (tmp_path / "t.token").write_bytes("a.jpg#0\tone\u2028two\x85three\r\na.jpg#1\tfour\n".encode())
+    assert list(flickr(tmp_path / "t.token")) == [{"image": "a.jpg", "caption": ["one two three", "four"]}]
+
+
 def test_packed_files_are_read_as_plain_ones(tmp_path: Path) -> None:
     (tmp_path / "c.json.gz").write_bytes(gzip.compress(b'{"v1": ["a"]}'))
     assert list(captions(tmp_path / "c.json.gz", key="video_id")) == [{"video_id": "v1", "caption": ["a"]}]
