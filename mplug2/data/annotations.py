@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
+import reprlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image'), 'question' and 'answer'"
+_JSON = json.JSONEncoder(default=reprlib.repr)
 
 
 @dataclass(frozen=True)
@@ -63,23 +63,15 @@ def read_questions(path: Path, answers: Literal["needed", "absent too"] = "neede
 
 
 def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the JSON value of each line of a file; ``form`` is what a message says of a
-    line."""
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as file
-        ):
-            text = file.read()
-    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"the annotation file {path} cannot be read ({error}); it must be UTF-8 JSON lines"
-        ) from None
+    """Yield the place and the JSON value of each line of a file, plain or .gz; ``form`` is what a message
+    says of a line."""
+    from mplug2.data.formats.files import read_text  # which quotes values as it is done here
+
+    text = read_text(path)
     if text.lstrip().startswith("["):
         try:
             rows = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: the list of annotations is no valid JSON ({error})") from None
         yield from ((f"{path}: entry {number}", row) for number, row in enumerate(rows, 1))
         return
@@ -88,7 +80,7 @@ def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
             continue
         try:
             yield f"{path}:{number}", json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: {form}, but is no valid JSON ({error})") from None
 
 
@@ -109,7 +101,8 @@ def fields(row: Any, where: str, form: str, *required: str) -> dict[str, Any]:
 
 
 def names(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
-    """Return the key under which a line names its media, and the names."""
+    """Return the key under which a line names its media, and the names, which stay inside the media
+    folder."""
     key = next(key for key in ("video_id", "image", "images", "left") if key in row)
     found = row[key] if key == "images" else [row["left"], row.get("right")] if key == "left" else [row[key]]
     if (
@@ -117,11 +110,23 @@ def names(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
         and found
         and all(isinstance(name, str | int) and not isinstance(name, bool) and str(name) for name in found)
     ):
-        return "images" if len(found) > 1 else key, tuple(map(str, found))
+        inside = tuple(media_name(str(name), where) for name in found)
+        return "images" if len(found) > 1 else key, inside
     what = "a name" if key in ("video_id", "image") else "two names"
     raise UserError(
         f"{where}: '{key}' must be {what}, but is {shown(found[0] if what == 'a name' else found)}"
     )
+
+
+def media_name(name: str, where: str) -> str:
+    """Return a file name of an annotation, which must not lead out of the media folder."""
+    leaves = name.startswith("/") or "\\" in name or ".." in name.split("/")
+    if not name or leaves or not name.isprintable():
+        raise UserError(
+            f"{where}: a file name must stay inside the media folder (no '..', no leading '/'), "
+            f"but is {shown(name)}"
+        )
+    return name
 
 
 def text(row: dict[str, Any], key: str, where: str) -> str:
@@ -132,8 +137,15 @@ def text(row: dict[str, Any], key: str, where: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message quotes it: JSON, cut short."""
-    said = json.dumps(value)
+    """Return a value as a message quotes it: JSON, cut short; what is no JSON in the way of Python."""
+    said = ""
+    try:
+        for part in _JSON.iterencode(value):  # a huge value is not written to its end
+            said += part
+            if len(said) > 40:
+                break
+    except (TypeError, ValueError, RecursionError):  # keys that are no texts, and what holds itself
+        said = reprlib.repr(value)
     return said if len(said) <= 40 else f"{said[:37]}..."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from os.path import isfile  # false, too, where a name is too long
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def read_image(path: str | Path) -> np.ndarray:
     picture.
     """
     path = Path(path)
-    if not path.is_file():
+    if not isfile(path):
         raise ImageError(f"the image {path} does not exist")
     if path.stat().st_size > MAX_BYTES:
         raise ImageError(f"the image {path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")

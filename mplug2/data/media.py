@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isfile  # false, too, where a name is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -51,7 +52,7 @@ class Media:
             raise UserError(f"input '{name}' must have {what}, but is '{stream}'; a vision module sets them")
         self.frames, self.size = frames, height
         self.training, self.augment, self.decoder, self.threads = training, augment, decoder, threads
-        self._cache: dict[str, np.ndarray] = {}
+        self._cache: dict[Path, np.ndarray] = {}
         self._room = cache << 20
 
     @property
@@ -69,7 +70,7 @@ class Media:
             suffixes = (".gif", *suffixes)
         paths = [self.folder / f"{name}{suffix}" for suffix in suffixes]
         # a video may be named with its suffix, where it has another one
-        return next((path for path in (*paths, self.folder / name) if path.is_file()), paths[0])
+        return next((path for path in (*paths, self.folder / name) if isfile(path)), paths[0])
 
     def read(self, name: str, rng: np.random.Generator) -> Tensor:
         """Return an item as float32 [3 T H W] or [3 H W]; raise VideoError or ImageError."""
@@ -89,7 +90,7 @@ class Media:
 
     def picture(self, file: Path) -> np.ndarray:
         """Return an image [H W 3] as it is in its file; from memory where it was kept."""
-        kept = self._cache.get(file.name)
+        kept = self._cache.get(file)
         return self._keep(file, read_image(file)) if kept is None else kept
 
     def clip(self, file: Path, rng: np.random.Generator) -> np.ndarray:
@@ -100,13 +101,16 @@ class Media:
             sampling: Literal["random", "middle"] = "random" if self.training else "middle"
             return frame_indices(total, self.frames, sampling, np.random.default_rng(seed))
 
-        if (kept := self._cache.get(file.name)) is not None:
+        if (kept := self._cache.get(file)) is not None:
             return kept[choose(len(kept))]
         if self._room <= 0:
             return read_frames(file, choose, decoder=self.decoder, threads=self.threads).frames
         # at most 64 frames: what is longer is not kept, and must not be held whole even once
         clip = read_frames(
-            file, lambda total: range(total) if total <= 64 else choose(total), threads=self.threads
+            file,
+            lambda total: range(total) if total <= 64 else choose(total),
+            decoder=self.decoder,
+            threads=self.threads,
         )
         if len(clip.frames) != clip.total:
             return clip.frames
@@ -114,5 +118,5 @@ class Media:
 
     def _keep(self, file: Path, pixels: np.ndarray) -> np.ndarray:
         if self._room > 0 and (room := self._room - pixels.nbytes) >= 0:
-            self._room, self._cache[file.name] = room, pixels
+            self._room, self._cache[file] = room, pixels
         return pixels

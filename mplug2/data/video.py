@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os.path import isfile  # false, too, where a name is too long
 from pathlib import Path
 from typing import Literal
 
@@ -135,7 +136,7 @@ def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
 
 
 def _check_file(path: Path, limits: Limits) -> None:
-    if not path.is_file():
+    if not isfile(path):
         raise VideoError(f"the video {path} does not exist")
     size = path.stat().st_size
     if size == 0:

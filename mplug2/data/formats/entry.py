@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
+from mplug2.data.annotations import media_name as media_name
 from mplug2.data.annotations import shown
 from registry.errors import UserError
 
@@ -114,14 +114,3 @@ class Entry:
         """Return the error of a field that is not what it must be."""
         name = next((name for name in names if name in self.values), names[0])
         return UserError(f"{self.where}: '{name}' must be {wanted}, but is {shown(value)}")
-
-
-def media_name(name: str, where: str) -> str:
-    """Return a file name of an annotation, which must not lead out of the media folder."""
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or not name.isprintable():
-        raise UserError(
-            f"{where}: a file name must stay inside the media folder (no '..', no leading '/'), "
-            f"but is {shown(name)}"
-        )
-    return name
