@@ -12,17 +12,23 @@ from typing import Any
 
 from torch import nn
 
+from mplug2.compose import compose
 from mplug2.network import CAST
-from registry import MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, check, plan, shadowed_modules
+from registry import MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, plan, shadowed_modules
+from registry.ties import roots
 
 LONGEST = 110
 # names that the written code uses itself
-TAKEN = {"self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "fnmatchcase", "Any", "Shadow"}
+TAKEN = {
+    *("self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "fnmatchcase", "Any", "Shadow"),
+    *("any", "getattr", "next", "super", "__debug__"),
+}
+METHODS = ("shadow", "update_momentum", "full_precision")  # and one for each goal
 
 
 def eject(spec: Spec) -> str:
     """Return the source of a Python file for a valid spec; raise `SpecError` if it is not."""
-    check(spec).raise_if_bad()
+    compose(spec, device="meta", initial=False)  # finds what only the modules themselves know
     return "\n".join(_Writer(spec).file()) + "\n"
 
 
@@ -44,8 +50,8 @@ class _Writer:
         return self.imports[target]
 
     def file(self) -> Iterator[str]:
-        spec, title = self.spec, _class_name(self.spec.name)
-        yield f'"""The network of {spec.path}, written out by `mplug2 eject`.'
+        spec, title = self.spec, _free(_class_name(self.spec.name), self.imports.values())
+        yield f'"""The network of {literal(spec.path)[1:-1]}, written out by `mplug2 eject`.'
         yield ""
         yield f"    net = {title}()"
         yield "    net.load_state_dict(weights)  # a checkpoint of the spec fits: the names are the same"
@@ -89,7 +95,7 @@ class _Writer:
         for name, entry in self.spec.modules.items():
             arguments = [f"{key}={literal(value)}" for key, value in entry.arguments.items()]
             yield from _indented(_call(f"{_own(name)} = {self.classes[name]}", arguments), 1)
-        for left, right in self.spec.tie.items():
+        for left, right in roots(self.spec.tie).items():
             yield f"    {_weight(left)} = {_weight(right)}"
         if self.spec.freeze:
             yield f"    frozen = {literal(self.spec.freeze)}"
@@ -214,7 +220,8 @@ def _free(name: str, taken: Iterable[str]) -> str:
 
 def _own(name: str) -> str:
     """Return how a module is reached; `nn.Module` has taken names such as `train` for itself."""
-    plain = not hasattr(nn.Module(), name) and not keyword.iskeyword(name) and name != "shadow"
+    taken = hasattr(nn.Module(), name) or keyword.iskeyword(name) or name in METHODS
+    plain = not taken and not name.startswith(("__", "goal_"))  # Python renames what begins with two
     return f"self.{name}" if plain else f'self._modules["{name}"]'
 
 
@@ -227,14 +234,13 @@ def _weight(path: str) -> str:
 def literal(value: Any) -> str:
     """Return a value of a spec as Python, with double quotes."""
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value.encode(errors="backslashreplace").decode(), ensure_ascii=False)
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
     return repr(value)
 
 
 def _class_name(stem: str) -> str:
-    words = "".join(
-        part[:1].upper() + part[1:] for part in "".join(c if c.isalnum() else " " for c in stem).split()
-    )
-    return words if words[:1].isalpha() else f"Net{words}"
+    words = "".join(c if f"_{c}".isidentifier() else " " for c in stem.replace("_", " ")).split()
+    name = "".join(word[:1].upper() + word[1:] for word in words)
+    return name if name[:1].isalpha() and name.isidentifier() else f"Net{name}"

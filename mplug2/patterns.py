@@ -11,6 +11,7 @@ from torch import nn
 from registry import Place, Problem
 from registry.registry import nearest
 from registry.schema import TRAIN
+from registry.ties import roots
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -22,26 +23,26 @@ def matching(name: str, pattern: str) -> bool:
 
 
 def tie(net: Network) -> list[Problem]:
-    """Make each weight on the left of ``tie:`` the very same parameter as the one on the right."""
+    """Make each weight on the left of ``tie:`` the very same parameter as the one its chain ends in."""
     problems = []
-    for left, right in net.spec.tie.items():
+    for left, end in roots(net.spec.tie).items():
+        right = net.spec.tie[left]
         missing = [name for name in (left, right) if _weight(net, name) is None]
         for name in missing:
             place = net.spec.key_place("tie", left) if name == left else net.spec.place("tie", left)
             message = f"tie must name two weights, but '{name}' is none"
             problems.append(Problem(place, message, _near(name, _names(net))))
-        if missing:
+        old, new = _weight(net, left), _weight(net, end)
+        if missing or old is None or new is None:  # the end of a chain is told where it is named
             continue
-        old, new = _weight(net, left), _weight(net, right)
-        assert old is not None
-        assert new is not None
         if old.shape != new.shape:
-            shapes = f"{left} is {[*old.shape]} and {right} is {[*new.shape]}"
+            shapes = f"{left} is {[*old.shape]} and {end} is {[*new.shape]}"
             message = f"tied weights must have one shape, but {shapes}"
             problems.append(Problem(net.spec.key_place("tie", left), message))
             continue
-        owner, _, attribute = left.rpartition(".")
-        setattr(net.get_submodule(owner), attribute, new)
+        module, _, path = left.partition(".")
+        owner, _, attribute = path.rpartition(".")
+        setattr(net.part(module).get_submodule(owner), attribute, new)
     return problems
 
 
@@ -82,9 +83,10 @@ def _names(net: Network) -> list[str]:
 
 
 def _weight(net: Network, name: str) -> nn.Parameter | None:
+    module, _, path = name.partition(".")
     try:
-        return net.get_parameter(name)
-    except AttributeError:
+        return net.part(module).get_parameter(path)  # by `part`: a module may be called `train`
+    except (AttributeError, KeyError):
         return None
 
 

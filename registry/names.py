@@ -14,6 +14,7 @@ from registry.registry import Catalogue, Registry, nearest
 from registry.schema import SECTIONS
 from registry.settings import check_settings, matches_module
 from registry.spec import ModuleEntry, Spec
+from registry.ties import check_ties
 
 RESERVED = ("ema",)
 
@@ -28,7 +29,7 @@ def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
         checker.equation(equation)
     checker.goals()
     checker.patterns()
-    return checker.problems + check_settings(spec, names) + check_init(spec)
+    return checker.problems + check_settings(spec, names) + check_init(spec) + check_ties(spec)
 
 
 class _Checker:

@@ -234,6 +234,10 @@ class _Reader:
                 continue
             found[goal] = {}
             for name, one in (node.value or {}).items():
+                if not name.isidentifier():
+                    message = f"an output of goal '{goal}' must be one word, but is {name!r}"
+                    self.wrong(one.key or one.place, message)
+                    continue
                 try:
                     found[goal][name] = read_ref(one)
                 except SpecError as error:

@@ -18,7 +18,7 @@ import mplug2
 from mplug2.cli.app import app
 from mplug2.eject import eject
 from mplug2.smoke import rehearse, tiny_batch
-from registry import Spec, parse_spec
+from registry import Spec, SpecError, parse_spec
 
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
 
@@ -105,6 +105,65 @@ goals: {predict: {in: both}}
         "odd names.yaml",
     )
     same(spec, written(spec, tmp_path))
+
+
+ODD = """
+inputs: {next: text B L, super: text B M}
+modules:
+  goal_all: {use: text_embedding, width: 8, vocab: 20}
+  full_precision: {use: text_embedding, width: 8, vocab: 20}
+  train: {use: text_embedding, width: 8, vocab: 20}
+  __own: {use: text_encoder, width: 8, depth: 1}
+flow:
+  any: goal_all(next)
+  module: full_precision(super)
+  p: train(next)
+  TextEmbedding: __own(any)
+goals: {all: {a: TextEmbedding, b: module, c: p}}
+tie: {goal_all.word.weight: train.word.weight, train.word.weight: full_precision.word.weight}
+momentum: {decay: 0.5}
+"""
+PATHS = ("text_embedding", r"a\N\u12", 'quo"""tes', "gate²x", "none", "any", "shadow", "½", "1st", "\udcff")
+
+
+@pytest.mark.parametrize("stem", PATHS)
+def test_names_of_files_and_of_what_the_code_uses(stem: str, tmp_path: Path) -> None:
+    spec = parse_spec(ODD, f"{stem}.yaml")
+    net: Any = written(spec, tmp_path)
+    same(spec, net)
+    weights = {id(net._modules[name].word.weight) for name in ("goal_all", "full_precision", "train")}
+    assert len(weights) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "bad"),
+    [
+        ("a: TextEmbedding", "'x\": print() or \"y': TextEmbedding"),
+        ("goal_all.word.weight: train", "'goal_all.word.weight = 1; print()#': train"),
+        ("momentum:", "freeze: [train.nothing]\nmomentum:"),
+    ],
+)
+def test_nothing_of_a_bad_spec_is_written(old: str, bad: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        eject(parse_spec(ODD.replace(old, bad)))
+    assert len(caught.value.problems) == 1
+
+
+def test_only_python_files_are_written(tmp_path: Path) -> None:
+    spec = tmp_path / "own.yaml"
+    spec.write_text(ODD)
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "folder.svg").mkdir()
+    for command, name in (("eject", "own.yaml"), ("eject", "folder.py"), ("draw", "folder.svg")):
+        done = CliRunner().invoke(app, [command, str(spec), "-o", str(tmp_path / name)])
+        assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
+    for command, name in (("eject", "net.py"), ("draw", "net.svg"), ("draw", "net.png")):
+        done = CliRunner().invoke(app, [command, str(spec), "-o", str(tmp_path / "none" / name)])
+        assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
+        far = tmp_path / ("x" * 300 + name)
+        done = CliRunner().invoke(app, [command, str(spec), "-o", str(far)])
+        assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
+    assert spec.read_text() == ODD
 
 
 def test_the_file_imports_no_interpreter(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,13 +27,17 @@ def eject(
     ] = None,
 ) -> None:
     """Write a network out as one plain PyTorch class over the modules: same weight names, same outputs."""
+    from mplug2.data.writing import whole
     from mplug2.eject import eject as write
 
     source = write(registry.read_spec(spec, overrides=only_overrides(overrides)))
     if out is None:
         print(source, end="")
         return
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise registry.UserError(f"there is no folder '{out.parent}' to write to")
-    out.write_text(source, encoding="utf-8")
+    if out.suffix != ".py" or (os.path.exists(out) and not os.path.isfile(out)):
+        raise registry.UserError(f"the network must go to a Python file (.py), but '{out}' is none")
+    with whole(out) as file:
+        file.write(source)
     print(f"{out}: {len(source.splitlines())} lines")

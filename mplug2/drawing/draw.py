@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from mplug2.data.writing import whole
 from mplug2.drawing.diagram import read_diagram
 from mplug2.drawing.mermaid import write_mermaid
 from mplug2.drawing.scene import build_scene
@@ -18,13 +20,18 @@ def draw(spec: Spec, file: Path) -> None:
     if file.suffix not in SUFFIXES:
         raise UserError(f"a picture must be one of {', '.join(SUFFIXES)}, but is '{file}'")
     diagram = read_diagram(spec)
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):
         raise UserError(f"there is no folder '{file.parent}' to draw to")
-    if file.suffix == ".mmd":
-        file.write_text(write_mermaid(diagram), encoding="utf-8")
-    elif file.suffix == ".svg":
-        file.write_text(write_svg(build_scene(diagram)), encoding="utf-8")
-    else:
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise UserError(f"a picture must go to a file, but '{file}' is none")
+    if file.suffix == ".png":
         from mplug2.drawing.png import write_png  # matplotlib takes a second to import
 
-        write_png(build_scene(diagram), file)
+        try:
+            write_png(build_scene(diagram), file)
+        except OSError as error:
+            raise UserError(f"{file} cannot be written ({error})") from None
+        return
+    text = write_mermaid(diagram) if file.suffix == ".mmd" else write_svg(build_scene(diagram))
+    with whole(file) as stream:
+        stream.write(text)

@@ -81,6 +81,7 @@ FORMS = [
     ("flow: {a: f(b, c)}", "not a call that can be read: '(' was never closed"),
     ("goals: {train: loss}", "goal 'train' must be a mapping of outputs, but is 'loss'"),
     ("goals: {train: {loss: f(x)}}", "an output must be a stream, but is 'f(x)'"),
+    ("goals: {train: {'a b': loss}}", "an output of goal 'train' must be one word, but is 'a b'"),
     ("freeze: vision", "'freeze' must be a list of patterns, but is 'vision'"),
     ("freeze: [{a: b}]", "'freeze' must be a list of patterns"),
     ("init: {a: 3}", "'init.a' must be text, but is 3"),
