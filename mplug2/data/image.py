@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from os.path import isfile  # false, too, where a name is too long
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from registry.errors import UserError
 
+# what data sets hold; Pillow knows more, and starts another program for some of them (EPS)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 8192 * 8192
 
@@ -22,8 +25,8 @@ class ImageError(UserError):
 def read_image(path: str | Path) -> np.ndarray:
     """Return an image as uint8 [H W 3], turned as its EXIF data says; ImageError where there is none.
 
-    Transparent images lie on black. Nothing is decoded past ``MAX_BYTES`` of file or ``MAX_PIXELS`` of
-    picture.
+    Transparent images lie on black; 16 bits a pixel become 8. Nothing is decoded past ``MAX_BYTES``
+    of file or ``MAX_PIXELS`` of picture.
     """
     path = Path(path)
     if not isfile(path):
@@ -34,17 +37,21 @@ def read_image(path: str | Path) -> np.ndarray:
         with warnings.catch_warnings():
             # Pillow warns of large pictures, which have their bound here, and of odd metadata
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=_formats()) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ImageError(
                         f"{path} has {image.width}x{image.height} pixels; at most {MAX_PIXELS} are read"
                     )
-                return np.array(_rgb(ImageOps.exif_transpose(image)))
+                image.load()
+                return np.array(_rgb(_upright(image)))
+    except ImageError:
+        raise
     except UnidentifiedImageError:
-        raise ImageError(f"{path} is not an image that can be read") from None
-    # broken files raise any of these, by format
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path} cannot be decoded ({error})") from None
+        known = ", ".join(_formats())
+        raise ImageError(f"{path} is not an image that can be read ({known})") from None
+    # the file steers one of a dozen decoders; broken ones have raised nearly every kind of exception there
+    except Exception as error:
+        raise ImageError(f"{path} cannot be decoded ({str(error) or type(error).__name__})") from None
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -54,12 +61,34 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF data raise all kinds, too; the picture is there, so it stays as it lies
+        return image
+
+
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _grey(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
         return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
-    if image.mode.startswith(("I;16", "I")):  # 16 bits a pixel, which a plain conversion clips to white
-        return Image.fromarray(
-            (np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8)
-        ).convert("RGB")
     return image.convert("RGB")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """16 bits a pixel, or floating point of 0 to 1 or to 255: a plain conversion clips either."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    clear = values == image.info.get("transparency")
+    if image.mode != "F":
+        values = values / 257
+    elif values.max() <= 1:
+        values = values * 255
+    return Image.fromarray(np.where(clear, 0, values).clip(0, 255).astype(np.uint8))
