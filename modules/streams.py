@@ -27,11 +27,14 @@ class Sequences(NamedTuple):
     """Generated or ranked token ids, best first, each row starting with [CLS] and padded with 0.
 
     ``logprobs``: the decoder's log-probability of each id, 0 for [CLS] and padding; None where not computed.
+    ``lengths``: how many ids were written after [CLS] (0 may be one of them); None where all are, or all up
+    to the word that ends a text.
     """
 
     ids: Int[Tensor, "batch best length"]
     scores: Float[Tensor, "batch best"]
     logprobs: Float[Tensor, "batch best length"] | None = None
+    lengths: Int[Tensor, "batch best"] | None = None
 
 
 def full_mask(tokens: Tokens) -> Bool[Tensor, "batch length"]:

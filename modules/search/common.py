@@ -96,7 +96,9 @@ def pack(found: list[list[Hypothesis]], best: int, device: torch.device) -> Sequ
     ids = pad_sequence([hypothesis.ids for hypothesis in flat], batch_first=True)
     logprobs = pad_sequence([hypothesis.logprobs for hypothesis in flat], batch_first=True)
     scores = torch.tensor([[hypothesis.score for hypothesis in sample] for sample in chosen], device=device)
-    return Sequences(ids.unflatten(0, (len(found), -1)), scores, logprobs.unflatten(0, (len(found), -1)))
+    lengths = torch.tensor([[len(h.ids) - 1 for h in sample] for sample in chosen], device=device)
+    ids, logprobs = (x.unflatten(0, (len(found), -1)) for x in (ids, logprobs))
+    return Sequences(ids, scores, logprobs, lengths)
 
 
 def write_all(

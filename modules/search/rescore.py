@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,11 +14,14 @@ from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
 
-def written(ids: Int[Tensor, "b n length"], end: int) -> Bool[Tensor, "b n length"]:
-    """Which ids were written: those after the first, up to and with the first ``end``."""
-    ends = ids == end
+def written(texts: Sequences, end: int) -> Bool[Tensor, "b n length"]:
+    """Which ids were written: those after the first, up to and with the first ``end``, within their
+    length."""
+    ends = texts.ids == end
     mask = ends.cumsum(dim=-1) - ends.long() == 0
     mask[..., 0] = False
+    if texts.lengths is not None:
+        mask &= torch.arange(mask.shape[-1], device=mask.device) <= texts.lengths[..., None]
     return mask
 
 
@@ -37,16 +40,18 @@ def rescore(
     texts: Sequences,
     prefix: Text | None = None,
     *,
-    score: Literal["sum", "mean"] = "sum",
+    score: Literal["sum", "mean", "released"] = "sum",
+    penalty: float = 0.6,
     end: int = 102,
 ) -> Sequences:
     """Score each of ``texts`` up to its first ``end`` by ``decoder``, with gradient, in the order given.
 
-    The scores are the sum or the mean of the words' log-probabilities. All texts of a sample are read in one
-    pass over one copy of its memory. A ``prefix`` that they were written after is read before them, not
-    scored.
+    The scores are the sum or the mean of the words' log-probabilities, or what released mPLUG trains with:
+    the score of a beam (see `beam_search`, ``penalty`` is its own), divided by the number of ids, the first
+    one counted. All texts of a sample are read in one pass over one copy of its memory. A ``prefix`` that
+    they were written after is read before them, not scored.
     """
-    ids, mask = texts.ids, written(texts.ids, end)
+    ids, mask = texts.ids, written(texts, end)
     samples, count, length = ids.shape
     if prefix is None:
         first, last = ids[:, :1, :1].expand(-1, count, -1), torch.zeros_like(ids[:, :, :1])
@@ -68,7 +73,9 @@ def rescore(
     ).view(samples, count, -1)
     words = last + torch.arange(length - 1, device=ids.device)  # the place that each word is foretold at
     logprobs = -losses.gather(2, words) * mask[..., 1:]
-    total = logprobs.sum(dim=-1)
+    total, said = logprobs.sum(dim=-1), mask.sum(dim=-1)
     if score == "mean":
-        total = total / mask.sum(dim=-1).clamp(min=1)
-    return Sequences(ids, total, F.pad(logprobs, (1, 0)))
+        total = total / said.clamp(min=1)
+    elif score == "released":
+        total = total / ((5 + said) / 6) ** penalty / (1 + said)
+    return Sequences(ids, total, F.pad(logprobs, (1, 0)), said)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from plain_decoding import END, START, alone, text_score, three_memories, three_prefixes, tiny_decoder
 
+from modules.search.beam import beam_search
 from modules.search.rescore import rescore
 from modules.search.sample import sample
 from modules.streams import Sequences
@@ -41,9 +42,45 @@ def test_the_gradient_is_that_of_plain_passes(prefixed: bool) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_padding_after_a_text_without_an_end_is_not_scored() -> None:
+    """When the best beam ends, the others are given out as they are: without an end, and padded."""
+    decoder, memory = tiny_decoder(), three_memories()
+    with torch.no_grad():
+        decoder.head.bias[END] += 2.5
+    found = beam_search(decoder, memory, beams=5, best=5, max_length=6, **WORDS)
+    said = rescore(decoder, memory, found, end=END)
+    assert found.lengths is not None and torch.equal(found.lengths, (found.logprobs != 0).sum(dim=-1))
+    cut = 0
+    for i, texts in enumerate(found.ids.tolist()):
+        for j, ids in enumerate(texts):
+            words = ids[1 : 1 + int(found.lengths[i, j])]  # 0 is a word, too, where one was written
+            cut += END not in words and len(words) < len(ids) - 1
+            words = words[: words.index(END) + 1] if END in words else words
+            torch.testing.assert_close(said.scores[i, j], sum(text_score(decoder, memory, i, words, [START])))
+    assert cut, "no text was padded without an end"
+
+
 def test_the_mean_is_over_the_words_that_were_written() -> None:
     decoder, memory = tiny_decoder(), three_memories()
     found = sample(decoder, memory, n=4, max_length=6, seed=2, **WORDS)
     total, mean = (rescore(decoder, memory, found, score=s, end=END).scores for s in ("sum", "mean"))
     lengths = [[(row.index(END) if END in row else 6) for row in rows] for rows in found.ids.tolist()]
     torch.testing.assert_close(mean * torch.tensor(lengths), total)
+
+
+def test_the_released_score_is_penalised_twice() -> None:
+    """By the beam's penalty for its length, and by the number of its ids, [CLS] and [SEP] counted."""
+    decoder, memory = tiny_decoder(), three_memories()
+    found = beam_search(decoder, memory, beams=5, best=5, max_length=6, penalty=0.6, **WORDS)
+    said = rescore(decoder, memory, found, score="released", end=END)
+    whole = 0
+    for i, texts in enumerate(found.ids.tolist()):
+        for j, ids in enumerate(texts):
+            words = ids[1 : 1 + int(found.lengths[i, j])]
+            if END not in words[:-1]:  # what a beam wrote after its end does not count here
+                torch.testing.assert_close(said.scores[i, j], found.scores[i, j] / (len(words) + 1))
+                whole += 1
+    assert whole > 3
+    unpenalised = rescore(decoder, memory, found, score="released", penalty=0.0, end=END).scores
+    total, mean = (rescore(decoder, memory, found, score=s, end=END).scores for s in ("sum", "mean"))
+    torch.testing.assert_close(unpenalised, total / (total / mean + 1))

@@ -9,10 +9,10 @@ from modules.streams import Sequences
 REWARD = torch.tensor([[1.0, 3.0, 5.0], [2.0, 2.0, 8.0]])
 
 
-def _gradient(baseline: torch.Tensor | None) -> torch.Tensor:
+def _gradient(baseline: torch.Tensor | None, **options: str) -> torch.Tensor:
     scores = torch.zeros(2, 3, requires_grad=True)
     ids = torch.zeros(2, 3, 4, dtype=torch.long)
-    self_critical(Sequences(ids, scores), REWARD, baseline).backward()
+    self_critical(Sequences(ids, scores), REWARD, baseline, **options).backward()
     assert scores.grad is not None
     return scores.grad
 
@@ -25,6 +25,11 @@ def test_the_gradient_is_the_advantage_over_the_others() -> None:
 def test_the_gradient_is_the_advantage_over_the_baseline() -> None:
     baseline = torch.tensor([[2.0], [4.0]])
     torch.testing.assert_close(_gradient(baseline), -(REWARD - baseline) / 6)
+
+
+def test_the_released_advantage_is_over_all_texts() -> None:
+    torch.testing.assert_close(_gradient(None, against="all"), -(REWARD - REWARD.mean(1, keepdim=True)) / 6)
+    torch.testing.assert_close(_gradient(None, against="all") * 3 / 2, _gradient(None))
 
 
 def test_climbing_finds_the_rewarded_word() -> None:
