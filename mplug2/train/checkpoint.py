@@ -41,6 +41,7 @@ class Position:
     epoch: int = 0  # epochs done
     batches: int = 0  # batches done in the epoch under way, on each rank
     length: int = 0  # batches of an epoch, on each rank; 0 where an older version did not write it
+    skipped: int = 0  # of the steps, those whose gradient was not finite: the weights stayed
     metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
     best: float | None = None
     best_step: int | None = None

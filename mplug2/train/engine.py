@@ -29,7 +29,7 @@ def engine_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": int(settings["batch"]),
         "gradient_accumulation_steps": int(settings["accumulate"]),
-        "gradient_clipping": float(settings["clip"] or 0.0),
+        "gradient_clipping": float(settings["clip"] or 0.0) if stage else 0.0,  # 0: the loop clips
         "zero_optimization": {"stage": stage},
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 10**12,

@@ -38,6 +38,7 @@ from mplug2.train.seeds import seed_everything, untouched_rng
 from registry import METRICS, Spec, UserError, read_spec, write_spec
 
 Decode = Callable[[Sequence[int]], str]
+PATIENCE = 50  # steps in a row without a usable gradient; fp16 begins with a few while it finds its scale
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
             report.say(messages.other_length(length, position))
         if val is None:
             report.say(messages.NO_VALIDATION)
+        refused = 0  # steps in a row that were not taken
         stop = False  # as the ranks agreed; a signal that comes later counts in the next step
         while position.step < total and not stop:
             loader.set_epoch(position.epoch, start=position.batches)
@@ -162,10 +164,16 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
                 loss, stop = _micro_steps(engine, net, batches, accumulate, interrupts)
                 if not math.isfinite(loss):
                     raise UserError(messages.diverged(loss, position, saved))
-                engine.step()
+                taken, norm = _step(engine, net, settings["clip"])
                 position.step += 1
                 position.batches += accumulate
-                line = position.step % settings["log_every"] == 0 or position.step in (1, total)
+                refused = 0 if taken else refused + 1
+                if not taken:
+                    position.skipped += 1
+                    report.say(messages.skipped(position))
+                if refused >= PATIENCE:
+                    raise UserError(messages.stuck(refused, position, saved))
+                line = position.step % settings["log_every"] == 0 or position.step in (1, total) or not taken
                 report.step(
                     position.step, f"epoch {position.epoch + 1}  loss {loss:.4f}  lr {max(lrs):.2e}", line
                 )
@@ -175,7 +183,8 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
                         epoch=position.epoch,
                         loss=loss,
                         **_named(spec.train["lr"], peaks, lrs),
-                        grad_norm=_norm(engine),
+                        grad_norm=norm,
+                        skipped=position.skipped or None,
                         seconds=time.monotonic() - begun,
                     )
             # A stop at the very end of an epoch leaves its evaluation to the resumed run.
@@ -224,6 +233,26 @@ def _micro_steps(
             engine.step()
     summed, stops = ranks.total(loss.item(), float(interrupts.asked))
     return summed / ranks.world(), stops > 0
+
+
+def _step(engine: Any, net: nn.Module, clip: float | None) -> tuple[bool, float | None]:
+    """Take the step unless the gradient is not finite; whether it was taken, and the gradient's norm before
+    clipping."""
+    if engine.zero_optimization():  # DeepSpeed looks for itself
+        engine.step()
+        taken = engine.was_step_applied()
+        norm = engine.get_global_grad_norm()
+        return taken, float(norm) if taken and norm is not None else None
+    # averaged over the ranks by now: all see the same
+    graded = [p for p in net.parameters() if p.grad is not None]
+    total = nn.utils.get_total_norm([p.grad for p in graded])
+    taken = bool(total.isfinite())
+    if not taken:
+        net.zero_grad(set_to_none=True)  # what has no gradient is left alone, by weight decay, too
+    elif clip:
+        nn.utils.clip_grads_with_norm_(graded, clip, total)
+    engine.step()
+    return taken, float(total) if taken else None
 
 
 def _left(position: Position, per_epoch: int, accumulate: int) -> int:
@@ -281,11 +310,6 @@ def _named(lr: Any, peaks: list[float], lrs: list[float]) -> dict[str, float]:
         return {"lr": lrs[0]}
     now = dict(zip(peaks, lrs, strict=True))
     return {f"lr/{key}": now[float(peak)] for key, peak in lr.items() if float(peak) in now}
-
-
-def _norm(engine: Any) -> float | None:
-    norm = engine.get_global_grad_norm()
-    return None if norm is None else float(norm)
 
 
 def _numbers(metrics: dict[str, float]) -> str:

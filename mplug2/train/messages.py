@@ -47,9 +47,7 @@ NO_VALIDATION = (
 
 def other_length(before: int, position: Position) -> str:
     """The run goes on with another number of batches an epoch than it had."""
-    whole = (
-        f"WARNING: an epoch has {position.length} batches, and had {before} when the checkpoint was written"
-    )
+    whole = f"WARNING: an epoch has {position.length} batches, and had {before} at the last checkpoint"
     if not position.batches:
         return f"{whole}; the epochs to come are of the new length"
     return (
@@ -83,6 +81,23 @@ def diverged(loss: float, position: Position, saved: Path | None) -> str:
     )
 
 
+def skipped(position: Position) -> str:
+    """One step was left out."""
+    return (
+        f"WARNING: step {position.step}: the gradient is not finite, so the weights were left as they are "
+        f"({position.skipped} so far)"
+    )
+
+
+def stuck(count: int, position: Position, saved: Path | None) -> str:
+    """No gradient is a number any more."""
+    return (
+        f"the gradient must be finite, but was not in {count} steps in a row, up to step {position.step} "
+        f"(epoch {position.epoch + 1}); none of them was taken. Last checkpoint: {saved or 'none'}. "
+        "Lower train.lr, lengthen train.warmup, or set train.precision=bf16 or fp32"
+    )
+
+
 def closing(result: Result, position: Position, total: int, seconds: float, select: str) -> list[str]:
     """What came out, where it lies, and the command to type next."""
     done = (
@@ -91,6 +106,9 @@ def closing(result: Result, position: Position, total: int, seconds: float, sele
         else f"done: {result.steps} steps"
     )
     lines = [f"{done} in {duration(seconds)}"]
+    if position.skipped:
+        steps = "step was" if position.skipped == 1 else "steps were"
+        lines.append(f"{position.skipped} {steps} not taken, since the gradient was not finite")
     if result.best is not None:
         lines.append(f"best {select} on validation: {position.best:.4f}, {result.best}")
     lines.append(f"last checkpoint: {result.last}; curves: {result.folder / 'curves.png'}")
