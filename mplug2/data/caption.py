@@ -11,6 +11,7 @@ import torch
 
 from mplug2.data.annotations import fields, names, read_rows, shown
 from mplug2.data.batch import Sample
+from mplug2.data.limits import at_least
 from mplug2.data.reader import MediaReader
 from mplug2.data.text import clean_caption
 from registry.errors import UserError
@@ -43,8 +44,9 @@ class CaptionReader(MediaReader[Caption]):
     ``path`` holds JSON lines ``{"video_id" | "image": ..., "caption": "text" | [texts]}``; `golden_captions`
     and `captions` are read, too. ``prompt`` is put before every caption, as it stands (released: "a video
     of", without a space between them); the input ``prompt`` is [CLS] and its words, to begin generation
-    with. Captions are cut to ``caption_words`` words and ``caption_tokens`` tokens, the prompt and [SEP]
-    included. ``references``: all captions of each file as they are written. All else is as for every reader
+    with. Captions are cut to ``caption_words`` words, and with [CLS], prompt and [SEP] to ``caption_tokens``
+    tokens: of a longer one [SEP] is cut off with the rest, so the network does not learn to end there (as
+    released). ``references``: all captions of each file as they are written. All else is as for every reader
     (`MediaReader`).
     """
 
@@ -66,8 +68,14 @@ class CaptionReader(MediaReader[Caption]):
         prompt: str = "",
         **settings: Any,
     ) -> None:
-        if captions_per_clip < 1:
-            raise UserError(f"captions_per_clip must be at least 1, but is {captions_per_clip}")
+        at_least(
+            1,
+            settings.get("spec"),
+            settings.get("split", "train"),
+            captions_per_clip=captions_per_clip,
+            caption_words=caption_words,
+            caption_tokens=caption_tokens,
+        )
         self.together, self.prompt = captions_per_clip, prompt
         self.caption_words, self.caption_tokens = caption_words, caption_tokens
         super().__init__(**settings)

@@ -11,6 +11,7 @@ import torch
 
 from mplug2.data.annotations import Question, read_questions, read_rows
 from mplug2.data.batch import Sample
+from mplug2.data.limits import at_least
 from mplug2.data.reader import MediaReader
 from mplug2.data.text import clean_question
 from registry.errors import UserError
@@ -21,7 +22,8 @@ class QuestionAnswer(MediaReader[Question]):
     questions.
 
     For the annotation file see `read_questions`. Training keeps 30 words of a question, evaluation 50, unless
-    ``question_words`` says otherwise. ``answer_list`` is a JSON list of the answers to choose from: they
+    ``question_words`` says otherwise; of these ``question_tokens``, which a split may set for itself
+    (``train: {question_tokens: 25}`` cuts in training alone, as released). ``answer_list`` is a JSON list of the answers to choose from: they
     are the input ``candidates``. All else is as for every reader (`MediaReader`).
     """
 
@@ -47,8 +49,15 @@ class QuestionAnswer(MediaReader[Question]):
         answer_list: str | None = None,
         **settings: Any,
     ) -> None:
-        if questions_per_clip < 1:
-            raise UserError(f"questions_per_clip must be at least 1, but is {questions_per_clip}")
+        at_least(
+            1,
+            settings.get("spec"),
+            settings.get("split", "train"),
+            questions_per_clip=questions_per_clip,
+            question_words=question_words,
+            question_tokens=question_tokens,
+            answer_tokens=answer_tokens,
+        )
         self.together = questions_per_clip
         self.question_tokens, self.answer_tokens = question_tokens, answer_tokens
         super().__init__(**settings)

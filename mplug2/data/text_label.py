@@ -13,6 +13,7 @@ import torch
 
 from mplug2.data.annotations import fields, names, read_rows, shown, text
 from mplug2.data.batch import Broken, Group, Sample
+from mplug2.data.limits import at_least
 from mplug2.data.reader import MediaReader
 from mplug2.data.text import clean_question, swap_sides
 from registry.errors import UserError
@@ -78,8 +79,14 @@ class TextLabel(MediaReader[Sentence]):
     ) -> None:
         if len(set(labels)) != len(labels) or len(labels) < 2:
             raise UserError(f"labels must be two or more different names, but are {labels}")
-        if sentences_per_clip < 1:
-            raise UserError(f"sentences_per_clip must be at least 1, but is {sentences_per_clip}")
+        at_least(
+            1,
+            settings.get("spec"),
+            settings.get("split", "train"),
+            sentences_per_clip=sentences_per_clip,
+            sentence_words=sentence_words,
+            sentence_tokens=sentence_tokens,
+        )
         self.labels = {name: index for index, name in enumerate(labels)}
         self.together, self.sentence_tokens = sentences_per_clip, sentence_tokens
         super().__init__(**settings)

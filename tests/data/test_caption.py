@@ -75,6 +75,17 @@ def test_the_prompt_stands_before_the_caption_without_a_space_and_is_cut_with_it
     assert batch.inputs["prompt"].ids[0].tolist() == [words.cls, *words.encode("there is")[1:]]
 
 
+def test_a_caption_that_is_too_long_loses_its_end_with_the_rest(media: Path) -> None:
+    """As released: the text with [SEP] is cut; one that just fits keeps it."""
+    data = CaptionReader(**arguments(media, ROWS, caption_tokens=5))
+    ids = data.collate([data[0], data[1]]).inputs["caption"].ids  # type: ignore[list-item]
+    assert data.tokenizer.decode(ids[0]) == "a red circle"
+    assert ids[0].tolist()[-1] == data.tokenizer.sep
+    short = CaptionReader(**arguments(media, ROWS, caption_tokens=4))
+    cut = short.collate([short[0]]).inputs["caption"].ids[0].tolist()  # type: ignore[list-item]
+    assert cut == ids[0].tolist()[:4]
+
+
 def test_retrieval_shows_every_caption_once_an_epoch_beside_its_file(media: Path) -> None:
     data = RetrievalReader(**arguments(media, ROWS, training=True))
     orders = {tuple(group.items for group in data.groups(epoch, 0)) for epoch in range(8)}

@@ -18,9 +18,11 @@ from mplug2.data.question_answer import QuestionAnswer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
 from mplug2.data.text import Tokenizer
+from registry import read_spec
 from registry.errors import UserError
 from registry.ports import StreamType
 
+ROOT = Path(__file__).resolve().parents[2]
 TYPES = {"video": StreamType("frames", ("V", 3, 4, 24, 24))}
 
 
@@ -107,6 +109,13 @@ def test_an_epoch_asks_every_question_once(
     for group in groups:
         assert len(group.items) <= per_clip
         assert {data.items[number].media for number in group.items} == {group.media}
+
+
+def test_released_questions_about_images_are_cut_in_training_alone() -> None:
+    for name in ("vqa_mplug_base", "vqa_mplug_large", "vqa_mplug2_large"):
+        data = read_spec(ROOT / "configs_image" / f"{name}.yaml").data
+        assert data["train"]["question_tokens"] == 25
+        assert not any("question_tokens" in part for part in (data, data["val"], data["test"]))
 
 
 def test_training_regroups_and_evaluation_keeps_the_order(media: Path) -> None:
