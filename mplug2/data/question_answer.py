@@ -23,8 +23,9 @@ class QuestionAnswer(MediaReader[Question]):
 
     For the annotation file see `read_questions`. Training keeps 30 words of a question, evaluation 50, unless
     ``question_words`` says otherwise; of these ``question_tokens``, which a split may set for itself
-    (``train: {question_tokens: 25}`` cuts in training alone, as released). ``answer_list`` is a JSON list of the answers to choose from: they
-    are the input ``candidates``. All else is as for every reader (`MediaReader`).
+    (``train: {question_tokens: 25}`` cuts in training alone, as released). ``answer_list`` is a JSON list of
+    the answers to choose from: they are the input ``candidates``. All else is as for every reader
+    (`MediaReader`).
     """
 
     outputs = {
