@@ -29,11 +29,19 @@ def next_word_losses(
     losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), target.ids[:, 1:].flatten(), reduction="none")
     losses = losses.view(target.ids.shape[0], -1)
     if teacher is not None and alpha:
-        soft = -(F.log_softmax(logits[:, :-1], dim=-1) * F.softmax(teacher[:, :-1], dim=-1)).sum(dim=-1)
+        # as with the logits, half precision would lose digits that matter; a teacher is not taught
+        soft = F.softmax(teacher[:, :-1].detach().float(), dim=-1)
+        soft = -(F.log_softmax(logits[:, :-1], dim=-1) * soft).sum(dim=-1)
         losses = (1 - alpha) * losses + alpha * soft
     counts = target.mask[:, 1:].to(losses.dtype, copy=True)
     counts[:, : max(skip - 1, 0)] = 0  # the first id, [CLS], is never predicted
     return losses * counts, counts
+
+
+def _averaged(total: Float[Tensor, ""], count: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """``total / count``, the count averaged over ranks; 0 where no rank has anything that counts."""
+    mean = mean_over_ranks(count)
+    return total / torch.where(mean > 0, mean, 1.0)
 
 
 @operation(
@@ -77,7 +85,7 @@ def lm_loss(
         total = owner.max().to(losses.dtype) + 1
     else:
         total = torch.tensor(float(len(losses)), device=losses.device)
-    return losses.sum() / mean_over_ranks(total)
+    return _averaged(losses.sum(), total)
 
 
 @operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar")
@@ -90,5 +98,4 @@ def cross_entropy(
     """
     counts = target >= 0
     losses = F.cross_entropy(logits.float(), target.clamp(min=0), reduction="none", label_smoothing=smoothing)
-    total = mean_over_ranks(counts.sum().to(losses.dtype))
-    return (losses * counts).sum() / total.clamp(min=1)
+    return _averaged((losses * counts).sum(), counts.sum().to(losses.dtype))

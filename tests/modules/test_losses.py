@@ -1,8 +1,12 @@
 """The language-model loss against its equation."""
 
+import math
+
+import pytest
 import torch
 from torch.nn import functional as F
 
+import modules.losses
 from modules.losses import cross_entropy, lm_loss
 from modules.streams import Text
 
@@ -47,6 +51,31 @@ def test_a_teacher_softens_the_targets_over_the_vocabulary() -> None:
     mixed = lm_loss(logits, text, teacher=teacher, alpha=0.4)
     torch.testing.assert_close(mixed, 0.6 * lm_loss(logits, text) + 0.4 * soft)
     torch.testing.assert_close(lm_loss(logits, text, teacher=teacher), lm_loss(logits, text))
+
+
+def test_a_teacher_is_not_taught_and_keeps_its_digits() -> None:
+    logits, text, _, _ = _case()
+    teacher = (3 * torch.randn(3, 4, 7)).bfloat16().requires_grad_()
+    half = lm_loss(logits.requires_grad_(), text, teacher=teacher, alpha=0.4)
+    half.backward()
+    assert teacher.grad is None and logits.grad is not None
+    assert half.item() == lm_loss(logits, text, teacher=teacher.detach().float(), alpha=0.4).item()
+
+
+def test_no_scored_word_is_no_loss() -> None:
+    logits, text, _, _ = _case()
+    loss = lm_loss(logits.requires_grad_(), text, skip=9, mean="words")
+    loss.backward()
+    assert loss.item() == 0.0 and logits.grad is not None and not logits.grad.any()
+
+
+@pytest.mark.parametrize("counted", [1, 2])
+def test_few_counted_rows_over_all_ranks_count_fully(counted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four ranks this one alone has rows with a target: their mean, once the ranks' gradients are."""
+    monkeypatch.setattr(modules.losses, "mean_over_ranks", lambda count: count / 4)
+    target = torch.tensor([0, 2, -1, -1]).where(torch.arange(4) < counted, -1)
+    loss = cross_entropy(torch.zeros(4, 3), target)
+    assert loss.item() / 4 == pytest.approx(math.log(3))
 
 
 def test_cross_entropy_counts_rows_with_a_target() -> None:
