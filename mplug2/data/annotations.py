@@ -27,12 +27,13 @@ class Question:
     counts: tuple[float, ...]
     kind: str | None = None
     key: str = "video_id"
+    weight: float = 1.0  # what the question counts in training, beside others
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The answers' shares, which sum to 1."""
+        """The answers' shares of the question's weight."""
         total = sum(self.counts)
-        return tuple(count / total for count in self.counts)
+        return tuple(self.weight * count / total for count in self.counts)
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down about a question."""
@@ -52,8 +53,8 @@ def read_questions(path: Path, answers: Literal["needed", "absent too"] = "neede
     .gz.
 
     ``{"video_id" | "image": ..., "question": ..., "answer": "text" | ["text", ...] | {"text": votes},
-    "type"?, "question_id"?}``; without an id, a question's id is its number in the file, from 0. Several
-    answers weigh as often as they were given. ``absent too``: a file may have no answers at all (test splits
+    "type"?, "question_id"?, "weight"?}``; without an id, a question's id is its number in the file, from 0.
+    Several answers weigh as often as they were given, all together 1, or ``weight``. ``absent too``: a file may have no answers at all (test splits
     whose answers only a server knows).
     """
     rows = list(read_rows(path, _FORM))
@@ -162,7 +163,19 @@ def _question(row: Any, index: int, where: str, needed: tuple[str, ...]) -> Ques
         counts=tuple(counts.values()),
         kind=row.get("type"),
         key=key,
+        weight=_weight(row.get("weight", 1.0), where),
     )
+
+
+def _positive(value: Any) -> bool:
+    """Whether a value is a number that sums and shares can be made of."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-9 < value < 1e9
+
+
+def _weight(value: Any, where: str) -> float:
+    if not _positive(value):
+        raise UserError(f"{where}: 'weight' must be a positive number, but is {shown(value)}")
+    return float(value)
 
 
 def _votes(answer: Any, where: str) -> dict[str, float]:
@@ -170,11 +183,7 @@ def _votes(answer: Any, where: str) -> dict[str, float]:
         return {str(answer): 1}
     if isinstance(answer, list) and answer and all(isinstance(one, str) for one in answer):
         return dict(Counter(answer))
-    if (
-        isinstance(answer, dict)
-        and answer
-        and all(isinstance(n, int | float) and n > 0 for n in answer.values())
-    ):
+    if isinstance(answer, dict) and answer and all(map(_positive, answer.values())):
         return answer
     raise UserError(
         f"{where}: 'answer' must be a text, a list of texts or texts with votes, but is {shown(answer)}"

@@ -60,7 +60,7 @@ def vqa_score(answer: str, votes: Mapping[str, float]) -> float:
     """Return what an answer is worth, from 0 to 1: each human answer is left out once, and three others that
     agree with it are enough.
 
-    ``votes`` is how many people gave each answer. Both sides are normalised, or, where all people gave the
+    ``votes`` is how many people gave each answer, at least one. Both sides are normalised, or, where all people gave the
     same answer, neither (as later releases of the evaluation have it; the first always normalised the
     prediction).
     """
@@ -68,7 +68,7 @@ def vqa_score(answer: str, votes: Mapping[str, float]) -> float:
         answer = normalise(answer)
     counts: Counter[str] = Counter()
     for said, count in votes.items():
-        counts[normalise(said) if len(votes) > 1 else said.strip()] += round(count)
+        counts[normalise(said) if len(votes) > 1 else said.strip()] += max(1, round(count))
     people, agreeing = sum(counts.values()), counts[answer.strip()]
     left_out = agreeing * min(1.0, (agreeing - 1) / 3) + (people - agreeing) * min(1.0, agreeing / 3)
     return left_out / people

@@ -59,14 +59,14 @@ def test_a_batch_says_what_belongs_to_what(media: Path) -> None:
     rows = [
         ask("one", "what colour is it?", "red", type="colour"),
         ask("two", "how many?", ["two", "three", "two"]),
-        ask("one", "which way?", {"up": 1, "left": 3}),
+        ask("one", "which way?", {"up": 1, "left": 3}, weight=0.5),
     ]
     data = reader(media, rows, questions_per_clip=4)
     batch = data.collate([data[0], data[1]])
     assert batch.inputs["video"].shape == (2, 3, 4, 24, 24)
     assert batch.inputs["clip"].tolist() == [0, 0, 1]
     assert batch.inputs["owner"].tolist() == [0, 1, 1, 2, 2]
-    assert batch.inputs["vote"].tolist() == pytest.approx([1, 0.25, 0.75, 2 / 3, 1 / 3])
+    assert batch.inputs["vote"].tolist() == pytest.approx([1, 0.125, 0.375, 2 / 3, 1 / 3])
     words = data.tokenizer
     assert [words.decode(ids) for ids in batch.inputs["answer"].ids] == ["red", "up", "left", "two", "three"]
     assert batch.inputs["answer"].ids[0].tolist() == [words.cls, words.encode("red")[1], words.sep]
@@ -172,9 +172,19 @@ def test_a_quarantined_file_is_left_out(media: Path) -> None:
         ('{"video_id": null, "question": "q", "answer": "a"}', "'video_id' must be a name, but is null"),
         ('{"video_id": "v", "question": 3, "answer": "a"}', "'question' must be a text, but is 3"),
         ('{"video_id": "v", "question": "q", "answer": []}', "'answer' must be a text, a list of texts"),
-        (
-            '{"video_id": "v", "question": "q", "answer": {"a": 0}}',
-            "'answer' must be a text, a list of texts",
+        *(
+            (
+                f'{{"video_id": "v", "question": "q", "answer": {{"a": 1, "b": {votes}}}}}',
+                "'answer' must be a text, a list of texts or texts with votes, but is",
+            )
+            for votes in ("0", "-1", "NaN", "Infinity", "true", "1e309", "9" * 400, "null")
+        ),
+        *(
+            (
+                f'{{"video_id": "v", "question": "q", "answer": "a", "weight": {weight}}}',
+                "'weight' must be a positive number, but is",
+            )
+            for weight in ("0", "-1", "NaN", "true", '"1"', "Infinity")
         ),
     ],
 )

@@ -63,6 +63,10 @@ def test_where_all_agree_nothing_is_normalised() -> None:
     assert vqa_score("2", {"two": 9, "some": 1}) == 1
 
 
+def test_shares_count_as_one_person_each() -> None:
+    assert vqa_score("dog", {"dog": 0.4, "cat": 0.4}) == vqa_score("dog", {"dog": 1, "cat": 1})
+
+
 def leave_one_out(answer: str, people: list[str]) -> float:
     """The definition, word by word: for each person the others."""
     if len(set(people)) > 1:

@@ -166,7 +166,7 @@ RECIPES: dict[str, Recipe] = {
         "vqa",
     ),
     "vqa_mplug": Recipe(
-        "VQA v2 with Visual Genome as mPLUG's lists split them",
+        "VQA v2 with Visual Genome as mPLUG's lists split them, without their ocr and object_label",
         "configs_image/vqa_mplug_base.yaml",
         (
             *_parts(mplug_list, train="vqa_train.json", val="vqa_val.json", minival="vqa_minval.json"),

@@ -1,4 +1,8 @@
-"""Questions about images: VQA v2, mPLUG's lists, Visual Genome, GQA, and lists of answers."""
+"""Questions about images: VQA v2, mPLUG's lists, Visual Genome, GQA, and lists of answers.
+
+Beside those of VQA v2, which ten people answered, the questions of Visual Genome and GQA weigh half, as mPLUG
+was trained.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,10 @@ from mplug2.data.formats.entry import Entry, Row
 from mplug2.data.formats.files import entries_of, json_entries, load
 from mplug2.metrics.vqa import normalise
 from registry.errors import UserError
+
+
+_HALF: Row = {"weight": 0.5}
+_HALVED = ("vg", "gqa")  # `dataset` in mPLUG's lists
 
 
 def vqa(questions: Path, annotations: Path | None = None) -> Iterator[Row]:
@@ -40,11 +48,13 @@ def vqa(questions: Path, annotations: Path | None = None) -> Iterator[Row]:
 
 def mplug_list(path: Path) -> Iterator[Row]:
     """Yield the questions of mPLUG's list ``{"image", "question", "answer": text | [texts], "dataset",
-    "question_id"}``."""
+    "question_id"}``; the words (``ocr``) and objects (``object_label``) found in the images are left out."""
     for number, entry in enumerate(json_entries(path)):
         row: Row = {"image": entry.media("image"), "question": entry.text("question")}
         if entry.has("answer"):
             row["answer"] = dict(Counter(entry.texts("answer")))
+        if entry.has("dataset") and entry.text("dataset") in _HALVED:
+            row |= _HALF
         yield row | {"question_id": entry.id("question_id") if entry.has("question_id") else number}
 
 
@@ -57,7 +67,7 @@ def visual_genome(path: Path) -> Iterator[Row]:
                 "question": entry.text("question"),
                 "answer": entry.text("answer").rstrip("."),
                 "question_id": entry.whole("qa_id"),
-            }
+            } | _HALF
 
 
 def gqa(path: Path) -> Iterator[Row]:
@@ -69,7 +79,7 @@ def gqa(path: Path) -> Iterator[Row]:
         entry = Entry.of(value, f"{path}: question {shown(number)}")
         row: Row = {"image": f"{entry.media('imageId')}.jpg", "question": entry.text("question")}
         answer = {"answer": entry.text("answer")} if entry.has("answer") else {}
-        yield row | answer | {"question_id": number}
+        yield row | answer | {"question_id": number} | _HALF
 
 
 def answer_list(path: Path) -> list[str]:

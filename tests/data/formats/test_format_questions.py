@@ -82,21 +82,32 @@ def test_answers_that_are_frequent(tmp_path: Path) -> None:
 
 
 def test_other_questions_about_images(tmp_path: Path) -> None:
-    listed = [{"image": "train2014/a.jpg", "question": "q?", "answer": ["a", "b", "a"], "dataset": "vqa"}]
-    assert list(mplug_list(saved(tmp_path / "m.json", listed))) == [
-        {"image": "train2014/a.jpg", "question": "q?", "answer": {"a": 2, "b": 1}, "question_id": 0}
+    half = {"weight": 0.5}
+    asked = {"image": "train2014/a.jpg", "question": "q?"}
+    listed = [
+        {**asked, "answer": ["a", "b", "a"], "dataset": "vqa", "ocr": [[[0, 0], "x"]]},
+        {**asked, "answer": "a", "dataset": "vg", "object_label": "a&&b"},
+        {**asked, "answer": "a", "dataset": "gqa"},
     ]
+    rows = list(mplug_list(saved(tmp_path / "m.json", listed)))
+    assert rows == [
+        {**asked, "answer": {"a": 2, "b": 1}, "question_id": 0},
+        {**asked, "answer": {"a": 1}, "question_id": 1, **half},
+        {**asked, "answer": {"a": 1}, "question_id": 2, **half},
+    ]
+    read = read_questions(saved(tmp_path / "ours.jsonl", "\n".join(map(json.dumps, rows))))
+    assert [one.weights for one in read] == [(2 / 3, 1 / 3), (0.5,), (0.5,)]
     genome = [{"id": 4, "qas": [{"question": "q?", "answer": "A bear.", "qa_id": 9}]}]
     assert list(visual_genome(saved(tmp_path / "v.json", genome))) == [
-        {"image": "4.jpg", "question": "q?", "answer": "A bear", "question_id": 9}
+        {"image": "4.jpg", "question": "q?", "answer": "A bear", "question_id": 9, **half}
     ]
     scenes = {
         "07": {"imageId": "n1", "question": "q?", "answer": "yes"},
         "08": {"imageId": "2", "question": "r?"},
     }
     assert list(gqa(saved(tmp_path / "g.json", scenes))) == [
-        {"image": "n1.jpg", "question": "q?", "answer": "yes", "question_id": "07"},
-        {"image": "2.jpg", "question": "r?", "question_id": "08"},
+        {"image": "n1.jpg", "question": "q?", "answer": "yes", "question_id": "07", **half},
+        {"image": "2.jpg", "question": "r?", "question_id": "08", **half},
     ]
 
 
