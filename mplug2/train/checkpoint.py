@@ -31,6 +31,7 @@ from mplug2.train.weights import MOMENTUM, WEIGHTS, load_weights, read_tensors, 
 
 _STEP = "step_"
 EXTRA = "extra.json"
+STATE = "state.json"
 
 
 @dataclass
@@ -43,17 +44,14 @@ class Position:
     length: int = 0  # batches of an epoch, on each rank; 0 where an older version did not write it
     skipped: int = 0  # of the steps, those whose gradient was not finite: the weights stayed
     metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+    due: bool = False  # whether this step is still to be evaluated
     best: float | None = None
     best_step: int | None = None
 
 
 def steps_written(folder: Path) -> list[int]:
     """The steps of the complete checkpoints in ``folder``, oldest first."""
-    names = [
-        path.name
-        for path in folder.glob(_STEP + "*")
-        if path.suffix == "" and (path / "state.json").is_file()
-    ]
+    names = [path.name for path in folder.glob(_STEP + "*") if path.suffix == "" and (path / STATE).is_file()]
     return sorted(int(name.removeprefix(_STEP)) for name in names)
 
 
@@ -87,8 +85,7 @@ def save_checkpoint(
         if extra := net.extra_state():
             (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
         (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
-        state = {"format": 1, **asdict(position), "agree": settings}
-        (temporary / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        (temporary / STATE).write_text(_state_text(position, settings), encoding="utf-8")
     ranks.barrier()
     if writer:
         _sync_tree(temporary)
@@ -99,6 +96,18 @@ def save_checkpoint(
         shutil.rmtree(replaced, ignore_errors=True)
     ranks.barrier()
     return final
+
+
+def write_state(checkpoint: Path, position: Position, settings: dict[str, Any], writer: bool) -> None:
+    """Write into a checkpoint what became known of its step later: how good it is; all ranks must call
+    this."""
+    if writer:
+        fresh = checkpoint / (STATE + ".new")
+        fresh.write_text(_state_text(position, settings), encoding="utf-8")
+        _sync(fresh)
+        fresh.replace(checkpoint / STATE)
+        _sync(checkpoint)
+    ranks.barrier()
 
 
 def find_last(folder: Path) -> Path | None:
@@ -114,7 +123,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
     Raises UserError if the run's ``settings`` (number of processes, ZeRO stage, precision, groups) are not
     the checkpoint's.
     """
-    state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     written = state["agree"]
     differ = [
         f"{key} was {written.get(key)!r}, now {value!r}"
@@ -180,6 +189,10 @@ def point_to(link: Path, target: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(target, link.parent))
     fresh.replace(link)
+
+
+def _state_text(position: Position, settings: dict[str, Any]) -> str:
+    return json.dumps({"format": 1, **asdict(position), "agree": settings}, indent=2) + "\n"
 
 
 def _rank_file(checkpoint: Path) -> Path:

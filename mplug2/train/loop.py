@@ -27,6 +27,7 @@ from mplug2.train.checkpoint import (
     prune,
     save_checkpoint,
     step_folder,
+    write_state,
 )
 from mplug2.train.engine import start_engine
 from mplug2.train.interrupts import Interrupts
@@ -125,16 +126,17 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
 
     def save() -> Path:
         saved = save_checkpoint(checkpoints, net, engine, position, agreeing, spec_text, writer)
-        if writer:
-            point_to(folder / "last", saved)
-            if position.best_step is not None:
-                point_to(folder / "best", step_folder(checkpoints, position.best_step))
-            prune(
-                checkpoints,
-                settings["keep"],
-                spare={position.best_step} if position.best_step is not None else set(),
-            )
+        settle(saved)
         return saved
+
+    def settle(saved: Path) -> None:
+        """Name the last and the best checkpoint, and delete those that are neither."""
+        if writer:
+            best = position.best_step
+            point_to(folder / "last", saved)
+            if best is not None:
+                point_to(folder / "best", step_folder(checkpoints, best))
+            prune(checkpoints, settings["keep"], spare=set() if best is None else {best})
 
     main = ranks.rank() == 0
     selecting = _selection(spec, val)
@@ -151,7 +153,25 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
             report.say(messages.NO_VALIDATION)
         refused = 0  # steps in a row that were not taken
         stop = False  # as the ranks agreed; a signal that comes later counts in the next step
-        while position.step < total and not stop:
+        position.due = position.due and val is not None
+        while (position.step < total or position.due) and not stop:
+            if position.due:  # after it is saved, for an evaluation can fail
+                with untouched_rng():
+                    found = _evaluate(engine, net, val, spec, decode, folder, position.step)
+                position.metrics, position.due = found.metrics, False
+                better = _is_better(found.metrics, selecting, position)
+                report.say(
+                    f"step {position.step}  val  "
+                    + _numbers(found.metrics)
+                    + ("  (best so far)" if better else "")
+                )
+                log.write(position.step, **{f"val/{key}": value for key, value in found.metrics.items()})
+                if saved == step_folder(checkpoints, position.step):
+                    write_state(saved, position, agreeing, writer)
+                    settle(saved)
+                elif better:
+                    saved = save()
+                continue
             loader.set_epoch(position.epoch, start=position.batches)
             batches = iter(loader)
             ended = min(total, position.step + _left(position, steps_per_epoch, accumulate))
@@ -187,27 +207,17 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
                         skipped=position.skipped or None,
                         seconds=time.monotonic() - begun,
                     )
-            # A stop at the very end of an epoch leaves its evaluation to the resumed run.
-            if not _left(position, steps_per_epoch, accumulate) and not stop:
+            if not _left(position, steps_per_epoch, accumulate):
                 position.epoch, position.batches = position.epoch + 1, 0
             over = position.step == total
-            better = False
-            if val is not None and not stop and (over or position.epoch % settings["eval_every"] == 0):
-                with untouched_rng():
-                    found = _evaluate(engine, net, val, spec, decode, folder, position.step)
-                position.metrics = found.metrics
-                better = _is_better(found.metrics, selecting, position)
-                report.say(
-                    f"step {position.step}  val  "
-                    + _numbers(found.metrics)
-                    + ("  (best so far)" if better else "")
-                )
-                log.write(position.step, **{f"val/{key}": value for key, value in found.metrics.items()})
-            if better or over or stop or position.epoch % settings["save_every"] == 0:
+            judged = over or (position.batches == 0 and position.epoch % settings["eval_every"] == 0)
+            position.due = val is not None and judged
+            if over or stop or position.epoch % settings["save_every"] == 0:
                 saved = save()
     assert saved is not None  # a run of no steps had been saved before
     best = step_folder(checkpoints, position.best_step) if position.best_step is not None else None
-    result = Result(folder, position.step, saved, best, position.metrics, stop and position.step < total)
+    interrupted = stop and (position.step < total or position.due)
+    result = Result(folder, position.step, saved, best, position.metrics, interrupted)
     report.say(*messages.closing(result, position, total, time.monotonic() - started, selecting))
     return result
 

@@ -101,7 +101,7 @@ def stuck(count: int, position: Position, saved: Path | None) -> str:
 def closing(result: Result, position: Position, total: int, seconds: float, select: str) -> list[str]:
     """What came out, where it lies, and the command to type next."""
     done = (
-        f"stopped after step {result.steps} of {total}"
+        f"stopped after step {result.steps} of {total}" + (", before its evaluation" if position.due else "")
         if result.interrupted
         else f"done: {result.steps} steps"
     )

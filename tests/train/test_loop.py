@@ -50,7 +50,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     assert part.interrupted
     assert 0 < part.steps < whole.steps
     state = json.loads((part.last / "state.json").read_text())
-    assert (state["epoch"], state["batches"]) == (0, part.steps * train.get("accumulate", 1))
+    # two steps of two batches are an epoch: its fifth batch is not used
+    assert (state["epoch"], state["batches"]) == ((1, 0) if "accumulate" in train else (0, part.steps))
     rest = run(tmp_path / "part", resume=True, **train)
     assert not rest.interrupted
     assert rest.steps == whole.steps

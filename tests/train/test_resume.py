@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from train_fakes import FakeLoader, Interrupting, run
+from train_fakes import Batch, FakeLoader, Interrupting, run
 
+from mplug2.train import loop
 from mplug2.train.checkpoint import steps_written
 from mplug2.train.logs import read_log
 
@@ -51,3 +56,62 @@ def test_the_length_that_is_now_is_the_one_of_the_next_resumption(
     capsys.readouterr()
     assert run(tmp_path, FakeLoader(3), resume=True, epochs=3).steps == 11
     assert "an epoch has" not in capsys.readouterr().out
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("the metric fell over")
+
+
+@pytest.mark.parametrize("epochs", [1, 2], ids=["the last epoch", "an epoch before"])
+def test_an_error_in_the_evaluation_loses_no_epoch(
+    tmp_path: Path, epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(tmp_path / "whole", epochs=epochs)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "evaluate", broken)
+        with pytest.raises(RuntimeError, match="fell over"):
+            run(tmp_path / "part", epochs=epochs)
+    assert steps_written(tmp_path / "part/checkpoints") == [5]
+    rest = run(tmp_path / "part", resume=True, epochs=epochs)
+    assert (rest.steps, rest.metrics) == (whole.steps, whole.metrics)
+    assert rest.best is not None and whole.best is not None
+    assert rest.best.name == whole.best.name
+    assert (tmp_path / "part/best").resolve() == rest.best.resolve()
+    first, second = (
+        [{k: v for k, v in row.items() if k != "seconds"} for row in read_log(tmp_path / name / "log.jsonl")]
+        for name in ("whole", "part")
+    )
+    assert first == second
+    # what was found is in the checkpoint: it is not evaluated again
+    monkeypatch.setattr(loop, "evaluate", broken)
+    assert run(tmp_path / "part", resume=True, epochs=epochs).metrics == whole.metrics
+
+
+class LastMoment(FakeLoader):
+    """Sends SIGTERM while the very last batch of the run is read."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index, batch in enumerate(super().__iter__()):
+            if self.epoch == 1 and index == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+
+def test_a_stop_in_the_last_step_leaves_its_evaluation_to_the_resumed_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = run(tmp_path, LastMoment())
+    assert (part.interrupted, part.steps) == (True, 10)
+    said = capsys.readouterr().out
+    assert "stopped after step 10 of 10, before its evaluation" in said
+    assert "--resume" in said
+    rest = run(tmp_path, resume=True)
+    assert (rest.interrupted, rest.steps) == (False, 10)
+    assert rest.metrics.keys() == {"accuracy"}
+    assert [row["step"] for row in read_log(tmp_path / "log.jsonl") if "val/accuracy" in row] == [5, 10]
+
+
+def test_a_better_network_between_two_saved_ones_is_saved(tmp_path: Path) -> None:
+    result = run(tmp_path, epochs=5, save_every=5, keep=1)
+    assert result.best is not None
+    assert set(steps_written(tmp_path / "checkpoints")) == {int(result.best.name.removeprefix("step_")), 25}
