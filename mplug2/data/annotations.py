@@ -54,8 +54,8 @@ def read_questions(path: Path, answers: Literal["needed", "absent too"] = "neede
 
     ``{"video_id" | "image": ..., "question": ..., "answer": "text" | ["text", ...] | {"text": votes},
     "type"?, "question_id"?, "weight"?}``; without an id, a question's id is its number in the file, from 0.
-    Several answers weigh as often as they were given, all together 1, or ``weight``. ``absent too``: a file may have no answers at all (test splits
-    whose answers only a server knows).
+    Several answers weigh as often as they were given, all together 1, or ``weight``. ``absent too``: a file
+    may have no answers at all (test splits whose answers only a server knows).
     """
     rows = list(read_rows(path, _FORM))
     given = any(isinstance(row, dict) and "answer" in row for _, row in rows)

@@ -60,9 +60,9 @@ def vqa_score(answer: str, votes: Mapping[str, float]) -> float:
     """Return what an answer is worth, from 0 to 1: each human answer is left out once, and three others that
     agree with it are enough.
 
-    ``votes`` is how many people gave each answer, at least one. Both sides are normalised, or, where all people gave the
-    same answer, neither (as later releases of the evaluation have it; the first always normalised the
-    prediction).
+    ``votes`` is how many people gave each answer, at least one. Both sides are normalised, or, where all
+    people gave the same answer, neither (as later releases of the evaluation have it; the first always
+    normalised the prediction).
     """
     if len(votes) > 1:
         answer = normalise(answer)

@@ -17,7 +17,6 @@ from mplug2.data.formats.files import entries_of, json_entries, load
 from mplug2.metrics.vqa import normalise
 from registry.errors import UserError
 
-
 _HALF: Row = {"weight": 0.5}
 _HALVED = ("vg", "gqa")  # `dataset` in mPLUG's lists
 
