@@ -17,6 +17,13 @@ from registry.errors import UserError
 
 Decoder = Literal["av", "decord"]
 
+# What FFmpeg may take a file for, whose content decides and not its name: containers of videos, not those
+# lists (hls, concat, dash, sdp) that make it read other files or ask the network.
+_CONTAINERS = (
+    *("mov", "mp4", "matroska", "avi", "gif", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg", "rm"),
+    *("m4v", "h264", "hevc", "obu", "ivf", "dv", "mxf", "nut", "mjpeg"),
+)
+
 
 class VideoError(UserError):
     """A file that is no video, or holds no frame that can be decoded; the message is one sentence with its
@@ -91,6 +98,8 @@ def read_frames(
         expected = total
     else:
         raise VideoError(f"{path} decodes to a different number of frames each time; re-encode it")
+    if len({frame.shape for frame in taken.values()}) > 1:
+        raise VideoError(f"{path} turns its picture on the way; re-encode it")
     return Clip(np.stack([taken[i] for i in indices]), indices, total, errors)
 
 
@@ -101,13 +110,10 @@ def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
     packets = hidden = leading = 0
     key_time: int | None = None
     try:
-        with av.open(str(path)) as container:
+        with _open(path) as container:
             stream = _video_stream(path, container)
             width, height = stream.codec_context.width, stream.codec_context.height
-            if width * height > limits.pixels:
-                raise VideoError(
-                    f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read"
-                )
+            _check_pixels(path, width, height, limits)
             for packet in container.demux(stream):
                 if packet.size == 0:
                     continue
@@ -145,6 +151,25 @@ def _check_file(path: Path, limits: Limits) -> None:
         raise VideoError(f"the video {path} has {size} bytes; at most {limits.bytes} are read")
 
 
+def _check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.pixels:
+        raise VideoError(f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read")
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
+    try:
+        try:
+            # names and titles in other encodings than UTF-8 are of no use here, and must do no harm
+            return av.open(str(path), container_options=options, metadata_errors="replace")
+        except TypeError:  # a PyAV that has no such argument
+            return av.open(str(path), container_options=options)
+    except av.error.ArgumentError:  # what FFmpeg says of a container that is not among them
+        raise VideoError(
+            f"{path} is not a video that can be read (its container is none of {', '.join(_CONTAINERS)})"
+        ) from None
+
+
 def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
     """The stream FFmpeg calls best (largest picture), so that a cover or a preview is not taken for the
     video."""
@@ -152,6 +177,8 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> av.Vide
     if not isinstance(stream, av.VideoStream):
         kinds = sorted({s.type for s in container.streams})
         raise VideoError(f"{path} holds no video stream (only {', '.join(kinds) or 'nothing'})")
+    if stream.codec_context is None:
+        raise VideoError(f"{path} is encoded by a codec that is not known here; re-encode it")
     return stream
 
 
@@ -161,10 +188,11 @@ def _decode(
     """Decode the whole stream in order; return the wanted frames, the number of frames and of broken
     packets."""
     taken: dict[int, np.ndarray] = {}
+    size: tuple[int, int] | None = None
     total = errors = 0
     converter = VideoReformatter()  # shared: setting one up costs more than converting a small frame
     try:
-        with av.open(str(path)) as container:
+        with _open(path) as container:
             stream = _video_stream(path, container)
             if threads:
                 stream.codec_context.thread_count = threads
@@ -177,6 +205,14 @@ def _decode(
                     errors += 1  # as ffmpeg does: one broken packet costs its own frame only
                     continue
                 for frame in frames:
+                    # every frame, so that it does not hang on the choice of them whether a file can be used
+                    if size is not None and size != (frame.width, frame.height):
+                        raise VideoError(
+                            f"{path} changes its picture from {size[0]}x{size[1]} to {frame.width}x"
+                            f"{frame.height} pixels in frame {total}; re-encode it"
+                        )
+                    size = frame.width, frame.height
+                    _check_pixels(path, *size, limits)  # what the file said before need not be true
                     if total in wanted:
                         taken[total] = _upright(frame, converter)
                     total += 1

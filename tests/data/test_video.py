@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mplug2.data import video
 from mplug2.data.checking import check_files
 from mplug2.data.frames import frame_indices
 from mplug2.data.shapes.write import encode
@@ -168,6 +169,78 @@ def test_what_is_no_video_is_refused_in_one_sentence(tmp_path: Path) -> None:
             read_frames(tmp_path / name, range)
         assert "\n" not in str(caught.value)
         assert name in str(caught.value)
+
+
+def stream(path: Path, width: int, height: int, **metadata: str) -> None:
+    with av.open(str(path), "w") as container:
+        container.metadata.update(metadata)
+        track = container.add_stream("mpeg4", rate=Fraction(25))
+        track.height, track.width, track.pix_fmt = height, width, "yuv420p"
+        for picture in ramp(8, height, width):
+            container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(track.encode())
+
+
+@pytest.mark.parametrize("argument", ["known", "gone"])
+def test_titles_in_any_encoding_do_no_harm(
+    tmp_path: Path, argument: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream(tmp_path / "a.avi", 64, 48, title="CAFE")
+    if argument == "known":
+        content = (tmp_path / "a.avi").read_bytes()
+        assert b"CAFE" in content
+        (tmp_path / "a.avi").write_bytes(content.replace(b"CAFE", b"CAF\xe9"))
+    else:
+        known = av.open
+        monkeypatch.setattr(av, "open", lambda file, container_options: known(file))
+    assert read_frames(tmp_path / "a.avi", range).total == 8
+
+
+def test_an_unknown_codec_is_named(tmp_path: Path) -> None:
+    stream(tmp_path / "a.avi", 64, 48)
+    content = (tmp_path / "a.avi").read_bytes()
+    assert b"FMP4" in content
+    (tmp_path / "a.avi").write_bytes(content.replace(b"FMP4", b"ZZZ9"))
+    with pytest.raises(VideoError, match=r"a\.avi is encoded by a codec that is not known here"):
+        read_frames(tmp_path / "a.avi", range)
+
+
+def test_a_picture_that_changes_its_size_is_refused_whatever_is_chosen(tmp_path: Path) -> None:
+    stream(tmp_path / "small.ts", 64, 48)
+    stream(tmp_path / "large.ts", 128, 96)
+    both = tmp_path / "both.mp4"
+    both.write_bytes((tmp_path / "small.ts").read_bytes() + (tmp_path / "large.ts").read_bytes())
+    said = "changes its picture from 64x48 to 128x96 pixels in frame 8"
+    for choose in (range, lambda _: [0], lambda total: [total - 1]):
+        with pytest.raises(VideoError, match=said):
+            read_frames(both, choose)
+    assert [said in finding.reason for finding in check_files(["both"], [both]).bad] == [True]
+
+
+def test_the_limit_holds_for_what_is_decoded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream(tmp_path / "a.avi", 64, 48)
+    monkeypatch.setattr(video, "scan_video", lambda *_: video.Scan(8, 1, 1, False))  # a header that lies
+    with pytest.raises(VideoError, match="frames of 64x48 pixels; at most 1000 are read"):
+        read_frames(tmp_path / "a.avi", range, limits=Limits(pixels=1000))
+
+
+PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("hls.m3u8", PLAYLIST),
+        ("hls.mp4", PLAYLIST),
+        ("concat.mp4", "ffconcat version 1.0\nfile other.ts\n"),
+        ("sdp.mp4", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n"),
+    ],
+)
+def test_lists_that_name_other_files_are_no_videos(tmp_path: Path, name: str, content: str) -> None:
+    stream(tmp_path / "other.ts", 64, 48)
+    (tmp_path / name).write_text(content.format(tmp_path / "other.ts"))
+    with pytest.raises(VideoError, match=rf"{name} is not a video that can be read"):
+        read_frames(tmp_path / name, range)
 
 
 @pytest.mark.parametrize(
