@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modules.lockstep import agree_on_gradient, gather_rows, own_rows
+from modules.sizes import check_share
 
 LEAST, MOST = 0.001, 0.5  # ALBEF's bounds of the temperature (arXiv 2107.07651)
 
@@ -66,6 +67,10 @@ class Contrastive(nn.Module):
         super().__init__()
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, but is {temperature}")
+        if clamp == "albef" and not LEAST <= temperature <= MOST:
+            raise ValueError(
+                f"temperature must be {LEAST} to {MOST} (clamp: none for any other), but is {temperature}"
+            )
         self.temperature = nn.Parameter(torch.full((1,), float(temperature)))
         self.clamp = clamp
 
@@ -81,6 +86,7 @@ class Contrastive(nn.Module):
         alpha: float = 0.0,
     ) -> dict[str, Tensor]:
         """The loss, and the similarities over the temperature, in float32."""
+        check_share(alpha=alpha)
         if (all_vision is None) != (all_text is None):
             raise ValueError("all_vision and all_text must be given together")
         if all_vision is None or all_text is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.lockstep import mean_over_ranks
+from modules.sizes import check_rate, check_share
 from modules.streams import Text
 from registry import operation
 
@@ -74,6 +75,7 @@ def lm_loss(
     ``mean='words'``: divided by the number of scored words: the released caption loss. Counts are averaged
     over ranks, so that the averaged gradient is the one of the global batch.
     """
+    check_share(alpha=alpha)
     # Softmax over the vocabulary loses digits that matter in half precision.
     losses, counts = next_word_losses(logits.float(), target, teacher, alpha, skip)
     losses, counts = losses.sum(dim=1), counts.sum(dim=1)
@@ -96,6 +98,7 @@ def cross_entropy(
 
     ``smoothing`` spreads that share of each target over all classes (arXiv 1512.00567, section 7).
     """
+    check_rate(smoothing=smoothing)
     counts = target >= 0
     losses = F.cross_entropy(logits.float(), target.clamp(min=0), reduction="none", label_smoothing=smoothing)
     return _averaged((losses * counts).sum(), counts.sum().to(losses.dtype))

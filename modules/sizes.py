@@ -1,4 +1,4 @@
-"""Sizes that a constructor can work with, told before torch fails at them or a loop never ends."""
+"""Sizes and shares that can be worked with, told before torch fails at them or a wrong one is trained with."""
 
 from __future__ import annotations
 
@@ -12,3 +12,17 @@ def check_sizes(**sizes: int) -> None:
         largest = DEEPEST if name == "depth" else LARGEST
         if not 1 <= size <= largest:
             raise ValueError(f"{name} must be 1 to {largest}, but is {size}")
+
+
+def check_share(**shares: float) -> None:
+    """Raise ValueError for a share that is not 0 to 1."""
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} must be 0 to 1, but is {share}")
+
+
+def check_rate(**rates: float) -> None:
+    """Raise ValueError for a rate that is not at least 0 and below 1: a whole one would leave nothing."""
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ValueError(f"{name} must be at least 0 and below 1, but is {rate}")

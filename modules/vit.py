@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from modules.attention import head_count
 from modules.recompute import run
-from modules.sizes import check_sizes
+from modules.sizes import check_rate, check_sizes
 from modules.streams import Tokens
 from modules.temporal import LocalTemporal, QuickGELU
 from modules.torchvision_guard import ensure_torchvision
@@ -128,6 +128,7 @@ class VideoViT(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(width=width, depth=depth, patch=patch, frames=frames, size=size)
+        check_rate(drop_path=drop_path)
         if size % patch:
             raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
         heads = head_count(width, heads)

@@ -11,12 +11,22 @@ from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
 from modules.lockstep import any_active
-from modules.search.common import FORBIDDEN, Hypothesis, as_in_use, begin, dry_run, pack, write_all
+from modules.search.common import (
+    FORBIDDEN,
+    Hypothesis,
+    as_in_use,
+    begin,
+    check_lengths,
+    dry_run,
+    pack,
+    write_all,
+)
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
 
-def _check(beams: int, best: int, groups: int) -> None:
+def _check(beams: int, best: int, groups: int, min_length: int, max_length: int) -> None:
+    check_lengths(min_length, max_length)
     if not 1 <= best <= beams:
         raise ValueError(f"best must be 1 to beams, but best is {best} and beams is {beams}")
     if groups < 1 or beams % groups:
@@ -30,16 +40,18 @@ def _dry_beam(
     beams: int,
     best: int,
     groups: int,
+    min_length: int,
     max_length: int,
     **_: Any,
 ) -> Sequences:
-    _check(beams, best, groups)
+    _check(beams, best, groups, min_length, max_length)
     return write_all(decoder, memory, prefix, beams, best, max_length)
 
 
 def _dry_greedy(
-    decoder: TextDecoder, memory: Tokens, prefix: Text | None, max_length: int, **_: Any
+    decoder: TextDecoder, memory: Tokens, prefix: Text | None, min_length: int, max_length: int, **_: Any
 ) -> Sequences:
+    check_lengths(min_length, max_length)
     return write_all(decoder, memory, prefix, 1, 1, max_length)
 
 
@@ -118,7 +130,7 @@ def beam_search(
     and lengths count what was written. ``groups``: as many separate searches of ``beams / groups`` beams, in
     turn at each step, that avoid each other's words by ``diversity`` (Hamming diversity, arXiv 1610.02424).
     """
-    _check(beams, best, groups)
+    _check(beams, best, groups, min_length, max_length)
     samples, device = memory.values.shape[0], memory.values.device
     state, logits = begin(decoder, memory, prefix, start, max_length)
     # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once

@@ -28,6 +28,15 @@ class Hypothesis(NamedTuple):
     logprobs: Float[Tensor, " length"]
 
 
+def check_lengths(min_length: int, max_length: int) -> None:
+    """Raise ValueError where no text can have so many words."""
+    if max_length < 1 or not 0 <= min_length <= max_length:
+        raise ValueError(
+            "max_length must be at least 1, and min_length 0 to max_length, but max_length is "
+            f"{max_length} and min_length is {min_length}"
+        )
+
+
 def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
     """Give a search a stand-in for the meta device, where no value can decide when to stop.
 

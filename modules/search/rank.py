@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
 from modules.search.common import as_in_use, begin, dry_run
+from modules.sizes import check_sizes
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
@@ -21,6 +22,7 @@ def _dry_rank(
     keep: int,
     **_: Any,
 ) -> dict[str, Any]:
+    check_sizes(keep=keep)
     samples, (count, length) = memory.values.shape[0], candidates.ids.shape
     keep, before = min(keep, count), 1 if prefix is None else prefix.ids.shape[1]
     ids = torch.empty(samples, keep, length, dtype=torch.long, device=memory.values.device)
@@ -66,6 +68,7 @@ def rank(
     kept. ``choice``: the candidates' indices, best first; ``losses``: their summed word losses in that order;
     ``first``: p(first word). A ``prefix`` stands in place of the candidates' [CLS].
     """
+    check_sizes(keep=keep)
     keep = min(keep, len(candidates.ids))
     samples = memory.values.shape[0]
     state, logits = begin(decoder, memory, prefix, int(candidates.ids[0, 0]))

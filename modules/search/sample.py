@@ -11,12 +11,13 @@ from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
 from modules.lockstep import any_active
-from modules.search.common import FORBIDDEN, as_in_use, begin, dry_run, write_all
+from modules.search.common import FORBIDDEN, as_in_use, begin, check_lengths, dry_run, write_all
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
 
-def _check(n: int, top_k: int, top_p: float, temperature: float) -> None:
+def _check(n: int, top_k: int, top_p: float, temperature: float, min_length: int, max_length: int) -> None:
+    check_lengths(min_length, max_length)
     if n < 1 or top_k < 0 or not 0 < top_p <= 1 or temperature <= 0:
         raise ValueError(
             "n must be at least 1, top_k at least 0, top_p above 0 and at most 1, temperature above 0, "
@@ -32,10 +33,11 @@ def _dry_sample(
     top_k: int,
     top_p: float,
     temperature: float,
+    min_length: int,
     max_length: int,
     **_: Any,
 ) -> Sequences:
-    _check(n, top_k, top_p, temperature)
+    _check(n, top_k, top_p, temperature, min_length, max_length)
     return write_all(decoder, memory, prefix, n, n, max_length)
 
 
@@ -90,7 +92,7 @@ def sample(
     ``seed``: the same texts at every call, from a generator of its own; without one, torch's global
     generator, which training saves and restores, is drawn from.
     """
-    _check(n, top_k, top_p, temperature)
+    _check(n, top_k, top_p, temperature, min_length, max_length)
     samples, device = memory.values.shape[0], memory.values.device
     generator = _generator(seed, device)
     state, logits = begin(decoder, memory, prefix, start, max_length)

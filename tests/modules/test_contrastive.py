@@ -53,11 +53,10 @@ def test_soft_targets_come_from_the_momentum_features_of_the_batch() -> None:
 @pytest.mark.parametrize(("start", "better"), [(0.7, 0.5), (0.0001, 0.001)])
 def test_a_temperature_beyond_the_bounds_finds_back(start: float, better: float) -> None:
     vision, text = _unit(4, 0), _unit(4, 1)
-    held = Contrastive(start)
+    held, free = Contrastive(), Contrastive(start, clamp="none")
+    held.load_state_dict(free.state_dict())
     torch.testing.assert_close(held(vision, text)["loss"], Contrastive(better)(vision, text)["loss"])
-    assert not torch.isclose(
-        Contrastive(start, clamp="none")(vision, text)["loss"], held(vision, text)["loss"]
-    )
+    assert not torch.isclose(free(vision, text)["loss"], held(vision, text)["loss"])
     gradients = []
     for matching in (True, False):  # what asks for a lower temperature, and what asks for a higher one
         held.zero_grad()
@@ -80,6 +79,8 @@ def test_what_must_be_given_together() -> None:
         Contrastive()(vision, vision, group, vision, vision)
     with pytest.raises(ValueError, match="temperature must be above 0"):
         Contrastive(0.0)
+    with pytest.raises(ValueError, match="temperature must be 0.001 to 0.5"):
+        Contrastive(0.7)
 
 
 def test_the_queue_gives_out_before_it_takes_in_and_forgets_the_oldest() -> None:
