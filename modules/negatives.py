@@ -10,15 +10,18 @@ from torch.nn import functional as F
 from modules.lockstep import gather_rows, own_rows
 
 BITS = (1 << 32) - 1
+FIRST = 0x9E3779B9  # any number but 0, which the hash leaves as it is
 
 
-def uniform(seed: int, step: Int[Tensor, " 1"], rows: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Numbers in [0, 1) that follow from ``seed``, ``step`` and row alone, on any device and number of ranks.
+def uniform(seed: int, salt: int, step: Int[Tensor, " 1"], rows: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Numbers in [0, 1) that follow from ``seed``, ``salt``, ``step`` and row alone, on any device and number
+    of ranks.
 
-    An integer hash of 32 bits (shifts and multipliers of C. Wellons' "lowbias32").
+    An integer hash of 32 bits (shifts and multipliers of C. Wellons' "lowbias32") takes them in one after
+    another: sums of them would make two draws of neighbouring steps or seeds the same.
     """
-    x = torch.full_like(rows, seed & BITS)
-    for part in (step, rows):
+    x = torch.full_like(rows, FIRST)
+    for part in (seed & BITS, salt, step, rows):
         x = (x + part) & BITS
         x = ((x ^ (x >> 16)) * 0x7FEB352D) & BITS
         x = ((x ^ (x >> 15)) * 0x846CA68B) & BITS
@@ -69,7 +72,7 @@ class HardNegatives(nn.Module):
         """A wrong partner for each row, and 0, or -1 where there is none."""
         same = group[:, None] == everyone
         reached = chances(similarity, same).double().cumsum(dim=1)
-        number = uniform(2 * self.seed + salt, self.step, own_rows(len(group), group.device))
+        number = uniform(self.seed, salt, self.step, own_rows(len(group), group.device))
         # the first row whose sum is beyond the number drawn; zero weights are never it
         chosen = (reached <= number[:, None] * reached[:, -1:]).sum(dim=1).clamp(max=len(everyone) - 1)
         return chosen, -same.all(dim=1).long()

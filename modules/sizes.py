@@ -1,4 +1,4 @@
-"""Sizes and shares that can be worked with, told before torch fails at them or a wrong one is trained with."""
+"""Sizes and shares that can be worked with, told before torch fails at them or training goes wrong."""
 
 from __future__ import annotations
 

@@ -122,12 +122,21 @@ def test_a_queue_of_nothing_and_one_that_is_too_small() -> None:
 @given(st.integers(0, 2**40), st.integers(0, 2**40))
 def test_numbers_are_uniform_and_follow_from_seed_step_and_row(seed: int, step: int) -> None:
     rows = torch.arange(4000)
-    numbers = uniform(seed, torch.tensor([step]), rows)
+    numbers = uniform(seed, 0, torch.tensor([step]), rows)
     assert float(numbers.min()) >= 0 and float(numbers.max()) < 1
     counts = torch.histc(numbers, bins=10, min=0, max=1)
     assert (counts - 400).abs().max() < 150  # eight standard deviations
-    assert torch.equal(numbers[5:9], uniform(seed, torch.tensor([step]), rows[5:9]))
-    assert not torch.equal(numbers, uniform(seed, torch.tensor([step + 1]), rows))
+    assert torch.equal(numbers[5:9], uniform(seed, 0, torch.tensor([step]), rows[5:9]))
+    assert not torch.equal(numbers, uniform(seed, 0, torch.tensor([step + 1]), rows))
+
+
+def test_no_draw_is_another_ones_at_a_neighbouring_step_or_seed() -> None:
+    rows, seen = torch.arange(50), set()
+    for seed in range(4):
+        for salt in range(2):
+            for step in range(6):
+                seen.add(tuple(uniform(seed, salt, torch.tensor([step]), rows).tolist()))
+    assert len(seen) == 4 * 2 * 6
 
 
 def test_negatives_are_drawn_as_likely_as_they_look() -> None:
