@@ -22,7 +22,9 @@ from registry import Plan, Problem, Spec, SpecError, Step, StreamType, UserError
 
 # Free axes get these sizes: one clip with one question and one answer, texts of 16 and 8 words.
 SIZES = {"L": 16}
-OTHER = {"text": 8}
+WORDS = 8  # of a text whose length has another letter
+# what holds the values of a stream; all other kinds are plain tensors
+FORMS: dict[str, type] = {"text": Text, "tokens": Tokens, "sequences": Sequences, "strings": list}
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
     net = compose(spec, overrides, device="meta", initial=False)
     if problems := unmatched_rates(net):
         raise SpecError(problems)
-    batch = {name: _blank(kind) for name, kind in net.spec.inputs.items() for kind in [net.types[name]]}
+    sizes = _sizes(net)
+    batch = {name: _blank(net.types[name], sizes) for name in net.spec.inputs}
     used: dict[str, list[str]] = {}
     goals = []
     for goal in net.spec.goals:
@@ -108,11 +111,19 @@ def _shape(net: Network, name: str) -> str:
     return str(net.types[name]) if name in net.types else ", ".join(fields)
 
 
-def _blank(kind: StreamType) -> Any:
-    sizes = [
-        a if isinstance(a, int) else SIZES.get(a, OTHER.get(kind.kind, 1) if i else 1)
-        for i, a in enumerate(kind.axes)
-    ]
+def _sizes(net: Network) -> dict[str, int]:
+    """One size for each letter of the inputs, whatever the kinds of those it stands in."""
+    found: dict[str, int] = {}
+    for kind in (net.types[name] for name in net.spec.inputs):
+        for at, axis in enumerate(kind.axes):
+            if isinstance(axis, str):
+                least = SIZES.get(axis, WORDS if kind.kind == "text" and at else 1)
+                found[axis] = max(least, found.get(axis, 1))
+    return found
+
+
+def _blank(kind: StreamType, known: Mapping[str, int]) -> Any:
+    sizes = [axis if isinstance(axis, int) else known[axis] for axis in kind.axes]
     match kind.kind:
         case "text":
             ids = torch.zeros(sizes, dtype=torch.long, device="meta")
@@ -181,25 +192,41 @@ def located(error: Exception, spec: Spec) -> Problem:
 
 
 def _compare(net: Network, step: Step, value: Any) -> None:
-    """What comes out must have the sizes that stage 3 derived from the declarations."""
-    fields = {"": value} if step.declaration.nameless else value
-    for name, one in fields.items():
+    """What comes out must be of the declared kind, and have the sizes that stage 3 derived."""
+    for name in step.declaration.outputs:
         stream = f"{step.name}.{name}" if name else step.name
-        declared = net.types.get(stream)
-        tensor = (
-            one.ids if isinstance(one, (Text, Sequences)) else one.values if isinstance(one, Tokens) else one
+        declared = net.types[stream]
+        one = (
+            value.get(name)
+            if name and isinstance(value, Mapping)
+            else getattr(value, name, None)
+            if name
+            else value
         )
-        if declared is None or not isinstance(tensor, Tensor):
-            continue
-        wanted = list(declared.axes)
-        sizes = list(tensor.shape)
-        if declared.kind == "sequences":  # they keep their length to themselves
-            sizes = sizes[: len(wanted)]
-        if len(sizes) != len(wanted) or any(
-            isinstance(w, int) and w != s for w, s in zip(wanted, sizes, strict=True)
-        ):
-            message = f"'{stream}' is declared as {declared}, but comes out as {list(tensor.shape)}"
+        if (found := _misfit(declared, one)) is not None:
+            message = f"'{stream}' is declared as {declared}, but comes out as {found}"
             raise SpecError([Problem(step.equation.place, message)])
+
+
+def _misfit(declared: StreamType, value: Any) -> str | None:
+    """What a value is, where it is not as declared."""
+    form = FORMS.get(declared.kind, Tensor)
+    if not isinstance(value, form):
+        return "nothing" if value is None else f"{type(value).__name__}, which is no {form.__name__}"
+    if isinstance(value, list):
+        return None
+    tensor = (
+        value.ids
+        if isinstance(value, Text | Sequences)
+        else value.values
+        if isinstance(value, Tokens)
+        else value
+    )
+    sizes = list(tensor.shape)
+    if declared.kind == "sequences":  # they keep their length to themselves
+        sizes = sizes[: len(declared.axes)]
+    known = [w if isinstance(w, int) else s for w, s in zip(declared.axes, sizes, strict=False)]
+    return None if known == sizes and len(sizes) == len(declared.axes) else str(list(tensor.shape))
 
 
 def _modules(net: Network) -> list[ModuleRow]:

@@ -128,7 +128,11 @@ class _Writer:
             yield "        module.train(self.training)"
         for name in steps.inputs:
             value = f'batch["{name}"]'
-            yield f"    {self.local(name, False)} = {value}" + (".to(dtype)" if name in cast else "")
+            if name in cast and self.spec.inputs[name].kind == "tokens":
+                value = f"{value}._replace(values={value}.values.to(dtype))"
+            elif name in cast:
+                value += ".to(dtype)"
+            yield f"    {self.local(name, False)} = {value}"
         within = False
         for step in steps.steps:
             if step.shadow and not within:
@@ -163,12 +167,14 @@ class _Writer:
         called = self.functions.get(callee) or self.part(callee, step.shadow)
         positional: list[str] = []
         named: list[str] = []
-        for port, filling in step.binding.ports.items():
+        before = step.before_variadic
+        for port in (*before, *(one for one in step.binding.ports if one not in before)):
+            filling = step.binding.ports.get(port)
             if isinstance(filling, tuple):
                 positional += [self.filling(steps, step, one) for one in filling]
-            elif step.declaration.inputs[port].variadic:
-                positional.append(self.filling(steps, step, filling))
-            else:
+            elif port in before:
+                positional.append("None" if filling is None else self.filling(steps, step, filling))
+            elif filling is not None:
                 named.append(f"{port}={self.filling(steps, step, filling)}")
         options = [f"{name}={literal(value)}" for name, value in step.binding.options.items()]
         return _call(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.momentum import Shadow
+from modules.streams import Tokens
 from registry import (
     OPERATIONS,
     ModuleRef,
@@ -24,7 +25,7 @@ from registry import (
 )
 
 # streams that hold real numbers made outside the network, which must come in its own precision
-CAST = ("frames", "image", "regions", "vector")
+CAST = ("frames", "image", "regions", "tokens", "vector")
 
 
 class Network(nn.Module):
@@ -135,15 +136,18 @@ class Network(nn.Module):
 
     def _cast(self, name: str, value: Any) -> Any:
         kind = self.spec.inputs[name].kind if name in self.spec.inputs else ""
-        if kind in CAST and isinstance(value, Tensor) and value.is_floating_point():
-            return value.to(self.dtype)
-        return value
+        if kind not in CAST:
+            return value
+        if isinstance(value, Tokens):
+            return Tokens(value.values.to(self.dtype), value.mask)
+        return value.to(self.dtype) if value.is_floating_point() else value
 
     def _run(self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
         ports = {name: self._fill(steps, step, values, what) for name, what in step.binding.ports.items()}
-        # a variadic port takes its streams by position
+        # a variadic port takes its streams by position, and so do those before it
         several = [name for name in ports if step.declaration.inputs[name].variadic]
-        positional = ports.pop(several[0]) if several else ()
+        before = [ports.pop(name, None) for name in step.before_variadic]
+        positional = (*before, *(ports.pop(several[0]) if several else ()))
         call = self._called(step.equation.callee, step.shadow)
         try:
             if not step.shadow:

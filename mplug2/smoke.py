@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modules.streams import Text, Tokens
 from mplug2.compose import compose
@@ -42,20 +43,22 @@ def rehearse(net: nn.Module) -> None:
 def tiny_batch(net: Network, goal: str, seed: int = 0) -> dict[str, Any]:
     """Return random inputs of a goal: two of everything, short texts of the first few words."""
     draw = torch.Generator().manual_seed(seed)
-    return {name: _value(net.types[name], draw) for name in net.plan(goal).inputs}
+    rows = {kind.axes[0] for name in net.spec.inputs if (kind := net.types[name]).axes}
+    return {name: _value(net.types[name], rows, draw) for name in net.plan(goal).inputs}
 
 
-def _value(kind: StreamType, draw: torch.Generator) -> Any:
+def _value(kind: StreamType, rows: Container[int | str], draw: torch.Generator) -> Any:
+    # by the letter alone: one axis has one size in all inputs
     sizes = [
-        axis if isinstance(axis, int) else LENGTHS.get(axis, SHORT) if i else ROWS
-        for i, axis in enumerate(kind.axes)
+        axis if isinstance(axis, int) else LENGTHS.get(axis, ROWS if axis in rows else SHORT)
+        for axis in kind.axes
     ]
     match kind.kind:
         case "text":
             mask = torch.ones(sizes, dtype=torch.bool)
             mask[-1, -1] = False
             return Text(torch.randint(1, 8, sizes, generator=draw) * mask, mask)
-        case "tokens" | "regions":
+        case "tokens":
             return Tokens(torch.randn(sizes, generator=draw))
         case "index" | "labels":
             return torch.arange(torch.Size(sizes).numel()).reshape(sizes) % ROWS
@@ -70,8 +73,8 @@ def smoke(spec: Spec) -> str:
     """Build the network with random weights and take the gradients of all goals with a loss, once.
 
     One of more than `LARGE` parameters is made narrow before; returns what was done to it, "" if nothing.
-    Raises `SpecError` at the line that cannot be computed, at a loss that is not finite, and at the modules
-    with trainable parameters that no loss reaches.
+    Raises `SpecError` at the line that cannot be computed, at a loss that is not finite or that nothing to
+    train has a part in, and at the modules with trainable parameters that no loss reaches.
     """
     spec, note = _affordable(spec)
     torch.manual_seed(0)
@@ -82,15 +85,26 @@ def smoke(spec: Spec) -> str:
         net.train(goal in losses)
         with torch.set_grad_enabled(goal in losses):
             outputs = _computed(net, goal)
-        if goal in losses:
-            loss = outputs["loss"]
-            if not torch.isfinite(loss):
-                place = spec.goals[goal]["loss"].place
-                raise SpecError.at(place, f"the loss of goal '{goal}' must be finite, but is {loss.item()}")
+        if goal in losses and (loss := _judged(spec, goal, outputs["loss"])).requires_grad:
             loss.backward()
     if problems := [one for name in spec.modules for one in _without_gradient(net, name, losses)]:
         raise SpecError(problems)
     return note
+
+
+def _judged(spec: Spec, goal: str, loss: Tensor) -> Tensor:
+    """A goal's loss, if it is a finite number, and that of training depends on something to train."""
+    place, what = spec.goals[goal]["loss"].place, f"the loss of goal '{goal}' must"
+    if loss.numel() != 1:
+        raise SpecError.at(place, f"{what} be one number, but its shape is {list(loss.shape)}")
+    if not torch.isfinite(loss):
+        raise SpecError.at(place, f"{what} be finite, but is {loss.item()}")
+    if goal == "train" and not loss.requires_grad:
+        hint = (
+            "let `freeze` leave something over" if spec.freeze else "compute it by a module with parameters"
+        )
+        raise SpecError.at(place, f"{what} depend on a trainable parameter, but depends on none", hint)
+    return loss
 
 
 def _affordable(spec: Spec) -> tuple[Spec, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from registry.equation import Ref
+from registry.errors import UserError
 from registry.registry import Catalogue
 from registry.sizes import Size
 from registry.spec import Spec
@@ -19,7 +20,10 @@ def converters(spec: Spec, names: Catalogue, kind: str, wanted: tuple[str, ...],
 
 def _turns(names: Catalogue, use: str, kind: str, wanted: tuple[str, ...]) -> bool:
     """Return whether a module makes one stream of a wanted kind of a single one of `kind`."""
-    declaration = names.modules.declaration(use)
+    try:
+        declaration = names.modules.declaration(use)
+    except UserError:  # another package's, and broken: told where it is used
+        return False
     needed = [port for port in declaration.inputs.values() if not port.optional]
     return (
         len(needed) == 1

@@ -85,9 +85,11 @@ class _Binder:
             self.wrong(given[0].place, message)
 
     def _open(self, name: str) -> int:
-        """Return how many ports after `name` positional arguments may still fill."""
-        names = list(self.declaration.inputs)
-        return sum(one not in self.equation.keywords for one in names[names.index(name) :])
+        """Return how many streams the ports after `name` may still take by position."""
+        ports = list(self.declaration.inputs.items())
+        rest = ports[list(self.declaration.inputs).index(name) :]
+        free = [port for one, port in rest if one not in self.equation.keywords]
+        return len(self.equation.positional) if any(port.variadic for port in free) else len(free)
 
     def fill(self, name: str, port: Port, argument: Ref | ModuleRef) -> None:
         takes_module = "module" in port.kinds

@@ -96,10 +96,10 @@ def _supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
 def _results(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list[Misfit]:
     """Return the misfits of goals: a loss that is no scalar, metrics that do not fit what they measure."""
     misfits = []
-    loss = spec.goals.get("train", {}).get("loss")
-    if loss is not None and loss.name in types and types[loss.name].kind != "scalar":
-        message = f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}"
-        misfits.append(Misfit(Problem(loss.place, message), ("scalar",)))
+    for loss in (outputs["loss"] for outputs in spec.goals.values() if "loss" in outputs):
+        if loss.name in types and types[loss.name].kind != "scalar":
+            message = f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}"
+            misfits.append(Misfit(Problem(loss.place, message), ("scalar",)))
     for at, metric in enumerate(spec.eval["metrics"]):
         place = spec.place("eval", "metrics", at)
         try:

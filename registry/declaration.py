@@ -135,6 +135,7 @@ def _build(
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
     off = dict(literals.get("off") or {})
+    options = {name: one for name, one in options.items() if name not in ports["inputs"]}  # `*parts, weight`
     return Declaration(target, ports["inputs"], ports["outputs"], off, arguments, options, doc, file, line)
 
 

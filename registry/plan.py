@@ -35,6 +35,13 @@ class Step:
         """The stream and whether this is its shadow."""
         return self.equation.name, self.shadow
 
+    @property
+    def before_variadic(self) -> tuple[str, ...]:
+        """The ports to be filled by position, since one that takes many streams is, and comes after them."""
+        names = list(self.declaration.inputs)
+        several = [name for name in self.binding.ports if self.declaration.inputs[name].variadic]
+        return tuple(names[: names.index(several[0])]) if several else ()
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -10,9 +10,10 @@ from small_specs import ROOT, SHIPPED, TEACHER, small, writes_answers
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
+from mplug2.compose import compose
 from mplug2.dryrun import dry_run
-from mplug2.smoke import smoke
-from registry import Problem, Spec, SpecError, read_spec
+from mplug2.smoke import smoke, tiny_batch
+from registry import Problem, Spec, SpecError, parse_spec, read_spec
 
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
 
@@ -117,6 +118,47 @@ def test_a_module_that_no_loss_reaches(tmp_path: Path) -> None:
         "every trainable parameter must get a gradient, but no loss (train) reaches other.layers.0."
     )
     assert found.hint == "use it in a loss, or `freeze: [other]`"
+
+
+HEAD = """
+inputs: {q: text B M, x: logits B M 50, s: scalar, y: text B M}
+modules: {w: {use: text_embedding, width: 50, vocab: 50}}
+flow:
+  read:  w(q)
+  some:  lm_loss(x, target=y)
+  twice: weighted_sum(some, s, weights=[1.0, 1.0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        (
+            "goals: {train: {loss: twice}, out: {it: read}}\nfreeze: [w]",
+            "the loss of goal 'train' must depend on a trainable parameter, but depends on none",
+        ),
+        ("goals: {other: {loss: twice}, out: {it: read}}\nfreeze: [w]", ""),
+        ("goals: {other: {loss: read, more: twice}}", "'loss' must be a scalar, but stream 'read' is tokens"),
+    ],
+)
+def test_a_loss_that_cannot_be_learnt_from(rest: str, message: str) -> None:
+    found = problems(parse_spec(HEAD + rest), 5)
+    assert [one.message[: len(message)] for one in found] == ([message] if message else [])
+
+
+def test_one_letter_has_one_size_in_all_kinds() -> None:
+    spec = parse_spec(
+        "inputs: {v: text M N, u: text N M, w: vector M 8, t: tokens N M 8, x: regions B M 8,\n"
+        " z: logits N M 50}\n"
+        "modules: {words: {use: text_embedding, width: 8}}\n"
+        "flow: {loss: 'lm_loss(z, target=u)', said: 'words(v)'}\n"
+        "goals: {train: {loss: loss}, out: {s: said, v: v, w: w, t: t, x: x}}\n"
+    )
+    dry_run(spec)
+    net = compose(spec)
+    batch = tiny_batch(net, "out")
+    assert batch["t"].values.shape[1] == len(batch["w"]) == len(batch["v"].ids) == batch["x"].shape[1]
+    net(tiny_batch(net, "train"), "train")
 
 
 def test_the_command_runs_all_stages() -> None:

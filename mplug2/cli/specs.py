@@ -97,7 +97,7 @@ def list_names(
     }
     empty = True
     for title, shelf in shelves.items():
-        rows = [(name, _first_sentence(shelf.declaration(name).doc)) for name in shelf.names(pattern)]
+        rows = [(name, _told(shelf, name)) for name in shelf.names(pattern)]
         if rows:
             print_table(title if empty else f"\n{title}", ("name", "what it does"), rows)
             empty = False
@@ -108,5 +108,10 @@ def list_names(
         )
 
 
-def _first_sentence(doc: str) -> str:
+def _told(shelf: registry.Registry, name: str) -> str:
+    """What something does, or why that cannot be read: one broken package must not hide the others."""
+    try:
+        doc = shelf.declaration(name).doc
+    except registry.UserError as error:
+        return f"cannot be read: {error}"
     return " ".join(doc.split("\n\n")[0].replace("``", "`").split())
