@@ -140,7 +140,8 @@ class Network(nn.Module):
             return value
         if isinstance(value, Tokens):
             return Tokens(value.values.to(self.dtype), value.mask)
-        return value.to(self.dtype) if value.is_floating_point() else value
+        real = isinstance(value, Tensor) and value.is_floating_point()
+        return value.to(self.dtype) if real else value
 
     def _run(self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
         ports = {name: self._fill(steps, step, values, what) for name, what in step.binding.ports.items()}

@@ -200,3 +200,19 @@ def test_tokens_without_mask_are_all_valid() -> None:
     masked = Tokens(tokens.values, torch.ones(2, 5, dtype=torch.bool))
     fusion = net.part("fusion")
     torch.testing.assert_close(fusion(tokens, tokens)["text"].values, fusion(masked, masked)["text"].values)
+
+
+def test_hidden_states_given_as_an_input_come_in_the_networks_precision() -> None:
+    text = """
+inputs: {image: tokens B N 32, text: tokens B L 32}
+modules: {fusion: {use: fusion, width: 32, depth: 1, heads: 2}}
+flow: {both: "fusion(text=text, vision=image)"}
+goals: {predict: {text: both.text}}
+"""
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    given = {"image": Tokens(torch.randn(2, 3, 32), mask), "text": Tokens(torch.randn(2, 4, 32))}
+    whole = _net(text).eval()
+    half = _net(text).eval().bfloat16()
+    found = half(given, "predict")["text"].values
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), whole(given, "predict")["text"].values, atol=0.1, rtol=0.1)

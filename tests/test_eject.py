@@ -179,3 +179,19 @@ def test_the_file_imports_no_interpreter(tmp_path: Path) -> None:
     assert ran.stdout.strip() == "[]", ran.stderr
     assert "registry" not in file.read_text()
     assert max(map(len, file.read_text().splitlines())) <= 110
+
+
+def test_hidden_states_given_as_an_input_are_cast_too(tmp_path: Path) -> None:
+    text = """
+inputs: {image: tokens B N 32, text: tokens B L 32}
+modules: {fusion: {use: fusion, width: 32, depth: 1, heads: 2}}
+flow: {both: "fusion(text=text, vision=image)"}
+goals: {predict: {text: both.text}}
+"""
+    spec = parse_spec(text, "states.yaml")
+    net = written(spec, tmp_path).eval().bfloat16()
+    torch.manual_seed(0)
+    whole = mplug2.compose(spec).eval().bfloat16()
+    batch = tiny_batch(whole, "predict")
+    found, wanted = (one(batch, "predict")["text"].values for one in (net, whole))
+    assert found.dtype == torch.bfloat16 and torch.equal(found, wanted)
