@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from mplug2.data.annotations import fields, names, read_rows, shown, text
-from mplug2.data.batch import Sample
+from mplug2.data.batch import Broken, Group, Sample
 from mplug2.data.image import resize
+from mplug2.data.limits import at_least
 from mplug2.data.reader import MediaReader
-from mplug2.data.text import clean_question, swap_sides
+from mplug2.data.text import mirrored_words
 from mplug2.data.transforms import normalise
 from registry.errors import UserError
 
+_NOWHERE = (0.0, 0.0, 0.0, 0.0)  # the box of a phrase that is asked for
 _FORM = "a line must be a JSON object with 'image', 'phrase' and 'box' ([left, top, right, bottom] in pixels)"
 
 
@@ -54,6 +56,13 @@ class Letterbox:
             placed = [1 - placed[2], placed[1], 1 - placed[0], placed[3]]
         return [min(max(value, 0.0), 1.0) for value in placed]
 
+    def shows(self, box: Sequence[float]) -> bool:
+        """Return whether a part of a box in pixels of the file lies in the image, to a pixel of the
+        square."""
+        x1, y1, x2, y2 = self.place(box)
+        x, y = self.left, self.top
+        return max(x1, x) < min(x2, 1 - x) and max(y1, y) < min(y2, 1 - y)
+
     def pixels(self, box: Sequence[float]) -> list[float]:
         """Return a box in parts of the square in pixels of the file: `place` undone."""
         x1, y1, x2, y2 = box
@@ -68,8 +77,10 @@ class GroundingReader(MediaReader[Phrase]):
 
     ``path`` holds JSON lines ``{"image": ..., "phrase": ..., "box": [left, top, right, bottom]}`` in pixels.
     Images keep their proportions: they are laid into the middle of the square, on grey. The input ``box`` is
-    [left, top, right, bottom] in parts of that square. ``augment: full`` mirrors one image in two, with
-    the words left and right. All else is as for every reader (`MediaReader`).
+    [left, top, right, bottom] in parts of that square; a box outside its image is treated as a file that
+    cannot be decoded. A phrase is [CLS], its words in lower case with their punctuation, and [SEP], together
+    at most ``phrase_tokens`` (mPLUG's text). ``augment: full`` mirrors one image in two, with the words left
+    and right. All else is as for every reader (`MediaReader`).
     """
 
     outputs = {
@@ -83,15 +94,14 @@ class GroundingReader(MediaReader[Phrase]):
     def __init__(
         self,
         phrases_per_image: int = 1,
-        phrase_words: int = 30,
         phrase_tokens: int = 20,
         augment: Literal["none", "full"] = "none",  # a crop may cut off what a phrase means
         **settings: Any,
     ) -> None:
-        if phrases_per_image < 1:
-            raise UserError(f"phrases_per_image must be at least 1, but is {phrases_per_image}")
-        self.together = phrases_per_image
-        self.words, self.phrase_tokens = phrase_words, phrase_tokens
+        given = settings.get("spec"), settings.get("split", "train")
+        at_least(1, *given, phrases_per_image=phrases_per_image)
+        at_least(3, *given, phrase_tokens=phrase_tokens)  # [CLS], a word and [SEP]
+        self.together, self.phrase_tokens = phrases_per_image, phrase_tokens
         super().__init__(augment=augment, **settings)
 
     def annotations(self, path: Path) -> list[Phrase]:
@@ -100,7 +110,18 @@ class GroundingReader(MediaReader[Phrase]):
 
     def item(self, number: int, media: tuple[str, ...], text: str) -> Phrase:
         """Return a phrase without a box."""
-        return Phrase(number, media, text, (0.0, 0.0, 0.0, 0.0))
+        return Phrase(number, media, text, _NOWHERE)
+
+    def __getitem__(self, key: int | Group) -> Sample | Broken:
+        sample = super().__getitem__(key)
+        if isinstance(sample, Broken):
+            return sample
+        for item in map(self.items.__getitem__, sample.group.items):
+            if item.box != _NOWHERE and not sample.frame.shows(item.box):
+                file = str(self.media.file(item.media[0]))
+                reason = f"the box {shown(item.box)} of {shown(item.text)} lies outside the image {file}"
+                return Broken(sample.group, file, reason)
+        return sample
 
     def view(self, name: str, rng: np.random.Generator) -> tuple[Tensor, Letterbox]:
         """Return an image laid into a square, and how."""
@@ -121,7 +142,7 @@ class GroundingReader(MediaReader[Phrase]):
     ) -> dict[str, Callable[[], Any]]:
         """Return makers of the phrases Q and their boxes."""
         return {
-            "phrase": lambda: self.tokenizer(
+            "phrase": lambda: self.tokenizer.closed(
                 [self._said(item, samples[row]) for row, item in told], self.phrase_tokens
             ),
             "box": lambda: torch.tensor([_placed(item, samples[row]) for row, item in told]),
@@ -132,8 +153,8 @@ class GroundingReader(MediaReader[Phrase]):
         return {"box": _placed(item, sample)}
 
     def _said(self, item: Phrase, sample: Sample) -> str:
-        said = clean_question(item.text, self.words)
-        return swap_sides(said) if sample.frame is not None and sample.frame.mirrored else said
+        said = item.text.lower()
+        return mirrored_words(said) if sample.frame is not None and sample.frame.mirrored else said
 
 
 def _placed(item: Phrase, sample: Sample) -> list[float]:
@@ -149,10 +170,12 @@ def _phrase(row: Any, number: int, where: str) -> Phrase:
         not isinstance(box, list)
         or len(box) != 4
         or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in box)
-        or not (box[0] < box[2] and box[1] < box[3])
+        or not all(abs(one) < 1e6 for one in box)
+        or not (max(box[0], 0) < box[2] and max(box[1], 0) < box[3])
     ):
         raise UserError(
-            f"{where}: 'box' must be [left, top, right, bottom] with an area, but is {shown(box)}"
+            f"{where}: 'box' must be [left, top, right, bottom] with an area in the image, "
+            f"but is {shown(box)}"
         )
     left, top, right, bottom = map(float, box)
     return Phrase(

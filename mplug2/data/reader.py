@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mplug2.data.batch import Batch, Broken, Group, Sample
+from mplug2.data.limits import at_least
 from mplug2.data.media import UNREADABLE, Media
 from mplug2.data.text import Tokenizer
 from registry.errors import UserError
@@ -74,6 +75,7 @@ class MediaReader(Dataset[Sample | Broken], Generic[One], ABC):
         quarantine: str | None = None,
         asked: Sequence[tuple[tuple[str, ...], str]] | None = None,
     ) -> None:
+        at_least(0, spec, split, threads=threads, cache=cache)
         self.tokenizer, self.training = tokenizer, training
         self.wanted = frozenset(self.outputs if inputs is None else inputs)
         self.views = _views(self.wanted & set(self.outputs), types)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _REMOVED = re.compile(r"[,.'!?\"()*#:;~]")
 _SIDES = {"left": "right", "right": "left"}
+# leftmost, right-hand, top-left and the like, but neither upright, bright nor leftovers
+_SIDED = re.compile(
+    r"\b((?:top|bottom|upper|lower|far)?)(left|right)((?:most|hand|handed|side|er|est|wards?|s)?)\b"
+)
 _SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
@@ -42,9 +46,15 @@ def clean_caption(text: str, max_words: int) -> str:
 
 
 def swap_sides(text: str) -> str:
-    """Return a cleaned text with the words left and right swapped, for images that are mirrored or change
-    places."""
+    """Return a cleaned text with the words left and right swapped, and no other words, for images that change
+    places (as released for NLVR2)."""
     return " ".join(_SIDES.get(word, word) for word in text.split(" "))
+
+
+def mirrored_words(text: str) -> str:
+    """Return a text in lower case as it holds of the mirrored image: left and right swapped, also as parts of
+    words."""
+    return _SIDED.sub(lambda found: found[1] + _SIDES[found[2]] + found[3], text)
 
 
 class Tokenizer:
@@ -101,9 +111,9 @@ class Tokenizer:
             raise UserError(
                 f"the tokenizer folder {folder} must hold a vocab.txt (BERT word pieces), but does not"
             )
-        settings = folder / "tokenizer_config.json"
-        lower = json.loads(settings.read_text()).get("do_lower_case", True) if settings.is_file() else True
-        return cls(_read_vocabulary(path), lower=lower, source=str(folder))
+        return cls(
+            _read_vocabulary(path), lower=_lowers(folder / "tokenizer_config.json"), source=str(folder)
+        )
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """Return the ids of ``"[CLS] text"``, cut to ``max_tokens``."""
@@ -111,11 +121,18 @@ class Tokenizer:
 
     def __call__(self, texts: Iterable[str], max_tokens: int | None = None) -> Text:
         """Return the texts as `Text` (ids int64 [B L], mask bool [B L]), padded to the longest of them."""
+        return self._padded([self.encode(text, max_tokens) for text in texts])
+
+    def closed(self, texts: Iterable[str], max_tokens: int) -> Text:
+        """Return the texts as `Text`, each with a [SEP] at its end: longer ones are cut before it, so that
+        ``max_tokens`` hold it, too."""
+        return self._padded([[*self.encode(text, max_tokens - 1), self.sep] for text in texts])
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> Text:
         import torch
 
         from modules.streams import Text
 
-        rows = [self.encode(text, max_tokens) for text in texts]
         ids = torch.full((len(rows), max(map(len, rows), default=0)), self.pad, dtype=torch.long)
         mask = torch.zeros_like(ids, dtype=torch.bool)
         for index, row in enumerate(rows):
@@ -141,14 +158,29 @@ class Tokenizer:
         return [self._pieces.id_to_token(int(i)) for i in ids]
 
 
+def _lowers(settings: Path) -> bool:
+    """Whether a tokenizer's settings say that it writes in lower case; true where they say nothing."""
+    if not settings.is_file():
+        return True
+    try:
+        lower = json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        raise UserError(f"{settings} must be a JSON object, but cannot be read as one ({error})") from None
+    if not isinstance(lower, bool):
+        raise UserError(f"{settings}: do_lower_case must be true or false, but is {json.dumps(lower)}")
+    return lower
+
+
 def _read_vocabulary(path: Path) -> dict[str, int]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # no other line ends: some are tokens
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the vocabulary {path} cannot be read as text ({error}); it must hold one token a line"
         ) from None
-    return {line.rstrip("\n"): index for index, line in enumerate(lines)}
+    if not lines[-1]:
+        lines.pop()  # after the last line's end there is no token
+    return {line: index for index, line in enumerate(lines)}
 
 
 def _from_hub(name: str) -> Path:

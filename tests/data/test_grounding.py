@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mplug2.data.batch import Batch, Sample
 from mplug2.data.grounding import GroundingReader, Letterbox
+from mplug2.data.loading import Loader
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.text import Tokenizer
 from registry import check, read_spec
@@ -49,6 +51,36 @@ def brightest(view: torch.Tensor) -> list[float]:
     return [columns.min() / size, rows.min() / size, (columns.max() + 1) / size, (rows.max() + 1) / size]
 
 
+def tokens(data: GroundingReader, batch: Batch) -> str:
+    return " ".join(map(str, data.tokenizer.tokens(batch.inputs["phrase"].ids[0].tolist())))
+
+
+def test_a_phrase_is_said_as_the_released_code_says_it(picture: Path) -> None:
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "the",
+        "man",
+        "'",
+        "s",
+        "hat",
+        ",",
+        "left",
+        "-",
+        "most",
+    ]
+    for limit, said in (
+        (20, "[CLS] the man ' s hat , left - most [SEP]"),
+        (6, "[CLS] the man ' s [SEP]"),
+    ):
+        data = reader(picture, [ROW | {"phrase": "The Man's hat, left-most"}], phrase_tokens=limit)
+        data.tokenizer = Tokenizer({word: number for number, word in enumerate(words)})
+        assert tokens(data, data.collate([data[0]])) == said  # type: ignore[list-item]
+
+
 def test_the_box_lies_where_the_thing_is(picture: Path) -> None:
     data = reader(picture, [ROW])
     sample = data[0]
@@ -61,14 +93,14 @@ def test_the_box_lies_where_the_thing_is(picture: Path) -> None:
 
 def test_a_mirrored_image_has_its_box_and_words_mirrored(picture: Path) -> None:
     data = reader(picture, [ROW] * 12, training=True, augment="full")
-    said = {False: "the left square", True: "the right square"}
+    said = {False: "[CLS] the left square [SEP]", True: "[CLS] the right square [SEP]"}
     seen = set()
     for index in range(12):
         sample = data[index]
         batch = data.collate([sample])  # type: ignore[list-item]
         mirrored = sample.frame.mirrored  # type: ignore[union-attr]
         seen.add(mirrored)
-        assert data.tokenizer.decode(batch.inputs["phrase"].ids[0].tolist()) == said[mirrored]
+        assert tokens(data, batch) == said[mirrored]
         assert batch.inputs["box"][0].tolist() == pytest.approx(
             brightest(batch.inputs["image"][0]), abs=1 / 32
         )
@@ -94,10 +126,38 @@ def test_a_placed_box_stays_a_box_in_the_square(
     assert (right - left) * (bottom - top) == pytest.approx((x2 - x1) * (y2 - y1) * scale**2, abs=1e-9)
 
 
-@pytest.mark.parametrize("box", [[1, 2, 3], [3, 2, 1, 4], "box", [1, 2, 3, None], [0, 0, 0, 5]])
+WRONG = [[1, 2, 3], [3, 2, 1, 4], "box", [1, 2, 3, None], [0, 0, 0, 5], [0, 0, 10**400, 5], [-9, -9, -1, -1]]
+
+
+@pytest.mark.parametrize("box", [*WRONG, [0, 0, float("inf"), 5], [0, 0, float("nan"), 5]])
 def test_a_wrong_box_is_named(picture: Path, box: Any) -> None:
     with pytest.raises(UserError, match=r"phrases\.jsonl:2: 'box' must be \[left, top, right, bottom\]"):
         reader(picture, [ROW, ROW | {"box": box}])
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("box", [[500, 0, 600, 10], [0, 22, 40, 30]])
+def test_a_box_outside_its_image_is_counted_as_broken(picture: Path, training: bool, box: list[int]) -> None:
+    data = reader(picture, [ROW, ROW | {"box": box}], training=training)
+    loader = Loader(data, batch=2, max_bad=1.0)
+    (batch,) = loader
+    (reason,) = loader.bad.values()
+    assert "the box [" in reason
+    assert "lies outside the image" in reason
+    assert "wide.png" in reason
+    assert [record["pixels"] for record in batch.records if "bad" not in record] == [ROW["box"]] * (
+        2 if training else 1
+    )
+    held = reader(picture, [ROW | {"box": [-5, -5, 3, 3]}, ROW | {"box": [38, 18, 60, 60]}])
+    assert all(isinstance(held[index], Sample) for index in range(2)), "a part of the box is in the image"
+
+
+@pytest.mark.parametrize(
+    "setting", [{"phrase_tokens": 0}, {"phrases_per_image": 0}, {"cache": -1}, {"threads": -1}]
+)
+def test_numbers_that_make_no_sense_are_refused(picture: Path, setting: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(setting))} must be at least"):
+        reader(picture, [ROW], **setting)
 
 
 def test_a_crop_is_refused_before_anything_is_read() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mplug2.data.text import Tokenizer, clean_caption, clean_question
+from mplug2.data.text import Tokenizer, clean_caption, clean_question, mirrored_words, swap_sides
 from registry.errors import UserError
 
 
@@ -80,6 +80,62 @@ def test_a_missing_vocabulary_says_what_to_give(tiny: Path, monkeypatch: pytest.
     tiny.write_text("red\ndog\n")
     with pytest.raises(UserError, match=r"must hold \[PAD\]"):
         Tokenizer.load(tiny)
+
+
+def test_only_line_ends_end_a_line_of_a_vocabulary(tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "\u2028", "b", "\x85", "c"]
+    for ends in ("\n", "\r\n"):
+        path = tmp_path / "vocab.txt"
+        path.write_bytes(ends.join([*words, ""]).encode())
+        known = Tokenizer.load(path)
+        assert known.vocab_size == len(words)
+        assert [known.encode(word)[1:] for word in "abc"] == [[5], [7], [9]]
+    path.write_bytes(b"\xef\xbb\xbf" + "\n".join(words).encode())
+    assert Tokenizer.load(path).vocab_size == len(words)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{broken", "must be a JSON object"),
+        (b"[1]", "must be a JSON object"),
+        (b"\xff\xfe", "must be a JSON object"),
+        (b"[" * 100_000, "must be a JSON object"),
+        (b'{"do_lower_case": null}', "do_lower_case must be true or false, but is null"),
+    ],
+)
+def test_broken_settings_of_a_tokenizer_are_named(tiny: Path, content: bytes, said: str) -> None:
+    settings = tiny.with_name("tokenizer_config.json")
+    settings.write_bytes(b'{"do_lower_case": false}')
+    assert Tokenizer.load(tiny.parent).encode("Red") == [2, 1]
+    settings.write_bytes(content)
+    with pytest.raises(UserError, match=rf"tokenizer_config\.json:? {said}"):
+        Tokenizer.load(tiny.parent)
+
+
+def test_a_closed_text_keeps_its_end(toy: Tokenizer) -> None:
+    assert toy.closed(["dog man dog", "dog"], 4).ids.tolist() == [
+        [*toy.encode("dog man"), toy.sep],
+        [*toy.encode("dog"), toy.sep, toy.pad],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "mirrored"),
+    [
+        ("the left-most dog, on the left's right", "the right-most dog, on the right's left"),
+        ("leftmost and righthand man", "rightmost and lefthand man"),
+        ("bottom left/topright, leftward", "bottom right/topleft, rightward"),
+        ("upright bright leftovers, copyright", "upright bright leftovers, copyright"),
+    ],
+)
+def test_a_mirrored_phrase_changes_every_side(said: str, mirrored: str) -> None:
+    assert mirrored_words(said) == mirrored
+    assert mirrored_words(mirrored) == said
+
+
+def test_a_pair_changes_whole_words_only() -> None:
+    assert swap_sides("leftmost left dog right upright") == "leftmost right dog left upright"
 
 
 def test_a_name_without_network_says_what_to_give(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
