@@ -59,7 +59,7 @@ def freeze(net: Network) -> list[Problem]:
 
 
 def unmatched_rates(net: Network) -> list[Problem]:
-    """The patterns of ``train.lr`` and ``train.no_decay`` that match no parameter."""
+    """The patterns of ``train.lr`` and ``train.no_decay`` that match no parameter; one without a rate."""
     spec, names = net.spec, _names(net)
     problems = []
     if isinstance(lr := spec.train["lr"], dict):
@@ -68,6 +68,10 @@ def unmatched_rates(net: Network) -> list[Problem]:
             for pattern in lr
             if pattern != "default" and not any(matching(name, pattern) for name in names)
         ]
+        bare = [name for name in names if not any(matching(name, one) for one in lr)]
+        if bare and "default" not in lr:
+            message = f"train.lr must give every parameter a rate, but '{bare[0]}' has none"
+            problems.append(Problem(spec.place("train", "lr"), message, "add `default: 2e-5`"))
     # the default may well find nothing in a small network
     if spec.train["no_decay"] != TRAIN["no_decay"].default:
         problems += [

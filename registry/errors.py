@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHOWN = 100  # characters of a source line that a message shows
+# what a terminal would obey, or cannot show
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,17 @@ class Place:
         if not self.line or not self.text.strip():
             return ""
         first = max(0, self.column - SHOWN // 2) if len(self.text) > SHOWN else 0
-        shown = self.text[first : first + SHOWN]
+        shown = CONTROL.sub("\ufffd", self.text[first : first + SHOWN])  # one for one: the caret stays right
         blank = "".join("\t" if letter == "\t" else " " for letter in shown[: self.column - 1 - first])
         return f"{self.line:>8} | {shown}\n{'':>8} | {blank}^"
 
 
 NOWHERE = Place("")
+
+
+def visible(text: str) -> str:
+    """Return a text in which control characters and half characters are escaped (`\\x1b`), to be printed."""
+    return CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +62,9 @@ class Problem:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.place}: {self.message}",
+            visible(f"{self.place}: {self.message}"),
             self.place.excerpt(),
-            self.hint and f"    hint: {self.hint}",
+            self.hint and visible(f"    hint: {self.hint}"),
         ]
         return "\n".join(line for line in lines if line)
 

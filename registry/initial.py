@@ -77,7 +77,7 @@ def missing_files(spec: Spec) -> list[Problem]:
 def _hint(kind: str, what: str) -> str:
     """Return the neighbour of nearly that name; else what the source can be instead."""
     folder = os.path.dirname(what) or "."
-    near = nearest(os.path.basename(what), os.listdir(folder)) if os.path.isdir(folder) else None
+    near = nearest(os.path.basename(what), os.listdir(folder)) if os.access(folder, os.R_OK) else None
     if near:
         return f"did you mean '{kind}:{os.path.join(os.path.dirname(what), near)}'?"
     if not os.path.isdir(folder):

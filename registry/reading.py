@@ -9,14 +9,18 @@ from pathlib import Path
 from registry.errors import Place, Problem, SpecError
 from registry.tree import LARGEST, Node, Source, parse
 
+FILES = 64  # that one spec may come from
+HASH = "\ue000"  # stands for # while an override is read, which has no comments
+
 
 def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Node:
     """Return the merged tree of a spec file, all that it extends, and `overrides` ("train.lr=1e-4") on top.
 
     Mappings merge by key; a module entry that has `use` replaces the inherited one, one without it edits it;
-    an empty value deletes; lists replace. An override sets what it names and nothing else.
+    an empty value deletes; lists replace. An override sets what it names and nothing else; `#` in it is no
+    comment.
     """
-    root = _load(Path(path), str(path), None, ())
+    root = _load(Path(path), str(path), None, (), {})
     problems: list[Problem] = []
     for override in overrides:
         try:
@@ -28,7 +32,12 @@ def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> No
     return root
 
 
-def _load(path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, str], ...]) -> Node:
+Known = dict[Path, Node | SpecError]  # each file is read once, whoever extends it
+
+
+def _load(
+    path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, str], ...], known: Known
+) -> Node:
     """Return the tree of one file, merged over all that it extends; `chain` holds the files that led here."""
     place = asked or Place(shown)
     try:
@@ -38,8 +47,25 @@ def _load(path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, 
     if real in [file for file, _ in chain]:
         names = " -> ".join([name for _, name in chain] + [shown])
         raise SpecError.at(place, f"extends goes in a circle: {names}", "remove one of these `extends`")
-    if real.is_dir():
-        raise SpecError.at(place, f"a spec must be a YAML file, but {shown} is a folder")
+    if real not in known:
+        if len(known) + len(chain) >= FILES:
+            raise SpecError.at(place, f"a spec must come from at most {FILES} files, but here is one more")
+        try:
+            known[real] = _merged(path, real, shown, place, chain, known)
+        except SpecError as error:
+            known[real] = error
+    if isinstance(found := known[real], SpecError):
+        raise found
+    return found
+
+
+def _merged(
+    path: Path, real: Path, shown: str, place: Place, chain: tuple[tuple[Path, str], ...], known: Known
+) -> Node:
+    """Return the tree of a file that was not read before."""
+    if not real.is_file():  # a pipe might never end
+        what = "a folder" if real.is_dir() else "no regular file"
+        raise SpecError.at(place, f"a spec must be a YAML file, but {shown} is {what}")
     root = parse(Source(shown, _text(real, place)))
     if root.value is None:
         root.value = {}
@@ -51,7 +77,7 @@ def _load(path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, 
     for parent in _parents(parents):
         name = os.path.normpath(os.path.join(os.path.dirname(shown), parent.value))
         try:
-            other = _load(path.parent / parent.value, name, parent.place, (*chain, (real, shown)))
+            other = _load(path.parent / parent.value, name, parent.place, (*chain, (real, shown)), known)
         except SpecError as error:
             problems.extend(error.problems)
         else:
@@ -91,9 +117,12 @@ def _neighbour(path: Path) -> str:
     """Return the hint that names a file of nearly that name in the same folder."""
     import difflib
 
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return f"there is no folder '{path.parent}'" if str(path.parent) != "." else ""
-    names = [entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml")]
+    try:
+        names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]
+    except OSError:
+        return ""
     near = difflib.get_close_matches(path.name, names, 1)
     return f"did you mean '{near[0]}'?" if near else ""
 
@@ -125,15 +154,17 @@ def _override(root: Node, text: str) -> Node:
     if keys[0] == "extends":
         hint = "write a file with `extends: FILE`, and name that one"
         raise SpecError.at(place, "an override cannot set what a spec extends", hint)
-    node = parse(Source("command line", value, inline=text))
+    node = parse(Source("command line", value.replace("#", HASH), inline=text))
     return _set(root, keys, _placed(node, place), place)
 
 
 def _placed(node: Node, place: Place) -> Node:
     """Return the tree of an override's value with the whole override as the place of every node."""
     value = node.value
-    if isinstance(value, dict):
-        value = {key: _placed(one, place) for key, one in value.items()}
+    if isinstance(value, str):
+        value = value.replace(HASH, "#")
+    elif isinstance(value, dict):
+        value = {key.replace(HASH, "#"): _placed(one, place) for key, one in value.items()}
     elif isinstance(value, list):
         value = [_placed(one, place) for one in value]
     return Node(value, place, place if node.key else None)

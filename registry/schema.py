@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,14 @@ from registry.declaration import REQUIRED
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a settings section; `least` is the smallest number that it takes."""
+    """One key of a settings section, and its range: from `least` to `most`, or to less than `below`."""
 
     annotation: str
     default: Any
     meaning: str
     least: float | None = None
+    most: float = math.inf
+    below: float = math.inf
 
 
 SECTIONS = (
@@ -32,14 +35,14 @@ SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec",
 NAMED_GOALS = ("embed_vision", "embed_text", "rerank")
 
 MOMENTUM = {
-    "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0),
+    "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0, 1),
 }
 DATA = {
     "kind": Key("str", REQUIRED, "the reader of the annotations"),
     "tokenizer": Key("str | None", None, "a tokenizer's folder or name"),
     "workers": Key("int", 2, "processes that read samples", 0),
-    "max_bad": Key("float", 0.01, "share of undecodable files at which a run stops", 0),
-    "seed": Key("int | None", None, "seed of order and sampling; that of `train` unless set"),
+    "max_bad": Key("float", 0.01, "share of undecodable files at which a run stops", 0, 1),
+    "seed": Key("int | None", None, "seed of order and sampling; that of `train` unless set", 0),
     "train": Key("dict | None", None, "the reader's arguments for training"),
     "val": Key("dict | None", None, "the reader's arguments for validation"),
     "test": Key("dict | None", None, "the reader's arguments for testing"),
@@ -54,7 +57,7 @@ TRAIN = {
     "warmup": Key("int", 200, "steps of linear warm-up", 0),
     "warmup_lr": Key("float", 1e-6, "learning rate at the first step of the warm-up", 0),
     "schedule": Key("Literal['cosine', 'constant', 'linear']", "cosine", "course of the learning rate"),
-    "betas": Key("list[float]", [0.9, 0.999], "decay of AdamW's two averages", 0),
+    "betas": Key("tuple[float, float]", [0.9, 0.999], "decay of AdamW's two averages", 0, below=1),
     "eps": Key("float", 1e-8, "AdamW's epsilon", 0),
     "weight_decay": Key("float", 0.02, "AdamW's decoupled weight decay", 0),
     "no_decay": Key("list[str]", ["*bias", "*norm*.weight"], "patterns of parameters without weight decay"),

@@ -62,12 +62,19 @@ class _Settings:
         problem = value_problem(f"'{what}'", Parameter(what, key.annotation, key.default), value, place)
         if problem is not None:
             self.problems.append(problem)
+        elif value == {} and what == "train.lr":
+            self.wrong(place, "'train.lr' must hold a rate, but is empty", "`lr: {default: 2e-5}`")
         elif key.least is not None:
             numbers = (
                 value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             )
-            for number in (one for one in numbers if isinstance(one, int | float) and one < key.least):
-                self.wrong(place, f"'{what}' must be at least {key.least:g}, but is {number:g}")
+            for number in (one for one in numbers if isinstance(one, int | float)):
+                if number < key.least:
+                    self.wrong(place, f"'{what}' must be at least {key.least:g}, but is {number:g}")
+                elif number > key.most:
+                    self.wrong(place, f"'{what}' must be at most {key.most:g}, but is {number:g}")
+                elif number >= key.below:
+                    self.wrong(place, f"'{what}' must be less than {key.below:g}, but is {number:g}")
 
     def data(self) -> None:
         spec, kind = self.spec, self.spec.data.get("kind")

@@ -187,6 +187,11 @@ class _Builder:
         if event.tag not in (None, "!"):
             raise self.wrong(event, f"'{event.tag}' is a YAML tag, which specs do not have")
 
+    def encodable(self, event: ScalarEvent) -> None:
+        """Raise `SpecError` at an escape such as "\\ud800", which is half a character."""
+        if any("\ud800" <= letter <= "\udfff" for letter in event.value):
+            raise self.wrong(event, f"a text must be whole characters, but {event.value!r} has half a one")
+
     def node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
         self.refuse(event)
         if depth > DEEPEST:
@@ -199,6 +204,7 @@ class _Builder:
                 items.append(self.node(item, events, depth + 1))
             return Node(items, self.place(event), source=self.source)
         assert isinstance(event, ScalarEvent)
+        self.encodable(event)
         value = scalar(event.value) if event.implicit[0] else event.value
         span = (event.start_mark.index, event.end_mark.index)
         return Node(value, self.place(event), source=self.source, span=span)
@@ -209,6 +215,7 @@ class _Builder:
             self.refuse(event)
             if not isinstance(event, ScalarEvent):
                 raise self.wrong(event, "a key must be one word, but is a mapping or a list")
+            self.encodable(event)
             name, place = event.value, self.place(event)
             node = self.node(next(events), events, depth + 1)
             node.key = place

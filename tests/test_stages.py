@@ -42,6 +42,12 @@ MISTAKES = [
         "did you mean 'vision.blocks'?",
     ),
     (
+        "train: {lr: {vision: 1e-4}}",
+        (2, 13),
+        "train.lr must give every parameter a rate, but 'words.word.weight' has none",
+        "add `default: 2e-5`",
+    ),
+    (
         "train: {no_decay: ['*bias', text.layrs]}",
         (2, 29),
         "no_decay pattern 'text.layrs' must match a parameter, but matches none",
@@ -170,6 +176,11 @@ def test_the_command_runs_all_stages() -> None:
     (found,) = json.loads(done.output)["problems"]
     assert "vision.nothing" in found["message"]
     assert found["file"] == "command line"
+
+
+def test_a_long_setting_is_no_file() -> None:
+    done = CliRunner().invoke(app, ["check", str(TINY), f"train.out={'x' * 5000}", "--stages", "1-3"])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_distilled_spec_passes_the_dry_run() -> None:

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from mplug2 import __version__
 from mplug2.cli import bench, convert, data, diff, drawing, eject, index, metrics, predict, running, specs
-from registry.errors import UserError
+from registry.errors import UserError, visible
 
 
 class Commands(TyperGroup):
@@ -26,7 +26,7 @@ class Commands(TyperGroup):
             if os.environ.get("MPLUG2_DEBUG") == "1":
                 raise
             sys.stdout.flush()
-            print(error, file=sys.stderr)
+            print(visible(str(error)), file=sys.stderr)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)

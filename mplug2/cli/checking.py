@@ -7,10 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import registry
+from registry.errors import visible
 
 if TYPE_CHECKING:
     from registry import Problem
@@ -45,7 +45,7 @@ def specs_and_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]
     specs: list[str] = []
     overrides: list[str] = []
     for argument in arguments:
-        (overrides if "=" in argument and not Path(argument).is_file() else specs).append(argument)
+        (overrides if "=" in argument and not os.path.isfile(argument) else specs).append(argument)
     return specs, overrides
 
 
@@ -56,6 +56,7 @@ def check_specs(files: Iterable[str], overrides: Sequence[str], last: int, as_js
         began = time.perf_counter()
         problems, note = _problems(file, overrides, last)
         good &= not problems
+        shown = visible(file)
         if as_json:
             print(
                 json.dumps({"spec": file, "ok": not problems, "problems": [_record(one) for one in problems]})
@@ -63,10 +64,10 @@ def check_specs(files: Iterable[str], overrides: Sequence[str], last: int, as_js
         elif problems:
             for problem in problems:
                 print(problem)
-            print(f"{file}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
+            print(f"{shown}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
         else:
             took = f"{time.perf_counter() - began:.1f} s"
-            print(f"{file}: no mistakes (stages 1-{last}, {took}{note and f'; {note}'})")
+            print(f"{shown}: no mistakes (stages 1-{last}, {took}{note and f'; {note}'})")
     return good
 
 

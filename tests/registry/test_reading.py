@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from registry import SpecError
-from registry.reading import read_tree
+from registry import SpecError, parse_spec
+from registry.reading import FILES, read_tree
 from registry.tree import DEEPEST, LARGEST, Node, Source, parse, scalar
 
 
@@ -92,6 +93,8 @@ def test_every_leaf_knows_its_place() -> None:
         ),
         ("a: 1\n---\nb: 2", "x.yaml:2:1: a spec must be one YAML document, but a second one begins here"),
         ("a: 1\nb\x01: 2", "x.yaml:2:2: not valid YAML: unacceptable character #x0001: special characters"),
+        ('a: "\\ud800"', "x.yaml:1:4: a text must be whole characters, but '\\ud800' has half a one"),
+        ('"\\udc00": 1', "x.yaml:1:1: a text must be whole characters, but '\\udc00' has half a one"),
         ("[1]: 2", "x.yaml:1:1: a key must be one word, but is a mapping or a list"),
         ("a: " + "[" * 99, f"x.yaml:1:{DEEPEST + 4}: a spec must be nested at most {DEEPEST} deep"),
         ("#" * (LARGEST + 1), f"x.yaml:1:1: a spec must have at most {LARGEST} characters"),
@@ -226,3 +229,57 @@ def test_wrong_override(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         read_tree(path, [override])
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("/data/my #1 run", "/data/my #1 run"),
+        ("# hi", "# hi"),
+        ("'a #1' ", "a #1"),
+        ("[a #1, b]", ["a #1", "b"]),
+        ("{a #1: b #2}", {"a #1": "b #2"}),
+        ("1e-4 # slow", "1e-4 # slow"),
+        ("C#", "C#"),
+    ],
+)
+def test_an_override_has_no_comments(tmp_path: Path, value: str, expected: object) -> None:
+    root = read_tree(write(tmp_path, a="{}\n"), [f"train.out={value}"])
+    assert root.plain() == {"train": {"out": expected}}
+
+
+@pytest.mark.parametrize("last", ["train: {lr: 1}\n", "train: [\n", "extends: [no.yaml, no.yaml]\n"])
+def test_a_file_that_many_extend_is_read_once(tmp_path: Path, last: str) -> None:
+    files = {f"c{i}": f"extends: [c{i + 1}.yaml, c{i + 1}.yaml]\n" for i in range(40)}
+    path = write(tmp_path, **files, c40=last)
+    try:
+        assert read_tree(path).plain() == {"train": {"lr": 1}}
+    except SpecError as error:
+        assert len(error.problems) in (1, 2)
+
+
+def test_a_spec_comes_from_so_many_files(tmp_path: Path) -> None:
+    chain = {f"c{i}": f"extends: c{i + 1}.yaml\n" for i in range(FILES)}
+    path = write(tmp_path, **chain, **{f"c{FILES}": "{}\n"})
+    with pytest.raises(SpecError, match=f"a spec must come from at most {FILES} files"):
+        read_tree(path)
+    assert read_tree(tmp_path / "c1.yaml").plain() == {}
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(SpecError, match=r"pipe\.yaml is no regular file"):
+        read_tree(write(tmp_path, a="extends: pipe.yaml\n"))
+    with pytest.raises(SpecError, match="no such file"):
+        read_tree(write(tmp_path, b=f"extends: {'b' * 300}/x.yaml\n"))
+
+
+def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec('"a\\e[31mb": 1\ninputs: {"x\\e[2J y": text B}\n')
+    assert "\x1b" not in str(caught.value)
+    assert r"'x\x1b[2J y'" in str(caught.value)
+    with pytest.raises(SpecError) as caught:
+        read_tree(write(tmp_path, a="a: \x1b[31mred\n"), ["b=\udcff"])
+    assert "\x1b" not in str(caught.value)
+    assert "| a: \ufffd[31mred" in str(caught.value)

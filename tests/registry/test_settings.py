@@ -1,0 +1,37 @@
+"""Settings out of their range, or of the wrong length."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry import Catalogue, check, parse_spec
+
+HEAD = "inputs: {q: text B L}\ngoals: {out: {q: q}}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train: {epochs: 0}", "'train.epochs' must be at least 1, but is 0"),
+        ("momentum: {decay: 1.5}", "'momentum.decay' must be at most 1, but is 1.5"),
+        ("momentum: {decay: -0.1}", "'momentum.decay' must be at least 0, but is -0.1"),
+        ("train: {lr: -1e-4}", "'train.lr' must be at least 0, but is -0.0001"),
+        ("train: {lr: {}}", "'train.lr' must hold a rate, but is empty"),
+        ("train: {lr: {default: -1}}", "'train.lr' must be at least 0, but is -1"),
+        ("train: {betas: [0.9, 1.0]}", "'train.betas' must be less than 1, but is 1"),
+        ("train: {betas: [0.9]}", "'train.betas' must be tuple[float, float], but is [0.9]"),
+        ("train: {betas: [0.9, 0.99, 0.999]}", "'train.betas' must be tuple[float, float], but is "),
+        ("train: {clip: -1}", "'train.clip' must be at least 0, but is -1"),
+        (
+            "data: {kind: video_qa, path: a, media: b, max_bad: 2}",
+            "'data.max_bad' must be at most 1, but is 2",
+        ),
+        ("data: {kind: video_qa, path: a, media: b, seed: -1}", "'data.seed' must be at least 0, but is -1"),
+        ("momentum: {decay: 1}\ntrain: {betas: [0, 0.999], clip: 0, lr: 0}", ""),
+    ],
+)
+def test_ranges(line: str, message: str, names: Catalogue) -> None:
+    found = [
+        one.message for one in check(parse_spec(HEAD + line), names).problems if "reader" not in one.message
+    ]
+    assert [one[: len(message)] for one in found] == ([message] if message else [])
