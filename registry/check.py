@@ -96,6 +96,7 @@ def _supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
 def _results(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list[Misfit]:
     """Return the misfits of goals: a loss that is no scalar, metrics that do not fit what they measure."""
     misfits = []
+    measured: dict[str, str] = {}  # outputs of `eval.goal`, and the first metric of each
     for loss in (outputs["loss"] for outputs in spec.goals.values() if "loss" in outputs):
         if loss.name in types and types[loss.name].kind != "scalar":
             message = f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}"
@@ -103,10 +104,18 @@ def _results(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list
     for at, metric in enumerate(spec.eval["metrics"]):
         place = spec.place("eval", "metrics", at)
         try:
-            problems = _measured(spec, names.metrics.declaration(metric), metric, place, types)
+            declaration = names.metrics.declaration(metric)
+            problems = _measured(spec, declaration, metric, place, types)
+            for name in declaration.inputs.keys() - set(NAMED_GOALS):
+                measured.setdefault(name, metric)
         except UserError as error:
             problems = [Problem(place, str(error))]
         misfits += [Misfit(problem, ()) for problem in problems]
+    if len(measured) > 1 and not misfits:
+        told = " and ".join(f"'{metric}' '{name}'" for name, metric in measured.items())
+        message = f"metrics must measure one output of goal '{spec.eval['goal']}', but {told}"
+        hint = "name the metrics of one; evaluate again with those of the other"
+        misfits.append(Misfit(Problem(spec.place("eval", "metrics"), message, hint), ()))
     return misfits
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 
 from modules import lockstep
 from modules.streams import Sequences, move
+from mplug2.data.lines import finite, json_line
 from mplug2.data.writing import whole
 from mplug2.eval.breakdown import Line, by_type, most_frequent
 from mplug2.eval.gallery import SHOWN
@@ -22,6 +23,8 @@ from mplug2.metrics.metric import Metric, Row
 from mplug2.metrics.recall import Recall
 from mplug2.train import ranks
 from registry.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,15 @@ def evaluate(
 ) -> Evaluation:
     """Compute ``goal`` of ``net`` over ``loader``, and ``metrics`` over its rows; call it on all ranks.
 
-    ``predictions`` is written as JSON lines by rank 0, whole or not at all. ``train_answers`` maps a question
-    type to its most frequent answer in training; without it the baseline is the split's own most frequent
-    answer. ``engine`` wraps ``net`` where DeepSpeed does; ``together`` (needed under ZeRO stage 3) keeps
-    ranks with less to do in step. ``tick(done, total, what)`` hears how far it is. The metric `recall`
-    measures other goals, and stands alone.
+    ``predictions`` is written as JSON lines by rank 0, whole or not at all, also where a metric fails after
+    the network has done its work. All metrics must measure the same output of the goal. ``train_answers``
+    maps a question type to its most frequent answer in training; without it the baseline is the split's own
+    most frequent answer. ``engine`` wraps ``net`` where DeepSpeed does; ``together`` (needed under ZeRO stage
+    3) keeps ranks with less to do in step. ``tick(done, total, what)`` hears how far it is. The metric
+    `recall` measures other goals, and stands alone.
     """
     judges = [_metric(one) for one in metrics]
+    _refuse_different(judges)
     call = net if engine is None else engine
     was_training = net.training
     net.eval()
@@ -96,15 +101,17 @@ def _summary(
 ) -> Evaluation:
     # A loader that pads the last round, so that ranks get equally many samples, marks what it repeats.
     rows = [row for part in everyone for row in part if not row.get("padding")]
-    rows.sort(key=lambda row: (isinstance(row.get("question_id"), str), row.get("question_id", 0)))
-    for row in rows:
-        for judge in judges:
-            row.update(judge.mark(row))
+    rows.sort(key=_place)
     values: dict[str, float] = {}
-    for judge in judges:
-        values.update(judge.compute(rows))
-    if predictions is not None:
-        write_jsonl(predictions, rows)
+    try:
+        for row in rows:
+            for judge in judges:
+                row.update(judge.mark(row))
+        for judge in judges:
+            values.update(judge.compute(rows))
+    finally:  # a metric that fails must not cost what the network said
+        if predictions is not None:
+            write_jsonl(predictions, rows)
     prior = dict(train_answers) if train_answers is not None else most_frequent(rows)
     return Evaluation(
         metrics=values,
@@ -119,8 +126,26 @@ def _summary(
 
 def write_jsonl(path: Path, rows: Sequence[Row]) -> None:
     """Write one JSON object a line to ``path``, under another name until it is complete."""
+    if damaged := sum(finite(row) != row for row in rows):
+        log.warning("%s: %d of %d rows have numbers that are not finite: null", path, damaged, len(rows))
     with whole(path) as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        file.writelines(json_line(row) + "\n" for row in rows)
+
+
+def _place(row: Row) -> tuple[bool, int, str]:
+    """Numbered questions first, in their order, then the named ones."""
+    name = row.get("question_id", 0)
+    return (False, name, "") if isinstance(name, int) else (True, 0, str(name))
+
+
+def _refuse_different(judges: Sequence[Metric]) -> None:
+    """A row holds one prediction: metrics of two outputs would judge each other's."""
+    names = dict.fromkeys(name for judge in judges if not isinstance(judge, Recall) for name in judge.inputs)
+    if len(names) > 1:
+        raise UserError(
+            "eval.metrics must measure one output of the goal, but measure "
+            f"{' and '.join(map(repr, names))}: name the metrics of one, and evaluate again for the other"
+        )
 
 
 def _metric(one: str | Metric) -> Metric:

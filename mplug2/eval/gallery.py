@@ -71,7 +71,8 @@ def prediction_rows(
     scores: Mapping[str, Tensor],
     shown: int,
 ) -> list[Row]:
-    """Return the rows of this rank's files, each followed by those of its captions; ranks count from 1.
+    """Return the rows of this rank's files, each followed by those of its captions; ranks count from 1, None
+    is not found at all (a similarity that is not a number).
 
     ``scores`` of a side, where there are any, order what was found by similarity anew. A row tells the first
     ``shown`` that were found.
@@ -102,16 +103,21 @@ def _told(
         columns = {"similarity": nearest.values[some], "found": items}
         if scores is None:
             order = torch.arange(items.shape[1]).expand_as(items)
-            rows: list[Row] = [{"rank": place + 1} for place in plain.tolist()]
+            rows: list[Row] = [{"rank": one} for one in _ranks(plain, len(labels))]
         else:
             order = scores[some].argsort(dim=1, descending=True, stable=True)
             after = places(own[:, : scores.shape[1]], scores[some], plain)
             rows = [
-                {"rank": place + 1, "similarity_rank": one + 1}
-                for place, one in zip(after.tolist(), plain.tolist(), strict=True)
+                {"rank": place, "similarity_rank": one}
+                for place, one in zip(_ranks(after, len(labels)), _ranks(plain, len(labels)), strict=True)
             ]
             columns = {"score": scores[some], **columns}
         for name, values in columns.items() if shown else ():
             for row, chosen in zip(rows, values.gather(1, order[:, :shown]).tolist(), strict=True):
                 row[name] = [labels[item] for item in chosen] if name == "found" else chosen
         yield from rows
+
+
+def _ranks(places: Tensor, items: int) -> list[int | None]:
+    """Places from 0 as ranks from 1; None behind the last item, where a similarity is not a number."""
+    return [place + 1 if place < items else None for place in places.tolist()]

@@ -50,7 +50,8 @@ class Recall:
         """``{"recall": ..., "tr_r1": ..., "ir_r10": ...}``; after re-ranking also ``sim_...``: by similarity
         alone.
 
-        Each row has ``query`` (``vision`` or ``text``), ``rank`` and perhaps ``similarity_rank``, from 1.
+        Each row has ``query`` (``vision`` or ``text``), ``rank`` and perhaps ``similarity_rank``, from 1, or
+        None.
         """
         values = _values(rows, "rank")
         if any("similarity_rank" in row for row in rows):
@@ -62,7 +63,7 @@ class Recall:
 def _values(rows: Iterable[dict[str, Any]], key: str) -> dict[str, float]:
     ranks: dict[str, list[float]] = {query: [] for query in DIRECTIONS.values()}
     for row in rows:
-        ranks[row["query"]].append(math.inf if row.get("bad") else row[key])
+        ranks[row["query"]].append(math.inf if row.get("bad") or row[key] is None else row[key])
     values = {
         f"{direction}_r{depth}": _share(ranks[query], depth)
         for direction, query in DIRECTIONS.items()

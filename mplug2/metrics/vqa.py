@@ -105,8 +105,7 @@ class VqaAccuracy:
             if "vqa_score" in row:
                 groups["vqa_accuracy"].append(row["vqa_score"])
                 if row.get("type"):
-                    groups[f"vqa_accuracy_{re.sub(r'[^a-z0-9]+', '_', row['type'].lower())}"].append(
-                        row["vqa_score"]
-                    )
+                    kind = re.sub(r"[^a-z0-9]+", "_", str(row["type"]).lower())
+                    groups[f"vqa_accuracy_{kind}"].append(row["vqa_score"])
         means = {name: sum(groups[name]) / len(groups[name]) for name in sorted(groups)}
         return {"vqa_accuracy": means.pop("vqa_accuracy", math.nan), **means}

@@ -14,7 +14,7 @@ from modules.streams import Sequences
 from mplug2.eval.breakdown import by_type, most_frequent, table
 from mplug2.eval.evaluation import evaluate
 from mplug2.metrics.accuracy import Accuracy
-from registry.errors import UserError
+from registry import UserError, check, parse_spec
 
 
 class Echo(nn.Module):
@@ -104,6 +104,78 @@ def test_a_goal_without_the_output_is_refused() -> None:
 
     with pytest.raises(UserError, match="needs the goal output 'caption', but the goal gives answer"):
         evaluate(Echo(), BATCHES, decode=str, metrics=[Asks()])
+
+
+def test_metrics_of_different_outputs_are_refused_before_the_network_runs() -> None:
+    class Never(list[Batch]):
+        def __iter__(self) -> Any:
+            raise AssertionError("a batch was read")
+
+    class Caption(Accuracy):
+        inputs = {"caption": "sequences B n"}
+
+    with pytest.raises(UserError, match="must measure one output of the goal, but measure 'answer' and 'cap"):
+        evaluate(Echo(), Never(BATCHES), decode=str, metrics=[Accuracy(), Caption()])
+
+
+def test_metrics_of_different_outputs_are_refused_by_check() -> None:
+    text = """
+inputs: {image: image B 3 H W, caption: text B L}
+modules:
+  vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 16, size: 32}
+  decoder: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 50, positions: 16}
+  head: {use: class_head, width: 32, classes: 3}
+flow:
+  seen: vision(image)
+  logits: decoder(caption, memory=seen)
+  loss: lm_loss(logits, target=caption)
+  guess: beam_search(@decoder, memory=seen, beams=2, max_length=4)
+  sorts: head(seen)
+goals: {train: {loss: loss}, predict: {answer: guess, label: sorts}}
+eval: {metrics: [accuracy, METRIC]}
+"""
+    (problem,) = check(parse_spec(text.replace("METRIC", "label_accuracy"), "x.yaml")).problems
+    assert problem.message == (
+        "metrics must measure one output of goal 'predict', "
+        "but 'accuracy' 'answer' and 'label_accuracy' 'label'"
+    )
+    assert not check(parse_spec(text.replace("METRIC", "vqa_accuracy"), "x.yaml")).problems
+
+
+def test_a_metric_that_fails_leaves_the_predictions(tmp_path: Path) -> None:
+    class Fails(Accuracy):
+        def compute(self, rows: Any) -> dict[str, float]:
+            raise UserError("no Java today")
+
+    out = tmp_path / "p.jsonl"
+    with pytest.raises(UserError, match="no Java today"):
+        evaluate(Echo(), BATCHES, decode=lambda ids: str(ids[0]), metrics=[Fails()], predictions=out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["prediction"] for row in rows] == ["3", "2", "1", "1", "0"]
+    assert [row["correct"] for row in rows] == [True, True, False, True, False]
+
+
+def test_predictions_are_valid_json_where_a_network_gives_no_numbers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Locates):
+        def forward(self, batch: dict[str, Any], goal: str) -> dict[str, Any]:
+            return {"box": super().forward(batch, goal)["box"] * torch.tensor([[1.0], [torch.nan]])}
+
+    records = [{"question_id": i, "question": "", "answers": [], "box": [0, 0, 1, 1]} for i in range(2)]
+    out = tmp_path / "p.jsonl"
+    evaluate(Broken(), [Batch([0], records)], decode=str, metrics=["iou"], predictions=out)
+    assert json.loads(out.read_text().splitlines()[1])["prediction"] == [None] * 4
+    assert "NaN" not in out.read_text()
+    assert "p.jsonl: 1 of 2 rows have numbers that are not finite: null" in caplog.text
+
+
+def test_numbered_questions_stand_before_named_ones(tmp_path: Path) -> None:
+    names: list[Any] = ["b", None, 10, 9]
+    records = [record(0, 1, "a") | {"question_id": name} for name in names]
+    out = tmp_path / "p.jsonl"
+    evaluate(Echo(), [Batch([1] * 4, records)], decode=str, metrics=[Accuracy()], predictions=out)
+    assert [json.loads(line)["question_id"] for line in out.read_text().splitlines()] == [9, 10, None, "b"]
 
 
 def test_undecodable_files_are_reported() -> None:

@@ -136,6 +136,18 @@ def test_a_file_that_cannot_be_decoded_is_never_found() -> None:
     assert measure(world).metrics["recall"] == 0
 
 
+@pytest.mark.parametrize("depth", [0, 2])
+def test_what_is_no_number_is_never_found(tmp_path: Path, depth: int) -> None:
+    net = network(**({"rerank": depth} if depth else {}))
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.fill_(torch.nan)
+    found = measure(World(4), tmp_path / "rows.jsonl", net=net)
+    assert set(found.metrics.values()) == {0.0}
+    text = (tmp_path / "rows.jsonl").read_text()
+    assert {json.loads(line)["rank"] for line in text.splitlines()} == {None} and "NaN" not in text
+
+
 def test_what_the_goals_must_give_is_said() -> None:
     def problems(*change: str) -> str:
         return str(check(parse_spec(SPEC.replace(*change), "x.yaml")).problems)

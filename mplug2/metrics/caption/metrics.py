@@ -5,6 +5,7 @@ A row has the caption that was generated (``prediction``) and those it is measur
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from mplug2.metrics.caption.ngrams import Grams, ngrams
 from mplug2.metrics.caption.ptb import tokenize
 from mplug2.metrics.caption.rouge import rouge_l
 from registry.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 class Cider:
@@ -84,12 +87,16 @@ class Meteor:
         return {}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"meteor": value}``, not a number where there are no rows."""
+        """``{"meteor": value}``, not a number where there are no rows, or where Java fails (a warning)."""
         if not rows:
             return {"meteor": math.nan}
         said = {str(index): _caption(row) for index, row in enumerate(rows)}
         given = {str(index): [tokenize(text) for text in row["references"]] for index, row in enumerate(rows)}
-        return {"meteor": java.meteor(said, given)}
+        try:
+            return {"meteor": java.meteor(said, given)}
+        except java.Unavailable as reason:
+            log.warning("%s", reason)
+            return {"meteor": math.nan}
 
 
 def _caption(row: dict[str, Any]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import shutil
+from pathlib import Path
 
 import pytest
 
+from mplug2.metrics.caption import java
 from mplug2.metrics.caption.exact import ExactMatch
 from mplug2.metrics.caption.metrics import Bleu, Cider, Meteor, RougeL
 from mplug2.metrics.caption.scores import caption_scores
@@ -56,3 +58,16 @@ def test_an_exact_match_ignores_case_and_punctuation_but_no_word() -> None:
         {"prediction": "a dog", "references": ["a dog"], "bad": "no frames"},
     ]
     assert judge.compute([row | judge.mark(row) for row in rows]) == {"exact_match": pytest.approx(1 / 3)}
+
+
+def test_a_java_that_fails_costs_meteor_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> float:
+        raise java.Unavailable("METEOR's Java program failed: no memory")
+
+    monkeypatch.setattr(java, "require_java", lambda metric: Path())
+    monkeypatch.setattr(java, "meteor", fails)
+    (value,) = Meteor().compute([{"prediction": "a dog", "references": ["a dog"]}]).values()
+    assert math.isnan(value)
+    assert "METEOR's Java program failed: no memory" in caplog.text
