@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mplug2.data.frames import frame_indices
-from mplug2.data.image import ImageError, read_image, resize
-from mplug2.data.transforms import Augment, eval_transform, train_transform
+from mplug2.data.image import ImageError, read_image
+from mplug2.data.transforms import Augment, eval_picture, eval_transform, train_picture, train_transform
 from mplug2.data.video import VideoError, read_frames
 from registry.errors import UserError
 
@@ -80,9 +80,9 @@ class Media:
                 return train_transform(frames, self.size, self.augment, rng)
             return eval_transform(frames, self.size)
         pixels = self.picture(self.file(name))
-        if self.training and self.augment != "none":
-            return train_transform(pixels[None], self.size, self.augment, rng, level=7)[:, 0]
-        return eval_transform(resize(pixels, self.size, self.size)[None], self.size)[:, 0]
+        if self.training:
+            return train_picture(pixels, self.size, self.augment, rng)
+        return eval_picture(pixels, self.size)
 
     def black(self) -> Tensor:
         """Return a stand-in for a file that cannot be decoded."""

@@ -1,17 +1,19 @@
-"""RandAugment over the frames of a clip: the same randomly drawn operations for every frame.
+"""RandAugment: randomly drawn operations on an image, or the same ones on every frame of a clip.
 
-The set of operations and their strengths are the released recipe (at M=5 contrast, brightness and sharpness
-have factor 1 and change nothing). Affine operations interpolate as OpenCV does: places rounded to 1/32 pixel,
-grey 128 outside.
+The sets of operations and their strengths are the released recipes: mPLUG-2's of videos (at M=5 contrast,
+brightness and sharpness have factor 1 and change nothing) and mPLUG's of images. Affine operations
+interpolate as OpenCV does: places rounded to 1/32 pixel, grey 128 outside.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torch import Tensor
 
 _GREY = 128.0
@@ -32,12 +34,33 @@ NAMES = (
     "Rotate",
     "HorizontalFlip",
 )
+IMAGE_NAMES = (
+    "Identity",
+    "AutoContrast",
+    "Equalize",
+    "Brightness",
+    "Sharpness",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Rotate",
+)
 
 
-def rand_augment(clip: Tensor, rng: np.random.Generator, number: int = 2, level: int = 5) -> Tensor:
+def rand_augment(
+    clip: Tensor,
+    rng: np.random.Generator,
+    number: int = 2,
+    level: int = 5,
+    names: Sequence[str] = NAMES,
+    chance: float = 1.0,
+) -> Tensor:
     """Return a clip [T 3 H W] of whole numbers 0..255 after ``number`` random operations of strength
-    ``level`` of 10."""
-    for name in rng.choice(NAMES, number):
+    ``level`` of 10, each of which is left out but for a ``chance``."""
+    for name in rng.choice(names, number):
+        if chance < 1 and rng.random() > chance:
+            continue
         sign = -1.0 if rng.random() < 0.5 else 1.0
         clip = apply(str(name), clip, level, sign)
     return clip
@@ -67,7 +90,17 @@ def apply(name: str, clip: Tensor, level: int = 5, sign: float = 1.0) -> Tensor:
         turn = math.radians(sign * part * _MAX_TURN)
         c, s, x, y = math.cos(turn), math.sin(turn), width / 2, height / 2
         return _affine(clip, [[c, s, (1 - c) * x - s * y], [-s, c, s * x + (1 - c) * y]])
-    raise ValueError(f"the operation must be one of {', '.join(NAMES)}, but is {name!r}")
+    if name in ("AutoContrast", "Equalize"):
+        return torch.stack([_toned(name, frame) for frame in clip])
+    known = ", ".join(dict.fromkeys(NAMES + IMAGE_NAMES))
+    raise ValueError(f"the operation must be one of {known}, but is {name!r}")
+
+
+def _toned(name: str, frame: Tensor) -> Tensor:
+    """A frame [3 H W] whose channels each reach from 0 to 255, or have every value about equally often."""
+    tone = ImageOps.autocontrast if name == "AutoContrast" else ImageOps.equalize
+    picture = Image.fromarray(frame.permute(1, 2, 0).byte().numpy())
+    return torch.from_numpy(np.array(tone(picture))).permute(2, 0, 1).to(frame.dtype)
 
 
 def _blank(name: str, clip: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Decoded frames to what a vision encoder takes: resized, augmented, normalised."""
+"""Decoded frames and images to what a vision encoder takes: resized, augmented, normalised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mplug2.data.randaugment import rand_augment
+from mplug2.data.image import resize
+from mplug2.data.randaugment import IMAGE_NAMES, rand_augment
 
 Augment = Literal["none", "crop", "full"]
 
@@ -77,14 +78,12 @@ def random_box(
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def train_transform(
-    frames: np.ndarray, size: int, augment: Augment, rng: np.random.Generator, level: int = 5
-) -> Tensor:
+def train_transform(frames: np.ndarray, size: int, augment: Augment, rng: np.random.Generator) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], augmented alike in every frame of the clip.
 
     ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds a horizontal flip
-    (one clip in two) and RandAugment N=2 of strength ``level`` (5 for videos, 7 for images, as released).
-    Leave flips out where questions speak of left and right.
+    (one clip in two) and RandAugment N=2 M=5 (the released training of mPLUG-2 on videos). Leave flips out
+    where questions speak of left and right.
     """
     if augment == "none":
         return eval_transform(frames, size)
@@ -94,7 +93,34 @@ def train_transform(
     if augment == "full":
         if rng.random() < 0.5:
             clip = clip.flip(-1)
-        clip = rand_augment(clip, rng, level=level)
+        clip = rand_augment(clip, rng)
     elif augment != "crop":
         raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
     return normalise(clip)
+
+
+def eval_picture(pixels: np.ndarray, size: int) -> Tensor:
+    """Return a uint8 image [H W 3] as float32 [3 size size], resized to the square by antialiased bicubic
+    interpolation (the released evaluation of mPLUG)."""
+    return eval_transform(resize(pixels, size, size)[None], size)[:, 0]
+
+
+def train_picture(pixels: np.ndarray, size: int, augment: Augment, rng: np.random.Generator) -> Tensor:
+    """Return a uint8 image [H W 3] as float32 [3 size size], augmented as mPLUG's released training does it.
+
+    ``none`` equals `eval_picture`; ``crop`` takes a random crop of half to all of its area, resized as there;
+    ``full`` adds a horizontal flip (one image in two) and RandAugment N=2 M=7 over its own operations, of
+    which each is left out once in two (as in ALBEF, whose code mPLUG builds on).
+    """
+    if augment == "none":
+        return eval_picture(pixels, size)
+    top, left, height, width = random_box(*pixels.shape[:2], rng)
+    crop = resize(np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size)
+    clip = torch.from_numpy(crop[None]).permute(0, 3, 1, 2)
+    if augment == "full":
+        if rng.random() < 0.5:
+            clip = clip.flip(-1)
+        clip = rand_augment(clip, rng, level=7, names=IMAGE_NAMES, chance=0.5)
+    elif augment != "crop":
+        raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
+    return normalise(clip)[:, 0]

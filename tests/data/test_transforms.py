@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from safetensors.numpy import load_file
 
-from mplug2.data.randaugment import NAMES, apply, rand_augment
-from mplug2.data.transforms import eval_transform, random_box, resize_bicubic, train_transform
+from mplug2.data.image import resize
+from mplug2.data.media import Media
+from mplug2.data.randaugment import IMAGE_NAMES, NAMES, apply, rand_augment
+from mplug2.data.transforms import (
+    eval_picture,
+    eval_transform,
+    random_box,
+    resize_bicubic,
+    train_picture,
+    train_transform,
+)
+from registry.ports import StreamType
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +114,55 @@ def test_rand_augment_is_a_function_of_its_seed(clip: np.ndarray) -> None:
     outcomes = [rand_augment(frames, np.random.default_rng(seed)) for seed in (1, 1, 2, 3)]
     assert torch.equal(outcomes[0], outcomes[1])
     assert not (torch.equal(outcomes[0], outcomes[2]) and torch.equal(outcomes[0], outcomes[3]))
+
+
+def test_images_are_made_small_without_moire_in_training_too(tmp_path: Path) -> None:
+    board = (np.indices((300, 400)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, -1)
+    Image.fromarray(board).save(tmp_path / "board.png")
+    stream = StreamType("image", ("V", 3, 64, 64))
+    data = Media(tmp_path, "image", stream, training=True, augment="crop")
+    grey = eval_picture(np.full((64, 64, 3), 128, np.uint8), 64)
+    for seed in range(8):
+        small = data.read("board.png", np.random.default_rng(seed))
+        assert (small - grey).abs().max() < 0.15, "a fine pattern becomes its mean"
+
+
+def test_a_crop_of_an_image_is_resized_as_evaluation_resizes() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    ours = train_picture(pixels, 32, "crop", np.random.default_rng(5))
+    top, left, height, width = random_box(90, 120, np.random.default_rng(5))
+    assert torch.equal(ours, eval_picture(pixels[top : top + height, left : left + width], 32))
+    assert torch.equal(train_picture(pixels, 32, "none", np.random.default_rng(0)), eval_picture(pixels, 32))
+    assert torch.equal(eval_picture(pixels, 32), eval_transform(resize(pixels, 32, 32)[None], 32)[:, 0])
+    with pytest.raises(ValueError, match="augment must be"):
+        train_picture(pixels, 32, "some", np.random.default_rng(0))
+
+
+def test_images_have_the_operations_of_mplug(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    drawn: list[str] = []
+
+    def note(name: str, clip: torch.Tensor, level: int, sign: float) -> torch.Tensor:
+        drawn.append(name)
+        assert level == 7
+        return clip
+
+    monkeypatch.setattr("mplug2.data.randaugment.apply", note)
+    for seed in range(400):
+        train_picture(pixels, 16, "full", np.random.default_rng(seed))
+    assert set(drawn) == set(IMAGE_NAMES)
+    assert 320 < len(drawn) < 480, "two operations, each once in two"
+
+
+@pytest.mark.parametrize(
+    ("name", "tone"), [("AutoContrast", ImageOps.autocontrast), ("Equalize", ImageOps.equalize)]
+)
+def test_tones_equal_those_of_pillow(name: str, tone: Callable[[Image.Image], Image.Image]) -> None:
+    pixels = np.random.default_rng(0).integers(40, 130, (30, 20, 3), dtype=np.uint8)
+    frames = torch.from_numpy(np.stack([pixels, 255 - pixels])).permute(0, 3, 1, 2).float()
+    out = apply(name, frames, 7)
+    assert out.dtype == torch.float32
+    for ours, given in zip(out, (pixels, 255 - pixels), strict=True):
+        expected = np.array(tone(Image.fromarray(given)))
+        assert np.array_equal(ours.permute(1, 2, 0).numpy(), expected)
+        assert np.ptp(expected) > np.ptp(given)
