@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from modules.lockstep import gather_rows
 from modules.sizes import check_sizes
+from registry import UserError
 
 NOBODY = -100  # the group of a slot that nothing was put in yet
 
@@ -44,7 +45,9 @@ class FeatureQueue(nn.Module):
         """Put ``fresh`` rows where the pointer stands, and move it on."""
         size, count = len(self.group), len(fresh["group"])
         if count > size:
-            raise ValueError(f"size must be 0 or at least the batch of all ranks ({count}), but is {size}")
+            raise UserError(
+                f"size must be 0 or at least the rows of one step on all ranks ({count}), but is {size}"
+            )
         slots = (self.pointer + torch.arange(count, device=self.pointer.device)) % size
         for name, rows in fresh.items():
             slot = self.get_buffer(name)
@@ -54,7 +57,8 @@ class FeatureQueue(nn.Module):
     def forward(
         self, vision: Float[Tensor, "b width"], text: Float[Tensor, "b width"], group: Int[Tensor, " b"]
     ) -> dict[str, Tensor]:
-        """Give out the batch and the queue, then take the batch in."""
+        """Give out the batch and the queue, then take the batch in; UserError if it is larger than the
+        queue."""
         own = {"vision": vision.detach(), "text": text.detach(), "group": group}
         fresh = {name: gather_rows(rows) for name, rows in own.items()}
         given = {

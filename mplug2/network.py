@@ -17,6 +17,7 @@ from registry import (
     Plan,
     Ref,
     Spec,
+    SpecError,
     Step,
     StreamType,
     UserError,
@@ -155,8 +156,10 @@ class Network(nn.Module):
                 return call(*positional, **ports, **step.binding.options)
             with torch.no_grad(), self._full_precision():
                 return call(*positional, **ports, **step.binding.options)
-        except UserError:
+        except SpecError:
             raise
+        except UserError as error:  # what a module knows by its values alone
+            raise SpecError.at(step.equation.place, f"{step.equation.callee}: {error}") from error
         except Exception as error:
             error.add_note(f"while computing `{step.name}` ({step.equation.place})")
             vars(error)["step"] = step  # for those who tell the place themselves

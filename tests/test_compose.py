@@ -216,3 +216,16 @@ goals: {predict: {text: both.text}}
     found = half(given, "predict")["text"].values
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), whole(given, "predict")["text"].values, atol=0.1, rtol=0.1)
+
+
+def test_what_only_a_module_can_judge_of_a_batch_is_told_with_its_place() -> None:
+    text = """
+inputs: {v: vector B 16, t: vector B 16, group: index B}
+modules: {bank: {use: feature_queue, width: 16, size: 2}}
+flow: {stored: "bank(v, t, group)"}
+goals: {embed: {v: stored.vision}}
+"""
+    net, batch = _net(text), {"v": torch.randn(3, 16), "t": torch.randn(3, 16), "group": torch.arange(3)}
+    net.register_parameter("precision", torch.nn.Parameter(torch.zeros(1)))  # a bank has none
+    with pytest.raises(SpecError, match=r"small.yaml:4:17: bank: size must be .* \(3\), but is 2"):
+        net(batch, "embed")

@@ -11,6 +11,7 @@ from modules.negatives import HardNegatives, uniform
 from modules.queue import NOBODY, FeatureQueue
 from modules.shaping import fetch
 from modules.streams import Tokens
+from registry import UserError
 
 
 def _unit(rows: int, seed: int, width: int = 6) -> torch.Tensor:
@@ -114,7 +115,7 @@ def test_a_queue_only_moves_in_training_and_travels_in_the_state_dict() -> None:
 def test_a_queue_of_nothing_and_one_that_is_too_small() -> None:
     batch = _unit(3, 0), _unit(3, 1), torch.arange(3)
     assert FeatureQueue(6, 0)(*batch)["text"].shape == (3, 6)
-    with pytest.raises(ValueError, match=r"size must be 0 or at least the batch of all ranks \(3\)"):
+    with pytest.raises(UserError, match=r"at least the rows of one step on all ranks \(3\), but is 2"):
         FeatureQueue(6, 2)(*batch)
 
 
