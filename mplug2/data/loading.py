@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from mplug2.data.batch import Batch, Broken, Group, Sample
 from mplug2.data.tally import Tally, shared_tally
 from mplug2.data.text import Tokenizer
+from mplug2.train.interrupts import unheard
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class Loader:
             batch_sampler=self.order,
             num_workers=workers,
             collate_fn=self._collate,
+            worker_init_fn=unheard,
             persistent_workers=workers > 0,
             prefetch_factor=2 if workers else None,
             pin_memory=torch.cuda.is_available(),

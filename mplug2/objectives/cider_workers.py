@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
-import signal
 import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from mplug2.metrics.caption.cider import CiderD, Frequencies
 from mplug2.metrics.caption.ngrams import Grams, ngrams
 from mplug2.metrics.caption.ptb import tokenize
+from mplug2.train.interrupts import unheard
 from registry.errors import UserError
 
 Item = tuple[Sequence[str], Sequence[str]]  # candidates of one sample, and its references: plain text
@@ -73,9 +73,7 @@ class Workers:
 def _begin(frequencies: Frequencies) -> None:
     global _known
     _known = frequencies
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the trainer, which still needs its last batch
+    unheard()
 
 
 def _score_here(items: Sequence[Item]) -> list[list[float]]:

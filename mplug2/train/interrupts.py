@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -10,9 +11,25 @@ from typing import Any
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def unheard(*_: object) -> None:
+    """Ignore both signals, in a worker process: the trainer, who hears them too, still needs its last batch.
+
+    SIGTERM from the parent itself is obeyed: so it ends its workers where they do not end by themselves.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # macOS does not tell who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_await_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _await_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        continue
+    os._exit(0)
+
+
 class Interrupts:
-    """While open, ``asked`` says whether somebody wants the run to stop; worker processes that are forked
-    inside do not die."""
+    """While open, ``asked`` says whether somebody wants the run to stop."""
 
     def __init__(self) -> None:
         self.asked = False
