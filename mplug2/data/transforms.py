@@ -114,7 +114,7 @@ def train_picture(pixels: np.ndarray, size: int, augment: Augment, rng: np.rando
     """
     if augment == "none":
         return eval_picture(pixels, size)
-    top, left, height, width = random_box(*pixels.shape[:2], rng)
+    top, left, height, width = random_box(pixels.shape[0], pixels.shape[1], rng)
     crop = resize(np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size)
     clip = torch.from_numpy(crop[None]).permute(0, 3, 1, 2)
     if augment == "full":

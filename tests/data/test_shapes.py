@@ -269,6 +269,32 @@ def test_what_is_done_is_skipped_and_other_arguments_write_anew(folder: Path, tm
     assert make_shapes(copy, seed=5, train=2, val=1, test=1, workers=1)
 
 
+@pytest.mark.parametrize("empty", ["train", "val", "test"])
+def test_a_split_may_be_empty_and_leaves_nothing_of_an_earlier_one(tmp_path: Path, empty: str) -> None:
+    counts = {"train": 1, "val": 1, "test": 1, "size": 24, "frames": 6, "workers": 1}
+    assert make_shapes(tmp_path, **counts)
+    before = {path.name for path in tmp_path.glob("*.jsonl")}
+    assert make_shapes(tmp_path, **counts | {empty: 0})
+    gone = {name for name in before if name.endswith(f"_{empty}.jsonl")}
+    assert len(gone) == len(before) / 3
+    assert {path.name for path in tmp_path.glob("*.jsonl")} == before - gone
+    assert not list((tmp_path / "videos").glob(f"{empty}_*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match=rf"{folder} must be a folder that can be written to"):
+            make_shapes(folder, train=1, val=1, test=1)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["seed", "train", "val", "test"])
+def test_numbers_below_nought_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} must be at least 0, but is -1"):
+        make_shapes(tmp_path, **{name: -1})
+
+
 def test_several_processes_write_the_same(folder: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         make_shapes(

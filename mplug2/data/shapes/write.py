@@ -26,6 +26,7 @@ from registry.errors import UserError
 
 VERSION = 10
 SPLITS = ("train", "val", "test")
+KINDS = ("qa", "captions", "boxes", "classes", "entailment", "video_retrieval", "pairs", *FILES)
 DISTINCT = 100  # files of retrieval in validation and test
 _CHUNK = 50
 _FPS = 12
@@ -52,34 +53,47 @@ def make_shapes(
     entailment_* and video_retrieval_*.jsonl (of videos), vqa_*, phrases_*, image_entailment_*,
     retrieval_*, images_* and pairs_*.jsonl (of images), and last manifest.json with all arguments: other
     arguments write everything anew. ``train``, ``val`` and ``test`` are numbers of clips (and of pairs of
-    images), ``size`` the edge in pixels, ``frames`` a multiple of 6.
+    images), ``size`` the edge in pixels, ``frames`` a multiple of 6. An empty split has no files.
     """
+    for name, number in {"seed": seed, "train": train, "val": val, "test": test}.items():
+        if number < 0:
+            raise UserError(f"{name} must be at least 0, but is {number}")
     if frames < BEATS or frames % BEATS:
         raise UserError(f"frames must be a multiple of {BEATS}, but is {frames}")
     if size < 24 or size % 2:
         raise UserError(f"size must be an even number of at least 24 pixels, but is {size}")
-    folder, counts = Path(folder), {"train": train, "val": val, "test": test}
-    encoder = _encoder()
+    folder = Path(folder)
     manifest = {
         "version": VERSION,
         "seed": seed,
-        **counts,
+        "train": train,
+        "val": val,
+        "test": test,
         "size": size,
         "frames": frames,
-        "encoder": encoder,
+        "encoder": _encoder(),
     }
     if _manifest(folder) == manifest:
         return False
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / BEGUN).exists():
+    try:
+        _write(folder, manifest, workers, progress)
+    except OSError as error:
+        raise UserError(f"{folder} must be a folder that can be written to, but: {error}") from None
+    return True
+
+
+def _write(folder: Path, manifest: Row, workers: int | None, progress: bool) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / BEGUN).exists():
         raise UserError(
             f"{folder} must be empty or a shapes world written before, but holds other files; choose another "
             "folder"
         )
     _clear(folder)
+    settings = [manifest[name] for name in ("seed", "size", "frames", "encoder")]
     jobs = [
-        (folder, split, range(start, min(start + _CHUNK, count)), seed, size, frames, encoder)
-        for split, count in counts.items()
-        for start in range(0, count, _CHUNK)
+        (folder, split, range(start, min(start + _CHUNK, manifest[split])), *settings)
+        for split in SPLITS
+        for start in range(0, manifest[split], _CHUNK)
     ]
     rows: dict[str, list[Row]] = {}
     for part in _watch(_run(jobs, workers), len(jobs), progress):
@@ -87,12 +101,12 @@ def make_shapes(
             rows.setdefault(name, []).extend(lines)
     for name in ("retrieval", "video_retrieval"):  # retrieval: nothing in it is captioned as another is
         for split in ("val", "test"):
-            rows[f"{name}_{split}"] = distinct(rows[f"{name}_{split}"], DISTINCT)
+            if (found := f"{name}_{split}") in rows:
+                rows[found] = distinct(rows[found], DISTINCT)
     for name, lines in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "vocab.txt").write_text("\n".join(said.vocabulary()) + "\n")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    return True
 
 
 def _manifest(folder: Path) -> Row | None:
@@ -108,6 +122,9 @@ def _clear(folder: Path) -> None:
     (folder / "manifest.json").unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / BEGUN).write_text("Made by `mplug2 data make-shapes`; it may be written anew at any time.\n")
+    for kind in KINDS:
+        for split in SPLITS:
+            (folder / f"{kind}_{split}.jsonl").unlink(missing_ok=True)
     for name in ("videos", "images"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
@@ -143,10 +160,7 @@ def _watch(
 def _write_part(job: tuple) -> dict[str, list[Row]]:
     """Write the clips and images of some indices; return their annotation lines by file name."""
     folder, split, indices, seed, size, frames, encoder = job
-    rows: dict[str, list[Row]] = {
-        f"{name}_{split}": []
-        for name in ("qa", "captions", "boxes", "classes", "entailment", "video_retrieval", "pairs", *FILES)
-    }
+    rows: dict[str, list[Row]] = {f"{name}_{split}": [] for name in KINDS}
     for index in indices:
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
         video = f"{split}_{index:05d}"
