@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry import Spec, write_spec
+from registry import MODULES, SETTINGS, Spec, write_spec
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,21 @@ def describe(spec: Spec) -> Description:
         kinds = [f"{shapes.count(one)} x {one}" if len(shapes) > 1 else one for one in dict.fromkeys(shapes)]
         weights[name] = ", ".join(kinds)
     streams = {name: str(kind) for name, kind in net.types.items()}
-    return Description(dict(_leaves(spec.resolved())), streams, weights)
+    settings = spec.resolved()
+    for name, entry in spec.modules.items():
+        parameters = MODULES.declaration(entry.use).arguments.items()
+        defaults = {key: one.default for key, one in parameters if not one.required}
+        settings["modules"][name] = {"use": entry.use, **_plainly(entry.arguments, defaults)}
+    for section in settings.keys() & SETTINGS:
+        defaults = {key: one.default for key, one in SETTINGS[section].items() if key in settings[section]}
+        settings[section] = _plainly(settings[section], defaults)
+    return Description(dict(_leaves(settings)), streams, weights)
+
+
+def _plainly(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults and what is given in their place; 1 written out is the default 1.0."""
+    same = [name for name, value in given.items() if name in defaults and value == defaults[name]]
+    return {**defaults, **{name: value for name, value in given.items() if name not in same}}
 
 
 def describe_text(spec: Spec) -> str:

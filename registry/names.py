@@ -17,6 +17,7 @@ from registry.spec import ModuleEntry, Spec
 from registry.ties import check_ties
 
 RESERVED = ("ema",)
+COMPARED = 50_000  # names, to find what was meant: half a second; mistakes after these are told without
 
 
 def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
@@ -36,14 +37,19 @@ class _Checker:
     def __init__(self, spec: Spec, names: Catalogue) -> None:
         self.spec, self.names = spec, names
         self.problems: list[Problem] = []
+        self.compared = 0
 
     def wrong(self, place: Place, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place, message, hint))
 
     def unknown(self, place: Place, what: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
         """Report an unknown name with the nearest known one, or with another hint."""
-        near = nearest(name, known)
-        self.wrong(place, f"unknown {what} '{name}'", f"did you mean '{near}'?" if near else otherwise)
+        known = list(known)
+        self.compared += len(known)
+        hint = ""
+        if self.compared <= COMPARED:
+            hint = f"did you mean '{near}'?" if (near := nearest(name, known)) else otherwise
+        self.wrong(place, f"unknown {what} '{name}'", hint)
 
     def sections(self) -> None:
         for key, node in self.spec.tree.value.items():
@@ -105,7 +111,7 @@ class _Checker:
 
     def equation(self, equation: Equation) -> None:
         spec = self.spec
-        declaration = self.called(equation)
+        before, declaration = len(self.problems), self.called(equation)
         options = declaration.options if declaration is not None else {}
         words = [one for key, one in equation.keywords.items() if key in options]  # `bind` wants quotes there
         for ref in (one for one in equation.refs() if not any(one is word for word in words)):
@@ -119,9 +125,8 @@ class _Checker:
             if module.name not in spec.modules:
                 self.unknown(module.place, "module", module.name, spec.modules, _built(spec))
         if declaration is not None:
-            told = {
-                problem.place for problem in self.problems
-            }  # a module where a stream must be is no stream
+            # a module where a stream must be is no stream
+            told = {problem.place for problem in self.problems[before:]}
             self.problems.extend(one for one in bind(equation, declaration)[1] if one.place not in told)
 
     def called(self, equation: Equation) -> Declaration | None:

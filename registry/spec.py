@@ -185,12 +185,12 @@ class _Reader:
                 found[name] = read_type(node.value)
             except ValueError as error:
                 kind = node.value.split()[0] if node.value.split() else ""
-                near = nearest(kind, KINDS) if kind not in KINDS else None
-                hint = (
-                    f"did you mean '{node.value.replace(kind, near, 1)}'?"
-                    if near
-                    else f"kinds: {' '.join(KINDS)}"
-                )
+                if kind in KINDS:
+                    hint = "`text B L`"
+                elif near := nearest(kind, KINDS):
+                    hint = f"did you mean '{node.value.replace(kind, near, 1)}'?"
+                else:
+                    hint = f"kinds: {' '.join(KINDS)}"
                 self.wrong(node.place, f"input '{name}': {error}", hint)
         return found
 

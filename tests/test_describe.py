@@ -60,6 +60,14 @@ def test_diff_tells_settings_streams_and_weights(tmp_path: Path) -> None:
     assert not any(row and row[0].startswith("text.") for row in rows)
 
 
+def test_a_default_that_is_written_out_is_no_difference() -> None:
+    plain = describe(read_spec(TINY))
+    same = read_spec(TINY, ["modules.vision.mlp_ratio=4.0", "modules.vision.recompute=none", "train.clip=1"])
+    assert differences(plain, describe(same)) == {}
+    other = differences(plain, describe(read_spec(TINY, ["modules.vision.recompute=all"])))
+    assert other == {"settings": [("modules.vision.recompute", "none", "all")]}
+
+
 def test_diff_of_equals_is_empty_and_ends_with_0() -> None:
     done = CliRunner().invoke(app, ["diff", str(TINY), str(TINY)])
     assert (done.exit_code, done.output.strip()) == (0, "no differences")

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from registry import Plan, Ref, Spec, Step, StreamType, check, plan
+from registry.settings import matches_module
 
 Frozen = Literal["no", "part", "all"]
 
@@ -125,8 +126,10 @@ def _frozen(spec: Spec, modules: tuple[str, ...]) -> Frozen:
     """How much of the modules is frozen, as far as patterns tell without the parameters' names."""
     if not modules:
         return "no"
-    whole = [any(fnmatchcase(name, p) or p == f"{name}.*" for p in spec.freeze) for name in modules]
+    whole = [
+        any(fnmatchcase(name, p) or fnmatchcase(f"{name}.\0", p) for p in spec.freeze) for name in modules
+    ]
     if all(whole):
         return "all"
-    touched = any(p.split(".")[0] == name or p.startswith("*") for p in spec.freeze for name in modules)
+    touched = any(matches_module(pattern, [name]) for pattern in spec.freeze for name in modules)
     return "part" if any(whole) or touched else "no"

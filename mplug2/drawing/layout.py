@@ -6,11 +6,13 @@ Long edges are cut by bends, one in each layer that they pass, and bends are lai
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 SWEEPS = 24  # over the order
 PULLS = 300  # over the coordinates
+PULLED = 600_000  # places that are drawn to their neighbours, over all pulls: a large picture gets fewer
 BEND = 18.0  # the room that a passing edge takes
 GAP = 26.0  # between neighbours of a layer
 STRAIGHT = 8.0  # how much more an edge pulls that is the only one at both of its ends
@@ -80,9 +82,9 @@ def _untangled(
     best, fewest = [list(row) for row in rows], _crossings(rows, below)
     for sweep in range(SWEEPS):
         down = sweep % 2 == 0
-        for row in rows if down else rows[::-1]:
-            beside = above if down else below
-            at = {place: i for other in rows for i, place in enumerate(other)}
+        beside, order = (above, rows) if down else (below, rows[::-1])
+        for other, row in itertools.pairwise([[], *order]):
+            at = {place: i for i, place in enumerate(other)}
             own = {place: i for i, place in enumerate(row)}
             row.sort(key=lambda p: _mean([at[one] for one in beside[p]], own[p]))
         crossings = _crossings(rows, below)
@@ -99,8 +101,12 @@ def _crossings(rows: list[list[Place]], below: Mapping[Place, list[Place]]) -> i
     total = 0
     for upper, lower in itertools.pairwise(rows):
         at = {place: i for i, place in enumerate(lower)}
-        ends = [(i, at[target]) for i, place in enumerate(upper) for target in below[place]]
-        total += sum(a < c and b > d for a, b in ends for c, d in ends)
+        ends: list[int] = []  # of the edges further left, in order
+        for place in upper:
+            own = [at[target] for target in below[place]]
+            total += sum(len(ends) - bisect_right(ends, end) for end in own)
+            for end in own:
+                insort(ends, end)
     return total
 
 
@@ -128,7 +134,7 @@ def _middles(
             pull = (STRAIGHT if isinstance(one, str) or isinstance(other, str) else UPRIGHT) if only else 1.0
             pulls[one].append((other, pull))
             pulls[other].append((one, pull))
-    for sweep in range(PULLS):
+    for sweep in range(min(PULLS, 20 + PULLED // (1 + len(middles)))):
         for row in rows if sweep % 2 == 0 else rows[::-1]:
             wanted, weights = [], []
             for place in row:

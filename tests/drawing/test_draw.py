@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.cli.app import app
 from mplug2.drawing.diagram import read_diagram
-from mplug2.drawing.layout import lay_out, spread
+from mplug2.drawing.layout import Place, _crossings, lay_out, spread
 from mplug2.drawing.scene import MOMENTUM, SHARED, build_scene, wrapped
 from mplug2.drawing.svg import write_svg
-from registry import Spec, read_spec
+from registry import Spec, parse_spec, read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGE = ROOT / "configs_video" / "VideoQA_msrvtt_large.yaml"
@@ -61,6 +65,18 @@ def test_frozen_in_whole_and_in_part() -> None:
     assert (frozen["patches"], frozen["read"], frozen["both"], frozen["seen"]) == ("all", "part", "no", "no")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "frozen"),
+    [
+        *(("vision", "all"), ("vision.*", "all"), ("vis*", "all"), ("*", "all"), ("v*.*", "all")),
+        *(("vision.stem", "part"), ("vis*.stem*", "part"), ("*.bias", "part"), ("visio?.stem", "part")),
+        *(("text.layers", "no"), ("tex*.layers", "no")),
+    ],
+)
+def test_how_much_a_pattern_freezes(pattern: str, frozen: str) -> None:
+    assert read_diagram(replace(large(), freeze=[pattern])).nodes["patches"].frozen == frozen
+
+
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_nothing_overlaps(file: Path) -> None:
     diagram = read_diagram(read_spec(file))
@@ -77,6 +93,23 @@ def test_nothing_overlaps(file: Path) -> None:
     assert len(scene.curves) == sum(run.plain + run.momentum for run in diagram.edges.values())
     for curve in scene.curves:  # downwards
         assert [y for _, y in curve.points] == sorted(y for _, y in curve.points)
+
+
+def test_a_long_chain_is_drawn_in_seconds(tmp_path: Path) -> None:
+    lines = "".join(f"  s{i}: concat({f's{i - 1}' if i else 'a'}, a)\n" for i in range(100))
+    spec = parse_spec(f"inputs: {{a: tokens B N 8}}\nflow:\n{lines}goals: {{out: {{it: s99}}}}\n")
+    began = time.process_time()
+    build_scene(read_diagram(spec))
+    assert time.process_time() - began < 5  # 7 s before crossings were counted in order, 1.5 s after
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), unique=True))
+def test_crossings_are_counted(edges: list[tuple[int, int]]) -> None:
+    below: dict[Place, list[Place]] = {f"u{i}": [f"l{b}" for a, b in edges if a == i] for i in range(6)}
+    rows: list[list[Place]] = [list(below), [f"l{i}" for i in range(6)]]
+    expected = sum(a < c and b > d for a, b in edges for c, d in edges)
+    assert _crossings(rows, below) == expected
 
 
 def test_long_edges_bend_around_nodes() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry import Catalogue, SpecError, check, parse_spec, read_spec, write_spec
+from registry.registry import nearest
 from registry.schema import SETTINGS
 from registry.tree import Source, parse
 from registry.writing import write_tree
@@ -98,6 +99,16 @@ def test_wrong_form(text: str, message: str) -> None:
     assert caught.value.problems[0].message.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [("text B 0", "`text B L`"), ("txt B L", "did you mean 'text B L'?"), ("x", "kinds: fr")],
+)
+def test_a_wrong_input_is_hinted_at_by_what_is_wrong(kind: str, hint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(f"inputs: {{a: {kind}}}")
+    assert caught.value.problems[0].hint[: len(hint)] == hint
+
+
 def test_all_wrong_forms_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         parse_spec("inputs: {a: frame B}\nmodules: {b: {}}\nflow: {c: d}\ninit: {e: 3}\n")
@@ -129,6 +140,23 @@ trees = st.dictionaries(
 def test_any_plain_tree_reads_back(tree: dict[str, object]) -> None:
     text = write_tree(tree)
     assert (parse(Source("x", text)).plain() or {}) == tree
+
+
+def test_many_misspelt_names_are_told_without_comparing_all(
+    names: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+
+    def counted(name: str, known: list[str]) -> str | None:
+        compared.append(len(known))
+        return nearest(name, known)
+
+    monkeypatch.setattr("registry.names.nearest", counted)
+    lines = "".join(f"  stream_{i}: concat(a, strem_{i})\n" for i in range(300))
+    found = check(parse_spec(f"inputs: {{a: tokens B N 8}}\nflow:\n{lines}goals: {{out: {{it: a}}}}"), names)
+    assert len(found.problems) == 300
+    assert found.problems[0].hint == "did you mean 'stream_0'?"
+    assert sum(compared) <= 50_000
 
 
 def test_checks_are_quick(good: str, names: Catalogue) -> None:
