@@ -46,9 +46,11 @@ def _searches(meta: Mapping[str, Any], memory: str) -> tuple[list[str], list[str
     flow, goals = [], []
     for i, run in enumerate(meta["results"]["beam"]):
         s = run["settings"]
+        # more words at least than at most, as was recorded once, are as many as fit
+        least = min(s["min_length"], s["max_length"])
         flow.append(
             f"beam_{i}: beam_search(@decoder, memory={memory}, beams={s['beam']}, best={s['out_size']}, "
-            f"min_length={s['min_length']}, max_length={s['max_length']})"
+            f"min_length={least}, max_length={s['max_length']})"
         )
         goals.append(f"beam_{i}: {{answer: beam_{i}}}")
     return flow, goals

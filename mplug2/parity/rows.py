@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from mplug2.network import Network
@@ -22,7 +23,8 @@ def reading(folder: Path) -> Iterator[None]:
     """While open, what cannot be read of ``folder`` is a UserError."""
     try:
         yield
-    except (OSError, KeyError, ValueError) as error:
+    # a file that is not JSON or is another shape of it, one that is not safetensors or not whole
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, SafetensorError) as error:
         what = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder}: not a fixture that can be compared: {what}") from None
 

@@ -87,6 +87,39 @@ def test_a_wrong_output_is_seen(shared: Path, tmp_path: Path) -> None:
     assert "BEYOND TOLERANCE" in done.stdout
 
 
+@pytest.mark.parametrize(("family", "name"), [("mplug2", "vqa_eq64"), ("mplug", "retrieval")])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("outputs.safetensors", None),
+        ("state_dict.safetensors", b""),
+        ("meta.json", b"[]"),
+        ("meta.json", b'{"kind": []'),
+        ("meta.json", b"\xff"),
+    ],
+)
+def test_a_broken_file_of_a_fixture_is_named(
+    family: str, name: str, file: str, content: bytes | None, shared: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shared / "reference/parity" / family / name, tmp_path, dirs_exist_ok=True)
+    broken = tmp_path / file
+    broken.write_bytes(broken.read_bytes()[:1000] if content is None else content)
+    with pytest.raises(UserError, match="not a fixture"):
+        compare(tmp_path)
+
+
+def test_every_row_of_the_retrieval_fixture_can_fail(shared: Path, tmp_path: Path) -> None:
+    """What is not replayed from the fixture is computed here: other recordings are seen in every row."""
+    shutil.copytree(shared / "reference/parity/mplug/retrieval", tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "outputs.safetensors"
+    replayed = ("neg_image_for_text", "neg_text_for_image")
+    tensors = {key: x if key in replayed else x + 1 for key, x in load_file(file).items()}
+    for key in ("weights_i2t", "weights_t2i"):  # compared as shares of their sums
+        tensors[key] = torch.rand_like(tensors[key])
+    save_file(tensors, file)
+    assert [row.name for row in compare(tmp_path) if row.good] == []
+
+
 def test_a_folder_that_is_no_fixture(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a fixture"):
         compare(tmp_path)
