@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -58,8 +59,7 @@ class Network(nn.Module):
         return found
 
     def start_shadow(self) -> None:
-        """Copy the modules that some ``ema(...)`` needs; call it when their weights are as training
-        begins."""
+        """Copy the modules that some ``ema(...)`` needs, as they are now."""
         names = shadowed_modules(self.spec)
         if names:
             students = {name: self.part(name) for name in sorted(names)}
@@ -161,7 +161,8 @@ class Network(nn.Module):
         except UserError as error:  # what a module knows by its values alone
             raise SpecError.at(step.equation.place, f"{step.equation.callee}: {error}") from error
         except Exception as error:
-            error.add_note(f"while computing `{step.name}` ({step.equation.place})")
+            if sys.version_info >= (3, 11):
+                error.add_note(f"while computing `{step.name}` ({step.equation.place})")
             vars(error)["step"] = step  # for those who tell the place themselves
             raise
 
