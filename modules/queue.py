@@ -25,6 +25,8 @@ class FeatureQueue(nn.Module):
     inputs = {"vision": "vector B width", "text": "vector B width", "group": "index B"}
     outputs = {"vision": "vector S width", "text": "vector S width", "group": "index S"}
 
+    # Groups mean other samples where the data are others: `init: own:` leaves these buffers out.
+    begins_anew = ("vision", "text", "group", "pointer")
     vision: Float[Tensor, "size width"]
     text: Float[Tensor, "size width"]
     group: Int[Tensor, " size"]

@@ -35,9 +35,9 @@ def compose(
     net = Network(spec, report.types, _build(spec, device))
     if problems := tie(net) + freeze(net):
         raise SpecError(problems)
+    net.start_shadow()  # before: released files hold momentum copies, too
     if filled:
         initialise(net)
-    net.start_shadow()
     return net
 
 

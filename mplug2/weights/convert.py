@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -30,6 +31,11 @@ def convert_file(source: str | Path, spec: str | Path, target: str | Path, relea
         raise UserError(f"{target}: the converted file must end in .safetensors")
     net = compose(spec, initial=False)
     report = SOURCES[released](net, str(source), list(net.spec.modules))
+    alone = "a momentum copy: a converted file holds the weights alone"
+    report.rows = [
+        replace(row, status="dropped", reason=alone, momentum=False) if row.momentum else row
+        for row in report.rows
+    ]
     parameters = dict(net.named_parameters())
     # queues and counters begin anew where the file has none
     if absent := [row for row in report.of("missing") if row.target in parameters]:
@@ -38,7 +44,7 @@ def convert_file(source: str | Path, spec: str | Path, target: str | Path, relea
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".unfinished")
-    loaded = {row.target for row in report.of("loaded", "resized")}
+    loaded = report.filled()
     buffers = {name: value for name, value in persistent_buffers(net).items() if name in loaded}
     # a tied weight stands once, under its first name
     tensors = {name: value.detach().contiguous() for name, value in (parameters | buffers).items()}

@@ -65,7 +65,7 @@ def put(
                 continue
             # a tied weight is stored under two names; the later name wins, as in the released loader
             status: Status = "tied" if (kind, move.target) in chosen else "resized" if note else "loaded"
-            report.add(status, key, move.target, note)
+            report.add(status, key, move.target, note, momentum=bool(kind))
             chosen[kind, move.target] = fitted
     _note_missing(report, net, chosen, wanted, checkpoint.fresh)
     _commit(report, chosen, targets)
@@ -97,10 +97,16 @@ def load_own(
 ) -> LoadReport:
     """Load weights that carry this network's own names."""
     home = net.state_dict()
-    moves = [
-        Move(name, name) if name in home else Move(name, reason="no module of this network has it")
-        for name in tensors
-    ]
+
+    def move(name: str) -> Move:
+        if name not in home:
+            return Move(name, reason="no module of this network has it")
+        module, _, inside = name.partition(".")
+        if inside in getattr(net.get_submodule(module), "begins_anew", ()):
+            return Move(name, reason="of the run that wrote it: it begins anew")
+        return Move(name, name)
+
+    moves = [move(name) for name in tensors]
     return put(net, Checkpoint(origin, tensors, moves), wanted)
 
 

@@ -18,6 +18,7 @@ class Row:
     source: str
     target: str = ""
     reason: str = ""
+    momentum: bool = False  # whether it went to the momentum copies
 
 
 @dataclass
@@ -27,13 +28,19 @@ class LoadReport:
     origin: str
     rows: list[Row] = field(default_factory=list)
 
-    def add(self, status: Status, source: str = "", target: str = "", reason: str = "") -> None:
+    def add(
+        self, status: Status, source: str = "", target: str = "", reason: str = "", momentum: bool = False
+    ) -> None:
         """Note what happened to one key."""
-        self.rows.append(Row(status, source, target, reason))
+        self.rows.append(Row(status, source, target, reason, momentum))
 
     def of(self, *statuses: Status) -> list[Row]:
         """The rows with one of ``statuses``."""
         return [row for row in self.rows if row.status in statuses]
+
+    def filled(self, momentum: bool = False) -> set[str]:
+        """The names of the weights, or of the momentum copies, that the checkpoint gave."""
+        return {row.target for row in self.of("loaded", "resized", "tied") if row.momentum == momentum}
 
     def summary(self) -> str:
         """One line: how many keys were loaded, resized, dropped, missing."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from mplug2.train import ranks
 from mplug2.train.weights import weights_file
 from mplug2.weights.bert import from_bert
 from mplug2.weights.clip import from_clip
@@ -64,5 +65,27 @@ def initialise(net: Network) -> list[LoadReport]:
         except UserError as error:
             raise UserError(f"{net.spec.place('init', pattern)}: {error}") from None
         log.info("init %s: %s\n%s", pattern, report.summary(), report.table())
+        _warn_of_fresh(net, source, wanted, report)
         reports.append(report)
+    _follow(net, reports)
     return reports
+
+
+def _warn_of_fresh(net: Network, source: str, wanted: Collection[str], report: LoadReport) -> None:
+    """Say which modules were to get weights from ``source``, and got none at all."""
+    given = {name.split(".")[0] for name in report.filled()}
+    sizes = {
+        name: sum(p.numel() for p in net.part(name).parameters()) for name in wanted if name not in given
+    }
+    fresh = [f"{name} ({size:,} parameters)" for name, size in sizes.items() if size]
+    if fresh and ranks.rank() == 0:
+        log.warning("WARNING: %s holds nothing for %s: fresh weights stay", source, ", ".join(fresh))
+
+
+def _follow(net: Network, reports: Collection[LoadReport]) -> None:
+    """Let the momentum copies that no file gave begin as the weights that were loaded."""
+    given = {name for report in reports for name in report.filled(momentum=True)}
+    weights = net.state_dict()
+    for name, copied in net.shadow_state_dict().items():
+        if name not in given:
+            copied.copy_(weights[name])

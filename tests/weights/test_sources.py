@@ -2,9 +2,68 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import mplug2
 from mplug2.weights.sources import SOURCES
+from registry import parse_spec
 from registry.initial import ORIGINS
+
+SPEC = """
+inputs: {a: tokens B N 4, b: tokens B M 4, group: index B}
+modules:
+  left: {use: feature_head, width_in: 4, width: 3}
+  right: {use: feature_head, width_in: 4, width: 3}
+  bank: {use: feature_queue, width: 3, size: 6}
+  compare: {use: contrastive}
+flow:
+  v: left(a)
+  t: right(b)
+  stored: bank(ema(v), ema(t), group)
+  itc: compare(v, t, group, stored.vision, stored.text, stored.group)
+goals: {train: {loss: itc.loss}}
+momentum: {decay: 0.9}
+"""
 
 
 def test_every_source_that_a_check_knows_can_be_loaded() -> None:
     assert list(SOURCES) == list(ORIGINS)
+
+
+def written(tmp_path: Path, *without: str) -> tuple[mplug2.Network, str]:
+    """A network whose queue is filled, and its weights in a file, without those of some modules."""
+    net = mplug2.compose(parse_spec(SPEC, "small.yaml"))
+    net.get_buffer("bank.group").fill_(7)
+    net.get_buffer("bank.pointer").fill_(4)
+    state = {name: value for name, value in net.state_dict().items() if name.split(".")[0] not in without}
+    save_file(state, tmp_path / "own.safetensors")
+    return net, f"{SPEC}init: {{'*': 'own:{tmp_path}/own.safetensors'}}\n"
+
+
+def test_a_queue_begins_anew_with_other_weights(tmp_path: Path) -> None:
+    old, text = written(tmp_path)
+    new = mplug2.compose(parse_spec(text, "small.yaml"))
+    assert torch.equal(new.get_parameter("left.linear.weight"), old.get_parameter("left.linear.weight"))
+    assert new.get_buffer("bank.group").tolist() == [-100] * 6
+    assert new.get_buffer("bank.pointer").tolist() == [0]
+
+
+def test_momentum_copies_that_no_file_gives_begin_as_the_loaded_weights(tmp_path: Path) -> None:
+    old, text = written(tmp_path)
+    shadow = mplug2.compose(parse_spec(text, "small.yaml")).shadow_state_dict()
+    assert shadow
+    for name, value in shadow.items():
+        assert torch.equal(value, old.state_dict()[name]), name
+
+
+def test_a_module_that_gets_nothing_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, text = written(tmp_path, "right", "bank")
+    with caplog.at_level(logging.WARNING, "mplug2"):
+        mplug2.compose(parse_spec(text, "small.yaml"))
+    (warning,) = caplog.messages
+    assert f"own:{tmp_path}/own.safetensors holds nothing for right (15 parameters)" in warning
