@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 import registry
 from mplug2.cli.arguments import Checkpoint, Overrides, SpecFile, init_overrides, only_overrides
+from mplug2.cli.outputs import judge_outputs
 from mplug2.cli.tables import console, log_shown
 
 
@@ -68,22 +71,27 @@ def evaluate(
         typer.Option(
             "--results",
             metavar="FILE.json",
-            help="Write question ids and answers here, as VQA's evaluation server takes them; "
-            "the predictions go to FILE.jsonl unless --out is set.",
+            help="Write question ids and answers here, as VQA's evaluation server takes them, or image ids "
+            "and captions, as COCO's does; the predictions go to FILE.predictions.jsonl unless --out is set.",
         ),
     ] = None,
 ) -> None:
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
-    out = out or (results.with_suffix(".jsonl") if results else None)
-    if results and results == out:
-        raise registry.UserError(f"--results must be another file than --out, but both are {out}")
     # nothing is selected here: other metrics than those of the training may be asked for
     settings = only_overrides(overrides) + ([f"eval.split={split}"] if split else []) + ["train.select="]
     read = registry.read_spec(spec, overrides=settings)
+    out = out or (results.with_name(f"{results.stem}.predictions.jsonl") if results else None)
+    judge_outputs({"--out": out, "--results": results}, [Path(spec).resolve(), *_data_files(read)])
     from mplug2.eval.breakdown import recall_table, table
     from mplug2.eval.run import evaluate_checkpoint
     from mplug2.train import ranks
 
+    form = None
+    if results is not None:
+        from mplug2.metrics.results import results_of
+
+        registry.check(read).raise_if_bad()
+        form = results_of(read, read.eval["split"])
     with log_shown():
         found = evaluate_checkpoint(read, checkpoint, predictions=out)
     if ranks.rank() != 0:
@@ -94,8 +102,10 @@ def evaluate(
     if recall is not None:
         console().print(recall)
     measured, split_name = found.samples - found.unanswered, read.eval["split"]
+    whole = _of_all(read.eval["metrics"])
     for name, value in list(found.metrics.items())[: (1 if recall else None) if measured else 0]:
-        print(f"{name}: {value:.4f} on {measured} samples of {split_name}")
+        said = "cannot be measured" if math.isnan(value) else f"{value:.4f}"
+        print(f"{name}: {said} on {measured} samples of {split_name}" if name in whole else f"{name}: {said}")
     if found.unanswered and measured:
         print(f"not counted: {found.unanswered} samples without answers")
     elif found.unanswered:
@@ -105,7 +115,19 @@ def evaluate(
         print(f"cannot be decoded, counted as wrong: {file}")
     if found.predictions:
         print(f"predictions: {found.predictions}")
-    if results and found.predictions:
-        from mplug2.metrics.results import write_answers
+    if results and form and found.predictions:
+        what = "answers" if form.images is None else "captions"
+        print(f"results: {form.write(found.predictions, results)} {what} in {results}")
 
-        print(f"results: {write_answers(found.predictions, results)} answers in {results}")
+
+def _of_all(metrics: list[str]) -> set[str]:
+    """The values that are over all samples: those that some data lack are over a part of them."""
+    declared = [registry.METRICS.declaration(metric).outputs for metric in metrics]
+    return {name for outputs in declared for name, port in outputs.items() if not port.optional}
+
+
+def _data_files(spec: registry.Spec) -> list[Path]:
+    """All files that a spec's data section names."""
+    sections = [spec.data, *(one for one in spec.data.values() if isinstance(one, dict))]
+    named = [value for one in sections for value in one.values() if isinstance(value, str)]
+    return [Path(value).resolve() for value in named if os.path.isfile(value)]

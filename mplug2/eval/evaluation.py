@@ -111,7 +111,7 @@ def _summary(
             values.update(judge.compute(rows))
     finally:  # a metric that fails must not cost what the network said
         if predictions is not None:
-            write_jsonl(predictions, rows)
+            _keep(predictions, rows, values)
     prior = dict(train_answers) if train_answers is not None else most_frequent(rows)
     return Evaluation(
         metrics=values,
@@ -130,6 +130,15 @@ def write_jsonl(path: Path, rows: Sequence[Row]) -> None:
         log.warning("%s: %d of %d rows have numbers that are not finite: null", path, damaged, len(rows))
     with whole(path) as file:
         file.writelines(json_line(row) + "\n" for row in rows)
+
+
+def _keep(path: Path, rows: Sequence[Row], values: Mapping[str, float]) -> None:
+    """Write the predictions; an error tells what was measured, which else would be lost with them."""
+    try:
+        write_jsonl(path, rows)
+    except UserError as error:
+        told = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        raise UserError(f"{error}; measured: {told or 'nothing'}") from None
 
 
 def _place(row: Row) -> tuple[bool, int, str]:

@@ -1,0 +1,40 @@
+"""Files that a command is asked to write, judged before it does its work."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from registry.errors import UserError
+
+LONGEST = 235  # bytes of a name: 255 in most file systems, less the ending that it has until it is complete
+
+
+def judge_outputs(outputs: Mapping[str, Path | None], taken: Collection[Path] = ()) -> None:
+    """UserError where an option's file cannot be written, or would replace another option's or one ``taken``.
+
+    Folders that are not there yet are made only when the file is written.
+    """
+    places: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        try:
+            place = path.resolve()
+            if path.is_dir():
+                raise UserError(f"{option} {path} must be a file, but is a folder")
+            if len(os.fsencode(path.name)) > LONGEST:
+                raise UserError(f"{option} {path} must have a shorter name: at most {LONGEST} bytes")
+            folder = next(one for one in place.parents if one.exists())
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"{option} {path} cannot be written ({why})") from None
+        if place in places:
+            raise UserError(f"{option} must be another file than {places[place]}, but both are {path}")
+        if place in taken:
+            raise UserError(f"{option} {path} must be a new file, but is one that this command reads")
+        places[place] = option
