@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
+import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -74,6 +76,14 @@ def _begin(frequencies: Frequencies) -> None:
     global _known
     _known = frequencies
     unheard()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has a parent"
+    parent.join()
+    os._exit(1)  # killed, it could not tell its workers
 
 
 def _score_here(items: Sequence[Item]) -> list[list[float]]:

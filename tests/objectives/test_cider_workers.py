@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from mplug2.metrics.caption.cider import CiderD
@@ -9,6 +16,7 @@ from mplug2.metrics.caption.metrics import Cider
 from mplug2.objectives.cider_workers import Workers, count
 from registry.errors import UserError
 
+ROOT = Path(__file__).parents[2]
 REFERENCES = [
     ["A man is cooking.", "a man cooks, in his kitchen"],
     ["two dogs run", "dogs are running on the grass", "Two dogs!"],
@@ -49,6 +57,45 @@ def test_a_worker_that_was_killed_is_told() -> None:
         process.join()
     with pytest.raises(UserError, match="workers: 0"):
         workers.score([(SAID[0], REFERENCES[0])])
+
+
+PARENT = """
+import time
+from mplug2.objectives.cider_workers import Workers, count
+
+if __name__ == "__main__":
+    workers = Workers(2, count([["a dog runs"], ["a bird flies"]]))
+    workers.score([(["a dog"], ["a dog runs"]), (["a bird"], ["a bird flies"])])
+    print(*workers._pool._processes, flush=True)
+    time.sleep(60)
+"""
+
+
+def alive(process: int) -> bool:
+    try:
+        # a process that nobody waited for is still listed, as a zombie
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_workers_end_with_a_trainer_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "parent.py")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(number) for number in parent.stdout.readline().split()]
+        assert workers and all(alive(number) for number in workers)
+        parent.kill()
+    until = time.monotonic() + 20
+    while any(alive(number) for number in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    left = [number for number in workers if alive(number)]
+    for number in left:
+        os.kill(number, signal.SIGKILL)
+    assert not left
 
 
 def test_no_process_is_left_behind() -> None:
