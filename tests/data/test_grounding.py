@@ -152,6 +152,11 @@ def test_a_box_outside_its_image_is_counted_as_broken(picture: Path, training: b
     assert all(isinstance(held[index], Sample) for index in range(2)), "a part of the box is in the image"
 
 
+def test_a_phrase_that_is_asked_needs_no_box(picture: Path) -> None:
+    data = reader(picture, [ROW], asked=[((str(picture / "wide.png"),), "the left square")])
+    assert isinstance(data[0], Sample)
+
+
 @pytest.mark.parametrize(
     "setting", [{"phrase_tokens": 0}, {"phrases_per_image": 0}, {"cache": -1}, {"threads": -1}]
 )
