@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mplug2.data.annotations import Question, read_questions, read_rows
+from mplug2.data.annotations import Question, read_questions, read_rows, shown
 from mplug2.data.batch import Sample
 from mplug2.data.limits import at_least
 from mplug2.data.reader import MediaReader
@@ -23,9 +23,9 @@ class QuestionAnswer(MediaReader[Question]):
 
     For the annotation file see `read_questions`. Training keeps 30 words of a question, evaluation 50, unless
     ``question_words`` says otherwise; of these ``question_tokens``, which a split may set for itself
-    (``train: {question_tokens: 25}`` cuts in training alone, as released). ``answer_list`` is a JSON list of
-    the answers to choose from: they are the input ``candidates``. All else is as for every reader
-    (`MediaReader`).
+    (``train: {question_tokens: 25}`` cuts in training alone, as released). ``answer_list`` names the answers
+    to choose from, the input ``candidates``: a JSON list, a text a line, or an annotation file, whose answers
+    they are. All else is as for every reader (`MediaReader`).
     """
 
     outputs = {
@@ -99,12 +99,14 @@ class QuestionAnswer(MediaReader[Question]):
 
 
 def _answers(path: str) -> list[str]:
-    form = "an answer list must be a JSON list of texts, or one JSON text a line"
+    form = "an answer list must be a JSON list of texts, one JSON text a line, or an annotation file"
     if not Path(path).is_file():
         raise UserError(f"the answer list {path} must exist (data.answer_list), but does not")
-    found = []
-    for where, answer in read_rows(Path(path), form):
+    rows = list(read_rows(Path(path), form))
+    if rows and isinstance(rows[0][1], dict):
+        asked = read_questions(Path(path))
+        return list(dict.fromkeys(answer for question in asked for answer in question.answers))
+    for where, answer in rows:
         if not isinstance(answer, str):
-            raise UserError(f"{where}: {form}, but holds {answer!r}")
-        found.append(answer)
-    return found
+            raise UserError(f"{where}: {form}, but holds {shown(answer)}")
+    return [answer for _, answer in rows]

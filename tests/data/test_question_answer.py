@@ -111,6 +111,39 @@ def test_an_epoch_asks_every_question_once(
         assert {data.items[number].media for number in group.items} == {group.media}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '["red", "up"]',
+        '"red"\n"up"\n',
+        json.dumps(ask("v", answer=["red", "up"])) + "\n" + json.dumps(ask("w", answer={"red": 1})),
+    ],
+)
+def test_answers_to_choose_from(media: Path, content: str) -> None:
+    (media / "answers").write_text(content)
+    more = {"answer_list": str(media / "answers"), "inputs": {"video", "question", "candidates"}}
+    data = reader(media, [ask("one")], **more)
+    candidates = data.collate([data[0]]).inputs["candidates"]
+    assert [data.tokenizer.decode(ids) for ids in candidates.ids] == ["red", "up"]
+    assert (candidates.ids == data.tokenizer.sep).sum(dim=1).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('["red", 3]', r"answers: entry 2: an answer list must be .*, but holds 3"),
+        ('{"video_id": "v"}', r"answers:1: .*has no 'question' and no 'answer'"),
+        (None, r"the answer list .*answers must exist \(data.answer_list\)"),
+        ("[]", "input 'candidates' needs the answers to choose from"),
+    ],
+)
+def test_a_wrong_answer_list_is_named(media: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (media / "answers").write_text(content)
+    with pytest.raises(UserError, match=said):
+        reader(media, [ask("one")], answer_list=str(media / "answers"), inputs={"video", "candidates"})
+
+
 def test_released_questions_about_images_are_cut_in_training_alone() -> None:
     for name in ("vqa_mplug_base", "vqa_mplug_large", "vqa_mplug2_large"):
         data = read_spec(ROOT / "configs_image" / f"{name}.yaml").data
