@@ -35,13 +35,16 @@ def tiny(*overrides: str) -> Network:
     return mplug2.compose(read_spec(TINY, overrides), initial=False)
 
 
-@pytest.mark.parametrize("overrides", [(), TEACHER], ids=["plain", "momentum"])
+@pytest.mark.parametrize(
+    "overrides", [(), pytest.param(TEACHER, marks=pytest.mark.slow)], ids=["plain", "momentum"]
+)
 def test_the_train_goal_is_one_graph(overrides: tuple[str, ...]) -> None:
     net = tiny(*overrides)
     found = torch._dynamo.explain(net.forward)(tiny_batch(net, "train"), "train")
     assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
 
 
+@pytest.mark.slow
 def test_the_compiled_loss_and_gradients_are_the_same() -> None:
     net = tiny()
     batch = tiny_batch(net, "train")
