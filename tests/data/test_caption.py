@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from mplug2.data.caption import CaptionReader, RetrievalReader
@@ -109,6 +112,75 @@ def test_retrieval_evaluates_all_captions_of_a_file_and_says_whose_they_are(medi
     assert len(batch.inputs["caption"].ids) == 4
     assert batch.inputs["group"].tolist() == [0, 0, 1, 1]
     assert len(batch.records) == 2
+
+
+# lines, of which some are about the same file
+lines = st.lists(
+    st.tuples(st.sampled_from("abc"), st.lists(st.text(max_size=12), min_size=1, max_size=5)),
+    min_size=1,
+    max_size=6,
+)
+here = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+
+
+@here
+@given(lines=lines, together=st.integers(1, 4), epoch=st.integers(0, 3))
+@pytest.mark.parametrize("reader", [CaptionReader, RetrievalReader])
+def test_an_epoch_shows_every_caption_once(
+    media: Path, reader: type[CaptionReader], lines: list[Any], together: int, epoch: int
+) -> None:
+    rows = [{"image": f"{name}.png", "captions": texts} for name, texts in lines]
+    data = reader(**arguments(media, rows, training=True, captions_per_clip=together))
+    groups = data.groups(epoch, seed=3)
+    shown = [(data.items[number].media, data.items[number].texts) for one in groups for number in one.items]
+    given = [((f"{name}.png",), (text,)) for name, texts in lines for text in texts]
+    assert Counter(shown) == Counter(given)
+    for group in groups:
+        assert len(group.items) <= together
+        assert {data.items[number].media for number in group.items} == {group.media}
+    assert len(groups) == sum(-(-n // together) for n in Counter(name for name, _ in given).values())
+
+
+@here
+@given(lines=lines)
+def test_any_captions_are_kept_whole_and_cut_for_the_network(media: Path, lines: list[Any]) -> None:
+    rows = [{"image": f"{name}.png", "captions": texts} for name, texts in lines]
+    told: dict[str, list[str]] = {}
+    for name, texts in lines:
+        told.setdefault(f"{name}.png", []).extend(texts)
+    written = CaptionReader(**arguments(media, rows, caption_tokens=6))
+    batch = written.collate([written[index] for index in range(len(written))])  # type: ignore[misc]
+    assert {record["image"]: record["references"] for record in batch.records} == told
+    assert batch.inputs["references"] == list(told.values()) == written.references()
+    assert 2 <= batch.inputs["caption"].ids.shape[1] <= 6
+    found = RetrievalReader(**arguments(media, rows))
+    batch = found.collate([found[index] for index in range(len(found))])  # type: ignore[misc]
+    counts = [len(texts) for texts in told.values()]
+    groups = [number for number, count in enumerate(counts) for _ in range(count)]
+    assert batch.inputs["group"].tolist() == batch.inputs["picture"].tolist() == groups
+    assert len(batch.inputs["caption"].ids) == sum(counts)
+
+
+@here
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["image", "video_id", "caption", "captions"]), inner)
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_line_is_captions_or_a_message_that_names_it(media: Path, value: Any) -> None:
+    given = arguments(media, [])
+    Path(given["path"]).write_text(json.dumps(value))
+    try:
+        items = CaptionReader(**given, training=True).items
+    except UserError as error:
+        assert "captions.jsonl" in str(error)
+    else:
+        assert all(isinstance(text, str) for item in items for text in item.texts)
 
 
 def test_a_broken_image_is_handed_on_and_stands_black(media: Path) -> None:

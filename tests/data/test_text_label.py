@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from mplug2.data.batch import Sample
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.statements import LABELS, entailment_rows, statements
 from mplug2.data.shapes.world import COLOURS, SHAPES, sample_scene
@@ -125,6 +128,59 @@ def test_a_wrong_line_is_named(line: str, message: str, shapes: Path, tmp_path: 
         reader(shapes, path=str(file))
     assert f"{file}:2: " in str(caught.value)
     assert message in str(caught.value)
+
+
+here = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+
+
+@here
+@given(
+    told=st.lists(
+        st.tuples(st.sampled_from(["v", "w"]), st.text(max_size=20), st.sampled_from(LABELS)), min_size=1
+    ),
+    together=st.integers(1, 4),
+    training=st.booleans(),
+)
+def test_any_sentences_are_shown_once_with_their_labels(
+    shapes: Path, tmp_path: Path, told: list[tuple[str, str, str]], together: int, training: bool
+) -> None:
+    file = tmp_path / "any.jsonl"
+    keys = ("video_id", "sentence", "label")
+    file.write_text("".join(json.dumps(dict(zip(keys, one, strict=True))) + "\n" for one in told))
+    inputs = {"video", "sentence", "label", "clip"}
+    data = reader(shapes, path=str(file), sentences_per_clip=together, training=training, inputs=inputs)
+    groups = data.groups(1, seed=0)
+    assert sorted(number for group in groups for number in group.items) == list(range(len(told)))
+    assert all(len(group.items) <= together for group in groups)
+    samples = [Sample(group, (torch.zeros(3, 6, 48, 48),)) for group in groups]
+    batch = data.collate(samples)
+    order = [number for group in groups for number in group.items]
+    assert batch.inputs["label"].tolist() == [LABELS.index(told[number][2]) for number in order]
+    assert [record["question"] for record in batch.records] == [told[number][1] for number in order]
+    assert batch.inputs["clip"].tolist() == [row for row, group in enumerate(groups) for _ in group.items]
+    assert len(batch.inputs["sentence"].ids) == len(told)
+
+
+@here
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["a", "yes", "True"]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["video_id", "images", "sentence", "label"]), inner)
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_line_is_sentences_or_a_message_that_names_it(shapes: Path, tmp_path: Path, value: Any) -> None:
+    file = tmp_path / "any.jsonl"
+    file.write_text(json.dumps(value))
+    try:
+        items = reader(shapes, path=str(file)).items
+    except UserError as error:
+        assert "any.jsonl" in str(error)
+    else:
+        assert all(item.label in LABELS for item in items)
 
 
 @pytest.mark.parametrize("labels", [["yes"], ["yes", "yes"], []])
