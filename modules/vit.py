@@ -71,12 +71,21 @@ class Stem(nn.Module):
 class VideoBlock(Block):
     """A timm block with LocalTemporal on the patch tokens before and after spatial attention."""
 
-    def __init__(self, width: int, heads: int, temporal: bool, mlp_ratio: float, drop_path: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        temporal: bool,
+        mlp_ratio: float,
+        drop_path: float,
+        attention_dropout: float = 0.0,
+    ) -> None:
         super().__init__(
             width,
             heads,
             mlp_ratio,
             qkv_bias=True,
+            attn_drop=attention_dropout,
             drop_path=drop_path,
             act_layer=QuickGELU,
             norm_layer=partial(nn.LayerNorm, eps=CLIP_EPS),
@@ -106,7 +115,7 @@ class VideoViT(nn.Module):
 
     Output: the mean of the frames' class tokens, then all patch tokens frame by frame, all through the final
     norm (released ``visual_encoder.visual``, ``ln_post``). With ``temporal: none`` frames never see each
-    other.
+    other. ``attention_dropout``: of attention's weights while it is trained (released mPLUG: 0.1).
     """
 
     inputs = {"video": "frames B 3 frames size size"}
@@ -124,18 +133,19 @@ class VideoViT(nn.Module):
         temporal: Literal["local", "none"] = "local",
         temporal_stride: int = 0,
         drop_path: float = 0.0,
+        attention_dropout: float = 0.0,
         recompute: Literal["none", "all"] = "none",
     ) -> None:
         super().__init__()
         check_sizes(width=width, depth=depth, patch=patch, frames=frames, size=size)
-        check_rate(drop_path=drop_path)
+        check_rate(drop_path=drop_path, attention_dropout=attention_dropout)
         if size % patch:
             raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
         heads = head_count(width, heads)
         rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
         self.stem = Stem(width, patch, size, temporal_stride)
         self.blocks = nn.ModuleList(
-            VideoBlock(width, heads, temporal == "local", mlp_ratio, p) for p in rates
+            VideoBlock(width, heads, temporal == "local", mlp_ratio, p, attention_dropout) for p in rates
         )
         self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
         self.recompute = recompute
@@ -166,10 +176,23 @@ class ImageViT(nn.Module):
         heads: int = 0,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
+        attention_dropout: float = 0.0,
         recompute: Literal["none", "all"] = "none",
     ) -> None:
         super().__init__()
-        self.body = VideoViT(width, depth, patch, 1, size, heads, mlp_ratio, "none", 0, drop_path, recompute)
+        self.body = VideoViT(
+            width,
+            depth,
+            patch,
+            1,
+            size,
+            heads,
+            mlp_ratio,
+            "none",
+            drop_path=drop_path,
+            attention_dropout=attention_dropout,
+            recompute=recompute,
+        )
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Tokens:
         """Encode images as clips of one frame."""

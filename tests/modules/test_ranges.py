@@ -51,6 +51,7 @@ WRONG = [
     ("smoothing=0.1", "smoothing=-0.5", "smoothing must be at least 0 and below 1, but is -0.5"),
     ("smoothing=0.1", "smoothing=1.0", "smoothing must be at least 0 and below 1, but is 1.0"),
     ("drop_path: 0.1", "drop_path: 2.0", "drop_path must be at least 0 and below 1, but is 2.0"),
+    ("size: 16", "size: 16, attention_dropout: 1.0", "attention_dropout must be at least 0 and below 1"),
     ("temperature: 0.07", "temperature: 0.7", "temperature must be 0.001 to 0.5"),
     ("max_length=10, min_length=2", "max_length=0", "max_length must be at least 1"),
     ("max_length=10, min_length=2", "max_length=5, min_length=6", "max_length is 5 and min_length is 6"),

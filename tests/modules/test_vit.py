@@ -65,6 +65,17 @@ def test_recompute_gives_the_same_gradients() -> None:
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
+def test_attention_drops_weights_in_training_alone() -> None:
+    image = torch.randn(2, 3, 16, 16)
+    torch.manual_seed(0)
+    plain = ImageViT(width=32, depth=1, patch=8, size=16, heads=2)
+    dropping = ImageViT(width=32, depth=1, patch=8, size=16, heads=2, attention_dropout=0.5)
+    dropping.load_state_dict(plain.state_dict())
+    assert torch.equal(plain(image).values, plain(image).values)
+    assert not torch.equal(dropping(image).values, dropping(image).values)
+    assert torch.equal(dropping.eval()(image).values, plain.eval()(image).values)
+
+
 def test_an_image_is_a_clip_of_one_frame() -> None:
     torch.manual_seed(0)
     vit = ImageViT(width=32, depth=1, patch=8, size=16, heads=2).eval()
