@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mplug2.data.formats.pickles import read_plain_pickle
@@ -128,6 +128,32 @@ def test_plain_data_survives_and_damage_is_a_message(
         read_plain_pickle(path)
     except UserError as error:
         assert "any.p" in str(error)
+
+
+odd: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.integers(0, 9) | st.binary(max_size=2) | st.sampled_from(["train", "a", float("nan")]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(
+            st.sampled_from(["split", "image_id", "ann_id", "sentences", (1, 2), 7, b"x"]), inner, max_size=5
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@given(value=odd)
+@example(value=[{(1, 2): 3}])
+@example(value={(1, 2): {"split": {(3,): b"x"}}})
+def test_a_pickle_of_other_data_is_a_message(tmp_path: Path, instances: Path, value: Any) -> None:
+    path = tmp_path / "refs(any).p"
+    path.write_bytes(pickle.dumps(value, 2))
+    try:
+        assert isinstance(list(refer(path, instances, split="train")), list)
+    except UserError as error:
+        assert "refs(any).p" in str(error)
 
 
 def test_what_does_not_fit_together_is_named(tmp_path: Path, instances: Path) -> None:
