@@ -14,6 +14,7 @@ from mplug2.data.image import ImageError
 from mplug2.data.text import Tokenizer
 from mplug2.data.video import VideoError
 from mplug2.predict.answers import answered, guesses
+from mplug2.predict.asking import judge_text
 from mplug2.predict.files import Entry
 from mplug2.predict.network import load
 from mplug2.predict.reading import Asked, Chunk, chunks, reader_of
@@ -39,6 +40,8 @@ def pipeline(
     Without ``checkpoint`` the best one of the spec's run folder is taken (runs/NAME/best). ``top``: how many
     guesses a result has at most. Raises UserError where spec, checkpoint or vocabulary do not fit.
     """
+    if top < 1:
+        raise UserError(f"top must be at least 1, but is {top}")
     net, tokenizer, weights = load(
         Path(spec), None if checkpoint is None else Path(checkpoint), overrides, best=top, device=device
     )
@@ -92,7 +95,8 @@ class Pipeline:
         given = _listed(media if image is None else image)
         alone = isinstance(given, str) or (self.views == 2 and all(isinstance(one, str) for one in given))
         entries = [(one,) if isinstance(one, str) else tuple(one) for one in ([given] if alone else given)]
-        questions = [question] if isinstance(question, str) else list(question or ())
+        listed = question is None or (isinstance(question, Iterable) and not isinstance(question, str))
+        questions = list(question or ()) if listed else [question]  # what is no text at all is refused below
         stream = self.stream(entries, questions)
         if not alone:
             return (result for results in stream for result in results)
@@ -133,8 +137,8 @@ class Pipeline:
                 f"{name} must be told a text beside each {self.kind} (its input '{self.asks}'): "
                 "--question TEXT, in Python question=TEXT"
             )
-        if not all(isinstance(question, str) and question.strip() for question in questions):
-            raise UserError("a question must have at least one word, but is empty")
+        for question in questions:
+            judge_text(question, "a question")
 
     @torch.inference_mode()
     def _results(self, chunk: Chunk, questions: Sequence[str]) -> list[list[Result]]:

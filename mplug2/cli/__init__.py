@@ -6,7 +6,11 @@ import sys
 
 
 def main() -> None:
-    """Run the command that ``sys.argv`` holds, and exit: 0 done, 2 a user's mistake, 130 interrupted."""
+    """Run the command that ``sys.argv`` holds, and exit: 0 done, 1 some of it, 2 a user's mistake, 130
+    interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal may know fewer letters than a message has
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     if sys.argv[1:2] == ["check"]:
         from mplug2.cli.checking import quick
 

@@ -11,6 +11,14 @@ import typer
 
 from registry.errors import UserError
 
+
+def path(text: str) -> Path:
+    """Return what an option names as a path; nothing (an unset variable) is not the current folder."""
+    if not text:
+        raise UserError("a path must have a name, but is empty")
+    return Path(text)
+
+
 SpecFile = Annotated[
     str, typer.Argument(metavar="SPEC", help="A composition spec (YAML).", show_default=False)
 ]

@@ -6,13 +6,18 @@ import os
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Literal
 
 from registry.errors import UserError
 
 LONGEST = 235  # bytes of a name: 255 in most file systems, less the ending that it has until it is complete
 
 
-def judge_outputs(outputs: Mapping[str, Path | None], taken: Collection[Path] = ()) -> None:
+def judge_outputs(
+    outputs: Mapping[str, Path | None],
+    taken: Collection[Path] = (),
+    kinds: Literal["files", "pipes too"] = "files",
+) -> None:
     """UserError where an option's file cannot be written, or would replace another option's or one ``taken``.
 
     Folders that are not there yet are made only when the file is written.
@@ -23,8 +28,10 @@ def judge_outputs(outputs: Mapping[str, Path | None], taken: Collection[Path] = 
             continue
         try:
             place = path.resolve()
-            if path.is_dir():
-                raise UserError(f"{option} {path} must be a file, but is a folder")
+            if path.exists() and not path.is_file():
+                if not path.is_dir() and kinds == "pipes too":
+                    continue
+                raise UserError(f"{option} {path} must be a file, but is a folder or a device")
             if len(os.fsencode(path.name)) > LONGEST:
                 raise UserError(f"{option} {path} must have a shorter name: at most {LONGEST} bytes")
             folder = next(one for one in place.parents if one.exists())

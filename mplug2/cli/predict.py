@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
+from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, path
+from mplug2.cli.outputs import judge_outputs
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,15 +37,19 @@ def predict(
     overrides: Overrides = None,
     video: Annotated[
         list[Path] | None,
-        typer.Option("--video", "-v", metavar="PATH", help="A video file or a folder; may be given again."),
+        typer.Option(
+            "--video", "-v", metavar="PATH", parser=path, help="A video file or a folder; may be given again."
+        ),
     ] = None,
     image: Annotated[
         list[Path] | None,
-        typer.Option("--image", "-i", metavar="PATH", help="The same for images; a pair is given in turn."),
+        typer.Option(
+            "--image", "-i", metavar="PATH", parser=path, help="The same for images; a pair is given in turn."
+        ),
     ] = None,
     listed: Annotated[
         list[Path] | None,
-        typer.Option("--list", metavar="FILE", help="A text file with one path a line."),
+        typer.Option("--list", parser=path, metavar="FILE", help="A text file with one path a line."),
     ] = None,
     question: Annotated[
         list[str] | None,
@@ -83,16 +89,18 @@ def predict(
     named = [*(video or ()), *(image or ())]
     if (video and image) or not (named or listed):
         raise UserError("name the files: --video or --image (not both), or --list")
-    for path, judge in ((sheet, sheets.judge), (draw, drawing.judge), (out, _judge)):
-        if path is not None:
-            judge(path)  # before a network is loaded
+    for file, judge in ((sheet, sheets.judge), (draw, drawing.judge), (out, _judge)):
+        if file is not None:
+            judge(file)  # before a network is loaded
+    read = {Path(os.path.realpath(one)) for one in (spec, *named, *(listed or ()))}
+    judge_outputs({"--sheet": sheet, "--draw": draw, "--out": out}, read, "pipes too")
     from mplug2.pipeline import pipeline
 
     pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
     if named and (pipe.kind == "video") != bool(video):
         raise UserError(f"{spec} reads {pipe.kind}s: name them by --{pipe.kind}")
     entries = found(named, listed or (), pipe.kind, pipe.views)
-    single = len(entries) == 1 and not listed and not any(path.is_dir() for path in named)
+    single = len(entries) == 1 and not listed and not any(map(os.path.isdir, named))
     if draw is not None and (pipe.says != "boxes" or not single):
         raise UserError("--draw needs one image, and a network that finds boxes; --sheet shows many files")
     stream = pipe.stream(entries, question or (), pictures=sheets.PICTURES if sheet is not None else 0)
@@ -100,9 +108,9 @@ def predict(
         page = None
         if sheet is not None:
             page = stack.enter_context(sheets.Sheet(sheet, f"{pipe.net.spec.name}: {pipe.checkpoint}"))
-        file = stack.enter_context(_opened(out))
+        written = stack.enter_context(_opened(out))
         step = stack.enter_context(_bar(len(entries), single or (out is None and sys.stdout.isatty())))
-        broken = 0
+        broken = damaged = 0
         reasons: list[str] = []
         for results in stream:
             broken += (error := results[0].error) is not None
@@ -112,10 +120,16 @@ def predict(
                 reasons.append(error)
             if page is not None:
                 page.add(results)
-            _write(results, file, in_words=single and out is None and not as_json)
+            damaged += not all(result.numbers for result in results)
+            _write(results, written, in_words=single and out is None and not as_json)
             step(broken)
         if draw is not None:
             drawing.draw(results, draw)
+    if damaged:
+        message = (
+            f"{damaged} of {len(entries)} answers have scores that are no numbers: are the weights whole?"
+        )
+        print(message, file=sys.stderr)
     if not single:
         _sum_up(len(entries), broken, reasons)
 
@@ -125,7 +139,7 @@ def _write(results: list[Result], file: TextIO, in_words: bool) -> None:
 
     for result in results:
         if not in_words:
-            print(line(result), file=file, flush=True)
+            print(line(result, file.encoding or "utf-8"), file=file, flush=True)
             continue
         asked = f": {printable(result.question)}" if result.question is not None else ""
         print(f"{result.name}{asked}\n  {printable(str(result))}", file=file)
@@ -149,7 +163,7 @@ def _sum_up(entries: int, broken: int, reasons: list[str]) -> None:
 
 
 def _judge(out: Path) -> None:
-    if out.is_dir() or not out.parent.is_dir():
+    if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise UserError(f"--out {out} must be a file in a folder that exists")
 
 
@@ -160,11 +174,10 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        file = out.open("w", encoding="utf-8")
-    except OSError as error:
+        with out.open("w", encoding="utf-8") as file:
+            yield file
+    except OSError as error:  # of this file: what is wrong with others is told by those who read them
         raise UserError(f"--out {out} cannot be written ({error.strerror})") from None
-    with file:
-        yield file
 
 
 @contextlib.contextmanager

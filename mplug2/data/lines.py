@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 
-def json_line(row: Any) -> str:
-    """Return a value as one line of valid JSON that can be written as UTF-8, without a line end."""
+def json_line(row: Any, encoding: str = "utf-8") -> str:
+    """Return a value as one line of valid JSON that can be written in ``encoding``, without a line end."""
     row = finite(row)
     said = json.dumps(row, ensure_ascii=False, allow_nan=False)
     try:
-        said.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: how Python holds a byte that is no UTF-8
+        said.encode(encoding)
+    except UnicodeEncodeError:  # or half of a surrogate pair: how Python holds a byte that is no UTF-8
         return json.dumps(row, allow_nan=False)
     return said
 

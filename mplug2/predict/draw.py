@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def judge(path: Path) -> None:
     """Raise UserError where no picture can be written to ``path``."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--draw must be a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, but is {path}")
-    if path.is_dir() or not path.parent.is_dir():
+    if os.path.isdir(path) or not os.path.isdir(path.parent):
         raise UserError(f"--draw {path} must be a file in a folder that exists")
 
 

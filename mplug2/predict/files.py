@@ -32,9 +32,11 @@ def entries(named: Sequence[Path], lists: Sequence[Path], kind: Kind, each: int)
         tuple(map(str, named[start : start + each])) for start in range(0, len(named), each)
     ]
     if each == 1:
-        found = [(one,) for path in named for one in (_walk(path, kind) if path.is_dir() else [str(path)])]
+        found = [
+            (one,) for path in named for one in (_walk(path, kind) if os.path.isdir(path) else [str(path)])
+        ]
     else:
-        if folder := next((path for path in named if path.is_dir()), None):
+        if folder := next((path for path in named if os.path.isdir(path)), None):
             raise UserError(
                 f"{folder} must be a file, for the network compares {each} {kind}s, but is a folder; name "
                 "the files of each pair in turn, or two on a line of --list, with a tab between them"
@@ -52,7 +54,7 @@ def entries(named: Sequence[Path], lists: Sequence[Path], kind: Kind, each: int)
 
 def _walk(folder: Path, kind: Kind) -> list[str]:
     """The files below a folder by their suffix, sorted; nothing hidden, and no link that leads out of it."""
-    inside = folder.resolve()
+    inside = os.path.realpath(folder)
     found = []
     for where, folders, names in os.walk(folder):  # os.walk enters no linked folder
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -60,7 +62,7 @@ def _walk(folder: Path, kind: Kind) -> list[str]:
             path = Path(where, name)
             if name.startswith(".") or path.suffix.lower() not in SUFFIXES[kind]:
                 continue
-            if not path.is_symlink() or path.resolve().is_relative_to(inside):
+            if not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(inside):
                 found.append(str(path))
     if not found:
         suffixes = " ".join(SUFFIXES[kind])
@@ -73,7 +75,7 @@ def _listed(path: Path, each: int) -> Iterator[Entry]:
     try:
         if path.stat().st_size > MAX_LIST:
             raise UserError(f"the list {path} must have at most {MAX_LIST >> 20} MB; cut it into several")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the list {path} must be text with one path a line, but cannot be read ({error})"

@@ -41,12 +41,24 @@ def load(
         raise UserError(f"{spec}: data.tokenizer must name a vocabulary to predict with, but is not set")
     tokenizer = load_tokenizer(read)
     weights = Path(checkpoint) if checkpoint is not None else _trained(read)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     net = compose(widened(read, best), device=place, initial=False)
     load_weights(net, weights)
     if place.type == "cuda":
         net.to(DTYPES[read.train["precision"]])
     return net.eval(), tokenizer, weights
+
+
+def _place(device: torch.device | str) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        told = str(error).split("\n")[0]
+        raise UserError(
+            f"device must be one that PyTorch has here, but is {str(device)!r} ({told})"
+        ) from None
+    return place
 
 
 def _trained(spec: Spec) -> Path:

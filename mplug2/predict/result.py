@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
+
+from mplug2.data.lines import json_line
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the file
 
@@ -78,6 +80,14 @@ class Result:
         return self.guesses[0].box if self.guesses else None
 
     @property
+    def numbers(self) -> bool:
+        """Whether all scores and boxes are finite numbers: they are not where weights are damaged."""
+        given = [
+            one for guess in self.guesses for one in (guess.score, *(guess.box or ())) if one is not None
+        ]
+        return all(map(math.isfinite, given))
+
+    @property
     def alternatives(self) -> tuple[Guess, ...]:
         """The next best ones."""
         return self.guesses[1:]
@@ -114,21 +124,12 @@ class Result:
         return f"Result({', '.join(said)})"
 
 
-def line(result: Result) -> str:
-    """Return a result as one line of JSON; names of files that are no UTF-8 are escaped."""
-    row = result.row()
-    said = json.dumps(row, ensure_ascii=False)
-    return said if _is_utf8(said) else json.dumps(row)
+def line(result: Result, encoding: str = "utf-8") -> str:
+    """Return a result as one line of JSON; what ``encoding`` cannot write is escaped, and a number that is
+    none is null."""
+    return json_line(result.row(), encoding)
 
 
 def printable(text: str) -> str:
     """Return a text that cannot move the cursor, colour the terminal or break a file's encoding."""
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: how Python holds a byte that is no UTF-8
-        return False
-    return True

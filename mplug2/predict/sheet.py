@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,7 @@ class Sheet:
         try:
             self._file = self._temporary.open("wb")
         except OSError as error:
-            raise UserError(f"the contact sheet {path} cannot be written ({error.strerror})") from None
+            raise self._unwritten(error) from None
         self._paper = self._chosen()
 
     def _chosen(self) -> Paper:
@@ -56,7 +57,10 @@ class Sheet:
         self.files += 1
         self.failed += results[0].error is not None
         if self.files <= self.most:
-            self._paper.add(results)
+            try:
+                self._paper.add(results)
+            except OSError as error:
+                raise self._unwritten(error) from None
 
     def __enter__(self) -> Sheet:
         return self
@@ -64,13 +68,20 @@ class Sheet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._paper.finish(self._notes())
-        self._file.close()
-        if kind is None:
-            self._temporary.replace(self.path)
-        else:
+        try:
+            if kind is None:
+                self._paper.finish(self._notes())
+                self._file.close()
+                self._temporary.replace(self.path)
+        except OSError as problem:
+            raise self._unwritten(problem) from None
+        finally:
+            with contextlib.suppress(OSError):  # a full disk tells again what it could not write
+                self._file.close()
             self._temporary.unlink(missing_ok=True)
+
+    def _unwritten(self, error: OSError) -> UserError:
+        return UserError(f"the contact sheet {self.path} cannot be written ({error.strerror or error})")
 
     def _notes(self) -> list[str]:
         notes = [f"{self.files} file{'s' * (self.files != 1)}"]
@@ -85,5 +96,5 @@ def judge(path: Path) -> None:
     """Raise UserError where no sheet can be written to ``path``."""
     if path.suffix.lower() not in MOST:
         raise UserError(f"a contact sheet must be a .html or .png file, but is {path}")
-    if path.is_dir() or not path.parent.is_dir():
+    if os.path.isdir(path) or not os.path.isdir(path.parent):
         raise UserError(f"the contact sheet {path} must be a file in a folder that exists")

@@ -15,6 +15,8 @@ COLUMNS, CARD, GAP, EDGE, INSET = 4, 320, 20, 32, 14
 GROUND, PAPER, LINE, INK, PALE, RED = "#f6f7f9", "#ffffff", "#e1e5ea", "#1c2530", "#667382", "#b3261e"
 MARK = "#e5484d"
 LINES = 4  # of each text
+TALLEST = 2  # heights of a picture in its widths: a tall one is scaled down and stands between margins
+MOST_LINES = 40  # of all texts about a file, whose name stands below them
 
 
 class PngPaper:
@@ -56,6 +58,8 @@ class PngPaper:
             if result.alternatives:
                 others = "next best: " + ", ".join(map(str, result.alternatives[:3]))
                 found += [(one, self.plain[11], PALE) for one in _wrapped(others, self.plain[11])]
+        if len(found) > MOST_LINES:
+            found[MOST_LINES:] = [("\N{HORIZONTAL ELLIPSIS}", self.plain[13], PALE)]
         return [*found, gap] + [
             (one, self.plain[11], PALE) for one in _wrapped(results[0].name, self.plain[11])
         ]
@@ -85,7 +89,7 @@ def _strip(pictures: list[Image.Image]) -> Image.Image:
         return Image.new("RGB", (CARD, 0))
     across = 1 if len(pictures) == 1 else 2
     width = CARD // across
-    scaled = [one.resize((width, max(1, round(one.height * width / one.width)))) for one in pictures]
+    scaled = [_fitting(one, width) for one in pictures]
     rows = [scaled[start : start + across] for start in range(0, len(scaled), across)]
     strip = Image.new("RGB", (CARD, sum(max(one.height for one in row) for row in rows)), LINE)
     y = 0
@@ -94,6 +98,16 @@ def _strip(pictures: list[Image.Image]) -> Image.Image:
             strip.paste(one, (place * width, y))
         y += max(one.height for one in row)
     return strip
+
+
+def _fitting(picture: Image.Image, width: int) -> Image.Image:
+    """A picture as wide as its place, or as tall as is allowed and in the middle of it."""
+    if picture.height <= TALLEST * picture.width:
+        return picture.resize((width, max(1, round(picture.height * width / picture.width))))
+    place = Image.new("RGB", (width, TALLEST * width), LINE)
+    inner = picture.resize((max(1, round(picture.width * place.height / picture.height)), place.height))
+    place.paste(inner, ((width - inner.width) // 2, 0))
+    return place
 
 
 def _marked(look: Look, jpeg: bytes, results: list[Result]) -> Image.Image:

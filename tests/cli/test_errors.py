@@ -95,3 +95,18 @@ def test_a_closed_pipe_is_quiet(command: str) -> None:
     process.stderr.close()
     process.wait()
     assert complaint == b""
+
+
+def test_a_terminal_with_few_letters_gets_the_others_escaped() -> None:
+    done = mplug2("check", "gr\u00fcn.yaml", PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    assert "gr\\xfcn.yaml" in done.stdout and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_an_output_that_is_full_is_one_message() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "mplug2", "list"]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "the output cannot be written (No space left on device)\n"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from askable import everything
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
@@ -127,3 +128,37 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
     assert done.exit_code == 2
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert sorted(made.iterdir()) == before
+
+
+def test_an_empty_path_is_not_the_current_folder(made: Path) -> None:
+    for option in ("--image", "--list"):
+        done = run(made, "entailment", option, "", "-q", "x")
+        assert (done.exit_code, done.output) == (2, "a path must have a name, but is empty\n")
+
+
+def test_no_file_is_written_twice_or_over_what_is_read(made: Path, tmp_path: Path) -> None:
+    page, still = tmp_path / "x.html", made / "still0.png"
+    fixed = ("entailment", "--image", still, "-q", "x")
+    done = run(made, *fixed, "--out", tmp_path / "." / "x.html", "--sheet", page)
+    assert done.exit_code == 2 and "--out must be another file than --sheet" in done.output
+    for option in ("--out", "--sheet", "--draw"):
+        done = run(made, *fixed, option, still)
+        assert done.exit_code == 2 and "but is one that this command reads" in done.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_is_one_message(made: Path) -> None:
+    done = run(made, "entailment", "--image", made / "still0.png", "-q", "x", "--out", "/dev/full")
+    assert done.exit_code == 2
+    assert done.stderr == "--out /dev/full cannot be written (No space left on device)\n"
+
+
+def test_weights_that_are_no_numbers_are_told(made: Path, tmp_path: Path) -> None:
+    best = made / "runs/entailment/best/weights.safetensors"
+    bad = {name: one * float("nan") for name, one in load_file(best).items()}
+    save_file(bad, tmp_path / "weights.safetensors")
+    done = run(made, "entailment", "--image", made / "still0.png", "-q", "x", "--json", "-c", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert [one["score"] for one in json.loads(done.stdout)["answers"]] == [None] * 3
+    assert done.stderr == "1 of 1 answers have scores that are no numbers: are the weights whole?\n"

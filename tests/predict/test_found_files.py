@@ -84,3 +84,19 @@ def test_mistakes_are_one_sentence(
         entries([Path(name) for name in named], lists, "image", each)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_links_to_nothing_or_in_a_circle_are_named_and_read_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "gone.png").symlink_to("missing.png")
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    found = entries([tmp_path], [], "image", 1)
+    assert [Path(one).name for (one,) in found] == ["circle.png", "gone.png"]
+
+
+def test_a_list_may_begin_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.png\r\n" + b"x" * 5000 + b"\n")
+    assert entries([], [tmp_path / "list.txt"], "image", 1) == [("a.png",), ("x" * 5000,)]
+
+
+def test_a_path_that_is_too_long_is_a_file_that_does_not_exist() -> None:
+    assert entries([Path("x" * 5000)], [], "image", 1) == [("x" * 5000,)]

@@ -229,3 +229,27 @@ def test_a_reading_process_that_dies_is_told_with_the_files_near_it(
     stream = ready(made, "caption", "data.workers=1")([clip(made, number) for number in range(3)])
     with pytest.raises(UserError, match="after 0 files, near .*clip0.mp4, .*data.workers=0"):
         list(stream)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        (5, "a question must be a text, but is 5"),
+        (["red", 5], "a question must be a text, but is 5"),
+        ("?!", r"must have at least one word, but is '\?!'"),
+        ("caf\udce9", r"must be valid text \(UTF-8\), but is 'caf.udce9'"),
+        ("", "must have at least one word"),
+    ],
+)
+def test_what_is_no_question_is_refused(made: Path, question: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        ready(made, "entailment")(still(made), question=question)
+
+
+def test_top_and_device_are_judged(made: Path) -> None:
+    for top in (0, -1):
+        with pytest.raises(UserError, match=f"top must be at least 1, but is {top}"):
+            ready(made, "entailment", top=top)
+    for device in ("nope", "cpu:x", "meta:-3"):
+        with pytest.raises(UserError, match=f"device must be one that PyTorch has here, but is '{device}'"):
+            ready(made, "entailment", device=device)

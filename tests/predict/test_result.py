@@ -56,3 +56,16 @@ def test_a_name_with_control_characters_is_shown_without_them() -> None:
         Result(("\x1b[31mred\n.mp4",), "video", ()).name
         == "\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}.mp4"
     )
+
+
+def test_a_score_that_is_no_number_is_null_and_told() -> None:
+    broken = Result(("a.jpg",), "image", (Guess("red", float("nan")),))
+    assert json.loads(line(broken))["answers"] == [{"text": "red", "score": None}]
+    box = Result(("a.jpg",), "image", (Guess("", box=(0.0, float("inf"), 1.0, 2.0)),))
+    assert json.loads(line(box))["box"] == [0.0, None, 1.0, 2.0]
+    assert (broken.numbers, box.numbers, FOUND.numbers) == (False, False, True)
+
+
+def test_json_stays_json_on_a_terminal_with_few_letters() -> None:
+    said = line(Result(("gr\u00fcn.jpg",), "image", (Guess("x", 0.0),)), "ascii")
+    assert said.isascii() and json.loads(said)["image"] == "gr\u00fcn.jpg"

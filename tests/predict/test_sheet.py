@@ -120,3 +120,31 @@ def test_an_empty_sheet_is_a_sheet_and_an_interrupted_one_is_none(tmp_path: Path
 def test_where_no_sheet_can_be_is_said_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="contact sheet"):
         Sheet(tmp_path / name, "x")
+
+
+def test_a_tall_picture_or_many_questions_make_no_endless_card(tmp_path: Path) -> None:
+    file = BytesIO()
+    Image.new("RGB", (1, 384)).save(file, "JPEG")
+    tall = Look(4, 30000, (file.getvalue(),))
+    with Sheet(tmp_path / "tall.png", "h") as page:
+        page.add([said(looks=(tall,), question=f"what is {number}?") for number in range(500)])
+    with Image.open(tmp_path / "tall.png") as picture:
+        assert picture.height < 1800
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("suffix", [".html", ".png"])
+def test_a_full_disk_is_a_message_and_leaves_no_sheet(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: opened(Path("/dev/full"), mode))
+
+    def fill() -> None:
+        with Sheet(tmp_path / f"full{suffix}", "h") as page:
+            for _ in range(20):
+                page.add([said()])
+
+    with pytest.raises(UserError, match=rf"full\{suffix} cannot be written \(No space left on device\)"):
+        fill()
+    assert not list(tmp_path.iterdir())
