@@ -15,7 +15,9 @@ for all.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,10 +30,14 @@ from mplug2.train.engine import load_deepspeed
 from mplug2.train.seeds import capture_rng, restore_rng
 from mplug2.train.tensors import Entry, in_file_order, write_safetensors
 from mplug2.train.weights import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
+from registry.errors import UserError
 
 _STEP = "step_"
+_NAME = re.compile(_STEP + r"(\d{8})(\.tmp|\.old)?")
 EXTRA = "extra.json"
 STATE = "state.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -51,8 +57,8 @@ class Position:
 
 def steps_written(folder: Path) -> list[int]:
     """The steps of the complete checkpoints in ``folder``, oldest first."""
-    names = [path.name for path in folder.glob(_STEP + "*") if path.suffix == "" and (path / STATE).is_file()]
-    return sorted(int(name.removeprefix(_STEP)) for name in names)
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob(_STEP + "*"))
+    return sorted(int(name[1]) for name, path in found if name and not name[2] and (path / STATE).is_file())
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -71,6 +77,27 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint of ``position`` and return its folder; all ranks must call this, ``writer`` ones
     write for all."""
+    temporary = step_folder(folder, position.step).with_suffix(".tmp")
+    try:
+        return _save(folder, net, engine, position, settings, spec_text, writer)
+    except OSError as error:
+        if writer:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(
+            f"the checkpoint of step {position.step} cannot be written into {folder} ({_free(folder)} free): "
+            f"{error}; make room, and go on after the checkpoint before it with --resume"
+        ) from error
+
+
+def _save(
+    folder: Path,
+    net: Any,
+    engine: Any,
+    position: Position,
+    settings: dict[str, Any],
+    spec_text: str,
+    writer: bool,
+) -> Path:
     final = step_folder(folder, position.step)
     temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
     if writer:
@@ -79,13 +106,16 @@ def save_checkpoint(
         (temporary / "engine").mkdir(parents=True)
     ranks.barrier()
     save_weights(net, temporary / WEIGHTS if writer else None)
-    torch.save({"optimizer": engine.optimizer.state_dict(), "rng": capture_rng()}, _rank_file(temporary))
+    try:
+        torch.save({"optimizer": engine.optimizer.state_dict(), "rng": capture_rng()}, _rank_file(temporary))
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise OSError(str(error).splitlines()[0]) from error
     if writer:
         _save_momentum(net, temporary / MOMENTUM)
         if extra := net.extra_state():
             (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
         (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
-        (temporary / STATE).write_text(_state_text(position, settings), encoding="utf-8")
+        (temporary / STATE).write_text(_state_text(net, position, settings), encoding="utf-8")
     ranks.barrier()
     if writer:
         _sync_tree(temporary)
@@ -98,20 +128,26 @@ def save_checkpoint(
     return final
 
 
-def write_state(checkpoint: Path, position: Position, settings: dict[str, Any], writer: bool) -> None:
+def write_state(
+    checkpoint: Path, net: Any, position: Position, settings: dict[str, Any], writer: bool
+) -> None:
     """Write into a checkpoint what became known of its step later: how good it is; all ranks must call
     this."""
     if writer:
         fresh = checkpoint / (STATE + ".new")
-        fresh.write_text(_state_text(position, settings), encoding="utf-8")
+        fresh.write_text(_state_text(net, position, settings), encoding="utf-8")
         _sync(fresh)
         fresh.replace(checkpoint / STATE)
         _sync(checkpoint)
     ranks.barrier()
 
 
-def find_last(folder: Path) -> Path | None:
-    """The newest checkpoint that is complete on the disks of all ranks."""
+def find_last(folder: Path, writer: bool) -> Path | None:
+    """The newest checkpoint that is complete on the disks of all ranks, after ``writer`` ones mended what a
+    crash left; all ranks must call this."""
+    if writer:
+        _mend(folder)
+    ranks.barrier()
     common = set.intersection(*(set(steps) for steps in ranks.gather(steps_written(folder))))
     return step_folder(folder, max(common)) if common else None
 
@@ -123,7 +159,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
     Raises UserError if the run's ``settings`` (number of processes, ZeRO stage, precision, groups) are not
     the checkpoint's.
     """
-    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    state = _read_state(checkpoint)
     written = state["agree"]
     differ = [
         f"{key} was {written.get(key)!r}, now {value!r}"
@@ -143,18 +179,28 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
         )
     ranks.agree(problem)
     load_weights(net, checkpoint)
-    momentum = checkpoint / MOMENTUM
-    if momentum.is_file():
-        net.load_shadow_state_dict(read_tensors(momentum))
-    if (checkpoint / EXTRA).is_file():
-        net.load_extra_state(json.loads((checkpoint / EXTRA).read_text(encoding="utf-8")))
+    _load_momentum(checkpoint, net, state)
+    if (extra := checkpoint / EXTRA).is_file():
+        try:
+            net.load_extra_state(json.loads(extra.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{extra} must be what mplug2 wrote, but is damaged ({error})") from error
     return Position(**{key: state[key] for key in Position.__dataclass_fields__ if key in state})
 
 
 def load_into_engine(checkpoint: Path, engine: Any) -> None:
     """Put this rank's optimiser state and random numbers back."""
-    with torch.serialization.safe_globals(_deepspeed_types()):
-        saved = torch.load(_rank_file(checkpoint), map_location="cpu", weights_only=True)
+    problem, file = None, _rank_file(checkpoint)
+    try:
+        with torch.serialization.safe_globals(_deepspeed_types()):
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+        _ = saved["optimizer"], saved["rng"]
+    except Exception as error:  # which one depends on where the damage is
+        problem = (
+            f"{file} must be what mplug2 wrote, but is damaged ({type(error).__name__}): delete {checkpoint} "
+            "to go on after the checkpoint before it"
+        )
+    ranks.agree(problem)
     optimizer = engine.optimizer
     own = [
         {key: group[key] for key in ("lr", "weight_decay", "betas", "eps")}
@@ -191,8 +237,66 @@ def point_to(link: Path, target: Path) -> None:
     fresh.replace(link)
 
 
-def _state_text(position: Position, settings: dict[str, Any]) -> str:
-    return json.dumps({"format": 1, **asdict(position), "agree": settings}, indent=2) + "\n"
+def _state_text(net: Any, position: Position, settings: dict[str, Any]) -> str:
+    momentum = bool(net.shadow_state_dict())
+    state = {"format": 1, **asdict(position), "momentum": momentum, "agree": settings}
+    return json.dumps(state, indent=2) + "\n"
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    """What ``state.json`` says; UserError where it is damaged."""
+    file = checkpoint / STATE
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+        good = all(isinstance(state[key], int) for key in ("step", "epoch", "batches"))
+        if good and isinstance(state["agree"], dict):
+            return state
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise UserError(
+        f"{file} must be what mplug2 wrote, but is damaged: delete {checkpoint} to go on after the "
+        "checkpoint before it"
+    )
+
+
+def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
+    """Fill the momentum copies: from the checkpoint or, where it has none, from its weights."""
+    file, wanted = checkpoint / MOMENTUM, net.shadow_state_dict()
+    if file.is_file():
+        stored = read_tensors(file)
+        lacking = [n for n, t in wanted.items() if n not in stored or stored[n].shape != t.shape]
+        if lacking:
+            raise UserError(
+                f"{file} must hold the momentum copies of this network, but {len(lacking)} are missing or of "
+                f"another shape, such as {lacking[0]}: `ema(...)` was used for other streams when it was "
+                f"written. Use it so again, or start anew from its weights with another train.out and "
+                f"init: {{'*': 'own:{checkpoint}'}}"
+            )
+        net.load_shadow_state_dict(stored)
+    elif wanted and state.get("momentum"):
+        raise UserError(f"{file} is missing, and the checkpoint was written with it: copy it there")
+    elif wanted:
+        weights = net.state_dict()
+        net.load_shadow_state_dict({name: weights[name] for name in wanted})
+        if ranks.rank() == 0:
+            log.warning("%s has no momentum copies: they begin as its weights", checkpoint)
+
+
+def _mend(folder: Path) -> None:
+    """Finish or sweep away what a crash left between two names."""
+    for path in folder.glob(_STEP + "*"):
+        name = _NAME.fullmatch(path.name)
+        final = path.with_suffix("")
+        if name and name[2] == ".tmp" and path.with_suffix(".old").exists() and not final.exists():
+            path.rename(final)  # it was whole when the one that it replaces was put aside
+    for path in folder.glob(_STEP + "*"):
+        name = _NAME.fullmatch(path.name)
+        if name and name[2]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _free(folder: Path) -> str:
+    return f"{shutil.disk_usage(folder).free / 1e9:.2f} GB"
 
 
 def _rank_file(checkpoint: Path) -> Path:

@@ -9,6 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mplug2.data.writing import whole
+from registry.errors import UserError
+
 
 class RunLog:
     """Writes ``log.jsonl`` and ``tensorboard/`` in ``folder``; ``silent`` on all ranks but the first."""
@@ -19,8 +22,9 @@ class RunLog:
         self._silent = silent
         if silent:
             return
-        kept = [row for row in read_log(self.path) if row["step"] <= step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        kept = "".join(json.dumps(row) + "\n" for row in read_log(self.path) if row["step"] <= step)
+        with whole(self.path) as file:  # on a full disk the old one stays
+            file.write(kept)
         self._file = self.path.open("a", encoding="utf-8")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -53,13 +57,25 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``log.jsonl``; a last line that a crash left half written is dropped."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    """The rows of a ``log.jsonl``; a last line that a crash left half written is dropped.
+
+    Raises UserError, with the line, where it holds something else.
+    """
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                break
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise UserError(
+                f"{path}:{number}: must be a row of numbers with its step, but is {line[:60]!r}: "
+                "mend the line, or move the file away"
+            )
+        rows.append(row)
     return rows
 
 

@@ -39,6 +39,7 @@ from mplug2.train.seeds import seed_everything, untouched_rng
 from registry import METRICS, Spec, UserError, read_spec, write_spec
 
 Decode = Callable[[Sequence[int]], str]
+CHECKPOINTS = "checkpoints"
 PATIENCE = 50  # steps in a row without a usable gradient; fp16 begins with a few while it finds its scale
 
 
@@ -67,7 +68,11 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
     ranks.join(accelerator=torch.cuda.is_available())
     seed_everything(spec.train["seed"])  # the same weights on all ranks
-    net = compose(spec)
+    folder = _folder(spec)
+    last = find_last(folder / CHECKPOINTS, ranks.writes_here(folder)) if resume else None
+    net = compose(
+        spec, initial=last is None
+    )  # a checkpoint holds all weights: what `init` names may have gone
     shared: dict[str, Any] = {"rank": ranks.rank(), "world": ranks.world(), "seed": spec.train["seed"]}
     loader = build_loader(spec, net.types, "train", train=True, batch=spec.train["batch"], **shared)
     val = None
@@ -88,8 +93,8 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
     """
     spec: Spec = net.spec
     settings = spec.train
-    folder = Path(settings["out"] or Path("runs") / spec.name)
-    checkpoints = folder / "checkpoints"
+    folder = _folder(spec)
+    checkpoints = folder / CHECKPOINTS
     # With its folder filled in, the spec that lies in a checkpoint is enough to go on with it.
     spec_text = write_spec(replace(spec, train={**settings, "out": str(folder)}))
     ranks.join(accelerator=torch.cuda.is_available())
@@ -110,7 +115,8 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
         "parameters in groups": [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups],
     }
 
-    last = find_last(checkpoints)
+    ranks.agree(messages.no_link(folder))
+    last = find_last(checkpoints, writer)
     if last and not resume:
         raise UserError(messages.occupied(folder, last))
     position = load_before_engine(last, net, agreeing) if last else Position()
@@ -167,7 +173,7 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
                 )
                 log.write(position.step, **{f"val/{key}": value for key, value in found.metrics.items()})
                 if saved == step_folder(checkpoints, position.step):
-                    write_state(saved, position, agreeing, writer)
+                    write_state(saved, net, position, agreeing, writer)
                     settle(saved)
                 elif better:
                     saved = save()
@@ -220,6 +226,10 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
     result = Result(folder, position.step, saved, best, position.metrics, interrupted)
     report.say(*messages.closing(result, position, total, time.monotonic() - started, selecting))
     return result
+
+
+def _folder(spec: Spec) -> Path:
+    return Path(spec.train["out"] or Path("runs") / spec.name)
 
 
 def _micro_steps(

@@ -31,7 +31,8 @@ def opening(
         f"{per_epoch} steps an epoch, {total} in all; into {folder}"
     ]
     if position.step:
-        lines.append(f"resumed after step {position.step}")
+        unread = "; `init` is not read again: the checkpoint holds all weights" if spec.init else ""
+        lines.append(f"resumed after step {position.step}{unread}")
     if s["warmup"] >= total:
         lines.append(
             f"WARNING: train.warmup is {s['warmup']} steps, the run {total}: the full rate is never reached"
@@ -62,6 +63,18 @@ def occupied(folder: Path, last: Path) -> str:
         f"{folder} holds a run already, up to {last.name}: go on with --resume, "
         "choose another folder (train.out=...), or delete it"
     )
+
+
+def no_link(folder: Path) -> str | None:
+    """What lies where ``last`` and ``best`` will point to a checkpoint, if it is no link."""
+    for name in ("last", "best"):
+        if (link := folder / name).exists() and not link.is_symlink():
+            return (
+                f"{link} must be a link to a checkpoint, but is a file or folder of its own (as some copying "
+                f"leaves it): delete it if {folder / 'checkpoints'} holds that checkpoint, too, else move it "
+                "away"
+            )
+    return None
 
 
 def too_short(batches: int, accumulate: int) -> str:

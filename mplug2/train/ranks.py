@@ -123,7 +123,12 @@ def agree(problem: str | None) -> None:
 def writes_here(folder: Path) -> bool:
     """Whether this process writes what is the same for all ranks: rank 0, and one process per machine with a
     disk of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"train.out must be a folder that can be written to, but {folder} is none ({error.strerror})"
+        ) from error
     if world() == 1:
         return True
     token = folder / from_main(f".shared-{uuid.uuid4().hex}")

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 from train_fakes import Batch, FakeLoader, Interrupting, run
 
+import mplug2
+from mplug2.data.shapes.write import make_shapes
 from mplug2.train import loop
 from mplug2.train.checkpoint import steps_written
 from mplug2.train.logs import read_log
+from registry import SpecError, read_spec
 
 
 def epochs(folder: Path) -> list[int]:
@@ -115,3 +119,23 @@ def test_a_better_network_between_two_saved_ones_is_saved(tmp_path: Path) -> Non
     result = run(tmp_path, epochs=5, save_every=5, keep=1)
     assert result.best is not None
     assert set(steps_written(tmp_path / "checkpoints")) == {int(result.best.name.removeprefix("step_")), 25}
+
+
+def test_a_resumed_run_does_not_read_its_first_weights_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, first = tmp_path / "shapes", tmp_path / "first.safetensors"
+    make_shapes(world, train=6, val=2, test=1, workers=1)
+    settings = [
+        *(f"data.{split}.path={world / f'captions_{split}.jsonl'}" for split in ("train", "val")),
+        *(f"data.media={world / 'videos'}", f"data.tokenizer={world / 'vocab.txt'}"),
+        *(f"train.out={tmp_path / 'run'}", "modules.judge.workers=0", f"init={{'*': 'own:{first}'}}"),
+    ]
+    spec = Path(__file__).parents[1] / "objectives" / "scst.yaml"
+    save_file(mplug2.compose(read_spec(spec)).state_dict(), first)
+    loop.train(spec, [*settings, "train.steps=1"])
+    first.unlink()
+    with pytest.raises(SpecError, match="init must name what exists"):
+        loop.train(spec, [*settings, f"train.out={tmp_path / 'other'}"])
+    assert loop.train(spec, [*settings, "train.steps=2"], resume=True).steps == 2
+    assert "resumed after step 1; `init` is not read again" in capsys.readouterr().out
