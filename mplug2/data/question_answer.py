@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,11 +21,13 @@ class QuestionAnswer(MediaReader[Question]):
     """Videos or images with their questions: one sample is one of them and up to ``questions_per_clip``
     questions.
 
-    For the annotation file see `read_questions`. Training keeps 30 words of a question, evaluation 50, unless
-    ``question_words`` says otherwise; of these ``question_tokens``, which a split may set for itself
-    (``train: {question_tokens: 25}`` cuts in training alone, as released). ``answer_list`` names the answers
-    to choose from, the input ``candidates``: a JSON list, a text a line, or an annotation file, whose answers
-    they are. All else is as for every reader (`MediaReader`).
+    For the annotation file see `read_questions`. Questions are ``cleaned`` (lower case, no punctuation) and
+    cut to 30 words in training and 50 in evaluation, unless ``question_words`` says otherwise, as released
+    for videos; or taken ``as written``, with their punctuation, as released for VQA v2. Of either the first
+    ``question_tokens`` count, which a split may set for itself (``train: {question_tokens: 25}`` cuts in
+    training alone). ``answer_list`` names the answers to choose from, the input ``candidates``: a JSON list,
+    a text a line, or an annotation file, whose answers they are. All else is as for every reader
+    (`MediaReader`).
     """
 
     outputs = {
@@ -46,6 +48,7 @@ class QuestionAnswer(MediaReader[Question]):
         questions_per_clip: int = 1,
         question_words: int | None = None,
         question_tokens: int = 50,
+        question_text: Literal["cleaned", "as written"] = "cleaned",
         answer_tokens: int | None = None,
         answer_list: str | None = None,
         **settings: Any,
@@ -61,6 +64,7 @@ class QuestionAnswer(MediaReader[Question]):
         )
         self.together = questions_per_clip
         self.question_tokens, self.answer_tokens = question_tokens, answer_tokens
+        self.cleaned = question_text == "cleaned"
         super().__init__(**settings)
         self.words = question_words or (30 if self.training else 50)
         answers = _answers(answer_list) if answer_list else []
@@ -76,6 +80,9 @@ class QuestionAnswer(MediaReader[Question]):
         """Return a question without answers."""
         return Question(number, media, text, (), ())
 
+    def _asked(self, text: str) -> str:
+        return clean_question(text, self.words) if self.cleaned else text
+
     def streams(
         self, told: Sequence[tuple[int, Question]], samples: Sequence[Sample]
     ) -> dict[str, Callable[[], Any]]:
@@ -87,7 +94,7 @@ class QuestionAnswer(MediaReader[Question]):
         ]
         return {
             "question": lambda: self.tokenizer(
-                [clean_question(question.text, self.words) for _, question in told], self.question_tokens
+                [self._asked(question.text) for _, question in told], self.question_tokens
             ),
             "answer": lambda: self.tokenizer(
                 [f"{answer}[SEP]" for _, answer, _ in votes], self.answer_tokens

@@ -111,6 +111,19 @@ def test_an_epoch_asks_every_question_once(
         assert {data.items[number].media for number in group.items} == {group.media}
 
 
+def test_questions_are_cleaned_or_taken_as_they_are_written(media: Path) -> None:
+    rows = [ask("one", "What, in the UK, is it?")]
+    for text, words in (
+        ("cleaned", "what in the uk is it"),
+        ("as written", "What, in the UK, is it?"),
+    ):
+        data = reader(media, rows, question_text=text, question_words=50)
+        ids = data.collate([data[0]]).inputs["question"].ids[0].tolist()
+        assert ids == data.tokenizer.encode(words)
+    cut = reader(media, rows, question_text="as written", question_tokens=3)
+    assert cut.collate([cut[0]]).inputs["question"].ids.shape == (1, 3)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -147,7 +160,7 @@ def test_a_wrong_answer_list_is_named(media: Path, content: str | None, said: st
 def test_released_questions_about_images_are_cut_in_training_alone() -> None:
     for name in ("vqa_mplug_base", "vqa_mplug_large", "vqa_mplug2_large"):
         data = read_spec(ROOT / "configs_image" / f"{name}.yaml").data
-        assert data["train"]["question_tokens"] == 25
+        assert (data["train"]["question_tokens"], data["question_text"]) == (25, "as written")
         assert not any("question_tokens" in part for part in (data, data["val"], data["test"]))
 
 
