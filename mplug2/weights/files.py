@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 import zipfile
 from pathlib import Path
@@ -30,17 +29,19 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         except SafetensorError as error:
             raise UserError(f"{path}: not a readable safetensors file ({error})") from None
-    if _torchscript(path):
-        raise UserError(
-            f"{path}: refused, since it is a TorchScript archive, which holds code beside the weights\n"
-            "    hint: where you trust it, save its tensors alone: `torch.save(torch.jit.load(FILE, "
-            "map_location='cpu').state_dict(), 'weights.pth')`"
-        )
     try:
+        if _torchscript(path):
+            raise UserError(
+                f"{path}: refused, since it is a TorchScript archive, which holds code beside the weights\n"
+                "    hint: where you trust it, save its tensors alone: `torch.save(torch.jit.load(FILE, "
+                "map_location='cpu').state_dict(), 'weights.pth')`"
+            )
         with warnings.catch_warnings():  # torch warns of pickle protocols before it refuses or reads them
             warnings.simplefilter("ignore", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # which one depends on where the file is damaged
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path}: refused, since it is no file of tensors alone: {reason[:200]}\n"

@@ -31,8 +31,10 @@ def fit(name: str, value: Tensor, target: Tensor) -> tuple[Tensor | None, str]:
     """``value`` in the shape of ``target`` and, where it was resized, how; (None, why) if it cannot fit."""
     if value.shape == target.shape:
         return value, ""
-    if name.endswith(".kernel") and value.ndim == 5 and value.numel() == target.numel():
-        return value.flatten(1).T, ""  # depthwise conv (channels, 1, 3, 1, 1) -> (3, channels)
+    refused = f"file has {list(value.shape)}, network has {list(target.shape)}"
+    if name.endswith(".kernel") and value.ndim == 5:
+        turned = value.flatten(1).T  # depthwise conv (channels, 1, 3, 1, 1) -> (3, channels)
+        return (turned, "") if turned.shape == target.shape else (None, refused)
     if name.endswith("stem.position"):
         value = value.reshape(1, -1, value.shape[-1])
         if value.shape == target.shape:
@@ -53,4 +55,4 @@ def fit(name: str, value: Tensor, target: Tensor) -> tuple[Tensor | None, str]:
             return tubes, "patches to tubes: the middle frame counts"
     if [n for n in value.shape if n != 1] == [n for n in target.shape if n != 1]:
         return value.reshape(target.shape), ""
-    return None, f"file has {list(value.shape)}, network has {list(target.shape)}"
+    return None, refused

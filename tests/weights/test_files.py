@@ -1,0 +1,48 @@
+"""Weight files of which some bytes are wrong: read, or refused with a sentence."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mplug2.weights.files import read_tensors
+from registry import UserError
+
+
+def written(legacy: bool) -> bytes:
+    buffer = io.BytesIO()
+    content = {"model": {"a": torch.ones(3, 4), "b": torch.arange(5)}, "epoch": 3}
+    torch.save(content, buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()
+
+
+FILES = {"zip": written(legacy=False), "legacy": written(legacy=True)}
+
+
+@pytest.mark.parametrize("form", FILES)
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_a_damaged_file_is_a_mistake_of_the_user(form: str, tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(FILES[form])
+    end = data.draw(st.sampled_from([400, len(content)]))  # where the pickle is, or anywhere
+    places = st.integers(0, min(end, len(content)) - 1)
+    for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
+        content[place] = byte
+    if data.draw(st.booleans()):
+        del content[data.draw(places) :]
+    file = tmp_path / "model.pth"
+    file.write_bytes(content)
+    try:
+        assert set(read_tensors(file)) <= {"a", "b"} or content != FILES[form]
+    except UserError as error:
+        assert str(error).startswith(f"{file}: ")
