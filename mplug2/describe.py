@@ -45,8 +45,8 @@ def describe(spec: Spec) -> Description:
     streams = {name: str(kind) for name, kind in net.types.items()}
     settings = spec.resolved()
     for name, entry in spec.modules.items():
-        parameters = MODULES.declaration(entry.use).arguments.items()
-        defaults = {key: one.default for key, one in parameters if not one.required}
+        arguments = MODULES.declaration(entry.use).arguments.items()
+        defaults = {key: one.default for key, one in arguments if not one.required}
         settings["modules"][name] = {"use": entry.use, **_plainly(entry.arguments, defaults)}
     for section in settings.keys() & SETTINGS:
         defaults = {key: one.default for key, one in SETTINGS[section].items() if key in settings[section]}

@@ -196,13 +196,9 @@ def _compare(net: Network, step: Step, value: Any) -> None:
     for name in step.declaration.outputs:
         stream = f"{step.name}.{name}" if name else step.name
         declared = net.types[stream]
-        one = (
-            value.get(name)
-            if name and isinstance(value, Mapping)
-            else getattr(value, name, None)
-            if name
-            else value
-        )
+        one = value
+        if name:
+            one = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
         if (found := _misfit(declared, one)) is not None:
             message = f"'{stream}' is declared as {declared}, but comes out as {found}"
             raise SpecError([Problem(step.equation.place, message)])
@@ -213,15 +209,15 @@ def _misfit(declared: StreamType, value: Any) -> str | None:
     form = FORMS.get(declared.kind, Tensor)
     if not isinstance(value, form):
         return "nothing" if value is None else f"{type(value).__name__}, which is no {form.__name__}"
-    if isinstance(value, list):
-        return None
-    tensor = (
-        value.ids
-        if isinstance(value, Text | Sequences)
-        else value.values
-        if isinstance(value, Tokens)
-        else value
-    )
+    match value:
+        case Text() | Sequences():
+            tensor = value.ids
+        case Tokens():
+            tensor = value.values
+        case Tensor():
+            tensor = value
+        case _:  # strings have no shape
+            return None
     sizes = list(tensor.shape)
     if declared.kind == "sequences":  # they keep their length to themselves
         sizes = sizes[: len(declared.axes)]
