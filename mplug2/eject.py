@@ -28,13 +28,14 @@ METHODS = ("shadow", "update_momentum", "full_precision")  # and one for each go
 
 def eject(spec: Spec) -> str:
     """Return the source of a Python file for a valid spec; raise `SpecError` if it is not."""
-    compose(spec, device="meta", initial=False)  # finds what only the modules themselves know
-    return "\n".join(_Writer(spec).file()) + "\n"
+    net = compose(spec, device="meta", initial=False)  # finds what only the modules themselves know
+    weightless = not any(p.is_floating_point() for p in net.parameters())
+    return "\n".join(_Writer(spec, weightless).file()) + "\n"
 
 
 class _Writer:
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
+    def __init__(self, spec: Spec, weightless: bool) -> None:
+        self.spec, self.weightless = spec, weightless
         self.plans = {goal: plan(spec, goal) for goal in spec.goals}
         self.shadowed = sorted(shadowed_modules(spec))
         self.imports: dict[str, str] = {}  # "package.module:Name" to its name in the file
@@ -64,7 +65,7 @@ class _Writer:
             yield "from fnmatch import fnmatchcase"
         yield "from typing import Any"
         yield ""
-        if self.shadowed:
+        if self.shadowed or self.weightless:
             yield "import torch"
         yield "from torch import nn"
         yield ""
@@ -120,7 +121,9 @@ class _Writer:
         yield f'    """{", ".join(f"{name} = {ref}" for name, ref in steps.outputs.items())}"""'
         cast = [name for name in steps.inputs if self.spec.inputs[name].kind in CAST]
         shadows = any(step.shadow for step in steps.steps)
-        if cast or shadows:
+        if cast and self.weightless:
+            yield "    dtype = torch.get_default_dtype()"
+        elif cast or shadows:
             yield "    dtype = next(p.dtype for p in self.parameters() if p.is_floating_point())"
         if shadows:
             yield "    averaged = self.shadow.modules"

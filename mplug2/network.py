@@ -106,12 +106,13 @@ class Network(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return next((p.device for p in self.parameters()), torch.get_default_device())
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the weights, and so of the network's real-valued inputs."""
-        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+        known = (p.dtype for p in self.parameters() if p.is_floating_point())
+        return next(known, torch.get_default_dtype())
 
     def plan(self, goal: str, given: frozenset[str] = frozenset()) -> Plan:
         """The steps of ``goal`` where the streams ``given`` need not be computed; kept for the next call."""
