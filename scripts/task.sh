@@ -23,7 +23,7 @@
 
 . "$project/scripts/launch.sh"
 
-# Set config, name and hosts from the settings, and go to the project's folder.
+# Set config, name, out, predictions and hosts from the settings, and go to the project's folder.
 begin() {
     sh "$project/scripts/setup.sh"
     config=$tiny
@@ -33,6 +33,8 @@ begin() {
     name=${name%.*}
     HOSTFILE=${HOSTFILE:+$(from_project "$HOSTFILE")}
     checkpoint=${CHECKPOINT:+$(from_project "$CHECKPOINT")}
+    out=$(written_to "${OUT:-}" "runs/$name")
+    predictions=$(written_to "${PREDICTIONS:-}" "$out/predictions/${SPLIT:-measured}.jsonl")
     cd "$project"
     [ -f "$config" ] || die "CONFIG=$config must be a spec, but there is no such file"
 }
@@ -49,23 +51,46 @@ written_to() {
 # Train unless it is done, then measure the best checkpoint on the split that the spec names (test, unless it says another).
 train_and_test() {
     begin
-    out=$(written_to "${OUT:-}" "runs/$name")
-    # shellcheck disable=SC2086  # OVERRIDES is a list of words
-    set -- "train.out=$out" ${OVERRIDES:-} "$@"
+    set -f # OVERRIDES is a list of words, and no pattern for files
+    # shellcheck disable=SC2086
+    set -- ${OVERRIDES:-} "$@"
+    set +f
+    trained_here "$@"
+}
+
+trained_here() {
+    for word; do
+        case $word in train.out=*) die "$word: say OUT=FOLDER instead, where this script looks for what it trained" ;; esac
+    done
+    set -- "train.out=$out" "$@"
     case $name in *_shapes_*) "$mplug2" data make-shapes data/shapes ;; esac
 
     if [ -f "$out/trained" ]; then
+        began=$(cat "$out/trained")
+        [ -z "$checkpoint" ] || [ "$(absolute "$checkpoint")" = "$began" ] ||
+            die "$out is trained already, from ${began:-other weights}: for CHECKPOINT=$checkpoint choose another folder, such as OUT=runs/again"
         say "trained already: $out (to start anew: rm -r '$out', or choose another folder: OUT=runs/again)"
     else
         start_from "$@"
         # a later call must not train again, but one after an interruption must
-        mkdir -p "$out" && : >"$out/trained"
+        mkdir -p "$out" && printf '%s\n' "${checkpoint:+$(absolute "$checkpoint")}" >"$out/trained"
     fi
 
-    best=$out/best
-    [ -e "$best" ] || best=$out/last
-    launch eval "$config" --checkpoint "$best" ${SPLIT:+--split "$SPLIT"} --out "$out/predictions/${SPLIT:-measured}.jsonl" "$@"
-    say "next: .venv/bin/mplug2 ${use:-predict} $config --checkpoint $best $ask"
+    best=$(best_of "$out")
+    launch eval "$config" --checkpoint "$best" ${SPLIT:+--split "$SPLIT"} --out "$predictions" "$@"
+    say "next: .venv/bin/mplug2 ${use:-predict} $(quoted "$config") --checkpoint $(quoted "$best") $ask"
+}
+
+best_of() { if [ -e "$1/best" ]; then say "$1/best"; else say "$1/last"; fi; }
+
+absolute() { case $1 in /*) say "$1" ;; *) say "$project/$1" ;; esac; }
+
+# A word as a shell reads it back.
+quoted() {
+    case $1 in
+        *[!A-Za-z0-9_./=:@%+,-]*) printf "'%s'\n" "$(printf '%s\n' "$1" | sed "s/'/'\\\\''/g")" ;;
+        *) printf '%s\n' "$1" ;;
+    esac
 }
 
 # Train, from the checkpoint if there is one; an interrupted run goes on where it ended.
@@ -89,22 +114,24 @@ start_from() {
 # The best checkpoint of the tiny network of the script `first`, which is run if it has not been.
 first_trained() {
     run=runs/$(basename -- "$(sed -n 's/^tiny=//p' "scripts/$first")" .yaml)
-    [ -f "$run/trained" ] || (unset OUT OVERRIDES && sh "scripts/$first" >&2)
-    if [ -e "$run/best" ]; then say "$run/best"; else say "$run/last"; fi
+    [ -f "$run/trained" ] || (unset OUT OVERRIDES CONFIG SPLIT PREDICTIONS && sh "scripts/$first" >&2)
+    best_of "$run"
 }
 
 # Measure a checkpoint; of the tiny network its own best, and it is trained first if it has not been.
 measure() {
     begin
+    set -f
+    # shellcheck disable=SC2086
+    set -- ${OVERRIDES:-} "$@"
+    set +f
     if [ -z "$checkpoint" ]; then
         [ "$config" = "$tiny" ] || die "CHECKPOINT= must name the weights to measure, such as runs/$name/best"
-        if [ ! -f "runs/$name/trained" ]; then
-            train_and_test "$@"
+        if [ ! -f "$out/trained" ]; then
+            trained_here "$@"
             return
         fi
-        checkpoint=runs/$name/best
+        checkpoint=$(best_of "$out")
     fi
-    predictions=$(written_to "${PREDICTIONS:-}" "runs/$name/predictions/${SPLIT:-measured}.jsonl")
-    # shellcheck disable=SC2086  # OVERRIDES is a list of words
-    launch eval "$config" --checkpoint "$checkpoint" ${SPLIT:+--split "$SPLIT"} --out "$predictions" ${OVERRIDES:-} "$@"
+    launch eval "$config" --checkpoint "$checkpoint" ${SPLIT:+--split "$SPLIT"} --out "$predictions" "$@"
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -128,7 +129,9 @@ def closing(result: Result, position: Position, total: int, seconds: float, sele
     chosen = result.folder / ("best" if result.best else "last")
     # the resolved spec: what was overridden on the command line need not be typed again
     if result.interrupted:
-        lines.append(f"next: mplug2 train {result.folder / 'last' / 'spec.yaml'} --resume")
+        lines.append(f"next: mplug2 train {quote(str(result.folder / 'last' / 'spec.yaml'))} --resume")
     else:
-        lines.append(f"next: mplug2 eval {chosen / 'spec.yaml'} --checkpoint {chosen}")
+        lines.append(
+            f"next: mplug2 eval {quote(str(chosen / 'spec.yaml'))} --checkpoint {quote(str(chosen))}"
+        )
     return lines

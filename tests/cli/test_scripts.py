@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -208,6 +209,83 @@ def test_inference_trains_the_tiny_network_first(project: Path) -> None:
         "[eval]",
     ]
     assert [call.split()[1] for call in called(project, "inference_videoqa.sh")] == ["[eval]"]
+
+
+def refused(project: Path, script: str, *words: str, **settings: str) -> str:
+    """What a script says that refuses to run."""
+    done = subprocess.run(
+        [SHELL, str(project / "scripts" / script), *words],
+        cwd=project,
+        env={**os.environ, "CALLS": os.devnull, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize("script", ["run_videoqa.sh", "inference_videoqa.sh"])
+def test_the_run_folder_is_named_by_out_alone(project: Path, script: str) -> None:
+    for words, settings in [(["train.out=there"], {}), ([], {"OVERRIDES": "a=1 train.out=there"})]:
+        assert "train.out=there: say OUT=FOLDER instead" in refused(project, script, *words, **settings)
+    assert not (project / RUN / "trained").exists()
+
+
+def test_inference_measures_the_run_in_out(project: Path) -> None:
+    settings = {"OUT": "mine", "SPLIT": "val", "PREDICTIONS": "here.jsonl"}
+    expected = f"mplug2 [eval] {TINY} [--checkpoint] [mine/last] [--split] [val] [--out] [here.jsonl]"
+    for calls in (3, 1):  # trains first, then no more
+        made = called(project, "inference_videoqa.sh", **settings)
+        assert len(made) == calls
+        assert made[-1].startswith(expected)
+    (project / "mine" / "best").mkdir()
+    assert "[mine/best]" in called(project, "inference_videoqa.sh", **settings)[0]
+    assert "[--out] [mine/predictions/" in called(project, "inference_videoqa.sh", OUT="mine")[0]
+
+
+def test_the_settings_of_a_run_are_not_those_of_the_one_before_it(project: Path) -> None:
+    (project / "runs" / "caption_shapes_tiny" / "best").mkdir(parents=True)
+    tiny = "configs_image/caption_shapes_tiny_scst.yaml"
+    settings = {"CONFIG": tiny, "SPLIT": "val", "PREDICTIONS": "p.jsonl", "OUT": "scst"}
+    calls = [
+        call for call in called(project, "caption_mplug_large_scst.sh", **settings) if "[data]" not in call
+    ]
+    assert [call.split()[2] for call in calls] == [
+        *("[configs_image/caption_shapes_tiny.yaml]",) * 2,
+        *(f"[{tiny}]",) * 2,
+    ]
+    assert "p.jsonl" not in calls[1] and "[p.jsonl]" in calls[3]
+
+
+def test_other_weights_for_a_network_that_is_trained_are_refused(project: Path) -> None:
+    for name in ("one.pth", "two.pth"):
+        (project / name).write_text("")
+    called(project, "run_videoqa.sh", CHECKPOINT="one.pth")
+    assert len(called(project, "run_videoqa.sh", CHECKPOINT="one.pth")) == 2
+    said = refused(project, "run_videoqa.sh", CHECKPOINT="two.pth")
+    assert f"{RUN} is trained already, from {project}/one.pth: for CHECKPOINT=two.pth choose" in said
+    assert len(called(project, "run_videoqa.sh")) == 2
+
+
+def test_overrides_are_no_patterns_for_files(project: Path) -> None:
+    (project / "a=b").write_text("")
+    assert "[a=*]" in called(project, "run_videoqa.sh", OVERRIDES="a=*")[1]
+    settings = {"CONFIG": "configs_video/other.yaml", "CHECKPOINT": "runs/other/best", "OVERRIDES": "a=*"}
+    assert "[a=*]" in called(project, "inference_videoqa.sh", **settings)[0]
+
+
+def test_the_next_command_can_be_copied(project: Path) -> None:
+    done = subprocess.run(
+        [SHELL, "scripts/run_videoqa.sh"],
+        cwd=project,
+        env={**os.environ, "CALLS": os.devnull, "OUT": "it's mine"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = shlex.split(done.stdout.splitlines()[-1].removeprefix("next: "))
+    assert words[:5] == [".venv/bin/mplug2", "predict", TINY[1:-1], "--checkpoint", "it's mine/last"]
 
 
 def fresh(tmp_path: Path) -> Path:
