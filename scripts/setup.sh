@@ -7,7 +7,7 @@
 # changes. It takes 1.5 to 3 minutes where torch lies at hand, and about 2 GB of disk (7 GB with the CUDA build).
 #
 # Settings (environment):
-#   PYTHON=python3.12                  which Python to make .venv with (3.10 or newer)
+#   PYTHON=python3.12                  which Python to make .venv with (3.10 or newer); another than that of .venv is refused
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 #                                      take the small CPU build of torch on a machine without a GPU
 set -eu
@@ -72,7 +72,39 @@ run_pip() {
     wait "$pip"
 }
 
+# One at a time, on all machines that share the disk: the others wait, and find it done.
+lock=$project/.cache/setup.lock
+take_lock() {
+    mkdir -p "$project/.cache"
+    told=
+    while ! mkdir "$lock" 2>/dev/null; do
+        [ -d "$lock" ] || die "$lock cannot be made: see whether $project can be written to"
+        read -r host process <"$lock/owner" 2>/dev/null || { host=; process=; }
+        if [ "$host" = "$(uname -n)" ] && ! kill -0 "$process" 2>/dev/null; then
+            rm -rf "$lock" # its owner was killed
+            continue
+        fi
+        [ -n "$told" ] || say "waiting for another setup, process ${process:-?} on ${host:-?} (if there is none: rm -r '$lock')"
+        told=yes
+        sleep 1
+    done
+    trap 'rm -rf "$lock"' EXIT
+    printf '%s %s\n' "$(uname -n)" "$$" >"$lock/owner"
+}
+
+if [ -n "${PYTHON:-}" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+    version='import sys; print(sys.version)'
+    [ "$("$venv/bin/python" -c "$version")" = "$("$PYTHON" -c "$version" 2>/dev/null)" ] ||
+        die "PYTHON=$PYTHON is another than the Python that .venv was made with, $("$venv/bin/python" -V): rm -r '$venv' first, or leave PYTHON unset"
+fi
+
 now=$(state) || now=
+if [ -n "$now" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ]; then
+    exit 0
+fi
+
+take_lock
+now=$(state) || now= # again: who had the lock may have done it
 if [ -n "$now" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ]; then
     exit 0
 fi

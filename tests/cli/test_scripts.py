@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -362,6 +363,37 @@ def test_an_interrupted_installation_ends_pip_and_is_begun_again(tmp_path: Path)
     assert time.monotonic() - began < 20
     assert not (folder / ".venv" / ".mplug2-stamp").exists()
     assert "ready:" in setup(folder).stdout
+
+
+def test_two_setups_at_once_install_once(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    command = [SHELL, str(folder / "scripts" / "setup.sh")]
+    environment = {**os.environ, "PYTHON": str(folder / "python"), "CALLS": str(folder / "calls")}
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in "12"]
+    said = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert (folder / "calls").read_text().count("-c constraints.txt") == 2  # of one setup
+    assert sorted("waiting for another setup" in text for text in said) == [False, True]
+    assert not (folder / ".cache" / "setup.lock").exists()
+
+
+def test_the_lock_of_a_setup_that_was_killed_is_taken_over(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    (folder / ".cache" / "setup.lock").mkdir(parents=True)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (folder / ".cache" / "setup.lock" / "owner").write_text(f"{socket.gethostname()} {gone.pid}\n")
+    assert "ready:" in setup(folder).stdout
+
+
+def test_another_python_than_that_of_the_environment_is_refused(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    setup(folder)
+    (folder / "other").write_text((folder / "python").read_text().replace("3.12", "3.13"))
+    (folder / "other").chmod(0o755)
+    done = setup(folder, PYTHON=str(folder / "other"))
+    assert done.returncode == 1
+    assert "is another than the Python that .venv was made with" in done.stderr
 
 
 def test_an_old_python_is_told(tmp_path: Path) -> None:
