@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
+from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, path
+from mplug2.cli.outputs import judge_outputs
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,8 +39,12 @@ def add_to(app: typer.Typer) -> None:
 )
 def build(
     spec: SpecFile,
-    media: Annotated[Path, typer.Option("--media", metavar="DIR", help="A folder of images or videos.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="INDEX", help="The folder of the index.")],
+    media: Annotated[
+        Path, typer.Option("--media", parser=path, metavar="DIR", help="A folder of images or videos.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", parser=path, metavar="INDEX", help="The folder of the index.")
+    ],
     overrides: Overrides = None,
     checkpoint: Annotated[
         Path | None,
@@ -81,13 +87,15 @@ def search(
         Path, typer.Argument(metavar="INDEX", help="The folder of the index.", show_default=False)
     ],
     text: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="What to look for.", show_default=False)
+        str | None, typer.Argument(metavar="TEXT", help="What to look for.", show_default=False)
     ] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", "-i", metavar="FILE", help="Look for what is like this image.")
+        Path | None,
+        typer.Option("--image", "-i", parser=path, metavar="FILE", help="Look for what is like this image."),
     ] = None,
     video: Annotated[
-        Path | None, typer.Option("--video", "-v", metavar="FILE", help="Look for what is like this video.")
+        Path | None,
+        typer.Option("--video", "-v", parser=path, metavar="FILE", help="Look for what is like this video."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many files to show.")] = 10,
     checkpoint: Annotated[
@@ -105,12 +113,14 @@ def search(
     """Find the files that are most similar to a text, an image or a video; the score is the cosine."""
     if sum(one is not None for one in (text, image, video)) != 1:
         raise UserError("search must have one query: a text, --image FILE or --video FILE")
+    from mplug2.data.lines import json_line
     from mplug2.index import open_index
     from mplug2.predict.result import printable
     from mplug2.predict.sheet import judge
 
     if sheet is not None:
         judge(sheet)
+        judge_outputs({"--sheet": sheet}, [Path(os.path.realpath(one)) for one in (image, video) if one])
     opened = open_index(index, checkpoint)
     query = image or video
     wanted = "image" if image else "video"
@@ -118,7 +128,11 @@ def search(
         raise UserError(f"the index {index} holds {opened.kind}s: look by a text or by --{opened.kind} FILE")
     found = opened.text(text, top) if text is not None else opened.file(query or "", top)
     for one in found:
-        print(json.dumps(one.row()) if as_json else f"{one.score:.4f}  {printable(str(one.path))}")
+        print(
+            json_line(one.row(), sys.stdout.encoding or "utf-8")
+            if as_json
+            else f"{one.score:.4f}  {printable(str(one.path))}"
+        )
     if sheet is not None:
         _draw(opened, sheet, text if text is not None else f"like {query}", found)
 

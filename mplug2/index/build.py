@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from mplug2.index.embed import Embedder
-from mplug2.index.files import CONTENTS, Contents, File, read, relative, spec_print, weights_print, write
+from mplug2.index.files import (
+    CONTENTS,
+    Contents,
+    File,
+    judge,
+    read,
+    relative,
+    spec_print,
+    weights_print,
+    write,
+)
 from mplug2.predict.files import entries
 from mplug2.predict.network import load
 from registry import UserError
@@ -50,10 +61,9 @@ def build(
     many seconds, and when the build is interrupted. UserError where ``out`` was made by another network.
     """
     media, out = Path(media), Path(out)
-    if not media.is_dir():
-        raise UserError(f"the media folder {media} must exist, but does not")
-    if out.is_dir() and any(out.iterdir()) and not (out / CONTENTS).is_file():
-        raise UserError(f"{out} must be a new folder or an index, but holds other files; choose another")
+    if not os.path.isdir(media):
+        raise UserError(f"the media folder {media} must be a folder that exists")
+    judge(out)
     net, tokenizer, weights = load(spec, checkpoint, overrides or ())
     embedder = Embedder(net, tokenizer)
     known = read(out) if (out / CONTENTS).is_file() else None
@@ -72,7 +82,6 @@ def build(
     broken = {file.key: file for file in known.files if file.broken} if known is not None else {}
     todo = [file for file in files if file.key not in vectors and file.key not in broken]
     gone = len({file.key for file in known.files} - {file.key for file in files}) if known is not None else 0
-    out.mkdir(parents=True, exist_ok=True)
     contents.media, contents.checkpoint = relative(media, out), relative(weights, out)
 
     def save() -> None:
@@ -110,9 +119,10 @@ def _vectors(known: Contents | None) -> dict[tuple[str, int, int], Tensor]:
 
 
 def _refuse_another(known: Contents, contents: Contents, out: Path) -> None:
-    what = [name for name in ("spec", "weights") if getattr(known, name) != getattr(contents, name)]
+    others = {"spec": "another spec", "weights": "other weights"}
+    what = [said for name, said in others.items() if getattr(known, name) != getattr(contents, name)]
     if what:
         raise UserError(
-            f"the index {out} was made with another {' and other '.join(what)}: its vectors cannot stand "
+            f"the index {out} was made with {' and '.join(what)}: its vectors cannot stand "
             "beside new ones; choose another folder, or delete it"
         )

@@ -23,6 +23,7 @@ from registry import READERS, UserError
 if TYPE_CHECKING:
     from mplug2.network import Network
 
+NO_NUMBERS = "the network's vector of it has numbers that are not finite"
 Side = Literal["vision", "text"]
 
 
@@ -58,7 +59,10 @@ class Embedder:
             told: list[tuple[int, Tensor | str]] = [one for one in read if isinstance(one[1], str)]
             if whole:
                 vectors = self._vectors("vision", {self.view: torch.stack([one for _, one in whole])})
-                told += [(number, one) for (number, _), one in zip(whole, vectors, strict=True)]
+                told += [
+                    (number, one if one.isfinite().all() else NO_NUMBERS)
+                    for (number, _), one in zip(whole, vectors, strict=True)
+                ]
             yield told
 
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:

@@ -3,16 +3,21 @@
     index.json                  names, sizes, times, what is broken, where media and checkpoint lie
     features-NAME.safetensors   one vector of length 1 per file, float32 [files width]
     spec.yaml                   the resolved spec
+    tokenizer/                  the vocabulary, where the spec names a file or folder
 
 Paths are relative: of files to the media folder, of that and of the checkpoint to the index.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +33,9 @@ from mplug2.train.weights import weights_file
 from registry import Spec, UserError, write_spec
 
 FORMAT = 1
-CONTENTS, SPEC = "index.json", "spec.yaml"
+CONTENTS, SPEC, TOKENIZER = "index.json", "spec.yaml", "tokenizer"
+_OWN = (CONTENTS, SPEC, TOKENIZER, "features-*.safetensors", "*.tmp")
+_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError)
 _SAMPLES, _SAMPLE = 64, 1 << 18  # places of a checkpoint that are looked at, and bytes at each
 
 
@@ -44,8 +51,11 @@ class File:
 
     @classmethod
     def of(cls, folder: Path, name: str) -> File:
-        """Return a file as it is now."""
-        state = (folder / name).stat()
+        """Return a file as it is now; a link to nothing has no size."""
+        try:
+            state = (folder / name).stat()
+        except OSError:
+            return cls(name, 0, 0)
         return cls(name, state.st_size, state.st_mtime_ns)
 
     @property
@@ -94,12 +104,51 @@ def weights_print(checkpoint: Path) -> str:
     return found.hexdigest()[:16]
 
 
+def judge(index: Path) -> None:
+    """UserError where no index can be written to ``index``: a new folder, an empty one, or an index."""
+    if os.path.lexists(index) and not os.path.isdir(index):
+        raise UserError(f"the index {index} must be a folder, but is a file")
+    try:
+        names = [one.name for one in index.iterdir()] if index.exists() else []
+        with tempfile.TemporaryFile(
+            dir=next(one for one in (index, *index.absolute().parents) if one.exists())
+        ):
+            pass
+    except OSError as error:
+        raise UserError(f"the index {index} cannot be written ({error.strerror})") from None
+    if any(not any(fnmatch(name, own) for own in _OWN) for name in names):
+        raise UserError(f"{index} must be a new folder or an index, but holds other files; choose another")
+
+
 def write(index: Path, contents: Contents, spec: Spec) -> None:
     """Write an index, so that it is there as it was or as it is now, and nothing in between."""
     name = f"features-{os.urandom(4).hex()}.safetensors"
+    try:
+        _write(index, contents, spec, name)
+    except (OSError, UserError) as error:
+        with contextlib.suppress(OSError):
+            (index / name).unlink(missing_ok=True)
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"the index {index} cannot be written ({why}); what was there before stays") from None
+    for old in index.glob("features-*.safetensors"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def _write(index: Path, contents: Contents, spec: Spec, name: str) -> None:
+    index.mkdir(parents=True, exist_ok=True)
     entry = Entry("features", contents.features.dtype, tuple(contents.features.shape))
     write_safetensors(index / name, [entry], [contents.features])
-    (index / SPEC).write_text(write_spec(spec), encoding="utf-8")
+    with whole(index / SPEC) as opened:
+        opened.write(write_spec(spec))
+    given = Path(spec.data["tokenizer"])
+    files = (given / "vocab.txt", given / "tokenizer_config.json") if given.is_dir() else (given,)
+    for one in files:
+        if one.is_file():  # else it is a name on the Hugging Face hub, which holds anywhere
+            (index / TOKENIZER).mkdir(exist_ok=True)
+            kept = index / TOKENIZER / (one.name if given.is_dir() else "vocab.txt")
+            shutil.copyfile(one, kept.with_suffix(".tmp"))
+            kept.with_suffix(".tmp").replace(kept)
     row = {"format": FORMAT, "features": name}
     row |= {key: value for key, value in vars(contents).items() if key not in ("files", "features")}
     row["files"] = [
@@ -107,15 +156,12 @@ def write(index: Path, contents: Contents, spec: Spec) -> None:
     ]
     with whole(index / CONTENTS) as opened:
         json.dump(row, opened, indent=1)
-    for old in index.glob("features-*.safetensors"):
-        if old.name != name:
-            old.unlink()
 
 
 def read(index: Path) -> Contents:
     """Read an index; UserError where there is none, or where it is damaged."""
     file = index / CONTENTS
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(
             f"{index} must be an index (a folder with {CONTENTS}), but is none; make one: mplug2 index build"
         )
@@ -124,17 +170,41 @@ def read(index: Path) -> Contents:
         if row.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         name = row.pop("features")
-        if Path(name).name != name:
+        if not fnmatch(str(name), "features-*.safetensors") or Path(name).name != name:
             raise ValueError(f"'{name}' is no name of a file beside it")
-        files = [File(**one) for one in row.pop("files")]
+        files = [_file(one) for one in row.pop("files")]
+        if bad := next((key for key, value in row.items() if not isinstance(value, str)), None):
+            raise ValueError(f"'{bad}' is no text")
         contents = Contents(**row, files=files, features=load_file(index / name)["features"])
-        if contents.features.shape[0] != len(contents.whole):
-            raise ValueError(f"{len(contents.features)} vectors are there for {len(contents.whole)} files")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        _judge_vectors(contents)
+    except _DAMAGE as error:
         raise UserError(
             f"the index {index} is damaged ({type(error).__name__}: {error}); delete it and build it again"
         ) from None
     return contents
+
+
+def _file(row: dict[str, Any]) -> File:
+    """A file of `index.json`; ValueError where it is none, or would lie outside the media folder."""
+    file = File(**row)
+    name, numbers = file.name, (file.size, file.changed)
+    if not isinstance(name, str) or not isinstance(file.broken, str | None):
+        raise ValueError("a name or reason is no text")
+    if any(isinstance(one, bool) or not isinstance(one, int) for one in numbers):
+        raise ValueError(f"the size or time of '{name}' is no whole number")
+    if not name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(f"'{name}' does not lie in the media folder")
+    return file
+
+
+def _judge_vectors(contents: Contents) -> None:
+    vectors, count = contents.features, len(contents.whole)
+    if vectors.ndim != 2 or vectors.dtype != torch.float32 or not vectors.isfinite().all():
+        raise ValueError(
+            f"vectors must be finite float32 [files width], not {vectors.dtype} {[*vectors.shape]}"
+        )
+    if len(vectors) != count:
+        raise ValueError(f"{len(vectors)} vectors are there for {count} files")
 
 
 def relative(path: Path, index: Path) -> str:

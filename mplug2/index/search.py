@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from mplug2.eval.similarity import nearest
 from mplug2.index.embed import Embedder
-from mplug2.index.files import SPEC, Contents, read, spec_print, weights_print
+from mplug2.index.files import SPEC, TOKENIZER, Contents, read, spec_print, weights_print
+from mplug2.predict.asking import judge_text
 from mplug2.predict.network import load
 from mplug2.predict.reading import Files, look
 from mplug2.predict.result import Look
@@ -43,15 +45,25 @@ def open_index(index: str | Path, checkpoint: str | Path | None = None) -> Index
         raise UserError(
             f"the checkpoint {weights} of the index {index} must exist: name it, --checkpoint PATH"
         )
-    net, tokenizer, _ = load(index / SPEC, weights)
-    made = {"spec": spec_print(net.spec), "weights": weights_print(weights)}
-    for name, value in made.items():
+    kept = index / TOKENIZER
+    words = [f"data.tokenizer={json.dumps(str(kept))}"] if kept.is_dir() else []
+    net, tokenizer, _ = load(index / SPEC, weights, words)
+    for name, said, value in (
+        ("spec", "another spec", spec_print(net.spec)),
+        ("weights", "other weights", weights_print(weights)),
+    ):
         if value != getattr(contents, name):
             raise UserError(
-                f"the index {index} was made with another {name} (fingerprint {getattr(contents, name)}) "
+                f"the index {index} was made with {said} (fingerprint {getattr(contents, name)}) "
                 f"than this ({value}): build it again, or name the checkpoint that it was made with"
             )
-    return Index(index, contents, Embedder(net, tokenizer))
+    embedder = Embedder(net, tokenizer)
+    if contents.kind != embedder.kind:
+        raise UserError(
+            f"the index {index} is damaged: it says that it holds {contents.kind}s, but its network reads "
+            f"{embedder.kind}s; delete it and build it again"
+        )
+    return Index(index, contents, embedder)
 
 
 class Index:
@@ -66,8 +78,7 @@ class Index:
 
     def text(self, query: str, top: int = 10) -> list[Found]:
         """Return the ``top`` files whose vectors are nearest to a text's."""
-        if not query.strip():
-            raise UserError("a query must have at least one word, but is empty")
+        judge_text(query, "a query")
         return self._nearest(self.embedder.texts([query]), top)
 
     def file(self, query: str | Path, top: int = 10) -> list[Found]:
@@ -85,8 +96,16 @@ class Index:
         return look(files.decoded[0], pictures)
 
     def _nearest(self, query: Tensor, top: int) -> list[Found]:
+        if top < 1:
+            raise UserError(f"top must be at least 1, but is {top}")
+        if not query.isfinite().all():
+            raise UserError("the network's vector of the query has numbers that are not finite: is it whole?")
         if not self.files:
             return []
+        if query.shape[1] != self.contents.features.shape[1]:
+            raise UserError(
+                f"the index {self.path} is damaged: its vectors are of another width; build it again"
+            )
         near = nearest(query, self.contents.features, top)
         folder = self.path / self.contents.media
         return [

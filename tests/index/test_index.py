@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
@@ -77,7 +80,8 @@ def test_only_what_is_new_or_changed_is_read_again(world: Path) -> None:
     assert make(world) == (5, 1, 1, [])
     names = [file.name for file in open_index(world / "index").files]
     assert names == ["a.png", "broken.png", "c.png", "e.png", "deep/d.png"]
-    assert sorted(path.suffix for path in (world / "index").iterdir()) == [".json", ".safetensors", ".yaml"]
+    suffixes = sorted(path.suffix for path in (world / "index").iterdir())
+    assert suffixes == ["", ".json", ".safetensors", ".yaml"]
 
 
 def test_it_finds_what_the_network_says(world: Path) -> None:
@@ -118,9 +122,9 @@ def test_what_was_done_is_kept_when_a_build_stops(world: Path) -> None:
 
 def test_another_network_is_refused(world: Path) -> None:
     make(world)
-    with pytest.raises(UserError, match="was made with another weights"):
+    with pytest.raises(UserError, match="was made with other weights"):
         make(world, weights=1)
-    with pytest.raises(UserError, match=r"was made with another weights \(fingerprint"):
+    with pytest.raises(UserError, match=r"was made with other weights \(fingerprint"):
         open_index(world / "index", world / "1.safetensors")
     changed = (world / "find.yaml").read_text().replace("pool: mean", "pool: first")
     (world / "find.yaml").write_text(changed)
@@ -178,3 +182,111 @@ def test_from_the_command_line(world: Path) -> None:
     assert "must have one query" in run("search", world / "index", code=2)
     said = run("search", world / "index", "--image", world / "media" / "broken.png", code=2)
     assert "is not an image that can be read" in said
+
+
+def test_it_is_searched_from_any_folder(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world)
+    (world / "find.yaml").write_text(SPEC.format(vocabulary="vocab.txt"))
+    make(world)
+    before = open_index("index").text("red")
+    monkeypatch.chdir(world / "media")
+    assert open_index("../index").text("red") == before
+    (world / "vocab.txt").unlink()
+    assert open_index("../index").text("red") == before
+
+
+@pytest.mark.parametrize("place", ["find.yaml", "find.yaml/deep", "circle"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_loaded(
+    world: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (world / "circle").symlink_to("circle")
+    module = sys.modules["mplug2.index.build"]  # the package's `build` is the function
+    monkeypatch.setattr(module, "load", lambda *_: pytest.fail("a network was loaded"))
+    with pytest.raises(UserError, match="must be a folder, but is a file|cannot be written"):
+        build(world / "find.yaml", world / "0.safetensors", world / "media", world / place)
+
+
+def test_links_to_nothing_or_in_a_circle_are_broken_files(world: Path) -> None:
+    (world / "media" / "gone.png").symlink_to("missing.png")
+    (world / "media" / "circle.png").symlink_to("circle.png")
+    assert make(world) == (4, 4, 0, ["broken.png", "circle.png", "gone.png"])
+    assert make(world) == (4, 0, 0, ["broken.png", "circle.png", "gone.png"])
+
+
+def test_a_full_disk_leaves_what_was_there_and_no_hindrance(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mplug2.index.files.write_safetensors", full)
+        with pytest.raises(UserError, match="cannot be written .No space left on device.; what was there"):
+            make(world)
+    assert not list((world / "index").iterdir())
+    (world / "index" / "features-0.safetensors").write_bytes(b"of a build that was killed")
+    assert make(world) == (4, 4, 0, ["broken.png"])
+    assert len(list((world / "index").glob("features-*"))) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("mplug2.index.files.write_safetensors", full)
+        with pytest.raises(UserError, match="No space left"):
+            make(world)
+    assert len(open_index(world / "index")) == 4
+
+
+FILE = {"name": "a.png", "size": 1, "changed": 1}
+DAMAGES: list[tuple[str, dict[str, Any], torch.Tensor | None]] = [
+    ("does not lie in the media folder", {"files": [FILE | {"name": "../a.png"}] * 4}, None),
+    ("does not lie in the media folder", {"files": [FILE | {"name": "/etc/passwd"}] * 4}, None),
+    ("does not lie in the media folder", {"files": [FILE | {"name": "a\0b"}] * 4}, None),
+    ("is no text", {"files": [FILE | {"name": 5}] * 4}, None),
+    ("is no whole number", {"files": [FILE | {"size": 1.5}] * 4}, None),
+    ("", {"files": [[]]}, None),
+    ("", {"files": {"a": 1}}, None),
+    ("'checkpoint' is no text", {"checkpoint": 5}, None),
+    ("says that it holds videos", {"kind": "video"}, None),
+    ("no name of a file", {"features": ".."}, None),
+    ("no name of a file", {"features": 5}, None),
+    ("must be finite float32", {}, torch.ones(4, 8).half()),
+    ("must be finite float32", {}, torch.full((4, 8), torch.nan)),
+    ("must be finite float32", {}, torch.ones(4)),
+    ("of another width", {}, torch.ones(4, 3)),
+]
+
+
+def test_what_an_index_says_is_judged(world: Path) -> None:
+    make(world)
+    file = world / "index" / "index.json"
+    row = json.loads(file.read_text())
+    features = world / "index" / row["features"]
+    whole = features.read_bytes()
+    for said, change, vectors in DAMAGES:
+        file.write_text(json.dumps(row | change))
+        features.write_bytes(whole)
+        if vectors is not None:
+            save_file({"features": vectors}, features)
+        with pytest.raises(UserError, match=f"is damaged.*{said}"):
+            open_index(world / "index").text("red")
+    file.write_text("[" * 100000)
+    with pytest.raises(UserError, match="is damaged"):
+        open_index(world / "index")
+
+
+def test_what_is_no_number_is_neither_kept_nor_asked(world: Path) -> None:
+    bad = {name: one * torch.nan for name, one in load_file(world / "0.safetensors").items()}
+    save_file(bad, world / "0.safetensors")
+    found = build(world / "find.yaml", world / "0.safetensors", world / "media", world / "index")
+    assert found.files == 0 and "numbers that are not finite" in found.broken["a.png"]
+    with pytest.raises(UserError, match="of the query has numbers that are not finite"):
+        open_index(world / "index").text("red")
+
+
+def test_what_is_no_query_is_refused(world: Path) -> None:
+    make(world)
+    index = open_index(world / "index")
+    for query, said in (("?!", "at least one word"), ("caf\udce9", "valid text"), (5, "must be a text")):
+        with pytest.raises(UserError, match=said):
+            index.text(query)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="top must be at least 1, but is 0"):
+        index.text("red", 0)
