@@ -68,14 +68,17 @@ def test_help_is_quick_and_does_not_import_torch() -> None:
         "import sys\nfrom mplug2.cli import main\nsys.argv = ['mplug2', '--help']\n"
         "try: main()\nexcept SystemExit: assert not {'torch', 'numpy', 'transformers'} & set(sys.modules)\n"
     )
-    spent = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert (done.returncode, done.stderr) == (0, "")
-        spent.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    # processor time, which other work on the machine does not stretch as it does wall time
-    assert min(spent) < 0.3
+    # in turns with what it stands on: a busy machine stretches both
+    floor, spent = [], []
+    for _ in range(4):
+        floor.append(_processor_time("import typer, rich.console, rich.table"))
+        spent.append(_processor_time(code))
+    assert min(spent) < 3 * min(floor)
+
+
+def _processor_time(code: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (done.returncode, done.stderr) == (0, "")
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
