@@ -14,7 +14,7 @@ from mplug2.data.image import ImageError
 from mplug2.data.text import Tokenizer
 from mplug2.data.video import VideoError
 from mplug2.predict.answers import answered, guesses
-from mplug2.predict.asking import judge_text
+from mplug2.predict.asking import judge_length, judge_text
 from mplug2.predict.files import Entry
 from mplug2.predict.network import load
 from mplug2.predict.reading import Asked, Chunk, chunks, reader_of
@@ -146,6 +146,8 @@ class Pipeline:
         whole = [read for read in chunk.entries if read.error is None for _ in asked]
         said: Iterator[tuple[Guess, ...]] = iter(())
         if whole:
+            if self.asks is not None:
+                judge_length(self.net.spec, self.asks, chunk.inputs[self.asks])
             outputs = self.net(move(chunk.inputs, self.net.device), goal=self.goal)
             value, records = outputs[self.output], chunk.records
             said = iter(guesses(self.says, value, records, whole, self.tokenizer, self.top))

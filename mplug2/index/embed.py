@@ -17,6 +17,7 @@ from modules.streams import move
 from mplug2.data.media import UNREADABLE
 from mplug2.data.text import Tokenizer, clean_caption
 from mplug2.eval.sides import GOALS, sides
+from mplug2.predict.asking import judge_length
 from mplug2.predict.reading import Files
 from registry import READERS, UserError
 
@@ -75,6 +76,7 @@ class Embedder:
 
         words = [clean_caption(text, setting("caption_words", 30)) for text in texts]
         ids = self.tokenizer(words, setting("caption_tokens", 40))
+        judge_length(self.net.spec, self.caption, ids)
         return self._vectors("text", {self.caption: ids})
 
     def _media(self) -> Files:

@@ -290,3 +290,9 @@ def test_what_is_no_query_is_refused(world: Path) -> None:
             index.text(query)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="top must be at least 1, but is 0"):
         index.text("red", 0)
+
+
+def test_a_query_longer_than_the_network_reads_is_refused(world: Path) -> None:
+    make(world)
+    with pytest.raises(UserError, match="input 'caption' must be at most 16 tokens long"):
+        open_index(world / "index").text("red " * 20)

@@ -18,7 +18,7 @@ from mplug2.data.video import VideoError
 from mplug2.pipeline import Pipeline
 from mplug2.predict.answers import answered
 from mplug2.predict.result import Result
-from registry import UserError
+from registry import UserError, read_spec
 
 
 @pytest.fixture(scope="module")
@@ -253,3 +253,20 @@ def test_top_and_device_are_judged(made: Path) -> None:
     for device in ("nope", "cpu:x", "meta:-3"):
         with pytest.raises(UserError, match=f"device must be one that PyTorch has here, but is '{device}'"):
             ready(made, "entailment", device=device)
+
+
+def test_a_question_longer_than_the_network_reads_is_refused_or_cut(made: Path) -> None:
+    long = "red " * 40
+    with pytest.raises(
+        UserError, match=r"'sentence' must be at most 32 tokens long.*data.sentence_tokens=32"
+    ):
+        ready(made, "entailment")(still(made), question=long)
+    pipe = ready(made, "entailment", "data.sentence_tokens=32")
+    assert isinstance(pipe(still(made), question=long), Result)
+
+
+@pytest.mark.parametrize("name", ["configs_image/vqa", "configs_image/entailment", "configs_image/pairs"])
+def test_shipped_specs_cut_what_their_networks_cannot_read(name: str) -> None:
+    spec = read_spec(Path(__file__).resolve().parents[2] / f"{name}_shapes_tiny.yaml")
+    limit = spec.data.get("question_tokens") or spec.data.get("sentence_tokens")
+    assert limit == spec.modules["words"].arguments["positions"]
