@@ -20,6 +20,7 @@ from mplug2.network import Network
 from registry import UserError
 
 QUESTION_WORDS, ANSWER_WORDS = 16, 4
+MISTAKE = 2  # exit code of a process whose user made one
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,11 @@ def measure(variant: Variant, steps: int) -> Figure:
     """Run ``steps`` steps in a process of their own; UserError with its words if it fails."""
     command = [sys.executable, "-m", "mplug2.bench.train_step", json.dumps(asdict(variant)), str(steps)]
     done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == MISTAKE:
+        raise UserError(done.stderr.strip())
     if done.returncode:
-        raise UserError(f"the step '{variant.name}' failed:\n{done.stderr.strip()[-2000:]}")
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UserError(f"the step '{variant.name}' of {variant.spec} failed: {last}")
     return Figure(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -122,6 +126,11 @@ def _worker(variant: Variant, steps: int) -> Figure:
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = compose(variant.spec, variant.overrides, initial=False).to(device).train()
+    if lacking := {"video", "question", "answer"} - set(net.spec.inputs):
+        raise UserError(
+            f"{variant.spec}: to be timed, a spec must ask about videos and have the inputs video, question "
+            f"and answer, but lacks {', '.join(sorted(lacking))}"
+        )
     batch = _batch(net, variant.clips, variant.questions)
     times = []
     for _ in range(steps):
@@ -144,5 +153,9 @@ def _worker(variant: Variant, steps: int) -> Figure:
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    figure = _worker(Variant(**{**given, "overrides": tuple(given["overrides"])}), int(sys.argv[2]))
+    try:
+        figure = _worker(Variant(**{**given, "overrides": tuple(given["overrides"])}), int(sys.argv[2]))
+    except UserError as mistake:
+        print(mistake, file=sys.stderr)
+        sys.exit(MISTAKE)
     print(json.dumps(asdict(figure)))

@@ -26,8 +26,8 @@ def add_to(app: typer.Typer) -> None:
     "train-step", epilog="Example: mplug2 bench train-step configs_video/VideoQA_msrvtt_base.yaml --clips 2"
 )
 def train_step(
-    spec: Annotated[str, typer.Argument(metavar="[SPEC]")] = "configs_video/VideoQA_msrvtt_base.yaml",
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_video/VideoQA_msrvtt_base.yaml",
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...")] = None,
     clips: Annotated[int, typer.Option(help="Clips in a batch.", min=1)] = 2,
     questions: Annotated[int, typer.Option(help="Questions a clip in the grouped variant.", min=2)] = 6,
     steps: Annotated[int, typer.Option(help="Steps a process; the quickest counts.", min=1)] = 2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_format
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,10 +32,14 @@ def _group() -> None:
 )
 def caption(
     predictions: Annotated[
-        Path, typer.Option(metavar="P.json", help="Generated captions: {id: caption}.", show_default=False)
+        Path,
+        typer.Option(metavar="P.json", help="Generated captions by id, a JSON object.", show_default=False),
     ],
     references: Annotated[
-        Path, typer.Option(metavar="R.json", help="Human captions: {id: [captions]}.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="R.json", help="Human captions by id, a JSON object of lists.", show_default=False
+        ),
     ],
     frequencies: Annotated[
         Path | None,
@@ -50,6 +54,7 @@ def caption(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D and SPICE, as the COCO caption tools compute them."""
+    from mplug2.data.lines import json_line
     from mplug2.metrics.caption import files
     from mplug2.metrics.caption.cider import Frequencies
     from mplug2.metrics.caption.scores import caption_scores
@@ -59,7 +64,7 @@ def caption(
     known = Frequencies.load(frequencies) if frequencies else None
     scores = caption_scores(said, given, known, tokenized=tokenized, with_java=not no_java)
     if json:
-        print(json_format.dumps(scores.values | {"reasons": scores.reasons}, ensure_ascii=False))
+        print(json_line(scores.values | {"reasons": scores.reasons}, sys.stdout.encoding or "utf-8"))
         return
     count = sum(map(len, given.values()))
     print(f"{predictions}: {len(said)} captions against {count} references")

@@ -90,3 +90,27 @@ def test_files_that_cannot_be_read(files: tuple[Path, Path], tmp_path: Path) -> 
     code, _, said = run(*files)
     assert code == 2
     assert "P.json: must be a JSON object" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 100000, "nested too deeply"),
+        ("{", "no document frequencies can be read"),
+        ('{"items": true, "counts": {}}', "document frequencies must be"),
+        ('{"items": 2, "counts": {"a": true}}', "the count of 'a' must be from 1 to 2"),
+    ],
+)
+def test_what_are_no_frequencies_is_told_with_the_file(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "p.json").write_text('{"1": "a dog"}')
+    (tmp_path / "r.json").write_text('{"1": ["a dog"]}')
+    (tmp_path / "f.json").write_text(text)
+    words = [f"--{name}={tmp_path / name[0]}.json" for name in ("predictions", "references", "frequencies")]
+    done = CliRunner().invoke(app, ["metrics", "caption", *words, "--no-java"])
+    assert done.exit_code == 2
+    assert done.output.startswith(f"{tmp_path / 'f.json'}: ") and said in done.output
+
+
+def test_help_shows_what_the_files_hold() -> None:
+    said = CliRunner().invoke(app, ["metrics", "caption", "--help"]).output
+    assert "by id" in said and "{id: }" not in said

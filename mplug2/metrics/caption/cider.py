@@ -49,10 +49,10 @@ class Frequencies:
     def from_json(cls, data: Any) -> Frequencies:
         """Read what `to_json` gave; UserError where it is something else."""
         counts, items = (data.get("counts"), data.get("items")) if isinstance(data, dict) else (None, None)
-        if not isinstance(counts, dict) or not isinstance(items, int) or items < 1:
+        if not isinstance(counts, dict) or type(items) is not int or items < 1:
             raise UserError('document frequencies must be {"items": 2990, "counts": {"a dog": 12}}')
         if bad := next(
-            (gram for gram, n in counts.items() if not isinstance(n, int) or not 0 < n <= items), None
+            (gram for gram, n in counts.items() if type(n) is not int or not 0 < n <= items), None
         ):
             raise UserError(f"the count of '{bad}' must be from 1 to {items} (items), but is {counts[bad]!r}")
         return cls({tuple(gram.split(" ")): count for gram, count in counts.items()}, items)
@@ -66,9 +66,15 @@ class Frequencies:
         """Read what `save` wrote; UserError where the file cannot be read as such."""
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except RecursionError:
+            raise UserError(f"{path}: no document frequencies can be read: it is nested too deeply") from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: no document frequencies can be read: {error}") from None
-        return cls.from_json(data)
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"{path}: no document frequencies can be read: {why}") from None
+        try:
+            return cls.from_json(data)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
 
 class _Rarity(dict[Gram, float]):
