@@ -264,13 +264,12 @@ def _step(engine: Any, net: nn.Module, clip: float | None) -> tuple[bool, float 
         norm = engine.get_global_grad_norm()
         return taken, float(norm) if taken and norm is not None else None
     # averaged over the ranks by now: all see the same
-    graded = [p for p in net.parameters() if p.grad is not None]
-    total = nn.utils.get_total_norm([p.grad for p in graded])
+    total = nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
     taken = bool(total.isfinite())
     if not taken:
         net.zero_grad(set_to_none=True)  # what has no gradient is left alone, by weight decay, too
     elif clip:
-        nn.utils.clip_grads_with_norm_(graded, clip, total)
+        nn.utils.clip_grads_with_norm_(net.parameters(), clip, total)
     engine.step()
     return taken, float(total) if taken else None
 
