@@ -95,8 +95,9 @@ class Pipeline:
         given = _listed(media if image is None else image)
         alone = isinstance(given, str) or (self.views == 2 and all(isinstance(one, str) for one in given))
         entries = [(one,) if isinstance(one, str) else tuple(one) for one in ([given] if alone else given)]
-        listed = question is None or (isinstance(question, Iterable) and not isinstance(question, str))
-        questions = list(question or ()) if listed else [question]  # what is no text at all is refused below
+        several = question is None or (isinstance(question, Iterable) and not isinstance(question, str))
+        # what is no text at all is refused below
+        questions: list[Any] = list(question or ()) if several else [question]
         stream = self.stream(entries, questions)
         if not alone:
             return (result for results in stream for result in results)

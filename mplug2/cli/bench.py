@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
 )
 def train_step(
     spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_video/VideoQA_msrvtt_base.yaml",
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
     clips: Annotated[int, typer.Option(help="Clips in a batch.", min=1)] = 2,
     questions: Annotated[int, typer.Option(help="Questions a clip in the grouped variant.", min=2)] = 6,
     steps: Annotated[int, typer.Option(help="Steps a process; the quickest counts.", min=1)] = 2,

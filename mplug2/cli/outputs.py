@@ -34,7 +34,7 @@ def judge_outputs(
                 raise UserError(f"{option} {path} must be a file, but is a folder or a device")
             if len(os.fsencode(path.name)) > LONGEST:
                 raise UserError(f"{option} {path} must have a shorter name: at most {LONGEST} bytes")
-            folder = next(one for one in place.parents if one.exists())
+            folder = next(one for one in path.absolute().parents if one.exists())
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle

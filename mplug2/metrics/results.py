@@ -71,7 +71,7 @@ def results_of(spec: Spec, split: str) -> Results:
 
 def _images(path: Path) -> dict[str, int]:
     """The numbers of the images by their names."""
-    first = {}
+    first: dict[str, tuple[str, str, Any]] = {}
     for where, row in _rows(path):
         name = _name(row, where)
         told = _COCO.fullmatch(PurePosixPath(name).name)

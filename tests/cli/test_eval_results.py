@@ -88,7 +88,9 @@ def test_what_is_evaluated_is_never_replaced(made: Path, option: str) -> None:
     assert (made / "test.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["", "clip.mp4/deep/x.json", "nowhere/" + 300 * "x", "circle/x.json"])
+@pytest.mark.parametrize(
+    "name", ["", "clip.mp4/deep/x.json", "clip.mp4/../x.json", "nowhere/" + 300 * "x", "circle/x.json"]
+)
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_loaded(
     made: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
