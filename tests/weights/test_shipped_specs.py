@@ -22,6 +22,7 @@ LAYOUTS = {
     "retrieval_flickr30k_mplug_large": "model_retrieval_mplug:ViT-L-14",
     "grounding_mplug_large": "model_grounding_mplug:ViT-L-14",
     "nlvr2_mplug_base": "model_vqa_mplug:ViT-B-16",
+    "nlvr2_mplug_large": "model_vqa_mplug:ViT-L-14",
     "snli_ve_mplug_large": "model_vqa_mplug:ViT-L-14",
 }
 FOR_IMAGES = sorted(path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml"))
