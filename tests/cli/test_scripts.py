@@ -35,6 +35,12 @@ def test_it_is_posix_shell(script: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def outside() -> dict[str, str]:
+    """The environment as a person has it, who is in no run: other tests of this process may have begun one."""
+    run = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    return {name: value for name, value in os.environ.items() if name not in run}
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project that is set up, in a path with a space; its commands only note how they were called."""
@@ -59,7 +65,7 @@ def called(project: Path, script: str, *words: str, cwd: Path | None = None, **s
     done = subprocess.run(
         [SHELL, str(project / "scripts" / script), *words],
         cwd=cwd or project,
-        env={**os.environ, "CALLS": str(calls), **settings},
+        env={**outside(), "CALLS": str(calls), **settings},
         capture_output=True,
         text=True,
         check=False,
@@ -185,7 +191,7 @@ def test_several_machines_without_ssh(project: Path) -> None:
     ],
 )
 def test_wrong_settings_are_told(project: Path, settings: dict[str, str], message: str) -> None:
-    environment = {**os.environ, "CALLS": os.devnull, **settings}
+    environment = {**outside(), "CALLS": os.devnull, **settings}
     done = subprocess.run(
         [SHELL, "scripts/run_videoqa.sh"],
         cwd=project,
@@ -221,7 +227,7 @@ def refused(project: Path, script: str, *words: str, **settings: str) -> str:
     done = subprocess.run(
         [SHELL, str(project / "scripts" / script), *words],
         cwd=project,
-        env={**os.environ, "CALLS": os.devnull, **settings},
+        env={**outside(), "CALLS": os.devnull, **settings},
         capture_output=True,
         text=True,
         check=False,
@@ -284,7 +290,7 @@ def test_the_next_command_can_be_copied(project: Path) -> None:
     done = subprocess.run(
         [SHELL, "scripts/run_videoqa.sh"],
         cwd=project,
-        env={**os.environ, "CALLS": os.devnull, "OUT": "it's mine"},
+        env={**outside(), "CALLS": os.devnull, "OUT": "it's mine"},
         capture_output=True,
         text=True,
         check=True,
