@@ -36,7 +36,7 @@ def test_it_is_posix_shell(script: Path) -> None:
 
 
 def outside() -> dict[str, str]:
-    """The environment as a person has it, who is in no run: other tests of this process may have begun one."""
+    """The environment of a person who is in no run: other tests of this process may have begun one."""
     run = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     return {name: value for name, value in os.environ.items() if name not in run}
 
