@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mplug2.data.bounded import read_text
 from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image'), 'question' and 'answer'"
@@ -66,8 +67,6 @@ def read_questions(path: Path, answers: Literal["needed", "absent too"] = "neede
 def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
     """Yield the place and the JSON value of each line of a file, plain or .gz; ``form`` is what a message
     says of a line."""
-    from mplug2.data.formats.files import read_text  # which quotes values as it is done here
-
     text = read_text(path)
     if text.lstrip().startswith("["):
         try:

@@ -70,8 +70,7 @@ class CaptionReader(MediaReader[Caption]):
     ) -> None:
         at_least(
             1,
-            settings.get("spec"),
-            settings.get("split", "train"),
+            settings,
             captions_per_clip=captions_per_clip,
             caption_words=caption_words,
             caption_tokens=caption_tokens,

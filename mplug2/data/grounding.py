@@ -98,9 +98,8 @@ class GroundingReader(MediaReader[Phrase]):
         augment: Literal["none", "full"] = "none",  # a crop may cut off what a phrase means
         **settings: Any,
     ) -> None:
-        given = settings.get("spec"), settings.get("split", "train")
-        at_least(1, *given, phrases_per_image=phrases_per_image)
-        at_least(3, *given, phrase_tokens=phrase_tokens)  # [CLS], a word and [SEP]
+        at_least(1, settings, phrases_per_image=phrases_per_image)
+        at_least(3, settings, phrase_tokens=phrase_tokens)  # [CLS], a word and [SEP]
         self.together, self.phrase_tokens = phrases_per_image, phrase_tokens
         super().__init__(augment=augment, **settings)
 

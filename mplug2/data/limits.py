@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from registry.errors import UserError
 
@@ -10,8 +11,11 @@ if TYPE_CHECKING:
     from registry import Spec
 
 
-def at_least(least: int, spec: Spec | None, split: str, **given: int | None) -> None:
-    """Raise UserError, with its place in the spec, for a setting below ``least``; None is no setting."""
+def at_least(least: int, settings: Mapping[str, Any], **given: int | None) -> None:
+    """Raise UserError for a setting below ``least``, with its place in the ``spec`` and ``split`` of the
+    reader's ``settings``; None is no setting."""
+    spec: Spec | None = settings.get("spec")
+    split = settings.get("split", "train")
     for key, value in given.items():
         if value is None or value >= least:
             continue

@@ -55,8 +55,7 @@ class QuestionAnswer(MediaReader[Question]):
     ) -> None:
         at_least(
             1,
-            settings.get("spec"),
-            settings.get("split", "train"),
+            settings,
             questions_per_clip=questions_per_clip,
             question_words=question_words,
             question_tokens=question_tokens,

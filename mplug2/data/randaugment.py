@@ -22,30 +22,9 @@ _MAX_SHEAR = 0.3
 _MAX_SHIFT = 10.0  # pixels
 _MAX_TURN = 30.0  # degrees
 
-NAMES = (
-    "Identity",
-    "Contrast",
-    "Brightness",
-    "Sharpness",
-    "ShearX",
-    "ShearY",
-    "TranslateX",
-    "TranslateY",
-    "Rotate",
-    "HorizontalFlip",
-)
-IMAGE_NAMES = (
-    "Identity",
-    "AutoContrast",
-    "Equalize",
-    "Brightness",
-    "Sharpness",
-    "ShearX",
-    "ShearY",
-    "TranslateX",
-    "TranslateY",
-    "Rotate",
-)
+_BOTH = ("Brightness", "Sharpness", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+NAMES = ("Identity", "Contrast", *_BOTH, "HorizontalFlip")
+IMAGE_NAMES = ("Identity", "AutoContrast", "Equalize", *_BOTH)
 
 
 def rand_augment(

@@ -75,7 +75,7 @@ class MediaReader(Dataset[Sample | Broken], Generic[One], ABC):
         quarantine: str | None = None,
         asked: Sequence[tuple[tuple[str, ...], str]] | None = None,
     ) -> None:
-        at_least(0, spec, split, threads=threads, cache=cache)
+        at_least(0, {"spec": spec, "split": split}, threads=threads, cache=cache)
         self.tokenizer, self.training = tokenizer, training
         self.wanted = frozenset(self.outputs if inputs is None else inputs)
         self.views = _views(self.wanted & set(self.outputs), types)

@@ -81,8 +81,7 @@ class TextLabel(MediaReader[Sentence]):
             raise UserError(f"labels must be two or more different names, but are {labels}")
         at_least(
             1,
-            settings.get("spec"),
-            settings.get("split", "train"),
+            settings,
             sentences_per_clip=sentences_per_clip,
             sentence_words=sentence_words,
             sentence_tokens=sentence_tokens,

@@ -14,11 +14,13 @@ for all.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,55 +79,52 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint of ``position`` and return its folder; all ranks must call this, ``writer`` ones
     write for all."""
-    temporary = step_folder(folder, position.step).with_suffix(".tmp")
+    final = step_folder(folder, position.step)
+    temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
+    with _whole_or_told(temporary, position.step, writer):
+        if writer:
+            for stale in (temporary, replaced):
+                shutil.rmtree(stale, ignore_errors=True)
+            (temporary / "engine").mkdir(parents=True)
+        ranks.barrier()
+        save_weights(net, temporary / WEIGHTS if writer else None)
+        try:
+            torch.save(
+                {"optimizer": engine.optimizer.state_dict(), "rng": capture_rng()}, _rank_file(temporary)
+            )
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(str(error).splitlines()[0]) from error
+        if writer:
+            _save_momentum(net, temporary / MOMENTUM)
+            if extra := net.extra_state():
+                (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
+            (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
+            (temporary / STATE).write_text(_state_text(net, position, settings), encoding="utf-8")
+        ranks.barrier()
+        if writer:
+            _sync_tree(temporary)
+            if final.exists():  # interrupted at the end of an epoch, before its evaluation, and resumed
+                final.rename(replaced)
+            temporary.rename(final)
+            _sync(folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+        ranks.barrier()
+    return final
+
+
+@contextlib.contextmanager
+def _whole_or_told(temporary: Path, step: int, writer: bool) -> Iterator[None]:
+    """Sweep away what a full disk left half written, and tell the user."""
     try:
-        return _save(folder, net, engine, position, settings, spec_text, writer)
+        yield
     except OSError as error:
         if writer:
             shutil.rmtree(temporary, ignore_errors=True)
+        folder = temporary.parent
         raise UserError(
-            f"the checkpoint of step {position.step} cannot be written into {folder} ({_free(folder)} free): "
+            f"the checkpoint of step {step} cannot be written into {folder} ({_free(folder)} free): "
             f"{error}; make room, and go on after the checkpoint before it with --resume"
         ) from error
-
-
-def _save(
-    folder: Path,
-    net: Any,
-    engine: Any,
-    position: Position,
-    settings: dict[str, Any],
-    spec_text: str,
-    writer: bool,
-) -> Path:
-    final = step_folder(folder, position.step)
-    temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
-    if writer:
-        for stale in (temporary, replaced):
-            shutil.rmtree(stale, ignore_errors=True)
-        (temporary / "engine").mkdir(parents=True)
-    ranks.barrier()
-    save_weights(net, temporary / WEIGHTS if writer else None)
-    try:
-        torch.save({"optimizer": engine.optimizer.state_dict(), "rng": capture_rng()}, _rank_file(temporary))
-    except RuntimeError as error:  # what torch makes of a full disk
-        raise OSError(str(error).splitlines()[0]) from error
-    if writer:
-        _save_momentum(net, temporary / MOMENTUM)
-        if extra := net.extra_state():
-            (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
-        (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
-        (temporary / STATE).write_text(_state_text(net, position, settings), encoding="utf-8")
-    ranks.barrier()
-    if writer:
-        _sync_tree(temporary)
-        if final.exists():  # interrupted at the end of an epoch, before its evaluation, and resumed
-            final.rename(replaced)
-        temporary.rename(final)
-        _sync(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-    ranks.barrier()
-    return final
 
 
 def write_state(

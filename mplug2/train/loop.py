@@ -68,11 +68,9 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
     ranks.join(accelerator=torch.cuda.is_available())
     seed_everything(spec.train["seed"])  # the same weights on all ranks
-    folder = _folder(spec)
-    last = find_last(folder / CHECKPOINTS, ranks.writes_here(folder)) if resume else None
-    net = compose(
-        spec, initial=last is None
-    )  # a checkpoint holds all weights: what `init` names may have gone
+    begun = _begin(spec, resume) if resume else None
+    # a checkpoint holds all weights: what `init` names may have gone
+    net = compose(spec, initial=begun is None or begun[0] is None)
     shared: dict[str, Any] = {"rank": ranks.rank(), "world": ranks.world(), "seed": spec.train["seed"]}
     loader = build_loader(spec, net.types, "train", train=True, batch=spec.train["batch"], **shared)
     val = None
@@ -81,7 +79,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
         val = build_loader(spec, net.types, "val", train=False, batch=batch, **shared)
     decode = loader.dataset.tokenizer.decode
     net.prepare(loader.dataset, decode)
-    return fit(net, loader, val, decode=decode, resume=resume)
+    return _fit(net, loader, val, decode, *(begun or _begin(spec, resume)))
 
 
 def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume: bool = False) -> Result:
@@ -91,14 +89,29 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
     ``loader`` iterates over batches (``inputs``, ``records``), has a length and
     ``set_epoch(epoch, start=batches_to_skip)``, and leaves the global random numbers alone.
     """
+    ranks.join(accelerator=torch.cuda.is_available())
+    return _fit(net, loader, val, decode, *_begin(net.spec, resume))
+
+
+def _begin(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
+    """The checkpoint to go on from, if any, and whether this process writes for others; all ranks must call
+    it."""
+    folder = _folder(spec)
+    writer = ranks.writes_here(folder)
+    ranks.agree(messages.no_link(folder))
+    last = find_last(folder / CHECKPOINTS, writer)
+    if last and not resume:
+        raise UserError(messages.occupied(folder, last))
+    return last, writer
+
+
+def _fit(net: Any, loader: Any, val: Any, decode: Decode, last: Path | None, writer: bool) -> Result:
     spec: Spec = net.spec
     settings = spec.train
     folder = _folder(spec)
     checkpoints = folder / CHECKPOINTS
     # With its folder filled in, the spec that lies in a checkpoint is enough to go on with it.
     spec_text = write_spec(replace(spec, train={**settings, "out": str(folder)}))
-    ranks.join(accelerator=torch.cuda.is_available())
-    writer = ranks.writes_here(folder)
 
     accumulate = settings["accumulate"]
     steps_per_epoch = len(loader) // accumulate  # what is left after the last full step is not used
@@ -115,10 +128,6 @@ def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume:
         "parameters in groups": [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups],
     }
 
-    ranks.agree(messages.no_link(folder))
-    last = find_last(checkpoints, writer)
-    if last and not resume:
-        raise UserError(messages.occupied(folder, last))
     position = load_before_engine(last, net, agreeing) if last else Position()
     length, position.length = position.length, len(loader)
     total = _total(position, steps_per_epoch, settings)

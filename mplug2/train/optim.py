@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 
+from mplug2.patterns import matching
 from registry.errors import UserError
 from registry.schema import TRAIN
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether ``pattern`` means the parameter ``name``: a module's name or a wildcard over it all."""
-    return name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
 
 
 def select(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
@@ -24,7 +19,7 @@ def select(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
     chosen: set[str] = set()
     names = list(names)
     for pattern in patterns:
-        hit = {name for name in names if matches(name, pattern.removeprefix("!"))}
+        hit = {name for name in names if matching(name, pattern.removeprefix("!"))}
         chosen = chosen - hit if pattern.startswith("!") else chosen | hit
     return chosen
 
@@ -41,7 +36,7 @@ def rates(names: Sequence[str], lr: float | Mapping[str, float]) -> dict[str, fl
     for pattern, rate in lr.items():
         if pattern == "default":
             continue
-        hit = [name for name in names if matches(name, pattern)]
+        hit = [name for name in names if matching(name, pattern)]
         if not hit:
             _refuse("train.lr", pattern, names)
         found.update(dict.fromkeys(hit, float(rate)))

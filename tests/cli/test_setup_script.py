@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SHELL = shutil.which("dash") or "sh"
 
@@ -120,20 +122,23 @@ def test_another_python_than_that_of_the_environment_is_refused(tmp_path: Path) 
     assert "is another than the Python that .venv was made with" in done.stderr
 
 
-def test_an_old_python_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [
+        (
+            'case "$1" in -V) echo Python 3.8.1 ;; *) exit 1 ;; esac',
+            "must be a Python of 3.10 or newer, but is Python 3.8.1",
+        ),
+        ('case "$*" in *ensurepip*) exit 1 ;; *) exit 0 ;; esac', "apt install python3-venv"),
+    ],
+    ids=["old", "without venv"],
+)
+def test_a_python_that_will_not_do_is_told(tmp_path: Path, python: str, message: str) -> None:
     folder = fresh(tmp_path)
-    (folder / "python").write_text('#!/bin/sh\ncase "$1" in -V) echo Python 3.8.1 ;; *) exit 1 ;; esac\n')
+    (folder / "python").write_text(f"#!/bin/sh\n{python}\n")
     done = setup(folder)
     assert done.returncode == 1
-    assert "must be a Python of 3.10 or newer, but is Python 3.8.1" in done.stderr
-
-
-def test_a_python_without_venv_is_told(tmp_path: Path) -> None:
-    folder = fresh(tmp_path)
-    (folder / "python").write_text('#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; *) exit 0 ;; esac\n')
-    done = setup(folder)
-    assert done.returncode == 1
-    assert "apt install python3-venv" in done.stderr
+    assert message in done.stderr
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:

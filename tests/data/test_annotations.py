@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mplug2.data import bounded
 from mplug2.data.annotations import names, read_rows, shown
-from mplug2.data.formats import files
 from registry.errors import UserError
 
 DEEP = "[" * 100_000
@@ -36,7 +36,7 @@ def test_lines_of_any_editor_are_read(tmp_path: Path) -> None:
 
 def test_a_packed_file_is_read_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows(tmp_path, gzip.compress(b'{"a": 1}\n'), "a.jsonl.gz")[0][1] == {"a": 1}
-    monkeypatch.setattr(files.read_bytes, "__defaults__", (1000,))
+    monkeypatch.setattr(bounded.read_bytes, "__defaults__", (1000,))
     with pytest.raises(UserError, match=r"a\.jsonl\.gz must hold at most 1000 bytes"):
         rows(tmp_path, gzip.compress(b" " * 1001), "a.jsonl.gz")
     with pytest.raises(UserError, match=r"a\.jsonl\.gz cannot be read"):

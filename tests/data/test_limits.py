@@ -62,6 +62,6 @@ def test_a_reader_names_the_setting_and_its_place(tmp_path: Path, setting: str) 
 
 
 def test_without_a_spec_the_setting_alone_is_named() -> None:
-    at_least(1, None, "train", words=None, tokens=1)
+    at_least(1, {}, words=None, tokens=1)
     with pytest.raises(UserError, match=r"^tokens must be at least 2, but is 1$"):
-        at_least(2, None, "train", words=2, tokens=1)
+        at_least(2, {}, words=2, tokens=1)

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mplug2.data.annotations import shown
-from mplug2.data.formats.entry import Entry, Row, media_name
+from mplug2.data.annotations import media_name, shown
+from mplug2.data.formats.entry import Entry, Row
 from mplug2.data.formats.files import entries_of, lines, load
 from registry.errors import UserError
 

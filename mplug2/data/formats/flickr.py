@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mplug2.data.formats.entry import Row, media_name
+from mplug2.data.annotations import media_name
+from mplug2.data.formats.entry import Row
 from mplug2.data.formats.files import lines, table
 from registry.errors import UserError
 

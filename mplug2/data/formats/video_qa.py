@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mplug2.data.formats.entry import Entry, Row, media_name
+from mplug2.data.annotations import media_name
+from mplug2.data.formats.entry import Entry, Row
 from mplug2.data.formats.files import json_entries, lines, table
 from registry.errors import UserError
 

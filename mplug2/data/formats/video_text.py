@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mplug2.data.annotations import media_name
 from mplug2.data.formats.captions import captions, only
-from mplug2.data.formats.entry import Row, media_name
+from mplug2.data.formats.entry import Row
 from mplug2.data.formats.files import json_entries, table
 
 _LSMDC = ("clip", "start_aligned", "end_aligned", "start_extracted", "end_extracted", "sentence")

@@ -1,0 +1,31 @@
+"""Files that are read whole: plain or .gz, and no more of them than a bound."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+from registry.errors import UserError
+
+LIMIT = 2 << 30  # bytes of one file once it is unpacked
+
+
+def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
+    """Return what a file holds, unpacked where it is .gz; UserError past ``limit`` bytes."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error})") from None
+    if len(content) > limit:
+        raise UserError(f"{path} must hold at most {limit} bytes, but unpacks to more; is it the right file?")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be UTF-8 text, but is not ({error})") from None
