@@ -14,27 +14,27 @@ for _name, _target in {
     "class_head": "modules.heads:ClassHead",
     "feature_head": "modules.heads:FeatureHead",
     "feature_queue": "modules.queue:FeatureQueue",
-    "contrastive": "modules.contrastive:Contrastive",
+    "contrastive": "modules.losses.contrastive:Contrastive",
     "hard_negatives": "modules.negatives:HardNegatives",
 }.items():
     MODULES.register(_name, _target)
 
 for _name, _target in {
-    "concat": "modules.shaping:concat",
-    "take": "modules.shaping:take",
-    "fetch": "modules.shaping:fetch",
-    "weighted_sum": "modules.shaping:weighted_sum",
+    "concat": "modules.ops:concat",
+    "take": "modules.ops:take",
+    "fetch": "modules.ops:fetch",
+    "weighted_sum": "modules.ops:weighted_sum",
     "box_tokens": "modules.boxes:box_tokens",
     "tokens_box": "modules.boxes:tokens_box",
     "box_loss": "modules.boxes:box_loss",
     "locate": "modules.boxes:locate",
-    "lm_loss": "modules.losses:lm_loss",
-    "cross_entropy": "modules.losses:cross_entropy",
+    "lm_loss": "modules.losses.text:lm_loss",
+    "cross_entropy": "modules.losses.text:cross_entropy",
     "beam_search": "modules.search.beam:beam_search",
     "greedy_search": "modules.search.beam:greedy_search",
     "rank": "modules.search.rank:rank",
     "sample": "modules.search.sample:sample",
     "rescore": "modules.search.rescore:rescore",
-    "self_critical": "modules.self_critical:self_critical",
+    "self_critical": "modules.losses.self_critical:self_critical",
 }.items():
     OPERATIONS.register(_name, _target)

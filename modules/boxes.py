@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
-from modules.lockstep import mean_over_ranks
+from modules.distributed import mean_over_ranks
 from modules.search.common import as_in_use
 from modules.streams import Sequences, Text, Tokens
 from registry import operation

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.lockstep import gather_rows, own_rows
+from modules.distributed import all_gather_rows, own_rows
 
 BITS = (1 << 32) - 1
 FIRST = 0x9E3779B9  # any number but 0, which the hash leaves as it is
@@ -86,7 +86,7 @@ class HardNegatives(nn.Module):
         wrong_text: Int[Tensor, " b"] | None = None,
     ) -> dict[str, Tensor]:
         """Draw; each forward pass in training is a step."""
-        everyone, own = gather_rows(group), own_rows(len(group), group.device)
+        everyone, own = all_gather_rows(group), own_rows(len(group), group.device)
         vision, no_vision = self.draw(text_to_vision.detach(), group, everyone, 0)
         text, no_text = self.draw(vision_to_text.detach(), group, everyone, 1)
         if wrong_vision is not None:

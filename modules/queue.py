@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.lockstep import gather_rows
+from modules.distributed import all_gather_rows
 from modules.sizes import check_sizes
 from registry import UserError
 
@@ -62,7 +62,7 @@ class FeatureQueue(nn.Module):
         """Give out the batch and the queue, then take the batch in; UserError if it is larger than the
         queue."""
         own = {"vision": vision.detach(), "text": text.detach(), "group": group}
-        fresh = {name: gather_rows(rows) for name, rows in own.items()}
+        fresh = {name: all_gather_rows(rows) for name, rows in own.items()}
         given = {
             name: torch.cat([rows, self.get_buffer(name).to(rows.dtype)]) for name, rows in fresh.items()
         }

@@ -51,14 +51,14 @@ def join_masks(*parts: Tokens) -> Bool[Tensor, "batch total"] | None:
     return torch.cat([full_mask(part) for part in parts], dim=1)
 
 
-def move(value: Any, device: torch.device | str) -> Any:
+def to_device(value: Any, device: torch.device | str) -> Any:
     """Copy tensors inside tuples, lists and mappings to ``device``; anything else passes unchanged."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(move(item, device) for item in value))
+        return type(value)(*(to_device(item, device) for item in value))
     if isinstance(value, (list, tuple)):
-        return type(value)(move(item, device) for item in value)
+        return type(value)(to_device(item, device) for item in value)
     if isinstance(value, dict):
-        return {key: move(item, device) for key, item in value.items()}
+        return {key: to_device(item, device) for key, item in value.items()}
     return value

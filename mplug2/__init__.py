@@ -12,27 +12,27 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mplug2.neighbours import check_neighbours
+from mplug2.import_guard import check_neighbours
 
 check_neighbours(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import modules  # noqa: E402, F401  (fills the names of modules and operations)
-from registry import METRICS, MODULES, READERS  # noqa: E402
+from registry import METRICS, MODULES, TASKS  # noqa: E402
 
 if TYPE_CHECKING:
-    from mplug2.compose import compose as compose
+    from mplug2.build.compose import compose as compose
     from mplug2.network import Network as Network
-    from mplug2.pipeline import pipeline as pipeline
+    from mplug2.predict.pipeline import pipeline as pipeline
     from registry import SpecError as SpecError
     from registry import UserError as UserError
 
 __version__ = "0.1.0"
 
-READERS.register("question_answer", "mplug2.data.question_answer:QuestionAnswer")
-READERS.register("caption", "mplug2.data.caption:CaptionReader")
-READERS.register("grounding", "mplug2.data.grounding:GroundingReader")
-READERS.register("retrieval", "mplug2.data.caption:RetrievalReader")
-READERS.register("text_label", "mplug2.data.text_label:TextLabel")
+TASKS.register("question_answer", "mplug2.data.tasks.question_answer:QuestionAnswer")
+TASKS.register("caption", "mplug2.data.tasks.caption:CaptionReader")
+TASKS.register("grounding", "mplug2.data.tasks.grounding:GroundingReader")
+TASKS.register("retrieval", "mplug2.data.tasks.caption:RetrievalReader")
+TASKS.register("text_label", "mplug2.data.tasks.text_label:TextLabel")
 MODULES.register("cider_d", "mplug2.objectives.cider_d:CiderReward")
 METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
 METRICS.register("label_accuracy", "mplug2.metrics.accuracy:LabelAccuracy")
@@ -46,11 +46,11 @@ METRICS.register("iou", "mplug2.metrics.iou:IoU")
 METRICS.register("recall", "mplug2.metrics.recall:Recall")
 
 _PUBLIC = {
-    "compose": "mplug2.compose:compose",
+    "compose": "mplug2.build.compose:compose",
     "Network": "mplug2.network:Network",
-    "train": "mplug2.train.loop:train",
+    "train": "mplug2.train.trainer:train",
     "evaluate": "mplug2.eval.evaluation:evaluate",
-    "pipeline": "mplug2.pipeline:pipeline",
+    "pipeline": "mplug2.predict.pipeline:pipeline",
     "read_spec": "registry:read_spec",
     "check": "registry:check",
     "SpecError": "registry:SpecError",
@@ -74,7 +74,7 @@ def __dir__() -> list[str]:
 class _Package(ModuleType):
     """A package whose public names win over its files of the same name.
 
-    ``import mplug2.compose`` would otherwise put the module in the place of the function ``mplug2.compose``.
+    ``import mplug2.train`` would otherwise hide the function ``mplug2.train`` behind the package.
     """
 
     def __setattr__(self, name: str, value: object) -> None:

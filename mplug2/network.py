@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modules.momentum import Shadow
+from modules.ema import Shadow
 from modules.streams import Tokens
 from registry import (
     OPERATIONS,

@@ -1,24 +1,44 @@
 """Floor 1: names, the composition language, its checks and errors. It never imports torch."""
 
-from registry.binding import Binding, bind
-from registry.check import Report, check
-from registry.declaration import Declaration, Parameter, operation
-from registry.equation import Equation, Literal, ModuleRef, Ref, read_equation
+from registry.checks.check import Report, check
 from registry.errors import Place, Problem, SpecError, UserError
+from registry.language.binding import Binding, bind
+from registry.language.declaration import Declaration, Parameter, operation
+from registry.language.equation import Equation, Literal, ModuleRef, Ref, read_equation
+from registry.language.ports import KINDS, Port, StreamType, read_port, read_type
+from registry.language.schema import SETTINGS
+from registry.language.spec import ModuleEntry, Spec, parse_spec, read_spec, write_spec
 from registry.plan import Plan, Step, declaration_of, plan, shadowed_modules
-from registry.ports import KINDS, Port, StreamType, read_port, read_type
-from registry.registry import CATALOGUE, METRICS, MODULES, OPERATIONS, READERS, Catalogue, Registry
-from registry.schema import SETTINGS
-from registry.spec import ModuleEntry, Spec, parse_spec, read_spec, write_spec
+from registry.registries import (
+    CATALOGUE,
+    ENGINES,
+    EVALUATORS,
+    KEY_MAPS,
+    LOGGERS,
+    METRICS,
+    MODULES,
+    OPERATIONS,
+    OPTIMIZERS,
+    SOURCES,
+    TASKS,
+    Catalogue,
+    Registry,
+)
 
 __all__ = [
     "CATALOGUE",
+    "ENGINES",
+    "EVALUATORS",
+    "KEY_MAPS",
     "KINDS",
+    "LOGGERS",
     "METRICS",
     "MODULES",
     "OPERATIONS",
-    "READERS",
+    "OPTIMIZERS",
     "SETTINGS",
+    "SOURCES",
+    "TASKS",
     "Binding",
     "Catalogue",
     "Declaration",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from registry.binding import Binding, bind
-from registry.declaration import REQUIRED, Declaration
-from registry.equation import Equation, Ref
 from registry.errors import SpecError, UserError
-from registry.registry import CATALOGUE, Catalogue
-from registry.spec import Spec
+from registry.language.binding import Binding, bind
+from registry.language.declaration import REQUIRED, Declaration
+from registry.language.equation import Equation, Ref
+from registry.language.spec import Spec
+from registry.registries import CATALOGUE, Catalogue
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import mplug2
 from modules.streams import Tokens
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
-from mplug2.pipeline import Pipeline
-from mplug2.train.weights import save_weights
+from mplug2.predict.pipeline import Pipeline
+from mplug2.weights.store import save_weights
 from registry import OPERATIONS, operation
 
 SEEN = "vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 16, size: 32}"

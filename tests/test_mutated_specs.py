@@ -14,9 +14,9 @@ import pytest
 from mutation import mutate
 from small_specs import SHIPPED, TEACHER, small, writes_answers
 
-from mplug2.dryrun import dry_run
+from mplug2.build.dry_run import dry_run
 from registry import Problem, SpecError, parse_spec
-from registry.writing import write_tree
+from registry.yaml.write import write_tree
 
 EACH = -(-500 // len(SHIPPED))  # 500 or a few more in all
 QUICK = -(-EACH // 4)

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 import mplug2
 from modules.streams import Tokens
+from mplug2.build.dry_run import dry_run
+from mplug2.build.eject import eject
+from mplug2.build.smoke import smoke, tiny_batch
 from mplug2.cli.app import app
-from mplug2.dryrun import dry_run
-from mplug2.eject import eject
-from mplug2.smoke import smoke, tiny_batch
 from registry import MODULES, OPERATIONS, Registry, Spec, SpecError, operation, parse_spec
 
 

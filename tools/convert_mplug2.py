@@ -4,7 +4,7 @@ SPEC."""
 
 import sys
 
-from mplug2.weights.convert import main
+from mplug2.build.convert import main
 
 if __name__ == "__main__":
     sys.exit(main(__doc__, "mplug2"))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mplug2
-from mplug2.describe import describe_text
+from mplug2.build.describe import describe_text
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"

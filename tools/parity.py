@@ -8,9 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mplug2.parity.compare import compare
-from mplug2.parity.rows import ATOL, RTOL
 from registry import UserError
+from tools.parity.compare import compare
+from tools.parity.rows import ATOL, RTOL
 
 
 def main() -> int:

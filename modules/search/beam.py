@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
-from modules.lockstep import any_active
+from modules.distributed import any_rank_active
 from modules.search.common import (
     FORBIDDEN,
     Hypothesis,
@@ -161,7 +161,7 @@ def beam_search(
         _note(done, alive, which, scores, texts, heard)
         open_ = open_ & ~stop
         going = open_.any(dim=1).nonzero().flatten()
-        if step + 1 == max_length or not any_active(len(going) > 0, device):
+        if step + 1 == max_length or not any_rank_active(len(going) > 0, device):
             break
         if len(going) == 0:  # other ranks still write: keep one row, of which nothing counts any more
             going = going.new_zeros(1)

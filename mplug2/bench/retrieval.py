@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import torch
 
 from modules.streams import Tokens
-from mplug2.compose import compose
-from mplug2.eval.gallery import SHOWN
-from mplug2.eval.retrieval import retrieve
+from mplug2.build.compose import compose
+from mplug2.eval.retrieval.gallery import SHOWN
+from mplug2.eval.retrieval.retrieve import retrieve
 from registry import UserError, parse_spec
 
 BATCH, WIDTH, VECTOR, PATCHES, WORDS = 50, 64, 256, 17, 8

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from modules.streams import Text
-from mplug2.compose import compose
+from mplug2.build.compose import compose
 from mplug2.network import Network
 from registry import UserError
 

@@ -78,11 +78,11 @@ def _problems(file: str, overrides: Sequence[str], last: int) -> tuple[list[Prob
         spec = registry.read_spec(file, overrides=overrides)
         found = list(registry.check(spec, files=True).problems)
         if last >= 4 and not found:
-            from mplug2.dryrun import dry_run
+            from mplug2.build.dry_run import dry_run
 
             dry_run(spec)
         if last >= 5 and not found:
-            from mplug2.smoke import smoke
+            from mplug2.build.smoke import smoke
 
             note = smoke(spec)
     except registry.SpecError as error:

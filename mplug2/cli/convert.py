@@ -32,6 +32,6 @@ def convert(
     ] = "mplug2",
 ) -> None:
     """Convert a released checkpoint; report each key: loaded, missing, resized or dropped, and why."""
-    from mplug2.weights.convert import convert_file
+    from mplug2.build.convert import convert_file
 
     print(convert_file(source, spec, target, released))

@@ -107,7 +107,7 @@ def prepare(
 
 def _tell(name: str, recipe: Recipe) -> None:
     """Print a data set, with the files that its splits are made of."""
-    from mplug2.data.formats.searching import in_words
+    from mplug2.data.formats.find_files import in_words
 
     print(f"{name}: {recipe.about}")
     told: set[str] = set()

@@ -26,7 +26,7 @@ def diff(
     overrides: Overrides = None,
 ) -> None:
     """Compare two specs: resolved settings, shapes of streams, weights. Exit code 1 if they differ."""
-    from mplug2.describe import describe, differences
+    from mplug2.build.describe import describe, differences
 
     settings = only_overrides(overrides)
     left, right = (describe(registry.read_spec(file, overrides=settings)) for file in (one, other))

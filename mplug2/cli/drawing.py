@@ -29,7 +29,7 @@ def draw(
     ] = None,
 ) -> None:
     """Draw a network: shared modules in one colour, momentum dashed, frozen hatched, shapes on the edges."""
-    from mplug2.drawing.draw import draw as write
+    from mplug2.build.drawing.draw import draw as write
 
     read = registry.read_spec(spec, overrides=only_overrides(overrides))
     file = out or Path(read.name + ".svg")

@@ -27,8 +27,8 @@ def eject(
     ] = None,
 ) -> None:
     """Write a network out as one plain PyTorch class over the modules: same weight names, same outputs."""
-    from mplug2.data.writing import whole
-    from mplug2.eject import eject as write
+    from mplug2.build.eject import eject as write
+    from mplug2.runtime.atomic_write import atomic_write
 
     source = write(registry.read_spec(spec, overrides=only_overrides(overrides)))
     if out is None:
@@ -38,6 +38,6 @@ def eject(
         raise registry.UserError(f"there is no folder '{out.parent}' to write to")
     if out.suffix != ".py" or (os.path.exists(out) and not os.path.isfile(out)):
         raise registry.UserError(f"the network must go to a Python file (.py), but '{out}' is none")
-    with whole(out) as file:
+    with atomic_write(out) as file:
         file.write(source)
     print(f"{out}: {len(source.splitlines())} lines")

@@ -56,7 +56,7 @@ def build(
     """Embed a folder; called again, only what is new or has changed. Ctrl-C keeps what is done."""
     from mplug2.index import build as run
     from mplug2.predict.result import printable
-    from mplug2.train.progress import Reporter
+    from mplug2.runtime.progress import Reporter
 
     bar: list[Reporter] = []
 
@@ -113,10 +113,10 @@ def search(
     """Find the files that are most similar to a text, an image or a video; the score is the cosine."""
     if sum(one is not None for one in (text, image, video)) != 1:
         raise UserError("search must have one query: a text, --image FILE or --video FILE")
-    from mplug2.data.lines import json_line
     from mplug2.index import open_index
     from mplug2.predict.result import printable
     from mplug2.predict.sheet import judge
+    from mplug2.runtime.jsonl import json_line
 
     if sheet is not None:
         judge(sheet)
@@ -139,7 +139,7 @@ def search(
 
 def _draw(index: Index, path: Path, heading: str, found: Sequence[Found]) -> None:
     """Put what was found on a contact sheet, the best first."""
-    from mplug2.data.media import UNREADABLE
+    from mplug2.data.media.folder import UNREADABLE
     from mplug2.predict.result import Guess, Result
     from mplug2.predict.sheet import PICTURES, Sheet
 

@@ -54,10 +54,10 @@ def caption(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D and SPICE, as the COCO caption tools compute them."""
-    from mplug2.data.lines import json_line
     from mplug2.metrics.caption import files
     from mplug2.metrics.caption.cider import Frequencies
     from mplug2.metrics.caption.scores import caption_scores
+    from mplug2.runtime.jsonl import json_line
 
     said, given = files.read_predictions(predictions), files.read_references(references)
     files.check_same_ids(said, given, (predictions, references))

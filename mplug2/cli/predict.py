@@ -94,7 +94,7 @@ def predict(
             judge(file)  # before a network is loaded
     read = {Path(os.path.realpath(one)) for one in (spec, *named, *(listed or ()))}
     judge_outputs({"--sheet": sheet, "--draw": draw, "--out": out}, read, "pipes too")
-    from mplug2.pipeline import pipeline
+    from mplug2.predict.pipeline import pipeline
 
     pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
     if named and (pipe.kind == "video") != bool(video):

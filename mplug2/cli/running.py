@@ -45,7 +45,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a network, under torchrun or deepspeed on all processes. Ctrl-C saves; --resume goes on."""
-    from mplug2.train.loop import train as run
+    from mplug2.train.trainer import train as run
 
     with log_shown():
         result = run(spec, [*init_overrides(init), *only_overrides(overrides)], resume=resume)
@@ -84,17 +84,17 @@ def evaluate(
     judge_outputs({"--out": out, "--results": results}, [Path(spec).resolve(), *_data_files(read)])
     from mplug2.eval.breakdown import recall_table, table
     from mplug2.eval.run import evaluate_checkpoint
-    from mplug2.train import ranks
+    from mplug2.runtime import distributed
 
     form = None
     if results is not None:
-        from mplug2.metrics.results import results_of
+        from mplug2.eval.results import results_of
 
         registry.check(read).raise_if_bad()
         form = results_of(read, read.eval["split"])
     with log_shown():
         found = evaluate_checkpoint(read, checkpoint, predictions=out)
-    if ranks.rank() != 0:
+    if distributed.rank() != 0:
         return
     if found.lines:
         console().print(table(found.lines, found.baseline))

@@ -12,7 +12,7 @@ from mplug2.cli.checking import check_specs, specs_and_overrides
 from mplug2.cli.tables import amount, print_table
 
 if TYPE_CHECKING:
-    from mplug2.dryrun import ModuleRow
+    from mplug2.build.dry_run import ModuleRow
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def check(
 
 def show(spec: SpecFile, overrides: Overrides = None) -> None:
     """Print a network's streams, shapes, parameters and FLOPs per goal, without building its weights."""
-    from mplug2.dryrun import dry_run
+    from mplug2.build.dry_run import dry_run
 
     summary = dry_run(registry.read_spec(spec, overrides=only_overrides(overrides)))
     print_table(
@@ -92,7 +92,7 @@ def list_names(
     shelves = {
         "modules": registry.MODULES,
         "operations": registry.OPERATIONS,
-        "readers": registry.READERS,
+        "readers": registry.TASKS,
         "metrics": registry.METRICS,
     }
     empty = True

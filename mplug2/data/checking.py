@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mplug2.data.image import ImageError, read_image
-from mplug2.data.video import VideoError, read_frames
-from mplug2.data.writing import whole
+from mplug2.data.media.image import ImageError, read_image
+from mplug2.data.media.video import VideoError, read_frames
+from mplug2.runtime.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from registry import Spec, StreamType
@@ -58,7 +58,7 @@ def check_media(
     ``quarantine`` gets a JSON line for each unusable file (empty if there is none); the reader's argument of
     that name leaves them out. Damaged files that still decode are findings, too, but are not listed there.
     """
-    from mplug2.data.loading import build_reader
+    from mplug2.data.loader import build_reader
 
     # the list that may be there already must hide nothing
     reader = build_reader(spec, types, split, without=("quarantine",))
@@ -69,7 +69,7 @@ def check_media(
         return checked
     path = Path(quarantine)
     lines = [{"video_id": one.video_id, "file": one.file, "reason": one.reason} for one in checked.bad]
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     return Checked(checked.files, checked.findings, path)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from mplug2.data.formats.find_files import Found, MediaIndex, in_words
 from mplug2.data.formats.recipes import RECIPES, Output, Recipe
-from mplug2.data.formats.searching import Found, MediaIndex, in_words
-from mplug2.data.writing import whole
+from mplug2.runtime.atomic_write import atomic_write
 from registry.errors import UserError
 
 ANSWERS = "answers"  # the one output that is a list, of answers to choose from
@@ -98,7 +98,7 @@ def prepare(
             "--out names another folder"
         )
     with contextlib.ExitStack() as stack:  # all files lose their temporary names together, or none does
-        opened = {split: stack.enter_context(whole(path)) for split, path in paths.items()}
+        opened = {split: stack.enter_context(atomic_write(path)) for split, path in paths.items()}
         for split, output in chosen.items():
             rows = output.rows(*(done.found[file] for file in output.files))
             parts = [split, "val"] if hold_out and split == "train" else [split]

@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 
-from modules import lockstep
-from modules.streams import Sequences, move
-from mplug2.data.lines import finite, json_line
-from mplug2.data.writing import whole
+from modules.distributed import synced_ranks
+from modules.streams import Sequences, to_device
 from mplug2.eval.breakdown import Line, by_type, most_frequent
-from mplug2.eval.gallery import SHOWN
-from mplug2.eval.rerank import Tick
-from mplug2.eval.retrieval import retrieve
+from mplug2.eval.retrieval.gallery import SHOWN
+from mplug2.eval.retrieval.rerank import Tick
+from mplug2.eval.retrieval.retrieve import retrieve
 from mplug2.metrics.metric import Metric, Row
 from mplug2.metrics.recall import Recall
-from mplug2.train import ranks
+from mplug2.runtime import distributed
+from mplug2.runtime.atomic_write import atomic_write
+from mplug2.runtime.jsonl import finite, json_line
 from registry.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def evaluate(
     call = net if engine is None else engine
     was_training = net.training
     net.eval()
-    with torch.no_grad(), lockstep.together() if together else contextlib.nullcontext():
+    with torch.no_grad(), synced_ranks() if together else contextlib.nullcontext():
         batches = _batches(loader, together)
         if any(isinstance(judge, Recall) for judge in judges):
             if len(judges) > 1:
@@ -77,17 +77,21 @@ def evaluate(
         else:
             rows = []
             for done, (batch, counts) in enumerate(batches, 1):
-                outputs = call(move(batch.inputs, next(net.parameters()).device), goal=goal)
+                outputs = call(to_device(batch.inputs, next(net.parameters()).device), goal=goal)
                 if counts:
                     rows += _rows(outputs, batch.records, judges, decode)
                 tick(done, len(loader), "batches")
     net.train(was_training)
     bad = sorted(
-        {file for files in ranks.gather([str(file) for file in getattr(loader, "bad", ())]) for file in files}
+        {
+            file
+            for files in distributed.all_gather_object([str(file) for file in getattr(loader, "bad", ())])
+            for file in files
+        }
     )
-    everyone = ranks.gather(rows)
-    found = _summary(everyone, judges, bad, predictions, train_answers) if ranks.rank() == 0 else None
-    result = ranks.from_main(found)
+    everyone = distributed.all_gather_object(rows)
+    found = _summary(everyone, judges, bad, predictions, train_answers) if distributed.rank() == 0 else None
+    result = distributed.broadcast_from_rank0(found)
     assert result is not None  # rank 0 always has one
     return result
 
@@ -128,7 +132,7 @@ def write_jsonl(path: Path, rows: Sequence[Row]) -> None:
     """Write one JSON object a line to ``path``, under another name until it is complete."""
     if damaged := sum(finite(row) != row for row in rows):
         log.warning("%s: %d of %d rows have numbers that are not finite: null", path, damaged, len(rows))
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.writelines(json_line(row) + "\n" for row in rows)
 
 
@@ -171,14 +175,14 @@ def _batches(loader: Any, together: bool) -> Iterator[tuple[Any, bool]]:
     if not together:
         yield from ((batch, True) for batch in loader)
         return
-    lengths = ranks.gather(len(loader))
+    lengths = distributed.all_gather_object(len(loader))
     iterator = iter(loader)
     batch = next(iterator, None)
     # A rank without a sample of its own borrows one: it must call the sharded layers as often as the others.
-    spare = ranks.from_main(batch) if 0 in lengths else batch
+    spare = distributed.broadcast_from_rank0(batch) if 0 in lengths else batch
     for turn in range(max(lengths)):
         yield (batch, True) if batch is not None else (spare, False)
-        batch = next(iterator, None) if turn + 1 < lengths[ranks.rank()] else None
+        batch = next(iterator, None) if turn + 1 < lengths[distributed.rank()] else None
 
 
 def _rows(

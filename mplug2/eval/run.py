@@ -10,10 +10,10 @@ import torch
 
 from mplug2.eval.breakdown import most_frequent
 from mplug2.eval.evaluation import Evaluation, evaluate
-from mplug2.train import ranks
-from mplug2.train.engine import DTYPES
-from mplug2.train.progress import Reporter
-from mplug2.train.weights import load_weights
+from mplug2.runtime import distributed
+from mplug2.runtime.precision import DTYPES
+from mplug2.runtime.progress import Reporter
+from mplug2.weights.store import load_weights
 from registry import Spec, UserError
 
 if TYPE_CHECKING:
@@ -27,19 +27,21 @@ def evaluate_checkpoint(
 
     Raises UserError where the spec names no metric or split, or where the checkpoint does not fit.
     """
-    from mplug2.compose import compose
-    from mplug2.data.loading import build_loader
+    from mplug2.build.compose import compose
+    from mplug2.data.loader import build_loader
 
     split = split or spec.eval["split"]
     if not spec.eval["metrics"]:
         raise UserError(f"{spec.place('eval')}: eval.metrics must name a metric, such as [accuracy]")
-    ranks.join(accelerator=torch.cuda.is_available())
+    distributed.init_process_group(accelerator=torch.cuda.is_available())
     net = compose(spec, initial=False)
     load_weights(net, checkpoint)
-    net.to(ranks.device(), DTYPES[spec.train["precision"]])
+    net.to(distributed.device(), DTYPES[spec.train["precision"]])
     batch = spec.eval["batch"] or spec.train["batch"]
-    loader = build_loader(spec, net.types, split, rank=ranks.rank(), world=ranks.world(), batch=batch)
-    with Phases(split, silent=ranks.rank() != 0) as phases:
+    loader = build_loader(
+        spec, net.types, split, rank=distributed.rank(), world=distributed.world_size(), batch=batch
+    )
+    with Phases(split, silent=distributed.rank() != 0) as phases:
         return evaluate(
             net,
             loader,
@@ -78,7 +80,7 @@ class Phases:
 
 def _train_answers(spec: Spec, net: Network) -> dict[str, str] | None:
     """The most frequent training answer of each type; None where the training data is not at hand."""
-    from mplug2.data.loading import build_reader
+    from mplug2.data.loader import build_reader
 
     try:
         reader = build_reader(spec, net.types, "train")

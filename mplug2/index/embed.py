@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from modules.streams import move
-from mplug2.data.media import UNREADABLE
+from modules.streams import to_device
+from mplug2.data.media.folder import UNREADABLE
 from mplug2.data.text import Tokenizer, clean_caption
-from mplug2.eval.sides import GOALS, sides
+from mplug2.eval.retrieval.embedders import GOALS, sides
 from mplug2.predict.asking import judge_length
-from mplug2.predict.reading import Files
-from registry import READERS, UserError
+from mplug2.predict.predict_loader import Files
+from registry import TASKS, UserError
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -69,7 +69,7 @@ class Embedder:
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
         """Return a vector for each text, read as the spec's reader reads captions."""
         data = self.net.spec.data
-        known = READERS.declaration(data["kind"]).arguments if data.get("kind") else {}
+        known = TASKS.declaration(data["kind"]).arguments if data.get("kind") else {}
 
         def setting(name: str, default: int) -> int:
             return int(data.get(name) or (known[name].default if name in known else default))
@@ -85,7 +85,7 @@ class Embedder:
 
     @torch.no_grad()
     def _vectors(self, side: Side, batch: dict[str, Any]) -> Float[Tensor, "rows width"]:
-        found = self.net(move(batch, self.net.device), goal=self.sides[side].goal)
+        found = self.net(to_device(batch, self.net.device), goal=self.sides[side].goal)
         return F.normalize(found[self.sides[side].vector].float(), dim=-1).cpu()
 
     def _only(self, side: Side, kinds: tuple[str, ...]) -> str:

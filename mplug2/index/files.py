@@ -27,9 +27,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mplug2.data.writing import whole
-from mplug2.train.tensors import Entry, write_safetensors
-from mplug2.train.weights import weights_file
+from mplug2.runtime.atomic_write import atomic_write
+from mplug2.runtime.safetensors_writer import Entry, write_safetensors
+from mplug2.weights.store import weights_file
 from registry import Spec, UserError, write_spec
 
 FORMAT = 1
@@ -139,7 +139,7 @@ def _write(index: Path, contents: Contents, spec: Spec, name: str) -> None:
     index.mkdir(parents=True, exist_ok=True)
     entry = Entry("features", contents.features.dtype, tuple(contents.features.shape))
     write_safetensors(index / name, [entry], [contents.features])
-    with whole(index / SPEC) as opened:
+    with atomic_write(index / SPEC) as opened:
         opened.write(write_spec(spec))
     given = Path(spec.data["tokenizer"])
     files = (given / "vocab.txt", given / "tokenizer_config.json") if given.is_dir() else (given,)
@@ -154,7 +154,7 @@ def _write(index: Path, contents: Contents, spec: Spec, name: str) -> None:
     row["files"] = [
         {key: value for key, value in asdict(file).items() if value is not None} for file in contents.files
     ]
-    with whole(index / CONTENTS) as opened:
+    with atomic_write(index / CONTENTS) as opened:
         json.dump(row, opened, indent=1)
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mplug2.eval.similarity import nearest
+from mplug2.eval.retrieval.similarity import nearest
 from mplug2.index.embed import Embedder
 from mplug2.index.files import SPEC, TOKENIZER, Contents, read, spec_print, weights_print
 from mplug2.predict.asking import judge_text
 from mplug2.predict.network import load
-from mplug2.predict.reading import Files, look
+from mplug2.predict.predict_loader import Files, look
 from mplug2.predict.result import Look
 from registry import UserError
 

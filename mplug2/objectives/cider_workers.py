@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from mplug2.metrics.caption.cider import CiderD, Frequencies
 from mplug2.metrics.caption.ngrams import Grams, ngrams
 from mplug2.metrics.caption.ptb import tokenize
-from mplug2.train.interrupts import unheard
+from mplug2.runtime.interrupts import ignore_signals
 from registry.errors import UserError
 
 Item = tuple[Sequence[str], Sequence[str]]  # candidates of one sample, and its references: plain text
@@ -75,7 +75,7 @@ class Workers:
 def _begin(frequencies: Frequencies) -> None:
     global _known
     _known = frequencies
-    unheard()
+    ignore_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from mplug2.data.text import Tokenizer
-from mplug2.predict.reading import Read
+from mplug2.predict.predict_loader import Read
 from mplug2.predict.result import Box, Guess
 from registry.errors import UserError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from mplug2.data.image import read_image
+from mplug2.data.media.image import read_image
 from mplug2.predict.result import Result, printable
 from registry.errors import UserError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mplug2.data.loading import load_tokenizer
+from mplug2.data.loader import load_tokenizer
 from mplug2.data.text import Tokenizer
 from registry import Literal, Spec, UserError, check, declaration_of, read_spec
 
@@ -31,9 +31,9 @@ def load(
     Without ``device`` it is a GPU if there is one; there the network computes in the precision that it was
     trained in. Raises UserError where spec, checkpoint or vocabulary do not fit.
     """
-    from mplug2.compose import compose
-    from mplug2.train.engine import DTYPES
-    from mplug2.train.weights import load_weights
+    from mplug2.build.compose import compose
+    from mplug2.runtime.precision import DTYPES
+    from mplug2.weights.store import load_weights
 
     read = read_spec(spec, overrides)
     check(read).raise_if_bad()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from mplug2.data.lines import json_line
+from mplug2.runtime.jsonl import json_line
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the file
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mplug2.train.loop import train as train
+    from mplug2.train.trainer import train as train
 
 
 def __getattr__(name: str) -> Any:
     # looked up when used: reading a weights file must not import all of the trainer
     if name != "train":
         raise AttributeError(f"module 'mplug2.train' has no attribute '{name}'")
-    from mplug2.train.loop import train
+    from mplug2.train.trainer import train
 
     return train

@@ -8,8 +8,8 @@
                   engine/rank_00000.pt   this rank's optimiser state and random numbers
 
 It is written under a temporary name, synced to disk, and renamed. Nothing assumes one shared disk: every rank
-writes its own part where it runs, and one process per machine (``ranks.writes_here``) writes what is the same
-for all.
+writes its own part where it runs, and one process per machine (``distributed.is_writer``) writes what is the
+same for all.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Any
 
 import torch
 
-from mplug2.train import ranks
+from mplug2.runtime import distributed
+from mplug2.runtime.rng import capture_rng, restore_rng
+from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
 from mplug2.train.engine import load_deepspeed
-from mplug2.train.seeds import capture_rng, restore_rng
-from mplug2.train.tensors import Entry, in_file_order, write_safetensors
-from mplug2.train.weights import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
+from mplug2.weights.store import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
 from registry.errors import UserError
 
 _STEP = "step_"
@@ -86,7 +86,7 @@ def save_checkpoint(
             for stale in (temporary, replaced):
                 shutil.rmtree(stale, ignore_errors=True)
             (temporary / "engine").mkdir(parents=True)
-        ranks.barrier()
+        distributed.barrier()
         save_weights(net, temporary / WEIGHTS if writer else None)
         try:
             torch.save(
@@ -100,7 +100,7 @@ def save_checkpoint(
                 (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
             (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
             (temporary / STATE).write_text(_state_text(net, position, settings), encoding="utf-8")
-        ranks.barrier()
+        distributed.barrier()
         if writer:
             _sync_tree(temporary)
             if final.exists():  # interrupted at the end of an epoch, before its evaluation, and resumed
@@ -108,7 +108,7 @@ def save_checkpoint(
             temporary.rename(final)
             _sync(folder)
             shutil.rmtree(replaced, ignore_errors=True)
-        ranks.barrier()
+        distributed.barrier()
     return final
 
 
@@ -138,7 +138,7 @@ def write_state(
         _sync(fresh)
         fresh.replace(checkpoint / STATE)
         _sync(checkpoint)
-    ranks.barrier()
+    distributed.barrier()
 
 
 def find_last(folder: Path, writer: bool) -> Path | None:
@@ -146,8 +146,8 @@ def find_last(folder: Path, writer: bool) -> Path | None:
     crash left; all ranks must call this."""
     if writer:
         _mend(folder)
-    ranks.barrier()
-    common = set.intersection(*(set(steps) for steps in ranks.gather(steps_written(folder))))
+    distributed.barrier()
+    common = set.intersection(*(set(steps) for steps in distributed.all_gather_object(steps_written(folder))))
     return step_folder(folder, max(common)) if common else None
 
 
@@ -176,7 +176,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
             f"{_rank_file(checkpoint)} is missing: start the ranks on the machines where they wrote it, "
             "or copy it there"
         )
-    ranks.agree(problem)
+    distributed.raise_on_all_ranks(problem)
     load_weights(net, checkpoint)
     _load_momentum(checkpoint, net, state)
     if (extra := checkpoint / EXTRA).is_file():
@@ -199,15 +199,15 @@ def load_into_engine(checkpoint: Path, engine: Any) -> None:
             f"{file} must be what mplug2 wrote, but is damaged ({type(error).__name__}): delete {checkpoint} "
             "to go on after the checkpoint before it"
         )
-    ranks.agree(problem)
+    distributed.raise_on_all_ranks(problem)
     optimizer = engine.optimizer
     own = [
         {key: group[key] for key in ("lr", "weight_decay", "betas", "eps")}
         for group in optimizer.param_groups
     ]
     if engine.zero_optimization():
-        states: list[Any] = [None] * ranks.world()
-        states[ranks.rank()] = saved["optimizer"]
+        states: list[Any] = [None] * distributed.world_size()
+        states[distributed.rank()] = saved["optimizer"]
         optimizer.load_state_dict(states, load_optimizer_states=True, load_from_fp32_weights=True)
     else:
         optimizer.load_state_dict(saved["optimizer"])
@@ -277,7 +277,7 @@ def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
     elif wanted:
         weights = net.state_dict()
         net.load_shadow_state_dict({name: weights[name] for name in wanted})
-        if ranks.rank() == 0:
+        if distributed.rank() == 0:
             log.warning("%s has no momentum copies: they begin as its weights", checkpoint)
 
 
@@ -299,7 +299,7 @@ def _free(folder: Path) -> str:
 
 
 def _rank_file(checkpoint: Path) -> Path:
-    return checkpoint / "engine" / f"rank_{ranks.rank():05d}.pt"
+    return checkpoint / "engine" / f"rank_{distributed.rank():05d}.pt"
 
 
 def _save_momentum(net: Any, path: Path) -> None:

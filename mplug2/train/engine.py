@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mplug2.train import ranks
+from mplug2.runtime import distributed
 from registry.errors import UserError
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def engine_config(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +56,10 @@ def load_deepspeed() -> Any:
 
 
 def start_engine(net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> Any:
-    """Wrap ``net`` and ``optimizer`` in a DeepSpeed engine on this rank's device, after ``ranks.join``."""
+    """Wrap ``net`` and ``optimizer`` in a DeepSpeed engine on this rank's device.
+
+    The process group must exist (``distributed.init_process_group``).
+    """
     deepspeed = load_deepspeed()
     from deepspeed.accelerator import get_accelerator
 
@@ -70,7 +71,7 @@ def start_engine(net: nn.Module, optimizer: torch.optim.Optimizer, settings: Map
         warnings.simplefilter("ignore")
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
         engine, *_ = deepspeed.initialize(
-            model=net.to(ranks.device()),
+            model=net.to(distributed.device()),
             optimizer=optimizer,
             config=engine_config(settings),
             dist_init_required=False,

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mplug2.data.writing import whole
+from mplug2.runtime.atomic_write import atomic_write
 from registry.errors import UserError
 
 
@@ -23,7 +23,7 @@ class RunLog:
         if silent:
             return
         kept = "".join(json.dumps(row) + "\n" for row in read_log(self.path) if row["step"] <= step)
-        with whole(self.path) as file:  # on a full disk the old one stays
+        with atomic_write(self.path) as file:  # on a full disk the old one stays
             file.write(kept)
         self._file = self.path.open("a", encoding="utf-8")
         with warnings.catch_warnings():

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from mplug2.train import ranks
+from mplug2.runtime import distributed
+from mplug2.runtime.progress import duration
 from mplug2.train.checkpoint import Position
-from mplug2.train.progress import duration
 from registry import Spec
 
 if TYPE_CHECKING:
-    from mplug2.train.loop import Result
+    from mplug2.train.trainer import Result
 
 
 def opening(
@@ -27,8 +27,8 @@ def opening(
     trained, whole = sum(n for n, on in sizes if on), sum(n for n, _ in sizes)
     lines = [
         f"{spec.name}: {trained / 1e6:.2f} M of {whole / 1e6:.2f} M parameters train; "
-        f"{ranks.world()} x {ranks.device().type}, ZeRO {s['zero']}, {s['precision']}, "
-        f"batch {s['batch']} x {ranks.world()} x {s['accumulate']}; "
+        f"{distributed.world_size()} x {distributed.device().type}, ZeRO {s['zero']}, {s['precision']}, "
+        f"batch {s['batch']} x {distributed.world_size()} x {s['accumulate']}; "
         f"{per_epoch} steps an epoch, {total} in all; into {folder}"
     ]
     if position.step:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mplug2.patterns import matching
+from mplug2.build.patterns import matching
 from registry.errors import UserError
-from registry.schema import TRAIN
+from registry.language.schema import TRAIN
 
 
 def select(names: Iterable[str], patterns: Sequence[str]) -> set[str]:

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from mplug2.weights.fit import fit
-from mplug2.weights.official import Move, Roles, plan_moves
+from mplug2.weights.families.mplug2 import Move, Roles, plan_moves
 from mplug2.weights.report import LoadReport, Status
+from mplug2.weights.shape_fixes import fit
 from registry import UserError
 
 

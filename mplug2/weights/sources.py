@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from mplug2.train import ranks
-from mplug2.train.weights import weights_file
-from mplug2.weights.bert import from_bert
-from mplug2.weights.clip import from_clip
+from mplug2.runtime import distributed
+from mplug2.weights.families.bert import from_bert
+from mplug2.weights.families.clip import from_clip
+from mplug2.weights.families.mplug import from_mplug
+from mplug2.weights.families.mplug2 import Roles
 from mplug2.weights.files import read_tensors
 from mplug2.weights.load import load_official, load_own
-from mplug2.weights.official import Roles
-from mplug2.weights.official_mplug import from_mplug
 from mplug2.weights.report import LoadReport
+from mplug2.weights.store import weights_file
 from registry import UserError
-from registry.initial import owners
+from registry.checks.initial import owners
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -42,7 +42,7 @@ def from_own(net: Network, what: str, wanted: Collection[str]) -> LoadReport:
     return load_own(net, read_tensors(weights_file(what)), wanted, what)
 
 
-# by the names that `registry.initial` knows
+# by the names that `registry.checks.initial` knows
 SOURCES: dict[str, Callable[[Network, str, Collection[str]], LoadReport]] = {
     "mplug2": from_mplug2,
     "mplug": from_mplug,
@@ -78,7 +78,7 @@ def _warn_of_fresh(net: Network, source: str, wanted: Collection[str], report: L
         name: sum(p.numel() for p in net.part(name).parameters()) for name in wanted if name not in given
     }
     fresh = [f"{name} ({size:,} parameters)" for name, size in sizes.items() if size]
-    if fresh and ranks.rank() == 0:
+    if fresh and distributed.rank() == 0:
         log.warning("WARNING: %s holds nothing for %s: fresh weights stay", source, ", ".join(fresh))
 
 

@@ -16,8 +16,8 @@ import mplug2
 from mplug2.cli.app import app
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
-from mplug2.metrics.results import Results, results_of
-from mplug2.train.weights import save_weights
+from mplug2.eval.results import Results, results_of
+from mplug2.weights.store import save_weights
 from registry import UserError, parse_spec
 
 TINY = Path(__file__).resolve().parents[2] / "configs_video" / "VideoQA_shapes_tiny.yaml"

@@ -16,8 +16,8 @@ from mplug2.cli.app import app
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
 from mplug2.eval.run import evaluate_checkpoint
-from mplug2.pipeline import Pipeline
-from mplug2.train.weights import save_weights
+from mplug2.predict.pipeline import Pipeline
+from mplug2.weights.store import save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"

@@ -11,18 +11,18 @@ import pytest
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
-from mplug2.data.caption import CaptionReader
 from mplug2.data.formats.recipes import RECIPES
-from mplug2.data.grounding import GroundingReader
-from mplug2.data.media import Media
+from mplug2.data.media.folder import Media
 from mplug2.data.prepare import prepare
-from mplug2.data.question_answer import QuestionAnswer
 from mplug2.data.shapes.questions import vocabulary
+from mplug2.data.tasks.caption import CaptionReader
+from mplug2.data.tasks.grounding import GroundingReader
+from mplug2.data.tasks.question_answer import QuestionAnswer
+from mplug2.data.tasks.text_label import TextLabel
 from mplug2.data.text import Tokenizer
-from mplug2.data.text_label import TextLabel
 from registry import read_spec
 from registry.errors import UserError
-from registry.ports import StreamType
+from registry.language.ports import StreamType
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from mplug2.data.media.video import read_frames
 from mplug2.data.shapes.questions import captions, pair_sentence, questions, vocabulary
 from mplug2.data.shapes.render import box, render, render_beat
 from mplug2.data.shapes.world import (
@@ -25,7 +26,6 @@ from mplug2.data.shapes.world import (
 )
 from mplug2.data.shapes.write import encode, make_shapes
 from mplug2.data.text import clean_caption, clean_question
-from mplug2.data.video import read_frames
 from registry.errors import UserError
 from tools.make_shapes import main
 

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
+from mplug2.build.compose import compose
 from mplug2.cli.app import app
-from mplug2.compose import compose
-from mplug2.data.image import read_image, resize
-from mplug2.data.transforms import eval_transform
+from mplug2.data.media.image import read_image, resize
+from mplug2.data.media.transforms import eval_transform
 from mplug2.index import build, open_index
 from mplug2.index.files import weights_print
-from mplug2.train.weights import save_weights
+from mplug2.weights.store import save_weights
 from registry import UserError, read_spec
 
 SPEC = """

@@ -6,7 +6,7 @@ import pytest
 from small_specs import ROOT
 
 import mplug2  # noqa: F401  (fills the registries)
-from mplug2.train.loop import _selection
+from mplug2.train.trainer import _selection
 from registry import METRICS, check, read_spec
 
 GROUNDING = ROOT / "configs_image" / "grounding_shapes_tiny.yaml"

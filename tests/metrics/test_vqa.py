@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mplug2.metrics.results import Results
+from mplug2.eval.results import Results
 from mplug2.metrics.vqa import VqaAccuracy, normalise, vqa_score
 
 

@@ -8,7 +8,7 @@ from plain_decoding import three_memories, three_prefixes, tiny_decoder
 from modules.search.beam import beam_search, greedy_search
 from modules.search.rank import rank
 from modules.search.sample import sample
-from mplug2.dryrun import dry_run
+from mplug2.build.dry_run import dry_run
 from registry import SpecError, parse_spec
 
 SPEC = """

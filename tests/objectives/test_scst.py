@@ -16,15 +16,15 @@ from safetensors.torch import load_file
 import mplug2
 from modules.search.sample import sample
 from modules.streams import Text, Tokens
-from mplug2.data.loading import build_loader
+from mplug2.build.dry_run import dry_run
+from mplug2.build.smoke import smoke
+from mplug2.data.loader import build_loader
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.text import Tokenizer
-from mplug2.dryrun import dry_run
 from mplug2.metrics.caption.cider import CiderD
 from mplug2.metrics.caption.ptb import tokenize
-from mplug2.smoke import smoke
 from mplug2.train.logs import read_log
-from mplug2.train.loop import train
+from mplug2.train.trainer import train
 from registry import UserError, read_spec
 
 SPEC = Path(__file__).with_name("scst.yaml")

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.streams import Sequences
-from mplug2.data.grounding import Letterbox
 from mplug2.data.shapes.questions import vocabulary
+from mplug2.data.tasks.grounding import Letterbox
 from mplug2.data.text import Tokenizer
 from mplug2.predict.answers import guesses
-from mplug2.predict.reading import Read
+from mplug2.predict.predict_loader import Read
 from mplug2.predict.result import Guess, Look
 
 WORDS = Tokenizer({token: index for index, token in enumerate(vocabulary())})

@@ -13,10 +13,10 @@ import torch
 from askable import everything, ready
 
 import mplug2
-from mplug2.data.image import ImageError
-from mplug2.data.video import VideoError
-from mplug2.pipeline import Pipeline
+from mplug2.data.media.image import ImageError
+from mplug2.data.media.video import VideoError
 from mplug2.predict.answers import answered
+from mplug2.predict.pipeline import Pipeline
 from mplug2.predict.result import Result
 from registry import UserError, read_spec
 
@@ -225,7 +225,7 @@ def test_a_reading_process_that_dies_is_told_with_the_files_near_it(
     def killed(path: Path, *_: Any, **__: Any) -> None:
         os._exit(9)
 
-    monkeypatch.setattr("mplug2.data.media.read_frames", killed)
+    monkeypatch.setattr("mplug2.data.media.folder.read_frames", killed)
     stream = ready(made, "caption", "data.workers=1")([clip(made, number) for number in range(3)])
     with pytest.raises(UserError, match="after 0 files, near .*clip0.mp4, .*data.workers=0"):
         list(stream)  # type: ignore[arg-type]

@@ -25,12 +25,12 @@ MODULES = {
 @pytest.fixture(scope="session")
 def names() -> Iterator[Catalogue]:
     """Four registries of fake parts."""
-    catalogue = Catalogue(Registry("module"), Registry("operation"), Registry("reader"), Registry("metric"))
+    catalogue = Catalogue(Registry("module"), Registry("operation"), Registry("task"), Registry("metric"))
     for name, target in MODULES.items():
         catalogue.modules.register(name, f"fake_parts:{target}")
     for name in ("concat", "take", "lm_loss", "beam_search"):
         catalogue.operations.register(name, f"fake_parts:{name}")
-    catalogue.readers.register("video_qa", "fake_parts:VideoQA")
+    catalogue.tasks.register("video_qa", "fake_parts:VideoQA")
     catalogue.metrics.register("accuracy", "fake_parts:Accuracy")
     catalogue.metrics.register("top_one", "fake_parts:TopOne")
     sys.path.insert(0, str(PARTS))

@@ -8,7 +8,7 @@ import pytest
 from mutation import mutate
 
 from registry import Catalogue, Problem, SpecError, check, parse_spec, plan, shadowed_modules, write_spec
-from registry.writing import write_tree
+from registry.yaml.write import write_tree
 
 GARBAGE = ["", *"\n\t:{}[]'\"#&*!%-\x07|>,\u2028\r?"]
 

@@ -11,11 +11,11 @@ import torch
 import torch.distributed as dist
 
 import mplug2
-from modules.streams import Text, move
-from mplug2.train import ranks
+from modules.streams import Text, to_device
+from mplug2.runtime import distributed
 from mplug2.train.engine import start_engine
 from mplug2.train.optim import build_optimizer
-from mplug2.train.weights import save_weights
+from mplug2.weights.store import save_weights
 from registry import parse_spec
 
 SPEC = """
@@ -86,7 +86,7 @@ def share(step: int, rank: int, world: int) -> dict[str, Any]:
 
 def averaged(net: Any, form: str) -> dict[str, torch.Tensor]:
     """Train by averaging gradients over ranks, as DeepSpeed does; losses and gradients of all steps."""
-    rank, world = ranks.rank(), ranks.world()
+    rank, world = distributed.rank(), distributed.world_size()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     found: dict[str, torch.Tensor] = {}
     for step in range(STEPS):
@@ -106,7 +106,7 @@ def averaged(net: Any, form: str) -> dict[str, torch.Tensor]:
 
 def shared(value: torch.Tensor) -> torch.Tensor:
     """The mean of a scalar over ranks."""
-    return torch.tensor(ranks.total(value.item())) / ranks.world()
+    return torch.tensor(distributed.all_reduce_sum(value.item())) / distributed.world_size()
 
 
 def by_engine(net: Any, out: Path) -> dict[str, torch.Tensor]:
@@ -115,28 +115,31 @@ def by_engine(net: Any, out: Path) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     for step in range(STEPS):
         net.update_momentum()
-        outputs = engine(move(share(step, ranks.rank(), ranks.world()), ranks.device()), goal="train")
+        outputs = engine(
+            to_device(share(step, distributed.rank(), distributed.world_size()), distributed.device()),
+            goal="train",
+        )
         engine.backward(outputs["loss"])
         engine.step()
         found |= {f"{name} {step}": shared(value) for name, value in outputs.items()}
-    save_weights(net, None if ranks.rank() else out / "weights.safetensors")
+    save_weights(net, None if distributed.rank() else out / "weights.safetensors")
     return found
 
 
 def main(out: str, way: str) -> None:
     """``way``: ``plain``, or the ZeRO stage."""
-    ranks.join(accelerator=torch.cuda.is_available())
+    distributed.init_process_group(accelerator=torch.cuda.is_available())
     found: dict[str, torch.Tensor] = {}
     for form, text in {"queue": SPEC, "clip": CLIP}.items():
         spec = parse_spec(text, "retrieval.yaml")
-        spec.train.update(zero=int(way) if way != "plain" else 0, batch=ROWS // ranks.world())
+        spec.train.update(zero=int(way) if way != "plain" else 0, batch=ROWS // distributed.world_size())
         torch.manual_seed(0)
         net = mplug2.compose(spec)
         if way == "plain":
             found |= averaged(net, form)
         elif form == "queue":
             found |= by_engine(net, Path(out))
-    if ranks.rank() == 0:
+    if distributed.rank() == 0:
         torch.save(found, Path(out) / "found.pt")
 
 

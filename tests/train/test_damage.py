@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from train_fakes import FakeLoader, FakeNet, decode, run, spec
 
-from mplug2.train import checkpoint, loop
+from mplug2.train import checkpoint, trainer
 from mplug2.train.checkpoint import steps_written
 from registry import UserError
 
@@ -31,7 +31,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "run", symlinks=True))
 
 
-def resume(folder: Path, **train: Any) -> loop.Result:
+def resume(folder: Path, **train: Any) -> trainer.Result:
     return run(folder, FakeLoader(2), resume=True, **{"epochs": 2, **train})
 
 
@@ -116,7 +116,7 @@ def test_a_teacher_that_is_new_begins_as_the_weights(copy: Path, caplog: pytest.
     (copy / STEP / "state.json").write_text(json.dumps({**state, "momentum": False}))
     weights = load_file(copy / STEP / "weights.safetensors")
     net = FakeNet(spec(copy, epochs=1))
-    loop.fit(net, FakeLoader(2), decode=decode, resume=True)
+    trainer.fit(net, FakeLoader(2), decode=decode, resume=True)
     assert torch.equal(net.shadow["head.bias"], weights["head.bias"])
     assert "has no momentum copies: they begin as its weights" in caplog.text
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from mplug2.train.optim import build_optimizer, parameter_groups, rates, select
 from registry.errors import UserError
-from registry.schema import with_defaults
+from registry.language.schema import with_defaults
 
 
 def net() -> nn.Module:

@@ -7,11 +7,11 @@ import pytest
 from safetensors import safe_open
 
 import mplug2
-from mplug2.parity.mplug2_recipe import fixture_spec
 from mplug2.train.optim import parameter_groups
-from mplug2.weights.official import plan_moves
+from mplug2.weights.families.mplug2 import plan_moves
 from mplug2.weights.sources import roles_of
 from registry import parse_spec, read_spec
+from tools.parity.mplug2_recipe import fixture_spec
 
 
 @pytest.mark.parametrize("name", ["vqa_v64_h32_distill_stride1", "caption_v64_h32"])

@@ -14,7 +14,7 @@ from train_fakes import Batch, FakeLoader, Interrupting, run
 
 import mplug2
 from mplug2.data.shapes.write import make_shapes
-from mplug2.train import loop
+from mplug2.train import trainer
 from mplug2.train.checkpoint import steps_written
 from mplug2.train.logs import read_log
 from registry import SpecError, read_spec
@@ -72,7 +72,7 @@ def test_an_error_in_the_evaluation_loses_no_epoch(
 ) -> None:
     whole = run(tmp_path / "whole", epochs=epochs)
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "evaluate", broken)
+        patched.setattr(trainer, "evaluate", broken)
         with pytest.raises(RuntimeError, match="fell over"):
             run(tmp_path / "part", epochs=epochs)
     assert steps_written(tmp_path / "part/checkpoints") == [5]
@@ -87,7 +87,7 @@ def test_an_error_in_the_evaluation_loses_no_epoch(
     )
     assert first == second
     # what was found is in the checkpoint: it is not evaluated again
-    monkeypatch.setattr(loop, "evaluate", broken)
+    monkeypatch.setattr(trainer, "evaluate", broken)
     assert run(tmp_path / "part", resume=True, epochs=epochs).metrics == whole.metrics
 
 
@@ -133,9 +133,9 @@ def test_a_resumed_run_does_not_read_its_first_weights_again(
     ]
     spec = Path(__file__).parents[1] / "objectives" / "scst.yaml"
     save_file(mplug2.compose(read_spec(spec)).state_dict(), first)
-    loop.train(spec, [*settings, "train.steps=1"])
+    trainer.train(spec, [*settings, "train.steps=1"])
     first.unlink()
     with pytest.raises(SpecError, match="init must name what exists"):
-        loop.train(spec, [*settings, f"train.out={tmp_path / 'other'}"])
-    assert loop.train(spec, [*settings, "train.steps=2"], resume=True).steps == 2
+        trainer.train(spec, [*settings, f"train.out={tmp_path / 'other'}"])
+    assert trainer.train(spec, [*settings, "train.steps=2"], resume=True).steps == 2
     assert "resumed after step 1; `init` is not read again" in capsys.readouterr().out

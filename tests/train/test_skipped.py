@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from train_fakes import FakeLoader, FakeNet, decode, spec
 
-from mplug2.train import loop
+from mplug2.train import trainer
 from mplug2.train.logs import read_log
 from registry import UserError
 
@@ -40,7 +40,7 @@ def test_a_gradient_that_is_no_number_takes_no_step(
     tmp_path: Path, train: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     net = Cracked(range(5, 6), out=tmp_path, epochs=1, **train)
-    result = loop.fit(net, FakeLoader(6), decode=decode)
+    result = trainer.fit(net, FakeLoader(6), decode=decode)
     weights = load_file(result.last / "weights.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
     step = 3 if "accumulate" in train else 5
@@ -55,12 +55,12 @@ def test_a_gradient_that_is_no_number_takes_no_step(
 def test_the_norm_that_is_logged_is_that_before_clipping(tmp_path: Path) -> None:
     for clip in (0.01, 1000.0):
         torch.manual_seed(0)
-        loop.fit(FakeNet(spec(tmp_path / str(clip), steps=1, clip=clip)), FakeLoader(), decode=decode)
+        trainer.fit(FakeNet(spec(tmp_path / str(clip), steps=1, clip=clip)), FakeLoader(), decode=decode)
     small, large = (read_log(tmp_path / str(clip) / "log.jsonl")[0]["grad_norm"] for clip in (0.01, 1000.0))
     assert small == large > 0.01
 
 
 def test_a_run_whose_gradients_stay_no_numbers_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "PATIENCE", 3)
+    monkeypatch.setattr(trainer, "PATIENCE", 3)
     with pytest.raises(UserError, match=r"3 steps in a row, up to step 4 .*Last checkpoint: none"):
-        loop.fit(Cracked(range(2, 99), out=tmp_path), FakeLoader(), decode=decode)
+        trainer.fit(Cracked(range(2, 99), out=tmp_path), FakeLoader(), decode=decode)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modules.lockstep import any_active, mean_over_ranks
+from modules.distributed import any_rank_active, mean_over_ranks
 from modules.streams import Sequences
-from mplug2.train.loop import Result, fit
+from mplug2.train.trainer import Result, fit
 from registry import Spec, parse_spec
 
 CLASSES = 7
@@ -54,7 +54,7 @@ class FakeNet(nn.Module):
         scores, ids = logits.sort(descending=True)
         # as long as this rank's largest id: under ZeRO stage 3 all ranks must call a layer equally often
         length, step = int(ids[:, 0].max()), 0
-        while any_active(step < length):
+        while any_rank_active(step < length):
             self.head(hidden)
             step += 1
         return {"answer": Sequences(ids[:, :3, None], scores[:, :3])}

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import mplug2
+from mplug2.weights.families.mplug import load_mplug
 from mplug2.weights.load import load_official
-from mplug2.weights.official_mplug import load_mplug
 from mplug2.weights.sources import roles_of
 
 LAYOUTS = {

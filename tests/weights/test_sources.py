@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import mplug2
 from mplug2.weights.sources import SOURCES
 from registry import parse_spec
-from registry.initial import ORIGINS
+from registry.checks.initial import ORIGINS
 
 SPEC = """
 inputs: {a: tokens B N 4, b: tokens B M 4, group: index B}

@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mplug2.data.annotations import media_name, shown
 from mplug2.data.formats.entry import Entry, Row
 from mplug2.data.formats.files import entries_of, lines, load
+from mplug2.data.rows import media_name, shown
 from registry.errors import UserError
 
 _COCO = re.compile(r"COCO_(\w+2\d\d\d)_\d{12}\.jpg")

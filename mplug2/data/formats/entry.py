@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mplug2.data.annotations import media_name, shown
+from mplug2.data.rows import media_name, shown
 from registry.errors import UserError
 
 Row = dict[str, Any]  # one line of our own files

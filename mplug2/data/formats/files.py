@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mplug2.data.annotations import shown
-from mplug2.data.bounded import read_text
+from mplug2.data.files import read_text
 from mplug2.data.formats.entry import Entry
+from mplug2.data.rows import shown
 from registry.errors import UserError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mplug2.data.annotations import media_name
 from mplug2.data.formats.entry import Row
 from mplug2.data.formats.files import lines, table
+from mplug2.data.rows import media_name
 from registry.errors import UserError
 
 

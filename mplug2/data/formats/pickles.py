@@ -8,7 +8,7 @@ import pickletools
 from pathlib import Path
 from typing import Any
 
-from mplug2.data.bounded import read_bytes
+from mplug2.data.files import read_bytes
 from registry.errors import UserError
 
 _LIMIT = 1 << 28

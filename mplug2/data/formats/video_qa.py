@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mplug2.data.annotations import media_name
 from mplug2.data.formats.entry import Entry, Row
 from mplug2.data.formats.files import json_entries, lines, table
+from mplug2.data.rows import media_name
 from registry.errors import UserError
 
 _FRAME_TYPES = {"0": "object", "1": "number", "2": "colour", "3": "location"}

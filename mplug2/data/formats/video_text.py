@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mplug2.data.annotations import media_name
 from mplug2.data.formats.captions import captions, only
 from mplug2.data.formats.entry import Row
 from mplug2.data.formats.files import json_entries, table
+from mplug2.data.rows import media_name
 
 _LSMDC = ("clip", "start_aligned", "end_aligned", "start_extracted", "end_extracted", "sentence")
 _TIMES = re.compile(r"_\d\d\.\d\d\.\d\d\.\d\d\d-\d\d\.\d\d\.\d\d\.\d\d\d$")

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mplug2.data.annotations import shown
 from mplug2.data.formats.captions import numbered
 from mplug2.data.formats.entry import Entry, Row
 from mplug2.data.formats.files import entries_of, json_entries, load
+from mplug2.data.rows import shown
 from mplug2.metrics.vqa import normalise
 from registry.errors import UserError
 

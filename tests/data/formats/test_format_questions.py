@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mplug2.data.annotations import read_questions
 from mplug2.data.formats.pairs import nlvr2, snli_ve
 from mplug2.data.formats.video_qa import tgif_frame_qa, video_qa
 from mplug2.data.formats.vqa import answer_list, frequent_answers, gqa, mplug_list, visual_genome, vqa
+from mplug2.data.rows import read_questions
 from registry.errors import UserError
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mplug2.data.caption import CaptionReader, RetrievalReader
 from mplug2.data.formats.captions import captions, names, only
 from mplug2.data.formats.flickr import flickr
 from mplug2.data.formats.pairs import nlvr2, snli_ve
@@ -19,12 +18,13 @@ from mplug2.data.formats.refcoco import detections, expressions
 from mplug2.data.formats.video_qa import tgif_frame_qa, video_qa
 from mplug2.data.formats.video_text import didemo, jsfusion
 from mplug2.data.formats.vqa import answer_list, vqa
-from mplug2.data.grounding import GroundingReader
 from mplug2.data.prepare import prepare
-from mplug2.data.question_answer import QuestionAnswer
+from mplug2.data.tasks.caption import CaptionReader, RetrievalReader
+from mplug2.data.tasks.grounding import GroundingReader
+from mplug2.data.tasks.question_answer import QuestionAnswer
+from mplug2.data.tasks.text_label import TextLabel
 from mplug2.data.text import Tokenizer
-from mplug2.data.text_label import TextLabel
-from registry.ports import StreamType
+from registry.language.ports import StreamType
 
 Rows = Callable[..., Iterable[Any]]
 LABELS = ["contradiction", "neutral", "entailment"]

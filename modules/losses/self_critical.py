@@ -1,0 +1,41 @@
+"""The self-critical objective: texts that were rewarded above a baseline become likelier."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from modules.distributed import mean_over_ranks
+from modules.streams import Sequences
+from registry import operation
+
+
+@operation(
+    inputs={"texts": "sequences B n", "reward": "scores B n", "baseline?": "scores B m"}, outputs="scalar"
+)
+def self_critical(
+    texts: Sequences,
+    reward: Float[Tensor, "b n"],
+    baseline: Float[Tensor, "b m"] | None = None,
+    *,
+    against: Literal["others", "all"] = "others",
+) -> Float[Tensor, ""]:
+    """``-mean((reward - baseline) * score)`` over all texts of all ranks (REINFORCE; arXiv 1612.00563).
+
+    ``texts``: scores with gradient, as `rescore` gives them. ``baseline``: the reward of other texts, such as
+    the greedy one, averaged for each sample; without it the mean reward of the sample's other texts
+    (arXiv 2003.09971), or ``against='all'`` of them: released mPLUG's, a loss ``(n - 1) / n`` times as large.
+    """
+    count = reward.shape[1]
+    if baseline is not None:
+        usual = baseline.mean(dim=1, keepdim=True)
+    elif count == 1:
+        raise ValueError("a single text has no others to compare with: draw n=2 or more, or give a baseline")
+    elif against == "all":
+        usual = reward.mean(dim=1, keepdim=True)
+    else:
+        usual = (reward.sum(dim=1, keepdim=True) - reward) / (count - 1)
+    gained = ((reward - usual).detach() * texts.scores).sum()
+    return -gained / mean_over_ranks(gained.new_tensor(float(reward.numel())))

@@ -1,0 +1,47 @@
+"""Operations without weights that join, repeat, exchange and sum streams."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from modules.distributed import all_gather_rows, shortest_and_longest
+from modules.streams import Tokens, full_mask, join_masks
+from registry import operation
+
+
+@operation(inputs={"*parts": "tokens B _ width"}, outputs="tokens B N width")
+def concat(*parts: Tokens) -> Tokens:
+    """Lay token streams end to end, masks likewise."""
+    return Tokens(torch.cat([part.values for part in parts], dim=1), join_masks(*parts))
+
+
+@operation(inputs={"tokens": "tokens B N width", "index": "index A"}, outputs="tokens A N width")
+def take(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
+    """Row ``index[i]`` of ``tokens`` as row i: repeat a memory for each of its questions or answers."""
+    return Tokens(tokens.values[index], None if tokens.mask is None else tokens.mask[index])
+
+
+@operation(inputs={"tokens": "tokens B N width", "index": "index A"}, outputs="tokens A N width")
+def fetch(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
+    """Row ``index[i]`` of the tokens of all ranks as row i, with gradients back to the rank it came from.
+
+    The rows of all ranks stand in the order in which the loader deals samples. Without gradients wanted, only
+    those of this rank are there.
+    """
+    values, mask = tokens
+    least, longest = shortest_and_longest(values.shape[1], values.device)
+    if least < longest:  # texts are padded to the longest of their rank
+        mask = F.pad(full_mask(tokens), (0, longest - values.shape[1]))
+        values = F.pad(values, (0, 0, 0, longest - values.shape[1]))
+    return Tokens(all_gather_rows(values)[index], None if mask is None else all_gather_rows(mask)[index])
+
+
+@operation(inputs={"*losses": "scalar"}, outputs="scalar")
+def weighted_sum(*losses: Float[Tensor, ""], weights: list[float]) -> Float[Tensor, ""]:
+    """``sum_i weights[i] * losses[i]``."""
+    if len(weights) != len(losses):
+        raise ValueError(f"weights must be one per loss ({len(losses)}), but are {len(weights)}")
+    return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()

@@ -1,0 +1,56 @@
+"""From a spec to a network: check, build, tie, freeze, initialise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from mplug2.build.patterns import freeze, tie
+from mplug2.network import Network
+from mplug2.weights.sources import initialise
+from registry import MODULES, Problem, Spec, SpecError, check, read_spec
+
+
+def compose(
+    spec: Spec | str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    device: torch.device | str = "cpu",
+    initial: bool = True,
+) -> Network:
+    """The network that ``spec`` (read or a path) describes, on ``device``; SpecError if it is no valid spec.
+
+    Weights are drawn from torch's generator, then replaced as ``init:`` says unless ``initial`` is False (for
+    a network whose weights are loaded next) or the device is ``meta``.
+    """
+    if not isinstance(spec, Spec):
+        spec = read_spec(spec, overrides)
+    elif overrides:
+        raise ValueError("overrides apply to a spec that is read from a file")
+    filled = initial and torch.device(device).type != "meta"
+    report = check(spec, files=filled)
+    report.raise_if_bad()
+    net = Network(spec, report.types, _build(spec, device))
+    if problems := tie(net) + freeze(net):
+        raise SpecError(problems)
+    net.start_shadow()  # before: released files hold momentum copies, too
+    if filled:
+        initialise(net)
+    return net
+
+
+def _build(spec: Spec, device: torch.device | str) -> dict[str, nn.Module]:
+    parts: dict[str, nn.Module] = {}
+    problems = []
+    for name, entry in spec.modules.items():
+        try:
+            with torch.device(device):
+                parts[name] = MODULES.load(entry.use)(**entry.arguments)
+        # what only the module itself, or torch, knows of its arguments
+        except (ValueError, TypeError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+            problems.append(Problem(entry.place, f"{name}: {str(error).splitlines()[0]}"))
+    if problems:
+        raise SpecError(problems)
+    return parts

@@ -1,0 +1,135 @@
+"""What a picture shows: a node for each input, equation and output, an edge for each use of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from registry import Plan, Ref, Spec, Step, StreamType, check, plan
+from registry.checks.settings import matches_module
+
+Frozen = Literal["no", "part", "all"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How something is computed: with the weights (``plain``), their averages (``momentum``), or both."""
+
+    plain: bool = False
+    momentum: bool = False
+
+    def __or__(self, other: Run) -> Run:
+        return Run(self.plain or other.plain, self.momentum or other.momentum)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One box: a stream with the call that computes it, an input, or an output of a goal."""
+
+    key: str
+    kind: Literal["input", "module", "operation", "goal"]
+    title: str
+    call: str = ""
+    detail: str = ""
+    modules: tuple[str, ...] = ()  # whose weights are used here, called or handed on by `@`
+    frozen: Frozen = "no"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A stream on its way from the node that computes it to a port of another."""
+
+    source: str
+    target: str
+    stream: str  # with its field: both.vision
+    shape: str
+    port: str = ""
+
+
+@dataclass
+class Diagram:
+    """The nodes, in the order in which they are computed, the edges, and how each of both is run."""
+
+    name: str
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: dict[Edge, Run] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> list[str]:
+        """The modules that more than one node uses."""
+        users = [name for node in self.nodes.values() for name in node.modules]
+        return [name for name in dict.fromkeys(users) if users.count(name) > 1]
+
+
+def read_diagram(spec: Spec) -> Diagram:
+    """Return the diagram of a spec, all goals in one; raise `SpecError` if the spec is not valid."""
+    types = check(spec).raise_if_bad().types
+    diagram = Diagram(spec.path or "spec")
+    for goal in spec.goals:
+        steps = plan(spec, goal)
+        for name in steps.inputs:
+            diagram.nodes.setdefault(name, Node(name, "input", name))
+            diagram.runs[name] = Run(plain=True)
+        for step in steps.steps:
+            _add_step(diagram, spec, types, steps, step)
+        for output, ref in steps.outputs.items():
+            _add_output(diagram, types, goal, output, ref)
+    return diagram
+
+
+def _add_step(diagram: Diagram, spec: Spec, types: dict[str, StreamType], steps: Plan, step: Step) -> None:
+    run = Run(momentum=True) if step.shadow else Run(plain=True)
+    diagram.nodes.setdefault(step.name, _node(spec, step))
+    diagram.runs[step.name] = diagram.runs.get(step.name, Run()) | run
+    streams = [(port, one) for port, one in step.binding.arguments() if isinstance(one, Ref)]
+    for port, ref in streams:
+        # a variadic port would say the same word at each of its streams
+        named = len(streams) > 1 and not step.declaration.inputs[port].variadic
+        edge = Edge(ref.stream, step.name, ref.name, str(types[ref.name]), port if named else "")
+        read = run | Run() if step.shadow or not steps.key(ref)[1] else Run(momentum=True)
+        diagram.edges[edge] = diagram.edges.get(edge, Run()) | read
+
+
+def _node(spec: Spec, step: Step) -> Node:
+    equation = step.equation
+    handed = [f"@{one.name}" for one in equation.modules()]
+    options = [f"{name}={value!r}" for name, value in step.binding.options.items()]
+    call = f"{equation.callee}({', '.join(handed + options)})" if handed or options else equation.callee
+    used = tuple(
+        name for name in (equation.callee, *(m.name for m in equation.modules())) if name in spec.modules
+    )
+    entry = spec.modules.get(equation.callee)
+    if entry is None:
+        return Node(equation.name, "operation", equation.name, call, "", used, _frozen(spec, used))
+    sizes = [f"{key} {entry.arguments[key]}" for key in ("depth", "width") if key in entry.arguments]
+    return Node(
+        equation.name,
+        "module",
+        equation.name,
+        call,
+        ", ".join([entry.use, *sizes]),
+        used,
+        _frozen(spec, used),
+    )
+
+
+def _add_output(diagram: Diagram, types: dict[str, StreamType], goal: str, output: str, ref: Ref) -> None:
+    key = f"{goal}:{output}"
+    diagram.nodes[key] = Node(key, "goal", f"{goal}: {output}")
+    diagram.runs[key] = Run(plain=True)
+    diagram.edges[Edge(ref.stream, key, ref.name, str(types[ref.name]))] = Run(plain=True)
+
+
+def _frozen(spec: Spec, modules: tuple[str, ...]) -> Frozen:
+    """How much of the modules is frozen, as far as patterns tell without the parameters' names."""
+    if not modules:
+        return "no"
+    whole = [
+        any(fnmatchcase(name, p) or fnmatchcase(f"{name}.\0", p) for p in spec.freeze) for name in modules
+    ]
+    if all(whole):
+        return "all"
+    touched = any(matches_module(pattern, [name]) for pattern in spec.freeze for name in modules)
+    return "part" if any(whole) or touched else "no"

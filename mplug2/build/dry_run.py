@@ -1,0 +1,240 @@
+"""A dry run on the meta device: shapes, parameters, FLOPs and kept activations of a spec, without any
+weight."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from modules import recompute
+from modules.streams import Sequences, Text, Tokens
+from mplug2.build.compose import compose
+from mplug2.build.patterns import unmatched_rates
+from mplug2.network import Network
+from registry import Plan, Problem, Spec, SpecError, Step, StreamType, UserError
+
+# Free axes get these sizes: one clip with one question and one answer, texts of 16 and 8 words.
+SIZES = {"L": 16}
+WORDS = 8  # of a text whose length has another letter
+# what holds the values of a stream; all other kinds are plain tensors
+FORMS: dict[str, type] = {"text": Text, "tokens": Tokens, "sequences": Sequences, "strings": list}
+
+
+@dataclass(frozen=True)
+class StreamRow:
+    """One stream: how it is computed, what it holds, which goals need it."""
+
+    name: str
+    call: str
+    shape: str
+    goals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """One module: its parameters, how many of them are trained, in how many equations it is used."""
+
+    name: str
+    use: str
+    parameters: int
+    trainable: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class GoalRow:
+    """The cost of one goal for one sample: FLOPs forward, and bytes kept for the backward pass."""
+
+    goal: str
+    flops: int
+    activations: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a spec builds."""
+
+    streams: list[StreamRow]
+    modules: list[ModuleRow]
+    goals: list[GoalRow]
+
+    @property
+    def total(self) -> int:
+        """All parameters; a tied weight counts once."""
+        return sum(row.parameters for row in self.modules)
+
+    @property
+    def trainable(self) -> int:
+        """The parameters that are trained."""
+        return sum(row.trainable for row in self.modules)
+
+
+def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) -> Summary:
+    """Build ``spec`` on the meta device and run each goal once; SpecError where what comes out is not as
+    declared."""
+    net = compose(spec, overrides, device="meta", initial=False)
+    if problems := unmatched_rates(net):
+        raise SpecError(problems)
+    sizes = _sizes(net)
+    batch = {name: _blank(net.types[name], sizes) for name in net.spec.inputs}
+    used: dict[str, list[str]] = {}
+    goals = []
+    for goal in net.spec.goals:
+        plan = net.plan(goal)
+        for name in (*plan.inputs, *dict.fromkeys(step.name for step in plan.steps)):
+            used.setdefault(name, []).append(goal)
+        goals.append(_cost(net, {name: batch[name] for name in plan.inputs}, goal))
+    streams = [
+        StreamRow(
+            name,
+            "input" if name in net.spec.inputs else net.spec.flow[name].text,
+            _shape(net, name),
+            tuple(by),
+        )
+        for name, by in used.items()
+    ]
+    return Summary(streams, _modules(net), goals)
+
+
+def _shape(net: Network, name: str) -> str:
+    """The type of a stream; of one with named fields, the fields' types."""
+    fields = [
+        f"{key.removeprefix(name)} {kind}" for key, kind in net.types.items() if key.startswith(name + ".")
+    ]
+    return str(net.types[name]) if name in net.types else ", ".join(fields)
+
+
+def _sizes(net: Network) -> dict[str, int]:
+    """One size for each letter of the inputs, whatever the kinds of those it stands in."""
+    found: dict[str, int] = {}
+    for kind in (net.types[name] for name in net.spec.inputs):
+        for at, axis in enumerate(kind.axes):
+            if isinstance(axis, str):
+                least = SIZES.get(axis, WORDS if kind.kind == "text" and at else 1)
+                found[axis] = max(least, found.get(axis, 1))
+    return found
+
+
+def _blank(kind: StreamType, known: Mapping[str, int]) -> Any:
+    sizes = [axis if isinstance(axis, int) else known[axis] for axis in kind.axes]
+    match kind.kind:
+        case "text":
+            ids = torch.zeros(sizes, dtype=torch.long, device="meta")
+            return Text(ids, torch.ones(sizes, dtype=torch.bool, device="meta"))
+        case "tokens":
+            return Tokens(torch.empty(sizes, device="meta"))
+        case "index" | "labels":
+            return torch.zeros(sizes, dtype=torch.long, device="meta")
+        case "strings":
+            return [""] * (sizes[0] if sizes else 1)
+    return torch.empty(sizes, device="meta")
+
+
+def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
+    kept: dict[int, int] = {}
+    weights = {p.untyped_storage()._cdata for p in net.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
+            alive.append(tensor)  # a freed storage's address would be counted as another's
+        return tensor
+
+    alive: list[Tensor] = []
+    recompute.on_kept = keep
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter, saved_tensors_hooks(keep, lambda tensor: tensor):
+            outputs = _dry_forward(net, batch, goal)
+    finally:
+        recompute.on_kept = None
+    # a goal without a loss is run without gradients, and then nothing is kept
+    return GoalRow(goal, counter.get_total_flops(), sum(kept.values()) if "loss" in outputs else 0)
+
+
+def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, Any]:
+    """Run a goal with a stand-in for every search, since nothing has a value, and compare every stream."""
+    operations, run = net._operations, net._run
+
+    def compared(steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
+        value = run(steps, step, values)
+        _compare(net, step, value)
+        return value
+
+    net._operations = {name: getattr(op, "dry_run", op) for name, op in operations.items()}
+    net.__dict__["_run"] = compared
+    try:
+        return net(batch, goal)
+    except UserError:
+        raise
+    except Exception as error:
+        raise SpecError([located(error, net.spec)]) from error
+    finally:
+        net._operations = operations
+        del net.__dict__["_run"]
+
+
+def located(error: Exception, spec: Spec) -> Problem:
+    """What a module raised, as a problem of the line that called it."""
+    step = getattr(error, "step", None)
+    what = f"{type(error).__name__}: {[*str(error).strip().splitlines(), ''][0]}"
+    if step is None:
+        return Problem(spec.place("flow"), f"the network cannot be computed: {what}")
+    return Problem(step.equation.place, f"stream '{step.name}' cannot be computed: {what}")
+
+
+def _compare(net: Network, step: Step, value: Any) -> None:
+    """What comes out must be of the declared kind, and have the sizes that stage 3 derived."""
+    for name in step.declaration.outputs:
+        stream = f"{step.name}.{name}" if name else step.name
+        declared = net.types[stream]
+        one = value
+        if name:
+            one = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        if (found := _misfit(declared, one)) is not None:
+            message = f"'{stream}' is declared as {declared}, but comes out as {found}"
+            raise SpecError([Problem(step.equation.place, message)])
+
+
+def _misfit(declared: StreamType, value: Any) -> str | None:
+    """What a value is, where it is not as declared."""
+    form = FORMS.get(declared.kind, Tensor)
+    if not isinstance(value, form):
+        return "nothing" if value is None else f"{type(value).__name__}, which is no {form.__name__}"
+    match value:
+        case Text() | Sequences():
+            tensor = value.ids
+        case Tokens():
+            tensor = value.values
+        case Tensor():
+            tensor = value
+        case _:  # strings have no shape
+            return None
+    sizes = list(tensor.shape)
+    if declared.kind == "sequences":  # they keep their length to themselves
+        sizes = sizes[: len(declared.axes)]
+    known = [w if isinstance(w, int) else s for w, s in zip(declared.axes, sizes, strict=False)]
+    return None if known == sizes and len(sizes) == len(declared.axes) else str(list(tensor.shape))
+
+
+def _modules(net: Network) -> list[ModuleRow]:
+    rows: list[ModuleRow] = []
+    seen: set[int] = set()
+    for name, entry in net.spec.modules.items():
+        own = {id(p): p for p in net.part(name).parameters() if id(p) not in seen}
+        seen |= own.keys()
+        uses = sum(
+            equation.callee == name or any(ref.name == name for ref in equation.modules())
+            for equation in net.spec.flow.values()
+        )
+        trained = sum(p.numel() for p in own.values() if p.requires_grad)
+        rows.append(ModuleRow(name, entry.use, sum(p.numel() for p in own.values()), trained, uses))
+    return rows

@@ -1,0 +1,255 @@
+"""Write a spec's network out as plain PyTorch: one class over the modules, a method for each goal.
+
+The file needs no spec and no interpreter; its weights have the same names, its outputs the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import nn
+
+from mplug2.build.compose import compose
+from mplug2.network import CAST
+from registry import MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, plan, shadowed_modules
+from registry.checks.ties import roots
+
+LONGEST = 110
+# names that the written code uses itself
+TAKEN = {
+    *("self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "fnmatchcase", "Any", "Shadow"),
+    *("any", "getattr", "next", "super", "__debug__"),
+}
+METHODS = ("shadow", "update_momentum", "full_precision")  # and one for each goal
+
+
+def eject(spec: Spec) -> str:
+    """Return the source of a Python file for a valid spec; raise `SpecError` if it is not."""
+    net = compose(spec, device="meta", initial=False)  # finds what only the modules themselves know
+    weightless = not any(p.is_floating_point() for p in net.parameters())
+    return "\n".join(_Writer(spec, weightless).file()) + "\n"
+
+
+class _Writer:
+    def __init__(self, spec: Spec, weightless: bool) -> None:
+        self.spec, self.weightless = spec, weightless
+        self.plans = {goal: plan(spec, goal) for goal in spec.goals}
+        self.shadowed = sorted(shadowed_modules(spec))
+        self.imports: dict[str, str] = {}  # "package.module:Name" to its name in the file
+        used = {name: MODULES.target(entry.use) for name, entry in spec.modules.items()}
+        called = {step.equation.callee for one in self.plans.values() for step in one.steps} - set(used)
+        self.classes = {name: self.imported(target) for name, target in used.items()}
+        self.functions = {name: self.imported(OPERATIONS.target(name)) for name in sorted(called)}
+        self.names: dict[tuple[str, bool], str] = {}
+
+    def imported(self, target: str) -> str:
+        if target not in self.imports:
+            self.imports[target] = _free(target.partition(":")[2], self.imports.values())
+        return self.imports[target]
+
+    def file(self) -> Iterator[str]:
+        spec, title = self.spec, _free(_class_name(self.spec.name), self.imports.values())
+        yield f'"""The network of {literal(spec.path)[1:-1]}, written out by `mplug2 eject`.'
+        yield ""
+        yield f"    net = {title}()"
+        yield "    net.load_state_dict(weights)  # a checkpoint of the spec fits: the names are the same"
+        yield f'    net(batch, goal="{next(iter(spec.goals))}")'
+        yield '"""'
+        yield ""
+        yield "from __future__ import annotations"
+        yield ""
+        if spec.freeze:
+            yield "from fnmatch import fnmatchcase"
+        yield "from typing import Any"
+        yield ""
+        if self.shadowed or self.weightless:
+            yield "import torch"
+        yield "from torch import nn"
+        yield ""
+        origins: dict[str, list[str]] = {}
+        for target, name in self.imports.items():
+            module, _, original = target.partition(":")
+            origins.setdefault(module, []).append(original if original == name else f"{original} as {name}")
+        if self.shadowed:
+            origins["modules.ema"] = ["Shadow"]
+        for module, names in sorted(origins.items()):
+            yield f"from {module} import {', '.join(sorted(names))}"
+        yield ""
+        yield ""
+        yield f"class {title}(nn.Module):"
+        yield f'    """Goals: {", ".join(spec.goals)}."""'
+        yield ""
+        yield from _indented(self.constructor(), 1)
+        if self.shadowed:
+            yield from _indented(_MOMENTUM.splitlines(), 1)
+        yield from _indented(_FORWARD.splitlines(), 1)
+        for goal, steps in self.plans.items():
+            yield ""
+            yield from _indented(self.goal(goal, steps), 1)
+
+    def constructor(self) -> Iterator[str]:
+        yield "def __init__(self) -> None:"
+        yield "    super().__init__()"
+        for name, entry in self.spec.modules.items():
+            arguments = [f"{key}={literal(value)}" for key, value in entry.arguments.items()]
+            yield from _indented(_call(f"{_own(name)} = {self.classes[name]}", arguments), 1)
+        for left, right in roots(self.spec.tie).items():
+            yield f"    {_weight(left)} = {_weight(right)}"
+        if self.spec.freeze:
+            yield f"    frozen = {literal(self.spec.freeze)}"
+            yield "    for name, parameter in self.named_parameters():"
+            meant = 'name == p or name.startswith(p + ".") or fnmatchcase(name, p)'
+            yield f"        if any({meant} for p in frozen):"
+            yield "            parameter.requires_grad_(False)"
+        if self.shadowed:
+            decay = self.spec.momentum["decay"]
+            yield f"    names = {literal(self.shadowed)}"
+            yield "    students = {name: self._modules[name] for name in names}"
+            yield "    # not a submodule: outside the optimiser and the state dict"
+            yield f'    self.__dict__["shadow"] = Shadow(students, {decay!r})'
+
+    def goal(self, goal: str, steps: Plan) -> Iterator[str]:
+        self.names = {}
+        for name in steps.inputs:
+            self.local(name, False)
+        for step in steps.steps:
+            self.local(*step.key)
+        yield f"def goal_{goal}(self, batch: dict[str, Any]) -> dict[str, Any]:"
+        yield f'    """{", ".join(f"{name} = {ref}" for name, ref in steps.outputs.items())}"""'
+        cast = [name for name in steps.inputs if self.spec.inputs[name].kind in CAST]
+        shadows = any(step.shadow for step in steps.steps)
+        if cast and self.weightless:
+            yield "    dtype = torch.get_default_dtype()"
+        elif cast or shadows:
+            yield "    dtype = next(p.dtype for p in self.parameters() if p.is_floating_point())"
+        if shadows:
+            yield "    averaged = self.shadow.modules"
+            yield "    for module in averaged.values():"
+            yield "        module.train(self.training)"
+        for name in steps.inputs:
+            value = f'batch["{name}"]'
+            if name in cast and self.spec.inputs[name].kind == "tokens":
+                value = f"{value}._replace(values={value}.values.to(dtype))"
+            elif name in cast:
+                value += ".to(dtype)"
+            yield f"    {self.local(name, False)} = {value}"
+        within = False
+        for step in steps.steps:
+            if step.shadow and not within:
+                yield "    with torch.no_grad(), self.full_precision(dtype):"
+            within = step.shadow
+            yield from _indented(self.step(steps, step), 2 if within else 1)
+        outputs = [f'"{name}": {self.value(steps, ref, False)}' for name, ref in steps.outputs.items()]
+        yield f"    return {{{', '.join(outputs)}}}"
+
+    def local(self, stream: str, shadow: bool) -> str:
+        """Return the local variable of a stream."""
+        key = (stream, shadow)
+        if key not in self.names:
+            taken = [*self.names.values(), *self.imports.values(), "module"]
+            self.names[key] = _free(f"{stream}_averaged" if shadow else stream, taken)
+        return self.names[key]
+
+    def value(self, steps: Plan, ref: Ref, shadow: bool) -> str:
+        name = self.local(*steps.key(ref, shadow))
+        return name if ref.field is None else f'{name}["{ref.field}"]'
+
+    def part(self, name: str, shadow: bool) -> str:
+        return f'averaged["{name}"]' if shadow else _own(name)
+
+    def filling(self, steps: Plan, step: Step, one: Ref | ModuleRef) -> str:
+        if isinstance(one, ModuleRef):
+            return self.part(one.name, step.shadow)
+        return self.value(steps, one, step.shadow)
+
+    def step(self, steps: Plan, step: Step) -> list[str]:
+        callee = step.equation.callee
+        called = self.functions.get(callee) or self.part(callee, step.shadow)
+        positional: list[str] = []
+        named: list[str] = []
+        before = step.before_variadic
+        for port in (*before, *(one for one in step.binding.ports if one not in before)):
+            filling = step.binding.ports.get(port)
+            if isinstance(filling, tuple):
+                positional += [self.filling(steps, step, one) for one in filling]
+            elif port in before:
+                positional.append("None" if filling is None else self.filling(steps, step, filling))
+            elif filling is not None:
+                named.append(f"{port}={self.filling(steps, step, filling)}")
+        options = [f"{name}={literal(value)}" for name, value in step.binding.options.items()]
+        return _call(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])
+
+
+_FORWARD = '''
+def forward(self, batch: dict[str, Any], goal: str = "train") -> dict[str, Any]:
+    """The outputs of one of the goals."""
+    return getattr(self, f"goal_{goal}")(batch)
+'''
+
+_MOMENTUM = '''
+def update_momentum(self) -> None:
+    """Once per optimiser step, before its first forward."""
+    self.shadow.update()
+
+def _apply(self, fn: Any, recurse: bool = True) -> Any:
+    super()._apply(fn, recurse)
+    self.shadow.to(next(self.parameters()).device)
+    return self
+
+def full_precision(self, dtype: torch.dtype) -> torch.autocast:
+    """The averages stay in float32 and run in the precision of the weights."""
+    half = dtype in (torch.bfloat16, torch.float16)
+    device = next(self.parameters()).device.type
+    return torch.autocast(device, dtype=dtype if half else torch.bfloat16, enabled=half)
+'''
+
+
+def _call(begin: str, arguments: list[str]) -> list[str]:
+    """Return `begin(arguments)` in one line, or with one argument a line where that is too long."""
+    line = f"{begin}({', '.join(arguments)})"
+    if len(line) <= LONGEST - 12:
+        return [line]
+    return [f"{begin}(", *(f"    {one}," for one in arguments), ")"]
+
+
+def _indented(lines: Iterable[str], depth: int) -> Iterator[str]:
+    return (f"{'    ' * depth}{line}" if line else "" for line in lines)
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    """Return a name like `name` that nothing else has."""
+    used = {*taken, *TAKEN}
+    while name in used or keyword.iskeyword(name):
+        name += "_"
+    return name
+
+
+def _own(name: str) -> str:
+    """Return how a module is reached; `nn.Module` has taken names such as `train` for itself."""
+    taken = hasattr(nn.Module(), name) or keyword.iskeyword(name) or name in METHODS
+    plain = not taken and not name.startswith(("__", "goal_"))  # Python renames what begins with two
+    return f"self.{name}" if plain else f'self._modules["{name}"]'
+
+
+def _weight(path: str) -> str:
+    """Return how a weight is reached: layers.0 is `layers[0]`."""
+    first, *parts = path.split(".")
+    return _own(first) + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
+
+
+def literal(value: Any) -> str:
+    """Return a value of a spec as Python, with double quotes."""
+    if isinstance(value, str):
+        return json.dumps(value.encode(errors="backslashreplace").decode(), ensure_ascii=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    return repr(value)
+
+
+def _class_name(stem: str) -> str:
+    words = "".join(c if f"_{c}".isidentifier() else " " for c in stem.replace("_", " ")).split()
+    name = "".join(word[:1].upper() + word[1:] for word in words)
+    return name if name[:1].isalpha() and name.isidentifier() else f"Net{name}"

@@ -1,0 +1,66 @@
+"""A large network made narrow: the same modules, layers, names of weights and lines, with fewer channels.
+
+What stage 5 of the checks asks (does every line run, is the loss finite, does every weight get a gradient)
+does not depend on how wide tokens and vectors are; how long it takes does, with the square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from mplug2.build.compose import compose
+from registry import MODULES, Port, Spec, SpecError, StreamType
+
+WIDE = ("tokens", "vector")  # kinds whose last axis counts channels
+DIVISORS = (16, 8, 4, 2)
+NARROWEST = 16  # channels
+
+
+def narrowed(spec: Spec) -> tuple[Spec, int]:
+    """Return ``spec`` with all widths divided by one number, and that number.
+
+    It is the largest of `DIVISORS` by which every width and its heads allow it, and the modules can be built;
+    1, with the spec as it is, if there is none. Places of what the spec sets stay what they are.
+    """
+    widths = {name: _widths(spec, name) for name in spec.modules}
+    for divisor in DIVISORS:
+        if not all(_divides(divisor, spec, name, width) for name in widths for width in widths[name]):
+            continue
+        modules = {
+            name: replace(
+                entry,
+                arguments=entry.arguments | {one: entry.arguments[one] // divisor for one in widths[name]},
+            )
+            for name, entry in spec.modules.items()
+        }
+        inputs = {name: _narrow_input(kind, divisor) for name, kind in spec.inputs.items()}
+        narrow = replace(spec, modules=modules, inputs=inputs)
+        try:
+            compose(narrow, device="meta", initial=False)
+        except SpecError:  # a module knows better: its sizes hang together in another way
+            continue
+        return narrow, divisor
+    return spec, 1
+
+
+def _widths(spec: Spec, module: str) -> list[str]:
+    """The arguments of a module, set by the spec, that say how many channels pass through a port of it."""
+    entry = spec.modules[module]
+    declared = MODULES.declaration(entry.use)
+    ports: Iterable[Port] = (*declared.inputs.values(), *declared.outputs.values())
+    names = {str(port.axes[-1]) for port in ports if port.axes and set(port.kinds) <= set(WIDE)}
+    return sorted(name for name in names if isinstance(entry.arguments.get(name), int))
+
+
+def _divides(divisor: int, spec: Spec, module: str, argument: str) -> bool:
+    arguments = spec.modules[module].arguments
+    width, heads = arguments[argument], arguments.get("heads") or 1
+    return width % (divisor * heads) == 0 and width // divisor >= NARROWEST
+
+
+def _narrow_input(kind: StreamType, divisor: int) -> StreamType:
+    *axes, last = kind.axes or ("",)
+    if kind.kind not in WIDE or not isinstance(last, int):
+        return kind
+    return replace(kind, axes=(*axes, last // divisor))

@@ -1,0 +1,151 @@
+"""Check stage 5: one tiny step on the CPU, after which every trainable parameter must have a gradient."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modules.streams import Text, Tokens
+from mplug2.build.compose import compose
+from mplug2.build.dry_run import located
+from mplug2.build.shrink import narrowed
+from mplug2.network import Network
+from registry import Problem, Spec, SpecError, StreamType, UserError
+
+ROWS = 2  # of every first axis, so that an index into it may be 0 or 1
+LENGTHS = {"L": 6}
+SHORT = 4  # of all other free axes
+SHOWN = 3  # parameters that a message names
+LARGE = 50_000_000  # parameters
+
+log = logging.getLogger("mplug2")
+
+
+class _Rehearsal:
+    """Stands for the training data where a module asks for it."""
+
+    @staticmethod
+    def references() -> list[list[str]]:
+        return [["a word", "another word"]]
+
+
+def rehearse(net: nn.Module) -> None:
+    """Show a stand-in for the training data to the modules of ``net`` that ask for it."""
+    for part in net.children():
+        if callable(prepare := getattr(part, "prepare", None)):
+            prepare(_Rehearsal, str)
+
+
+def tiny_batch(net: Network, goal: str, seed: int = 0) -> dict[str, Any]:
+    """Return random inputs of a goal: two of everything, short texts of the first few words."""
+    draw = torch.Generator().manual_seed(seed)
+    rows = {kind.axes[0] for name in net.spec.inputs if (kind := net.types[name]).axes}
+    return {name: _value(net.types[name], rows, draw) for name in net.plan(goal).inputs}
+
+
+def _value(kind: StreamType, rows: Container[int | str], draw: torch.Generator) -> Any:
+    # by the letter alone: one axis has one size in all inputs
+    sizes = [
+        axis if isinstance(axis, int) else LENGTHS.get(axis, ROWS if axis in rows else SHORT)
+        for axis in kind.axes
+    ]
+    match kind.kind:
+        case "text":
+            mask = torch.ones(sizes, dtype=torch.bool)
+            mask[-1, -1] = False
+            return Text(torch.randint(1, 8, sizes, generator=draw) * mask, mask)
+        case "tokens":
+            return Tokens(torch.randn(sizes, generator=draw))
+        case "index" | "labels":
+            return torch.arange(torch.Size(sizes).numel()).reshape(sizes) % ROWS
+        case "strings":
+            return _Rehearsal.references() * ROWS
+        case "weight":
+            return torch.ones(sizes)
+    return torch.rand(sizes, generator=draw)
+
+
+def smoke(spec: Spec) -> str:
+    """Build the network with random weights and take the gradients of all goals with a loss, once.
+
+    One of more than `LARGE` parameters is made narrow before; returns what was done to it, "" if nothing.
+    Raises `SpecError` at the line that cannot be computed, at a loss that is not finite or that nothing to
+    train has a part in, and at the modules with trainable parameters that no loss reaches.
+    """
+    spec, note = _affordable(spec)
+    torch.manual_seed(0)
+    net = compose(spec, initial=False).train()
+    rehearse(net)
+    losses = [goal for goal, outputs in spec.goals.items() if "loss" in outputs]
+    for goal in spec.goals:
+        net.train(goal in losses)
+        with torch.set_grad_enabled(goal in losses):
+            outputs = _computed(net, goal)
+        if goal in losses and (loss := _judged(spec, goal, outputs["loss"])).requires_grad:
+            loss.backward()
+    if problems := [one for name in spec.modules for one in _without_gradient(net, name, losses)]:
+        raise SpecError(problems)
+    return note
+
+
+def _judged(spec: Spec, goal: str, loss: Tensor) -> Tensor:
+    """A goal's loss, if it is a finite number, and that of training depends on something to train."""
+    place, what = spec.goals[goal]["loss"].place, f"the loss of goal '{goal}' must"
+    if loss.numel() != 1:
+        raise SpecError.at(place, f"{what} be one number, but its shape is {list(loss.shape)}")
+    if not torch.isfinite(loss):
+        raise SpecError.at(place, f"{what} be finite, but is {loss.item()}")
+    if goal == "train" and not loss.requires_grad:
+        hint = (
+            "let `freeze` leave something over" if spec.freeze else "compute it by a module with parameters"
+        )
+        raise SpecError.at(place, f"{what} depend on a trainable parameter, but depends on none", hint)
+    return loss
+
+
+def _affordable(spec: Spec) -> tuple[Spec, str]:
+    """The network to try, and what to say about it."""
+    parameters = sum(one.numel() for one in compose(spec, device="meta", initial=False).parameters())
+    if parameters <= LARGE:
+        return spec, ""
+    narrow, divisor = narrowed(spec)
+    if divisor > 1:
+        return narrow, f"stage 5 with widths divided by {divisor}"
+    memory = 2 * 4 * parameters / 1e9  # weights and gradients
+    log.warning(
+        "%s: stage 5 takes its step with all %d million parameters, which needs minutes and more than "
+        "%.0f GB of memory: its widths cannot be made smaller together",
+        spec.path,
+        parameters // 10**6,
+        memory,
+    )
+    return spec, ""
+
+
+def _computed(net: Network, goal: str) -> dict[str, Any]:
+    try:
+        return net(tiny_batch(net, goal), goal)
+    except UserError:
+        raise
+    except Exception as error:
+        raise SpecError([located(error, net.spec)]) from error
+
+
+def _without_gradient(net: Network, name: str, losses: list[str]) -> list[Problem]:
+    """The problem of a module with trainable parameters that got no gradient, or none."""
+    part: nn.Module = net.part(name)
+    missed = [key for key, one in part.named_parameters() if one.requires_grad and one.grad is None]
+    if not missed or not losses:
+        return []
+    more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
+    listed = ", ".join(f"{name}.{key}" for key in missed[:SHOWN]) + more
+    goals = ", ".join(losses)
+    message = f"every trainable parameter must get a gradient, but no loss ({goals}) reaches {listed}"
+    pattern = name if all(p.grad is None for p in part.parameters()) else f"{name}.{missed[0]}"
+    return [
+        Problem(net.spec.key_place("modules", name), message, f"use it in a loss, or `freeze: [{pattern}]`")
+    ]

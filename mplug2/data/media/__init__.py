@@ -1,0 +1,1 @@
+"""Videos and images: decoding, sampling of frames, transforms."""

@@ -1,0 +1,122 @@
+"""Videos and images of a folder, as a network takes them: found by name, decoded, augmented."""
+
+from __future__ import annotations
+
+from os.path import isfile  # false, too, where a name is too long
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mplug2.data.media.frames import frame_indices
+from mplug2.data.media.image import ImageError, read_image
+from mplug2.data.media.transforms import Augment, eval_picture, eval_transform, train_picture, train_transform
+from mplug2.data.media.video import VideoError, read_frames
+from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from registry import StreamType
+
+UNREADABLE = (VideoError, ImageError)
+# what is looked for where an annotation names a file without its suffix
+SUFFIXES = {"frames": (".mp4", ".avi"), "image": (".jpg", ".png", ".jpeg")}
+GIF_FIRST = "tumblr"  # TGIF's names begin so
+
+
+class Media:
+    """The files of one folder as inputs of one type: ``frames B 3 T H W`` or ``image B 3 H W``.
+
+    ``cache``: megabytes per process in which decoded files are kept (tiny ones: decoding costs more than
+    training). Videos are seen in random frames in training, in the middle ones otherwise.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        stream: StreamType,
+        *,
+        training: bool = False,
+        augment: Augment = "none",
+        decoder: Literal["av", "decord"] = "av",
+        threads: int = 1,
+        cache: int = 0,
+    ) -> None:
+        self.folder, self.kind = folder, stream.kind
+        *counts, height, width = stream.axes[2:]
+        frames = counts[0] if counts else 1
+        if not (isinstance(frames, int) and isinstance(height, int) and height == width):
+            what = "a known number of frames and a square size" if counts else "a known square size"
+            raise UserError(f"input '{name}' must have {what}, but is '{stream}'; a vision module sets them")
+        self.frames, self.size = frames, height
+        self.training, self.augment, self.decoder, self.threads = training, augment, decoder, threads
+        self._cache: dict[Path, np.ndarray] = {}
+        self._room = cache << 20
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one item: (3, T, H, W) or (3, H, W)."""
+        middle = (self.frames,) if self.kind == "frames" else ()
+        return (3, *middle, self.size, self.size)
+
+    def file(self, name: str) -> Path:
+        """Return where the file of ``name`` is; where none is, the first place it was looked for."""
+        if self.kind == "image" and "." in name[-5:]:
+            return self.folder / name
+        suffixes = SUFFIXES[self.kind]
+        if self.kind == "frames" and name.startswith(GIF_FIRST):
+            suffixes = (".gif", *suffixes)
+        paths = [self.folder / f"{name}{suffix}" for suffix in suffixes]
+        # a video may be named with its suffix, where it has another one
+        return next((path for path in (*paths, self.folder / name) if isfile(path)), paths[0])
+
+    def read(self, name: str, rng: np.random.Generator) -> Tensor:
+        """Return an item as float32 [3 T H W] or [3 H W]; raise VideoError or ImageError."""
+        if self.kind == "frames":
+            frames = self.clip(self.file(name), rng)
+            if self.training:
+                return train_transform(frames, self.size, self.augment, rng)
+            return eval_transform(frames, self.size)
+        pixels = self.picture(self.file(name))
+        if self.training:
+            return train_picture(pixels, self.size, self.augment, rng)
+        return eval_picture(pixels, self.size)
+
+    def black(self) -> Tensor:
+        """Return a stand-in for a file that cannot be decoded."""
+        return torch.zeros(self.shape)
+
+    def picture(self, file: Path) -> np.ndarray:
+        """Return an image [H W 3] as it is in its file; from memory where it was kept."""
+        kept = self._cache.get(file)
+        return self._keep(file, read_image(file)) if kept is None else kept
+
+    def clip(self, file: Path, rng: np.random.Generator) -> np.ndarray:
+        """Return the chosen frames [T H W 3] of a video; from memory where the whole file was kept."""
+        seed = rng.integers(2**63)
+
+        def choose(total: int) -> list[int]:
+            sampling: Literal["random", "middle"] = "random" if self.training else "middle"
+            return frame_indices(total, self.frames, sampling, np.random.default_rng(seed))
+
+        if (kept := self._cache.get(file)) is not None:
+            return kept[choose(len(kept))]
+        if self._room <= 0:
+            return read_frames(file, choose, decoder=self.decoder, threads=self.threads).frames
+        # at most 64 frames: what is longer is not kept, and must not be held whole even once
+        clip = read_frames(
+            file,
+            lambda total: range(total) if total <= 64 else choose(total),
+            decoder=self.decoder,
+            threads=self.threads,
+        )
+        if len(clip.frames) != clip.total:
+            return clip.frames
+        return self._keep(file, clip.frames)[choose(clip.total)]
+
+    def _keep(self, file: Path, pixels: np.ndarray) -> np.ndarray:
+        if self._room > 0 and (room := self._room - pixels.nbytes) >= 0:
+            self._room, self._cache[file] = room, pixels
+        return pixels

@@ -1,0 +1,126 @@
+"""Decoded frames and images to what a vision encoder takes: resized, augmented, normalised."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mplug2.data.media.image import resize
+from mplug2.data.media.randaugment import IMAGE_NAMES, rand_augment
+
+Augment = Literal["none", "crop", "full"]
+
+# statistics of the pictures CLIP was trained on
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def normalise(clip: Tensor) -> Tensor:
+    """Return uint8 or float frames [T 3 H W] of 0..255 as float32 [3 T H W] with CLIP's mean and
+    deviation."""
+    mean = torch.tensor(CLIP_MEAN).view(3, 1, 1, 1)
+    std = torch.tensor(CLIP_STD).view(3, 1, 1, 1)
+    return (clip.transpose(0, 1).float() / 255 - mean) / std
+
+
+def resize_nearest(frames: np.ndarray, size: int) -> np.ndarray:
+    """Return frames [T H W 3] resized to a square of ``size`` pixels, each from the pixel at the floor of its
+    place."""
+    height, width = frames.shape[1:3]
+    if (height, width) == (size, size):
+        return frames
+    rows = np.floor(np.arange(size) * (height / size)).astype(int)
+    columns = np.floor(np.arange(size) * (width / size)).astype(int)
+    return frames[:, rows[:, None], columns]
+
+
+def resize_bicubic(clip: Tensor, size: int) -> Tensor:
+    """Return frames [T 3 H W] (0..255) resized to a square, truncated to whole numbers as the released code
+    does.
+
+    The released code lets overshoot wrap around in uint8 (280 becomes 24, bright specks on edges); here it is
+    clipped.
+    """
+    return (
+        F.interpolate(clip.float(), size=(size, size), mode="bicubic", align_corners=False)
+        .trunc()
+        .clamp(0, 255)
+    )
+
+
+def eval_transform(frames: np.ndarray, size: int) -> Tensor:
+    """Return uint8 frames [T H W 3] as float32 [3 T size size], the transform of the released evaluation."""
+    return normalise(torch.from_numpy(resize_nearest(frames, size)).permute(0, 3, 1, 2))
+
+
+def random_box(
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    scale: tuple[float, float] = (0.5, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> tuple[int, int, int, int]:
+    """Return (top, left, height, width) of a random crop of ``scale`` of the area; the widest central one if
+    none fits."""
+    for _ in range(10):
+        area = height * width * rng.uniform(*scale)
+        shape = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+        if 0 < w <= width and 0 < h <= height:
+            return int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
+    w = min(width, round(height * ratio[1]))
+    h = min(height, round(width / ratio[0]))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def train_transform(frames: np.ndarray, size: int, augment: Augment, rng: np.random.Generator) -> Tensor:
+    """Return uint8 frames [T H W 3] as float32 [3 T size size], augmented alike in every frame of the clip.
+
+    ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds a horizontal flip
+    (one clip in two) and RandAugment N=2 M=5 (the released training of mPLUG-2 on videos). Leave flips out
+    where questions speak of left and right.
+    """
+    if augment == "none":
+        return eval_transform(frames, size)
+    top, left, height, width = random_box(frames.shape[1], frames.shape[2], rng)
+    clip = torch.from_numpy(frames[:, top : top + height, left : left + width]).permute(0, 3, 1, 2)
+    clip = resize_bicubic(clip, size)
+    if augment == "full":
+        if rng.random() < 0.5:
+            clip = clip.flip(-1)
+        clip = rand_augment(clip, rng)
+    elif augment != "crop":
+        raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
+    return normalise(clip)
+
+
+def eval_picture(pixels: np.ndarray, size: int) -> Tensor:
+    """Return a uint8 image [H W 3] as float32 [3 size size], resized to the square by antialiased bicubic
+    interpolation (the released evaluation of mPLUG)."""
+    return eval_transform(resize(pixels, size, size)[None], size)[:, 0]
+
+
+def train_picture(pixels: np.ndarray, size: int, augment: Augment, rng: np.random.Generator) -> Tensor:
+    """Return a uint8 image [H W 3] as float32 [3 size size], augmented as mPLUG's released training does it.
+
+    ``none`` equals `eval_picture`; ``crop`` takes a random crop of half to all of its area, resized as there;
+    ``full`` adds a horizontal flip (one image in two) and RandAugment N=2 M=7 over its own operations, of
+    which each is left out once in two (as in ALBEF, whose code mPLUG builds on).
+    """
+    if augment == "none":
+        return eval_picture(pixels, size)
+    top, left, height, width = random_box(pixels.shape[0], pixels.shape[1], rng)
+    crop = resize(np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size)
+    clip = torch.from_numpy(crop[None]).permute(0, 3, 1, 2)
+    if augment == "full":
+        if rng.random() < 0.5:
+            clip = clip.flip(-1)
+        clip = rand_augment(clip, rng, level=7, names=IMAGE_NAMES, chance=0.5)
+    elif augment != "crop":
+        raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
+    return normalise(clip)[:, 0]

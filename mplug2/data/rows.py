@@ -1,0 +1,189 @@
+"""Lines of annotation files, and questions in the released format, with file and line of every mistake."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mplug2.data.files import read_text
+from registry.errors import UserError
+
+_FORM = "a line must be a JSON object with 'video_id' (or 'image'), 'question' and 'answer'"
+_JSON = json.JSONEncoder(default=reprlib.repr)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about one video or image, and how often each of its answers was given."""
+
+    id: int | str
+    media: tuple[str, ...]
+    text: str
+    answers: tuple[str, ...]
+    counts: tuple[float, ...]
+    kind: str | None = None
+    key: str = "video_id"
+    weight: float = 1.0  # what the question counts in training, beside others
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The answers' shares of the question's weight."""
+        total = sum(self.counts)
+        return tuple(self.weight * count / total for count in self.counts)
+
+    def record(self, **more: Any) -> dict[str, Any]:
+        """Return what evaluation writes down about a question."""
+        known: dict[str, Any] = {
+            "question_id": self.id,
+            self.key: self.media[0],
+            "question": self.text,
+            "answers": list(self.answers),
+        }
+        if len(self.answers) > 1:
+            known["counts"] = list(self.counts)
+        return known | ({"type": self.kind} if self.kind is not None else {}) | more
+
+
+def read_questions(path: Path, answers: Literal["needed", "absent too"] = "needed") -> list[Question]:
+    """Return the questions of an annotation file: JSON lines (one list of objects is read, too), plain or
+    .gz.
+
+    ``{"video_id" | "image": ..., "question": ..., "answer": "text" | ["text", ...] | {"text": votes},
+    "type"?, "question_id"?, "weight"?}``; without an id, a question's id is its number in the file, from 0.
+    Several answers weigh as often as they were given, all together 1, or ``weight``. ``absent too``: a file
+    may have no answers at all (test splits whose answers only a server knows).
+    """
+    rows = list(read_rows(path, _FORM))
+    given = any(isinstance(row, dict) and "answer" in row for _, row in rows)
+    needed = ("question", "answer") if given or answers == "needed" else ("question",)
+    return [_question(row, index, where, needed) for index, (where, row) in enumerate(rows)]
+
+
+def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the JSON value of each line of a file, plain or .gz; ``form`` is what a message
+    says of a line."""
+    text = read_text(path)
+    if text.lstrip().startswith("["):
+        try:
+            rows = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: the list of annotations is no valid JSON ({error})") from None
+        yield from ((f"{path}: entry {number}", row) for number, row in enumerate(rows, 1))
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield f"{path}:{number}", json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}:{number}: {form}, but is no valid JSON ({error})") from None
+
+
+def fields(row: Any, where: str, form: str, *required: str) -> dict[str, Any]:
+    """Return a line that is an object with the ``required`` keys (``a|b``: one of them) and names its media.
+
+    UserError says what is missing.
+    """
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: {form}, but is {shown(row)}")
+    missing = [
+        name for name in ("video_id|image|images|left", *required) if not set(name.split("|")) & set(row)
+    ]
+    if missing:
+        lacking = " and no ".join(repr(name.split("|")[0]) for name in missing)
+        raise UserError(f"{where}: {form}, but has no {lacking}")
+    return row
+
+
+def names(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
+    """Return the key under which a line names its media, and the names, which stay inside the media
+    folder."""
+    key = next(key for key in ("video_id", "image", "images", "left") if key in row)
+    found = row[key] if key == "images" else [row["left"], row.get("right")] if key == "left" else [row[key]]
+    if (
+        isinstance(found, list)
+        and found
+        and all(isinstance(name, str | int) and not isinstance(name, bool) and str(name) for name in found)
+    ):
+        inside = tuple(media_name(str(name), where) for name in found)
+        return "images" if len(found) > 1 else key, inside
+    what = "a name" if key in ("video_id", "image") else "two names"
+    raise UserError(
+        f"{where}: '{key}' must be {what}, but is {shown(found[0] if what == 'a name' else found)}"
+    )
+
+
+def media_name(name: str, where: str) -> str:
+    """Return a file name of an annotation, which must not lead out of the media folder."""
+    leaves = name.startswith("/") or "\\" in name or ".." in name.split("/")
+    if not name or leaves or not name.isprintable():
+        raise UserError(
+            f"{where}: a file name must stay inside the media folder (no '..', no leading '/'), "
+            f"but is {shown(name)}"
+        )
+    return name
+
+
+def text(row: dict[str, Any], key: str, where: str) -> str:
+    """Return the text under ``key``; UserError if it is none."""
+    if not isinstance(row[key], str):
+        raise UserError(f"{where}: '{key}' must be a text, but is {shown(row[key])}")
+    return row[key]
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message quotes it: JSON, cut short; what is no JSON in the way of Python."""
+    said = ""
+    try:
+        for part in _JSON.iterencode(value):  # a huge value is not written to its end
+            said += part
+            if len(said) > 40:
+                break
+    except (TypeError, ValueError, RecursionError):  # keys that are no texts, and what holds itself
+        said = reprlib.repr(value)
+    return said if len(said) <= 40 else f"{said[:37]}..."
+
+
+def _question(row: Any, index: int, where: str, needed: tuple[str, ...]) -> Question:
+    fields(row, where, _FORM, *needed)
+    key, media = names(row, where)
+    asked = text(row, "question", where)
+    counts = _votes(row["answer"], where) if "answer" in needed else {}
+    return Question(
+        id=row["question_id"] if "question_id" in row else row.get("id", index),
+        media=media,
+        text=asked,
+        answers=tuple(counts),
+        counts=tuple(counts.values()),
+        kind=row.get("type"),
+        key=key,
+        weight=_weight(row.get("weight", 1.0), where),
+    )
+
+
+def _positive(value: Any) -> bool:
+    """Whether a value is a number that sums and shares can be made of."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-9 < value < 1e9
+
+
+def _weight(value: Any, where: str) -> float:
+    if not _positive(value):
+        raise UserError(f"{where}: 'weight' must be a positive number, but is {shown(value)}")
+    return float(value)
+
+
+def _votes(answer: Any, where: str) -> dict[str, float]:
+    if isinstance(answer, str | int | float) and not isinstance(answer, bool):
+        return {str(answer): 1}
+    if isinstance(answer, list) and answer and all(isinstance(one, str) for one in answer):
+        return dict(Counter(answer))
+    if isinstance(answer, dict) and answer and all(map(_positive, answer.values())):
+        return answer
+    raise UserError(
+        f"{where}: 'answer' must be a text, a list of texts or texts with votes, but is {shown(answer)}"
+    )

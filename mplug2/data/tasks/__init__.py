@@ -1,0 +1,1 @@
+"""Tasks: how annotated entries become the inputs of a network."""

@@ -1,0 +1,182 @@
+"""Phrases about images with the box that each means: RefCOCO, RefCOCO+, RefCOCOg and the shapes world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mplug2.data.batch import Broken, Group, Sample
+from mplug2.data.media.image import resize
+from mplug2.data.media.transforms import normalise
+from mplug2.data.rows import fields, names, read_rows, shown, text
+from mplug2.data.tasks.limits import at_least
+from mplug2.data.tasks.reader import MediaReader
+from mplug2.data.text import mirrored_words
+from registry.errors import UserError
+
+_NOWHERE = (0.0, 0.0, 0.0, 0.0)  # the box of a phrase that is asked for
+_FORM = "a line must be a JSON object with 'image', 'phrase' and 'box' ([left, top, right, bottom] in pixels)"
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """What one box [left, top, right, bottom] of an image is called; pixels of the file."""
+
+    id: int | str
+    media: tuple[str, ...]
+    text: str
+    box: tuple[float, float, float, float]
+
+    def record(self, **more: Any) -> dict[str, Any]:
+        """Return what evaluation writes down."""
+        known = {"question_id": self.id, "image": self.media[0], "question": self.text}
+        return known | {"pixels": list(self.box)} | more
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How an image was laid into a square: scaled, moved, perhaps mirrored; sides of the square count 1."""
+
+    scale: float  # sides of the square per pixel of the file
+    left: float
+    top: float
+    mirrored: bool = False
+
+    def place(self, box: Sequence[float]) -> list[float]:
+        """Return a box [left, top, right, bottom] in pixels of the file as parts of the square."""
+        x1, y1, x2, y2 = (value * self.scale for value in box)
+        placed = [x1 + self.left, y1 + self.top, x2 + self.left, y2 + self.top]
+        if self.mirrored:
+            placed = [1 - placed[2], placed[1], 1 - placed[0], placed[3]]
+        return [min(max(value, 0.0), 1.0) for value in placed]
+
+    def shows(self, box: Sequence[float]) -> bool:
+        """Return whether a part of a box in pixels of the file lies in the image, to a pixel of the
+        square."""
+        x1, y1, x2, y2 = self.place(box)
+        x, y = self.left, self.top
+        return max(x1, x) < min(x2, 1 - x) and max(y1, y) < min(y2, 1 - y)
+
+    def pixels(self, box: Sequence[float]) -> list[float]:
+        """Return a box in parts of the square in pixels of the file: `place` undone."""
+        x1, y1, x2, y2 = box
+        if self.mirrored:
+            x1, x2 = 1 - x2, 1 - x1
+        sides = x1 - self.left, y1 - self.top, x2 - self.left, y2 - self.top
+        return [side / self.scale for side in sides]
+
+
+class GroundingReader(MediaReader[Phrase]):
+    """Images with phrases and their boxes: one sample is one image and up to ``phrases_per_image`` phrases.
+
+    ``path`` holds JSON lines ``{"image": ..., "phrase": ..., "box": [left, top, right, bottom]}`` in pixels.
+    Images keep their proportions: they are laid into the middle of the square, on grey. The input ``box`` is
+    [left, top, right, bottom] in parts of that square; a box outside its image is treated as a file that
+    cannot be decoded. A phrase is [CLS], its words in lower case with their punctuation, and [SEP], together
+    at most ``phrase_tokens`` (mPLUG's text). ``augment: full`` mirrors one image in two, with the words left
+    and right. All else is as for every reader (`MediaReader`).
+    """
+
+    outputs = {
+        "image": "image V 3 H W",
+        "picture": "index Q",
+        "phrase": "text Q L",
+        "box": "boxes Q 4",
+    }
+    asks = "phrase"
+
+    def __init__(
+        self,
+        phrases_per_image: int = 1,
+        phrase_tokens: int = 20,
+        augment: Literal["none", "full"] = "none",  # a crop may cut off what a phrase means
+        **settings: Any,
+    ) -> None:
+        at_least(1, settings, phrases_per_image=phrases_per_image)
+        at_least(3, settings, phrase_tokens=phrase_tokens)  # [CLS], a word and [SEP]
+        self.together, self.phrase_tokens = phrases_per_image, phrase_tokens
+        super().__init__(augment=augment, **settings)
+
+    def annotations(self, path: Path) -> list[Phrase]:
+        """Return the phrases of the annotation file."""
+        return [_phrase(row, number, where) for number, (where, row) in enumerate(read_rows(path, _FORM))]
+
+    def item(self, number: int, media: tuple[str, ...], text: str) -> Phrase:
+        """Return a phrase without a box."""
+        return Phrase(number, media, text, _NOWHERE)
+
+    def __getitem__(self, key: int | Group) -> Sample | Broken:
+        sample = super().__getitem__(key)
+        if isinstance(sample, Broken):
+            return sample
+        for item in map(self.items.__getitem__, sample.group.items):
+            if item.box != _NOWHERE and not sample.frame.shows(item.box):
+                file = str(self.media.file(item.media[0]))
+                reason = f"the box {shown(item.box)} of {shown(item.text)} lies outside the image {file}"
+                return Broken(sample.group, file, reason)
+        return sample
+
+    def view(self, name: str, rng: np.random.Generator) -> tuple[Tensor, Letterbox]:
+        """Return an image laid into a square, and how."""
+        pixels, size = self.media.picture(self.media.file(name)), self.media.size
+        height, width = pixels.shape[:2]
+        scale = size / max(height, width)
+        inner = max(1, round(height * scale)), max(1, round(width * scale))
+        top, left = ((size - length) // 2 for length in inner)
+        small = normalise(torch.from_numpy(resize(pixels, *inner)[None]).permute(0, 3, 1, 2))[:, 0]
+        square = torch.zeros(3, size, size)  # zero is the mean grey
+        square[:, top : top + inner[0], left : left + inner[1]] = small
+        mirrored = self.training and self.media.augment == "full" and rng.random() < 0.5
+        square = square.flip(-1) if mirrored else square
+        return square, Letterbox(scale / size, left / size, top / size, bool(mirrored))
+
+    def streams(
+        self, told: Sequence[tuple[int, Phrase]], samples: Sequence[Sample]
+    ) -> dict[str, Callable[[], Any]]:
+        """Return makers of the phrases Q and their boxes."""
+        return {
+            "phrase": lambda: self.tokenizer.closed(
+                [self._said(item, samples[row]) for row, item in told], self.phrase_tokens
+            ),
+            "box": lambda: torch.tensor([_placed(item, samples[row]) for row, item in told]),
+        }
+
+    def marks(self, item: Phrase, sample: Sample) -> dict[str, Any]:
+        """Return the box in parts of the square, which a found one is compared with."""
+        return {"box": _placed(item, sample)}
+
+    def _said(self, item: Phrase, sample: Sample) -> str:
+        said = item.text.lower()
+        return mirrored_words(said) if sample.frame is not None and sample.frame.mirrored else said
+
+
+def _placed(item: Phrase, sample: Sample) -> list[float]:
+    """The box in the square; of a file that could not be decoded none."""
+    return sample.frame.place(item.box) if sample.frame is not None else [0.0] * 4
+
+
+def _phrase(row: Any, number: int, where: str) -> Phrase:
+    fields(row, where, _FORM, "phrase", "box")
+    _, media = names(row, where)
+    box = row["box"]
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in box)
+        or not all(abs(one) < 1e6 for one in box)
+        or not (max(box[0], 0) < box[2] and max(box[1], 0) < box[3])
+    ):
+        raise UserError(
+            f"{where}: 'box' must be [left, top, right, bottom] with an area in the image, "
+            f"but is {shown(box)}"
+        )
+    left, top, right, bottom = map(float, box)
+    return Phrase(
+        row.get("question_id", number), media, text(row, "phrase", where), (left, top, right, bottom)
+    )

@@ -1,0 +1,103 @@
+"""Result files that evaluation servers take: answers as VQA's, captions as COCO's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mplug2.data.rows import fields, names, read_rows, shown
+from mplug2.runtime.atomic_write import atomic_write
+from mplug2.runtime.jsonl import json_line
+from registry import METRICS, Spec, UserError
+
+_FORM = "a line must be a JSON object that names its image or video"
+_COCO = re.compile(r"(?:COCO_\w+_)?(\d{12})\.\w+")  # file names of COCO end in the image's number
+
+
+QUESTIONS = "a whole number of its own as 'question_id' in every line"
+IMAGES = (
+    "the number of every image: in its file's name as COCO has it (12 digits), or a whole number of its own "
+    "as 'question_id' in its line"
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a split's predictions become: ``[{"question_id", "answer"}]``, or, where the ``images`` by their
+    names have numbers, ``[{"image_id", "caption"}]``."""
+
+    images: dict[str, int] | None = None
+
+    def write(self, predictions: Path, path: Path) -> int:
+        """Write a result file from the predictions that `mplug2 eval --out` wrote; return how many rows."""
+        found = []
+        for where, row in read_rows(predictions, _FORM):
+            if self.images is None:
+                found.append({"question_id": row["question_id"], "answer": row["prediction"]})
+            else:
+                found.append({"image_id": self.images[_name(row, where)], "caption": row["prediction"]})
+        with atomic_write(path) as file:
+            file.write(json_line(found))
+        return len(found)
+
+
+def results_of(spec: Spec, split: str) -> Results:
+    """Return how the predictions of a split become a result file; UserError where they cannot.
+
+    They must be answers or captions in words, and the annotation file must number its questions or images.
+    """
+    kind, metrics = spec.data.get("kind"), spec.eval["metrics"]
+    ports = [port for one in metrics for port in METRICS.declaration(one).inputs.values()]
+    if kind not in ("question_answer", "caption") or any(port.kind != "sequences" for port in ports):
+        raise UserError(
+            f"{spec.place('data', 'kind')}: --results must have answers or captions in words (data.kind "
+            f"question_answer or caption, and metrics of such), but data.kind is {kind} and eval.metrics are "
+            f"{', '.join(metrics)}; --out FILE.jsonl writes predictions of any kind"
+        )
+    own = spec.data.get(split)
+    path = (spec.data | own if isinstance(own, dict) else spec.data).get("path")
+    if not isinstance(path, str):
+        raise UserError(
+            f"{spec.place('data')}: data.{split}.path must name an annotation file, but is not set"
+        )
+    if kind == "caption":
+        return Results(_images(Path(path)))
+    _numbers(((at, at, row.get("question_id", row.get("id"))) for at, row in _rows(Path(path))), QUESTIONS)
+    return Results()
+
+
+def _images(path: Path) -> dict[str, int]:
+    """The numbers of the images by their names."""
+    first: dict[str, tuple[str, str, Any]] = {}
+    for where, row in _rows(path):
+        name = _name(row, where)
+        told = _COCO.fullmatch(PurePosixPath(name).name)
+        first.setdefault(name, (where, name, row.get("question_id", int(told[1]) if told else None)))
+    return _numbers(first.values(), IMAGES)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for where, row in read_rows(path, _FORM):
+        fields(row, where, _FORM)
+        yield where, row
+
+
+def _name(row: dict[str, Any], where: str) -> str:
+    return names(row, where)[1][0]
+
+
+def _numbers(given: Iterable[tuple[str, str, Any]], need: str) -> dict[str, int]:
+    """Numbers by name; UserError where one is none, or is there twice."""
+    found: dict[str, int] = {}
+    places: dict[int, str] = {}
+    for where, name, number in given:
+        if isinstance(number, bool) or not isinstance(number, int):
+            what = "has none" if number is None else f"has {shown(number)}"
+            raise UserError(f"{where}: --results needs {need}, but this one {what}")
+        if number in places:
+            raise UserError(f"{where}: --results needs {need}, but {number} is at {places[number]}, too")
+        places[number], found[name] = where, number
+    return found

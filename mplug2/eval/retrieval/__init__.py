@@ -1,0 +1,1 @@
+"""Retrieval: embedding, nearest neighbours, re-ranking."""

@@ -1,0 +1,118 @@
+"""Scores of the pairs of an image and a caption that one of the two found: a block of images at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from modules.distributed import any_rank_active
+from mplug2.eval.retrieval.gallery import Gallery
+from mplug2.eval.retrieval.token_cache import Store
+from mplug2.runtime import distributed
+from registry.errors import UserError
+
+Tick = Callable[[int, int, str], None]
+BLOCK = 1 << 16  # pairs that are listed at once (more if a single image has more)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The goal ``rerank`` over stored images and captions, ``size`` pairs at a time."""
+
+    call: Callable[..., Any]
+    images: Store  # of this rank
+    captions: Store  # of all ranks
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def scores(
+        self, images: Int[Tensor, " pairs"], captions: Int[Tensor, " pairs"]
+    ) -> Iterator[Float[Tensor, " batch"]]:
+        """Yield the scores of the pairs, a batch at a time."""
+        for start in range(0, len(images), self.size):
+            rows = slice(start, start + self.size)
+            any_rank_active(True, self.device)
+            yield match(self._call(images[rows], captions[rows])).float().cpu()
+
+    def keep_up(self) -> None:
+        """Call the network on a pair of no interest for as long as other ranks do, where that is asked
+        (ZeRO stage 3)."""
+        none = torch.empty(0, dtype=torch.long)
+        while any_rank_active(False, self.device):
+            self._call(none, none)
+
+    def _call(self, images: Int[Tensor, " pairs"], captions: Int[Tensor, " pairs"]) -> dict[str, Tensor]:
+        batch = self.images.batch(images, self.device, self.dtype)
+        batch |= self.captions.batch(captions, self.device, self.dtype)
+        outputs: dict[str, Tensor] = self.call(batch, goal="rerank")
+        return outputs
+
+
+@torch.no_grad()
+def rerank(
+    gallery: Gallery,
+    by_files: Int[Tensor, "files k"],
+    by_captions: Int[Tensor, "captions k"],
+    scorer: Scorer,
+    tick: Tick,
+) -> tuple[Float[Tensor, "files k"], Float[Tensor, "captions k"]]:
+    """Return the scores of the captions that this rank's files found, and of the files that its captions
+    found; all ranks must call it.
+
+    A rank scores the pairs with one of its own files. A pair that both sides found is scored once.
+    """
+    mine, count = gallery.files, len(gallery.texts)
+    everyones = torch.cat(distributed.all_gather_object(by_captions.contiguous()))
+    of_files, of_captions = torch.empty(by_files.shape), torch.zeros(everyones.shape)
+    asked = by_files.shape[1] + torch.bincount(everyones.flatten(), minlength=len(gallery.names))
+    pairs = asked[mine.start : mine.stop].tolist()
+    total, done = sum(pairs), 0
+    tick(0, total, "pairs")
+    for block in _blocks(pairs):
+        first, last = block.start + mine.start, block.stop + mine.start
+        captions, columns = ((everyones >= first) & (everyones < last)).nonzero(as_tuple=True)
+        files = everyones[captions, columns].long() - mine.start
+        own = torch.arange(block.start, block.stop)[:, None] * count + by_files[block.start : block.stop]
+        # in ascending order, so that the pairs of an image come together; each once
+        keys, place = torch.cat([own.flatten(), files * count + captions]).unique(return_inverse=True)
+        share, scores, scored = sum(pairs[block.start : block.stop]), torch.empty(len(keys)), 0
+        for part in scorer.scores(keys // count, keys % count):
+            scores[scored : scored + len(part)] = part
+            scored += len(part)
+            tick(done + share * scored // len(keys), total, "pairs")
+        done += share
+        of_files[block.start : block.stop] = scores[place[: own.numel()]].view(own.shape)
+        of_captions[captions, columns] = scores[place[own.numel() :]]
+    scorer.keep_up()
+    return of_files, distributed.all_reduce_tensor(of_captions)[
+        gallery.captions.start : gallery.captions.stop
+    ]
+
+
+def _blocks(pairs: Sequence[int]) -> Iterator[range]:
+    """Runs of images with at most ``BLOCK`` pairs, or of one image."""
+    start = held = 0
+    for number, more in enumerate(pairs):
+        if held and held + more > BLOCK:
+            yield range(start, number)
+            start, held = number, 0
+        held += more
+    if held:
+        yield range(start, len(pairs))
+
+
+def match(outputs: dict[str, Tensor]) -> Float[Tensor, " pairs"]:
+    """Return the logit that says that a pair matches: column 1 of two classes (released ``itm_head``)."""
+    (value,) = outputs.values()
+    if value.ndim != 2 or value.shape[1] != 2:
+        raise UserError(
+            "goal 'rerank' must give logits of 2 classes, the second of which is a match, but gives "
+            f"{list(value.shape)}"
+        )
+    return value[:, 1]

@@ -1,0 +1,166 @@
+"""Ask a trained network about files, in Python: ``mplug2.pipeline(spec)("clip.mp4")``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from modules.streams import to_device
+from mplug2.data.media.image import ImageError
+from mplug2.data.media.video import VideoError
+from mplug2.data.text import Tokenizer
+from mplug2.predict.answers import answered, guesses
+from mplug2.predict.asking import judge_length, judge_text
+from mplug2.predict.files import Entry
+from mplug2.predict.network import load
+from mplug2.predict.predict_loader import Asked, Chunk, chunks, reader_of
+from mplug2.predict.result import Guess, Result
+from registry import UserError
+
+if TYPE_CHECKING:
+    from mplug2.network import Network
+
+File = str | os.PathLike[str]
+
+
+def pipeline(
+    spec: File,
+    checkpoint: File | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    top: int = 5,
+    device: torch.device | str | None = None,
+) -> Pipeline:
+    """Return what answers questions about files, writes their captions, or sorts them, as ``spec`` says.
+
+    Without ``checkpoint`` the best one of the spec's run folder is taken (runs/NAME/best). ``top``: how many
+    guesses a result has at most. Raises UserError where spec, checkpoint or vocabulary do not fit.
+    """
+    if top < 1:
+        raise UserError(f"top must be at least 1, but is {top}")
+    net, tokenizer, weights = load(
+        Path(spec), None if checkpoint is None else Path(checkpoint), overrides, best=top, device=device
+    )
+    return Pipeline(net, tokenizer, weights, top)
+
+
+class Pipeline:
+    """A network with trained weights, ready to be asked: call it with files.
+
+    ``kind`` says what it reads ("video" or "image"), ``views`` how many files at once (2 for pairs), ``asks``
+    the input that a question goes to (None: it reads media alone), ``says`` the kind of what it answers:
+    sequences (written texts), logits (classes) or boxes.
+    """
+
+    def __init__(self, net: Network, tokenizer: Tokenizer, checkpoint: Path, top: int = 5) -> None:
+        self.net, self.tokenizer, self.checkpoint, self.top = net, tokenizer, checkpoint, top
+        self.goal: str = net.spec.eval["goal"]
+        self.output, self.says = answered(net, self.goal)
+        reader = reader_of(net, self.goal, tokenizer)
+        self.views = len(reader.views)
+        self.kind: Literal["video", "image"] = "video" if reader.media.kind == "frames" else "image"
+        self.asks = reader.asks if reader.asks in net.plan(self.goal).inputs else None
+
+    def __repr__(self) -> str:
+        one = {"video": "a video", "image": "an image"}[self.kind]
+        reads = one if self.views == 1 else f"two {self.kind}s"
+        reads += f" and a {self.asks}" if self.asks else ""
+        said = {"sequences": "a text", "logits": "a class", "boxes": "a box"}[self.says]
+        where = f"{self.checkpoint} on {self.net.device}"
+        return f"<mplug2 pipeline {self.net.spec.name}: {reads} to {said}; {where}>"
+
+    def __call__(
+        self,
+        media: File | Iterable[File] | Iterable[Iterable[File]] | None = None,
+        *,
+        question: str | Sequence[str] | None = None,
+        image: File | Iterable[File] | Iterable[Iterable[File]] | None = None,
+    ) -> Result | list[Result] | Iterator[Result]:
+        """Ask about a file, and about each of a list of files.
+
+        One file (a pair for networks that compare) and one ``question`` give one result, several questions a
+        list of them; a list of files gives its results one after another, as they are ready. ``image`` is
+        another word for ``media`` where images are read. A single file that cannot be read raises VideoError
+        or ImageError; in a list its result has the ``error``. UserError for what the network cannot be asked.
+        """
+        if (media is None) == (image is None) or (image is not None and self.kind != "image"):
+            name = "image=FILE" if self.kind == "image" else "FILE"
+            raise UserError(
+                f"{self.net.spec.name} reads {self.kind}s: call it with a file, pipe({name}), or a list"
+            )
+        given = _listed(media if image is None else image)
+        alone = isinstance(given, str) or (self.views == 2 and all(isinstance(one, str) for one in given))
+        entries = [(one,) if isinstance(one, str) else tuple(one) for one in ([given] if alone else given)]
+        several = question is None or (isinstance(question, Iterable) and not isinstance(question, str))
+        # what is no text at all is refused below
+        questions: list[Any] = list(question or ()) if several else [question]
+        stream = self.stream(entries, questions)
+        if not alone:
+            return (result for results in stream for result in results)
+        (results,) = stream
+        if results[0].error is not None:
+            raise (VideoError if self.kind == "video" else ImageError)(results[0].error)
+        return results[0] if question is None or isinstance(question, str) else results
+
+    def stream(
+        self, entries: Sequence[Entry], questions: Sequence[str] = (), *, pictures: int = 0
+    ) -> Iterator[list[Result]]:
+        """Yield the results of each entry (its files), one for each question, in order.
+
+        Files are read in the background. A file that cannot be read yields one result with the ``error``.
+        With ``pictures`` results hold up to so many pictures of each file. UserError at once for what the
+        network cannot be asked.
+        """
+        self._judge(entries, questions)
+        reader = reader_of(self.net, self.goal, self.tokenizer, entries, questions)
+        asked = Asked(self.net, reader, entries, max(len(questions), 1), pictures)
+        settings = self.net.spec
+        batch = settings.eval["batch"] or settings.train["batch"]
+        workers = settings.data["workers"] if len(entries) > 1 else 0
+        return (
+            results for chunk in chunks(asked, batch, workers) for results in self._results(chunk, questions)
+        )
+
+    def _judge(self, entries: Sequence[Entry], questions: Sequence[str]) -> None:
+        name = self.net.spec.name
+        wrong = next((entry for entry in entries if len(entry) != self.views), None)
+        if wrong is not None:
+            given = ", ".join(wrong) or "none"
+            raise UserError(f"{name} takes {self.views} {self.kind}(s) at once, but is given {given}")
+        if self.asks is None and questions:
+            raise UserError(f"{name} reads {self.kind}s alone: leave the question out")
+        if self.asks is not None and not questions:
+            raise UserError(
+                f"{name} must be told a text beside each {self.kind} (its input '{self.asks}'): "
+                "--question TEXT, in Python question=TEXT"
+            )
+        for question in questions:
+            judge_text(question, "a question")
+
+    @torch.inference_mode()
+    def _results(self, chunk: Chunk, questions: Sequence[str]) -> list[list[Result]]:
+        asked: list[str | None] = list(questions) or [None]
+        whole = [read for read in chunk.entries if read.error is None for _ in asked]
+        said: Iterator[tuple[Guess, ...]] = iter(())
+        if whole:
+            if self.asks is not None:
+                judge_length(self.net.spec, self.asks, chunk.inputs[self.asks])
+            outputs = self.net(to_device(chunk.inputs, self.net.device), goal=self.goal)
+            value, records = outputs[self.output], chunk.records
+            said = iter(guesses(self.says, value, records, whole, self.tokenizer, self.top))
+        key = self.kind if self.views == 1 else f"{self.kind}s"
+        return [
+            [Result(read.entry, key, (), error=read.error)]
+            if read.error is not None
+            else [Result(read.entry, key, next(said), question, looks=read.looks) for question in asked]
+            for read in chunk.entries
+        ]
+
+
+def _listed(given: Any) -> Any:
+    """Paths as texts, in lists as they were given."""
+    return os.fspath(given) if isinstance(given, (str, os.PathLike)) else [_listed(one) for one in given]

@@ -1,0 +1,148 @@
+"""Who this process is among the ranks, and the few things that ranks say to each other."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import uuid
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from registry.errors import UserError
+
+T = TypeVar("T")
+
+
+def init_process_group(accelerator: bool) -> None:
+    """Enter the process group that a launcher (torchrun, deepspeed) describes, or a group of one without a
+    launcher."""
+    if dist.is_initialized():
+        return
+    if "RANK" not in os.environ:
+        # A free port, since several runs may share a machine; DeepSpeed reads these variables, too.
+        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        os.environ.update(alone, MASTER_PORT=str(_free_port()))
+    missing = [
+        key for key in ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if key not in os.environ
+    ]
+    if missing:
+        raise UserError(
+            f"{', '.join(missing)} must be set, as RANK is: start with torchrun or deepspeed, or unset RANK"
+        )
+    if accelerator:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
+    atexit.register(leave)
+
+
+def leave() -> None:
+    """Leave the process group: a process that ends within one may be aborted by its threads (seen with
+    gloo)."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process' number among all, 0 without a process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes work together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """This process' number on its own machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def device() -> torch.device:
+    """Where this process computes: its own GPU, or the CPU."""
+    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def all_reduce_sum(*values: float) -> list[float]:
+    """The sums of ``values`` over all ranks, in one exchange."""
+    if world_size() == 1:
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64, device=device())
+    dist.all_reduce(sums)
+    return [float(value) for value in sums.tolist()]
+
+
+def all_reduce_tensor(value: torch.Tensor) -> torch.Tensor:
+    """The sum over all ranks of a tensor of the same shape; where there is but one rank, ``value`` itself."""
+    if world_size() == 1:
+        return value
+    here = value.to(device())
+    dist.all_reduce(here)
+    return here.to(value.device)
+
+
+def all_gather_object(value: T) -> list[T]:
+    """``value`` of every rank, in rank order, on every rank; anything that pickles."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def broadcast_from_rank0(value: T) -> T:
+    """Rank 0's ``value``, on every rank."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def raise_on_all_ranks(problem: str | None) -> None:
+    """Raise UserError on every rank if one of them has a problem: a rank that stops alone leaves the others
+    waiting."""
+    problems = [(i, text) for i, text in enumerate(all_gather_object(problem)) if text]
+    if problems:
+        where = f" (rank {problems[0][0]} of {world_size()})" if world_size() > 1 else ""
+        raise UserError(problems[0][1] + where)
+
+
+def is_writer(folder: Path) -> bool:
+    """Whether this process writes what is the same for all ranks: rank 0, and one process per machine with a
+    disk of its own."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"train.out must be a folder that can be written to, but {folder} is none ({error.strerror})"
+        ) from error
+    if world_size() == 1:
+        return True
+    token = folder / broadcast_from_rank0(f".shared-{uuid.uuid4().hex}")
+    if rank() == 0:
+        token.touch()
+    barrier()
+    sees = token.exists()
+    barrier()
+    if rank() == 0:
+        token.unlink()
+    return rank() == 0 or (local_rank() == 0 and not sees)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""Released weights, one file for each family."""

@@ -1,0 +1,145 @@
+"""The network's weights in one safetensors file: gathered from sharded ranks when written, checked whole
+before loaded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
+from registry.errors import UserError
+
+WEIGHTS = "weights.safetensors"
+MOMENTUM = "momentum.safetensors"
+_SHOWN = 20
+
+
+def persistent_buffers(net: nn.Module) -> dict[str, Tensor]:
+    """The buffers that belong to the state dict, by name."""
+    found = {}
+    for prefix, module in net.named_modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in module._non_persistent_buffers_set:
+                found[f"{prefix}.{name}" if prefix else name] = buffer
+    return found
+
+
+def save_weights(net: nn.Module, path: Path | None) -> None:
+    """Write all weights to ``path``; every rank must call this, those that only help to gather pass ``None``.
+
+    Trained weights are written as the optimiser's float32 masters; a tied weight stands once, under its first
+    name.
+    """
+    tensors: dict[str, Tensor] = {**dict(net.named_parameters()), **persistent_buffers(net)}
+    entries = in_file_order(
+        Entry(name, _stored_dtype(t), tuple(getattr(t, "ds_shape", t.shape))) for name, t in tensors.items()
+    )
+    values = (_full_tensor(tensors[entry.name], wanted=path is not None) for entry in entries)
+    if path is None:
+        for _ in values:  # taking part in every gather
+            continue
+    else:
+        write_safetensors(path, entries, values)
+
+
+def load_weights(net: nn.Module, path: str | Path) -> None:
+    """Copy the weights of a checkpoint folder, or of a ``.safetensors`` file, into ``net``, all or nothing.
+
+    Raises UserError with the table of missing, unexpected and differently shaped weights if the file is of
+    another architecture, and if it is no safetensors file (pickles are not opened).
+    """
+    file = weights_file(path)
+    targets = {**dict(net.named_parameters(remove_duplicate=False)), **persistent_buffers(net)}
+    with _opened(file) as stored:
+        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+        _refuse_misfits(file, targets, shapes)
+        with torch.no_grad():
+            for name in shapes:
+                targets[name].copy_(stored.get_tensor(name))
+
+
+def weights_file(path: str | Path) -> Path:
+    """The safetensors file that ``path`` (a checkpoint folder or a file) means, or UserError."""
+    path = Path(path)
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(
+            f"{path} must be a checkpoint folder (with {WEIGHTS}) or a .safetensors file, but is neither"
+        )
+    return file
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, by name."""
+    with _opened(file) as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    try:
+        stored = safe_open(str(file), framework="pt")
+    except SafetensorError as error:
+        raise UserError(
+            f"{file} must be a safetensors file, but is not ({error}); for a .pth use `mplug2 convert`"
+        ) from error
+    with stored as handle:
+        yield handle
+
+
+def _refuse_misfits(file: Path, targets: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+    given = {
+        id(targets[name]) for name in shapes if name in targets
+    }  # a tied weight has several names and one identity
+    rows = [
+        ("unexpected", name, f"file {_size(shape)}") for name, shape in shapes.items() if name not in targets
+    ]
+    seen: set[int] = set()
+    for name, target in targets.items():
+        if name in shapes and shapes[name] != tuple(target.shape):
+            rows.append(("shape", name, f"network {_size(tuple(target.shape))}, file {_size(shapes[name])}"))
+        elif id(target) not in given and id(target) not in seen:
+            rows.append(("missing", name, f"network {_size(tuple(target.shape))}"))
+        seen.add(id(target))
+    if not rows:
+        return
+    width = max(len(name) for _, name, _ in rows[:_SHOWN])
+    table = [f"  {kind:<10}  {name:<{width}}  {what}" for kind, name, what in rows[:_SHOWN]]
+    if len(rows) > _SHOWN:
+        table.append(f"  ... and {len(rows) - _SHOWN} more")
+    raise UserError(
+        f"{file} does not fit this network: {len(rows)} weights differ, nothing was loaded\n"
+        + "\n".join(table)
+    )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _has_master(tensor: Tensor) -> bool:
+    return tensor.requires_grad and (hasattr(tensor, "_hp_mapping") or hasattr(tensor, "ds_id"))
+
+
+def _stored_dtype(tensor: Tensor) -> torch.dtype:
+    return torch.float32 if _has_master(tensor) else tensor.dtype
+
+
+def _full_tensor(tensor: Tensor, wanted: bool) -> Tensor:
+    """The whole of a tensor that may be sharded over the ranks (ZeRO); a collective call."""
+    if _has_master(tensor):
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return safe_get_full_fp32_param(tensor)
+    if hasattr(tensor, "ds_id"):  # frozen, and sharded by stage 3 all the same
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([tensor]):
+            return tensor.detach().to("cpu", copy=True) if wanted else torch.empty(0)
+    return tensor.detach()

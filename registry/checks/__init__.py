@@ -1,0 +1,1 @@
+"""The checks of a spec that need no torch."""

@@ -1,0 +1,86 @@
+"""Hints that can be pasted: what turns a stream of one kind, width or axis into another."""
+
+from __future__ import annotations
+
+from registry.checks.sizes import Size
+from registry.errors import UserError
+from registry.language.equation import Ref
+from registry.language.spec import Spec
+from registry.registries import Catalogue
+
+
+def converters(spec: Spec, names: Catalogue, kind: str, wanted: tuple[str, ...], ref: Ref) -> str:
+    """Return a line that makes a wanted kind of what is there, by a module of the spec or another one."""
+    for name, module in spec.modules.items():
+        if _turns(names, module.use, kind, wanted):
+            return f"add `{ref.stream}_{name}: {name}({ref.name})` and use it here"
+    found = [use for use in names.modules.names() if _turns(names, use, kind, wanted)]
+    return f"what makes {wanted[0]} of {kind}: {', '.join(found[:4])}" if found else ""
+
+
+def _turns(names: Catalogue, use: str, kind: str, wanted: tuple[str, ...]) -> bool:
+    """Return whether a module makes one stream of a wanted kind of a single one of `kind`."""
+    try:
+        declaration = names.modules.declaration(use)
+    except UserError:  # another package's, and broken: told where it is used
+        return False
+    needed = [port for port in declaration.inputs.values() if not port.optional]
+    return (
+        len(needed) == 1
+        and kind in needed[0].kinds
+        and declaration.nameless
+        and declaration.outputs[""].kind in wanted
+    )
+
+
+def projection(
+    names: Catalogue,
+    callee: str,
+    port: str,
+    ref: Ref,
+    kinds: tuple[str, ...],
+    have: int | str,
+    must: int | str,
+) -> str:
+    """Return the lines that bring tokens to another width."""
+    if "tokens" not in kinds or "project" not in names.modules:
+        return ""
+    name = f"{ref.name.replace('.', '_')}_p"
+    module = f"project: {{use: project, width_in: {have}, width: {must}}}"
+    return f"add `{name}: project({ref.name})` with `{module}`, and write `{port}={name}`"
+
+
+def join_hint(
+    spec: Spec,
+    names: Catalogue,
+    callee: str,
+    one: tuple[str, Ref, Size],
+    other: tuple[str, Ref, Size],
+) -> str:
+    """Return the `take` that brings one of two streams to the other's first axis by an index input."""
+    if "take" not in names.operations:
+        return ""
+    for (port, ref, size), (_, _, goal) in ((one, other), (other, one)):
+        owner = next(
+            (
+                name
+                for name, kind in spec.inputs.items()
+                if kind.kind == "index" and kind.axes == (goal.axis,)
+            ),
+            "",
+        )
+        if owner and _leads(spec, owner, size):
+            name = f"{ref.name.replace('.', '_')}_taken"
+            return (
+                f"add `{name}: take({ref.name}, {owner})`, and write `{port}={name}` in the call of {callee}"
+            )
+    port, ref, _ = one
+    wanted = other[2].axis
+    name = f"{ref.name.replace('.', '_')}_taken"
+    lines = f"add the input `row: index {wanted}` and `{name}: take({ref.name}, row)`"
+    return f"where each {wanted} has its row of '{ref.name}', {lines}; where both are one axis, one letter"
+
+
+def _leads(spec: Spec, owner: str, size: Size) -> bool:
+    """Return whether an index may point into an axis: it may into any but its own."""
+    return spec.inputs[owner].axes != (size.axis,)

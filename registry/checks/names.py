@@ -1,0 +1,224 @@
+"""Check stage 2, names: sections, keys, modules, arguments, ports, streams, goals, metrics, and patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from registry.checks.initial import check_init
+from registry.checks.settings import check_settings, matches_module
+from registry.checks.ties import check_ties
+from registry.errors import Place, Problem, UserError
+from registry.language.binding import bind, value_problem
+from registry.language.declaration import Declaration
+from registry.language.equation import Equation, Ref
+from registry.language.schema import SECTIONS
+from registry.language.spec import ModuleEntry, Spec
+from registry.plan import declaration_of
+from registry.registries import Catalogue, Registry, nearest
+
+RESERVED = ("ema",)
+COMPARED = 50_000  # names, to find what was meant: half a second; mistakes after these are told without
+
+
+def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
+    """Return every problem of names in a spec; the declarations are read, nothing is imported."""
+    checker = _Checker(spec, names)
+    checker.sections()
+    for module in spec.modules.values():
+        checker.module(module)
+    for equation in spec.flow.values():
+        checker.equation(equation)
+    checker.goals()
+    checker.patterns()
+    return checker.problems + check_settings(spec, names) + check_init(spec) + check_ties(spec)
+
+
+class _Checker:
+    def __init__(self, spec: Spec, names: Catalogue) -> None:
+        self.spec, self.names = spec, names
+        self.problems: list[Problem] = []
+        self.compared = 0
+
+    def wrong(self, place: Place, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(place, message, hint))
+
+    def unknown(self, place: Place, what: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
+        """Report an unknown name with the nearest known one, or with another hint."""
+        known = list(known)
+        self.compared += len(known)
+        hint = ""
+        if self.compared <= COMPARED:
+            hint = f"did you mean '{near}'?" if (near := nearest(name, known)) else otherwise
+        self.wrong(place, f"unknown {what} '{name}'", hint)
+
+    def sections(self) -> None:
+        for key, node in self.spec.tree.value.items():
+            if key not in SECTIONS:
+                listed = f"sections: {', '.join(SECTIONS)}"
+                self.unknown(node.key or node.place, "section", key, SECTIONS, listed)
+        for name in self.spec.flow:
+            place = self.spec.key_place("flow", name)
+            if name in self.spec.inputs:
+                first = self.spec.key_place("inputs", name).seen_from(place)
+                self.wrong(
+                    place, f"'{name}' is an input already (set at {first})", "give the stream another name"
+                )
+        for name in (*self.spec.modules, *self.spec.flow):
+            section = "modules" if name in self.spec.modules else "flow"
+            if name in RESERVED:
+                self.wrong(
+                    self.spec.key_place(section, name), f"'{name}' has a meaning of its own in flow lines"
+                )
+
+    def module(self, module: ModuleEntry) -> None:
+        registry, place = self.names.modules, module.places["use"]
+        if module.use not in registry:
+            operation = module.use in self.names.operations
+            hint = "it is an operation: call it in `flow` by that name" if operation else ""
+            self.unknown(place, "module", module.use, registry.names(), hint or _listed(registry))
+            return
+        declaration = self.declared(registry, module.use, place)
+        if declaration is None:
+            return
+        arguments = declaration.arguments
+        unknown = [name for name in module.arguments if name not in arguments]
+        for name in unknown:
+            key = self.spec.key_place("modules", module.name, name)
+            if name in declaration.options:
+                hint = f"set it where the module is called: `{module.name}(..., {name}=...)`"
+                self.wrong(key, f"'{name}' is an option of calls of '{module.use}', not an argument", hint)
+            else:
+                listed = f"arguments of '{module.use}': {', '.join(arguments) or 'none'}"
+                self.unknown(key, f"argument of '{module.use}':", name, arguments, listed)
+        meant = {nearest(name, arguments) for name in unknown}
+        for name, parameter in arguments.items():
+            if name in module.arguments:
+                value, where = module.arguments[name], module.places[name]
+                problem = value_problem(f"argument '{name}' of '{module.use}'", parameter, value, where)
+                self.problems.extend([problem] if problem else [])
+            elif parameter.required and name not in meant:
+                message = f"module '{module.name}' ({module.use}) must set '{name}', but does not"
+                self.wrong(
+                    module.place, message, f"add `{name}: ...` ({parameter.annotation or 'any value'})"
+                )
+
+    def declared(self, registry: Registry, name: str, place: Place) -> Declaration | None:
+        try:
+            return registry.declaration(name)
+        except UserError as error:
+            self.wrong(place, str(error))
+            return None
+
+    def equation(self, equation: Equation) -> None:
+        spec = self.spec
+        before, declaration = len(self.problems), self.called(equation)
+        options = declaration.options if declaration is not None else {}
+        words = [one for key, one in equation.keywords.items() if key in options]  # `bind` wants quotes there
+        for ref in (one for one in equation.refs() if not any(one is word for word in words)):
+            self.stream(ref)
+            if ref.ema and not spec.momentum:
+                hint = "add the section `momentum: {decay: 0.995}`"
+                self.wrong(
+                    ref.place, f"{ref} needs averaged weights, but there is no section 'momentum'", hint
+                )
+        for module in equation.modules():
+            if module.name not in spec.modules:
+                self.unknown(module.place, "module", module.name, spec.modules, _built(spec))
+        if declaration is not None:
+            # a module where a stream must be is no stream
+            told = {problem.place for problem in self.problems[before:]}
+            self.problems.extend(one for one in bind(equation, declaration)[1] if one.place not in told)
+
+    def called(self, equation: Equation) -> Declaration | None:
+        """Return the declaration of what an equation calls, or report why there is none."""
+        spec, callee = self.spec, equation.callee
+        if callee in spec.modules:
+            use = spec.modules[callee].use  # reported where the module is built, if at all
+            return self.declared_quietly(use)
+        if callee in self.names.operations:
+            return self.declared(self.names.operations, callee, equation.place)
+        if callee in self.names.modules:
+            message = f"'{callee}' is a registered module, but none is built here by that name"
+            self.wrong(equation.place, message, f"add to `modules`: `{callee}: {{use: {callee}, ...}}`")
+        else:
+            known = [*spec.modules, *self.names.operations.names()]
+            self.unknown(equation.place, "module or operation", callee, known, _built(spec))
+        return None
+
+    def declared_quietly(self, use: str) -> Declaration | None:
+        try:
+            return self.names.modules.declaration(use)
+        except UserError:
+            return None
+
+    def stream(self, ref: Ref) -> None:
+        """Report a stream that does not exist, or a field that it does not have."""
+        spec = self.spec
+        if ref.stream in spec.inputs:
+            if ref.field is not None:
+                self.wrong(ref.place, f"input '{ref.stream}' has no fields, but '{ref.name}' is used")
+            return
+        if ref.stream not in spec.flow:
+            if ref.stream in spec.modules:
+                hint = f"hand it on by `@{ref.stream}`, or call it in a line of its own"
+                self.wrong(ref.place, f"'{ref.stream}' is a module, not a stream", hint)
+            else:
+                known = [*spec.flow, *spec.inputs]
+                self.unknown(ref.place, "stream", ref.stream, known, f"streams: {', '.join(known) or 'none'}")
+            return
+        try:
+            outputs = declaration_of(spec, spec.flow[ref.stream], self.names).outputs
+        except UserError:  # reported at the line that computes the stream
+            return
+        if "" in outputs:
+            if ref.field is not None:
+                message = f"'{ref.stream}' is one stream without fields, but '{ref.name}' is used"
+                self.wrong(ref.place, message, f"write `{ref.stream}`")
+        elif ref.field is None:
+            fields = ", ".join(f"{ref.stream}.{name}" for name in outputs)
+            self.wrong(ref.place, f"'{ref.stream}' has several outputs: name one", f"one of {fields}")
+        elif ref.field not in outputs:
+            known = [f"{ref.stream}.{name}" for name in outputs]
+            self.unknown(ref.place, "stream", ref.name, known, f"one of {', '.join(known)}")
+
+    def goals(self) -> None:
+        if not self.spec.goals:
+            place = self.spec.place("goals")
+            self.wrong(place, "a spec must have goals, but has none", "add `goals: {train: {loss: loss}}`")
+        for goal, outputs in self.spec.goals.items():
+            place = self.spec.key_place("goals", goal)
+            if not outputs:
+                self.wrong(
+                    place, f"goal '{goal}' must have outputs, but has none", f"`{goal}: {{loss: loss}}`"
+                )
+            elif goal == "train" and "loss" not in outputs:
+                self.wrong(
+                    place, "goal 'train' must have the output 'loss', but has not", "`train: {loss: loss}`"
+                )
+            for ref in outputs.values():
+                self.stream(ref)
+
+    def patterns(self) -> None:
+        """Report patterns of freeze, tie and learning rates that can match no module."""
+        spec = self.spec
+        places = [(pattern, spec.place("freeze", at)) for at, pattern in enumerate(spec.freeze)]
+        for one, other in spec.tie.items():
+            places += [(one, spec.key_place("tie", one)), (other, spec.place("tie", one))]
+        if isinstance(lr := spec.train.get("lr"), dict):
+            places += [
+                (pattern, spec.key_place("train", "lr", pattern)) for pattern in lr if pattern != "default"
+            ]
+        for pattern, place in places:
+            if not matches_module(pattern, spec.modules):
+                first = pattern.split(".")[0]
+                near = nearest(first, spec.modules)
+                hint = f"did you mean '{pattern.replace(first, near, 1)}'?" if near else _built(spec)
+                self.wrong(place, f"'{pattern}' matches nothing: there is no module '{first}'", hint)
+
+
+def _built(spec: Spec) -> str:
+    return f"modules: {', '.join(spec.modules) or 'none'}"
+
+
+def _listed(registry: Registry) -> str:
+    return f"registered {registry.kind}s: {', '.join(registry.names()) or 'none'}"

@@ -1,0 +1,1 @@
+"""The composition language: equations, ports, declarations, and the spec that they form."""

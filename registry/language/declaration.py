@@ -1,0 +1,220 @@
+"""What a module, an operation, a reader or a metric promises, read from its source without importing it.
+
+A class declares by the literals `inputs` and `outputs` in its body, a function by the decorator `operation`.
+Streams fill ports; keyword-only parameters of `forward`, or of the function, are options; constructor
+parameters are arguments. A constructor that ends in `**settings` takes its base class's arguments, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from registry.errors import UserError
+from registry.language.annotations import choices
+from registry.language.locate import Definition, definition
+from registry.language.ports import Port, read_ports
+
+LITERALS = ("inputs", "outputs", "off")
+REQUIRED: Any = inspect.Parameter.empty
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def operation(
+    *, inputs: dict[str, str], outputs: dict[str, str] | str, off: dict[str, str] | None = None
+) -> Callable[[Function], Function]:
+    """Declare the ports of a function; the literals are attached to it, and it is returned as it was.
+
+    `off={"teacher": "alpha"}`: the port `teacher` is not computed while the option `alpha` is false.
+    """
+
+    def attach(function: Function) -> Function:
+        for name, literal in zip(LITERALS, (inputs, outputs, off or {}), strict=True):
+            setattr(function, name, literal)
+        return function
+
+    return attach
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument or option: its annotation as written, its default (`REQUIRED` where there is none)."""
+
+    name: str
+    annotation: str = ""
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        """Whether a spec must set it."""
+        return self.default is REQUIRED
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values that a `Literal[...]` annotation allows, or none."""
+        return choices(self.annotation)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The promise of one class or function; an output with the name '' is the only one and has no name."""
+
+    target: str
+    inputs: dict[str, Port] = field(default_factory=dict)
+    outputs: dict[str, Port] = field(default_factory=dict)
+    off: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, Parameter] = field(default_factory=dict)
+    options: dict[str, Parameter] = field(default_factory=dict)
+    doc: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the result is one value and not a mapping of named ones."""
+        return tuple(self.outputs) == ("",)
+
+    @staticmethod
+    def read(target: str) -> Declaration:
+        """Return the declaration of `"package.module:Name"`, from its source; raise `UserError`."""
+        return _declare(target, definition(target))
+
+    @staticmethod
+    def of(thing: Any) -> Declaration:
+        """Return the declaration of a live class or function, from its source where there is one."""
+        target = f"{thing.__module__}:{thing.__qualname__}"
+        live = {name: literal for name in LITERALS if (literal := getattr(thing, name, None)) is not None}
+        called = getattr(thing, "forward", None) if inspect.isclass(thing) else thing
+        doc = _first_sentence(thing.__doc__)
+        classes = inspect.getmro(thing) if inspect.isclass(thing) else ()
+        makers = [vars(one)["__init__"] for one in classes if "__init__" in vars(one)]
+        arguments = _inherited((_live(maker), _hands_on(maker)) for maker in makers)
+        options = _live(called, keyword_only=True) if called is not None else {}
+        return _build(target, live, arguments, options, doc, "", 0)
+
+
+def _declare(target: str, found: Definition) -> Declaration:
+    literals: dict[str, Any] = {}
+    arguments: dict[str, Parameter] = {}
+    options: dict[str, Parameter] = {}
+    doc = ast.get_docstring(found.node) or ""
+    if isinstance(found.node, ast.ClassDef):
+        methods = [one for body in found.bases for one in body if isinstance(one, ast.FunctionDef)]
+        makers = [one for one in methods if one.name == "__init__"]
+        arguments = _inherited((_parameters(one, skip=1), one.args.kwarg is not None) for one in makers)
+        for body in reversed(found.bases):  # the class itself stands first and has the last word
+            for name, value in _assigned(body, LITERALS):
+                literals[name] = _literal(target, name, value)
+        for method in (one for one in methods if one.name == "forward"):
+            options = _parameters(method, keyword_only=True)
+            break
+    else:
+        for call in (one for one in found.node.decorator_list if isinstance(one, ast.Call)):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            if name == "operation":
+                literals = {one.arg: _literal(target, one.arg, one.value) for one in call.keywords if one.arg}
+        options = _parameters(found.node, keyword_only=True)
+    return _build(target, literals, arguments, options, _first_sentence(doc), found.file, found.node.lineno)
+
+
+def _build(
+    target: str,
+    literals: dict[str, Any],
+    arguments: dict[str, Parameter],
+    options: dict[str, Parameter],
+    doc: str,
+    file: str,
+    line: int,
+) -> Declaration:
+    try:
+        ports = {name: read_ports(literals.get(name) or {}) for name in ("inputs", "outputs")}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
+    off = dict(literals.get("off") or {})
+    options = {name: one for name, one in options.items() if name not in ports["inputs"]}  # `*parts, weight`
+    return Declaration(target, ports["inputs"], ports["outputs"], off, arguments, options, doc, file, line)
+
+
+def _inherited(makers: Iterable[tuple[dict[str, Parameter], bool]]) -> dict[str, Parameter]:
+    """Return the arguments of a class from its constructors, nearest first: (parameters, ends in `**`)."""
+    found: dict[str, Parameter] = {}
+    for parameters, hands_on in makers:
+        found = {**found, **{name: one for name, one in parameters.items() if name not in found}}
+        if not hands_on:
+            break
+    return found
+
+
+def _assigned(body: Iterable[ast.stmt], names: Iterable[str]) -> Iterable[tuple[str, ast.expr]]:
+    """Yield the assignments of a class body to one of `names`."""
+    for one in body:
+        if isinstance(one, ast.Assign) and len(one.targets) == 1:
+            target, value = one.targets[0], one.value
+        elif isinstance(one, ast.AnnAssign) and one.value is not None:
+            target, value = one.target, one.value
+        else:
+            continue
+        if isinstance(target, ast.Name) and target.id in names:
+            yield target.id, value
+
+
+def _literal(target: str, name: str, tree: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(tree)
+    except (ValueError, TypeError, SyntaxError):
+        raise UserError(
+            f"{target}: `{name}` must be a literal, since it is read without running the code"
+        ) from None
+
+
+def _parameters(function: ast.FunctionDef, skip: int = 0, keyword_only: bool = False) -> dict[str, Parameter]:
+    """Return a function's parameters: those after the first `skip`, or the keyword-only ones alone."""
+    spec = function.args
+    found = list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
+    if not keyword_only:
+        plain = [*spec.posonlyargs, *spec.args]
+        defaults = [None] * (len(plain) - len(spec.defaults)) + list(spec.defaults)
+        found = list(zip(plain, defaults, strict=True))[skip:] + found
+    return {
+        one.arg: Parameter(one.arg, ast.unparse(one.annotation) if one.annotation else "", _default(default))
+        for one, default in found
+    }
+
+
+def _default(tree: ast.expr | None) -> Any:
+    """Return a default's value; one that is no literal (`math.inf`) is kept as its source text."""
+    if tree is None:
+        return REQUIRED
+    try:
+        return ast.literal_eval(tree)
+    except (ValueError, TypeError, SyntaxError):
+        return ast.unparse(tree)
+
+
+def _live(function: Any, keyword_only: bool = False) -> dict[str, Parameter]:
+    """Return a live function's parameters, without `self`, `*args` and `**kwargs`."""
+    if function is object.__init__:
+        return {}
+    found: dict[str, Parameter] = {}
+    for one in inspect.signature(function).parameters.values():
+        wanted = (one.KEYWORD_ONLY,) if keyword_only else (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)
+        if one.kind in wanted and one.name != "self":
+            written = "" if one.annotation is one.empty else one.annotation
+            text = written if isinstance(written, str) else inspect.formatannotation(written)
+            found[one.name] = Parameter(one.name, text, one.default)
+    return found
+
+
+def _hands_on(function: Any) -> bool:
+    """Return whether a live constructor ends in `**settings`."""
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(function).parameters.values())
+
+
+def _first_sentence(doc: str | None) -> str:
+    """Return the first sentence of a docstring, in one line."""
+    paragraph = " ".join(textwrap.dedent(doc or "").strip().split("\n\n")[0].split())
+    return paragraph.split(". ")[0].rstrip(".") + "." if paragraph else ""

@@ -1,0 +1,229 @@
+"""One line of a flow: `evidence: take(memory, owner)`, a call of a module or operation that names a stream.
+
+A line is Python in form, and read by `ast`: one call; its values are streams (`memory`, `both.vision`),
+averaged streams (`ema(logits)`), modules (`@decoder`), and, by keyword only, literals (numbers, strings,
+truth values, lists).
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from registry.errors import NOWHERE, Place, SpecError
+from registry.yaml.tree import Node
+
+LONGEST = 4000
+WORDS = {"true": True, "false": False, "null": None, "none": None, "True": True, "False": False, "None": None}
+# strings stay as they are; outside them `@` becomes the operator that no line may use otherwise
+MARKS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[@~]""")
+EXAMPLE = "for example `memory: concat(both.vision, both.text)`"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A stream that is used: its name, its field (`both.vision`), and whether averaged (`ema`)."""
+
+    stream: str
+    field: str | None = None
+    ema: bool = False
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The stream with its field, as it is written without `ema`."""
+        return self.stream if self.field is None else f"{self.stream}.{self.field}"
+
+    def __str__(self) -> str:
+        return f"ema({self.name})" if self.ema else self.name
+
+
+@dataclass(frozen=True)
+class ModuleRef:
+    """A module that is handed to an operation: `@decoder`."""
+
+    name: str
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"@{self.name}"
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A value that is written in the line itself."""
+
+    value: Any
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+
+Argument = Ref | ModuleRef | Literal
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`name: callee(positional, key=value)`: one named stream and the call that computes it."""
+
+    name: str
+    callee: str
+    positional: tuple[Ref | ModuleRef, ...] = ()
+    keywords: dict[str, Argument] = dataclasses.field(default_factory=dict)
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+    text: str = dataclasses.field(default="", compare=False, repr=False)
+    keys: dict[str, Place] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def arguments(self) -> Iterator[Argument]:
+        """Yield all arguments, the positional ones first."""
+        yield from self.positional
+        yield from self.keywords.values()
+
+    def refs(self) -> Iterator[Ref]:
+        """Yield the streams that the line uses."""
+        return (one for one in self.arguments() if isinstance(one, Ref))
+
+    def modules(self) -> Iterator[ModuleRef]:
+        """Yield the modules that the line hands on by `@`."""
+        return (one for one in self.arguments() if isinstance(one, ModuleRef))
+
+
+def read_equation(name: str, node: Node) -> Equation:
+    """Return the equation that a node of `flow` holds; raise `SpecError` at what does not belong there."""
+    if not isinstance(node.value, str):
+        raise SpecError.at(node.place, f"'{name}' must be one call, but is {_what(node)}", EXAMPLE)
+    return _Reader(node).equation(name)
+
+
+def read_ref(node: Node) -> Ref:
+    """Return the stream that a node of `goals` names (`loss`, `both.vision`); raise `SpecError`."""
+    text = node.value
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", text):
+        raise SpecError.at(node.place, f"an output must be a stream, but is {_what(node)}", "`loss: loss`")
+    stream, _, part = text.partition(".")
+    return Ref(stream, part or None, False, node.place)
+
+
+def _what(node: Node) -> str:
+    kind = {dict: "a mapping", list: "a list", type(None): "empty"}.get(type(node.value))
+    return kind or repr(node.value)
+
+
+class _Reader:
+    """Reads one line; every complaint is placed at its own token in the file."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.text = node.value
+
+    def equation(self, name: str) -> Equation:
+        call = self.parse()
+        if not isinstance(call, ast.Call):
+            raise self.wrong(call, f"'{name}' must be one call", EXAMPLE)
+        if not isinstance(call.func, ast.Name):
+            raise self.wrong(
+                call.func, "what is called must be the name of a module or an operation", EXAMPLE
+            )
+        keywords: dict[str, Argument] = {}
+        keys: dict[str, Place] = {}
+        for keyword in call.keywords:
+            if keyword.arg is None:
+                raise self.wrong(keyword.value, "a line has no `**`: write each keyword out")
+            if keyword.arg in keywords:
+                raise self.wrong(keyword, f"'{keyword.arg}' is given twice")
+            keywords[keyword.arg] = self.argument(keyword.value)
+            keys[keyword.arg] = self.place(keyword)
+        positional = tuple(self.positional(one) for one in call.args)
+        return Equation(name, call.func.id, positional, keywords, self.place(call), self.text, keys)
+
+    def parse(self) -> ast.expr:
+        if len(self.text) > LONGEST:
+            raise self.wrong(0, f"a line must have at most {LONGEST} characters, but has {len(self.text)}")
+
+        def replace(mark: re.Match[str]) -> str:
+            if mark.group() == "~":
+                raise self.wrong(mark.start(), "'~' means nothing here")
+            return "~" if mark.group() == "@" else mark.group()
+
+        self.marked = MARKS.sub(replace, self.text)
+        # a line may be folded: joined, its offsets are those of the text
+        line = re.sub(r"\s", " ", self.marked)
+        indent = len(line) - len(line.lstrip())
+        try:
+            tree = ast.parse("(" + line[indent:] + "\n)", mode="eval").body
+        except SyntaxError as error:
+            at = max(0, min((error.offset or 1) - 2 + indent, len(self.text.rstrip()) - 1))
+            torn = "was never closed" in error.msg
+            hint = f"quote a line that stands within {{ }}: `'{self.text}, ...)'`" if torn else EXAMPLE
+            raise self.wrong(at, f"not a call that can be read: {error.msg}", hint) from None
+        except (ValueError, RecursionError, MemoryError):
+            raise self.wrong(0, "not a call that can be read", EXAMPLE) from None
+        self.encoded, self.indent = line[indent:].encode(), indent
+        return tree
+
+    def place(self, at: ast.AST | int) -> Place:
+        """Return the place of an offset into the text, or of a part of the line."""
+        if isinstance(at, int):
+            return self.node.at(at)
+        column = max(0, getattr(at, "col_offset", 1) - 1)  # after the bracket, in bytes
+        return self.node.at(self.indent + len(self.encoded[:column].decode(errors="ignore")))
+
+    def wrong(self, at: ast.AST | int, message: str, hint: str = "") -> SpecError:
+        return SpecError.at(self.place(at), message, hint)
+
+    def positional(self, tree: ast.expr) -> Ref | ModuleRef:
+        argument = self.argument(tree)
+        if isinstance(argument, Literal):
+            message = f"a value must be given by keyword, but {argument.value!r} is not"
+            raise self.wrong(tree, message, f"`name={argument.value!r}`")
+        return argument
+
+    def argument(self, tree: ast.expr) -> Argument:
+        """Return a stream, a module, or a literal."""
+        if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Invert):
+            if not isinstance(tree.operand, ast.Name):
+                raise self.wrong(tree, "'@' must stand before the name of a module")
+            return ModuleRef(tree.operand.id, self.place(tree))
+        if isinstance(tree, ast.Call):
+            return self.average(tree)
+        if (isinstance(tree, ast.Name) and tree.id not in WORDS) or isinstance(tree, ast.Attribute):
+            return self.stream(tree)
+        return Literal(self.literal(tree), self.place(tree))
+
+    def average(self, tree: ast.Call) -> Ref:
+        """Return the stream in `ema(stream)`, the only call inside a call."""
+        called = tree.func.id if isinstance(tree.func, ast.Name) else "..."
+        if called != "ema":
+            hint = f"give it a line of its own: `name: {called}(...)`, and use `name` here"
+            raise self.wrong(tree, "calls are never nested, except for ema(stream)", hint)
+        if len(tree.args) != 1 or tree.keywords or not isinstance(tree.args[0], ast.Name | ast.Attribute):
+            raise self.wrong(tree, "ema(...) must hold one stream", "`teacher=ema(logits)`")
+        ref = self.stream(tree.args[0])
+        return Ref(ref.stream, ref.field, True, self.place(tree))
+
+    def stream(self, tree: ast.expr) -> Ref:
+        if isinstance(tree, ast.Name) and tree.id not in WORDS:
+            return Ref(tree.id, None, False, self.place(tree))
+        if (
+            isinstance(tree, ast.Attribute)
+            and isinstance(tree.value, ast.Name)
+            and tree.value.id not in WORDS
+        ):
+            return Ref(tree.value.id, tree.attr, False, self.place(tree))
+        raise self.wrong(tree, "a stream must be a name, or a name with one field", "`both.vision`")
+
+    def literal(self, tree: ast.expr) -> Any:
+        """Return the value of a literal: number, string, truth value, None, or a list or tuple of such."""
+        if isinstance(tree, ast.Name) and tree.id in WORDS:
+            return WORDS[tree.id]
+        if isinstance(tree, ast.Constant) and isinstance(tree.value, bool | int | float | str | None):
+            return tree.value
+        if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
+            value = self.literal(tree.operand)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return -value if isinstance(tree.op, ast.USub) else value
+        if isinstance(tree, ast.List | ast.Tuple):
+            return [self.literal(one) for one in tree.elts]
+        raise self.wrong(tree, "an argument must be a stream, @module, ema(stream) or a plain value")

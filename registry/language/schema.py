@@ -1,0 +1,99 @@
+"""The closed key sets of the settings sections: type, default and meaning of each key.
+
+`data` also takes the arguments of its reader, for all splits, and one mapping of them for each split.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from registry.language.declaration import REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a settings section, and its range: from `least` to `most`, or to less than `below`."""
+
+    annotation: str
+    default: Any
+    meaning: str
+    least: float | None = None
+    most: float = math.inf
+    below: float = math.inf
+
+
+SECTIONS = (
+    *("inputs", "modules", "flow", "goals", "momentum", "freeze", "init", "tie", "data", "train", "eval"),
+    "extends",
+)
+SPLITS = ("train", "val", "test")
+# what the framework itself hands to a reader that asks for it: no key of a spec sets these
+SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec", "asked")
+# goals that a metric measures by their names, beside `eval.goal`: those of retrieval
+NAMED_GOALS = ("embed_vision", "embed_text", "rerank")
+
+MOMENTUM = {
+    "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0, 1),
+}
+DATA = {
+    "kind": Key("str", REQUIRED, "the reader of the annotations"),
+    "tokenizer": Key("str | None", None, "a tokenizer's folder or name"),
+    "workers": Key("int", 2, "processes that read samples", 0),
+    "max_bad": Key("float", 0.01, "share of undecodable files at which a run stops", 0, 1),
+    "seed": Key("int | None", None, "seed of order and sampling; that of `train` unless set", 0),
+    "train": Key("dict | None", None, "the reader's arguments for training"),
+    "val": Key("dict | None", None, "the reader's arguments for validation"),
+    "test": Key("dict | None", None, "the reader's arguments for testing"),
+}
+TRAIN = {
+    "epochs": Key("int", 10, "passes over the training data", 1),
+    "steps": Key("int | None", None, "at most so many optimiser steps", 1),
+    "batch": Key("int", 4, "samples per process and micro-step", 1),
+    "accumulate": Key("int", 1, "micro-steps per optimiser step", 1),
+    "lr": Key("float | dict[str, float]", 2e-5, "peak learning rate, or {default: rate, pattern: rate}", 0),
+    "min_lr": Key("float", 1e-6, "learning rate at the end of the schedule", 0),
+    "warmup": Key("int", 200, "steps of linear warm-up", 0),
+    "warmup_lr": Key("float", 1e-6, "learning rate at the first step of the warm-up", 0),
+    "schedule": Key("Literal['cosine', 'constant', 'linear']", "cosine", "course of the learning rate"),
+    "betas": Key("tuple[float, float]", [0.9, 0.999], "decay of AdamW's two averages", 0, below=1),
+    "eps": Key("float", 1e-8, "AdamW's epsilon", 0),
+    "weight_decay": Key("float", 0.02, "AdamW's decoupled weight decay", 0),
+    "no_decay": Key("list[str]", ["*bias", "*norm*.weight"], "patterns of parameters without weight decay"),
+    "clip": Key("float", 1.0, "largest norm of the gradient; 0: no clipping", 0),
+    "zero": Key("Literal[0, 1, 2, 3]", 0, "DeepSpeed ZeRO stage"),
+    "precision": Key(
+        "Literal['fp32', 'bf16', 'fp16']", "fp32", "number format of the forward and backward pass"
+    ),
+    "seed": Key("int", 0, "seed of weights, order and dropout", 0),
+    "log_every": Key("int", 10, "steps between two lines of the log", 1),
+    "eval_every": Key("int", 1, "epochs between two evaluations", 1),
+    "save_every": Key("int", 1, "epochs between two checkpoints", 1),
+    "keep": Key("int", 3, "newest checkpoints that are kept", 1),
+    "out": Key("str | None", None, "run folder; runs/<name of the spec> unless set"),
+    "select": Key("str | None", None, "metric whose best checkpoint on the validation split is kept"),
+}
+EVAL = {
+    "goal": Key("str", "predict", "the goal whose outputs are measured"),
+    "metrics": Key("list[str]", [], "names of metrics"),
+    "batch": Key("int | None", None, "samples per process; that of `train` unless set", 1),
+    "split": Key("Literal['train', 'val', 'test']", "test", "the split that is measured"),
+    "rerank": Key(
+        "int | None", None, "how many found by similarity the goal `rerank` orders; none unless set", 1
+    ),
+    "rerank_score": Key(
+        "Literal['match', 'match_plus_similarity'] | None", None, "what orders them; match unless set"
+    ),
+    "rerank_batch": Key("int | None", None, "pairs per process in a batch of re-ranking; 64 unless set", 1),
+}
+SETTINGS: dict[str, dict[str, Key]] = {"momentum": MOMENTUM, "data": DATA, "train": TRAIN, "eval": EVAL}
+
+
+def with_defaults(section: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a section's values with the defaults of the keys that are not given; a required key has none."""
+    filled = dict(given)
+    for name, key in SETTINGS[section].items():
+        if filled.get(name) is None and key.default is not REQUIRED:
+            filled[name] = list(key.default) if isinstance(key.default, list) else key.default
+    return filled

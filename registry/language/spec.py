@@ -1,0 +1,285 @@
+"""A composition spec, typed: what a batch holds, which modules exist, what happens, what is wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry.errors import NOWHERE, Place, Problem, SpecError
+from registry.language.equation import Equation, Ref, read_equation, read_ref
+from registry.language.ports import KINDS, StreamType, read_type
+from registry.language.schema import SETTINGS, with_defaults
+from registry.registries import nearest
+from registry.yaml.merge import read_tree
+from registry.yaml.tree import Node, Source, parse
+from registry.yaml.write import write_tree
+
+
+@dataclass(frozen=True)
+class ModuleEntry:
+    """One module of a network: its name there, the registered name of its class, and its arguments."""
+
+    name: str
+    use: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+    places: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec that was read; settings sections are plain mappings with their defaults filled in.
+
+    `momentum` and `data` are empty where the spec has no such section. `tree` is what was read, with places.
+    """
+
+    inputs: dict[str, StreamType]
+    modules: dict[str, ModuleEntry]
+    flow: dict[str, Equation]
+    goals: dict[str, dict[str, Ref]]
+    momentum: dict[str, Any]
+    freeze: list[str]
+    init: dict[str, str]
+    tie: dict[str, str]
+    data: dict[str, Any]
+    train: dict[str, Any]
+    eval: dict[str, Any]
+    path: str = field(default="", compare=False)
+    tree: Node = field(default_factory=lambda: Node({}, Place("")), compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The name of the spec's file, without folder and suffix."""
+        return Path(self.path).stem
+
+    def node(self, *keys: str | int) -> Node | None:
+        """Return the node at a path of keys (and list positions), or None where the spec does not set it."""
+        node: Node | None = self.tree
+        for key in keys:
+            if node is None:
+                return None
+            if isinstance(node.value, dict):
+                node = node.value.get(str(key))
+            elif isinstance(node.value, list) and isinstance(key, int) and key < len(node.value):
+                node = node.value[key]
+            else:
+                return None
+        return node
+
+    def place(self, *keys: str | int) -> Place:
+        """Return where the value at a path of keys was set, or else the nearest thing around it."""
+        for length in range(len(keys), -1, -1):
+            node = self.node(*keys[:length])
+            if node is not None:
+                return node.place
+        return self.tree.place
+
+    def key_place(self, *keys: str) -> Place:
+        """Return where the key itself stands at a path of keys."""
+        node = self.node(*keys)
+        return node.key if node is not None and node.key is not None else self.place(*keys)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the spec as plain mappings, without `extends` and with all defaults."""
+        found: dict[str, Any] = {
+            "inputs": {name: str(one) for name, one in self.inputs.items()},
+            "modules": {name: {"use": one.use, **one.arguments} for name, one in self.modules.items()},
+            "flow": {name: one.text for name, one in self.flow.items()},
+            "goals": {
+                goal: {key: str(ref) for key, ref in refs.items()} for goal, refs in self.goals.items()
+            },
+        }
+        for name in ("momentum", "freeze", "init", "tie", "data", "train", "eval"):
+            if value := getattr(self, name):
+                found[name] = value
+        for name in set(SETTINGS) & set(found):
+            found[name] = {key: value for key, value in found[name].items() if value is not None}
+        return found
+
+
+def read_spec(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Spec:
+    """Return the spec in a file, with `extends` and overrides; raise `SpecError` when unreadable."""
+    return _spec(read_tree(path, overrides), str(path))
+
+
+def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
+    """Return the spec that a text holds (without `extends`); raise `SpecError` when unreadable."""
+    tree = parse(Source(name, text))
+    if not isinstance(tree.value, dict):
+        raise SpecError.at(tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
+    if (parent := tree.value.get("extends")) is not None:
+        message = "a text cannot extend a file, since it stands in no folder"
+        raise SpecError.at(parent.key or parent.place, message, "write it to a file, and read that")
+    return _spec(tree, name)
+
+
+def write_spec(spec: Spec) -> str:
+    """Return the YAML text of the resolved spec; `parse_spec` reads it back to an equal one."""
+    return write_tree(spec.resolved())
+
+
+def _spec(tree: Node, path: str) -> Spec:
+    read = _Reader(tree)
+    spec = Spec(
+        inputs=read.inputs(),
+        modules=read.modules(),
+        flow=read.flow(),
+        goals=read.goals(),
+        freeze=read.patterns(),
+        init=read.strings("init"),
+        tie=read.strings("tie"),
+        path=path,
+        tree=tree,
+        **{name: read.settings(name) for name in SETTINGS},
+    )
+    if read.problems:
+        raise SpecError(read.problems)
+    return spec
+
+
+class _Reader:
+    """Reads the sections one by one and collects what has the wrong form."""
+
+    def __init__(self, tree: Node) -> None:
+        self.tree = tree
+        self.problems: list[Problem] = []
+
+    def wrong(self, place: Place, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(place, message, hint))
+
+    def section(self, name: str, form: str) -> dict[str, Node]:
+        """Return the entries of a section, or none where it is empty or no mapping."""
+        node = self.tree.value.get(name)
+        if node is None or node.value is None:
+            return {}
+        if not isinstance(node.value, dict):
+            self.wrong(node.place, f"'{name}' must be a mapping, but is {_what(node)}", form)
+            return {}
+        entries: dict[str, Node] = {}
+        torn = name == "flow" and any(_open(one) for one in node.value.values())
+        for key, one in node.value.items():
+            if torn and one.value is None and not key.isidentifier():
+                continue  # the rest of a line that a comma in { } tore apart
+            if name in ("inputs", "modules", "flow", "goals") and not key.isidentifier():
+                self.wrong(one.key or one.place, f"a name in '{name}' must be one word, but is '{key}'")
+            elif one.value is None and name != "goals" and name not in SETTINGS:
+                self.wrong(
+                    one.key or one.place, f"'{name}.{key}' is empty, which deletes, but nothing set it before"
+                )
+            else:
+                entries[key] = one
+        return entries
+
+    def inputs(self) -> dict[str, StreamType]:
+        found: dict[str, StreamType] = {}
+        for name, node in self.section("inputs", "`inputs: {video: frames B 3 T H W}`").items():
+            if not isinstance(node.value, str):
+                self.wrong(
+                    node.place, f"input '{name}' must be a kind with axes, but is {_what(node)}", "`text B L`"
+                )
+                continue
+            try:
+                found[name] = read_type(node.value)
+            except ValueError as error:
+                kind = node.value.split()[0] if node.value.split() else ""
+                if kind in KINDS:
+                    hint = "`text B L`"
+                elif near := nearest(kind, KINDS):
+                    hint = f"did you mean '{node.value.replace(kind, near, 1)}'?"
+                else:
+                    hint = f"kinds: {' '.join(KINDS)}"
+                self.wrong(node.place, f"input '{name}': {error}", hint)
+        return found
+
+    def modules(self) -> dict[str, ModuleEntry]:
+        found: dict[str, ModuleEntry] = {}
+        example = "`vision: {use: video_vit, width: 768}`"
+        for name, node in self.section("modules", f"`modules: {{{example[1:-1]}}}`").items():
+            if not isinstance(node.value, dict):
+                self.wrong(node.place, f"module '{name}' must be a mapping, but is {_what(node)}", example)
+                continue
+            use = node.value.get("use")
+            if use is None or not isinstance(use.value, str):
+                message = f"module '{name}' must say what to `use`" + (
+                    f", but {_what(use)} stands there" if use else ""
+                )
+                self.wrong(use.place if use else node.key or node.place, message, example)
+                continue
+            arguments = {key: one.plain() for key, one in node.value.items() if key != "use"}
+            places = {key: one.place for key, one in node.value.items()}
+            found[name] = ModuleEntry(name, use.value, arguments, node.key or node.place, places)
+        return found
+
+    def flow(self) -> dict[str, Equation]:
+        found: dict[str, Equation] = {}
+        for name, node in self.section("flow", "`flow: {patches: vision(video)}`").items():
+            try:
+                found[name] = read_equation(name, node)
+            except SpecError as error:
+                self.problems.extend(error.problems)
+        return found
+
+    def goals(self) -> dict[str, dict[str, Ref]]:
+        found: dict[str, dict[str, Ref]] = {}
+        for goal, node in self.section("goals", "`goals: {train: {loss: loss}}`").items():
+            if node.value is not None and not isinstance(node.value, dict):
+                self.wrong(
+                    node.place,
+                    f"goal '{goal}' must be a mapping of outputs, but is {_what(node)}",
+                    "`{loss: loss}`",
+                )
+                continue
+            found[goal] = {}
+            for name, one in (node.value or {}).items():
+                if not name.isidentifier():
+                    message = f"an output of goal '{goal}' must be one word, but is {name!r}"
+                    self.wrong(one.key or one.place, message)
+                    continue
+                try:
+                    found[goal][name] = read_ref(one)
+                except SpecError as error:
+                    self.problems.extend(error.problems)
+        return found
+
+    def patterns(self) -> list[str]:
+        node = self.tree.value.get("freeze")
+        if node is None or node.value is None:
+            return []
+        if not isinstance(node.value, list) or not all(isinstance(one.value, str) for one in node.value):
+            self.wrong(
+                node.place,
+                f"'freeze' must be a list of patterns, but is {_what(node)}",
+                "`freeze: [vision.stem]`",
+            )
+            return []
+        return [one.value for one in node.value]
+
+    def strings(self, name: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for key, node in self.section(name, f"`{name}: {{...}}`").items():
+            if isinstance(node.value, str):
+                found[key] = node.value
+            else:
+                self.wrong(node.place, f"'{name}.{key}' must be text, but is {_what(node)}")
+        return found
+
+    def settings(self, name: str) -> dict[str, Any]:
+        entries, node = self.section(name, f"`{name}: {{...}}`"), self.tree.value.get(name)
+        if name in ("momentum", "data") and (node is None or node.value is None):
+            return {}  # empty deletes here, too: `momentum: {}` is what asks for the defaults
+        return with_defaults(name, {key: node.plain() for key, node in entries.items()})
+
+
+def _open(node: Node) -> bool:
+    return isinstance(node.value, str) and node.value.count("(") > node.value.count(")")
+
+
+def _what(node: Node) -> str:
+    if isinstance(node.value, dict):
+        return "a mapping"
+    if isinstance(node.value, list):
+        return "a list"
+    return "empty" if node.value is None else repr(node.value)

@@ -1,0 +1,194 @@
+"""Specs from files: `extends`, the rules of merging, command-line overrides; every leaf keeps its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from registry.errors import Place, Problem, SpecError
+from registry.yaml.tree import LARGEST, Node, Source, parse
+
+FILES = 64  # that one spec may come from
+HASH = "\ue000"  # stands for # while an override is read, which has no comments
+
+
+def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Node:
+    """Return the merged tree of a spec file, all that it extends, and `overrides` ("train.lr=1e-4") on top.
+
+    Mappings merge by key; a module entry that has `use` replaces the inherited one, one without it edits it;
+    an empty value deletes; lists replace. An override sets what it names and nothing else; `#` in it is no
+    comment.
+    """
+    root = _load(Path(path), str(path), None, (), {})
+    problems: list[Problem] = []
+    for override in overrides:
+        try:
+            root = _override(root, override)
+        except SpecError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SpecError(problems)
+    return root
+
+
+Known = dict[Path, Node | SpecError]  # each file is read once, whoever extends it
+
+
+def _load(
+    path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, str], ...], known: Known
+) -> Node:
+    """Return the tree of one file, merged over all that it extends; `chain` holds the files that led here."""
+    place = asked or Place(shown)
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):
+        raise SpecError.at(place, f"no such file: {shown}", _neighbour(path)) from None
+    if real in [file for file, _ in chain]:
+        names = " -> ".join([name for _, name in chain] + [shown])
+        raise SpecError.at(place, f"extends goes in a circle: {names}", "remove one of these `extends`")
+    if real not in known:
+        if len(known) + len(chain) >= FILES:
+            raise SpecError.at(place, f"a spec must come from at most {FILES} files, but here is one more")
+        try:
+            known[real] = _merged(path, real, shown, place, chain, known)
+        except SpecError as error:
+            known[real] = error
+    if isinstance(found := known[real], SpecError):
+        raise found
+    return found
+
+
+def _merged(
+    path: Path, real: Path, shown: str, place: Place, chain: tuple[tuple[Path, str], ...], known: Known
+) -> Node:
+    """Return the tree of a file that was not read before."""
+    if not real.is_file():  # a pipe might never end
+        what = "a folder" if real.is_dir() else "no regular file"
+        raise SpecError.at(place, f"a spec must be a YAML file, but {shown} is {what}")
+    root = parse(Source(shown, _text(real, place)))
+    if root.value is None:
+        root.value = {}
+    if not isinstance(root.value, dict):
+        raise SpecError.at(root.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
+    parents = root.value.pop("extends", None)
+    merged: Node | None = None
+    problems: list[Problem] = []
+    for parent in _parents(parents):
+        name = os.path.normpath(os.path.join(os.path.dirname(shown), parent.value))
+        try:
+            other = _load(path.parent / parent.value, name, parent.place, (*chain, (real, shown)), known)
+        except SpecError as error:
+            problems.extend(error.problems)
+        else:
+            merged = other if merged is None else merge(merged, other)
+    if problems:
+        raise SpecError(problems)
+    return root if merged is None else merge(merged, root)
+
+
+def _text(path: Path, place: Place) -> str:
+    """Return the text of a file, at most a little more than the largest spec."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(4 * LARGEST + 1)
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n"), error.start - before.rfind(b"\n") - 1
+        where = Place(place.file if not place.line else str(path), line + 1, column + 1)
+        raise SpecError.at(where, "a spec must be UTF-8 text, but here it is not") from None
+    except OSError as error:
+        raise SpecError.at(place, f"cannot read {path.name}: {error.strerror}") from None
+
+
+def _parents(node: Node | None) -> list[Node]:
+    """Return the nodes that name the files to extend."""
+    if node is None or node.value is None:
+        return []
+    nodes = node.value if isinstance(node.value, list) else [node]
+    wrong = [one for one in nodes if not isinstance(one.value, str)]
+    if wrong:
+        raise SpecError([Problem(one.place, "extends must be a path or a list of paths") for one in wrong])
+    return nodes
+
+
+def _neighbour(path: Path) -> str:
+    """Return the hint that names a file of nearly that name in the same folder."""
+    import difflib
+
+    if not os.path.isdir(path.parent):
+        return f"there is no folder '{path.parent}'" if str(path.parent) != "." else ""
+    try:
+        names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f"did you mean '{near[0]}'?" if near else ""
+
+
+def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
+    """Return `base` with `over` on top, by the rules of `extends`; both stand at `path` in the spec."""
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict):
+        return over
+    if len(path) == 2 and path[0] == "modules" and "use" in over.value:
+        return over
+    merged = dict(base.value)
+    for key, node in over.value.items():
+        if key not in merged:
+            merged[key] = node
+        elif node.value is None:
+            del merged[key]
+        else:
+            merged[key] = merge(merged[key], node, (*path, key))
+    return Node(merged, over.place, over.key, over.source, over.span)
+
+
+def _override(root: Node, text: str) -> Node:
+    """Return the tree with one `path.to.key=value` set; the value is YAML."""
+    place = Place("command line", text=text)
+    name, equals, value = text.partition("=")
+    keys = tuple(name.strip().split("."))
+    if not equals or not all(keys):
+        raise SpecError.at(place, "an override must be KEY.KEY=VALUE", "for example `train.lr=1e-4`")
+    if keys[0] == "extends":
+        hint = "write a file with `extends: FILE`, and name that one"
+        raise SpecError.at(place, "an override cannot set what a spec extends", hint)
+    node = parse(Source("command line", value.replace("#", HASH), inline=text))
+    return _set(root, keys, _placed(node, place), place)
+
+
+def _placed(node: Node, place: Place) -> Node:
+    """Return the tree of an override's value with the whole override as the place of every node."""
+    value = node.value
+    if isinstance(value, str):
+        value = value.replace(HASH, "#")
+    elif isinstance(value, dict):
+        value = {key.replace(HASH, "#"): _placed(one, place) for key, one in value.items()}
+    elif isinstance(value, list):
+        value = [_placed(one, place) for one in value]
+    return Node(value, place, place if node.key else None)
+
+
+def _set(root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tuple[str, ...] = ()) -> Node:
+    """Return `root` with `node` at `keys` below it; a mapping merges, unlike a whole module entry's `use`."""
+    if not keys:
+        return merge(root, node, path)
+    if not isinstance(root.value, dict):
+        message = (
+            f"'{'.'.join(path)}' is {root.plain()!r} (set at {root.place}), so it has no key '{keys[0]}'"
+        )
+        raise SpecError.at(place, message)
+    changed = dict(root.value)
+    below = changed.get(keys[0])
+    if len(keys) == 1 and node.value is None and below is not None:
+        del changed[keys[0]]
+    elif below is None or below.value is None:
+        for key in reversed(keys[1:]):
+            node = Node({key: node}, place, place)
+            node.value[key].key = place
+        changed[keys[0]] = Node(node.value, place, place)
+    else:
+        changed[keys[0]] = _set(below, keys[1:], node, place, (*path, keys[0]))
+        changed[keys[0]].key = below.key if isinstance(below.value, dict) else place
+    return Node(changed, root.place, root.key, root.source, root.span)

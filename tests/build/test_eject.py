@@ -1,0 +1,197 @@
+"""Ejected networks: plain PyTorch with the same names of weights and the same bits."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_specs import ROOT, SHIPPED, TEACHER, small
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+import mplug2
+from mplug2.build.eject import eject
+from mplug2.build.smoke import rehearse, tiny_batch
+from mplug2.cli.app import app
+from registry import Spec, SpecError, parse_spec
+
+TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
+
+
+def written(spec: Spec, folder: Path) -> nn.Module:
+    """Build the network of a spec from its written file, with the random weights of seed 0."""
+    file = folder / f"net_{abs(hash(spec.path))}.py"
+    file.write_text(eject(spec), encoding="utf-8")
+    found = importlib.util.spec_from_file_location(file.stem, file)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == file.stem]
+    torch.manual_seed(0)
+    return classes[0]()
+
+
+def tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return (
+        [t for one in value if one is not None for t in tensors(one)] if isinstance(value, tuple) else [value]
+    )
+
+
+def same(spec: Spec, net: nn.Module) -> None:
+    """Both networks give the same bits for every goal, and for the gradients of the loss."""
+    torch.manual_seed(0)
+    whole = mplug2.compose(spec, initial=False)
+    assert list(net.state_dict()) == list(whole.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), whole.parameters(), strict=True))
+    assert [p.requires_grad for p in net.parameters()] == [p.requires_grad for p in whole.parameters()]
+    for one in (whole, net):
+        rehearse(one)
+    for goal in spec.goals:
+        batch, found = tiny_batch(whole, goal), []
+        for one in (whole, net):
+            torch.manual_seed(1)  # dropout
+            found.append(one.train(goal == "train")(batch, goal))
+        assert list(found[0]) == list(found[1])
+        for a, b in zip(tensors(found[0]), tensors(found[1]), strict=True):
+            assert torch.equal(a, b)
+        if goal == "train":
+            for outputs in found:
+                outputs["loss"].backward()
+    grads = [[p.grad for p in one.parameters()] for one in (whole, net)]
+    for a, b in zip(*grads, strict=True):
+        assert (a is None and b is None) or torch.equal(a, b)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_shipped_specs_give_the_same_bits(file: Path, tmp_path: Path) -> None:
+    spec = small(file)
+    same(spec, written(spec, tmp_path))
+
+
+def test_momentum_freeze_and_tie_are_written_out(tmp_path: Path) -> None:
+    tie = "tie={words.word.weight: decoder.embedding.word.weight}"
+    spec = small(TINY, *TEACHER, "freeze=[vision.stem, '*.latents']", tie)
+    net: Any = written(spec, tmp_path)
+    same(spec, net)
+    assert net.words.word.weight is net.decoder.embedding.word.weight
+    assert not net.vision.stem.cls.requires_grad
+    before = net.shadow.modules["text"].layers[0].feed.up.weight.clone()
+    with torch.no_grad():
+        net.text.layers[0].feed.up.weight.add_(1.0)
+    net.update_momentum()
+    torch.testing.assert_close(net.shadow.modules["text"].layers[0].feed.up.weight, before + 0.1)
+
+
+def test_names_that_python_or_torch_has_taken(tmp_path: Path) -> None:
+    spec = parse_spec(
+        """
+inputs: {self: text B L, take: index B}
+modules: {train: {use: text_embedding, width: 8, vocab: 20}, lambda_: {use: text_encoder, width: 8, depth: 1}}
+flow:
+  batch:  train(self)
+  concat: take(batch, take)
+  dtype:  lambda_(concat)
+  both:   concat(dtype, dtype)
+goals: {predict: {in: both}}
+""",
+        "odd names.yaml",
+    )
+    same(spec, written(spec, tmp_path))
+
+
+ODD = """
+inputs: {next: text B L, super: text B M}
+modules:
+  goal_all: {use: text_embedding, width: 8, vocab: 20}
+  full_precision: {use: text_embedding, width: 8, vocab: 20}
+  train: {use: text_embedding, width: 8, vocab: 20}
+  __own: {use: text_encoder, width: 8, depth: 1}
+flow:
+  any: goal_all(next)
+  module: full_precision(super)
+  p: train(next)
+  TextEmbedding: __own(any)
+goals: {all: {a: TextEmbedding, b: module, c: p}}
+tie: {goal_all.word.weight: train.word.weight, train.word.weight: full_precision.word.weight}
+momentum: {decay: 0.5}
+"""
+PATHS = ("text_embedding", r"a\N\u12", 'quo"""tes', "gate²x", "none", "any", "shadow", "½", "1st", "\udcff")
+
+
+@pytest.mark.parametrize("stem", PATHS)
+def test_names_of_files_and_of_what_the_code_uses(stem: str, tmp_path: Path) -> None:
+    spec = parse_spec(ODD, f"{stem}.yaml")
+    net: Any = written(spec, tmp_path)
+    same(spec, net)
+    weights = {id(net._modules[name].word.weight) for name in ("goal_all", "full_precision", "train")}
+    assert len(weights) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "bad"),
+    [
+        ("a: TextEmbedding", "'x\": print() or \"y': TextEmbedding"),
+        ("goal_all.word.weight: train", "'goal_all.word.weight = 1; print()#': train"),
+        ("momentum:", "freeze: [train.nothing]\nmomentum:"),
+    ],
+)
+def test_nothing_of_a_bad_spec_is_written(old: str, bad: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        eject(parse_spec(ODD.replace(old, bad)))
+    assert len(caught.value.problems) == 1
+
+
+def test_only_python_files_are_written(tmp_path: Path) -> None:
+    spec = tmp_path / "own.yaml"
+    spec.write_text(ODD)
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "folder.svg").mkdir()
+    for command, name in (("eject", "own.yaml"), ("eject", "folder.py"), ("draw", "folder.svg")):
+        done = CliRunner().invoke(app, [command, str(spec), "-o", str(tmp_path / name)])
+        assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
+    for command, name in (("eject", "net.py"), ("draw", "net.svg"), ("draw", "net.png")):
+        done = CliRunner().invoke(app, [command, str(spec), "-o", str(tmp_path / "none" / name)])
+        assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
+        far = tmp_path / ("x" * 300 + name)
+        done = CliRunner().invoke(app, [command, str(spec), "-o", str(far)])
+        assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
+    assert spec.read_text() == ODD
+
+
+def test_the_file_imports_no_interpreter(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    done = CliRunner().invoke(app, ["eject", str(TINY), "-o", str(file)])
+    assert done.exit_code == 0, done.output
+    code = (
+        "import sys, runpy\n"
+        f"runpy.run_path({str(file)!r})\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'mplug2'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "[]", ran.stderr
+    assert "registry" not in file.read_text()
+    assert max(map(len, file.read_text().splitlines())) <= 110
+
+
+def test_hidden_states_given_as_an_input_are_cast_too(tmp_path: Path) -> None:
+    text = """
+inputs: {image: tokens B N 32, text: tokens B L 32}
+modules: {fusion: {use: fusion, width: 32, depth: 1, heads: 2}}
+flow: {both: "fusion(text=text, vision=image)"}
+goals: {predict: {text: both.text}}
+"""
+    spec = parse_spec(text, "states.yaml")
+    net = written(spec, tmp_path).eval().bfloat16()
+    torch.manual_seed(0)
+    whole = mplug2.compose(spec).eval().bfloat16()
+    batch = tiny_batch(whole, "predict")
+    found, wanted = (one(batch, "predict")["text"].values for one in (net, whole))
+    assert found.dtype == torch.bfloat16 and torch.equal(found, wanted)

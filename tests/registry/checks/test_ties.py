@@ -1,0 +1,34 @@
+"""The entries of `tie`: chains, circles, and what is no name of a weight."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from registry import Catalogue, check, parse_spec
+from registry.checks.ties import roots
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations([("a", "b"), ("b", "c"), ("d", "b")])])
+def test_chains_end_at_one_weight_in_any_order(order: tuple[tuple[str, str], ...]) -> None:
+    assert roots(dict(order)) == {"a": "c", "b": "c", "d": "c"}
+
+
+@pytest.mark.parametrize(
+    ("tie", "messages"),
+    [
+        ("{words.w.a: text.w.b, text.w.b: decoder.w}", []),
+        ("{words.w.a: words.w.a}", ["tie goes in a circle: words.w.a -> words.w.a"]),
+        (
+            "{text.c: words.w.a, words.w.a: text.b, text.b: words.w.a}",
+            ["tie goes in a circle: words.w.a -> text.b -> words.w.a"],
+        ),
+        ("{words: text.b}", ["tie must name weights, by words with dots, but has 'words'"]),
+        ("{text.b: 'words.w = 1'}", ["tie must name weights, by words with dots, but has 'words.w = 1'"]),
+        ("{text.b: words..w}", ["tie must name weights, by words with dots, but has 'words..w'"]),
+    ],
+)
+def test_what_cannot_be_tied(tie: str, messages: list[str], good: str, names: Catalogue) -> None:
+    found = check(parse_spec(f"{good}\ntie: {tie}\n"), names)
+    assert [one.message for one in found.problems] == messages

@@ -1,0 +1,168 @@
+"""Specs: sections, defaults, places, and writing them back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry import Catalogue, SpecError, check, parse_spec, read_spec, write_spec
+from registry.language.schema import SETTINGS
+from registry.registries import nearest
+from registry.yaml.tree import Source, parse
+from registry.yaml.write import write_tree
+
+
+def test_defaults_are_filled(good: str) -> None:
+    spec = parse_spec(good)
+    assert spec.train["epochs"] == 2
+    assert spec.train["batch"] == 4
+    assert spec.train["lr"] == {"default": 2e-5, "vision": 2e-6}
+    given = {name: value for name, value in spec.eval.items() if value is not None}
+    assert given == {"metrics": ["accuracy"], "goal": "predict", "split": "test"}
+    assert spec.data["workers"] == 2
+    assert spec.data["train"] == {"path": "train.jsonl"}
+    assert parse_spec("{}").train == {name: key.default for name, key in SETTINGS["train"].items()}
+    assert parse_spec("{}").momentum == {}
+    assert parse_spec("momentum: {}").momentum == {"decay": 0.995}
+
+
+def test_an_empty_momentum_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("momentum: {decay: 0.9}\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\nmomentum:\n")
+    (tmp_path / "c.yaml").write_text("{}\n")
+    assert parse_spec("momentum:").momentum == {}
+    assert read_spec(tmp_path / "b.yaml").momentum == {}
+    assert read_spec(tmp_path / "a.yaml", ["momentum="]).momentum == {}
+    assert read_spec(tmp_path / "c.yaml", ["momentum="]).momentum == {}
+    assert read_spec(tmp_path / "b.yaml", ["momentum={}"]).momentum == {"decay": 0.995}
+
+
+def test_places(good: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(good)
+    spec = read_spec(tmp_path / "a.yaml", ["modules.vision.frames=16"])
+    assert str(spec.place("train", "epochs")).endswith("a.yaml:40:20")
+    assert str(spec.place("train", "batch")).endswith("a.yaml:40:11")  # not set: the section
+    assert str(spec.place("modules", "vision", "frames")) == "command line: modules.vision.frames=16"
+    assert str(spec.modules["vision"].places["frames"]) == "command line: modules.vision.frames=16"
+    assert str(spec.key_place("flow", "loss")).endswith("a.yaml:29:3")
+    assert spec.name == "a"
+
+
+def test_a_size_from_the_command_line_is_named(good: str, tmp_path: Path, names: Catalogue) -> None:
+    (tmp_path / "a.yaml").write_text(good)
+    report = check(read_spec(tmp_path / "a.yaml", ["modules.decoder.width=512"]), names)
+    assert "width 512 (set at command line: modules.decoder.width=512), but" in report.problems[0].message
+    report = check(
+        read_spec(tmp_path / "a.yaml", ["modules.decoder.depht=512", "flow.read=txt(spoken)"]), names
+    )
+    assert [str(problem).splitlines()[0] for problem in report.problems] == [
+        "command line: flow.read=txt(spoken): unknown module or operation 'txt'",
+        "command line: modules.decoder.depht=512: unknown argument of 'text_decoder': 'depht'",
+    ]
+
+
+FORMS = [
+    ("[]", "a spec must be a mapping of sections"),
+    ("inputs: 3", "'inputs' must be a mapping, but is 3"),
+    ("inputs: {a: [b]}", "input 'a' must be a kind with axes, but is a list"),
+    ("inputs: {a: frame B}", "input 'a': unknown kind 'frame'"),
+    ("inputs: {a: scalar B}", "input 'a': kind 'scalar' has no axes, but has 'B'"),
+    ("inputs: {a: text B _}", "input 'a': '_' may stand for an axis in ports only"),
+    ("inputs: {a: module}", "input 'a': 'module' is a kind of ports only"),
+    ("inputs: {a b: text B L}", "a name in 'inputs' must be one word, but is 'a b'"),
+    ("modules: {a: video_vit}", "module 'a' must be a mapping, but is 'video_vit'"),
+    ("modules: {a: {width: 3}}", "module 'a' must say what to `use`"),
+    ("modules: {a: {use: [x]}}", "module 'a' must say what to `use`, but a list stands there"),
+    ("modules: {a: }", "'modules.a' is empty, which deletes, but nothing set it before"),
+    ("flow: {a: 'f(b, g(c))'}", "calls are never nested, except for ema(stream)"),
+    ("flow: {a: f(b, c)}", "not a call that can be read: '(' was never closed"),
+    ("goals: {train: loss}", "goal 'train' must be a mapping of outputs, but is 'loss'"),
+    ("goals: {train: {loss: f(x)}}", "an output must be a stream, but is 'f(x)'"),
+    ("goals: {train: {'a b': loss}}", "an output of goal 'train' must be one word, but is 'a b'"),
+    ("freeze: vision", "'freeze' must be a list of patterns, but is 'vision'"),
+    ("freeze: [{a: b}]", "'freeze' must be a list of patterns"),
+    ("init: {a: 3}", "'init.a' must be text, but is 3"),
+    ("train: [1]", "'train' must be a mapping, but is a list"),
+    ("extends: base.yaml", "a text cannot extend a file"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), FORMS)
+def test_wrong_form(text: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text)
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [("text B 0", "`text B L`"), ("txt B L", "did you mean 'text B L'?"), ("x", "kinds: fr")],
+)
+def test_a_wrong_input_is_hinted_at_by_what_is_wrong(kind: str, hint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(f"inputs: {{a: {kind}}}")
+    assert caught.value.problems[0].hint[: len(hint)] == hint
+
+
+def test_all_wrong_forms_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec("inputs: {a: frame B}\nmodules: {b: {}}\nflow: {c: d}\ninit: {e: 3}\n")
+    assert [problem.place.line for problem in caught.value.problems] == [1, 2, 3, 4]
+
+
+def test_a_spec_that_is_written_reads_back(good: str) -> None:
+    spec = parse_spec(good)
+    again = parse_spec(write_spec(spec))
+    assert again == spec
+    assert write_spec(again) == write_spec(spec)
+
+
+words = st.text(max_size=12)
+scalars = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e300, 1e300) | words
+trees = st.dictionaries(
+    words,
+    st.recursive(
+        scalars,
+        lambda below: st.lists(below, max_size=3) | st.dictionaries(words, below, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(trees)
+def test_any_plain_tree_reads_back(tree: dict[str, object]) -> None:
+    text = write_tree(tree)
+    assert (parse(Source("x", text)).plain() or {}) == tree
+
+
+def test_many_misspelt_names_are_told_without_comparing_all(
+    names: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+
+    def counted(name: str, known: list[str]) -> str | None:
+        compared.append(len(known))
+        return nearest(name, known)
+
+    monkeypatch.setattr("registry.checks.names.nearest", counted)
+    lines = "".join(f"  stream_{i}: concat(a, strem_{i})\n" for i in range(300))
+    found = check(parse_spec(f"inputs: {{a: tokens B N 8}}\nflow:\n{lines}goals: {{out: {{it: a}}}}"), names)
+    assert len(found.problems) == 300
+    assert found.problems[0].hint == "did you mean 'stream_0'?"
+    assert sum(compared) <= 50_000
+
+
+def test_checks_are_quick(good: str, names: Catalogue) -> None:
+    def seconds() -> float:
+        begin = time.perf_counter()
+        check(parse_spec(good), names)
+        return time.perf_counter() - begin
+
+    assert min(seconds() for _ in range(5)) < 0.1  # the best of some: the machine may be busy

@@ -1,0 +1,45 @@
+"""A signal to all processes of a run, as SLURM and systemd send it, asks it to stop and ends no worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mplug2.data.loader import Loader
+from mplug2.data.shapes.questions import vocabulary
+from mplug2.data.shapes.write import make_shapes
+from mplug2.data.tasks.question_answer import QuestionAnswer
+from mplug2.data.text import Tokenizer
+from mplug2.runtime.interrupts import Interrupts
+from registry.language.ports import StreamType
+
+
+@pytest.mark.parametrize("number", [int(signal.SIGTERM), int(signal.SIGINT)])
+def test_workers_live_through_it_and_obey_their_parent(tmp_path: Path, number: int) -> None:
+    make_shapes(tmp_path, train=4, val=1, test=1, size=24, frames=6, workers=1)
+    data = QuestionAnswer(
+        path=str(tmp_path / "qa_train.jsonl"),
+        media=str(tmp_path / "videos"),
+        types={"video": StreamType("frames", ("V", 3, 6, 24, 24))},
+        tokenizer=Tokenizer({token: index for index, token in enumerate(vocabulary())}),
+        split="train",
+        training=True,
+    )
+    loader = Loader(data, batch=1, workers=1)
+    with Interrupts() as interrupts:
+        batches = iter(loader)
+        next(batches)
+        workers = loader._loader._iterator._workers  # type: ignore[union-attr]
+        # by another process: from their own parent workers take it as their end
+        everyone = [str(process) for process in (os.getpid(), *(worker.pid for worker in workers))]
+        subprocess.run(["kill", f"-{number}", *everyone], check=True)
+        assert len(list(batches)) == len(loader) - 1
+        assert interrupts.stop_requested
+    for worker in workers:
+        worker.terminate()
+        worker.join(10)
+        assert worker.exitcode == 0

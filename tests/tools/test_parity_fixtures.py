@@ -1,0 +1,125 @@
+"""Outputs equal to those recorded from the official classes, through specs and the converter."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from registry import UserError
+from tools.parity.compare import compare
+
+FIXTURES = ("vqa_eq64", "vqa_v64_h32_distill_stride1", "caption_v64_h32")
+
+
+MPLUG = (
+    ("fusion", ["S1_layer1_raw_output", "S3_image_output"]),
+    ("vqa", ["base_S3_train_loss", "base_S3_beam3_ids_2_2", "base_S3_rank_ids"]),
+    ("retrieval", ["loss_ita", "soft_t2i", "itm_logits", "pair_itm_logits", "after::image_queue"]),
+    ("grounding", ["loss_seq", "loss_elementwise_intended", "pred_box", "pred_iou"]),
+)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_every_recorded_output_is_met(name: str, shared: Path) -> None:
+    rows = compare(shared / "reference/parity/mplug2" / name)
+    assert [row.name for row in rows if not row.good] == []
+    names = " ".join(row.name for row in rows)
+    wanted = ["universal_output", "decoder_logits", "beam ids"]
+    if name.startswith("vqa"):
+        wanted += ["fusion_image_output", "rank_k3_ids"]
+    assert all(part in names for part in wanted)
+
+
+@pytest.mark.parametrize(("name", "wanted"), MPLUG)
+def test_every_recorded_output_of_mplug_is_met(name: str, wanted: list[str], shared: Path) -> None:
+    rows = compare(shared / "reference/parity/mplug" / name)
+    assert [row.name for row in rows if not row.good] == []
+    names = {row.name for row in rows}
+    assert set(wanted) <= names and len(names) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "key", "seen"),
+    [
+        ("fusion", "S3_", "encoder.layer.5.attention.self.query.weight", "S3_image_output"),
+        ("retrieval", "", "text_encoder_m.encoder.layer.0.output.dense.bias", "loss_ita"),
+        ("retrieval", "", "temp", "soft_i2t"),
+        ("grounding", "", "text_decoder.cls.predictions.transform.dense.bias", "loss_seq"),
+    ],
+)
+def test_a_wrong_weight_of_mplug_is_seen(
+    name: str, part: str, key: str, seen: str, shared: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shared / "reference/parity/mplug" / name, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / f"{part}state_dict.safetensors"
+    tensors = load_file(file)
+    tensors[key] = tensors[key] + 0.5 * torch.rand_like(tensors[key])
+    save_file(tensors, file)
+    assert seen in [row.name for row in compare(tmp_path) if not row.good]
+
+
+def test_an_output_that_nothing_was_compared_with_is_a_failure(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared / "reference/parity/mplug/grounding", tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "outputs.safetensors"
+    save_file(load_file(file) | {"something_else": torch.zeros(1)}, file)
+    assert [row.name for row in compare(tmp_path) if not row.good] == ["something_else (no counterpart here)"]
+
+
+def test_a_wrong_output_is_seen(shared: Path, tmp_path: Path) -> None:
+    """The check can fail: one weight changed, and the tool exits with 1."""
+    source = shared / "reference/parity/mplug2/vqa_eq64"
+    for name in ("inputs", "outputs", "state_dict"):
+        tensors = load_file(source / f"{name}.safetensors")
+        if name == "state_dict":
+            tensors["text_decoder.bert.encoder.layer.0.attention.self.query.weight"][0] += 0.5
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    (tmp_path / "meta.json").write_text(json.dumps(json.loads((source / "meta.json").read_text())))
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "tools/parity.py", str(tmp_path)], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 1, done.stderr
+    assert "BEYOND TOLERANCE" in done.stdout
+
+
+@pytest.mark.parametrize(("family", "name"), [("mplug2", "vqa_eq64"), ("mplug", "retrieval")])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("outputs.safetensors", None),
+        ("state_dict.safetensors", b""),
+        ("meta.json", b"[]"),
+        ("meta.json", b'{"kind": []'),
+        ("meta.json", b"\xff"),
+    ],
+)
+def test_a_broken_file_of_a_fixture_is_named(
+    family: str, name: str, file: str, content: bytes | None, shared: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shared / "reference/parity" / family / name, tmp_path, dirs_exist_ok=True)
+    broken = tmp_path / file
+    broken.write_bytes(broken.read_bytes()[:1000] if content is None else content)
+    with pytest.raises(UserError, match="not a fixture"):
+        compare(tmp_path)
+
+
+def test_every_row_of_the_retrieval_fixture_can_fail(shared: Path, tmp_path: Path) -> None:
+    """What is not replayed from the fixture is computed here: other recordings are seen in every row."""
+    shutil.copytree(shared / "reference/parity/mplug/retrieval", tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "outputs.safetensors"
+    replayed = ("neg_image_for_text", "neg_text_for_image")
+    tensors = {key: x if key in replayed else x + 1 for key, x in load_file(file).items()}
+    for key in ("weights_i2t", "weights_t2i"):  # compared as shares of their sums
+        tensors[key] = torch.rand_like(tensors[key])
+    save_file(tensors, file)
+    assert [row.name for row in compare(tmp_path) if row.good] == []
+
+
+def test_a_folder_that_is_no_fixture(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a fixture"):
+        compare(tmp_path)

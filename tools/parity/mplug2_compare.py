@@ -1,0 +1,175 @@
+"""mPLUG-2: run a fixture's inputs through a composed network, and compare every recorded output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from modules.losses.text import next_word_losses
+from modules.streams import Sequences, Text
+from mplug2.build.compose import compose
+from mplug2.network import Network
+from mplug2.weights.families.mplug2 import plan_moves
+from mplug2.weights.load import load_official
+from mplug2.weights.sources import roles_of
+from registry import parse_spec
+from tools.parity.mplug2_recipe import fixture_spec
+from tools.parity.rows import Comparison, Row, reading, run_streams
+
+# Gradient norms come from sums over many rounded terms, and those of key biases are rounding noise alone.
+GRAD_ATOL, GRAD_RTOL = 1e-5, 1e-3
+
+
+def compare(folder: Path) -> list[Row]:
+    """All rows of the fixture in ``folder``; UserError if it is no fixture of a kind known here."""
+    with reading(folder):
+        meta = json.loads((folder / "meta.json").read_text())
+        inputs, outputs, weights = (
+            load_file(folder / f"{n}.safetensors") for n in ("inputs", "outputs", "state_dict")
+        )
+        text = fixture_spec(meta)
+    net = compose(parse_spec(text, f"{meta['fixture']}.yaml"), initial=False)
+    net.eval()
+    load_official(net, weights, roles_of(net), origin=str(folder), shadow=net.shadow_state_dict())
+    rows = Comparison(outputs)
+    batch = _batch(meta, inputs)
+    with torch.no_grad():
+        streams = _embed(net, batch, rows)
+        (_caption if meta["kind"] == "caption" else _answers)(net, meta, batch, streams, rows)
+        _beams(net, meta, batch, rows)
+        if "logits_m" in outputs:
+            _momentum(net, meta, batch, rows)
+    if "grad_norm" in meta["results"]:
+        _gradients(net, meta, batch, weights, rows)
+    return rows.rows + rows.left_out()
+
+
+def _batch(meta: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Any]:
+    def text(name: str) -> Text:
+        return Text(inputs[f"{name}_ids"], inputs[f"{name}_mask"].bool())
+
+    if meta["kind"] == "caption":
+        return {"video": inputs["video"], "caption": text("caption")}
+    owner = torch.repeat_interleave(torch.arange(len(inputs["video"])), torch.tensor(meta["cfg"]["k"]))
+    return {
+        "video": inputs["video"],
+        "question": text("question"),
+        "answer": text("answer"),
+        "candidates": text("cand"),
+        "owner": owner,
+        "vote": inputs["weights"],
+    }
+
+
+def _embed(net: Network, batch: dict[str, Any], rows: Comparison) -> dict[str, Any]:
+    projected = "projected" in net.spec.flow
+    streams = run_streams(net, batch, "patches", "visual", "logits", *(["projected"] if projected else []))
+    rows.close("visual_output", streams["patches"].values)
+    if projected:
+        rows.close("visn_projected", streams["projected"].values)
+    last = streams["projected" if projected else "patches"]
+    rows.close("universal_output", net.part("universal").read_through_latents(last))  # type: ignore[operator]
+    rows.close("image_embeds", streams["visual"].values)
+    rows.close("decoder_logits", streams["logits"])
+    return streams
+
+
+def _caption(
+    net: Network, meta: dict[str, Any], batch: dict[str, Any], streams: dict[str, Any], rows: Comparison
+) -> None:
+    rows.close("loss", net(batch, "train")["loss"].reshape(1))
+    expected = torch.tensor(meta["results"]["loss_no_prompt_mask"])
+    rows.close("loss without prompt mask", net(batch, "unmasked")["loss"], expected)
+
+
+def _answers(
+    net: Network, meta: dict[str, Any], batch: dict[str, Any], streams: dict[str, Any], rows: Comparison
+) -> None:
+    more = run_streams(net, batch, "asked", "both")
+    rows.close("text_output", more["asked"].values)
+    rows.close("fusion_image_output", more["both"]["vision"].values)
+    rows.close("fusion_question_output", more["both"]["text"].values)
+    rows.close("per_answer_loss", next_word_losses(streams["logits"], batch["answer"])[0].sum(dim=1))
+    # alpha never reached the loss in the official code: what it calls loss_alpha0.4 is the plain loss
+    for name in [name for name in rows.outputs if name.startswith("loss_alpha")]:
+        rows.close(name, net(batch, "train")["loss"].reshape(1))
+    for run in meta["results"]["rank"]:
+        k = run["k"]
+        ranked = run_streams(net, batch, f"rank_{k}")[f"rank_{k}"]
+        name = f"rank_k{k}"
+        rows.covered.add(f"{name}_ids")
+        rows.equal(f"{name}_ids", ranked["choice"].tolist(), rows.outputs[f"{name}_ids"].tolist())
+        rows.close(f"{name}_probs", ranked["answer"].scores)
+        if "rank_first_token_probs" not in rows.covered:
+            rows.close("rank_first_token_probs", ranked["first"])
+        # recorded in the order of the first words' probabilities, ours are in the final order
+        order = ranked["first"].topk(k).indices
+        place = (ranked["choice"][:, None, :] == order[:, :, None]).int().argmax(dim=-1)
+        rows.close(f"{name}_answer_loss", ranked["losses"].gather(1, place).flatten())
+
+
+def _beams(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison) -> None:
+    for i, run in enumerate(meta["results"]["beam"]):
+        found: Sequences = net(batch, f"beam_{i}")["answer"]
+        settings = " ".join(f"{key}={value}" for key, value in run["settings"].items())
+        # ids are padded with 0 here, and ragged there; no text holds a 0
+        ids = [[[word for word in text if word] for text in sample] for sample in found.ids.tolist()]
+        rows.equal(f"beam ids ({settings})", ids, run["ids"])
+        rows.close(f"beam scores ({settings})", found.scores, torch.tensor(run["scores"]))
+
+
+def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison) -> None:
+    """The released momentum pass: updated first, but its fusion layers stay as they were initialised."""
+    assert net.shadow is not None
+    fusion = {
+        key: value.clone() for key, value in net.shadow_state_dict().items() if key.startswith("fusion.")
+    }
+    net.update_momentum()
+    for key, value in net.shadow_state_dict().items():
+        if key in fusion:
+            value.copy_(fusion[key])
+    teacher: dict[str, Any] = {}
+    plan = net.plan("distill")
+    values: dict[tuple[str, bool], Any] = {(name, False): value for name, value in batch.items()}
+    for step in plan.steps:
+        values[step.key] = net._run(plan, step, values)
+        if step.shadow:
+            teacher[step.name] = values[step.key]
+    rows.close("fusion_m_image_output", teacher["both"]["vision"].values)
+    rows.close("fusion_m_question_output", teacher["both"]["text"].values)
+    rows.close("logits_m", teacher["logits"][:, :-1])
+    # the loss of the composed network, had the official code passed its alpha on and normalised over the
+    # vocabulary
+    alpha = meta["cfg"]["config"]["alpha"]
+    expected = torch.tensor(meta["results"][f"hypothetical_loss_if_alpha_{alpha}_were_passed_dimlast_fixed"])
+    rows.close("distilled loss (over the vocabulary)", values["soft", False], expected)
+    logits, shadow = values["logits", False], teacher["logits"]
+    rows.close(
+        "hypothetical_distill_dimlast_fixed", next_word_losses(logits, batch["answer"], shadow, 1.0)[0].sum(1)
+    )
+    # as written there: normalised over the sequence axis, which nothing but this comparison does
+    soft = -(F.log_softmax(logits[:, :-1], dim=1) * F.softmax(shadow[:, :-1], dim=-1)).sum(dim=-1)
+    rows.close("hypothetical_distill_dim1_as_written", (soft * batch["answer"].mask[:, 1:]).sum(dim=1))
+
+
+def _gradients(
+    net: Network, meta: dict[str, Any], batch: dict[str, Any], weights: dict[str, Tensor], rows: Comparison
+) -> None:
+    net.zero_grad()
+    net(batch, "train")["loss"].backward()
+    parameters = dict(net.named_parameters())
+    worst, good, count = 0.0, True, 0
+    for move in plan_moves([key for key in weights if not key.split(".")[0].endswith("_m")], roles_of(net)):
+        expected, ours = meta["results"]["grad_norm"].get(move.source), parameters.get(move.target)
+        if expected is None or ours is None or ours.grad is None or "key.bias" in move.source:
+            continue
+        difference = abs(float(ours.grad.norm()) - expected)
+        worst, count = max(worst, difference), count + 1
+        good = good and difference <= GRAD_ATOL + GRAD_RTOL * expected
+    rows.rows.append(Row(f"gradient norms of {count} parameters", worst, good and count > 0))

@@ -1,0 +1,218 @@
+"""mPLUG: run the fixtures' inputs through composed networks, and compare every recorded output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from modules.boxes import among, box_errors, coordinates, cornered, overlap
+from modules.losses.contrastive import shares, softened
+from modules.losses.text import next_word_losses
+from modules.negatives import chances
+from modules.streams import Sequences, Text, Tokens, full_mask
+from mplug2.build.compose import compose
+from mplug2.network import Network
+from mplug2.weights.families.mplug import load_mplug
+from mplug2.weights.report import LoadReport
+from registry import parse_spec
+from tools.parity.mplug_recipe import Numbers, kind_of, recipe
+from tools.parity.rows import Comparison, Row, reading, run_streams
+
+Tensors = dict[str, Tensor]
+
+
+def compare(folder: Path) -> list[Row]:
+    """All rows of the fixtures in ``folder`` (one or more); UserError if one is of no known kind."""
+    found = []
+    for file in sorted(folder.glob("*config.json")):
+        prefix = file.name.removesuffix("config.json")
+        found += [Row(prefix + row.name, row.difference, row.good) for row in _one(folder, prefix)]
+    return found
+
+
+def _one(folder: Path, prefix: str) -> list[Row]:
+    with reading(folder):
+        config, meta = (json.loads((folder / f"{prefix}{n}.json").read_text()) for n in ("config", "meta"))
+        inputs, outputs, weights = (
+            load_file(folder / f"{prefix}{n}.safetensors") for n in ("inputs", "outputs", "state_dict")
+        )
+        kind = kind_of(config, meta)
+        net = compose(parse_spec(recipe(kind, config, meta), f"{kind}.yaml"), initial=False).eval()
+    if kind == "fusion":  # recorded from the fusion encoder alone
+        weights = {f"fusion_encoder.{key}": value for key, value in weights.items()}
+    report = load_mplug(net, weights, origin=str(folder))
+    rows = Comparison(outputs)
+    with torch.no_grad():
+        if kind == "fusion":
+            _fusion(net, inputs, meta, rows)
+        elif kind == "vqa":
+            _vqa(net, inputs, weights, rows)
+        elif kind == "retrieval":
+            _retrieval(net, inputs, config, report, rows)
+        else:
+            _grounding(net, inputs, meta, rows)
+    return rows.rows + rows.left_out()
+
+
+def _text(inputs: Tensors, name: str) -> Text:
+    return Text(inputs[f"{name}_ids"], inputs[f"{name}_mask"].bool())
+
+
+def _listen(module: nn.Module, heard: list[Any]) -> None:
+    """Note what a module returns."""
+    module.register_forward_hook(lambda module, given, returned: heard.append(returned))
+
+
+def _fusion(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -> None:
+    heard: list[Tensor] = []
+    layers: Any = net.get_submodule("fusion.layers")
+    for layer in layers:
+        _listen(layer, heard)
+    batch: dict[str, Any] = {
+        name: Tokens(inputs[f"{name}_embeds"], inputs[f"{name}_mask"].bool()) for name in ("image", "text")
+    }
+    found = net(batch, "predict")
+    for i, value in enumerate(heard):
+        rows.close(f"layer{meta['start_layer'] + i}_raw_output", value)
+    rows.close("image_output", found["image"].values)
+    rows.close("text_output", found["text"].values)
+
+
+def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> None:
+    batch: dict[str, Any] = {
+        "image": inputs["image"],
+        "question": _text(inputs, "question"),
+        "answer": _text(inputs, "answer"),
+        "candidates": _text(inputs, "candidate"),
+        "owner": torch.repeat_interleave(torch.arange(len(inputs["k"])), inputs["k"]),
+        "vote": inputs["weights"],
+    }
+    heard: list[Tensor] = []
+    blocks: Any = net.get_submodule("vision.body.blocks")
+    _listen(blocks[-1], heard)
+    found = run_streams(net, batch, "visual", "asked", "memory", "logits", "loss")
+    rows.close("visual_output", found["visual"].values)
+    rows.close("image_embeds", found["visual"].values)
+    # CLIP's own output, which mPLUG never reads: the last block projected, without the final norm
+    rows.close("visual_output_projected", heard[0][:, 0] @ weights["visual_encoder.visual.proj"])
+    rows.close("text_embeds", found["asked"].values)
+    rows.close("fused_states", found["memory"].values)
+    rows.same("fused_mask", full_mask(found["memory"]).long())
+    rows.close("decoder_logits", found["logits"])
+    losses, _ = next_word_losses(found["logits"], batch["answer"])
+    rows.close("decoder_loss_per_sequence", losses.sum(dim=1))
+    rows.close("train_loss", found["loss"].reshape(1))
+    for name, goal in (("beam", "predict"), ("beam3", "more")):
+        texts: Sequences = net(batch, goal)["answer"]
+        for row, (ids, scores) in enumerate(zip(texts.ids, texts.scores, strict=True)):
+            for rank, (words, score) in enumerate(zip(ids, scores, strict=True)):
+                key = str(row) if name == "beam" else f"{row}_{rank}"
+                rows.same(f"{name}_ids_{key}", words[words != 0])  # padded with 0, which no text holds
+                rows.close(f"{name}_score_{key}", score.reshape(1))
+    ranked = net(batch, "choose")
+    rows.same("rank_ids", ranked["choice"])
+    rows.close("rank_probs", ranked["answer"].scores)
+
+
+def _retrieval(
+    net: Network,
+    inputs: Tensors,
+    config: Numbers,
+    report: LoadReport,
+    rows: Comparison,
+) -> None:
+    recorded = rows.outputs
+    batch: dict[str, Any] = {
+        "image": inputs["image"],
+        "caption": _text(inputs, "text"),
+        "group": inputs["idx"],
+        "wrong_image": recorded["neg_image_for_text"],
+        "wrong_text": recorded["neg_text_for_image"],
+    }
+    net.update_momentum()
+    net.part("bank").train()  # a queue takes in while it is trained, as the official one always does
+    temperature = net.get_parameter("contrast.temperature")
+    with torch.enable_grad():
+        names = ("visual", "asked", "v", "t", "stored", "itc", "hard", "verdict", "itm")
+        found = run_streams(net, batch, *names)
+    stored, itc = found["stored"], found["itc"]
+    rows.close("image_embeds", found["visual"].values)
+    rows.close("text_embeds", found["asked"].values)
+    rows.close("image_feat", found["v"])
+    rows.close("text_feat", found["t"])
+    count = len(batch["group"])
+    rows.close("image_feat_m", stored["vision"][:count])
+    rows.close("text_feat_m", stored["text"][:count])
+    rows.close("sim_i2t", itc["vision_to_text"])
+    rows.close("sim_t2i", itc["text_to_vision"])
+    target = shares(batch["group"][:, None] == stored["group"])
+    rows.close("hard_targets", target)
+    alpha = config["alpha_used"]
+    for name, own, others in (("i2t", "vision", "text"), ("t2i", "text", "vision")):
+        teacher = stored[own][:count] @ stored[others].T / temperature
+        rows.close(f"soft_{name}", softened(target, teacher, alpha))
+        # recorded before they are normalised, which drawing does not mind
+        likely = recorded[f"weights_{name}"]
+        similarity = itc["vision_to_text" if name == "i2t" else "text_to_vision"]
+        same = batch["group"][:, None] == batch["group"]
+        rows.covered.add(f"weights_{name}")
+        rows.close(f"weights_{name}", chances(similarity, same), likely / likely.sum(dim=1, keepdim=True))
+    rows.close("loss_ita", itc["loss"].reshape(1))
+    rows.covered |= {"neg_image_for_text", "neg_text_for_image"}  # replayed: `itm_logits` tells them
+    rows.close("itm_logits", found["verdict"])
+    rows.close("loss_itm", found["itm"].reshape(1))
+    everyone = torch.cartesian_prod(torch.arange(count), torch.arange(count))
+    pairs = {
+        "visual": Tokens(found["visual"].values[everyone[:, 0]]),
+        "asked": Tokens(found["asked"].values[everyone[:, 1]], batch["caption"].mask[everyone[:, 1]]),
+    }
+    rows.close("pair_itm_logits", net(pairs, "rerank")["score"])
+    _after(net, report, rows)
+
+
+def _after(net: Network, report: LoadReport, rows: Comparison) -> None:
+    """What one step leaves behind: queues and momentum copies."""
+    bank = net.part("bank")
+    for name, buffer in (("image_queue", "vision"), ("text_queue", "text")):
+        rows.close(f"after::{name}", bank.get_buffer(buffer).T)
+    rows.same("after::idx_queue", bank.get_buffer("group"))
+    rows.same("after::queue_ptr", bank.get_buffer("pointer"))
+    targets = {row.source: row.target for row in report.of("loaded", "resized", "tied")}
+    shadow = net.shadow_state_dict()
+    for name in [name for name in rows.outputs if name.startswith("after::") and name not in rows.covered]:
+        key = name.removeprefix("after::")
+        if key.startswith("fusion_encoder_m."):
+            # the released copy of the fusion layers never moves, and nothing reads it: none is kept here
+            rows.covered.add(name)
+        else:
+            rows.close(name, shadow[targets[key]])
+
+
+def _grounding(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -> None:
+    prefix = meta["prefix_id"]
+    bins = meta["last_target_id"] - prefix
+    box = cornered(inputs["targets"])
+    batch = {"image": inputs["image"], "phrase": _text(inputs, "text"), "box": box}
+    found = run_streams(net, batch, "target", "logits", "memory", "loss", "released", "found", "where")
+    rows.same("target_token_ids", found["target"].ids[:, 1:])
+    rows.close("train_logits_masked", among(found["logits"], bins, prefix))
+    ce, l1, far = box_errors(found["logits"], found["target"], box, bins, prefix)
+    rows.close("token_ce", ce)
+    rows.close("weight_l1", l1)
+    rows.close("weight_giou", far)
+    rows.close("loss_elementwise_intended", found["loss"].reshape(1))
+    rows.close("loss_seq", found["released"].reshape(1))
+    rows.close("loss_broadcast_recomputed", found["released"].reshape(1))
+    guess = among(found["logits"][:, :-1], bins, prefix).argmax(dim=-1) + prefix + 1
+    rows.close("teacher_forced_box", coordinates(guess, bins, prefix))
+    decoder: Any = net.part("decoder")
+    start = torch.full((len(box), 1, 1), prefix)
+    first = decoder.write(start, decoder.start(found["memory"]))[:, 0, 0]
+    rows.close("first_step_logits", among(first, bins, prefix))
+    rows.close("pred_box", coordinates(found["found"].ids[:, 0, 1:], bins, prefix))
+    rows.close("pred_iou", overlap(found["where"], box)[0])
