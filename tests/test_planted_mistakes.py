@@ -138,7 +138,7 @@ MISTAKES = {
     ),
     "input that the data lacks": (
         "inputs:\n  «region: regions V N 4\ngoals: {embed: {region: region}}\n",
-        "reader 'question_answer' (set at BASE:36:14) supplies no 'region'",
+        "task 'question_answer' (set at BASE:36:14) supplies no 'region'",
     ),
     "metric that does not fit": (
         "goals: {predict: {answer: logits, guess: guess}}\neval: {metrics: [«accuracy]}\n",

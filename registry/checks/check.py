@@ -85,10 +85,10 @@ def _supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
             listed = ", ".join(f"{one}: {other}" for one, other in outputs.items())
             hint = f"did you mean '{fitting[0]}'?" if len(fitting) == 1 else f"it supplies {listed}"
             set_at = spec.place("data", "kind").seen_from(place)
-            message = f"reader '{kind}' (set at {set_at}) supplies no '{name}'"
+            message = f"task '{kind}' (set at {set_at}) supplies no '{name}'"
             problems.append(Problem(place, message, hint))
         elif wanted.kind not in port.kinds or len(wanted.axes) != len(port.axes):
-            message = f"wrong kind: reader '{kind}' supplies '{name}' as {port}, but the input is {wanted}"
+            message = f"wrong kind: task '{kind}' supplies '{name}' as {port}, but the input is {wanted}"
             problems.append(Problem(spec.place("inputs", name), message, f"`{name}: {port}`"))
     return problems
 

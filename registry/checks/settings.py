@@ -1,4 +1,4 @@
-"""The settings sections against their schema, the reader that `data` names, the metrics that `eval` names."""
+"""The settings sections against their schema, and the data, training and evaluations that they describe."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from registry.errors import Place, Problem, UserError
+from registry.checks.collector import Collector
+from registry.checks.evaluations import EvaluationChecker
+from registry.checks.sources import SourceChecker
+from registry.checks.training import TrainingChecker
+from registry.errors import Place, Problem
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
-from registry.language.schema import DATA, NAMED_GOALS, SETTINGS, SPLITS, SUPPLIED, Key
+from registry.language.schema import EVALUATIONS, SETTINGS, Key
 from registry.language.spec import Spec
 from registry.registries import Catalogue, nearest
+from registry.training import training_plan
 
 
 def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
-    """Return every problem of momentum, data, train and eval: keys, values, reader, goal, metrics."""
+    """Return every problem of momentum, data, train and eval."""
     checker = _Settings(spec, names)
     for section, schema in SETTINGS.items():
         checker.section(section, schema)
-    if spec.data:
-        checker.data()
-    checker.eval()
-    return checker.problems
+    sources = SourceChecker(spec, names)
+    training, evaluations = TrainingChecker(sources), EvaluationChecker(sources)
+    problems = checker.problems + sources.problems + training.problems + evaluations.problems
+    return problems or checker.select(spec.train.get("select"))
 
 
 def matches_module(pattern: str, modules: Iterable[str]) -> bool:
@@ -34,25 +39,15 @@ def matches_module(pattern: str, modules: Iterable[str]) -> bool:
     return begin in modules
 
 
-class _Settings:
-    def __init__(self, spec: Spec, names: Catalogue) -> None:
-        self.spec, self.names = spec, names
-        self.problems: list[Problem] = []
-
-    def wrong(self, place: Place, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(place, message, hint))
-
-    def unknown(self, place: Place, what: str, name: str, known: Iterable[str]) -> None:
-        known = list(known)
-        near = nearest(name, known)
-        hint = f"did you mean '{near}'?" if near else f"one of {', '.join(known)}" if known else ""
-        self.wrong(place, f"unknown {what} '{name}'", hint)
-
+class _Settings(Collector):
     def section(self, section: str, schema: Mapping[str, Key]) -> None:
         """Check the keys that a section sets; those of a reader are checked by `data`."""
         node = self.spec.node(section)
+        values = getattr(self.spec, section)
         for name in node.value if node is not None and isinstance(node.value, dict) else ():
-            value = getattr(self.spec, section)[name]
+            if name in values.get(EVALUATIONS, ()):
+                continue
+            value = values[name]
             if name in schema:
                 self.value(f"{section}.{name}", schema[name], value, self.spec.place(section, name))
             elif section != "data":
@@ -76,98 +71,29 @@ class _Settings:
                 elif number >= key.below:
                     self.wrong(place, f"'{what}' must be less than {key.below:g}, but is {number:g}")
 
-    def data(self) -> None:
-        spec, kind = self.spec, self.spec.data.get("kind")
-        if kind is None:
-            known = " ".join(self.names.tasks.names())
-            message = "'data' must name its reader by 'kind', but does not"
-            self.wrong(spec.key_place("data"), message, f"add `kind: ...`, one of: {known}")
-            return
-        if not isinstance(kind, str):
-            return
-        if kind not in self.names.tasks:
-            self.unknown(spec.place("data", "kind"), "reader", kind, self.names.tasks.names())
-            return
-        try:
-            arguments = self.names.tasks.declaration(kind).arguments
-        except UserError as error:
-            self.wrong(spec.place("data", "kind"), str(error))
-            return
-        arguments = {name: one for name, one in arguments.items() if name not in SUPPLIED}
-        shared = {name: one for name, one in spec.data.items() if name not in DATA}
-        wrong = self.arguments(kind, ("data",), shared, arguments, [*arguments, *DATA])
-        for split in SPLITS:
-            given = spec.data.get(split)
-            if not isinstance(given, dict):
-                continue
-            wrong_here = self.arguments(kind, ("data", split), given, arguments, arguments)
-            for name, parameter in arguments.items():
-                if parameter.required and name not in {*shared, *given, *wrong, *wrong_here}:
-                    message = f"data.{split} must set '{name}' of reader '{kind}', but does not"
-                    hint = f"add `{name}: ...` ({parameter.annotation or 'any value'})"
-                    self.wrong(spec.key_place("data", split), message, hint)
-
-    def arguments(
-        self,
-        kind: str,
-        path: tuple[str, ...],
-        given: Mapping[str, Any],
-        arguments: Mapping[str, Parameter],
-        known: Iterable[str],
-    ) -> set[str]:
-        """Check arguments of a reader; return the names that the unknown ones were probably meant to be."""
-        meant: set[str] = set()
-        for name, value in given.items():
-            if name in arguments:
-                what = f"argument '{name}' of reader '{kind}'"
-                problem = value_problem(what, arguments[name], value, self.spec.place(*path, name))
-                self.problems.extend([problem] if problem else [])
-            else:
-                what = f"key of '{'.'.join(path)}' with reader '{kind}':"
-                self.unknown(self.spec.key_place(*path, name), what, name, known)
-                meant.add(nearest(name, arguments) or "")
-        return meant
-
-    def eval(self) -> None:
-        spec, goal, metrics = self.spec, self.spec.eval.get("goal"), self.spec.eval.get("metrics")
-        measured = self._measured(metrics)
-        # a resolved spec writes the default, too, which may go unused
-        named = spec.node("eval", "goal") is not None and (
-            measured or goal != SETTINGS["eval"]["goal"].default
-        )
-        if isinstance(goal, str) and goal not in spec.goals and named:
-            self.unknown(spec.place("eval", "goal"), "goal", goal, spec.goals)
-        elif isinstance(goal, str) and goal not in spec.goals and measured:
-            message = f"metrics measure goal '{goal}', but there is no such goal"
-            self.wrong(
-                spec.place("eval", "metrics"), message, "add it to `goals`, or set `goal: ...` in `eval`"
-            )
-        for at, metric in enumerate(metrics if isinstance(metrics, list) else ()):
-            if isinstance(metric, str) and metric not in self.names.metrics:
-                self.unknown(spec.place("eval", "metrics", at), "metric", metric, self.names.metrics.names())
-        if spec.eval.get("rerank") and "rerank" not in spec.goals:
-            message = "to re-rank, a spec must have a goal 'rerank'"
-            self.wrong(spec.place("eval", "rerank"), message, "`rerank: {score: <logits of 2 classes>}`")
-        self.select(spec.train.get("select"), metrics)
-
-    def select(self, chosen: Any, metrics: Any) -> None:
-        """Check that a metric gives the value by which the best checkpoint is chosen."""
-        if not isinstance(chosen, str) or not isinstance(metrics, list):
-            return
-        names = [one for one in metrics if isinstance(one, str) and one in self.names.metrics]
-        known = [self.names.metrics.declaration(one).outputs for one in names]
-        values = [name for outputs in known for name in outputs]
-        # a metric of another package may not say what its values are
-        if metrics and len(known) == len(metrics) and all(known) and chosen not in values:
-            near = nearest(chosen, values)
+    def select(self, chosen: Any) -> list[Problem]:
+        """Return a problem if no evaluation gives the value by which the best checkpoint is selected."""
+        if not isinstance(chosen, str):
+            return []
+        values = self.values()
+        if values is not None and chosen not in values:
+            suggestion = nearest(chosen, values)
             message = f"train.select must be one of {', '.join(values)}, but is '{chosen}'"
-            self.wrong(self.spec.place("train", "select"), message, f"did you mean '{near}'?" if near else "")
+            hint = f"did you mean '{suggestion}'?" if suggestion else ""
+            self.wrong(self.spec.place("train", "select"), message, hint)
+        return self.problems
 
-    def _measured(self, metrics: Any) -> bool:
-        """Return whether a metric measures the one goal `eval.goal`, and not goals that its inputs name."""
-        known = self.names.metrics
-        return any(
-            one not in known or not set(known.declaration(one).inputs) & set(NAMED_GOALS)
-            for one in (metrics if isinstance(metrics, list) else ())
-            if isinstance(one, str)
-        )
+    def values(self) -> list[str] | None:
+        """Return the values that the evaluations report; None if a metric does not declare all of its own."""
+        values: list[str] = []
+        for evaluation in training_plan(self.spec, self.names).evaluations:
+            for metric in evaluation.metrics:
+                if not isinstance(metric, str) or metric not in self.names.metrics:
+                    return None
+                outputs = self.names.metrics.declaration(metric).outputs
+                if not outputs:  # a metric of another package may not declare its values
+                    return None
+                values += [evaluation.key(name) for name in outputs]
+            if not evaluation.metrics:
+                return None  # an evaluator may report values of its own
+        return values or None

@@ -29,6 +29,7 @@ SECTIONS = (
     "extends",
 )
 SPLITS = ("train", "val", "test")
+EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
 # what the framework itself hands to a reader that asks for it: no key of a spec sets these
 SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec", "asked")
 # goals that a metric measures by their names, beside `eval.goal`: those of retrieval
@@ -38,7 +39,14 @@ MOMENTUM = {
     "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0, 1),
 }
 DATA = {
-    "kind": Key("str", REQUIRED, "the reader of the annotations"),
+    "task": Key("str | None", None, "the task: how annotated entries become inputs"),
+    "kind": Key("str | None", None, "older name of `task`"),
+    "sources": Key("dict | None", None, "named sources: a task with files for each split, or a mixture"),
+    "batches": Key("dict | None", None, "named batches: which source feeds the goal of that name"),
+    "source": Key("str | None", None, "source of batches and evaluations that name none"),
+    "batch_size": Key(
+        "int | dict | None", None, "samples, or {tokens: N}, of an optimizer step over all ranks", 1
+    ),
     "tokenizer": Key("str | None", None, "a tokenizer's folder or name"),
     "workers": Key("int", 2, "processes that read samples", 0),
     "max_bad": Key("float", 0.01, "share of undecodable files at which a run stops", 0, 1),
@@ -48,7 +56,12 @@ DATA = {
     "test": Key("dict | None", None, "the reader's arguments for testing"),
 }
 TRAIN = {
-    "epochs": Key("int", 10, "passes over the training data", 1),
+    "epochs": Key("int | dict", 10, "passes over the training data, or {epochs: N, of: batch}", 1),
+    "samples": Key("float | None", None, "at most so many samples of the first batch", 1),
+    "micro_batch": Key(
+        "int | dict | None", None, "samples, or {tokens: N}, of a forward pass of a rank; may be by batch", 1
+    ),
+    "iteration": Key("list | None", None, "optimizer steps of an iteration: draw, all or batch"),
     "steps": Key("int | None", None, "at most so many optimiser steps", 1),
     "batch": Key("int", 4, "samples per process and micro-step", 1),
     "accumulate": Key("int", 1, "micro-steps per optimiser step", 1),
@@ -78,7 +91,9 @@ EVAL = {
     "goal": Key("str", "predict", "the goal whose outputs are measured"),
     "metrics": Key("list[str]", [], "names of metrics"),
     "batch": Key("int | None", None, "samples per process; that of `train` unless set", 1),
-    "split": Key("Literal['train', 'val', 'test']", "test", "the split that is measured"),
+    "split": Key("str", "test", "the split that is measured"),
+    "source": Key("str | None", None, "the source that is measured; default: `data.source`, or the first"),
+    "evaluator": Key("str | None", None, "how outputs are measured; default: what the metrics need"),
     "rerank": Key(
         "int | None", None, "how many found by similarity the goal `rerank` orders; none unless set", 1
     ),

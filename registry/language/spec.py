@@ -11,7 +11,7 @@ from typing import Any
 from registry.errors import NOWHERE, Place, Problem, SpecError
 from registry.language.equation import Equation, Ref, read_equation, read_ref
 from registry.language.ports import KINDS, StreamType, read_type
-from registry.language.schema import SETTINGS, with_defaults
+from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
 from registry.registries import nearest
 from registry.yaml.merge import read_tree
 from registry.yaml.tree import Node, Source, parse
@@ -97,6 +97,8 @@ class Spec:
                 found[name] = value
         for name in set(SETTINGS) & set(found):
             found[name] = {key: value for key, value in found[name].items() if value is not None}
+        if "eval" in found:
+            found["eval"] |= found["eval"].pop(EVALUATIONS, {})
         return found
 
 
@@ -270,7 +272,22 @@ class _Reader:
         entries, node = self.section(name, f"`{name}: {{...}}`"), self.tree.value.get(name)
         if name in ("momentum", "data") and (node is None or node.value is None):
             return {}  # empty deletes here, too: `momentum: {}` is what asks for the defaults
-        return with_defaults(name, {key: node.plain() for key, node in entries.items()})
+        values = {key: node.plain() for key, node in entries.items()}
+        if name == "eval":
+            values = _with_evaluations(values)
+        return with_defaults(name, values)
+
+
+def _with_evaluations(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of `eval` with its named evaluations, keys that hold mappings, under one key."""
+    shared: dict[str, Any] = {}
+    evaluations: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict) and name not in EVAL:
+            evaluations[name] = value
+        else:
+            shared[name] = value
+    return {**shared, EVALUATIONS: evaluations} if evaluations else shared
 
 
 def _open(node: Node) -> bool:

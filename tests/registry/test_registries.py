@@ -56,7 +56,7 @@ def test_a_name_has_one_owner() -> None:
     message = str(caught.value)
     assert "decimal:Decimal" in message
     assert "fractions:Fraction (registered by" in message
-    assert "test_registry.py:" in message
+    assert "test_registries.py:" in message
 
 
 def test_the_same_class_again_takes_the_place_of_its_elder() -> None:

@@ -167,5 +167,5 @@ def test_numbers_that_make_no_sense_are_refused(picture: Path, setting: dict[str
 
 def test_a_crop_is_refused_before_anything_is_read() -> None:
     spec = read_spec("configs_image/grounding_shapes_tiny.yaml", ["data.augment=crop"])
-    with pytest.raises(UserError, match="'augment' of reader 'grounding' must be one of 'none', 'full'"):
+    with pytest.raises(UserError, match="'augment' of task 'grounding' must be one of 'none', 'full'"):
         check(spec).raise_if_bad()

@@ -143,11 +143,11 @@ def test_what_the_reader_supplies(names: Catalogue) -> None:
     data = "data: {kind: video_qa, path: a, media: b}\n"
     flow = ["said: words(questions)"]
     problem = only(report(names, "questions: text B L", WORDS, flow, "said", data))
-    assert problem.message == "reader 'video_qa' (set at spec.yaml:6:14) supplies no 'questions'"
+    assert problem.message == "task 'video_qa' (set at spec.yaml:6:14) supplies no 'questions'"
     assert str(problem.place) == "spec.yaml:1:10"
     problem = only(report(names, "question: tokens B L 8", "", ["said: concat(question)"], "said", data))
     assert problem.message == (
-        "wrong kind: reader 'video_qa' supplies 'question' as text Q L, but the input is tokens B L 8"
+        "wrong kind: task 'video_qa' supplies 'question' as text Q L, but the input is tokens B L 8"
     )
     assert problem.hint == "`question: text Q L`"
 

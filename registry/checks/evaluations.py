@@ -1,0 +1,96 @@
+"""Check stage 2, what is measured: the evaluations of a spec, their goals, metrics, sources and splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from registry.checks.collector import Collector
+from registry.checks.sources import SourceChecker
+from registry.language.binding import value_problem
+from registry.language.declaration import Parameter
+from registry.language.schema import EVAL, EVALUATIONS, NAMED_GOALS
+from registry.registries import Registry
+
+
+class EvaluationChecker(Collector):
+    """Checks the shared settings of `eval`, and each named evaluation."""
+
+    def __init__(self, sources: SourceChecker) -> None:
+        super().__init__(sources.spec, sources.names)
+        self.splits = sources.splits
+        self.evaluations()
+
+    def evaluations(self) -> None:
+        """Check the shared settings of `eval`, and each named evaluation."""
+        shared = self.spec.eval
+        named: Mapping[str, Any] = shared.get(EVALUATIONS) or {}
+        if not named:
+            self.evaluation(("eval",), shared)
+        for name, settings in named.items():
+            if not settings:
+                continue
+            for key, value in settings.items():
+                self.evaluation_key(name, key, value)
+            self.evaluation(("eval", name), shared | settings)
+
+    def evaluation_key(self, name: str, key: str, value: Any) -> None:
+        if key in EVAL:
+            parameter = Parameter(key, EVAL[key].annotation, EVAL[key].default)
+            place = self.spec.place("eval", name, key)
+            problem = value_problem(f"'eval.{name}.{key}'", parameter, value, place)
+            self.problems.extend([problem] if problem else [])
+
+    def evaluation(self, path: tuple[str, ...], settings: Mapping[str, Any]) -> None:
+        goal, metrics = settings.get("goal"), settings.get("metrics")
+        self.evaluation_goal(path, goal, metrics)
+        for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
+            if isinstance(metric, str) and metric not in self.names.metrics:
+                place = self.spec.place(*path, "metrics", index)
+                self.unknown(place, "metric", metric, self.names.metrics.names())
+        self.registered(path, settings, "evaluator", self.names.evaluators)
+        if settings.get("rerank") and "rerank" not in self.spec.goals:
+            message = "to re-rank, a spec must have a goal 'rerank'"
+            self.wrong(self.spec.place(*path, "rerank"), message, "`rerank: {score: <logits of 2 classes>}`")
+        source = settings.get("source")
+        if source is not None and source not in self.splits:
+            self.unknown(self.spec.place(*path, "source"), "source", str(source), self.splits)
+        elif len(path) > 1 and self.splits:
+            source = source or self.spec.data.get("source") or next(iter(self.splits))
+            split = settings.get("split")
+            if split not in self.splits.get(source, ()) and self.spec.node(*path, "split") is not None:
+                message = f"source '{source}' of evaluation '{path[1]}' has no split '{split}'"
+                self.wrong(self.spec.place(*path, "split"), message, self._splits(source))
+
+    def registered(
+        self, path: tuple[str, ...], settings: Mapping[str, Any], key: str, registry: Registry
+    ) -> None:
+        name = settings.get(key)
+        if isinstance(name, str) and name not in registry:
+            self.unknown(self.spec.place(*path, key), registry.kind, name, registry.names())
+
+    def evaluation_goal(self, path: tuple[str, ...], goal: Any, metrics: Any) -> None:
+        measured = self._measured(metrics)
+        # A resolved spec writes the default, too, which may go unused.
+        named = self.spec.node(*path, "goal") is not None and (measured or goal != EVAL["goal"].default)
+        if not isinstance(goal, str) or goal in self.spec.goals:
+            return
+        if named:
+            self.unknown(self.spec.place(*path, "goal"), "goal", goal, self.spec.goals)
+        elif measured:
+            message = f"metrics measure goal '{goal}', but there is no such goal"
+            hint = "add it to `goals`, or set `goal: ...` in `eval`"
+            self.wrong(self.spec.place(*path, "metrics"), message, hint)
+
+    def _measured(self, metrics: Any) -> bool:
+        """Return whether a metric measures the one goal `eval.goal`, and not goals that its inputs name."""
+        registry = self.names.metrics
+        for metric in metrics if isinstance(metrics, list) else ():
+            if not isinstance(metric, str):
+                continue
+            if metric not in registry or not set(registry.declaration(metric).inputs) & set(NAMED_GOALS):
+                return True
+        return False
+
+    def _splits(self, source: str) -> str:
+        return f"splits of '{source}': {', '.join(sorted(self.splits.get(source, ()))) or 'none'}"

@@ -1,0 +1,154 @@
+"""Check stage 2, the data: tasks and their arguments, sources, splits, mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from registry.checks.collector import Collector
+from registry.errors import UserError
+from registry.language.binding import value_problem
+from registry.language.declaration import Parameter
+from registry.language.schema import DATA, SUPPLIED
+from registry.language.spec import Spec
+from registry.registries import Catalogue, nearest
+from registry.training import is_mixture, splits_of, task_name
+
+
+class SourceChecker(Collector):
+    """Checks the sources of `data`, and remembers their splits and tasks for the checks that follow."""
+
+    def __init__(self, spec: Spec, names: Catalogue) -> None:
+        super().__init__(spec, names)
+        self.splits: dict[str, set[str]] = {}  # of each source
+        self.tasks: dict[str, str] = {}  # of each source that has one
+        if spec.data:
+            self.data()
+
+    def data(self) -> None:
+        """Check the short or the long form of `data`; mixing them is a problem of its own."""
+        data = self.spec.data
+        sources = data.get("sources")
+        if sources is None:
+            if data.get("batches") is not None:
+                hint = "`sources: {pairs: {task: caption, train: {path: ..., media: ...}}}`"
+                self.wrong(
+                    self.spec.key_place("data", "batches"), "'data.batches' needs 'data.sources'", hint
+                )
+            self.source("data", ("data",), data)
+            return
+        if not isinstance(sources, dict):
+            return  # its type is wrong, which is reported already
+        for split in splits_of(data, task_name(data), self.names):
+            message = f"with 'data.sources', the split '{split}' must be part of a source"
+            self.wrong(self.spec.key_place("data", split), message, f"`sources: {{NAME: {{{split}: ...}}}}`")
+        for name, value in sources.items():
+            if not is_mixture(value):
+                self.named_source(name, value)
+        for name, value in sources.items():
+            if is_mixture(value):
+                self.mixture(name, value)
+
+    def named_source(self, name: str, value: Any) -> None:
+        """Check a source of the long form."""
+        path = ("data", "sources", name)
+        if isinstance(value, dict):
+            self.source(name, path, value)
+            return
+        hint = f"`{name}: {{task: caption, train: {{path: ..., media: ...}}}}`"
+        self.wrong(self.spec.place(*path), f"source '{name}' must be a mapping or a list of sources", hint)
+
+    def mixture(self, name: str, value: Any) -> None:
+        """Check that a mixture lists other sources, by weights that are positive."""
+        path = ("data", "sources", name)
+        sources = self.spec.data["sources"]
+        plain = [other for other in sources if not is_mixture(sources[other])]
+        for index, part in enumerate(value):
+            weighted = isinstance(value, dict)
+            place = self.spec.key_place(*path, part) if weighted else self.spec.place(*path, index)
+            if part not in plain:
+                self.unknown(place, f"source of mixture '{name}':", str(part), plain)
+            elif weighted and not value[part] > 0:
+                self.wrong(place, f"the weight of source '{part}' must be positive, but is {value[part]}")
+        parts = [self.splits[part] for part in value if part in self.splits]
+        self.splits[name] = set.intersection(*parts) if parts else set()
+
+    def source(self, name: str, path: tuple[str, ...], settings: Mapping[str, Any]) -> None:
+        """Check one source: its task, the arguments of the task, and that no split lacks a required one."""
+        key_path = path if task_name(settings) is not None else ("data",)
+        key = "task" if self.spec.node(*key_path, "task") is not None else "kind"
+        task = settings.get(key) if key_path == path else self.spec.data.get(key)
+        if task is None:
+            listed = " ".join(self.names.tasks.names())
+            what = "'data'" if path == ("data",) else f"source '{name}'"
+            hint = f"add `task: ...`, one of: {listed}"
+            self.wrong(self.spec.key_place(*path), f"{what} must name its task, but does not", hint)
+            return
+        if not isinstance(task, str):
+            return  # its type is wrong, which is reported already
+        if task not in self.names.tasks:
+            self.unknown(self.spec.place(*key_path, key), "task", task, self.names.tasks.names())
+            return
+        try:
+            arguments = self.task_arguments(task)
+        except UserError as error:
+            self.wrong(self.spec.place(*key_path, key), str(error))
+            return
+        self.tasks[name] = task
+        self.source_arguments(name, path, settings, task, arguments)
+
+    def task_arguments(self, task: str) -> dict[str, Parameter]:
+        """Return the arguments of a task that a spec may set."""
+        arguments = {}
+        for name, parameter in self.names.tasks.declaration(task).arguments.items():
+            if name not in SUPPLIED:
+                arguments[name] = parameter
+        return arguments
+
+    def source_arguments(
+        self,
+        name: str,
+        path: tuple[str, ...],
+        settings: Mapping[str, Any],
+        task: str,
+        arguments: Mapping[str, Parameter],
+    ) -> None:
+        """Check the arguments that a source sets for all its splits, and those of each split."""
+        splits = splits_of(settings, task, self.names)
+        self.splits[name] = set(splits)
+        keys = tuple(DATA) if path == ("data",) else ("task", "kind")
+        shared = {key: value for key, value in settings.items() if key not in splits and key not in keys}
+        defaults = {key: value for key, value in self.spec.data.items() if key not in DATA}
+        choices = [*arguments, *(key for key in keys if key != "kind")]
+        meant = self.arguments(task, path, shared, arguments, choices)
+        for split, value in splits.items():
+            meant_here = self.arguments(task, (*path, split), value, arguments, arguments)
+            present = {*defaults, *shared, *value, *meant, *meant_here}
+            for argument, parameter in arguments.items():
+                if parameter.required and argument not in present:
+                    where = ".".join((*path, split))
+                    message = f"{where} must set '{argument}' of task '{task}', but does not"
+                    hint = f"add `{argument}: ...` ({parameter.annotation or 'any value'})"
+                    self.wrong(self.spec.key_place(*path, split), message, hint)
+
+    def arguments(
+        self,
+        task: str,
+        path: tuple[str, ...],
+        settings: Mapping[str, Any],
+        arguments: Mapping[str, Parameter],
+        choices: Iterable[str],
+    ) -> set[str]:
+        """Check arguments of a task; return the names that unknown ones were probably meant to be."""
+        choices = list(choices)
+        meant: set[str] = set()
+        for name, value in settings.items():
+            if name in arguments:
+                what = f"argument '{name}' of task '{task}'"
+                problem = value_problem(what, arguments[name], value, self.spec.place(*path, name))
+                self.problems.extend([problem] if problem else [])
+            else:
+                what = f"key of '{'.'.join(path)}' with task '{task}':"
+                self.unknown(self.spec.key_place(*path, name), what, name, choices)
+                meant.add(nearest(name, arguments) or "")
+        return meant
