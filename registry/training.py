@@ -139,7 +139,7 @@ def trainable_goals(spec: Spec) -> list[str]:
 
 def task_name(settings: Mapping[str, Any]) -> str | None:
     """Return the task that a section names, by `task` or by its older name `kind`."""
-    name = settings.get("task", settings.get("kind"))
+    name = settings.get("task") or settings.get("kind")
     return name if isinstance(name, str) else None
 
 
@@ -173,7 +173,7 @@ def length_of(value: Any, unit: str = "epochs") -> Length:
 def _sources(spec: Spec, names: Catalogue) -> dict[str, SourceSpec]:
     if not spec.data:
         return {}
-    if "sources" not in spec.data:
+    if spec.data.get("sources") is None:
         task = task_name(spec.data)
         splits = splits_of(spec.data, task, names)
         arguments = {}
@@ -201,7 +201,7 @@ def _sources(spec: Spec, names: Catalogue) -> dict[str, SourceSpec]:
 def _batches(spec: Spec, sources: Mapping[str, SourceSpec]) -> dict[str, BatchSpec]:
     if not sources:
         return {}
-    if "batches" not in spec.data:
+    if spec.data.get("sources") is None:
         goals = trainable_goals(spec)
         if not goals:
             return {}
@@ -211,7 +211,7 @@ def _batches(spec: Spec, sources: Mapping[str, SourceSpec]) -> dict[str, BatchSp
         batch = BatchSpec("train", source, goal, micro_batch=size, accumulation=accumulation)
         return {batch.name: batch}
     batches = {}
-    for name, value in spec.data["batches"].items():
+    for name, value in (spec.data["batches"] or {}).items():
         settings = {key: spec.data[key] for key in DATA_DEFAULTS if spec.data.get(key) is not None}
         settings |= value
         size, tokens = _amount(settings.pop("batch_size", None))

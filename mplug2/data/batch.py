@@ -1,66 +1,74 @@
-"""What readers and the loader hand on: which samples, and the batch that a network takes."""
+"""What sources, tasks and loaders pass on: requests of samples, samples, and the batches of a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
 
-class Group(NamedTuple):
-    """One sample to read: some items (questions, captions, ...) about the same media.
+class SampleRequest(NamedTuple):
+    """One sample to read: some items (questions, captions, ...) about the same media, or one item of text.
 
-    It holds its random seed, so that no worker needs a state.
+    It holds its random seed, so no worker needs a state of its own.
     """
 
-    media: tuple[str, ...]  # names of files: one, or the two of a pair
-    items: tuple[int, ...]  # numbers in the annotation file
+    media: tuple[str, ...]  # names of files: none for text, one, or the two of a pair
+    items: tuple[int, ...]  # numbers of the items in their source
     seed: tuple[int, ...] = (0, 0)
-    padding: bool = False  # a repetition, so that all ranks have equally many
+    padding: bool = False  # a repetition, so that all ranks have equally many samples
+    media_id: int = 0  # number of the media in its source: the same for all samples about them
+    source: tuple[int, ...] = ()  # of a mixture: the number of the source that is to read it
+
+    @property
+    def id(self) -> str:
+        """The name of the sample, by which distinct samples are counted: source and first item."""
+        return ".".join(str(number) for number in (*self.source, self.items[0]))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A group that was read: for each of its media float32 [3 T H W] or [3 H W]; ``bad`` says why they are
-    black.
+    """A request that was read.
 
-    ``frame`` is what a reader of boxes needs to know of how the pixels were cut out.
+    ``views`` are its media: float32 [3 T H W] or [3 H W] each. ``failure`` says why they are black, if they
+    are. ``crop_geometry`` is what a task with boxes must know of how the pixels were cut out.
     """
 
-    group: Group
+    request: SampleRequest
     views: tuple[torch.Tensor, ...]
-    bad: str | None = None
-    frame: Any = None
+    failure: str | None = None
+    crop_geometry: Any = None
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A group whose file could not be decoded, and why."""
+class FailedSample:
+    """A request with a file that could not be decoded, and the reason."""
 
-    group: Group
+    request: SampleRequest
     file: str
     reason: str
 
 
-@dataclass(frozen=True)
-class Batch:
-    """``inputs`` by the names that the spec declares; ``records`` say what each output row of the goal is
-    about."""
+class Batch(NamedTuple):
+    """The inputs that a spec declares, by name, with one record for each output row of the goal.
+
+    ``kind`` is the name of the batch in `data.batches`. ``final`` marks the last micro-batch of an optimizer
+    step.
+    """
 
     inputs: dict[str, Any]
     records: list[dict[str, Any]]
+    kind: str = "train"
+    final: bool = True
 
-    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        def walk(value: Any) -> Any:
-            if isinstance(value, torch.Tensor):
-                return change(value)
-            return type(value)(*map(walk, value)) if isinstance(value, tuple) else value
 
-        return Batch({name: walk(value) for name, value in self.inputs.items()}, self.records)
-
-    def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory (called by the data loader, so that copies to a GPU
-        overlap)."""
-        return self._map(torch.Tensor.pin_memory)
+def pin_memory(value: Any) -> Any:
+    """Return a value with its tensors in page-locked memory, so that copies to a GPU overlap with work."""
+    if isinstance(value, torch.Tensor):
+        return value.pin_memory()
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(pin_memory(field) for field in value))
+    if isinstance(value, dict):
+        return {name: pin_memory(entry) for name, entry in value.items()}
+    return value

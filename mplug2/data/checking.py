@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mplug2.data.media.image import ImageError, read_image
 from mplug2.data.media.video import VideoError, read_frames
 from mplug2.runtime.atomic_write import atomic_write
+from registry.training import SHORT_SOURCE
 
 if TYPE_CHECKING:
     from registry import Spec, StreamType
@@ -58,10 +59,10 @@ def check_media(
     ``quarantine`` gets a JSON line for each unusable file (empty if there is none); the reader's argument of
     that name leaves them out. Damaged files that still decode are findings, too, but are not listed there.
     """
-    from mplug2.data.loader import build_reader
+    from mplug2.data.build import build_source
 
-    # the list that may be there already must hide nothing
-    reader = build_reader(spec, types, split, without=("quarantine",))
+    # The list that may be there already must hide nothing.
+    reader = build_source(spec, types, SHORT_SOURCE, split, without=("quarantine",))
     checked = check_files(
         reader.names(), reader.files(), kind=reader.media.kind, workers=workers, progress=progress
     )

@@ -1,244 +1,227 @@
-"""Batches for one rank: in a seeded order that can be resumed anywhere, with undecodable files counted and
-replaced."""
+"""Loaders: endless batches for training from a position that can be saved, and one pass for evaluation."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-import torch
-from torch.utils.data import DataLoader, Sampler
-
-from mplug2.data.bad_files import BadFileCounter, shared_tally
-from mplug2.data.batch import Batch, Broken, Group, Sample
-from mplug2.data.text import Tokenizer
-from mplug2.runtime.interrupts import ignore_signals
+from mplug2.data.bad_files import BadFileCounter, BadFiles
+from mplug2.data.batch import Batch, SampleRequest
+from mplug2.data.batching import BatchFormation, FixedBatches
+from mplug2.data.reading import Collate, MicroBatch, MicroBatchReader
+from mplug2.data.sources.source import Source
 from registry.errors import UserError
 
-if TYPE_CHECKING:
-    from mplug2.data.tasks.reader import MediaReader
-    from registry import Spec, StreamType
 
-log = logging.getLogger(__name__)
+class EpochOrder:
+    """The samples of one epoch of a source, by position; positions past its end repeat its first samples."""
 
-_SHOWN = 20  # files that a message lists
-_TRIES = 100  # replacements that are tried before all files are taken for broken
+    def __init__(self, source: Source, epoch: int, seed: int) -> None:
+        self.source, self.epoch = source, epoch
+        self.requests: Sequence[SampleRequest] = source.requests(epoch, seed)
 
+    def __len__(self) -> int:
+        return len(self.requests)
 
-def build_loader(
-    spec: Spec,
-    types: dict[str, StreamType],
-    split: str,
-    *,
-    rank: int = 0,
-    world: int = 1,
-    seed: int = 0,
-    batch: int | None = None,
-    train: bool = False,
-) -> Loader:
-    """Return the loader of one split of a spec; ``batch`` counts samples (videos) per rank, ``data.seed``
-    wins over seed."""
-    own_seed = spec.data.get("seed")
-    return Loader(
-        build_reader(spec, types, split, train=train),
-        batch=batch or spec.train["batch"],
-        rank=rank,
-        world=world,
-        seed=seed if own_seed is None else own_seed,
-        workers=spec.data["workers"],
-        max_bad=spec.data["max_bad"],
-        tally=shared_tally(),
-    )
+    def __getitem__(self, position: int) -> SampleRequest:
+        num_samples = len(self.requests)
+        request = self.requests[position % num_samples]
+        return request if position < num_samples else request._replace(padding=True)
 
-
-def build_reader(
-    spec: Spec,
-    types: dict[str, StreamType],
-    split: str,
-    *,
-    train: bool = False,
-    without: Collection[str] = (),
-) -> MediaReader[Any]:
-    """Return the data set of one split: the reader that ``data.kind`` names, with the arguments of the
-    spec but those of ``without``."""
-    from registry import TASKS
-    from registry.language.schema import DATA
-
-    given = spec.data.get(split)
-    if not isinstance(given, dict):
-        raise UserError(
-            f"{spec.place('data')}: data must have a section '{split}' ({{path: ..., media: ...}}), "
-            "but has none"
-        )
-    if not spec.data.get("tokenizer"):
-        raise UserError(
-            f"{spec.place('data')}: data must name its tokenizer, such as `tokenizer: bert-base-uncased`"
-        )
-    arguments: dict[str, Any] = {name: value for name, value in spec.data.items() if name not in DATA} | given
-    arguments = {name: value for name, value in arguments.items() if name not in without}
-    supplied = {"types": types, "tokenizer": load_tokenizer(spec), "split": split}
-    reader = TASKS.load(spec.data["kind"])
-    return reader(**arguments, **supplied, training=train, spec=spec, inputs=frozenset(spec.inputs))
-
-
-def load_tokenizer(spec: Spec) -> Tokenizer:
-    """Return the tokenizer that ``data.tokenizer`` names; SpecError where modules know fewer words than it
-    has."""
-    from registry import MODULES, Problem, SpecError
-
-    tokenizer = Tokenizer.load(spec.data["tokenizer"])
-    problems = []
-    for name, entry in spec.modules.items():
-        known = entry.arguments.get("vocab")
-        if known is None and (argument := MODULES.declaration(entry.use).arguments.get("vocab")):
-            known = argument.default
-        if isinstance(known, int) and known < tokenizer.vocab_size:
-            message = (
-                f"vocab of '{name}' must be at least {tokenizer.vocab_size}, the words of "
-                f"{tokenizer.source}, but is {known}"
+    def num_tokens(self, position: int) -> int:
+        """Return the number of text tokens of a sample; UserError if the source does not count them."""
+        count = getattr(self.source, "num_tokens", None)
+        if count is None:
+            raise UserError(
+                f"batches by tokens need a source that counts them: {type(self.source).__name__} has no "
+                "num_tokens. Set batch_size and micro_batch in samples"
             )
-            hint = f"write vocab: {tokenizer.vocab_size}, or name another data.tokenizer"
-            problems.append(Problem(spec.place("modules", name, "vocab"), message, hint))
-    if problems:
-        raise SpecError(problems)
-    return tokenizer
+        return int(count(self[position]))
 
 
-class Loader:
-    """Iterates over the batches of an epoch; every rank gets the same number of them.
+class _Ordered:
+    """What both loaders share: the order of an epoch, made once, and this rank's part of it."""
 
-    ``set_epoch(epoch, start=k)`` chooses the order and passes over the first k batches without reading them.
-    A sample depends on (seed, epoch, sample) alone, so neither the number of workers nor a restart changes
-    what is read; and the ranks together read in one step what a single rank with their joint batch size
-    would.
+    def __init__(self, source: Source, formation: BatchFormation, rank: int, world: int, seed: int) -> None:
+        if not 0 <= rank < world:
+            raise ValueError(f"rank must be within the number of ranks (got {rank} of {world})")
+        self.source, self.formation = source, formation
+        self.rank, self.world, self.seed = rank, world, seed
+        self._orders: dict[int, EpochOrder] = {}
 
-    A file that cannot be decoded is named in the log and collected in ``bad`` (file: reason). In training
-    another sample takes its place, with that sample's own questions. In evaluation its questions keep their
-    rows, over black frames, and their records say ``bad``: such an answer counts as wrong. More than
-    ``max_bad`` of all files raise UserError; ``tally`` counts them over all ranks.
+    def order(self, epoch: int) -> EpochOrder:
+        """Return the order of an epoch; it takes seconds to make for a large source, so two are kept."""
+        if epoch not in self._orders:
+            # Workers read ahead into the next epoch while this one still needs its order for replacements.
+            kept = list(self._orders.items())[-1:]
+            self._orders = dict(kept)
+            self._orders[epoch] = EpochOrder(self.source, epoch, self.seed)
+        return self._orders[epoch]
+
+    def epoch_plans(self, epoch: int, start: int) -> Iterator[MicroBatch]:
+        """Yield this rank's micro-batches from position ``start`` to the end of an epoch."""
+        order = self.order(epoch)
+        for step in self.formation.steps(order, start, self.rank, self.world):
+            last = len(step.micro_batches) - 1
+            for index, positions in enumerate(step.micro_batches):
+                requests = tuple(order[position] for position in positions)
+                yield MicroBatch(requests, index == last, epoch, step.end)
+
+
+class Loader(_Ordered):
+    """Iterates over the batches of a source for training: endless, from the position it is at.
+
+    An optimizer step consists of the micro-batches up to and including the one marked ``final``. A sample
+    depends on (seed, epoch, item) alone, so workers, ranks and restarts never change what is read. All ranks
+    have equally many micro-batches in each step, and together they read what one rank would.
+
+    The position counts samples over all ranks that completed steps have consumed: a run may resume with
+    other ranks, batch size and workers, and every sample still comes exactly once an epoch. It moves on when
+    the final micro-batch of a step is handed out.
+
+    A file that cannot be decoded is named in the log and collected in ``bad`` (file: reason), and another
+    sample takes its place. More than ``max_bad`` of all files raise UserError; ``counter`` counts them over
+    all ranks.
     """
 
     def __init__(
         self,
-        dataset: MediaReader[Any],
+        source: Source,
+        collate: Collate,
+        formation: BatchFormation,
         *,
-        batch: int,
+        kind: str = "train",
         rank: int = 0,
         world: int = 1,
         seed: int = 0,
         workers: int = 0,
         max_bad: float = 0.01,
-        tally: BadFileCounter | None = None,
+        counter: BadFileCounter | None = None,
     ) -> None:
-        self.dataset, self.seed = dataset, seed
-        self.bad: dict[str, str] = {}
-        self.tally = tally or BadFileCounter()
-        self.allowed = max_bad * len(dataset.names())
-        self.order = RankOrder(dataset, batch, rank, world, seed)
-        # a generator of its own: a loader must not draw from the random numbers that dropout goes on with
-        self._loader: DataLoader[Any] = DataLoader(
-            dataset,
-            batch_sampler=self.order,
-            num_workers=workers,
-            collate_fn=self._collate,
-            worker_init_fn=ignore_signals,
-            persistent_workers=workers > 0,
-            prefetch_factor=2 if workers else None,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(seed),
+        super().__init__(source, formation, rank, world, seed)
+        if len(source) == 0:
+            raise UserError("a source for training must have samples, but has none")
+        self.kind = kind
+        self._epoch = self._samples = 0
+        bad_files = BadFiles(len(source.names()), max_bad, counter, "replaced by another sample")
+        self._bad_files = bad_files
+        self._reader = MicroBatchReader(
+            source,
+            collate,
+            self._plans,
+            bad_files,
+            candidates=lambda epoch: self.order(epoch).requests,
+            workers=workers,
+            seed=seed,
         )
 
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch, and how many of its batches are already done."""
-        self.order.epoch, self.order.start = epoch, start
+    @property
+    def bad(self) -> dict[str, str]:
+        """The files that this rank could not decode, with the reasons."""
+        return self._bad_files.reasons
 
-    def __len__(self) -> int:
-        """The number of batches of the whole epoch."""
-        return self.order.batches()
+    def _plans(self) -> Iterator[MicroBatch]:
+        """Yield this rank's micro-batches from the current position on, epoch after epoch."""
+        epoch, start = self._epoch, self._samples
+        while True:
+            yield from self.epoch_plans(epoch, start)
+            epoch, start = epoch + 1, 0
 
     def __iter__(self) -> Iterator[Batch]:
-        for item in self._loader:
-            yield item if isinstance(item, Batch) else self._mend(item)
+        for plan, batch in self._reader:
+            if plan.final:
+                self._move_to(plan.epoch, plan.end)
+            yield batch._replace(kind=self.kind)
 
-    def _collate(self, samples: list[Sample | Broken]) -> Batch | list[Sample | Broken]:
-        """In the worker: a batch, or, where a file was broken, its samples, for the main process to mend."""
-        good = [sample for sample in samples if isinstance(sample, Sample)]
-        return self.dataset.collate(good) if len(good) == len(samples) else samples
+    def _move_to(self, epoch: int, samples: int) -> None:
+        if samples >= len(self.source):
+            epoch, samples = epoch + 1, 0
+        self._epoch, self._samples = epoch, samples
 
-    def _mend(self, samples: list[Sample | Broken]) -> Batch:
-        return self.dataset.collate([self._whole(sample) for sample in samples])
+    def state_dict(self) -> dict[str, int]:
+        """Return the position: the epoch, and how many of its samples completed steps have consumed."""
+        return {"epoch": self._epoch, "samples": self._samples, "samples_per_epoch": len(self.source)}
 
-    def _whole(self, sample: Sample | Broken) -> Sample:
-        if isinstance(sample, Sample):
-            return sample
-        self._note(sample)
-        return self._another(sample.group) if self.dataset.training else self.dataset.black(sample)
-
-    def _another(self, group: Group) -> Sample:
-        """Another sample of the epoch, drawn from the seed of the one it replaces."""
-        rng = np.random.default_rng([*group.seed, group.items[0], 1])
-        groups = self.order.groups()
-        for _ in range(_TRIES):
-            sample = self.dataset[groups[int(rng.integers(len(groups)))]]
-            if isinstance(sample, Sample):
-                return sample
-            self._note(sample)
-        raise UserError(self._list(f"none of {_TRIES} samples could be decoded", len(self.bad)))
-
-    def _note(self, broken: Broken) -> None:
-        if broken.file in self.bad:
-            return
-        self.bad[broken.file] = broken.reason
-        done = "replaced by another sample" if self.dataset.training else "its questions count as wrong"
-        log.warning("cannot decode %s: %s (%s)", broken.file, broken.reason, done)
-        broken_files = self.tally.add(broken.file)
-        if broken_files > self.allowed:
-            share = f"{broken_files} of {len(self.dataset.names())} files"
-            rule = f"data.max_bad allows {self.allowed:g} of them"
-            hint = "`mplug2 data check` lists all, `quarantine:` leaves them out"
-            raise UserError(self._list(f"{share} cannot be decoded, but {rule}; {hint}", broken_files))
-
-    def _list(self, message: str, broken_files: int) -> str:
-        """The message with the files that this rank met."""
-        lines = [f"  {reason}" for reason in list(self.bad.values())[:_SHOWN]]
-        more = broken_files - len(lines)
-        return "\n".join([message + ":", *lines, *([f"  and {more} more"] if more > 0 else [])])
-
-
-class RankOrder(Sampler[list[Group]]):
-    """The batches of one rank: global batches are cut from one seeded order, and each rank takes every
-    world-th sample."""
-
-    def __init__(self, dataset: MediaReader[Any], batch: int, rank: int, world: int, seed: int) -> None:
-        if batch < 1 or not 0 <= rank < world:
-            raise ValueError(
-                f"batch must be positive and rank within world, but are {batch}, {rank} of {world}"
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a position that `state_dict` returned; UserError in mid-epoch if the data changed."""
+        num_samples = state.get("samples_per_epoch", len(self.source))
+        if state["samples"] and num_samples != len(self.source):
+            raise UserError(
+                f"batch '{self.kind}': to resume within an epoch, the data must be unchanged (got "
+                f"{len(self.source)} samples, {num_samples} when the checkpoint was written). Restore the "
+                "files, or resume from a checkpoint at the end of an epoch"
             )
-        self.dataset, self.batch, self.rank, self.world, self.seed = dataset, batch, rank, world, seed
-        self.epoch = self.start = 0
-        self._known: tuple[int, list[Group]] | None = None
-        self._samples = len(self.groups())  # the same in every epoch
+        self._epoch, self._samples = state["epoch"], state["samples"]
 
-    def groups(self) -> list[Group]:
-        """Return the samples of the epoch, over all ranks; made once, for that takes seconds where there are
-        many."""
-        if self._known is None or self._known[0] != self.epoch:
-            self._known = self.epoch, self.dataset.groups(self.epoch, self.seed)
-        return self._known[1]
+    def steps_in(self, epoch: int) -> int:
+        """Return the optimizer steps of an epoch."""
+        fixed = self.formation.steps_per_epoch(len(self.source))
+        if fixed is not None:
+            return fixed
+        return sum(1 for _ in self.formation.steps(self.order(epoch), 0, self.rank, self.world))
 
-    def batches(self) -> int:
-        """Return the number of batches of an epoch, on this rank as on every other."""
-        return -(-self._samples // (self.world * self.batch))
+    def steps_per_epoch(self) -> int | None:
+        """Return the optimizer steps of an epoch; None if they vary from epoch to epoch (see `steps_in`)."""
+        return self.formation.steps_per_epoch(len(self.source))
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Go to an epoch after ``start`` of its micro-batches."""
+        samples = num_micro_batches = 0
+        steps = self.formation.steps(self.order(epoch), 0, self.rank, self.world)
+        while num_micro_batches < start:
+            step = next(steps)
+            samples = step.end
+            num_micro_batches += len(step.micro_batches)
+        self._epoch, self._samples = epoch, samples
 
     def __len__(self) -> int:
-        return self.batches() - self.start
+        """Return the number of micro-batches of the current epoch."""
+        steps = self.formation.steps(self.order(self._epoch), 0, self.rank, self.world)
+        return sum(len(step.micro_batches) for step in steps)
 
-    def __iter__(self) -> Iterator[list[Group]]:
-        groups = self.groups()
-        lacking = -len(groups) % self.world
-        again = [groups[i % len(groups)]._replace(padding=True) for i in range(lacking)]
-        mine = [*groups, *again][self.rank :: self.world]
-        for first in range(self.start * self.batch, len(mine), self.batch):
-            yield mine[first : first + self.batch]
+
+class EvalLoader(_Ordered):
+    """Iterates once over a source, in its order, ``batch_size`` samples of this rank at a time.
+
+    Ranks get equally many samples: what is repeated for that is marked ``padding`` in its records. The rows
+    of a file that cannot be decoded stay, over black frames, and their records say ``bad``: such an answer
+    counts as wrong. More than ``max_bad`` of all files raise UserError.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        collate: Collate,
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        seed: int = 0,
+        workers: int = 0,
+        max_bad: float = 0.01,
+        counter: BadFileCounter | None = None,
+    ) -> None:
+        formation = FixedBatches(batch_size * world, batch_size)
+        super().__init__(source, formation, rank, world, seed)
+        self._bad_files = BadFiles(len(source.names()), max_bad, counter, "its rows count as wrong")
+        self._reader = MicroBatchReader(
+            source, collate, self._plans, self._bad_files, workers=workers, seed=seed
+        )
+
+    @property
+    def bad(self) -> dict[str, str]:
+        """The files that this rank could not decode, with the reasons."""
+        return self._bad_files.reasons
+
+    def _plans(self) -> Iterator[MicroBatch]:
+        return self.epoch_plans(0, 0)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _, batch in self._reader:
+            yield batch
+
+    def __len__(self) -> int:
+        """Return the number of batches, the same on all ranks."""
+        return self.formation.steps_per_epoch(len(self.source)) or 0
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Do nothing: an evaluation has one order."""

@@ -15,6 +15,7 @@ from mplug2.runtime.precision import DTYPES
 from mplug2.runtime.progress import Reporter
 from mplug2.weights.store import load_weights
 from registry import Spec, UserError
+from registry.training import SHORT_SOURCE
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -28,7 +29,7 @@ def evaluate_checkpoint(
     Raises UserError where the spec names no metric or split, or where the checkpoint does not fit.
     """
     from mplug2.build.compose import compose
-    from mplug2.data.loader import build_loader
+    from mplug2.data.build import build_eval_loader
 
     split = split or spec.eval["split"]
     if not spec.eval["metrics"]:
@@ -37,15 +38,14 @@ def evaluate_checkpoint(
     net = compose(spec, initial=False)
     load_weights(net, checkpoint)
     net.to(distributed.device(), DTYPES[spec.train["precision"]])
-    batch = spec.eval["batch"] or spec.train["batch"]
-    loader = build_loader(
-        spec, net.types, split, rank=distributed.rank(), world=distributed.world_size(), batch=batch
+    loader = build_eval_loader(
+        spec, net.types, SHORT_SOURCE, split, rank=distributed.rank(), world=distributed.world_size()
     )
     with Phases(split, silent=distributed.rank() != 0) as phases:
         return evaluate(
             net,
             loader,
-            decode=loader.dataset.tokenizer.decode,
+            decode=loader.source.tokenizer.decode,
             metrics=spec.eval["metrics"],
             goal=spec.eval["goal"],
             predictions=predictions,
@@ -80,10 +80,10 @@ class Phases:
 
 def _train_answers(spec: Spec, net: Network) -> dict[str, str] | None:
     """The most frequent training answer of each type; None where the training data is not at hand."""
-    from mplug2.data.loader import build_reader
+    from mplug2.data.build import build_source
 
     try:
-        reader = build_reader(spec, net.types, "train")
+        reader = build_source(spec, net.types, SHORT_SOURCE, "train")
     except UserError:
         return None  # evaluating needs the evaluated split alone
     return most_frequent(item.record() for item in reader.items)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mplug2.data.loader import load_tokenizer
+from mplug2.data.build import load_tokenizer
 from mplug2.data.text import Tokenizer
 from registry import Literal, Spec, UserError, check, declaration_of, read_spec
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from mplug2.data.batch import Broken, Group, Sample
+from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.media.folder import Media
 from mplug2.data.tasks.reader import MediaReader
 from mplug2.data.text import Tokenizer
@@ -121,20 +121,20 @@ class Asked(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, number: int) -> tuple[Sample | Broken, tuple[Look, ...]]:
+    def __getitem__(self, number: int) -> tuple[Sample | FailedSample, tuple[Look, ...]]:
         items = tuple(range(number * self.each, (number + 1) * self.each))
         self.files.decoded.clear()
-        sample = self.reader[Group(self.entries[number], items)]
-        if isinstance(sample, Broken):
+        sample = self.reader.read(SampleRequest(self.entries[number], items))
+        if isinstance(sample, FailedSample):
             return sample, ()
         return sample, tuple(look(frames, self.pictures) for frames in self.files.decoded)
 
-    def collate(self, samples: Sequence[tuple[Sample | Broken, tuple[Look, ...]]]) -> Chunk:
+    def collate(self, samples: Sequence[tuple[Sample | FailedSample, tuple[Look, ...]]]) -> Chunk:
         """Return entries that were read together."""
         entries = [
-            Read(sample.group.media, error=sample.reason)
-            if isinstance(sample, Broken)
-            else Read(sample.group.media, looks, sample.frame)
+            Read(sample.request.media, error=sample.reason)
+            if isinstance(sample, FailedSample)
+            else Read(sample.request.media, looks, sample.crop_geometry)
             for sample, looks in samples
         ]
         whole = [sample for sample, _ in samples if isinstance(sample, Sample)]

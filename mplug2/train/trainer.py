@@ -38,6 +38,7 @@ from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
 from mplug2.train.schedule import Schedule
 from registry import METRICS, Spec, UserError, read_spec, write_spec
+from registry.training import training_plan
 
 Decode = Callable[[Sequence[int]], str]
 CHECKPOINTS = "checkpoints"
@@ -64,7 +65,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     UserError.
     """
     from mplug2.build.compose import compose
-    from mplug2.data.loader import build_loader
+    from mplug2.data.build import build_eval_loader, build_loader
 
     spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
     distributed.init_process_group(accelerator=torch.cuda.is_available())
@@ -75,15 +76,14 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     shared: dict[str, Any] = {
         "rank": distributed.rank(),
         "world": distributed.world_size(),
-        "seed": spec.train["seed"],
     }
-    loader = build_loader(spec, net.types, "train", train=True, batch=spec.train["batch"], **shared)
+    batch = next(iter(training_plan(spec).batches.values()))
+    loader = build_loader(spec, net.types, batch, seed=spec.train["seed"], **shared)
     val = None
     if spec.data.get("val") is not None and spec.eval["metrics"]:
-        batch = spec.eval["batch"] or spec.train["batch"]
-        val = build_loader(spec, net.types, "val", train=False, batch=batch, **shared)
-    decode = loader.dataset.tokenizer.decode
-    net.prepare(loader.dataset, decode)
+        val = build_eval_loader(spec, net.types, batch.source, "val", **shared)
+    decode = loader.source.tokenizer.decode
+    net.prepare(loader.source, decode)
     return _fit(net, loader, val, decode, *(begun or _begin(spec, resume)))
 
 

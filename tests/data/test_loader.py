@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections import Counter
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loaders import eval_loader, one_epoch, train_loader
 
-from mplug2.data.bad_files import BadFileCounter, shared_tally
+from mplug2.data.bad_files import BadFileCounter, shared_counter
 from mplug2.data.batch import Batch
-from mplug2.data.loader import Loader, build_loader, load_tokenizer
+from mplug2.data.build import build_eval_loader, build_loader, load_tokenizer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.tasks.question_answer import QuestionAnswer
@@ -21,6 +23,7 @@ from mplug2.data.text import Tokenizer
 from registry import parse_spec
 from registry.errors import UserError
 from registry.language.ports import StreamType
+from registry.training import BatchSpec
 
 TYPES = {"video": StreamType("frames", ("V", 3, 6, 24, 24))}
 
@@ -74,47 +77,144 @@ def same(first: Batch, second: Batch) -> bool:
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 def test_ranks_share_an_epoch_and_make_equally_many_steps(shapes: Path, world: int) -> None:
     data = reader(shapes)
-    loaders = [Loader(data, batch=2, rank=rank, world=world, seed=4) for rank in range(world)]
-    for loader in loaders:
-        loader.set_epoch(1)
-    batches = [list(loader) for loader in loaders]
-    assert {len(found) for found in batches} == {len(loaders[0])}
-    assert Counter(ids([batch for found in batches for batch in found])) == Counter(range(len(data.items)))
+    loaders = [train_loader(data, 2, rank=rank, world=world, seed=4) for rank in range(world)]
+    batches = [one_epoch(loader, 1) for loader in loaders]
+    assert {len(rank_batches) for rank_batches in batches} == {loaders[0].steps_per_epoch()}
+    everything = [batch for rank_batches in batches for batch in rank_batches]
+    assert Counter(ids(everything)) == Counter(range(len(data.items)))
 
 
 def test_two_ranks_read_what_one_with_twice_the_batch_reads(shapes: Path) -> None:
     data = reader(shapes)
-    pairs = zip(*(Loader(data, batch=2, rank=rank, world=2) for rank in range(2)), strict=True)
-    for (first, second), whole in zip(pairs, Loader(data, batch=4), strict=True):
+    pairs = zip(*(one_epoch(train_loader(data, 2, rank=rank, world=2)) for rank in range(2)), strict=True)
+    for (first, second), whole in zip(pairs, one_epoch(train_loader(data, 4)), strict=True):
         assert sorted(ids([first, second])) == sorted(ids([whole]))
 
 
 def test_a_restart_goes_on_at_the_very_next_batch(shapes: Path) -> None:
-    loader = Loader(reader(shapes), batch=2, seed=9)
-    loader.set_epoch(2)
-    whole = list(loader)
-    fresh = Loader(reader(shapes), batch=2, seed=9)
-    fresh.set_epoch(2, start=3)
-    rest = list(fresh)
-    assert len(fresh) == len(whole)
-    assert len(rest) == len(whole) - 3
-    assert all(same(a, b) for a, b in zip(whole[3:], rest, strict=True))
-    fresh.set_epoch(3)
-    assert ids(list(fresh)) != ids(whole)
+    loader = train_loader(reader(shapes), 2, seed=9)
+    loader.load_state_dict({"epoch": 2, "samples": 0})
+    batches = iter(loader)
+    for _ in range(3):
+        next(batches)
+    state = loader.state_dict()
+    assert (state["epoch"], state["samples"]) == (2, 6)
+    fresh = train_loader(reader(shapes), 2, seed=9)
+    fresh.load_state_dict(state)
+    later = iter(fresh)
+    steps = loader.steps_per_epoch()
+    assert steps is not None
+    for _ in range(2 * steps):  # two more epochs: no later one begins in the middle
+        assert same(next(batches), next(later))
+    assert loader.state_dict() == fresh.state_dict()
+
+
+@pytest.mark.parametrize(("world", "batch"), [(2, 1), (1, 5), (3, 2)])
+def test_after_a_restart_with_other_ranks_and_batches_every_sample_still_comes_once(
+    shapes: Path, world: int, batch: int
+) -> None:
+    data = reader(shapes)
+    loader = train_loader(data, 2, seed=3)
+    batches = iter(loader)
+    before = [next(batches) for _ in range(4)]
+    loaders = [train_loader(data, batch, rank=rank, world=world, seed=3) for rank in range(world)]
+    after = []
+    for fresh in loaders:
+        fresh.load_state_dict(loader.state_dict())
+        after += one_epoch(fresh)
+    assert Counter(ids([*before, *after])) == Counter(range(len(data.items)))
+    states = [fresh.state_dict() for fresh in loaders]
+    assert {(state["epoch"], state["samples"]) for state in states} == {(1, 0)}
+
+
+def test_an_optimizer_step_ends_with_its_final_micro_batch_and_never_crosses_an_epoch(shapes: Path) -> None:
+    data = reader(shapes)
+    loader = train_loader(data, 2, accumulation=3)
+    num_samples, positions, finals = len(data), [], []
+    num_micro_batches = -(-num_samples // 2)
+    for batch in itertools.islice(loader, num_micro_batches):
+        finals.append(batch.final)
+        positions.append(loader.state_dict()["samples"])
+    expected = [number % 3 == 2 or number == num_micro_batches - 1 for number in range(num_micro_batches)]
+    assert finals == expected
+    assert positions == [number // 3 * 6 for number in range(1, num_micro_batches)] + [0]
+    assert loader.steps_per_epoch() == loader.steps_in(0) == sum(expected)
+
+
+def test_within_an_epoch_changed_data_is_refused(shapes: Path) -> None:
+    loader = train_loader(reader(shapes), 2)
+    next(iter(loader))
+    fewer = train_loader(reader(shapes, per_clip=6), 2)
+    with pytest.raises(UserError, match="the data must be unchanged"):
+        fewer.load_state_dict(loader.state_dict())
+    fewer.load_state_dict(loader.state_dict() | {"epoch": 1, "samples": 0})
+
+
+# The question ids of each batch of 2 samples, as the loader of 2026-11 gave them (seed 5).
+ORDER: dict[tuple[int, int, int], list[list[int]]] = {  # by (world, rank, epoch)
+    (1, 0, 0): [
+        [13, 15, 11, 12, 14],
+        [27, 32, 28, 17, 16, 20],
+        [34, 36, 24, 23, 26],
+        [33, 37, 35, 2, 0],
+        [53, 48, 52, 44, 46, 45],
+        [6, 9, 5, 43, 39, 38],
+        [47, 56, 58],
+        [31, 30, 29, 21, 18, 19],
+        [25, 22, 4, 3, 1],
+        [10, 8, 7, 60, 62, 59],
+        [49, 51, 50, 64, 61, 63],
+        [55, 54, 57, 41, 40, 42],
+    ],
+    (1, 0, 1): [
+        [47, 44, 46, 11, 12, 13],
+        [51, 50, 49, 61, 62, 64],
+        [45, 63, 60, 59],
+        [25, 24, 52, 48, 53],
+        [20, 19, 18, 10, 8, 6],
+        [29, 30, 32, 42, 39, 41],
+        [3, 1, 17, 21, 16],
+        [37, 33, 36, 31, 27, 28],
+        [7, 9, 5, 2, 0, 4],
+        [58, 55, 22, 26, 23],
+        [15, 14, 34, 35],
+        [38, 43, 40, 56, 54, 57],
+    ],
+    (2, 1, 0): [
+        [11, 12, 14, 17, 16, 20],
+        [24, 23, 26, 2, 0],
+        [44, 46, 45, 43, 39, 38],
+        [56, 58, 21, 18, 19],
+        [4, 3, 1, 60, 62, 59],
+        [64, 61, 63, 41, 40, 42],
+    ],
+    (3, 2, 1): [
+        [51, 50, 49, 63, 60, 59],
+        [20, 19, 18, 42, 39, 41],
+        [37, 33, 36, 2, 0, 4],
+        [15, 14, 56, 54, 57],
+    ],
+}
+
+
+@pytest.mark.parametrize(("world", "rank", "epoch"), ORDER)
+def test_the_order_is_that_of_earlier_versions(shapes: Path, world: int, rank: int, epoch: int) -> None:
+    loader = train_loader(reader(shapes), 2, rank=rank, world=world, seed=5)
+    batches = one_epoch(loader, epoch)
+    ids_of_batches = [[record["question_id"] for record in batch.records] for batch in batches]
+    assert ids_of_batches == ORDER[world, rank, epoch]
 
 
 def test_the_number_of_workers_changes_nothing(shapes: Path) -> None:
-    alone, helped = (Loader(reader(shapes), batch=4, seed=2, workers=workers) for workers in (0, 2))
+    alone, helped = (train_loader(reader(shapes), 4, seed=2, workers=workers) for workers in (0, 2))
     for epoch in range(2):
-        alone.set_epoch(epoch)
-        helped.set_epoch(epoch, start=1)
-        assert all(same(a, b) for a, b in zip(list(alone)[1:], helped, strict=True))
+        assert all(same(a, b) for a, b in zip(one_epoch(alone, epoch), one_epoch(helped, epoch), strict=True))
 
 
 def test_loading_leaves_the_global_random_numbers_alone(shapes: Path) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    list(Loader(reader(shapes), batch=4))
+    one_epoch(train_loader(reader(shapes), 4))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -123,9 +223,9 @@ def test_a_broken_file_is_replaced_with_its_questions(
     shapes: Path, tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = reader(spoil(shapes, tmp_path / "s", 2))
-    loader = Loader(data, batch=4, workers=workers, max_bad=0.2)
+    loader = train_loader(data, 4, workers=workers, max_bad=0.2)
     with caplog.at_level(logging.WARNING):
-        batches = list(loader)
+        batches = one_epoch(loader)
     broken = {"train_00000", "train_00001"}
     assert {Path(path).stem for path in loader.bad} == broken
     assert all(name in caplog.text for name in broken)
@@ -135,16 +235,16 @@ def test_a_broken_file_is_replaced_with_its_questions(
         names = [batch.records[row]["video_id"] for row in range(len(batch.records))]
         clips = batch.inputs["clip"].tolist()
         assert len(set(zip(clips, names, strict=True))) == len(set(clips)), "a clip keeps its own questions"
-    again = Loader(reader(tmp_path / "s"), batch=4, max_bad=0.2)
-    assert all(same(a, b) for a, b in zip(batches, again, strict=True))
+    again = train_loader(reader(tmp_path / "s"), 4, max_bad=0.2)
+    assert all(same(a, b) for a, b in zip(batches, one_epoch(again), strict=True))
 
 
 def test_too_many_broken_files_stop_the_run_with_the_list(shapes: Path, tmp_path: Path) -> None:
-    loader = Loader(reader(spoil(shapes, tmp_path / "s", 3)), batch=4, max_bad=0.2)
+    loader = train_loader(reader(spoil(shapes, tmp_path / "s", 3)), 4, max_bad=0.2)
     with pytest.raises(
         UserError, match=r"3 of 12 files cannot be decoded, but data\.max_bad allows 2\.4"
     ) as caught:
-        list(loader)
+        one_epoch(loader)
     assert all(f"train_0000{index}.mp4" in str(caught.value) for index in range(3))
 
 
@@ -157,11 +257,11 @@ def test_ranks_stop_at_as_many_broken_files_as_one_process_does(
     store = torch.distributed.HashStore()
     stopped = []
     for rank in range(world):
-        loader = Loader(
-            data, batch=4, rank=rank, world=world, max_bad=0.2, tally=BadFileCounter(store, "train")
+        loader = train_loader(
+            data, 4, rank=rank, world=world, max_bad=0.2, counter=BadFileCounter(store, "train")
         )
         try:
-            list(loader)
+            one_epoch(loader)
         except UserError as error:
             assert "3 of 12 files" in str(error)
             stopped.append(rank)
@@ -170,11 +270,11 @@ def test_ranks_stop_at_as_many_broken_files_as_one_process_does(
 
 def test_a_run_of_several_ranks_counts_in_its_own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     dist = torch.distributed
-    assert shared_tally().store is None
+    assert shared_counter().store is None
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         monkeypatch.setattr(dist, "get_world_size", lambda: 2)
-        first, second = shared_tally(), shared_tally()
+        first, second = shared_counter(), shared_counter()
         assert [first.add(name) for name in ("a", "a", "b")] == [1, 1, 2]
         assert second.add("a") == 1, "another loader counts its own files"
         assert BadFileCounter(first.store, first.name).add("c") == 3, "another rank goes on counting"
@@ -182,30 +282,32 @@ def test_a_run_of_several_ranks_counts_in_its_own_store(monkeypatch: pytest.Monk
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("epoch", [0, 1])
-def test_the_groups_of_an_epoch_are_made_once(
-    shapes: Path, tmp_path: Path, epoch: int, monkeypatch: pytest.MonkeyPatch
+def test_the_order_of_an_epoch_is_made_once(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = reader(spoil(shapes, tmp_path / "s", 2))
-    loader = Loader(data, batch=4, max_bad=1.0)
-    asked: list[int] = []
-    make = data.groups
-    monkeypatch.setattr(data, "groups", lambda epoch, seed: asked.append(epoch) or make(epoch, seed))
-    loader.set_epoch(epoch)
-    list(loader)
+    made: list[int] = []
+    make = data.requests
+    monkeypatch.setattr(data, "requests", lambda epoch, seed: made.append(epoch) or make(epoch, seed))
+    loader = train_loader(data, 4, max_bad=1.0)
+    batches = iter(loader)
+    steps = loader.steps_per_epoch()
+    assert steps is not None
+    for _ in range(2 * steps):
+        next(batches)
     assert len(loader.bad) == 2
-    assert asked == [epoch] * epoch, "those of epoch 0 are known from the start"
+    assert made == [0, 1]
 
 
 def test_if_nothing_can_be_decoded_the_run_ends(shapes: Path, tmp_path: Path) -> None:
-    loader = Loader(reader(spoil(shapes, tmp_path / "s", 12)), batch=4, max_bad=1.0)
+    loader = train_loader(reader(spoil(shapes, tmp_path / "s", 12)), 4, max_bad=1.0)
     with pytest.raises(UserError, match="none of 100 samples"):
-        list(loader)
+        one_epoch(loader)
 
 
 def test_evaluation_keeps_a_row_for_every_question_of_a_broken_file(shapes: Path, tmp_path: Path) -> None:
     data = reader(spoil(shapes, tmp_path / "s", 1, "val"), training=False, split="val")
-    loader = Loader(data, batch=3, max_bad=0.5)
+    loader = eval_loader(data, 3, max_bad=0.5)
     records = [record for batch in loader for record in batch.records]
     assert [record["question_id"] for record in records] == list(range(len(data.items)))
     assert {record["video_id"] for record in records if "bad" in record} == {"val_00000"}
@@ -231,7 +333,7 @@ data:
 
 def test_a_spec_says_what_is_loaded(shapes: Path) -> None:
     spec = parse_spec(SPEC.format(shapes=shapes), "my.yaml")
-    loader = build_loader(spec, TYPES, "train", batch=4, train=True)
+    loader = build_loader(spec, TYPES, BatchSpec("train", "data", "train", micro_batch=4))
     batch = next(iter(loader))
     assert set(batch.inputs) == {"video", "question", "clip"}
     assert batch.inputs["video"].shape == (4, 3, 6, 24, 24)
@@ -243,9 +345,9 @@ def test_a_missing_path_is_named_with_its_place_in_the_spec(shapes: Path) -> Non
     with pytest.raises(
         UserError, match=r"^my\.yaml:14:\d+: the annotation file of the test split .*nowhere\.jsonl"
     ):
-        build_loader(spec, TYPES, "test", batch=4)
+        build_eval_loader(spec, TYPES, "data", "test", batch_size=4)
     with pytest.raises(UserError, match=r"my\.yaml:\d+:\d+: data must have a section 'val'"):
-        build_loader(spec, TYPES, "val", batch=4)
+        build_eval_loader(spec, TYPES, "data", "val", batch_size=4)
 
 
 def test_a_module_that_knows_fewer_words_than_the_tokenizer_is_named(shapes: Path) -> None:
@@ -254,13 +356,14 @@ def test_a_module_that_knows_fewer_words_than_the_tokenizer_is_named(shapes: Pat
         "modules: {}", "modules: {words: {use: text_embedding, width: 8, vocab: NUMBER}}"
     )
     message = rf"^my\.yaml:3:57: vocab of 'words' must be at least {words}, .*but is {words - 1}\n"
+    too_small = parse_spec(text.replace("NUMBER", str(words - 1)), "my.yaml")
     with pytest.raises(UserError, match=message):
-        build_loader(parse_spec(text.replace("NUMBER", str(words - 1)), "my.yaml"), TYPES, "train")
+        build_eval_loader(too_small, TYPES, "data", "train")
     assert load_tokenizer(parse_spec(text.replace("NUMBER", str(words)))).vocab_size == words
 
 
 def test_frames_are_normalised_pictures(shapes: Path) -> None:
-    batch = next(iter(Loader(reader(shapes, training=False), batch=12)))
+    batch = next(iter(eval_loader(reader(shapes, training=False), 12)))
     video = batch.inputs["video"]
     assert video.dtype == torch.float32
     assert -2 < video.min() < -1
@@ -270,6 +373,6 @@ def test_frames_are_normalised_pictures(shapes: Path) -> None:
 
 
 def test_records_are_written_as_json(shapes: Path) -> None:
-    batch = next(iter(Loader(reader(shapes), batch=2)))
+    batch = next(iter(train_loader(reader(shapes), 2)))
     assert json.loads(json.dumps(batch.records)) == batch.records
     assert np.all([record["type"] for record in batch.records])

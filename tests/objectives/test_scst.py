@@ -18,7 +18,7 @@ from modules.search.sample import sample
 from modules.streams import Text, Tokens
 from mplug2.build.dry_run import dry_run
 from mplug2.build.smoke import smoke
-from mplug2.data.loader import build_loader
+from mplug2.data.build import build_loader
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.text import Tokenizer
 from mplug2.metrics.caption.cider import CiderD
@@ -26,6 +26,7 @@ from mplug2.metrics.caption.ptb import tokenize
 from mplug2.train.logs import read_log
 from mplug2.train.trainer import train
 from registry import UserError, read_spec
+from registry.training import training_plan
 
 SPEC = Path(__file__).with_name("scst.yaml")
 ROOT = SPEC.parents[2]
@@ -48,10 +49,10 @@ def prepared(world: Path) -> tuple[Any, dict[str, Any], Any, Tokenizer]:
     spec = read_spec(SPEC, settings(world))
     torch.manual_seed(0)
     net = mplug2.compose(spec)
-    loader = build_loader(spec, net.types, "train", train=True)
+    loader = build_loader(spec, net.types, training_plan(spec).batches["train"])
     tokenizer = Tokenizer.load(world / "vocab.txt")
-    net.prepare(loader.dataset, tokenizer.decode)
-    return net, next(iter(loader)).inputs, loader.dataset, tokenizer
+    net.prepare(loader.source, tokenizer.decode)
+    return net, next(iter(loader)).inputs, loader.source, tokenizer
 
 
 def test_the_spec_holds_without_data() -> None:

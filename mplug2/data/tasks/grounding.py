@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mplug2.data.batch import Broken, Group, Sample
+from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.media.image import resize
 from mplug2.data.media.transforms import normalise
 from mplug2.data.rows import fields, names, read_rows, shown, text
@@ -111,15 +111,16 @@ class GroundingReader(MediaReader[Phrase]):
         """Return a phrase without a box."""
         return Phrase(number, media, text, _NOWHERE)
 
-    def __getitem__(self, key: int | Group) -> Sample | Broken:
-        sample = super().__getitem__(key)
-        if isinstance(sample, Broken):
+    def read(self, request: SampleRequest) -> Sample | FailedSample:
+        """Return one sample; one with a box outside its image counts as undecodable."""
+        sample = super().read(request)
+        if isinstance(sample, FailedSample):
             return sample
-        for item in map(self.items.__getitem__, sample.group.items):
-            if item.box != _NOWHERE and not sample.frame.shows(item.box):
+        for item in map(self.items.__getitem__, request.items):
+            if item.box != _NOWHERE and not sample.crop_geometry.shows(item.box):
                 file = str(self.media.file(item.media[0]))
                 reason = f"the box {shown(item.box)} of {shown(item.text)} lies outside the image {file}"
-                return Broken(sample.group, file, reason)
+                return FailedSample(request, file, reason)
         return sample
 
     def view(self, name: str, rng: np.random.Generator) -> tuple[Tensor, Letterbox]:
@@ -153,12 +154,16 @@ class GroundingReader(MediaReader[Phrase]):
 
     def _said(self, item: Phrase, sample: Sample) -> str:
         said = item.text.lower()
-        return mirrored_words(said) if sample.frame is not None and sample.frame.mirrored else said
+        return (
+            mirrored_words(said)
+            if sample.crop_geometry is not None and sample.crop_geometry.mirrored
+            else said
+        )
 
 
 def _placed(item: Phrase, sample: Sample) -> list[float]:
     """The box in the square; of a file that could not be decoded none."""
-    return sample.frame.place(item.box) if sample.frame is not None else [0.0] * 4
+    return sample.crop_geometry.place(item.box) if sample.crop_geometry is not None else [0.0] * 4
 
 
 def _phrase(row: Any, number: int, where: str) -> Phrase:

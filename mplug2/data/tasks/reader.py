@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from mplug2.data.batch import Batch, Broken, Group, Sample
+from mplug2.data.batch import Batch, FailedSample, Sample, SampleRequest
 from mplug2.data.media.folder import UNREADABLE, Media
 from mplug2.data.tasks.limits import at_least
 from mplug2.data.text import Tokenizer
@@ -41,7 +40,7 @@ One = TypeVar("One", bound=Item)
 VIEWS = (("video",), ("image",), ("left", "right"))
 
 
-class MediaReader(Dataset[Sample | Broken], Generic[One], ABC):
+class MediaReader(Generic[One], ABC):
     """Videos or images with what is annotated about them: one sample is one of them, and some of its items.
 
     ``path`` is the annotation file and ``media`` the folder of its files: VIDEO_ID.mp4 or .avi (.gif where
@@ -110,7 +109,7 @@ class MediaReader(Dataset[Sample | Broken], Generic[One], ABC):
                 self.by_media.setdefault(item.media, []).append(number)
         if not self.by_media and asked is None:
             raise UserError(f"{path} must hold at least one entry that can be used, but holds none")
-        self._groups = self.groups(0, 0)
+        self._requests = self.requests(0, 0)
 
     @abstractmethod
     def annotations(self, path: Path) -> list[One]:
@@ -131,43 +130,48 @@ class MediaReader(Dataset[Sample | Broken], Generic[One], ABC):
         return {}
 
     def set_epoch(self, epoch: int, seed: int = 0) -> None:
-        """Regroup the items for plain indexing; the loader asks for `groups` itself."""
-        self._groups = self.groups(epoch, seed)
+        """Regroup the items for plain indexing; the loader asks for `requests` itself."""
+        self._requests = self.requests(epoch, seed)
 
-    def groups(self, epoch: int, seed: int) -> list[Group]:
+    def requests(self, epoch: int, seed: int) -> list[SampleRequest]:
         """Return the samples of an epoch, every item in exactly one: shuffled in training, else in file
         order."""
-        groups: list[Group] = []
+        requests: list[SampleRequest] = []
         rng = np.random.default_rng([seed, epoch])
-        for media, numbers in self.by_media.items():
+        for media_id, (media, numbers) in enumerate(self.by_media.items()):
             order = rng.permutation(numbers).tolist() if self.training else numbers
             for start in range(0, len(order), self.together):
-                groups.append(Group(media, tuple(order[start : start + self.together]), (seed, epoch)))
-        return [groups[i] for i in rng.permutation(len(groups))] if self.training else groups
+                items = tuple(order[start : start + self.together])
+                requests.append(SampleRequest(media, items, (seed, epoch), media_id=media_id))
+        if not self.training:
+            return requests
+        return [requests[position] for position in rng.permutation(len(requests))]
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self._requests)
 
-    def __getitem__(self, key: int | Group) -> Sample | Broken:
-        group = self._groups[key] if isinstance(key, int) else key
-        # the sample alone decides: not the worker that reads it, nor how many there are
-        rng = np.random.default_rng([*group.seed, group.items[0]])
+    def __getitem__(self, position: int) -> Sample | FailedSample:
+        return self.read(self._requests[position])
+
+    def read(self, request: SampleRequest) -> Sample | FailedSample:
+        """Return one sample; it depends on the request alone, not on the worker that reads it."""
+        rng = np.random.default_rng([*request.seed, request.items[0]])
         views = []
-        for name in group.media:
+        for name in request.media:
             try:
                 views.append(self.view(name, rng))
             except UNREADABLE as error:
-                return Broken(group, str(self.media.file(name)), str(error))
-        return Sample(group, tuple(pixels for pixels, _ in views), frame=views[0][1])
+                return FailedSample(request, str(self.media.file(name)), str(error))
+        return Sample(request, tuple(pixels for pixels, _ in views), crop_geometry=views[0][1])
 
     def view(self, name: str, rng: np.random.Generator) -> tuple[Tensor, Any]:
         """Return the pixels of one file and what `streams` must know of how they were cut out."""
         return self.media.read(name, rng), None
 
-    def black(self, broken: Broken) -> Sample:
+    def blank(self, failed: FailedSample) -> Sample:
         """Return a stand-in for a file that cannot be decoded, so that evaluation has a row for each of its
         items."""
-        return Sample(broken.group, (self.media.black(),) * len(self.views), broken.reason)
+        return Sample(failed.request, (self.media.black(),) * len(self.views), failed.reason)
 
     def names(self) -> list[str]:
         """Return the name of every file that has items, in the order of the annotations."""
@@ -180,7 +184,7 @@ class MediaReader(Dataset[Sample | Broken], Generic[One], ABC):
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Return the batch of some samples: their media, the items, and the index between them."""
         told = [
-            (row, self.items[number]) for row, sample in enumerate(samples) for number in sample.group.items
+            (row, self.items[number]) for row, sample in enumerate(samples) for number in sample.request.items
         ]
         index = torch.tensor([row for row, _ in told])
         repeat = self.repeats and self.index not in self.wanted
@@ -193,8 +197,8 @@ class MediaReader(Dataset[Sample | Broken], Generic[One], ABC):
         return Batch(made, [self._record(item, samples[row]) for row, item in told])
 
     def _record(self, item: One, sample: Sample) -> dict[str, Any]:
-        marks: dict[str, Any] = {"bad": sample.bad} if sample.bad else {}
-        if sample.group.padding:
+        marks: dict[str, Any] = {"bad": sample.failure} if sample.failure else {}
+        if sample.request.padding:
             marks["padding"] = True
         return item.record(**self.marks(item, sample), **marks)
 

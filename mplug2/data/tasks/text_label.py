@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mplug2.data.batch import Broken, Group, Sample
+from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.rows import fields, names, read_rows, shown, text
 from mplug2.data.tasks.limits import at_least
 from mplug2.data.tasks.reader import MediaReader
@@ -112,15 +112,15 @@ class TextLabel(MediaReader[Sentence]):
             raise UserError(f"{where}: 'label' must be one of {known} (data.labels), but is {shown(label)}")
         return Sentence(row.get("question_id", number), key, media, said, label, row.get("type"))
 
-    def __getitem__(self, key: int | Group) -> Sample | Broken:
-        sample = super().__getitem__(key)
+    def read(self, request: SampleRequest) -> Sample | FailedSample:
+        """Return one sample; the two images of a pair may have changed places."""
+        sample = super().read(request)
         pairs = len(self.views) == 2 and self.training and self.media.augment == "full"
-        if not pairs or isinstance(sample, Broken):
+        if not pairs or isinstance(sample, FailedSample):
             return sample
-        group = sample.group
-        if np.random.default_rng([*group.seed, group.items[0], _PLACES]).random() < 0.5:
+        if np.random.default_rng([*request.seed, request.items[0], _PLACES]).random() < 0.5:
             return sample
-        return replace(sample, views=sample.views[::-1], frame=_CHANGED)
+        return replace(sample, views=sample.views[::-1], crop_geometry=_CHANGED)
 
     def marks(self, item: Sentence, sample: Sample) -> dict[str, Any]:
         """Return the names of the classes, by which evaluation says what was chosen."""
@@ -139,4 +139,4 @@ class TextLabel(MediaReader[Sentence]):
 
     def _said(self, item: Sentence, sample: Sample) -> str:
         said = clean_question(item.text, self.words)
-        return swap_sides(said) if sample.frame == _CHANGED else said
+        return swap_sides(said) if sample.crop_geometry == _CHANGED else said

@@ -91,11 +91,11 @@ def test_a_caption_that_is_too_long_loses_its_end_with_the_rest(media: Path) -> 
 
 def test_retrieval_shows_every_caption_once_an_epoch_beside_its_file(media: Path) -> None:
     data = RetrievalReader(**arguments(media, ROWS, training=True))
-    orders = {tuple(group.items for group in data.groups(epoch, 0)) for epoch in range(8)}
+    orders = {tuple(group.items for group in data.requests(epoch, 0)) for epoch in range(8)}
     assert len(orders) > 1
     for order in orders:
         assert sorted(order) == [(0,), (1,), (2,), (3,)]
-    batch = data.collate([data[group] for group in data.groups(0, 0)])  # type: ignore[misc]
+    batch = data.collate([data.read(group) for group in data.requests(0, 0)])  # type: ignore[misc]
     words = data.tokenizer
     said = sorted(
         (words.decode(ids), group)
@@ -131,7 +131,7 @@ def test_an_epoch_shows_every_caption_once(
 ) -> None:
     rows = [{"image": f"{name}.png", "captions": texts} for name, texts in lines]
     data = reader(**arguments(media, rows, training=True, captions_per_clip=together))
-    groups = data.groups(epoch, seed=3)
+    groups = data.requests(epoch, seed=3)
     shown = [(data.items[number].media, data.items[number].texts) for one in groups for number in one.items]
     given = [((f"{name}.png",), (text,)) for name, texts in lines for text in texts]
     assert Counter(shown) == Counter(given)
@@ -188,7 +188,7 @@ def test_a_broken_image_is_handed_on_and_stands_black(media: Path) -> None:
     data = CaptionReader(**arguments(media, ROWS))
     broken = data[1]
     assert "b.png cannot be decoded" in broken.reason  # type: ignore[union-attr]
-    black = data.black(broken)  # type: ignore[arg-type]
+    black = data.blank(broken)  # type: ignore[arg-type]
     assert torch.equal(black.views[0], torch.zeros(3, 16, 16))
 
 

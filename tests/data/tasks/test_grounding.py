@@ -11,10 +11,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from loaders import eval_loader, train_loader
 from PIL import Image
 
 from mplug2.data.batch import Batch, Sample
-from mplug2.data.loader import Loader
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.tasks.grounding import GroundingReader, Letterbox
 from mplug2.data.text import Tokenizer
@@ -98,7 +98,7 @@ def test_a_mirrored_image_has_its_box_and_words_mirrored(picture: Path) -> None:
     for index in range(12):
         sample = data[index]
         batch = data.collate([sample])  # type: ignore[list-item]
-        mirrored = sample.frame.mirrored  # type: ignore[union-attr]
+        mirrored = sample.crop_geometry.mirrored  # type: ignore[union-attr]
         seen.add(mirrored)
         assert tokens(data, batch) == said[mirrored]
         assert batch.inputs["box"][0].tolist() == pytest.approx(
@@ -139,8 +139,8 @@ def test_a_wrong_box_is_named(picture: Path, box: Any) -> None:
 @pytest.mark.parametrize("box", [[500, 0, 600, 10], [0, 22, 40, 30]])
 def test_a_box_outside_its_image_is_counted_as_broken(picture: Path, training: bool, box: list[int]) -> None:
     data = reader(picture, [ROW, ROW | {"box": box}], training=training)
-    loader = Loader(data, batch=2, max_bad=1.0)
-    (batch,) = loader
+    loader = train_loader(data, 2, max_bad=1.0) if training else eval_loader(data, 2, max_bad=1.0)
+    batch = next(iter(loader))
     (reason,) = loader.bad.values()
     assert "the box [" in reason
     assert "lies outside the image" in reason

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mplug2.data.loader import build_reader
+from mplug2.data.build import build_source
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.tasks.limits import at_least
 from registry import StreamType, UserError, read_spec
@@ -52,12 +52,12 @@ def test_a_reader_names_the_setting_and_its_place(tmp_path: Path, setting: str) 
         f"data.media={tmp_path}",
         f"data.train.path={tmp_path / 'train.jsonl'}",
     )
-    assert len(build_reader(read_spec(ROOT / name, data), types, "train")) == 1
+    assert len(build_source(read_spec(ROOT / name, data), types, "data", "train")) == 1
     key, value = setting.split("=")
     for place in (f"data.{key}", f"data.train.{key}"):
         spec = read_spec(ROOT / name, [*data, f"{place}={value}"])
         with pytest.raises(UserError) as caught:
-            build_reader(spec, types, "train")
+            build_source(spec, types, "data", "train")
         assert str(caught.value) == f"command line: {place}={value}: {key} must be at least 1, but is {value}"
 
 

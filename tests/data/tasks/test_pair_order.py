@@ -59,7 +59,7 @@ def orders(data: TextLabel, epoch: int = 0) -> dict[int, bool]:
         ids = batch.inputs["sentence"].ids[0].tolist()
         assert data.tokenizer.decode(ids) == SAID[changed]
         assert batch.inputs["label"].tolist() == [1]
-        found[sample.group.items[0]] = changed
+        found[sample.request.items[0]] = changed
     return found
 
 

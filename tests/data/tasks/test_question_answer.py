@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mplug2.data.batch import Broken, Sample
+from mplug2.data.batch import FailedSample, Sample
 from mplug2.data.rows import read_questions
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
@@ -102,7 +102,7 @@ def test_an_epoch_asks_every_question_once(
 ) -> None:
     rows = [ask(f"video{index}") for index, count in enumerate(counts) for _ in range(count)]
     data = reader(media, rows, questions_per_clip=per_clip, training=training)
-    groups = data.groups(epoch, seed=3)
+    groups = data.requests(epoch, seed=3)
     asked = [number for group in groups for number in group.items]
     assert Counter(asked) == Counter(range(len(rows)))
     assert len(groups) == sum(-(-count // per_clip) for count in counts)
@@ -167,18 +167,18 @@ def test_released_questions_about_images_are_cut_in_training_alone() -> None:
 def test_training_regroups_and_evaluation_keeps_the_order(media: Path) -> None:
     rows = [ask("one") for _ in range(12)]
     training = reader(media, rows, questions_per_clip=3, training=True)
-    assert training.groups(0, 0) != training.groups(1, 0)
-    assert training.groups(1, 0) == training.groups(1, 0)
-    assert [set(g.items) for g in training.groups(0, 0)] != [set(g.items) for g in training.groups(1, 0)]
+    assert training.requests(0, 0) != training.requests(1, 0)
+    assert training.requests(1, 0) == training.requests(1, 0)
+    assert [set(g.items) for g in training.requests(0, 0)] != [set(g.items) for g in training.requests(1, 0)]
     fixed = reader(media, rows, questions_per_clip=3)
-    assert [g.items for g in fixed.groups(5, 1)] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)]
+    assert [g.items for g in fixed.requests(5, 1)] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)]
 
 
 def test_keeping_decoded_files_changes_nothing(media: Path) -> None:
     rows = [ask("one"), ask("two"), ask("three")]
     plain, kept = (reader(media, rows, training=True, cache=size) for size in (0, 8))
-    for group in [*plain.groups(0, 1), *plain.groups(0, 1), *plain.groups(1, 1)]:
-        assert torch.equal(plain[group].views[0], kept[group].views[0])  # type: ignore[union-attr]
+    for group in [*plain.requests(0, 1), *plain.requests(0, 1), *plain.requests(1, 1)]:
+        assert torch.equal(plain.read(group).views[0], kept.read(group).views[0])  # type: ignore[union-attr]
 
 
 def test_media_suffixes(media: Path) -> None:
@@ -192,12 +192,12 @@ def test_a_broken_file_is_handed_on_with_its_reason(media: Path) -> None:
     (media / "bad.mp4").write_bytes(b"no video at all")
     data = reader(media, [ask("bad"), ask("one"), ask("gone")])
     broken, good, gone = (data[index] for index in range(3))
-    assert isinstance(broken, Broken)
+    assert isinstance(broken, FailedSample)
     assert "bad.mp4 is not a video" in broken.reason
     assert isinstance(good, Sample)
-    assert isinstance(gone, Broken)
+    assert isinstance(gone, FailedSample)
     assert "does not exist" in gone.reason
-    batch = data.collate([data.black(broken), good])
+    batch = data.collate([data.blank(broken), good])
     assert batch.records[0]["bad"] == broken.reason
     assert "bad" not in batch.records[1]
 
@@ -205,8 +205,8 @@ def test_a_broken_file_is_handed_on_with_its_reason(media: Path) -> None:
 def test_a_quarantined_file_is_left_out(media: Path) -> None:
     listed = write_lines(media.parent / "bad.jsonl", [{"video_id": "two", "reason": "broken"}])
     data = reader(media, [ask("one"), ask("two"), ask("two"), ask("three")], quarantine=str(listed))
-    assert [group.media[0] for group in data.groups(0, 0)] == ["one", "three"]
-    assert data.groups(0, 0)[1].items == (3,), "the numbers of the other questions stay"
+    assert [group.media[0] for group in data.requests(0, 0)] == ["one", "three"]
+    assert data.requests(0, 0)[1].items == (3,), "the numbers of the other questions stay"
 
 
 @pytest.mark.parametrize(

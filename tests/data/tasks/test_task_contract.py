@@ -11,7 +11,7 @@ from torch import Tensor
 
 import mplug2  # noqa: F401  (fills the registries)
 from modules.streams import Text
-from mplug2.data.loader import build_reader
+from mplug2.data.build import build_source
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.tasks.reader import VIEWS
 from registry import TASKS, StreamType, parse_spec, read_type
@@ -76,7 +76,7 @@ def test_what_is_declared_comes(name: str, training: str, shapes: Path) -> None:
             key: StreamType(kind.kind, tuple(SIZES.get(str(one), one) for one in kind.axes))
             for key, kind in wanted.items()
         }
-        reader = build_reader(spec, types, "train", train=training == "training")
+        reader = build_source(spec, types, "data", "train", training=training == "training")
         batch = reader.collate([reader[0], reader[1]])
         assert set(batch.inputs) == set(wanted)
         sizes: dict[str, int] = {}

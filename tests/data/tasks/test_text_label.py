@@ -149,7 +149,7 @@ def test_any_sentences_are_shown_once_with_their_labels(
     file.write_text("".join(json.dumps(dict(zip(keys, one, strict=True))) + "\n" for one in told))
     inputs = {"video", "sentence", "label", "clip"}
     data = reader(shapes, path=str(file), sentences_per_clip=together, training=training, inputs=inputs)
-    groups = data.groups(1, seed=0)
+    groups = data.requests(1, seed=0)
     assert sorted(number for group in groups for number in group.items) == list(range(len(told)))
     assert all(len(group.items) <= together for group in groups)
     samples = [Sample(group, (torch.zeros(3, 6, 48, 48),)) for group in groups]
