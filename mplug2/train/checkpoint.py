@@ -5,7 +5,8 @@
                   extra.json             what modules know beside their weights, if anything
                   spec.yaml              the resolved spec
                   state.json             position, settings that must agree on resume, metrics
-                  engine/rank_00000.pt   this rank's optimiser state and random numbers
+                  engine/rank_00000.pt   this rank's optimizer state, as its engine writes it
+                  rng/rank_00000.pt      this rank's random number generators
 
 It is written under a temporary name, synced to disk, and renamed. Nothing assumes one shared disk: every rank
 writes its own part where it runs, and one process per machine (``distributed.is_writer``) writes what is the
@@ -25,18 +26,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mplug2.runtime import distributed
 from mplug2.runtime.rng import capture_rng, restore_rng
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
-from mplug2.train.engine import load_deepspeed
+from mplug2.train.engines.base import Engine
+from mplug2.train.engines.rank_files import read_rank_file, write_rank_file
 from mplug2.weights.store import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
 from registry.errors import UserError
 
 _STEP = "step_"
 _NAME = re.compile(_STEP + r"(\d{8})(\.tmp|\.old)?")
 EXTRA = "extra.json"
+ENGINE = "engine"
+RNG = "rng"
 STATE = "state.json"
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ def step_folder(folder: Path, step: int) -> Path:
 def save_checkpoint(
     folder: Path,
     net: Any,
-    engine: Any,
+    engine: Engine,
     position: Position,
     settings: dict[str, Any],
     spec_text: str,
@@ -85,15 +87,12 @@ def save_checkpoint(
         if writer:
             for stale in (temporary, replaced):
                 shutil.rmtree(stale, ignore_errors=True)
-            (temporary / "engine").mkdir(parents=True)
+            for name in (ENGINE, RNG):
+                (temporary / name).mkdir(parents=True)
         distributed.barrier()
-        save_weights(net, temporary / WEIGHTS if writer else None)
-        try:
-            torch.save(
-                {"optimizer": engine.optimizer.state_dict(), "rng": capture_rng()}, _rank_file(temporary)
-            )
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+        save_weights(net, temporary / WEIGHTS if writer else None, engine.consolidate)
+        engine.save(temporary / ENGINE)
+        write_rank_file(temporary / RNG, {"rng": capture_rng()})
         if writer:
             _save_momentum(net, temporary / MOMENTUM)
             if extra := net.extra_state():
@@ -171,11 +170,6 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
             f"{checkpoint} cannot be resumed: {'; '.join(differ)}. Start with the same settings, "
             f"or anew from its weights with another train.out and init: {{'*': 'own:{checkpoint}'}}"
         )
-    elif not _rank_file(checkpoint).is_file():
-        problem = (
-            f"{_rank_file(checkpoint)} is missing: start the ranks on the machines where they wrote it, "
-            "or copy it there"
-        )
     distributed.raise_on_all_ranks(problem)
     load_weights(net, checkpoint)
     _load_momentum(checkpoint, net, state)
@@ -187,33 +181,12 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
     return Position(**{key: state[key] for key in Position.__dataclass_fields__ if key in state})
 
 
-def load_into_engine(checkpoint: Path, engine: Any) -> None:
-    """Put this rank's optimiser state and random numbers back."""
-    problem, file = None, _rank_file(checkpoint)
-    try:
-        with torch.serialization.safe_globals(_deepspeed_types()):
-            saved = torch.load(file, map_location="cpu", weights_only=True)
-        _ = saved["optimizer"], saved["rng"]
-    except Exception as error:  # which one depends on where the damage is
-        problem = (
-            f"{file} must be what mplug2 wrote, but is damaged ({type(error).__name__}): delete {checkpoint} "
-            "to go on after the checkpoint before it"
-        )
-    distributed.raise_on_all_ranks(problem)
-    optimizer = engine.optimizer
-    own = [
-        {key: group[key] for key in ("lr", "weight_decay", "betas", "eps")}
-        for group in optimizer.param_groups
-    ]
-    if engine.zero_optimization():
-        states: list[Any] = [None] * distributed.world_size()
-        states[distributed.rank()] = saved["optimizer"]
-        optimizer.load_state_dict(states, load_optimizer_states=True, load_from_fp32_weights=True)
-    else:
-        optimizer.load_state_dict(saved["optimizer"])
-    for group, settings in zip(optimizer.param_groups, own, strict=True):
-        group.update(settings)  # the spec's settings hold, not those of the day the checkpoint was written
-    restore_rng(saved["rng"])
+def load_into_engine(checkpoint: Path, engine: Engine) -> None:
+    """Restore this rank's optimizer state and random number generators."""
+    engine.load(checkpoint / ENGINE)
+    # Checkpoints without a manifest hold both in one file.
+    folder = checkpoint / (RNG if (checkpoint / RNG).is_dir() else ENGINE)
+    restore_rng(read_rank_file(folder, "rng")["rng"])
 
 
 def prune(folder: Path, keep: int, spare: set[int]) -> None:
@@ -298,25 +271,11 @@ def _free(folder: Path) -> str:
     return f"{shutil.disk_usage(folder).free / 1e9:.2f} GB"
 
 
-def _rank_file(checkpoint: Path) -> Path:
-    return checkpoint / "engine" / f"rank_{distributed.rank():05d}.pt"
-
-
 def _save_momentum(net: Any, path: Path) -> None:
     shadows = net.shadow_state_dict()
     if shadows:
         entries = in_file_order(Entry(name, t.dtype, tuple(t.shape)) for name, t in shadows.items())
         write_safetensors(path, entries, (shadows[entry.name] for entry in entries))
-
-
-def _deepspeed_types() -> list[Any]:
-    """The few types beside tensors that DeepSpeed's optimisers put into their state."""
-    load_deepspeed()
-    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-    from deepspeed.runtime.zero.config import ZeroStageEnum
-    from deepspeed.utils.tensor_fragment import fragment_address
-
-    return [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
 
 
 def _sync_tree(folder: Path) -> None:

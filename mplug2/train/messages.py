@@ -12,6 +12,7 @@ from torch import nn
 from mplug2.runtime import distributed
 from mplug2.runtime.progress import duration
 from mplug2.train.checkpoint import Position
+from mplug2.weights.store import full_shape
 from registry import Spec
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def opening(
 ) -> list[str]:
     """What is about to be trained, on what, how long; and what the recipe lacks."""
     s = spec.train
-    sizes = [(math.prod(getattr(p, "ds_shape", p.shape)), p.requires_grad) for p in net.parameters()]
+    sizes = [(math.prod(full_shape(p)), p.requires_grad) for p in net.parameters()]
     trained, whole = sum(n for n, on in sizes if on), sum(n for n, _ in sizes)
     lines = [
         f"{spec.name}: {trained / 1e6:.2f} M of {whole / 1e6:.2f} M parameters train; "

@@ -78,7 +78,9 @@ def build_optimizer(net: nn.Module, settings: Mapping[str, Any]) -> torch.optim.
     """AdamW over ``parameter_groups``: plain torch, so that no machine needs a compiler."""
     groups = parameter_groups(net, settings)
     beta1, beta2 = settings["betas"]
-    return torch.optim.AdamW(groups, betas=(float(beta1), float(beta2)), eps=float(settings["eps"]))
+    optimizer = torch.optim.AdamW(groups, betas=(float(beta1), float(beta2)), eps=float(settings["eps"]))
+    optimizer.elementwise = True  # type: ignore[attr-defined]
+    return optimizer
 
 
 def _refuse(key: str, pattern: str, names: Sequence[str]) -> None:

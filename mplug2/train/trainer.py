@@ -7,7 +7,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from mplug2.train.checkpoint import (
     step_folder,
     write_state,
 )
-from mplug2.train.engine import start_engine
+from mplug2.train.engines.base import Engine, start_engine
 from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
 from mplug2.train.schedule import Schedule
@@ -204,7 +204,7 @@ def _fit(net: Any, loader: Any, val: Any, decode: Decode, last: Path | None, wri
                 loss, stop = _micro_steps(engine, net, batches, accumulate, interrupts)
                 if not math.isfinite(loss):
                     raise UserError(messages.diverged(loss, position, saved))
-                taken, norm = _step(engine, net, settings["clip"])
+                taken, norm = astuple(engine.step(settings["clip"]))
                 position.step += 1
                 position.batches += accumulate
                 refused = 0 if taken else refused + 1
@@ -247,45 +247,22 @@ def _folder(spec: Spec) -> Path:
 
 
 def _micro_steps(
-    engine: Any, net: nn.Module, batches: Iterator[Any], count: int, interrupts: Interrupts
+    engine: Engine, net: nn.Module, batches: Iterator[Any], count: int, interrupts: Interrupts
 ) -> tuple[float, bool]:
-    """Gradients of one optimiser step; the loss averaged over micro-steps and ranks, and whether any rank was
-    asked to stop.
+    """Accumulate the gradients of one optimizer step.
 
-    The last micro-step leaves ``engine.step`` to the caller, who looks at the loss first.
+    Return the loss averaged over micro-steps and ranks, and whether any rank was asked to stop.
     """
     loss, device = torch.zeros((), dtype=torch.float32), next(net.parameters()).device
-    # texts that are sampled for a loss are of unequal length
-    sharded = engine.zero_optimization_stage() == 3
-    for turn in range(count):
+    for _ in range(count):
         batch = to_device(next(batches).inputs, device)
-        with synced_ranks() if sharded else contextlib.nullcontext():
-            found = engine(batch, goal="train")["loss"]
-        engine.backward(found)
-        loss = loss + found.detach().float().to(loss.device) / count
-        if turn + 1 < count:
-            engine.step()
+        # Texts that are sampled for a loss have unequal lengths.
+        with synced_ranks() if engine.sharded else contextlib.nullcontext():
+            micro_loss = engine(batch, goal="train")["loss"]
+        engine.backward(micro_loss / count)
+        loss = loss + micro_loss.detach().float().to(loss.device) / count
     summed, stops = distributed.all_reduce_sum(loss.item(), float(interrupts.stop_requested))
     return summed / distributed.world_size(), stops > 0
-
-
-def _step(engine: Any, net: nn.Module, clip: float | None) -> tuple[bool, float | None]:
-    """Take the step unless the gradient is not finite; whether it was taken, and the gradient's norm before
-    clipping."""
-    if engine.zero_optimization():  # DeepSpeed looks for itself
-        engine.step()
-        taken = engine.was_step_applied()
-        norm = engine.get_global_grad_norm()
-        return taken, float(norm) if taken and norm is not None else None
-    # averaged over the ranks by now: all see the same
-    total = nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
-    taken = bool(total.isfinite())
-    if not taken:
-        net.zero_grad(set_to_none=True)  # what has no gradient is left alone, by weight decay, too
-    elif clip:
-        nn.utils.clip_grads_with_norm_(net.parameters(), clip, total)
-    engine.step()
-    return taken, float(total) if taken else None
 
 
 def _left(position: Position, per_epoch: int, accumulate: int) -> int:
@@ -314,7 +291,7 @@ def _evaluate(
         goal=spec.eval["goal"],
         predictions=folder / "predictions" / f"val_{step:08d}.jsonl",
         engine=engine,
-        together=spec.train["zero"] == 3,
+        together=engine.sharded,
     )
 
 

@@ -4,7 +4,7 @@ before loaded."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
 from registry.errors import UserError
 
+Consolidate = Callable[[Tensor], Tensor]
 WEIGHTS = "weights.safetensors"
 MOMENTUM = "momentum.safetensors"
 _SHOWN = 20
@@ -30,22 +31,39 @@ def persistent_buffers(net: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def save_weights(net: nn.Module, path: Path | None) -> None:
-    """Write all weights to ``path``; every rank must call this, those that only help to gather pass ``None``.
+def save_weights(net: nn.Module, path: Path | None, consolidate: Consolidate | None = None) -> None:
+    """Write all weights to ``path``; every rank must call this, ranks that do not write pass ``None``.
 
-    Trained weights are written as the optimiser's float32 masters; a tied weight stands once, under its first
-    name.
+    ``consolidate`` returns the complete tensor of a parameter that may be sharded over ranks, and the float32
+    master of a trainable one (``Engine.consolidate``). A tied weight is written once, under its first name.
     """
     tensors: dict[str, Tensor] = {**dict(net.named_parameters()), **persistent_buffers(net)}
-    entries = in_file_order(
-        Entry(name, _stored_dtype(t), tuple(getattr(t, "ds_shape", t.shape))) for name, t in tensors.items()
-    )
-    values = (_full_tensor(tensors[entry.name], wanted=path is not None) for entry in entries)
+    entries = []
+    for name, tensor in tensors.items():
+        has_master = consolidate is not None and tensor.requires_grad
+        dtype = torch.float32 if has_master else tensor.dtype
+        entries.append(Entry(name, dtype, full_shape(tensor)))
+    entries = in_file_order(entries)
+    values = _complete(tensors, entries, consolidate)
     if path is None:
-        for _ in values:  # taking part in every gather
+        for _ in values:  # Ranks that do not write take part in gathering all the same.
             continue
     else:
         write_safetensors(path, entries, values)
+
+
+def full_shape(tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape of a tensor before an engine sharded it (DeepSpeed leaves an empty tensor)."""
+    return tuple(getattr(tensor, "ds_shape", tensor.shape))
+
+
+def _complete(
+    tensors: dict[str, Tensor], entries: list[Entry], consolidate: Consolidate | None
+) -> Iterator[Tensor]:
+    """Yield the complete tensor of each entry, one at a time."""
+    for entry in entries:
+        tensor = tensors[entry.name]
+        yield tensor.detach() if consolidate is None else consolidate(tensor)
 
 
 def load_weights(net: nn.Module, path: str | Path) -> None:
@@ -121,25 +139,3 @@ def _refuse_misfits(file: Path, targets: dict[str, Tensor], shapes: dict[str, tu
 
 def _size(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _has_master(tensor: Tensor) -> bool:
-    return tensor.requires_grad and (hasattr(tensor, "_hp_mapping") or hasattr(tensor, "ds_id"))
-
-
-def _stored_dtype(tensor: Tensor) -> torch.dtype:
-    return torch.float32 if _has_master(tensor) else tensor.dtype
-
-
-def _full_tensor(tensor: Tensor, wanted: bool) -> Tensor:
-    """The whole of a tensor that may be sharded over the ranks (ZeRO); a collective call."""
-    if _has_master(tensor):
-        from deepspeed.utils import safe_get_full_fp32_param
-
-        return safe_get_full_fp32_param(tensor)
-    if hasattr(tensor, "ds_id"):  # frozen, and sharded by stage 3 all the same
-        import deepspeed
-
-        with deepspeed.zero.GatheredParameters([tensor]):
-            return tensor.detach().to("cpu", copy=True) if wanted else torch.empty(0)
-    return tensor.detach()

@@ -75,6 +75,7 @@ TRAIN = {
     "weight_decay": Key("float", 0.02, "AdamW's decoupled weight decay", 0),
     "no_decay": Key("list[str]", ["*bias", "*norm*.weight"], "patterns of parameters without weight decay"),
     "clip": Key("float", 1.0, "largest norm of the gradient; 0: no clipping", 0),
+    "engine": Key("str", "deepspeed", "what runs the steps: deepspeed, torch, or a plug-in"),
     "zero": Key("Literal[0, 1, 2, 3]", 0, "DeepSpeed ZeRO stage"),
     "precision": Key(
         "Literal['fp32', 'bf16', 'fp16']", "fp32", "number format of the forward and backward pass"

@@ -13,7 +13,7 @@ import torch.distributed as dist
 import mplug2
 from modules.streams import Text, to_device
 from mplug2.runtime import distributed
-from mplug2.train.engine import start_engine
+from mplug2.train.engines.base import start_engine
 from mplug2.train.optim import build_optimizer
 from mplug2.weights.store import save_weights
 from registry import parse_spec
@@ -120,9 +120,9 @@ def by_engine(net: Any, out: Path) -> dict[str, torch.Tensor]:
             goal="train",
         )
         engine.backward(outputs["loss"])
-        engine.step()
+        engine.step(None)
         found |= {f"{name} {step}": shared(value) for name, value in outputs.items()}
-    save_weights(net, None if distributed.rank() else out / "weights.safetensors")
+    save_weights(net, None if distributed.rank() else out / "weights.safetensors", engine.consolidate)
     return found
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from train_fakes import Batch, FakeLoader, Interrupting, run
 
 from mplug2.train.checkpoint import steps_written
-from mplug2.train.engine import load_deepspeed
+from mplug2.train.engines.deepspeed import load_deepspeed
 from mplug2.train.logs import read_log
 from registry import UserError, read_spec
 

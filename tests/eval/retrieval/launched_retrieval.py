@@ -11,7 +11,7 @@ from retrieval_world import World, network
 
 from mplug2.eval.evaluation import evaluate
 from mplug2.runtime import distributed
-from mplug2.train.engine import start_engine
+from mplug2.train.engines.base import start_engine
 from mplug2.train.optim import build_optimizer
 
 
