@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from modules.ema import Shadow
-from modules.streams import Tokens
+from modules.kinds import half
+from modules.streams import to_device
 from registry import (
     OPERATIONS,
     ModuleRef,
@@ -25,9 +26,6 @@ from registry import (
     plan,
     shadowed_modules,
 )
-
-# streams that hold real numbers made outside the network, which must come in its own precision
-CAST = ("frames", "image", "regions", "tokens", "vector")
 
 
 class Network(nn.Module):
@@ -114,6 +112,16 @@ class Network(nn.Module):
         known = (p.dtype for p in self.parameters() if p.is_floating_point())
         return next(known, torch.get_default_dtype())
 
+    def move(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the streams of a batch on the network's device."""
+        device = self.device
+        moved: dict[str, Any] = {}
+        for name, value in batch.items():
+            declared = self.types.get(name)
+            move = to_device if declared is None else half(declared.kind).to_device
+            moved[name] = move(value, device)
+        return moved
+
     def plan(self, goal: str, given: frozenset[str] = frozenset()) -> Plan:
         """The steps of ``goal`` where the streams ``given`` need not be computed; kept for the next call."""
         if (goal, given) not in self._plans:
@@ -137,13 +145,9 @@ class Network(nn.Module):
         return {name: _field(values[steps.key(ref)], ref) for name, ref in steps.outputs.items()}
 
     def _cast(self, name: str, value: Any) -> Any:
-        kind = self.spec.inputs[name].kind if name in self.spec.inputs else ""
-        if kind not in CAST:
-            return value
-        if isinstance(value, Tokens):
-            return Tokens(value.values.to(self.dtype), value.mask)
-        real = isinstance(value, Tensor) and value.is_floating_point()
-        return value.to(self.dtype) if real else value
+        """Return an input in the precision that its kind asks for; any other stream unchanged."""
+        declared = self.spec.inputs.get(name)
+        return value if declared is None else half(declared.kind).cast(value, self.dtype)
 
     def _run(self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
         ports = {name: self._fill(steps, step, values, what) for name, what in step.binding.ports.items()}

@@ -2,10 +2,11 @@
 
 from registry.checks.check import Report, check
 from registry.errors import Place, Problem, SpecError, UserError
+from registry.kinds import KINDS, Answer, Kind
 from registry.language.binding import Binding, bind
 from registry.language.declaration import Declaration, Parameter, operation
 from registry.language.equation import Equation, Literal, ModuleRef, Ref, read_equation
-from registry.language.ports import KINDS, Port, StreamType, read_port, read_type
+from registry.language.ports import Port, StreamType, read_port, read_type
 from registry.language.schema import SETTINGS
 from registry.language.spec import ModuleEntry, Spec, parse_spec, read_spec, write_spec
 from registry.plan import Plan, Step, declaration_of, plan, shadowed_modules
@@ -39,10 +40,12 @@ __all__ = [
     "SETTINGS",
     "SOURCES",
     "TASKS",
+    "Answer",
     "Binding",
     "Catalogue",
     "Declaration",
     "Equation",
+    "Kind",
     "Literal",
     "ModuleEntry",
     "ModuleRef",

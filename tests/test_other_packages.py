@@ -110,8 +110,8 @@ def test_a_port_of_many_streams_beside_others(line: str, monkeypatch: pytest.Mon
     ("gives", "message"),
     [
         ("both", ""),
-        ("bare", "'x.all' is declared as tokens B N 8, but comes out as Tensor, which is no Tokens"),
-        ("wrapped", "'x.mean' is declared as vector B 8, but comes out as Tokens, which is no Tensor"),
+        ("bare", "'x.all' is declared as tokens B N 8, but comes out as Tensor, not Tokens"),
+        ("wrapped", "'x.mean' is declared as vector B 8, but comes out as Tokens, not Tensor"),
         ("one", "'x.all' is declared as tokens B N 8, but comes out as nothing"),
     ],
 )

@@ -8,23 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from modules import recompute
-from modules.streams import Sequences, Text, Tokens
+from modules.kinds import half
 from mplug2.build.compose import compose
 from mplug2.build.patterns import unmatched_rates
 from mplug2.network import Network
-from registry import Plan, Problem, Spec, SpecError, Step, StreamType, UserError
+from registry import KINDS, Plan, Problem, Spec, SpecError, Step, StreamType, UserError
 
-# Free axes get these sizes: one clip with one question and one answer, texts of 16 and 8 words.
+# Sizes of free axes by letter. Any other is 1, or the `blank_length` of its kind if it is not the first.
 SIZES = {"L": 16}
-WORDS = 8  # of a text whose length has another letter
-# what holds the values of a stream; all other kinds are plain tensors
-FORMS: dict[str, type] = {"text": Text, "tokens": Tokens, "sequences": Sequences, "strings": list}
 
 
 @dataclass(frozen=True)
@@ -112,29 +108,21 @@ def _shape(net: Network, name: str) -> str:
 
 
 def _sizes(net: Network) -> dict[str, int]:
-    """One size for each letter of the inputs, whatever the kinds of those it stands in."""
-    found: dict[str, int] = {}
-    for kind in (net.types[name] for name in net.spec.inputs):
-        for at, axis in enumerate(kind.axes):
+    """Return one size for each letter of the inputs, whatever kinds it occurs in."""
+    sizes: dict[str, int] = {}
+    for name in net.spec.inputs:
+        declared = net.types[name]
+        for number, axis in enumerate(declared.axes):
             if isinstance(axis, str):
-                least = SIZES.get(axis, WORDS if kind.kind == "text" and at else 1)
-                found[axis] = max(least, found.get(axis, 1))
-    return found
+                default = KINDS[declared.kind].blank_length if number else 1
+                sizes[axis] = max(SIZES.get(axis, default), sizes.get(axis, 1))
+    return sizes
 
 
-def _blank(kind: StreamType, known: Mapping[str, int]) -> Any:
-    sizes = [axis if isinstance(axis, int) else known[axis] for axis in kind.axes]
-    match kind.kind:
-        case "text":
-            ids = torch.zeros(sizes, dtype=torch.long, device="meta")
-            return Text(ids, torch.ones(sizes, dtype=torch.bool, device="meta"))
-        case "tokens":
-            return Tokens(torch.empty(sizes, device="meta"))
-        case "index" | "labels":
-            return torch.zeros(sizes, dtype=torch.long, device="meta")
-        case "strings":
-            return [""] * (sizes[0] if sizes else 1)
-    return torch.empty(sizes, device="meta")
+def _blank(declared: StreamType, sizes: Mapping[str, int]) -> Any:
+    """Return a value without content, on the meta device, of a declared type."""
+    known = [axis if isinstance(axis, int) else sizes[axis] for axis in declared.axes]
+    return half(declared.kind).blank(known, "meta")
 
 
 def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
@@ -205,24 +193,19 @@ def _compare(net: Network, step: Step, value: Any) -> None:
 
 
 def _misfit(declared: StreamType, value: Any) -> str | None:
-    """What a value is, where it is not as declared."""
-    form = FORMS.get(declared.kind, Tensor)
-    if not isinstance(value, form):
-        return "nothing" if value is None else f"{type(value).__name__}, which is no {form.__name__}"
-    match value:
-        case Text() | Sequences():
-            tensor = value.ids
-        case Tokens():
-            tensor = value.values
-        case Tensor():
-            tensor = value
-        case _:  # strings have no shape
-            return None
-    sizes = list(tensor.shape)
-    if declared.kind == "sequences":  # they keep their length to themselves
-        sizes = sizes[: len(declared.axes)]
-    known = [w if isinstance(w, int) else s for w, s in zip(declared.axes, sizes, strict=False)]
-    return None if known == sizes and len(sizes) == len(declared.axes) else str(list(tensor.shape))
+    """Return a description of a value that does not have its declared type, or None."""
+    torch_half = half(declared.kind)
+    if value is None:
+        return "nothing"
+    if not isinstance(value, torch_half.value_class):
+        return f"{type(value).__name__}, not {torch_half.value_class.__name__}"
+    sizes = torch_half.shape(value)
+    fits = len(sizes) == len(declared.axes)
+    for axis, size in zip(declared.axes, sizes, strict=False):
+        # A letter may have any size here: stage 3 has compared the letters.
+        if isinstance(axis, int) and axis != size:
+            fits = False
+    return None if fits else torch_half.describe(value)
 
 
 def _modules(net: Network) -> list[ModuleRow]:

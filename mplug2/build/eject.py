@@ -13,8 +13,7 @@ from typing import Any
 from torch import nn
 
 from mplug2.build.compose import compose
-from mplug2.network import CAST
-from registry import MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, plan, shadowed_modules
+from registry import KINDS, MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, plan, shadowed_modules
 from registry.checks.ties import roots
 
 LONGEST = 110
@@ -43,6 +42,11 @@ class _Writer:
         called = {step.equation.callee for one in self.plans.values() for step in one.steps} - set(used)
         self.classes = {name: self.imported(target) for name, target in used.items()}
         self.functions = {name: self.imported(OPERATIONS.target(name)) for name in sorted(called)}
+        self.halves = {}  # inputs that are cast to the class, as the file names it, that casts them
+        for name in dict.fromkeys(name for one in self.plans.values() for name in one.inputs):
+            kind = KINDS[spec.inputs[name].kind]
+            if kind.real:
+                self.halves[name] = self.imported(kind.torch_half)
         self.names: dict[tuple[str, bool], str] = {}
 
     def imported(self, target: str) -> str:
@@ -119,7 +123,7 @@ class _Writer:
             self.local(*step.key)
         yield f"def goal_{goal}(self, batch: dict[str, Any]) -> dict[str, Any]:"
         yield f'    """{", ".join(f"{name} = {ref}" for name, ref in steps.outputs.items())}"""'
-        cast = [name for name in steps.inputs if self.spec.inputs[name].kind in CAST]
+        cast = [name for name in steps.inputs if name in self.halves]
         shadows = any(step.shadow for step in steps.steps)
         if cast and self.weightless:
             yield "    dtype = torch.get_default_dtype()"
@@ -131,10 +135,8 @@ class _Writer:
             yield "        module.train(self.training)"
         for name in steps.inputs:
             value = f'batch["{name}"]'
-            if name in cast and self.spec.inputs[name].kind == "tokens":
-                value = f"{value}._replace(values={value}.values.to(dtype))"
-            elif name in cast:
-                value += ".to(dtype)"
+            if name in cast:
+                value = f"{self.halves[name]}().cast({value}, dtype)"
             yield f"    {self.local(name, False)} = {value}"
         within = False
         for step in steps.steps:

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mplug2.build.compose import compose
-from registry import MODULES, Port, Spec, SpecError, StreamType
+from registry import KINDS, MODULES, Port, Spec, SpecError, StreamType
 
-WIDE = ("tokens", "vector")  # kinds whose last axis counts channels
 DIVISORS = (16, 8, 4, 2)
 NARROWEST = 16  # channels
 
@@ -45,11 +44,14 @@ def narrowed(spec: Spec) -> tuple[Spec, int]:
 
 
 def _widths(spec: Spec, module: str) -> list[str]:
-    """The arguments of a module, set by the spec, that say how many channels pass through a port of it."""
+    """Return the arguments of a module, set by the spec, that are the number of channels of a port."""
     entry = spec.modules[module]
     declared = MODULES.declaration(entry.use)
     ports: Iterable[Port] = (*declared.inputs.values(), *declared.outputs.values())
-    names = {str(port.axes[-1]) for port in ports if port.axes and set(port.kinds) <= set(WIDE)}
+    names = set()
+    for port in ports:
+        if port.axes and all(KINDS[kind].channels_last for kind in port.kinds):
+            names.add(str(port.axes[-1]))
     return sorted(name for name in names if isinstance(entry.arguments.get(name), int))
 
 
@@ -60,7 +62,8 @@ def _divides(divisor: int, spec: Spec, module: str, argument: str) -> bool:
 
 
 def _narrow_input(kind: StreamType, divisor: int) -> StreamType:
+    """Return the type of an input with its channels, if it has a fixed number of them, divided."""
     *axes, last = kind.axes or ("",)
-    if kind.kind not in WIDE or not isinstance(last, int):
+    if not KINDS[kind.kind].channels_last or not isinstance(last, int):
         return kind
     return replace(kind, axes=(*axes, last // divisor))

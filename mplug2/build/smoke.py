@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modules.streams import Text, Tokens
+from modules.kinds import half
 from mplug2.build.compose import compose
 from mplug2.build.dry_run import located
 from mplug2.build.shrink import narrowed
 from mplug2.network import Network
-from registry import Problem, Spec, SpecError, StreamType, UserError
+from registry import Problem, Spec, SpecError, UserError
 
 ROWS = 2  # of every first axis, so that an index into it may be 0 or 1
 LENGTHS = {"L": 6}
@@ -42,31 +42,22 @@ def rehearse(net: nn.Module) -> None:
 
 def tiny_batch(net: Network, goal: str, seed: int = 0) -> dict[str, Any]:
     """Return random inputs of a goal: two of everything, short texts of the first few words."""
-    draw = torch.Generator().manual_seed(seed)
-    rows = {kind.axes[0] for name in net.spec.inputs if (kind := net.types[name]).axes}
-    return {name: _value(net.types[name], rows, draw) for name in net.plan(goal).inputs}
+    generator = torch.Generator().manual_seed(seed)
+    input_types = [net.types[name] for name in net.spec.inputs]
+    row_axes = {declared.axes[0] for declared in input_types if declared.axes}
+    batch: dict[str, Any] = {}
+    for name in net.plan(goal).inputs:
+        declared = net.types[name]
+        sizes = [_size(axis, row_axes) for axis in declared.axes]
+        batch[name] = half(declared.kind).random(sizes, generator, ROWS)
+    return batch
 
 
-def _value(kind: StreamType, rows: Container[int | str], draw: torch.Generator) -> Any:
-    # by the letter alone: one axis has one size in all inputs
-    sizes = [
-        axis if isinstance(axis, int) else LENGTHS.get(axis, ROWS if axis in rows else SHORT)
-        for axis in kind.axes
-    ]
-    match kind.kind:
-        case "text":
-            mask = torch.ones(sizes, dtype=torch.bool)
-            mask[-1, -1] = False
-            return Text(torch.randint(1, 8, sizes, generator=draw) * mask, mask)
-        case "tokens":
-            return Tokens(torch.randn(sizes, generator=draw))
-        case "index" | "labels":
-            return torch.arange(torch.Size(sizes).numel()).reshape(sizes) % ROWS
-        case "strings":
-            return _Rehearsal.references() * ROWS
-        case "weight":
-            return torch.ones(sizes)
-    return torch.rand(sizes, generator=draw)
+def _size(axis: int | str, row_axes: Container[int | str]) -> int:
+    """Return the size of an axis; by its letter alone, since a letter has one size in all inputs."""
+    if isinstance(axis, int):
+        return axis
+    return LENGTHS.get(axis, ROWS if axis in row_axes else SHORT)
 
 
 def smoke(spec: Spec) -> str:

@@ -10,6 +10,7 @@ import registry
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
 from mplug2.cli.checking import check_specs, specs_and_overrides
 from mplug2.cli.tables import amount, print_table
+from registry.name_table import NameTable
 
 if TYPE_CHECKING:
     from mplug2.build.dry_run import ModuleRow
@@ -88,12 +89,13 @@ def list_names(
         str, typer.Argument(metavar="PATTERN", help="Only names like this, for example 'video*'.")
     ] = "*",
 ) -> None:
-    """List modules, operations, data readers and metrics by name, with what each one does."""
-    shelves = {
+    """List modules, operations, data readers, metrics and kinds of streams, with what each one does."""
+    shelves: dict[str, NameTable] = {
         "modules": registry.MODULES,
         "operations": registry.OPERATIONS,
         "readers": registry.TASKS,
         "metrics": registry.METRICS,
+        "kinds of streams": registry.KINDS,
     }
     empty = True
     for title, shelf in shelves.items():
@@ -108,10 +110,10 @@ def list_names(
         )
 
 
-def _told(shelf: registry.Registry, name: str) -> str:
-    """What something does, or why that cannot be read: one broken package must not hide the others."""
+def _told(shelf: NameTable, name: str) -> str:
+    """Return a summary, or why it cannot be read: one broken package must not hide the others."""
     try:
-        doc = shelf.declaration(name).doc
+        doc = shelf.summary(name)
     except registry.UserError as error:
         return f"cannot be read: {error}"
     return " ".join(doc.split("\n\n")[0].replace("``", "`").split())

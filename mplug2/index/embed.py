@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from modules.streams import to_device
 from mplug2.data.media.folder import UNREADABLE
 from mplug2.data.text import Tokenizer, clean_caption
 from mplug2.eval.retrieval.embedders import GOALS, sides
@@ -85,7 +84,7 @@ class Embedder:
 
     @torch.no_grad()
     def _vectors(self, side: Side, batch: dict[str, Any]) -> Float[Tensor, "rows width"]:
-        found = self.net(to_device(batch, self.net.device), goal=self.sides[side].goal)
+        found = self.net(self.net.move(batch), goal=self.sides[side].goal)
         return F.normalize(found[self.sides[side].vector].float(), dim=-1).cpu()
 
     def _only(self, side: Side, kinds: tuple[str, ...]) -> str:

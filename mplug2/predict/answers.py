@@ -1,4 +1,4 @@
-"""What a goal's outputs say, by their kinds: written texts, classes, boxes."""
+"""Turn the outputs of a goal into answers, by their kinds: texts, classes, boxes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from torch import Tensor
 from mplug2.data.text import Tokenizer
 from mplug2.predict.predict_loader import Read
 from mplug2.predict.result import Box, Guess
-from registry.errors import UserError
+from registry import KINDS, UserError
+from registry.name_table import import_target
 
 if TYPE_CHECKING:
     from mplug2.network import Network
 
-KINDS = ("sequences", "boxes", "logits")
-
 
 def answered(net: Network, goal: str) -> tuple[str, str]:
-    """Return the goal's output that says something to a person, and its kind; UserError if none does."""
+    """Return the goal's first output that can be shown as an answer, and its kind; UserError without one."""
     if goal not in net.spec.goals and {"embed_vision", "embed_text"} <= net.spec.goals.keys():
         raise UserError(
             f"{net.spec.path} compares files with texts and answers nothing: search a folder with "
@@ -28,12 +27,16 @@ def answered(net: Network, goal: str) -> tuple[str, str]:
     outputs = net.plan(goal).outputs
     for name, ref in outputs.items():
         stream = net.types.get(ref.name)
-        if stream is not None and len(stream.axes) == 2 and stream.kind in KINDS:
+        if stream is not None and len(stream.axes) == 2 and KINDS[stream.kind].answer is not None:
             return name, stream.kind
     given = ", ".join(f"{name}: {net.types.get(ref.name, 'unknown')}" for name, ref in outputs.items())
+    shown = []
+    for kind in KINDS.names():
+        if (answer := KINDS[kind].answer) is not None:
+            shown.append(f"{kind} ({answer.noun})")
     raise UserError(
-        f"{net.spec.path}: to predict, goal '{goal}' must write texts (a search such as beam_search), give "
-        f"logits of classes or boxes, but gives {given}; eval.goal=NAME chooses another goal"
+        f"{net.spec.path}: to predict, goal '{goal}' must give one of {', '.join(shown)}, but gives {given}; "
+        "eval.goal=NAME chooses another goal"
     )
 
 
@@ -45,18 +48,40 @@ def guesses(
     tokenizer: Tokenizer,
     top: int,
 ) -> list[tuple[Guess, ...]]:
-    """Return up to ``top`` guesses for each row of an output of one of `KINDS`, best first.
+    """Return up to ``top`` guesses for each row of an output, best first; its kind must have an answer.
 
-    ``records`` (whose ``classes`` name the classes) and ``reads`` say what each row is about. Of texts that
-    are the same the best one counts.
+    ``records`` and ``reads`` describe what each row is about, each with one entry a row.
     """
-    if kind == "sequences":
-        rows = zip(value.ids.tolist(), value.scores.tolist(), strict=True)
-        return [_texts(ids, scores, tokenizer, top) for ids, scores in rows]
-    if kind == "boxes":
-        places = zip(value.float().tolist(), reads, strict=True)
-        return [(Guess("", box=_in_pixels(box, read)),) for box, read in places]
-    return [_classes(row, record.get("classes", ()), top) for row, record in zip(value, records, strict=True)]
+    answer = KINDS[kind].answer
+    if answer is None:
+        raise UserError(f"kind '{kind}' has no answer that can be shown (registry.Kind.answer)")
+    show = import_target(answer.guesses, f"the answer of kind '{kind}'")
+    rows: list[tuple[Guess, ...]] = show(value, records, reads, tokenizer, top)
+    return rows
+
+
+def text_guesses(
+    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], tokenizer: Tokenizer, top: int
+) -> list[tuple[Guess, ...]]:
+    """Return the texts of generated sequences. Of equal texts only the best one counts."""
+    rows = zip(value.ids.tolist(), value.scores.tolist(), strict=True)
+    return [_texts(ids, scores, tokenizer, top) for ids, scores in rows]
+
+
+def class_guesses(
+    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], tokenizer: Tokenizer, top: int
+) -> list[tuple[Guess, ...]]:
+    """Return the most probable classes of logits, by the names in ``classes`` of the records."""
+    rows = zip(value, records, strict=True)
+    return [_classes(logits, record.get("classes", ()), top) for logits, record in rows]
+
+
+def box_guesses(
+    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], tokenizer: Tokenizer, top: int
+) -> list[tuple[Guess, ...]]:
+    """Return boxes in pixels of the files."""
+    rows = zip(value.float().tolist(), reads, strict=True)
+    return [(Guess("", box=_in_pixels(box, read)),) for box, read in rows]
 
 
 def _texts(ids: list[list[int]], scores: list[float], tokenizer: Tokenizer, top: int) -> tuple[Guess, ...]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from modules.streams import to_device
 from mplug2.data.media.image import ImageError
 from mplug2.data.media.video import VideoError
 from mplug2.data.text import Tokenizer
@@ -19,7 +18,7 @@ from mplug2.predict.files import Entry
 from mplug2.predict.network import load
 from mplug2.predict.predict_loader import Asked, Chunk, chunks, reader_of
 from mplug2.predict.result import Guess, Result
-from registry import UserError
+from registry import KINDS, UserError
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -69,7 +68,8 @@ class Pipeline:
         one = {"video": "a video", "image": "an image"}[self.kind]
         reads = one if self.views == 1 else f"two {self.kind}s"
         reads += f" and a {self.asks}" if self.asks else ""
-        said = {"sequences": "a text", "logits": "a class", "boxes": "a box"}[self.says]
+        answer = KINDS[self.says].answer
+        said = self.says if answer is None else answer.noun
         where = f"{self.checkpoint} on {self.net.device}"
         return f"<mplug2 pipeline {self.net.spec.name}: {reads} to {said}; {where}>"
 
@@ -149,7 +149,7 @@ class Pipeline:
         if whole:
             if self.asks is not None:
                 judge_length(self.net.spec, self.asks, chunk.inputs[self.asks])
-            outputs = self.net(to_device(chunk.inputs, self.net.device), goal=self.goal)
+            outputs = self.net(self.net.move(chunk.inputs), goal=self.goal)
             value, records = outputs[self.output], chunk.records
             said = iter(guesses(self.says, value, records, whole, self.tokenizer, self.top))
         key = self.kind if self.views == 1 else f"{self.kind}s"

@@ -5,23 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-KINDS = (
-    *(
-        "frames",
-        "image",
-        "text",
-        "tokens",
-        "vector",
-        "logits",
-        "scores",
-        "boxes",
-        "labels",
-        "index",
-        "weight",
-    ),
-    *("scalar", "regions", "sequences", "strings", "module"),
-)
-WITHOUT_AXES = ("scalar", "module")
+from registry.kinds import KINDS
+
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]{1,9}")
 
@@ -62,28 +47,31 @@ def read_type(text: str) -> StreamType:
     port = read_port(text)
     if "|" in port.kind:
         raise ValueError(f"a stream must have one kind, but has '{port.kind}'")
-    if port.kind == "module":
-        raise ValueError("'module' is a kind of ports only, not of streams")
+    if KINDS[port.kind].ports_only:
+        raise ValueError(f"'{port.kind}' is a kind of ports only, not of streams")
     if "_" in port.axes:
         raise ValueError("'_' may stand for an axis in ports only: give the axis a letter of its own")
     return StreamType(port.kind, port.axes)
 
 
 def read_port(text: str, name: str = "") -> Port:
-    """Return the port that `text` and the marks of its name (`"name?"`, `"*name"`) declare."""
-    kind, *axes = text.split() or [""]
-    for one in kind.split("|"):
-        if one not in KINDS:
-            raise ValueError(f"unknown kind '{one}'")
-        if one in WITHOUT_AXES and axes:
-            raise ValueError(f"kind '{one}' has no axes, but has '{' '.join(axes)}'")
+    """Return the port that `text` and the marks of its name (`"name?"`, `"*name"`) declare.
+
+    Raises `ValueError` with one sentence.
+    """
+    kinds, *axes = text.split() or [""]
+    for kind in kinds.split("|"):
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind '{kind}'")
+        if axes and not KINDS[kind].has_axes:
+            raise ValueError(f"kind '{kind}' has no axes, but has '{' '.join(axes)}'")
     for axis in axes:
         if not AXIS.fullmatch(axis):
             raise ValueError(f"an axis must be a name or a size, but is '{axis}'")
         if axis.isdigit() and int(axis) < 1:
             raise ValueError(f"a size must be at least 1, but is {axis}")
     sizes = tuple(int(axis) if axis.isdigit() else axis for axis in axes)
-    return Port(kind, sizes, name.endswith("?"), name.startswith("*"))
+    return Port(kinds, sizes, name.endswith("?"), name.startswith("*"))
 
 
 def read_ports(declared: dict[str, str] | str) -> dict[str, Port]:

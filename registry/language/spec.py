@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import NOWHERE, Place, Problem, SpecError
+from registry.kinds import KINDS
 from registry.language.equation import Equation, Ref, read_equation, read_ref
-from registry.language.ports import KINDS, StreamType, read_type
+from registry.language.ports import StreamType, read_type
 from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
-from registry.registries import nearest
 from registry.yaml.merge import read_tree
 from registry.yaml.tree import Node, Source, parse
 from registry.yaml.write import write_tree
@@ -176,7 +176,7 @@ class _Reader:
         return entries
 
     def inputs(self) -> dict[str, StreamType]:
-        found: dict[str, StreamType] = {}
+        types: dict[str, StreamType] = {}
         for name, node in self.section("inputs", "`inputs: {video: frames B 3 T H W}`").items():
             if not isinstance(node.value, str):
                 self.wrong(
@@ -184,17 +184,17 @@ class _Reader:
                 )
                 continue
             try:
-                found[name] = read_type(node.value)
+                types[name] = read_type(node.value)
             except ValueError as error:
                 kind = node.value.split()[0] if node.value.split() else ""
                 if kind in KINDS:
                     hint = "`text B L`"
-                elif near := nearest(kind, KINDS):
-                    hint = f"did you mean '{node.value.replace(kind, near, 1)}'?"
+                elif suggestion := KINDS.suggest(kind):
+                    hint = f"did you mean '{node.value.replace(kind, suggestion, 1)}'?"
                 else:
-                    hint = f"kinds: {' '.join(KINDS)}"
+                    hint = f"kinds: {' '.join(KINDS.names())}"
                 self.wrong(node.place, f"input '{name}': {error}", hint)
-        return found
+        return types
 
     def modules(self) -> dict[str, ModuleEntry]:
         found: dict[str, ModuleEntry] = {}

@@ -191,7 +191,9 @@ def test_what_a_network_cannot_be_asked_is_said_before_anything_is_read(
 
 
 def test_a_goal_that_says_nothing_to_a_person_is_refused_with_what_it_gives(made: Path) -> None:
-    with pytest.raises(UserError, match=r"goal 'embed' must write texts .* but gives seen: tokens Q"):
+    with pytest.raises(
+        UserError, match=r"goal 'embed' must give one of .*sequences \(a text\), but gives seen: tokens Q"
+    ):
         ready(made, "pairs", "eval.goal=embed")
     with pytest.raises(UserError, match="answers nothing: search a folder with `mplug2 index build`"):
         answered(mplug2.compose("configs_image/retrieval_shapes_tiny.yaml", initial=False), "predict")

@@ -101,7 +101,7 @@ def test_wrong_form(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "hint"),
-    [("text B 0", "`text B L`"), ("txt B L", "did you mean 'text B L'?"), ("x", "kinds: fr")],
+    [("text B 0", "`text B L`"), ("txt B L", "did you mean 'text B L'?"), ("x", "kinds: boxes")],
 )
 def test_a_wrong_input_is_hinted_at_by_what_is_wrong(kind: str, hint: str) -> None:
     with pytest.raises(SpecError) as caught:
