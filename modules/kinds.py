@@ -189,7 +189,7 @@ class MaskValues(TensorValues):
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several masks, padded with False to the longest."""
-        return torch.cat(_padded(values, axis=1) if values[0].ndim > 1 else list(values))
+        return torch.cat(pad_to_longest(values, axis=1) if values[0].ndim > 1 else list(values))
 
 
 class TupleValues(TensorValues):
@@ -227,8 +227,8 @@ class TextValues(TupleValues):
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several texts, padded to the longest."""
-        ids = torch.cat(_padded([value.ids for value in values], axis=1))
-        mask = torch.cat(_padded([value.mask for value in values], axis=1))
+        ids = torch.cat(pad_to_longest([value.ids for value in values], axis=1))
+        mask = torch.cat(pad_to_longest([value.mask for value in values], axis=1))
         return Text(ids, mask)
 
 
@@ -251,11 +251,11 @@ class TokenValues(TupleValues):
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several streams, padded to the longest; the mask is None if none has padding."""
-        states = torch.cat(_padded([value.values for value in values], axis=1))
+        states = torch.cat(pad_to_longest([value.values for value in values], axis=1))
         lengths = {value.values.shape[1] for value in values}
         if len(lengths) == 1 and all(value.mask is None for value in values):
             return Tokens(states)
-        return Tokens(states, torch.cat(_padded([full_mask(value) for value in values], axis=1)))
+        return Tokens(states, torch.cat(pad_to_longest([full_mask(value) for value in values], axis=1)))
 
 
 class SequenceValues(TupleValues):
@@ -289,7 +289,7 @@ class SequenceValues(TupleValues):
             if missing:
                 fields[name] = None
             elif name in ("ids", "logprobs"):
-                fields[name] = torch.cat(_padded(parts, axis=2))
+                fields[name] = torch.cat(pad_to_longest(parts, axis=2))
             else:
                 fields[name] = torch.cat(parts)
         return Sequences(**fields)  # type: ignore[arg-type]
@@ -332,7 +332,7 @@ class StringValues(TensorValues):
         return value
 
 
-def _padded(tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
+def pad_to_longest(tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
     """Return tensors padded at the end of an axis, with 0 or False, to the longest."""
     longest = max(tensor.shape[axis] for tensor in tensors)
     padded = []
