@@ -17,7 +17,7 @@ from mplug2.import_guard import check_neighbours
 check_neighbours(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import modules  # noqa: E402, F401  (fills the names of modules and operations)
-from registry import ENGINES, METRICS, MODULES, TASKS  # noqa: E402
+from registry import ENGINES, METRICS, MODULES, OPTIMIZERS, TASKS  # noqa: E402
 
 if TYPE_CHECKING:
     from mplug2.build.compose import compose as compose
@@ -36,6 +36,11 @@ TASKS.register("text_label", "mplug2.data.tasks.text_label:TextLabel")
 MODULES.register("cider_d", "mplug2.objectives.cider_d:CiderReward")
 ENGINES.register("deepspeed", "mplug2.train.engines.deepspeed:DeepSpeedEngine")
 ENGINES.register("torch", "mplug2.train.engines.torch:TorchEngine")
+OPTIMIZERS.register("adamw", "mplug2.train.optimizers.factories:adamw")
+OPTIMIZERS.register("sgd", "mplug2.train.optimizers.factories:sgd")
+OPTIMIZERS.register("lion", "mplug2.train.optimizers.factories:lion")
+OPTIMIZERS.register("adafactor", "mplug2.train.optimizers.factories:adafactor")
+OPTIMIZERS.register("muon", "mplug2.train.optimizers.muon:muon")
 METRICS.register("accuracy", "mplug2.metrics.accuracy:Accuracy")
 METRICS.register("label_accuracy", "mplug2.metrics.accuracy:LabelAccuracy")
 METRICS.register("bleu4", "mplug2.metrics.caption.metrics:Bleu")

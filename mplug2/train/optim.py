@@ -1,89 +1,185 @@
-"""Which parameter learns at which rate, and which decays."""
+"""Which parameter learns at which rate, which decays, and by which optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from modules.torchvision_guard import ensure_torchvision
 from mplug2.build.patterns import matching
+from registry import OPTIMIZERS
 from registry.errors import UserError
 from registry.language.schema import TRAIN
+from registry.registries import nearest
+
+DEFAULT = "default"
+TIMM = "timm:"
 
 
 def select(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
-    """The names that ``patterns`` mean; an entry that begins with ``!`` takes names out again; the last match
-    decides."""
+    """Return the names that ``patterns`` match.
+
+    A pattern that begins with ``!`` removes the names that it matches; the last match decides.
+    """
     chosen: set[str] = set()
     names = list(names)
     for pattern in patterns:
-        hit = {name for name in names if matching(name, pattern.removeprefix("!"))}
-        chosen = chosen - hit if pattern.startswith("!") else chosen | hit
+        matches = {name for name in names if matching(name, pattern.removeprefix("!"))}
+        chosen = chosen - matches if pattern.startswith("!") else chosen | matches
     return chosen
 
 
-def rates(names: Sequence[str], lr: float | Mapping[str, float]) -> dict[str, float]:
-    """The learning rate of each parameter: one number for all, or ``{default: 2e-5, vision: 2e-6}``; the last
-    match decides.
+def group_names(names: Sequence[str], lr: float | Mapping[str, float]) -> dict[str, str]:
+    """Return the pattern of `train.lr` that each parameter learns by; the last pattern that matches decides.
 
-    A pattern that matches no parameter, and a parameter without a rate, raise UserError.
+    ``lr`` is one number for all (then everything is in the group ``default``), or
+    ``{default: 2e-5, vision: 2e-6}``. A parameter that nothing matches is left out. A pattern that matches no
+    parameter raises UserError.
     """
     if not isinstance(lr, Mapping):
-        return dict.fromkeys(names, float(lr))
-    found = dict.fromkeys(names, float(lr["default"])) if "default" in lr else {}
-    for pattern, rate in lr.items():
-        if pattern == "default":
+        return dict.fromkeys(names, DEFAULT)
+    chosen = dict.fromkeys(names, DEFAULT) if DEFAULT in lr else {}
+    for pattern in lr:
+        if pattern == DEFAULT:
             continue
-        hit = [name for name in names if matching(name, pattern)]
-        if not hit:
-            _refuse("train.lr", pattern, names)
-        found.update(dict.fromkeys(hit, float(rate)))
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise UserError(
-            f"train.lr must give every parameter a rate, but {missing[0]!r} has none; add `default: 2e-5`"
-        )
-    return found
+        matches = [name for name in names if matching(name, pattern)]
+        if not matches:
+            _raise_unmatched("train.lr", pattern, names)
+        chosen.update(dict.fromkeys(matches, pattern))
+    return chosen
 
 
 def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The optimiser's groups, one per (rate, decay), in the order of the network's parameters; frozen ones
-    are left out.
+    """Return the optimizer's groups, one for each pattern of `train.lr` and with or without weight decay.
 
-    ``settings`` is the spec's ``train`` section: ``lr``, ``weight_decay``, ``no_decay``. Raises UserError
-    where a pattern matches nothing or where nothing is left to train.
+    A group has ``name``, ``params``, ``param_names``, ``lr`` and ``weight_decay``. ``settings`` is the spec's
+    `train` section: ``lr``, ``weight_decay``, ``no_decay``. Each trainable parameter is in exactly one group.
+    Raises UserError if a parameter is in no group, if a pattern matches nothing, or if nothing is trainable.
     """
-    trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    trainable = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
     if not trainable:
-        raise UserError("the network has no parameter to train: `freeze:` leaves nothing over")
+        raise UserError("freeze: the network has no parameter to train. Freeze fewer modules")
     everything = [name for name, _ in net.named_parameters()]
-    rate = rates(everything, settings["lr"])
-    if (
-        settings["no_decay"] != TRAIN["no_decay"].default
-    ):  # the default may well find nothing in a small network
-        for pattern in settings["no_decay"]:
-            if not select(everything, [pattern.removeprefix("!")]):
-                _refuse("train.no_decay", pattern, everything)
-    exempt = select(everything, settings["no_decay"])
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    patterns = group_names(everything, settings["lr"])
+    exempt = _without_decay(everything, settings["no_decay"])
+    groups: dict[tuple[str, bool], dict[str, Any]] = {}
     for name, parameter in trainable.items():
-        decay = 0.0 if name in exempt else float(settings["weight_decay"])
-        groups.setdefault((rate[name], decay), []).append(parameter)
-    return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
+        if name not in patterns:
+            raise UserError(
+                f"train.lr: parameter {name!r} is in no group. Add `default: 2e-5`, or a pattern for it"
+            )
+        key = (patterns[name], name not in exempt)
+        if key not in groups:
+            groups[key] = _empty_group(*key, settings)
+        groups[key]["params"].append(parameter)
+        groups[key]["param_names"].append(name)
+    return list(groups.values())
 
 
-def build_optimizer(net: nn.Module, settings: Mapping[str, Any]) -> torch.optim.AdamW:
-    """AdamW over ``parameter_groups``: plain torch, so that no machine needs a compiler."""
+def _empty_group(pattern: str, decays: bool, settings: Mapping[str, Any]) -> dict[str, Any]:
+    lr = settings["lr"]
+    return {
+        "name": pattern if decays else f"{pattern}, no decay",
+        "params": [],
+        "param_names": [],
+        "lr": float(lr[pattern] if isinstance(lr, Mapping) else lr),
+        "weight_decay": float(settings["weight_decay"]) if decays else 0.0,
+    }
+
+
+def _without_decay(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """Return the names without weight decay; UserError if a pattern matches nothing."""
+    # The default may well match nothing in a small network.
+    if patterns != TRAIN["no_decay"].default:
+        for pattern in patterns:
+            if not select(names, [pattern.removeprefix("!")]):
+                _raise_unmatched("train.no_decay", pattern, names)
+    return select(names, patterns)
+
+
+def build_optimizer(net: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Return the optimizer that `train.optimizer` names, over ``parameter_groups``.
+
+    Its attribute ``elementwise`` says whether ZeRO may split parameters over ranks.
+    """
     groups = parameter_groups(net, settings)
-    beta1, beta2 = settings["betas"]
-    optimizer = torch.optim.AdamW(groups, betas=(float(beta1), float(beta2)), eps=float(settings["eps"]))
-    optimizer.elementwise = True  # type: ignore[attr-defined]
+    name, options = optimizer_options(settings["optimizer"])
+    is_elementwise = options.pop("elementwise", None)
+    factory = optimizer_factory(name)
+    if is_elementwise is None:
+        is_elementwise = bool(getattr(factory, "elementwise", False))
+    try:
+        optimizer: torch.optim.Optimizer = factory(groups, settings, **options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"train.optimizer: {name!r} cannot be built ({error}). Check its options") from error
+    optimizer.elementwise = is_elementwise  # type: ignore[attr-defined]
+    _check_coverage(net, optimizer, name)
     return optimizer
 
 
-def _refuse(key: str, pattern: str, names: Sequence[str]) -> None:
+def optimizer_options(value: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of `train.optimizer`, a name or ``{name: ..., option: value}``."""
+    if isinstance(value, str):
+        return value, {}
+    options = dict(value)
+    return str(options.pop("name")), options
+
+
+def optimizer_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
+    """Return the factory of a registered name, of ``timm:NAME``, or of ``package.module:Class``."""
+    if name.startswith(TIMM):
+        return _timm_factory(name.removeprefix(TIMM))
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        factory: Callable[..., torch.optim.Optimizer] = OPTIMIZERS.load(name)
+        return factory
+    try:
+        constructor = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"train.optimizer: {name!r} cannot be imported ({error})") from error
+
+    def build(groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any) -> Any:
+        return constructor(groups, **options)
+
+    if hasattr(constructor, "elementwise"):
+        build.elementwise = constructor.elementwise  # type: ignore[attr-defined]
+    return build
+
+
+def _timm_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
+    ensure_torchvision()
+    from timm.optim import create_optimizer_v2, list_optimizers
+
+    choices = list_optimizers()
+    if name.lower() not in choices:
+        suggestion = nearest(name.lower(), choices)
+        hint = f"Did you mean '{suggestion}'?" if suggestion else f"It has {', '.join(choices)}"
+        raise UserError(f"train.optimizer: timm has no optimizer (got '{name}'). {hint}")
+
+    def build(groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any) -> Any:
+        return create_optimizer_v2(groups, opt=name, filter_bias_and_bn=False, **options)
+
+    return build
+
+
+def _check_coverage(net: nn.Module, optimizer: torch.optim.Optimizer, name: str) -> None:
+    """Raise UserError unless the optimizer holds each trainable parameter exactly once."""
+    held = Counter(id(parameter) for group in optimizer.param_groups for parameter in group["params"])
+    for parameter_name, parameter in net.named_parameters():
+        count = held[id(parameter)]
+        if parameter.requires_grad and count != 1:
+            raise UserError(
+                f"train.optimizer: {name!r} must hold each parameter once (got {parameter_name!r} {count} "
+                "times). Its factory must keep all parameters of its groups"
+            )
+
+
+def _raise_unmatched(key: str, pattern: str, names: Sequence[str]) -> None:
     modules = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
     raise UserError(
         f"{key}: pattern {pattern!r} must match a parameter, but matches none; the modules are {modules}"

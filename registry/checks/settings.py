@@ -8,6 +8,7 @@ from typing import Any
 
 from registry.checks.collector import Collector
 from registry.checks.evaluations import EvaluationChecker
+from registry.checks.runners import RunnerChecker
 from registry.checks.sources import SourceChecker
 from registry.checks.training import TrainingChecker
 from registry.errors import Place, Problem
@@ -26,7 +27,11 @@ def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
         checker.section(section, schema)
     sources = SourceChecker(spec, names)
     training, evaluations = TrainingChecker(sources), EvaluationChecker(sources)
-    problems = checker.problems + sources.problems + training.problems + evaluations.problems
+    runners = RunnerChecker(spec, names)
+    runners.check()
+    problems = (
+        checker.problems + runners.problems + sources.problems + training.problems + evaluations.problems
+    )
     return problems or checker.select(spec.train.get("select"))
 
 

@@ -70,6 +70,7 @@ TRAIN = {
     "warmup": Key("int", 200, "steps of linear warm-up", 0),
     "warmup_lr": Key("float", 1e-6, "learning rate at the first step of the warm-up", 0),
     "schedule": Key("Literal['cosine', 'constant', 'linear']", "cosine", "course of the learning rate"),
+    "optimizer": Key("str | dict", "adamw", "its name, or {name: ..., option: value}"),
     "betas": Key("tuple[float, float]", [0.9, 0.999], "decay of AdamW's two averages", 0, below=1),
     "eps": Key("float", 1e-8, "AdamW's epsilon", 0),
     "weight_decay": Key("float", 0.02, "AdamW's decoupled weight decay", 0),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from mplug2.train.optim import build_optimizer, parameter_groups, rates, select
+from mplug2.train.optim import build_optimizer, group_names, parameter_groups, select
 from registry.errors import UserError
 from registry.language.schema import with_defaults
 
@@ -44,7 +44,7 @@ def test_rates_and_decay_make_the_groups() -> None:
 
 
 def test_later_patterns_win_and_exclamation_marks_take_back() -> None:
-    assert rates(["a.x", "a.y"], {"default": 1.0, "a": 2.0, "*.y": 3.0}) == {"a.x": 2.0, "a.y": 3.0}
+    assert group_names(["a.x", "a.y"], {"default": 1.0, "a": 2.0, "*.y": 3.0}) == {"a.x": "a", "a.y": "*.y"}
     assert select(["vision.norm.weight", "text.norm.weight", "b.bias"], ["*bias", "*norm*", "!vision"]) == {
         "text.norm.weight",
         "b.bias",
@@ -52,9 +52,9 @@ def test_later_patterns_win_and_exclamation_marks_take_back() -> None:
 
 
 def test_a_module_name_means_the_whole_word() -> None:
-    assert rates(["text.w", "text_head.w"], {"default": 1.0, "text": 2.0}) == {
-        "text.w": 2.0,
-        "text_head.w": 1.0,
+    assert group_names(["text.w", "text_head.w"], {"default": 1.0, "text": 2.0}) == {
+        "text.w": "text",
+        "text_head.w": "default",
     }
 
 
@@ -74,7 +74,7 @@ def test_frozen_parameters_are_left_out() -> None:
     ("given", "message"),
     [
         ({"lr": {"default": 1e-3, "visoin": 1e-4}}, r"train.lr: pattern 'visoin' must match .* vision, text"),
-        ({"lr": {"vision": 1e-4}}, r"every parameter a rate, but 'text.norm.weight' has none"),
+        ({"lr": {"vision": 1e-4}}, r"train.lr: parameter 'text.norm.weight' is in no group. Add `default"),
         ({"no_decay": ["*bias", "*.gamma"]}, r"train.no_decay: pattern '\*.gamma' must match"),
     ],
 )
@@ -88,6 +88,23 @@ def test_a_network_without_anything_to_train_is_refused() -> None:
         parameter_groups(net().requires_grad_(False), settings())
 
 
-def test_the_optimiser_takes_the_settings() -> None:
+def test_groups_have_the_names_of_their_patterns() -> None:
+    groups = parameter_groups(net(), settings(lr={"default": 2e-5, "vision": 2e-5}))
+    assert {group["name"]: group["param_names"] for group in groups} == {
+        "vision": ["vision.0.weight", "vision.1.weight"],
+        "vision, no decay": ["vision.0.bias", "vision.1.bias"],
+        "default": ["text.fc.weight"],
+        "default, no decay": ["text.norm.weight", "text.norm.bias", "text.fc.bias"],
+    }
+
+
+def test_a_frozen_parameter_needs_no_group() -> None:
+    network = net()
+    network["text"].requires_grad_(False)
+    groups = parameter_groups(network, settings(lr={"vision": 1e-4}))
+    assert [group["name"] for group in groups] == ["vision", "vision, no decay"]
+
+
+def test_the_optimizer_takes_the_settings() -> None:
     optimizer = build_optimizer(net(), settings(betas=[0.8, 0.9], eps=1e-6))
     assert all(group["betas"] == (0.8, 0.9) and group["eps"] == 1e-6 for group in optimizer.param_groups)

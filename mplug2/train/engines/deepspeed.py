@@ -102,6 +102,7 @@ class DeepSpeedEngine:
             fragments = self._fragments(parameters, groups)
             _refuse_split_parameters(optimizer, fragments, self._stage)
             self._stepper = FragmentStepper(optimizer, fragments)
+            self._settings = group_settings(optimizer)
             if masters:
                 self._set_masters(masters)
 

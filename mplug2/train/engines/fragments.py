@@ -68,6 +68,8 @@ class FragmentStepper:
         self.fragments = [fragment for group in fragments for fragment in group]
         for group, parts in zip(optimizer.param_groups, fragments, strict=True):
             group["params"] = [fragment.view for fragment in parts]
+            if "param_names" in group:
+                group["param_names"] = [fragment.name for fragment in parts]
 
     def step(self, flats: list[Tensor], reached: Collection[str]) -> None:
         """Update the fragments of ``flats`` whose parameters are in ``reached``, by the flats' gradients."""

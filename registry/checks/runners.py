@@ -1,0 +1,77 @@
+"""Check stage 2, what runs the steps: the names of `train.engine` and `train.optimizer`, and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from registry.checks.collector import Collector
+from registry.errors import Place, UserError
+from registry.language.binding import value_problem
+from registry.language.declaration import Parameter
+from registry.language.locate import FOREIGN, definition, source_file
+
+# Keys of `train.optimizer` that no factory sees.
+OWN_KEYS = ("name", "elementwise")
+FACTORY_PARAMETERS = ("groups", "settings")
+
+
+class RunnerChecker(Collector):
+    """Checks `train.engine` and `train.optimizer`."""
+
+    def check(self) -> None:
+        """Collect the problems of both."""
+        engine = self.spec.train.get("engine")
+        if isinstance(engine, str) and engine not in self.names.engines:
+            self.unknown(self.spec.place("train", "engine"), "engine", engine, self.names.engines.names())
+        value = self.spec.train.get("optimizer")
+        if isinstance(value, str):
+            self.optimizer(value, self.spec.place("train", "optimizer"))
+        elif isinstance(value, Mapping):
+            self.optimizer_mapping(value)
+
+    def optimizer_mapping(self, value: Mapping[str, Any]) -> None:
+        """Check an optimizer with options."""
+        name = value.get("name")
+        if not isinstance(name, str):
+            place = self.spec.key_place("train", "optimizer")
+            self.wrong(place, "'train.optimizer' must have a name", "`optimizer: {name: adamw, ...}`")
+            return
+        self.optimizer(name, self.spec.place("train", "optimizer", "name"))
+        if name not in self.names.optimizers:
+            return  # Options of a class are checked when it is built.
+        parameters = self.optimizer_parameters(name)
+        for option, given in value.items():
+            if option in OWN_KEYS:
+                continue
+            if option not in parameters:
+                place = self.spec.key_place("train", "optimizer", option)
+                self.unknown(place, f"option of optimizer '{name}':", option, parameters)
+                continue
+            what = f"option '{option}' of optimizer '{name}'"
+            place = self.spec.place("train", "optimizer", option)
+            problem = value_problem(what, parameters[option], given, place)
+            if problem is not None:
+                self.problems.append(problem)
+
+    def optimizer_parameters(self, name: str) -> dict[str, Parameter]:
+        """Return the options that a registered factory declares."""
+        declaration = self.names.optimizers.declaration(name)
+        parameters = {**declaration.arguments, **declaration.options}
+        return {key: value for key, value in parameters.items() if key not in FACTORY_PARAMETERS}
+
+    def optimizer(self, name: str, place: Place) -> None:
+        """Check the name of an optimizer: registered, `timm:NAME`, or `package.module:Class`."""
+        module, colon, _ = name.partition(":")
+        if not colon:
+            if name not in self.names.optimizers:
+                self.unknown(place, "optimizer", name, self.names.optimizers.names())
+            return
+        if source_file(module) is None:
+            message = f"optimizer '{name}' must name a module, but there is no module '{module}'"
+            self.wrong(place, message, "`torch.optim:Adam`, `timm:lamb`, or `package.module:Class`")
+        elif module != "timm" and module.split(".")[0] not in FOREIGN:
+            try:
+                definition(name)
+            except UserError as error:
+                self.wrong(place, f"optimizer {error}")
