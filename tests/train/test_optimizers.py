@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-import mplug2  # noqa: F401  (fills the names)
+import mplug2
 from mplug2.runtime import distributed
 from mplug2.train.engines.base import start_engine
 from mplug2.train.optim import build_optimizer
