@@ -30,6 +30,7 @@ for _name, _target in {
     "locate": "modules.boxes:locate",
     "lm_loss": "modules.losses.text:lm_loss",
     "cross_entropy": "modules.losses.text:cross_entropy",
+    "token_loss": "modules.losses.token_loss:token_loss",
     "beam_search": "modules.search.beam:beam_search",
     "greedy_search": "modules.search.beam:greedy_search",
     "rank": "modules.search.rank:rank",

@@ -19,8 +19,9 @@ import torch
 
 from modules.streams import Tokens
 from mplug2.build.compose import compose
+from mplug2.eval.evaluation import run_goals
+from mplug2.eval.evaluators.retrieval import Retrieval
 from mplug2.eval.retrieval.gallery import SHOWN
-from mplug2.eval.retrieval.retrieve import retrieve
 from registry import UserError, parse_spec
 
 BATCH, WIDTH, VECTOR, PATCHES, WORDS = 50, 64, 256, 17, 8
@@ -71,14 +72,14 @@ class Figure:
 
 
 def bench(
-    cases: Sequence[Case], rounds: int = 2, tick: Callable[[str], None] = lambda what: None
+    cases: Sequence[Case], rounds: int = 2, on_progress: Callable[[str], None] = lambda label: None
 ) -> dict[Case, list[Figure]]:
     """Measure every case ``rounds`` times, in turn, each time in a process of its own; UserError if it
     fails."""
     figures: dict[Case, list[Figure]] = {}
     for turn in range(rounds):
         for case in dict.fromkeys(cases):
-            tick(f"round {turn + 1} of {rounds}: {case.items} items, k = {case.k}")
+            on_progress(f"round {turn + 1} of {rounds}: {case.items} items, k = {case.k}")
             command = [sys.executable, "-m", "mplug2.bench.retrieval", str(case.items), str(case.k)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
@@ -147,37 +148,42 @@ class _Batch:
     records: list[dict[str, Any]]
 
 
-def _batches(items: int) -> Iterator[tuple[_Batch, bool]]:
+def _batches(items: int) -> Iterator[_Batch]:
     draw = torch.Generator().manual_seed(0)
     for start in range(0, items, BATCH):
         count = min(BATCH, items - start)
         seen, read = (torch.randn(count, length, WIDTH, generator=draw) for length in (PATCHES, WORDS))
         names = range(start, start + count)
         records = [{"question_id": i, "image": f"{i}.jpg", "references": [str(i)]} for i in names]
-        yield _Batch({"seen": Tokens(seen), "read": Tokens(read)}, records), True
+        yield _Batch({"seen": Tokens(seen), "read": Tokens(read)}, records)
 
 
 def _worker(case: Case) -> Figure:
     torch.manual_seed(0)
-    text = SPEC + f"eval: {{metrics: [recall], rerank: {case.k}, rerank_batch: 256}}\n"
+    text = SPEC + f"eval: {{metrics: [recall], rerank: {case.k}}}\n"
     net = compose(parse_spec(text, "bench.yaml")).eval()
     times: dict[tuple[str, bool], float] = {}
 
-    def tick(done: int, total: int, what: str) -> None:
-        times.setdefault((what, done > 0), time.process_time())
-        times[what, True] = time.process_time()
+    def on_progress(done: int, total: int, unit: str) -> None:
+        times.setdefault((unit, done > 0), time.process_time())
+        times[unit, True] = time.process_time()
+
+    def retrieve(items: int) -> int:
+        evaluator = Retrieval(net=net, rerank=case.k, rerank_batch=256, on_progress=on_progress)
+        run_goals(net, net.device, evaluator, _batches(items), -(-items // BATCH), on_progress)
+        return len(evaluator.compute()[1])
 
     with torch.no_grad():
-        retrieve(net, net, _batches(2 * BATCH), 2)  # what is set up once counts for none
+        retrieve(2 * BATCH)  # What is set up once counts for neither part.
         times.clear()
         before = _reset_peak()
         start = time.process_time()
-        rows = retrieve(net, net, _batches(case.items), -(-case.items // BATCH), shown=0, tick=tick)
-    assert len(rows) == 2 * case.items
+        rows = retrieve(case.items)
+    assert rows == 2 * case.items
     end = time.process_time()
     found = 2 * max(case.k, SHOWN) * (4 + 4)  # number and similarity, in both directions
     held = case.items * ((PATCHES + WORDS) * WIDTH * 2 + 2 * VECTOR * 4 + found)
-    embedded, asked, scored = times["embedded", True], times["pairs", False], times["pairs", True]
+    embedded, asked, scored = times["batches", True], times["pairs", False], times["pairs", True]
     return Figure(
         embed=embedded - start,
         compare=asked - embedded + end - scored,

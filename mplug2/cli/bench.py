@@ -108,7 +108,7 @@ def retrieval(
     cases = [*(Case(size, depths[0]) for size in sizes), *(Case(middle, depth) for depth in depths)]
     screen = console()
     with screen.status("each case in a process of its own") as status:
-        figures = bench(cases, rounds, tick=status.update)
+        figures = bench(cases, rounds, on_progress=status.update)
     table = Table("items", "k", title="processor seconds, both directions")
     for column in (
         "embed",

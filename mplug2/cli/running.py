@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import registry
 from mplug2.cli.arguments import Checkpoint, Overrides, SpecFile, init_overrides, only_overrides
 from mplug2.cli.outputs import judge_outputs
-from mplug2.cli.tables import console, log_shown
+from mplug2.cli.tables import log_shown
+
+if TYPE_CHECKING:
+    from mplug2.eval.evaluation import Evaluation
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,13 +61,19 @@ def evaluate(
     spec: SpecFile,
     checkpoint: Checkpoint,
     overrides: Overrides = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="NAME", help="Run this named evaluation alone.")
+    ] = None,
     split: Annotated[
-        str | None, typer.Option(help="train, val or test instead of the spec's eval.split.")
+        str | None, typer.Option(help="The split to measure, in place of those that the spec names.")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE.jsonl", help="Write every prediction here, a JSON object a line."
+            "--out",
+            metavar="FILE.jsonl",
+            help="Write every prediction here, a JSON object a line; of several evaluations to "
+            "FILE.NAME.jsonl.",
         ),
     ] = None,
     results: Annotated[
@@ -77,53 +87,80 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
-    # nothing is selected here: other metrics than those of the training may be asked for
-    settings = only_overrides(overrides) + ([f"eval.split={split}"] if split else []) + ["train.select="]
+    # Nothing is selected here: other metrics than those of the training may be asked for.
+    settings = [*only_overrides(overrides), "train.select="]
     read = registry.read_spec(spec, overrides=settings)
+    registry.check(read).raise_if_bad()
     out = out or (results.with_name(f"{results.stem}.predictions.jsonl") if results else None)
-    judge_outputs({"--out": out, "--results": results}, [Path(spec).resolve(), *_data_files(read)])
-    from mplug2.eval.breakdown import recall_table, table
-    from mplug2.eval.run import evaluate_checkpoint
+    from mplug2.eval.run import chosen_evaluations, evaluations_of_checkpoint, predictions_of
     from mplug2.runtime import distributed
 
+    evaluations = chosen_evaluations(read, only, split)
+    several = len(evaluations) > 1
+    outputs: dict[str, Path | None] = {}
+    for evaluation in evaluations:
+        option = f"--out ({evaluation.name})" if several else "--out"
+        outputs[option] = predictions_of(out, evaluation, several=several)
+    outputs["--results"] = results
+    judge_outputs(outputs, [Path(spec).resolve(), *_data_files(read)])
     form = None
     if results is not None:
         from mplug2.eval.results import results_of
 
-        registry.check(read).raise_if_bad()
-        form = results_of(read, read.eval["split"])
+        if several:
+            names = ", ".join(evaluation.name for evaluation in evaluations)
+            raise registry.UserError(f"--results needs one evaluation (got {names}). Name it: --only NAME")
+        form = results_of(read, evaluations[0])
     with log_shown():
-        found = evaluate_checkpoint(read, checkpoint, predictions=out)
-    if distributed.rank() != 0:
-        return
-    if found.lines:
-        console().print(table(found.lines, found.baseline))
-    recall = recall_table(found.metrics)
-    if recall is not None:
-        console().print(recall)
-    measured, split_name = found.samples - found.unanswered, read.eval["split"]
-    whole = _of_all(read.eval["metrics"])
-    for name, value in list(found.metrics.items())[: (1 if recall else None) if measured else 0]:
-        said = "cannot be measured" if math.isnan(value) else f"{value:.4f}"
-        print(f"{name}: {said} on {measured} samples of {split_name}" if name in whole else f"{name}: {said}")
+        for found in evaluations_of_checkpoint(read, checkpoint, only=only, split=split, predictions=out):
+            if distributed.rank() == 0:
+                _print_evaluation(found, wants_results=results is not None)
+            if results and form and found.predictions and distributed.rank() == 0:
+                what = "answers" if form.images is None else "captions"
+                print(f"results: {form.write(found.predictions, results)} {what} in {results}")
+
+
+def _print_evaluation(found: Evaluation, *, wants_results: bool) -> None:
+    """Print the tables of an evaluation, its values, and what could not be measured."""
+    from mplug2.cli.tables import print_result_table
+
+    evaluation = found.settings
+    assert evaluation is not None
+    if evaluation.name:
+        print(f"{evaluation.name}: {evaluation.source}, {evaluation.split}")
+    in_tables: set[str] = set()
+    for table in found.tables:
+        print_result_table(table)
+        in_tables.update(table.values)
+    measured = found.samples - found.unanswered
+    complete = _of_all(evaluation.metrics)
+    for name, value in found.metrics.items():
+        if name in in_tables or not measured:
+            continue
+        text = "cannot be measured" if math.isnan(value) else f"{value:.4f}"
+        extent = f" on {measured} samples of {evaluation.split}" if name in complete else ""
+        print(f"{evaluation.key(name)}: {text}{extent}")
     if found.unanswered and measured:
         print(f"not counted: {found.unanswered} samples without answers")
     elif found.unanswered:
-        hint = "" if results else ": --results FILE.json writes what an evaluation server takes"
-        print(f"nothing to measure: none of the {found.samples} samples of {split_name} has answers{hint}")
+        hint = "" if wants_results else ": --results FILE.json writes what an evaluation server takes"
+        print(
+            f"nothing to measure: none of the {found.samples} samples of {evaluation.split} has answers{hint}"
+        )
     for file in found.bad:
         print(f"cannot be decoded, counted as wrong: {file}")
     if found.predictions:
         print(f"predictions: {found.predictions}")
-    if results and form and found.predictions:
-        what = "answers" if form.images is None else "captions"
-        print(f"results: {form.write(found.predictions, results)} {what} in {results}")
 
 
-def _of_all(metrics: list[str]) -> set[str]:
-    """The values that are over all samples: those that some data lack are over a part of them."""
-    declared = [registry.METRICS.declaration(metric).outputs for metric in metrics]
-    return {name for outputs in declared for name, port in outputs.items() if not port.optional}
+def _of_all(metrics: Iterable[str]) -> set[str]:
+    """Return the values over all samples: those that some data lack are over a part of them."""
+    names = set()
+    for metric in metrics:
+        for name, port in registry.METRICS.declaration(metric).outputs.items():
+            if not port.optional:
+                names.add(name)
+    return names
 
 
 def _data_files(spec: registry.Spec) -> list[Path]:

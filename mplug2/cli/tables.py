@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mplug2.metrics.metric import ResultTable
+
 
 def console() -> Console:
     """A console as wide as the terminal; in a pipe wide enough that no row is cut."""
@@ -38,6 +40,20 @@ def print_table(
     with screen.capture() as printed:
         screen.print(table)
     print("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+
+def print_result_table(result: ResultTable) -> None:
+    """Print a table of an evaluation; columns with a format hold numbers and are aligned to the right."""
+    from rich.table import Table
+
+    table = Table(title=result.title)
+    for column, form in zip(result.columns, result.formats, strict=True):
+        table.add_column(column, justify="right" if form else "left")
+    for number, row in enumerate(result.rows):
+        if number in result.sections:
+            table.add_section()
+        table.add_row(*(format(cell, form) for cell, form in zip(row, result.formats, strict=True)))
+    console().print(table)
 
 
 def amount(number: float, unit: str = "") -> str:

@@ -11,7 +11,8 @@ from typing import Any
 from mplug2.data.rows import fields, names, read_rows, shown
 from mplug2.runtime.atomic_write import atomic_write
 from mplug2.runtime.jsonl import json_line
-from registry import METRICS, Spec, UserError
+from registry import METRICS, TASKS, Spec, UserError
+from registry.training import EvaluationSpec, training_plan
 
 _FORM = "a line must be a JSON object that names its image or video"
 _COCO = re.compile(r"(?:COCO_\w+_)?(\d{12})\.\w+")  # file names of COCO end in the image's number
@@ -44,26 +45,28 @@ class Results:
         return len(found)
 
 
-def results_of(spec: Spec, split: str) -> Results:
-    """Return how the predictions of a split become a result file; UserError where they cannot.
+def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results:
+    """Return how the predictions of an evaluation become a result file; UserError if they cannot.
 
-    They must be answers or captions in words, and the annotation file must number its questions or images.
+    The task must have a ``submission`` (`answers` or `captions`), the metrics must measure generated text,
+    and the annotation file must number its questions or images.
     """
-    kind, metrics = spec.data.get("kind"), spec.eval["metrics"]
-    ports = [port for one in metrics for port in METRICS.declaration(one).inputs.values()]
-    if kind not in ("question_answer", "caption") or any(port.kind != "sequences" for port in ports):
+    source = training_plan(spec).sources.get(evaluation.source)
+    task = source.task if source is not None else None
+    submission = getattr(TASKS.load(task), "submission", None) if task is not None else None
+    ports = [port for name in evaluation.metrics for port in METRICS.declaration(name).inputs.values()]
+    if source is None or submission is None or any(port.kind != "sequences" for port in ports):
         raise UserError(
             f"{spec.place('data', 'kind')}: --results must have answers or captions in words (data.kind "
-            f"question_answer or caption, and metrics of such), but data.kind is {kind} and eval.metrics are "
-            f"{', '.join(metrics)}; --out FILE.jsonl writes predictions of any kind"
+            f"question_answer or caption, and metrics of such), but data.kind is {task} and eval.metrics are "
+            f"{', '.join(evaluation.metrics)}; --out FILE.jsonl writes predictions of any kind"
         )
-    own = spec.data.get(split)
-    path = (spec.data | own if isinstance(own, dict) else spec.data).get("path")
+    path = (source.arguments | source.splits.get(evaluation.split, {})).get("path")
     if not isinstance(path, str):
         raise UserError(
-            f"{spec.place('data')}: data.{split}.path must name an annotation file, but is not set"
+            f"{spec.place('data')}: data.{evaluation.split}.path must name an annotation file, but is not set"
         )
-    if kind == "caption":
+    if submission == "captions":
         return Results(_images(Path(path)))
     _numbers(((at, at, row.get("question_id", row.get("id"))) for at, row in _rows(Path(path))), QUESTIONS)
     return Results()

@@ -1,57 +1,169 @@
-"""Evaluate a checkpoint on a split of its spec's data, on as many processes as the launcher started."""
+"""Run the evaluations of a spec: on a checkpoint, or during training."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import torch
 
-from mplug2.eval.breakdown import most_frequent
-from mplug2.eval.evaluation import Evaluation, evaluate
+from mplug2.eval.evaluation import Evaluation, evaluate, load_metrics
+from mplug2.eval.evaluator import Decode, evaluator_name
+from mplug2.metrics.metric import Row
 from mplug2.runtime import distributed
 from mplug2.runtime.precision import DTYPES
 from mplug2.runtime.progress import Reporter
+from mplug2.runtime.rng import fork_rng
 from mplug2.weights.store import load_weights
 from registry import Spec, UserError
-from registry.training import SHORT_SOURCE
+from registry.training import EvaluationSpec, training_plan
 
 if TYPE_CHECKING:
     from mplug2.network import Network
 
 
 def evaluate_checkpoint(
-    spec: Spec, checkpoint: str | Path, *, split: str | None = None, predictions: Path | None = None
-) -> Evaluation:
-    """Measure ``checkpoint`` (a folder or ``.safetensors`` file) by ``eval.metrics`` on a split.
+    spec: Spec,
+    checkpoint: str | Path,
+    *,
+    only: str | None = None,
+    split: str | None = None,
+    predictions: Path | None = None,
+) -> dict[str, Evaluation]:
+    """Return the results of a spec's evaluations on a checkpoint (a folder or ``.safetensors``), by name.
 
-    Raises UserError where the spec names no metric or split, or where the checkpoint does not fit.
+    ``only`` names the one to run; ``split`` replaces the split of each. The predictions of several
+    evaluations go to files of their own, named as ``predictions_of`` says. Raises UserError if the spec has
+    no evaluation, or if the checkpoint does not fit.
     """
-    from mplug2.build.compose import compose
-    from mplug2.data.build import build_eval_loader
+    results = evaluations_of_checkpoint(spec, checkpoint, only=only, split=split, predictions=predictions)
+    return {result.settings.name: result for result in results if result.settings is not None}
 
-    split = split or spec.eval["split"]
-    if not spec.eval["metrics"]:
-        raise UserError(f"{spec.place('eval')}: eval.metrics must name a metric, such as [accuracy]")
+
+def evaluations_of_checkpoint(
+    spec: Spec,
+    checkpoint: str | Path,
+    *,
+    only: str | None = None,
+    split: str | None = None,
+    predictions: Path | None = None,
+) -> Iterator[Evaluation]:
+    """Yield the results of `evaluate_checkpoint` one after another, as they are ready."""
+    from mplug2.build.compose import compose
+
+    evaluations = chosen_evaluations(spec, only, split)
+    for evaluation in evaluations:
+        # What cannot run at all must fail before hours of computing.
+        evaluator_name(evaluation, load_metrics(evaluation.metrics))
     distributed.init_process_group(accelerator=torch.cuda.is_available())
     net = compose(spec, initial=False)
     load_weights(net, checkpoint)
     net.to(distributed.device(), DTYPES[spec.train["precision"]])
-    loader = build_eval_loader(
-        spec, net.types, SHORT_SOURCE, split, rank=distributed.rank(), world=distributed.world_size()
-    )
-    with Phases(split, silent=distributed.rank() != 0) as phases:
-        return evaluate(
-            net,
-            loader,
-            decode=loader.source.tokenizer.decode,
-            metrics=spec.eval["metrics"],
-            goal=spec.eval["goal"],
-            predictions=predictions,
-            train_answers=_train_answers(spec, net) if split != "train" else None,
-            tick=phases.tick,
+    for evaluation in evaluations:
+        loader = eval_loader(spec, net, evaluation, evaluation.split)
+        title = " ".join(part for part in (evaluation.name, evaluation.split) if part)
+        with Phases(title, silent=distributed.rank() != 0) as phases:
+            yield evaluate(
+                net,
+                loader,
+                evaluation,
+                decode=loader.source.tokenizer.decode,
+                predictions=predictions_of(predictions, evaluation, several=len(evaluations) > 1),
+                train_records=functools.partial(_train_records, spec, net, evaluation),
+                on_progress=phases.on_progress,
+            )
+
+
+def chosen_evaluations(spec: Spec, only: str | None = None, split: str | None = None) -> list[EvaluationSpec]:
+    """Return the evaluations of a spec, or the one named ``only``, with ``split`` in place of their own."""
+    evaluations = training_plan(spec).evaluations
+    if not evaluations:
+        raise UserError(f"{spec.place('eval')}: eval.metrics must name a metric, such as [accuracy]")
+    names = [evaluation.name for evaluation in evaluations]
+    if only is not None and only not in names:
+        listed = ", ".join(name for name in names if name)
+        raise UserError(
+            f"{spec.place('eval')}: there is no evaluation '{only}'. "
+            + (f"Evaluations: {listed}" if listed else "The spec has one without a name: leave --only out")
         )
+    chosen = []
+    for evaluation in evaluations:
+        if only in (None, evaluation.name):
+            chosen.append(evaluation if split is None else replace(evaluation, split=split))
+    return chosen
+
+
+def evaluate_all(
+    net: Any,
+    engine: Any,
+    evaluations: Sequence[EvaluationSpec],
+    loaders: Mapping[str, Any],
+    decode: Decode,
+    folder: Path,
+    step: int,
+) -> dict[str, float]:
+    """Return the values of all evaluations that have a loader (by name), as they are reported.
+
+    For the trainer: random numbers and the modes of all modules stay as they were. Predictions are written
+    below ``folder``. All ranks must call it.
+    """
+    values: dict[str, float] = {}
+    with fork_rng():
+        for evaluation in evaluations:
+            if evaluation.name not in loaders:
+                continue
+            name = quote(evaluation.name, safe="") or evaluation.train_split or "val"
+            result = evaluate(
+                net,
+                loaders[evaluation.name],
+                evaluation,
+                decode=decode,
+                engine=engine,
+                predictions=folder / "predictions" / f"{name}_{step:08d}.jsonl",
+            )
+            values |= result.reported
+    return values
+
+
+def predictions_of(path: Path | None, evaluation: EvaluationSpec, *, several: bool) -> Path | None:
+    """Return the file of an evaluation's predictions: ``path``, or `STEM.NAME.jsonl` if there are several."""
+    if path is None or not several:
+        return path
+    return path.with_name(f"{path.stem}.{quote(evaluation.name, safe='')}{path.suffix}")
+
+
+def eval_loader(spec: Spec, net: Network, evaluation: EvaluationSpec, split: str) -> Any:
+    """Return the loader of a split for an evaluation, on this rank."""
+    from mplug2.data.build import build_eval_loader
+
+    return build_eval_loader(
+        spec,
+        net.types,
+        evaluation.source,
+        split,
+        rank=distributed.rank(),
+        world=distributed.world_size(),
+        batch_size=evaluation.arguments.get("batch"),
+    )
+
+
+def _train_records(spec: Spec, net: Network, evaluation: EvaluationSpec) -> Iterable[Row] | None:
+    """Return the records of the training split; None if it is the evaluated one, or is not available."""
+    from mplug2.data.build import build_source
+
+    if evaluation.split == "train":
+        return None
+    try:
+        source = build_source(spec, net.types, evaluation.source, "train")
+    except UserError:
+        return None  # Only the evaluated split is required.
+    items = getattr(source, "items", None)
+    return None if items is None else (item.record() for item in items)
 
 
 class Phases:
@@ -59,7 +171,7 @@ class Phases:
 
     def __init__(self, title: str, silent: bool) -> None:
         self._title, self._silent = title, silent
-        self._what, self._bar = "", contextlib.ExitStack()
+        self._unit, self._bar = "", contextlib.ExitStack()
 
     def __enter__(self) -> Phases:
         return self
@@ -67,23 +179,12 @@ class Phases:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def tick(self, done: int, total: int, what: str) -> None:
-        """Show that ``done`` of ``total`` are done in the phase ``what``."""
-        if what != self._what:
+    def on_progress(self, done: int, total: int, unit: str) -> None:
+        """Show that ``done`` of ``total`` are done in the phase that counts ``unit``."""
+        if unit != self._unit:
             self._bar.close()
-            self._what, self._quarter = what, 0
-            self._report = self._bar.enter_context(Reporter(total, silent=self._silent, unit=what))
+            self._unit, self._quarter = unit, 0
+            self._report = self._bar.enter_context(Reporter(total, silent=self._silent, unit=unit))
         quarter = 4 * done // max(total, 1)
         self._report.step(done, self._title, line=quarter > self._quarter)
         self._quarter = quarter
-
-
-def _train_answers(spec: Spec, net: Network) -> dict[str, str] | None:
-    """The most frequent training answer of each type; None where the training data is not at hand."""
-    from mplug2.data.build import build_source
-
-    try:
-        reader = build_source(spec, net.types, SHORT_SOURCE, "train")
-    except UserError:
-        return None  # evaluating needs the evaluated split alone
-    return most_frequent(item.record() for item in reader.items)

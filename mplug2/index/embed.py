@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mplug2.data.media.folder import UNREADABLE
 from mplug2.data.text import Tokenizer, clean_caption
-from mplug2.eval.retrieval.embedders import GOALS, sides
+from mplug2.eval.retrieval.embedders import GOALS, modality_embedders
 from mplug2.predict.asking import judge_length
 from mplug2.predict.predict_loader import Files
 from registry import TASKS, UserError
@@ -37,7 +37,7 @@ class Embedder:
                 f"{net.spec.path}: to search, a spec must have the goals {' and '.join(GOALS.values())}, "
                 f"each with one vector, but has no {' and no '.join(missing)}"
             )
-        self.net, self.tokenizer, self.sides = net, tokenizer, sides(net, 0)
+        self.net, self.tokenizer, self.sides = net, tokenizer, modality_embedders(net, 0)
         self.view = self._only("vision", ("frames", "image"))
         self.caption = self._only("text", ("text",))
         self.kind: Literal["video", "image"] = "video" if net.types[self.view].kind == "frames" else "image"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+
+from mplug2.metrics.breakdown import accuracy_by_type
+from mplug2.metrics.metric import ResultTable, Row, TrainRecords
 
 
 class Accuracy:
@@ -18,20 +20,26 @@ class Accuracy:
     inputs = {"answer": "sequences Q n"}
     outputs = {"accuracy": "scalar"}
 
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``{"correct": bool}``; of a file that could not be decoded (``bad``) all is wrong; nothing without
-        answers."""
+    def score_row(self, row: Row) -> Row:
+        """Return ``{"correct": bool}``, or nothing for a row without answers.
+
+        A file that could not be decoded (``bad``) counts as wrong, whatever was predicted.
+        """
         if not row["answers"]:
             return {}
-        return {
-            "correct": not row.get("bad")
-            and _plain(row["prediction"]) in {_plain(answer) for answer in row["answers"]}
-        }
+        answers = {_normalized(answer) for answer in row["answers"]}
+        return {"correct": not row.get("bad") and _normalized(row["prediction"]) in answers}
 
-    def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"accuracy": share of correct rows}``, not a number where no row has answers."""
-        marks = [row["correct"] for row in rows if "correct" in row]
-        return {"accuracy": sum(marks) / len(marks) if marks else math.nan}
+    def compute(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Return ``{"accuracy": fraction of correct rows}``, NaN if no row has answers."""
+        correct = [row["correct"] for row in rows if "correct" in row]
+        return {"accuracy": sum(correct) / len(correct) if correct else math.nan}
+
+    def tables(
+        self, values: Mapping[str, float], rows: Sequence[Row], train_records: TrainRecords
+    ) -> list[ResultTable]:
+        """Return the accuracy by type of question."""
+        return accuracy_by_type(rows, train_records)
 
 
 class LabelAccuracy(Accuracy):
@@ -40,10 +48,10 @@ class LabelAccuracy(Accuracy):
     inputs = {"label": "logits Q classes"}
     outputs = {"label_accuracy": "scalar"}
 
-    def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"label_accuracy": share of correct rows}``, not a number where no row has a label."""
+    def compute(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Return ``{"label_accuracy": fraction of correct rows}``, NaN if no row has a label."""
         return {"label_accuracy": super().compute(rows)["accuracy"]}
 
 
-def _plain(text: str) -> str:
+def _normalized(text: str) -> str:
     return text.strip().lower()

@@ -17,10 +17,10 @@ class IoU:
     inputs = {"box": "boxes Q 4"}
     outputs = {"iou_accuracy": "scalar", "mean_iou": "scalar"}
 
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``{"iou": number, "correct": bool}``; a file that could not be decoded (``bad``) is wrong."""
-        found = 0.0 if row.get("bad") else iou(row["prediction"], row["box"])
-        return {"iou": found, "correct": found >= ENOUGH}
+    def score_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return ``{"iou": number, "correct": bool}``; a file that cannot be decoded (``bad``) is wrong."""
+        overlap = 0.0 if row.get("bad") else iou(row["prediction"], row["box"])
+        return {"iou": overlap, "correct": overlap >= ENOUGH}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"iou_accuracy": share found, "mean_iou": mean}``, not numbers where there are no rows."""

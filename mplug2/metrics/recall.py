@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+
+from mplug2.metrics.metric import ResultTable, Row, TrainRecords
 
 DEPTHS = (1, 5, 10)
 # text retrieval: an image or video asks for its captions; image (or video) retrieval: a caption asks for it
 DIRECTIONS = {"tr": "vision", "ir": "text"}
+QUERIES = (("tr", "image or video", "its captions"), ("ir", "caption", "its image or video"))
 
 
 class Recall:
@@ -42,25 +44,41 @@ class Recall:
         "sim_ir_r10?": "scalar",
     }
 
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Nothing: a row has its rank already."""
-        return {}
+    def compute(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Return ``{"recall": ..., "tr_r1": ..., "ir_r10": ...}``, and ``sim_...`` if pairs were re-ranked.
 
-    def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"recall": ..., "tr_r1": ..., "ir_r10": ...}``; after re-ranking also ``sim_...``: by similarity
-        alone.
-
-        Each row has ``query`` (``vision`` or ``text``), ``rank`` and perhaps ``similarity_rank``, from 1, or
-        None.
+        Each row has ``query`` (``vision`` or ``text``) and ``rank`` (from 1, or None), and after re-ranking
+        ``similarity_rank``, the rank by similarity alone.
         """
         values = _values(rows, "rank")
         if any("similarity_rank" in row for row in rows):
-            plain = _values(rows, "similarity_rank")
-            values |= {f"sim_{name}": value for name, value in plain.items()}
+            for name, value in _values(rows, "similarity_rank").items():
+                values[f"sim_{name}"] = value
         return values
 
+    def tables(
+        self, values: Mapping[str, float], rows: Sequence[Row], train_records: TrainRecords
+    ) -> list[ResultTable]:
+        """Return R@1, R@5 and R@10 of both directions; also by similarity alone if pairs were re-ranked."""
+        reranked = "sim_tr_r1" in values
+        orders = {"": "re-ranking", "sim_": "similarity"} if reranked else {"": "similarity"}
+        lines = []
+        for direction, query, found in QUERIES:
+            for prefix, order in orders.items():
+                recalls = [values[f"{prefix}{direction}_r{depth}"] for depth in DEPTHS]
+                lines.append((query, found, order, *recalls))
+        return [
+            ResultTable(
+                title="recall",
+                columns=("a query", "finds", "ordered by", *(f"R@{depth}" for depth in DEPTHS)),
+                formats=("", "", "", *(".1%" for _ in DEPTHS)),
+                rows=tuple(lines),
+                values=tuple(name for name in values if name != "recall"),
+            )
+        ]
 
-def _values(rows: Iterable[dict[str, Any]], key: str) -> dict[str, float]:
+
+def _values(rows: Iterable[Row], key: str) -> dict[str, float]:
     ranks: dict[str, list[float]] = {query: [] for query in DIRECTIONS.values()}
     for row in rows:
         ranks[row["query"]].append(math.inf if row.get("bad") or row[key] is None else row[key])

@@ -88,12 +88,12 @@ class VqaAccuracy:
         "vqa_accuracy_other?": "scalar",
     }
 
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``{"vqa_score": 0 to 1}``; of a file that could not be decoded (``bad``) 0."""
+    def score_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return ``{"vqa_score": 0 to 1}``; 0 for a file that could not be decoded (``bad``)."""
         answers = row["answers"]
         if not answers:
             return {}
-        # a question whose answers all agree has no counts: it does not matter how many there are above three
+        # A question whose answers all agree has no counts: any number above three gives the same score.
         counts = row.get("counts") or [10]
         votes = dict(zip(answers, counts, strict=True))
         return {"vqa_score": 0.0 if row.get("bad") else vqa_score(row["prediction"], votes)}

@@ -6,8 +6,9 @@ import atexit
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -109,6 +110,28 @@ def broadcast_from_rank0(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def on_rank0(function: Callable[[], T]) -> T:
+    """Return what ``function`` returns on rank 0, on every rank; an error of rank 0 is raised on all ranks.
+
+    The other ranks raise it as `UserError`: a rank that fails alone leaves the others waiting.
+    """
+    if world_size() == 1:
+        return function()
+    result: T | None = None
+    failure: Exception | None = None
+    if rank() == 0:
+        try:
+            result = function()
+        except Exception as error:
+            failure = error
+    result, message = broadcast_from_rank0((result, None if failure is None else str(failure)))
+    if failure is not None:
+        raise failure
+    if message is not None:
+        raise UserError(f"{message} (rank 0 of {world_size()})")
+    return cast(T, result)
 
 
 def raise_on_all_ranks(problem: str | None) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from torch import nn
 
 from modules.distributed import synced_ranks
 from modules.streams import to_device
-from mplug2.eval.evaluation import Evaluation, evaluate
+from mplug2.eval.best import default_value, is_better, smaller_is_better
+from mplug2.eval.run import evaluate_all
 from mplug2.runtime import distributed
 from mplug2.runtime.interrupts import Interrupts
 from mplug2.runtime.progress import Reporter
-from mplug2.runtime.rng import fork_rng, seed_everything
+from mplug2.runtime.rng import seed_everything
 from mplug2.train import messages
 from mplug2.train.checkpoint import (
     Position,
@@ -37,8 +38,8 @@ from mplug2.train.engines.base import Engine, start_engine
 from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
 from mplug2.train.schedule import Schedule
-from registry import METRICS, Spec, UserError, read_spec, write_spec
-from registry.training import training_plan
+from registry import Spec, UserError, read_spec, write_spec
+from registry.training import EvaluationSpec, training_plan
 
 Decode = Callable[[Sequence[int]], str]
 CHECKPOINTS = "checkpoints"
@@ -159,7 +160,9 @@ def _fit(net: Any, loader: Any, val: Any, decode: Decode, last: Path | None, wri
             prune(checkpoints, settings["keep"], spare=set() if best is None else {best})
 
     main = distributed.rank() == 0
-    selecting = _selection(spec, val)
+    evaluations = training_plan(spec).evaluations
+    selecting = _selection(spec, evaluations if val is not None else ())
+    falling = smaller_is_better(evaluations if val is not None else ())
     saved, started = last, time.monotonic()
     with (
         Reporter(total, position.step, silent=not main) as report,
@@ -176,16 +179,14 @@ def _fit(net: Any, loader: Any, val: Any, decode: Decode, last: Path | None, wri
         position.due = position.due and val is not None
         while (position.step < total or position.due) and not stop:
             if position.due:  # after it is saved, for an evaluation can fail
-                with fork_rng():
-                    found = _evaluate(engine, net, val, spec, decode, folder, position.step)
-                position.metrics, position.due = found.metrics, False
-                better = _is_better(found.metrics, selecting, position)
+                loaders = {evaluations[0].name: val}
+                values = evaluate_all(net, engine, evaluations, loaders, decode, folder, position.step)
+                position.metrics, position.due = values, False
+                better = _is_better(values, selecting, position, falling)
                 report.say(
-                    f"step {position.step}  val  "
-                    + _numbers(found.metrics)
-                    + ("  (best so far)" if better else "")
+                    f"step {position.step}  val  " + _numbers(values) + ("  (best so far)" if better else "")
                 )
-                log.write(position.step, **{f"val/{key}": value for key, value in found.metrics.items()})
+                log.write(position.step, **{f"val/{key}": value for key, value in values.items()})
                 if saved == step_folder(checkpoints, position.step):
                     write_state(saved, net, position, agreeing, writer)
                     settle(saved)
@@ -280,37 +281,24 @@ def _total(position: Position, per_epoch: int, settings: dict[str, Any]) -> int:
     return min(whole, settings["steps"] or whole)
 
 
-def _evaluate(
-    engine: Any, net: Any, val: Any, spec: Spec, decode: Decode, folder: Path, step: int
-) -> Evaluation:
-    return evaluate(
-        net,
-        val,
-        decode=decode,
-        metrics=spec.eval["metrics"],
-        goal=spec.eval["goal"],
-        predictions=folder / "predictions" / f"val_{step:08d}.jsonl",
-        engine=engine,
-        together=engine.sharded,
-    )
-
-
-def _selection(spec: Spec, val: Any) -> str:
-    """The value that picks the best checkpoint: ``train.select``, or the first metric's; '' picks none."""
-    select, metrics = spec.train["select"], spec.eval["metrics"]
-    if val is None and select:
+def _selection(spec: Spec, evaluations: Sequence[EvaluationSpec]) -> str:
+    """Return the value that picks the best checkpoint: ``train.select``, or the first one; '' picks none."""
+    select = spec.train["select"]
+    if not evaluations and select:
         raise UserError(
             "train.select must have data.val and eval.metrics to select by, but one of them is not set"
         )
-    return "" if val is None else select or next(iter(METRICS.declaration(metrics[0]).outputs), metrics[0])
+    return select or default_value(evaluations) if evaluations else ""
 
 
-def _is_better(metrics: dict[str, float], select: str, position: Position) -> bool:
-    if select not in metrics:
-        raise UserError(f"train.select must be one of {', '.join(metrics)}, but is {select!r}")
-    if position.best is not None and not metrics[select] > position.best:
+def _is_better(
+    values: dict[str, float], select: str, position: Position, falling: Collection[str] = ()
+) -> bool:
+    if select not in values:
+        raise UserError(f"train.select must be one of {', '.join(values)}, but is {select!r}")
+    if not is_better(values[select], position.best, smaller_is_better=select in falling):
         return False
-    position.best, position.best_step = metrics[select], position.step
+    position.best, position.best_step = values[select], position.step
     return True
 
 

@@ -20,6 +20,7 @@ from registry.language.locate import Definition, definition
 from registry.language.ports import Port, read_ports
 
 LITERALS = ("inputs", "outputs", "off")
+DECORATORS = ("operation", "metric")  # whose keywords declare the ports of a function
 REQUIRED: Any = inspect.Parameter.empty
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -115,7 +116,7 @@ def _declare(target: str, found: Definition) -> Declaration:
     else:
         for call in (one for one in found.node.decorator_list if isinstance(one, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-            if name == "operation":
+            if name in DECORATORS:
                 literals = {one.arg: _literal(target, one.arg, one.value) for one in call.keywords if one.arg}
         options = _parameters(found.node, keyword_only=True)
     return _build(target, literals, arguments, options, _first_sentence(doc), found.file, found.node.lineno)

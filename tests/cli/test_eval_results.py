@@ -17,6 +17,7 @@ from mplug2.cli.app import app
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
 from mplug2.eval.results import Results, results_of
+from mplug2.eval.run import chosen_evaluations
 from mplug2.weights.store import save_weights
 from registry import UserError, parse_spec
 
@@ -97,7 +98,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_loaded(
     def loads(*_: object, **__: object) -> None:
         raise AssertionError("a checkpoint was loaded")
 
-    monkeypatch.setattr("mplug2.eval.run.evaluate_checkpoint", loads)
+    monkeypatch.setattr("mplug2.eval.run.evaluations_of_checkpoint", loads)
     if not (made / "circle").is_symlink():
         (made / "circle").symlink_to("circle")
     done = evaluated(made, "--out", str(made / name))
@@ -110,7 +111,7 @@ def test_an_error_at_the_end_still_tells_the_metrics(made: Path, monkeypatch: py
     def full(*_: object) -> None:
         raise UserError("p.jsonl cannot be written (No space left on device)")
 
-    monkeypatch.setattr("mplug2.eval.evaluation.write_jsonl", full)
+    monkeypatch.setattr("mplug2.eval.predictions.write_jsonl", full)
     rows = [json.loads(line) | {"answer": "red"} for line in (made / "test.jsonl").read_text().splitlines()]
     (made / "known.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = evaluated(made, "--out", str(made / "p.jsonl"), f"data.test.path={made / 'known.jsonl'}")
@@ -142,7 +143,8 @@ CAPTION = parse_spec("data: {kind: caption, test: {path: PATH}}\neval: {metrics:
 def captions(folder: Path, *rows: dict[str, Any]) -> Results:
     (folder / "c.jsonl").write_text("".join(json.dumps({"caption": "a dog"} | row) + "\n" for row in rows))
     data = CAPTION.data | {"test": {"path": str(folder / "c.jsonl")}}
-    return results_of(replace(CAPTION, data=data), "test")
+    spec = replace(CAPTION, data=data)
+    return results_of(spec, chosen_evaluations(spec)[0])
 
 
 def test_captions_are_written_as_coco_takes_them(tmp_path: Path) -> None:
@@ -172,5 +174,7 @@ def test_images_without_numbers_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_answer_in_words_is_refused() -> None:
     text = "data: {kind: text_label, test: {path: x}}\neval: {metrics: [label_accuracy]}\n"
+    spec = parse_spec(text, "x.yaml")
+    (evaluation,) = chosen_evaluations(spec)
     with pytest.raises(UserError, match="must have answers or captions in words .* data.kind is text_label"):
-        results_of(parse_spec(text, "x.yaml"), "test")
+        results_of(spec, evaluation)

@@ -76,7 +76,7 @@ def test_the_first_answer_is_the_one_that_evaluation_takes(made: Path) -> None:
     (made / "qa.jsonl").write_text(json.dumps(row) + "\n")
     read = [*settings, f"data.test.path={made / 'qa.jsonl'}", f"data.media={made}", "data.workers=0"]
     spec = mplug2.read_spec(TINY, read)
-    evaluated = evaluate_checkpoint(spec, made, predictions=made / "predictions.jsonl")
+    (evaluated,) = evaluate_checkpoint(spec, made, predictions=made / "predictions.jsonl").values()
     assert evaluated.samples == 1
     found = json.loads((made / "predictions.jsonl").read_text())
     assert found["prediction"] == alone.text

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from modules.streams import Sequences
-from mplug2.eval.breakdown import by_type, most_frequent, table
-from mplug2.eval.evaluation import evaluate
+from mplug2.eval.evaluation import Evaluation, evaluate
 from mplug2.metrics.accuracy import Accuracy
+from mplug2.metrics.breakdown import by_type, most_frequent
 from registry import UserError, check, parse_spec
+from registry.training import EvaluationSpec
 
 
 class Echo(nn.Module):
@@ -47,8 +48,16 @@ BATCHES = [
 ]
 
 
-def run(**more: Any) -> Any:
-    return evaluate(Echo(), BATCHES, decode=lambda ids: str(ids[0]), metrics=[Accuracy()], **more)
+SPEC = EvaluationSpec("", "data", "test", None, "predict", None, ())
+
+
+def measure(net: nn.Module, loader: Any, metrics: list[Any], **more: Any) -> Evaluation:
+    """Evaluate by metrics that need not be registered."""
+    return evaluate(net, loader, SPEC, metrics=metrics, **{"decode": lambda ids: str(ids[0]), **more})
+
+
+def run(**more: Any) -> Evaluation:
+    return measure(Echo(), BATCHES, [Accuracy()], **more)
 
 
 def test_metrics_are_over_samples_and_padding_does_not_count(tmp_path: Path) -> None:
@@ -67,34 +76,34 @@ def test_metrics_are_over_samples_and_padding_does_not_count(tmp_path: Path) -> 
 
 
 def test_the_breakdown_stands_beside_the_most_frequent_answer() -> None:
-    lines = {line.type: line for line in run().lines}
-    assert (lines["a"].samples, lines["a"].accuracy, lines["a"].majority) == (
-        3,
-        pytest.approx(2 / 3),
-        pytest.approx(2 / 3),
+    (table,) = run().tables
+    assert table.rows == (
+        ("a", 3, pytest.approx(2 / 3), pytest.approx(2 / 3)),
+        ("b", 2, 0.5, 0.5),
+        ("all", 5, 0.6, 0.6),
     )
-    assert (lines["b"].samples, lines["b"].accuracy, lines["b"].majority) == (2, 0.5, 0.5)
-    assert (lines["all"].samples, lines["all"].accuracy, lines["all"].majority) == (5, 0.6, 0.6)
-    assert run().baseline == "this split"
+    assert table.sections == (2,)
+    assert table.title.endswith("of this split")
 
 
 def test_the_baseline_can_come_from_training() -> None:
-    found = run(train_answers={"a": "9", "b": "5"})
-    assert found.baseline == "the training split"
-    assert found.lines[-1].majority == pytest.approx(1 / 5)
-    assert table(found.lines, found.baseline).row_count == 3
+    training = [record(0, 9, "a"), record(1, 5, "b")]
+    (table,) = run(train_records=lambda: training).tables
+    assert table.title.endswith("of the training split")
+    assert table.rows[-1][-1] == pytest.approx(1 / 5)
+    assert len(table.rows) == 3
 
 
 def test_what_has_no_answers_is_left_out_and_counted() -> None:
     batch = Batch([1, 2], [record(0, 1, "a"), record(1, 0, "b", answers=[])])
-    found = evaluate(Echo(), [batch], decode=lambda ids: str(ids[0]), metrics=[Accuracy()])
+    found = measure(Echo(), [batch], [Accuracy()])
     assert (found.metrics, found.samples, found.unanswered) == ({"accuracy": 1.0}, 2, 1)
-    assert [(line.type, line.samples) for line in found.lines] == [("a", 1), ("all", 1)]
+    assert [row[:2] for row in found.tables[0].rows] == [("a", 1), ("all", 1)]
 
 
 def test_the_network_trains_on_afterwards() -> None:
     net = Echo().train()
-    evaluate(net, BATCHES, decode=str, metrics=[Accuracy()])
+    measure(net, BATCHES, [Accuracy()])
     assert net.training
 
 
@@ -103,7 +112,7 @@ def test_a_goal_without_the_output_is_refused() -> None:
         inputs = {"caption": "sequences B n"}
 
     with pytest.raises(UserError, match="needs the goal output 'caption', but the goal gives answer"):
-        evaluate(Echo(), BATCHES, decode=str, metrics=[Asks()])
+        measure(Echo(), BATCHES, [Asks()])
 
 
 def test_metrics_of_different_outputs_are_refused_before_the_network_runs() -> None:
@@ -115,7 +124,7 @@ def test_metrics_of_different_outputs_are_refused_before_the_network_runs() -> N
         inputs = {"caption": "sequences B n"}
 
     with pytest.raises(UserError, match="must measure one output of the goal, but measure 'answer' and 'cap"):
-        evaluate(Echo(), Never(BATCHES), decode=str, metrics=[Accuracy(), Caption()])
+        measure(Echo(), Never(BATCHES), [Accuracy(), Caption()])
 
 
 def test_metrics_of_different_outputs_are_refused_by_check() -> None:
@@ -149,7 +158,7 @@ def test_a_metric_that_fails_leaves_the_predictions(tmp_path: Path) -> None:
 
     out = tmp_path / "p.jsonl"
     with pytest.raises(UserError, match="no Java today"):
-        evaluate(Echo(), BATCHES, decode=lambda ids: str(ids[0]), metrics=[Fails()], predictions=out)
+        measure(Echo(), BATCHES, [Fails()], predictions=out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["prediction"] for row in rows] == ["3", "2", "1", "1", "0"]
     assert [row["correct"] for row in rows] == [True, True, False, True, False]
@@ -164,7 +173,7 @@ def test_predictions_are_valid_json_where_a_network_gives_no_numbers(
 
     records = [{"question_id": i, "question": "", "answers": [], "box": [0, 0, 1, 1]} for i in range(2)]
     out = tmp_path / "p.jsonl"
-    evaluate(Broken(), [Batch([0], records)], decode=str, metrics=["iou"], predictions=out)
+    measure(Broken(), [Batch([0], records)], ["iou"], predictions=out)
     assert json.loads(out.read_text().splitlines()[1])["prediction"] == [None] * 4
     assert "NaN" not in out.read_text()
     assert "p.jsonl: 1 of 2 rows have numbers that are not finite: null" in caplog.text
@@ -174,7 +183,7 @@ def test_numbered_questions_stand_before_named_ones(tmp_path: Path) -> None:
     names: list[Any] = ["b", None, 10, 9]
     records = [record(0, 1, "a") | {"question_id": name} for name in names]
     out = tmp_path / "p.jsonl"
-    evaluate(Echo(), [Batch([1] * 4, records)], decode=str, metrics=[Accuracy()], predictions=out)
+    measure(Echo(), [Batch([1] * 4, records)], [Accuracy()], predictions=out)
     assert [json.loads(line)["question_id"] for line in out.read_text().splitlines()] == [9, 10, None, "b"]
 
 
@@ -182,7 +191,7 @@ def test_undecodable_files_are_reported() -> None:
     class Loader(list[Batch]):
         bad = {"b.mp4": "no frames", "a.mp4": "truncated"}
 
-    assert evaluate(Echo(), Loader(BATCHES), decode=str, metrics=[Accuracy()]).bad == ["a.mp4", "b.mp4"]
+    assert measure(Echo(), Loader(BATCHES), [Accuracy()]).bad == ["a.mp4", "b.mp4"]
 
 
 def test_equally_frequent_answers_are_chosen_by_the_alphabet() -> None:
@@ -211,7 +220,7 @@ def test_logits_are_told_by_the_names_of_their_classes(tmp_path: Path) -> None:
     ]
     loader = [Batch([0], records)]
     written = tmp_path / "rows.jsonl"
-    found = evaluate(Classifier(), loader, decode=str, metrics=["label_accuracy"], predictions=written)
+    found = measure(Classifier(), loader, ["label_accuracy"], predictions=written)
     assert found.metrics == {"label_accuracy": 0.5}
     rows = [json.loads(line) for line in written.read_text().splitlines()]
     assert [row["prediction"] for row in rows] == ["yes", "no"]
@@ -234,7 +243,7 @@ def test_boxes_are_written_as_four_numbers_and_judged_by_their_overlap(tmp_path:
     box = [0.0, 0.0, 0.5, 1.0]
     records = [{"question_id": i, "question": "", "answers": [], "type": "box", "box": box} for i in range(2)]
     out = tmp_path / "boxes.jsonl"
-    found = evaluate(Locates(), [Batch([0], records)], decode=str, metrics=["iou"], predictions=out)
+    found = measure(Locates(), [Batch([0], records)], ["iou"], predictions=out)
     assert found.metrics == {"iou_accuracy": 0.5, "mean_iou": 0.5}
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["prediction"] for row in rows] == [box, [0.5, 0.0, 1.0, 1.0]]

@@ -20,11 +20,13 @@ from mplug2.metrics.accuracy import Accuracy, LabelAccuracy
     ],
 )
 def test_prediction_equals_an_answer(prediction: str, answers: list[str], correct: bool) -> None:
-    assert Accuracy().mark({"prediction": prediction, "answers": answers}) == {"correct": correct}
+    assert Accuracy().score_row({"prediction": prediction, "answers": answers}) == {"correct": correct}
 
 
 def test_an_undecodable_file_is_wrong_whatever_was_said() -> None:
-    assert Accuracy().mark({"prediction": "a", "answers": ["a"], "bad": "no frames"}) == {"correct": False}
+    assert Accuracy().score_row({"prediction": "a", "answers": ["a"], "bad": "no frames"}) == {
+        "correct": False
+    }
 
 
 def test_the_mean_is_over_rows() -> None:
@@ -37,7 +39,7 @@ def test_the_mean_is_over_rows() -> None:
 def test_what_has_no_answers_is_not_measured() -> None:
     rows = [{"prediction": "two", "answers": answers} for answers in (["two"], [], ["one"], [])]
     for row in rows:
-        row.update(Accuracy().mark(row))
+        row.update(Accuracy().score_row(row))
     assert [row.get("correct") for row in rows] == [True, None, False, None]
     assert Accuracy().compute(rows) == {"accuracy": 0.5}
     assert math.isnan(Accuracy().compute(rows[1::2])["accuracy"])

@@ -6,8 +6,10 @@ import pytest
 from small_specs import ROOT
 
 import mplug2  # noqa: F401  (fills the registries)
+from mplug2.metrics.metric import load_metric
 from mplug2.train.trainer import _selection
 from registry import METRICS, check, read_spec
+from registry.training import training_plan
 
 GROUNDING = ROOT / "configs_image" / "grounding_shapes_tiny.yaml"
 
@@ -16,7 +18,7 @@ GROUNDING = ROOT / "configs_image" / "grounding_shapes_tiny.yaml"
 def test_values_of_no_rows_are_those_declared_the_main_one_first(name: str) -> None:
     declared = METRICS.declaration(name).outputs
     always = [value for value, port in declared.items() if not port.optional]
-    assert list(METRICS.load(name)().compute([])) == always
+    assert list(load_metric(name).compute([])) == always
     assert all(port.kind == "scalar" for port in declared.values())
 
 
@@ -50,4 +52,4 @@ def test_a_value_that_no_metric_gives_is_found_before_training(name: str, chosen
 def test_the_first_value_of_the_first_metric_selects_unless_set(chosen: str) -> None:
     spec = read_spec(GROUNDING, overrides=[f"train.select={chosen}"])
     assert not check(spec).problems
-    assert _selection(spec, val=object()) == (chosen or "iou_accuracy")
+    assert _selection(spec, training_plan(spec).evaluations) == (chosen or "iou_accuracy")

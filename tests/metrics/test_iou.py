@@ -27,7 +27,7 @@ def test_rows_are_marked_and_counted() -> None:
         {"prediction": half, "box": half, "bad": "broken"},
     ]
     for row in rows:
-        row.update(IoU().mark(row))
+        row.update(IoU().score_row(row))
     assert [row["correct"] for row in rows] == [True, True, False, False]
     assert IoU().compute(rows) == {"iou_accuracy": 0.5, "mean_iou": pytest.approx(1.5 / 4)}
     assert math.isnan(IoU().compute([])["iou_accuracy"])

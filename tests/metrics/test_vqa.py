@@ -106,7 +106,7 @@ def test_the_mean_is_told_by_type_of_answer() -> None:
     ]
     metric = VqaAccuracy()
     for one in rows:
-        one.update(metric.mark(one))
+        one.update(metric.score_row(one))
     assert [one.get("vqa_score") for one in rows] == [1, 0, pytest.approx(0.6), 0, None]
     found = metric.compute(rows)
     assert next(iter(found)) == "vqa_accuracy"

@@ -50,6 +50,7 @@ class CaptionReader(MediaReader[Caption]):
     (`MediaReader`).
     """
 
+    submission = "captions"  # the form of result files for evaluation servers
     outputs = {
         "video": "frames V 3 T H W",
         "image": "image V 3 H W",

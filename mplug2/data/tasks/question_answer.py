@@ -42,6 +42,7 @@ class QuestionAnswer(MediaReader[Question]):
         "candidates": "text C Lc",
     }
     asks = "question"
+    submission = "answers"  # the form of result files for evaluation servers
 
     def __init__(
         self,

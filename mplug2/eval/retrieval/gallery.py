@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mplug2.eval.retrieval.similarity import Nearest, places
+from mplug2.eval.retrieval.similarity import TopK, places
 from mplug2.runtime import distributed
 from registry.errors import UserError
 
@@ -20,7 +20,7 @@ QUERIES = 1024  # that are ranked at once
 
 @dataclass(frozen=True)
 class Gallery:
-    """All files and captions of a split, in rank order; this rank's own are those of ``files``."""
+    """All files and captions of a split, in rank order; ``files`` and ``captions`` are those of this rank."""
 
     names: list[str]
     texts: list[str]
@@ -34,7 +34,7 @@ class Gallery:
         return torch.arange(len(self.names)).repeat_interleave(self.counts)
 
     @property
-    def own(self) -> Tensor:
+    def positives(self) -> Tensor:
         """The captions of each file [files, most], the last one repeated where there are fewer."""
         most = torch.arange(int(self.counts.max()))
         first = self.counts.cumsum(0) - self.counts
@@ -67,7 +67,7 @@ def _name(record: Row) -> str:
 def prediction_rows(
     records: list[Row],
     gallery: Gallery,
-    found: Mapping[str, tuple[Nearest, Tensor]],
+    found: Mapping[str, tuple[TopK, Tensor]],
     scores: Mapping[str, Tensor],
     shown: int,
 ) -> list[Row]:
@@ -88,25 +88,25 @@ def prediction_rows(
 
 
 def _told(
-    side: str, gallery: Gallery, nearest: Nearest, before: Tensor, scores: Tensor | None, shown: int
+    side: str, gallery: Gallery, top: TopK, preceding: Tensor, scores: Tensor | None, shown: int
 ) -> Iterator[Row]:
     """What is said of each query of a side: the rank of its best own item, and the first that were found."""
     mine, labels = (gallery.files, gallery.texts) if side == "vision" else (gallery.captions, gallery.names)
     numbers, owner = torch.arange(mine.start, mine.stop)[:, None], gallery.owner
     for start in range(0, len(mine), QUERIES):
         some = slice(start, start + QUERIES)
-        items, plain = nearest.items[some], before[some]
+        items, plain = top.items[some], preceding[some]
         if side == "vision":
-            own = owner[items] == numbers[some]
+            positives = owner[items] == numbers[some]
         else:
-            own = items == owner[numbers[some]]
-        columns = {"similarity": nearest.values[some], "found": items}
+            positives = items == owner[numbers[some]]
+        columns = {"similarity": top.values[some], "found": items}
         if scores is None:
             order = torch.arange(items.shape[1]).expand_as(items)
             rows: list[Row] = [{"rank": one} for one in _ranks(plain, len(labels))]
         else:
             order = scores[some].argsort(dim=1, descending=True, stable=True)
-            after = places(own[:, : scores.shape[1]], scores[some], plain)
+            after = places(positives[:, : scores.shape[1]], scores[some], plain)
             rows = [
                 {"rank": place, "similarity_rank": one}
                 for place, one in zip(_ranks(after, len(labels)), _ranks(plain, len(labels)), strict=True)

@@ -11,12 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from modules.distributed import any_rank_active
+from mplug2.eval.evaluator import OnProgress
 from mplug2.eval.retrieval.gallery import Gallery
-from mplug2.eval.retrieval.token_cache import Store
+from mplug2.eval.retrieval.token_cache import TokenCache
 from mplug2.runtime import distributed
 from registry.errors import UserError
 
-Tick = Callable[[int, int, str], None]
 BLOCK = 1 << 16  # pairs that are listed at once (more if a single image has more)
 
 
@@ -25,8 +25,8 @@ class Scorer:
     """The goal ``rerank`` over stored images and captions, ``size`` pairs at a time."""
 
     call: Callable[..., Any]
-    images: Store  # of this rank
-    captions: Store  # of all ranks
+    images: TokenCache  # of this rank
+    captions: TokenCache  # of all ranks
     size: int
     dtype: torch.dtype
     device: torch.device
@@ -60,7 +60,7 @@ def rerank(
     by_files: Int[Tensor, "files k"],
     by_captions: Int[Tensor, "captions k"],
     scorer: Scorer,
-    tick: Tick,
+    on_progress: OnProgress,
 ) -> tuple[Float[Tensor, "files k"], Float[Tensor, "captions k"]]:
     """Return the scores of the captions that this rank's files found, and of the files that its captions
     found; all ranks must call it.
@@ -68,16 +68,16 @@ def rerank(
     A rank scores the pairs with one of its own files. A pair that both sides found is scored once.
     """
     mine, count = gallery.files, len(gallery.texts)
-    everyones = torch.cat(distributed.all_gather_object(by_captions.contiguous()))
-    of_files, of_captions = torch.empty(by_files.shape), torch.zeros(everyones.shape)
-    asked = by_files.shape[1] + torch.bincount(everyones.flatten(), minlength=len(gallery.names))
+    all_by_captions = torch.cat(distributed.all_gather_object(by_captions.contiguous()))
+    of_files, of_captions = torch.empty(by_files.shape), torch.zeros(all_by_captions.shape)
+    asked = by_files.shape[1] + torch.bincount(all_by_captions.flatten(), minlength=len(gallery.names))
     pairs = asked[mine.start : mine.stop].tolist()
     total, done = sum(pairs), 0
-    tick(0, total, "pairs")
+    on_progress(0, total, "pairs")
     for block in _blocks(pairs):
         first, last = block.start + mine.start, block.stop + mine.start
-        captions, columns = ((everyones >= first) & (everyones < last)).nonzero(as_tuple=True)
-        files = everyones[captions, columns].long() - mine.start
+        captions, columns = ((all_by_captions >= first) & (all_by_captions < last)).nonzero(as_tuple=True)
+        files = all_by_captions[captions, columns].long() - mine.start
         own = torch.arange(block.start, block.stop)[:, None] * count + by_files[block.start : block.stop]
         # in ascending order, so that the pairs of an image come together; each once
         keys, place = torch.cat([own.flatten(), files * count + captions]).unique(return_inverse=True)
@@ -85,7 +85,7 @@ def rerank(
         for part in scorer.scores(keys // count, keys % count):
             scores[scored : scored + len(part)] = part
             scored += len(part)
-            tick(done + share * scored // len(keys), total, "pairs")
+            on_progress(done + share * scored // len(keys), total, "pairs")
         done += share
         of_files[block.start : block.stop] = scores[place[: own.numel()]].view(own.shape)
         of_captions[captions, columns] = scores[place[own.numel() :]]

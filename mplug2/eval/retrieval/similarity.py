@@ -1,4 +1,4 @@
-"""Which items are most similar to a query, and where its own stand: in blocks, never the whole matrix."""
+"""Exact nearest-neighbour search in blocks: the complete similarity matrix is never in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ BLOCK = 1 << 20  # similarities that are held at once
 
 
 @dataclass(frozen=True)
-class Nearest:
+class TopK:
     """The most similar items of each query, best first, and their similarities."""
 
     items: Int[Tensor, "queries k"]  # 32 bit
     values: Float[Tensor, "queries k"]
 
 
-def nearest(queries: Float[Tensor, "queries width"], items: Float[Tensor, "items width"], k: int) -> Nearest:
+def nearest(queries: Float[Tensor, "queries width"], items: Float[Tensor, "items width"], k: int) -> TopK:
     """Return the ``k`` items (all, if there are fewer) with the largest inner product with each query."""
     return search(queries, items, None, k)[0]
 
@@ -28,44 +28,46 @@ def nearest(queries: Float[Tensor, "queries width"], items: Float[Tensor, "items
 def search(
     queries: Float[Tensor, "queries width"],
     items: Float[Tensor, "items width"],
-    own: Int[Tensor, "queries most"] | None,
+    positives: Int[Tensor, "queries most"] | None,
     k: int,
-) -> tuple[Nearest, Int[Tensor, " queries"]]:
-    """Return the nearest items, and how many of the others are at least as similar as a query's best own
-    one.
+) -> tuple[TopK, Int[Tensor, " queries"]]:
+    """Return the ``k`` nearest items, and how many others are at least as similar as the best positive.
 
-    ``own`` holds the numbers of each query's own items, at least one; where there are fewer than columns, one
-    is repeated. Without ``own`` all counts are 0. Where a similarity is not a number, it counts against the
-    query.
+    ``positives`` holds the numbers of each query's positive items, at least one; if there are fewer than
+    columns, one is repeated. Without ``positives`` all counts are 0. A similarity that is NaN counts against
+    the query.
     """
     k = min(k, len(items))
-    found = Nearest(
+    top = TopK(
         torch.empty(len(queries), k, dtype=torch.int32, device=queries.device),
         torch.empty(len(queries), k, device=queries.device),
     )
-    before = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
+    preceding = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
     for rows in _blocks(len(queries), len(items)):
         similarity = queries[rows] @ items.T
-        found.values[rows], found.items[rows] = similarity.topk(k, dim=1)
-        if own is not None:
-            best = similarity.gather(1, own[rows]).amax(dim=1, keepdim=True)
-            similarity.scatter_(1, own[rows], -torch.inf)
-            before[rows] = (~(similarity < best)).sum(dim=1)
-    return found, before
+        top.values[rows], top.items[rows] = similarity.topk(k, dim=1)
+        if positives is not None:
+            best = similarity.gather(1, positives[rows]).amax(dim=1, keepdim=True)
+            similarity.scatter_(1, positives[rows], -torch.inf)
+            preceding[rows] = (~(similarity < best)).sum(dim=1)
+    return top, preceding
 
 
 def places(
-    own: Bool[Tensor, "queries k"], scores: Float[Tensor, "queries k"], before: Int[Tensor, " queries"]
+    positives: Bool[Tensor, "queries k"],
+    scores: Float[Tensor, "queries k"],
+    preceding: Int[Tensor, " queries"],
 ) -> Int[Tensor, " queries"]:
-    """Return how many others stand before each query's best own item once what was found has ``scores``.
+    """Return how many others precede each query's best positive once what was retrieved has ``scores``.
 
-    ``own`` marks a query's own items among those found. Items that were not found stay behind in
-    their order by similarity: a query with none of its own among the found keeps its place ``before``.
+    ``positives`` marks the positives among the retrieved items. Other items follow in their order by
+    similarity: a query that retrieved none of its positives keeps its number of ``preceding`` items.
     """
-    best = scores.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
-    place = (~(scores < best) & ~own).sum(dim=1)
-    place = torch.where(best.squeeze(1).isnan(), torch.iinfo(place.dtype).max, place)
-    return torch.where(own.any(dim=1), place, before)
+    best = scores.masked_fill(~positives, -torch.inf).amax(dim=1, keepdim=True)
+    num_preceding = (~(scores < best) & ~positives).sum(dim=1)
+    last = torch.iinfo(num_preceding.dtype).max
+    num_preceding = torch.where(best.squeeze(1).isnan(), last, num_preceding)
+    return torch.where(positives.any(dim=1), num_preceding, preceding)
 
 
 def _blocks(queries: int, items: int) -> Iterator[slice]:

@@ -1,4 +1,4 @@
-"""What was computed of every image and caption, kept until pairs of them are asked for."""
+"""Cache the token streams of all images and captions for re-ranking."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Stream:
         return Tokens(values.to(device).to(dtype), None if mask.all() else mask.to(device))
 
 
-class Store:
+class TokenCache:
     """Token streams of many items in main memory: 16 bit, without padding.
 
     5,000 images of 577 tokens of width 768 take 4.4 GB; 25,000 captions of 12 words 0.5 GB. The network's
@@ -112,12 +112,12 @@ class Store:
             if kept:
                 stream.add(_packed(tokens, kept))
 
-    def everyones(self) -> Store:
-        """Return a store with the items of all ranks, in rank order."""
+    def gather_all(self) -> TokenCache:
+        """Return a cache with the items of all ranks, in rank order."""
         if distributed.world_size() == 1:
             return self
-        whole = Store()
-        whole.spare = self.spare
+        complete = TokenCache()
+        complete.spare = self.spare
         for name, stream in self.streams.items():
             parts: list[list[Packed]] = [[] for _ in range(distributed.world_size())]
             for turn in range(max(distributed.all_gather_object(len(stream.packs)))):
@@ -125,10 +125,10 @@ class Store:
                     parts, distributed.all_gather_object(stream.packs[turn : turn + 1]), strict=True
                 ):
                     part += packs
-            whole.streams[name] = Stream()
+            complete.streams[name] = Stream()
             for pack in (pack for part in parts for pack in part):
-                whole.streams[name].add(pack)
-        return whole
+                complete.streams[name].add(pack)
+        return complete
 
     def batch(
         self, numbers: Int[Tensor, " rows"], device: torch.device, dtype: torch.dtype

@@ -15,10 +15,11 @@ class ExactMatch:
     inputs = {"caption": "sequences B n"}
     outputs = {"exact_match": "scalar"}
 
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``{"exact": whether this row's caption is one of its references}``."""
-        said = tokenize(row["prediction"])
-        return {"exact": not row.get("bad") and any(said == tokenize(text) for text in row["references"])}
+    def score_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return ``{"exact": bool}``: whether the caption of this row is one of its references."""
+        caption = tokenize(row["prediction"])
+        references = [tokenize(text) for text in row["references"]]
+        return {"exact": not row.get("bad") and caption in references}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"exact_match": share}``, not a number where there are no rows."""

@@ -27,10 +27,6 @@ class Cider:
     inputs = {"caption": "sequences B n"}
     outputs = {"cider": "scalar"}
 
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Nothing: a row's value depends on the references of all."""
-        return {}
-
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"cider": mean}``, not a number where there are no rows."""
         return {
@@ -44,10 +40,6 @@ class Bleu:
     inputs = {"caption": "sequences B n"}
     outputs = {"bleu4": "scalar", "bleu3": "scalar", "bleu2": "scalar", "bleu1": "scalar"}
 
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Nothing: matches are summed over all rows before they are divided."""
-        return {}
-
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"bleu4": ..., "bleu1": ...}``, not numbers where there are no rows."""
         values = bleu(_grams(rows), _references(rows)) if rows else [math.nan] * 4
@@ -60,8 +52,8 @@ class RougeL:
     inputs = {"caption": "sequences B n"}
     outputs = {"rouge_l": "scalar"}
 
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``{"rouge_l": value of this row}``."""
+    def score_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return ``{"rouge_l": value of this row}``."""
         references = [tokenize(text).split() for text in row["references"]]
         return {"rouge_l": rouge_l(_caption(row).split(), references)}
 
@@ -81,10 +73,6 @@ class Meteor:
             java.require_java("METEOR")
         except java.Unavailable as reason:
             raise UserError(str(reason)) from None
-
-    def mark(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Nothing: the program scores the corpus."""
-        return {}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"meteor": value}``, not a number where there are no rows, or where Java fails (a warning)."""

@@ -13,6 +13,7 @@ from mplug2.eval.evaluation import evaluate
 from mplug2.runtime import distributed
 from mplug2.train.engines.base import start_engine
 from mplug2.train.optim import build_optimizer
+from registry.training import training_plan
 
 
 def main(path: str, zero: str) -> None:
@@ -20,6 +21,7 @@ def main(path: str, zero: str) -> None:
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     distributed.init_process_group(accelerator=False)
     net = network(rerank=4, rerank_batch=5)
+    (evaluation,) = training_plan(net.spec).evaluations
     engine = None
     if zero != "none":
         settings = {**net.spec.train, "zero": int(zero)}
@@ -29,11 +31,11 @@ def main(path: str, zero: str) -> None:
         found = evaluate(
             net,
             World(images, rank=rank, world=world),
+            evaluation,
             decode=str,
-            metrics=["recall"],
             predictions=Path(f"{path}_{images}.jsonl"),
             engine=engine,
-            together=zero == "3",
+            synced=zero == "3",
         )
         if rank == 0:
             print("FOUND", json.dumps(found.metrics))

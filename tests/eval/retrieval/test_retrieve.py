@@ -11,16 +11,17 @@ import torch
 from retrieval_world import SPEC, World, network, spec, text
 from torch.nn import functional as F
 
-from mplug2.eval.breakdown import recall_table
 from mplug2.eval.evaluation import Evaluation, evaluate
 from registry import UserError, check, parse_spec
+from registry.training import training_plan
 
 IMAGES = 13
 
 
 def measure(world: World, path: Path | None = None, net: Any = None, **more: Any) -> Evaluation:
-    found = net or network(**more)
-    return evaluate(found, world, decode=str, metrics=["recall"], predictions=path)
+    net = net or network(**more)
+    (evaluation,) = training_plan(net.spec).evaluations
+    return evaluate(net, world, evaluation, decode=str, predictions=path)
 
 
 def whole(world: World, **more: Any) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
@@ -171,8 +172,10 @@ def test_what_the_goals_must_give_is_said() -> None:
 
 
 def test_recall_stands_alone() -> None:
-    with pytest.raises(UserError, match="must be .recall. alone"):
-        evaluate(network(), World(3), decode=str, metrics=["recall", "accuracy"])
+    net = network()
+    (evaluation,) = training_plan(net.spec).evaluations
+    with pytest.raises(UserError, match="must use one evaluator, but 'recall' needs 'retrieval' and 'acc"):
+        evaluate(net, World(3), evaluation, decode=str, metrics=["recall", "accuracy"])
 
 
 def test_spec_has_the_keys_of_re_ranking() -> None:
@@ -181,9 +184,9 @@ def test_spec_has_the_keys_of_re_ranking() -> None:
 
 
 def test_recall_is_shown_as_a_table() -> None:
-    plain, both = measure(World(4)).metrics, measure(World(4), rerank=2).metrics
-    for metrics, rows in ((plain, 2), (both, 4)):
-        shown = recall_table(metrics)
-        assert shown is not None and shown.row_count == rows
-        assert next(iter(shown.columns[-1].cells)) == f"{metrics['tr_r10']:.1%}"
-    assert recall_table({"accuracy": 0.5}) is None
+    plain, both = measure(World(4)), measure(World(4), rerank=2)
+    for found, rows in ((plain, 2), (both, 4)):
+        (table,) = found.tables
+        assert len(table.rows) == rows
+        assert table.rows[0][-1] == found.metrics["tr_r10"]
+        assert {"recall", *table.values} == set(found.metrics)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.streams import Tokens, full_mask
-from mplug2.eval.retrieval.token_cache import Rows, Store
+from mplug2.eval.retrieval.token_cache import Rows, TokenCache
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 @given(seed=st.integers(0, 10**6), batches=st.integers(1, 3), whole=st.booleans())
 def test_what_is_asked_for_comes_back(seed: int, batches: int, whole: bool) -> None:
     draw = torch.Generator().manual_seed(seed)
-    store, known = Store(), []
+    store, known = TokenCache(), []
     for _ in range(batches):
         count, length = (int(torch.randint(1, 5, (), generator=draw)) for _ in range(2))
         values = torch.randn(count, length, 3, generator=draw)
@@ -41,20 +41,20 @@ def test_what_is_asked_for_comes_back(seed: int, batches: int, whole: bool) -> N
 
 
 def test_large_values_keep_32_bit_and_others_16() -> None:
-    store = Store()
+    store = TokenCache()
     store.add({"asked": Tokens(torch.full((1, 2, 3), 3.3))}, [True])
     store.add({"asked": Tokens(torch.full((1, 1, 3), 1e6))}, [True])
     assert [pack.values.dtype for pack in store.streams["asked"].packs] == [torch.float16, torch.float32]
     found = store.batch(torch.tensor([0, 1]), CPU, torch.float32)["asked"]
     assert found.values[1, 0, 0] == 1e6
     assert found.mask is not None and found.mask.tolist() == [[True, True], [True, False]]
-    half = Store()
+    half = TokenCache()
     half.add({"asked": Tokens(torch.full((1, 2, 3), 1e6, dtype=torch.bfloat16))}, [True])
     assert half.batch(torch.tensor([0]), CPU, torch.bfloat16)["asked"].values.dtype == torch.bfloat16
 
 
 def test_a_rank_without_items_has_a_spare_one() -> None:
-    store = Store()
+    store = TokenCache()
     store.add({"asked": Tokens(torch.ones(2, 2, 3))}, [False, False])
     assert store.batch(torch.tensor([], dtype=torch.long), CPU, torch.float32)["asked"].values.shape == (
         1,
@@ -65,7 +65,7 @@ def test_a_rank_without_items_has_a_spare_one() -> None:
 
 def test_what_is_no_token_stream_is_refused() -> None:
     with pytest.raises(TypeError, match="stream 'v', from which `rerank` starts, must be tokens of 2 rows"):
-        Store().add({"v": torch.ones(2, 3)}, [True, True])
+        TokenCache().add({"v": torch.ones(2, 3)}, [True, True])
 
 
 @settings(max_examples=30, deadline=None)

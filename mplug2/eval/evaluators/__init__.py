@@ -1,0 +1,1 @@
+"""The evaluators that ship: generation, classification, regression, boxes, perplexity, retrieval."""
