@@ -72,7 +72,7 @@ def test_an_error_in_the_evaluation_loses_no_epoch(
 ) -> None:
     whole = run(tmp_path / "whole", epochs=epochs)
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "evaluate", broken)
+        patched.setattr(trainer, "evaluate_all", broken)
         with pytest.raises(RuntimeError, match="fell over"):
             run(tmp_path / "part", epochs=epochs)
     assert steps_written(tmp_path / "part/checkpoints") == [5]
@@ -87,7 +87,7 @@ def test_an_error_in_the_evaluation_loses_no_epoch(
     )
     assert first == second
     # what was found is in the checkpoint: it is not evaluated again
-    monkeypatch.setattr(trainer, "evaluate", broken)
+    monkeypatch.setattr(trainer, "evaluate_all", broken)
     assert run(tmp_path / "part", resume=True, epochs=epochs).metrics == whole.metrics
 
 
