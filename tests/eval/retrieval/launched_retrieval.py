@@ -35,7 +35,6 @@ def main(path: str, zero: str) -> None:
             decode=str,
             predictions=Path(f"{path}_{images}.jsonl"),
             engine=engine,
-            synced=zero == "3",
         )
         if rank == 0:
             print("FOUND", json.dumps(found.metrics))
