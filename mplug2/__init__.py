@@ -17,7 +17,7 @@ from mplug2.import_guard import check_neighbours
 check_neighbours(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import modules  # noqa: E402, F401  (fills the names of modules and operations)
-from registry import ENGINES, EVALUATORS, METRICS, MODULES, OPTIMIZERS, TASKS  # noqa: E402
+from registry import ENGINES, EVALUATORS, LOGGERS, METRICS, MODULES, OPTIMIZERS, TASKS  # noqa: E402
 
 if TYPE_CHECKING:
     from mplug2.build.compose import compose as compose
@@ -52,6 +52,8 @@ METRICS.register("vqa_accuracy", "mplug2.metrics.vqa:VqaAccuracy")
 METRICS.register("iou", "mplug2.metrics.iou:IoU")
 METRICS.register("recall", "mplug2.metrics.recall:Recall")
 METRICS.register("perplexity", "mplug2.metrics.perplexity:perplexity")
+LOGGERS.register("jsonl", "mplug2.train.loggers:JsonlLogger")
+LOGGERS.register("tensorboard", "mplug2.train.loggers:TensorBoardLogger")
 EVALUATORS.register("generation", "mplug2.eval.evaluators.generation:Generation")
 EVALUATORS.register("classification", "mplug2.eval.evaluators.classification:Classification")
 EVALUATORS.register("regression", "mplug2.eval.evaluators.regression:Regression")

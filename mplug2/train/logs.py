@@ -1,35 +1,55 @@
-"""The record of a run: a line of JSON per logged step, the same numbers for TensorBoard, and a picture of the
-curves."""
+"""The record of a run: rows of numbers, which go to all loggers that the spec names."""
 
 from __future__ import annotations
 
 import json
-import warnings
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from mplug2.runtime.atomic_write import atomic_write
-from registry.errors import UserError
+from registry import LOGGERS, UserError
+
+log = logging.getLogger(__name__)
+Row = tuple[int, dict[str, float]]  # a step and its values
+
+
+class Logger(Protocol):
+    """A place for the numbers of a run; registered in ``LOGGERS`` and named in `train.loggers`."""
+
+    def __init__(self, folder: Path, step: int, settings: Mapping[str, Any]) -> None:
+        """Open it for the run in ``folder``, which continues after ``step``; ``settings`` is `train`.
+
+        What was logged beyond ``step`` comes again. Raise `UserError` if it cannot work here.
+        """
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the values of a step, such as ``{"loss": 0.5, "lr": 1e-4}`` or ``{"val/accuracy": 0.9}``.
+
+        After an exception the same values come again with the next ones.
+        """
+
+    def close(self) -> None:
+        """Write what is left, at the end of a run, also of one that failed."""
 
 
 class RunLog:
-    """Writes ``log.jsonl`` and ``tensorboard/`` in ``folder``; ``silent`` on all ranks but the first."""
+    """Gives each row to all loggers of `train.loggers`; ``silent`` on all ranks but the first.
 
-    def __init__(self, folder: Path, step: int, silent: bool) -> None:
-        """Open the log to go on after ``step``; what an interrupted run logged beyond it is dropped."""
-        self.path = folder / "log.jsonl"
-        self._silent = silent
-        if silent:
-            return
-        kept = "".join(json.dumps(row) + "\n" for row in read_log(self.path) if row["step"] <= step)
-        with atomic_write(self.path) as file:  # on a full disk the old one stays
-            file.write(kept)
-        self._file = self.path.open("a", encoding="utf-8")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from torch.utils.tensorboard import SummaryWriter
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+    A logger that fails does not stop the run: a warning names the error, its rows are kept and tried again
+    with each later one. Rows that it has not taken at the end are written to a file of their own.
+    """
+
+    def __init__(self, folder: Path, step: int, settings: Mapping[str, Any], *, silent: bool = False) -> None:
+        """Open all loggers, to continue after ``step``."""
+        self.folder = folder
+        self._loggers: dict[str, Logger] = {}
+        if not silent:
+            for name in settings["loggers"]:
+                self._loggers[name] = LOGGERS.load(name)(folder, step, settings)
+        self._pending: dict[str, list[Row]] = {name: [] for name in self._loggers}
+        self._failing: set[str] = set()
 
     def __enter__(self) -> RunLog:
         return self
@@ -37,29 +57,61 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close both, and draw what was logged, also of a run that failed."""
-        if self._silent:
-            return
-        self._file.close()
-        self._board.close()
-        draw_curves(self.path, self.path.with_name("curves.png"))
+        """Close all loggers."""
+        for name, logger in self._loggers.items():
+            self._flush(name)
+            try:
+                logger.close()
+            except Exception as failure:
+                log.warning("WARNING: logger '%s' cannot be closed (%s)", name, _reason(failure))
+            if self._pending[name]:
+                self._write_pending(name)
 
-    def write(self, step: int, **numbers: float | None) -> None:
-        """Add one row; ``None`` values are left out."""
-        if self._silent:
-            return
-        row = {"step": step, **{key: value for key, value in numbers.items() if value is not None}}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-        for key, value in row.items():
-            if key != "step":
-                self._board.add_scalar(key, value, step)
+    def write(self, step: int, **values: float | None) -> None:
+        """Log the values of a step; those that are None are left out."""
+        present = {name: value for name, value in values.items() if value is not None}
+        for name in self._loggers:
+            self._pending[name].append((step, present))
+            self._flush(name)
+
+    def _flush(self, name: str) -> None:
+        """Log the rows that a logger has not taken yet, in order."""
+        pending = self._pending[name]
+        while pending:
+            step, values = pending[0]
+            try:
+                self._loggers[name].log(step, values)
+            except Exception as failure:
+                if name not in self._failing:
+                    self._failing.add(name)
+                    log.warning(
+                        "WARNING: logger '%s' failed at step %d (%s). Training continues, and its rows are "
+                        "tried again",
+                        name,
+                        step,
+                        _reason(failure),
+                    )
+                return
+            self._failing.discard(name)
+            del pending[0]
+
+    def _write_pending(self, name: str) -> None:
+        """Write the rows that a logger never took; if the disk refuses them, into the messages of the run."""
+        rows = [json.dumps({"step": step, **values}) for step, values in self._pending[name]]
+        path = self.folder / f"unlogged_{name}.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(row + "\n" for row in rows)
+        except OSError:
+            log.warning("WARNING: logger '%s' did not take these rows:\n%s", name, "\n".join(rows))
+        else:
+            log.warning("WARNING: logger '%s' did not take %d rows: they are in %s", name, len(rows), path)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``log.jsonl``; a last line that a crash left half written is dropped.
+    """Return the rows of a ``log.jsonl``; a last line that a crash left incomplete is dropped.
 
-    Raises UserError, with the line, where it holds something else.
+    Raises UserError, with the line, if it holds something else.
     """
     lines = path.read_bytes().splitlines() if path.is_file() else []
     rows: list[dict[str, Any]] = []
@@ -79,30 +131,5 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def draw_curves(log: Path, picture: Path) -> None:
-    """Draw loss, learning rates and validation metrics of ``log`` over the steps into ``picture`` (png)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = read_log(log)
-    keys = [
-        key
-        for key in dict.fromkeys(key for row in rows for key in row)
-        if key.split("/")[0] in ("loss", "lr", "val")
-    ]
-    panels = [group for group in ("loss", "lr", "val") if any(key.split("/")[0] == group for key in keys)]
-    if not panels:
-        return
-    figure = Figure(figsize=(5 * len(panels), 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, group in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for key in (key for key in keys if key.split("/")[0] == group):
-            points = [(row["step"], row[key]) for row in rows if key in row]
-            axes.plot(
-                *zip(*points, strict=True), label=key, marker="o" if len(points) < 30 else None, markersize=3
-            )
-        axes.set_xlabel("optimiser step")
-        axes.set_title({"loss": "training loss", "lr": "learning rate", "val": "validation"}[group])
-        axes.legend(fontsize="small")
-        axes.grid(alpha=0.3)
-    figure.savefig(picture, dpi=120)
+def _reason(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {failure}"

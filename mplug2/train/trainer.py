@@ -166,7 +166,7 @@ def _fit(net: Any, loader: Any, val: Any, decode: Decode, last: Path | None, wri
     saved, started = last, time.monotonic()
     with (
         Reporter(total, position.step, silent=not main) as report,
-        RunLog(folder, position.step, silent=not main) as log,
+        RunLog(folder, position.step, settings, silent=not main) as log,
         Interrupts() as interrupts,
     ):
         report.say(*messages.opening(net, spec, folder, position, steps_per_epoch, total))

@@ -16,7 +16,7 @@ from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
 from registry.language.schema import EVALUATIONS, SETTINGS, Key
 from registry.language.spec import Spec
-from registry.registries import Catalogue, nearest
+from registry.registries import Catalogue, Registry, nearest
 from registry.training import training_plan
 
 
@@ -25,6 +25,8 @@ def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
     checker = _Settings(spec, names)
     for section, schema in SETTINGS.items():
         checker.section(section, schema)
+    checker.registered("engine", names.engines)
+    checker.registered("loggers", names.loggers)
     sources = SourceChecker(spec, names)
     training, evaluations = TrainingChecker(sources), EvaluationChecker(sources)
     runners = RunnerChecker(spec, names)
@@ -75,6 +77,16 @@ class _Settings(Collector):
                     self.wrong(place, f"'{what}' must be at most {key.most:g}, but is {number:g}")
                 elif number >= key.below:
                     self.wrong(place, f"'{what}' must be less than {key.below:g}, but is {number:g}")
+
+    def registered(self, key: str, registry: Registry) -> None:
+        """Check that `train` names registered things under a key, which holds a name or a list of names."""
+        if self.spec.node("train", key) is None:
+            return
+        value = self.spec.train[key]
+        for index, name in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(name, str) and name not in registry:
+                path = ("train", key, index) if isinstance(value, list) else ("train", key)
+                self.unknown(self.spec.place(*path), registry.kind, name, registry.names())
 
     def select(self, chosen: Any) -> list[Problem]:
         """Return a problem if no evaluation gives the value by which the best checkpoint is selected."""

@@ -86,6 +86,7 @@ TRAIN = {
     "eval_every": Key("int", 1, "epochs between two evaluations", 1),
     "save_every": Key("int", 1, "epochs between two checkpoints", 1),
     "keep": Key("int", 3, "newest checkpoints that are kept", 1),
+    "loggers": Key("list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"),
     "out": Key("str | None", None, "run folder; runs/<name of the spec> unless set"),
     "select": Key("str | None", None, "metric whose best checkpoint on the validation split is kept"),
 }
