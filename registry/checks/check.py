@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from registry.checks.graph import Graph, read_graph
 from registry.checks.initial import missing_files
+from registry.checks.measured import check_measured
 from registry.checks.names import check_names
 from registry.checks.types import Misfit, check_axes
-from registry.errors import Place, Problem, SpecError, UserError
-from registry.language.declaration import Declaration
+from registry.errors import Problem, SpecError
 from registry.language.ports import StreamType
-from registry.language.schema import NAMED_GOALS
 from registry.language.spec import Spec
 from registry.registries import CATALOGUE, Catalogue
 
@@ -46,7 +45,8 @@ def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Repo
         return Report(SpecError(problems).problems, {}, 2)
     graph = read_graph(spec)
     misfits, types = check_axes(spec, names, graph.order)
-    problems = _without_consequences(misfits + _results(spec, names, types), graph, types)
+    misfits += _losses(spec, types) + check_measured(spec, names, types)
+    problems = _without_consequences(misfits, graph, types)
     problems += graph.circles + graph.uncalled + _supply(spec, names, graph)
     return Report(SpecError(problems).problems, types, 3)
 
@@ -93,56 +93,11 @@ def _supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
     return problems
 
 
-def _results(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list[Misfit]:
-    """Return the misfits of goals: a loss that is no scalar, metrics that do not fit what they measure."""
+def _losses(spec: Spec, types: dict[str, StreamType]) -> list[Misfit]:
+    """Return a misfit for each loss of a goal that is not a scalar."""
     misfits = []
-    measured: dict[str, str] = {}  # outputs of `eval.goal`, and the first metric of each
     for loss in (outputs["loss"] for outputs in spec.goals.values() if "loss" in outputs):
         if loss.name in types and types[loss.name].kind != "scalar":
             message = f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}"
             misfits.append(Misfit(Problem(loss.place, message), ("scalar",)))
-    for at, metric in enumerate(spec.eval["metrics"]):
-        place = spec.place("eval", "metrics", at)
-        try:
-            declaration = names.metrics.declaration(metric)
-            problems = _measured(spec, declaration, metric, place, types)
-            for name in declaration.inputs.keys() - set(NAMED_GOALS):
-                measured.setdefault(name, metric)
-        except UserError as error:
-            problems = [Problem(place, str(error))]
-        misfits += [Misfit(problem, ()) for problem in problems]
-    if len(measured) > 1 and not misfits:
-        told = " and ".join(f"'{metric}' '{name}'" for name, metric in measured.items())
-        message = f"metrics must measure one output of goal '{spec.eval['goal']}', but {told}"
-        hint = "name the metrics of one; evaluate again with those of the other"
-        misfits.append(Misfit(Problem(spec.place("eval", "metrics"), message, hint), ()))
     return misfits
-
-
-def _measured(
-    spec: Spec, declaration: Declaration, metric: str, place: Place, types: dict[str, StreamType]
-) -> list[Problem]:
-    """Return a problem for each output that a metric measures and its goal has not, or not in that kind."""
-    goal = spec.eval["goal"]
-    outputs = spec.goals.get(goal, {})
-    problems = []
-    for name, port in declaration.inputs.items():
-        ref = outputs.get(name)
-        if name in NAMED_GOALS and name in spec.goals:  # its outputs may have any names
-            found = [one for one in spec.goals[name].values() if one.name in types]
-            if sum(types[one.name].kind in port.kinds for one in found) != 1:
-                message = f"metric '{metric}' measures one {port.kind} of goal '{name}', which gives "
-                given = ", ".join(f"'{one}' ({types[one.name]})" for one in found) or "none"
-                problems.append(Problem(spec.key_place("goals", name), message + given))
-        elif ref is None and not port.optional:
-            message = f"metric '{metric}' measures output '{name}' ({port}), which goal '{goal}' has not"
-            hint = f"outputs of the goal: {', '.join(outputs) or 'none'}"
-            if name in NAMED_GOALS:
-                message = f"metric '{metric}' measures goal '{name}' ({port}), but there is no such goal"
-                hint = f"goals: {', '.join(spec.goals)}"
-            problems.append(Problem(place, message, hint))
-        elif ref is not None and ref.name in types and types[ref.name].kind not in port.kinds:
-            stream = f"stream '{ref.name}' (goal '{goal}') is {types[ref.name]}"
-            message = f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"
-            problems.append(Problem(place, message))
-    return problems

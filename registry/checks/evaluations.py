@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from registry.checks.collector import Collector
+from registry.checks.measured import goals_by_name
 from registry.checks.sources import SourceChecker
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
-from registry.language.schema import EVAL, EVALUATIONS, NAMED_GOALS
+from registry.language.schema import EVAL, EVALUATIONS
 from registry.registries import Registry
 
 
@@ -43,7 +44,7 @@ class EvaluationChecker(Collector):
 
     def evaluation(self, path: tuple[str, ...], settings: Mapping[str, Any]) -> None:
         goal, metrics = settings.get("goal"), settings.get("metrics")
-        self.evaluation_goal(path, goal, metrics)
+        self.evaluation_goal(path, goal, metrics, settings.get("evaluator"))
         for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
             if isinstance(metric, str) and metric not in self.names.metrics:
                 place = self.spec.place(*path, "metrics", index)
@@ -69,7 +70,11 @@ class EvaluationChecker(Collector):
         if isinstance(name, str) and name not in registry:
             self.unknown(self.spec.place(*path, key), registry.kind, name, registry.names())
 
-    def evaluation_goal(self, path: tuple[str, ...], goal: Any, metrics: Any) -> None:
+    def evaluation_goal(self, path: tuple[str, ...], goal: Any, metrics: Any, evaluator: Any) -> None:
+        evaluators = self.names.evaluators
+        registered = isinstance(evaluator, str) and evaluator in evaluators
+        if registered and evaluators.declaration(evaluator).goals:
+            return  # It computes goals of its own.
         measured = self._measured(metrics)
         # A resolved spec writes the default, too, which may go unused.
         named = self.spec.node(*path, "goal") is not None and (measured or goal != EVAL["goal"].default)
@@ -84,11 +89,11 @@ class EvaluationChecker(Collector):
 
     def _measured(self, metrics: Any) -> bool:
         """Return whether a metric measures the one goal `eval.goal`, and not goals that its inputs name."""
-        registry = self.names.metrics
+        registry, goals = self.names.metrics, goals_by_name(self.names)
         for metric in metrics if isinstance(metrics, list) else ():
             if not isinstance(metric, str):
                 continue
-            if metric not in registry or not set(registry.declaration(metric).inputs) & set(NAMED_GOALS):
+            if metric not in registry or not goals & set(registry.declaration(metric).inputs):
                 return True
         return False
 

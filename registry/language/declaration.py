@@ -19,7 +19,7 @@ from registry.language.annotations import choices
 from registry.language.locate import Definition, definition
 from registry.language.ports import Port, read_ports
 
-LITERALS = ("inputs", "outputs", "off")
+LITERALS = ("inputs", "outputs", "off", "goals")
 DECORATORS = ("operation", "metric")  # whose keywords declare the ports of a function
 REQUIRED: Any = inspect.Parameter.empty
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -34,7 +34,7 @@ def operation(
     """
 
     def attach(function: Function) -> Function:
-        for name, literal in zip(LITERALS, (inputs, outputs, off or {}), strict=True):
+        for name, literal in (("inputs", inputs), ("outputs", outputs), ("off", off or {})):
             setattr(function, name, literal)
         return function
 
@@ -73,6 +73,7 @@ class Declaration:
     doc: str = ""
     file: str = ""
     line: int = 0
+    goals: tuple[str, ...] = ()  # of an evaluator that names its goals; its inputs are goals, too
 
     @property
     def nameless(self) -> bool:
@@ -88,7 +89,11 @@ class Declaration:
     def of(thing: Any) -> Declaration:
         """Return the declaration of a live class or function, from its source where there is one."""
         target = f"{thing.__module__}:{thing.__qualname__}"
-        live = {name: literal for name in LITERALS if (literal := getattr(thing, name, None)) is not None}
+        live: dict[str, Any] = {}
+        for name in LITERALS:
+            value = getattr(thing, name, None)
+            if value is not None and not isinstance(value, property):
+                live[name] = value
         called = getattr(thing, "forward", None) if inspect.isclass(thing) else thing
         doc = _first_sentence(thing.__doc__)
         classes = inspect.getmro(thing) if inspect.isclass(thing) else ()
@@ -137,7 +142,18 @@ def _build(
         raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
     off = dict(literals.get("off") or {})
     options = {name: one for name, one in options.items() if name not in ports["inputs"]}  # `*parts, weight`
-    return Declaration(target, ports["inputs"], ports["outputs"], off, arguments, options, doc, file, line)
+    return Declaration(
+        target,
+        ports["inputs"],
+        ports["outputs"],
+        off,
+        arguments,
+        options,
+        doc,
+        file,
+        line,
+        goals=tuple(literals.get("goals") or ()),
+    )
 
 
 def _inherited(makers: Iterable[tuple[dict[str, Parameter], bool]]) -> dict[str, Parameter]:

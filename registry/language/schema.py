@@ -32,8 +32,6 @@ SPLITS = ("train", "val", "test")
 EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
 # what the framework itself hands to a reader that asks for it: no key of a spec sets these
 SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec", "asked")
-# goals that a metric measures by their names, beside `eval.goal`: those of retrieval
-NAMED_GOALS = ("embed_vision", "embed_text", "rerank")
 
 MOMENTUM = {
     "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0, 1),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 
 
 def launch(path: Path, processes: int, zero: str) -> dict[int, list[dict[str, Any]]]:

@@ -1,0 +1,101 @@
+"""Check stage 3, what is measured: metrics against the outputs of goals, by kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry.checks.types import Misfit
+from registry.errors import Place, Problem, UserError
+from registry.language.declaration import Declaration
+from registry.language.ports import StreamType
+from registry.language.spec import Spec
+from registry.registries import Catalogue
+from registry.training import EvaluationSpec, training_plan
+
+
+def goals_by_name(names: Catalogue) -> frozenset[str]:
+    """Return the names of metric inputs that are goals, and not outputs of the evaluated goal.
+
+    They are the inputs of evaluators that name their goals, such as `embed_vision` of retrieval.
+    """
+    goals: set[str] = set()
+    for name in names.evaluators.names():
+        declaration = names.evaluators.declaration(name)
+        if declaration.goals:
+            goals.update(declaration.goals, declaration.inputs)
+    return frozenset(goals)
+
+
+def check_measured(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list[Misfit]:
+    """Return the misfits of all evaluations: a metric must find what it measures, in its kind."""
+    misfits: list[Misfit] = []
+    if not any(len(outputs) for outputs in spec.goals.values()):
+        return misfits
+    checker = _Measured(spec, names, types)
+    for evaluation in training_plan(spec, names).evaluations:
+        misfits += checker.evaluation(evaluation)
+    return misfits
+
+
+class _Measured:
+    def __init__(self, spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> None:
+        self.spec, self.names, self.types = spec, names, types
+        self.goals = goals_by_name(names)
+
+    def evaluation(self, evaluation: EvaluationSpec) -> list[Misfit]:
+        """Return the misfits of one evaluation."""
+        problems: list[Problem] = []
+        measured: dict[tuple[str, ...], str] = {}  # outputs of the goal, and the first metric of them
+        path = ("eval", evaluation.name) if evaluation.name else ("eval",)
+        if self.spec.node(*path, "metrics") is None:
+            path = ("eval",)
+        for index, metric in enumerate(evaluation.metrics):
+            place = self.spec.place(*path, "metrics", index)
+            try:
+                declaration = self.names.metrics.declaration(metric)
+            except UserError as error:
+                problems.append(Problem(place, str(error)))
+                continue
+            problems += self.metric(evaluation.goal, declaration, metric, place)
+            outputs = tuple(name for name in declaration.inputs if name not in self.goals)
+            if outputs:
+                measured.setdefault(outputs, metric)
+        if len(measured) > 1 and not problems:
+            parts = []
+            for outputs, metric in measured.items():
+                parts.append(f"'{metric}' {_quoted(outputs)}")
+            message = (
+                f"metrics must measure one output of goal '{evaluation.goal}', but {' and '.join(parts)}"
+            )
+            hint = "name the metrics of one; evaluate again with those of the other"
+            problems.append(Problem(self.spec.place(*path, "metrics"), message, hint))
+        return [Misfit(problem, ()) for problem in problems]
+
+    def metric(self, goal: str, declaration: Declaration, metric: str, place: Place) -> list[Problem]:
+        """Return a problem for each output that the goal lacks or has in another kind than a metric needs."""
+        outputs = self.spec.goals.get(goal, {})
+        problems = []
+        for name, port in declaration.inputs.items():
+            ref = outputs.get(name)
+            if name in self.goals and name in self.spec.goals:  # Its outputs may have any names.
+                streams = [stream for stream in self.spec.goals[name].values() if stream.name in self.types]
+                if sum(self.types[stream.name].kind in port.kinds for stream in streams) != 1:
+                    listed = ", ".join(f"'{stream}' ({self.types[stream.name]})" for stream in streams)
+                    message = f"metric '{metric}' measures one {port.kind} of goal '{name}', which gives "
+                    problems.append(Problem(self.spec.key_place("goals", name), message + (listed or "none")))
+            elif ref is None and not port.optional:
+                message = f"metric '{metric}' measures output '{name}' ({port}), which goal '{goal}' has not"
+                hint = f"outputs of the goal: {', '.join(outputs) or 'none'}"
+                if name in self.goals:
+                    message = f"metric '{metric}' measures goal '{name}' ({port}), but there is no such goal"
+                    hint = f"goals: {', '.join(self.spec.goals)}"
+                problems.append(Problem(place, message, hint))
+            elif ref is not None and ref.name in self.types and self.types[ref.name].kind not in port.kinds:
+                stream = f"stream '{ref.name}' (goal '{goal}') is {self.types[ref.name]}"
+                message = f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"
+                problems.append(Problem(place, message))
+        return problems
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
