@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
-from modules.distributed import mean_over_ranks
+from modules.losses.reduction import LossSum
 from modules.search.common import as_in_use
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
@@ -83,7 +83,16 @@ def tokens_box(found: Sequences, *, bins: int = BINS, prefix: int = PREFIX) -> F
     return cornered(coordinates(found.ids[:, 0, 1:5], bins, prefix)).clamp(0, 1)
 
 
-@operation(inputs={"logits": "logits B 5 vocab", "target": "text B 5", "box": "boxes B 4"}, outputs="scalar")
+def box_count(box: Float[Tensor, "b 4"]) -> Float[Tensor, ""]:
+    """Return the number of boxes."""
+    return torch.tensor(float(len(box)), device=box.device)
+
+
+@operation(
+    inputs={"logits": "logits B 5 vocab", "target": "text B 5", "box": "boxes B 4"},
+    outputs="scalar",
+    count=box_count,
+)
 def box_loss(
     logits: Float[Tensor, "b 5 vocab"],
     target: Text,
@@ -92,7 +101,7 @@ def box_loss(
     weights: Literal["elementwise", "released", "none"] = "elementwise",
     bins: int = BINS,
     prefix: int = PREFIX,
-) -> Float[Tensor, ""]:
+) -> LossSum:
     """Cross-entropy of the coordinates among coordinates, weighted by how far the likeliest box is off.
 
     ``'elementwise'``: ``mean(ce[i, k] * l1[i, k] * g[i])`` with ``l1`` the distance of each coordinate and
@@ -106,7 +115,7 @@ def box_loss(
         total = (ce * l1 * far[:, None]).mean(dim=1).sum()
     else:
         total = (ce.sum(dim=0) * (l1 * far[:, None]).mean(dim=0)).mean()
-    return total / mean_over_ranks(torch.tensor(float(len(ce)), device=ce.device))
+    return LossSum(total, box_count(box))
 
 
 def box_errors(

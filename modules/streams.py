@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -51,14 +52,24 @@ def join_masks(*parts: Tokens) -> Bool[Tensor, "batch total"] | None:
     return torch.cat([full_mask(part) for part in parts], dim=1)
 
 
-def to_device(value: Any, device: torch.device | str) -> Any:
-    """Copy tensors inside tuples, lists and mappings to ``device``; anything else passes unchanged."""
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Return a value with a function applied to the tensors inside tuples, lists and mappings."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return function(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(to_device(item, device) for item in value))
+        return type(value)(*(map_tensors(item, function) for item in value))
     if isinstance(value, (list, tuple)):
-        return type(value)(to_device(item, device) for item in value)
+        return type(value)(map_tensors(item, function) for item in value)
     if isinstance(value, dict):
-        return {key: to_device(item, device) for key, item in value.items()}
+        return {key: map_tensors(item, function) for key, item in value.items()}
     return value
+
+
+def to_device(value: Any, device: torch.device | str) -> Any:
+    """Return a value with its tensors on ``device``; anything else passes unchanged."""
+    return map_tensors(value, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def detach(value: Any) -> Any:
+    """Return a value through which no gradient flows."""
+    return map_tensors(value, Tensor.detach)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from modules.ema import Shadow
 from modules.kinds import half
+from modules.losses.reduction import LossSum
 from modules.streams import to_device
 from registry import (
     OPERATIONS,
@@ -23,9 +25,15 @@ from registry import (
     Step,
     StreamType,
     UserError,
+    ancestors,
     plan,
+    plan_streams,
     shadowed_modules,
+    steps_without_modules,
 )
+
+Observer = Callable[[str, Any], None]
+Goal = str | tuple[str, ...]  # the name of a goal, or the names of streams to compute
 
 
 class Network(nn.Module):
@@ -43,12 +51,13 @@ class Network(nn.Module):
         self.types = dict(types)
         # Not by attribute: a spec may call a module `train` or `modules`, which nn.Module has taken.
         self._modules.update(parts)
-        self._plans: dict[tuple[str, frozenset[str]], Plan] = {}
+        self._plans: dict[tuple[Goal, frozenset[str]], Plan] = {}
         self._operations = {
             e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts
         }
         # Outside the module tree: the engine must neither train, split nor cast it.
         self.__dict__["shadow"] = None
+        self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer says so
 
     def part(self, name: str) -> nn.Module:
         """The module that the spec calls ``name``."""
@@ -122,15 +131,80 @@ class Network(nn.Module):
             moved[name] = move(value, device)
         return moved
 
-    def plan(self, goal: str, given: frozenset[str] = frozenset()) -> Plan:
-        """The steps of ``goal`` where the streams ``given`` need not be computed; kept for the next call."""
+    def plan(self, goal: Goal, given: frozenset[str] = frozenset()) -> Plan:
+        """Return the steps of a goal that starts from the streams ``given``; kept for the next call."""
         if (goal, given) not in self._plans:
-            self._plans[goal, given] = plan(self.spec, goal, given)
+            if isinstance(goal, str):
+                steps = plan(self.spec, goal, given)
+            else:
+                steps = plan_streams(self.spec, goal, given)
+            self._plans[goal, given] = steps
         return self._plans[goal, given]
 
-    def forward(self, batch: Mapping[str, Any], goal: str = "train") -> dict[str, Any]:
-        """Compute the outputs of ``goal``; UserError if the batch lacks an input or holds what no stream is
-        called."""
+    def forward(
+        self, batch: Mapping[str, Any], goal: Goal = "train", observe: Observer | None = None
+    ) -> dict[str, Any]:
+        """Return the outputs of ``goal``; a loss is a scalar, the mean over the batch of all ranks.
+
+        ``goal``: the name of a goal, or a tuple of streams that are computed and returned by their names.
+        ``observe(name, value)`` is called with every stream that is computed (``ema(name)`` for a momentum
+        copy), and with the output of every submodule by its path, such as ``vision.blocks.3``. UserError if
+        the batch lacks an input or holds something that is not a stream.
+        """
+        steps = self._steps(batch, goal)
+        values: dict[tuple[str, bool], Any] = {(name, False): self._cast(name, batch[name]) for name in batch}
+        with self._observed(observe):
+            for step in steps.steps:
+                value = self._run(steps, step, values)
+                values[step.key] = value
+                if observe is not None:
+                    observe(f"ema({step.name})" if step.shadow else step.name, value)
+        return {name: _field(values[steps.key(ref)], ref) for name, ref in steps.outputs.items()}
+
+    def count_losses(self, batch: Mapping[str, Any], goal: Goal = "train") -> dict[str, Tensor]:
+        """Return what the losses of ``goal`` divide by in this batch, by stream, before any forward pass.
+
+        A loss whose count depends on the output of a module is left out: it is averaged over micro-batches.
+        """
+        steps = self._steps(batch, goal)
+        free = steps_without_modules(steps, self.spec)
+        counted: list[tuple[Step, dict[str, Any], dict[str, Any]]] = []
+        needed: set[tuple[str, bool]] = set()
+        for step in steps.steps:
+            if not step.declaration.counted or step.shadow:
+                continue
+            names = inspect.signature(self._operations[step.equation.callee].count).parameters
+            ports = {}
+            for name, ref in step.binding.ports.items():
+                if name in names and isinstance(ref, Ref):
+                    ports[name] = ref
+            options = {name: value for name, value in step.binding.options.items() if name in names}
+            before = ancestors(steps, ports.values()) & {other.key for other in steps.steps}
+            if before <= free:
+                counted.append((step, ports, options))
+                needed |= before
+        values: dict[tuple[str, bool], Any] = {(name, False): batch[name] for name in batch}
+        with torch.no_grad():
+            for step in steps.steps:
+                if step.key in needed:
+                    values[step.key] = self._run(steps, step, values)
+            counts = {}
+            for step, ports, options in counted:
+                streams = {name: self._fill(steps, step, values, ref) for name, ref in ports.items()}
+                counts[step.name] = self._operations[step.equation.callee].count(**streams, **options)
+        return counts
+
+    @contextlib.contextmanager
+    def loss_counts(self, counts: Mapping[str, Tensor]) -> Iterator[None]:
+        """While open, the losses named in ``counts`` divide by these numbers and not by the batch's own."""
+        self._counts = dict(counts)
+        try:
+            yield
+        finally:
+            self._counts = {}
+
+    def _steps(self, batch: Mapping[str, Any], goal: Goal) -> Plan:
+        """Return the plan of a goal that starts from what the batch holds."""
         given = frozenset(name for name in batch if name in self.spec.flow)
         unknown = [name for name in batch if name not in given and name not in self.spec.inputs]
         if unknown:
@@ -139,10 +213,29 @@ class Network(nn.Module):
             )
         steps = self.plan(goal, given)
         steps.require(batch)
-        values: dict[tuple[str, bool], Any] = {(name, False): self._cast(name, batch[name]) for name in batch}
-        for step in steps.steps:
-            values[step.key] = self._run(steps, step, values)
-        return {name: _field(values[steps.key(ref)], ref) for name, ref in steps.outputs.items()}
+        return steps
+
+    def _scalar(self, step: Step, value: Any) -> Any:
+        """Return a value with its losses, sums with their counts, made scalars."""
+        if isinstance(value, LossSum):
+            count = self._counts.get(step.name)
+            return value.mean() if count is None else value.divide(count.to(value.total.device))
+        if isinstance(value, dict):
+            return {name: self._scalar(step, part) for name, part in value.items()}
+        return value
+
+    @contextlib.contextmanager
+    def _observed(self, observe: Observer | None) -> Iterator[None]:
+        """While open, ``observe`` gets the output of every submodule."""
+        if observe is None:
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            for path, module in self.named_modules():
+                if path:
+                    handle = module.register_forward_hook(_reporting(observe, path))
+                    stack.callback(handle.remove)
+            yield
 
     def _cast(self, name: str, value: Any) -> Any:
         """Return an input in the precision that its kind asks for; any other stream unchanged."""
@@ -158,9 +251,9 @@ class Network(nn.Module):
         call = self._called(step.equation.callee, step.shadow)
         try:
             if not step.shadow:
-                return call(*positional, **ports, **step.binding.options)
+                return self._scalar(step, call(*positional, **ports, **step.binding.options))
             with torch.no_grad(), self._full_precision():
-                return call(*positional, **ports, **step.binding.options)
+                return self._scalar(step, call(*positional, **ports, **step.binding.options))
         except SpecError:
             raise
         except UserError as error:  # what a module knows by its values alone
@@ -203,6 +296,15 @@ class Network(nn.Module):
     def extra_repr(self) -> str:
         """The goals, for ``print(net)``."""
         return f"goals: {', '.join(self.spec.goals)}"
+
+
+def _reporting(observe: Observer, path: str) -> Callable[[nn.Module, Any, Any], None]:
+    """Return a forward hook that reports a module's output under its path."""
+
+    def report(module: nn.Module, inputs: Any, output: Any) -> None:
+        observe(path, output)
+
+    return report
 
 
 def _field(value: Any, ref: Ref) -> Any:

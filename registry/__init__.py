@@ -9,7 +9,16 @@ from registry.language.equation import Equation, Literal, ModuleRef, Ref, read_e
 from registry.language.ports import Port, StreamType, read_port, read_type
 from registry.language.schema import SETTINGS
 from registry.language.spec import ModuleEntry, Spec, parse_spec, read_spec, write_spec
-from registry.plan import Plan, Step, declaration_of, plan, shadowed_modules
+from registry.plan import (
+    Plan,
+    Step,
+    ancestors,
+    declaration_of,
+    plan,
+    plan_streams,
+    shadowed_modules,
+    steps_without_modules,
+)
 from registry.registries import (
     CATALOGUE,
     ENGINES,
@@ -62,16 +71,19 @@ __all__ = [
     "Step",
     "StreamType",
     "UserError",
+    "ancestors",
     "bind",
     "check",
     "declaration_of",
     "operation",
     "parse_spec",
     "plan",
+    "plan_streams",
     "read_equation",
     "read_port",
     "read_spec",
     "read_type",
     "shadowed_modules",
+    "steps_without_modules",
     "write_spec",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from registry.errors import SpecError, UserError
@@ -67,6 +67,30 @@ class Plan:
             raise UserError(f"goal '{self.goal}' needs {names} in the batch, but it holds {have}")
 
 
+def steps_without_modules(plan: Plan, spec: Spec) -> frozenset[tuple[str, bool]]:
+    """Return the keys of the steps that depend on inputs and operations alone, on no module's weights."""
+    with_modules: set[tuple[str, bool]] = set()
+    for step in plan.steps:
+        refs = [filling for _, filling in step.binding.arguments()]
+        calls_module = step.equation.callee in spec.modules
+        takes_module = any(not isinstance(ref, Ref) for ref in refs)
+        reads_one = any(isinstance(ref, Ref) and plan.key(ref, step.shadow) in with_modules for ref in refs)
+        if calls_module or takes_module or reads_one:
+            with_modules.add(step.key)
+    return frozenset(step.key for step in plan.steps) - with_modules
+
+
+def ancestors(plan: Plan, refs: Iterable[Ref]) -> frozenset[tuple[str, bool]]:
+    """Return the keys of the steps that the values of some streams need."""
+    needed = {plan.key(ref) for ref in refs}
+    for step in reversed(plan.steps):
+        if step.key in needed:
+            for _, filling in step.binding.arguments():
+                if isinstance(filling, Ref):
+                    needed.add(plan.key(filling, step.shadow))
+    return frozenset(needed)
+
+
 def declaration_of(spec: Spec, equation: Equation, names: Catalogue = CATALOGUE) -> Declaration:
     """Return the declaration of what a line calls, a module or an operation; raise `UserError`."""
     module = spec.modules.get(equation.callee)
@@ -109,7 +133,15 @@ def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Catalogue = 
     if goal not in spec.goals:
         listed = ", ".join(spec.goals) or "none"
         raise UserError(f"{spec.path}: there is no goal '{goal}'; goals: {listed}")
-    return _Planner(spec, frozenset(given), names).plan(goal)
+    return _Planner(spec, frozenset(given), names).plan(goal, spec.goals[goal])
+
+
+def plan_streams(
+    spec: Spec, streams: Iterable[str], given: Collection[str] = (), names: Catalogue = CATALOGUE
+) -> Plan:
+    """Return the plan that computes some streams, by their names, like the outputs of a goal."""
+    outputs = {name: Ref(name) for name in streams}
+    return _Planner(spec, frozenset(given), names).plan(", ".join(outputs), outputs)
 
 
 def shadowed_modules(spec: Spec, names: Catalogue = CATALOGUE) -> frozenset[str]:
@@ -133,8 +165,7 @@ class _Planner:
         self.started: dict[str, None] = {}
         self.weighted = self.weighted_streams()
 
-    def plan(self, goal: str) -> Plan:
-        outputs = self.spec.goals[goal]
+    def plan(self, goal: str, outputs: dict[str, Ref]) -> Plan:
         for ref in outputs.values():
             self.walk(ref.stream, False)
         inputs = tuple(name for name in self.spec.inputs if name in self.started and name not in self.given)

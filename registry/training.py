@@ -6,7 +6,7 @@ name). `training_plan` turns both into the same typed plan; `registry.checks.tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,6 +130,15 @@ def training_plan(spec: Spec, names: Catalogue = CATALOGUE) -> TrainingPlan:
     sources = _sources(spec, names)
     batches = _batches(spec, sources)
     return TrainingPlan(sources, batches, _iteration(spec, batches), _evaluations(spec, sources))
+
+
+def plan_of_loaders(plan: TrainingPlan, names: Iterable[str]) -> TrainingPlan:
+    """Return a plan for loaders that the user made: one batch for the goal of each name."""
+    batches = {name: BatchSpec(name, source="", goal=name) for name in names}
+    step = StepSpec(draw=dict.fromkeys(batches, 1.0))
+    if len(batches) == 1:
+        step = StepSpec(batch=next(iter(batches)))
+    return TrainingPlan(plan.sources, batches, (step,), plan.evaluations)
 
 
 def trainable_goals(spec: Spec) -> list[str]:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modules.distributed import mean_over_ranks
+from modules.losses.reduction import LossSum
 from modules.streams import Sequences
 from registry import operation
 
 
+def reward_count(reward: Float[Tensor, "b n"]) -> Float[Tensor, ""]:
+    """Return the number of texts."""
+    return torch.tensor(float(reward.numel()), device=reward.device)
+
+
 @operation(
-    inputs={"texts": "sequences B n", "reward": "scores B n", "baseline?": "scores B m"}, outputs="scalar"
+    inputs={"texts": "sequences B n", "reward": "scores B n", "baseline?": "scores B m"},
+    outputs="scalar",
+    count=reward_count,
 )
 def self_critical(
     texts: Sequences,
@@ -21,7 +29,7 @@ def self_critical(
     baseline: Float[Tensor, "b m"] | None = None,
     *,
     against: Literal["others", "all"] = "others",
-) -> Float[Tensor, ""]:
+) -> LossSum:
     """``-mean((reward - baseline) * score)`` over all texts of all ranks (REINFORCE; arXiv 1612.00563).
 
     ``texts``: scores with gradient, as `rescore` gives them. ``baseline``: the reward of other texts, such as
@@ -38,4 +46,4 @@ def self_critical(
     else:
         usual = (reward.sum(dim=1, keepdim=True) - reward) / (count - 1)
     gained = ((reward - usual).detach() * texts.scores).sum()
-    return -gained / mean_over_ranks(gained.new_tensor(float(reward.numel())))
+    return LossSum(-gained, reward_count(reward))

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from modules.distributed import mean_over_ranks
+from modules.losses.reduction import LossSum
 from modules.sizes import check_rate, check_share
 from modules.streams import Text
 from registry import operation
@@ -34,15 +34,37 @@ def next_word_losses(
         soft = F.softmax(teacher[:, :-1].detach().float(), dim=-1)
         soft = -(F.log_softmax(logits[:, :-1], dim=-1) * soft).sum(dim=-1)
         losses = (1 - alpha) * losses + alpha * soft
-    counts = target.mask[:, 1:].to(losses.dtype, copy=True)
-    counts[:, : max(skip - 1, 0)] = 0  # the first id, [CLS], is never predicted
+    counts = token_counts(target, skip)
     return losses * counts, counts
 
 
-def _averaged(total: Float[Tensor, ""], count: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """``total / count``, the count averaged over ranks; 0 where no rank has anything that counts."""
-    mean = mean_over_ranks(count)
-    return total / torch.where(mean > 0, mean, 1.0)
+def token_counts(target: Text, skip: int = 0) -> Float[Tensor, "a next"]:
+    """Return 1.0 for each token that is predicted and scored: not padding, not among the first ``skip``."""
+    counts = target.mask[:, 1:].float()
+    counts[:, : max(skip - 1, 0)] = 0  # The first id, [CLS], is never predicted.
+    return counts
+
+
+def lm_count(
+    target: Text,
+    weight: Float[Tensor, " a"] | None = None,
+    owner: Int[Tensor, " a"] | None = None,
+    *,
+    skip: int = 0,
+    mean: Literal["sequences", "words"] = "sequences",
+) -> Float[Tensor, ""]:
+    """Return what `lm_loss` divides by: scored tokens with their weights, owners, or sequences."""
+    if mean == "words":
+        counts = token_counts(target, skip).sum(dim=1)
+        return (counts if weight is None else counts * weight).sum()
+    if owner is not None:
+        return owner.max().float() + 1
+    return torch.tensor(float(len(target.ids)), device=target.ids.device)
+
+
+def class_count(target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+    """Return the number of rows with a target."""
+    return (target >= 0).sum().float()
 
 
 @operation(
@@ -55,6 +77,7 @@ def _averaged(total: Float[Tensor, ""], count: Float[Tensor, ""]) -> Float[Tenso
     },
     outputs="scalar",
     off={"teacher": "alpha"},
+    count=lm_count,
 )
 def lm_loss(
     logits: Float[Tensor, "a l vocab"],
@@ -66,39 +89,31 @@ def lm_loss(
     alpha: float = 0.0,
     skip: int = 0,
     mean: Literal["sequences", "words"] = "sequences",
-) -> Float[Tensor, ""]:
+) -> LossSum:
     """Next-word cross-entropy, softened towards a teacher by ``alpha``; the first ``skip`` ids, [CLS]
     counted, are not scored.
 
     ``mean='sequences'``: words summed, times the sequence's ``weight``, summed, divided by the number of
     owners (questions), or of sequences where no ``owner`` is given: the released video QA loss.
-    ``mean='words'``: divided by the number of scored words: the released caption loss. Counts are averaged
-    over ranks, so that the averaged gradient is the one of the global batch.
+    ``mean='words'``: divided by the number of scored words: the released caption loss.
     """
     check_share(alpha=alpha)
     # Softmax over the vocabulary loses digits that matter in half precision.
-    losses, counts = next_word_losses(logits.float(), target, teacher, alpha, skip)
-    losses, counts = losses.sum(dim=1), counts.sum(dim=1)
+    losses, _ = next_word_losses(logits.float(), target, teacher, alpha, skip)
+    losses = losses.sum(dim=1)
     if weight is not None:
-        losses, counts = losses * weight, counts * weight
-    if mean == "words":
-        total = counts.sum()
-    elif owner is not None:
-        total = owner.max().to(losses.dtype) + 1
-    else:
-        total = torch.tensor(float(len(losses)), device=losses.device)
-    return _averaged(losses.sum(), total)
+        losses = losses * weight
+    return LossSum(losses.sum(), lm_count(target, weight, owner, skip=skip, mean=mean))
 
 
-@operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar")
+@operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar", count=class_count)
 def cross_entropy(
     logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"], *, smoothing: float = 0.0
-) -> Float[Tensor, ""]:
+) -> LossSum:
     """``-log softmax(logits)[target]``, averaged over the rows of all ranks; negative targets do not count.
 
-    ``smoothing`` spreads that share of each target over all classes (arXiv 1512.00567, section 7).
+    ``smoothing`` spreads that fraction of each target over all classes (arXiv 1512.00567, section 7).
     """
     check_rate(smoothing=smoothing)
-    counts = target >= 0
     losses = F.cross_entropy(logits.float(), target.clamp(min=0), reduction="none", label_smoothing=smoothing)
-    return _averaged((losses * counts).sum(), counts.sum().to(losses.dtype))
+    return LossSum((losses * (target >= 0)).sum(), class_count(target))

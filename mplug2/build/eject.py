@@ -182,7 +182,8 @@ class _Writer:
             elif filling is not None:
                 named.append(f"{port}={self.filling(steps, step, filling)}")
         options = [f"{name}={literal(value)}" for name, value in step.binding.options.items()]
-        return _call(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])
+        lines = _call(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])
+        return [*lines[:-1], f"{lines[-1]}.mean()"] if step.declaration.counted else lines
 
 
 _FORWARD = '''

@@ -21,21 +21,30 @@ from registry.language.ports import Port, read_ports
 
 LITERALS = ("inputs", "outputs", "off", "goals")
 DECORATORS = ("operation", "metric")  # whose keywords declare the ports of a function
+COUNT = "count"  # the keyword of `operation` that makes a function a loss with a sum and a count
 REQUIRED: Any = inspect.Parameter.empty
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def operation(
-    *, inputs: dict[str, str], outputs: dict[str, str] | str, off: dict[str, str] | None = None
+    *,
+    inputs: dict[str, str],
+    outputs: dict[str, str] | str,
+    off: dict[str, str] | None = None,
+    count: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
-    """Declare the ports of a function; the literals are attached to it, and it is returned as it was.
+    """Declare the ports of a function; the literals are attached to it, and it is returned unchanged.
 
     `off={"teacher": "alpha"}`: the port `teacher` is not computed while the option `alpha` is false.
+    `count`: for a loss that returns a sum and a count, the function that gives the count. Its parameters are
+    some of the ports and options of the loss, so that counts are known before the first forward pass.
     """
 
     def attach(function: Function) -> Function:
         for name, literal in (("inputs", inputs), ("outputs", outputs), ("off", off or {})):
             setattr(function, name, literal)
+        if count is not None:
+            setattr(function, COUNT, count)
         return function
 
     return attach
@@ -73,6 +82,7 @@ class Declaration:
     doc: str = ""
     file: str = ""
     line: int = 0
+    counted: bool = False  # a loss that returns a sum and a count
     goals: tuple[str, ...] = ()  # of an evaluator that names its goals; its inputs are goals, too
 
     @property
@@ -100,7 +110,9 @@ class Declaration:
         makers = [vars(one)["__init__"] for one in classes if "__init__" in vars(one)]
         arguments = _inherited((_live(maker), _hands_on(maker)) for maker in makers)
         options = _live(called, keyword_only=True) if called is not None else {}
-        return _build(target, live, arguments, options, doc, "", 0)
+        return _build(
+            target, live, arguments, options, doc, counted=inspect.isfunction(thing) and hasattr(thing, COUNT)
+        )
 
 
 def _declare(target: str, found: Definition) -> Declaration:
@@ -108,6 +120,7 @@ def _declare(target: str, found: Definition) -> Declaration:
     arguments: dict[str, Parameter] = {}
     options: dict[str, Parameter] = {}
     doc = ast.get_docstring(found.node) or ""
+    counted = False
     if isinstance(found.node, ast.ClassDef):
         methods = [one for body in found.bases for one in body if isinstance(one, ast.FunctionDef)]
         makers = [one for one in methods if one.name == "__init__"]
@@ -122,9 +135,14 @@ def _declare(target: str, found: Definition) -> Declaration:
         for call in (one for one in found.node.decorator_list if isinstance(one, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
             if name in DECORATORS:
-                literals = {one.arg: _literal(target, one.arg, one.value) for one in call.keywords if one.arg}
+                for keyword in call.keywords:
+                    if keyword.arg in LITERALS:
+                        literals[keyword.arg] = _literal(target, keyword.arg, keyword.value)
+                    counted = counted or keyword.arg == COUNT
         options = _parameters(found.node, keyword_only=True)
-    return _build(target, literals, arguments, options, _first_sentence(doc), found.file, found.node.lineno)
+    sentence = _first_sentence(doc)
+    line = found.node.lineno
+    return _build(target, literals, arguments, options, sentence, found.file, line, counted)
 
 
 def _build(
@@ -133,8 +151,9 @@ def _build(
     arguments: dict[str, Parameter],
     options: dict[str, Parameter],
     doc: str,
-    file: str,
-    line: int,
+    file: str = "",
+    line: int = 0,
+    counted: bool = False,
 ) -> Declaration:
     try:
         ports = {name: read_ports(literals.get(name) or {}) for name in ("inputs", "outputs")}
@@ -153,6 +172,7 @@ def _build(
         file,
         line,
         goals=tuple(literals.get("goals") or ()),
+        counted=counted,
     )
 
 

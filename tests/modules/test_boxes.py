@@ -59,17 +59,17 @@ def test_the_loss_is_its_equation() -> None:
     guess = scores.argmax(dim=-1) / 8
     l1 = (guess - centred(box)).abs()
     far = 1 - overlap(cornered(guess), box, 1e-5)[1]
-    torch.testing.assert_close(box_loss(logits, target, box, weights="none", **SMALL), ce.mean())
+    torch.testing.assert_close(box_loss(logits, target, box, weights="none", **SMALL).mean(), ce.mean())
     elementwise = (ce * l1 * far[:, None]).mean()
-    torch.testing.assert_close(box_loss(logits, target, box, **SMALL), elementwise)
+    torch.testing.assert_close(box_loss(logits, target, box, **SMALL).mean(), elementwise)
     released = torch.stack([ce[i] * l1[j] * far[j] for i in range(3) for j in range(3)]).mean()
-    torch.testing.assert_close(box_loss(logits, target, box, weights="released", **SMALL), released)
+    torch.testing.assert_close(box_loss(logits, target, box, weights="released", **SMALL).mean(), released)
     assert not torch.isclose(elementwise, released)
 
 
 def test_only_coordinates_get_a_gradient_and_errors_get_none() -> None:
     box, logits = _boxes(3), torch.randn(3, 5, 20).requires_grad_()
-    box_loss(logits, box_tokens(box, **SMALL), box, **SMALL).backward()
+    box_loss(logits, box_tokens(box, **SMALL), box, **SMALL).mean().backward()
     assert logits.grad is not None
     reached = logits.grad.abs().sum(dim=(0, 1)) > 0
     assert reached.nonzero().flatten().tolist() == list(range(5, 14))
@@ -107,6 +107,6 @@ def test_the_loss_teaches_a_decoder_to_find() -> None:
     optimizer = torch.optim.Adam(decoder.parameters(), lr=3e-3)
     for _ in range(60):
         optimizer.zero_grad()
-        box_loss(decoder(target, memory), target, box, weights="none", **SMALL).backward()
+        box_loss(decoder(target, memory), target, box, weights="none", **SMALL).mean().backward()
         optimizer.step()
     assert locate(decoder, memory, **SMALL).ids[:, 0].tolist() == target.ids.tolist()

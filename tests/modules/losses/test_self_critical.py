@@ -12,7 +12,7 @@ REWARD = torch.tensor([[1.0, 3.0, 5.0], [2.0, 2.0, 8.0]])
 def _gradient(baseline: torch.Tensor | None, **options: str) -> torch.Tensor:
     scores = torch.zeros(2, 3, requires_grad=True)
     ids = torch.zeros(2, 3, 4, dtype=torch.long)
-    self_critical(Sequences(ids, scores), REWARD, baseline, **options).backward()
+    self_critical(Sequences(ids, scores), REWARD, baseline, **options).mean().backward()
     assert scores.grad is not None
     return scores.grad
 
@@ -40,7 +40,7 @@ def test_climbing_finds_the_rewarded_word() -> None:
         words = torch.distributions.Categorical(logits=logits.detach()).sample((1, 8))
         scores = logits.log_softmax(dim=0)[words]
         (step,) = torch.autograd.grad(
-            self_critical(Sequences(words[..., None], scores), (words == 2).float()), logits
+            self_critical(Sequences(words[..., None], scores), (words == 2).float()).mean(), logits
         )
         logits = (logits - step).detach().requires_grad_()
     assert logits.softmax(dim=0)[2] > 0.95
@@ -48,4 +48,6 @@ def test_climbing_finds_the_rewarded_word() -> None:
 
 def test_a_single_text_has_no_others() -> None:
     with pytest.raises(ValueError, match="n=2 or more"):
-        self_critical(Sequences(torch.zeros(2, 1, 3, dtype=torch.long), torch.zeros(2, 1)), torch.zeros(2, 1))
+        self_critical(
+            Sequences(torch.zeros(2, 1, 3, dtype=torch.long), torch.zeros(2, 1)), torch.zeros(2, 1)
+        ).mean()
