@@ -22,7 +22,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from mplug2.runtime.rng import capture_rng, restore_rng
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
 from mplug2.train.engines.base import Engine
 from mplug2.train.engines.rank_files import read_rank_file, write_rank_file
+from mplug2.train.run_state import RunState
 from mplug2.weights.store import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
 from registry.errors import UserError
 
@@ -40,23 +41,9 @@ EXTRA = "extra.json"
 ENGINE = "engine"
 RNG = "rng"
 STATE = "state.json"
+FORMAT = 2  # of state.json: 1 counted batches of a rank, 2 samples over all ranks
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Position:
-    """How far a run has come: everything the loop needs to go on at the very next step."""
-
-    step: int = 0  # optimiser steps done
-    epoch: int = 0  # epochs done
-    batches: int = 0  # batches done in the epoch under way, on each rank
-    length: int = 0  # batches of an epoch, on each rank; 0 where an older version did not write it
-    skipped: int = 0  # of the steps, those whose gradient was not finite: the weights stayed
-    metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
-    due: bool = False  # whether this step is still to be evaluated
-    best: float | None = None
-    best_step: int | None = None
 
 
 def steps_written(folder: Path) -> list[int]:
@@ -74,16 +61,16 @@ def save_checkpoint(
     folder: Path,
     net: Any,
     engine: Engine,
-    position: Position,
+    state: RunState,
     settings: dict[str, Any],
     spec_text: str,
     writer: bool,
 ) -> Path:
-    """Write the checkpoint of ``position`` and return its folder; all ranks must call this, ``writer`` ones
+    """Write the checkpoint of ``state`` and return its folder; all ranks must call this, ``writer`` ones
     write for all."""
-    final = step_folder(folder, position.step)
+    final = step_folder(folder, state.step)
     temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
-    with _whole_or_told(temporary, position.step, writer):
+    with _whole_or_told(temporary, state.step, writer):
         if writer:
             for stale in (temporary, replaced):
                 shutil.rmtree(stale, ignore_errors=True)
@@ -98,7 +85,7 @@ def save_checkpoint(
             if extra := net.extra_state():
                 (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
             (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
-            (temporary / STATE).write_text(_state_text(net, position, settings), encoding="utf-8")
+            (temporary / STATE).write_text(_state_text(net, state, settings), encoding="utf-8")
         distributed.barrier()
         if writer:
             _sync_tree(temporary)
@@ -126,14 +113,12 @@ def _whole_or_told(temporary: Path, step: int, writer: bool) -> Iterator[None]:
         ) from error
 
 
-def write_state(
-    checkpoint: Path, net: Any, position: Position, settings: dict[str, Any], writer: bool
-) -> None:
+def write_state(checkpoint: Path, net: Any, state: RunState, settings: dict[str, Any], writer: bool) -> None:
     """Write into a checkpoint what became known of its step later: how good it is; all ranks must call
     this."""
     if writer:
         fresh = checkpoint / (STATE + ".new")
-        fresh.write_text(_state_text(net, position, settings), encoding="utf-8")
+        fresh.write_text(_state_text(net, state, settings), encoding="utf-8")
         _sync(fresh)
         fresh.replace(checkpoint / STATE)
         _sync(checkpoint)
@@ -150,8 +135,8 @@ def find_last(folder: Path, writer: bool) -> Path | None:
     return step_folder(folder, max(common)) if common else None
 
 
-def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> Position:
-    """Put weights and momentum into ``net``, before an engine shards it, and return the position of the
+def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> RunState:
+    """Put weights and momentum into ``net``, before an engine shards it, and return the state of the
     checkpoint.
 
     Raises UserError if the run's ``settings`` (number of processes, ZeRO stage, precision, groups) are not
@@ -178,7 +163,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
             net.load_extra_state(json.loads(extra.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{extra} must be what mplug2 wrote, but is damaged ({error})") from error
-    return Position(**{key: state[key] for key in Position.__dataclass_fields__ if key in state})
+    return RunState.from_dict(state)
 
 
 def load_into_engine(checkpoint: Path, engine: Engine) -> None:
@@ -209,10 +194,10 @@ def point_to(link: Path, target: Path) -> None:
     fresh.replace(link)
 
 
-def _state_text(net: Any, position: Position, settings: dict[str, Any]) -> str:
+def _state_text(net: Any, state: RunState, settings: dict[str, Any]) -> str:
     momentum = bool(net.shadow_state_dict())
-    state = {"format": 1, **asdict(position), "momentum": momentum, "agree": settings}
-    return json.dumps(state, indent=2) + "\n"
+    stored = {"format": FORMAT, **asdict(state), "momentum": momentum, "agree": settings}
+    return json.dumps(stored, indent=2) + "\n"
 
 
 def _read_state(checkpoint: Path) -> dict[str, Any]:
@@ -220,8 +205,9 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
     file = checkpoint / STATE
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
-        good = all(isinstance(state[key], int) for key in ("step", "epoch", "batches"))
-        if good and isinstance(state["agree"], dict):
+        counts = (state["step"], *(() if "loaders" in state else (state["epoch"], state["batches"])))
+        good = all(isinstance(count, int) for count in counts)
+        if good and isinstance(state.get("loaders", {}), dict) and isinstance(state["agree"], dict):
             return state
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -1,45 +1,63 @@
-"""What a run tells its user: at the start, at the end, and when it cannot go on."""
+"""What a run prints: at the start, at the end, and when it cannot continue."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from mplug2.runtime import distributed
 from mplug2.runtime.progress import duration
-from mplug2.train.checkpoint import Position
+from mplug2.train.run_state import Result, RunState
 from mplug2.weights.store import full_shape
 from registry import Spec
+from registry.training import BatchSpec
 
-if TYPE_CHECKING:
-    from mplug2.train.trainer import Result
+Positions = Mapping[str, Mapping[str, int]]  # of the loader of each batch
 
 
 def opening(
-    net: nn.Module, spec: Spec, folder: Path, position: Position, per_epoch: int, total: int
+    net: nn.Module, spec: Spec, folder: Path, state: RunState, batches: Mapping[str, str], total: int
 ) -> list[str]:
-    """What is about to be trained, on what, how long; and what the recipe lacks."""
-    s = spec.train
+    """Return what is about to be trained, on what, and for how long; ``batches`` describes each batch."""
+    settings = spec.train
     sizes = [(math.prod(full_shape(p)), p.requires_grad) for p in net.parameters()]
-    trained, whole = sum(n for n, on in sizes if on), sum(n for n, _ in sizes)
+    all_parameters = sum(size for size, _ in sizes)
+    trained = sum(size for size, trains in sizes if trains)
+    listed = ", ".join(batches.values())
+    if len(batches) > 1:
+        listed = "; ".join(f"{name}: {text}" for name, text in batches.items())
     lines = [
-        f"{spec.name}: {trained / 1e6:.2f} M of {whole / 1e6:.2f} M parameters train; "
-        f"{distributed.world_size()} x {distributed.device().type}, ZeRO {s['zero']}, {s['precision']}, "
-        f"batch {s['batch']} x {distributed.world_size()} x {s['accumulate']}; "
-        f"{per_epoch} steps an epoch, {total} in all; into {folder}"
+        f"{spec.name}: {trained / 1e6:.2f} M of {all_parameters / 1e6:.2f} M parameters train; "
+        f"{distributed.world_size()} x {distributed.device().type}, {settings['engine']}, "
+        f"ZeRO {settings['zero']}, {settings['precision']}; {listed}; {total} steps in all; into {folder}"
     ]
-    if position.step:
+    if state.step:
         unread = "; `init` is not read again: the checkpoint holds all weights" if spec.init else ""
-        lines.append(f"resumed after step {position.step}{unread}")
-    if s["warmup"] >= total:
+        lines.append(f"resumed after step {state.step}{unread}")
+    if settings["warmup"] >= total:
         lines.append(
-            f"WARNING: train.warmup is {s['warmup']} steps, the run {total}: the full rate is never reached"
+            f"WARNING: train.warmup is {settings['warmup']} steps, the run has {total}: "
+            "the full learning rate is never reached"
         )
     return lines
+
+
+def batch_text(batch: BatchSpec, steps_per_epoch: int | None) -> str:
+    """Return the amounts of a batch in words."""
+    texts = []
+    if batch.tokens is not None:
+        texts.append(f"{batch.tokens} tokens")
+    elif batch.batch_size is not None:
+        texts.append(f"batch {batch.batch_size}")
+    elif batch.micro_batch is not None:
+        texts.append(f"batch {batch.micro_batch} x {distributed.world_size()} x {batch.accumulation}")
+    if steps_per_epoch is not None:
+        texts.append(f"{steps_per_epoch} steps an epoch")
+    return ", ".join(texts)
 
 
 NO_VALIDATION = (
@@ -48,21 +66,10 @@ NO_VALIDATION = (
 )
 
 
-def other_length(before: int, position: Position) -> str:
-    """The run goes on with another number of batches an epoch than it had."""
-    whole = f"WARNING: an epoch has {position.length} batches, and had {before} at the last checkpoint"
-    if not position.batches:
-        return f"{whole}; the epochs to come are of the new length"
-    return (
-        f"{whole}; the epoch under way goes on after batch {position.batches} of another order: "
-        "some of its samples come twice, some not at all; the next ones are whole"
-    )
-
-
 def occupied(folder: Path, last: Path) -> str:
     """The run folder holds a run, and nobody asked to go on with it."""
     return (
-        f"{folder} holds a run already, up to {last.name}: go on with --resume, "
+        f"{folder} holds a run already, up to {last.name}. Resume it with --resume, "
         "choose another folder (train.out=...), or delete it"
     )
 
@@ -79,56 +86,71 @@ def no_link(folder: Path) -> str | None:
     return None
 
 
-def too_short(batches: int, accumulate: int) -> str:
-    """An epoch has fewer batches than one optimiser step takes."""
+def changed_sizes(before: Positions, after: Positions) -> list[str]:
+    """Return a warning for each batch whose epochs have another size than when the checkpoint was written."""
+    lines = []
+    for name, position in after.items():
+        old = before.get(name, {}).get("samples_per_epoch")
+        new = position.get("samples_per_epoch")
+        if old is not None and old != new:
+            lines.append(f"WARNING: an epoch of batch '{name}' has {new} samples, and had {old} before")
+    return lines
+
+
+def nothing_to_train(spec: Spec) -> str:
+    """No goal of the spec has a loss, or no batch feeds one."""
+    if not any("loss" in outputs for outputs in spec.goals.values()):
+        return (
+            f"{spec.key_place('goals')}: this spec trains nothing: no goal has an output 'loss'. "
+            "Add one: `train: {loss: loss}`"
+        )
     return (
-        f"an epoch must have at least train.accumulate = {accumulate} batches on each process, "
-        f"but has {batches}: lower train.batch or train.accumulate, or use fewer processes"
+        f"{spec.key_place('data')}: this spec trains nothing: no batch feeds a goal. "
+        "Add `batches: {train: {source: ..., batch_size: 32}}`"
     )
 
 
-def diverged(loss: float, position: Position, saved: Path | None) -> str:
-    """The loss is no number."""
+def diverged(loss: float, state: RunState, saved: Path | None) -> str:
+    """The loss is NaN or infinite."""
     return (
-        f"the loss must be finite, but is {loss} at step {position.step + 1} (epoch {position.epoch + 1}); "
+        f"the loss must be finite, but is {loss} at step {state.step + 1}; "
         f"this step was not taken. Last checkpoint: {saved or 'none'}. "
         "Lower train.lr, lengthen train.warmup or set train.clip"
     )
 
 
-def skipped(position: Position) -> str:
-    """One step was left out."""
+def skipped(state: RunState) -> str:
+    """An optimizer step was not taken."""
     return (
-        f"WARNING: step {position.step}: the gradient is not finite, so the weights were left as they are "
-        f"({position.skipped} so far)"
+        f"WARNING: step {state.step + 1}: the gradient is not finite, so the weights were left as they are "
+        f"({state.skipped} so far)"
     )
 
 
-def stuck(count: int, position: Position, saved: Path | None) -> str:
-    """No gradient is a number any more."""
+def stuck(count: int, state: RunState, saved: Path | None) -> str:
+    """No gradient is finite any more."""
     return (
-        f"the gradient must be finite, but was not in {count} steps in a row, up to step {position.step} "
-        f"(epoch {position.epoch + 1}); none of them was taken. Last checkpoint: {saved or 'none'}. "
+        f"the gradient must be finite, but was not in {count} steps in a row, up to step {state.step + 1}; "
+        f"none of them was taken. Last checkpoint: {saved or 'none'}. "
         "Lower train.lr, lengthen train.warmup, or set train.precision=bf16 or fp32"
     )
 
 
-def closing(result: Result, position: Position, total: int, seconds: float, select: str) -> list[str]:
-    """What came out, where it lies, and the command to type next."""
-    done = (
-        f"stopped after step {result.steps} of {total}" + (", before its evaluation" if position.due else "")
-        if result.interrupted
-        else f"done: {result.steps} steps"
-    )
+def closing(result: Result, state: RunState, total: int, seconds: float, select: str) -> list[str]:
+    """Return what the run produced, where it is, and the command to type next."""
+    done = f"done: {result.steps} steps"
+    if result.interrupted:
+        pending = ", before its evaluation" if state.eval_pending else ""
+        done = f"stopped after step {result.steps} of {total}{pending}"
     lines = [f"{done} in {duration(seconds)}"]
-    if position.skipped:
-        steps = "step was" if position.skipped == 1 else "steps were"
-        lines.append(f"{position.skipped} {steps} not taken, since the gradient was not finite")
+    if state.skipped:
+        steps = "step was" if state.skipped == 1 else "steps were"
+        lines.append(f"{state.skipped} {steps} not taken, since the gradient was not finite")
     if result.best is not None:
-        lines.append(f"best {select} on validation: {position.best:.4f}, {result.best}")
+        lines.append(f"best {select} on validation: {state.best:.4f}, {result.best}")
     lines.append(f"last checkpoint: {result.last}; curves: {result.folder / 'curves.png'}")
     chosen = result.folder / ("best" if result.best else "last")
-    # the resolved spec: what was overridden on the command line need not be typed again
+    # The resolved spec, so that settings of the command line need not be typed again.
     if result.interrupted:
         lines.append(f"next: mplug2 train {quote(str(result.folder / 'last' / 'spec.yaml'))} --resume")
     else:

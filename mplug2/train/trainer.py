@@ -1,30 +1,28 @@
-"""The trainer, from top to bottom: build, resume, then for every step: rate, momentum, gradients, log,
-evaluate, save."""
+"""The trainer: build a run from a spec, resume it, and train until it ends.
+
+`Trainer.run` is the loop: draw, forward and backward, step, log, evaluate, save.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from modules.distributed import synced_ranks
-from modules.streams import to_device
 from mplug2.eval.best import default_value, is_better, smaller_is_better
-from mplug2.eval.run import evaluate_all
+from mplug2.eval.run import eval_loader, evaluate_all
 from mplug2.runtime import distributed
 from mplug2.runtime.interrupts import Interrupts
 from mplug2.runtime.progress import Reporter
 from mplug2.runtime.rng import seed_everything
 from mplug2.train import messages
 from mplug2.train.checkpoint import (
-    Position,
     find_last,
     load_before_engine,
     load_into_engine,
@@ -34,74 +32,293 @@ from mplug2.train.checkpoint import (
     step_folder,
     write_state,
 )
-from mplug2.train.engines.base import Engine, start_engine
+from mplug2.train.engines.base import StepResult, start_engine
+from mplug2.train.gradients import accumulate_gradients
+from mplug2.train.iteration import Iteration
+from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
+from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.schedule import Schedule
 from registry import Spec, UserError, read_spec, write_spec
-from registry.training import EvaluationSpec, training_plan
+from registry.training import LOSS, EvaluationSpec, length_of, plan_of_loaders, training_plan
 
 Decode = Callable[[Sequence[int]], str]
 CHECKPOINTS = "checkpoints"
 PATIENCE = 50  # steps in a row without a usable gradient; fp16 begins with a few while it finds its scale
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run left behind."""
-
-    folder: Path
-    steps: int
-    last: Path  # the newest checkpoint
-    best: Path | None  # the best on validation, None where the recipe has no validation split
-    metrics: dict[str, float]  # of the last evaluation
-    interrupted: bool
-
-
 def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Result:
-    """Train the network of ``spec`` as its ``train`` section says, on as many processes as the launcher
-    started.
+    """Train the network of ``spec`` on as many processes as the launcher started, and return the outcome.
 
-    ``resume`` goes on at the step after the newest checkpoint of the run folder. Mistakes of the user raise
-    UserError.
+    With ``resume`` training continues at the step after the newest checkpoint of the run folder. Mistakes of
+    the user raise UserError.
     """
     from mplug2.build.compose import compose
-    from mplug2.data.build import build_eval_loader, build_loader
+    from mplug2.data.build import build_loader
 
     spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
     distributed.init_process_group(accelerator=torch.cuda.is_available())
-    seed_everything(spec.train["seed"])  # the same weights on all ranks
-    begun = _begin(spec, resume) if resume else None
-    # a checkpoint holds all weights: what `init` names may have gone
-    net = compose(spec, initial=begun is None or begun[0] is None)
-    shared: dict[str, Any] = {
-        "rank": distributed.rank(),
-        "world": distributed.world_size(),
-    }
-    batch = next(iter(training_plan(spec).batches.values()))
-    loader = build_loader(spec, net.types, batch, seed=spec.train["seed"], **shared)
-    val = None
-    if spec.data.get("val") is not None and spec.eval["metrics"]:
-        val = build_eval_loader(spec, net.types, batch.source, "val", **shared)
-    decode = loader.source.tokenizer.decode
-    net.prepare(loader.source, decode)
-    return _fit(net, loader, val, decode, *(begun or _begin(spec, resume)))
+    seed = spec.train["seed"]
+    seed_everything(seed)  # the same weights on all ranks
+    last = _open_folder(spec, resume)[0] if resume else None
+    # A checkpoint holds all weights: the files that `init` names may no longer exist.
+    net = compose(spec, initial=last is None)
+    plan = training_plan(spec)
+    if not plan.iteration:
+        raise UserError(messages.nothing_to_train(spec))
+    ranks: dict[str, Any] = {"rank": distributed.rank(), "world": distributed.world_size()}
+    loaders = {}
+    for name, batch in plan.batches.items():
+        loaders[name] = build_loader(spec, net.types, batch, seed=seed, **ranks)
+    evaluations = {}
+    for evaluation in plan.evaluations:
+        if evaluation.train_split is not None:
+            loader = eval_loader(spec, net, evaluation, evaluation.train_split)
+            evaluations[evaluation.name] = loader
+    source = loaders[plan.main_batch].source
+    net.prepare(source, source.tokenizer.decode)
+    return Trainer(net, loaders, evaluations, source.tokenizer.decode, resume=resume).run()
 
 
-def fit(net: Any, loader: Any, val: Any = None, *, decode: Decode = str, resume: bool = False) -> Result:
-    """Train a composed ``net`` on ``loader``, evaluating on ``val``; ``train`` is this with everything built
-    from a spec.
+def fit(
+    net: Any,
+    loaders: Any,
+    evaluation_loaders: Mapping[str, Any] | None = None,
+    *,
+    decode: Decode = str,
+    resume: bool = False,
+) -> Result:
+    """Train a composed ``net`` on loaders of your own; `train` does this with everything built from a spec.
 
-    ``loader`` iterates over batches (``inputs``, ``records``), has a length and
-    ``set_epoch(epoch, start=batches_to_skip)``, and leaves the global random numbers alone.
+    ``loaders`` is the loader of each batch by name, or the only one (docs/extending/loader.md).
+    ``evaluation_loaders``: loaders by the names of the spec's evaluations; the name is '' in the short form.
     """
     distributed.init_process_group(accelerator=torch.cuda.is_available())
-    return _fit(net, loader, val, decode, *_begin(net.spec, resume))
+    loaders = loaders if isinstance(loaders, Mapping) else {"train": loaders}
+    return Trainer(net, loaders, evaluation_loaders or {}, decode, resume=resume).run()
 
 
-def _begin(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
-    """The checkpoint to go on from, if any, and whether this process writes for others; all ranks must call
-    it."""
+class Trainer:
+    """A run: a network with its engine, its loaders, its progress, and the folder that it writes to."""
+
+    def __init__(
+        self,
+        net: Any,
+        loaders: Mapping[str, Any],
+        evaluation_loaders: Mapping[str, Any],
+        decode: Decode,
+        *,
+        resume: bool = False,
+    ) -> None:
+        self.net, self.spec, self.settings = net, net.spec, net.spec.train
+        self.evaluation_loaders, self.decode = evaluation_loaders, decode
+        self.saved, self.writer = _open_folder(self.spec, resume)
+        self.folder = _folder(self.spec)
+        plan = training_plan(self.spec)
+        self.plan = plan if plan.iteration else plan_of_loaders(plan, loaders)
+        self.main_batch = self.plan.main_batch
+        self.iteration = Iteration(self.spec, self.plan, loaders, self.settings["seed"])
+        optimizer = build_optimizer(net, self.settings)
+        self.peak_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.invariants = _resume_invariants(self.settings, optimizer)
+        self.state = load_before_engine(self.saved, net, self.invariants) if self.saved else RunState()
+        stored = dict(self.state.loaders)
+        for name, position in stored.items():
+            loaders[name].load_state_dict(position)
+        self.state.loaders = self.iteration.positions()
+        self.changes = messages.changed_sizes(stored, self.state.loaders)
+        self.total = total_steps(self.state, self.iteration, self.settings)
+        self.schedule = Schedule(
+            self.settings["schedule"],
+            self.total,
+            self.settings["warmup"],
+            self.settings["warmup_lr"],
+            self.settings["min_lr"],
+        )
+        self.engine = start_engine(net, optimizer, self.settings)
+        seed_everything(self.settings["seed"], distributed.rank())  # other dropout on every rank
+        if self.saved:
+            load_into_engine(self.saved, self.engine)
+        self.evaluations = [e for e in self.plan.evaluations if e.name in evaluation_loaders]
+        self.select = _selected_value(self.spec, self.evaluations)
+        self.state.eval_pending = self.state.eval_pending and bool(self.evaluations)
+        self.skipped_in_a_row = 0
+
+    def run(self) -> Result:
+        """Train to the end, or until a signal asks to stop; return the outcome."""
+        silent, started, stop = distributed.rank() != 0, time.monotonic(), False
+        with (
+            Reporter(self.total, self.state.step, silent=silent) as self.report,
+            RunLog(self.folder, self.state.step, self.settings, silent=silent) as self.log,
+            Interrupts() as interrupts,
+        ):
+            self.report.say(*self.opening())
+            while (self.state.step < self.total or self.state.eval_pending) and not stop:
+                if self.state.eval_pending:
+                    self.evaluate()  # after saving, since an evaluation can fail
+                    continue
+                before = copy.deepcopy(self.state)
+                begin = time.monotonic()
+                lrs = self.set_learning_rates()
+                self.net.update_momentum()
+                values, results = self.train_iteration()
+                self.state.step += 1
+                self.state.loaders = self.iteration.positions()
+                self.write_log(values, results, lrs, before, time.monotonic() - begin)
+                stop = distributed.all_reduce_sum(float(interrupts.stop_requested))[0] > 0
+                over = self.state.step == self.total
+                self.state.eval_pending = bool(self.evaluations) and (
+                    over or self.is_due("eval_every", before)
+                )
+                if over or stop or self.is_due("save_every", before):
+                    self.save()
+        assert self.saved is not None  # a run of no steps was saved before
+        best = self.state.best_step
+        best_folder = step_folder(self.folder / CHECKPOINTS, best) if best is not None else None
+        interrupted = stop and (self.state.step < self.total or self.state.eval_pending)
+        metrics = self.state.metrics
+        result = Result(self.folder, self.state.step, self.saved, best_folder, metrics, interrupted)
+        seconds = time.monotonic() - started
+        self.report.say(*messages.closing(result, self.state, self.total, seconds, self.select))
+        return result
+
+    def opening(self) -> list[str]:
+        """Return the first lines that a run prints."""
+        texts = {}
+        for name, batch in self.plan.batches.items():
+            texts[name] = messages.batch_text(batch, self.iteration.loaders[name].steps_per_epoch())
+        lines = messages.opening(self.net, self.spec, self.folder, self.state, texts, self.total)
+        lines += self.changes
+        return lines if self.evaluations else [*lines, messages.NO_VALIDATION]
+
+    def is_due(self, setting: str, before: RunState) -> bool:
+        """Return whether something that happens every so often happens after this iteration."""
+        return is_due(length_of(self.settings[setting]), before, self.state, self.main_batch)
+
+    def set_learning_rates(self) -> list[float]:
+        """Write the rates of this iteration into the optimizer, and return them."""
+        lrs = [self.schedule.at(self.state.step, peak) for peak in self.peak_lrs]
+        for group, lr in zip(self.engine.optimizer.param_groups, lrs, strict=True):
+            group["lr"] = lr
+        return lrs
+
+    def train_iteration(self) -> tuple[dict[str, float], list[StepResult]]:
+        """Take the optimizer steps of one iteration; return the scalars of their goals, and how they went."""
+        values: dict[str, float] = {}
+        results = []
+        for step in self.iteration.steps(self.state):
+            scalars = accumulate_gradients(self.engine, self.net, step)
+            values |= self.averaged(scalars)
+            result = self.engine.step(self.settings["clip"])
+            results.append(result)
+            self.skipped_in_a_row = 0 if result.taken else self.skipped_in_a_row + 1
+            if not result.taken:
+                self.state.skipped += 1
+                self.report.say(messages.skipped(self.state))
+            if self.skipped_in_a_row >= PATIENCE:
+                raise UserError(messages.stuck(PATIENCE, self.state, self.saved))
+        return values, results
+
+    def averaged(self, scalars: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, float]:
+        """Return the scalars of an optimizer step averaged over ranks; UserError if a loss is not finite."""
+        names = [(batch, name) for batch, outputs in scalars.items() for name in outputs]
+        sums = distributed.all_reduce_sum(*(scalars[batch][name].item() for batch, name in names))
+        values = {}
+        for (batch, name), total in zip(names, sums, strict=True):
+            key = f"{name}/{batch}" if len(self.plan.batches) > 1 else name
+            values[key] = total / distributed.world_size()
+            if name == LOSS and not math.isfinite(values[key]):
+                raise UserError(messages.diverged(values[key], self.state, self.saved))
+        return values
+
+    def write_log(
+        self,
+        values: Mapping[str, float],
+        results: Sequence[StepResult],
+        lrs: Sequence[float],
+        before: RunState,
+        seconds: float,
+    ) -> None:
+        """Show the progress of an iteration, and log every few of them."""
+        step, taken = self.state.step, all(result.taken for result in results)
+        losses = {key: value for key, value in values.items() if key.split("/")[0] == LOSS}
+        text = "  ".join(f"{key} {value:.4f}" for key, value in losses.items())
+        epoch = before.epoch_of(self.main_batch)
+        line = step % self.settings["log_every"] == 0 or step in (1, self.total) or not taken
+        self.report.step(step, f"epoch {epoch + 1}  {text}  lr {max(lrs):.2e}", line)
+        if not line:
+            return
+        numbers: dict[str, float | None] = {"epoch": epoch, **values, **self.named_rates(lrs)}
+        numbers["grad_norm"] = results[-1].grad_norm if results else None
+        numbers["skipped"] = self.state.skipped or None
+        self.log.write(step, **numbers, seconds=seconds)
+
+    def named_rates(self, lrs: Sequence[float]) -> dict[str, float]:
+        """Return the rates in force, one for each pattern of `train.lr`."""
+        patterns = self.settings["lr"]
+        if not isinstance(patterns, dict):
+            return {"lr": lrs[0]}
+        rates = dict(zip(self.peak_lrs, lrs, strict=True))
+        return {f"lr/{key}": rates[float(peak)] for key, peak in patterns.items() if float(peak) in rates}
+
+    def evaluate(self) -> None:
+        """Run all evaluations, and remember this step if it is the best so far."""
+        state, step = self.state, self.state.step
+        values = evaluate_all(
+            self.net,
+            self.engine,
+            self.evaluations,
+            self.evaluation_loaders,
+            self.decode,
+            self.folder,
+            step,
+        )
+        state.metrics, state.eval_pending = values, False
+        better = self.is_best(values)
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in values.items())
+        self.report.say(f"step {step}  val  {shown}{'  (best so far)' if better else ''}")
+        self.log.write(step, **{f"val/{key}": value for key, value in values.items()})
+        if self.saved == step_folder(self.folder / CHECKPOINTS, step):
+            write_state(self.saved, self.net, state, self.invariants, self.writer)
+            self.settle()
+        elif better:
+            self.save()
+
+    def is_best(self, values: Mapping[str, float]) -> bool:
+        """Return whether an evaluation is the best so far, and remember it if so."""
+        if self.select not in values:
+            raise UserError(f"train.select must be one of {', '.join(values)}, but is {self.select!r}")
+        smaller = self.select in smaller_is_better(self.evaluations)
+        if not is_better(values[self.select], self.state.best, smaller_is_better=smaller):
+            return False
+        self.state.best, self.state.best_step = values[self.select], self.state.step
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint of the state."""
+        # With its folder filled in, the spec inside a checkpoint is enough to resume from it.
+        spec_text = write_spec(replace(self.spec, train={**self.settings, "out": str(self.folder)}))
+        folder = self.folder / CHECKPOINTS
+        self.saved = save_checkpoint(
+            folder, self.net, self.engine, self.state, self.invariants, spec_text, self.writer
+        )
+        self.settle()
+
+    def settle(self) -> None:
+        """Point `last` and `best` to their checkpoints, and delete those that are neither recent nor best."""
+        if not self.writer:
+            return
+        assert self.saved is not None
+        best, folder = self.state.best_step, self.folder / CHECKPOINTS
+        point_to(self.folder / "last", self.saved)
+        if best is not None:
+            point_to(self.folder / "best", step_folder(folder, best))
+        prune(folder, self.settings["keep"], spare=set() if best is None else {best})
+
+
+def _open_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
+    """Return the newest checkpoint, and whether this process writes for others; all ranks must call this."""
     folder = _folder(spec)
     writer = distributed.is_writer(folder)
     distributed.raise_on_all_ranks(messages.no_link(folder))
@@ -111,204 +328,27 @@ def _begin(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
     return last, writer
 
 
-def _fit(net: Any, loader: Any, val: Any, decode: Decode, last: Path | None, writer: bool) -> Result:
-    spec: Spec = net.spec
-    settings = spec.train
-    folder = _folder(spec)
-    checkpoints = folder / CHECKPOINTS
-    # With its folder filled in, the spec that lies in a checkpoint is enough to go on with it.
-    spec_text = write_spec(replace(spec, train={**settings, "out": str(folder)}))
-
-    accumulate = settings["accumulate"]
-    steps_per_epoch = len(loader) // accumulate  # what is left after the last full step is not used
-    if steps_per_epoch == 0:
-        raise UserError(messages.too_short(len(loader), accumulate))
-    optimizer = build_optimizer(net, settings)
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    agreeing = {
-        "processes": distributed.world_size(),
-        "zero": settings["zero"],
-        "precision": settings["precision"],
-        "accumulate": settings["accumulate"],
-        "batch": settings["batch"],
-        "parameters in groups": [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups],
-    }
-
-    position = load_before_engine(last, net, agreeing) if last else Position()
-    length, position.length = position.length, len(loader)
-    total = _total(position, steps_per_epoch, settings)
-    schedule = Schedule(
-        settings["schedule"], total, settings["warmup"], settings["warmup_lr"], settings["min_lr"]
-    )
-    engine = start_engine(net, optimizer, settings)
-    seed_everything(settings["seed"], distributed.rank())  # other dropout on every rank
-    if last:
-        load_into_engine(last, engine)
-
-    def save() -> Path:
-        saved = save_checkpoint(checkpoints, net, engine, position, agreeing, spec_text, writer)
-        settle(saved)
-        return saved
-
-    def settle(saved: Path) -> None:
-        """Name the last and the best checkpoint, and delete those that are neither."""
-        if writer:
-            best = position.best_step
-            point_to(folder / "last", saved)
-            if best is not None:
-                point_to(folder / "best", step_folder(checkpoints, best))
-            prune(checkpoints, settings["keep"], spare=set() if best is None else {best})
-
-    main = distributed.rank() == 0
-    evaluations = training_plan(spec).evaluations
-    selecting = _selection(spec, evaluations if val is not None else ())
-    falling = smaller_is_better(evaluations if val is not None else ())
-    saved, started = last, time.monotonic()
-    with (
-        Reporter(total, position.step, silent=not main) as report,
-        RunLog(folder, position.step, settings, silent=not main) as log,
-        Interrupts() as interrupts,
-    ):
-        report.say(*messages.opening(net, spec, folder, position, steps_per_epoch, total))
-        if length not in (0, position.length):
-            report.say(messages.other_length(length, position))
-        if val is None:
-            report.say(messages.NO_VALIDATION)
-        refused = 0  # steps in a row that were not taken
-        stop = False  # as the ranks agreed; a signal that comes later counts in the next step
-        position.due = position.due and val is not None
-        while (position.step < total or position.due) and not stop:
-            if position.due:  # after it is saved, for an evaluation can fail
-                loaders = {evaluations[0].name: val}
-                values = evaluate_all(net, engine, evaluations, loaders, decode, folder, position.step)
-                position.metrics, position.due = values, False
-                better = _is_better(values, selecting, position, falling)
-                report.say(
-                    f"step {position.step}  val  " + _numbers(values) + ("  (best so far)" if better else "")
-                )
-                log.write(position.step, **{f"val/{key}": value for key, value in values.items()})
-                if saved == step_folder(checkpoints, position.step):
-                    write_state(saved, net, position, agreeing, writer)
-                    settle(saved)
-                elif better:
-                    saved = save()
-                continue
-            loader.set_epoch(position.epoch, start=position.batches)
-            batches = iter(loader)
-            ended = min(total, position.step + _left(position, steps_per_epoch, accumulate))
-            while position.step < ended and not stop:
-                begun = time.monotonic()
-                lrs = [schedule.at(position.step, peak) for peak in peaks]
-                for group, lr in zip(engine.optimizer.param_groups, lrs, strict=True):
-                    group["lr"] = lr
-                net.update_momentum()
-                loss, stop = _micro_steps(engine, net, batches, accumulate, interrupts)
-                if not math.isfinite(loss):
-                    raise UserError(messages.diverged(loss, position, saved))
-                taken, norm = astuple(engine.step(settings["clip"]))
-                position.step += 1
-                position.batches += accumulate
-                refused = 0 if taken else refused + 1
-                if not taken:
-                    position.skipped += 1
-                    report.say(messages.skipped(position))
-                if refused >= PATIENCE:
-                    raise UserError(messages.stuck(refused, position, saved))
-                line = position.step % settings["log_every"] == 0 or position.step in (1, total) or not taken
-                report.step(
-                    position.step, f"epoch {position.epoch + 1}  loss {loss:.4f}  lr {max(lrs):.2e}", line
-                )
-                if line:
-                    log.write(
-                        position.step,
-                        epoch=position.epoch,
-                        loss=loss,
-                        **_named(spec.train["lr"], peaks, lrs),
-                        grad_norm=norm,
-                        skipped=position.skipped or None,
-                        seconds=time.monotonic() - begun,
-                    )
-            if not _left(position, steps_per_epoch, accumulate):
-                position.epoch, position.batches = position.epoch + 1, 0
-            over = position.step == total
-            judged = over or (position.batches == 0 and position.epoch % settings["eval_every"] == 0)
-            position.due = val is not None and judged
-            if over or stop or position.epoch % settings["save_every"] == 0:
-                saved = save()
-    assert saved is not None  # a run of no steps had been saved before
-    best = step_folder(checkpoints, position.best_step) if position.best_step is not None else None
-    interrupted = stop and (position.step < total or position.due)
-    result = Result(folder, position.step, saved, best, position.metrics, interrupted)
-    report.say(*messages.closing(result, position, total, time.monotonic() - started, selecting))
-    return result
-
-
 def _folder(spec: Spec) -> Path:
     return Path(spec.train["out"] or Path("runs") / spec.name)
 
 
-def _micro_steps(
-    engine: Engine, net: nn.Module, batches: Iterator[Any], count: int, interrupts: Interrupts
-) -> tuple[float, bool]:
-    """Accumulate the gradients of one optimizer step.
-
-    Return the loss averaged over micro-steps and ranks, and whether any rank was asked to stop.
-    """
-    loss, device = torch.zeros((), dtype=torch.float32), next(net.parameters()).device
-    for _ in range(count):
-        batch = to_device(next(batches).inputs, device)
-        # Texts that are sampled for a loss have unequal lengths.
-        with synced_ranks() if engine.sharded else contextlib.nullcontext():
-            micro_loss = engine(batch, goal="train")["loss"]
-        engine.backward(micro_loss / count)
-        loss = loss + micro_loss.detach().float().to(loss.device) / count
-    summed, stops = distributed.all_reduce_sum(loss.item(), float(interrupts.stop_requested))
-    return summed / distributed.world_size(), stops > 0
+def _resume_invariants(settings: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return what must be the same when a run is resumed; batch sizes and replicated ranks may change."""
+    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
+    invariants = {"zero": settings["zero"], "precision": settings["precision"], "parameters in groups": sizes}
+    if settings["zero"]:
+        invariants["processes"] = distributed.world_size()  # each rank stores its own part
+    return invariants
 
 
-def _left(position: Position, per_epoch: int, accumulate: int) -> int:
-    """Optimiser steps that are left of the epoch under way; an epoch may have become shorter than what is
-    done of it."""
-    return max(0, per_epoch - position.batches // accumulate)
-
-
-def _total(position: Position, per_epoch: int, settings: dict[str, Any]) -> int:
-    """Optimiser steps of the whole run: those done, which may be of longer or shorter epochs, and those to
-    come."""
-    epochs = settings["epochs"] - position.epoch
-    to_come = _left(position, per_epoch, settings["accumulate"]) + (epochs - 1) * per_epoch
-    whole = position.step + (to_come if epochs > 0 else 0)
-    return min(whole, settings["steps"] or whole)
-
-
-def _selection(spec: Spec, evaluations: Sequence[EvaluationSpec]) -> str:
-    """Return the value that picks the best checkpoint: ``train.select``, or the first one; '' picks none."""
-    select = spec.train["select"]
-    if not evaluations and select:
+def _selected_value(spec: Spec, evaluations: Sequence[EvaluationSpec]) -> str:
+    """Return the value that selects the best checkpoint: `train.select`, or the first; '' without any."""
+    select: str | None = spec.train["select"]
+    if evaluations:
+        return select or default_value(evaluations)
+    if select:
         raise UserError(
-            "train.select must have data.val and eval.metrics to select by, but one of them is not set"
+            f"{spec.place('train', 'select')}: train.select needs an evaluation on a validation split. "
+            "Set data.val and eval.metrics"
         )
-    return select or default_value(evaluations) if evaluations else ""
-
-
-def _is_better(
-    values: dict[str, float], select: str, position: Position, falling: Collection[str] = ()
-) -> bool:
-    if select not in values:
-        raise UserError(f"train.select must be one of {', '.join(values)}, but is {select!r}")
-    if not is_better(values[select], position.best, smaller_is_better=select in falling):
-        return False
-    position.best, position.best_step = values[select], position.step
-    return True
-
-
-def _named(lr: Any, peaks: list[float], lrs: list[float]) -> dict[str, float]:
-    """The rates in force, once for each pattern of ``train.lr``."""
-    if not isinstance(lr, dict):
-        return {"lr": lrs[0]}
-    now = dict(zip(peaks, lrs, strict=True))
-    return {f"lr/{key}": now[float(peak)] for key, peak in lr.items() if float(peak) in now}
-
-
-def _numbers(metrics: dict[str, float]) -> str:
-    return "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
+    return ""

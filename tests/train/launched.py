@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from train_fakes import FakeLoader, FakeNet, decode, spec
+from train_fakes import FakeEvalLoader, FakeLoader, FakeNet, decode, spec
 
 from mplug2.train.trainer import fit
 
@@ -19,7 +19,7 @@ def main(out: str, size: str, resume: str, settings: str) -> None:
     torch.manual_seed(0)
     net = FakeNet(spec(Path(out), batch=size, **json.loads(settings)), dropout=0.0)
     # rank 1 has nothing to evaluate in the first round, and a shorter generation loop: lockstep must hold
-    val = FakeLoader(2 - 2 * rank, 3, seed=9)
+    val = {"": FakeEvalLoader(2 - 2 * rank, 3, seed=9)}
     loader = FakeLoader(4, int(size), rank, world)
     result = fit(net, loader, val, decode=decode, resume=resume == "resume")
     if rank == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ class FakeNet(nn.Module):
         self.fixed = nn.Linear(5, 8).requires_grad_(False)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.shadow = {"head.bias": self.head.bias.detach().clone()}
+        self.counts: dict[str, Tensor] = {}
 
     def forward(self, batch: dict[str, Tensor], goal: str = "train") -> dict[str, Any]:
         x = batch["x"].to(self.head.bias.dtype)
@@ -50,7 +52,7 @@ class FakeNet(nn.Module):
             loss = nn.functional.cross_entropy(logits, batch["y"], reduction="none") * batch["w"]
             teacher = self.shadow["head.bias"].to(logits)
             loss = loss.sum() + (logits - teacher).pow(2).sum() * 1e-3
-            return {"loss": loss / mean_over_ranks(batch["w"].sum())}
+            return {"loss": loss / self.counts.get("loss", mean_over_ranks(batch["w"].sum()))}
         scores, ids = logits.sort(descending=True)
         # as long as this rank's largest id: under ZeRO stage 3 all ranks must call a layer equally often
         length, step = int(ids[:, 0].max()), 0
@@ -58,6 +60,18 @@ class FakeNet(nn.Module):
             self.head(hidden)
             step += 1
         return {"answer": Sequences(ids[:, :3, None], scores[:, :3])}
+
+    def move(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.to(self.head.bias.device) for name, value in batch.items()}
+
+    def count_losses(self, batch: dict[str, Tensor], goal: str) -> dict[str, Tensor]:
+        return {"loss": batch["w"].sum()}
+
+    @contextlib.contextmanager
+    def loss_counts(self, counts: dict[str, Tensor]) -> Iterator[None]:
+        self.counts = counts
+        yield
+        self.counts = {}
 
     def update_momentum(self) -> None:
         import deepspeed
@@ -83,41 +97,77 @@ class FakeNet(nn.Module):
 class Batch:
     inputs: dict[str, Tensor]
     records: list[dict[str, Any]]
+    final: bool = True
 
 
 class FakeLoader:
-    """``batches`` global batches of ``size`` samples, split over the ranks; learnable, others every epoch."""
+    """``batches`` global batches of ``size`` samples, split over the ranks; learnable, others every epoch.
 
-    def __init__(self, batches: int = 5, size: int = 4, rank: int = 0, world: int = 1, seed: int = 0) -> None:
+    ``accumulate`` of them are one optimizer step.
+    """
+
+    def __init__(
+        self,
+        batches: int = 5,
+        size: int = 4,
+        rank: int = 0,
+        world: int = 1,
+        seed: int = 0,
+        accumulate: int = 1,
+    ) -> None:
         self.batches, self.size, self.rank, self.world, self.seed = batches, size, rank, world, seed
-        self.epoch = self.start = 0
+        self.accumulate = accumulate
+        self.epoch = self.start = 0  # the position: batches done in an epoch
         self.bad: list[str] = []
 
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        self.epoch, self.start = epoch, start
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            for index in range(self.start, self.batches):
+                batch = self.batch(index)
+                batch.final = (index + 1) % self.accumulate == 0 or index + 1 == self.batches
+                epoch, start = (self.epoch, index + 1) if index + 1 < self.batches else (self.epoch + 1, 0)
+                if batch.final:
+                    self.epoch, self.start = epoch, start
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        samples = self.size * self.world
+        return {
+            "epoch": self.epoch,
+            "samples": self.start * samples,
+            "samples_per_epoch": self.batches * samples,
+        }
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.epoch, self.start = state["epoch"], state["samples"] // (self.size * self.world)
+
+    def steps_per_epoch(self) -> int:
+        return -(-self.batches // self.accumulate)
+
+    def batch(self, index: int) -> Batch:
+        draw = torch.Generator().manual_seed(self.seed * 10007 + self.epoch * 101 + index)
+        x = torch.randn(self.size * self.world, 5, generator=draw)
+        y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
+        w = torch.rand(self.size * self.world, generator=draw) + 0.5
+        mine = slice(self.rank * self.size, (self.rank + 1) * self.size)
+        numbers = range(index * self.size * self.world, (index + 1) * self.size * self.world)
+        records = []
+        for n, answer in zip(numbers, y, strict=True):
+            answers = [str(int(answer))]
+            records.append(
+                {"question_id": n, "question": "what now", "answers": answers, "type": f"type {n % 2}"}
+            )
+        return Batch({"x": x[mine], "y": y[mine], "w": w[mine]}, records[mine])
+
+
+class FakeEvalLoader(FakeLoader):
+    """Goes over its batches once."""
 
     def __len__(self) -> int:
         return self.batches
 
     def __iter__(self) -> Iterator[Batch]:
-        start, self.start = self.start, 0
-        for index in range(start, self.batches):
-            draw = torch.Generator().manual_seed(self.seed * 10007 + self.epoch * 101 + index)
-            x = torch.randn(self.size * self.world, 5, generator=draw)
-            y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
-            w = torch.rand(self.size * self.world, generator=draw) + 0.5
-            mine = slice(self.rank * self.size, (self.rank + 1) * self.size)
-            numbers = range(index * self.size * self.world, (index + 1) * self.size * self.world)
-            records = [
-                {
-                    "question_id": n,
-                    "question": "what now",
-                    "answers": [str(int(answer))],
-                    "type": f"type {n % 2}",
-                }
-                for n, answer in zip(numbers, y, strict=True)
-            ]
-            yield Batch({"x": x[mine], "y": y[mine], "w": w[mine]}, records[mine])
+        return (self.batch(index) for index in range(self.batches))
 
 
 def decode(ids: Any) -> str:
@@ -128,9 +178,9 @@ def decode(ids: Any) -> str:
 def run(out: Path, loader: Any = None, val: bool = True, resume: bool = False, **train: Any) -> Result:
     torch.manual_seed(0)
     net = FakeNet(spec(out, **train))
-    return fit(
-        net, loader or FakeLoader(), FakeLoader(3, seed=9) if val else None, decode=decode, resume=resume
-    )
+    validation = {"": FakeEvalLoader(3, seed=9)} if val else None
+    loader = loader or FakeLoader(accumulate=train.get("accumulate", 1))
+    return fit(net, loader, validation, decode=decode, resume=resume)
 
 
 class Interrupting(FakeLoader):
@@ -138,8 +188,7 @@ class Interrupting(FakeLoader):
 
     at = 2
 
-    def __iter__(self) -> Iterator[Batch]:
-        for index, batch in enumerate(super().__iter__()):
-            if self.epoch == 0 and index == self.at:
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield batch
+    def batch(self, index: int) -> Batch:
+        if self.epoch == 0 and index == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().batch(index)

@@ -37,7 +37,7 @@ class Engine(Protocol):
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer; the trainer writes ``lr`` into its ``param_groups``."""
 
-    def __call__(self, batch: Mapping[str, Any], goal: str = "train") -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train") -> dict[str, Any]:
         """Return ``net(batch, goal)``, in the engine's precision."""
 
     def backward(self, loss: Tensor) -> None:

@@ -111,7 +111,7 @@ class DeepSpeedEngine:
         """The optimizer that was given; with ZeRO its parameters are fragments of the masters."""
         return self._optimizer
 
-    def __call__(self, batch: Mapping[str, Any], goal: str = "train") -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train") -> dict[str, Any]:
         """Return the outputs of a goal."""
         outputs: dict[str, Any] = self._engine(batch, goal=goal)
         return outputs

@@ -53,7 +53,7 @@ class TorchEngine:
         """The optimizer that was given."""
         return self._optimizer
 
-    def __call__(self, batch: Mapping[str, Any], goal: str = "train") -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train") -> dict[str, Any]:
         """Return the outputs of a goal."""
         context: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if self._autocast:
