@@ -55,6 +55,8 @@ class HardNegatives(nn.Module):
     }
     outputs = {"vision": "index P", "text": "index P", "label": "labels P"}
 
+    # Weights of another run (`init: own:`) start at the first draw again.
+    begins_anew = ("step",)
     step: Int[Tensor, " 1"]
 
     def __init__(self, seed: int = 0) -> None:

@@ -17,7 +17,7 @@ from mplug2.import_guard import check_neighbours
 check_neighbours(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import modules  # noqa: E402, F401  (fills the names of modules and operations)
-from registry import ENGINES, EVALUATORS, LOGGERS, METRICS, MODULES, OPTIMIZERS, TASKS  # noqa: E402
+from registry import ENGINES, EVALUATORS, KEY_MAPS, LOGGERS, METRICS, MODULES, OPTIMIZERS, TASKS  # noqa: E402
 
 if TYPE_CHECKING:
     from mplug2.build.compose import compose as compose
@@ -60,6 +60,11 @@ EVALUATORS.register("regression", "mplug2.eval.evaluators.regression:Regression"
 EVALUATORS.register("boxes", "mplug2.eval.evaluators.boxes:Boxes")
 EVALUATORS.register("perplexity", "mplug2.eval.evaluators.perplexity:Perplexity")
 EVALUATORS.register("retrieval", "mplug2.eval.evaluators.retrieval:Retrieval")
+KEY_MAPS.register("bert", "mplug2.weights.families.bert:KEY_MAP")
+KEY_MAPS.register("clip", "mplug2.weights.families.clip:KEY_MAP")
+KEY_MAPS.register("mplug", "mplug2.weights.families.mplug:KEY_MAP")
+KEY_MAPS.register("mplug2", "mplug2.weights.families.mplug2:KEY_MAP")
+KEY_MAPS.register("own", "mplug2.weights.families.own:KEY_MAP")
 
 _PUBLIC = {
     "compose": "mplug2.build.compose:compose",

@@ -37,7 +37,7 @@ METRICS = Registry("metric", "mplug2.metrics", requires=("inputs", "outputs", "c
 LOGGERS = Registry("logger", "mplug2.loggers", requires=("log", "close"))
 OPTIMIZERS = Registry("optimizer", "mplug2.optimizers")
 ENGINES = Registry("engine", "mplug2.engines", requires=("backward", "step", "save", "load", "consolidate"))
-KEY_MAPS = Registry("key map", "mplug2.key_maps")
+KEY_MAPS = Registry("key map", "mplug2.key_maps", requires=("source", "roles", "rows"))
 
 
 @dataclass(frozen=True)

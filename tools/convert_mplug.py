@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Convert a released mPLUG checkpoint: python tools/convert_mplug.py FILE.pth OUT.safetensors --spec SPEC."""
+"""Run `mplug2 convert --from mplug`: python tools/convert_mplug.py FILE.pth OUT.safetensors --spec SPEC."""
 
 import sys
 
-from mplug2.build.convert import main
+from mplug2.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, "mplug"))
+    sys.argv[1:1] = ["convert", "--from", "mplug"]
+    main()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Convert a released mPLUG-2 checkpoint: python tools/convert_mplug2.py FILE.pth OUT.safetensors --spec
-SPEC."""
+"""Run `mplug2 convert`: python tools/convert_mplug2.py FILE.pth OUT.safetensors --spec SPEC."""
 
 import sys
 
-from mplug2.build.convert import main
+from mplug2.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, "mplug2"))
+    sys.argv.insert(1, "convert")
+    main()

@@ -1,4 +1,4 @@
-"""`mplug2 convert`: a released checkpoint to safetensors."""
+"""`mplug2 convert`: released checkpoints to our weights, and back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from registry import UserError
+
+DEFAULT_FAMILY = "mplug2"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -18,20 +22,51 @@ def add_to(app: typer.Typer) -> None:
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE.pth", help="The released checkpoint.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="The released checkpoint; with --to a .safetensors file, checkpoint or run folder.",
+            show_default=False,
+        ),
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="OUT", help="The file to write: .safetensors; with --to also .pth.", show_default=False
+        ),
     ],
     spec: Annotated[
         str,
         typer.Option("--spec", metavar="SPEC", help="The network the weights are for.", show_default=False),
     ],
-    released: Annotated[
-        str, typer.Option("--from", metavar="FAMILY", help="Who wrote the checkpoint: mplug2 or mplug.")
-    ] = "mplug2",
+    read_family: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FAMILY",
+            help=f"The family of the released checkpoint (default: {DEFAULT_FAMILY}).",
+        ),
+    ] = None,
+    write_family: Annotated[
+        str | None, typer.Option("--to", metavar="FAMILY", help="Write the released form of this family.")
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            "--like",
+            metavar="ORIGINAL",
+            help="With --to: the released file to copy the other keys, the order and the types from.",
+        ),
+    ] = None,
 ) -> None:
-    """Convert a released checkpoint; report each key: loaded, missing, resized or dropped, and why."""
-    from mplug2.build.convert import convert_file
+    """Convert a released checkpoint to our weights, or back; report each key and why."""
+    from mplug2.build.convert import export_file, import_file
 
-    print(convert_file(source, spec, target, released))
+    if write_family is not None:
+        if read_family is not None:
+            raise UserError("mplug2 convert: --from and --to exclude each other. Remove one of them")
+        print(export_file(source, spec, target, write_family, like))
+        return
+    if like is not None:
+        raise UserError("mplug2 convert: --like needs --to. Add `--to FAMILY`")
+    print(import_file(source, spec, target, read_family or DEFAULT_FAMILY))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,47 @@ from torch import Tensor
 
 from registry import UserError
 
+WRAPPERS = ("model", "module", "state_dict", "ema")  # entries that hold the weights, the first one there wins
+PREFIXES = ("module.", "_orig_mod.")  # of all keys: left by data parallelism and by torch.compile
+
+
+@dataclass(frozen=True)
+class Released:
+    """The tensors of a file, without what was wrapped around them.
+
+    ``wrappers``: the entries that held them, from outside in. ``prefix``: what stood before every key.
+    ``config``: the numbers of the network, if the source has them (a Hugging Face folder).
+    """
+
+    origin: str
+    tensors: Mapping[str, Tensor]
+    wrappers: tuple[str, ...] = ()
+    prefix: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the tensors, by key."""
+        return {key: tuple(value.shape) for key, value in self.tensors.items()}
+
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a ``.safetensors`` or ``.pth`` file, on the CPU; UserError if it holds anything else.
+    """Return the tensors of a file, on the CPU; see `read_released`."""
+    return dict(read_released(path).tensors)
 
-    Released files wrap the weights in ``model`` or ``module``; those are unwrapped. Large files are
-    memory-mapped.
+
+def read_released(path: str | Path) -> Released:
+    """Return the tensors of a ``.safetensors`` or ``.pth`` file, on the CPU; large files are memory-mapped.
+
+    Wrappers are removed: ``model``, ``module``, ``state_dict``, ``ema``, also inside one another, and
+    ``module.`` and ``_orig_mod.`` before every key. UserError if the file holds anything but tensors.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such weight file")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return _unprefixed(str(path), load_file(path), ())
         except SafetensorError as error:
             raise UserError(f"{path}: not a readable safetensors file ({error})") from None
     try:
@@ -48,7 +78,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             "    hint: a pickle can run code when it is opened; get the weights as .safetensors, or a "
             ".pth that holds tensors alone"
         ) from None
-    return _tensors(content, path)
+    return _unwrapped(content, path)
 
 
 def _torchscript(path: Path) -> bool:
@@ -58,15 +88,31 @@ def _torchscript(path: Path) -> bool:
         return any(name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist())
 
 
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    for wrapper in ("model", "module"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
+def _unwrapped(content: Any, path: Path) -> Released:
+    wrappers: list[str] = []
+    while isinstance(content, dict):
+        wrapper = next((name for name in WRAPPERS if isinstance(content.get(name), dict)), None)
+        if wrapper is None:
+            break
+        wrappers.append(wrapper)
+        content = content[wrapper]
     if not isinstance(content, dict):
         raise UserError(
             f"{path}: must hold a mapping of names to tensors, but holds a {type(content).__name__}"
         )
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise UserError(f"{path}: must hold tensors (directly, or under 'model' or 'module'), but holds none")
-    return tensors
+        raise UserError(
+            f"{path}: must hold tensors (directly, or under {', '.join(map(repr, WRAPPERS))}), but holds none"
+        )
+    return _unprefixed(str(path), tensors, tuple(wrappers))
+
+
+def _unprefixed(origin: str, tensors: dict[str, Tensor], wrappers: tuple[str, ...]) -> Released:
+    removed = ""
+    while True:
+        prefix = next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in tensors)), None)
+        if prefix is None or not tensors:
+            return Released(origin, tensors, wrappers, removed)
+        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+        removed += prefix

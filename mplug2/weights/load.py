@@ -1,162 +1,173 @@
-"""Putting weights into a network: all that fits, each key accounted for, or nothing."""
+"""Putting weights into a network through a key map: all that fits, each key accounted for, or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mplug2.weights.families.mplug2 import Move, Roles, plan_moves
+from mplug2.weights.bound_map import BoundMap, KeyMapping
+from mplug2.weights.files import Released
+from mplug2.weights.keymap import KeyMap
 from mplug2.weights.report import LoadReport, Status
-from mplug2.weights.shape_fixes import fit
 from registry import UserError
 
+if TYPE_CHECKING:
+    from mplug2.network import Network
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """Tensors by their own keys, and where each goes in a network: to any number of places, or nowhere.
-
-    ``fresh``: patterns of weights that such a checkpoint never holds, with the reason; they stay as drawn.
-    ``twins``: keys whose values go to the momentum copies.
-    """
-
-    origin: str
-    tensors: Mapping[str, Tensor]
-    moves: Iterable[Move]
-    fresh: Mapping[str, str] = field(default_factory=dict)
-    twins: Collection[str] = ()
+Target = tuple[bool, str]  # whether it is an EMA copy, and its name
 
 
-def put(
-    net: nn.Module,
-    checkpoint: Checkpoint,
-    wanted: Collection[str] | None = None,
-    shadow: Mapping[str, Tensor] | None = None,
+def load_mapped(
+    net: Network, key_map: KeyMap, released: Released, module_names: Collection[str] | None = None
 ) -> LoadReport:
-    """Load a checkpoint into the modules named in ``wanted`` (all, if None) and say what became of each key.
+    """Load released weights into the modules named (all, if None) and return what became of each key.
 
-    UserError with the table of what does not fit if a tensor has another shape, or if a module is only
-    partly there; then nothing is loaded.
+    EMA copies go to the network's own, if it keeps any. UserError with the table of what does not fit if a
+    tensor has another shape, or if a module is only partly there; then nothing is loaded.
     """
-    report = LoadReport(checkpoint.origin)
-    targets = {"": dict(net.state_dict()), "m": dict(shadow or {})}
-    chosen: dict[tuple[str, str], Tensor] = {}
-    for move in checkpoint.moves:
-        key, kind = move.source, "m" if move.source in checkpoint.twins else ""
-        home = targets[kind]
-        if not move.target:
-            report.add("dropped", key, reason=move.reason)
-        elif wanted is not None and (module := move.target.split(".")[0]) not in wanted:
-            report.add("dropped", key, move.target, f"init does not ask it for {module}")
-        elif kind and not home:
-            report.add("dropped", key, reason="a momentum copy, and this network keeps none")
-        elif move.target not in home:
-            reason = (
-                "a momentum copy that no ema(...) reads" if kind else "this network's module is not so deep"
-            )
-            report.add("dropped" if kind else "misfit", key, move.target, reason)
+    names = set(net.spec.modules) if module_names is None else set(module_names)
+    key_map.check(net, released, names)
+    bound = BoundMap(key_map, net, released.shapes, released.config)
+    loading = _Loading(net, released, names, LoadReport(released.origin))
+    mappings, unmapped = bound.read(released.tensors)
+    for entry in unmapped:
+        loading.report.add("dropped", entry.name, reason=entry.reason)
+    # A tied weight is stored under two keys: the later row of the table wins, as in the released loaders.
+    for mapping in sorted(mappings, key=lambda mapping: mapping.order):
+        loading.take(mapping)
+    loading.report_unasked()
+    loading.report_missing(bound)
+    loading.commit()
+    return loading.report
+
+
+def tied_names(net: Network) -> dict[str, int]:
+    """Return the names of all weights and buffers, those that are one tensor with the same number."""
+    return {name: id(value) for name, value in net.state_dict(keep_vars=True).items()}
+
+
+@dataclass
+class _Loading:
+    net: Network
+    released: Released
+    names: set[str]
+    report: LoadReport
+    chosen: dict[Target, Tensor] = field(default_factory=dict)
+    sources: dict[Target, tuple[str, ...]] = field(default_factory=dict)
+    unasked: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.homes: dict[bool, Mapping[str, Tensor]] = {
+            False: dict(self.net.state_dict()),
+            True: self.net.shadow_state_dict(),
+        }
+
+    def take(self, mapping: KeyMapping) -> None:
+        """Choose the tensors of one mapping, or report why they go nowhere."""
+        home = self.homes[mapping.ema]
+        asked = [name for name in mapping.ours if name.split(".")[0] in self.names]
+        if not asked:
+            self.unasked |= dict.fromkeys(mapping.released, mapping.ours[0])
+        elif mapping.missing:
+            self._add("misfit", mapping, f"{mapping.missing} is not in the file")
+        elif mapping.ema and not home:
+            self._add("dropped", mapping, "a momentum copy, and this network keeps none", target="")
+        elif any(name not in home for name in mapping.ours):
+            reason = "a momentum copy that no ema(...) reads"
+            if not mapping.ema:
+                reason = "this network's module is not so deep"
+            self._add("dropped" if mapping.ema else "misfit", mapping, reason)
         else:
-            fitted, note = fit(move.target, checkpoint.tensors[key], home[move.target])
-            if fitted is None:
-                report.add("misfit", key, move.target, note)
+            self._fit(mapping)
+
+    def report_unasked(self) -> None:
+        """Report the keys that only modules take which `init` does not ask for."""
+        taken = {row.source for row in self.report.rows}
+        for key, name in self.unasked.items():
+            if key not in taken:
+                self.report.add("dropped", key, name, f"init does not ask it for {name.split('.')[0]}")
+
+    def report_missing(self, bound: BoundMap) -> None:
+        """Report what the file does not give.
+
+        A module that is absent altogether keeps its fresh weights. One that is partly there does not fit,
+        except for what such a checkpoint never holds.
+        """
+        present = {name.split(".")[0] for ema, name in self.chosen if not ema}
+        misfits = {row.target for row in self.report.of("misfit")}
+        identities = tied_names(self.net)
+        filled = {identities[name] for ema, name in self.chosen if not ema}
+        for name in self.homes[False]:
+            module = name.split(".")[0]
+            if identities[name] in filled or name in misfits or module not in self.names:
                 continue
-            # a tied weight is stored under two names; the later name wins, as in the released loader
-            status: Status = "tied" if (kind, move.target) in chosen else "resized" if note else "loaded"
-            report.add(status, key, move.target, note, momentum=bool(kind))
-            chosen[kind, move.target] = fitted
-    _note_missing(report, net, chosen, wanted, checkpoint.fresh)
-    _commit(report, chosen, targets)
-    return report
+            reason = bound.fresh_reason(name)
+            if module not in present:
+                reason = f"no weights of {module} in the file: it keeps its own"
+            status: Status = "misfit" if reason is None else "missing"
+            self.report.add(status, target=name, reason=reason or "not in the file")
+
+    def commit(self) -> None:
+        """Copy what was chosen into the network; UserError if anything does not fit."""
+        misfits = self.report.of("misfit")
+        if misfits or not self.report.of("loaded", "resized"):
+            problem = f"{len(misfits)} keys do not fit" if misfits else "no key fits"
+            raise UserError(
+                f"{self.report.origin}: {problem} this network; nothing was loaded\n"
+                + self.report.table(misfits or self.report.rows)
+                + "\n    hint: compose the network that the checkpoint was made with, or load parts: "
+                "`init: {vision: ...}`"
+            )
+        with torch.no_grad():
+            for (ema, name), value in self.chosen.items():
+                self.homes[ema][name].copy_(value)
+
+    def _fit(self, mapping: KeyMapping) -> None:
+        stored = [self.released.tensors[key] for key in mapping.released]
+        try:
+            tensors = mapping.row.transform.read(stored, mapping.values)
+        except (ValueError, RuntimeError, IndexError) as error:  # shapes that the transform cannot take
+            self._add("misfit", mapping, str(error).splitlines()[0])
+            return
+        notes: list[str] = []
+        fitted = []
+        for name, tensor in zip(mapping.ours, tensors, strict=True):
+            target = self.homes[mapping.ema][name]
+            try:
+                resized = _resized(mapping, tensor, target)
+            except ValueError as error:
+                self._add("misfit", mapping, str(error))
+                return
+            if resized is None:
+                sizes = f"file has {list(stored[0].shape)}, network has {list(target.shape)}"
+                self._add("misfit", mapping, sizes)
+                return
+            fitted.append(resized[0])
+            notes += [resized[1]] if resized[1] else []
+        targets = [(mapping.ema, name) for name in mapping.ours]
+        earlier = [self.sources[target] for target in targets if target in self.chosen]
+        if earlier == [mapping.released]:
+            return  # A more exact row of the table has taken this very key there.
+        status: Status = "tied" if earlier else "resized" if notes else "loaded"
+        self._add(status, mapping, ", ".join(notes))
+        self.chosen |= dict(zip(targets, fitted, strict=True))
+        self.sources |= dict.fromkeys(targets, mapping.released)
+
+    def _add(self, status: Status, mapping: KeyMapping, reason: str, target: str | None = None) -> None:
+        named = mapping.ours[0] if target is None else target
+        for key in mapping.released:
+            self.report.add(status, key, named, reason, momentum=mapping.ema and status != "dropped")
 
 
-def load_official(
-    net: nn.Module,
-    tensors: Mapping[str, Tensor],
-    roles: Roles,
-    wanted: Collection[str] | None = None,
-    origin: str = "checkpoint",
-    shadow: Mapping[str, Tensor] | None = None,
-) -> LoadReport:
-    """Load a released mPLUG-2 state dict; ``_m`` keys go to the momentum copies where ``shadow`` holds
-    them."""
-    # the momentum twin of `text_encoder.x` is called `text_encoder_m.x`
-    twins = {_without_m(key): key for key in tensors if _is_twin(key)}
-    moves = plan_moves([key for key in tensors if not _is_twin(key)], roles)
-    moves += [replace(move, source=twins[move.source]) for move in plan_moves(list(twins), roles)]
-    return put(net, Checkpoint(origin, tensors, moves, twins=set(twins.values())), wanted, shadow)
-
-
-def load_own(
-    net: nn.Module,
-    tensors: Mapping[str, Tensor],
-    wanted: Collection[str] | None = None,
-    origin: str = "weights",
-) -> LoadReport:
-    """Load weights that carry this network's own names."""
-    home = net.state_dict()
-
-    def move(name: str) -> Move:
-        if name not in home:
-            return Move(name, reason="no module of this network has it")
-        module, _, inside = name.partition(".")
-        if inside in getattr(net.get_submodule(module), "begins_anew", ()):
-            return Move(name, reason="of the run that wrote it: it begins anew")
-        return Move(name, name)
-
-    moves = [move(name) for name in tensors]
-    return put(net, Checkpoint(origin, tensors, moves), wanted)
-
-
-def _is_twin(key: str) -> bool:
-    return key.split(".")[0].endswith("_m")
-
-
-def _without_m(key: str) -> str:
-    part, dot, rest = key.partition(".")
-    return part.removesuffix("_m") + dot + rest
-
-
-def _note_missing(
-    report: LoadReport,
-    net: nn.Module,
-    chosen: Mapping[tuple[str, str], Tensor],
-    wanted: Collection[str] | None,
-    fresh: Mapping[str, str],
-) -> None:
-    """A module that is wholly absent keeps its fresh weights (missing); one that is partly there does not
-    fit, but for what such a checkpoint never holds."""
-    there = {target.split(".")[0] for kind, target in chosen if not kind}
-    named = {row.target for row in report.of("misfit")}
-    for name in net.state_dict():
-        module = name.split(".")[0]
-        if ("", name) in chosen or name in named or (wanted is not None and module not in wanted):
-            continue
-        reason = next((why for pattern, why in fresh.items() if fnmatchcase(name, pattern)), None)
-        if module not in there:
-            report.add("missing", target=name, reason=f"no weights of {module} in the file: it keeps its own")
-        elif reason is not None:
-            report.add("missing", target=name, reason=reason)
-        else:
-            report.add("misfit", target=name, reason="not in the file")
-
-
-def _commit(
-    report: LoadReport,
-    chosen: Mapping[tuple[str, str], Tensor],
-    targets: Mapping[str, Mapping[str, Tensor]],
-) -> None:
-    misfits = report.of("misfit")
-    if misfits or not report.of("loaded", "resized"):
-        what = f"{len(misfits)} keys do not fit" if misfits else "no key fits"
-        raise UserError(
-            f"{report.origin}: {what} this network; nothing was loaded\n"
-            + report.table(misfits or report.rows)
-            + "\n    hint: compose the network that the checkpoint was made with, or load parts: "
-            "`init: {vision: ...}`"
-        )
-    with torch.no_grad():
-        for (kind, name), value in chosen.items():
-            targets[kind][name].copy_(value)
+def _resized(mapping: KeyMapping, tensor: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
+    """Return a tensor in the shape of the network's, with a note if it was resized; None if it cannot be."""
+    if tensor.shape == target.shape:
+        return tensor, ""
+    if mapping.row.resize is None:
+        return None
+    resized = mapping.row.resize(tensor, target)
+    return resized if resized is not None and resized[0].shape == target.shape else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-Status = Literal["loaded", "resized", "tied", "dropped", "missing", "misfit"]
+# Reading: loaded, resized, tied, dropped, missing, misfit. Writing: written and kept instead of loaded.
+Status = Literal["loaded", "written", "resized", "tied", "kept", "dropped", "missing", "misfit"]
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,9 @@ class LoadReport:
         return {row.target for row in self.of("loaded", "resized", "tied") if row.momentum == momentum}
 
     def summary(self) -> str:
-        """One line: how many keys were loaded, resized, dropped, missing."""
+        """Return one line: how many keys have each status."""
         counts = Counter(row.status for row in self.rows)
-        parts = [
-            f"{counts[s]} {s}"
-            for s in ("loaded", "resized", "tied", "dropped", "missing", "misfit")
-            if counts[s]
-        ]
+        parts = [f"{counts[status]} {status}" for status in get_args(Status) if counts[status]]
         return f"{self.origin}: " + (", ".join(parts) or "no keys")
 
     def table(self, rows: Iterable[Row] | None = None, limit: int = 40) -> str:

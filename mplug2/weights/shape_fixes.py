@@ -1,22 +1,29 @@
-"""A stored tensor in the shape that a network wants."""
+"""Tensors of another size than a network has: position tables and patch kernels that can be resized.
+
+A resize takes a tensor and the network's. It returns the resized tensor and a note for the report, or None if
+it does not apply to these shapes; ValueError: it applies, but cannot be done. Resizes have no inverse.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
 
 
 def resize_positions(
     position: Float[Tensor, "one old width"], tokens: int
 ) -> Float[Tensor, "one tokens width"]:
-    """Positional embeddings for another square grid: class row kept, the rest interpolated bilinearly.
+    """Return positional embeddings of another square grid: class row kept, the rest interpolated bilinearly.
 
-    Released rule (align_corners off); ValueError where either grid is not square.
+    Released rule (align_corners off); ValueError if one of the grids is not square.
     """
+    import torch
+    from torch.nn import functional as F
+
     cls, grid = position[:, :1], position[:, 1:]
     old, new = math.isqrt(grid.shape[1]), math.isqrt(tokens - 1)
     if old * old != grid.shape[1] or new * new != tokens - 1:
@@ -27,32 +34,27 @@ def resize_positions(
     return torch.cat([cls, image.flatten(2).transpose(1, 2)], dim=1)
 
 
-def fit(name: str, value: Tensor, target: Tensor) -> tuple[Tensor | None, str]:
-    """``value`` in the shape of ``target`` and, where it was resized, how; (None, why) if it cannot fit."""
-    if value.shape == target.shape:
-        return value, ""
-    refused = f"file has {list(value.shape)}, network has {list(target.shape)}"
-    if name.endswith(".kernel") and value.ndim == 5:
-        turned = value.flatten(1).T  # depthwise conv (channels, 1, 3, 1, 1) -> (3, channels)
-        return (turned, "") if turned.shape == target.shape else (None, refused)
-    if name.endswith("stem.position"):
-        value = value.reshape(1, -1, value.shape[-1])
-        if value.shape == target.shape:
-            return value, ""
-        if value.shape[-1] == target.shape[-1]:
-            try:
-                resized = resize_positions(value.float(), target.shape[1])
-            except ValueError as error:
-                return None, str(error)
-            return resized, f"{value.shape[1]} positions to {target.shape[1]}"
-    if name.endswith("position.weight") and value.shape[1:] == target.shape[1:] and len(value) > len(target):
-        return value[: len(target)], f"the first {len(target)} of {len(value)} positions"
-    if name.endswith("stem.patch.proj.weight") and value.ndim == 4 and target.ndim == 5:
-        # a frame's patches to tubes of three: what CLIP makes of the middle one, to begin with
-        tubes = torch.zeros(target.shape, dtype=value.dtype)
-        if value.shape == tubes[:, :, 1].shape:
-            tubes[:, :, 1] = value
-            return tubes, "patches to tubes: the middle frame counts"
-    if [n for n in value.shape if n != 1] == [n for n in target.shape if n != 1]:
-        return value.reshape(target.shape), ""
-    return None, refused
+def grid_positions(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
+    """Resize the positions of a square grid of patches, (1, 1 + patches, width)."""
+    if value.ndim != 3 or value.shape[-1] != target.shape[-1]:
+        return None
+    resized = resize_positions(value.float(), target.shape[1])
+    return resized, f"{value.shape[1]} positions to {target.shape[1]}"
+
+
+def first_rows(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
+    """Keep the first rows of a longer table of positions, (positions, width)."""
+    if value.shape[1:] != target.shape[1:] or len(value) <= len(target):
+        return None
+    return value[: len(target)], f"the first {len(target)} of {len(value)} positions"
+
+
+def tubes(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
+    """Make kernels of three frames from kernels of one: CLIP's kernel in the middle, zeros around it."""
+    import torch
+
+    if value.ndim != 4 or target.ndim != 5 or value.shape != target.shape[:2] + target.shape[3:]:
+        return None
+    kernels = torch.zeros(target.shape, dtype=value.dtype)
+    kernels[:, :, target.shape[2] // 2] = value
+    return kernels, "patches to tubes: the middle frame counts"

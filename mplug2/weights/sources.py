@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from mplug2.runtime import distributed
-from mplug2.weights.families.bert import from_bert
-from mplug2.weights.families.clip import from_clip
-from mplug2.weights.families.mplug import from_mplug
-from mplug2.weights.families.mplug2 import Roles
-from mplug2.weights.files import read_tensors
-from mplug2.weights.load import load_official, load_own
+from mplug2.weights.bound_map import BoundMap
+from mplug2.weights.files import Released
+from mplug2.weights.keymap import KeyMap
+from mplug2.weights.load import load_mapped
 from mplug2.weights.report import LoadReport
-from mplug2.weights.store import weights_file
-from registry import UserError
+from registry import KEY_MAPS, UserError
 from registry.checks.initial import owners
 
 if TYPE_CHECKING:
@@ -24,32 +23,35 @@ if TYPE_CHECKING:
 log = logging.getLogger("mplug2")
 
 
-def roles_of(net: Network) -> Roles:
-    """Which module of ``net`` plays which part of the released network; UserError where that is ambiguous."""
-    try:
-        return Roles.of({name: (entry.use, entry.arguments) for name, entry in net.spec.modules.items()})
-    except ValueError as error:
-        raise UserError(f"{net.spec.path}: {error}") from None
+def load_source(
+    net: Network, family: str, source: str, module_names: Collection[str] | None = None
+) -> LoadReport:
+    """Load what ``FAMILY:SOURCE`` names into the modules named (all, if None) and return the report."""
+    key_map: KeyMap = KEY_MAPS.load(family)
+    return load_mapped(net, key_map, key_map.open(source), module_names)
 
 
-def from_mplug2(net: Network, what: str, wanted: Collection[str]) -> LoadReport:
-    """Load a released mPLUG-2 checkpoint."""
-    return load_official(net, read_tensors(what), roles_of(net), wanted, what, net.shadow_state_dict())
+def load_tensors(
+    net: Network,
+    family: str,
+    tensors: Mapping[str, Tensor],
+    module_names: Collection[str] | None = None,
+    origin: str = "checkpoint",
+) -> LoadReport:
+    """Load a released state dict of ``family`` into the modules named (all, if None); return the report."""
+    return load_mapped(net, KEY_MAPS.load(family), Released(origin, tensors), module_names)
 
 
-def from_own(net: Network, what: str, wanted: Collection[str]) -> LoadReport:
-    """Load a checkpoint folder or ``.safetensors`` file that mplug2 wrote."""
-    return load_own(net, read_tensors(weights_file(what)), wanted, what)
-
-
-# by the names that `registry.checks.initial` knows
-SOURCES: dict[str, Callable[[Network, str, Collection[str]], LoadReport]] = {
-    "mplug2": from_mplug2,
-    "mplug": from_mplug,
-    "own": from_own,
-    "clip": from_clip,
-    "bert": from_bert,
-}
+def map_keys(net: Network, family: str, keys: Iterable[str]) -> dict[str, str]:
+    """Return our name of each released key that has one: the first of several. EMA copies are left out."""
+    key_map: KeyMap = KEY_MAPS.load(family)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(keys, ())
+    mappings, _ = BoundMap(key_map, net, shapes).read(shapes)
+    names: dict[str, str] = {}
+    for mapping in mappings:
+        if not mapping.ema:
+            names |= {key: mapping.ours[0] for key in mapping.released if key not in names}
+    return names
 
 
 def initialise(net: Network) -> list[LoadReport]:
@@ -58,34 +60,35 @@ def initialise(net: Network) -> list[LoadReport]:
     reports = []
     owned = owners(net.spec.init, net.spec.modules)
     for pattern, source in net.spec.init.items():
-        kind, _, what = source.partition(":")
-        wanted = [name for name, owner in owned.items() if owner == pattern]
+        family, _, path = source.partition(":")
+        module_names = [name for name, owner in owned.items() if owner == pattern]
         try:
-            report = SOURCES[kind](net, what, wanted)
+            report = load_source(net, family, path, module_names)
         except UserError as error:
             raise UserError(f"{net.spec.place('init', pattern)}: {error}") from None
         log.info("init %s: %s\n%s", pattern, report.summary(), report.table())
-        _warn_of_fresh(net, source, wanted, report)
+        _warn_of_fresh(net, source, module_names, report)
         reports.append(report)
     _follow(net, reports)
     return reports
 
 
-def _warn_of_fresh(net: Network, source: str, wanted: Collection[str], report: LoadReport) -> None:
-    """Say which modules were to get weights from ``source``, and got none at all."""
-    given = {name.split(".")[0] for name in report.filled()}
-    sizes = {
-        name: sum(p.numel() for p in net.part(name).parameters()) for name in wanted if name not in given
-    }
-    fresh = [f"{name} ({size:,} parameters)" for name, size in sizes.items() if size]
+def _warn_of_fresh(net: Network, source: str, module_names: Collection[str], report: LoadReport) -> None:
+    """Warn of modules that were to get weights from ``source`` and got none at all."""
+    filled = {name.split(".")[0] for name in report.filled()}
+    fresh = []
+    for name in module_names:
+        size = sum(parameter.numel() for parameter in net.part(name).parameters())
+        if size and name not in filled:
+            fresh.append(f"{name} ({size:,} parameters)")
     if fresh and distributed.rank() == 0:
         log.warning("WARNING: %s holds nothing for %s: fresh weights stay", source, ", ".join(fresh))
 
 
 def _follow(net: Network, reports: Collection[LoadReport]) -> None:
     """Let the momentum copies that no file gave begin as the weights that were loaded."""
-    given = {name for report in reports for name in report.filled(momentum=True)}
+    filled = {name for report in reports for name in report.filled(momentum=True)}
     weights = net.state_dict()
     for name, copied in net.shadow_state_dict().items():
-        if name not in given:
+        if name not in filled:
             copied.copy_(weights[name])

@@ -73,13 +73,43 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     another architecture, and if it is no safetensors file (pickles are not opened).
     """
     file = weights_file(path)
-    targets = {**dict(net.named_parameters(remove_duplicate=False)), **persistent_buffers(net)}
+    targets = _targets(net)
     with _opened(file) as stored:
-        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-        _refuse_misfits(file, targets, shapes)
+        names = _fitting(file, targets, stored, _run_state(net))
         with torch.no_grad():
-            for name in shapes:
+            for name in names:
                 targets[name].copy_(stored.get_tensor(name))
+
+
+def read_fitting(net: nn.Module, file: Path) -> dict[str, Tensor]:
+    """Return the weights of a ``.safetensors`` file by the names of ``net``, tied ones under every name.
+
+    ``net`` may be on the meta device. Raises UserError as `load_weights` does.
+    """
+    targets = _targets(net)
+    with _opened(file) as stored:
+        names = _fitting(file, targets, stored, _run_state(net))
+        by_identity = {id(targets[name]): stored.get_tensor(name) for name in names}
+    return {name: by_identity[id(target)] for name, target in targets.items() if id(target) in by_identity}
+
+
+def _targets(net: nn.Module) -> dict[str, Tensor]:
+    return {**dict(net.named_parameters(remove_duplicate=False)), **persistent_buffers(net)}
+
+
+def _fitting(file: Path, targets: dict[str, Tensor], stored: Any, optional: set[str]) -> list[str]:
+    """Return the names in a file; UserError if they or their shapes are not the network's."""
+    shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    _refuse_misfits(file, targets, shapes, optional)
+    return list(shapes)
+
+
+def _run_state(net: nn.Module) -> set[str]:
+    """Return the buffers that belong to one run, such as queues: a converted file need not have them."""
+    names = set()
+    for prefix, module in net.named_modules():
+        names |= {f"{prefix}.{name}" for name in getattr(module, "begins_anew", ())}
+    return names
 
 
 def weights_file(path: str | Path) -> Path:
@@ -111,7 +141,9 @@ def _opened(file: Path) -> Iterator[Any]:
         yield handle
 
 
-def _refuse_misfits(file: Path, targets: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+def _refuse_misfits(
+    file: Path, targets: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], optional: set[str]
+) -> None:
     given = {
         id(targets[name]) for name in shapes if name in targets
     }  # a tied weight has several names and one identity
@@ -122,7 +154,7 @@ def _refuse_misfits(file: Path, targets: dict[str, Tensor], shapes: dict[str, tu
     for name, target in targets.items():
         if name in shapes and shapes[name] != tuple(target.shape):
             rows.append(("shape", name, f"network {_size(tuple(target.shape))}, file {_size(shapes[name])}"))
-        elif id(target) not in given and id(target) not in seen:
+        elif id(target) not in given and id(target) not in seen and name not in optional:
             rows.append(("missing", name, f"network {_size(tuple(target.shape))}"))
         seen.add(id(target))
     if not rows:

@@ -40,7 +40,7 @@ def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Repo
 
     A stage with problems suppresses the next. `files`: what `init` names must exist, too.
     """
-    problems = check_names(spec, names) + (missing_files(spec) if files else [])
+    problems = check_names(spec, names) + (missing_files(spec, names) if files else [])
     if problems:
         return Report(SpecError(problems).problems, {}, 2)
     graph = read_graph(spec)

@@ -9,16 +9,8 @@ from fnmatch import fnmatchcase
 
 from registry.errors import Problem
 from registry.language.spec import Spec
-from registry.registries import nearest
+from registry.registries import CATALOGUE, Catalogue, nearest
 
-ORIGINS = {
-    "mplug2": "FILE",
-    "mplug": "FILE",
-    "own": "CHECKPOINT",
-    "clip": "NAME_OR_FILE",
-    "bert": "NAME_OR_FOLDER",
-}
-NAMED = ("clip", "bert")  # these may be the name of something to download, instead of a path
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FILE = (".pt", ".pth", ".bin", ".safetensors")
 
@@ -32,24 +24,25 @@ def owners(patterns: Iterable[str], modules: Iterable[str]) -> dict[str, str]:
     return {name: one for name in modules for one in ordered if fnmatchcase(name, one)}
 
 
-def is_name(kind: str, what: str) -> bool:
-    """Return whether what a source names is to be fetched by its name, since it looks like no path."""
-    path = os.path.exists(what) or what.endswith(FILE) or os.path.isdir(os.path.dirname(what))
-    return kind in NAMED and not path and bool(NAME.fullmatch(what))
+def source_form(family: str, names: Catalogue = CATALOGUE) -> str:
+    """Return what follows the colon of a source, such as ``FILE`` or ``NAME_OR_FOLDER``."""
+    return str(names.key_maps.load(family).source)
 
 
-def check_init(spec: Spec) -> list[Problem]:
-    """Return every source of `init` that is none, and every pattern that gives no module its weights."""
+def is_name(family: str, source: str, names: Catalogue = CATALOGUE) -> bool:
+    """Return whether a source is to be downloaded by its name, since it does not look like a path."""
+    path = os.path.exists(source) or source.endswith(FILE) or os.path.isdir(os.path.dirname(source))
+    return source_form(family, names).startswith("NAME") and not path and bool(NAME.fullmatch(source))
+
+
+def check_init(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
+    """Return the sources of `init` that do not exist, and the patterns that give no module its weights."""
     problems = []
     owned = set(owners(spec.init, spec.modules).values())
     for pattern, source in spec.init.items():
-        kind, _, what = source.partition(":")
-        if kind not in ORIGINS or not what:
-            known = ", ".join(f"'{name}:{form}'" for name, form in ORIGINS.items())
-            near = nearest(kind, ORIGINS)
-            hint = f"did you mean '{near}:{what or ORIGINS[near]}'?" if near else ""
-            message = f"init source must be one of {known}, but is '{source}'"
-            problems.append(Problem(spec.place("init", pattern), message, hint))
+        family, _, path = source.partition(":")
+        if family not in names.key_maps or not path:
+            problems.append(Problem(spec.place("init", pattern), *_unknown_source(source, names)))
         key, listed = spec.key_place("init", pattern), f"modules: {', '.join(spec.modules) or 'none'}"
         if not any(fnmatchcase(name, pattern) for name in spec.modules):
             near = nearest(pattern.split(".")[0], spec.modules)
@@ -63,26 +56,38 @@ def check_init(spec: Spec) -> list[Problem]:
     return problems
 
 
-def missing_files(spec: Spec) -> list[Problem]:
-    """Return every source of `init` that names a file or folder which is not there."""
+def missing_files(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
+    """Return the sources of `init` that name a file or folder which does not exist."""
     problems = []
     for pattern, source in spec.init.items():
-        kind, _, what = source.partition(":")
-        if kind in ORIGINS and what and not os.path.exists(what) and not is_name(kind, what):
-            message = f"init must name what exists, but there is no '{what}'"
-            problems.append(Problem(spec.place("init", pattern), message, _hint(kind, what)))
+        family, _, path = source.partition(":")
+        if family not in names.key_maps or not path or os.path.exists(path) or is_name(family, path, names):
+            continue
+        message = f"init must name what exists, but there is no '{path}'"
+        hint = _path_hint(family, path, source_form(family, names))
+        problems.append(Problem(spec.place("init", pattern), message, hint))
     return problems
 
 
-def _hint(kind: str, what: str) -> str:
-    """Return the neighbour of nearly that name; else what the source can be instead."""
-    folder = os.path.dirname(what) or "."
-    near = nearest(os.path.basename(what), os.listdir(folder)) if os.access(folder, os.R_OK) else None
+def _unknown_source(source: str, names: Catalogue) -> tuple[str, str]:
+    """Return the message and the hint for an entry that is not FAMILY:SOURCE."""
+    family, _, path = source.partition(":")
+    forms = {name: source_form(name, names) for name in names.key_maps.names()}
+    known = ", ".join(f"'{name}:{form}'" for name, form in forms.items())
+    suggestion = nearest(family, forms)
+    hint = f"did you mean '{suggestion}:{path or forms[suggestion]}'?" if suggestion else ""
+    return f"init source must be one of {known}, but is '{source}'", hint
+
+
+def _path_hint(family: str, path: str, form: str) -> str:
+    """Return the neighbor of nearly that name; else what the source can be instead."""
+    folder = os.path.dirname(path) or "."
+    near = nearest(os.path.basename(path), os.listdir(folder)) if os.access(folder, os.R_OK) else None
     if near:
-        return f"did you mean '{kind}:{os.path.join(os.path.dirname(what), near)}'?"
+        return f"did you mean '{family}:{os.path.join(os.path.dirname(path), near)}'?"
     if not os.path.isdir(folder):
         return f"there is no folder '{folder}' here: paths begin in the folder where the command runs"
-    return f"'{kind}:' takes {ORIGINS[kind].lower().replace('_', ' ')}; paths begin where the command runs"
+    return f"'{family}:' takes {form.lower().replace('_', ' ')}; paths begin where the command runs"
 
 
 def _wild(pattern: str) -> bool:

@@ -30,7 +30,7 @@ def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
         checker.equation(equation)
     checker.goals()
     checker.patterns()
-    return checker.problems + check_settings(spec, names) + check_init(spec) + check_ties(spec)
+    return checker.problems + check_settings(spec, names) + check_init(spec, names) + check_ties(spec)
 
 
 class _Checker:

@@ -24,8 +24,11 @@ MODULES = {
 
 @pytest.fixture(scope="session")
 def names() -> Iterator[Catalogue]:
-    """Four registries of fake parts."""
-    catalogue = Catalogue(Registry("module"), Registry("operation"), Registry("task"), Registry("metric"))
+    """Registries of fake parts."""
+    catalogue = Catalogue(
+        *(Registry("module"), Registry("operation"), Registry("task"), Registry("metric")),
+        key_maps=Registry("key map"),
+    )
     for name, target in MODULES.items():
         catalogue.modules.register(name, f"fake_parts:{target}")
     for name in ("concat", "take", "lm_loss", "beam_search"):
@@ -33,6 +36,8 @@ def names() -> Iterator[Catalogue]:
     catalogue.tasks.register("video_qa", "fake_parts:VideoQA")
     catalogue.metrics.register("accuracy", "fake_parts:Accuracy")
     catalogue.metrics.register("top_one", "fake_parts:TopOne")
+    for name in ("clip", "mplug2", "own"):
+        catalogue.key_maps.register(name, f"fake_key_maps:{name}")
     sys.path.insert(0, str(PARTS))
     yield catalogue
     sys.path.remove(str(PARTS))

@@ -190,8 +190,8 @@ MISTAKES = [
     (
         "vision: 'clip:ViT-B-16'",
         "vision: «'klip:ViT-B-16'",
-        "init source must be one of 'mplug2:FILE', 'mplug:FILE', 'own:CHECKPOINT', 'clip:NAME_OR_FILE', "
-        "'bert:NAME_OR_FOLDER', but is 'klip:ViT-B-16'",
+        "init source must be one of 'clip:NAME_OR_FILE', 'mplug2:FILE', 'own:CHECKPOINT', "
+        "but is 'klip:ViT-B-16'",
         "did you mean 'clip:ViT-B-16'?",
     ),
     (

@@ -8,8 +8,7 @@ from safetensors import safe_open
 
 import mplug2
 from mplug2.train.optim import parameter_groups
-from mplug2.weights.families.mplug2 import plan_moves
-from mplug2.weights.sources import roles_of
+from mplug2.weights.sources import map_keys
 from registry import parse_spec, read_spec
 from tools.parity.mplug2_recipe import fixture_spec
 
@@ -29,8 +28,7 @@ def test_groups_are_the_released_ones(name: str, shared: Path) -> None:
     assert set(ours) == set(names.values())
 
     with safe_open(str(parity / name / "state_dict.safetensors"), "pt") as stored:
-        keys = [key for key in stored.keys() if not key.split(".")[0].endswith("_m")]  # noqa: SIM118
-    moves = {move.source: move.target for move in plan_moves(keys, roles_of(net)) if move.target}
+        moves = map_keys(net, "mplug2", stored.keys())
     compared = 0
     for group in recorded["groups"]:
         for official in group["params"]:

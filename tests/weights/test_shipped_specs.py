@@ -9,9 +9,7 @@ import pytest
 import torch
 
 import mplug2
-from mplug2.weights.families.mplug import load_mplug
-from mplug2.weights.load import load_official
-from mplug2.weights.sources import roles_of
+from mplug2.weights.sources import load_tensors
 
 LAYOUTS = {
     "vqa_mplug_base": "model_vqa_mplug:ViT-B-16",
@@ -38,7 +36,7 @@ def test_a_released_checkpoint_fits(name: str, shared: Path) -> None:
         for i in range(count)
     }
     net = mplug2.compose(f"configs_image/{name}.yaml", device="meta", initial=False)
-    report = load_mplug(net, tensors)
+    report = load_tensors(net, "mplug", tensors)
     assert not report.of("misfit")
     assert all(row.target.startswith(FRESH) for row in report.of("missing"))
 
@@ -54,7 +52,7 @@ def test_mplug2_for_videos_gives_an_image_network_all_but_its_temporal_layers(
         key: torch.empty(shape, device="meta") for key, (shape, _) in facts["large_vqa"]["state_dict"].items()
     }
     net = mplug2.compose(f"configs_image/{name}.yaml", device="meta", initial=False)
-    report = load_official(net, tensors, roles_of(net))
+    report = load_tensors(net, "mplug2", tensors)
     assert not report.of("misfit")
     temporal = [row for row in report.of("dropped") if "temporal" in row.reason]
     assert len(temporal) == 2 * 8 * 24  # eight weights, before and after the attention of each block

@@ -10,9 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 import mplug2
-from mplug2.weights.sources import SOURCES
-from registry import parse_spec
-from registry.checks.initial import ORIGINS
+from registry import KEY_MAPS, Catalogue, Registry, parse_spec
+from registry.checks.initial import check_init, source_form
 
 SPEC = """
 inputs: {a: tokens B N 4, b: tokens B M 4, group: index B}
@@ -32,7 +31,20 @@ momentum: {decay: 0.9}
 
 
 def test_every_source_that_a_check_knows_can_be_loaded() -> None:
-    assert list(SOURCES) == list(ORIGINS)
+    """The check reads the registry, and a key map of another package is known without a change here."""
+    forms = {name: source_form(name) for name in KEY_MAPS.names()}
+    assert forms == {
+        "bert": "NAME_OR_FOLDER",
+        "clip": "NAME_OR_FILE",
+        "mplug": "FILE",
+        "mplug2": "FILE",
+        "own": "CHECKPOINT",
+    }
+    spec = parse_spec(f"{SPEC}init: {{'*': 'other:file'}}\n", "small.yaml")
+    assert "init source must be one of 'bert:NAME_OR_FOLDER'" in check_init(spec)[0].message
+    others = Registry("key map")
+    others.register("other", "mplug2.weights.families.mplug:KEY_MAP")
+    assert check_init(spec, Catalogue(key_maps=others)) == []
 
 
 def written(tmp_path: Path, *without: str) -> tuple[mplug2.Network, str]:

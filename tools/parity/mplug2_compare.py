@@ -15,9 +15,7 @@ from modules.losses.text import next_word_losses
 from modules.streams import Sequences, Text
 from mplug2.build.compose import compose
 from mplug2.network import Network
-from mplug2.weights.families.mplug2 import plan_moves
-from mplug2.weights.load import load_official
-from mplug2.weights.sources import roles_of
+from mplug2.weights.sources import load_tensors, map_keys
 from registry import parse_spec
 from tools.parity.mplug2_recipe import fixture_spec
 from tools.parity.rows import Comparison, Row, reading, run_streams
@@ -36,7 +34,7 @@ def compare(folder: Path) -> list[Row]:
         text = fixture_spec(meta)
     net = compose(parse_spec(text, f"{meta['fixture']}.yaml"), initial=False)
     net.eval()
-    load_official(net, weights, roles_of(net), origin=str(folder), shadow=net.shadow_state_dict())
+    load_tensors(net, "mplug2", weights, origin=str(folder))
     rows = Comparison(outputs)
     batch = _batch(meta, inputs)
     with torch.no_grad():
@@ -165,9 +163,9 @@ def _gradients(
     net(batch, "train")["loss"].backward()
     parameters = dict(net.named_parameters())
     worst, good, count = 0.0, True, 0
-    for move in plan_moves([key for key in weights if not key.split(".")[0].endswith("_m")], roles_of(net)):
-        expected, ours = meta["results"]["grad_norm"].get(move.source), parameters.get(move.target)
-        if expected is None or ours is None or ours.grad is None or "key.bias" in move.source:
+    for key, name in map_keys(net, "mplug2", weights).items():
+        expected, ours = meta["results"]["grad_norm"].get(key), parameters.get(name)
+        if expected is None or ours is None or ours.grad is None or "key.bias" in key:
             continue
         difference = abs(float(ours.grad.norm()) - expected)
         worst, count = max(worst, difference), count + 1

@@ -17,8 +17,8 @@ from modules.negatives import chances
 from modules.streams import Sequences, Text, Tokens, full_mask
 from mplug2.build.compose import compose
 from mplug2.network import Network
-from mplug2.weights.families.mplug import load_mplug
 from mplug2.weights.report import LoadReport
+from mplug2.weights.sources import load_tensors
 from registry import parse_spec
 from tools.parity.mplug_recipe import Numbers, kind_of, recipe
 from tools.parity.rows import Comparison, Row, reading, run_streams
@@ -45,7 +45,7 @@ def _one(folder: Path, prefix: str) -> list[Row]:
         net = compose(parse_spec(recipe(kind, config, meta), f"{kind}.yaml"), initial=False).eval()
     if kind == "fusion":  # recorded from the fusion encoder alone
         weights = {f"fusion_encoder.{key}": value for key, value in weights.items()}
-    report = load_mplug(net, weights, origin=str(folder))
+    report = load_tensors(net, "mplug", weights, origin=str(folder))
     rows = Comparison(outputs)
     with torch.no_grad():
         if kind == "fusion":

@@ -2,101 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from mplug2.weights.families.mplug2 import POSITION_IDS, decoder_rows, fusion, fusion_rows
+from mplug2.weights.families.pieces import LEAF, VISION, bert_embeddings, bert_layers, clip_tower
+from mplug2.weights.keymap import Drop, Facts, KeyMap, Role, Row, Values
+from mplug2.weights.transforms import TRANSPOSE, leading
+from registry import Spec
 
-from torch import Tensor
-
-from mplug2.weights.families.mplug2 import INSIDE, Move, embedding_name, head_name, layer_name, vision_name
-from mplug2.weights.files import read_tensors
-from mplug2.weights.load import Checkpoint, put
-from mplug2.weights.report import LoadReport
-from registry import Spec, UserError
-
-if TYPE_CHECKING:
-    from mplug2.network import Network
-
-# pre-trained checkpoints name the stack inside an encoder, fine-tuned ones do not
-INFIX = re.compile(r"^((?:text|fusion)_encoder(?:_m)?)\.(?:bert|fusion)\.")
-LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)")
-DEAD = (
-    (r"visual_encoder\.(?!visual\.)", "CLIP's text tower, which mPLUG never runs"),
-    (r"visual_encoder\.visual\.proj$", "CLIP's output projection, which mPLUG never runs"),
-    (r".*\.position_ids$", "a constant: 0, 1, 2, ..."),
-    (r"fusion_encoder\.embeddings\.", "fusion layers read tokens, not words"),
-    (r"(text|fusion)_encoder\.cls\.", "a head of pre-training"),
-    (r"(prefix_ids|target_ids|bbox_prob_mask)$", "a constant: the ids of coordinates"),
-)  # fmt: skip
-QUEUE = {"image_queue": "vision", "text_queue": "text", "idx_queue": "group", "queue_ptr": "pointer"}
-MODULES = {  # single modules: the role, what plays it here, and the name inside
-    "visn_fc": ("project", "linear."),
-    "visn_layer_norm": ("project", "norm."),
-    "vision_proj": ("feature_head of vision", "linear."),
-    "text_proj": ("feature_head of text", "linear."),
-    "itm_head": ("class_head of depth 1", "out."),
-    "temp": ("contrastive", "temperature"),
-}
+LAYER = "text_encoder.encoder.layer.{layer}."
+ENCODER = "text_encoder|text_encoder_m|fusion_encoder|fusion_encoder_m"
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Which modules of a network play the parts of mPLUG, by role, and what must be known of them."""
-
-    modules: Mapping[str, str]
-    inside: str = ""  # where the vision encoder keeps CLIP's tower
-    text_depth: int = 0
-    fusion_depth: int = 0
-    fusion_stride: int = 1000
-    queue: int = 0
-
-    @classmethod
-    def of(cls, spec: Spec) -> Parts:
-        """Find the parts; UserError where two modules could be one part, or where mPLUG has none such."""
-        found: dict[str, str] = {}
-        known: dict[str, Mapping[str, object]] = {}
-        for name, entry in spec.modules.items():
-            if entry.use == "universal":
-                raise UserError(f"{entry.place}: mPLUG has no universal layers, as module '{name}' is")
-            role = _role(spec, name)
-            if role in found:
-                raise UserError(
-                    f"{entry.place}: mPLUG has one {role}, but modules {found[role]} and {name} could be it"
-                )
-            found[role], known[role] = name, {"use": entry.use, **entry.arguments}
-
-        def number(role: str, argument: str, default: int) -> int:
-            return int(str(known.get(role, {}).get(argument, default)))
-
-        return cls(
-            found,
-            INSIDE[str(known["vision encoder"]["use"])] if "vision encoder" in found else "",
-            number("text_encoder", "depth", 0),
-            number("fusion", "depth", 0),
-            number("fusion", "stride", 1000),
-            number("feature_queue", "size", 65536),
-        )
-
-
-def _role(spec: Spec, name: str) -> str:
-    entry = spec.modules[name]
-    if entry.use in INSIDE:
-        return "vision encoder"
-    if entry.use == "feature_head":
-        return f"feature_head of {'text' if 'text' in fed_by(spec, name) else 'vision'}"
-    if entry.use == "class_head":
-        return f"class_head of depth {entry.arguments.get('depth', 2)}"
-    return entry.use
-
-
-def fed_by(spec: Spec, module: str) -> set[str]:
-    """The kinds of the inputs from which the calls of ``module`` are computed."""
+def input_kinds(spec: Spec, module: str) -> set[str]:
+    """Return the kinds of the inputs from which the calls of ``module`` are computed."""
     waiting = [ref.stream for line in spec.flow.values() if line.callee == module for ref in line.refs()]
     kinds: set[str] = set()
     seen: set[str] = set()
     while waiting:
-        if (name := waiting.pop()) in seen:
+        name = waiting.pop()
+        if name in seen:
             continue
         seen.add(name)
         if name in spec.inputs:
@@ -106,106 +29,89 @@ def fed_by(spec: Spec, module: str) -> set[str]:
     return kinds
 
 
-def from_mplug(net: Network, what: str, wanted: Collection[str]) -> LoadReport:
-    """Load a released mPLUG checkpoint."""
-    return load_mplug(net, read_tensors(what), wanted, what)
+def _reads_text(spec: Spec, module: str) -> bool:
+    return "text" in input_kinds(spec, module)
 
 
-def load_mplug(
-    net: Network,
-    tensors: Mapping[str, Tensor],
-    wanted: Collection[str] | None = None,
-    origin: str = "checkpoint",
-) -> LoadReport:
-    """Load a released mPLUG state dict into the modules ``wanted`` (all, if None); ``_m`` keys go to momentum
-    copies."""
-    # stored as width x size
-    values = {
-        key: value.T if key in ("image_queue", "text_queue") else value for key, value in tensors.items()
-    }
-    plain = {key: INFIX.sub(r"\1.", key) for key in values}
-    twins = {key for key, name in plain.items() if name.split(".")[0].endswith("_m")}
-    plain = {key: re.sub(r"^(\w+)_m\.", r"\1.", name) for key, name in plain.items()}
-    stored = [
-        int(found[1])
-        for name in plain.values()
-        if (found := re.match(r"fusion_encoder\." + LAYER.pattern, name))
-    ]
-    moves = _Moves(Parts.of(net.spec), 1 + max(stored, default=-1), values)
-    planned = [moves.move(key, name) for key, name in plain.items()]
-    return put(net, Checkpoint(origin, values, planned, twins=twins), wanted, net.shadow_state_dict())
+def _reads_no_text(spec: Spec, module: str) -> bool:
+    return not _reads_text(spec, module)
 
 
-@dataclass(frozen=True)
-class _Moves:
-    parts: Parts
-    fusion_layers: int
-    tensors: Mapping[str, Tensor]
+def _has_one_layer(spec: Spec, module: str) -> bool:
+    return spec.modules[module].arguments.get("depth", 2) == 1
 
-    def move(self, key: str, name: str) -> Move:
-        """Where one key goes, whose name without infix and ``_m`` is ``name``."""
-        for pattern, reason in DEAD:
-            if re.match(pattern, name):
-                return Move(key, reason=reason)
-        part, _, rest = name.partition(".")
-        if part in MODULES:
-            role, inside = MODULES[part]
-            return self.to(key, role, inside + rest)
-        if part in QUEUE:
-            return self.queue(key, part)
-        planners: dict[str, Callable[[str, str], Move]] = {
-            "visual_encoder": self.vision,
-            "text_encoder": self.text,
-            "fusion_encoder": self.fusion,
-            "text_decoder": self.decoder,
-        }
-        return planners[part](key, rest) if part in planners else self.to(key, "", None)
 
-    def to(self, key: str, role: str, name: str | None) -> Move:
-        if name is None:
-            return Move(key, reason="not a key of mPLUG")
-        if role not in self.parts.modules:
-            return Move(key, reason=f"this network has no {role}")
-        return Move(key, f"{self.parts.modules[role]}.{name}")
+def _words(facts: Facts, module: str) -> Values:
+    return {"positions": facts.argument(module, "positions", 512)}
 
-    def queue(self, key: str, part: str) -> Move:
-        size = self.tensors["idx_queue"].numel() if "idx_queue" in self.tensors else self.parts.queue
-        if "feature_queue" in self.parts.modules and size != self.parts.queue:
-            return Move(key, reason=f"a queue of {size}, and this network's holds {self.parts.queue}")
-        return self.to(key, "feature_queue", QUEUE[part])
 
-    def vision(self, key: str, rest: str) -> Move:
-        name = vision_name(rest.removeprefix("visual."))
-        return self.to(key, "vision encoder", name and self.parts.inside + name)
+def _text(facts: Facts, module: str) -> Values:
+    return {"depth": facts.argument(module, "depth", 0)}
 
-    def text(self, key: str, rest: str) -> Move:
-        if rest.startswith("embeddings."):
-            return self.to(key, "text_embedding", embedding_name(rest.removeprefix("embeddings.")))
-        if (layer := LAYER.fullmatch(rest)) is None:
-            return self.to(key, "", None)
-        index, name = int(layer[1]), layer_name(layer[2])
-        if index >= self.parts.text_depth and "text_encoder" in self.parts.modules:
-            return Move(key, reason=f"only the first {self.parts.text_depth} stored text layers run here")
-        return self.to(key, "text_encoder", name and f"layers.{index}.{name}")
 
-    def fusion(self, key: str, rest: str) -> Move:
-        if (layer := LAYER.fullmatch(rest)) is None:
-            return self.to(key, "", None)
-        index, name = int(layer[1]) - (self.fusion_layers - self.parts.fusion_depth), layer_name(layer[2])
-        if "fusion" in self.parts.modules and index < 0:
-            return Move(key, reason=f"only the last {self.parts.fusion_depth} stored fusion layers run")
-        if layer[2].startswith("crossattention.") and index > 0 and index % self.parts.fusion_stride == 0:
-            return Move(key, reason="a connected layer has no cross-attention")
-        return self.to(key, "fusion", name and f"layers.{index}.{name}")
+def _queue(facts: Facts, module: str) -> Values:
+    """Return the sizes of this network's queue and of the stored one."""
+    size = facts.argument(module, "size", 65536)
+    return {"size": size, "stored": facts.size("idx_queue", size)}
 
-    def decoder(self, key: str, rest: str) -> Move:
-        name: str | None = None
-        if layer := LAYER.fullmatch(rest.removeprefix("bert.")):
-            name = layer_name(layer[2])
-            name = name and f"layers.{layer[1]}.{name}"
-        elif rest.startswith("bert.embeddings."):
-            name = embedding_name(rest.removeprefix("bert.embeddings."))
-            name = name and f"embedding.{name}"
-        elif rest.startswith("cls.predictions."):
-            name = head_name(rest.removeprefix("cls.predictions."))
-        return self.to(key, "text_decoder", name)
+
+def _runs(values: Values) -> bool:
+    return bool(values["layer"] < values["depth"])
+
+
+KEY_MAP = KeyMap(
+    title="mPLUG",
+    source="FILE",
+    roles={
+        "vision": Role("vision encoder", VISION),
+        "project": Role("project", {"project": ""}),
+        "words": Role("text_embedding", {"text_embedding": ""}, numbers=_words),
+        "text": Role("text_encoder", {"text_encoder": ""}, numbers=_text),
+        "fusion": Role("fusion", {"fusion": ""}, numbers=fusion),
+        "decoder": Role("text_decoder", {"text_decoder": ""}, numbers=_words),
+        "vision_proj": Role("feature_head of vision", {"feature_head": ""}, _reads_no_text),
+        "text_proj": Role("feature_head of text", {"feature_head": ""}, _reads_text),
+        "match": Role("class_head of depth 1", {"class_head": ""}, _has_one_layer),
+        "contrast": Role("contrastive", {"contrastive": ""}),
+        "queue": Role("feature_queue", {"feature_queue": ""}, numbers=_queue),
+    },
+    foreign={"universal": "universal layers"},
+    # Pre-trained checkpoints name the stack inside an encoder, fine-tuned ones do not.
+    renames=((f"{{part:{ENCODER}}}.{{stack:bert|fusion}}.{{rest*}}", "{part}.{rest}"),),
+    ema=(r"{part:\w+}_m.{rest*}", "{part}.{rest}"),
+    rows=(
+        Drop("visual_encoder.visual.proj", "CLIP's output projection, which mPLUG never runs"),
+        Drop("visual_encoder.{rest:(?!visual\\.).*}", "CLIP's text tower, which mPLUG never runs"),
+        *POSITION_IDS,
+        Drop("{part:text_encoder|fusion_encoder}.cls.{rest*}", "a head of pre-training"),
+        Drop("{name:prefix_ids|target_ids|bbox_prob_mask}", "a constant: the ids of coordinates"),
+        *clip_tower("visual_encoder.visual.", "vision"),
+        Row(f"visn_fc.{LEAF}", "linear.{leaf}", "project"),
+        Row(f"visn_layer_norm.{LEAF}", "norm.{leaf}", "project"),
+        *bert_embeddings("text_encoder.embeddings.", "", "words"),
+        Drop(
+            LAYER + "{rest*}",
+            "only the first {depth} stored text layers run here",
+            "text",
+            lambda values: not _runs(values),
+        ),
+        *bert_layers(LAYER, "layers.{layer}.", "text"),
+        *fusion_rows(),
+        *decoder_rows(),
+        Row(f"vision_proj.{LEAF}", "linear.{leaf}", "vision_proj"),
+        Row(f"text_proj.{LEAF}", "linear.{leaf}", "text_proj"),
+        Row(f"itm_head.{LEAF}", "out.{leaf}", "match"),
+        Row("temp", "temperature", "contrast", leading(1)),
+        Drop(
+            "{name:image_queue|text_queue|idx_queue|queue_ptr}",
+            "a queue of {stored}, and this network's holds {size}",
+            "queue",
+            lambda values: values["stored"] != values["size"],
+        ),
+        # Stored as width x size.
+        Row("image_queue", "vision", "queue", TRANSPOSE),
+        Row("text_queue", "text", "queue", TRANSPOSE),
+        Row("idx_queue", "group", "queue", leading(1).inverse),
+        Row("queue_ptr", "pointer", "queue"),
+    ),
+)

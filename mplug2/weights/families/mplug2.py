@@ -1,270 +1,187 @@
-"""The released mPLUG-2 key names, and the names of the same weights here."""
+"""Released mPLUG-2 checkpoints (arXiv 2302.00402): video question answering and captioning."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from mplug2.weights.families.pieces import (
+    LEAF,
+    VISION,
+    VISION_LABEL,
+    bert_embeddings,
+    bert_layers,
+    clip_tower,
+    cross_attention,
+    position_ids,
+    word_head,
+)
+from mplug2.weights.keymap import Drop, Facts, KeyMap, Role, Row, Values
+from mplug2.weights.transforms import DEPTHWISE, FRAME_PATCHES, trailing
 
-INSIDE = {"video_vit": "", "image_vit": "body."}  # where an encoder keeps CLIP's tower
+LAYER = "encoder.layer.{layer}."
+# Layers of the released sizes, by width: for files that are written without an original.
+STORED_LAYERS = {768: 12, 1024: 24}
 
-# What a released checkpoint stores and the network never reads (reference: measured by gradients).
-DEAD = (
-    (r"visual_encoder\.(positional_embedding|text_projection|logit_scale|token_embedding\.)",
-     "CLIP's text tower, not part of mPLUG-2"),
-    (r"visual_encoder\.(transformer\.|ln_final\.)", "CLIP's text tower, not part of mPLUG-2"),
-    (r"visual_encoder\.visual\.proj$", "CLIP's output projection, not used by mPLUG-2"),
-    (r".*\.(intermediate_vision|output_vision)\.", "a second feed-forward, never run"),
-    (r".*\.position_ids$", "a constant: 0, 1, 2, ..."),
-    (r"fusion_encoder\.embeddings\.", "fusion layers read tokens, not words"),
-    (r"text_decoder\..*\.latents$", "latents of a decoder layer, never run"),
-)  # fmt: skip
 
-_VIT = {
-    "class_embedding": "stem.cls",
-    "positional_embedding": "stem.position",
-    "conv1.weight": "stem.patch.proj.weight",
-    "ln_pre": "stem.norm",
-    "ln_post": "norm",
-}
-_VIT_BLOCK = {
-    "attn.in_proj_weight": "attn.qkv.weight",
-    "attn.in_proj_bias": "attn.qkv.bias",
-    "attn.out_proj": "attn.proj",
-    "ln_1": "norm1",
-    "ln_2": "norm2",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-    **{
-        f"{official}.{theirs}": f"{ours}.{mine}"
-        for official, ours in (("lmhra1", "before"), ("lmhra2", "after"))
-        for theirs, mine in (
-            ("ln", "norm"),
-            ("down_proj", "down"),
-            ("up_proj", "up"),
-            ("conv.weight", "kernel"),
-            ("conv.bias", "kernel_bias"),
-        )
+def _vision(facts: Facts, module: str) -> Values:
+    return {"temporal": facts.use(module) == "video_vit"}
+
+
+def _stored_text(facts: Facts, module: str) -> int:
+    """Return the number of stored text layers, universal ones included."""
+    depths = {facts.use(name): facts.argument(name, "depth", 2) for name in facts.spec.modules}
+    layers = STORED_LAYERS.get(facts.argument(module, "width", 0), 12)
+    if "text_encoder" in depths:
+        layers = depths["text_encoder"] + depths.get("universal", 2)
+    return facts.count("text_encoder." + LAYER + "{rest*}", layers)
+
+
+def _words(facts: Facts, module: str) -> Values:
+    return {"positions": facts.argument(module, "positions", 512)}
+
+
+def _text(facts: Facts, module: str) -> Values:
+    """Return the first universal layer: those before it are the text encoder's."""
+    universal = 2
+    for entry in facts.spec.modules.values():
+        if entry.use == "universal":
+            universal = entry.arguments.get("depth", 2)
+    return {"first": _stored_text(facts, module) - universal}
+
+
+def _universal(facts: Facts, module: str) -> Values:
+    """Return the first universal layer and the one whose latents are read."""
+    first = _stored_text(facts, module) - facts.argument(module, "depth", 2)
+    return {"first": first, "latents": facts.least("text_encoder.encoder.layer.{layer}.latents", first)}
+
+
+def fusion(facts: Facts, module: str) -> Values:
+    """Return the depth, stride and first stored layer of the fusion layers that run."""
+    depth = facts.argument(module, "depth", 0)
+    layers = max(depth, STORED_LAYERS.get(facts.argument(module, "width", 0), 12))
+    stored = facts.count("fusion_encoder." + LAYER + "{rest*}", layers)
+    return {"depth": depth, "first": stored - depth, "stride": facts.argument(module, "stride", 1000)}
+
+
+def is_connected(values: Values) -> bool:
+    """Return whether a stored fusion layer runs over [vision; text] and so has no cross-attention."""
+    index = values["layer"] - values["first"]
+    return bool(index > 0 and index % values["stride"] == 0)
+
+
+def _is_text(values: Values) -> bool:
+    return bool(values["layer"] < values["first"])
+
+
+def _is_universal(values: Values) -> bool:
+    return bool(values["layer"] >= values["first"])
+
+
+def _is_temporal(values: Values) -> bool:
+    return bool(values["temporal"])
+
+
+def _temporal_layers(released: str, ours: str) -> tuple[Row, ...]:
+    """Return the rows of a local temporal layer: 1x1x1 convolutions around one over time."""
+    return (
+        Row(f"{released}ln.{LEAF}", f"{ours}norm.{{leaf}}", "vision", where=_is_temporal),
+        Row(f"{released}down_proj.weight", f"{ours}down.weight", "vision", trailing(3), where=_is_temporal),
+        Row(f"{released}down_proj.bias", f"{ours}down.bias", "vision", where=_is_temporal),
+        Row(f"{released}up_proj.weight", f"{ours}up.weight", "vision", trailing(3), where=_is_temporal),
+        Row(f"{released}up_proj.bias", f"{ours}up.bias", "vision", where=_is_temporal),
+        Row(f"{released}conv.weight", f"{ours}kernel", "vision", DEPTHWISE, where=_is_temporal),
+        Row(f"{released}conv.bias", f"{ours}kernel_bias", "vision", where=_is_temporal),
+    )
+
+
+def fusion_rows() -> tuple[Row | Drop, ...]:
+    """Return the rows of the fusion encoder: the last layers run, connected ones without cross-attention."""
+    released, ours = "fusion_encoder." + LAYER, "layers.{layer-first}."
+    return (
+        Drop("fusion_encoder.embeddings.{rest*}", "fusion layers read tokens, not words"),
+        Drop(
+            released + "{rest*}",
+            "only the last {depth} stored fusion layers run",
+            "fusion",
+            lambda values: values["layer"] < values["first"],
+        ),
+        Drop(
+            released + "crossattention.{rest*}",
+            "a connected layer has no cross-attention",
+            "fusion",
+            is_connected,
+        ),
+        *bert_layers(released, ours, "fusion"),
+        *cross_attention(released, ours, "fusion"),
+    )
+
+
+def decoder_rows() -> tuple[Row, ...]:
+    """Return the rows of the text decoder."""
+    released, ours = "text_decoder.bert." + LAYER, "layers.{layer}."
+    return (
+        *bert_layers(released, ours, "decoder"),
+        *cross_attention(released, ours, "decoder"),
+        *bert_embeddings("text_decoder.bert.embeddings.", "embedding.", "decoder"),
+        *word_head("text_decoder.cls.predictions.", "decoder"),
+    )
+
+
+CONSTANT = "a constant: 0, 1, 2, ..."
+POSITION_IDS = (
+    Drop("text_encoder.embeddings.position_ids", CONSTANT, "words", make=position_ids),
+    Drop("text_decoder.bert.embeddings.position_ids", CONSTANT, "decoder", make=position_ids),
+    Drop("{path*}.position_ids", CONSTANT),
+)
+CLIP_TEXT = "CLIP's text tower, not part of mPLUG-2"
+TEXT = "text_encoder." + LAYER
+BLOCK = "visual_encoder.visual.transformer.resblocks.{layer}."
+
+KEY_MAP = KeyMap(
+    title="mPLUG-2",
+    source="FILE",
+    roles={
+        "vision": Role(VISION_LABEL, VISION, numbers=_vision),
+        "project": Role("project", {"project": ""}),
+        "words": Role("text_embedding", {"text_embedding": ""}, numbers=_words),
+        "text": Role("text_encoder", {"text_encoder": ""}, numbers=_text),
+        "universal": Role("universal", {"universal": ""}, numbers=_universal),
+        "fusion": Role("fusion", {"fusion": ""}, numbers=fusion),
+        "decoder": Role("text_decoder", {"text_decoder": ""}, numbers=_words),
     },
-}
-_BERT_LAYER = {
-    f"{official}.{theirs}": f"{ours}.{mine}"
-    for official, ours in (("attention", "attention"), ("crossattention", "cross"))
-    for theirs, mine in (
-        ("self.query", "query"),
-        ("self.key", "key"),
-        ("self.value", "value"),
-        ("output.dense", "out"),
-        ("output.LayerNorm", "norm"),
-    )
-} | {"intermediate.dense": "feed.up", "output.dense": "feed.down", "output.LayerNorm": "feed.norm"}
-_EMBEDDING = {
-    "word_embeddings": "word",
-    "position_embeddings": "position",
-    "token_type_embeddings": "kind",
-    "LayerNorm": "norm",
-}
-_HEAD = {
-    "transform.dense": "head.dense",
-    "transform.LayerNorm": "head.norm",
-    "bias": "head.bias",
-    "decoder.bias": "head.bias",
-    "decoder.weight": "embedding.word.weight",
-}
-
-
-def _rename(name: str, table: Mapping[str, str]) -> str | None:
-    """``name`` with the longest prefix that ``table`` knows replaced; None if it knows none."""
-    for prefix in sorted(table, key=len, reverse=True):
-        if name == prefix or name.startswith(prefix + "."):
-            return table[prefix] + name[len(prefix) :]
-    return None
-
-
-def layer_name(name: str) -> str | None:
-    """BERT's name of a weight in one layer, as the layers here call it; None if it is none."""
-    return _rename(name, _BERT_LAYER)
-
-
-def embedding_name(name: str) -> str | None:
-    """BERT's name of a weight of its embeddings, as the embedding here calls it; None if it is none."""
-    return _rename(name, _EMBEDDING)
-
-
-def head_name(name: str) -> str | None:
-    """BERT's name of a weight of its word head, as the decoder here calls it; None if it is none."""
-    return _rename(name, _HEAD)
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which module of a composition plays which part of the released network, with its depth."""
-
-    vision: str | None = None
-    vision_use: str = "video_vit"
-    project: str | None = None
-    words: str | None = None
-    text: str | None = None
-    text_depth: int = 0
-    universal: str | None = None
-    universal_depth: int = 2
-    fusion: str | None = None
-    fusion_depth: int = 0
-    fusion_stride: int = 1000
-    decoder: str | None = None
-    decoder_depth: int = 0
-
-    @classmethod
-    def of(cls, modules: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Roles:
-        """Find the parts among ``{name: (use, arguments)}``; ValueError where two modules could be one
-        part."""
-        uses = {
-            **dict.fromkeys(INSIDE, "vision"), "project": "project", "text_embedding": "words",
-            "text_encoder": "text", "universal": "universal", "fusion": "fusion", "text_decoder": "decoder",
-        }  # fmt: skip
-        found: dict[str, Any] = {}
-        for name, (use, arguments) in modules.items():
-            role = uses.get(use)
-            if role is None:
-                continue
-            if role in found:
-                raise ValueError(
-                    f"a released checkpoint has one {use}, but modules {found[role]} and {name} both use it"
-                )
-            found[role] = name
-            if role == "vision":
-                found["vision_use"] = use
-            if role in ("text", "universal", "fusion", "decoder"):
-                found[f"{role}_depth"] = arguments.get("depth", 2)
-            if role == "fusion":
-                found["fusion_stride"] = arguments.get("stride", 1000)
-        return cls(**found)
-
-
-@dataclass(frozen=True)
-class Move:
-    """Where one official key goes: to ``target``, or nowhere for ``reason``."""
-
-    source: str
-    target: str = ""
-    reason: str = ""
-
-
-def plan_moves(keys: Iterable[str], roles: Roles) -> list[Move]:
-    """Say for each official key (without ``_m``) where it goes in a network of these ``roles``."""
-    keys = list(keys)
-    stored = Stored(
-        text=max(_layers(keys, "text_encoder", ""), default=-1) + 1,
-        fusion=max(_layers(keys, "fusion_encoder", ""), default=-1) + 1,
-        latents=min(_layers(keys, "text_encoder", "latents"), default=-1),
-    )
-    return [_move(key, roles, stored) for key in keys]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """How many text and fusion layers a checkpoint holds, and which text layer's latents are read."""
-
-    text: int
-    fusion: int
-    latents: int
-
-
-def _layers(keys: list[str], part: str, name: str) -> list[int]:
-    pattern = re.compile(rf"{part}\.(?:bert\.)?encoder\.layer\.(\d+)\.{name}")
-    return [int(found[1]) for key in keys if (found := pattern.match(key))]
-
-
-def _move(key: str, roles: Roles, stored: Stored) -> Move:
-    for pattern, reason in DEAD:
-        if re.match(pattern, key):
-            return Move(key, reason=reason)
-    part, _, rest = key.partition(".")
-    match part:
-        case "visual_encoder":
-            return _vision(key, rest.removeprefix("visual."), roles)
-        case "visn_fc":
-            return _to(key, roles.project, f"linear.{rest}", "project")
-        case "visn_layer_norm":
-            return _to(key, roles.project, f"norm.{rest}", "project")
-        case "visn_emb_norm":
-            return _to(key, roles.universal, f"norm.{rest}", "universal")
-        case "text_encoder" if rest.startswith("embeddings."):
-            return _to(key, roles.words, embedding_name(rest.removeprefix("embeddings.")), "text_embedding")
-        case "text_encoder":
-            return _text(key, rest, roles, stored)
-        case "fusion_encoder":
-            return _fusion(key, rest, roles, stored.fusion)
-        case "text_decoder":
-            return _to(key, roles.decoder, _decoder(rest), "text_decoder")
-    return Move(key, reason="not a key of mPLUG-2")
-
-
-def _to(key: str, module: str | None, name: str | None, use: str) -> Move:
-    if name is None:
-        return Move(key, reason="not a key of mPLUG-2")
-    if module is None:
-        return Move(key, reason=f"this network has no {use}")
-    return Move(key, f"{module}.{name}")
-
-
-def _layer(rest: str) -> tuple[int, str] | None:
-    found = re.match(r"(?:bert\.)?encoder\.layer\.(\d+)\.(.+)", rest)
-    return (int(found[1]), found[2]) if found else None
-
-
-def vision_name(rest: str) -> str | None:
-    """CLIP's name of a weight of its visual tower, as the encoders here call it; None if it is none."""
-    if found := re.match(r"transformer\.resblocks\.(\d+)\.(.+)", rest):
-        name = _rename(found[2], _VIT_BLOCK)
-        return name and f"blocks.{found[1]}.{name}"
-    return _rename(rest, _VIT)
-
-
-def _vision(key: str, rest: str, roles: Roles) -> Move:
-    if roles.vision_use == "image_vit" and re.search(r"\.lmhra\d\.", rest):
-        return Move(key, reason="a temporal layer, which an encoder of images has not")
-    name = vision_name(rest)
-    return _to(key, roles.vision, name and INSIDE[roles.vision_use] + name, "video_vit or image_vit")
-
-
-def _text(key: str, rest: str, roles: Roles, stored: Stored) -> Move:
-    if (layer := _layer(rest)) is None:
-        return Move(key, reason="not a key of mPLUG-2")
-    index, name = layer
-    first = stored.text - roles.universal_depth
-    if index >= first:
-        if name == "latents" and index != stored.latents:
-            return Move(key, reason="latents of a later layer, never run")
-        if name == "latents":
-            return _to(key, roles.universal, "latents", "universal")
-        renamed = layer_name(name)
-        return _to(key, roles.universal, renamed and f"layers.{index - first}.{renamed}", "universal")
-    renamed = layer_name(name)
-    return _to(key, roles.text, renamed and f"layers.{index}.{renamed}", "text_encoder")
-
-
-def _fusion(key: str, rest: str, roles: Roles, stored: int) -> Move:
-    if (layer := _layer(rest)) is None:
-        return Move(key, reason="not a key of mPLUG-2")
-    index, name = layer
-    r = index - (stored - roles.fusion_depth)
-    if roles.fusion is not None and r < 0:
-        return Move(key, reason=f"only the last {roles.fusion_depth} stored fusion layers run")
-    if name.startswith("crossattention.") and r > 0 and r % roles.fusion_stride == 0:
-        return Move(key, reason="a connected layer has no cross-attention")
-    renamed = layer_name(name)
-    return _to(key, roles.fusion, renamed and f"layers.{r}.{renamed}", "fusion")
-
-
-def _decoder(rest: str) -> str | None:
-    if layer := _layer(rest):
-        renamed = layer_name(layer[1])
-        return renamed and f"layers.{layer[0]}.{renamed}"
-    if rest.startswith("bert.embeddings."):
-        renamed = embedding_name(rest.removeprefix("bert.embeddings."))
-        return renamed and f"embedding.{renamed}"
-    if rest.startswith("cls.predictions."):
-        return head_name(rest.removeprefix("cls.predictions."))
-    return None
+    renames=(
+        ("{part:text_encoder|text_encoder_m|fusion_encoder|fusion_encoder_m}.bert.{rest*}", "{part}.{rest}"),
+    ),
+    # The EMA copy of `text_encoder.x` is called `text_encoder_m.x`.
+    ema=(r"{part:\w+}_m.{rest*}", "{part}.{rest}"),
+    rows=(
+        # What a released checkpoint stores and the network never reads (measured by gradients).
+        Drop(
+            "visual_encoder.{name:positional_embedding|text_projection|logit_scale|token_embedding\\.weight}",
+            CLIP_TEXT,
+        ),
+        Drop("visual_encoder.{part:transformer|ln_final}.{rest*}", CLIP_TEXT),
+        Drop("visual_encoder.visual.proj", "CLIP's output projection, not used by mPLUG-2"),
+        Drop("{path*}.{part:intermediate_vision|output_vision}.{rest*}", "a second feed-forward, never run"),
+        *POSITION_IDS,
+        Drop("text_decoder.{path*}.latents", "latents of a decoder layer, never run"),
+        Drop(
+            "visual_encoder.visual.{path*}.{part:lmhra1|lmhra2}.{rest*}",
+            "a temporal layer, which an encoder of images has not",
+            "vision",
+            lambda values: not values["temporal"],
+        ),
+        *clip_tower("visual_encoder.visual.", "vision", FRAME_PATCHES),
+        *_temporal_layers(BLOCK + "lmhra1.", "blocks.{layer}.before."),
+        *_temporal_layers(BLOCK + "lmhra2.", "blocks.{layer}.after."),
+        Row(f"visn_fc.{LEAF}", "linear.{leaf}", "project"),
+        Row(f"visn_layer_norm.{LEAF}", "norm.{leaf}", "project"),
+        Row(f"visn_emb_norm.{LEAF}", "norm.{leaf}", "universal"),
+        *bert_embeddings("text_encoder.embeddings.", "", "words"),
+        *bert_layers(TEXT, "layers.{layer}.", "text", _is_text),
+        *bert_layers(TEXT, "layers.{layer-first}.", "universal", _is_universal),
+        *cross_attention(TEXT, "layers.{layer-first}.", "universal", _is_universal),
+        Row("text_encoder.encoder.layer.{latents}.latents", "latents", "universal"),
+        Drop(TEXT + "latents", "latents of a later layer, never run", "universal"),
+        *fusion_rows(),
+        *decoder_rows(),
+    ),
+)

@@ -24,15 +24,15 @@ def test_the_most_exact_pattern_gives_the_weights(patterns: list[str], expected:
     assert owners(patterns, ["vision", "visual", "text"]) == expected
 
 
-def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: Catalogue) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()
     (tmp_path / "bert-base").mkdir()
     for name in ("bert-base-uncased", "ViT-L-14", "openai/clip-vit-base-patch16"):
-        assert is_name("bert", name), name
-        assert not is_name("own", name), name
+        assert is_name("clip", name, names), name
+        assert not is_name("own", name, names), name
     for path in ("bert-base", "weights/bert", "/a/b", "./bert", "../bert", "a/b/c", "clip.pt", "x/y.pth"):
-        assert not is_name("clip", path), path
+        assert not is_name("clip", path, names), path
 
 
 def test_what_is_named_must_exist(
@@ -53,6 +53,6 @@ def test_what_is_named_must_exist(
         ),
     }
     (tmp_path / "pretrain").touch()
-    assert missing_files(parse_spec(good)) == []
-    (far,) = missing_files(parse_spec(good.replace("'mplug2:pretrain'", "'own:no/where/x'")))
+    assert missing_files(parse_spec(good), names) == []
+    (far,) = missing_files(parse_spec(good.replace("'mplug2:pretrain'", "'own:no/where/x'")), names)
     assert far.hint.startswith("there is no folder 'no/where' here")

@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import mplug2
-from mplug2.build.convert import convert_file
+from mplug2.build.convert import import_file
 from mplug2.network import Network
-from mplug2.weights.families.mplug import fed_by, load_mplug
+from mplug2.weights.families.mplug import input_kinds
+from mplug2.weights.sources import load_tensors
 from registry import UserError, parse_spec
 
 LAYOUTS = {
@@ -125,7 +126,7 @@ def _case(task: str, layout: str, layouts: dict) -> tuple[Network, dict[str, Ten
 @pytest.mark.parametrize(("task", "layout"), CASES)
 def test_every_key_of_a_released_checkpoint_is_accounted_for(task: str, layout: str, layouts: dict) -> None:
     net, tensors = _case(task, layout, layouts)
-    report = load_mplug(net, tensors)
+    report = load_tensors(net, "mplug", tensors)
     assert {row.source for row in report.rows if row.source} == set(tensors)
     assert not report.of("misfit")
     # the number of draws is no weight, and no checkpoint has it
@@ -148,7 +149,7 @@ def test_every_key_of_a_released_checkpoint_is_accounted_for(task: str, layout: 
 @pytest.mark.parametrize("infix", ["bert", "fusion"])
 def test_pre_trained_checkpoints_name_the_stacks(infix: str, layouts: dict) -> None:
     net, plain = _case("vqa", "model_vqa_mplug:ViT-B-16", layouts)
-    load_mplug(net, plain)
+    load_tensors(net, "mplug", plain)
     fine_tuned = {name: value.clone() for name, value in net.state_dict().items()}
     tensors = {
         key.replace("text_encoder.", "text_encoder.bert.").replace(
@@ -158,7 +159,7 @@ def test_pre_trained_checkpoints_name_the_stacks(infix: str, layouts: dict) -> N
         if "_m." not in key
     } | {"fusion_encoder.cls.predictions.bias": torch.zeros(50)}
     other = mplug2.compose(parse_spec(_spec("vqa", "ViT-B-16"), "vqa.yaml"), initial=False)
-    report = load_mplug(other, tensors)
+    report = load_tensors(other, "mplug", tensors)
     assert not report.of("missing", "misfit")
     (head,) = [row for row in report.of("dropped") if ".cls." in row.source]
     assert head.reason == "a head of pre-training"
@@ -169,7 +170,7 @@ def test_pre_trained_checkpoints_name_the_stacks(infix: str, layouts: dict) -> N
 def test_what_a_network_has_not_is_dropped_with_the_reason(layouts: dict) -> None:
     net, _ = _case("vqa", "model_vqa_mplug:ViT-B-16", layouts)
     tensors = _tensors(layouts["model_retrieval_mplug:ViT-B-16"], "ViT-B-16")
-    report = load_mplug(net, tensors | {"something.else": torch.zeros(1)})
+    report = load_tensors(net, "mplug", tensors | {"something.else": torch.zeros(1)})
     reasons = {row.source: row.reason for row in report.of("dropped")}
     assert reasons["itm_head.weight"] == "this network has no class_head of depth 1"
     assert reasons["vision_proj.bias"] == "this network has no feature_head of vision"
@@ -182,14 +183,14 @@ def test_what_a_network_has_not_is_dropped_with_the_reason(layouts: dict) -> Non
 def test_a_queue_of_another_size_begins_anew(layouts: dict) -> None:
     text = _spec("retrieval", "ViT-B-16").replace("size: 24", "size: 10")
     net = mplug2.compose(parse_spec(text, "retrieval.yaml"), initial=False)
-    report = load_mplug(net, _tensors(layouts["model_retrieval_mplug:ViT-B-16"], "ViT-B-16"))
+    report = load_tensors(net, "mplug", _tensors(layouts["model_retrieval_mplug:ViT-B-16"], "ViT-B-16"))
     reasons = {row.source: row.reason for row in report.of("dropped")}
     assert reasons["text_queue"] == reasons["queue_ptr"] == "a queue of 24, and this network's holds 10"
 
 
 def test_the_two_heads_are_told_apart_by_what_they_read() -> None:
     spec = parse_spec(_spec("retrieval", "ViT-L-14"), "retrieval.yaml")
-    assert fed_by(spec, "to_v") == {"image"} and fed_by(spec, "to_t") == {"text"}
+    assert input_kinds(spec, "to_v") == {"image"} and input_kinds(spec, "to_t") == {"text"}
 
 
 def test_a_network_that_is_no_mplug_is_refused() -> None:
@@ -200,12 +201,12 @@ def test_a_network_that_is_no_mplug_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"vqa.yaml:\d+.* mPLUG has no universal layers, as module 'shared' is"
     ):
-        load_mplug(mplug2.compose(parse_spec(with_universal, "vqa.yaml"), initial=False), {})
+        load_tensors(mplug2.compose(parse_spec(with_universal, "vqa.yaml"), initial=False), "mplug", {})
     twice = text.replace(
         "flow:", "  other: {use: text_encoder, width: 32, depth: 1, heads: 2}\nflow:"
     ).replace("asked: text(spoken)", "read: text(spoken)\n  asked: other(read)")
     with pytest.raises(UserError, match="mPLUG has one text_encoder, but modules text and other could be it"):
-        load_mplug(mplug2.compose(parse_spec(twice, "vqa.yaml"), initial=False), {})
+        load_tensors(mplug2.compose(parse_spec(twice, "vqa.yaml"), initial=False), "mplug", {})
 
 
 def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
     torch.save({"model": tensors}, tmp_path / "released.pth")
     text, spec = _spec("retrieval", "ViT-B-16"), tmp_path / "retrieval.yaml"
     spec.write_text(text)
-    said = convert_file(tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "mplug")
+    said = import_file(tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "mplug")
     assert "1 missing" in said and "misfit" not in said
     assert "a momentum copy: a converted file holds the weights alone" in said
     converted = load_file(tmp_path / "ours.safetensors")
@@ -231,5 +232,5 @@ def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
     assert torch.equal(released.shadow_state_dict()[query], momentum)
     for name, value in own.shadow_state_dict().items():  # no file gave them: they begin as the weights
         assert torch.equal(value, own.state_dict()[name]), name
-    with pytest.raises(UserError, match="must be of mplug2 or mplug, but is of 'vlmo'"):
-        convert_file(tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "vlmo")
+    with pytest.raises(UserError, match=r"must be one of bert, clip, mplug, mplug2 \(got 'vlmo'\)"):
+        import_file(tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "vlmo")

@@ -9,9 +9,8 @@ from torch import Tensor
 
 import mplug2
 from mplug2.weights.files import read_tensors
-from mplug2.weights.load import load_official
 from mplug2.weights.shape_fixes import resize_positions
-from mplug2.weights.sources import roles_of
+from mplug2.weights.sources import load_tensors
 from registry import UserError, parse_spec
 
 
@@ -66,7 +65,7 @@ def facts(shared: Path) -> dict:
 def test_every_key_of_a_full_size_checkpoint_is_accounted_for(kind: str, facts: dict) -> None:
     text, tensors = _narrow(kind, facts[kind])
     net = mplug2.compose(parse_spec(text), initial=False)
-    report = load_official(net, tensors, roles_of(net))
+    report = load_tensors(net, "mplug2", tensors)
     assert {row.source for row in report.rows if row.source} == set(tensors)
     assert not report.of("missing", "misfit")
     dead = set(facts[kind]["dead_parameter_names"]) | set(facts[kind]["buffers"])
@@ -89,7 +88,7 @@ def test_another_architecture_is_refused_with_a_table_and_nothing_is_loaded(fact
     with pytest.raises(
         UserError, match=r"1 keys do not fit.*nothing was loaded(.|\n)*latents.*\[50, 32\].*\[40, 32\]"
     ):
-        load_official(net, tensors, roles_of(net))
+        load_tensors(net, "mplug2", tensors)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 

@@ -1,0 +1,295 @@
+"""A key map bound to a network: which released keys are which weights of it, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mplug2.weights.key_pattern import KeyMatcher, KeyPattern, declared_forms, read_pattern
+from mplug2.weights.keymap import Drop, Facts, Fresh, KeyMap, Row, Values
+
+if TYPE_CHECKING:
+    from mplug2.network import Network
+
+Slot = tuple[int, int]  # which pattern of a row, and which value of the hole that `over` names
+
+
+@dataclass(frozen=True)
+class KeyMapping:
+    """Released keys and our names of one instance of a row, in the order of the row's patterns.
+
+    ``order``: the place of the row in the table. ``missing``: a key that the instance lacks.
+    """
+
+    row: Row
+    order: int
+    released: tuple[str, ...]
+    ours: tuple[str, ...]
+    values: Values
+    ema: bool = False
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Unmapped:
+    """A key or name without a counterpart, and the reason."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _BoundRow:
+    """A row for the modules that play its roles; ``absent``: the label of a role that nobody plays."""
+
+    row: Row
+    order: int
+    known: Values
+    released: tuple[KeyPattern, ...]
+    ours: tuple[KeyPattern, ...]
+    absent: str = ""
+
+    @cached_property
+    def readers(self) -> tuple[KeyMatcher, ...]:
+        return tuple(pattern.bind(self.known) for pattern in self.released)
+
+    @cached_property
+    def writers(self) -> tuple[KeyMatcher, ...]:
+        return tuple(pattern.bind(self.known) for pattern in self.ours)
+
+    def matches(self, matchers: Iterable[KeyMatcher], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for slot, matcher in enumerate(matchers):
+            values = matcher.matches(name)
+            if values is None:
+                continue
+            # Without a module there are no numbers that a condition could ask for.
+            if self.absent or self.row.where is None or self.row.where({**self.known, **values}):
+                yield slot, values
+
+
+@dataclass(frozen=True)
+class _BoundDrop:
+    row: Drop
+    known: Values
+    pattern: KeyPattern
+
+    @cached_property
+    def readers(self) -> tuple[KeyMatcher, ...]:
+        return (self.pattern.bind(self.known),)
+
+    writers: ClassVar[tuple[KeyMatcher, ...]] = ()
+
+    def reason(self, name: str) -> str | None:
+        values = self.readers[0].matches(name)
+        if values is None or (self.row.where is not None and not self.row.where({**self.known, **values})):
+            return None
+        return self.row.reason.format_map({**self.known, **values})
+
+
+@dataclass
+class _Instance:
+    bound: _BoundRow
+    values: dict[str, Any]
+    ema: bool
+    parts: dict[Slot, str] = field(default_factory=dict)
+
+
+class BoundMap:
+    """A key map for one network and the keys of one checkpoint (of none, if there is no original)."""
+
+    def __init__(
+        self,
+        key_map: KeyMap,
+        net: Network,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.key_map = key_map
+        self.players = key_map.players(net.spec)
+        plain: dict[str, tuple[int, ...]] = {}
+        for key, shape in shapes.items():
+            name, ema = key_map.canonical(key)
+            if not ema:
+                plain[name] = shape
+        self._facts = Facts(net, plain, config)
+        self._numbers: dict[tuple[str, str], Values] = {}
+        self._entries: list[_BoundRow | _BoundDrop] = []
+        self._by_head: dict[tuple[str, bool], list[_BoundRow | _BoundDrop]] = {}
+        for order, row in enumerate(key_map.rows):
+            self._entries += self._bind_drop(row) if isinstance(row, Drop) else self._bind_row(row, order)
+
+    def read(self, keys: Iterable[str]) -> tuple[list[KeyMapping], list[Unmapped]]:
+        """Return where released keys go, and those that go nowhere with the reason; nothing is left out."""
+        instances: dict[Any, _Instance] = {}
+        unmapped = []
+        for key in keys:
+            reason = self._assign(key, instances)
+            if reason is not None:
+                unmapped.append(Unmapped(key, reason))
+        return [self._read_mapping(instance) for instance in instances.values()], unmapped
+
+    def write(self, names: Iterable[str]) -> tuple[list[KeyMapping], list[Unmapped]]:
+        """Return the released keys of our names (without EMA marks), and the names that have none."""
+        instances: dict[Any, _Instance] = {}
+        names = list(names)
+        for name in names:
+            for entry in self._candidates(name, reading=False):
+                if isinstance(entry, _BoundDrop):
+                    continue
+                for slot, values in entry.matches(entry.writers, name):
+                    _instance(instances, entry, values, False).parts[slot, 0] = name
+        mappings = []
+        for instance in instances.values():
+            if len(instance.parts) == len(instance.bound.ours):
+                mappings.append(self._write_mapping(instance))
+        written = {name for mapping in mappings for name in mapping.ours}
+        unmapped = [Unmapped(name, self.fresh_reason(name) or f"{self.key_map.title} has no such weight")
+                    for name in names if name not in written]  # fmt: skip
+        return mappings, unmapped
+
+    def fresh_reason(self, name: str) -> str | None:
+        """Return why the release never holds a weight of ours, None if it does hold it."""
+        for fresh in self.key_map.fresh:
+            for module in self.players[fresh.role]:
+                known = self._known(fresh.role, module)
+                values = self._ours(fresh, fresh.ours, module, {}).bind(known).matches(name)
+                if values is not None and (fresh.where is None or fresh.where({**known, **values})):
+                    return fresh.reason
+        return None
+
+    def constants(self) -> Iterator[tuple[str, Any]]:
+        """Yield the constants that the table can recreate: released key and tensor."""
+        for entry in self._entries:
+            if isinstance(entry, _BoundDrop) and entry.row.make is not None and entry.row.role:
+                key = entry.pattern.write(entry.known)
+                if key is not None:
+                    yield key, entry.row.make(entry.known)
+
+    def _candidates(self, name: str, reading: bool) -> list[_BoundRow | _BoundDrop]:
+        """Return the entries that can match a key, by what stands before its first dot."""
+        head = name.partition(".")[0]
+        if (head, reading) not in self._by_head:
+            candidates = []
+            for entry in self._entries:
+                matchers = entry.readers if reading else entry.writers
+                if any(matcher.may_match(head) for matcher in matchers):
+                    candidates.append(entry)
+            self._by_head[head, reading] = candidates
+        return self._by_head[head, reading]
+
+    def _known(self, role: str, module: str) -> Values:
+        if (role, module) not in self._numbers:
+            numbers = self.key_map.roles[role].numbers(self._facts, module)
+            self._numbers[role, module] = {"module": module, **numbers}
+        return self._numbers[role, module]
+
+    def _ours(self, row: Row | Fresh, name: str, module: str, forms: Mapping[str, str]) -> KeyPattern:
+        role, colon, inside = name.partition(":")
+        if colon and role in self.key_map.roles:
+            module = self.players[role][0]
+        else:
+            role, inside = row.role, name
+        prefix = self.key_map.roles[role].prefix(self._facts.use(module))
+        return read_pattern(f"{module}.{prefix}{inside}", forms)
+
+    def _bind_row(self, row: Row, order: int) -> Iterator[_BoundRow]:
+        released = _tuple(row.released)
+        ours = _tuple(row.ours)
+        forms = forms_of(row)
+        patterns = tuple(read_pattern(text, forms) for text in released)
+        absent = [role for role in roles_of(row, self.key_map) if not self.players[role]]
+        if absent:
+            yield _BoundRow(row, order, {}, patterns, (), self.key_map.roles[absent[0]].label)
+            return
+        for module in self.players[row.role]:
+            names = tuple(self._ours(row, name, module, forms) for name in ours)
+            yield _BoundRow(row, order, self._known(row.role, module), patterns, names)
+
+    def _bind_drop(self, drop: Drop) -> Iterator[_BoundDrop]:
+        pattern = read_pattern(drop.released)
+        if not drop.role:
+            yield _BoundDrop(drop, {}, pattern)
+            return
+        for module in self.players[drop.role]:
+            yield _BoundDrop(drop, self._known(drop.role, module), pattern)
+
+    def _assign(self, key: str, instances: dict[Any, _Instance]) -> str | None:
+        """Put a released key where it belongs; return the reason if it belongs nowhere."""
+        name, ema = self.key_map.canonical(key)
+        absent = ""
+        placed = False
+        for entry in self._candidates(name, reading=True):
+            if isinstance(entry, _BoundDrop):
+                reason = entry.reason(name)
+                if reason is None:
+                    continue
+                return None if placed else reason
+            for slot, values in entry.matches(entry.readers, name):
+                if entry.absent:
+                    absent = absent or entry.absent
+                    continue
+                index = values.pop(entry.row.over) if entry.row.over else 0
+                _instance(instances, entry, values, ema).parts[slot, index] = key
+                placed = True
+        if placed:
+            return None
+        return f"this network has no {absent}" if absent else f"not a key of {self.key_map.title}"
+
+    def _read_mapping(self, instance: _Instance) -> KeyMapping:
+        bound, parts = instance.bound, instance.parts
+        count = 1 + max(index for _, index in parts) if bound.row.over else 1
+        slots = [(slot, index) for index in range(count) for slot in range(len(bound.released))]
+        values = {**bound.known, **instance.values}
+        missing = ""
+        for slot, index in slots:
+            if (slot, index) not in parts:
+                missing = bound.released[slot].write({**values, bound.row.over: index}) or ""
+        names = [pattern.write(values) for pattern in bound.ours]
+        return KeyMapping(
+            bound.row,
+            bound.order,
+            tuple(parts[slot] for slot in slots if slot in parts),
+            tuple(name for name in names if name is not None),
+            {**values, "count": len(names)},
+            instance.ema,
+            missing,
+        )
+
+    def _write_mapping(self, instance: _Instance) -> KeyMapping:
+        bound = instance.bound
+        values = {**bound.known, **instance.values}
+        count = int(values[bound.row.count]) if bound.row.over else 1
+        keys = []
+        for index in range(count):
+            for pattern in bound.released:
+                keys.append(pattern.write({**values, bound.row.over: index}))
+        names = tuple(instance.parts[slot, 0] for slot in range(len(bound.ours)))
+        written = tuple(key for key in keys if key is not None)
+        return KeyMapping(bound.row, bound.order, written, names, {**values, "count": len(keys)})
+
+
+def forms_of(row: Row) -> dict[str, str]:
+    """Return what the holes of a row match, declared on either side; ValueError if a pattern is wrong."""
+    forms: dict[str, str] = {}
+    for text in (*_tuple(row.released), *_tuple(row.ours)):
+        forms |= declared_forms(text)
+    return forms
+
+
+def roles_of(row: Row, key_map: KeyMap) -> list[str]:
+    """Return the roles whose weights a row names."""
+    named = [name.partition(":")[0] for name in _tuple(row.ours) if ":" in name]
+    return [row.role, *(role for role in named if role in key_map.roles)]
+
+
+def _instance(
+    instances: dict[Any, _Instance], bound: _BoundRow, values: dict[str, Any], ema: bool
+) -> _Instance:
+    key = (id(bound), tuple(sorted(values.items())), ema)
+    return instances.setdefault(key, _Instance(bound, values, ema))
+
+
+def _tuple(patterns: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else patterns

@@ -1,0 +1,60 @@
+"""Weights that mplug2 wrote: a checkpoint folder or a ``.safetensors`` file, by the names of the modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mplug2.weights.keymap import EVERY, Drop, Facts, KeyMap, Role, Row, Values
+from mplug2.weights.shape_fixes import first_rows, grid_positions, tubes
+
+if TYPE_CHECKING:
+    from mplug2.weights.files import Released
+
+
+def _module(facts: Facts, module: str) -> Values:
+    """Return the weights of a module, and those of its buffers that belong to the run that wrote them."""
+    part = facts.net.part(module)
+    return {"names": frozenset(part.state_dict()), "run_state": tuple(getattr(part, "begins_anew", ()))}
+
+
+def _open(where: str) -> Released:
+    from mplug2.weights.files import read_released
+    from mplug2.weights.store import weights_file
+
+    return read_released(weights_file(where))
+
+
+def _has(ending: str = "") -> object:
+    return lambda values: values["rest"] + ending in values["names"]
+
+
+def _row(ending: str = "", **options: object) -> Row:
+    return Row(
+        f"{{module}}.{{rest*}}{ending}",
+        f"{{rest}}{ending}",
+        "module",
+        where=_has(ending),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+KEY_MAP = KeyMap(
+    title="mplug2",
+    source="CHECKPOINT",
+    roles={"module": Role("module", {EVERY: ""}, numbers=_module, many=True)},
+    rows=(
+        Drop(
+            "{module}.{rest*}",
+            "of the run that wrote it: it begins anew",
+            "module",
+            lambda values: values["rest"] in values["run_state"],
+        ),
+        _row("stem.position", resize=grid_positions),
+        _row("position.weight", resize=first_rows),
+        _row("stem.patch.proj.weight", resize=tubes),
+        _row(),
+        Drop("{name*}", "no module of this network has it"),
+    ),
+    open=_open,
+    released=False,
+)

@@ -1,0 +1,179 @@
+"""Released checkpoints to our weights and back, and the other way round: same keys, types and bits.
+
+The recorded full-size key lists at 1/32 of the width, for the shipped specs of released families.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import mplug2
+from mplug2.network import Network
+from mplug2.weights.export import Original, export
+from mplug2.weights.files import Released
+from mplug2.weights.load import load_mapped
+from mplug2.weights.report import LoadReport
+from registry import KEY_MAPS, read_spec
+
+ROOT = Path(__file__).resolve().parents[2]
+DIVISOR = 32
+NAMED_SIZES = {30522: 50, 49408: 20, 65536: 24}  # vocabularies and queue
+FAMILIES = {
+    "mplug2": ["configs_video/Video*_msrvtt_*.yaml", "configs_image/*_mplug2_*.yaml"],
+    "mplug": ["configs_image/*_mplug_*.yaml"],
+}
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def shipped() -> list[tuple[str, str]]:
+    """All shipped specs of families with released weights, one of those that are the same to the key map."""
+    cases: dict[str, tuple[str, str]] = {}
+    for family, patterns in FAMILIES.items():
+        roles = KEY_MAPS.load(family).roles.values()
+        uses = {use for role in roles for use in role.uses}
+        for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
+            spec = read_spec(path)
+            seen = [str(bool(spec.momentum))]
+            for entry in spec.modules.values():
+                if entry.use in uses:
+                    arguments = {
+                        key: entry.arguments.get(key) for key in ("width", "depth", "stride", "size")
+                    }
+                    seen.append(f"{entry.use} {arguments}")
+            cases.setdefault(f"{family} {sorted(seen)}", (family, str(path.relative_to(ROOT))))
+    return list(cases.values())
+
+
+def reduced_size(size: int) -> int:
+    if size in NAMED_SIZES:
+        return NAMED_SIZES[size]
+    return size // DIVISOR if size >= 128 and size % DIVISOR == 0 else size
+
+
+def reductions(name: str) -> list[str]:
+    """The overrides that put a shipped spec's widths, vocabularies and queues at the reduced sizes."""
+    overrides = []
+    for module, entry in read_spec(ROOT / name).modules.items():
+        arguments: dict[str, Any] = {}
+        for argument in ("width", "width_in", "hidden"):
+            if argument in entry.arguments:
+                arguments[argument] = reduced_size(entry.arguments[argument])
+        if entry.use in ("text_embedding", "text_decoder"):
+            arguments |= {"vocab": 50, "positions": 16}
+        if entry.use == "feature_queue":
+            arguments["size"] = 24
+        if entry.use in ("video_vit", "image_vit", "text_encoder", "universal", "fusion", "text_decoder"):
+            arguments["heads"] = 2
+        overrides += [f"modules.{module}.{argument}={value}" for argument, value in arguments.items()]
+    return overrides
+
+
+def composed(name: str) -> Network:
+    return mplug2.compose(read_spec(ROOT / name, reductions(name)), initial=False)
+
+
+def layout(family: str, name: str, shared: Path) -> dict[str, list[int]]:
+    """The recorded full-size keys and shapes of the checkpoint that a spec starts from."""
+    large = "large" in name
+    if family == "mplug2":
+        facts = json.loads((shared / "reference/parity/mplug2/full_size_keys.json").read_text())
+        kind = "caption" if "aption" in name else "vqa_distill" if "msrvtt" in name else "vqa"
+        entries = facts[f"{'large' if large else 'base'}_{kind}"]["state_dict"]
+        return {key: shape for key, (shape, _) in entries.items()}
+    task = next((task for task in ("retrieval", "caption", "grounding") if task in name), "vqa")
+    layouts = json.loads((shared / "reference/parity/mplug/key_layout.json").read_text())
+    # There is no recorded base layout for grounding: VQA's has the same modules.
+    if task == "grounding" and not large:
+        task = "vqa"
+    entries = layouts[f"model_{task}_mplug:{'ViT-L-14' if large else 'ViT-B-16'}"]
+    return {
+        pattern.replace("{i}", str(index)): shape
+        for pattern, (count, shape) in entries.items()
+        for index in range(count)
+    }
+
+
+def checkpoint(shapes: dict[str, list[int]], dtype: torch.dtype, seed: int) -> dict[str, Tensor]:
+    """A random checkpoint at the reduced sizes; tied weights are the same tensor, as in a release."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors: dict[str, Tensor] = {}
+    for key, shape in shapes.items():
+        size = [reduced_size(length) for length in shape]
+        if key.endswith(("position_ids", "prefix_ids", "target_ids", "idx_queue", "queue_ptr")):
+            tensors[key] = torch.randint(0, 9, size, generator=generator)
+        else:
+            tensors[key] = torch.randn(size, generator=generator).to(dtype)
+    for key in tensors:
+        if ".predictions.decoder." in key:
+            head = key.split(".cls.")[0]
+            tied = (
+                "bert.embeddings.word_embeddings.weight" if key.endswith("weight") else "cls.predictions.bias"
+            )
+            tensors[key] = tensors[f"{head}.{tied}"]
+    return tensors
+
+
+def assert_same(back: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    assert list(back) == list(tensors)
+    for key, value in tensors.items():
+        assert back[key].dtype == value.dtype, key
+        assert torch.equal(back[key], value), key
+
+
+def written(net: Network, family: str, original: Released | None) -> tuple[dict[str, Tensor], LoadReport]:
+    known = Original.of(original) if original is not None else None
+    weights, copies = net.state_dict(), net.shadow_state_dict()
+    return export(net, KEY_MAPS.load(family), weights, copies, known, "out.pth")
+
+
+@pytest.mark.parametrize(("family", "name"), shipped())
+def test_released_weights_there_and_back(family: str, name: str, shared: Path) -> None:
+    key_map = KEY_MAPS.load(family)
+    dtype = DTYPES[len(name) % 3]
+    released = Released("in.pth", checkpoint(layout(family, name, shared), dtype, seed=len(name)))
+    net = composed(name)
+    for value in (*net.parameters(), *net.shadow_state_dict().values()):
+        value.detach().normal_()  # no weight of the checkpoint is right by accident
+    report = load_mapped(net, key_map, released)
+    assert {row.source for row in report.rows if row.source} == set(released.tensors)
+    back, report = written(net, family, released)
+    assert {row.target for row in report.rows if row.target} == set(back)
+    # Ours and released names: every one is accounted for.
+    assert {row.source for row in report.rows if row.source} >= set(net.state_dict())
+    for key in [row.target for row in report.of("resized")]:
+        assert key.endswith("visual.positional_embedding"), "only a table of positions has another size"
+        back[key] = released.tensors[key]
+    assert_same(back, dict(released.tensors))
+
+
+@pytest.mark.parametrize(("family", "name"), shipped())
+def test_our_weights_there_and_back(family: str, name: str, shared: Path) -> None:
+    key_map = KEY_MAPS.load(family)
+    torch.manual_seed(1)
+    net = composed(name)
+    for copied in net.shadow_state_dict().values():
+        copied.copy_(torch.randn(copied.shape).to(copied.dtype))
+    again = composed(name)
+    random = checkpoint(layout(family, name, shared), torch.float32, seed=2)
+    for original in (Released("in.pth", random), None):
+        for value in (*again.state_dict().values(), *again.shadow_state_dict().values()):
+            value.zero_()
+        tensors, report = written(net, family, original)
+        dropped = {row.source for row in report.of("dropped") if "EMA" not in row.reason}
+        load_mapped(again, key_map, Released("out.pth", tensors))
+        kept = again.state_dict()
+        for key, value in net.state_dict().items():
+            assert key in dropped or torch.equal(kept[key], value), key
+        # Whatever the family has a name for was written: what remains are heads and counters of ours.
+        modules = {key.split(".")[0] for key in dropped}
+        assert not modules & {"vision", "words", "text", "universal", "fusion", "decoder", "to_text"}
+        copies = again.shadow_state_dict()
+        if original is None or family == "mplug":
+            for key, value in net.shadow_state_dict().items():
+                assert key.split(".")[0] in (*modules, "fusion") or torch.equal(copies[key], value), key
