@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Compare a composed network with a recorded fixture of the official code: python tools/parity.py
-FOLDER..."""
+"""Compare composed networks with recorded fixtures of official code: python tools/parity.py FOLDER..."""
 
 from __future__ import annotations
 
@@ -14,25 +13,36 @@ from tools.parity.rows import ATOL, RTOL
 
 
 def main() -> int:
-    """Print a row for each recorded output; 1 if one is beyond the tolerance, 2 if a folder is no fixture."""
+    """Print a row for each recorded output and return the exit code.
+
+    1: a row is beyond the tolerance or was not compared. 2: a folder is not a fixture that can be compared.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="a fixture: meta.json and tensors"
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="a fixture: config.json or meta.json and tensors, or a JSON file",
     )
     bad = 0
-    for folder in parser.parse_args().folders:
+    for path in parser.parse_args().paths:
         try:
-            rows = compare(folder)
+            rows = compare(path)
         except UserError as error:
             print(error, file=sys.stderr)
             return 2
-        width = max(len(row.name) for row in rows)
-        print(f"{folder.name} (atol {ATOL:g}, rtol {RTOL:g})")
+        width = max((len(row.name) for row in rows), default=0)
+        print(f"{path.name} (atol {ATOL:g}, rtol {RTOL:g})")
         for row in rows:
-            print(f"  {row.name:<{width}}  {row.difference:9.2e}  {'ok' if row.good else 'BEYOND TOLERANCE'}")
-        failed = sum(not row.good for row in rows)
-        print(f"  {len(rows)} rows, {failed} beyond tolerance\n")
-        bad += failed
+            print(f"  {row.name:<{width}}  {row.difference:9.2e}  {row.verdict}")
+        missed = sum(not row.compared for row in rows)
+        failed = sum(not row.good for row in rows) - missed
+        print(f"  {len(rows)} rows, {failed} beyond tolerance, {missed} not compared\n")
+        bad += failed + missed
+        if not rows:
+            print(f"{path}: nothing was compared", file=sys.stderr)
+            bad += 1
     return 1 if bad else 0
 
 

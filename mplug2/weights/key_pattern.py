@@ -41,7 +41,7 @@ class Hole:
     def text(self, values: Values) -> str:
         """Return what stands in the hole."""
         value = values[self.name]
-        return str(int(value) + self.offset(values)) if self.form == INTEGER else str(value)
+        return str(value + self.offset(values)) if isinstance(value, int) else str(value)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class KeyPattern:
     def bind(self, known: Values) -> KeyMatcher:
         """Return what matches keys, given constants and the numbers that shifts name."""
         constants = {hole.name for hole in self.holes if hole.name in known}
-        parts = []
+        parts: list[str] = []
         prefix = ""
         literal = True
         for piece in self.pieces:
@@ -82,7 +82,8 @@ class KeyPattern:
             if isinstance(piece, str):
                 parts.append(piece)
                 continue
-            if piece.form == INTEGER and int(values[piece.name]) + piece.offset(values) < 0:
+            value = values[piece.name]
+            if isinstance(value, int) and value + piece.offset(values) < 0:
                 return None
             parts.append(piece.text(values))
         return "".join(parts)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from registry import UserError
+from tools.parity import families
 from tools.parity.compare import compare
 
 FIXTURES = ("vqa_eq64", "vqa_v64_h32_distill_stride1", "caption_v64_h32")
@@ -123,3 +124,30 @@ def test_every_row_of_the_retrieval_fixture_can_fail(shared: Path, tmp_path: Pat
 def test_a_folder_that_is_no_fixture(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a fixture"):
         compare(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "folder", ["timix/pretrain", "vlmo/vqa", "beit/mim", "clip/contrastive", "uniter/vqa"]
+)
+def test_a_family_that_has_no_comparison_here_is_not_taken_for_another(folder: str, shared: Path) -> None:
+    with pytest.raises(UserError, match=r"none of (\w+, )+\w+ recognizes its config.json and meta.json"):
+        compare(shared / "reference/parity" / folder)
+
+
+def test_a_family_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in `families` is found, gets every fixture's numbers, and cannot forget a recorded tensor."""
+    (tmp_path / "toy.py").write_text(
+        "def recognizes(fixture): return fixture.meta.get('toy') == 1\n"
+        "def compare(fixture, rows): rows.close('a', fixture.tensors('inputs')['a'] * 2)\n"
+    )
+    monkeypatch.setattr(families, "__path__", [*families.__path__, str(tmp_path)])
+    folder = tmp_path / "fixture"
+    folder.mkdir()
+    (folder / "meta.json").write_text('{"toy": 1}')
+    save_file({"a": torch.ones(3)}, folder / "inputs.safetensors")
+    save_file({"a": torch.full((3,), 2.0), "b": torch.ones(1)}, folder / "outputs.safetensors")
+    rows = compare(folder)
+    assert [(row.name, row.verdict) for row in rows] == [
+        ("a", "ok"),
+        ("b (no counterpart here)", "NOT COMPARED"),
+    ]

@@ -10,7 +10,7 @@ import mplug2
 from mplug2.train.optim import parameter_groups
 from mplug2.weights.sources import map_keys
 from registry import parse_spec, read_spec
-from tools.parity.mplug2_recipe import fixture_spec
+from tools.parity.recipes.mplug2 import fixture_spec
 
 
 @pytest.mark.parametrize("name", ["vqa_v64_h32_distill_stride1", "caption_v64_h32"])

@@ -1,15 +1,45 @@
-"""Compare a fixture of any kind known here with a composed network."""
+"""Compare fixtures with composed networks: the family is found by the numbers of the configuration.
+
+A family is one file in `families/` with two functions: ``recognizes(fixture)`` and ``compare(fixture, rows)``.
+What is recorded and was not compared is a failed row, so no family can forget a tensor.
+"""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
+from types import ModuleType
 
-from tools.parity import mplug2_compare, mplug_compare
-from tools.parity.rows import Row
+from registry import UserError
+from tools.parity import families
+from tools.parity.fixture import Fixture, find_fixtures, reading
+from tools.parity.rows import Comparison, Row
 
 
-def compare(folder: Path) -> list[Row]:
-    """All rows of the fixture in ``folder``; UserError if it is no fixture of a kind known here."""
-    # mPLUG's numbers of a configuration lie in a file of their own, mPLUG-2's in meta.json
-    family = mplug_compare if any(folder.glob("*config.json")) else mplug2_compare
-    return family.compare(folder)
+def compare(path: Path) -> list[Row]:
+    """Return all rows of the fixtures in a folder, or of one file; UserError if no family recognizes one."""
+    rows = []
+    for fixture in find_fixtures(path):
+        comparison = Comparison(fixture.outputs())
+        _family(fixture).compare(fixture, comparison)
+        for row in (*comparison.rows, *comparison.not_compared()):
+            rows.append(Row(fixture.prefix + row.name, row.difference, row.good, row.compared))
+    return rows
+
+
+def _family(fixture: Fixture) -> ModuleType:
+    known = {}
+    for entry in pkgutil.iter_modules(families.__path__):
+        known[entry.name] = importlib.import_module(f"{families.__name__}.{entry.name}")
+    with reading(fixture.path):
+        matches = [name for name, family in known.items() if family.recognizes(fixture)]
+    if len(matches) != 1:
+        problem = f"none of {', '.join(known)} recognizes"
+        if matches:
+            problem = f"both {' and '.join(matches)} recognize"
+        raise UserError(
+            f"{fixture.name}: not a fixture that can be compared: {problem} its config.json and meta.json\n"
+            "    hint: a family is one file in tools/parity/families"
+        )
+    return known[matches[0]]

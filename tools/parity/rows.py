@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from mplug2.network import Network
-from registry import Ref, UserError
+from registry import Ref
 
 ATOL, RTOL = 5e-5, 1e-4
 
 
-@contextlib.contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """While open, what cannot be read of ``folder`` is a UserError."""
-    try:
-        yield
-    # a file that is not JSON or is another shape of it, one that is not safetensors or not whole
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, SafetensorError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UserError(f"{folder}: not a fixture that can be compared: {what}") from None
-
-
 @dataclass(frozen=True)
 class Row:
-    """One recorded output: its name, how far ours is from it at most, and whether that is near enough."""
+    """One recorded output: its name, the largest difference of ours, and whether it is within the tolerance.
+
+    ``compared`` is False for an output that nothing was compared with.
+    """
 
     name: str
     difference: float
     good: bool
+    compared: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """What the command prints for this row."""
+        if not self.compared:
+            return "NOT COMPARED"
+        return "ok" if self.good else "BEYOND TOLERANCE"
 
 
 class Comparison:
@@ -67,10 +63,10 @@ class Comparison:
         self.covered.add(name)
         self.equal(name, value.flatten().tolist(), self.outputs[name].flatten().tolist())
 
-    def left_out(self) -> list[Row]:
-        """Recorded outputs that nothing was compared with: gaps, not successes."""
+    def not_compared(self) -> list[Row]:
+        """Return a failed row for each recorded output that nothing was compared with."""
         names = sorted(set(self.outputs) - self.covered)
-        return [Row(f"{name} (no counterpart here)", float("nan"), False) for name in names]
+        return [Row(f"{name} (no counterpart here)", float("nan"), False, compared=False) for name in names]
 
 
 def run_streams(net: Network, batch: dict[str, Any], *names: str) -> dict[str, Any]:

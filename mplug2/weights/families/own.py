@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mplug2.weights.keymap import EVERY, Drop, Facts, KeyMap, Role, Row, Values
+from mplug2.weights.keymap import EVERY, Drop, Facts, KeyMap, Resize, Role, Row, Values
 from mplug2.weights.shape_fixes import first_rows, grid_positions, tubes
 
 if TYPE_CHECKING:
@@ -24,18 +24,13 @@ def _open(where: str) -> Released:
     return read_released(weights_file(where))
 
 
-def _has(ending: str = "") -> object:
-    return lambda values: values["rest"] + ending in values["names"]
+def _row(ending: str = "", resize: Resize | None = None) -> Row:
+    """Return the row of the weights that end so, if this network's module has them."""
 
+    def has(values: Values) -> bool:
+        return values["rest"] + ending in values["names"]
 
-def _row(ending: str = "", **options: object) -> Row:
-    return Row(
-        f"{{module}}.{{rest*}}{ending}",
-        f"{{rest}}{ending}",
-        "module",
-        where=_has(ending),
-        **options,  # type: ignore[arg-type]
-    )
+    return Row(f"{{module}}.{{rest*}}{ending}", f"{{rest}}{ending}", "module", where=has, resize=resize)
 
 
 KEY_MAP = KeyMap(

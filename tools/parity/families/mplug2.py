@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,35 +14,37 @@ from mplug2.build.compose import compose
 from mplug2.network import Network
 from mplug2.weights.sources import load_tensors, map_keys
 from registry import parse_spec
-from tools.parity.mplug2_recipe import fixture_spec
-from tools.parity.rows import Comparison, Row, reading, run_streams
+from tools.parity.fixture import Fixture, reading
+from tools.parity.recipes.mplug2 import fixture_spec
+from tools.parity.rows import Comparison, Row, run_streams
 
 # Gradient norms come from sums over many rounded terms, and those of key biases are rounding noise alone.
 GRAD_ATOL, GRAD_RTOL = 1e-5, 1e-3
 
 
-def compare(folder: Path) -> list[Row]:
-    """All rows of the fixture in ``folder``; UserError if it is no fixture of a kind known here."""
-    with reading(folder):
-        meta = json.loads((folder / "meta.json").read_text())
-        inputs, outputs, weights = (
-            load_file(folder / f"{n}.safetensors") for n in ("inputs", "outputs", "state_dict")
-        )
+def recognizes(fixture: Fixture) -> bool:
+    """Return whether a fixture was recorded from mPLUG-2, whose numbers are all in meta.json."""
+    return not fixture.config and "cfg" in fixture.meta and fixture.meta.get("kind") in ("vqa", "caption")
+
+
+def compare(fixture: Fixture, rows: Comparison) -> None:
+    """Compare every recorded output; UserError if the fixture cannot be read."""
+    meta = fixture.meta
+    inputs, weights = fixture.tensors("inputs"), fixture.tensors("state_dict")
+    with reading(fixture.path):
         text = fixture_spec(meta)
     net = compose(parse_spec(text, f"{meta['fixture']}.yaml"), initial=False)
     net.eval()
-    load_tensors(net, "mplug2", weights, origin=str(folder))
-    rows = Comparison(outputs)
+    load_tensors(net, "mplug2", weights, origin=fixture.name)
     batch = _batch(meta, inputs)
     with torch.no_grad():
         streams = _embed(net, batch, rows)
         (_caption if meta["kind"] == "caption" else _answers)(net, meta, batch, streams, rows)
         _beams(net, meta, batch, rows)
-        if "logits_m" in outputs:
+        if "logits_m" in rows.outputs:
             _momentum(net, meta, batch, rows)
     if "grad_norm" in meta["results"]:
         _gradients(net, meta, batch, weights, rows)
-    return rows.rows + rows.left_out()
 
 
 def _batch(meta: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Any]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from modules.boxes import among, box_errors, coordinates, cornered, overlap
@@ -20,33 +17,30 @@ from mplug2.network import Network
 from mplug2.weights.report import LoadReport
 from mplug2.weights.sources import load_tensors
 from registry import parse_spec
-from tools.parity.mplug_recipe import Numbers, kind_of, recipe
-from tools.parity.rows import Comparison, Row, reading, run_streams
+from tools.parity.fixture import Fixture, reading
+from tools.parity.recipes.mplug import Numbers, kind_of, recipe
+from tools.parity.rows import Comparison, run_streams
 
 Tensors = dict[str, Tensor]
 
 
-def compare(folder: Path) -> list[Row]:
-    """All rows of the fixtures in ``folder`` (one or more); UserError if one is of no known kind."""
-    found = []
-    for file in sorted(folder.glob("*config.json")):
-        prefix = file.name.removesuffix("config.json")
-        found += [Row(prefix + row.name, row.difference, row.good) for row in _one(folder, prefix)]
-    return found
+def recognizes(fixture: Fixture) -> bool:
+    """Return whether a fixture was recorded from mPLUG; TiMix's, which are like them, mask words."""
+    if not fixture.config or "mlm_probability" in fixture.config:
+        return False
+    return kind_of(fixture.config, fixture.meta) != ""
 
 
-def _one(folder: Path, prefix: str) -> list[Row]:
-    with reading(folder):
-        config, meta = (json.loads((folder / f"{prefix}{n}.json").read_text()) for n in ("config", "meta"))
-        inputs, outputs, weights = (
-            load_file(folder / f"{prefix}{n}.safetensors") for n in ("inputs", "outputs", "state_dict")
-        )
+def compare(fixture: Fixture, rows: Comparison) -> None:
+    """Compare every recorded output; UserError if the fixture cannot be read."""
+    config, meta = fixture.config, fixture.meta
+    inputs, weights = fixture.tensors("inputs"), fixture.tensors("state_dict")
+    with reading(fixture.path):
         kind = kind_of(config, meta)
         net = compose(parse_spec(recipe(kind, config, meta), f"{kind}.yaml"), initial=False).eval()
     if kind == "fusion":  # recorded from the fusion encoder alone
         weights = {f"fusion_encoder.{key}": value for key, value in weights.items()}
-    report = load_tensors(net, "mplug", weights, origin=str(folder))
-    rows = Comparison(outputs)
+    report = load_tensors(net, "mplug", weights, origin=fixture.name)
     with torch.no_grad():
         if kind == "fusion":
             _fusion(net, inputs, meta, rows)
@@ -56,7 +50,6 @@ def _one(folder: Path, prefix: str) -> list[Row]:
             _retrieval(net, inputs, config, report, rows)
         else:
             _grounding(net, inputs, meta, rows)
-    return rows.rows + rows.left_out()
 
 
 def _text(inputs: Tensors, name: str) -> Text:

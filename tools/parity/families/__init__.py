@@ -1,0 +1,1 @@
+"""One file for each family: whether it recognizes a fixture, and the comparison with it."""

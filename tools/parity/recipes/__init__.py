@@ -1,0 +1,1 @@
+"""The composition specs that the numbers of fixtures describe."""
