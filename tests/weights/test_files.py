@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mplug2.weights.files import read_tensors
+from mplug2.weights.files import read_released, read_tensors
 from registry import UserError
 
 
@@ -46,3 +46,30 @@ def test_a_damaged_file_is_a_mistake_of_the_user(form: str, tmp_path: Path, data
         assert set(read_tensors(file)) <= {"a", "b"} or content != FILES[form]
     except UserError as error:
         assert str(error).startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "prefix"),
+    [
+        ((), ""),
+        (("state_dict",), ""),
+        (("model", "module"), ""),
+        (("module",), "module."),
+        (("state_dict",), "module._orig_mod."),
+        (("ema",), ""),
+    ],
+)
+def test_wrappers_are_removed_and_remembered(wrappers: tuple[str, ...], prefix: str, tmp_path: Path) -> None:
+    content: dict[str, object] = {f"{prefix}a.weight": torch.ones(2), f"{prefix}module.b": torch.zeros(1)}
+    for wrapper in reversed(wrappers):
+        content = {wrapper: content, "epoch": 3}
+    torch.save(content, tmp_path / "model.pth")
+    released = read_released(tmp_path / "model.pth")
+    assert list(released.tensors) == ["a.weight", "module.b"]
+    assert (released.wrappers, released.prefix) == (wrappers, prefix)
+
+
+def test_the_first_of_two_wrappers_holds_the_weights(tmp_path: Path) -> None:
+    weights = {"a": torch.ones(1)}
+    torch.save({"ema": {"a": torch.zeros(1)}, "model": weights}, tmp_path / "model.pth")
+    assert torch.equal(read_tensors(tmp_path / "model.pth")["a"], weights["a"])

@@ -1,6 +1,6 @@
 """Compare fixtures with composed networks: the family is found by the numbers of the configuration.
 
-A family is one file in `families/` with two functions: ``recognizes(fixture)`` and ``compare(fixture, rows)``.
+A family is one file in `families/` with the functions ``recognizes(fixture)`` and ``compare(fixture, rows)``.
 What is recorded and was not compared is a failed row, so no family can forget a tensor.
 """
 
