@@ -8,6 +8,7 @@ from registry.checks.graph import Graph, read_graph
 from registry.checks.initial import missing_files
 from registry.checks.measured import check_measured
 from registry.checks.names import check_names
+from registry.checks.supply import check_supply
 from registry.checks.types import Misfit, check_axes
 from registry.errors import Problem, SpecError
 from registry.language.ports import StreamType
@@ -47,7 +48,7 @@ def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Repo
     misfits, types = check_axes(spec, names, graph.order)
     misfits += _losses(spec, types) + check_measured(spec, names, types)
     problems = _without_consequences(misfits, graph, types)
-    problems += graph.circles + graph.uncalled + _supply(spec, names, graph)
+    problems += graph.circles + graph.uncalled + check_supply(spec, names, graph)
     return Report(SpecError(problems).problems, types, 3)
 
 
@@ -66,31 +67,6 @@ def _without_consequences(misfits: list[Misfit], graph: Graph, types: dict[str, 
             del unused[meant]
             problems.append(replace(misfit.problem, hint=f"did you mean '{meant}', which nothing uses?"))
     return problems + list(unused.values())
-
-
-def _supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
-    """Return a problem for each input that the reader of `data` does not supply, or not in that kind."""
-    kind = spec.data.get("kind")
-    if not isinstance(kind, str):
-        return []
-    outputs = names.tasks.declaration(kind).outputs
-    problems = []
-    for name, wanted in spec.inputs.items():
-        if name in graph.unused:
-            continue
-        place = spec.key_place("inputs", name)
-        port = outputs.get(name)
-        if port is None:
-            fitting = [one for one, other in outputs.items() if wanted.kind in other.kinds]
-            listed = ", ".join(f"{one}: {other}" for one, other in outputs.items())
-            hint = f"did you mean '{fitting[0]}'?" if len(fitting) == 1 else f"it supplies {listed}"
-            set_at = spec.place("data", "kind").seen_from(place)
-            message = f"task '{kind}' (set at {set_at}) supplies no '{name}'"
-            problems.append(Problem(place, message, hint))
-        elif wanted.kind not in port.kinds or len(wanted.axes) != len(port.axes):
-            message = f"wrong kind: task '{kind}' supplies '{name}' as {port}, but the input is {wanted}"
-            problems.append(Problem(spec.place("inputs", name), message, f"`{name}: {port}`"))
-    return problems
 
 
 def _losses(spec: Spec, types: dict[str, StreamType]) -> list[Misfit]:

@@ -10,7 +10,7 @@ from registry.checks.measured import goals_by_name
 from registry.checks.sources import SourceChecker
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
-from registry.language.schema import EVAL, EVALUATIONS
+from registry.language.schema import EVAL, EVALUATIONS, EVALUATOR_ARGUMENTS
 from registry.registries import Registry
 
 
@@ -36,11 +36,25 @@ class EvaluationChecker(Collector):
             self.evaluation(("eval", name), shared | settings)
 
     def evaluation_key(self, name: str, key: str, value: Any) -> None:
-        if key in EVAL:
+        """Check a key of a named evaluation: one of all evaluations, or an argument of its evaluator."""
+        choices = {**dict.fromkeys(EVAL), **dict.fromkeys(self.evaluator_arguments(name))}
+        if key not in choices:
+            self.unknown(self.spec.key_place("eval", name, key), f"key of 'eval.{name}':", key, choices)
+        elif key in EVAL:
             parameter = Parameter(key, EVAL[key].annotation, EVAL[key].default)
             place = self.spec.place("eval", name, key)
             problem = value_problem(f"'eval.{name}.{key}'", parameter, value, place)
             self.problems.extend([problem] if problem else [])
+
+    def evaluator_arguments(self, name: str) -> list[str]:
+        """Return the settings that the evaluator of an evaluation takes; of any, if it names none."""
+        evaluators = self.names.evaluators
+        chosen = self.spec.eval[EVALUATIONS][name].get("evaluator") or self.spec.eval.get("evaluator")
+        arguments: list[str] = []
+        for evaluator in [chosen] if chosen in evaluators else evaluators.names():
+            declared = evaluators.declaration(str(evaluator)).arguments
+            arguments += [argument for argument in declared if argument not in EVALUATOR_ARGUMENTS]
+        return arguments
 
     def evaluation(self, path: tuple[str, ...], settings: Mapping[str, Any]) -> None:
         goal, metrics = settings.get("goal"), settings.get("metrics")

@@ -70,6 +70,9 @@ class SourceChecker(Collector):
                 self.unknown(place, f"source of mixture '{name}':", str(part), plain)
             elif weighted and not value[part] > 0:
                 self.wrong(place, f"the weight of source '{part}' must be positive, but is {value[part]}")
+        tasks = {self.tasks.get(part, "") for part in value if isinstance(part, str)}
+        if len(tasks) == 1 and "" not in tasks:
+            self.tasks[name] = tasks.pop()
         parts = [self.splits[part] for part in value if part in self.splits]
         self.splits[name] = set.intersection(*parts) if parts else set()
 

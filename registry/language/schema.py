@@ -29,6 +29,8 @@ SECTIONS = (
     "extends",
 )
 SPLITS = ("train", "val", "test")
+# what an evaluation hands to an evaluator that asks for it: no key of a spec sets these
+EVALUATOR_ARGUMENTS = ("net", "call", "decode", "metrics", "settings", "loader", "on_progress", "detailed")
 EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
 # what the framework itself hands to a reader that asks for it: no key of a spec sets these
 SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec", "asked")

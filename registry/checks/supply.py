@@ -1,0 +1,88 @@
+"""Check stage 3, last part: the tasks of the data supply the inputs of the goals that they feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from registry.checks.graph import Graph
+from registry.errors import Place, Problem, UserError
+from registry.language.spec import Spec
+from registry.plan import plan
+from registry.registries import Catalogue
+from registry.training import SHORT_SOURCE, TrainingPlan, training_plan
+
+
+def check_supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
+    """Return a problem for each input that a task does not supply, or not in that kind."""
+    problems: dict[str, Problem] = {}
+    training = training_plan(spec, names)
+    for source, inputs in _uses(spec, names, training, graph):
+        for task, location in _tasks(spec, training, source):
+            for name in inputs:
+                problem = _problem(spec, names, name, task, location)
+                if problem is not None and name not in graph.unused:
+                    problems.setdefault(name, problem)
+    return list(problems.values())
+
+
+def _uses(
+    spec: Spec, names: Catalogue, training: TrainingPlan, graph: Graph
+) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the sources and the inputs that they must supply."""
+    if spec.data.get("sources") is None:
+        if spec.data:
+            yield SHORT_SOURCE, spec.inputs  # of all goals: the reader of the short form feeds each of them
+        return
+    if graph.circles:
+        return  # goals in a cycle have no plan; the cycle is reported
+    goals: dict[str, set[str]] = {}
+    for batch in training.batches.values():
+        goals.setdefault(batch.source, set()).add(batch.goal)
+    for step in training.iteration:
+        for name in step.batches if step.goal else ():
+            goals.setdefault(training.batches[name].source, set()).add(step.goal or "")
+    for evaluation in training.evaluations:
+        if evaluation.goal in spec.goals:
+            goals.setdefault(evaluation.source, set()).add(evaluation.goal)
+    for source, used in goals.items():
+        inputs: dict[str, None] = {}
+        for goal in sorted(used):
+            try:
+                inputs.update(dict.fromkeys(plan(spec, goal, (), names).inputs))
+            except UserError:
+                continue  # reported by the checks of names and graph
+        yield source, inputs
+
+
+def _tasks(spec: Spec, training: TrainingPlan, source: str) -> Iterator[tuple[str, Place]]:
+    """Yield the tasks of a source with the positions where they are set; those of all parts of a mixture."""
+    described = training.sources.get(source)
+    if described is None:
+        return
+    if described.mixture is not None:
+        for part in described.mixture:
+            yield from _tasks(spec, training, part)
+    elif described.task is not None:
+        path: tuple[str, ...] = ("data", "sources", source)
+        if spec.node(*path, "task") is None and spec.node(*path, "kind") is None:
+            path = ("data",)
+        key = "task" if spec.node(*path, "task") is not None else "kind"
+        yield described.task, spec.place(*path, key)
+
+
+def _problem(spec: Spec, names: Catalogue, name: str, task: str, location: Place) -> Problem | None:
+    """Return the problem of one input that a task must supply, or None."""
+    outputs = names.tasks.declaration(task).outputs
+    place, expected = spec.key_place("inputs", name), spec.inputs[name]
+    port = outputs.get(name)
+    if port is None:
+        fitting = [output for output, other in outputs.items() if expected.kind in other.kinds]
+        hint = f"it supplies {', '.join(f'{output}: {other}' for output, other in outputs.items())}"
+        if len(fitting) == 1:
+            hint = f"did you mean '{fitting[0]}'?"
+        message = f"task '{task}' (set at {location.seen_from(place)}) supplies no '{name}'"
+        return Problem(place, message, hint)
+    if expected.kind in port.kinds and len(expected.axes) == len(port.axes):
+        return None
+    message = f"wrong kind: task '{task}' supplies '{name}' as {port}, but the input is {expected}"
+    return Problem(spec.place("inputs", name), message, f"`{name}: {port}`")
