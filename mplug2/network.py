@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modules.ema import Shadow
+from modules.ema import EMA
 from modules.kinds import half
 from modules.losses.reduction import LossSum
 from modules.streams import to_device
@@ -43,7 +43,7 @@ class Network(nn.Module):
     it is given) and returns the goal's outputs. State-dict keys begin with the spec's module names.
     """
 
-    shadow: Shadow | None
+    ema: EMA | None
 
     def __init__(self, spec: Spec, types: Mapping[str, StreamType], parts: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Network(nn.Module):
             e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts
         }
         # Outside the module tree: the engine must neither train, split nor cast it.
-        self.__dict__["shadow"] = None
+        self.__dict__["ema"] = None
         self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer says so
 
     def part(self, name: str) -> nn.Module:
@@ -65,27 +65,30 @@ class Network(nn.Module):
         assert found is not None
         return found
 
-    def start_shadow(self) -> None:
+    def init_ema(self) -> None:
         """Copy the modules that some ``ema(...)`` needs, as they are now."""
         names = shadowed_modules(self.spec)
         if names:
             students = {name: self.part(name) for name in sorted(names)}
-            self.__dict__["shadow"] = Shadow(students, self.spec.momentum["decay"])
+            self.__dict__["ema"] = EMA(students, self.spec.momentum["decay"])
 
-    def update_momentum(self) -> None:
-        """Move the momentum copies one step towards the weights: once per optimiser step, before its first
-        forward."""
-        if self.shadow is not None:
-            self.shadow.update()
+    def update_ema(self, master: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Move the averaged copies one step towards the weights; once per optimizer step, before it.
 
-    def shadow_state_dict(self) -> dict[str, Tensor]:
-        """The momentum copies' tensors, named as the weights they follow; empty without ``ema(...)``."""
-        return {} if self.shadow is None else self.shadow.state_dict()
+        ``master`` returns the float32 value of a parameter that an engine keeps in 16 bit or shards
+        (`Engine.consolidate`); all ranks must call this.
+        """
+        if self.ema is not None:
+            self.ema.update(master=master)
 
-    def load_shadow_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `shadow_state_dict` gave."""
-        if self.shadow is not None:
-            self.shadow.load_state_dict(state)
+    def ema_state_dict(self) -> dict[str, Tensor]:
+        """Return the averaged copies' tensors, by the names of the weights; empty without ``ema(...)``."""
+        return {} if self.ema is None else self.ema.state_dict()
+
+    def load_ema_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `ema_state_dict` returned."""
+        if self.ema is not None:
+            self.ema.load_state_dict(state)
 
     def prepare(self, reader: Any, decode: Callable[[Sequence[int]], str]) -> None:
         """Show the training data, and what turns ids into text, to the modules that have a ``prepare``."""
@@ -106,8 +109,8 @@ class Network(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
         super()._apply(fn, recurse)
-        if self.shadow is not None:
-            self.shadow.to(self.device)  # the copies follow to another device, but keep full precision
+        if self.ema is not None:
+            self.ema.to(self.device)  # the copies follow to another device, but keep full precision
         return self
 
     @property
@@ -282,12 +285,12 @@ class Network(nn.Module):
         if name not in self._modules:
             return self._operations[name]
         if shadow:
-            assert self.shadow is not None, "start_shadow() was not called"
-            return self.shadow.modules[name].train(self.training)
+            assert self.ema is not None, "init_ema() was not called"
+            return self.ema.modules[name].train(self.training)
         return self.part(name)
 
     def _full_precision(self) -> contextlib.AbstractContextManager[object]:
-        """Shadow weights stay in float32; they run in the network's own precision by autocast."""
+        """EMA weights stay in float32; they run in the network's own precision by autocast."""
         if self.device.type == "meta":  # a dry run, which autocast does not know
             return contextlib.nullcontext()
         half = self.dtype in (torch.bfloat16, torch.float16)

@@ -148,7 +148,7 @@ def _worker(variant: Variant, steps: int) -> Figure:
     net.zero_grad(set_to_none=True)
     net(batch)["loss"].backward()
     optimiser.step()
-    return Figure(min(times), peak, _peak(), variant.clips * variant.questions, net.shadow is not None)
+    return Figure(min(times), peak, _peak(), variant.clips * variant.questions, net.ema is not None)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def compose(
     net = Network(spec, report.types, _build(spec, device))
     if problems := tie(net) + freeze(net):
         raise SpecError(problems)
-    net.start_shadow()  # before: released files hold momentum copies, too
+    net.init_ema()  # before: released files hold momentum copies, too
     if filled:
         initialise(net)
     return net

@@ -19,10 +19,10 @@ from registry.checks.ties import roots
 LONGEST = 110
 # names that the written code uses itself
 TAKEN = {
-    *("self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "fnmatchcase", "Any", "Shadow"),
+    *("self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "fnmatchcase", "Any", "EMA"),
     *("any", "getattr", "next", "super", "__debug__"),
 }
-METHODS = ("shadow", "update_momentum", "full_precision")  # and one for each goal
+METHODS = ("ema", "update_ema", "full_precision")  # and one for each goal
 
 
 def eject(spec: Spec) -> str:
@@ -78,7 +78,7 @@ class _Writer:
             module, _, original = target.partition(":")
             origins.setdefault(module, []).append(original if original == name else f"{original} as {name}")
         if self.shadowed:
-            origins["modules.ema"] = ["Shadow"]
+            origins["modules.ema"] = ["EMA"]
         for module, names in sorted(origins.items()):
             yield f"from {module} import {', '.join(sorted(names))}"
         yield ""
@@ -113,7 +113,7 @@ class _Writer:
             yield f"    names = {literal(self.shadowed)}"
             yield "    students = {name: self._modules[name] for name in names}"
             yield "    # not a submodule: outside the optimiser and the state dict"
-            yield f'    self.__dict__["shadow"] = Shadow(students, {decay!r})'
+            yield f'    self.__dict__["ema"] = EMA(students, {decay!r})'
 
     def goal(self, goal: str, steps: Plan) -> Iterator[str]:
         self.names = {}
@@ -130,7 +130,7 @@ class _Writer:
         elif cast or shadows:
             yield "    dtype = next(p.dtype for p in self.parameters() if p.is_floating_point())"
         if shadows:
-            yield "    averaged = self.shadow.modules"
+            yield "    averaged = self.ema.modules"
             yield "    for module in averaged.values():"
             yield "        module.train(self.training)"
         for name in steps.inputs:
@@ -193,13 +193,13 @@ def forward(self, batch: dict[str, Any], goal: str = "train") -> dict[str, Any]:
 '''
 
 _MOMENTUM = '''
-def update_momentum(self) -> None:
+def update_ema(self) -> None:
     """Once per optimiser step, before its first forward."""
-    self.shadow.update()
+    self.ema.update()
 
 def _apply(self, fn: Any, recurse: bool = True) -> Any:
     super()._apply(fn, recurse)
-    self.shadow.to(next(self.parameters()).device)
+    self.ema.to(next(self.parameters()).device)
     return self
 
 def full_precision(self, dtype: torch.dtype) -> torch.autocast:

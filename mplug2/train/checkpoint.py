@@ -195,7 +195,7 @@ def point_to(link: Path, target: Path) -> None:
 
 
 def _state_text(net: Any, state: RunState, settings: dict[str, Any]) -> str:
-    momentum = bool(net.shadow_state_dict())
+    momentum = bool(net.ema_state_dict())
     stored = {"format": FORMAT, **asdict(state), "momentum": momentum, "agree": settings}
     return json.dumps(stored, indent=2) + "\n"
 
@@ -219,7 +219,7 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
 
 def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
     """Fill the momentum copies: from the checkpoint or, where it has none, from its weights."""
-    file, wanted = checkpoint / MOMENTUM, net.shadow_state_dict()
+    file, wanted = checkpoint / MOMENTUM, net.ema_state_dict()
     if file.is_file():
         stored = read_tensors(file)
         lacking = [n for n, t in wanted.items() if n not in stored or stored[n].shape != t.shape]
@@ -230,12 +230,12 @@ def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
                 f"written. Use it so again, or start anew from its weights with another train.out and "
                 f"init: {{'*': 'own:{checkpoint}'}}"
             )
-        net.load_shadow_state_dict(stored)
+        net.load_ema_state_dict(stored)
     elif wanted and state.get("momentum"):
         raise UserError(f"{file} is missing, and the checkpoint was written with it: copy it there")
     elif wanted:
         weights = net.state_dict()
-        net.load_shadow_state_dict({name: weights[name] for name in wanted})
+        net.load_ema_state_dict({name: weights[name] for name in wanted})
         if distributed.rank() == 0:
             log.warning("%s has no momentum copies: they begin as its weights", checkpoint)
 
@@ -258,7 +258,7 @@ def _free(folder: Path) -> str:
 
 
 def _save_momentum(net: Any, path: Path) -> None:
-    shadows = net.shadow_state_dict()
+    shadows = net.ema_state_dict()
     if shadows:
         entries = in_file_order(Entry(name, t.dtype, tuple(t.shape)) for name, t in shadows.items())
         write_safetensors(path, entries, (shadows[entry.name] for entry in entries))

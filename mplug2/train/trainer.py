@@ -161,7 +161,7 @@ class Trainer:
                 before = copy.deepcopy(self.state)
                 begin = time.monotonic()
                 lrs = self.set_learning_rates()
-                self.net.update_momentum()
+                self.net.update_ema(self.engine.consolidate)
                 values, results = self.train_iteration()
                 self.state.step += 1
                 self.state.loaders = self.iteration.positions()

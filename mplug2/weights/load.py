@@ -63,7 +63,7 @@ class _Loading:
     def __post_init__(self) -> None:
         self.homes: dict[bool, Mapping[str, Tensor]] = {
             False: dict(self.net.state_dict()),
-            True: self.net.shadow_state_dict(),
+            True: self.net.ema_state_dict(),
         }
 
     def take(self, mapping: KeyMapping) -> None:

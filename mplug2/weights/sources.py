@@ -89,6 +89,6 @@ def _follow(net: Network, reports: Collection[LoadReport]) -> None:
     """Let the momentum copies that no file gave begin as the weights that were loaded."""
     filled = {name for report in reports for name in report.filled(momentum=True)}
     weights = net.state_dict()
-    for name, copied in net.shadow_state_dict().items():
+    for name, copied in net.ema_state_dict().items():
         if name not in filled:
             copied.copy_(weights[name])

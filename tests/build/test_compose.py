@@ -144,11 +144,11 @@ def test_tied_weights_are_one_parameter() -> None:
 
 
 def test_no_teacher_is_built_when_alpha_is_zero() -> None:
-    assert _net(DISTILLED.replace("ALPHA", "0")).shadow is None
-    assert _net(SPEC).shadow is None
+    assert _net(DISTILLED.replace("ALPHA", "0")).ema is None
+    assert _net(SPEC).ema is None
     net = _net(DISTILLED.replace("ALPHA", "0.4"))
-    assert net.shadow is not None
-    assert set(net.shadow.modules) == {"vision", "words", "universal", "fusion", "decoder"}
+    assert net.ema is not None
+    assert set(net.ema.modules) == {"vision", "words", "universal", "fusion", "decoder"}
 
 
 def test_the_teacher_follows_and_is_no_parameter() -> None:
@@ -162,9 +162,9 @@ def test_the_teacher_follows_and_is_no_parameter() -> None:
         for parameter in net.parameters():
             parameter.add_(0.01)
     changed = net(batch)["loss"]
-    net.update_momentum()
+    net.update_ema()
     assert not torch.equal(net(batch)["loss"], changed)
-    state = net.shadow_state_dict()
+    state = net.ema_state_dict()
     assert set(state) == set(net.state_dict())
 
 

@@ -64,7 +64,7 @@ def original(spec: Path, tmp_path: Path) -> Path:
     """A released file in half precision, wrapped, with keys that the network does not hold and EMA copies."""
     torch.manual_seed(0)
     net = mplug2.compose(spec, initial=False)
-    for copied in net.shadow_state_dict().values():
+    for copied in net.ema_state_dict().values():
         copied.normal_()
     save_weights(net, tmp_path / "ours.safetensors")
     export_file(tmp_path / "ours.safetensors", spec, tmp_path / "plain.pth", "mplug")

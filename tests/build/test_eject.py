@@ -83,11 +83,11 @@ def test_momentum_freeze_and_tie_are_written_out(tmp_path: Path) -> None:
     same(spec, net)
     assert net.words.word.weight is net.decoder.embedding.word.weight
     assert not net.vision.stem.cls.requires_grad
-    before = net.shadow.modules["text"].layers[0].feed.up.weight.clone()
+    before = net.ema.modules["text"].layers[0].feed.up.weight.clone()
     with torch.no_grad():
         net.text.layers[0].feed.up.weight.add_(1.0)
-    net.update_momentum()
-    torch.testing.assert_close(net.shadow.modules["text"].layers[0].feed.up.weight, before + 0.1)
+    net.update_ema()
+    torch.testing.assert_close(net.ema.modules["text"].layers[0].feed.up.weight, before + 0.1)
 
 
 def test_names_that_python_or_torch_has_taken(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def averaged(net: Any, form: str) -> dict[str, torch.Tensor]:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     found: dict[str, torch.Tensor] = {}
     for step in range(STEPS):
-        net.update_momentum()
+        net.update_ema()
         outputs = net(share(step, rank, world))
         optimizer.zero_grad()
         outputs["loss"].backward()
@@ -114,7 +114,7 @@ def by_engine(net: Any, out: Path) -> dict[str, torch.Tensor]:
     engine = start_engine(net, build_optimizer(net, net.spec.train), net.spec.train)
     found: dict[str, torch.Tensor] = {}
     for step in range(STEPS):
-        net.update_momentum()
+        net.update_ema(engine.consolidate)
         outputs = engine(
             to_device(share(step, distributed.rank(), distributed.world_size()), distributed.device()),
             goal="train",

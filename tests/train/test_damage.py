@@ -117,7 +117,7 @@ def test_a_teacher_that_is_new_begins_as_the_weights(copy: Path, caplog: pytest.
     weights = load_file(copy / STEP / "weights.safetensors")
     net = FakeNet(spec(copy, epochs=1))
     trainer.fit(net, FakeLoader(2), decode=decode, resume=True)
-    assert torch.equal(net.shadow["head.bias"], weights["head.bias"])
+    assert torch.equal(net.ema["head.bias"], weights["head.bias"])
     assert "has no momentum copies: they begin as its weights" in caplog.text
 
 

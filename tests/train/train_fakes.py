@@ -40,7 +40,7 @@ class FakeNet(nn.Module):
         self.twin.weight = self.head.weight
         self.fixed = nn.Linear(5, 8).requires_grad_(False)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-        self.shadow = {"head.bias": self.head.bias.detach().clone()}
+        self.ema = {"head.bias": self.head.bias.detach().clone()}
         self.counts: dict[str, Tensor] = {}
 
     def forward(self, batch: dict[str, Tensor], goal: str = "train") -> dict[str, Any]:
@@ -50,7 +50,7 @@ class FakeNet(nn.Module):
         if goal == "train":
             self.seen += 1
             loss = nn.functional.cross_entropy(logits, batch["y"], reduction="none") * batch["w"]
-            teacher = self.shadow["head.bias"].to(logits)
+            teacher = self.ema["head.bias"].to(logits)
             loss = loss.sum() + (logits - teacher).pow(2).sum() * 1e-3
             return {"loss": loss / self.counts.get("loss", mean_over_ranks(batch["w"].sum()))}
         scores, ids = logits.sort(descending=True)
@@ -73,23 +73,18 @@ class FakeNet(nn.Module):
         yield
         self.counts = {}
 
-    def update_momentum(self) -> None:
-        import deepspeed
-
-        with (
-            torch.no_grad(),
-            deepspeed.zero.GatheredParameters([self.head.bias], enabled=hasattr(self.head.bias, "ds_id")),
-        ):
-            self.shadow["head.bias"].lerp_(self.head.bias.float(), 0.1)
+    def update_ema(self, master: Any = None) -> None:
+        with torch.no_grad():
+            self.ema["head.bias"].lerp_(master(self.head.bias), 0.1)
 
     def extra_state(self) -> dict[str, Any]:
         return {}
 
-    def shadow_state_dict(self) -> dict[str, Tensor]:
-        return self.shadow
+    def ema_state_dict(self) -> dict[str, Tensor]:
+        return self.ema
 
-    def load_shadow_state_dict(self, state: dict[str, Tensor]) -> None:
-        for key, value in self.shadow.items():
+    def load_ema_state_dict(self, state: dict[str, Tensor]) -> None:
+        for key, value in self.ema.items():
             value.copy_(state[key])
 
 

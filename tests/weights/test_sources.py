@@ -67,7 +67,7 @@ def test_a_queue_begins_anew_with_other_weights(tmp_path: Path) -> None:
 
 def test_momentum_copies_that_no_file_gives_begin_as_the_loaded_weights(tmp_path: Path) -> None:
     old, text = written(tmp_path)
-    shadow = mplug2.compose(parse_spec(text, "small.yaml")).shadow_state_dict()
+    shadow = mplug2.compose(parse_spec(text, "small.yaml")).ema_state_dict()
     assert shadow
     for name, value in shadow.items():
         assert torch.equal(value, old.state_dict()[name]), name

@@ -128,7 +128,7 @@ def assert_same(back: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
 
 def written(net: Network, family: str, original: Released | None) -> tuple[dict[str, Tensor], LoadReport]:
     known = Original.of(original) if original is not None else None
-    weights, copies = net.state_dict(), net.shadow_state_dict()
+    weights, copies = net.state_dict(), net.ema_state_dict()
     return export(net, KEY_MAPS.load(family), weights, copies, known, "out.pth")
 
 
@@ -138,7 +138,7 @@ def test_released_weights_there_and_back(family: str, name: str, shared: Path) -
     dtype = DTYPES[len(name) % 3]
     released = Released("in.pth", checkpoint(layout(family, name, shared), dtype, seed=len(name)))
     net = composed(name)
-    for value in (*net.parameters(), *net.shadow_state_dict().values()):
+    for value in (*net.parameters(), *net.ema_state_dict().values()):
         value.detach().normal_()  # no weight of the checkpoint is right by accident
     report = load_mapped(net, key_map, released)
     assert {row.source for row in report.rows if row.source} == set(released.tensors)
@@ -157,12 +157,12 @@ def test_our_weights_there_and_back(family: str, name: str, shared: Path) -> Non
     key_map = KEY_MAPS.load(family)
     torch.manual_seed(1)
     net = composed(name)
-    for copied in net.shadow_state_dict().values():
+    for copied in net.ema_state_dict().values():
         copied.copy_(torch.randn(copied.shape).to(copied.dtype))
     again = composed(name)
     random = checkpoint(layout(family, name, shared), torch.float32, seed=2)
     for original in (Released("in.pth", random), None):
-        for value in (*again.state_dict().values(), *again.shadow_state_dict().values()):
+        for value in (*again.state_dict().values(), *again.ema_state_dict().values()):
             value.zero_()
         tensors, report = written(net, family, original)
         dropped = {row.source for row in report.of("dropped") if "EMA" not in row.reason}
@@ -173,7 +173,7 @@ def test_our_weights_there_and_back(family: str, name: str, shared: Path) -> Non
         # Whatever the family has a name for was written: what remains are heads and counters of ours.
         modules = {key.split(".")[0] for key in dropped}
         assert not modules & {"vision", "words", "text", "universal", "fusion", "decoder", "to_text"}
-        copies = again.shadow_state_dict()
+        copies = again.ema_state_dict()
         if original is None or family == "mplug":
-            for key, value in net.shadow_state_dict().items():
+            for key, value in net.ema_state_dict().items():
                 assert key.split(".")[0] in (*modules, "fusion") or torch.equal(copies[key], value), key

@@ -64,15 +64,20 @@ def make_engine(
     case: Case, optimizer: Any = None, weights: dict[str, Tensor] | None = None, **settings: Any
 ) -> tuple[TwoGoals, Engine]:
     """Return the network, with its first weights or ``weights``, and the engine of a case around it."""
-    distributed.init_process_group(accelerator=torch.cuda.is_available())
     torch.manual_seed(0)
     net = TwoGoals()
     if weights is not None:
         net.load_state_dict(weights)
+    return net, wrap(net, case, optimizer, **settings)
+
+
+def wrap(net: TwoGoals, case: Case, optimizer: Any = None, **settings: Any) -> Engine:
+    """Return the engine of a case around a network."""
+    distributed.init_process_group(accelerator=torch.cuda.is_available())
     settings = with_defaults("train", {**SETTINGS, **settings})
     settings |= {"engine": case.engine, "zero": case.zero, "precision": case.precision}
     built = build_optimizer(net, settings) if optimizer is None else optimizer(net)
-    return net, start_engine(net, built, settings)
+    return start_engine(net, built, settings)
 
 
 def accumulate(engine: Engine, step: int, goals: tuple[str, ...], micro: int) -> float:

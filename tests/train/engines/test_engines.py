@@ -10,8 +10,20 @@ from typing import Any
 
 import pytest
 import torch
-from engine_runs import SCHEDULES, Case, TwoGoals, accumulate, all_cases, gradients, make_engine, run_case
+from engine_runs import (
+    SCHEDULES,
+    Case,
+    TwoGoals,
+    accumulate,
+    all_cases,
+    gradients,
+    make_engine,
+    run_case,
+    wrap,
+)
 from torch import Tensor
+
+from modules.ema import EMA
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -167,3 +179,28 @@ def test_a_resumed_engine_equals_the_uninterrupted_one(case: Case, tmp_path: Pat
             running.step(0.5)
     for key in weights:
         assert torch.equal(engine.consolidate(key), resumed.consolidate(key)), key
+
+
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_the_average_follows_the_masters_in_bf16(zero: int) -> None:
+    torch.manual_seed(0)
+    net = TwoGoals()
+    for parameter in net.parameters():
+        parameter.data = parameter.data.bfloat16().float()
+    ema = EMA({"left": net.left, "shared": net.shared}, decay=0.9)
+    start = {key: value.clone() for key, value in ema.state_dict().items()}
+    engine = wrap(net, Case("deepspeed", zero, precision="bf16"), lr=2e-6)
+    expected = {key: value.clone() for key, value in start.items()}
+    for step in range(5):
+        ema.update(master=engine.consolidate)
+        for key, value in expected.items():
+            value.lerp_(engine.consolidate(key), 0.1)
+        accumulate(engine, step, ("left",), 8)
+        engine.step(0.5)
+    for key, value in ema.state_dict().items():
+        assert value.dtype == torch.float32
+        assert distance(value, expected[key]) < 1e-7, key
+        assert float((value != start[key]).float().mean()) > 0.5, key
+        # Steps of 2e-6 change hardly any weight in bf16: an average of those would not have moved.
+        rounded = engine.consolidate(key).bfloat16().float()
+        assert float((rounded != start[key]).float().mean()) < 0.05, key

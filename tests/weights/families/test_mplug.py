@@ -136,7 +136,7 @@ def test_every_key_of_a_released_checkpoint_is_accounted_for(task: str, layout: 
     assert found == set(net.state_dict()) - {"mine.step"}
     if task == "retrieval":  # the momentum copies, too
         shadow = {row.target for row in report.of("loaded", "resized") if "_m." in row.source}
-        assert shadow == set(net.shadow_state_dict())
+        assert shadow == set(net.ema_state_dict())
         assert torch.equal(net.get_buffer("bank.vision"), tensors["image_queue"].T)
     dropped = {row.reason for row in report.of("dropped")}
     text_tower = "CLIP's text tower, which mPLUG never runs"
@@ -229,8 +229,8 @@ def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
         assert name == "mine.step" or torch.equal(value, converted[name]), name
     query = "text.layers.0.attention.query.weight"
     momentum = tensors["text_encoder_m.encoder.layer.0.attention.self.query.weight"]
-    assert torch.equal(released.shadow_state_dict()[query], momentum)
-    for name, value in own.shadow_state_dict().items():  # no file gave them: they begin as the weights
+    assert torch.equal(released.ema_state_dict()[query], momentum)
+    for name, value in own.ema_state_dict().items():  # no file gave them: they begin as the weights
         assert torch.equal(value, own.state_dict()[name]), name
     with pytest.raises(UserError, match=r"must be one of bert, clip, mplug, mplug2 \(got 'vlmo'\)"):
         import_file(tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "vlmo")

@@ -127,7 +127,7 @@ def _retrieval(
         "wrong_image": recorded["neg_image_for_text"],
         "wrong_text": recorded["neg_text_for_image"],
     }
-    net.update_momentum()
+    net.update_ema()
     net.part("bank").train()  # a queue takes in while it is trained, as the official one always does
     temperature = net.get_parameter("contrast.temperature")
     with torch.enable_grad():
@@ -176,7 +176,7 @@ def _after(net: Network, report: LoadReport, rows: Comparison) -> None:
     rows.same("after::idx_queue", bank.get_buffer("group"))
     rows.same("after::queue_ptr", bank.get_buffer("pointer"))
     targets = {row.source: row.target for row in report.of("loaded", "resized", "tied")}
-    shadow = net.shadow_state_dict()
+    shadow = net.ema_state_dict()
     for name in [name for name in rows.outputs if name.startswith("after::") and name not in rows.covered]:
         key = name.removeprefix("after::")
         if key.startswith("fusion_encoder_m."):

@@ -123,12 +123,10 @@ def _beams(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comp
 
 def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison) -> None:
     """The released momentum pass: updated first, but its fusion layers stay as they were initialised."""
-    assert net.shadow is not None
-    fusion = {
-        key: value.clone() for key, value in net.shadow_state_dict().items() if key.startswith("fusion.")
-    }
-    net.update_momentum()
-    for key, value in net.shadow_state_dict().items():
+    assert net.ema is not None
+    fusion = {key: value.clone() for key, value in net.ema_state_dict().items() if key.startswith("fusion.")}
+    net.update_ema()
+    for key, value in net.ema_state_dict().items():
         if key in fusion:
             value.copy_(fusion[key])
     teacher: dict[str, Any] = {}
