@@ -89,12 +89,14 @@ def list_names(
         str, typer.Argument(metavar="PATTERN", help="Only names like this, for example 'video*'.")
     ] = "*",
 ) -> None:
-    """List modules, operations, data readers, metrics and kinds of streams, with what each one does."""
+    """List modules, operations, readers, evaluators, metrics, loggers and kinds, with what each one does."""
     shelves: dict[str, NameTable] = {
         "modules": registry.MODULES,
         "operations": registry.OPERATIONS,
         "readers": registry.TASKS,
+        "evaluators": registry.EVALUATORS,
         "metrics": registry.METRICS,
+        "loggers": registry.LOGGERS,
         "kinds of streams": registry.KINDS,
     }
     empty = True

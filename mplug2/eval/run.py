@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import torch
@@ -72,7 +72,7 @@ def evaluations_of_checkpoint(
                 net,
                 loader,
                 evaluation,
-                decode=loader.source.tokenizer.decode,
+                decode=_decode(loader, str),
                 predictions=predictions_of(predictions, evaluation, several=len(evaluations) > 1),
                 train_records=functools.partial(_train_records, spec, net, evaluation),
                 on_progress=phases.on_progress,
@@ -118,11 +118,12 @@ def evaluate_all(
             if evaluation.name not in loaders:
                 continue
             name = quote(evaluation.name, safe="") or evaluation.train_split or "val"
+            loader = loaders[evaluation.name]
             result = evaluate(
                 net,
-                loaders[evaluation.name],
+                loader,
                 evaluation,
-                decode=decode,
+                decode=_decode(loader, decode),
                 engine=engine,
                 predictions=folder / "predictions" / f"{name}_{step:08d}.jsonl",
             )
@@ -150,6 +151,12 @@ def eval_loader(spec: Spec, net: Network, evaluation: EvaluationSpec, split: str
         world=distributed.world_size(),
         batch_size=evaluation.arguments.get("batch"),
     )
+
+
+def _decode(loader: Any, default: Decode) -> Decode:
+    """Return what turns token ids into text: the tokenizer of the loader's source, if it has one."""
+    tokenizer = getattr(getattr(loader, "source", None), "tokenizer", None)
+    return default if tokenizer is None else cast(Decode, tokenizer.decode)
 
 
 def _train_records(spec: Spec, net: Network, evaluation: EvaluationSpec) -> Iterable[Row] | None:

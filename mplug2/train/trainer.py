@@ -142,6 +142,8 @@ class Trainer:
             load_into_engine(self.saved, self.engine)
         self.evaluations = [e for e in self.plan.evaluations if e.name in evaluation_loaders]
         self.select = _selected_value(self.spec, self.evaluations)
+        # This loads the metrics: one that cannot run here (METEOR without Java) fails before training.
+        self.smaller_is_better = smaller_is_better(self.evaluations)
         self.state.eval_pending = self.state.eval_pending and bool(self.evaluations)
         self.skipped_in_a_row = 0
 
@@ -289,7 +291,7 @@ class Trainer:
         """Return whether an evaluation is the best so far, and remember it if so."""
         if self.select not in values:
             raise UserError(f"train.select must be one of {', '.join(values)}, but is {self.select!r}")
-        smaller = self.select in smaller_is_better(self.evaluations)
+        smaller = self.select in self.smaller_is_better
         if not is_better(values[self.select], self.state.best, smaller_is_better=smaller):
             return False
         self.state.best, self.state.best_step = values[self.select], self.state.step

@@ -17,7 +17,7 @@ from registry.language.declaration import Parameter
 from registry.language.schema import EVALUATIONS, SETTINGS, Key
 from registry.language.spec import Spec
 from registry.registries import Catalogue, Registry, nearest
-from registry.training import training_plan
+from registry.training import EvaluationSpec, training_plan
 
 
 def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
@@ -100,6 +100,13 @@ class _Settings(Collector):
             self.wrong(self.spec.place("train", "select"), message, hint)
         return self.problems
 
+    def evaluator_values(self, evaluation: EvaluationSpec) -> list[str]:
+        """Return the values that a named evaluator computes without a metric."""
+        name = evaluation.evaluator
+        if name is None or name not in self.names.evaluators:
+            return []
+        return [evaluation.key(value) for value in self.names.evaluators.declaration(name).outputs]
+
     def values(self) -> list[str] | None:
         """Return the values that the evaluations report; None if a metric does not declare all of its own."""
         values: list[str] = []
@@ -111,6 +118,8 @@ class _Settings(Collector):
                 if not outputs:  # a metric of another package may not declare its values
                     return None
                 values += [evaluation.key(name) for name in outputs]
-            if not evaluation.metrics:
-                return None  # an evaluator may report values of its own
+            own_values = self.evaluator_values(evaluation)
+            if not evaluation.metrics and not own_values:
+                return None  # An evaluator of another package may not declare its values.
+            values += own_values
         return values or None

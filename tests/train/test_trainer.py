@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from train_fakes import Batch, FakeLoader, Interrupting, run
 
+from mplug2.train import trainer
 from mplug2.train.checkpoint import steps_written
 from mplug2.train.engines.deepspeed import load_deepspeed
 from mplug2.train.logs import read_log
@@ -172,3 +174,21 @@ def test_half_precision_is_refused_where_the_machine_has_none(
 def test_the_best_metric_can_be_chosen_and_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train.select must be one of accuracy, but is 'bleu'"):
         run(tmp_path, select="bleu")
+
+
+def test_nan_never_becomes_the_best_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([math.nan, 0.9, math.nan])
+    monkeypatch.setattr(trainer, "evaluate_all", lambda *_: {"accuracy": next(values)})
+    result = run(tmp_path, epochs=3)
+    assert result.best is not None
+    assert result.best.name == "step_00000010", "the second of three evaluations"
+    assert math.isnan(result.metrics["accuracy"])
+
+
+def test_without_a_number_there_is_no_best_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trainer, "evaluate_all", lambda *_: {"accuracy": math.nan})
+    assert run(tmp_path, epochs=1).best is None
+    assert not (tmp_path / "best").exists()
+    assert "(best so far)" not in capsys.readouterr().out

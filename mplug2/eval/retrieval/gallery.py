@@ -1,4 +1,4 @@
-"""All files and captions of a split, and what is written down of those that asked and were found."""
+"""All files and captions of a split, and the rows of its queries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mplug2.runtime import distributed
 from registry.errors import UserError
 
 Row = dict[str, Any]
-SHOWN = 10  # results of a query that are written down, best first
+SHOWN = 10  # retrieved items in the row of a query, best first
 QUERIES = 1024  # that are ranked at once
 
 
@@ -35,28 +35,29 @@ class Gallery:
 
     @property
     def positives(self) -> Tensor:
-        """The captions of each file [files, most], the last one repeated where there are fewer."""
-        most = torch.arange(int(self.counts.max()))
-        first = self.counts.cumsum(0) - self.counts
-        return first[:, None] + torch.minimum(most[None], self.counts[:, None] - 1)
+        """The captions of each file [files, most]; the last one is repeated for files with fewer."""
+        column = torch.arange(int(self.counts.max()))
+        first_caption = self.counts.cumsum(0) - self.counts
+        return first_caption[:, None] + torch.minimum(column[None], self.counts[:, None] - 1)
 
 
 def gather_gallery(records: list[Row]) -> Gallery:
-    """Return the gallery of the records of all ranks."""
-    mine = [(_name(record), list(record["references"])) for record in records]
-    parts = distributed.all_gather_object(mine)
-    everyone = [one for part in parts for one in part]
-    if not everyone:
+    """Return the gallery of the records of all ranks; `UserError` if there are none."""
+    local_files = [(_name(record), list(record["references"])) for record in records]
+    parts = distributed.all_gather_object(local_files)
+    files = [file for part in parts for file in part]
+    if not files:
         raise UserError("a split must hold at least one file with captions to measure retrieval")
-    counts = [len(texts) for _, texts in everyone]
-    before = sum(map(len, parts[: distributed.rank()]))
-    first = sum(counts[:before])
+    counts = [len(captions) for _, captions in files]
+    num_preceding = sum(len(part) for part in parts[: distributed.rank()])
+    first_caption = sum(counts[:num_preceding])
+    num_local_captions = sum(len(captions) for _, captions in local_files)
     return Gallery(
-        names=[name for name, _ in everyone],
-        texts=[text for _, texts in everyone for text in texts],
+        names=[name for name, _ in files],
+        texts=[caption for _, captions in files for caption in captions],
         counts=torch.tensor(counts),
-        files=range(before, before + len(mine)),
-        captions=range(first, first + sum(len(texts) for _, texts in mine)),
+        files=range(num_preceding, num_preceding + len(local_files)),
+        captions=range(first_caption, first_caption + num_local_captions),
     )
 
 
@@ -67,57 +68,68 @@ def _name(record: Row) -> str:
 def prediction_rows(
     records: list[Row],
     gallery: Gallery,
-    found: Mapping[str, tuple[TopK, Tensor]],
+    top: Mapping[str, tuple[TopK, Tensor]],
     scores: Mapping[str, Tensor],
     shown: int,
 ) -> list[Row]:
-    """Return the rows of this rank's files, each followed by those of its captions; ranks count from 1, None
-    is not found at all (a similarity that is not a number).
+    """Return the rows of this rank's files, each followed by those of its captions.
 
-    ``scores`` of a side, where there are any, order what was found by similarity anew. A row tells the first
-    ``shown`` that were found.
+    Ranks count from 1; None means not retrieved at all (a similarity that is NaN). ``scores`` of a modality,
+    if there are any, reorder what was retrieved by similarity. A row lists the first ``shown`` items.
     """
-    told = {name: _told(name, gallery, *found[name], scores.get(name), shown) for name in found}
+    results = {}
+    for modality, (nearest, preceding) in top.items():
+        results[modality] = _results(modality, gallery, nearest, preceding, scores.get(modality), shown)
     rows = []
     for record in records:
         about = {key: value for key, value in record.items() if key != "references"}
-        rows.append({**about, "query": "vision", **next(told["vision"])})
-        for text in record["references"]:
-            rows.append({**about, "query": "text", "caption": text, **next(told["text"])})
+        rows.append({**about, "query": "vision", **next(results["vision"])})
+        for caption in record["references"]:
+            rows.append({**about, "query": "text", "caption": caption, **next(results["text"])})
     return rows
 
 
-def _told(
-    side: str, gallery: Gallery, top: TopK, preceding: Tensor, scores: Tensor | None, shown: int
+def _results(
+    modality: str, gallery: Gallery, top: TopK, preceding: Tensor, scores: Tensor | None, shown: int
 ) -> Iterator[Row]:
-    """What is said of each query of a side: the rank of its best own item, and the first that were found."""
-    mine, labels = (gallery.files, gallery.texts) if side == "vision" else (gallery.captions, gallery.names)
-    numbers, owner = torch.arange(mine.start, mine.stop)[:, None], gallery.owner
-    for start in range(0, len(mine), QUERIES):
-        some = slice(start, start + QUERIES)
-        items, plain = top.items[some], preceding[some]
-        if side == "vision":
-            positives = owner[items] == numbers[some]
+    """Yield for each query of a modality the rank of its best positive, and the first items retrieved."""
+    if modality == "vision":
+        queries, labels = gallery.files, gallery.texts
+    else:
+        queries, labels = gallery.captions, gallery.names
+    numbers, owner = torch.arange(queries.start, queries.stop)[:, None], gallery.owner
+    for start in range(0, len(queries), QUERIES):
+        block = slice(start, start + QUERIES)
+        items, similarity_preceding = top.items[block], preceding[block]
+        if modality == "vision":
+            is_positive = owner[items] == numbers[block]
         else:
-            positives = items == owner[numbers[some]]
-        columns = {"similarity": top.values[some], "found": items}
+            is_positive = items == owner[numbers[block]]
+        columns = {"similarity": top.values[block], "found": items}
+        similarity_ranks = _ranks(similarity_preceding, len(labels))
         if scores is None:
             order = torch.arange(items.shape[1]).expand_as(items)
-            rows: list[Row] = [{"rank": one} for one in _ranks(plain, len(labels))]
+            rows: list[Row] = [{"rank": rank} for rank in similarity_ranks]
         else:
-            order = scores[some].argsort(dim=1, descending=True, stable=True)
-            after = places(positives[:, : scores.shape[1]], scores[some], plain)
-            rows = [
-                {"rank": place, "similarity_rank": one}
-                for place, one in zip(_ranks(after, len(labels)), _ranks(plain, len(labels)), strict=True)
-            ]
-            columns = {"score": scores[some], **columns}
-        for name, values in columns.items() if shown else ():
-            for row, chosen in zip(rows, values.gather(1, order[:, :shown]).tolist(), strict=True):
-                row[name] = [labels[item] for item in chosen] if name == "found" else chosen
+            order = scores[block].argsort(dim=1, descending=True, stable=True)
+            reranked = is_positive[:, : scores.shape[1]]
+            ranks = _ranks(places(reranked, scores[block], similarity_preceding), len(labels))
+            rows = []
+            for rank, similarity_rank in zip(ranks, similarity_ranks, strict=True):
+                rows.append({"rank": rank, "similarity_rank": similarity_rank})
+            columns = {"score": scores[block], **columns}
+        if shown:
+            _add_columns(rows, columns, order[:, :shown], labels)
         yield from rows
 
 
-def _ranks(places: Tensor, items: int) -> list[int | None]:
-    """Places from 0 as ranks from 1; None behind the last item, where a similarity is not a number."""
-    return [place + 1 if place < items else None for place in places.tolist()]
+def _add_columns(rows: list[Row], columns: Mapping[str, Tensor], order: Tensor, labels: list[str]) -> None:
+    """Add to each row what was retrieved, in the given order: names, scores, similarities."""
+    for name, values in columns.items():
+        for row, ordered in zip(rows, values.gather(1, order).tolist(), strict=True):
+            row[name] = [labels[item] for item in ordered] if name == "found" else ordered
+
+
+def _ranks(preceding: Tensor, num_items: int) -> list[int | None]:
+    """Return ranks from 1; None behind the last item, as for a similarity that is NaN."""
+    return [count + 1 if count < num_items else None for count in preceding.tolist()]

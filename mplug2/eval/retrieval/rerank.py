@@ -62,37 +62,38 @@ def rerank(
     scorer: Scorer,
     on_progress: OnProgress,
 ) -> tuple[Float[Tensor, "files k"], Float[Tensor, "captions k"]]:
-    """Return the scores of the captions that this rank's files found, and of the files that its captions
-    found; all ranks must call it.
+    """Return the scores of the captions that this rank's files retrieved, and of the files that its captions
+    retrieved; all ranks must call it.
 
-    A rank scores the pairs with one of its own files. A pair that both sides found is scored once.
+    A rank scores the pairs with one of its own files. A pair that both modalities retrieved is scored once.
     """
-    mine, count = gallery.files, len(gallery.texts)
+    files, num_captions = gallery.files, len(gallery.texts)
     all_by_captions = torch.cat(distributed.all_gather_object(by_captions.contiguous()))
     of_files, of_captions = torch.empty(by_files.shape), torch.zeros(all_by_captions.shape)
-    asked = by_files.shape[1] + torch.bincount(all_by_captions.flatten(), minlength=len(gallery.names))
-    pairs = asked[mine.start : mine.stop].tolist()
+    retrieved = torch.bincount(all_by_captions.flatten(), minlength=len(gallery.names))
+    pairs = (by_files.shape[1] + retrieved)[files.start : files.stop].tolist()
     total, done = sum(pairs), 0
     on_progress(0, total, "pairs")
     for block in _blocks(pairs):
-        first, last = block.start + mine.start, block.stop + mine.start
+        first, last = block.start + files.start, block.stop + files.start
         captions, columns = ((all_by_captions >= first) & (all_by_captions < last)).nonzero(as_tuple=True)
-        files = all_by_captions[captions, columns].long() - mine.start
-        own = torch.arange(block.start, block.stop)[:, None] * count + by_files[block.start : block.stop]
-        # in ascending order, so that the pairs of an image come together; each once
-        keys, place = torch.cat([own.flatten(), files * count + captions]).unique(return_inverse=True)
-        share, scores, scored = sum(pairs[block.start : block.stop]), torch.empty(len(keys)), 0
-        for part in scorer.scores(keys // count, keys % count):
+        their_files = all_by_captions[captions, columns].long() - files.start
+        local_files = torch.arange(block.start, block.stop)[:, None]
+        file_keys = local_files * num_captions + by_files[block.start : block.stop]
+        caption_keys = their_files * num_captions + captions
+        # Ascending order brings the pairs of an image together; each pair is scored once.
+        keys, inverse = torch.cat([file_keys.flatten(), caption_keys]).unique(return_inverse=True)
+        block_pairs, scores, scored = sum(pairs[block.start : block.stop]), torch.empty(len(keys)), 0
+        for part in scorer.scores(keys // num_captions, keys % num_captions):
             scores[scored : scored + len(part)] = part
             scored += len(part)
-            on_progress(done + share * scored // len(keys), total, "pairs")
-        done += share
-        of_files[block.start : block.stop] = scores[place[: own.numel()]].view(own.shape)
-        of_captions[captions, columns] = scores[place[own.numel() :]]
+            on_progress(done + block_pairs * scored // len(keys), total, "pairs")
+        done += block_pairs
+        of_files[block.start : block.stop] = scores[inverse[: file_keys.numel()]].view(file_keys.shape)
+        of_captions[captions, columns] = scores[inverse[file_keys.numel() :]]
     scorer.keep_up()
-    return of_files, distributed.all_reduce_tensor(of_captions)[
-        gallery.captions.start : gallery.captions.stop
-    ]
+    all_of_captions = distributed.all_reduce_tensor(of_captions)
+    return of_files, all_of_captions[gallery.captions.start : gallery.captions.stop]
 
 
 def _blocks(pairs: Sequence[int]) -> Iterator[range]:
