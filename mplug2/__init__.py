@@ -17,7 +17,17 @@ from mplug2.import_guard import check_neighbours
 check_neighbours(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import modules  # noqa: E402, F401  (fills the names of modules and operations)
-from registry import ENGINES, EVALUATORS, KEY_MAPS, LOGGERS, METRICS, MODULES, OPTIMIZERS, TASKS  # noqa: E402
+from registry import (  # noqa: E402
+    ENGINES,
+    EVALUATORS,
+    KEY_MAPS,
+    LOGGERS,
+    METRICS,
+    MODULES,
+    OPTIMIZERS,
+    SOURCES,
+    TASKS,
+)
 
 if TYPE_CHECKING:
     from mplug2.build.compose import compose as compose
@@ -28,11 +38,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-TASKS.register("question_answer", "mplug2.data.tasks.question_answer:QuestionAnswer")
-TASKS.register("caption", "mplug2.data.tasks.caption:CaptionReader")
-TASKS.register("grounding", "mplug2.data.tasks.grounding:GroundingReader")
-TASKS.register("retrieval", "mplug2.data.tasks.caption:RetrievalReader")
-TASKS.register("text_label", "mplug2.data.tasks.text_label:TextLabel")
+TASKS.register("question_answer", "mplug2.data.tasks.question_answer:QuestionAnswerTask")
+TASKS.register("caption", "mplug2.data.tasks.caption:CaptionTask")
+TASKS.register("grounding", "mplug2.data.tasks.grounding:GroundingTask")
+TASKS.register("retrieval", "mplug2.data.tasks.caption:RetrievalTask")
+TASKS.register("text_class", "mplug2.data.tasks.text_class:TextClassTask")
+TASKS.register("text_label", "mplug2.data.tasks.text_label:TextLabelTask")
+SOURCES.register("path", "mplug2.data.sources.files:FileSource")
+SOURCES.register("items", "mplug2.data.sources.items:ItemSource")
 MODULES.register("cider_d", "mplug2.objectives.cider_d:CiderReward")
 ENGINES.register("deepspeed", "mplug2.train.engines.deepspeed:DeepSpeedEngine")
 ENGINES.register("torch", "mplug2.train.engines.torch:TorchEngine")

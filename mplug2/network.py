@@ -90,11 +90,11 @@ class Network(nn.Module):
         if self.ema is not None:
             self.ema.load_state_dict(state)
 
-    def prepare(self, reader: Any, decode: Callable[[Sequence[int]], str]) -> None:
+    def prepare(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
         """Show the training data, and what turns ids into text, to the modules that have a ``prepare``."""
         for part in self.children():
             if prepare := getattr(part, "prepare", None):
-                prepare(reader, decode)
+                prepare(source, decode)
 
     def extra_state(self) -> dict[str, Any]:
         """What modules know beside their weights (``extra_state``), as plain data by module; often empty."""

@@ -30,8 +30,8 @@ class Registry(NameTable):
 
 MODULES = Registry("module", "mplug2.modules")
 OPERATIONS = Registry("operation", "mplug2.operations")
-TASKS = Registry("task", "mplug2.tasks")
-SOURCES = Registry("source", "mplug2.sources")
+TASKS = Registry("task", "mplug2.tasks", requires=("outputs", "read", "encode", "question"))
+SOURCES = Registry("source", "mplug2.sources", requires=("requests", "read", "blank", "names"))
 EVALUATORS = Registry("evaluator", "mplug2.evaluators", requires=("goals", "update", "compute"))
 METRICS = Registry("metric", "mplug2.metrics", requires=("inputs", "outputs", "compute"))
 LOGGERS = Registry("logger", "mplug2.loggers", requires=("log", "close"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mplug2.data.batch import Batch
 from mplug2.data.batching import FixedBatches
 from mplug2.data.loader import EvalLoader, Loader
+from mplug2.data.sources.files import FileSource
+from mplug2.data.sources.items import ItemSource
+from registry import Declaration
 
 
 def train_loader(
@@ -33,3 +37,23 @@ def one_epoch(loader: Loader, epoch: int | None = None) -> list[Batch]:
         if loader.state_dict()["epoch"] != first:
             break
     return batches
+
+
+def make_source(task_class: Any, path: Any, **arguments: Any) -> FileSource:
+    """Return a file source with its task; each argument goes to those of the two that declare it."""
+    task_names = Declaration.of(task_class).arguments
+    source_names = Declaration.of(FileSource).arguments
+    unknown = set(arguments) - {*task_names, *source_names}
+    assert not unknown, unknown
+    task = task_class(**{name: value for name, value in arguments.items() if name in task_names})
+    settings = {name: value for name, value in arguments.items() if name in source_names}
+    return FileSource(path=str(path), task=task, **settings)
+
+
+def make_items(task_class: Any, items: Sequence[Any], **arguments: Any) -> ItemSource:
+    """Return a source of items in memory with its task."""
+    task_names = Declaration.of(task_class).arguments
+    source_names = Declaration.of(ItemSource).arguments
+    task = task_class(**{name: value for name, value in arguments.items() if name in task_names})
+    settings = {name: value for name, value in arguments.items() if name in source_names}
+    return ItemSource(items=list(items), task=task, **settings)

@@ -26,10 +26,16 @@ log = logging.getLogger("mplug2")
 
 
 class _Rehearsal:
-    """Stands for the training data where a module asks for it."""
+    """Stands for the training data, and for its task, where a module asks for them."""
+
+    items: tuple[Any, ...] = ()
+
+    @property
+    def task(self) -> _Rehearsal:
+        return self
 
     @staticmethod
-    def references() -> list[list[str]]:
+    def references(items: tuple[Any, ...]) -> list[list[str]]:
         return [["a word", "another word"]]
 
 
@@ -37,7 +43,7 @@ def rehearse(net: nn.Module) -> None:
     """Show a stand-in for the training data to the modules of ``net`` that ask for it."""
     for part in net.children():
         if callable(prepare := getattr(part, "prepare", None)):
-            prepare(_Rehearsal, str)
+            prepare(_Rehearsal(), str)
 
 
 def tiny_batch(net: Network, goal: str, seed: int = 0) -> dict[str, Any]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import registry
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
+from registry.training import SHORT_SOURCE, SourceSpec, training_plan
 
 if TYPE_CHECKING:
+    from mplug2.data.checking import Checked
     from mplug2.data.formats.recipes import Recipe
     from mplug2.data.prepare import Prepared
 
@@ -136,8 +139,8 @@ def check(
     spec: SpecFile,
     overrides: Overrides = None,
     split: Annotated[
-        Literal["train", "val", "test"] | None,
-        typer.Option(help="One split; all that the spec has unless set."),
+        str | None,
+        typer.Option(metavar="NAME", help="One split, such as train; all that the spec has unless set."),
     ] = None,
     quarantine: Annotated[
         Path | None,
@@ -148,40 +151,65 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Decode every file of a data set, and write a list of those that training should leave out."""
-    from mplug2.data.checking import check_media
+    """Try every file and text of a data set, and write a list of files that training should leave out."""
+    from mplug2.data.checking import check_split
 
     read = registry.read_spec(spec, overrides=only_overrides(overrides))
     report = registry.check(read)
     report.raise_if_bad()
-    splits = [split] if split else [name for name in SPLITS if read.data.get(name)]
-    if not splits:
-        raise registry.UserError(
-            f"{spec}: data must have a split (train, val or test) to check, but has none"
-        )
-    if quarantine and len(splits) != 1:
+    chosen = _splits(training_plan(read).sources, split)
+    if not chosen:
+        wanted = f"'{split}'" if split else "train, val or test"
+        raise registry.UserError(f"{spec}: data must have a split ({wanted}) to check, but has none")
+    if quarantine and len(chosen) != 1:
         raise registry.UserError("--quarantine names one list, so --split must name one split")
-    broken = 0
-    for name in splits:
-        list_file = quarantine or _place_of_list(read, name)
-        checked = check_media(read, report.types, name, quarantine=list_file, progress=sys.stderr.isatty())
-        broken += len(checked.bad)
-        for finding in checked.findings:
-            print(f"{'unusable' if not finding.usable else 'damaged'}: {finding.reason}")
-        print(f"{name}: {checked.files} files, {len(checked.bad)} unusable; list: {list_file}")
-        if checked.bad:
-            print(f"  to leave them out: data.{name}.quarantine={list_file}")
-    if broken:
+    num_bad = 0
+    for source, name in chosen:
+        list_file = quarantine or _list_file(source, name)
+        checked = check_split(
+            read,
+            report.types,
+            name,
+            source=source.name,
+            quarantine=list_file,
+            progress=sys.stderr.isatty(),
+        )
+        num_bad += len(checked.bad)
+        _print_checked(source, name, checked)
+    if num_bad:
         raise typer.Exit(2)
 
 
-def _place_of_list(spec: registry.Spec, split: str) -> Path:
-    """Where the list of a split goes: where its reader looks for it; else that of qa_train.jsonl is
-    qa_train.quarantine.jsonl."""
-    own = spec.data.get(split) or {}
-    if isinstance(listed := own.get("quarantine"), str):
+def _splits(sources: Mapping[str, SourceSpec], only: str | None) -> list[tuple[SourceSpec, str]]:
+    """Return the splits of all sources with files, or those of one name."""
+    chosen = []
+    for source in sources.values():
+        for split in source.splits:
+            if only is None or split == only:
+                chosen.append((source, split))
+    return chosen
+
+
+def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
+    for finding in checked.findings:
+        print(f"{'unusable' if not finding.usable else 'damaged'}: {finding.reason}")
+    name = split if source.name == SHORT_SOURCE else f"{source.name}.{split}"
+    if checked.files:
+        written = f"; list: {checked.quarantine}" if checked.quarantine else ""
+        print(f"{name}: {checked.files} files, {len(checked.bad)} unusable{written}")
+    else:
+        print(f"{name}: {checked.samples} samples")
+    if checked.counts:
+        print("  " + ", ".join(f"{what} {number}" for what, number in checked.counts.items()))
+    if checked.bad and checked.quarantine:
+        print(f"  to leave them out: data.{name}.quarantine={checked.quarantine}")
+
+
+def _list_file(source: SourceSpec, split: str) -> Path | None:
+    """Return where the list of a split goes: where its source looks for it; else that of qa_train.jsonl is
+    qa_train.quarantine.jsonl. None for a source without such a file."""
+    arguments = {**source.arguments, **source.splits[split]}
+    if isinstance(listed := source.splits[split].get("quarantine"), str):
         return Path(listed)
-    given = own.get("path") or spec.data.get("path")
-    if not isinstance(given, str):
-        raise registry.UserError(f"{spec.place('data', split)}: data.{split}.path must name the annotations")
-    return Path(given).with_suffix(".quarantine.jsonl")
+    path = arguments.get("path")
+    return Path(path).with_suffix(".quarantine.jsonl") if isinstance(path, str) else None

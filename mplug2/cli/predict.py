@@ -76,9 +76,10 @@ def predict(
         Path | None, typer.Option("--draw", metavar="FILE.png", help="Draw the boxes found in an image.")
     ] = None,
 ) -> None:
-    """Answer questions about videos or images, caption them, sort them, or find what a phrase means.
+    """Answer questions about videos or images, caption them, sort them or texts, or find what a phrase means.
 
-    One file is answered in words. Several, a folder or a list give JSON lines, each as soon as it is ready.
+    One file or text is answered in words. Several, a folder or a list give JSON lines, each as soon as it is
+    ready.
     A file that cannot be read is told at the end, and the exit code is 1.
     """
     from mplug2.predict import draw as drawing
@@ -87,8 +88,8 @@ def predict(
     from mplug2.predict.result import printable
 
     named = [*(video or ()), *(image or ())]
-    if (video and image) or not (named or listed):
-        raise UserError("name the files: --video or --image (not both), or --list")
+    if (video and image) or not (named or listed or question):
+        raise UserError("name the files: --video or --image (not both), or --list; or a --text alone")
     for file, judge in ((sheet, sheets.judge), (draw, drawing.judge), (out, _judge)):
         if file is not None:
             judge(file)  # before a network is loaded
@@ -97,10 +98,16 @@ def predict(
     from mplug2.predict.pipeline import pipeline
 
     pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
-    if named and (pipe.kind == "video") != bool(video):
-        raise UserError(f"{spec} reads {pipe.kind}s: name them by --{pipe.kind}")
-    entries = found(named, listed or (), pipe.kind, pipe.views)
-    single = len(entries) == 1 and not listed and not any(map(os.path.isdir, named))
+    if pipe.kind == "text":
+        if named or listed or not question:
+            raise UserError(f"{spec} reads text alone: give it by --text TEXT, and no files")
+        entries, num_entries = [], len(question)
+    else:
+        if named and (pipe.kind == "video") != bool(video):
+            raise UserError(f"{spec} reads {pipe.kind}s: name them by --{pipe.kind}")
+        entries = found(named, listed or (), pipe.kind, pipe.views)
+        num_entries = len(entries)
+    single = num_entries == 1 and not listed and not any(map(os.path.isdir, named))
     if draw is not None and (pipe.says != "boxes" or not single):
         raise UserError("--draw needs one image, and a network that finds boxes; --sheet shows many files")
     stream = pipe.stream(entries, question or (), pictures=sheets.PICTURES if sheet is not None else 0)
@@ -109,7 +116,7 @@ def predict(
         if sheet is not None:
             page = stack.enter_context(sheets.Sheet(sheet, f"{pipe.net.spec.name}: {pipe.checkpoint}"))
         written = stack.enter_context(_opened(out))
-        step = stack.enter_context(_bar(len(entries), single or (out is None and sys.stdout.isatty())))
+        step = stack.enter_context(_bar(num_entries, single or (out is None and sys.stdout.isatty())))
         broken = damaged = 0
         reasons: list[str] = []
         for results in stream:
@@ -127,11 +134,11 @@ def predict(
             drawing.draw(results, draw)
     if damaged:
         message = (
-            f"{damaged} of {len(entries)} answers have scores that are no numbers: are the weights whole?"
+            f"{damaged} of {num_entries} answers have scores that are no numbers: are the weights whole?"
         )
         print(message, file=sys.stderr)
     if not single:
-        _sum_up(len(entries), broken, reasons)
+        _sum_up(num_entries, broken, reasons)
 
 
 def _write(results: list[Result], file: TextIO, in_words: bool) -> None:
@@ -141,8 +148,10 @@ def _write(results: list[Result], file: TextIO, in_words: bool) -> None:
         if not in_words:
             print(line(result, file.encoding or "utf-8"), file=file, flush=True)
             continue
-        asked = f": {printable(result.question)}" if result.question is not None else ""
-        print(f"{result.name}{asked}\n  {printable(str(result))}", file=file)
+        parts = [result.name] if result.media else []
+        if result.question is not None:
+            parts.append(printable(result.question))
+        print(f"{': '.join(parts)}\n  {printable(str(result))}", file=file)
         if result.alternatives:
             print(f"  next best: {printable(', '.join(map(str, result.alternatives)))}", file=file)
 

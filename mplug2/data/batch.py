@@ -29,16 +29,18 @@ class SampleRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """A request that was read.
+    """A request that was read: its items, and its media as ``views`` (float32 [3 T H W] or [3 H W] each).
 
-    ``views`` are its media: float32 [3 T H W] or [3 H W] each. ``failure`` says why they are black, if they
-    are. ``crop_geometry`` is what a task with boxes must know of how the pixels were cut out.
+    ``failure`` says why they are black, if they are. ``crop_geometry`` is what a task with boxes must know of
+    how the pixels were cut out. ``source`` is the name of the source it comes from, in a mixture.
     """
 
     request: SampleRequest
-    views: tuple[torch.Tensor, ...]
+    items: tuple[Any, ...] = ()
+    views: tuple[torch.Tensor, ...] = ()
     failure: str | None = None
     crop_geometry: Any = None
+    source: str = ""
 
 
 @dataclass(frozen=True)

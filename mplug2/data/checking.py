@@ -1,4 +1,4 @@
-"""Decode every file of a split before a run depends on it, and list what cannot be read."""
+"""Try every file and every text of a split before a run depends on it, and list what cannot be read."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from mplug2.data.batch import Sample
+from mplug2.data.build import build_source
 from mplug2.data.media.image import ImageError, read_image
 from mplug2.data.media.video import VideoError, read_frames
+from mplug2.data.sources.items import ItemSource
+from mplug2.data.sources.source import Source
 from mplug2.runtime.atomic_write import atomic_write
 from registry.training import SHORT_SOURCE
 
 if TYPE_CHECKING:
     from registry import Spec, StreamType
+
+ENCODED_TOGETHER = 64  # items of text
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What decoding a split showed; ``quarantine`` is the list that was written, if one was asked for."""
+    """What checking a split showed; ``quarantine`` is the list that was written, if one was asked for."""
 
     files: int
     findings: list[Finding]
     quarantine: Path | None = None
+    samples: int = 0
+    items: int = 0
+    counts: dict[str, int] = field(default_factory=dict)  # what the task counts: labels, refused rows
 
     @property
     def bad(self) -> list[Finding]:
@@ -45,34 +55,54 @@ class Checked:
         return [finding for finding in self.findings if not finding.usable]
 
 
-def check_media(
+def check_split(
     spec: Spec,
     types: dict[str, StreamType],
     split: str,
     *,
+    source: str = SHORT_SOURCE,
     quarantine: str | Path | None = None,
     workers: int | None = None,
     progress: bool = False,
 ) -> Checked:
-    """Decode every file of a split from first to last frame.
+    """Decode every file of a split from first to last frame; of text alone, encode every item.
 
-    ``quarantine`` gets a JSON line for each unusable file (empty if there is none); the reader's argument of
+    ``quarantine`` gets a JSON line for each unusable file (empty if there is none); the source's argument of
     that name leaves them out. Damaged files that still decode are findings, too, but are not listed there.
     """
-    from mplug2.data.build import build_source
-
     # The list that may be there already must hide nothing.
-    reader = build_source(spec, types, SHORT_SOURCE, split, without=("quarantine",))
-    checked = check_files(
-        reader.names(), reader.files(), kind=reader.media.kind, workers=workers, progress=progress
+    samples = build_source(spec, types, source, split, without=("quarantine",))
+    names = samples.names()
+    if names and isinstance(samples, ItemSource):
+        kind = samples.media.kind
+        checked = check_files(names, samples.files(), kind=kind, workers=workers, progress=progress)
+    else:
+        _encode_all(samples, progress)
+        checked = Checked(0, [])
+    count = getattr(samples.task, "counts", None)
+    checked = replace(
+        checked,
+        samples=len(samples),
+        items=len(samples.items),
+        counts={} if count is None else count(samples.items),
     )
-    if quarantine is None:
+    if quarantine is None or not names:
         return checked
     path = Path(quarantine)
-    lines = [{"video_id": one.video_id, "file": one.file, "reason": one.reason} for one in checked.bad]
     with atomic_write(path) as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
-    return Checked(checked.files, checked.findings, path)
+        for finding in checked.bad:
+            line = {"video_id": finding.video_id, "file": finding.file, "reason": finding.reason}
+            file.write(json.dumps(line) + "\n")
+    return replace(checked, quarantine=path)
+
+
+def _encode_all(source: Source, progress: bool) -> None:
+    """Read and encode every sample, so that a mistake in any of them is reported before training."""
+    requests = source.requests(0, 0)
+    starts = range(0, len(requests), ENCODED_TOGETHER)
+    for start in _watch(starts, len(starts), progress, "encoding"):
+        read = [source.read(request) for request in requests[start : start + ENCODED_TOGETHER]]
+        source.collate([sample for sample in read if isinstance(sample, Sample)])
 
 
 def check_files(
@@ -88,24 +118,23 @@ def check_files(
     check = partial(_check, kind)
     workers = min(workers or os.cpu_count() or 1, max(len(files) // 8, 1))
     if workers == 1:
-        return Checked(len(files), _found(_watch(map(check, names, files), len(files), progress)))
+        return Checked(len(files), _found(_watch(map(check, names, files), len(files), progress, "decoding")))
     # spawned, for forking a process with threads (torch, a progress bar) may hang
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        return Checked(
-            len(files), _found(_watch(pool.map(check, names, files, chunksize=8), len(files), progress))
-        )
+        findings = pool.map(check, names, files, chunksize=8)
+        return Checked(len(files), _found(_watch(findings, len(files), progress, "decoding")))
 
 
 def _found(findings: Iterable[Finding | None]) -> list[Finding]:
     return [finding for finding in findings if finding is not None]
 
 
-def _watch(findings: Iterable[Finding | None], total: int, progress: bool) -> Iterable[Finding | None]:
+def _watch(entries: Iterable[Entry], total: int, progress: bool, description: str) -> Iterable[Entry]:
     if not progress:
-        return findings
+        return entries
     from rich.progress import track
 
-    return track(findings, total=total, description="decoding")
+    return track(entries, total=total, description=description)
 
 
 def _check(kind: str, name: str, file: Path) -> Finding | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mplug2.data.bad_files import BadFileCounter, BadFiles
 from mplug2.data.batch import Batch, SampleRequest
@@ -28,14 +28,8 @@ class EpochOrder:
         return request if position < num_samples else request._replace(padding=True)
 
     def num_tokens(self, position: int) -> int:
-        """Return the number of text tokens of a sample; UserError if the source does not count them."""
-        count = getattr(self.source, "num_tokens", None)
-        if count is None:
-            raise UserError(
-                f"batches by tokens need a source that counts them: {type(self.source).__name__} has no "
-                "num_tokens. Set batch_size and micro_batch in samples"
-            )
-        return int(count(self[position]))
+        """Return the number of text tokens of a sample."""
+        return self.source.num_tokens(self[position])
 
 
 class _Ordered:
@@ -47,6 +41,12 @@ class _Ordered:
         self.source, self.formation = source, formation
         self.rank, self.world, self.seed = rank, world, seed
         self._orders: dict[int, EpochOrder] = {}
+
+    @property
+    def decode(self) -> Callable[[Sequence[int]], str]:
+        """What turns generated ids into text: the tokenizer of the task, if it has one."""
+        tokenizer = getattr(self.source.task, "tokenizer", None)
+        return str if tokenizer is None else tokenizer.decode
 
     def order(self, epoch: int) -> EpochOrder:
         """Return the order of an epoch; it takes seconds to make for a large source, so two are kept."""
@@ -139,16 +139,22 @@ class Loader(_Ordered):
 
     def state_dict(self) -> dict[str, int]:
         """Return the position: the epoch, and how many of its samples completed steps have consumed."""
-        return {"epoch": self._epoch, "samples": self._samples, "samples_per_epoch": len(self.source)}
+        return {"epoch": self._epoch, "samples": self._samples, **self._data_state()}
+
+    def _data_state(self) -> dict[str, int]:
+        """Return what tells whether a position still means the same samples."""
+        return {"samples_per_epoch": len(self.source), "fingerprint": self.source.fingerprint()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from a position that `state_dict` returned; UserError in mid-epoch if the data changed."""
-        num_samples = state.get("samples_per_epoch", len(self.source))
-        if state["samples"] and num_samples != len(self.source):
+        data_state = self._data_state()
+        before = {name: state.get(name, value) for name, value in data_state.items()}
+        if state["samples"] and before != data_state:
             raise UserError(
-                f"batch '{self.kind}': to resume within an epoch, the data must be unchanged (got "
-                f"{len(self.source)} samples, {num_samples} when the checkpoint was written). Restore the "
-                "files, or resume from a checkpoint at the end of an epoch"
+                f"batch '{self.kind}': to resume within an epoch, its data must be unchanged (got "
+                f"{data_state['samples_per_epoch']} samples, {before['samples_per_epoch']} when the "
+                "checkpoint was written). Restore the files, or resume from a checkpoint at the end of an "
+                "epoch"
             )
         self._epoch, self._samples = state["epoch"], state["samples"]
 
@@ -162,21 +168,6 @@ class Loader(_Ordered):
     def steps_per_epoch(self) -> int | None:
         """Return the optimizer steps of an epoch; None if they vary from epoch to epoch (see `steps_in`)."""
         return self.formation.steps_per_epoch(len(self.source))
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Go to an epoch after ``start`` of its micro-batches."""
-        samples = num_micro_batches = 0
-        steps = self.formation.steps(self.order(epoch), 0, self.rank, self.world)
-        while num_micro_batches < start:
-            step = next(steps)
-            samples = step.end
-            num_micro_batches += len(step.micro_batches)
-        self._epoch, self._samples = epoch, samples
-
-    def __len__(self) -> int:
-        """Return the number of micro-batches of the current epoch."""
-        steps = self.formation.steps(self.order(self._epoch), 0, self.rank, self.world)
-        return sum(len(step.micro_batches) for step in steps)
 
 
 class EvalLoader(_Ordered):
@@ -222,6 +213,3 @@ class EvalLoader(_Ordered):
     def __len__(self) -> int:
         """Return the number of batches, the same on all ranks."""
         return self.formation.steps_per_epoch(len(self.source)) or 0
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Do nothing: an evaluation has one order."""

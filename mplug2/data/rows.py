@@ -38,15 +38,15 @@ class Question:
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down about a question."""
-        known: dict[str, Any] = {
-            "question_id": self.id,
-            self.key: self.media[0],
-            "question": self.text,
-            "answers": list(self.answers),
-        }
+        record: dict[str, Any] = {"question_id": self.id}
+        if self.media:
+            record[self.key] = self.media[0]
+        record |= {"question": self.text, "answers": list(self.answers)}
         if len(self.answers) > 1:
-            known["counts"] = list(self.counts)
-        return known | ({"type": self.kind} if self.kind is not None else {}) | more
+            record["counts"] = list(self.counts)
+        if self.kind is not None:
+            record["type"] = self.kind
+        return record | more
 
 
 def read_questions(path: Path, answers: Literal["needed", "absent too"] = "needed") -> list[Question]:

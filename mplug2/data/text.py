@@ -121,14 +121,19 @@ class Tokenizer:
 
     def __call__(self, texts: Iterable[str], max_tokens: int | None = None) -> Text:
         """Return the texts as `Text` (ids int64 [B L], mask bool [B L]), padded to the longest of them."""
-        return self._padded([self.encode(text, max_tokens) for text in texts])
+        return self.pad_rows([self.encode(text, max_tokens) for text in texts])
 
-    def closed(self, texts: Iterable[str], max_tokens: int) -> Text:
+    def encode_with_sep(self, texts: Iterable[str], max_tokens: int) -> Text:
         """Return the texts as `Text`, each with a [SEP] at its end: longer ones are cut before it, so that
         ``max_tokens`` hold it, too."""
-        return self._padded([[*self.encode(text, max_tokens - 1), self.sep] for text in texts])
+        return self.pad_rows([[*self.encode(text, max_tokens - 1), self.sep] for text in texts])
 
-    def _padded(self, rows: Sequence[Sequence[int]]) -> Text:
+    def pieces(self, text: str) -> list[int]:
+        """Return the ids of a text alone, without [CLS]."""
+        return list(self._pieces.encode(text, add_special_tokens=False).ids)
+
+    def pad_rows(self, rows: Sequence[Sequence[int]]) -> Text:
+        """Return rows of ids as `Text`, padded to the longest of them."""
         import torch
 
         from modules.streams import Text

@@ -154,9 +154,8 @@ def eval_loader(spec: Spec, net: Network, evaluation: EvaluationSpec, split: str
 
 
 def _decode(loader: Any, default: Decode) -> Decode:
-    """Return what turns token ids into text: the tokenizer of the loader's source, if it has one."""
-    tokenizer = getattr(getattr(loader, "source", None), "tokenizer", None)
-    return default if tokenizer is None else cast(Decode, tokenizer.decode)
+    """Return what turns token ids into text: that of the loader's task, if it has one."""
+    return cast(Decode, getattr(loader, "decode", default))
 
 
 def _train_records(spec: Spec, net: Network, evaluation: EvaluationSpec) -> Iterable[Row] | None:
@@ -169,8 +168,7 @@ def _train_records(spec: Spec, net: Network, evaluation: EvaluationSpec) -> Iter
         source = build_source(spec, net.types, evaluation.source, "train")
     except UserError:
         return None  # Only the evaluated split is required.
-    items = getattr(source, "items", None)
-    return None if items is None else (item.record() for item in items)
+    return source.records()
 
 
 class Phases:

@@ -31,18 +31,20 @@ class CiderReward(nn.Module):
             raise ValueError(f"workers must be at least 0, but is {workers}")
         self.workers = workers
         self._decode: Callable[[Sequence[int]], str] | None = None
-        self._reader: Any = None
+        self._source: Any = None
         self._scorer: Workers | None = None
 
-    def prepare(self, reader: Any, decode: Callable[[Sequence[int]], str]) -> None:
-        """Take the training data, whose ``references()`` are all its references (a list of texts an item),
-        and what turns ids into text."""
-        if not callable(getattr(reader, "references", None)):
+    def prepare(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
+        """Take the training data and what turns ids into text.
+
+        ``source.task.references(source.items)`` must return all reference texts, a list for each file.
+        """
+        if not callable(getattr(source.task, "references", None)):
             raise UserError(
-                "cider_d must have training data with reference captions, as `data.kind: caption` has, "
-                f"but {type(reader).__name__} has none"
+                "cider_d must have training data with reference captions, as `data.task: caption` has, "
+                f"but {type(source.task).__name__} has none"
             )
-        self._reader, self._decode = reader, decode
+        self._source, self._decode = source, decode
 
     def extra_state(self) -> dict[str, Any] | None:
         """The document frequencies as plain data; None before they were needed."""
@@ -59,10 +61,11 @@ class CiderReward(nn.Module):
         if self._decode is None:
             raise UserError(
                 "cider_d must be given the training references and the tokenizer before it scores: "
-                "`mplug2 train` does it; elsewhere call net.prepare(reader, decode)"
+                "`mplug2 train` does it; elsewhere call net.prepare(source, decode)"
             )
         if self._scorer is None:
-            self._scorer = Workers(self.workers, count(self._reader.references()))
+            references = self._source.task.references(self._source.items)
+            self._scorer = Workers(self.workers, count(references))
         said = [[self._decode(ids) for ids in row] for row in texts.ids.tolist()]
         scores = self._scorer.score(list(zip(said, references, strict=True)))
         return torch.tensor(scores, device=texts.ids.device)

@@ -102,8 +102,8 @@ def _in_pixels(box: Sequence[float], read: Read) -> Box:
     """A box in parts of what the network saw, in pixels of the file."""
     width, height = read.looks[0].width, read.looks[0].height
     x1, y1, x2, y2 = box
-    if read.frame is not None:  # the reader knows how it cut the picture out
-        x1, y1, x2, y2 = read.frame.pixels(box)
+    if read.crop_geometry is not None:  # the task knows how it cut the picture out
+        x1, y1, x2, y2 = read.crop_geometry.pixels(box)
     else:
         x1, y1, x2, y2 = x1 * width, y1 * height, x2 * width, y2 * height
     left, right = sorted((_within(x1, width), _within(x2, width)))

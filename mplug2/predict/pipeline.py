@@ -16,7 +16,7 @@ from mplug2.predict.answers import answered, guesses
 from mplug2.predict.asking import judge_length, judge_text
 from mplug2.predict.files import Entry
 from mplug2.predict.network import load
-from mplug2.predict.predict_loader import Asked, Chunk, chunks, reader_of
+from mplug2.predict.predict_loader import Asked, Chunk, chunks, query_input, question_source
 from mplug2.predict.result import Guess, Result
 from registry import KINDS, UserError
 
@@ -50,28 +50,35 @@ def pipeline(
 class Pipeline:
     """A network with trained weights, ready to be asked: call it with files.
 
-    ``kind`` says what it reads ("video" or "image"), ``views`` how many files at once (2 for pairs), ``asks``
-    the input that a question goes to (None: it reads media alone), ``says`` the kind of what it answers:
-    sequences (written texts), logits (classes) or boxes.
+    ``kind`` says what it reads ("video", "image", or "text" alone), ``views`` how many files at once (2 for
+    pairs, 0 for text), ``asks`` the input that a question goes to (None: it reads media alone), ``says`` the
+    kind of what it answers: sequences (written texts), logits (classes) or boxes.
     """
 
     def __init__(self, net: Network, tokenizer: Tokenizer, checkpoint: Path, top: int = 5) -> None:
         self.net, self.tokenizer, self.checkpoint, self.top = net, tokenizer, checkpoint, top
         self.goal: str = net.spec.eval["goal"]
         self.output, self.says = answered(net, self.goal)
-        reader = reader_of(net, self.goal, tokenizer)
-        self.views = len(reader.views)
-        self.kind: Literal["video", "image"] = "video" if reader.media.kind == "frames" else "image"
-        self.asks = reader.asks if reader.asks in net.plan(self.goal).inputs else None
+        source = question_source(net, self.goal, tokenizer)
+        self.views = len(source.views)
+        self.kind: Literal["video", "image", "text"] = "text"
+        if source.views:
+            self.kind = "video" if source.media.kind == "frames" else "image"
+        self.asks = query_input(net, self.goal, source.task)
+        if not self.views and self.asks is None:
+            raise UserError(
+                f"{net.spec.path}: to predict, goal '{self.goal}' must read media or a text that the task "
+                f"supplies, but reads {', '.join(net.plan(self.goal).inputs) or 'nothing'}"
+            )
 
     def __repr__(self) -> str:
-        one = {"video": "a video", "image": "an image"}[self.kind]
-        reads = one if self.views == 1 else f"two {self.kind}s"
-        reads += f" and a {self.asks}" if self.asks else ""
-        answer = KINDS[self.says].answer
-        said = self.says if answer is None else answer.noun
+        media = {"video": "a video", "image": "an image"}.get(self.kind)
+        reads = media if self.views == 1 else f"two {self.kind}s" if self.views else None
+        parts = [part for part in (reads, f"a {self.asks}" if self.asks else None) if part]
+        declared = KINDS[self.says].answer
+        answer = self.says if declared is None else declared.noun
         where = f"{self.checkpoint} on {self.net.device}"
-        return f"<mplug2 pipeline {self.net.spec.name}: {reads} to {said}; {where}>"
+        return f"<mplug2 pipeline {self.net.spec.name}: {' and '.join(parts)} to {answer}; {where}>"
 
     def __call__(
         self,
@@ -86,7 +93,14 @@ class Pipeline:
         list of them; a list of files gives its results one after another, as they are ready. ``image`` is
         another word for ``media`` where images are read. A single file that cannot be read raises VideoError
         or ImageError; in a list its result has the ``error``. UserError for what the network cannot be asked.
+        A network of text alone takes ``question`` and no file.
         """
+        if self.kind == "text":
+            if media is not None or image is not None or question is None:
+                raise UserError(f"{self.net.spec.name} reads text alone: call it with question=TEXT")
+            texts = [question] if isinstance(question, str) else list(question)
+            answers = [result for results in self.stream([], texts) for result in results]
+            return answers[0] if isinstance(question, str) else answers
         if (media is None) == (image is None) or (image is not None and self.kind != "image"):
             name = "image=FILE" if self.kind == "image" else "FILE"
             raise UserError(
@@ -116,17 +130,20 @@ class Pipeline:
         network cannot be asked.
         """
         self._judge(entries, questions)
-        reader = reader_of(self.net, self.goal, self.tokenizer, entries, questions)
-        asked = Asked(self.net, reader, entries, max(len(questions), 1), pictures)
+        asked: Sequence[str | None] = questions or (None,)
+        if self.kind == "text":
+            entries = [()] * len(questions)  # each text is an entry without files
+        source = question_source(self.net, self.goal, self.tokenizer, asked)
+        data = Asked(self.net, source, entries, asked, pictures)
         settings = self.net.spec
         batch = settings.eval["batch"] or settings.train["batch"]
-        workers = settings.data["workers"] if len(entries) > 1 else 0
-        return (
-            results for chunk in chunks(asked, batch, workers) for results in self._results(chunk, questions)
-        )
+        workers = settings.data["workers"] if len(entries) > 1 and self.views else 0
+        return (results for chunk in chunks(data, batch, workers) for results in self._results(chunk))
 
     def _judge(self, entries: Sequence[Entry], questions: Sequence[str]) -> None:
         name = self.net.spec.name
+        if self.kind == "text" and (entries or not questions):
+            raise UserError(f"{name} reads text alone: give it texts (--text TEXT) and no files")
         wrong = next((entry for entry in entries if len(entry) != self.views), None)
         if wrong is not None:
             given = ", ".join(wrong) or "none"
@@ -142,23 +159,26 @@ class Pipeline:
             judge_text(question, "a question")
 
     @torch.inference_mode()
-    def _results(self, chunk: Chunk, questions: Sequence[str]) -> list[list[Result]]:
-        asked: list[str | None] = list(questions) or [None]
-        whole = [read for read in chunk.entries if read.error is None for _ in asked]
-        said: Iterator[tuple[Guess, ...]] = iter(())
-        if whole:
+    def _results(self, chunk: Chunk) -> list[list[Result]]:
+        rows = [read for read in chunk.entries if read.error is None for _ in read.questions]
+        answers: Iterator[tuple[Guess, ...]] = iter(())
+        if rows:
             if self.asks is not None:
                 judge_length(self.net.spec, self.asks, chunk.inputs[self.asks])
             outputs = self.net(self.net.move(chunk.inputs), goal=self.goal)
             value, records = outputs[self.output], chunk.records
-            said = iter(guesses(self.says, value, records, whole, self.tokenizer, self.top))
-        key = self.kind if self.views == 1 else f"{self.kind}s"
-        return [
-            [Result(read.entry, key, (), error=read.error)]
-            if read.error is not None
-            else [Result(read.entry, key, next(said), question, looks=read.looks) for question in asked]
-            for read in chunk.entries
-        ]
+            answers = iter(guesses(self.says, value, records, rows, self.tokenizer, self.top))
+        key = f"{self.kind}s" if self.views > 1 else self.kind
+        results = []
+        for read in chunk.entries:
+            if read.error is not None:
+                results.append([Result(read.entry, key, (), error=read.error)])
+                continue
+            entry_results = []
+            for question in read.questions:
+                entry_results.append(Result(read.entry, key, next(answers), question, looks=read.looks))
+            results.append(entry_results)
+        return results
 
 
 def _listed(given: Any) -> Any:

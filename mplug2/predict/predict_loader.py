@@ -1,5 +1,4 @@
-"""Files read for a network, by the reader that its spec names for evaluation, a few at a time in the
-background."""
+"""What a network is asked, by the task of its spec: files are read a few at a time in the background."""
 
 from __future__ import annotations
 
@@ -15,8 +14,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
-from mplug2.data.media.folder import Media
-from mplug2.data.tasks.reader import MediaReader
+from mplug2.data.build import build_prediction_source
+from mplug2.data.media.folder import MediaFolder
+from mplug2.data.sources.items import ItemSource
 from mplug2.data.text import Tokenizer
 from mplug2.predict.files import Entry
 from mplug2.predict.result import Look
@@ -30,12 +30,16 @@ EDGE = 192  # the longest side of a picture of a frame; single images get twice 
 
 @dataclass(frozen=True)
 class Read:
-    """One entry that was read: how its files look, how they were cut out, or why they cannot be read."""
+    """One entry that was read: how its files look, how they were cut out, or why they cannot be read.
+
+    ``questions`` are what is asked about it, one for each row; None asks nothing.
+    """
 
     entry: Entry
     looks: tuple[Look, ...] = ()
-    frame: Any = None
+    crop_geometry: Any = None
     error: str | None = None
+    questions: tuple[str | None, ...] = (None,)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Chunk:
     records: list[dict[str, Any]]
 
 
-class Files(Media):
+class Files(MediaFolder):
     """Media named by their paths; it remembers what it decoded, as it was before it was made to fit."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -69,78 +73,79 @@ class Files(Media):
         return self.decoded[-1][0]
 
 
-def reader_of(
-    net: Network,
-    goal: str,
-    tokenizer: Tokenizer,
-    entries: Sequence[Entry] = (),
-    questions: Sequence[str] = (),
-) -> MediaReader[Any]:
-    """Return the reader of the spec's data as evaluation uses it, over files and what is asked about each.
+def question_source(
+    net: Network, goal: str, tokenizer: Tokenizer, questions: Sequence[str | None] = (None,)
+) -> ItemSource:
+    """Return the task of the spec's data as evaluation uses it, over what is asked; None asks nothing."""
+    texts = [question or "" for question in questions]
+    return build_prediction_source(net.spec, net.types, net.plan(goal).inputs, tokenizer, texts)
 
-    UserError where the spec names no reader, or one that cannot be asked.
-    """
-    from registry import TASKS
-    from registry.language.schema import DATA
 
-    spec = net.spec
-    if not spec.data.get("kind"):
-        raise UserError(f"{spec.path}: data.kind must name a reader to predict with, but is not set")
-    kind = TASKS.load(spec.data["kind"])
-    if not issubclass(kind, MediaReader):
-        raise UserError(
-            f"{spec.place('data', 'kind')}: reader '{spec.data['kind']}' reads no files to ask about"
-        )
-    split = spec.data.get(spec.eval["split"])
-    arguments = {name: value for name, value in spec.data.items() if name not in DATA}
-    arguments |= split if isinstance(split, dict) else {}
-    own = {"path": "", "media": "", "cache": 0, "quarantine": None}  # a file is read once, from anywhere
-    reader: MediaReader[Any] = kind(
-        **arguments | own,
-        types=net.types,
-        tokenizer=tokenizer,
-        split=spec.eval["split"],
-        spec=spec,
-        inputs=frozenset(net.plan(goal).inputs),
-        asked=[(entry, question) for entry in entries for question in questions or ("",)],
-    )
-    return reader
+def query_input(net: Network, goal: str, task: Any) -> str | None:
+    """Return the input that a question goes to: `query_input` of the task, or else its first text."""
+    inputs = net.plan(goal).inputs
+    if hasattr(task, "query_input"):
+        return task.query_input if task.query_input in inputs else None
+    return next((name for name in task.outputs if name in inputs and net.types[name].kind == "text"), None)
 
 
 class Asked(Dataset[Any]):
-    """Entries with ``each`` questions; of each file ``pictures`` are kept to be shown."""
+    """What is asked, one entry after the other: all questions about each entry's files, or one text each.
+
+    Of each file ``pictures`` are kept to be shown.
+    """
 
     def __init__(
-        self, net: Network, reader: MediaReader[Any], entries: Sequence[Entry], each: int, pictures: int
+        self,
+        net: Network,
+        source: ItemSource,
+        entries: Sequence[Entry],
+        questions: Sequence[str | None],
+        pictures: int,
     ) -> None:
-        self.reader, self.entries, self.each, self.pictures = reader, entries, each, pictures
-        view, threads = reader.views[0], 0 if len(entries) == 1 else 1  # several are read side by side
-        self.files = Files(Path(), view, net.types[view], decoder=reader.media.decoder, threads=threads)
-        reader.media = self.files
+        self.source, self.entries, self.pictures = source, entries, pictures
+        self.questions = tuple(questions)
+        self.files: Files | None = None
+        if source.views:
+            view, threads = source.views[0], 0 if len(entries) == 1 else 1  # several are read side by side
+            media = source.media
+            self.files = Files(
+                Path(),
+                view,
+                net.types[view],
+                decoder=media.decoder,
+                threads=threads,
+                mean=media.mean,
+                std=media.std,
+            )
+            source.media = self.files
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def __getitem__(self, number: int) -> tuple[Sample | FailedSample, tuple[Look, ...]]:
-        items = tuple(range(number * self.each, (number + 1) * self.each))
+        if self.files is None:
+            return self.source.read(SampleRequest((), (number,))), ()
         self.files.decoded.clear()
-        sample = self.reader.read(SampleRequest(self.entries[number], items))
+        items = tuple(range(len(self.source.items)))
+        sample = self.source.read(SampleRequest(self.entries[number], items))
         if isinstance(sample, FailedSample):
             return sample, ()
         return sample, tuple(look(frames, self.pictures) for frames in self.files.decoded)
 
     def collate(self, samples: Sequence[tuple[Sample | FailedSample, tuple[Look, ...]]]) -> Chunk:
         """Return entries that were read together."""
-        entries = [
-            Read(sample.request.media, error=sample.reason)
-            if isinstance(sample, FailedSample)
-            else Read(sample.request.media, looks, sample.crop_geometry)
-            for sample, looks in samples
-        ]
-        whole = [sample for sample, _ in samples if isinstance(sample, Sample)]
-        if not whole:
+        entries, readable = [], []
+        for sample, looks in samples:
+            if isinstance(sample, FailedSample):
+                entries.append(Read(sample.request.media, error=sample.reason))
+                continue
+            questions = tuple(self.questions[number] for number in sample.request.items)
+            entries.append(Read(sample.request.media, looks, sample.crop_geometry, questions=questions))
+            readable.append(sample)
+        if not readable:
             return Chunk(entries, {}, [])
-        batch = self.reader.collate(whole)
+        batch = self.source.collate(readable)
         return Chunk(entries, batch.inputs, batch.records)
 
 

@@ -51,14 +51,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Result:
-    """What a network said of one file, or of a pair; ``guesses`` are best first.
+    """What a network said of one file, of a pair, or of a text; ``guesses`` are best first.
 
     ``text``, ``score`` and ``box`` are those of the best. A file that cannot be read has no guess; ``error``
     says why.
     """
 
     media: tuple[str, ...]
-    key: str  # "video", "image" or "images"
+    key: str  # "video", "image", "images", or "text" where there are no files
     guesses: tuple[Guess, ...]
     question: str | None = None
     error: str | None = None
@@ -99,20 +99,22 @@ class Result:
 
     def row(self) -> dict[str, Any]:
         """Return it as JSON: its file and question with ``answers`` (best first), ``box`` or ``error``."""
-        known: dict[str, Any] = {self.key: list(self.media) if len(self.media) > 1 else self.media[0]}
+        row: dict[str, Any] = {}
+        if self.media:
+            row[self.key] = list(self.media) if len(self.media) > 1 else self.media[0]
         if self.error is not None:
-            return known | {"error": self.error}
+            return row | {"error": self.error}
         if self.question is not None:
-            known["question"] = self.question
+            row["question" if self.media else self.key] = self.question
         if self.box is not None:
-            return known | {"box": list(self.box)}
-        return known | {"answers": [guess.row() for guess in self.guesses]}
+            return row | {"box": list(self.box)}
+        return row | {"answers": [guess.row() for guess in self.guesses]}
 
     def __str__(self) -> str:
         return f"cannot be read: {self.error}" if self.error is not None else str(self.guesses[0])
 
     def __repr__(self) -> str:
-        said = [f"{self.key}={', '.join(self.media)!r}"]
+        said = [f"{self.key}={', '.join(self.media)!r}"] if self.media else []
         if self.question is not None:
             said.append(f"question={self.question!r}")
         if self.error is not None:

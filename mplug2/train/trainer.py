@@ -76,9 +76,9 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
         if evaluation.train_split is not None:
             loader = eval_loader(spec, net, evaluation, evaluation.train_split)
             evaluations[evaluation.name] = loader
-    source = loaders[plan.main_batch].source
-    net.prepare(source, source.tokenizer.decode)
-    return Trainer(net, loaders, evaluations, source.tokenizer.decode, resume=resume).run()
+    main_loader = loaders[plan.main_batch]
+    net.prepare(main_loader.source, main_loader.decode)
+    return Trainer(net, loaders, evaluations, main_loader.decode, resume=resume).run()
 
 
 def fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from registry.checks.collector import Collector
@@ -101,12 +102,12 @@ class SourceChecker(Collector):
         self.source_arguments(name, path, settings, task, arguments)
 
     def task_arguments(self, task: str) -> dict[str, Parameter]:
-        """Return the arguments of a task that a spec may set."""
-        arguments = {}
-        for name, parameter in self.names.tasks.declaration(task).arguments.items():
-            if name not in SUPPLIED:
-                arguments[name] = parameter
-        return arguments
+        """Return the arguments of a task and of the sources that a spec may set; a task's own come first."""
+        arguments = dict(self.names.tasks.declaration(task).arguments)
+        for source in self.names.sources.names():
+            for name, parameter in self.names.sources.declaration(source).arguments.items():
+                arguments.setdefault(name, replace(parameter, default=None))
+        return {name: parameter for name, parameter in arguments.items() if name not in SUPPLIED}
 
     def source_arguments(
         self,
@@ -127,8 +128,16 @@ class SourceChecker(Collector):
         for split, value in splits.items():
             meant_here = self.arguments(task, (*path, split), value, arguments, arguments)
             present = {*defaults, *shared, *value, *meant, *meant_here}
+            missing = [
+                key for key, parameter in arguments.items() if parameter.required and key not in present
+            ]
+            kinds = self.names.sources.names()
+            if kinds and present.isdisjoint(kinds) and not missing:
+                listed = ", ".join(kinds)
+                message = f"{'.'.join((*path, split))} must say where its samples are, but does not"
+                self.wrong(self.spec.key_place(*path, split), message, f"set one of: {listed}")
             for argument, parameter in arguments.items():
-                if parameter.required and argument not in present:
+                if argument in missing:
                     where = ".".join((*path, split))
                     message = f"{where} must set '{argument}' of task '{task}', but does not"
                     hint = f"add `{argument}: ...` ({parameter.annotation or 'any value'})"

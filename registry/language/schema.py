@@ -32,8 +32,8 @@ SPLITS = ("train", "val", "test")
 # what an evaluation hands to an evaluator that asks for it: no key of a spec sets these
 EVALUATOR_ARGUMENTS = ("net", "call", "decode", "metrics", "settings", "loader", "on_progress", "detailed")
 EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
-# what the framework itself hands to a reader that asks for it: no key of a spec sets these
-SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "spec", "asked")
+# what the framework itself passes to a task or source that declares it: no argument of a spec sets these
+SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "task")
 
 MOMENTUM = {
     "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0, 1),

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from loaders import eval_loader, one_epoch, train_loader
+from loaders import eval_loader, make_source, one_epoch, train_loader
 
 from mplug2.data.bad_files import BadFileCounter, shared_counter
 from mplug2.data.batch import Batch
 from mplug2.data.build import build_eval_loader, build_loader, load_tokenizer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import make_shapes
-from mplug2.data.tasks.question_answer import QuestionAnswer
+from mplug2.data.sources.files import FileSource
+from mplug2.data.tasks.question_answer import QuestionAnswerTask
 from mplug2.data.text import Tokenizer
 from registry import parse_spec
 from registry.errors import UserError
@@ -37,14 +38,14 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reader(
     shapes: Path, *, training: bool = True, per_clip: int = 3, split: str = "train", **more: object
-) -> QuestionAnswer:
+) -> FileSource:
     words = Tokenizer({token: index for index, token in enumerate(vocabulary())})
-    return QuestionAnswer(
+    return make_source(
+        QuestionAnswerTask,
         path=str(shapes / f"qa_{split}.jsonl"),
         media=str(shapes / "videos"),
         types=TYPES,
         tokenizer=words,
-        split=split,
         training=training,
         questions_per_clip=per_clip,
         augment="crop" if training else "none",
@@ -145,7 +146,7 @@ def test_within_an_epoch_changed_data_is_refused(shapes: Path) -> None:
     loader = train_loader(reader(shapes), 2)
     next(iter(loader))
     fewer = train_loader(reader(shapes, per_clip=6), 2)
-    with pytest.raises(UserError, match="the data must be unchanged"):
+    with pytest.raises(UserError, match="its data must be unchanged"):
         fewer.load_state_dict(loader.state_dict())
     fewer.load_state_dict(loader.state_dict() | {"epoch": 1, "samples": 0})
 
@@ -343,7 +344,7 @@ def test_a_spec_says_what_is_loaded(shapes: Path) -> None:
 def test_a_missing_path_is_named_with_its_place_in_the_spec(shapes: Path) -> None:
     spec = parse_spec(SPEC.format(shapes=shapes), "my.yaml")
     with pytest.raises(
-        UserError, match=r"^my\.yaml:14:\d+: the annotation file of the test split .*nowhere\.jsonl"
+        UserError, match=r"^my\.yaml:14:\d+: the annotation file must exist, but .*nowhere\.jsonl"
     ):
         build_eval_loader(spec, TYPES, "data", "test", batch_size=4)
     with pytest.raises(UserError, match=r"my\.yaml:\d+:\d+: data must have a section 'val'"):

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loaders import make_source
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
 from mplug2.data.formats.recipes import RECIPES
-from mplug2.data.media.folder import Media
+from mplug2.data.media.folder import MediaFolder
 from mplug2.data.prepare import prepare
 from mplug2.data.shapes.questions import vocabulary
-from mplug2.data.tasks.caption import CaptionReader
-from mplug2.data.tasks.grounding import GroundingReader
-from mplug2.data.tasks.question_answer import QuestionAnswer
-from mplug2.data.tasks.text_label import TextLabel
+from mplug2.data.tasks.caption import CaptionTask
+from mplug2.data.tasks.grounding import GroundingTask
+from mplug2.data.tasks.question_answer import QuestionAnswerTask
+from mplug2.data.tasks.text_label import TextLabelTask
 from mplug2.data.text import Tokenizer
 from registry import read_spec
 from registry.errors import UserError
@@ -198,7 +199,7 @@ def test_media_are_found_in_folders_and_under_other_suffixes(source: Path, tmp_p
         f"  1 videos are in several places below {media}, such as twice (a/twice.mp4, b/twice.mp4): "
         "their names stay as they are",
     ]
-    files = Media(media, "video", StreamType("frames", ("V", 3, 2, 8, 8)))
+    files = MediaFolder(media, "video", StreamType("frames", ("V", 3, 2, 8, 8)))
     assert [files.file(name).is_file() for name in found] == [True, True, True, False, False]
 
 
@@ -300,10 +301,10 @@ def test_specs_read_what_is_written(name: str) -> None:
 
 
 READS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "question": (QuestionAnswer, {}),
-    "caption": (CaptionReader, {}),
-    "phrase": (GroundingReader, {}),
-    "sentence": (TextLabel, {"labels": ["True", "False", "contradiction"]}),
+    "question": (QuestionAnswerTask, {}),
+    "caption": (CaptionTask, {}),
+    "phrase": (GroundingTask, {}),
+    "sentence": (TextLabelTask, {"labels": ["True", "False", "contradiction"]}),
 }
 
 
@@ -320,5 +321,6 @@ def test_the_lines_of_the_guide_are_what_the_readers_take(tmp_path: Path) -> Non
         axes = ("V", 3, 2, 8, 8) if views == ("video",) else ("V", 3, 8, 8)
         types = dict.fromkeys(views, StreamType("frames" if len(axes) == 5 else "image", axes))
         reader, more = READS[kind]
-        made = reader(path=str(path), media=str(tmp_path), types=types, tokenizer=tokens, **more)
-        assert made.items[0].record()
+        arguments = {"media": str(tmp_path), "types": types, "tokenizer": tokens, **more}
+        made = make_source(reader, path=str(path), **arguments)
+        assert made.records()[0]

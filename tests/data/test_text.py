@@ -114,7 +114,7 @@ def test_broken_settings_of_a_tokenizer_are_named(tiny: Path, content: bytes, sa
 
 
 def test_a_closed_text_keeps_its_end(toy: Tokenizer) -> None:
-    assert toy.closed(["dog man dog", "dog"], 4).ids.tolist() == [
+    assert toy.encode_with_sep(["dog man dog", "dog"], 4).ids.tolist() == [
         [*toy.encode("dog man"), toy.sep],
         [*toy.encode("dog"), toy.sep, toy.pad],
     ]

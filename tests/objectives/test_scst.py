@@ -62,7 +62,7 @@ def test_the_spec_holds_without_data() -> None:
 
 
 def test_the_gradient_is_the_advantage_times_that_of_the_log_probability(world: Path) -> None:
-    net, batch, reader, tokenizer = prepared(world)
+    net, batch, source, tokenizer = prepared(world)
     inputs = {name: batch[name] for name in ("video", "clip", "references")}
     torch.manual_seed(7)
     net(inputs)["loss"].backward()
@@ -70,7 +70,7 @@ def test_the_gradient_is_the_advantage_times_that_of_the_log_probability(world: 
     memory = net.part("vision")(batch["video"])
     memory = Tokens(memory.values[batch["clip"]])
     found = sample(net.part("decoder"), memory, n=3, max_length=6)
-    spoken = [[tokenize(text) for text in given] for given in reader.references()]
+    spoken = [[tokenize(text) for text in texts] for texts in source.task.references(source.items)]
     judge = CiderD(
         [[tokenize(text) for text in given] for given in batch["references"]], CiderD(spoken).frequencies
     )
@@ -97,8 +97,8 @@ def test_frequencies_are_kept_by_checkpoints(world: Path, tmp_path: Path) -> Non
     out = f"train.out={tmp_path / 'run'}"
     train(read_spec(SPEC, settings(world, out, "train.steps=2")))
     saved = json.loads((tmp_path / "run/last/extra.json").read_text())
-    _, _, reader, _ = prepared(world)
-    assert saved["judge"]["items"] == len(reader.references()) == 24
+    _, _, source, _ = prepared(world)
+    assert saved["judge"]["items"] == len(source.task.references(source.items)) == 24
     # other training data: what was counted at first holds
     lines = (world / "captions_train.jsonl").read_text().splitlines()
     (tmp_path / "fewer.jsonl").write_text("\n".join(lines[:60]))

@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from loaders import train_loader
+from loaders import make_source, train_loader
 
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import make_shapes
-from mplug2.data.tasks.question_answer import QuestionAnswer
+from mplug2.data.tasks.question_answer import QuestionAnswerTask
 from mplug2.data.text import Tokenizer
 from mplug2.runtime.interrupts import Interrupts
 from registry.language.ports import StreamType
@@ -21,12 +21,12 @@ from registry.language.ports import StreamType
 @pytest.mark.parametrize("number", [int(signal.SIGTERM), int(signal.SIGINT)])
 def test_workers_live_through_it_and_obey_their_parent(tmp_path: Path, number: int) -> None:
     make_shapes(tmp_path, train=4, val=1, test=1, size=24, frames=6, workers=1)
-    data = QuestionAnswer(
+    data = make_source(
+        QuestionAnswerTask,
         path=str(tmp_path / "qa_train.jsonl"),
         media=str(tmp_path / "videos"),
         types={"video": StreamType("frames", ("V", 3, 6, 24, 24))},
         tokenizer=Tokenizer({token: index for index, token in enumerate(vocabulary())}),
-        split="train",
         training=True,
     )
     loader = train_loader(data, 1, workers=1)
@@ -37,7 +37,7 @@ def test_workers_live_through_it_and_obey_their_parent(tmp_path: Path, number: i
         # by another process: from their own parent workers take it as their end
         everyone = [str(process) for process in (os.getpid(), *(worker.pid for worker in workers))]
         subprocess.run(["kill", f"-{number}", *everyone], check=True)
-        for _ in range(len(loader)):
+        for _ in range(loader.steps_in(0) - 1):
             next(batches)
         assert loader.state_dict()["epoch"] == 1
         assert interrupts.stop_requested

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from os.path import isfile  # false, too, where a name is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,9 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mplug2.data.arguments import ArgumentError
 from mplug2.data.media.frames import frame_indices
 from mplug2.data.media.image import ImageError, read_image
-from mplug2.data.media.transforms import Augment, eval_picture, eval_transform, train_picture, train_transform
+from mplug2.data.media.transforms import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Augment,
+    Channels,
+    eval_picture,
+    eval_transform,
+    normalise,
+    train_picture,
+    train_transform,
+)
 from mplug2.data.media.video import VideoError, read_frames
 from registry.errors import UserError
 
@@ -25,11 +37,24 @@ SUFFIXES = {"frames": (".mp4", ".avi"), "image": (".jpg", ".png", ".jpeg")}
 GIF_FIRST = "tumblr"  # TGIF's names begin so
 
 
-class Media:
+def media_views(
+    outputs: Mapping[str, str], types: Mapping[str, StreamType], inputs: Collection[str] | None
+) -> tuple[str, ...]:
+    """Return which inputs of a spec hold the media of one sample, in the order of the task's outputs."""
+    views = []
+    for name in outputs:
+        requested = inputs is None or name in inputs
+        if requested and name in types and types[name].kind in SUFFIXES:
+            views.append(name)
+    return tuple(views)
+
+
+class MediaFolder:
     """The files of one folder as inputs of one type: ``frames B 3 T H W`` or ``image B 3 H W``.
 
     ``cache``: megabytes per process in which decoded files are kept (tiny ones: decoding costs more than
-    training). Videos are seen in random frames in training, in the middle ones otherwise.
+    training). Videos are seen in random frames in training, in the middle ones otherwise. ``mean`` and
+    ``std`` normalize pixels: one number, or three (red, green, blue).
     """
 
     def __init__(
@@ -43,6 +68,8 @@ class Media:
         decoder: Literal["av", "decord"] = "av",
         threads: int = 1,
         cache: int = 0,
+        mean: Sequence[float] | float = CLIP_MEAN,
+        std: Sequence[float] | float = CLIP_STD,
     ) -> None:
         self.folder, self.kind = folder, stream.kind
         *counts, height, width = stream.axes[2:]
@@ -52,6 +79,7 @@ class Media:
             raise UserError(f"input '{name}' must have {what}, but is '{stream}'; a vision module sets them")
         self.frames, self.size = frames, height
         self.training, self.augment, self.decoder, self.threads = training, augment, decoder, threads
+        self.mean, self.std = _channels("image_mean", mean), _channels("image_std", std)
         self._cache: dict[Path, np.ndarray] = {}
         self._room = cache << 20
 
@@ -77,12 +105,16 @@ class Media:
         if self.kind == "frames":
             frames = self.clip(self.file(name), rng)
             if self.training:
-                return train_transform(frames, self.size, self.augment, rng)
-            return eval_transform(frames, self.size)
+                return train_transform(frames, self.size, self.augment, rng, self.mean, self.std)
+            return eval_transform(frames, self.size, self.mean, self.std)
         pixels = self.picture(self.file(name))
         if self.training:
-            return train_picture(pixels, self.size, self.augment, rng)
-        return eval_picture(pixels, self.size)
+            return train_picture(pixels, self.size, self.augment, rng, self.mean, self.std)
+        return eval_picture(pixels, self.size, self.mean, self.std)
+
+    def normalize(self, frames: Tensor) -> Tensor:
+        """Return uint8 or float frames [T 3 H W] of 0..255 as float32 [3 T H W]."""
+        return normalise(frames, self.mean, self.std)
 
     def black(self) -> Tensor:
         """Return a stand-in for a file that cannot be decoded."""
@@ -120,3 +152,12 @@ class Media:
         if self._room > 0 and (room := self._room - pixels.nbytes) >= 0:
             self._room, self._cache[file] = room, pixels
         return pixels
+
+
+def _channels(name: str, value: Sequence[float] | float) -> Channels:
+    """Return three numbers, one for each colour, of one or three."""
+    values = [value] * 3 if isinstance(value, int | float) else list(value)
+    if len(values) != 3 or (name == "image_std" and min(values) <= 0):
+        raise ArgumentError(name, f"{name} must be one number or three for red, green, blue, but is {value}")
+    red, green, blue = values
+    return float(red), float(green), float(blue)

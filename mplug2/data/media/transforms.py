@@ -15,17 +15,18 @@ from mplug2.data.media.randaugment import IMAGE_NAMES, rand_augment
 
 Augment = Literal["none", "crop", "full"]
 
+Channels = tuple[float, float, float]  # red, green, blue
+
 # statistics of the pictures CLIP was trained on
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 
 
-def normalise(clip: Tensor) -> Tensor:
-    """Return uint8 or float frames [T 3 H W] of 0..255 as float32 [3 T H W] with CLIP's mean and
-    deviation."""
-    mean = torch.tensor(CLIP_MEAN).view(3, 1, 1, 1)
-    std = torch.tensor(CLIP_STD).view(3, 1, 1, 1)
-    return (clip.transpose(0, 1).float() / 255 - mean) / std
+def normalise(clip: Tensor, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD) -> Tensor:
+    """Return uint8 or float frames [T 3 H W] of 0..255 as float32 [3 T H W]: (values / 255 - mean) / std."""
+    means = torch.tensor(mean).view(3, 1, 1, 1)
+    deviations = torch.tensor(std).view(3, 1, 1, 1)
+    return (clip.transpose(0, 1).float() / 255 - means) / deviations
 
 
 def resize_nearest(frames: np.ndarray, size: int) -> np.ndarray:
@@ -53,9 +54,11 @@ def resize_bicubic(clip: Tensor, size: int) -> Tensor:
     )
 
 
-def eval_transform(frames: np.ndarray, size: int) -> Tensor:
+def eval_transform(
+    frames: np.ndarray, size: int, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD
+) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], the transform of the released evaluation."""
-    return normalise(torch.from_numpy(resize_nearest(frames, size)).permute(0, 3, 1, 2))
+    return normalise(torch.from_numpy(resize_nearest(frames, size)).permute(0, 3, 1, 2), mean, std)
 
 
 def random_box(
@@ -78,7 +81,14 @@ def random_box(
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def train_transform(frames: np.ndarray, size: int, augment: Augment, rng: np.random.Generator) -> Tensor:
+def train_transform(
+    frames: np.ndarray,
+    size: int,
+    augment: Augment,
+    rng: np.random.Generator,
+    mean: Channels = CLIP_MEAN,
+    std: Channels = CLIP_STD,
+) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], augmented alike in every frame of the clip.
 
     ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds a horizontal flip
@@ -86,7 +96,7 @@ def train_transform(frames: np.ndarray, size: int, augment: Augment, rng: np.ran
     where questions speak of left and right.
     """
     if augment == "none":
-        return eval_transform(frames, size)
+        return eval_transform(frames, size, mean, std)
     top, left, height, width = random_box(frames.shape[1], frames.shape[2], rng)
     clip = torch.from_numpy(frames[:, top : top + height, left : left + width]).permute(0, 3, 1, 2)
     clip = resize_bicubic(clip, size)
@@ -96,16 +106,25 @@ def train_transform(frames: np.ndarray, size: int, augment: Augment, rng: np.ran
         clip = rand_augment(clip, rng)
     elif augment != "crop":
         raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
-    return normalise(clip)
+    return normalise(clip, mean, std)
 
 
-def eval_picture(pixels: np.ndarray, size: int) -> Tensor:
+def eval_picture(
+    pixels: np.ndarray, size: int, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD
+) -> Tensor:
     """Return a uint8 image [H W 3] as float32 [3 size size], resized to the square by antialiased bicubic
     interpolation (the released evaluation of mPLUG)."""
-    return eval_transform(resize(pixels, size, size)[None], size)[:, 0]
+    return eval_transform(resize(pixels, size, size)[None], size, mean, std)[:, 0]
 
 
-def train_picture(pixels: np.ndarray, size: int, augment: Augment, rng: np.random.Generator) -> Tensor:
+def train_picture(
+    pixels: np.ndarray,
+    size: int,
+    augment: Augment,
+    rng: np.random.Generator,
+    mean: Channels = CLIP_MEAN,
+    std: Channels = CLIP_STD,
+) -> Tensor:
     """Return a uint8 image [H W 3] as float32 [3 size size], augmented as mPLUG's released training does it.
 
     ``none`` equals `eval_picture`; ``crop`` takes a random crop of half to all of its area, resized as there;
@@ -113,7 +132,7 @@ def train_picture(pixels: np.ndarray, size: int, augment: Augment, rng: np.rando
     which each is left out once in two (as in ALBEF, whose code mPLUG builds on).
     """
     if augment == "none":
-        return eval_picture(pixels, size)
+        return eval_picture(pixels, size, mean, std)
     top, left, height, width = random_box(pixels.shape[0], pixels.shape[1], rng)
     crop = resize(np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size)
     clip = torch.from_numpy(crop[None]).permute(0, 3, 1, 2)
@@ -123,4 +142,4 @@ def train_picture(pixels: np.ndarray, size: int, augment: Augment, rng: np.rando
         clip = rand_augment(clip, rng, level=7, names=IMAGE_NAMES, chance=0.5)
     elif augment != "crop":
         raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
-    return normalise(clip)[:, 0]
+    return normalise(clip, mean, std)[:, 0]

@@ -19,14 +19,18 @@ from PIL import Image
 
 from mplug2.data.shapes import questions as said
 from mplug2.data.shapes.render import box, render, render_beat
+from mplug2.data.shapes.sentences import sentence_rows
 from mplug2.data.shapes.statements import entailment_rows
 from mplug2.data.shapes.stills import FILES, distinct, image_rows, pair_rows
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 10
+VERSION = 11
 SPLITS = ("train", "val", "test")
-KINDS = ("qa", "captions", "boxes", "classes", "entailment", "video_retrieval", "pairs", *FILES)
+KINDS = (
+    *("qa", "captions", "boxes", "classes", "entailment", "video_retrieval", "pairs", "sentences"),
+    *FILES,
+)
 DISTINCT = 100  # files of retrieval in validation and test
 _CHUNK = 50
 _FPS = 12
@@ -51,9 +55,10 @@ def make_shapes(
 
     ``folder`` gets videos/, images/, vocab.txt and for each split qa_*, captions_*, boxes_*, classes_*,
     entailment_* and video_retrieval_*.jsonl (of videos), vqa_*, phrases_*, image_entailment_*,
-    retrieval_*, images_* and pairs_*.jsonl (of images), and last manifest.json with all arguments: other
-    arguments write everything anew. ``train``, ``val`` and ``test`` are numbers of clips (and of pairs of
-    images), ``size`` the edge in pixels, ``frames`` a multiple of 6. An empty split has no files.
+    retrieval_*, images_* and pairs_*.jsonl (of images), sentences_*.jsonl (of text alone), and last
+    manifest.json with all arguments: other arguments write everything again. ``train``, ``val`` and ``test``
+    are numbers of clips (and of pairs of images), ``size`` the edge in pixels, ``frames`` a multiple of 6. An
+    empty split has no files.
     """
     for name, number in {"seed": seed, "train": train, "val": val, "test": test}.items():
         if number < 0:
@@ -182,6 +187,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
             for kind, lines in image_rows(name, still, size, rng).items():
                 rows[f"{kind}_{split}"] += lines
         rows[f"pairs_{split}"] += pair_rows(names, (left, right), rng)
+        rows[f"sentences_{split}"] += sentence_rows([seed, SPLITS.index(split), index])
     return rows
 
 

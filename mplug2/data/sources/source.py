@@ -1,18 +1,29 @@
-"""What a source of samples must have (docs/extending/source.md)."""
+"""What a source of samples must have, and what it may have (docs/extending/source.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from mplug2.data.batch import FailedSample, Sample, SampleRequest
+from mplug2.data.batch import Batch, FailedSample, Sample, SampleRequest
 
 
 class Source(Protocol):
-    """Samples by their position in an epoch; the order follows from (seed, epoch) and nothing else."""
+    """Samples by their position in an epoch; the order follows from (seed, epoch) and nothing else.
 
+    A source is registered by the key that names it in a split: `train: {path: ...}` is the source `path`,
+    whose constructor takes ``path``, the other keys that it declares, and of ``task``, ``types``, ``inputs``
+    and ``training`` those that it declares. It may derive from `ItemSource`.
+    """
+
+    task: Any  # how its items become inputs
     training: bool  # whether epochs are shuffled and samples augmented
-    tokenizer: Any
+    collate: Callable[[Sequence[Sample]], Batch]  # what makes batches of its samples
+
+    @property
+    def items(self) -> Sequence[Any]:
+        """All items, as the task has read them."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of samples of an epoch, which is the same for every epoch."""
@@ -32,4 +43,16 @@ class Source(Protocol):
 
     def names(self) -> Sequence[str]:
         """Return the names of all media files; none for text."""
+        ...
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what evaluation would know of every item, without reading its media."""
+        ...
+
+    def num_tokens(self, request: SampleRequest) -> int:
+        """Return the number of text tokens of a sample; UserError if they are not counted."""
+        ...
+
+    def fingerprint(self) -> int:
+        """Return a number that changes if the data does, so that no run resumes within other data."""
         ...

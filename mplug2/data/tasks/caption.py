@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mplug2.data.batch import Sample
+from mplug2.data.arguments import at_least
 from mplug2.data.rows import fields, names, read_rows, shown
-from mplug2.data.tasks.limits import at_least
-from mplug2.data.tasks.reader import MediaReader
+from mplug2.data.tasks.media_task import BatchItem, MediaTask
 from mplug2.data.text import clean_caption
 from registry.errors import UserError
 
@@ -25,19 +24,23 @@ _FORM = (
 
 @dataclass(frozen=True)
 class Caption:
-    """One caption, or in evaluation all captions, of a video or image."""
+    """One caption, or in evaluation all captions, of a video or image; ``references`` are always all."""
 
     id: int | str
     key: str
     media: tuple[str, ...]
     texts: tuple[str, ...]
+    references: tuple[str, ...] = ()
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down: the captions are what a generated one is measured against."""
-        return {"question_id": self.id, self.key: self.media[0], "references": list(self.texts)} | more
+        record: dict[str, Any] = {"question_id": self.id}
+        if self.media:
+            record[self.key] = self.media[0]
+        return record | {"references": list(self.texts)} | more
 
 
-class CaptionReader(MediaReader[Caption]):
+class CaptionTask(MediaTask[Caption]):
     """Videos or images with captions to be written: in training one sample is a file with up to
     ``captions_per_clip`` of its captions, in evaluation a file with all of them.
 
@@ -46,8 +49,7 @@ class CaptionReader(MediaReader[Caption]):
     of", without a space between them); the input ``prompt`` is [CLS] and its words, to begin generation
     with. Captions are cut to ``caption_words`` words, and with [CLS], prompt and [SEP] to ``caption_tokens``
     tokens: of a longer one [SEP] is cut off with the rest, so the network does not learn to end there (as
-    released). ``references``: all captions of each file as they are written. All else is as for every reader
-    (`MediaReader`).
+    released). ``references``: all captions of each file as they are written.
     """
 
     submission = "captions"  # the form of result files for evaluation servers
@@ -71,62 +73,66 @@ class CaptionReader(MediaReader[Caption]):
     ) -> None:
         at_least(
             1,
-            settings,
             captions_per_clip=captions_per_clip,
             caption_words=caption_words,
             caption_tokens=caption_tokens,
         )
-        self.together, self.prompt = captions_per_clip, prompt
+        self.items_per_sample, self.prompt = captions_per_clip, prompt
         self.caption_words, self.caption_tokens = caption_words, caption_tokens
         super().__init__(**settings)
-        self._references: dict[tuple[str, ...], list[str]] = {}
-        for item in self.items:
-            self._references.setdefault(item.media, []).extend(item.texts)
 
-    def annotations(self, path: Path) -> list[Caption]:
+    def read(self, path: Path) -> list[Caption]:
         """Return the captions of the annotation file: for training one by one, else all of a file
         together."""
-        found = [
-            one
-            for number, (where, row) in enumerate(read_rows(path, _FORM))
-            for one in _line(row, number, where)
-        ]
+        captions: list[Caption] = []
+        for number, (where, row) in enumerate(read_rows(path, _FORM)):
+            captions += _captions_of_line(row, number, where)
+        by_media: dict[tuple[str, ...], list[Caption]] = {}
+        for caption in captions:
+            by_media.setdefault(caption.media, []).append(caption)
+        references = {}
+        for media, group in by_media.items():
+            references[media] = tuple(text for caption in group for text in caption.texts)
         if self.training:
-            return found
-        merged: dict[tuple[str, ...], list[Caption]] = {}
-        for one in found:
-            merged.setdefault(one.media, []).append(one)
-        return [
-            Caption(every[0].id, every[0].key, media, tuple(text for one in every for text in one.texts))
-            for media, every in merged.items()
-        ]
+            return [replace(caption, references=references[caption.media]) for caption in captions]
+        merged = []
+        for media, group in by_media.items():
+            merged.append(replace(group[0], texts=references[media], references=references[media]))
+        return merged
 
-    def item(self, number: int, media: tuple[str, ...], text: str) -> Caption:
-        """Return a file, with the caption to find it by where one is given."""
-        return Caption(number, "image", media, (text,))
+    def question(self, text: str) -> Caption:
+        """Return an item without references, with the caption to find a file by, if there is one."""
+        return Caption(0, "image", (), (text,))
 
-    def references(self) -> list[list[str]]:
+    def references(self, items: Sequence[Caption]) -> list[list[str]]:
         """Return all captions of every file, as they are written."""
-        return list(self._references.values())
+        by_media = {item.media: list(item.references) for item in items}
+        return list(by_media.values())
+
+    def num_tokens(self, item: Caption) -> int:
+        """Return the tokens of all captions of an item, as they are cut."""
+        texts = [self._caption_text(text) for text in item.texts]
+        return sum(len(self.tokenizer.encode(text, self.caption_tokens)) for text in texts)
+
+    def _caption_text(self, caption: str) -> str:
+        return f"{self.prompt}{self.clean(caption)}[SEP]"
 
     def clean(self, caption: str) -> str:
         """Return a caption as the network reads and writes it."""
         return clean_caption(caption, self.caption_words)
 
-    def streams(
-        self, told: Sequence[tuple[int, Caption]], samples: Sequence[Sample]
-    ) -> dict[str, Callable[[], Any]]:
-        """Return makers of captions, prompts and references, one row each."""
+    def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
+        """Return builders of captions, prompts and references, one row each."""
+        captions = [entry.item for entry in batch_items]
+        texts = [self._caption_text(caption.texts[0]) for caption in captions]
         return {
-            "caption": lambda: self.tokenizer(
-                [f"{self.prompt}{self.clean(item.texts[0])}[SEP]" for _, item in told], self.caption_tokens
-            ),
-            "prompt": lambda: self.tokenizer([self.prompt for _ in told]),
-            "references": lambda: [self._references[item.media] for _, item in told],
+            "caption": lambda: self.tokenizer(texts, self.caption_tokens),
+            "prompt": lambda: self.tokenizer([self.prompt for _ in captions]),
+            "references": lambda: [list(caption.references) for caption in captions],
         }
 
 
-class RetrievalReader(CaptionReader):
+class RetrievalTask(CaptionTask):
     """Videos or images with captions to find them by.
 
     In training one sample is one file with up to ``captions_per_clip`` of its captions, and an epoch shows
@@ -143,7 +149,7 @@ class RetrievalReader(CaptionReader):
         "caption": "text Q L",
         "group": "index Q",
     }
-    asks = "caption"
+    query_input = "caption"
 
     def __init__(
         self,
@@ -152,26 +158,31 @@ class RetrievalReader(CaptionReader):
         **settings: Any,
     ) -> None:
         super().__init__(caption_words=caption_words, caption_tokens=caption_tokens, **settings)
-        self.repeats = self.training
-        self.numbers = {media: number for number, media in enumerate(self.by_media)}
+        self.repeat_media = self.training
 
-    def streams(
-        self, told: Sequence[tuple[int, Caption]], samples: Sequence[Sample]
-    ) -> dict[str, Callable[[], Any]]:
-        """Return makers of the captions, and of the samples and the groups they belong to."""
-        texts = [(row, item, text) for row, item in told for text in item.texts]
+    def _caption_text(self, caption: str) -> str:
+        return self.clean(caption)
+
+    def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
+        """Return builders of the captions, and of the samples and the groups they belong to."""
+        rows, groups, texts = [], [], []
+        for entry in batch_items:
+            for text in entry.item.texts:
+                rows.append(entry.row)
+                groups.append(entry.sample.request.media_id)
+                texts.append(self._caption_text(text))
         return {
-            self.index: lambda: torch.tensor([row for row, _, _ in texts]),
-            "caption": lambda: self.tokenizer([self.clean(text) for *_, text in texts], self.caption_tokens),
-            "group": lambda: torch.tensor([self.numbers[item.media] for _, item, _ in texts]),
+            self.index: lambda: torch.tensor(rows),
+            "caption": lambda: self.tokenizer(texts, self.caption_tokens),
+            "group": lambda: torch.tensor(groups),
         }
 
 
-def _line(row: Any, number: int, where: str) -> list[Caption]:
+def _captions_of_line(row: Any, number: int, where: str) -> list[Caption]:
     fields(row, where, _FORM, "|".join(_KEYS))
     key, media = names(row, where)
-    given = next(row[name] for name in _KEYS if name in row)
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
-        raise UserError(f"{where}: 'caption' must be a text or a list of texts, but is {shown(given)}")
-    return [Caption(row.get("question_id", number), key, media, (one,)) for one in texts]
+    value = next(row[name] for name in _KEYS if name in row)
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{where}: 'caption' must be a text or a list of texts, but is {shown(value)}")
+    return [Caption(row.get("question_id", number), key, media, (text,)) for text in texts]

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mplug2.data.batch import FailedSample, Sample, SampleRequest
-from mplug2.data.media.image import resize
-from mplug2.data.media.transforms import normalise
+from mplug2.data.arguments import at_least
+from mplug2.data.batch import Sample
+from mplug2.data.media.folder import MediaFolder
+from mplug2.data.media.image import ImageError, resize
 from mplug2.data.rows import fields, names, read_rows, shown, text
-from mplug2.data.tasks.limits import at_least
-from mplug2.data.tasks.reader import MediaReader
+from mplug2.data.tasks.media_task import BatchItem, MediaTask
 from mplug2.data.text import mirrored_words
 from registry.errors import UserError
 
@@ -35,8 +35,10 @@ class Phrase:
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down."""
-        known = {"question_id": self.id, "image": self.media[0], "question": self.text}
-        return known | {"pixels": list(self.box)} | more
+        record: dict[str, Any] = {"question_id": self.id}
+        if self.media:
+            record["image"] = self.media[0]
+        return record | {"question": self.text, "pixels": list(self.box)} | more
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Letterbox:
         return [side / self.scale for side in sides]
 
 
-class GroundingReader(MediaReader[Phrase]):
+class GroundingTask(MediaTask[Phrase]):
     """Images with phrases and their boxes: one sample is one image and up to ``phrases_per_image`` phrases.
 
     ``path`` holds JSON lines ``{"image": ..., "phrase": ..., "box": [left, top, right, bottom]}`` in pixels.
@@ -80,7 +82,7 @@ class GroundingReader(MediaReader[Phrase]):
     [left, top, right, bottom] in parts of that square; a box outside its image is treated as a file that
     cannot be decoded. A phrase is [CLS], its words in lower case with their punctuation, and [SEP], together
     at most ``phrase_tokens`` (mPLUG's text). ``augment: full`` mirrors one image in two, with the words left
-    and right. All else is as for every reader (`MediaReader`).
+    and right.
     """
 
     outputs = {
@@ -89,7 +91,7 @@ class GroundingReader(MediaReader[Phrase]):
         "phrase": "text Q L",
         "box": "boxes Q 4",
     }
-    asks = "phrase"
+    query_input = "phrase"
 
     def __init__(
         self,
@@ -98,72 +100,70 @@ class GroundingReader(MediaReader[Phrase]):
         augment: Literal["none", "full"] = "none",  # a crop may cut off what a phrase means
         **settings: Any,
     ) -> None:
-        at_least(1, settings, phrases_per_image=phrases_per_image)
-        at_least(3, settings, phrase_tokens=phrase_tokens)  # [CLS], a word and [SEP]
-        self.together, self.phrase_tokens = phrases_per_image, phrase_tokens
-        super().__init__(augment=augment, **settings)
+        at_least(1, phrases_per_image=phrases_per_image)
+        at_least(3, phrase_tokens=phrase_tokens)  # [CLS], a word and [SEP]
+        self.items_per_sample, self.phrase_tokens = phrases_per_image, phrase_tokens
+        super().__init__(**settings)
+        self.mirror = self.training and augment == "full"
 
-    def annotations(self, path: Path) -> list[Phrase]:
+    def read(self, path: Path) -> list[Phrase]:
         """Return the phrases of the annotation file."""
         return [_phrase(row, number, where) for number, (where, row) in enumerate(read_rows(path, _FORM))]
 
-    def item(self, number: int, media: tuple[str, ...], text: str) -> Phrase:
+    def question(self, text: str) -> Phrase:
         """Return a phrase without a box."""
-        return Phrase(number, media, text, _NOWHERE)
+        return Phrase(0, (), text, _NOWHERE)
 
-    def read(self, request: SampleRequest) -> Sample | FailedSample:
-        """Return one sample; one with a box outside its image counts as undecodable."""
-        sample = super().read(request)
-        if isinstance(sample, FailedSample):
-            return sample
-        for item in map(self.items.__getitem__, request.items):
-            if item.box != _NOWHERE and not sample.crop_geometry.shows(item.box):
-                file = str(self.media.file(item.media[0]))
-                reason = f"the box {shown(item.box)} of {shown(item.text)} lies outside the image {file}"
-                return FailedSample(request, file, reason)
-        return sample
+    def num_tokens(self, item: Phrase) -> int:
+        """Return the tokens of a phrase, as it is cut."""
+        return len(self.tokenizer.encode(item.text.lower(), self.phrase_tokens - 1)) + 1
 
-    def view(self, name: str, rng: np.random.Generator) -> tuple[Tensor, Letterbox]:
-        """Return an image laid into a square, and how."""
-        pixels, size = self.media.picture(self.media.file(name)), self.media.size
+    def decode(
+        self, media: MediaFolder, name: str, items: Sequence[Phrase], rng: np.random.Generator
+    ) -> tuple[Tensor, Letterbox]:
+        """Return an image laid into a square, and how; a box outside the image counts as undecodable."""
+        file = media.file(name)
+        pixels, size = media.picture(file), media.size
         height, width = pixels.shape[:2]
         scale = size / max(height, width)
         inner = max(1, round(height * scale)), max(1, round(width * scale))
         top, left = ((size - length) // 2 for length in inner)
-        small = normalise(torch.from_numpy(resize(pixels, *inner)[None]).permute(0, 3, 1, 2))[:, 0]
+        small = media.normalize(torch.from_numpy(resize(pixels, *inner)[None]).permute(0, 3, 1, 2))[:, 0]
         square = torch.zeros(3, size, size)  # zero is the mean grey
         square[:, top : top + inner[0], left : left + inner[1]] = small
-        mirrored = self.training and self.media.augment == "full" and rng.random() < 0.5
+        mirrored = self.mirror and rng.random() < 0.5
         square = square.flip(-1) if mirrored else square
-        return square, Letterbox(scale / size, left / size, top / size, bool(mirrored))
+        letterbox = Letterbox(scale / size, left / size, top / size, bool(mirrored))
+        for item in items:
+            if item.box != _NOWHERE and not letterbox.shows(item.box):
+                raise ImageError(
+                    f"the box {shown(item.box)} of {shown(item.text)} lies outside the image {file}"
+                )
+        return square, letterbox
 
-    def streams(
-        self, told: Sequence[tuple[int, Phrase]], samples: Sequence[Sample]
-    ) -> dict[str, Callable[[], Any]]:
-        """Return makers of the phrases Q and their boxes."""
+    def input_builders(self, batch_items: Sequence[BatchItem[Phrase]]) -> dict[str, Callable[[], Any]]:
+        """Return builders of the phrases Q and their boxes."""
+        texts = [_phrase_text(entry.item, entry.sample) for entry in batch_items]
         return {
-            "phrase": lambda: self.tokenizer.closed(
-                [self._said(item, samples[row]) for row, item in told], self.phrase_tokens
-            ),
-            "box": lambda: torch.tensor([_placed(item, samples[row]) for row, item in told]),
+            "phrase": lambda: self.tokenizer.encode_with_sep(texts, self.phrase_tokens),
+            "box": lambda: torch.tensor([_placed(entry.item, entry.sample) for entry in batch_items]),
         }
 
-    def marks(self, item: Phrase, sample: Sample) -> dict[str, Any]:
-        """Return the box in parts of the square, which a found one is compared with."""
+    def extra_record(self, item: Phrase, sample: Sample | None) -> dict[str, Any]:
+        """Return the box in parts of the square, which a predicted one is compared with."""
         return {"box": _placed(item, sample)}
 
-    def _said(self, item: Phrase, sample: Sample) -> str:
-        said = item.text.lower()
-        return (
-            mirrored_words(said)
-            if sample.crop_geometry is not None and sample.crop_geometry.mirrored
-            else said
-        )
+
+def _phrase_text(item: Phrase, sample: Sample) -> str:
+    letterbox: Letterbox | None = sample.crop_geometry
+    phrase = item.text.lower()
+    return mirrored_words(phrase) if letterbox is not None and letterbox.mirrored else phrase
 
 
-def _placed(item: Phrase, sample: Sample) -> list[float]:
-    """The box in the square; of a file that could not be decoded none."""
-    return sample.crop_geometry.place(item.box) if sample.crop_geometry is not None else [0.0] * 4
+def _placed(item: Phrase, sample: Sample | None) -> list[float]:
+    """Return the box in the square; zeros without an image."""
+    letterbox: Letterbox | None = None if sample is None else sample.crop_geometry
+    return [0.0] * 4 if letterbox is None else letterbox.place(item.box)
 
 
 def _phrase(row: Any, number: int, where: str) -> Phrase:

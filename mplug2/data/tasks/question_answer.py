@@ -1,5 +1,4 @@
-"""Questions about videos and images: the reader of MSRVTT-QA, MSVD-QA, TGIF-QA, VQA v2 and the shapes
-world."""
+"""Questions about videos and images: MSRVTT-QA, MSVD-QA, TGIF-QA, VQA v2 and the shapes world."""
 
 from __future__ import annotations
 
@@ -9,15 +8,14 @@ from typing import Any, Literal
 
 import torch
 
-from mplug2.data.batch import Sample
+from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.rows import Question, read_questions, read_rows, shown
-from mplug2.data.tasks.limits import at_least
-from mplug2.data.tasks.reader import MediaReader
+from mplug2.data.tasks.media_task import BatchItem, MediaTask
 from mplug2.data.text import clean_question
 from registry.errors import UserError
 
 
-class QuestionAnswer(MediaReader[Question]):
+class QuestionAnswerTask(MediaTask[Question]):
     """Videos or images with their questions: one sample is one of them and up to ``questions_per_clip``
     questions.
 
@@ -26,8 +24,7 @@ class QuestionAnswer(MediaReader[Question]):
     for videos; or taken ``as written``, with their punctuation, as released for VQA v2. Of either the first
     ``question_tokens`` count, which a split may set for itself (``train: {question_tokens: 25}`` cuts in
     training alone). ``answer_list`` names the answers to choose from, the input ``candidates``: a JSON list,
-    a text a line, or an annotation file, whose answers they are. All else is as for every reader
-    (`MediaReader`).
+    a text a line, or an annotation file, whose answers they are.
     """
 
     outputs = {
@@ -41,7 +38,7 @@ class QuestionAnswer(MediaReader[Question]):
         "vote": "weight A",
         "candidates": "text C Lc",
     }
-    asks = "question"
+    query_input = "question"
     submission = "answers"  # the form of result files for evaluation servers
 
     def __init__(
@@ -56,51 +53,54 @@ class QuestionAnswer(MediaReader[Question]):
     ) -> None:
         at_least(
             1,
-            settings,
             questions_per_clip=questions_per_clip,
             question_words=question_words,
             question_tokens=question_tokens,
             answer_tokens=answer_tokens,
         )
-        self.together = questions_per_clip
+        self.items_per_sample = questions_per_clip
         self.question_tokens, self.answer_tokens = question_tokens, answer_tokens
         self.cleaned = question_text == "cleaned"
         super().__init__(**settings)
-        self.words = question_words or (30 if self.training else 50)
+        self.question_words = question_words or (30 if self.training else 50)
         answers = _answers(answer_list) if answer_list else []
         if not answers and "candidates" in (settings.get("inputs") or ()):
-            raise UserError("input 'candidates' needs the answers to choose from: set data.answer_list")
+            raise ArgumentError(
+                "answer_list", "input 'candidates' needs the answers to choose from: set data.answer_list"
+            )
         self.candidates = self.tokenizer([f"{answer}[SEP]" for answer in answers], answer_tokens)
 
-    def annotations(self, path: Path) -> list[Question]:
+    def read(self, path: Path) -> list[Question]:
         """Return the questions of the annotation file."""
         return read_questions(path, "needed" if self.training else "absent too")
 
-    def item(self, number: int, media: tuple[str, ...], text: str) -> Question:
+    def question(self, text: str) -> Question:
         """Return a question without answers."""
-        return Question(number, media, text, (), ())
+        return Question(0, (), text, (), ())
 
-    def _asked(self, text: str) -> str:
-        return clean_question(text, self.words) if self.cleaned else text
+    def _question_text(self, question: Question) -> str:
+        return clean_question(question.text, self.question_words) if self.cleaned else question.text
 
-    def streams(
-        self, told: Sequence[tuple[int, Question]], samples: Sequence[Sample]
-    ) -> dict[str, Callable[[], Any]]:
-        """Return makers of the questions Q, and of their answers A with owner and vote."""
-        votes = [
-            (owner, answer, weight)
-            for owner, (_, question) in enumerate(told)
-            for answer, weight in zip(question.answers, question.weights, strict=True)
-        ]
+    def num_tokens(self, item: Question) -> int:
+        """Return the tokens of a question, as it is cut."""
+        return len(self.tokenizer.encode(self._question_text(item), self.question_tokens))
+
+    def input_builders(self, batch_items: Sequence[BatchItem[Question]]) -> dict[str, Callable[[], Any]]:
+        """Return builders of the questions Q, and of their answers A with owner and vote."""
+        questions = [entry.item for entry in batch_items]
+        owners: list[int] = []
+        answers: list[str] = []
+        weights: list[float] = []
+        for owner, question in enumerate(questions):
+            owners += [owner] * len(question.answers)
+            answers += [f"{answer}[SEP]" for answer in question.answers]
+            weights += question.weights
+        texts = [self._question_text(question) for question in questions]
         return {
-            "question": lambda: self.tokenizer(
-                [self._asked(question.text) for _, question in told], self.question_tokens
-            ),
-            "answer": lambda: self.tokenizer(
-                [f"{answer}[SEP]" for _, answer, _ in votes], self.answer_tokens
-            ),
-            "owner": lambda: torch.tensor([owner for owner, _, _ in votes]),
-            "vote": lambda: torch.tensor([weight for _, _, weight in votes], dtype=torch.float32),
+            "question": lambda: self.tokenizer(texts, self.question_tokens),
+            "answer": lambda: self.tokenizer(answers, self.answer_tokens),
+            "owner": lambda: torch.tensor(owners),
+            "vote": lambda: torch.tensor(weights, dtype=torch.float32),
             "candidates": lambda: self.candidates,
         }
 
@@ -108,7 +108,7 @@ class QuestionAnswer(MediaReader[Question]):
 def _answers(path: str) -> list[str]:
     form = "an answer list must be a JSON list of texts, one JSON text a line, or an annotation file"
     if not Path(path).is_file():
-        raise UserError(f"the answer list {path} must exist (data.answer_list), but does not")
+        raise ArgumentError("answer_list", f"the answer list {path} must exist, but does not")
     rows = list(read_rows(Path(path), form))
     if rows and isinstance(rows[0][1], dict):
         asked = read_questions(Path(path))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loaders import make_source
 
 from mplug2.data.formats.captions import captions, names, only
 from mplug2.data.formats.flickr import flickr
@@ -19,10 +20,10 @@ from mplug2.data.formats.video_qa import tgif_frame_qa, video_qa
 from mplug2.data.formats.video_text import didemo, jsfusion
 from mplug2.data.formats.vqa import answer_list, vqa
 from mplug2.data.prepare import prepare
-from mplug2.data.tasks.caption import CaptionReader, RetrievalReader
-from mplug2.data.tasks.grounding import GroundingReader
-from mplug2.data.tasks.question_answer import QuestionAnswer
-from mplug2.data.tasks.text_label import TextLabel
+from mplug2.data.tasks.caption import CaptionTask, RetrievalTask
+from mplug2.data.tasks.grounding import GroundingTask
+from mplug2.data.tasks.question_answer import QuestionAnswerTask
+from mplug2.data.tasks.text_label import TextLabelTask
 from mplug2.data.text import Tokenizer
 from registry.language.ports import StreamType
 
@@ -122,9 +123,8 @@ def made(reader: Any, rows: Iterable[dict[str, Any]], media: Path, path: Path, k
         else StreamType("image", ("V", 3, 24, 24))
     )
     vocabulary = Tokenizer.load(str(more.pop("vocabulary")))
-    return reader(
-        path=str(path), media=str(media), types=dict.fromkeys(inputs, stream), tokenizer=vocabulary, **more
-    )
+    types = dict.fromkeys(inputs, stream)
+    return make_source(reader, path=str(path), media=str(media), types=types, tokenizer=vocabulary, **more)
 
 
 def batch(reader: Any) -> Any:
@@ -141,7 +141,7 @@ def test_readers_take_the_rows_with_their_real_media(shared: Path, tmp_path: Pat
         return batch(made(reader, rows, media, tmp_path / "rows.jsonl", kind, vocabulary=vocabulary, **more))
 
     pairs = through(
-        TextLabel,
+        TextLabelTask,
         nlvr2(images / "nlvr2/nlvr2.jsonl"),
         images / "nlvr2",
         "pair",
@@ -151,7 +151,7 @@ def test_readers_take_the_rows_with_their_real_media(shared: Path, tmp_path: Pat
     assert len(pairs.records) == 16
     assert pairs.inputs["left"].shape == pairs.inputs["right"].shape
     entailed = through(
-        TextLabel,
+        TextLabelTask,
         snli_ve(images / "snli_ve/snli_ve.jsonl"),
         images / "snli_ve",
         "image",
@@ -160,11 +160,11 @@ def test_readers_take_the_rows_with_their_real_media(shared: Path, tmp_path: Pat
     )
     assert (len(entailed.records), entailed.inputs["image"].shape[0]) == (69, 4)
     for name, count in (("coco", 7), ("flickr30k", 2), ("flickr8k", 32)):
-        written = through(CaptionReader, captions(images / name / "captions.json"), images / name, "image")
+        written = through(CaptionTask, captions(images / name / "captions.json"), images / name, "image")
         assert written.inputs["image"].shape[0] == count
         assert all(len(record["references"]) == 5 for record in written.records)
     clips = through(
-        RetrievalReader,
+        RetrievalTask,
         _videos(shared / "data/videos/msrvtt/captions.json"),
         shared / "data/videos/msrvtt",
         "video",
@@ -193,7 +193,7 @@ def test_vqa_is_prepared_with_its_images_found(shared: Path, tmp_path: Path) -> 
     vocabulary = shared / "data/text/bert-base-uncased-vocab.txt"
     asked = batch(
         made(
-            QuestionAnswer,
+            QuestionAnswerTask,
             rows,
             images,
             tmp_path / "rows.jsonl",
@@ -220,7 +220,7 @@ def test_boxes_of_refcoco_are_read(shared: Path, tmp_path: Path) -> None:
     vocabulary = shared / "data/text/bert-base-uncased-vocab.txt"
     told = batch(
         made(
-            GroundingReader,
+            GroundingTask,
             rows,
             tmp_path,
             tmp_path / "rows.jsonl",

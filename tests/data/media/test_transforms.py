@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file
 
-from mplug2.data.media.folder import Media
+from mplug2.data.media.folder import MediaFolder
 from mplug2.data.media.image import resize
 from mplug2.data.media.randaugment import IMAGE_NAMES, NAMES, apply, rand_augment
 from mplug2.data.media.transforms import (
@@ -120,7 +120,7 @@ def test_images_are_made_small_without_moire_in_training_too(tmp_path: Path) -> 
     board = (np.indices((300, 400)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, -1)
     Image.fromarray(board).save(tmp_path / "board.png")
     stream = StreamType("image", ("V", 3, 64, 64))
-    data = Media(tmp_path, "image", stream, training=True, augment="crop")
+    data = MediaFolder(tmp_path, "image", stream, training=True, augment="crop")
     grey = eval_picture(np.full((64, 64, 3), 128, np.uint8), 64)
     for seed in range(8):
         small = data.read("board.png", np.random.default_rng(seed))

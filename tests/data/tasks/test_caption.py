@@ -11,10 +11,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loaders import make_source
 from PIL import Image
 
 from mplug2.data.shapes.questions import vocabulary
-from mplug2.data.tasks.caption import CaptionReader, RetrievalReader
+from mplug2.data.tasks.caption import CaptionTask, RetrievalTask
 from mplug2.data.text import Tokenizer
 from registry.errors import UserError
 from registry.language.ports import StreamType
@@ -42,10 +43,10 @@ def arguments(media: Path, rows: list[dict], **more: Any) -> dict[str, Any]:
 
 
 def test_training_has_a_row_a_caption_with_the_references_of_its_file(media: Path) -> None:
-    data = CaptionReader(**arguments(media, ROWS, training=True))
+    data = make_source(CaptionTask, **arguments(media, ROWS, training=True))
     assert len(data) == 4
     batch = data.collate([data[index] for index in range(4)])  # type: ignore[misc]
-    words = data.tokenizer
+    words = data.task.tokenizer
     said = {
         words.decode(row): given
         for row, given in zip(batch.inputs["caption"].ids, batch.inputs["references"], strict=True)
@@ -61,7 +62,7 @@ def test_training_has_a_row_a_caption_with_the_references_of_its_file(media: Pat
 
 
 def test_evaluation_has_a_row_a_file_with_all_its_captions(media: Path) -> None:
-    data = CaptionReader(**arguments(media, ROWS))
+    data = make_source(CaptionTask, **arguments(media, ROWS))
     batch = data.collate([data[0], data[1]])  # type: ignore[list-item]
     assert [(record["image"], record["references"]) for record in batch.records] == [
         ("a.png", ["a red Circle.", "one shape"]),
@@ -70,9 +71,9 @@ def test_evaluation_has_a_row_a_file_with_all_its_captions(media: Path) -> None:
 
 
 def test_the_prompt_stands_before_the_caption_without_a_space_and_is_cut_with_it(media: Path) -> None:
-    data = CaptionReader(**arguments(media, ROWS, prompt="there is", caption_tokens=5))
+    data = make_source(CaptionTask, **arguments(media, ROWS, prompt="there is", caption_tokens=5))
     batch = data.collate([data[0]])  # type: ignore[list-item]
-    words = data.tokenizer
+    words = data.task.tokenizer
     whole = words.encode("there isa red circle[SEP]")
     assert batch.inputs["caption"].ids[0].tolist() == whole[:5]
     assert batch.inputs["prompt"].ids[0].tolist() == [words.cls, *words.encode("there is")[1:]]
@@ -80,23 +81,23 @@ def test_the_prompt_stands_before_the_caption_without_a_space_and_is_cut_with_it
 
 def test_a_caption_that_is_too_long_loses_its_end_with_the_rest(media: Path) -> None:
     """As released: the text with [SEP] is cut; one that just fits keeps it."""
-    data = CaptionReader(**arguments(media, ROWS, caption_tokens=5))
+    data = make_source(CaptionTask, **arguments(media, ROWS, caption_tokens=5))
     ids = data.collate([data[0], data[1]]).inputs["caption"].ids  # type: ignore[list-item]
-    assert data.tokenizer.decode(ids[0]) == "a red circle"
-    assert ids[0].tolist()[-1] == data.tokenizer.sep
-    short = CaptionReader(**arguments(media, ROWS, caption_tokens=4))
+    assert data.task.tokenizer.decode(ids[0]) == "a red circle"
+    assert ids[0].tolist()[-1] == data.task.tokenizer.sep
+    short = make_source(CaptionTask, **arguments(media, ROWS, caption_tokens=4))
     cut = short.collate([short[0]]).inputs["caption"].ids[0].tolist()  # type: ignore[list-item]
     assert cut == ids[0].tolist()[:4]
 
 
 def test_retrieval_shows_every_caption_once_an_epoch_beside_its_file(media: Path) -> None:
-    data = RetrievalReader(**arguments(media, ROWS, training=True))
+    data = make_source(RetrievalTask, **arguments(media, ROWS, training=True))
     orders = {tuple(group.items for group in data.requests(epoch, 0)) for epoch in range(8)}
     assert len(orders) > 1
     for order in orders:
         assert sorted(order) == [(0,), (1,), (2,), (3,)]
     batch = data.collate([data.read(group) for group in data.requests(0, 0)])  # type: ignore[misc]
-    words = data.tokenizer
+    words = data.task.tokenizer
     said = sorted(
         (words.decode(ids), group)
         for ids, group in zip(batch.inputs["caption"].ids, batch.inputs["group"].tolist(), strict=True)
@@ -106,7 +107,7 @@ def test_retrieval_shows_every_caption_once_an_epoch_beside_its_file(media: Path
 
 
 def test_retrieval_evaluates_all_captions_of_a_file_and_says_whose_they_are(media: Path) -> None:
-    data = RetrievalReader(**arguments(media, ROWS))
+    data = make_source(RetrievalTask, **arguments(media, ROWS))
     batch = data.collate([data[0], data[1]])  # type: ignore[list-item]
     assert batch.inputs["image"].shape[0] == 2
     assert len(batch.inputs["caption"].ids) == 4
@@ -125,12 +126,12 @@ here = settings(deadline=None, suppress_health_check=[HealthCheck.function_scope
 
 @here
 @given(lines=lines, together=st.integers(1, 4), epoch=st.integers(0, 3))
-@pytest.mark.parametrize("reader", [CaptionReader, RetrievalReader])
+@pytest.mark.parametrize("reader", [CaptionTask, RetrievalTask])
 def test_an_epoch_shows_every_caption_once(
-    media: Path, reader: type[CaptionReader], lines: list[Any], together: int, epoch: int
+    media: Path, reader: type[CaptionTask], lines: list[Any], together: int, epoch: int
 ) -> None:
     rows = [{"image": f"{name}.png", "captions": texts} for name, texts in lines]
-    data = reader(**arguments(media, rows, training=True, captions_per_clip=together))
+    data = make_source(reader, **arguments(media, rows, training=True, captions_per_clip=together))
     groups = data.requests(epoch, seed=3)
     shown = [(data.items[number].media, data.items[number].texts) for one in groups for number in one.items]
     given = [((f"{name}.png",), (text,)) for name, texts in lines for text in texts]
@@ -148,12 +149,12 @@ def test_any_captions_are_kept_whole_and_cut_for_the_network(media: Path, lines:
     told: dict[str, list[str]] = {}
     for name, texts in lines:
         told.setdefault(f"{name}.png", []).extend(texts)
-    written = CaptionReader(**arguments(media, rows, caption_tokens=6))
+    written = make_source(CaptionTask, **arguments(media, rows, caption_tokens=6))
     batch = written.collate([written[index] for index in range(len(written))])  # type: ignore[misc]
     assert {record["image"]: record["references"] for record in batch.records} == told
-    assert batch.inputs["references"] == list(told.values()) == written.references()
+    assert batch.inputs["references"] == list(told.values()) == written.task.references(written.items)
     assert 2 <= batch.inputs["caption"].ids.shape[1] <= 6
-    found = RetrievalReader(**arguments(media, rows))
+    found = make_source(RetrievalTask, **arguments(media, rows))
     batch = found.collate([found[index] for index in range(len(found))])  # type: ignore[misc]
     counts = [len(texts) for texts in told.values()]
     groups = [number for number, count in enumerate(counts) for _ in range(count)]
@@ -176,7 +177,7 @@ def test_any_line_is_captions_or_a_message_that_names_it(media: Path, value: Any
     given = arguments(media, [])
     Path(given["path"]).write_text(json.dumps(value))
     try:
-        items = CaptionReader(**given, training=True).items
+        items = make_source(CaptionTask, **given, training=True).items
     except UserError as error:
         assert "captions.jsonl" in str(error)
     else:
@@ -185,7 +186,7 @@ def test_any_line_is_captions_or_a_message_that_names_it(media: Path, value: Any
 
 def test_a_broken_image_is_handed_on_and_stands_black(media: Path) -> None:
     (media / "b.png").write_bytes((media / "b.png").read_bytes()[:60])
-    data = CaptionReader(**arguments(media, ROWS))
+    data = make_source(CaptionTask, **arguments(media, ROWS))
     broken = data[1]
     assert "b.png cannot be decoded" in broken.reason  # type: ignore[union-attr]
     black = data.blank(broken)  # type: ignore[arg-type]
@@ -206,7 +207,7 @@ def test_a_malformed_line_is_named(media: Path, line: str, said: str) -> None:
     given = arguments(media, [])
     Path(given["path"]).write_text('{"image": "a.png", "caption": "x"}\n' + line)
     with pytest.raises(UserError) as caught:
-        CaptionReader(**given)
+        make_source(CaptionTask, **given)
     assert said in str(caught.value)
     assert ":2: " in str(caught.value) or "entry 2" in str(caught.value)
 
@@ -216,16 +217,16 @@ def test_a_network_must_say_what_it_reads(media: Path) -> None:
     with pytest.raises(
         UserError, match="inputs of one of these names: video; image; left and right; it reads none"
     ):
-        CaptionReader(**given)
+        make_source(CaptionTask, **given)
 
 
 def test_retrieval_may_show_a_file_once_for_several_captions(media: Path) -> None:
     given = arguments(media, ROWS, training=True, captions_per_clip=2)
-    together = RetrievalReader(**given, inputs={"image", "picture", "caption", "group"})
+    together = make_source(RetrievalTask, **given, inputs={"image", "picture", "caption", "group"})
     batch = together.collate([together[index] for index in range(2)])  # type: ignore[misc]
     assert batch.inputs["image"].shape[0] == 2
     assert batch.inputs["picture"].tolist() == [0, 0, 1, 1]
     assert sorted(batch.inputs["group"].tolist()) == [0, 0, 1, 1]
-    repeated = RetrievalReader(**given, inputs={"image", "caption", "group"})
+    repeated = make_source(RetrievalTask, **given, inputs={"image", "caption", "group"})
     batch = repeated.collate([repeated[index] for index in range(2)])  # type: ignore[misc]
     assert batch.inputs["image"].shape[0] == len(batch.inputs["caption"].ids) == 4

@@ -11,12 +11,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from loaders import eval_loader, train_loader
+from loaders import eval_loader, make_items, make_source, train_loader
 from PIL import Image
 
-from mplug2.data.batch import Batch, Sample
+from mplug2.data.batch import Batch, Sample, SampleRequest
 from mplug2.data.shapes.questions import vocabulary
-from mplug2.data.tasks.grounding import GroundingReader, Letterbox
+from mplug2.data.sources.files import FileSource
+from mplug2.data.tasks.grounding import GroundingTask, Letterbox
 from mplug2.data.text import Tokenizer
 from registry import check, read_spec
 from registry.errors import UserError
@@ -25,11 +26,11 @@ from registry.language.ports import StreamType
 TYPES = {"image": StreamType("image", ("V", 3, 32, 32))}
 
 
-def reader(folder: Path, rows: list[dict], **more: Any) -> GroundingReader:
+def reader(folder: Path, rows: list[dict], **more: Any) -> FileSource:
     path = folder / "phrases.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = Tokenizer({token: index for index, token in enumerate(vocabulary())})
-    return GroundingReader(path=str(path), media=str(folder), types=TYPES, tokenizer=words, **more)
+    return make_source(GroundingTask, path=str(path), media=str(folder), types=TYPES, tokenizer=words, **more)
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def brightest(view: torch.Tensor) -> list[float]:
     return [columns.min() / size, rows.min() / size, (columns.max() + 1) / size, (rows.max() + 1) / size]
 
 
-def tokens(data: GroundingReader, batch: Batch) -> str:
-    return " ".join(map(str, data.tokenizer.tokens(batch.inputs["phrase"].ids[0].tolist())))
+def tokens(data: FileSource, batch: Batch) -> str:
+    return " ".join(map(str, data.task.tokenizer.tokens(batch.inputs["phrase"].ids[0].tolist())))
 
 
 def test_a_phrase_is_said_as_the_released_code_says_it(picture: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_phrase_is_said_as_the_released_code_says_it(picture: Path) -> None:
         (6, "[CLS] the man ' s [SEP]"),
     ):
         data = reader(picture, [ROW | {"phrase": "The Man's hat, left-most"}], phrase_tokens=limit)
-        data.tokenizer = Tokenizer({word: number for number, word in enumerate(words)})
+        data.task.tokenizer = Tokenizer({word: number for number, word in enumerate(words)})
         assert tokens(data, data.collate([data[0]])) == said  # type: ignore[list-item]
 
 
@@ -153,8 +154,15 @@ def test_a_box_outside_its_image_is_counted_as_broken(picture: Path, training: b
 
 
 def test_a_phrase_that_is_asked_needs_no_box(picture: Path) -> None:
-    data = reader(picture, [ROW], asked=[((str(picture / "wide.png"),), "the left square")])
-    assert isinstance(data[0], Sample)
+    words = Tokenizer({word: number for number, word in enumerate(vocabulary())})
+    given = {"media": str(picture), "types": TYPES, "tokenizer": words}
+    task = GroundingTask(types=TYPES, tokenizer=words)
+    data = make_items(GroundingTask, [task.question("the left square")], **given)
+    sample = data.read(SampleRequest(("wide.png",), (0,)))
+    assert isinstance(sample, Sample)
+    assert data.collate([sample]).records == [
+        {"question_id": 0, "question": "the left square", "pixels": [0.0] * 4, "box": [0.0, 0.25, 0.0, 0.25]}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from mplug2.data.arguments import at_least
 from mplug2.data.build import build_source
 from mplug2.data.shapes.questions import vocabulary
-from mplug2.data.tasks.limits import at_least
 from registry import StreamType, UserError, read_spec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +62,6 @@ def test_a_reader_names_the_setting_and_its_place(tmp_path: Path, setting: str) 
 
 
 def test_without_a_spec_the_setting_alone_is_named() -> None:
-    at_least(1, {}, words=None, tokens=1)
+    at_least(1, words=None, tokens=1)
     with pytest.raises(UserError, match=r"^tokens must be at least 2, but is 1$"):
-        at_least(2, {}, words=2, tokens=1)
+        at_least(2, words=2, tokens=1)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loaders import make_source
 from PIL import Image
 
 from mplug2.data.batch import Sample
 from mplug2.data.shapes.questions import vocabulary
-from mplug2.data.tasks.text_label import TextLabel
+from mplug2.data.sources.files import FileSource
+from mplug2.data.tasks.text_label import TextLabelTask
 from mplug2.data.text import Tokenizer
 from registry import StreamType
 
@@ -31,7 +33,7 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def reader(folder: Path, **more: Any) -> TextLabel:
+def reader(folder: Path, **more: Any) -> FileSource:
     words = Tokenizer({word: number for number, word in enumerate(vocabulary())})
     given: dict[str, Any] = {
         "path": str(folder / "pairs.jsonl"),
@@ -42,22 +44,21 @@ def reader(folder: Path, **more: Any) -> TextLabel:
         "training": True,
         "augment": "full",
     }
-    return TextLabel(**given | more)
+    return make_source(TextLabelTask, **given | more)
 
 
-def orders(data: TextLabel, epoch: int = 0) -> dict[int, bool]:
+def orders(data: FileSource, epoch: int = 0) -> dict[int, bool]:
     """Return for each line whether the bright image came first; words, label and rows must agree with it."""
-    data.set_epoch(epoch)
     found = {}
-    for index in range(len(data)):
-        sample = data[index]
+    for request in data.requests(epoch, 0):
+        sample = data.read(request)
         assert isinstance(sample, Sample)
         batch = data.collate([sample])
         left, right = (batch.inputs[name].mean().item() for name in ("left", "right"))
         assert left != right
         changed = left > right
         ids = batch.inputs["sentence"].ids[0].tolist()
-        assert data.tokenizer.decode(ids) == SAID[changed]
+        assert data.task.tokenizer.decode(ids) == SAID[changed]
         assert batch.inputs["label"].tolist() == [1]
         found[sample.request.items[0]] = changed
     return found

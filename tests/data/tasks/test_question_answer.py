@@ -11,12 +11,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loaders import make_source
 
 from mplug2.data.batch import FailedSample, Sample
 from mplug2.data.rows import read_questions
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
-from mplug2.data.tasks.question_answer import QuestionAnswer
+from mplug2.data.sources.files import FileSource
+from mplug2.data.tasks.question_answer import QuestionAnswerTask
 from mplug2.data.text import Tokenizer
 from registry import read_spec
 from registry.errors import UserError
@@ -50,9 +52,11 @@ def media(tmp_path: Path) -> Path:
     return folder
 
 
-def reader(media: Path, rows: list[dict], **arguments: object) -> QuestionAnswer:
+def reader(media: Path, rows: list[dict], **arguments: object) -> FileSource:
     path = write_lines(media.parent / "qa.jsonl", rows)
-    return QuestionAnswer(path=str(path), media=str(media), types=TYPES, tokenizer=tokenizer(), **arguments)  # type: ignore[arg-type]
+    return make_source(
+        QuestionAnswerTask, path=str(path), media=str(media), types=TYPES, tokenizer=tokenizer(), **arguments
+    )  # type: ignore[arg-type]
 
 
 def test_a_batch_says_what_belongs_to_what(media: Path) -> None:
@@ -67,7 +71,7 @@ def test_a_batch_says_what_belongs_to_what(media: Path) -> None:
     assert batch.inputs["clip"].tolist() == [0, 0, 1]
     assert batch.inputs["owner"].tolist() == [0, 1, 1, 2, 2]
     assert batch.inputs["vote"].tolist() == pytest.approx([1, 0.125, 0.375, 2 / 3, 1 / 3])
-    words = data.tokenizer
+    words = data.task.tokenizer
     assert [words.decode(ids) for ids in batch.inputs["answer"].ids] == ["red", "up", "left", "two", "three"]
     assert batch.inputs["answer"].ids[0].tolist() == [words.cls, words.encode("red")[1], words.sep]
     assert [record["question_id"] for record in batch.records] == [0, 2, 1]
@@ -119,7 +123,7 @@ def test_questions_are_cleaned_or_taken_as_they_are_written(media: Path) -> None
     ):
         data = reader(media, rows, question_text=text, question_words=50)
         ids = data.collate([data[0]]).inputs["question"].ids[0].tolist()
-        assert ids == data.tokenizer.encode(words)
+        assert ids == data.task.tokenizer.encode(words)
     cut = reader(media, rows, question_text="as written", question_tokens=3)
     assert cut.collate([cut[0]]).inputs["question"].ids.shape == (1, 3)
 
@@ -137,8 +141,8 @@ def test_answers_to_choose_from(media: Path, content: str) -> None:
     more = {"answer_list": str(media / "answers"), "inputs": {"video", "question", "candidates"}}
     data = reader(media, [ask("one")], **more)
     candidates = data.collate([data[0]]).inputs["candidates"]
-    assert [data.tokenizer.decode(ids) for ids in candidates.ids] == ["red", "up"]
-    assert (candidates.ids == data.tokenizer.sep).sum(dim=1).tolist() == [1, 1]
+    assert [data.task.tokenizer.decode(ids) for ids in candidates.ids] == ["red", "up"]
+    assert (candidates.ids == data.task.tokenizer.sep).sum(dim=1).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_answers_to_choose_from(media: Path, content: str) -> None:
     [
         ('["red", 3]', r"answers: entry 2: an answer list must be .*, but holds 3"),
         ('{"video_id": "v"}', r"answers:1: .*has no 'question' and no 'answer'"),
-        (None, r"the answer list .*answers must exist \(data.answer_list\)"),
+        (None, r"the answer list .*answers must exist, but does not"),
         ("[]", "input 'candidates' needs the answers to choose from"),
     ],
 )
@@ -265,18 +269,14 @@ def test_released_lists_are_read(shared: Path) -> None:
 
 def test_missing_folders_are_named_with_their_key(media: Path) -> None:
     path = write_lines(media.parent / "qa.jsonl", [ask("one")])
-    with pytest.raises(
-        UserError, match=r"annotation file of the val split must exist, but nowhere.*\(data.val.path\)"
-    ):
-        QuestionAnswer(path="nowhere", media=str(media), types=TYPES, tokenizer=tokenizer(), split="val")
-    with pytest.raises(
-        UserError, match=r"media folder of the train split must exist, but none.*\(data.train.media\)"
-    ):
-        QuestionAnswer(path=str(path), media="none", types=TYPES, tokenizer=tokenizer())
+    with pytest.raises(UserError, match=r"the annotation file must exist, but nowhere does not"):
+        make_source(QuestionAnswerTask, path="nowhere", media=str(media), types=TYPES, tokenizer=tokenizer())
+    with pytest.raises(UserError, match=r"the media folder must exist, but none does not"):
+        make_source(QuestionAnswerTask, path=str(path), media="none", types=TYPES, tokenizer=tokenizer())
 
 
 def test_an_unknown_frame_count_is_refused(media: Path) -> None:
     path = write_lines(media.parent / "qa.jsonl", [ask("one")])
     types = {"video": StreamType("frames", ("V", 3, "T", 24, 24))}
     with pytest.raises(UserError, match="must have a known number of frames"):
-        QuestionAnswer(path=str(path), media=str(media), types=types, tokenizer=tokenizer())
+        make_source(QuestionAnswerTask, path=str(path), media=str(media), types=types, tokenizer=tokenizer())

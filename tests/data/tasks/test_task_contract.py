@@ -1,7 +1,9 @@
-"""Every registered reader supplies what it declares: each output, of its kind, with axes that agree."""
+"""Registered tasks and sources keep their protocols: what is declared comes, with axes that agree."""
 
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +13,30 @@ from torch import Tensor
 
 import mplug2  # noqa: F401  (fills the registries)
 from modules.streams import Text
+from mplug2.data.batch import Sample
 from mplug2.data.build import build_source
 from mplug2.data.shapes.write import make_shapes
-from mplug2.data.tasks.reader import VIEWS
-from registry import TASKS, StreamType, parse_spec, read_type
+from mplug2.data.tasks.media_task import VIEWS
+from registry import SOURCES, TASKS, StreamType, parse_spec, read_type
 
-# for each reader: what annotates each view, and the arguments without which it supplies less
-SMALL: dict[str, tuple[dict[str, str], str]] = {
-    "question_answer": ({"video": "qa", "image": "vqa"}, "questions_per_clip: 2, answer_list: {path}"),
-    "caption": ({"video": "captions", "image": "retrieval"}, "prompt: a video of"),
-    "grounding": ({"image": "phrases"}, "phrases_per_image: 2"),
-    "retrieval": ({"video": "video_retrieval", "image": "retrieval"}, "captions_per_clip: 2"),
+# For each task: the file for each kind of media (() for text alone), and arguments to supply all inputs.
+SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
+    "question_answer": (
+        {("video",): "qa", ("image",): "vqa"},
+        "questions_per_clip: 2, answer_list: {path}",
+    ),
+    "caption": ({("video",): "captions", ("image",): "retrieval"}, "prompt: a video of"),
+    "grounding": ({("image",): "phrases"}, "phrases_per_image: 2"),
+    "retrieval": ({("video",): "video_retrieval", ("image",): "retrieval"}, "captions_per_clip: 2"),
+    "text_class": ({(): "sentences"}, "labels: [entailment, contradiction, neutral]"),
     "text_label": (
-        {"video": "entailment", "image": "image_entailment", "left": "pairs"},
+        {("video",): "entailment", ("image",): "image_entailment", ("left", "right"): "pairs"},
         "sentences_per_clip: 2, labels: ['yes', 'no', unknown, 'True', 'False']",
     ),
 }
 SIZES: dict[str, int] = {"T": 3, "H": 48, "W": 48}
 WHOLE = ("index", "labels")
+CASES = [(name, views) for name, (files, _) in SMALL.items() for views in files]
 
 
 @pytest.fixture(scope="module")
@@ -53,37 +61,84 @@ def form(kind: str, value: Any) -> tuple[int, ...]:
     return tuple(value.shape)
 
 
+def test_every_task_is_tested() -> None:
+    assert set(SMALL) == set(TASKS.names())
+    for name, (files, _) in SMALL.items():
+        outputs = TASKS.declaration(name).outputs
+        media = {views for views in VIEWS if set(views) <= set(outputs)}
+        assert set(files) == (media or {()})
+
+
 @pytest.mark.parametrize("training", ["training", "evaluation"])
-@pytest.mark.parametrize("name", TASKS.names())
-def test_what_is_declared_comes(name: str, training: str, shapes: Path) -> None:
-    annotations, arguments = SMALL[name]
+@pytest.mark.parametrize(("name", "views"), CASES)
+def test_what_is_declared_comes(name: str, views: tuple[str, ...], training: str, shapes: Path) -> None:
+    files, arguments = SMALL[name]
     declared = {key: read_type(str(port)) for key, port in TASKS.declaration(name).outputs.items()}
-    views = [view for view in VIEWS if set(view) <= set(declared)]
-    assert sorted(annotations) == sorted(view[0] for view in views)
-    for view in views:
-        other = {*sum(VIEWS, ()), "picture" if view == ("video",) else "clip"} - set(view)
-        wanted = {key: kind for key, kind in declared.items() if key not in other}
-        path, media = (
-            shapes / f"{annotations[view[0]]}_train.jsonl",
-            "videos" if "video" in view else "images",
-        )
-        data = f"kind: {name}, tokenizer: {shapes}/vocab.txt, media: {shapes}/{media}, {arguments}"
-        spec = parse_spec(
-            f"inputs: {{{', '.join(f'{key}: {kind}' for key, kind in wanted.items())}}}\n"
-            f"data: {{{data.format(path=path)}, train: {{path: {path}}}}}\n"
-        )
-        types = {
-            key: StreamType(kind.kind, tuple(SIZES.get(str(one), one) for one in kind.axes))
-            for key, kind in wanted.items()
-        }
-        reader = build_source(spec, types, "data", "train", training=training == "training")
-        batch = reader.collate([reader[0], reader[1]])
-        assert set(batch.inputs) == set(wanted)
-        sizes: dict[str, int] = {}
-        for key, kind in types.items():
-            found = form(kind.kind, batch.inputs[key])
-            assert len(found) == len(kind.axes), key
-            for axis, size in zip(kind.axes, found, strict=True):
-                assert size == (axis if isinstance(axis, int) else sizes.setdefault(axis, size)), (key, kind)
-        assert len(batch.records) in sizes.values()
-        assert int(batch.inputs["clip" if "video" in view else "picture"].max()) < sizes["V"]
+    other = {*sum(VIEWS, ()), "picture" if views == ("video",) else "clip"} - set(views)
+    inputs = {key: kind for key, kind in declared.items() if key not in other}
+    path = shapes / f"{files[views]}_train.jsonl"
+    media = f"media: {shapes}/{'videos' if 'video' in views else 'images'}, " if views else ""
+    data = f"task: {name}, tokenizer: {shapes}/vocab.txt, {media}{arguments.format(path=path)}"
+    spec = parse_spec(
+        f"inputs: {{{', '.join(f'{key}: {kind}' for key, kind in inputs.items())}}}\n"
+        f"data: {{{data}, train: {{path: {path}}}}}\n"
+    )
+    types = {
+        key: StreamType(kind.kind, tuple(SIZES.get(str(axis), axis) for axis in kind.axes))
+        for key, kind in inputs.items()
+    }
+    source = build_source(spec, types, "data", "train", training=training == "training")
+    samples = [source.read(request) for request in source.requests(0, 0)[:2]]
+    batch = source.collate([sample for sample in samples if isinstance(sample, Sample)])
+    assert set(batch.inputs) == set(inputs)
+    sizes: dict[str, int] = {}
+    for key, kind in types.items():
+        shape = form(kind.kind, batch.inputs[key])
+        assert len(shape) == len(kind.axes), key
+        for axis, size in zip(kind.axes, shape, strict=True):
+            assert size == (axis if isinstance(axis, int) else sizes.setdefault(axis, size)), (key, kind)
+    assert len(batch.records) in sizes.values()
+    assert json.loads(json.dumps(batch.records)) == batch.records
+    if views:
+        assert int(batch.inputs["clip" if "video" in views else "picture"].max()) < sizes["V"]
+
+    # What prediction, batches by tokens, data check and worker processes need.
+    question = source.task.question("a red circle" if views else "a red circle [SEP] the circle is red")
+    assert json.dumps(source.task.record(question, None))
+    assert all(source.num_tokens(request) > 0 for request in source.requests(0, 0))
+    assert len(source.records()) == len(source.items)
+    assert pickle.loads(pickle.dumps(source.task)).outputs == source.task.outputs
+
+
+@pytest.mark.parametrize("name", SOURCES.names())
+@pytest.mark.parametrize("training", [True, False])
+def test_every_source_gives_each_sample_once_in_an_order_of_seed_and_epoch(
+    name: str, training: bool, shapes: Path
+) -> None:
+    task = TASKS.load("text_class")(labels=["entailment", "contradiction", "neutral"], tokenizer=_Letters())
+    path = shapes / "sentences_train.jsonl"
+    where: dict[str, Any] = {"path": str(path), "items": task.read(path)}
+    source = SOURCES.load(name)(**{name: where[name]}, task=task, training=training)
+    requests = source.requests(1, 7)
+    assert len(requests) == len(source) == 24
+    assert sorted(request.items for request in requests) == [(number,) for number in range(24)]
+    assert [request.items for request in source.requests(1, 7)] == [request.items for request in requests]
+    changed = [request.items for request in source.requests(2, 7)] != [request.items for request in requests]
+    assert changed == training
+    first, again = (source.read(requests[3]) for _ in range(2))
+    assert first.items == again.items == (task.read(path)[requests[3].items[0]],)
+    assert source.collate([first]).records[0]["question_id"] == requests[3].items[0]
+    assert source.names() == []
+    assert isinstance(source.fingerprint(), int)
+
+
+class _Letters:
+    """A tokenizer of one token for each letter."""
+
+    def pieces(self, text: str) -> list[int]:
+        return [ord(letter) % 100 for letter in text]
+
+    def pad_rows(self, rows: list[list[int]]) -> Text:
+        width = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        return Text(ids, ids > 0)

@@ -12,13 +12,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loaders import make_source
 
 from mplug2.data.batch import Sample
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.statements import LABELS, entailment_rows, statements
 from mplug2.data.shapes.world import COLOURS, SHAPES, sample_scene
 from mplug2.data.shapes.write import make_shapes
-from mplug2.data.tasks.text_label import TextLabel
+from mplug2.data.sources.files import FileSource
+from mplug2.data.tasks.text_label import TextLabelTask
 from mplug2.data.text import Tokenizer
 from registry import StreamType, UserError
 
@@ -32,7 +34,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def reader(folder: Path, **more: Any) -> TextLabel:
+def reader(folder: Path, **more: Any) -> FileSource:
     given: dict[str, Any] = {
         "path": str(folder / "entailment_train.jsonl"),
         "media": str(folder / "videos"),
@@ -41,7 +43,7 @@ def reader(folder: Path, **more: Any) -> TextLabel:
         "tokenizer": Tokenizer.load(folder / "vocab.txt"),
         "sentences_per_clip": 6,
     }
-    return TextLabel(**given | more)
+    return make_source(TextLabelTask, **given | more)
 
 
 def test_labels_are_balanced_and_the_words_alone_tell_nothing() -> None:
@@ -152,7 +154,10 @@ def test_any_sentences_are_shown_once_with_their_labels(
     groups = data.requests(1, seed=0)
     assert sorted(number for group in groups for number in group.items) == list(range(len(told)))
     assert all(len(group.items) <= together for group in groups)
-    samples = [Sample(group, (torch.zeros(3, 6, 48, 48),)) for group in groups]
+    samples = []
+    for group in groups:
+        items = tuple(data.items[number] for number in group.items)
+        samples.append(Sample(group, items, (torch.zeros(3, 6, 48, 48),)))
     batch = data.collate(samples)
     order = [number for group in groups for number in group.items]
     assert batch.inputs["label"].tolist() == [LABELS.index(told[number][2]) for number in order]

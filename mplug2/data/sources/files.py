@@ -1,0 +1,36 @@
+"""Annotations in a file, media in a folder: the usual source."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+from mplug2.data.arguments import ArgumentError
+from mplug2.data.sources.items import ItemSource
+from mplug2.data.tasks.task import Task
+from registry.errors import UserError
+
+
+class FileSource(ItemSource):
+    """The items of one annotation file, read by the task; their media are files of a folder.
+
+    ``path`` is the annotation file. All else is as for items in memory (`ItemSource`).
+    """
+
+    def __init__(self, path: str, task: Task, **settings: Any) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise ArgumentError("path", f"the annotation file must exist, but {path} does not")
+        super().__init__(items=list(task.read(self.path)), task=task, **settings)
+        if len(self) == 0:
+            raise UserError(f"{path} must hold at least one entry that can be used, but holds none")
+
+    @property
+    def location(self) -> str:
+        """The annotation file."""
+        return str(self.path)
+
+    def fingerprint(self) -> int:
+        """Return a number that changes if the annotation file does."""
+        return zlib.crc32(f"{self.path.name} {self.path.stat().st_size} {len(self.items)}".encode())

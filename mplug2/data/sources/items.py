@@ -1,0 +1,226 @@
+"""A source of items in memory: grouped into samples, ordered, and read with their media."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+from torch import Tensor
+
+from mplug2.data.arguments import ArgumentError, at_least
+from mplug2.data.batch import FailedSample, Sample, SampleRequest
+from mplug2.data.collate import Collator
+from mplug2.data.media.folder import UNREADABLE, MediaFolder, media_views
+from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD
+from mplug2.data.tasks.task import Task
+from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from registry import StreamType
+
+
+class ItemSource:
+    """Items in a list: for Python users and tests, and what sources of files have in common.
+
+    A sample is one item; of a task with media it is a file (or the two of a pair) with up to
+    ``task.items_per_sample`` of its items. ``media`` is the folder of the files: VIDEO_ID.mp4 or .avi (.gif
+    if the name begins with "tumblr"), or images. Their size and number of frames come from the solved types
+    of the inputs. ``augment`` acts in training alone. ``cache``: megabytes per process in which decoded files
+    are kept (tiny ones: decoding costs more than training). ``image_mean`` and ``image_std`` (for red, green,
+    blue, of values from 0 to 1) normalize pixels. ``quarantine`` is a list that `mplug2 data check` wrote:
+    its files are left out with their items.
+    """
+
+    def __init__(
+        self,
+        items: list[Any],
+        task: Task,
+        types: Mapping[str, StreamType] | None = None,
+        inputs: Collection[str] | None = None,
+        training: bool = False,
+        media: str | None = None,
+        augment: Literal["none", "crop", "full"] = "none",
+        decoder: Literal["av", "decord"] = "av",
+        threads: int = 1,
+        cache: int = 0,
+        image_mean: Sequence[float] | float = CLIP_MEAN,
+        image_std: Sequence[float] | float = CLIP_STD,
+        quarantine: str | None = None,
+    ) -> None:
+        at_least(0, threads=threads, cache=cache)
+        self.items: Sequence[Any] = items
+        self.task, self.training = task, training
+        self.inputs = None if inputs is None else frozenset(inputs)
+        self.collate = Collator(task, inputs)
+        self._item_tokens: dict[int, int] = {}
+        self._media_of: Callable[[Any], tuple[str, ...]] | None = getattr(task, "media", None)
+        self.views: tuple[str, ...] = ()
+        self.by_media: dict[tuple[str, ...], list[int]] = {}
+        if self._media_of is None:
+            return
+        types = types or {}
+        self.views = media_views(task.outputs, types, inputs)
+        if not self.views:
+            listed = ", ".join(f"{name}: {port}" for name, port in task.outputs.items())
+            raise UserError(
+                f"a spec over the task {type(task).__name__} must read its media by an input, but reads "
+                f"none; the task supplies {listed}"
+            )
+        if media is None:
+            raise ArgumentError("media", "media must name the folder of the media files, but is not set")
+        if not Path(media).is_dir():
+            raise ArgumentError("media", f"the media folder must exist, but {media} does not")
+        self.media = MediaFolder(
+            Path(media),
+            self.views[0],
+            types[self.views[0]],
+            training=training,
+            augment=augment,
+            decoder=decoder,
+            threads=threads,
+            cache=cache,
+            mean=image_mean,
+            std=image_std,
+        )
+        self._group_by_media(_quarantined(Path(quarantine)) if quarantine else set())
+
+    def _group_by_media(self, skipped: set[str]) -> None:
+        assert self._media_of is not None  # only tasks with media are grouped
+        for number, item in enumerate(self.items):
+            names = self._media_of(item)
+            if not names:
+                continue  # a question without files: requests for prediction name them
+            if len(names) != len(self.views):
+                raise UserError(
+                    f"{self.location}: entry {number + 1} must name {len(self.views)} file(s), for the "
+                    f"network reads {' and '.join(self.views)}, but names {', '.join(names)}"
+                )
+            if skipped.isdisjoint(names):
+                self.by_media.setdefault(names, []).append(number)
+
+    @property
+    def location(self) -> str:
+        """Where the items come from, for messages."""
+        return "items"
+
+    def __len__(self) -> int:
+        if self._media_of is None:
+            return len(self.items)
+        per_sample = self._items_per_sample
+        return sum(-(-len(numbers) // per_sample) for numbers in self.by_media.values())
+
+    @property
+    def _items_per_sample(self) -> int:
+        return int(getattr(self.task, "items_per_sample", 1))
+
+    def requests(self, epoch: int, seed: int) -> Sequence[SampleRequest]:
+        """Return the samples of an epoch, every item in exactly one: shuffled in training, else in file
+        order."""
+        rng = np.random.default_rng([seed, epoch])
+        if self._media_of is None:
+            order = rng.permutation(len(self.items)) if self.training else np.arange(len(self.items))
+            return _TextRequests(order, (seed, epoch))
+        requests: list[SampleRequest] = []
+        for media_id, (names, numbers) in enumerate(self.by_media.items()):
+            shuffled = rng.permutation(numbers).tolist() if self.training else numbers
+            for start in range(0, len(shuffled), self._items_per_sample):
+                items = tuple(shuffled[start : start + self._items_per_sample])
+                requests.append(SampleRequest(names, items, (seed, epoch), media_id=media_id))
+        if not self.training:
+            return requests
+        return [requests[position] for position in rng.permutation(len(requests))]
+
+    def __getitem__(self, position: int) -> Sample | FailedSample:
+        """Return the sample at a position of epoch 0 with seed 0."""
+        return self.read(self.requests(0, 0)[position])
+
+    def read(self, request: SampleRequest) -> Sample | FailedSample:
+        """Return one sample; it depends on the request alone, not on the worker that reads it."""
+        rng = np.random.default_rng([*request.seed, request.items[0]])
+        items = tuple(self.items[number] for number in request.items)
+        views, geometry = [], None
+        for name in request.media:
+            try:
+                pixels, file_geometry = self._decode(name, items, rng)
+            except UNREADABLE as error:
+                return FailedSample(request, str(self.media.file(name)), str(error))
+            views.append(pixels)
+            geometry = file_geometry if geometry is None else geometry
+        return Sample(request, items, tuple(views), crop_geometry=geometry)
+
+    def _decode(self, name: str, items: Sequence[Any], rng: np.random.Generator) -> tuple[Tensor, Any]:
+        decode = getattr(self.task, "decode", None)
+        if decode is None:
+            return self.media.read(name, rng), None
+        pixels, geometry = decode(self.media, name, items, rng)
+        return pixels, geometry
+
+    def blank(self, failed: FailedSample) -> Sample:
+        """Return a stand-in over black frames, so that evaluation has a row for each of its items."""
+        items = tuple(self.items[number] for number in failed.request.items)
+        views = (self.media.black(),) * len(self.views)
+        return Sample(failed.request, items, views, failure=failed.reason)
+
+    def names(self) -> list[str]:
+        """Return the name of every file that has items, in the order of the annotations."""
+        return list(dict.fromkeys(name for names in self.by_media for name in names))
+
+    def files(self) -> list[Path]:
+        """Return where those files are."""
+        return [self.media.file(name) for name in self.names()]
+
+    def num_tokens(self, request: SampleRequest) -> int:
+        """Return the text tokens of a sample, as its task counts them."""
+        count = getattr(self.task, "num_tokens", None)
+        if count is None:
+            raise UserError(
+                f"batches by tokens need a task that counts them: {type(self.task).__name__} has no "
+                "num_tokens(item). Set batch_size and micro_batch in samples"
+            )
+        total = 0
+        for number in request.items:
+            if number not in self._item_tokens:
+                self._item_tokens[number] = int(count(self.items[number]))
+            total += self._item_tokens[number]
+        return total
+
+    def fingerprint(self) -> int:
+        """Return a number that changes if items are added or removed."""
+        return len(self.items)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what evaluation would know of every item, without reading its media."""
+        return [self.collate.record(item, number) for number, item in enumerate(self.items)]
+
+
+class _TextRequests(Sequence[SampleRequest]):
+    """The samples of an epoch of text, one item each, made when they are asked for."""
+
+    def __init__(self, order: np.ndarray, seed: tuple[int, ...]) -> None:
+        self.order, self.seed = order, seed
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @overload
+    def __getitem__(self, position: int) -> SampleRequest: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[SampleRequest]: ...
+    def __getitem__(self, position: int | slice) -> SampleRequest | list[SampleRequest]:
+        if isinstance(position, slice):
+            return [self[index] for index in range(*position.indices(len(self)))]
+        number = int(self.order[position])
+        return SampleRequest((), (number,), self.seed, media_id=number)
+
+
+def _quarantined(path: Path) -> set[str]:
+    try:
+        return {json.loads(line)["video_id"] for line in path.read_text().splitlines() if line.strip()}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ArgumentError(
+            "quarantine",
+            f"the quarantine list {path} cannot be read; write it again with `mplug2 data check`",
+        ) from None

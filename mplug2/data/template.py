@@ -1,0 +1,54 @@
+"""Several texts in one row of tokens, by a template such as `[CLS] {sentence1} [SEP] {sentence2} [SEP]`."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+
+from mplug2.data.arguments import ArgumentError
+from mplug2.data.text import Tokenizer
+
+
+class TextTemplate:
+    """A template whose fields are cut, the longest one first, until the row has at most ``max_tokens``.
+
+    What the template itself says ([CLS], [SEP], words of a prompt) is never cut. Each part is tokenized on
+    its own, so a word must not continue from the template into a field.
+    """
+
+    def __init__(self, template: str, tokenizer: Tokenizer, max_tokens: int) -> None:
+        """Raise `ArgumentError` for a template without fields, or one that leaves no token for a field."""
+        self.template, self.tokenizer, self.max_tokens = template, tokenizer, max_tokens
+        try:
+            parts = list(string.Formatter().parse(template))
+        except ValueError as error:
+            raise ArgumentError("template", f"template {template!r} cannot be read: {error}") from None
+        self.parts: list[tuple[list[int], str | None]] = []  # ids of the template's text, then a field
+        for literal, name, _, _ in parts:
+            if name is not None and not name.isidentifier():
+                raise ArgumentError("template", f"a template field must be a name (got {{{name}}})")
+            self.parts.append((tokenizer.pieces(literal), name))
+        self.fields = tuple(name for _, name in self.parts if name is not None)
+        if not self.fields or len(set(self.fields)) != len(self.fields):
+            raise ArgumentError("template", f"a template must have fields, each once (got {template!r})")
+        self.num_fixed = sum(len(ids) for ids, _ in self.parts)
+        if self.num_fixed + len(self.fields) > max_tokens:
+            raise ArgumentError(
+                "text_tokens",
+                f"text_tokens must be at least {self.num_fixed + len(self.fields)}, so that each field "
+                f"keeps a token (got {max_tokens})",
+            )
+
+    def encode(self, values: Mapping[str, str]) -> list[int]:
+        """Return the ids of one row."""
+        field_ids = {name: self.tokenizer.pieces(values[name]) for name in self.fields}
+        excess = self.num_fixed + sum(len(ids) for ids in field_ids.values()) - self.max_tokens
+        for _ in range(max(excess, 0)):
+            longest = max(field_ids.values(), key=len)
+            longest.pop()
+        row: list[int] = []
+        for literal_ids, name in self.parts:
+            row += literal_ids
+            if name is not None:
+                row += field_ids[name]
+        return row
