@@ -119,6 +119,14 @@ class TrainingPlan:
     iteration: tuple[StepSpec, ...]
     evaluations: tuple[EvaluationSpec, ...]
 
+    def goals_of(self, batch: str) -> list[str]:
+        """Return the goals that a batch feeds in an iteration."""
+        goals: dict[str, None] = {}
+        for step in self.iteration:
+            if batch in step.batches:
+                goals[step.goal or self.batches[batch].goal] = None
+        return list(goals)
+
     @property
     def main_batch(self) -> str:
         """The batch whose epochs count where a length names none: the first of the iteration."""

@@ -13,7 +13,7 @@ from mplug2.data.sources.items import ItemSource
 from mplug2.data.sources.mixture import MixtureSource
 from mplug2.data.sources.source import Source
 from mplug2.data.text import Tokenizer
-from registry import MODULES, SOURCES, TASKS, Place, Problem, Registry, SpecError
+from registry import MODULES, SOURCES, TASKS, Place, Problem, Registry, SpecError, plan
 from registry.errors import UserError
 from registry.training import SHORT_SOURCE, BatchSpec, SourceSpec, training_plan
 
@@ -31,7 +31,10 @@ def build_loader(
     seed: int = 0,
 ) -> Loader:
     """Return the loader of a batch for training; `data.seed` takes precedence over ``seed``."""
-    source = build_source(spec, types, batch.source, batch.split, training=True, arguments=batch.arguments)
+    inputs = goal_inputs(spec, training_plan(spec).goals_of(batch.name))
+    source = build_source(
+        spec, types, batch.source, batch.split, training=True, arguments=batch.arguments, inputs=inputs
+    )
     data_seed = spec.data.get("seed")
     return Loader(
         source,
@@ -56,9 +59,13 @@ def build_eval_loader(
     rank: int = 0,
     world: int = 1,
     batch_size: int | None = None,
+    goals: Collection[str] = (),
 ) -> EvalLoader:
-    """Return a loader that goes once over a split of a source; ``batch_size`` counts samples of a rank."""
-    samples = build_source(spec, types, source, split)
+    """Return a loader that goes once over a split of a source; ``batch_size`` counts samples of a rank.
+
+    It supplies the inputs of ``goals``; of all goals by default.
+    """
+    samples = build_source(spec, types, source, split, inputs=goal_inputs(spec, goals))
     return EvalLoader(
         samples,
         samples.collate,
@@ -106,12 +113,25 @@ def build_source(
     training: bool = False,
     arguments: Mapping[str, Any] | None = None,
     without: Collection[str] = (),
+    inputs: Collection[str] | None = None,
 ) -> Source:
     """Return one split of a source by its name; ``arguments`` of a batch win over those of the source.
 
-    Arguments in ``without`` are left out. UserError if the source has no such split.
+    Arguments in ``without`` are left out. ``inputs``: those that are supplied; all of the spec by default.
+    UserError if the source has no such split.
     """
-    return _SourceBuilder(spec, types, split, training, arguments or {}, without).source(source)
+    builder = _SourceBuilder(spec, types, split, training, arguments or {}, without, inputs=inputs)
+    return builder.source(source)
+
+
+def goal_inputs(spec: Spec, goals: Collection[str]) -> Collection[str] | None:
+    """Return the inputs that some goals of the long form read; None means all inputs of the spec."""
+    if spec.data.get("sources") is None:
+        return None  # one source supplies every goal
+    inputs: dict[str, None] = {}
+    for goal in goals or spec.goals:
+        inputs.update(dict.fromkeys(plan(spec, goal).inputs))
+    return inputs
 
 
 def build_prediction_source(

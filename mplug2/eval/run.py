@@ -20,7 +20,7 @@ from mplug2.runtime.precision import DTYPES
 from mplug2.runtime.progress import Reporter
 from mplug2.runtime.rng import fork_rng
 from mplug2.weights.store import load_weights
-from registry import Spec, UserError
+from registry import EVALUATORS, Spec, UserError
 from registry.training import EvaluationSpec, training_plan
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def eval_loader(spec: Spec, net: Network, evaluation: EvaluationSpec, split: str
         rank=distributed.rank(),
         world=distributed.world_size(),
         batch_size=evaluation.arguments.get("batch"),
+        goals=evaluation_goals(evaluation),
     )
 
 
@@ -160,15 +161,22 @@ def _decode(loader: Any, default: Decode) -> Decode:
 
 def _train_records(spec: Spec, net: Network, evaluation: EvaluationSpec) -> Iterable[Row] | None:
     """Return the records of the training split; None if it is the evaluated one, or is not available."""
-    from mplug2.data.build import build_source
+    from mplug2.data.build import build_source, goal_inputs
 
     if evaluation.split == "train":
         return None
+    inputs = goal_inputs(spec, evaluation_goals(evaluation))
     try:
-        source = build_source(spec, net.types, evaluation.source, "train")
+        source = build_source(spec, net.types, evaluation.source, "train", inputs=inputs)
     except UserError:
         return None  # Only the evaluated split is required.
     return source.records()
+
+
+def evaluation_goals(evaluation: EvaluationSpec) -> Sequence[str]:
+    """Return the goals that an evaluation computes: those that its evaluator declares, or `goal`."""
+    name = evaluator_name(evaluation, load_metrics(evaluation.metrics))
+    return EVALUATORS.declaration(name).goals or (evaluation.goal,)
 
 
 class Phases:

@@ -46,9 +46,24 @@ class SourceChecker(Collector):
         for name, value in sources.items():
             if not is_mixture(value):
                 self.named_source(name, value)
+        self.defaults()
         for name, value in sources.items():
             if is_mixture(value):
                 self.mixture(name, value)
+
+    def defaults(self) -> None:
+        """Check that each key beside `sources` is an argument of at least one of their tasks."""
+        arguments: dict[str, Parameter] = {}
+        for task in dict.fromkeys(self.tasks.values()):
+            arguments |= self.task_arguments(task)
+        for name in self.spec.data:
+            if self.tasks and name not in DATA and name not in arguments and not self.is_split(name):
+                choices = [*arguments, *DATA]
+                self.unknown(self.spec.key_place("data", name), "key of 'data':", name, choices)
+
+    def is_split(self, name: str) -> bool:
+        """Return whether a key of `data` holds a split, which is reported elsewhere."""
+        return name in splits_of(self.spec.data, task_name(self.spec.data), self.names)
 
     def named_source(self, name: str, value: Any) -> None:
         """Check a source of the long form."""

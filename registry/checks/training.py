@@ -36,8 +36,9 @@ class TrainingChecker(Collector):
         elif self.spec.train["iteration"] is not None:
             message = "'train.iteration' needs 'data.sources' and 'data.batches'"
             self.wrong(self.spec.key_place("train", "iteration"), message)
-        if isinstance(epochs := self.spec.train["epochs"], dict):
-            self.length("'train.epochs'", epochs, self.spec.place("train", "epochs"))
+        for key in ("epochs", "eval_every", "save_every"):
+            if isinstance(length := self.spec.train[key], dict):
+                self.length(f"'train.{key}'", length, self.spec.place("train", key))
 
     def batches(self) -> None:
         """Check all batches, and then the steps that use them."""

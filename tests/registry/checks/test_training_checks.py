@@ -167,6 +167,12 @@ WRONG = [
         None,
     ),
     (
+        "  tokenizer: vocab.txt",
+        "  tokenizer: vocab.txt\n  caption_word: 3",
+        "unknown key of 'data': 'caption_word'",
+        "did you mean 'caption_words'?",
+    ),
+    (
         "eval: {}",
         "eval: {one: {source: coc, metrics: [label_accuracy]}}",
         "unknown source 'coc'",
@@ -204,7 +210,7 @@ def test_a_mistake_is_located(old: str, new: str, message: str | None, hint: str
         assert problems[0].message == message
     if hint is not None:
         assert problems[0].hint == hint
-    expected_line = 1 + text[: text.index(new)].count("\n")
+    expected_line = 1 + text[: text.index(new)].count("\n") + new.count("\n")
     # An input that is not supplied is reported where it is declared.
     label_line = text.splitlines().index("  label:   labels B") + 1
     assert problems[0].place.line in {expected_line, label_line}
