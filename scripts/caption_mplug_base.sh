@@ -2,22 +2,15 @@
 # Train mPLUG to caption images, and test it.
 #
 #   sh scripts/caption_mplug_base.sh
-#
-# sets up .venv, generates the shapes world (data/shapes), trains configs_image/caption_shapes_tiny.yaml
-# and measures the best checkpoint on the test split. What is done already is skipped.
-#
+#       on generated data (data/shapes): configs_image/caption_shapes_tiny.yaml
 #   CHECKPOINT=mplug_base.pth GPUS=8 sh scripts/caption_mplug_base.sh
+#       on COCO, from mPLUG's released weights: configs_image/caption_mplug_base.yaml (names the paths of images
+#       and annotations); for the large network CONFIG=configs_image/caption_mplug_large.yaml
 #
-# fine-tunes mPLUG's released weights by configs_image/caption_mplug_base.yaml
-# (COCO); the paths of images and annotations stand there. CONFIG= names another spec, such as
-# configs_image/caption_mplug_large.yaml.
-#
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_image/caption_shapes_tiny.yaml
 finetuned=configs_image/caption_mplug_base.yaml
-ask="--image FILE"
-train_and_test "$@"
+inputs="--image FILE"
+run train_and_test "$@"

@@ -2,23 +2,17 @@
 # Train mPLUG to caption images with CIDEr as the objective (self-critical training), and test it.
 #
 #   sh scripts/caption_mplug_large_scst.sh
-#
-# sets up .venv, generates the shapes world (data/shapes), trains configs_image/caption_shapes_tiny_scst.yaml
-# (from the network of caption_mplug_base.sh, which runs first if it has not) and measures the best checkpoint on
-# the test split. What is done already is skipped.
-#
+#       on generated data (data/shapes): configs_image/caption_shapes_tiny_scst.yaml;
+#       starts from the network of caption_mplug_base.sh, which is trained first if necessary
 #   CHECKPOINT=runs/caption_mplug_large/best GPUS=8 sh scripts/caption_mplug_large_scst.sh
+#       on COCO, from a network trained with cross-entropy (configs_image/caption_mplug_large.yaml):
+#       configs_image/caption_mplug_large_scst.yaml
 #
-# goes on from a network trained by cross-entropy (configs_image/caption_mplug_large.yaml) by
-# configs_image/caption_mplug_large_scst.yaml (COCO).
-#
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_image/caption_shapes_tiny_scst.yaml
 finetuned=configs_image/caption_mplug_large_scst.yaml
-first=caption_mplug_base.sh
-ask="--image FILE"
-train_and_test "$@"
+pretrained=configs_image/caption_shapes_tiny.yaml
+inputs="--image FILE"
+run train_and_test "$@"

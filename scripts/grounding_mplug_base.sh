@@ -1,23 +1,16 @@
 #!/bin/sh
-# Train mPLUG to find what a phrase means in an image, and test it.
+# Train mPLUG to find in an image what a phrase describes, and test it.
 #
 #   sh scripts/grounding_mplug_base.sh
-#
-# sets up .venv, generates the shapes world (data/shapes), trains configs_image/grounding_shapes_tiny.yaml
-# and measures the best checkpoint on the test split. What is done already is skipped.
-#
+#       on generated data (data/shapes): configs_image/grounding_shapes_tiny.yaml
 #   CHECKPOINT=mplug_base.pth GPUS=8 sh scripts/grounding_mplug_base.sh
+#       on RefCOCO, from mPLUG's released weights: configs_image/grounding_mplug_base.yaml (names the paths of images
+#       and annotations); for the large network CONFIG=configs_image/grounding_mplug_large.yaml
 #
-# fine-tunes mPLUG's released weights by configs_image/grounding_mplug_base.yaml
-# (RefCOCO); the paths of images and annotations stand there. CONFIG= names another spec, such as
-# configs_image/grounding_mplug_large.yaml.
-#
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_image/grounding_shapes_tiny.yaml
 finetuned=configs_image/grounding_mplug_base.yaml
-ask="--image FILE --text 'the red square'"
-train_and_test "$@"
+inputs="--image FILE --text 'the red square'"
+run train_and_test "$@"

@@ -1,18 +1,14 @@
 #!/bin/sh
-# Measure a checkpoint of a network that captions videos on the test split.
+# Evaluate a checkpoint of a network that captions videos on the test split.
 #
 #   sh scripts/inference_videocaption.sh
+#       the best checkpoint of configs_video/VideoCaption_shapes_tiny.yaml, which is trained first if necessary
+#   CONFIG=configs_video/VideoCaption_msrvtt_large.yaml CHECKPOINT=runs/VideoCaption_msrvtt_large/best GPUS=8 sh scripts/inference_videocaption.sh
+#       the best checkpoint of another network
 #
-# takes the best checkpoint of configs_video/VideoCaption_shapes_tiny.yaml, and trains it first if there is none.
-#
-#   CONFIG=configs_video/VideoCaption_msrvtt_large.yaml CHECKPOINT=runs/VideoCaption_msrvtt_large/best GPUS=8 \
-#       sh scripts/inference_videocaption.sh
-#
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_video/VideoCaption_shapes_tiny.yaml
-ask="--video FILE"
-measure "$@"
+inputs="--video FILE"
+run evaluate "$@"

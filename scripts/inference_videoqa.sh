@@ -1,17 +1,14 @@
 #!/bin/sh
-# Measure a checkpoint of a video question answering network on the test split.
+# Evaluate a checkpoint of a network that answers questions about videos on the test split.
 #
 #   sh scripts/inference_videoqa.sh
-#
-# takes the best checkpoint of configs_video/VideoQA_shapes_tiny.yaml, and trains it first if there is none.
-#
+#       the best checkpoint of configs_video/VideoQA_shapes_tiny.yaml, which is trained first if necessary
 #   CONFIG=configs_video/VideoQA_msrvtt_large.yaml CHECKPOINT=runs/VideoQA_msrvtt_large/best GPUS=8 sh scripts/inference_videoqa.sh
+#       the best checkpoint of another network
 #
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_video/VideoQA_shapes_tiny.yaml
-ask="--video FILE --question '...'"
-measure "$@"
+inputs="--video FILE --question '...'"
+run evaluate "$@"

@@ -2,23 +2,16 @@
 # Train mPLUG to find images by captions and captions by images (Flickr30K), and test it.
 #
 #   sh scripts/retrieval_flickr30k_mplug_base.sh
-#
-# sets up .venv, generates the shapes world (data/shapes), trains configs_image/retrieval_shapes_tiny.yaml
-# and measures the best checkpoint on the test split. What is done already is skipped.
-#
+#       on generated data (data/shapes): configs_image/retrieval_shapes_tiny.yaml
 #   CHECKPOINT=mplug_base.pth GPUS=8 sh scripts/retrieval_flickr30k_mplug_base.sh
+#       on Flickr30K, from mPLUG's released weights: configs_image/retrieval_flickr30k_mplug_base.yaml (names the paths of images
+#       and annotations); for the large network CONFIG=configs_image/retrieval_flickr30k_mplug_large.yaml
 #
-# fine-tunes mPLUG's released weights by configs_image/retrieval_flickr30k_mplug_base.yaml
-# (Flickr30K); the paths of images and annotations stand there. CONFIG= names another spec, such as
-# configs_image/retrieval_flickr30k_mplug_large.yaml.
-#
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_image/retrieval_shapes_tiny.yaml
 finetuned=configs_image/retrieval_flickr30k_mplug_base.yaml
-use='index build'
-ask="--media FOLDER -o INDEX"
-train_and_test "$@"
+example='index build'
+inputs="--media FOLDER -o INDEX"
+run train_and_test "$@"

@@ -1,20 +1,14 @@
 #!/bin/sh
-# Train a network that finds what a phrase means in an image, and test it.
+# Train a network that finds in an image what a phrase describes, and test it.
 #
 #   sh scripts/run_grounding.sh
-#
-# sets up .venv, generates the shapes world (data/shapes), trains configs_image/grounding_shapes_tiny.yaml
-# and measures the best checkpoint on the test split. What is done already is skipped.
-#
+#       on generated data (data/shapes): configs_image/grounding_shapes_tiny.yaml
 #   CONFIG=configs_image/grounding_mplug2_large.yaml CHECKPOINT=mplug2_pretrain.pth GPUS=8 sh scripts/run_grounding.sh
+#       on RefCOCO, from mPLUG-2's released weights; the spec names the paths of images and annotations
 #
-# fine-tunes released weights on RefCOCO; the paths of images and annotations stand in the spec.
-#
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_image/grounding_shapes_tiny.yaml
-ask="--image FILE --text 'the red square'"
-train_and_test "$@"
+inputs="--image FILE --text 'the red square'"
+run train_and_test "$@"

@@ -1,24 +1,16 @@
 #!/bin/sh
-# Train a network that captions videos and test it.
+# Train a network that captions videos, and test it.
 #
 #   sh scripts/run_videocaption.sh
-#
-# sets up .venv, generates the shapes world (data/shapes), trains configs_video/VideoCaption_shapes_tiny.yaml
-# and measures the best checkpoint on the test split. What is done already is skipped.
-#
+#       on generated data (data/shapes): configs_video/VideoCaption_shapes_tiny.yaml
 #   CONFIG=configs_video/VideoCaption_msrvtt_large.yaml CHECKPOINT=mPLUG2_MSRVTT_Caption.pth GPUS=8 sh scripts/run_videocaption.sh
-#
-# fine-tunes the released model on MSRVTT; the paths of its videos and annotations stand in the spec.
-#
+#       on MSRVTT, from the released model; the spec names the paths of videos and annotations
 #   CONFIG=configs_video/VideoCaption_shapes_tiny_scst.yaml CHECKPOINT=runs/VideoCaption_shapes_tiny/best sh scripts/run_videocaption.sh
+#       self-critical training, with CIDEr as the objective, from the network of the first command
 #
-# goes on with CIDEr as the objective (self-critical training).
-#
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_video/VideoCaption_shapes_tiny.yaml
-ask="--video FILE"
-train_and_test "$@"
+inputs="--video FILE"
+run train_and_test "$@"

@@ -2,22 +2,16 @@
 # Train a network that finds videos by captions and captions by videos, and test it.
 #
 #   sh scripts/run_videoretrieval.sh
-#
-# sets up .venv, generates the shapes world (data/shapes), trains configs_video/VideoRetrieval_shapes_tiny.yaml
-# (from the network of run_videocaption.sh, which runs first if it has not) and measures the best checkpoint on
-# the test split. What is done already is skipped.
-#
+#       on generated data (data/shapes): configs_video/VideoRetrieval_shapes_tiny.yaml;
+#       starts from the network of run_videocaption.sh, which is trained first if necessary
 #   CONFIG=configs_video/VideoRetrieval_msrvtt_large.yaml CHECKPOINT=mplug2_pretrain.pth GPUS=8 sh scripts/run_videoretrieval.sh
+#       on MSRVTT, from mPLUG-2's released weights; the spec names the paths of videos and annotations
 #
-# fine-tunes released weights on MSRVTT; the paths of videos and annotations stand in the spec.
-#
-# Settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): see task.sh.
-set -eu
-. "$(dirname -- "$0")/env.sh"
-. "$project/scripts/task.sh"
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
+. "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_video/VideoRetrieval_shapes_tiny.yaml
-first=run_videocaption.sh
-use='index build'
-ask="--media FOLDER -o INDEX"
-train_and_test "$@"
+pretrained=configs_video/VideoCaption_shapes_tiny.yaml
+example='index build'
+inputs="--media FOLDER -o INDEX"
+run train_and_test "$@"

@@ -2,11 +2,10 @@
 # Set up, lint, check the types, and run the tests.
 #
 #   sh scripts/test.sh                    lint and the quick tests
-#   sh scripts/test.sh --all              the slow ones, too (and those that need a GPU, where there is one)
-#   sh scripts/test.sh tests/cli -k help  what follows goes to pytest
-#   JOBS=8 sh scripts/test.sh             so many test processes instead of 2
-set -eu
-. "$(dirname -- "$0")/env.sh"
+#   sh scripts/test.sh --all              also the slow tests (and those that need a GPU, if there is one)
+#   sh scripts/test.sh tests/cli -k help  other arguments are passed to pytest
+#   JOBS=8 sh scripts/test.sh             number of test processes (default: 2)
+. "$(dirname -- "$0")/lib/project.sh"
 sh "$project/scripts/setup.sh"
 cd "$project"
 
@@ -15,12 +14,12 @@ if [ "${1:-}" = --all ]; then
     if command -v nvidia-smi >/dev/null 2>&1; then set -- -m '' "$@"; else set -- -m 'not gpu' "$@"; fi
 fi
 
-# Every linter speaks before the first one that failed ends the run.
+# Run every linter before a failure ends the run.
 failed=
 "$venv/bin/ruff" check . || failed="$failed 'ruff check'"
 "$venv/bin/ruff" format --check . || failed="$failed 'ruff format --check'"
 "$venv/bin/mypy" || failed="$failed mypy"
-[ -z "$failed" ] || die "not tested yet: mend what${failed} found first (ruff check --fix and ruff format do most of it)"
+[ -z "$failed" ] || die "tests not run: first fix the problems reported by${failed} (ruff check --fix and ruff format fix most of them)"
 
-# One thread a process: two processes with a pool each get in each other's way, and sums would differ between machines.
+# One thread per process: thread pools of parallel processes slow each other down, and sums would differ between machines.
 OMP_NUM_THREADS=1 exec "$venv/bin/python" -m pytest -n "${JOBS:-2}" --dist loadfile "$@"

@@ -1,4 +1,4 @@
-"""The shell scripts, in dash where there is one: what they call, skip, and say when they cannot."""
+"""The shell scripts, in dash if it is installed: the commands they run, skip, and refuse."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
-# the scripts of tasks, and what each runs when nothing is set
+LIBRARY = sorted((ROOT / "scripts" / "lib").glob("*.sh"))
+# the scripts of tasks, and the spec of each without settings
 TINY_SPECS = {
-    file.name: found[1]
+    file.name: match[1]
     for file in SCRIPTS
-    if (found := re.search(r"^tiny=(\S+)$", file.read_text(), re.MULTILINE))
+    if (match := re.search(r"^tiny=(\S+)$", file.read_text(), re.MULTILINE))
 }
-FIRST = {  # scripts that start from the network of another one, and that network
+PRETRAINED = {  # scripts that start from the network of another one, and the spec of that network
     "caption_mplug_large_scst.sh": "configs_image/caption_shapes_tiny.yaml",
     "run_videoretrieval.sh": "configs_video/VideoCaption_shapes_tiny.yaml",
 }
@@ -29,21 +30,58 @@ SHIM = (
 )
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("script", SCRIPTS + LIBRARY, ids=lambda path: path.name)
 def test_it_is_posix_shell(script: Path) -> None:
     done = subprocess.run([SHELL, "-n", str(script)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_reports_nothing() -> None:
+    command = ["shellcheck", *map(str, SCRIPTS + LIBRARY)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_every_task_script_is_short_and_ends_with_one_call() -> None:
+    for script in sorted({script.name for script in SCRIPTS} - {"setup.sh", "test.sh"}):
+        lines = (ROOT / "scripts" / script).read_text().splitlines()
+        assert len(lines) <= 25, script
+        assert lines[-1] in ('run train_and_test "$@"', 'run evaluate "$@"'), script
+        code = [line for line in lines[:-1] if line and not line.startswith("#")]
+        assert code[0] == '. "$(dirname -- "$0")/lib/launcher.sh"', script
+        assert all(re.match(r"(tiny|finetuned|pretrained|example|inputs)=", line) for line in code[1:]), (
+            script
+        )
+
+
+def test_every_script_is_documented() -> None:
+    rows = re.findall(
+        r"^\| \[(\S+\.sh)\]\(\1\) \|(.+)\|$", (ROOT / "scripts/README.md").read_text(), re.MULTILINE
+    )
+    assert sorted(name for name, _ in rows) == [script.name for script in SCRIPTS]
+    for name, text in rows:
+        if name in TINY_SPECS:
+            assert f"`{Path(TINY_SPECS[name]).stem}`" in text, name
+
+
+def test_every_setting_is_documented() -> None:
+    settings: set[str] = set()
+    for file in LIBRARY:
+        settings |= set(re.findall(r"\$\{?([A-Z][A-Z_]+)\b", file.read_text()))
+    table = (ROOT / "scripts" / "README.md").read_text().partition("## Settings")[2]
+    assert settings - {"HOME", "PWD"} == set(re.findall(r"\b([A-Z_]{3,})=", table))
+
+
 def outside() -> dict[str, str]:
-    """The environment of a person who is in no run: other tests of this process may have begun one."""
+    """Return the environment without the variables of a distributed run, which other tests may have set."""
     run = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     return {name: value for name, value in os.environ.items() if name not in run}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project that is set up, in a path with a space; its commands only note how they were called."""
+    """Make a project that is set up, in a path with a space; its commands only record their arguments."""
     folder = tmp_path / "my project"
     shutil.copytree(ROOT / "scripts", folder / "scripts")
     (folder / "scripts" / "setup.sh").write_text("exit 0\n")
@@ -94,7 +132,7 @@ def test_the_split_is_the_specs_own_unless_one_is_asked_for(project: Path) -> No
         assert "[--split] [val] [--out] [runs/other/predictions/val.jsonl]" in asked
 
 
-@pytest.mark.parametrize("script", sorted({*TINY_SPECS} - {*FIRST}))
+@pytest.mark.parametrize("script", sorted({*TINY_SPECS} - {*PRETRAINED}))
 def test_every_task_runs_on_the_shapes_world_when_nothing_is_set(project: Path, script: str) -> None:
     calls = [call.split() for call in called(project, script)]
     assert calls[0][1] == "[data]"
@@ -103,15 +141,15 @@ def test_every_task_runs_on_the_shapes_world_when_nothing_is_set(project: Path, 
     assert (ROOT / TINY_SPECS[script]).is_file()
 
 
-@pytest.mark.parametrize("script", FIRST)
+@pytest.mark.parametrize("script", PRETRAINED)
 def test_some_start_from_a_network_that_is_trained_first(project: Path, script: str) -> None:
-    run = f"runs/{Path(FIRST[script]).stem}"
+    run = f"runs/{Path(PRETRAINED[script]).stem}"
     (project / run / "best").mkdir(parents=True)
     calls = [call.split() for call in called(project, script)]
     words = ["[data]", "[data]", "[train]", "[eval]", "[train]", "[eval]"]  # data that is there is left alone
     assert [call[1] for call in calls] == words
     assert [call[2] for call in calls[2:]] == [
-        *(f"[{FIRST[script]}]",) * 2,
+        *(f"[{PRETRAINED[script]}]",) * 2,
         *(f"[{TINY_SPECS[script]}]",) * 2,
     ]
     assert f"[*=own:{run}/best]" in calls[4]
@@ -123,6 +161,14 @@ def test_a_released_mplug_checkpoint_is_fine_tuned_on_what_the_script_is_named_f
     assert "[configs_image/vqa_mplug_base.yaml]" in trained
     assert "[*=mplug:mplug.pth]" in trained
     assert "[configs_image/vqa_mplug_base.yaml]" in measured
+
+
+def test_the_format_of_released_weights_follows_the_spec(project: Path) -> None:
+    (project / "weights.pth").write_text("")
+    settings = {"CONFIG": "configs_image/vqa_mplug_base.yaml", "CHECKPOINT": "weights.pth"}
+    assert "[*=mplug:weights.pth]" in called(project, "run_vqa.sh", **settings)[0]
+    settings["CONFIG"] = "configs_video/other.yaml"
+    assert "[*=mplug2:weights.pth]" in called(project, "vqa_mplug_base.sh", **settings)[0]
 
 
 def test_a_second_call_does_not_train_again(project: Path) -> None:
@@ -187,10 +233,10 @@ def test_several_machines_without_ssh(project: Path) -> None:
         ({"CONFIG": "none.yaml"}, "CONFIG=none.yaml must be a spec"),
         ({"CHECKPOINT": "none.pth"}, "CHECKPOINT=none.pth must be a file or a folder"),
         ({"HOSTFILE": "none"}, "HOSTFILE=none must be a file of lines"),
-        ({"NNODES": "2"}, "NNODES=2 needs MASTER_ADDR="),
+        ({"NNODES": "2"}, "NNODES=2 also needs MASTER_ADDR="),
     ],
 )
-def test_wrong_settings_are_told(project: Path, settings: dict[str, str], message: str) -> None:
+def test_wrong_settings_are_reported(project: Path, settings: dict[str, str], message: str) -> None:
     environment = {**outside(), "CALLS": os.devnull, **settings}
     done = subprocess.run(
         [SHELL, "scripts/run_videoqa.sh"],
@@ -223,7 +269,7 @@ def test_inference_trains_the_tiny_network_first(project: Path) -> None:
 
 
 def refused(project: Path, script: str, *words: str, **settings: str) -> str:
-    """What a script says that refuses to run."""
+    """Return the error message of a script that refuses to run."""
     done = subprocess.run(
         [SHELL, str(project / "scripts" / script), *words],
         cwd=project,
@@ -239,7 +285,7 @@ def refused(project: Path, script: str, *words: str, **settings: str) -> str:
 @pytest.mark.parametrize("script", ["run_videoqa.sh", "inference_videoqa.sh"])
 def test_the_run_folder_is_named_by_out_alone(project: Path, script: str) -> None:
     for words, settings in [(["train.out=there"], {}), ([], {"OVERRIDES": "a=1 train.out=there"})]:
-        assert "train.out=there: say OUT=FOLDER instead" in refused(project, script, *words, **settings)
+        assert "train.out=there: use OUT=FOLDER instead" in refused(project, script, *words, **settings)
     assert not (project / RUN / "trained").exists()
 
 
@@ -274,8 +320,8 @@ def test_other_weights_for_a_network_that_is_trained_are_refused(project: Path) 
         (project / name).write_text("")
     called(project, "run_videoqa.sh", CHECKPOINT="one.pth")
     assert len(called(project, "run_videoqa.sh", CHECKPOINT="one.pth")) == 2
-    said = refused(project, "run_videoqa.sh", CHECKPOINT="two.pth")
-    assert f"{RUN} is trained already, from {project}/one.pth: for CHECKPOINT=two.pth choose" in said
+    error = refused(project, "run_videoqa.sh", CHECKPOINT="two.pth")
+    assert f"{RUN} is already trained, from {project}/one.pth: for CHECKPOINT=two.pth choose" in error
     assert len(called(project, "run_videoqa.sh")) == 2
 
 

@@ -26,7 +26,10 @@ def fresh(tmp_path: Path) -> Path:
         "#!/bin/sh\n"
         'case "$*" in\n'
         '    "-m venv"*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python" ;;\n'
-        '    "-m pip"*) echo "$*" >>"$CALLS"; [ -z "${SLOW:-}" ] || exec sleep 60; [ -z "${FAIL:-}" ] ;;\n'
+        '    "-m pip"*) echo "$*" >>"$CALLS"\n'
+        '        trap \'echo "pip terminated" >>"$CALLS"; exit 143\' TERM\n'
+        '        while [ -n "${SLOW:-}" ]; do sleep 0.1; done\n'
+        '        [ -z "${FAIL:-}" ] ;;\n'
         "    *print*) echo 3.12 ;;\n"
         "esac\n"
     )
@@ -46,16 +49,15 @@ def test_setup_is_done_once_and_again_when_a_pin_changes(tmp_path: Path) -> None
     assert first.returncode == 0, first.stderr
     assert "ready:" in first.stdout
     assert (folder / "calls").read_text().count("-c constraints.txt") == 2
-    began = time.monotonic()
     second = setup(folder)
     assert (second.returncode, second.stdout) == (0, "")
-    assert time.monotonic() - began < 1
+    assert (folder / "calls").read_text().count("-c constraints.txt") == 2, "the second call runs no pip"
     with (folder / "constraints.txt").open("a") as pins:
         pins.write("# changed\n")
     assert "installing" in setup(folder).stdout
 
 
-def test_a_failed_installation_is_told_and_tried_again(tmp_path: Path) -> None:
+def test_a_failed_installation_is_reported_and_repeated(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     failed = setup(folder, FAIL="1")
     assert failed.returncode == 1
@@ -64,7 +66,7 @@ def test_a_failed_installation_is_told_and_tried_again(tmp_path: Path) -> None:
     assert "ready:" in setup(folder).stdout
 
 
-def test_an_interrupted_installation_ends_pip_and_is_begun_again(tmp_path: Path) -> None:
+def test_an_interrupted_installation_terminates_pip_and_is_repeated(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     environment = {
         **os.environ,
@@ -76,17 +78,16 @@ def test_an_interrupted_installation_ends_pip_and_is_begun_again(tmp_path: Path)
         [SHELL, str(folder / "scripts" / "setup.sh")],
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,  # the pipe ends when the last process that holds it has ended: pip, too
+        stderr=subprocess.STDOUT,
         text=True,
     ) as running:
         while not (folder / "calls").exists():
             time.sleep(0.05)
         running.terminate()
-        began = time.monotonic()
-        said, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert "interrupted; run again to go on" in said
-    assert time.monotonic() - began < 20
+    assert "interrupted; run again to continue" in output
+    assert (folder / "calls").read_text().endswith("pip terminated\n")
     assert not (folder / ".venv" / ".mplug2-stamp").exists()
     assert "ready:" in setup(folder).stdout
 
@@ -96,10 +97,10 @@ def test_two_setups_at_once_install_once(tmp_path: Path) -> None:
     command = [SHELL, str(folder / "scripts" / "setup.sh")]
     environment = {**os.environ, "PYTHON": str(folder / "python"), "CALLS": str(folder / "calls")}
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in "12"]
-    said = [process.communicate(timeout=60)[0] for process in running]
+    outputs = [process.communicate(timeout=120)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert (folder / "calls").read_text().count("-c constraints.txt") == 2  # of one setup
-    assert sorted("waiting for another setup" in text for text in said) == [False, True]
+    assert sorted("waiting for another setup" in text for text in outputs) == [False, True]
     assert not (folder / ".cache" / "setup.lock").exists()
 
 
@@ -112,14 +113,14 @@ def test_the_lock_of_a_setup_that_was_killed_is_taken_over(tmp_path: Path) -> No
     assert "ready:" in setup(folder).stdout
 
 
-def test_another_python_than_that_of_the_environment_is_refused(tmp_path: Path) -> None:
+def test_a_different_python_from_that_of_the_environment_is_refused(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     setup(folder)
     (folder / "other").write_text((folder / "python").read_text().replace("3.12", "3.13"))
     (folder / "other").chmod(0o755)
     done = setup(folder, PYTHON=str(folder / "other"))
     assert done.returncode == 1
-    assert "is another than the Python that .venv was made with" in done.stderr
+    assert "is not the Python that .venv was created with" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_another_python_than_that_of_the_environment_is_refused(tmp_path: Path) 
     ],
     ids=["old", "without venv"],
 )
-def test_a_python_that_will_not_do_is_told(tmp_path: Path, python: str, message: str) -> None:
+def test_an_unsuitable_python_is_reported(tmp_path: Path, python: str, message: str) -> None:
     folder = fresh(tmp_path)
     (folder / "python").write_text(f"#!/bin/sh\n{python}\n")
     done = setup(folder)
@@ -141,7 +142,7 @@ def test_a_python_that_will_not_do_is_told(tmp_path: Path, python: str, message:
     assert message in done.stderr
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     (folder / "bin").mkdir()
     (folder / "bin" / "df").write_text("#!/bin/sh\necho head\necho disk 100 50 1048576 50% /\n")

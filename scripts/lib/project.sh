@@ -1,7 +1,9 @@
-# Sourced by the other scripts: where the project is, and a home for caches where there is none.
-# Sets: project (absolute path), venv, and the functions say, die.
+# shellcheck shell=sh
+# Sourced by every script: sets project (absolute path) and venv, defines say and die.
+set -eu
 
 project=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+# shellcheck disable=SC2034  # used by the scripts that source this file
 venv=$project/.venv
 
 say() { printf '%s\n' "$*"; }
@@ -10,7 +12,7 @@ die() {
     exit 1
 }
 
-# pip, matplotlib and transformers write under $HOME; containers often have none, or one that is read-only.
+# pip, matplotlib and transformers write to $HOME, which in containers is often missing or read-only.
 if [ -z "${HOME:-}" ] || [ ! -w "${HOME:-/nonexistent}" ]; then
     HOME=$project/.cache/home
     mkdir -p "$HOME"
