@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from counting import operations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -159,10 +160,20 @@ def test_many_misspelt_names_are_told_without_comparing_all(
     assert sum(compared) <= 50_000
 
 
-def test_checks_are_quick(good: str, names: Catalogue) -> None:
-    def seconds() -> float:
-        begin = time.perf_counter()
-        check(parse_spec(good), names)
-        return time.perf_counter() - begin
+def test_the_work_of_a_check_grows_with_the_length_of_the_spec(names: Catalogue) -> None:
+    def work(equations: int) -> int:
+        lines = "".join(f"  s{i + 1}: concat(s{i}, s0)\n" for i in range(equations))
+        goal = f"goals: {{out: {{it: s{equations}}}}}\n"
+        text = f"inputs: {{s0: tokens B N 8}}\nflow:\n{lines}{goal}"
+        assert not check(parse_spec(text), names).problems
+        return operations(lambda: check(parse_spec(text), names))
 
-    assert min(seconds() for _ in range(5)) < 0.1  # the best of some: the machine may be busy
+    assert work(100) < 8 * work(25)  # squared: 16 times
+
+
+def test_a_second_check_opens_no_file(good: str, names: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(parse_spec(good), names)
+    recorded = Mock(wraps=open)
+    monkeypatch.setattr("builtins.open", recorded)
+    check(parse_spec(good), names)
+    recorded.assert_not_called()
