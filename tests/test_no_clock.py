@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-CLOCKS = set("time perf_counter process_time thread_time monotonic default_timer times getrusage".split())
-CLOCKS |= {f"{name}_ns" for name in CLOCKS}
+NAMES = {"time", "perf_counter", "process_time", "thread_time", "monotonic"}
+CLOCKS = NAMES | {f"{name}_ns" for name in NAMES} | {"times", "getrusage", "default_timer"}
 MODULES = {"time", "os", "resource", "timeit"}
 STORES = {"append", "extend", "insert", "add", "update", "setdefault"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -51,6 +51,32 @@ def train_step(
     console.print(table)
 
 
+@commands.command("start", epilog="Example: mplug2 bench start --rounds 5")
+def start(
+    spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_video/VideoQA_shapes_tiny.yaml",
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
+    rounds: Annotated[
+        int, typer.Option(help="Processes per command, interleaved; the median counts.", min=1)
+    ] = 3,
+) -> None:
+    """Measure the CPU time of `mplug2 --help` and `mplug2 check`, relative to the start of Python and to the
+    import of torch."""
+    from rich.table import Table
+
+    from mplug2.bench.start import bench, lines
+    from mplug2.cli.tables import console
+
+    screen = console()
+    with screen.status("each command in processes of its own") as status:
+        figures = bench(spec, only_overrides(overrides), rounds, tick=status.update)
+    table = Table("command", title=f"{spec}, CPU time from start to exit")
+    for column in ("s", "x python", "x import of torch and timm"):
+        table.add_column(column, justify="right")
+    for row in lines(figures):
+        table.add_row(*row)
+    screen.print(table)
+
+
 @commands.command("generate", epilog="Example: mplug2 bench generate --rounds 2")
 def generate(
     width: Annotated[int, typer.Option(help="Width of the decoder.", min=1)] = 768,

@@ -1,0 +1,69 @@
+"""CPU time of commands from start to exit, relative to a bare interpreter and to the import of torch."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from modules.torchvision_guard import ensure_torchvision
+from registry import UserError
+
+BARE, TORCH = "python -c pass", "python -c 'import torch, timm'"
+# timm imports torchvision, which fails to import next to some builds of torch
+IMPORT_TORCH = f"import {ensure_torchvision.__module__} as m; m.ensure_torchvision(); import torch, timm"
+Figures = dict[str, list[float]]  # command: CPU seconds in each round
+
+
+def commands(spec: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return the words that are measured for each command, after the Python interpreter."""
+    check = ["-m", "mplug2", "check", spec, *overrides]
+    return {
+        BARE: ["-c", "pass"],
+        TORCH: ["-c", IMPORT_TORCH],
+        "mplug2 --help": ["-m", "mplug2", "--help"],
+        "mplug2 check --stages 1-3": [*check, "--stages", "1-3"],
+        "mplug2 check": check,
+    }
+
+
+def bench(
+    spec: str,
+    overrides: Sequence[str] = (),
+    rounds: int = 3,
+    tick: Callable[[str], object] = lambda command: None,
+) -> Figures:
+    """Return the CPU seconds of all commands, in interleaved rounds; raise UserError if one fails."""
+    figures: Figures = {}
+    for turn in range(rounds + 1):
+        for name, words in commands(spec, overrides).items():
+            tick(f"round {turn} of {rounds}: {name}" if turn else f"warm-up: {name}")
+            seconds = _cpu_seconds(words)
+            if turn:  # the first run of each reads its files from disk
+                figures.setdefault(name, []).append(seconds)
+    return figures
+
+
+def _cpu_seconds(words: Sequence[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        output = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        raise UserError(f"python {' '.join(words)} failed with exit code {done.returncode}:\n{output}")
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def lines(figures: Figures) -> list[tuple[str, str, str, str]]:
+    """Return table rows: the command, its median CPU seconds, and the median ratios within a round."""
+    rows = []
+    for name, seconds in figures.items():
+        ratios = [_ratio(seconds, figures[reference]) for reference in (BARE, TORCH)]
+        rows.append((name, f"{median(seconds):.2f}", f"{ratios[0]:.1f}", f"{ratios[1]:.2f}"))
+    return rows
+
+
+def _ratio(seconds: Sequence[float], reference: Sequence[float]) -> float:
+    return median(own / other for own, other in zip(seconds, reference, strict=True))
