@@ -92,28 +92,36 @@ _PUBLIC = {
 }
 
 
+def _lookup(name: str) -> Any:
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mplug2' has no attribute '{name}'")
-    module, _, attribute = _PUBLIC[name].partition(":")
-    value = getattr(importlib.import_module(module), attribute)
-    globals()[name] = value
-    return value
+    value = _lookup(name)
+    return globals().setdefault(name, value)  # the import may have set a submodule of the same name
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_PUBLIC})
 
 
+class _CallableModule(ModuleType):
+    """A submodule with the name of a public function: ``mplug2.train(spec)`` calls that function."""
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return _lookup(self.__name__.rpartition(".")[2])(*args, **settings)
+
+
 class _Package(ModuleType):
-    """A package whose public names win over its files of the same name.
+    """The package; a submodule with a public name becomes callable when the import system sets it here."""
 
-    ``import mplug2.train`` would otherwise hide the function ``mplug2.train`` behind the package.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _PUBLIC and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PUBLIC and isinstance(value, ModuleType):
+            value.__class__ = _CallableModule
+        super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package
