@@ -9,7 +9,7 @@ from registry.language.equation import Equation, Literal, ModuleRef, Ref, read_e
 from registry.language.ports import Port, StreamType, read_port, read_type
 from registry.language.schema import SETTINGS
 from registry.language.spec import ModuleEntry, Spec, parse_spec, read_spec, write_spec
-from registry.plan import (
+from registry.planner import (
     Plan,
     Step,
     ancestors,

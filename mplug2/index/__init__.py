@@ -7,7 +7,7 @@ for found in open_index(out).text("a red square"): print(found.score, found.name
 
 from __future__ import annotations
 
-from mplug2.index.build import Built, build
+from mplug2.index.builder import Built, build
 from mplug2.index.search import Found, Index, open_index
 
 __all__ = ["Built", "Found", "Index", "build", "open_index"]

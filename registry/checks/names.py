@@ -13,7 +13,7 @@ from registry.language.declaration import Declaration
 from registry.language.equation import Equation, Ref
 from registry.language.schema import SECTIONS
 from registry.language.spec import ModuleEntry, Spec
-from registry.plan import declaration_of
+from registry.planner import declaration_of
 from registry.registries import Catalogue, Registry, nearest
 
 RESERVED = ("ema",)

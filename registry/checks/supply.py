@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from registry.checks.graph import Graph
 from registry.errors import Place, Problem, UserError
 from registry.language.spec import Spec
-from registry.plan import plan
+from registry.planner import plan
 from registry.registries import Catalogue
 from registry.training import SHORT_SOURCE, TrainingPlan, training_plan
 

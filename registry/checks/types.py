@@ -14,7 +14,7 @@ from registry.language.declaration import Declaration
 from registry.language.equation import Equation, ModuleRef, Ref
 from registry.language.ports import Axis, Port, StreamType
 from registry.language.spec import Spec
-from registry.plan import declaration_of
+from registry.planner import declaration_of
 from registry.registries import Catalogue
 
 
