@@ -13,10 +13,33 @@ from modules.streams import Tokens
 from mplug2.build.compose import compose
 from mplug2.data.batch import Batch
 from mplug2.train.iteration import Iteration
-from registry import Spec, parse_spec
+from registry import TASKS, Spec, parse_spec
 from registry.training import training_plan
 
 WIDTH = 16
+
+
+class TensorTask:
+    """Declares the inputs of the small network; its loaders are lists, so it reads nothing."""
+
+    outputs = {
+        "x": "tokens B 2 width",
+        "y": "labels B",
+        "image": "tokens P 2 width",
+        "caption": "tokens P 2 width",
+    }
+
+    def read(self, path: Path) -> list[Any]:
+        return []
+
+    def encode(self, items: Sequence[Any], samples: Sequence[Any]) -> dict[str, Any]:
+        return {}
+
+    def question(self, text: str) -> Any:
+        return text
+
+
+TASKS.register("tensors")(TensorTask)
 
 MODULES = f"""
 modules:

@@ -20,8 +20,7 @@ from registry.training import Length
 
 DATA = """
 data:
-  task: caption
-  media: unread
+  task: tensors
   sources: {a: {train: {path: unread}}, b: {train: {path: unread}}}
   batches:
     classes: {source: a, batch_size: 8}
