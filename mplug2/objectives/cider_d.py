@@ -64,8 +64,8 @@ class CiderReward(nn.Module):
                 "`mplug2 train` does it; elsewhere call net.prepare(source, decode)"
             )
         if self._scorer is None:
-            references = self._source.task.references(self._source.items)
-            self._scorer = Workers(self.workers, count(references))
+            training_references = self._source.task.references(self._source.items)
+            self._scorer = Workers(self.workers, count(training_references))
         said = [[self._decode(ids) for ids in row] for row in texts.ids.tolist()]
         scores = self._scorer.score(list(zip(said, references, strict=True)))
         return torch.tensor(scores, device=texts.ids.device)
