@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from modules.streams import Sequences, Text, Tokens, full_mask, to_device
+from modules.streams import Sequences, Text, Tokens, full_mask
 from registry import KINDS
 
 TEXT_LENGTH = 4  # ids in a blank or random sequence, with [CLS]
@@ -94,7 +94,7 @@ class TensorValues:
 
     def to_device(self, value: Any, device: torch.device | str) -> Any:
         """Return the value on a device."""
-        return to_device(value, device)
+        return self._map(value, lambda tensor: tensor.to(device, non_blocking=True))
 
     def detach(self, value: Any) -> Any:
         """Return a tensor without gradient."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ def join_masks(*parts: Tokens) -> Bool[Tensor, "batch total"] | None:
 
 
 def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Return a value with a function applied to the tensors inside tuples, lists and mappings."""
+    """Return a value with a function applied to the tensors in tuples, lists, mappings and dataclasses."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -62,6 +63,9 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
         return type(value)(map_tensors(item, function) for item in value)
     if isinstance(value, dict):
         return {key: map_tensors(item, function) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        return dataclasses.replace(value, **map_tensors(fields, function))
     return value
 
 

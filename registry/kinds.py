@@ -27,7 +27,7 @@ TORCH_HALF = (
 class Answer:
     """How `mplug2 predict` shows a goal output of a kind.
 
-    `guesses` is `"package.module:function"`, called as `function(value, records, reads, tokenizer, top)`: it
+    `guesses` is `"package.module:function"`, called as `function(value, records, reads, decode, top)`: it
     returns a tuple of `mplug2.predict.result.Guess` for each row, best first.
     """
 

@@ -170,7 +170,7 @@ def _worker(case: Case) -> Figure:
 
     def retrieve(items: int) -> int:
         evaluator = Retrieval(net=net, rerank=case.k, rerank_batch=256, on_progress=on_progress)
-        run_goals(net, net.device, evaluator, _batches(items), -(-items // BATCH), on_progress)
+        run_goals(net, net.move, evaluator, _batches(items), -(-items // BATCH), on_progress)
         return len(evaluator.compute()[1])
 
     with torch.no_grad():

@@ -89,15 +89,19 @@ def list_names(
         str, typer.Argument(metavar="PATTERN", help="Only names like this, for example 'video*'.")
     ] = "*",
 ) -> None:
-    """List modules, operations, readers, evaluators, metrics, loggers and kinds, with what each one does."""
+    """List everything that a spec can name, with what each one does."""
     shelves: dict[str, NameTable] = {
         "modules": registry.MODULES,
         "operations": registry.OPERATIONS,
-        "readers": registry.TASKS,
+        "kinds of streams": registry.KINDS,
+        "tasks": registry.TASKS,
+        "sources": registry.SOURCES,
         "evaluators": registry.EVALUATORS,
         "metrics": registry.METRICS,
+        "optimizers": registry.OPTIMIZERS,
+        "engines": registry.ENGINES,
         "loggers": registry.LOGGERS,
-        "kinds of streams": registry.KINDS,
+        "key maps": registry.KEY_MAPS,
     }
     empty = True
     for title, shelf in shelves.items():

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from modules.streams import map_tensors
+
 
 class SampleRequest(NamedTuple):
     """One sample to read: some items (questions, captions, ...) about the same media, or one item of text.
@@ -67,10 +69,4 @@ class Batch(NamedTuple):
 
 def pin_memory(value: Any) -> Any:
     """Return a value with its tensors in page-locked memory, so that copies to a GPU overlap with work."""
-    if isinstance(value, torch.Tensor):
-        return value.pin_memory()
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(pin_memory(field) for field in value))
-    if isinstance(value, dict):
-        return {name: pin_memory(entry) for name, entry in value.items()}
-    return value
+    return map_tensors(value, torch.Tensor.pin_memory)

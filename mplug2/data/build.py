@@ -138,7 +138,7 @@ def build_prediction_source(
     spec: Spec,
     types: Mapping[str, StreamType],
     goal_inputs: Collection[str],
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     questions: Sequence[str] = (),
 ) -> ItemSource:
     """Return questions without answers as a source, by the task that evaluates the spec.
@@ -248,7 +248,13 @@ class _SourceBuilder:
     def source_kind(self, described: SourceSpec, arguments: Mapping[str, Any]) -> str:
         """Return the registered source that a key names; keys of the split win over those of the source."""
         split = described.splits.get(self.split, {})
-        kinds = [name for name in (*split, *arguments) if name in SOURCES]
+        named = [name for name in split if name in SOURCES] or [name for name in arguments if name in SOURCES]
+        kinds = _without_arguments(named)
+        if len(kinds) > 1:
+            raise UserError(
+                f"{self.position(described, kinds[1])}: a split must name one source "
+                f"(got {' and '.join(kinds)}). Remove the others"
+            )
         if not kinds:
             raise UserError(
                 f"{self.spec.place('data')}: the split '{self.split}' of {described.name} must say where its "
@@ -323,3 +329,13 @@ def load_tokenizer(spec: Spec, source: str | None = None) -> Tokenizer:
     if problems:
         raise SpecError(problems)
     return tokenizer
+
+
+def _without_arguments(sources: Sequence[str]) -> list[str]:
+    """Return the names that are no argument of another of these sources."""
+    chosen = []
+    for name in sources:
+        others = [other for other in sources if other != name]
+        if not any(name in SOURCES.declaration(other).arguments for other in others):
+            chosen.append(name)
+    return chosen

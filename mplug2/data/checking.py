@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mplug2.data.batch import Sample
+from mplug2.data.batch import FailedSample, Sample
 from mplug2.data.build import build_source
 from mplug2.data.media.image import ImageError, read_image
 from mplug2.data.media.video import VideoError, read_frames
@@ -77,8 +77,7 @@ def check_split(
         kind = samples.media.kind
         checked = check_files(names, samples.files(), kind=kind, workers=workers, progress=progress)
     else:
-        _encode_all(samples, progress)
-        checked = Checked(0, [])
+        checked = Checked(len(names), _encode_all(samples, progress))
     count = getattr(samples.task, "counts", None)
     checked = replace(
         checked,
@@ -96,13 +95,24 @@ def check_split(
     return replace(checked, quarantine=path)
 
 
-def _encode_all(source: Source, progress: bool) -> None:
-    """Read and encode every sample, so that a mistake in any of them is reported before training."""
+def _encode_all(source: Source, progress: bool) -> list[Finding]:
+    """Read and encode every sample, so that a mistake in any of them is reported before training.
+
+    Return the files that cannot be read.
+    """
+    findings = []
     requests = source.requests(0, 0)
     starts = range(0, len(requests), ENCODED_TOGETHER)
     for start in _watch(starts, len(starts), progress, "encoding"):
         read = [source.read(request) for request in requests[start : start + ENCODED_TOGETHER]]
-        source.collate([sample for sample in read if isinstance(sample, Sample)])
+        samples = [sample for sample in read if isinstance(sample, Sample)]
+        if samples:
+            source.collate(samples)
+        for sample in read:
+            if isinstance(sample, FailedSample):
+                name = " ".join(sample.request.media)
+                findings.append(Finding(name, sample.file, usable=False, reason=sample.reason))
+    return findings
 
 
 def check_files(

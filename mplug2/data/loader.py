@@ -8,7 +8,7 @@ from mplug2.data.bad_files import BadFileCounter, BadFiles
 from mplug2.data.batch import Batch, SampleRequest
 from mplug2.data.batching import BatchFormation, FixedBatches
 from mplug2.data.reading import Collate, MicroBatch, MicroBatchReader
-from mplug2.data.sources.source import Source
+from mplug2.data.sources.source import Source, decoder_of
 from registry.errors import UserError
 
 
@@ -45,8 +45,7 @@ class _Ordered:
     @property
     def decode(self) -> Callable[[Sequence[int]], str]:
         """What turns generated ids into text: the tokenizer of the task, if it has one."""
-        tokenizer = getattr(self.source.task, "tokenizer", None)
-        return str if tokenizer is None else tokenizer.decode
+        return decoder_of(self.source)
 
     def order(self, epoch: int) -> EpochOrder:
         """Return the order of an epoch; it takes seconds to make for a large source, so two are kept."""

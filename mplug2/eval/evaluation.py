@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from mplug2.metrics.metric import Metric, ResultTable, Row, TrainRecords, load_m
 from mplug2.runtime import distributed
 from registry import UserError
 from registry.training import EvaluationSpec
+
+Move = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def evaluate(
     )
     with eval_mode(net), torch.no_grad(), synced_ranks() if synced else contextlib.nullcontext():
         local_samples = run_goals(
-            call, _device(net), evaluator, padded_batches(loader, synced), len(loader), on_progress
+            call, _mover(net), evaluator, padded_batches(loader, synced), len(loader), on_progress
         )
         own_values, local_rows = evaluator.compute()
     samples = round(distributed.all_reduce_sum(float(local_samples))[0])
@@ -135,16 +138,19 @@ def load_metrics(metrics: Iterable[str | Metric]) -> list[Metric]:
 
 def run_goals(
     call: Any,
-    device: torch.device,
+    move: Move,
     evaluator: Evaluator,
     batches: Iterable[Any],
     num_batches: int,
     on_progress: OnProgress = no_progress,
 ) -> int:
-    """Give the evaluator the outputs of its goals for each batch; return the samples without padding."""
+    """Give the evaluator the outputs of its goals for each batch; return the samples without padding.
+
+    ``move`` returns the inputs of a batch on the device of the network.
+    """
     num_samples = 0
     for done, batch in enumerate(batches, 1):
-        inputs = to_device(batch.inputs, device)
+        inputs = move(batch.inputs)
         for goal in evaluator.goals:
             evaluator.update(GoalOutputs(goal, call(inputs, goal=goal)), batch.records)
         num_samples += sum(not record.get("padding") for record in batch.records)
@@ -198,8 +204,13 @@ def _tables(
     return tables
 
 
-def _device(net: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in net.parameters()), distributed.device())
+def _mover(net: nn.Module) -> Move:
+    """Return what moves a batch to the device of a network, by the kinds of its inputs if it knows them."""
+    move: Move | None = getattr(net, "move", None)
+    if move is not None:
+        return move
+    device = next((parameter.device for parameter in net.parameters()), distributed.device())
+    return functools.partial(to_device, device=device)
 
 
 def _check_rows(

@@ -30,7 +30,9 @@ Side = Literal["vision", "text"]
 class Embedder:
     """A network that brings files and texts into one space; UserError where its goals do not do that."""
 
-    def __init__(self, net: Network, tokenizer: Tokenizer) -> None:
+    def __init__(self, net: Network, tokenizer: Tokenizer | None) -> None:
+        if tokenizer is None:
+            raise UserError(f"{net.spec.path}: data.tokenizer must name a vocabulary to search with")
         missing = [goal for goal in GOALS.values() if goal not in net.spec.goals]
         if missing:
             raise UserError(

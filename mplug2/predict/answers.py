@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mplug2.data.text import Tokenizer
 from mplug2.predict.predict_loader import Read
 from mplug2.predict.result import Box, Guess
 from registry import KINDS, UserError
@@ -15,6 +14,8 @@ from registry.name_table import import_target
 
 if TYPE_CHECKING:
     from mplug2.network import Network
+
+Decode = Callable[[Sequence[int]], str]
 
 
 def answered(net: Network, goal: str) -> tuple[str, str]:
@@ -45,31 +46,31 @@ def guesses(
     value: Any,
     records: Sequence[dict[str, Any]],
     reads: Sequence[Read],
-    tokenizer: Tokenizer,
+    decode: Decode,
     top: int,
 ) -> list[tuple[Guess, ...]]:
     """Return up to ``top`` guesses for each row of an output, best first; its kind must have an answer.
 
-    ``records`` and ``reads`` describe what each row is about, each with one entry a row.
+    ``records`` and ``reads`` describe each row, with one entry a row; ``decode`` turns token ids into text.
     """
     answer = KINDS[kind].answer
     if answer is None:
         raise UserError(f"kind '{kind}' has no answer that can be shown (registry.Kind.answer)")
     show = import_target(answer.guesses, f"the answer of kind '{kind}'")
-    rows: list[tuple[Guess, ...]] = show(value, records, reads, tokenizer, top)
+    rows: list[tuple[Guess, ...]] = show(value, records, reads, decode, top)
     return rows
 
 
 def text_guesses(
-    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], tokenizer: Tokenizer, top: int
+    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
 ) -> list[tuple[Guess, ...]]:
     """Return the texts of generated sequences. Of equal texts only the best one counts."""
     rows = zip(value.ids.tolist(), value.scores.tolist(), strict=True)
-    return [_texts(ids, scores, tokenizer, top) for ids, scores in rows]
+    return [_texts(ids, scores, decode, top) for ids, scores in rows]
 
 
 def class_guesses(
-    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], tokenizer: Tokenizer, top: int
+    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
 ) -> list[tuple[Guess, ...]]:
     """Return the most probable classes of logits, by the names in ``classes`` of the records."""
     rows = zip(value, records, strict=True)
@@ -77,17 +78,17 @@ def class_guesses(
 
 
 def box_guesses(
-    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], tokenizer: Tokenizer, top: int
+    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
 ) -> list[tuple[Guess, ...]]:
     """Return boxes in pixels of the files."""
     rows = zip(value.float().tolist(), reads, strict=True)
     return [(Guess("", box=_in_pixels(box, read)),) for box, read in rows]
 
 
-def _texts(ids: list[list[int]], scores: list[float], tokenizer: Tokenizer, top: int) -> tuple[Guess, ...]:
+def _texts(ids: list[list[int]], scores: list[float], decode: Decode, top: int) -> tuple[Guess, ...]:
     best: dict[str, Guess] = {}
     for row, score in zip(ids, scores, strict=True):
-        text = tokenizer.decode(row)
+        text = decode(row)
         best.setdefault(text, Guess(text, score))
     return tuple(best.values())[:top]
 

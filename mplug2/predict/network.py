@@ -24,8 +24,8 @@ def load(
     *,
     best: int = 5,
     device: torch.device | str | None = None,
-) -> tuple[Network, Tokenizer, Path]:
-    """Return the network of ``spec`` ready to be asked, its tokenizer, and the checkpoint that was taken.
+) -> tuple[Network, Tokenizer | None, Path]:
+    """Return the network of ``spec`` for prediction, its tokenizer (if it names one) and its checkpoint.
 
     Without ``checkpoint`` that is the best one of the spec's run folder. Searches give up to ``best`` texts.
     Without ``device`` it is a GPU if there is one; there the network computes in the precision that it was
@@ -37,9 +37,7 @@ def load(
 
     read = read_spec(spec, overrides)
     check(read).raise_if_bad()
-    if not read.data.get("tokenizer"):
-        raise UserError(f"{spec}: data.tokenizer must name a vocabulary to predict with, but is not set")
-    tokenizer = load_tokenizer(read)
+    tokenizer = load_tokenizer(read) if read.data.get("tokenizer") else None
     weights = Path(checkpoint) if checkpoint is not None else _trained(read)
     place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     net = compose(widened(read, best), device=place, initial=False)

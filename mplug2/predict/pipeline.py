@@ -11,6 +11,7 @@ import torch
 
 from mplug2.data.media.image import ImageError
 from mplug2.data.media.video import VideoError
+from mplug2.data.sources.source import decoder_of
 from mplug2.data.text import Tokenizer
 from mplug2.predict.answers import answered, guesses
 from mplug2.predict.asking import judge_length, judge_text
@@ -55,11 +56,12 @@ class Pipeline:
     kind of what it answers: sequences (written texts), logits (classes) or boxes.
     """
 
-    def __init__(self, net: Network, tokenizer: Tokenizer, checkpoint: Path, top: int = 5) -> None:
+    def __init__(self, net: Network, tokenizer: Tokenizer | None, checkpoint: Path, top: int = 5) -> None:
         self.net, self.tokenizer, self.checkpoint, self.top = net, tokenizer, checkpoint, top
         self.goal: str = net.spec.eval["goal"]
         self.output, self.says = answered(net, self.goal)
-        source = question_source(net, self.goal, tokenizer)
+        source = question_source(net, self.goal, tokenizer, ())
+        self._decode = decoder_of(source)
         self.views = len(source.views)
         self.kind: Literal["video", "image", "text"] = "text"
         if source.views:
@@ -167,7 +169,7 @@ class Pipeline:
                 judge_length(self.net.spec, self.asks, chunk.inputs[self.asks])
             outputs = self.net(self.net.move(chunk.inputs), goal=self.goal)
             value, records = outputs[self.output], chunk.records
-            answers = iter(guesses(self.says, value, records, rows, self.tokenizer, self.top))
+            answers = iter(guesses(self.says, value, records, rows, self._decode, self.top))
         key = f"{self.kind}s" if self.views > 1 else self.kind
         results = []
         for read in chunk.entries:

@@ -148,7 +148,10 @@ def closing(result: Result, state: RunState, total: int, seconds: float, select:
         lines.append(f"{state.skipped} {steps} not taken, since the gradient was not finite")
     if result.best is not None:
         lines.append(f"best {select} on validation: {state.best:.4f}, {result.best}")
-    lines.append(f"last checkpoint: {result.last}; curves: {result.folder / 'curves.png'}")
+    curves = result.folder / "curves.png"
+    # Only some loggers draw curves.
+    drawn = f"; curves: {curves}" if curves.is_file() else ""
+    lines.append(f"last checkpoint: {result.last}{drawn}")
     chosen = result.folder / ("best" if result.best else "last")
     # The resolved spec, so that settings of the command line need not be typed again.
     if result.interrupted:

@@ -22,21 +22,23 @@ READ = Read(("a.png",), (Look(200, 100),))
 def test_a_text_counts_once_with_its_best_score_and_ends_at_the_separator() -> None:
     red, blue = WORDS.encode("red"), WORDS.encode("blue")
     ids = torch.tensor([[[*red, WORDS.sep], [*blue, WORDS.sep], [*red, WORDS.pad], [*red, *blue[1:]]]])
-    found = guesses("sequences", Sequences(ids, torch.tensor([[-1.0, -2.0, -3.0, -4.0]])), [], [], WORDS, 3)
+    found = guesses(
+        "sequences", Sequences(ids, torch.tensor([[-1.0, -2.0, -3.0, -4.0]])), [], [], WORDS.decode, 3
+    )
     assert found == [(Guess("red", -1.0), Guess("blue", -2.0), Guess("red blue", -4.0))]
 
 
 def test_classes_that_the_reader_does_not_name_are_numbers() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0]])
-    (named,) = guesses("logits", logits, [{"classes": ["no", "yes", "unknown"]}], [READ], WORDS, 2)
-    (numbered,) = guesses("logits", logits, [{}], [READ], WORDS, 5)
+    (named,) = guesses("logits", logits, [{"classes": ["no", "yes", "unknown"]}], [READ], WORDS.decode, 2)
+    (numbered,) = guesses("logits", logits, [{}], [READ], WORDS.decode, 5)
     assert [guess.text for guess in named] == ["yes", "unknown"]
     assert [guess.text for guess in numbered] == ["1", "2", "0"]
 
 
 def test_boxes_fit_the_file_and_have_their_corners_in_order() -> None:
     boxes = torch.tensor([[0.75, -0.5, 0.25, 2.0]])
-    ((whole,),) = guesses("boxes", boxes, [{}], [READ], WORDS, 5)
+    ((whole,),) = guesses("boxes", boxes, [{}], [READ], WORDS.decode, 5)
     assert whole.box == (50.0, 0.0, 150.0, 100.0)
 
 

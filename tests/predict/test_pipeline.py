@@ -200,7 +200,7 @@ def test_a_goal_that_says_nothing_to_a_person_is_refused_with_what_it_gives(made
 
 
 def test_a_spec_without_a_reader_or_a_vocabulary_is_refused(made: Path) -> None:
-    with pytest.raises(UserError, match="data.tokenizer must name a vocabulary"):
+    with pytest.raises(UserError, match="data.task must name a task to predict with"):
         ready(made, "caption", "data=")
     with pytest.raises(UserError, match="eval.goal|no goal 'later'"):
         ready(made, "caption", "eval.goal=later")

@@ -18,7 +18,11 @@ class Source(Protocol):
 
     task: Any  # how its items become inputs
     training: bool  # whether epochs are shuffled and samples augmented
-    collate: Callable[[Sequence[Sample]], Batch]  # what makes batches of its samples
+
+    @property
+    def collate(self) -> Callable[[Sequence[Sample]], Batch]:
+        """What makes batches of its samples."""
+        ...
 
     @property
     def items(self) -> Sequence[Any]:
@@ -56,3 +60,15 @@ class Source(Protocol):
     def fingerprint(self) -> int:
         """Return a number that changes if the data does, so that no run resumes within other data."""
         ...
+
+
+def decoder_of(source: Source) -> Callable[[Sequence[int]], str]:
+    """Return what turns token ids into text: the tokenizer of the source's task.
+
+    Without a tokenizer the text of ids is the list of their numbers.
+    """
+    tokenizer = getattr(source.task, "tokenizer", None)
+    if tokenizer is None:
+        return str
+    decode: Callable[[Sequence[int]], str] = tokenizer.decode
+    return decode

@@ -21,6 +21,7 @@ class Task(Protocol):
     - ``num_tokens(item) -> int``: text tokens, for batches by tokens.
     - ``query_input: str | None``: the input that a question of `mplug2 predict` goes to (the first text).
     - ``counts(items) -> dict[str, int]``: what `mplug2 data check` prints of a split.
+    - ``tokenizer``: an object with ``decode(ids) -> str``, for goals that generate text.
     - ``references(items) -> list[list[str]]``: all reference texts, for rewards.
     """
 
