@@ -39,10 +39,11 @@ class CiderReward(nn.Module):
 
         ``source.task.references(source.items)`` must return all reference texts, a list for each file.
         """
-        if not callable(getattr(source.task, "references", None)):
+        task = getattr(source, "task", source)
+        if not callable(getattr(task, "references", None)):
             raise UserError(
                 "cider_d must have training data with reference captions, as `data.task: caption` has, "
-                f"but {type(source.task).__name__} has none"
+                f"but {type(task).__name__} has none"
             )
         self._source, self._decode = source, decode
 
