@@ -12,6 +12,7 @@ from torch import Tensor
 from mplug2.weights.bound_map import BoundMap, KeyMapping
 from mplug2.weights.files import Released
 from mplug2.weights.keymap import KeyMap
+from mplug2.weights.load import in_shape
 from mplug2.weights.report import LoadReport, Status
 from registry import UserError
 
@@ -54,11 +55,13 @@ def export(
     shapes = original.shapes if original is not None else {}
     bound = BoundMap(key_map, net, shapes)
     exporting = _Exporting(key_map, LoadReport(origin))
+    exporting.store(original)
     mappings, unmapped = bound.write(name for name in net.state_dict() if name in weights)
     for entry in unmapped:
         exporting.report.add("dropped", entry.name, reason=entry.reason)
     for mapping in mappings:
-        exporting.take(mapping, weights, ema)
+        exporting.take(mapping, weights, is_ema=False)
+        exporting.take(mapping, ema, is_ema=True)
     exporting.constants = dict(bound.constants())
     if original is None:
         exporting.write_alone()
@@ -71,42 +74,58 @@ def export(
 
 @dataclass
 class _Value:
+    """A released tensor of ours; ``unchanged``: whether the original holds it, perhaps in another size."""
+
     tensor: Tensor
     names: tuple[str, ...]
     alternative: bool
+    unchanged: bool
 
 
 @dataclass
 class _Exporting:
     key_map: KeyMap
     report: LoadReport
-    values: dict[str, _Value] = field(default_factory=dict)  # by released key, without EMA mark
-    copies: dict[str, _Value] = field(default_factory=dict)  # EMA copies, by the key of their weight
+    # By whether they are EMA copies, and by released key without the mark of one.
+    stored: dict[bool, dict[str, Tensor]] = field(default_factory=lambda: {False: {}, True: {}})
+    values: dict[bool, dict[str, _Value]] = field(default_factory=lambda: {False: {}, True: {}})
     constants: dict[str, Tensor] = field(default_factory=dict)
     written: dict[str, Tensor] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # our names that were written
 
-    def take(self, mapping: KeyMapping, weights: Mapping[str, Tensor], ema: Mapping[str, Tensor]) -> None:
-        """Compute the released tensors of one mapping, and those of its EMA copy."""
-        for source, values in ((weights, self.values), (ema, self.copies)):
-            if any(name not in source for name in mapping.ours):
-                continue
-            tensors = [source[name] for name in mapping.ours]
+    def store(self, original: Original | None) -> None:
+        """Remember the original's tensors in the table's spelling."""
+        if original is None or original.released is None:
+            return
+        for key, tensor in original.released.tensors.items():
+            name, is_ema = self.key_map.canonical(key)
+            self.stored[is_ema][name] = tensor
+
+    def take(self, mapping: KeyMapping, weights: Mapping[str, Tensor], is_ema: bool) -> None:
+        """Compute the released tensors of one mapping."""
+        if any(name not in weights for name in mapping.ours):
+            return
+        tensors = [weights[name] for name in mapping.ours]
+        try:
             released = mapping.row.transform.write(tensors, mapping.values)
-            for key, tensor in zip(mapping.released, released, strict=True):
-                first = values.setdefault(key, _Value(tensor, mapping.ours, mapping.row.alternative))
-                if first.names != mapping.ours:
-                    raise UserError(
-                        f"{self.report.origin}: {key} could be written from {first.names[0]} or from "
-                        f"{mapping.ours[0]}; a spec to write from must have one of them"
-                    )
+        except ValueError as error:
+            raise UserError(f"{self.report.origin}: {mapping.ours[0]}: {error}") from None
+        unchanged = _gives(mapping, self.stored[is_ema], tensors)
+        for key, tensor in zip(mapping.released, released, strict=True):
+            value = _Value(tensor, mapping.ours, mapping.row.alternative, unchanged)
+            first = self.values[is_ema].setdefault(key, value)
+            if first.names != mapping.ours:
+                raise UserError(
+                    f"{self.report.origin}: {key} could be written from {first.names[0]} or from "
+                    f"{mapping.ours[0]}; a spec to write from must have one of them"
+                )
 
     def write_alone(self) -> None:
         """Write what the network holds, in the precision of its weights."""
-        for key, value in self.values.items():
+        for key, value in self.values[False].items():
             if not value.alternative:
                 self._write(key, value, value.tensor.dtype)
-        for key, value in self.copies.items():
+        for key, value in self.values[True].items():
             ema_key = self.key_map.ema_key(key)
             if ema_key is not None and not value.alternative:
                 self._write(ema_key, value, value.tensor.dtype)
@@ -116,14 +135,16 @@ class _Exporting:
 
     def write_like(self, original: Original) -> None:
         """Write the keys of the original, in its order and types, then what only this network has."""
-        stored = self._stored_weights(original)
         for key, dtype in original.dtypes.items():
             name, is_ema = self.key_map.canonical(key)
-            value = self.copies.get(name) if is_ema else self.values.get(name)
-            if value is not None:
+            value = self.values[is_ema].get(name)
+            student = self.values[False].get(name)
+            if is_ema and value is None and student is not None and not student.unchanged:
+                value = student  # The original's copy is stale, since it followed another weight.
+            if value is not None and value.unchanged:
+                self._keep_written(key, value, self.stored[is_ema][name])
+            elif value is not None:
                 self._write(key, value, dtype, original.shapes.get(key))
-            elif is_ema and name in self.values and self._has_changed(name, stored):
-                self._write(key, self.values[name], dtype, original.shapes.get(key))
             elif original.released is not None:
                 self.written[key] = original.released.tensors[key]
                 self.report.add("kept", target=key, reason="not in this network: copied from the original")
@@ -132,28 +153,23 @@ class _Exporting:
                 self.report.add("kept", target=key, reason="a constant, recreated")
             else:
                 self.report.add("missing", target=key, reason="not in this network, and there is no original")
-        for key, value in self.values.items():
+        self._write_additions()
+
+    def _write_additions(self) -> None:
+        """Write the weights that the original has no key for; report such EMA copies."""
+        for key, value in self.values[False].items():
             if not value.alternative and not set(value.names) <= self.names:
                 self._write(key, value, value.tensor.dtype, reason="the original has no such key")
-        for key, value in self.copies.items():
+        for key, value in self.values[True].items():
             if not value.alternative and self.key_map.ema_key(key) not in self.written:
                 self.report.add("dropped", value.names[0], reason="an EMA copy, and the original has none")
 
-    def _stored_weights(self, original: Original) -> dict[str, Tensor]:
-        """Return the original's tensors by the table's spelling, without EMA copies."""
-        stored = {}
-        for key, tensor in original.released.tensors.items() if original.released is not None else ():
-            name, is_ema = self.key_map.canonical(key)
-            if not is_ema:
-                stored[name] = tensor
-        return stored
-
-    def _has_changed(self, name: str, stored: Mapping[str, Tensor]) -> bool:
-        """Return whether a weight differs from the original's: then the original's EMA copy is stale."""
-        tensor = self.values[name].tensor
-        if name not in stored or stored[name].shape != tensor.shape:
-            return True
-        return not torch.equal(tensor.to(stored[name].dtype), stored[name])
+    def _keep_written(self, key: str, value: _Value, stored: Tensor) -> None:
+        """Write the original's own tensor, since ours is what reading it gives."""
+        resized = stored.shape != value.tensor.shape
+        reason = "resized when it was read, and unchanged since: as the original has it" if resized else ""
+        self._report(key, value, reason)
+        self.written[key] = stored
 
     def _write(
         self,
@@ -164,17 +180,42 @@ class _Exporting:
         reason: str = "",
     ) -> None:
         tensor = value.tensor.to(dtype)
+        if tensor.is_floating_point() and tensor.isinf().any() and not value.tensor.isinf().any():
+            largest = float(value.tensor.abs().max())
+            raise UserError(
+                f"{self.report.origin}: {key}: a value of {largest:.6g} does not fit the original's {dtype}. "
+                "Convert without --like, or use an original in float32"
+            )
+        resized = shape is not None and tuple(tensor.shape) != shape
+        if resized:
+            reason = f"the original has {list(shape or ())}, this network has {list(tensor.shape)}"
+        self._report(key, value, reason, "resized" if resized else "written")
+        self.written[key] = tensor
+
+    def _report(self, key: str, value: _Value, reason: str, status: Status = "written") -> None:
         is_ema = self.key_map.canonical(key)[1]
-        status: Status = "written"
-        if shape is not None and tuple(tensor.shape) != shape:
-            status = "resized"
-            reason = f"the original has {list(shape)}, this network has {list(tensor.shape)}"
-        elif not is_ema and set(value.names) <= self.names:
+        if status == "written" and not is_ema and set(value.names) <= self.names:
             status = "tied"
         self.report.add(status, value.names[0], key, reason, momentum=is_ema)
-        self.written[key] = tensor
         if not is_ema:
             self.names |= set(value.names)
+
+
+def _gives(mapping: KeyMapping, stored: Mapping[str, Tensor], ours: list[Tensor]) -> bool:
+    """Return whether reading the original's tensors gives exactly these weights of ours."""
+    if any(key not in stored for key in mapping.released):
+        return False
+    values = {**mapping.values, "count": len(ours)}
+    try:
+        tensors = mapping.row.transform.read([stored[key] for key in mapping.released], values)
+        for tensor, target in zip(tensors, ours, strict=True):
+            # Zeros, so that a resize which fills only a part does not find the rest in its target.
+            fitted = in_shape(mapping.row, tensor, torch.zeros_like(target))
+            if fitted is None or not torch.equal(fitted[0].to(target.dtype), target):
+                return False
+    except (ValueError, RuntimeError, IndexError):
+        return False
+    return True
 
 
 def separate(tensors: Mapping[str, Tensor], share: bool) -> dict[str, Tensor]:

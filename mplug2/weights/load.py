@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mplug2.weights.bound_map import BoundMap, KeyMapping
 from mplug2.weights.files import Released
-from mplug2.weights.keymap import KeyMap
+from mplug2.weights.keymap import KeyMap, Row
 from mplug2.weights.report import LoadReport, Status
 from registry import UserError
 
@@ -138,7 +138,7 @@ class _Loading:
         for name, tensor in zip(mapping.ours, tensors, strict=True):
             target = self.homes[mapping.ema][name]
             try:
-                resized = _resized(mapping, tensor, target)
+                resized = in_shape(mapping.row, tensor, target)
             except ValueError as error:
                 self._add("misfit", mapping, str(error))
                 return
@@ -163,11 +163,14 @@ class _Loading:
             self.report.add(status, key, named, reason, momentum=mapping.ema and status != "dropped")
 
 
-def _resized(mapping: KeyMapping, tensor: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
-    """Return a tensor in the shape of the network's, with a note if it was resized; None if it cannot be."""
+def in_shape(row: Row, tensor: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
+    """Return a tensor in the shape of the network's, with a note if the row resized it; None if it cannot be.
+
+    ValueError if the row's resize applies but cannot be done.
+    """
     if tensor.shape == target.shape:
         return tensor, ""
-    if mapping.row.resize is None:
+    if row.resize is None:
         return None
-    resized = mapping.row.resize(tensor, target)
+    resized = row.resize(tensor, target)
     return resized if resized is not None and resized[0].shape == target.shape else None
