@@ -6,6 +6,7 @@ The recorded full-size key lists at 1/32 of the width, for the shipped specs of 
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,22 @@ def composed(name: str) -> Network:
     return mplug2.compose(read_spec(ROOT / name, reductions(name)), initial=False)
 
 
+@lru_cache
+def recorded(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content
+
+
 def layout(family: str, name: str, shared: Path) -> dict[str, list[int]]:
     """The recorded full-size keys and shapes of the checkpoint that a spec starts from."""
     large = "large" in name
     if family == "mplug2":
-        facts = json.loads((shared / "reference/parity/mplug2/full_size_keys.json").read_text())
+        facts = recorded(shared / "reference/parity/mplug2/full_size_keys.json")
         kind = "caption" if "aption" in name else "vqa_distill" if "msrvtt" in name else "vqa"
         entries = facts[f"{'large' if large else 'base'}_{kind}"]["state_dict"]
         return {key: shape for key, (shape, _) in entries.items()}
     task = next((task for task in ("retrieval", "caption", "grounding") if task in name), "vqa")
-    layouts = json.loads((shared / "reference/parity/mplug/key_layout.json").read_text())
+    layouts = recorded(shared / "reference/parity/mplug/key_layout.json")
     # There is no recorded base layout for grounding: VQA's has the same modules.
     if task == "grounding" and not large:
         task = "vqa"
