@@ -1,12 +1,13 @@
-"""A checkpoint: a folder that is there whole, or not at all.
+"""A checkpoint: a folder that is complete, or does not exist.
 
     step_00000500/weights.safetensors    all weights, the float32 masters
-                  momentum.safetensors   the momentum copies, if any
-                  extra.json             what modules know beside their weights, if anything
+                  momentum.safetensors   the averaged copies (``ema(...)``), if any
+                  extra.json             what modules store in addition to weights, if anything
                   spec.yaml              the resolved spec
                   state.json             position, settings that must agree on resume, metrics
                   engine/rank_00000.pt   this rank's optimizer state, as its engine writes it
                   rng/rank_00000.pt      this rank's random number generators
+                  manifest.json          every file on this machine, with its size and SHA-256
 
 It is written under a temporary name, synced to disk, and renamed. Nothing assumes one shared disk: every rank
 writes its own part where it runs, and one process per machine (``distributed.is_writer``) writes what is the
@@ -26,10 +27,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mplug2 import __version__
 from mplug2.runtime import distributed
+from mplug2.runtime.manifest import (
+    MANIFEST,
+    damage,
+    finish_replacements,
+    read_manifest,
+    replace_file,
+    sync,
+    write_manifest,
+)
 from mplug2.runtime.rng import capture_rng, restore_rng
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
 from mplug2.train.engines.base import Engine
+from mplug2.train.engines.deepspeed_zero import format_1_types
 from mplug2.train.engines.rank_files import read_rank_file, write_rank_file
 from mplug2.train.run_state import RunState
 from mplug2.weights.store import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
@@ -66,11 +78,13 @@ def save_checkpoint(
     spec_text: str,
     writer: bool,
 ) -> Path:
-    """Write the checkpoint of ``state`` and return its folder; all ranks must call this, ``writer`` ones
-    write for all."""
+    """Write the checkpoint of ``state`` and return its folder; all ranks must call this.
+
+    ``writer`` ranks write what is the same for all ranks: one for each machine with a disk of its own.
+    """
     final = step_folder(folder, state.step)
     temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
-    with _whole_or_told(temporary, state.step, writer):
+    with _clean_up_failed_save(temporary, state.step, writer):
         if writer:
             for stale in (temporary, replaced):
                 shutil.rmtree(stale, ignore_errors=True)
@@ -88,19 +102,21 @@ def save_checkpoint(
             (temporary / STATE).write_text(_state_text(net, state, settings), encoding="utf-8")
         distributed.barrier()
         if writer:
+            write_manifest(temporary, _written_by(engine))
             _sync_tree(temporary)
-            if final.exists():  # interrupted at the end of an epoch, before its evaluation, and resumed
+            # It exists if the run was interrupted at the end of an epoch, before its evaluation, and resumed.
+            if final.exists():
                 final.rename(replaced)
             temporary.rename(final)
-            _sync(folder)
+            sync(folder)
             shutil.rmtree(replaced, ignore_errors=True)
         distributed.barrier()
     return final
 
 
 @contextlib.contextmanager
-def _whole_or_told(temporary: Path, step: int, writer: bool) -> Iterator[None]:
-    """Sweep away what a full disk left half written, and tell the user."""
+def _clean_up_failed_save(temporary: Path, step: int, writer: bool) -> Iterator[None]:
+    """Remove what a full disk left half written, and raise `UserError`."""
     try:
         yield
     except OSError as error:
@@ -114,35 +130,34 @@ def _whole_or_told(temporary: Path, step: int, writer: bool) -> Iterator[None]:
 
 
 def write_state(checkpoint: Path, net: Any, state: RunState, settings: dict[str, Any], writer: bool) -> None:
-    """Write into a checkpoint what became known of its step later: how good it is; all ranks must call
-    this."""
+    """Replace the state of a checkpoint, after its evaluation; all ranks must call this."""
     if writer:
-        fresh = checkpoint / (STATE + ".new")
-        fresh.write_text(_state_text(net, state, settings), encoding="utf-8")
-        _sync(fresh)
-        fresh.replace(checkpoint / STATE)
-        _sync(checkpoint)
+        replace_file(checkpoint, STATE, _state_text(net, state, settings))
     distributed.barrier()
 
 
-def find_last(folder: Path, writer: bool) -> Path | None:
-    """The newest checkpoint that is complete on the disks of all ranks, after ``writer`` ones mended what a
-    crash left; all ranks must call this."""
+def latest_checkpoint(folder: Path, writer: bool) -> Path | None:
+    """Return the newest checkpoint that is complete on the disks of all ranks; all ranks must call this.
+
+    ``writer`` ranks first finish or remove what a crash left.
+    """
     if writer:
-        _mend(folder)
+        _recover_interrupted_saves(folder)
     distributed.barrier()
-    common = set.intersection(*(set(steps) for steps in distributed.all_gather_object(steps_written(folder))))
+    steps_of_ranks = distributed.all_gather_object(steps_written(folder))
+    common = set.intersection(*(set(steps) for steps in steps_of_ranks))
     return step_folder(folder, max(common)) if common else None
 
 
 def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> RunState:
-    """Put weights and momentum into ``net``, before an engine shards it, and return the state of the
-    checkpoint.
+    """Load weights and averaged copies into ``net``, before an engine shards it; return the stored state.
 
-    Raises UserError if the run's ``settings`` (number of processes, ZeRO stage, precision, groups) are not
-    the checkpoint's.
+    All ranks must call this. Raises UserError if a file is damaged, or if the run's ``settings`` (ZeRO stage,
+    precision, groups, ...) are not the checkpoint's.
     """
+    _raise_if_damaged(checkpoint)
     state = _read_state(checkpoint)
+    distributed.raise_on_all_ranks(_missing_manifest(checkpoint, state))
     written = state["agree"]
     differ = [
         f"{key} was {written.get(key)!r}, now {value!r}"
@@ -156,7 +171,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
             f"or anew from its weights with another train.out and init: {{'*': 'own:{checkpoint}'}}"
         )
     distributed.raise_on_all_ranks(problem)
-    load_weights(net, checkpoint)
+    load_weights(net, checkpoint / WEIGHTS)
     _load_momentum(checkpoint, net, state)
     if (extra := checkpoint / EXTRA).is_file():
         try:
@@ -169,9 +184,11 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
 def load_into_engine(checkpoint: Path, engine: Engine) -> None:
     """Restore this rank's optimizer state and random number generators."""
     engine.load(checkpoint / ENGINE)
-    # Checkpoints without a manifest hold both in one file.
-    folder = checkpoint / (RNG if (checkpoint / RNG).is_dir() else ENGINE)
-    restore_rng(read_rank_file(folder, "rng")["rng"])
+    if (checkpoint / RNG).is_dir():
+        payload = read_rank_file(checkpoint / RNG, "rng")
+    else:  # Checkpoints without a manifest hold both in one file.
+        payload = read_rank_file(checkpoint / ENGINE, "rng", types=format_1_types())
+    restore_rng(payload["rng"])
 
 
 def prune(folder: Path, keep: int, spare: set[int]) -> None:
@@ -217,6 +234,13 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
     )
 
 
+def _missing_manifest(checkpoint: Path, state: dict[str, Any]) -> str | None:
+    """Return the problem of a checkpoint without its manifest; format 1 had none."""
+    if state.get("format", 1) > 1 and read_manifest(checkpoint) is None:
+        return f"{checkpoint / MANIFEST}: the file is missing. Copy it there"
+    return None
+
+
 def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
     """Fill the momentum copies: from the checkpoint or, where it has none, from its weights."""
     file, wanted = checkpoint / MOMENTUM, net.ema_state_dict()
@@ -240,13 +264,15 @@ def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
             log.warning("%s has no momentum copies: they begin as its weights", checkpoint)
 
 
-def _mend(folder: Path) -> None:
-    """Finish or sweep away what a crash left between two names."""
+def _recover_interrupted_saves(folder: Path) -> None:
+    """Finish or remove what a crash left between two names."""
+    for step in steps_written(folder):
+        finish_replacements(step_folder(folder, step))
     for path in folder.glob(_STEP + "*"):
         name = _NAME.fullmatch(path.name)
         final = path.with_suffix("")
         if name and name[2] == ".tmp" and path.with_suffix(".old").exists() and not final.exists():
-            path.rename(final)  # it was whole when the one that it replaces was put aside
+            path.rename(final)  # It was complete when the one that it replaces was renamed.
     for path in folder.glob(_STEP + "*"):
         name = _NAME.fullmatch(path.name)
         if name and name[2]:
@@ -266,12 +292,26 @@ def _save_momentum(net: Any, path: Path) -> None:
 
 def _sync_tree(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
+        sync(path)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _written_by(engine: Engine) -> dict[str, Any]:
+    return {
+        "mplug2": __version__,
+        "engine": f"{type(engine).__module__}:{type(engine).__qualname__}",
+        "world_size": distributed.world_size(),
+    }
+
+
+def _raise_if_damaged(checkpoint: Path) -> None:
+    """Raise `UserError` on all ranks if a file on one of the machines is not what was written."""
+    problem = None
+    # One rank of each machine reads all files.
+    if distributed.local_rank() == 0:
+        try:
+            problem = damage(checkpoint)
+        except UserError as error:
+            problem = str(error)
+    distributed.raise_on_all_ranks(
+        None if problem is None else f"{problem}. Delete {checkpoint} to resume from the checkpoint before it"
+    )

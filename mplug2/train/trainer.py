@@ -23,7 +23,7 @@ from mplug2.runtime.progress import Reporter
 from mplug2.runtime.rng import seed_everything
 from mplug2.train import messages
 from mplug2.train.checkpoint import (
-    find_last,
+    latest_checkpoint,
     load_before_engine,
     load_into_engine,
     point_to,
@@ -324,7 +324,7 @@ def _open_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
     folder = _folder(spec)
     writer = distributed.is_writer(folder)
     distributed.raise_on_all_ranks(messages.no_link(folder))
-    last = find_last(folder / CHECKPOINTS, writer)
+    last = latest_checkpoint(folder / CHECKPOINTS, writer)
     if last and not resume:
         raise UserError(messages.occupied(folder, last))
     return last, writer

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from mplug2.runtime.manifest import damage
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
 from registry.errors import UserError
 
@@ -70,9 +71,13 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     """Copy the weights of a checkpoint folder, or of a ``.safetensors`` file, into ``net``, all or nothing.
 
     Raises UserError with the table of missing, unexpected and differently shaped weights if the file is of
-    another architecture, and if it is no safetensors file (pickles are not opened).
+    another architecture, if it is no safetensors file (pickles are not opened), and if the manifest of a
+    checkpoint folder lists another file.
     """
     file = weights_file(path)
+    problem = damage(Path(path), [WEIGHTS]) if Path(path).is_dir() else None
+    if problem is not None:
+        raise UserError(problem)
     targets = _targets(net)
     with _opened(file) as stored:
         names = _fitting(file, targets, stored, _run_state(net))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from train_fakes import FakeLoader, FakeNet, decode, run, spec
 
+from mplug2.runtime.manifest import file_entry
 from mplug2.train import checkpoint, trainer
-from mplug2.train.checkpoint import steps_written
+from mplug2.train.checkpoint import latest_checkpoint, steps_written
+from mplug2.weights.store import load_weights
 from registry import UserError
 
 
@@ -42,6 +45,100 @@ def halve(file: Path) -> None:
 STEP = "checkpoints/step_00000002"
 
 
+def flip_byte(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+WRITTEN = ("engine/rank_00000.pt", "momentum.safetensors", "rng/rank_00000.pt", "spec.yaml", "state.json")
+
+
+@pytest.mark.parametrize("name", [*WRITTEN, "weights.safetensors"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip_byte, r"damaged \(its SHA-256 is not that of manifest.json\). Delete .*step_00000002 to"),
+        (halve, r"damaged \(got \d+ bytes, manifest.json lists \d+\). Delete"),
+    ],
+)
+def test_a_damaged_file_is_named(
+    copy: Path, name: str, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(copy / STEP / name)
+    with pytest.raises(UserError, match=f"{STEP}/{name}: the file is {message}"):
+        resume(copy)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "rng/rank_00000.pt", "spec.yaml"])
+def test_a_missing_file_is_named(copy: Path, name: str) -> None:
+    (copy / STEP / name).unlink()
+    with pytest.raises(UserError, match=f"{STEP}/{name}: the file is missing, but manifest.json lists it"):
+        resume(copy)
+
+
+def test_the_manifest_lists_every_file(copy: Path) -> None:
+    manifest = json.loads((copy / STEP / "manifest.json").read_text())
+    assert sorted(manifest["files"]) == sorted([*WRITTEN, "weights.safetensors"])
+    assert manifest["version"] == 1
+    assert manifest["written_by"]["world_size"] == 1
+    for name, entry in manifest["files"].items():
+        content = (copy / STEP / name).read_bytes()
+        assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "manifest.json: the file is missing. Copy it there"),
+        ("{", "manifest.json: the file is damaged"),
+        ('{"version": 2, "files": {}}', r"must have version 1 or lower \(got 2\). A newer version of mplug2"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_named(copy: Path, text: str | None, message: str) -> None:
+    manifest = copy / STEP / "manifest.json"
+    if text is None:
+        manifest.unlink()
+    else:
+        manifest.write_text(text)
+    with pytest.raises(UserError, match=message):
+        resume(copy)
+
+
+def test_unknown_entries_of_a_manifest_are_ignored(copy: Path) -> None:
+    file = copy / STEP / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "comment": "added later"}))
+    assert resume(copy).steps == 4
+
+
+@pytest.mark.parametrize("manifest_first", [False, True])
+def test_a_crash_while_the_state_is_replaced_loses_nothing(copy: Path, manifest_first: bool) -> None:
+    state, manifest = copy / STEP / "state.json", copy / STEP / "manifest.json"
+    fresh = state.with_name("state.json.new")
+    fresh.write_text(state.read_text().replace('"skipped": 0', '"skipped": 1'))
+    if manifest_first:
+        listed = json.loads(manifest.read_text())
+        listed["files"]["state.json"] = file_entry(fresh)
+        manifest.write_text(json.dumps(listed))
+    latest_checkpoint(copy / "checkpoints", writer=True)
+    assert json.loads(state.read_text())["skipped"] == int(manifest_first)
+    assert not fresh.exists()
+    assert resume(copy).steps == 4
+
+
+def test_weights_of_a_damaged_checkpoint_are_not_loaded(copy: Path) -> None:
+    flip_byte(copy / STEP / "weights.safetensors")
+    with pytest.raises(UserError, match=r"weights.safetensors: the file is damaged"):
+        load_weights(FakeNet(spec(copy)), copy / STEP)
+
+
+def unlist(folder: Path) -> None:
+    """Make a checkpoint one of format 1, which had no manifest."""
+    (folder / "manifest.json").unlink()
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps({**state, "format": 1}))
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
@@ -50,15 +147,17 @@ STEP = "checkpoints/step_00000002"
         ("state.json", lambda file: file.write_text("[]"), "state.json must be what mplug2 wrote"),
         ("engine/rank_00000.pt", halve, r"rank_00000.pt must be what mplug2 wrote, but is damaged \(\w+\)"),
         ("engine/rank_00000.pt", lambda file: torch.save([1], file), "rank_00000.pt must be what mplug2"),
+        ("engine/rank_00000.pt", Path.unlink, "rank_00000.pt is missing: start the ranks on the machines"),
         ("momentum.safetensors", Path.unlink, "momentum.safetensors is missing, and the checkpoint was writ"),
         ("weights.safetensors", halve, "weights.safetensors must be a safetensors file, but is not"),
         ("../../log.jsonl", lambda file: file.write_text("[1]\n"), "log.jsonl:1: must be a row of numbers"),
         ("../../log.jsonl", lambda file: file.write_text("{x\n{}\n"), "log.jsonl:1: must be a row of"),
     ],
 )  # fmt: skip
-def test_a_damaged_file_is_named(
+def test_a_damaged_file_is_named_without_a_manifest(
     copy: Path, name: str, damage: Callable[[Path], object], message: str
 ) -> None:
+    unlist(copy / STEP)
     damage(copy / STEP / name)
     with pytest.raises(UserError, match=message):
         resume(copy)
@@ -111,6 +210,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
 
 
 def test_a_teacher_that_is_new_begins_as_the_weights(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    unlist(copy / STEP)
     (copy / STEP / "momentum.safetensors").unlink()
     state = json.loads((copy / STEP / "state.json").read_text())
     (copy / STEP / "state.json").write_text(json.dumps({**state, "momentum": False}))
@@ -122,6 +222,7 @@ def test_a_teacher_that_is_new_begins_as_the_weights(copy: Path, caplog: pytest.
 
 
 def test_a_teacher_of_other_streams_is_told(copy: Path) -> None:
+    unlist(copy / STEP)
     save_file({"body.0.bias": torch.zeros(8)}, copy / STEP / "momentum.safetensors")
     with pytest.raises(UserError, match=r"1 are missing or of another shape, such as head.bias: `ema"):
         resume(copy)

@@ -14,7 +14,7 @@ from train_fakes import Batch, FakeLoader, Interrupting, run
 
 from mplug2.train import trainer
 from mplug2.train.checkpoint import steps_written
-from mplug2.train.engines.deepspeed import load_deepspeed
+from mplug2.train.engines.deepspeed_zero import load_deepspeed
 from mplug2.train.logs import read_log
 from registry import UserError, read_spec
 

@@ -6,8 +6,6 @@ may differ from step to step.
 
 from __future__ import annotations
 
-import logging
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +16,12 @@ from torch import Tensor, nn
 
 from mplug2.runtime import distributed
 from mplug2.train.engines.base import StepResult, find_tensor
-from mplug2.train.engines.deepspeed_zero import ZeroOptimizer, format_1_types, full_parameter
+from mplug2.train.engines.deepspeed_zero import (
+    ZeroOptimizer,
+    format_1_types,
+    full_parameter,
+    load_deepspeed,
+)
 from mplug2.train.engines.fragments import DelegatingOptimizer, Fragment, FragmentStepper
 from mplug2.train.engines.optimizer_state import (
     VERSION,
@@ -60,23 +63,6 @@ def deepspeed_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     if settings["precision"] != "fp32":
         config[settings["precision"]] = {"enabled": True}
     return config
-
-
-def load_deepspeed() -> Any:
-    """Import DeepSpeed without its chatter, its wish for a compiler, and its deprecated calls into torch."""
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import deepspeed
-
-        # It would be compiled for a minute; gloo does the same.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    # Its warnings repeat what StepResult reports, or are about the optimizer that it is given.
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    # Stage 3 calls torch functions that torch 2.13 renamed; users cannot change that.
-    warnings.filterwarnings("ignore", r".*torch\.distributed\.\w+.* is deprecated", FutureWarning)
-    return deepspeed
 
 
 class DeepSpeedEngine:
@@ -162,7 +148,7 @@ class DeepSpeedEngine:
     def load(self, folder: Path) -> None:
         """Restore this rank's optimizer state. With ZeRO, the layout over ranks must be the same."""
         if not self._stage:
-            load_full_state(folder, self._optimizer)
+            load_full_state(folder, self._optimizer, types=format_1_types())
             return
         payload = read_rank_file(folder, "optimizer", types=format_1_types())
         if "version" not in payload:
@@ -182,7 +168,7 @@ class DeepSpeedEngine:
         """Restore the state of DeepSpeed's flat tensors, which checkpoints without a manifest hold."""
         key = "optimizer_state_dict" if self._stage == 3 else "base_optimizer_state"
         distributed.raise_on_all_ranks(
-            None if key in saved else "the optimizer state is that of another ZeRO stage"
+            None if key in saved else "the optimizer state is that of another train.zero: resume with that"
         )
         states = self._stepper.split_flat_state(self._zero.flats(), saved[key]["state"])
         counters: list[dict[str, Any]] = [{} for _ in self._optimizer.param_groups]

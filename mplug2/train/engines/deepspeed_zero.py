@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import warnings
 from typing import Any
 
 import torch
@@ -9,6 +12,23 @@ from torch import Tensor, nn
 
 from mplug2.runtime import distributed
 from mplug2.train.engines.fragments import Fragment, make_fragment
+
+
+def load_deepspeed() -> Any:
+    """Import DeepSpeed without its chatter, its wish for a compiler, and its deprecated calls into torch."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import deepspeed
+
+        # It would be compiled for a minute; gloo does the same.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # Its warnings repeat what StepResult reports, or are about the optimizer that it is given.
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # Stage 3 calls torch functions that torch 2.13 renamed; users cannot change that.
+    warnings.filterwarnings("ignore", r".*torch\.distributed\.\w+.* is deprecated", FutureWarning)
+    return deepspeed
 
 
 class ZeroOptimizer:
@@ -84,6 +104,7 @@ class ZeroOptimizer:
 
 def format_1_types() -> list[Any]:
     """Return the classes that DeepSpeed put into the optimizer files of checkpoints without a manifest."""
+    load_deepspeed()
     from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address

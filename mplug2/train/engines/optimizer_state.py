@@ -34,11 +34,22 @@ def optimizer_state(optimizer: torch.optim.Optimizer, settings: list[dict[str, A
             if key != "lr" and not (key in initial and _same(initial[key], value)):
                 changed[key] = value
         counters.append(changed)
-    return {"state": optimizer.state_dict()["state"], "counters": counters}
+    state = optimizer.state_dict()["state"]
+    return {"class": type(optimizer).__qualname__, "state": state, "counters": counters}
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Restore what ``optimizer_state`` returned; the settings of the groups stay those of the spec."""
+    """Restore what ``optimizer_state`` returned; the settings of the groups stay those of the spec.
+
+    All ranks must call this. Raises `UserError` if the state is that of another optimizer.
+    """
+    written, current = saved.get("class"), type(optimizer).__qualname__
+    distributed.raise_on_all_ranks(
+        None
+        if written in (None, current)
+        else f"train.optimizer: the checkpoint was written with {written} (got {current}). Use the same one, "
+        "or start from the weights of the checkpoint with `init`"
+    )
     groups = optimizer.state_dict()["param_groups"]
     settings = group_settings(optimizer)
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
@@ -58,9 +69,12 @@ def save_full_state(folder: Path, optimizer: torch.optim.Optimizer, settings: li
     write_rank_file(folder, {"version": VERSION, "layout": FULL, "optimizer": state})
 
 
-def load_full_state(folder: Path, optimizer: torch.optim.Optimizer) -> None:
-    """Restore the state of an optimizer that is the same on all ranks, on any number of ranks."""
-    payload = read_rank_file(folder, "optimizer", any_rank=True)
+def load_full_state(folder: Path, optimizer: torch.optim.Optimizer, types: list[Any] | None = None) -> None:
+    """Restore the state of an optimizer that is the same on all ranks, on any number of ranks.
+
+    ``types`` are classes that the files of an older version may contain.
+    """
+    payload = read_rank_file(folder, "optimizer", types=types, any_rank=True)
     is_sharded = payload.get("layout", FULL) != FULL or "state" not in payload["optimizer"]
     distributed.raise_on_all_ranks(
         f"{folder}: the optimizer state is sharded over ranks. Resume with the train.zero of the checkpoint"
