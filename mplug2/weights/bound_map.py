@@ -46,18 +46,18 @@ class _BoundRow:
 
     row: Row
     order: int
-    known: Values
+    numbers: Values
     released: tuple[KeyPattern, ...]
     ours: tuple[KeyPattern, ...]
     absent: str = ""
 
     @cached_property
     def readers(self) -> tuple[KeyMatcher, ...]:
-        return tuple(pattern.bind(self.known) for pattern in self.released)
+        return tuple(pattern.bind(self.numbers) for pattern in self.released)
 
     @cached_property
     def writers(self) -> tuple[KeyMatcher, ...]:
-        return tuple(pattern.bind(self.known) for pattern in self.ours)
+        return tuple(pattern.bind(self.numbers) for pattern in self.ours)
 
     def matches(self, matchers: Iterable[KeyMatcher], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for slot, matcher in enumerate(matchers):
@@ -65,27 +65,27 @@ class _BoundRow:
             if values is None:
                 continue
             # Without a module there are no numbers that a condition could ask for.
-            if self.absent or self.row.where is None or self.row.where({**self.known, **values}):
+            if self.absent or self.row.where is None or self.row.where({**self.numbers, **values}):
                 yield slot, values
 
 
 @dataclass(frozen=True)
 class _BoundDrop:
     row: Drop
-    known: Values
+    numbers: Values
     pattern: KeyPattern
 
     @cached_property
     def readers(self) -> tuple[KeyMatcher, ...]:
-        return (self.pattern.bind(self.known),)
+        return (self.pattern.bind(self.numbers),)
 
     writers: ClassVar[tuple[KeyMatcher, ...]] = ()
 
     def reason(self, name: str) -> str | None:
         values = self.readers[0].matches(name)
-        if values is None or (self.row.where is not None and not self.row.where({**self.known, **values})):
+        if values is None or (self.row.where is not None and not self.row.where({**self.numbers, **values})):
             return None
-        return self.row.reason.format_map({**self.known, **values})
+        return self.row.reason.format_map({**self.numbers, **values})
 
 
 @dataclass
@@ -153,9 +153,9 @@ class BoundMap:
         """Return why the release never holds a weight of ours, None if it does hold it."""
         for fresh in self.key_map.fresh:
             for module in self.players[fresh.role]:
-                known = self._known(fresh.role, module)
-                values = self._ours(fresh, fresh.ours, module, {}).bind(known).matches(name)
-                if values is not None and (fresh.where is None or fresh.where({**known, **values})):
+                numbers = self._role_numbers(fresh.role, module)
+                values = self._ours(fresh, fresh.ours, module, {}).bind(numbers).matches(name)
+                if values is not None and (fresh.where is None or fresh.where({**numbers, **values})):
                     return fresh.reason
         return None
 
@@ -163,9 +163,9 @@ class BoundMap:
         """Yield the constants that the table can recreate: released key and tensor."""
         for entry in self._entries:
             if isinstance(entry, _BoundDrop) and entry.row.make is not None and entry.row.role:
-                key = entry.pattern.write(entry.known)
+                key = entry.pattern.write(entry.numbers)
                 if key is not None:
-                    yield key, entry.row.make(entry.known)
+                    yield key, entry.row.make(entry.numbers)
 
     def _candidates(self, name: str, reading: bool) -> list[_BoundRow | _BoundDrop]:
         """Return the entries that can match a key, by what stands before its first dot."""
@@ -179,7 +179,7 @@ class BoundMap:
             self._by_head[head, reading] = candidates
         return self._by_head[head, reading]
 
-    def _known(self, role: str, module: str) -> Values:
+    def _role_numbers(self, role: str, module: str) -> Values:
         if (role, module) not in self._numbers:
             numbers = self.key_map.roles[role].numbers(self._facts, module)
             self._numbers[role, module] = {"module": module, **numbers}
@@ -205,7 +205,7 @@ class BoundMap:
             return
         for module in self.players[row.role]:
             names = tuple(self._ours(row, name, module, forms) for name in ours)
-            yield _BoundRow(row, order, self._known(row.role, module), patterns, names)
+            yield _BoundRow(row, order, self._role_numbers(row.role, module), patterns, names)
 
     def _bind_drop(self, drop: Drop) -> Iterator[_BoundDrop]:
         pattern = read_pattern(drop.released)
@@ -213,7 +213,7 @@ class BoundMap:
             yield _BoundDrop(drop, {}, pattern)
             return
         for module in self.players[drop.role]:
-            yield _BoundDrop(drop, self._known(drop.role, module), pattern)
+            yield _BoundDrop(drop, self._role_numbers(drop.role, module), pattern)
 
     def _assign(self, key: str, instances: dict[Any, _Instance]) -> str | None:
         """Put a released key where it belongs; return the reason if it belongs nowhere."""
@@ -241,7 +241,7 @@ class BoundMap:
         bound, parts = instance.bound, instance.parts
         count = 1 + max(index for _, index in parts) if bound.row.over else 1
         slots = [(slot, index) for index in range(count) for slot in range(len(bound.released))]
-        values = {**bound.known, **instance.values}
+        values = {**bound.numbers, **instance.values}
         missing = ""
         for slot, index in slots:
             if (slot, index) not in parts:
@@ -259,7 +259,7 @@ class BoundMap:
 
     def _write_mapping(self, instance: _Instance) -> KeyMapping:
         bound = instance.bound
-        values = {**bound.known, **instance.values}
+        values = {**bound.numbers, **instance.values}
         count = int(values[bound.row.count]) if bound.row.over else 1
         keys = []
         for index in range(count):

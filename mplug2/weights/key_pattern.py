@@ -6,7 +6,7 @@ A hole stands for a part of the key and carries its value to the other side of a
 - ``{leaf:weight|bias}``: one of these words (any regular expression without braces).
 - ``{rest*}``: any text, dots included.
 
-A hole whose name is among the values that are known beforehand is a constant.
+A hole whose name is bound beforehand is a constant.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ class KeyPattern:
         """The holes, from left to right."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Hole))
 
-    def bind(self, known: Values) -> KeyMatcher:
-        """Return what matches keys, given constants and the numbers that shifts name."""
-        constants = {hole.name for hole in self.holes if hole.name in known}
+    def bind(self, constants: Values) -> KeyMatcher:
+        """Return what matches keys; ``constants``: values of holes, and the numbers that shifts name."""
         parts: list[str] = []
         prefix = ""
         literal = True
@@ -68,11 +67,11 @@ class KeyPattern:
                 repeated = f"(?P<{piece.name}>" in "".join(parts)
                 parts.append(f"(?P={piece.name})" if repeated else f"(?P<{piece.name}>{piece.form})")
                 continue
-            text = piece if isinstance(piece, str) else piece.text(known)
+            text = piece if isinstance(piece, str) else piece.text(constants)
             parts.append(re.escape(text))
             prefix += text if literal else ""
         holes = tuple(hole for hole in self.holes if hole.name not in constants)
-        shifts = tuple(hole.offset(known) if hole.form == INTEGER else 0 for hole in holes)
+        shifts = tuple(hole.offset(constants) if hole.form == INTEGER else 0 for hole in holes)
         return KeyMatcher(re.compile("".join(parts)), prefix, holes, shifts)
 
     def write(self, values: Values) -> str | None:
@@ -129,7 +128,7 @@ def read_pattern(text: str, forms: Mapping[str, str] | None = None) -> KeyPatter
 
 @lru_cache(maxsize=16384)
 def _read_pattern(text: str, forms: tuple[tuple[str, str], ...]) -> KeyPattern:
-    known = dict(forms)
+    declared = dict(forms)
     pieces: list[str | Hole] = []
     end = 0
     for match in HOLE.finditer(text):
@@ -137,7 +136,7 @@ def _read_pattern(text: str, forms: tuple[tuple[str, str], ...]) -> KeyPattern:
             pieces.append(text[end : match.start()])
         end = match.end()
         name = match["name"]
-        form = ".*" if match["any"] else match["form"] or known.get(name, INTEGER)
+        form = ".*" if match["any"] else match["form"] or declared.get(name, INTEGER)
         shift = match["shift"] or ""
         pieces.append(Hole(name, form, shift, -1 if match["sign"] == "-" else 1))
     if end < len(text):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ flow:
 goals: {train: {loss: loss}}
 momentum: {decay: 0.9}
 """
+ROOT = Path(__file__).resolve().parents[2]
 KERNEL = "text_encoder.encoder.layer.0.attention.self.query.weight"
 
 
@@ -207,3 +210,17 @@ def test_a_folder_that_cannot_be_written_is_named(spec: Path, original: Path, tm
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         import_file(original, spec, tmp_path / "file" / "ours.safetensors", "mplug")
+
+
+@pytest.mark.parametrize(
+    ("tool", "options"), [("convert_mplug2", ["--from", "mplug"]), ("convert_mplug", [])]
+)
+def test_the_documented_tools_are_the_command(
+    tool: str, options: list[str], spec: Path, original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "ours.safetensors"
+    arguments = [f"{tool}.py", str(original), str(ours), *options, "--spec", str(spec)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "tools" / f"{tool}.py"), run_name="__main__")
+    assert not end.value.code and ours.is_file()

@@ -29,17 +29,17 @@ def compare(path: Path) -> list[Row]:
 
 
 def _family(fixture: Fixture) -> ModuleType:
-    known = {}
+    modules = {}
     for entry in pkgutil.iter_modules(families.__path__):
-        known[entry.name] = importlib.import_module(f"{families.__name__}.{entry.name}")
+        modules[entry.name] = importlib.import_module(f"{families.__name__}.{entry.name}")
     with reading(fixture.path):
-        matches = [name for name, family in known.items() if family.recognizes(fixture)]
+        matches = [name for name, family in modules.items() if family.recognizes(fixture)]
     if len(matches) != 1:
-        problem = f"none of {', '.join(known)} recognizes"
+        problem = f"none of {', '.join(modules)} recognizes"
         if matches:
             problem = f"both {' and '.join(matches)} recognize"
         raise UserError(
             f"{fixture.name}: not a fixture that can be compared: {problem} its config.json and meta.json\n"
             "    hint: a family is one file in tools/parity/families"
         )
-    return known[matches[0]]
+    return modules[matches[0]]

@@ -40,7 +40,7 @@ KEY_MAP = KeyMap(
     rows=(
         Drop(
             "{module}.{rest*}",
-            "of the run that wrote it: it begins anew",
+            "it belongs to the run that wrote it: this run starts its own",
             "module",
             lambda values: values["rest"] in values["run_state"],
         ),

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mplug2
 from modules.torchvision_guard import ensure_torchvision
+from mplug2.build.convert import export_file, import_file
 from mplug2.network import Network
+from mplug2.weights.files import read_released
+from mplug2.weights.sources import load_tensors
 from registry import UserError, parse_spec
 
 ensure_torchvision()
@@ -182,3 +186,33 @@ def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
         UserError, match=r"TorchScript archive, which holds code(.|\n)*hint: .*state_dict\(\)"
     ):
         composed(tmp_path / "ViT.pt")
+
+
+def test_the_tower_goes_there_and_back(source: Path, clip: CLIPModel, tmp_path: Path) -> None:
+    """In OpenAI's names or Hugging Face's: text tower, types and order come from the original."""
+    spec = tmp_path / "still.yaml"
+    sizes = f"width: {WIDTH}, depth: {DEPTH}, patch: {PATCH}, size: {SIZE}"
+    spec.write_text(
+        "inputs: {image: image B 3 H W}\n"
+        f"modules: {{still: {{use: image_vit, {sizes}}}}}\n"
+        "flow: {picture: still(image)}\ngoals: {image: {picture: picture}}\n"
+    )
+    file = source / "model.safetensors" if source.is_dir() else source
+    original = dict(read_released(file).tensors)
+    import_file(source, spec, tmp_path / "ours.safetensors", "clip")
+    for suffix in (".safetensors", ".pt"):
+        text = export_file(
+            tmp_path / "ours.safetensors", spec, tmp_path / f"back{suffix}", "clip", like=source
+        )
+        back = read_released(tmp_path / f"back{suffix}").tensors
+        assert set(back) == set(original) and "copied from the original" in text
+        for key, value in original.items():
+            assert back[key].dtype == value.dtype and torch.equal(back[key], value), key
+    # Trained weights are written: query, key and value of Hugging Face are split again.
+    net = mplug2.compose(spec, initial=False)
+    weights = {name: value + 1 for name, value in load_file(tmp_path / "ours.safetensors").items()}
+    save_file(weights, tmp_path / "trained.safetensors")
+    export_file(tmp_path / "trained.safetensors", spec, tmp_path / "back.pt", "clip", like=source)
+    load_tensors(net, "clip", read_released(tmp_path / "back.pt").tensors)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, weights[name]), name
