@@ -83,9 +83,10 @@ def export_file(
     target = Path(target)
     if target.suffix not in (*PICKLES, ".safetensors"):
         raise UserError(f"{target}: the released file must end in .pth, .pt, .bin or .safetensors")
-    file = weights_file(_checkpoint(Path(source)))
+    checkpoint = _checkpoint(Path(source))
+    file = weights_file(checkpoint)
     net = compose(spec, device="meta", initial=False)
-    weights = read_fitting(net, file)
+    weights = read_fitting(net, checkpoint)
     momentum = file.with_name(MOMENTUM)
     ema = read_tensors(momentum) if file.name == WEIGHTS and momentum.is_file() else {}
     original, note = _original(key_map, family, file, like)

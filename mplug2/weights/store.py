@@ -74,10 +74,7 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     another architecture, if it is no safetensors file (pickles are not opened), and if the manifest of a
     checkpoint folder lists another file.
     """
-    file = weights_file(path)
-    problem = damage(Path(path), [WEIGHTS]) if Path(path).is_dir() else None
-    if problem is not None:
-        raise UserError(problem)
+    file = _verified_file(path)
     targets = _targets(net)
     with _opened(file) as stored:
         names = _fitting(file, targets, stored, _run_state(net))
@@ -86,16 +83,26 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
                 targets[name].copy_(stored.get_tensor(name))
 
 
-def read_fitting(net: nn.Module, file: Path) -> dict[str, Tensor]:
-    """Return the weights of a ``.safetensors`` file by the names of ``net``, tied ones under every name.
+def read_fitting(net: nn.Module, path: str | Path) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint folder or a ``.safetensors`` file, tied ones under every name.
 
     ``net`` may be on the meta device. Raises UserError as `load_weights` does.
     """
+    file = _verified_file(path)
     targets = _targets(net)
     with _opened(file) as stored:
         names = _fitting(file, targets, stored, _run_state(net))
         by_identity = {id(targets[name]): stored.get_tensor(name) for name in names}
     return {name: by_identity[id(target)] for name, target in targets.items() if id(target) in by_identity}
+
+
+def _verified_file(path: str | Path) -> Path:
+    """Return the weight file that a path means; UserError if the manifest of a folder lists another one."""
+    file = weights_file(path)
+    problem = damage(Path(path), [WEIGHTS]) if Path(path).is_dir() else None
+    if problem is not None:
+        raise UserError(problem)
+    return file
 
 
 def _targets(net: nn.Module) -> dict[str, Tensor]:
