@@ -202,6 +202,11 @@ class EvalLoader(_Ordered):
         """The files that this rank could not decode, with the reasons."""
         return self._bad_files.reasons
 
+    @property
+    def num_records(self) -> int | None:
+        """The records of the split over all ranks, without padding; None if the source does not know."""
+        return getattr(self.source, "num_records", None)
+
     def _plans(self) -> Iterator[MicroBatch]:
         return self.epoch_plans(0, 0)
 

@@ -315,6 +315,16 @@ def test_evaluation_keeps_a_row_for_every_question_of_a_broken_file(shapes: Path
     assert [Path(path).name for path in loader.bad] == ["val_00000.mp4"]
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_an_evaluation_loader_knows_its_records_without_those_that_pad(shapes: Path, world: int) -> None:
+    counted = 0
+    for rank in range(world):
+        loader = eval_loader(reader(shapes, training=False, split="val"), 2, rank=rank, world=world)
+        for batch in loader:
+            counted += sum("padding" not in record for record in batch.records)
+    assert loader.num_records == counted == len(loader.source.items)  # type: ignore[attr-defined]
+
+
 SPEC = """
 inputs: {{video: frames V 3 T H W, question: text Q L, clip: index Q}}
 modules: {{}}

@@ -114,6 +114,7 @@ def test_evaluation_reads_one_source_after_the_other_and_names_it() -> None:
     source = mixture({"a": 3, "b": 2}, training=False)
     records = [record for batch in eval_loader(source, 2) for record in batch.records]
     assert [record["source"] for record in records] == ["a", "a", "a", "b", "b"]
+    assert eval_loader(source, 2).num_records == 5
 
 
 def test_an_empty_source_is_refused() -> None:

@@ -113,6 +113,13 @@ class ItemSource:
         return sum(-(-len(numbers) // per_sample) for numbers in self.by_media.values())
 
     @property
+    def num_records(self) -> int:
+        """The records of one pass: one for each item. Evaluation checks that none is lost or repeated."""
+        if self._media_of is None:
+            return len(self.items)
+        return sum(len(numbers) for numbers in self.by_media.values())
+
+    @property
     def _items_per_sample(self) -> int:
         return int(getattr(self.task, "items_per_sample", 1))
 

@@ -45,6 +45,17 @@ class MixtureSource:
     def __len__(self) -> int:
         return int(self.sizes.sum())
 
+    @property
+    def num_records(self) -> int | None:
+        """The records of one pass over all sources; None if one of them does not know its number."""
+        total = 0
+        for source in self.sources:
+            number: int | None = getattr(source, "num_records", None)
+            if number is None:
+                return None
+            total += number
+        return total
+
     def requests(self, epoch: int, seed: int) -> Sequence[SampleRequest]:
         """Return the samples of an epoch; in evaluation the sources come one after the other."""
         chosen = self._chosen(epoch, seed)
