@@ -112,7 +112,9 @@ class NameTable:
 
     def summary(self, name: str) -> str:
         """Return one sentence about the thing behind a name; raise `UserError`."""
-        doc = self.load(name).__doc__ or ""
+        thing = self.load(name)
+        # An object that is a value, such as a key map, says what it is by its title.
+        doc = getattr(thing, "title", None) or thing.__doc__ or ""
         return str(doc.strip().split("\n\n")[0])
 
     def load(self, name: str) -> Any:

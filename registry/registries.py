@@ -37,7 +37,7 @@ METRICS = Registry("metric", "mplug2.metrics", requires=("inputs", "outputs", "c
 LOGGERS = Registry("logger", "mplug2.loggers", requires=("log", "close"))
 OPTIMIZERS = Registry("optimizer", "mplug2.optimizers")
 ENGINES = Registry("engine", "mplug2.engines", requires=("backward", "step", "save", "load", "consolidate"))
-KEY_MAPS = Registry("key map", "mplug2.key_maps", requires=("source", "roles", "rows"))
+KEY_MAPS = NameTable("key map", "mplug2.key_maps", requires=("source", "roles", "rows"))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Catalogue:
     loggers: Registry = LOGGERS
     optimizers: Registry = OPTIMIZERS
     engines: Registry = ENGINES
-    key_maps: Registry = KEY_MAPS
+    key_maps: NameTable = KEY_MAPS
 
 
 CATALOGUE = Catalogue()

@@ -103,8 +103,8 @@ MISTAKES = {
     ),
     "unknown source of weights": (
         "init: {text: «'brt:x'}\n",
-        "init source must be one of 'mplug2:FILE', 'mplug:FILE', 'own:CHECKPOINT', 'clip:NAME_OR_FILE', "
-        "'bert:NAME_OR_FOLDER', but is 'brt:x'",
+        "init source must be one of 'bert:NAME_OR_FOLDER', 'clip:NAME_OR_FILE', 'mplug:FILE', "
+        "'mplug2:FILE', 'own:CHECKPOINT', but is 'brt:x'",
     ),
     "missing file of weights": (
         "init: {text: «'own:no/weights.safetensors'}\n",

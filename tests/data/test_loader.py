@@ -21,6 +21,7 @@ from mplug2.data.shapes.write import make_shapes
 from mplug2.data.sources.files import FileSource
 from mplug2.data.tasks.question_answer import QuestionAnswerTask
 from mplug2.data.text import Tokenizer
+from mplug2.runtime import distributed
 from registry import parse_spec
 from registry.errors import UserError
 from registry.language.ports import StreamType
@@ -271,6 +272,7 @@ def test_ranks_stop_at_as_many_broken_files_as_one_process_does(
 
 def test_a_run_of_several_ranks_counts_in_its_own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     dist = torch.distributed
+    distributed.leave()  # a test before this one, in the same process, may have trained
     assert shared_counter().store is None
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:

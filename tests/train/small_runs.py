@@ -13,7 +13,7 @@ from modules.streams import Tokens
 from mplug2.build.compose import compose
 from mplug2.data.batch import Batch
 from mplug2.train.iteration import Iteration
-from registry import TASKS, Spec, parse_spec
+from registry import Spec, parse_spec
 from registry.training import training_plan
 
 WIDTH = 16
@@ -38,8 +38,6 @@ class TensorTask:
     def question(self, text: str) -> Any:
         return text
 
-
-TASKS.register("tensors")(TensorTask)
 
 MODULES = f"""
 modules:

@@ -8,14 +8,23 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import ListLoader, class_samples, iteration, pair_samples, same_weights, small_net, small_spec
+from small_runs import (
+    ListLoader,
+    TensorTask,
+    class_samples,
+    iteration,
+    pair_samples,
+    same_weights,
+    small_net,
+    small_spec,
+)
 
 from mplug2.train.engines.base import start_engine
 from mplug2.train.gradients import accumulate_gradients
 from mplug2.train.optim import build_optimizer
 from mplug2.train.run_state import RunState, is_due
 from mplug2.train.trainer import Trainer, fit
-from registry import Spec
+from registry import TASKS, Spec
 from registry.training import Length
 
 DATA = """
@@ -28,6 +37,13 @@ data:
 """
 # A later step trains the contrast again on the samples of the first, from features that are handed in.
 REUSE = "[pairs, classes, {batch: pairs, goal: pairs, reuse: [vision_features]}]"
+
+
+@pytest.fixture(autouse=True)
+def tensor_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the task of the small network for one test."""
+    monkeypatch.setattr(TASKS, "_entries", dict(TASKS._entries))
+    TASKS.register("tensors")(TensorTask)
 
 
 def loaders(micro_batch: int = 8) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,6 @@ from small_runs import same_weights
 
 from mplug2.data.shapes.write import make_shapes
 from mplug2.train.logs import read_log
-from mplug2.train.trainer import train
 from registry import read_spec
 from registry.training import training_plan
 
@@ -54,30 +54,36 @@ def settings(out: Path, **more: object) -> list[str]:
     return [f"{key}={value}" for key, value in values.items()]
 
 
+def start(spec: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
+    """Start a training of its own: each run has the same threads and the same process group."""
+    group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    environment = {name: value for name, value in os.environ.items() if name not in group}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "mplug2", "train", str(spec), *more, *settings(out)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment)
+
+
 def test_a_killed_run_resumes_bit_equal_and_evaluates_both(spec: Path, tmp_path: Path) -> None:
-    whole = train(spec, settings(tmp_path / "whole"))
-    assert set(whole.metrics) == {"qa/accuracy", "sentences/label_accuracy"}
-    assert whole.best is not None
-    rows = [row for row in read_log(tmp_path / "whole/log.jsonl") if "lr" in row]
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    assert start(spec, whole).wait() == 0
+    rows = [row for row in read_log(whole / "log.jsonl") if "lr" in row]
     drawn = {key for row in rows for key in row if key.startswith("loss/")}
     assert len(rows) == STEPS and len(drawn) >= 2
 
-    command = [sys.executable, "-m", "mplug2", "train", str(spec), *settings(tmp_path / "part")]
-    # The run of this process described its process group in the environment: the other one needs its own.
-    group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    environment = {name: value for name, value in os.environ.items() if name not in group}
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment)
-    saved = tmp_path / "part/checkpoints/step_00000002/state.json"
-    while not saved.is_file():
+    process = start(spec, part)
+    while not (part / "checkpoints/step_00000002/state.json").is_file():
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    rest = train(spec, settings(tmp_path / "part"), resume=True)
-    assert rest.steps == STEPS
-    assert rest.metrics == whole.metrics
-    same_weights(whole.last, rest.last)
+    assert start(spec, part, "--resume").wait() == 0
+
+    states = [json.loads((run / "last/state.json").read_text()) for run in (whole, part)]
+    assert states[0] == states[1]
+    assert states[0]["step"] == STEPS
+    assert set(states[0]["metrics"]) == {"qa/accuracy", "sentences/label_accuracy"}
+    same_weights(whole / "last", part / "last")
 
 
 def test_the_page_says_what_the_plan_is(spec: Path) -> None:
