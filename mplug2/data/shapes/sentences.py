@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from mplug2.data.shapes.world import COLOURS, ROWS, Scene, still_scene
+from mplug2.data.shapes.world import COLOURS, ROWS, SHAPES, still_scene
 
 LABELS = ("entailment", "contradiction", "neutral")
-KINDS = ("colour", "row", "row_of_colour")
+KINDS = ("colour", "row", "row_of_colour", "any_shape", "any_colour")
+NUMBERS = (0.5, 0.3, 0.2)  # how often one, two and three shapes are described
 STATED = 0.7  # how often a description states a colour, and how often a row
+PARTIAL = 0.3  # how often a description speaks of other shapes, where the label leaves it open
 TWICE = 2  # pairs of each label
 _STREAM = 11  # random numbers of its own, so that no other file of the world depends on them
 
@@ -32,51 +35,72 @@ class Described:
 def sentence_rows(seed: list[int]) -> list[dict[str, Any]]:
     """Return two pairs of each label, each about a scene of its own.
 
-    The first sentence describes two to four shapes and leaves out some colours and rows. The second one
-    claims a colour or a row: it follows, contradicts, or speaks of what was left out. All labels use the same
-    second sentences, so that they alone tell nothing.
+    The first sentence describes one to three shapes, leaves out some colours and rows, and may end in "and
+    other shapes". The second one claims a colour or a row of a shape, or that there is a shape or a colour:
+    it follows, contradicts, or speaks of what was left out. All labels use the same second sentences, so that
+    they alone tell nothing.
     """
     rng = np.random.default_rng([*seed, _STREAM])
     rows = []
     for label in LABELS * TWICE:
-        scene = still_scene(int(rng.integers(2, 5)), rng)
-        rows.append(_pair(scene, label, rng))
+        scene = still_scene(1 + int(rng.choice(3, p=NUMBERS)), rng)
+        true = []
+        for thing in scene.things:
+            cell = thing.cells[0]
+            assert cell is not None  # everything is visible in a still scene
+            true.append(Described(thing.shape, thing.colour, ROWS[cell[0]]))
+        kind = _pick(rng, KINDS)
+        make = _presence if kind.startswith("any_") else _attribute
+        described, partial, claim = make(true, kind, label, rng)
+        premise = " and ".join([*map(str, described), *(["other shapes"] if partial else [])])
+        rows.append({"sentence1": premise, "sentence2": claim, "label": label, "type": kind})
     return rows
 
 
-def _pair(scene: Scene, label: str, rng: np.random.Generator) -> dict[str, Any]:
-    kind = _pick(rng, KINDS)
-    true = []
-    for thing in scene.things:
-        cell = thing.cells[0]
-        assert cell is not None  # everything is visible in a still scene
-        true.append(Described(thing.shape, thing.colour, ROWS[cell[0]]))
+def _attribute(
+    true: list[Described], kind: str, label: str, rng: np.random.Generator
+) -> tuple[list[Described], bool, str]:
+    """Return a description, whether it is partial, and a claim on the colour or the row of one shape."""
     described = [_leave_out(thing, rng) for thing in true]
     target = int(rng.integers(len(true)))
-    subject, attribute = true[target], "colour" if kind == "colour" else "row"
-
-    # State what the claim is about, or leave it out.
-    stated = label != "neutral"
-    if attribute == "colour":
-        described[target] = replace(described[target], colour=subject.colour if stated else None)
+    subject, stated = true[target], label != "neutral"
+    if kind == "colour":
+        value, choices = subject.colour, tuple(COLOURS)
+        described[target] = replace(described[target], colour=value if stated else None)
     else:
-        described[target] = replace(described[target], row=subject.row if stated else None)
+        value, choices = subject.row, ROWS
+        described[target] = replace(described[target], row=value if stated else None)
     if kind == "row_of_colour":  # the claim must find its subject by the colour
         described[target] = replace(described[target], colour=subject.colour)
-
-    value = getattr(subject, attribute)
     if label == "contradiction":
-        choices = COLOURS if attribute == "colour" else ROWS
         value = _pick(rng, [choice for choice in choices if choice != value])
     elif label == "neutral":
-        value = _pick(rng, list(COLOURS if attribute == "colour" else ROWS))
+        value = _pick(rng, choices)
     claims = {
         "colour": f"the {subject.shape} is {value}",
         "row": f"the {subject.shape} is in the {value} row",
         "row_of_colour": f"the {subject.colour} shape is in the {value} row",
     }
-    premise = " and ".join(str(thing) for thing in described)
-    return {"sentence1": premise, "sentence2": claims[kind], "label": label, "type": kind}
+    return described, bool(rng.random() < PARTIAL), claims[kind]
+
+
+def _presence(
+    true: list[Described], kind: str, label: str, rng: np.random.Generator
+) -> tuple[list[Described], bool, str]:
+    """Return a description, whether it is partial, and the claim that a shape or a colour is there."""
+    described = [_leave_out(thing, rng) for thing in true]
+    target = int(rng.integers(len(true)))
+    if kind == "any_colour" and label == "entailment":
+        described[target] = replace(described[target], colour=true[target].colour)
+    if kind == "any_colour" and label == "contradiction":  # another one is absent if all are stated
+        described = [replace(part, colour=thing.colour) for part, thing in zip(described, true, strict=True)]
+    there = [thing.shape if kind == "any_shape" else str(thing.colour) for thing in true]
+    value = there[target]
+    if label != "entailment":
+        choices = SHAPES if kind == "any_shape" else tuple(COLOURS)
+        value = _pick(rng, [choice for choice in choices if choice not in there])
+    partial = label == "neutral" or (label == "entailment" and bool(rng.random() < PARTIAL))
+    return described, partial, f"there is a {value}" + ("" if kind == "any_shape" else " shape")
 
 
 def _leave_out(thing: Described, rng: np.random.Generator) -> Described:
@@ -84,5 +108,5 @@ def _leave_out(thing: Described, rng: np.random.Generator) -> Described:
     return Described(thing.shape, thing.colour if colour else None, thing.row if row else None)
 
 
-def _pick(rng: np.random.Generator, choices: Any) -> str:
-    return str(choices[int(rng.integers(len(choices)))])
+def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
+    return choices[int(rng.integers(len(choices)))]
