@@ -37,12 +37,13 @@ from registry.errors import UserError
 
 
 def zero_stage(settings: Mapping[str, Any]) -> int:
-    """Return the ZeRO stage that runs: in 16 bit, stage 1 computes what stage 0 means.
+    """Return the ZeRO stage that runs: in 16 bit, stage 2 stands for 0 and 1, which compute the same.
 
-    Stage 0 in 16 bit takes another optimizer of DeepSpeed (0.19), whose steps differ from all other stages'.
+    Below stage 2, DeepSpeed (0.19.8) takes other optimizers for 16 bit with gradients in float32: their steps
+    differ from those of all other stages, and they do not skip a gradient that is not finite.
     """
     stage = int(settings["zero"])
-    return stage if settings["precision"] == "fp32" else max(stage, 1)
+    return stage if settings["precision"] == "fp32" else max(stage, 2)
 
 
 def deepspeed_config(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +63,8 @@ def deepspeed_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
     if settings["precision"] != "fp32":
         config[settings["precision"]] = {"enabled": True}
+        # A sum of many micro-batches in 16 bit would lose what each of them adds.
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_runs import SETTINGS, Case, TwoGoals, accumulate, make_engine
+from engine_runs import SAMPLES, SETTINGS, Case, TwoGoals, accumulate, make_engine
 from torch import Tensor
 
 from mplug2.runtime import distributed
@@ -23,14 +23,15 @@ from registry.language.schema import with_defaults
 class OldEngine:
     """DeepSpeed as checkpoints of format 1 were written: its optimizer steps flat tensors."""
 
-    def __init__(self, zero: int, precision: str) -> None:
+    def __init__(self, zero: int, precision: str, accumulate: int = 1) -> None:
+        self.accumulate = accumulate
         distributed.init_process_group(accelerator=torch.cuda.is_available())
         torch.manual_seed(0)
         self.net = TwoGoals()
         optimizer = build_optimizer(self.net, with_defaults("train", SETTINGS))
         config: dict[str, Any] = {
             "train_micro_batch_size_per_gpu": 1,
-            "gradient_accumulation_steps": 2,
+            "gradient_accumulation_steps": accumulate,
             "zero_optimization": {"stage": zero},
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 10**12,
@@ -53,7 +54,7 @@ class OldEngine:
 
     def backward(self, loss: Tensor) -> None:
         # It divided by the number of micro-batches.
-        self.engine.backward(loss * 2)
+        self.engine.backward(loss * self.accumulate)
         self.engine.step()
 
     def masters(self) -> dict[str, Tensor]:
@@ -75,9 +76,11 @@ class OldEngine:
     ("zero", "precision"), [(0, "fp32"), (1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16"), (3, "bf16")]
 )
 def test_a_run_goes_on_as_it_was_written(zero: int, precision: str, tmp_path: Path) -> None:
-    old = OldEngine(zero, precision)
+    # In 16 bit, sums of micro-batches are in float32 now.
+    micro = 8 if precision == "fp32" else SAMPLES
+    old = OldEngine(zero, precision, SAMPLES // micro)
     for step in range(3):
-        accumulate(old, step, ("left",), 8)  # type: ignore[arg-type]
+        accumulate(old, step, ("left",), micro)  # type: ignore[arg-type]
     payload = {"optimizer": old.engine.optimizer.state_dict(), "rng": capture_rng()}
     (tmp_path / "engine").mkdir()
     torch.save(payload, tmp_path / "engine/rank_00000.pt")
@@ -88,8 +91,8 @@ def test_a_run_goes_on_as_it_was_written(zero: int, precision: str, tmp_path: Pa
     for group in engine.optimizer.param_groups:
         group["lr"] = SETTINGS["lr"]
     for step in range(3, 6):
-        first = accumulate(old, step, ("left",), 8)  # type: ignore[arg-type]
-        second = accumulate(engine, step, ("left",), 8)
+        first = accumulate(old, step, ("left",), micro)  # type: ignore[arg-type]
+        second = accumulate(engine, step, ("left",), micro)
         engine.step(None)
         assert first == pytest.approx(second, rel=1e-6)
     # The goal does not reach `right`, which DeepSpeed alone decayed all the same.
@@ -102,7 +105,7 @@ def test_a_run_goes_on_as_it_was_written(zero: int, precision: str, tmp_path: Pa
 @pytest.mark.parametrize(("written", "read"), [(0, 1), (1, 0), (1, 3)])
 def test_another_stage_is_refused(written: int, read: int, tmp_path: Path) -> None:
     old = OldEngine(written, "fp32")
-    accumulate(old, 0, ("left",), 8)  # type: ignore[arg-type]
+    accumulate(old, 0, ("left",), SAMPLES)  # type: ignore[arg-type]
     payload = {"optimizer": old.engine.optimizer.state_dict(), "rng": capture_rng()}
     torch.save(payload, tmp_path / "rank_00000.pt")
     _, engine = make_engine(Case("deepspeed", read))
