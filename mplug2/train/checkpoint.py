@@ -184,11 +184,13 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
 def load_into_engine(checkpoint: Path, engine: Engine) -> None:
     """Restore this rank's optimizer state and random number generators."""
     engine.load(checkpoint / ENGINE)
-    if (checkpoint / RNG).is_dir():
-        payload = read_rank_file(checkpoint / RNG, "rng")
-    else:  # Checkpoints without a manifest hold both in one file.
+    manifest = read_manifest(checkpoint)
+    if manifest is None:  # Checkpoints without a manifest hold both in one file.
         payload = read_rank_file(checkpoint / ENGINE, "rng", types=format_1_types())
-    restore_rng(payload["rng"])
+        restore_rng(payload["rng"])
+    # On another number of ranks, the generators start from the seed and the rank, as in a new run.
+    elif manifest["written_by"]["world_size"] == distributed.world_size():
+        restore_rng(read_rank_file(checkpoint / RNG, "rng")["rng"])
 
 
 def prune(folder: Path, keep: int, spare: set[int]) -> None:

@@ -106,7 +106,16 @@ def test_two_processes_resume(tmp_path: Path, zero: int) -> None:
 
 
 @pytest.mark.slow
-def test_another_number_of_processes_cannot_resume(tmp_path: Path) -> None:
-    launch("alone", tmp_path, 4)
+def test_another_number_of_processes_resumes(tmp_path: Path, alone: Path) -> None:
+    launch("alone", tmp_path / "run", 8, epochs=1)
+    launch("torchrun", tmp_path / "run", 4, resume=True)
+    assert losses(tmp_path / "run")[4] == pytest.approx(losses(alone)[4], abs=1e-2)
+    launch("alone", tmp_path / "run", 8, resume=True, epochs=3)
+    assert len(losses(tmp_path / "run")) == 12
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_cannot_resume_sharded_state(tmp_path: Path) -> None:
+    launch("alone", tmp_path, 4, zero=1)
     with pytest.raises(AssertionError, match="processes was 1, now 2"):
-        launch("torchrun", tmp_path, 4, resume=True)
+        launch("torchrun", tmp_path, 4, resume=True, zero=1)
