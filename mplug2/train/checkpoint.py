@@ -125,7 +125,7 @@ def _clean_up_failed_save(temporary: Path, step: int, writer: bool) -> Iterator[
         folder = temporary.parent
         raise UserError(
             f"the checkpoint of step {step} cannot be written into {folder} ({_free(folder)} free): "
-            f"{error}; make room, and go on after the checkpoint before it with --resume"
+            f"{error}. Free disk space, and resume from the checkpoint before it with --resume"
         ) from error
 
 
@@ -167,8 +167,8 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
     problem = None
     if differ:
         problem = (
-            f"{checkpoint} cannot be resumed: {'; '.join(differ)}. Start with the same settings, "
-            f"or anew from its weights with another train.out and init: {{'*': 'own:{checkpoint}'}}"
+            f"{checkpoint} cannot be resumed: {'; '.join(differ)}. Use the same settings, or start a new run "
+            f"from its weights with another train.out and init: {{'*': 'own:{checkpoint}'}}"
         )
     distributed.raise_on_all_ranks(problem)
     load_weights(net, checkpoint / WEIGHTS)
