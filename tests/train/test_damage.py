@@ -132,11 +132,26 @@ def test_weights_of_a_damaged_checkpoint_are_not_loaded(copy: Path) -> None:
         load_weights(FakeNet(spec(copy)), copy / STEP)
 
 
-def unlist(folder: Path) -> None:
-    """Make a checkpoint one of format 1, which had no manifest."""
+def as_format_1(folder: Path) -> None:
+    """Write a checkpoint as it was before manifests: random numbers in the file of the optimizer."""
     (folder / "manifest.json").unlink()
     state = json.loads((folder / "state.json").read_text())
     (folder / "state.json").write_text(json.dumps({**state, "format": 1}))
+    file = folder / "engine/rank_00000.pt"
+    optimizer = torch.load(file)["optimizer"]
+    groups = [{} for _ in optimizer["counters"]]
+    rng = torch.load(folder / "rng/rank_00000.pt")["rng"]
+    torch.save({"optimizer": {"state": optimizer["state"], "param_groups": groups}, "rng": rng}, file)
+    shutil.rmtree(folder / "rng")
+
+
+def test_a_checkpoint_of_format_1_resumes_alike(copy: Path, tmp_path: Path) -> None:
+    newer = Path(shutil.copytree(copy, tmp_path / "newer", symlinks=True))
+    as_format_1(copy / STEP)
+    first, second = resume(copy), resume(newer)
+    weights = load_file(second.last / "weights.safetensors")
+    for name, value in load_file(first.last / "weights.safetensors").items():
+        assert torch.equal(value, weights[name]), name
 
 
 @pytest.mark.parametrize(
@@ -157,7 +172,7 @@ def unlist(folder: Path) -> None:
 def test_a_damaged_file_is_named_without_a_manifest(
     copy: Path, name: str, damage: Callable[[Path], object], message: str
 ) -> None:
-    unlist(copy / STEP)
+    as_format_1(copy / STEP)
     damage(copy / STEP / name)
     with pytest.raises(UserError, match=message):
         resume(copy)
@@ -210,7 +225,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
 
 
 def test_a_teacher_that_is_new_begins_as_the_weights(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
-    unlist(copy / STEP)
+    as_format_1(copy / STEP)
     (copy / STEP / "momentum.safetensors").unlink()
     state = json.loads((copy / STEP / "state.json").read_text())
     (copy / STEP / "state.json").write_text(json.dumps({**state, "momentum": False}))
@@ -222,7 +237,7 @@ def test_a_teacher_that_is_new_begins_as_the_weights(copy: Path, caplog: pytest.
 
 
 def test_a_teacher_of_other_streams_is_told(copy: Path) -> None:
-    unlist(copy / STEP)
+    as_format_1(copy / STEP)
     save_file({"body.0.bias": torch.zeros(8)}, copy / STEP / "momentum.safetensors")
     with pytest.raises(UserError, match=r"1 are missing or of another shape, such as head.bias: `ema"):
         resume(copy)
