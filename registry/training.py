@@ -14,6 +14,7 @@ from registry.errors import UserError
 from registry.language.schema import DATA, EVALUATIONS
 from registry.language.spec import Spec
 from registry.registries import CATALOGUE, Catalogue
+from registry.splits import is_mixture, splits_of, task_name
 
 SHORT_SOURCE = "data"  # the name of the only source of the short form
 LOSS = "loss"  # the output that makes a goal trainable
@@ -152,31 +153,6 @@ def plan_of_loaders(plan: TrainingPlan, names: Iterable[str]) -> TrainingPlan:
 def trainable_goals(spec: Spec) -> list[str]:
     """Return the goals with an output `loss`."""
     return [goal for goal, outputs in spec.goals.items() if LOSS in outputs]
-
-
-def task_name(settings: Mapping[str, Any]) -> str | None:
-    """Return the task that a section names, by `task` or by its older name `kind`."""
-    name = settings.get("task") or settings.get("kind")
-    return name if isinstance(name, str) else None
-
-
-def is_mixture(value: Any) -> bool:
-    """Return whether the value of a source lists other sources: `[a, b]`, or by weight `{a: 2, b: 1}`."""
-    if isinstance(value, list):
-        return True
-    return isinstance(value, dict) and bool(value) and all(isinstance(v, int | float) for v in value.values())
-
-
-def splits_of(settings: Mapping[str, Any], task: str | None, names: Catalogue) -> dict[str, dict[str, Any]]:
-    """Return the splits of a source: its keys that hold mappings and are no argument of its task."""
-    arguments: Mapping[str, Any] = {}
-    if task is not None and task in names.tasks:
-        arguments = names.tasks.declaration(task).arguments
-    splits = {}
-    for name, value in settings.items():
-        if isinstance(value, dict) and name not in arguments and name not in ("sources", "batches"):
-            splits[name] = value
-    return splits
 
 
 def length_of(value: Any, unit: str = "epochs") -> Length:

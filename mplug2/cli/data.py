@@ -157,10 +157,14 @@ def check(
     read = registry.read_spec(spec, overrides=only_overrides(overrides))
     report = registry.check(read)
     report.raise_if_bad()
-    chosen = _splits(training_plan(read).sources, split)
+    sources = training_plan(read).sources
+    chosen = _splits(sources, split)
     if not chosen:
-        wanted = f"'{split}'" if split else "train, val or test"
-        raise registry.UserError(f"{spec}: data must have a split ({wanted}) to check, but has none")
+        requested = f"split '{split}'" if split else "split"
+        names = ", ".join(dict.fromkeys(name for _, name in _splits(sources, None)))
+        raise registry.UserError(
+            f"{read.place('data')}: data has no {requested} to check. Splits: {names or 'none'}"
+        )
     if quarantine and len(chosen) != 1:
         raise registry.UserError("--quarantine names one list, so --split must name one split")
     num_bad = 0

@@ -10,8 +10,9 @@ from registry.checks.measured import goals_by_name
 from registry.checks.sources import SourceChecker
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
-from registry.language.schema import EVAL, EVALUATIONS, EVALUATOR_ARGUMENTS
+from registry.language.schema import EVAL, EVALUATIONS, EVALUATOR_ARGUMENTS, SPLITS
 from registry.registries import Registry
+from registry.training import SHORT_SOURCE
 
 
 class EvaluationChecker(Collector):
@@ -70,12 +71,21 @@ class EvaluationChecker(Collector):
         source = settings.get("source")
         if source is not None and source not in self.splits:
             self.unknown(self.spec.place(*path, "source"), "source", str(source), self.splits)
-        elif len(path) > 1 and self.splits:
-            source = source or self.spec.data.get("source") or next(iter(self.splits))
-            split = settings.get("split")
-            if split not in self.splits.get(source, ()) and self.spec.node(*path, "split") is not None:
-                message = f"source '{source}' of evaluation '{path[1]}' has no split '{split}'"
-                self.wrong(self.spec.place(*path, "split"), message, self._splits(source))
+        elif self.splits:
+            self.split(path, source, settings.get("split"))
+
+    def split(self, path: tuple[str, ...], source: str | None, split: Any) -> None:
+        """Check that the source of an evaluation has the split that the evaluation names itself."""
+        source = source or self.spec.data.get("source") or next(iter(self.splits))
+        if self.spec.node(*path, "split") is None or split in self.splits.get(source, ()):
+            return
+        # A resolved spec writes the default split of `eval`, which its data may lack.
+        if len(path) == 1 and split in SPLITS:
+            return
+        evaluation = f" of evaluation '{path[1]}'" if len(path) > 1 else ""
+        described = "'data'" if source == SHORT_SOURCE else f"source '{source}'{evaluation}"
+        message = f"{described} has no split '{split}'"
+        self.wrong(self.spec.place(*path, "split"), message, self._splits(source))
 
     def registered(
         self, path: tuple[str, ...], settings: Mapping[str, Any], key: str, registry: Registry

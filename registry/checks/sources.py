@@ -13,7 +13,7 @@ from registry.language.declaration import Parameter
 from registry.language.schema import DATA, SUPPLIED
 from registry.language.spec import Spec
 from registry.registries import Catalogue, nearest
-from registry.training import is_mixture, splits_of, task_name
+from registry.splits import is_mixture, read_splits, splits_of, task_name
 
 
 class SourceChecker(Collector):
@@ -23,6 +23,7 @@ class SourceChecker(Collector):
         super().__init__(spec, names)
         self.splits: dict[str, set[str]] = {}  # of each source
         self.tasks: dict[str, str] = {}  # of each source that has one
+        self.readable = read_splits(spec)  # the names that a split may have
         if spec.data:
             self.data()
 
@@ -40,9 +41,6 @@ class SourceChecker(Collector):
             return
         if not isinstance(sources, dict):
             return  # its type is wrong, which is reported already
-        for split in splits_of(data, task_name(data), self.names):
-            message = f"with 'data.sources', the split '{split}' must be part of a source"
-            self.wrong(self.spec.key_place("data", split), message, f"`sources: {{NAME: {{{split}: ...}}}}`")
         for name, value in sources.items():
             if not is_mixture(value):
                 self.named_source(name, value)
@@ -52,18 +50,20 @@ class SourceChecker(Collector):
                 self.mixture(name, value)
 
     def defaults(self) -> None:
-        """Check that each key beside `sources` is an argument of at least one of their tasks."""
+        """Check that each key next to `sources` is an argument of one of their tasks, and not a split."""
         arguments: dict[str, Parameter] = {}
         for task in dict.fromkeys(self.tasks.values()):
             arguments |= self.task_arguments(task)
+        mappings = splits_of(self.spec.data, task_name(self.spec.data), self.names)
         for name in self.spec.data:
-            if self.tasks and name not in DATA and name not in arguments and not self.is_split(name):
-                choices = [*arguments, *DATA]
-                self.unknown(self.spec.key_place("data", name), "key of 'data':", name, choices)
-
-    def is_split(self, name: str) -> bool:
-        """Return whether a key of `data` holds a split, which is reported elsewhere."""
-        return name in splits_of(self.spec.data, task_name(self.spec.data), self.names)
+            if name in arguments or (name in DATA and name not in mappings):
+                continue
+            place = self.spec.key_place("data", name)
+            if name in self.readable:
+                message = f"with 'data.sources', the split '{name}' must be part of a source"
+                self.wrong(place, message, f"`sources: {{NAME: {{{name}: ...}}}}`")
+            elif self.tasks:
+                self.unknown(place, "key of 'data':", name, [*arguments, *DATA])
 
     def named_source(self, name: str, value: Any) -> None:
         """Check a source of the long form."""
@@ -134,13 +134,18 @@ class SourceChecker(Collector):
     ) -> None:
         """Check the arguments that a source sets for all its splits, and those of each split."""
         splits = splits_of(settings, task, self.names)
-        self.splits[name] = set(splits)
+        unread = [split for split in splits if split not in self.readable]
+        # The split that a misspelt name stands for is not reported as missing, too.
+        meant_splits = {self.unread_split(name, path, split, arguments) for split in unread}
+        self.splits[name] = set(splits) | meant_splits
         keys = tuple(DATA) if path == ("data",) else ("task", "kind")
         shared = {key: value for key, value in settings.items() if key not in splits and key not in keys}
         defaults = {key: value for key, value in self.spec.data.items() if key not in DATA}
         choices = [*arguments, *(key for key in keys if key != "kind")]
         meant = self.arguments(task, path, shared, arguments, choices)
         for split, value in splits.items():
+            if split in unread:
+                continue
             meant_here = self.arguments(task, (*path, split), value, arguments, arguments)
             present = {*defaults, *shared, *value, *meant, *meant_here}
             missing = [
@@ -157,6 +162,22 @@ class SourceChecker(Collector):
                     message = f"{where} must set '{argument}' of task '{task}', but does not"
                     hint = f"add `{argument}: ...` ({parameter.annotation or 'any value'})"
                     self.wrong(self.spec.key_place(*path, split), message, hint)
+
+    def unread_split(
+        self, source: str, path: tuple[str, ...], split: str, arguments: Mapping[str, Parameter]
+    ) -> str:
+        """Report a mapping that is not a split that something reads; return the name that was probably meant.
+
+        It is a misspelt split or argument, or a split that no evaluation names.
+        """
+        place = self.spec.key_place(*path, split)
+        candidates = [*sorted(self.readable), *arguments]
+        suggestion = nearest(split, candidates)
+        described = "'data'" if path == ("data",) else f"source '{source}'"
+        message = f"no batch and no evaluation reads the split '{split}' of {described}"
+        hint = f"did you mean '{suggestion}'?" if suggestion else f"`eval: {{{split}: {{split: {split}}}}}`"
+        self.wrong(place, message, hint)
+        return suggestion or split
 
     def arguments(
         self,
