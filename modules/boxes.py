@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
 from modules.losses.reduction import LossSum
-from modules.search.common import as_in_use
+from modules.search.common import eval_no_grad
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
@@ -24,27 +24,32 @@ ROUNDING = 1e-4  # a coordinate this little below a bin belongs to it: halving a
 EPS = 1e-5  # released, in both divisions of the generalised IoU
 
 
-def centred(box: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
+def xyxy_to_cxcywh(box: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
     """Left, top, right, bottom as centre x, centre y, width, height."""
     low, high = box[..., :2], box[..., 2:]
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
-def cornered(box: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
+def cxcywh_to_xyxy(box: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
     """Centre x, centre y, width, height as left, top, right, bottom."""
     centre, half = box[..., :2], box[..., 2:] / 2
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
 def overlap(
-    one: Float[Tensor, "b 4"], other: Float[Tensor, "b 4"], eps: float = 0.0
+    boxes1: Float[Tensor, "b 4"], boxes2: Float[Tensor, "b 4"], eps: float = 0.0
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """IoU and generalised IoU (arXiv 1902.09630) of pairs of boxes."""
-    low, high = torch.maximum(one[:, :2], other[:, :2]), torch.minimum(one[:, 2:], other[:, 2:])
+    low = torch.maximum(boxes1[:, :2], boxes2[:, :2])
+    high = torch.minimum(boxes1[:, 2:], boxes2[:, 2:])
+    # Boxes that do not meet have a negative side here, and no common area.
     inner = (high - low).clamp(min=0).prod(dim=1)
-    union = sum(((box[:, 2:] - box[:, :2]).prod(dim=1) for box in (one, other)), -inner)
-    # the smallest box around both
-    low, high = torch.minimum(one[:, :2], other[:, :2]), torch.maximum(one[:, 2:], other[:, 2:])
+    area1 = (boxes1[:, 2:] - boxes1[:, :2]).prod(dim=1)
+    area2 = (boxes2[:, 2:] - boxes2[:, :2]).prod(dim=1)
+    union = area1 + area2 - inner
+    # The generalised IoU compares with the smallest box around both.
+    low = torch.minimum(boxes1[:, :2], boxes2[:, :2])
+    high = torch.maximum(boxes1[:, 2:], boxes2[:, 2:])
     outer = (high - low).clamp(min=0).prod(dim=1)
     iou = inner / (union + eps)
     return iou, iou - (outer - union) / (outer + eps)
@@ -72,15 +77,15 @@ def _check_room(vocab: int, bins: int, prefix: int) -> None:
 @operation(inputs={"box": "boxes B 4"}, outputs="text B 5")
 def box_tokens(box: Float[Tensor, "b 4"], *, bins: int = BINS, prefix: int = PREFIX) -> Text:
     """Write boxes as ``prefix`` and four ids, ``prefix + 1 + floor(c * (bins - 1))`` for a coordinate c."""
-    places = (centred(box.float()).clamp(0, 1) * (bins - 1) + ROUNDING).floor().long()
+    places = (xyxy_to_cxcywh(box.float()).clamp(0, 1) * (bins - 1) + ROUNDING).floor().long()
     ids = F.pad(places + prefix + 1, (1, 0), value=prefix)
     return Text(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
-@operation(inputs={"found": "sequences B n"}, outputs="boxes B 4")
-def tokens_box(found: Sequences, *, bins: int = BINS, prefix: int = PREFIX) -> Float[Tensor, "b 4"]:
+@operation(inputs={"sequences": "sequences B n"}, outputs="boxes B 4")
+def tokens_box(sequences: Sequences, *, bins: int = BINS, prefix: int = PREFIX) -> Float[Tensor, "b 4"]:
     """Read the best text of each row, a prefix and four coordinate ids, as a box within the picture."""
-    return cornered(coordinates(found.ids[:, 0, 1:5], bins, prefix)).clamp(0, 1)
+    return cxcywh_to_xyxy(coordinates(sequences.ids[:, 0, 1:5], bins, prefix)).clamp(0, 1)
 
 
 def box_count(box: Float[Tensor, "b 4"]) -> Float[Tensor, ""]:
@@ -128,13 +133,13 @@ def box_errors(
     ce = F.cross_entropy(scores.transpose(1, 2), target.ids[:, 1:] - prefix - 1, reduction="none")
     with torch.no_grad():
         guess = coordinates(scores.argmax(dim=-1) + prefix + 1, bins, prefix)
-        l1 = (guess - centred(box.float())).abs().clamp(0, 5)
-        far = 1 - overlap(cornered(guess), box.float(), EPS)[1]
+        l1 = (guess - xyxy_to_cxcywh(box.float())).abs().clamp(0, 5)
+        far = 1 - overlap(cxcywh_to_xyxy(guess), box.float(), EPS)[1]
     return ce, l1, far
 
 
 @operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B 1")
-@as_in_use
+@eval_no_grad
 def locate(decoder: TextDecoder, memory: Tokens, *, bins: int = BINS, prefix: int = PREFIX) -> Sequences:
     """Write the likeliest box: after ``prefix`` four times the likeliest of the coordinate ids.
 
@@ -144,9 +149,11 @@ def locate(decoder: TextDecoder, memory: Tokens, *, bins: int = BINS, prefix: in
     samples, device = memory.values.shape[0], memory.values.device
     state = decoder.start(memory)
     ids = torch.full((samples, 1), prefix, dtype=torch.long, device=device)
-    said = torch.zeros(samples, 1, device=device)
+    token_logprobs = torch.zeros(samples, 1, device=device)
     for _ in range(4):
-        words = among(decoder.write(ids[:, None, -1:], state)[:, 0, -1], bins, prefix).log_softmax(dim=-1)
-        best, place = words.max(dim=-1, keepdim=True)
-        ids, said = torch.cat([ids, place + prefix + 1], dim=1), torch.cat([said, best], dim=1)
-    return Sequences(ids[:, None], said.sum(dim=1, keepdim=True), said[:, None])
+        logits = decoder.write(ids[:, None, -1:], state)[:, 0, -1]
+        logprobs = among(logits, bins, prefix).log_softmax(dim=-1)
+        best_logprob, best_bin = logprobs.max(dim=-1, keepdim=True)
+        ids = torch.cat([ids, best_bin + prefix + 1], dim=1)
+        token_logprobs = torch.cat([token_logprobs, best_logprob], dim=1)
+    return Sequences(ids[:, None], token_logprobs.sum(dim=1, keepdim=True), token_logprobs[:, None])

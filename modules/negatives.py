@@ -31,8 +31,8 @@ def uniform(seed: int, salt: int, step: Int[Tensor, " 1"], rows: Int[Tensor, " b
 
 def chances(similarity: Float[Tensor, "b s"], same: Bool[Tensor, "b joint"]) -> Float[Tensor, "b joint"]:
     """How likely each row of the batch of all ranks is drawn: softmax over those that are not ``same``."""
-    found = similarity[:, : same.shape[1]].float().masked_fill(same, -torch.inf)
-    return F.softmax(found, dim=1).nan_to_num(0.0)
+    logits = similarity[:, : same.shape[1]].float().masked_fill(same, -torch.inf)
+    return F.softmax(logits, dim=1).nan_to_num(0.0)
 
 
 class HardNegatives(nn.Module):
@@ -56,7 +56,7 @@ class HardNegatives(nn.Module):
     outputs = {"vision": "index P", "text": "index P", "label": "labels P"}
 
     # Weights of another run (`init: own:`) start at the first draw again.
-    begins_anew = ("step",)
+    run_state_buffers = ("step",)
     step: Int[Tensor, " 1"]
 
     def __init__(self, seed: int = 0) -> None:
@@ -68,15 +68,15 @@ class HardNegatives(nn.Module):
         self,
         similarity: Float[Tensor, "b s"],
         group: Int[Tensor, " b"],
-        everyone: Int[Tensor, " joint"],
+        all_groups: Int[Tensor, " joint"],
         salt: int,
     ) -> tuple[Int[Tensor, " b"], Int[Tensor, " b"]]:
         """A wrong partner for each row, and 0, or -1 where there is none."""
-        same = group[:, None] == everyone
+        same = group[:, None] == all_groups
         reached = chances(similarity, same).double().cumsum(dim=1)
         number = uniform(self.seed, salt, self.step, own_rows(len(group), group.device))
         # the first row whose sum is beyond the number drawn; zero weights are never it
-        chosen = (reached <= number[:, None] * reached[:, -1:]).sum(dim=1).clamp(max=len(everyone) - 1)
+        chosen = (reached <= number[:, None] * reached[:, -1:]).sum(dim=1).clamp(max=len(all_groups) - 1)
         return chosen, -same.all(dim=1).long()
 
     def forward(
@@ -88,9 +88,9 @@ class HardNegatives(nn.Module):
         wrong_text: Int[Tensor, " b"] | None = None,
     ) -> dict[str, Tensor]:
         """Draw; each forward pass in training is a step."""
-        everyone, own = all_gather_rows(group), own_rows(len(group), group.device)
-        vision, no_vision = self.draw(text_to_vision.detach(), group, everyone, 0)
-        text, no_text = self.draw(vision_to_text.detach(), group, everyone, 1)
+        all_groups, own = all_gather_rows(group), own_rows(len(group), group.device)
+        vision, no_vision = self.draw(text_to_vision.detach(), group, all_groups, 0)
+        text, no_text = self.draw(vision_to_text.detach(), group, all_groups, 1)
         if wrong_vision is not None:
             vision, no_vision = wrong_vision, torch.zeros_like(wrong_vision)
         if wrong_text is not None:

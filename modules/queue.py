@@ -26,7 +26,7 @@ class FeatureQueue(nn.Module):
     outputs = {"vision": "vector S width", "text": "vector S width", "group": "index S"}
 
     # Groups mean other samples where the data are others: `init: own:` leaves these buffers out.
-    begins_anew = ("vision", "text", "group", "pointer")
+    run_state_buffers = ("vision", "text", "group", "pointer")
     vision: Float[Tensor, "size width"]
     text: Float[Tensor, "size width"]
     group: Int[Tensor, " size"]
@@ -43,7 +43,7 @@ class FeatureQueue(nn.Module):
         self.register_buffer("pointer", torch.zeros(1, dtype=torch.long))
 
     @torch.no_grad()
-    def _push(self, fresh: dict[str, Tensor]) -> None:
+    def _enqueue(self, fresh: dict[str, Tensor]) -> None:
         """Put ``fresh`` rows where the pointer stands, and move it on."""
         size, count = len(self.group), len(fresh["group"])
         if count > size:
@@ -67,5 +67,5 @@ class FeatureQueue(nn.Module):
             name: torch.cat([rows, self.get_buffer(name).to(rows.dtype)]) for name, rows in fresh.items()
         }
         if self.training and torch.is_grad_enabled() and len(self.group):
-            self._push(fresh)
+            self._enqueue(fresh)
         return given

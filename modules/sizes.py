@@ -14,7 +14,7 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} must be 1 to {largest}, but is {size}")
 
 
-def check_share(**shares: float) -> None:
+def check_fraction(**shares: float) -> None:
     """Raise ValueError for a share that is not 0 to 1."""
     for name, share in shares.items():
         if not 0 <= share <= 1:

@@ -51,7 +51,7 @@ class Universal(nn.Module):
         init_fresh(self)
         nn.init.normal_(self.latents, std=width**-0.5)
 
-    def read_through_latents(self, tokens: Tokens) -> Float[Tensor, "b n width"]:
+    def vision_route(self, tokens: Tokens) -> Float[Tensor, "b n width"]:
         """The visual route before its residual and norm: visual tokens updated by what the latents
         gathered."""
         x, mask = tokens.values, key_mask(tokens.mask)
@@ -64,7 +64,7 @@ class Universal(nn.Module):
     def forward(self, tokens: Tokens, *, route: Literal["text", "vision"] = "text") -> Tokens:
         """Run the layers by the route named."""
         if route == "vision":
-            x = self.norm(tokens.values + self.read_through_latents(tokens))
+            x = self.norm(tokens.values + self.vision_route(tokens))
             return Tokens(F.dropout(x, self.dropout, self.training), tokens.mask)
         x, mask = tokens.values, key_mask(tokens.mask)
         for layer in self.layers:

@@ -28,7 +28,7 @@ class Answer:
     """How `mplug2 predict` shows a goal output of a kind.
 
     `guesses` is `"package.module:function"`, called as `function(value, records, reads, decode, top)`: it
-    returns a tuple of `mplug2.predict.result.Guess` for each row, best first.
+    returns a tuple of `mplug2.predict.result.Prediction` for each row, best first.
     """
 
     noun: str  # "a class"

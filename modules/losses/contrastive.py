@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modules.distributed import all_gather_rows, average_gradient, own_rows
-from modules.sizes import check_share
+from modules.sizes import check_fraction
 
 LEAST, MOST = 0.001, 0.5  # ALBEF's bounds of the temperature (arXiv 2107.07651)
 
@@ -36,7 +36,7 @@ def shares(positive: Bool[Tensor, "b s"]) -> Float[Tensor, "b s"]:
     return positive / positive.sum(dim=1, keepdim=True)
 
 
-def softened(
+def mix_soft_targets(
     target: Float[Tensor, "b s"], teacher: Float[Tensor, "b s"], alpha: float
 ) -> Float[Tensor, "b s"]:
     """``alpha * softmax(teacher) + (1 - alpha) * target``."""
@@ -86,7 +86,7 @@ class Contrastive(nn.Module):
         alpha: float = 0.0,
     ) -> dict[str, Tensor]:
         """The loss, and the similarities over the temperature, in float32."""
-        check_share(alpha=alpha)
+        check_fraction(alpha=alpha)
         if (all_vision is None) != (all_text is None):
             raise ValueError("all_vision and all_text must be given together")
         if all_vision is None or all_text is None:
@@ -110,12 +110,12 @@ class Contrastive(nn.Module):
         else:
             positive = group[:, None] == all_group
         losses = []
-        for found, teachers, others in (
+        for similarity, teachers, others in (
             (vision_to_text, all_vision, all_text),
             (text_to_vision, all_text, all_vision),
         ):
             with torch.no_grad():
-                target = softened(shares(positive), teachers[own] @ others.T / temperature, alpha)
-            losses.append(-(target * F.log_softmax(found, dim=1)).sum(dim=1).mean())
+                target = mix_soft_targets(shares(positive), teachers[own] @ others.T / temperature, alpha)
+            losses.append(-(target * F.log_softmax(similarity, dim=1)).sum(dim=1).mean())
         loss = torch.stack(losses).mean()
         return {"loss": loss, "vision_to_text": vision_to_text, "text_to_vision": text_to_vision}

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.losses.reduction import LossSum
-from modules.sizes import check_rate, check_share
+from modules.sizes import check_fraction, check_rate
 from modules.streams import Text
 from registry import operation
 
 
-def next_word_losses(
+def next_token_losses(
     logits: Float[Tensor, "a l vocab"],
     target: Text,
     teacher: Float[Tensor, "a l vocab"] | None = None,
@@ -97,9 +97,9 @@ def lm_loss(
     owners (questions), or of sequences where no ``owner`` is given: the released video QA loss.
     ``mean='words'``: divided by the number of scored words: the released caption loss.
     """
-    check_share(alpha=alpha)
+    check_fraction(alpha=alpha)
     # Softmax over the vocabulary loses digits that matter in half precision.
-    losses, _ = next_word_losses(logits.float(), target, teacher, alpha, skip)
+    losses, _ = next_token_losses(logits.float(), target, teacher, alpha, skip)
     losses = losses.sum(dim=1)
     if weight is not None:
         losses = losses * weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from modules.losses.text import next_word_losses
+from modules.losses.text import next_token_losses
 from modules.streams import Text
 from registry import operation
 
@@ -21,5 +21,5 @@ def token_loss(
 
     The first ``skip`` ids, [CLS] counted, are not scored. The metric `perplexity` measures both outputs.
     """
-    losses, counts = next_word_losses(logits.float(), target, skip=skip)
+    losses, counts = next_token_losses(logits.float(), target, skip=skip)
     return {"loss_sum": losses.sum(dim=1), "num_tokens": counts.sum(dim=1)}

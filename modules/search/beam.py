@@ -14,11 +14,11 @@ from modules.distributed import any_rank_active
 from modules.search.common import (
     FORBIDDEN,
     Hypothesis,
-    as_in_use,
-    begin,
     check_lengths,
     dry_run,
-    pack,
+    eval_no_grad,
+    prefill,
+    stack_hypotheses,
     write_all,
 )
 from modules.streams import Sequences, Text, Tokens
@@ -57,21 +57,21 @@ def _dry_greedy(
 
 def _note(
     done: list[list[Hypothesis]],
-    alive: Int[Tensor, " rows"],
+    row_to_sample: Int[Tensor, " rows"],
     which: Bool[Tensor, "rows beams"],
     scores: Float[Tensor, "rows beams"],
     texts: Int[Tensor, "rows beams length"],
-    heard: Float[Tensor, "rows beams length"],
+    token_logprobs: Float[Tensor, "rows beams length"],
 ) -> None:
     """File the hypotheses marked in ``which`` under their samples."""
-    samples, values = alive.tolist(), scores.tolist()
+    samples, values = row_to_sample.tolist(), scores.tolist()
     for row, beam in which.nonzero().tolist():
-        done[samples[row]].append(Hypothesis(values[row][beam], texts[row, beam], heard[row, beam]))
+        done[samples[row]].append(Hypothesis(values[row][beam], texts[row, beam], token_logprobs[row, beam]))
 
 
 def _choose(
-    total: Float[Tensor, "rows beams"],
-    words: Float[Tensor, "rows beams vocab"],
+    cum_logprobs: Float[Tensor, "rows beams"],
+    logprobs: Float[Tensor, "rows beams vocab"],
     diversity: float,
     counts: Bool[Tensor, "rows groups"],
 ) -> tuple[Float[Tensor, "rows beams"], Int[Tensor, "rows beams"], Int[Tensor, "rows beams"]]:
@@ -81,18 +81,18 @@ def _choose(
     continuations are chosen; what is returned is without that. The penalty for length divides all of a step
     alike: it changes no choice.
     """
-    size = total.shape[1] // counts.shape[1]
-    taken = words.new_zeros(len(words), 1, words.shape[-1])
+    size = cum_logprobs.shape[1] // counts.shape[1]
+    taken = logprobs.new_zeros(len(logprobs), 1, logprobs.shape[-1])
     totals, origin, chosen = [], [], []
-    for group, first in enumerate(range(0, total.shape[1], size)):
-        own = slice(first, first + size)
-        worth = total[:, own, None] + words[:, own]
+    for group, first in enumerate(range(0, cum_logprobs.shape[1], size)):
+        beams_of_group = slice(first, first + size)
+        worth = cum_logprobs[:, beams_of_group, None] + logprobs[:, beams_of_group]
         wished = worth - diversity * taken if group and diversity else worth
         # (rows, size, vocab) -> (rows, size * vocab): all continuations of a group's beams compete
         choice = wished.flatten(1).topk(size).indices
         totals.append(worth.flatten(1).gather(1, choice))
-        origin.append(first + choice // words.shape[-1])
-        chosen.append(choice % words.shape[-1])
+        origin.append(first + choice // logprobs.shape[-1])
+        chosen.append(choice % logprobs.shape[-1])
         if diversity:
             times = counts[:, group, None].expand(-1, size).to(taken.dtype)
             taken.scatter_add_(2, chosen[-1][:, None], times[:, None])
@@ -104,7 +104,7 @@ def _choose(
     inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"},
     outputs="sequences B best",
 )
-@as_in_use
+@eval_no_grad
 def beam_search(
     decoder: TextDecoder,
     memory: Tokens,
@@ -132,47 +132,50 @@ def beam_search(
     """
     _check(beams, best, groups, min_length, max_length)
     samples, device = memory.values.shape[0], memory.values.device
-    state, logits = begin(decoder, memory, prefix, start, max_length)
+    state, logits = prefill(decoder, memory, prefix, start, max_length)
     # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once
     logits, width = logits[:, None].expand(-1, beams, -1), 1
-    alive = torch.arange(samples, device=device)  # which sample each remaining row is
+    row_to_sample = torch.arange(samples, device=device)  # which sample each remaining row is
     texts = torch.full((samples, beams, 1), start, dtype=torch.long, device=device)
-    heard = torch.zeros(texts.shape, device=device)  # the log-probability of each word
-    total = torch.full((samples, groups, beams // groups), -torch.inf, device=device)
-    total[:, :, 0] = 0.0  # let one beam of each group count at first
-    total = total.flatten(1)
-    open_ = torch.ones(samples, groups, dtype=torch.bool, device=device)  # groups that have not stopped
+    token_logprobs = torch.zeros(texts.shape, device=device)  # the log-probability of each word
+    cum_logprobs = torch.full((samples, groups, beams // groups), -torch.inf, device=device)
+    cum_logprobs[:, :, 0] = 0.0  # let one beam of each group count at first
+    cum_logprobs = cum_logprobs.flatten(1)
+    active_groups = torch.ones(samples, groups, dtype=torch.bool, device=device)
     done: list[list[Hypothesis]] = [[] for _ in range(samples)]
     for step in range(max_length):
-        words = F.log_softmax(logits.float(), dim=-1)
+        logprobs = F.log_softmax(logits.float(), dim=-1)
         if step < min_length:
-            words[..., end] = FORBIDDEN
-        total, origin, chosen = _choose(total, words, diversity, open_)
-        scores = total / ((5 + step + 1) / 6) ** penalty
-        said = words[torch.arange(len(words), device=device)[:, None], origin, chosen]
+            logprobs[..., end] = FORBIDDEN
+        cum_logprobs, origin, chosen = _choose(cum_logprobs, logprobs, diversity, active_groups)
+        scores = cum_logprobs / ((5 + step + 1) / 6) ** penalty
+        rows = torch.arange(len(logprobs), device=device)[:, None]
+        chosen_logprobs = logprobs[rows, origin, chosen]
         # (rows, beams, length): each beam is its origin's text and one more word
         before = origin[..., None].expand(-1, -1, step + 1)
         texts = torch.cat([texts.gather(1, before), chosen[..., None]], dim=2)
-        heard = torch.cat([heard.gather(1, before), said[..., None]], dim=2)
+        token_logprobs = torch.cat([token_logprobs.gather(1, before), chosen_logprobs[..., None]], dim=2)
         ended = chosen == end
         stop = ended.unflatten(1, (groups, -1))[..., 0] | (step + 1 == max_length)
         each = beams // groups
-        which = (ended | stop.repeat_interleave(each, dim=1)) & open_.repeat_interleave(each, dim=1)
-        _note(done, alive, which, scores, texts, heard)
-        open_ = open_ & ~stop
-        going = open_.any(dim=1).nonzero().flatten()
+        which = (ended | stop.repeat_interleave(each, dim=1)) & active_groups.repeat_interleave(each, dim=1)
+        _note(done, row_to_sample, which, scores, texts, token_logprobs)
+        active_groups = active_groups & ~stop
+        going = active_groups.any(dim=1).nonzero().flatten()
         if step + 1 == max_length or not any_rank_active(len(going) > 0, device):
             break
         if len(going) == 0:  # other ranks still write: keep one row, of which nothing counts any more
             going = going.new_zeros(1)
         # (rows, beams): the row of the state, beams flattened, that each beam goes on from
-        parents = origin.clamp(max=width - 1) + torch.arange(len(alive), device=device)[:, None] * width
+        first_beams = torch.arange(len(row_to_sample), device=device)[:, None] * width
+        parents = origin.clamp(max=width - 1) + first_beams
         state.reorder(parents[going].flatten())
-        if len(going) < len(alive):
+        if len(going) < len(row_to_sample):
             state.keep(going)
-        alive, texts, heard, total, open_ = (x[going] for x in (alive, texts, heard, total, open_))
+        row_to_sample, active_groups = row_to_sample[going], active_groups[going]
+        texts, token_logprobs, cum_logprobs = texts[going], token_logprobs[going], cum_logprobs[going]
         logits, width = decoder.write(texts[:, :, -1:], state)[:, :, -1], beams
-    return pack(done, best, device)
+    return stack_hypotheses(done, best, device)
 
 
 @dry_run(_dry_greedy)

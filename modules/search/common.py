@@ -1,4 +1,4 @@
-"""What all searches share: how they begin, how results are packed, and dry runs on the meta device."""
+"""What all searches share: how they prefill, how results are packed, and dry runs on the meta device."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
         signature = inspect.signature(search)
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            told = signature.bind(*args, **kwargs)
-            told.apply_defaults()
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
             with torch.no_grad():
-                return stand_in(**told.arguments)
+                return stand_in(**bound.arguments)
 
         search.dry_run = run  # type: ignore[attr-defined]
         return search
@@ -59,7 +59,7 @@ def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
     return mark
 
 
-def as_in_use(search: Search) -> Search:
+def eval_no_grad(search: Search) -> Search:
     """Run a search without gradient and without dropout, also while its decoder is being trained."""
 
     @functools.wraps(search)
@@ -75,7 +75,7 @@ def as_in_use(search: Search) -> Search:
     return run  # type: ignore[return-value]
 
 
-def begin(
+def prefill(
     decoder: TextDecoder, memory: Tokens, prefix: Text | None, start: int, words: int = 1
 ) -> tuple[DecoderState, Float[Tensor, "samples vocab"]]:
     """Read the ``prefix``, or ``start`` where there is none, once per sample, and score the word after it.
@@ -98,15 +98,20 @@ def begin(
     return state, decoder.write(ids[:, None], state)[:, 0, -1]
 
 
-def pack(found: list[list[Hypothesis]], best: int, device: torch.device) -> Sequences:
+def stack_hypotheses(per_sample: list[list[Hypothesis]], best: int, device: torch.device) -> Sequences:
     """The ``best`` hypotheses of every sample, best first, padded with 0."""
-    chosen = [sorted(hypotheses, key=lambda h: h.score, reverse=True)[:best] for hypotheses in found]
+    chosen = []
+    for hypotheses in per_sample:
+        ordered = sorted(hypotheses, key=lambda hypothesis: hypothesis.score, reverse=True)
+        chosen.append(ordered[:best])
     flat = [hypothesis for sample in chosen for hypothesis in sample]
     ids = pad_sequence([hypothesis.ids for hypothesis in flat], batch_first=True)
     logprobs = pad_sequence([hypothesis.logprobs for hypothesis in flat], batch_first=True)
     scores = torch.tensor([[hypothesis.score for hypothesis in sample] for sample in chosen], device=device)
     lengths = torch.tensor([[len(h.ids) - 1 for h in sample] for sample in chosen], device=device)
-    ids, logprobs = (x.unflatten(0, (len(found), -1)) for x in (ids, logprobs))
+    # (samples * best, length) -> (samples, best, length)
+    ids = ids.unflatten(0, (len(per_sample), -1))
+    logprobs = logprobs.unflatten(0, (len(per_sample), -1))
     return Sequences(ids, scores, logprobs, lengths)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
-from modules.search.common import as_in_use, begin, dry_run
+from modules.search.common import dry_run, eval_no_grad, prefill
 from modules.sizes import check_sizes
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
@@ -50,7 +50,7 @@ def _dry_rank(
         "losses": "scores B keep",
     },
 )
-@as_in_use
+@eval_no_grad
 def rank(
     decoder: TextDecoder,
     memory: Tokens,
@@ -71,7 +71,7 @@ def rank(
     check_sizes(keep=keep)
     keep = min(keep, len(candidates.ids))
     samples = memory.values.shape[0]
-    state, logits = begin(decoder, memory, prefix, int(candidates.ids[0, 0]))
+    state, logits = prefill(decoder, memory, prefix, int(candidates.ids[0, 0]))
     first = F.log_softmax(logits.float(), dim=-1)[:, candidates.ids[:, 1]]
     likely, choice = first.topk(keep)
     ids, mask = candidates.ids[choice], candidates.mask[choice]

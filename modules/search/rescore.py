@@ -54,28 +54,31 @@ def rescore(
     ids, mask = texts.ids, written(texts, end)
     samples, count, length = ids.shape
     if prefix is None:
-        first, last = ids[:, :1, :1].expand(-1, count, -1), torch.zeros_like(ids[:, :, :1])
+        first = ids[:, :1, :1].expand(-1, count, -1)
+        last = torch.zeros_like(ids[:, :, :1])
         valid = torch.ones_like(first, dtype=torch.bool)
     else:
-        first, valid = (x[:, None].expand(-1, count, -1) for x in prefix)
+        first = prefix.ids[:, None].expand(-1, count, -1)
+        valid = prefix.mask[:, None].expand(-1, count, -1)
         last = valid.sum(dim=-1, keepdim=True) - 1  # the place of the prefix's last token
     # The words follow the prefix's last token, whatever comes after it in other rows.
     places = torch.arange(first.shape[-1] + length - 1, device=ids.device).expand(samples, count, -1)
     shift = (places > last) * (first.shape[-1] - 1 - last)
     source = (places + shift).clamp(max=places.shape[-1] - 1)
     joined = torch.cat([first, ids[..., 1:]], dim=2).gather(2, source)
-    known = torch.cat([valid, mask[..., 1:]], dim=2).gather(2, source)
-    known = known & (places + shift < places.shape[-1])
+    valid_tokens = torch.cat([valid, mask[..., 1:]], dim=2).gather(2, source)
+    valid_tokens = valid_tokens & (places + shift < places.shape[-1])
     # (samples, n, length) -> (samples * n, length): the texts of a sample stand side by side
-    logits = decoder(Text(joined.flatten(0, 1), known.flatten(0, 1)), memory)
+    logits = decoder(Text(joined.flatten(0, 1), valid_tokens.flatten(0, 1)), memory)
     losses = F.cross_entropy(
         logits[:, :-1].float().flatten(0, 1), joined.flatten(0, 1)[:, 1:].flatten(), reduction="none"
     ).view(samples, count, -1)
-    words = last + torch.arange(length - 1, device=ids.device)  # the place that each word is foretold at
-    logprobs = -losses.gather(2, words) * mask[..., 1:]
-    total, said = logprobs.sum(dim=-1), mask.sum(dim=-1)
+    positions = last + torch.arange(length - 1, device=ids.device)  # the place that each word is foretold at
+    logprobs = -losses.gather(2, positions) * mask[..., 1:]
+    total = logprobs.sum(dim=-1)
+    num_tokens = mask.sum(dim=-1)
     if score == "mean":
-        total = total / said.clamp(min=1)
+        total = total / num_tokens.clamp(min=1)
     elif score == "released":
-        total = total / ((5 + said) / 6) ** penalty / (1 + said)
-    return Sequences(ids, total, F.pad(logprobs, (1, 0)), said)
+        total = total / ((5 + num_tokens) / 6) ** penalty / (1 + num_tokens)
+    return Sequences(ids, total, F.pad(logprobs, (1, 0)), num_tokens)

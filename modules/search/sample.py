@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
 from modules.distributed import any_rank_active
-from modules.search.common import FORBIDDEN, as_in_use, begin, check_lengths, dry_run, write_all
+from modules.search.common import FORBIDDEN, check_lengths, dry_run, eval_no_grad, prefill, write_all
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
@@ -42,15 +42,15 @@ def _dry_sample(
 
 
 def likely(
-    words: Float[Tensor, "*batch vocab"], temperature: float, top_k: int, top_p: float
+    logprobs: Float[Tensor, "*batch vocab"], temperature: float, top_k: int, top_p: float
 ) -> Float[Tensor, "*batch vocab"]:
     """Probabilities of ``softmax(words / temperature)`` cut to the ``top_k`` likeliest words (0: all), then
     to the fewest of them that hold ``top_p`` (arXiv 1904.09751)."""
-    words = words / temperature
-    if 0 < top_k < words.shape[-1]:
-        least = words.topk(top_k).values[..., -1:]
-        words = words.masked_fill(words < least, -torch.inf)
-    chances = F.softmax(words, dim=-1)
+    logprobs = logprobs / temperature
+    if 0 < top_k < logprobs.shape[-1]:
+        least = logprobs.topk(top_k).values[..., -1:]
+        logprobs = logprobs.masked_fill(logprobs < least, -torch.inf)
+    chances = F.softmax(logprobs, dim=-1)
     if top_p < 1:
         ordered, order = chances.sort(dim=-1, descending=True)
         # a word stays while those before it hold less than top_p: the likeliest one always does
@@ -67,7 +67,7 @@ def _generator(seed: int | None, device: torch.device) -> torch.Generator | None
 @operation(
     inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"}, outputs="sequences B n"
 )
-@as_in_use
+@eval_no_grad
 def sample(
     decoder: TextDecoder,
     memory: Tokens,
@@ -95,36 +95,39 @@ def sample(
     _check(n, top_k, top_p, temperature, min_length, max_length)
     samples, device = memory.values.shape[0], memory.values.device
     generator = _generator(seed, device)
-    state, logits = begin(decoder, memory, prefix, start, max_length)
+    state, logits = prefill(decoder, memory, prefix, start, max_length)
     # (samples, vocab) -> (samples, n, vocab): the prefix is read once for all n
     state.reorder(torch.arange(samples, device=device).repeat_interleave(n))
     logits = logits[:, None].expand(-1, n, -1)
-    alive = torch.arange(samples, device=device)  # which sample each remaining row is
+    row_to_sample = torch.arange(samples, device=device)  # which sample each remaining row is
     over = torch.zeros(samples, n, dtype=torch.bool, device=device)
     ids = torch.zeros(samples, n, max_length + 1, dtype=torch.long, device=device)
     ids[..., 0] = start
     logprobs = torch.zeros(ids.shape, device=device)
     for step in range(max_length):
-        words = F.log_softmax(logits.float(), dim=-1)
-        offered = words.clone()
+        step_logprobs = F.log_softmax(logits.float(), dim=-1)
+        offered = step_logprobs.clone()
         if step < min_length:
             offered[..., end] = FORBIDDEN
         chances = likely(offered, temperature, top_k, top_p)
         chosen = torch.multinomial(chances.flatten(0, 1), 1, generator=generator).view(over.shape)
-        said = words.gather(2, chosen[..., None])[..., 0]
-        ids[alive, :, step + 1] = torch.where(over, ids[alive, :, step + 1], chosen)
-        logprobs[alive, :, step + 1] = torch.where(over, logprobs[alive, :, step + 1], said)
+        chosen_logprobs = step_logprobs.gather(2, chosen[..., None])[..., 0]
+        # A text that has ended keeps its padding.
+        before = ids[row_to_sample, :, step + 1]
+        ids[row_to_sample, :, step + 1] = torch.where(over, before, chosen)
+        before = logprobs[row_to_sample, :, step + 1]
+        logprobs[row_to_sample, :, step + 1] = torch.where(over, before, chosen_logprobs)
         over = over | (chosen == end)
         going = (~over.all(dim=1)).nonzero().flatten()
         if step + 1 == max_length or not any_rank_active(len(going) > 0, device):
             break
         if len(going) == 0:  # other ranks still write: keep one row, of which nothing counts any more
             going = going.new_zeros(1)
-        if len(going) < len(alive):
+        if len(going) < len(row_to_sample):
             state.keep(going)
             rows = going[:, None] * n + torch.arange(n, device=device)
             state.reorder(rows.flatten())
-        alive, over = alive[going], over[going]
+        row_to_sample, over = row_to_sample[going], over[going]
         logits = decoder.write(chosen[going][..., None], state)[:, :, -1]
     return _best_first(ids[..., : step + 2], logprobs[..., : step + 2])
 

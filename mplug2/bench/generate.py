@@ -106,7 +106,7 @@ def bench(
     sizes: Sizes,
     rounds: int = 1,
     clock: Clock = "wall",
-    tick: Callable[[str], object] = lambda done: None,
+    on_progress: Callable[[str], object] = lambda done: None,
 ) -> list[Figure]:
     """Measure both tasks ``rounds`` times, engine and plain decoding in turn; UserError if their results
     differ.
@@ -122,7 +122,7 @@ def bench(
         for turn in range(rounds):
             results = {}
             for name, run in (("engine", engine), ("plain", plain)):
-                tick(f"{task}, round {turn + 1} of {rounds}: {name}")
+                on_progress(f"{task}, round {turn + 1} of {rounds}: {name}")
                 results[name], seconds = _timed(run, device, clock)
                 times[name].append(seconds)
             if not torch.equal(results["engine"], results["plain"]):

@@ -33,13 +33,13 @@ def bench(
     spec: str,
     overrides: Sequence[str] = (),
     rounds: int = 3,
-    tick: Callable[[str], object] = lambda command: None,
+    on_progress: Callable[[str], object] = lambda command: None,
 ) -> Figures:
     """Return the CPU seconds of all commands, in interleaved rounds; raise UserError if one fails."""
     figures: Figures = {}
     for turn in range(rounds + 1):
         for name, words in commands(spec, overrides).items():
-            tick(f"round {turn} of {rounds}: {name}" if turn else f"warm-up: {name}")
+            on_progress(f"round {turn} of {rounds}: {name}" if turn else f"warm-up: {name}")
             seconds = _cpu_seconds(words)
             if turn:  # the first run of each reads its files from disk
                 figures.setdefault(name, []).append(seconds)

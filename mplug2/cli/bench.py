@@ -68,7 +68,7 @@ def start(
 
     screen = console()
     with screen.status("each command in processes of its own") as status:
-        figures = bench(spec, only_overrides(overrides), rounds, tick=status.update)
+        figures = bench(spec, only_overrides(overrides), rounds, on_progress=status.update)
     table = Table("command", title=f"{spec}, CPU time from start to exit")
     for column in ("s", "x python", "x import of torch and timm"):
         table.add_column(column, justify="right")
@@ -101,7 +101,7 @@ def generate(
     sizes = Sizes(width, depth, memory, batch, beams, length, candidates)
     console = Console()
     with console.status("plain decoding takes minutes on a CPU") as status:
-        figures = bench(sizes, rounds, clock, tick=status.update)
+        figures = bench(sizes, rounds, clock, on_progress=status.update)
     table = Table("task", title=f"width {width}, {depth} layers, memory {memory}, batch {batch}, float32")
     for column in ("engine s", "plain s", "engine TFLOP", "plain TFLOP", "times faster", "times fewer FLOP"):
         table.add_column(column, justify="right")

@@ -92,12 +92,12 @@ def prepare(
         raise registry.UserError(f"--source must name the folder with the downloaded files of {name}")
     done = run(name, source, out, media, hold_out=hold_out, replace=replace)
     print(f"{name}: {done.recipe.about}")
-    for file in done.found.values():
+    for file in done.files.values():
         print(f"  read {file}")
     for one in done.written:
         about = f" about {one.media} {done.recipe.media}s" if one.media else ""
         print(f"  wrote {one.path}: {one.entries} entries{about}")
-    for split, ways in done.lacking.items():
+    for split, ways in done.missing_sources.items():
         print(f"  no {split}: there is no {', nor '.join(ways)} below {source}")
     if done.missing:
         print(f"  {len(done.missing)} {done.recipe.media}s are not below {media}, such as {done.missing[0]}")

@@ -15,7 +15,7 @@ from mplug2.cli.outputs import judge_outputs
 from registry.errors import UserError
 
 if TYPE_CHECKING:
-    from mplug2.index import Found, Index
+    from mplug2.index import Index, SearchHit
 
 _SHOWN = 20  # broken files that are listed
 
@@ -56,17 +56,17 @@ def build(
     """Embed a folder; called again, only what is new or has changed. Ctrl-C keeps what is done."""
     from mplug2.index import build as run
     from mplug2.predict.result import printable
-    from mplug2.runtime.progress import Reporter
+    from mplug2.runtime.progress import ProgressReporter
 
-    bar: list[Reporter] = []
+    bar: list[ProgressReporter] = []
 
-    def tick(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         if not bar:
-            bar.append(Reporter(total, unit="file").__enter__())
+            bar.append(ProgressReporter(total, unit="file").__enter__())
         bar[0].step(done, "embedded", line=done == total)
 
     try:
-        found = run(spec, checkpoint, media, out, only_overrides(overrides), tick=tick)
+        found = run(spec, checkpoint, media, out, only_overrides(overrides), on_progress=on_progress)
     finally:
         for one in bar:
             one.__exit__(None, None, None)
@@ -115,11 +115,11 @@ def search(
         raise UserError("search must have one query: a text, --image FILE or --video FILE")
     from mplug2.index import open_index
     from mplug2.predict.result import printable
-    from mplug2.predict.sheet import judge
+    from mplug2.predict.sheet import check_path
     from mplug2.runtime.jsonl import json_line
 
     if sheet is not None:
-        judge(sheet)
+        check_path(sheet)
         judge_outputs({"--sheet": sheet}, [Path(os.path.realpath(one)) for one in (image, video) if one])
     opened = open_index(index, checkpoint)
     query = image or video
@@ -137,15 +137,15 @@ def search(
         _draw(opened, sheet, text if text is not None else f"like {query}", found)
 
 
-def _draw(index: Index, path: Path, heading: str, found: Sequence[Found]) -> None:
+def _draw(index: Index, path: Path, heading: str, found: Sequence[SearchHit]) -> None:
     """Put what was found on a contact sheet, the best first."""
     from mplug2.data.media.folder import UNREADABLE
-    from mplug2.predict.result import Guess, Result
+    from mplug2.predict.result import Prediction, Result
     from mplug2.predict.sheet import PICTURES, Sheet
 
     with Sheet(path, heading) as paper:
         for place, one in enumerate(found, 1):
-            guesses = (Guess(f"{place}", one.score),)
+            guesses = (Prediction(f"{place}", one.score),)
             try:
                 looks = (index.look(one, PICTURES),)
                 paper.add([Result((one.name,), index.kind, guesses, looks=looks)])

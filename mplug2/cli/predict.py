@@ -54,7 +54,7 @@ def predict(
     question: Annotated[
         list[str] | None,
         typer.Option(
-            "--question", "-q", "--text", help="What to ask, judge or look for; may be given again."
+            "--question", "-q", "--text", help="What to ask, check_path or look for; may be given again."
         ),
     ] = None,
     checkpoint: Annotated[
@@ -90,9 +90,9 @@ def predict(
     named = [*(video or ()), *(image or ())]
     if (video and image) or not (named or listed or question):
         raise UserError("name the files: --video or --image (not both), or --list; or a --text alone")
-    for file, judge in ((sheet, sheets.judge), (draw, drawing.judge), (out, _judge)):
+    for file, check_path in ((sheet, sheets.check_path), (draw, drawing.check_path), (out, _judge)):
         if file is not None:
-            judge(file)  # before a network is loaded
+            check_path(file)  # before a network is loaded
     read = {Path(os.path.realpath(one)) for one in (spec, *named, *(listed or ()))}
     judge_outputs({"--sheet": sheet, "--draw": draw, "--out": out}, read, "pipes too")
     from mplug2.predict.pipeline import pipeline

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from mplug2.data.formats.find_files import Found, MediaIndex, in_words
+from mplug2.data.formats.find_files import MediaIndex, SourceFiles, in_words
 from mplug2.data.formats.recipes import RECIPES, Output, Recipe
 from mplug2.runtime.atomic_write import atomic_write
 from registry.errors import UserError
@@ -34,15 +34,16 @@ class Prepared:
     """What was found, written, and could not be made."""
 
     recipe: Recipe
-    found: dict[str, Path] = field(default_factory=dict)  # public name: where it is
+    files: dict[str, Path] = field(default_factory=dict)  # public name: where it is
     written: list[Written] = field(default_factory=list)
-    lacking: dict[str, list[str]] = field(default_factory=dict)  # split: what each way to it lacks, in words
+    # For each split, in words, the files that each way to make it lacks.
+    missing_sources: dict[str, list[str]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)  # names without a file in the media folder
     unclear: dict[str, tuple[str, str]] = field(default_factory=dict)  # names of several files: two of them
 
     def path(self, split: str) -> Path | None:
         """Return where a split was written."""
-        return next((one.path for one in self.written if one.split == split), None)
+        return next((written.path for written in self.written if written.split == split), None)
 
 
 def named(name: str) -> Recipe:
@@ -71,13 +72,13 @@ def prepare(
     ``replace`` is not set.
     """
     recipe = named(name)
-    files = Found(source, (file for output in recipe.outputs for file in output.files))
+    files = SourceFiles(source, (file for output in recipe.outputs for file in output.files))
     done = Prepared(recipe)
     chosen = _chosen(recipe, files, done)
     if not chosen:
         raise UserError(
             f"nothing of {name} can be made: below {source} there is no "
-            + "; no ".join(dict.fromkeys(", nor ".join(ways) for ways in done.lacking.values()))
+            + "; no ".join(dict.fromkeys(", nor ".join(ways) for ways in done.missing_sources.values()))
             + "\n  hint: `mplug2 data prepare` lists all files that each set can be made of"
         )
     if hold_out and not (0 < hold_out < 1 and "train" in chosen and "val" not in chosen):
@@ -88,7 +89,7 @@ def prepare(
     index = MediaIndex(media, recipe.media) if media else None
     folder = out or Path("data") / recipe.folder
     paths = {split: _target(folder, recipe, split) for split in [*chosen, *(["val"] if hold_out else [])]}
-    sources = {path.resolve() for path in done.found.values()}
+    sources = {path.resolve() for path in done.files.values()}
     if clash := [path for path in paths.values() if path.resolve() in sources]:
         raise UserError(f"{clash[0]} is read from, and must not be written to: name another --out")
     taken = [path for path in paths.values() if path.exists()]
@@ -100,7 +101,7 @@ def prepare(
     with contextlib.ExitStack() as stack:  # all files lose their temporary names together, or none does
         opened = {split: stack.enter_context(atomic_write(path)) for split, path in paths.items()}
         for split, output in chosen.items():
-            rows = output.rows(*(done.found[file] for file in output.files))
+            rows = output.rows(*(done.files[file] for file in output.files))
             parts = [split, "val"] if hold_out and split == "train" else [split]
             counts = _write({part: opened[part] for part in parts}, rows, index, hold_out)
             done.written += [Written(part, paths[part], *counts[part]) for part in parts]
@@ -109,9 +110,9 @@ def prepare(
     return done
 
 
-def _chosen(recipe: Recipe, files: Found, done: Prepared) -> dict[str, Output]:
+def _chosen(recipe: Recipe, files: SourceFiles, done: Prepared) -> dict[str, Output]:
     """The first output of each split whose files are all there; what every way to another needs is
-    `done.lacking`."""
+    `done.missing_sources`."""
     chosen: dict[str, Output] = {}
     for output in recipe.outputs:
         if output.split in chosen:
@@ -119,12 +120,12 @@ def _chosen(recipe: Recipe, files: Found, done: Prepared) -> dict[str, Output]:
         places = {name: files.get(name) for name in output.files}
         there = {name: path for name, path in places.items() if path is not None}
         if len(there) == len(places):
-            done.found |= there
+            done.files |= there
             chosen[output.split] = output
-            done.lacking.pop(output.split, None)
+            done.missing_sources.pop(output.split, None)
         else:
             lacks = in_words(name for name in places if name not in there)
-            done.lacking.setdefault(output.split, []).append(lacks)
+            done.missing_sources.setdefault(output.split, []).append(lacks)
     return chosen
 
 
@@ -147,7 +148,7 @@ def _write(
         names = row[key] if key == "images" else [row[key]]
         part = "val" if len(files) > 1 and _held(names[0]) < share else split
         if index is not None:
-            names = [index.place(one) for one in names]
+            names = [index.place(name) for name in names]
             row[key] = names if key == "images" else names[0]
         files[part].write(json.dumps(row, ensure_ascii=False) + "\n")
         counts[part] += 1

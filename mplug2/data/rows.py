@@ -104,18 +104,23 @@ def names(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
     """Return the key under which a line names its media, and the names, which stay inside the media
     folder."""
     key = next(key for key in ("video_id", "image", "images", "left") if key in row)
-    found = row[key] if key == "images" else [row["left"], row.get("right")] if key == "left" else [row[key]]
-    if (
-        isinstance(found, list)
-        and found
-        and all(isinstance(name, str | int) and not isinstance(name, bool) and str(name) for name in found)
-    ):
-        inside = tuple(media_name(str(name), where) for name in found)
-        return "images" if len(found) > 1 else key, inside
+    if key == "images":
+        listed = row[key]
+    elif key == "left":
+        listed = [row["left"], row.get("right")]
+    else:
+        listed = [row[key]]
+    if isinstance(listed, list) and listed and all(map(_is_name, listed)):
+        inside = tuple(media_name(str(name), where) for name in listed)
+        return "images" if len(listed) > 1 else key, inside
     what = "a name" if key in ("video_id", "image") else "two names"
     raise UserError(
-        f"{where}: '{key}' must be {what}, but is {shown(found[0] if what == 'a name' else found)}"
+        f"{where}: '{key}' must be {what}, but is {shown(listed[0] if what == 'a name' else listed)}"
     )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value))
 
 
 def media_name(name: str, where: str) -> str:
@@ -138,15 +143,15 @@ def text(row: dict[str, Any], key: str, where: str) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a message quotes it: JSON, cut short; what is no JSON in the way of Python."""
-    said = ""
+    quoted = ""
     try:
         for part in _JSON.iterencode(value):  # a huge value is not written to its end
-            said += part
-            if len(said) > 40:
+            quoted += part
+            if len(quoted) > 40:
                 break
     except (TypeError, ValueError, RecursionError):  # keys that are no texts, and what holds itself
-        said = reprlib.repr(value)
-    return said if len(said) <= 40 else f"{said[:37]}..."
+        quoted = reprlib.repr(value)
+    return quoted if len(quoted) <= 40 else f"{quoted[:37]}..."
 
 
 def _question(row: Any, index: int, where: str, needed: tuple[str, ...]) -> Question:
@@ -180,7 +185,7 @@ def _weight(value: Any, where: str) -> float:
 def _votes(answer: Any, where: str) -> dict[str, float]:
     if isinstance(answer, str | int | float) and not isinstance(answer, bool):
         return {str(answer): 1}
-    if isinstance(answer, list) and answer and all(isinstance(one, str) for one in answer):
+    if isinstance(answer, list) and answer and all(isinstance(item, str) for item in answer):
         return dict(Counter(answer))
     if isinstance(answer, dict) and answer and all(map(_positive, answer.values())):
         return answer

@@ -54,7 +54,7 @@ def swap_sides(text: str) -> str:
 def mirrored_words(text: str) -> str:
     """Return a text in lower case as it holds of the mirrored image: left and right swapped, also as parts of
     words."""
-    return _SIDED.sub(lambda found: found[1] + _SIDES[found[2]] + found[3], text)
+    return _SIDED.sub(lambda match: match[1] + _SIDES[match[2]] + match[3], text)
 
 
 class Tokenizer:

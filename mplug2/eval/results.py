@@ -34,15 +34,15 @@ class Results:
 
     def write(self, predictions: Path, path: Path) -> int:
         """Write a result file from the predictions that `mplug2 eval --out` wrote; return how many rows."""
-        found = []
+        entries = []
         for where, row in read_rows(predictions, _FORM):
             if self.images is None:
-                found.append({"question_id": row["question_id"], "answer": row["prediction"]})
+                entries.append({"question_id": row["question_id"], "answer": row["prediction"]})
             else:
-                found.append({"image_id": self.images[_name(row, where)], "caption": row["prediction"]})
+                entries.append({"image_id": self.images[_name(row, where)], "caption": row["prediction"]})
         with atomic_write(path) as file:
-            file.write(json_line(found))
-        return len(found)
+            file.write(json_line(entries))
+        return len(entries)
 
 
 def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results:
@@ -77,8 +77,8 @@ def _images(path: Path) -> dict[str, int]:
     first: dict[str, tuple[str, str, Any]] = {}
     for where, row in _rows(path):
         name = _name(row, where)
-        told = _COCO.fullmatch(PurePosixPath(name).name)
-        first.setdefault(name, (where, name, row.get("question_id", int(told[1]) if told else None)))
+        match = _COCO.fullmatch(PurePosixPath(name).name)
+        first.setdefault(name, (where, name, row.get("question_id", int(match[1]) if match else None)))
     return _numbers(first.values(), IMAGES)
 
 
@@ -94,7 +94,7 @@ def _name(row: dict[str, Any], where: str) -> str:
 
 def _numbers(given: Iterable[tuple[str, str, Any]], need: str) -> dict[str, int]:
     """Numbers by name; UserError where one is none, or is there twice."""
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     places: dict[int, str] = {}
     for where, name, number in given:
         if isinstance(number, bool) or not isinstance(number, int):
@@ -102,5 +102,5 @@ def _numbers(given: Iterable[tuple[str, str, Any]], need: str) -> dict[str, int]
             raise UserError(f"{where}: --results needs {need}, but this one {what}")
         if number in places:
             raise UserError(f"{where}: --results needs {need}, but {number} is at {places[number]}, too")
-        places[number], found[name] = where, number
-    return found
+        places[number], numbers[name] = where, number
+    return numbers

@@ -17,7 +17,7 @@ from mplug2.eval.evaluator import Decode, evaluator_name
 from mplug2.metrics.metric import Row
 from mplug2.runtime import distributed
 from mplug2.runtime.precision import DTYPES
-from mplug2.runtime.progress import Reporter
+from mplug2.runtime.progress import ProgressReporter
 from mplug2.runtime.rng import fork_rng
 from mplug2.weights.store import load_weights
 from registry import EVALUATORS, Spec, UserError
@@ -197,7 +197,7 @@ class Phases:
         if unit != self._unit:
             self._bar.close()
             self._unit, self._quarter = unit, 0
-            self._report = self._bar.enter_context(Reporter(total, silent=self._silent, unit=unit))
+            self._report = self._bar.enter_context(ProgressReporter(total, silent=self._silent, unit=unit))
         quarter = 4 * done // max(total, 1)
         self._report.step(done, self._title, line=quarter > self._quarter)
         self._quarter = quarter

@@ -8,6 +8,6 @@ for found in open_index(out).text("a red square"): print(found.score, found.name
 from __future__ import annotations
 
 from mplug2.index.builder import Built, build
-from mplug2.index.search import Found, Index, open_index
+from mplug2.index.search import Index, SearchHit, open_index
 
-__all__ = ["Built", "Found", "Index", "build", "open_index"]
+__all__ = ["Built", "Index", "SearchHit", "build", "open_index"]

@@ -16,11 +16,11 @@ from mplug2.index.files import (
     CONTENTS,
     Contents,
     File,
-    judge,
+    check_path,
     read,
     relative,
-    spec_print,
-    weights_print,
+    spec_fingerprint,
+    weights_fingerprint,
     write,
 )
 from mplug2.predict.files import entries
@@ -51,7 +51,7 @@ def build(
     out: str | Path,
     overrides: list[str] | None = None,
     *,
-    tick: Tick = lambda done, total: None,
+    on_progress: Tick = lambda done, total: None,
     every: float = 60,
 ) -> Built:
     """Embed all images or videos below ``media`` into the index ``out``; files that it holds are not read
@@ -63,15 +63,15 @@ def build(
     media, out = Path(media), Path(out)
     if not os.path.isdir(media):
         raise UserError(f"the media folder {media} must be a folder that exists")
-    judge(out)
+    check_path(out)
     net, tokenizer, weights = load(spec, checkpoint, overrides or ())
     embedder = Embedder(net, tokenizer)
     known = read(out) if (out / CONTENTS).is_file() else None
     contents = Contents(
         kind=embedder.kind,
         media="",
-        spec=spec_print(net.spec),
-        weights=weights_print(weights),
+        spec=spec_fingerprint(net.spec),
+        weights=weights_fingerprint(weights),
         checkpoint="",
     )
     if known is not None:
@@ -102,7 +102,7 @@ def build(
                 else:
                     vectors[file.key] = one
             done += len(batch)
-            tick(done, len(todo))
+            on_progress(done, len(todo))
             if time.monotonic() - saved > every:
                 save()
                 saved = time.monotonic()

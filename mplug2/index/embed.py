@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from mplug2.data.media.folder import UNREADABLE
 from mplug2.data.text import Tokenizer, clean_caption
 from mplug2.eval.retrieval.embedders import GOALS, modality_embedders
-from mplug2.predict.asking import judge_length
+from mplug2.predict.asking import check_length
 from mplug2.predict.predict_loader import Files
 from registry import TASKS, UserError
 
@@ -77,7 +77,7 @@ class Embedder:
 
         words = [clean_caption(text, setting("caption_words", 30)) for text in texts]
         ids = self.tokenizer(words, setting("caption_tokens", 40))
-        judge_length(self.net.spec, self.caption, ids)
+        check_length(self.net.spec, self.caption, ids)
         return self._vectors("text", {self.caption: ids})
 
     def _media(self) -> Files:

@@ -82,14 +82,14 @@ class Contents:
         return [file for file in self.files if file.broken is None]
 
 
-def spec_print(spec: Spec) -> str:
+def spec_fingerprint(spec: Spec) -> str:
     """Return the fingerprint of what a spec computes: inputs, modules, flow, goals."""
     resolved = spec.resolved()
     parts = {name: resolved[name] for name in ("inputs", "modules", "flow", "goals")}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def weights_print(checkpoint: Path) -> str:
+def weights_fingerprint(checkpoint: Path) -> str:
     """Return the fingerprint of a checkpoint: its size, and samples of it evenly spread, the first included.
 
     Two states of one training differ in nearly every weight, so that samples tell them apart.
@@ -104,7 +104,7 @@ def weights_print(checkpoint: Path) -> str:
     return found.hexdigest()[:16]
 
 
-def judge(index: Path) -> None:
+def check_path(index: Path) -> None:
     """UserError where no index can be written to ``index``: a new folder, an empty one, or an index."""
     if os.path.lexists(index) and not os.path.isdir(index):
         raise UserError(f"the index {index} must be a folder, but is a file")

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mplug2.eval.retrieval.similarity import nearest
 from mplug2.index.embed import Embedder
-from mplug2.index.files import SPEC, TOKENIZER, Contents, read, spec_print, weights_print
-from mplug2.predict.asking import judge_text
+from mplug2.index.files import SPEC, TOKENIZER, Contents, read, spec_fingerprint, weights_fingerprint
+from mplug2.predict.asking import check_text
 from mplug2.predict.network import load
 from mplug2.predict.predict_loader import Files, look
 from mplug2.predict.result import Look
@@ -21,7 +21,7 @@ from registry import UserError
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchHit:
     """A file that was found: its name below the media folder, where it is, and its cosine to the query."""
 
     name: str
@@ -49,8 +49,8 @@ def open_index(index: str | Path, checkpoint: str | Path | None = None) -> Index
     words = [f"data.tokenizer={json.dumps(str(kept))}"] if kept.is_dir() else []
     net, tokenizer, _ = load(index / SPEC, weights, words)
     for name, said, value in (
-        ("spec", "another spec", spec_print(net.spec)),
-        ("weights", "other weights", weights_print(weights)),
+        ("spec", "another spec", spec_fingerprint(net.spec)),
+        ("weights", "other weights", weights_fingerprint(weights)),
     ):
         if value != getattr(contents, name):
             raise UserError(
@@ -76,26 +76,26 @@ class Index:
     def __len__(self) -> int:
         return len(self.files)
 
-    def text(self, query: str, top: int = 10) -> list[Found]:
+    def text(self, query: str, top: int = 10) -> list[SearchHit]:
         """Return the ``top`` files whose vectors are nearest to a text's."""
-        judge_text(query, "a query")
+        check_text(query, "a query")
         return self._nearest(self.embedder.texts([query]), top)
 
-    def file(self, query: str | Path, top: int = 10) -> list[Found]:
+    def file(self, query: str | Path, top: int = 10) -> list[SearchHit]:
         """Return the ``top`` files most like another file; UserError where that cannot be read."""
         ((_, vector),) = next(iter(self.embedder.files([Path(query)])))
         if isinstance(vector, str):
             raise UserError(vector)
         return self._nearest(vector[None], top)
 
-    def look(self, found: Found, pictures: int) -> Look:
+    def look(self, found: SearchHit, pictures: int) -> Look:
         """Return how a file looks now, in up to ``pictures`` pictures; VideoError or ImageError."""
         net = self.embedder.net
         files = Files(Path(), self.embedder.view, net.types[self.embedder.view])
         files.read(str(found.path), np.random.default_rng(0))
         return look(files.decoded[0], pictures)
 
-    def _nearest(self, query: Tensor, top: int) -> list[Found]:
+    def _nearest(self, query: Tensor, top: int) -> list[SearchHit]:
         if top < 1:
             raise UserError(f"top must be at least 1, but is {top}")
         if not query.isfinite().all():
@@ -109,6 +109,6 @@ class Index:
         near = nearest(query, self.contents.features, top)
         folder = self.path / self.contents.media
         return [
-            Found(self.files[number].name, (folder / self.files[number].name).resolve(), score)
+            SearchHit(self.files[number].name, (folder / self.files[number].name).resolve(), score)
             for number, score in zip(near.items[0].tolist(), near.values[0].tolist(), strict=True)
         ]

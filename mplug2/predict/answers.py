@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from mplug2.predict.predict_loader import Read
-from mplug2.predict.result import Box, Guess
+from mplug2.predict.result import Box, Prediction
 from registry import KINDS, UserError
 from registry.name_table import import_target
 
@@ -48,7 +48,7 @@ def guesses(
     reads: Sequence[Read],
     decode: Decode,
     top: int,
-) -> list[tuple[Guess, ...]]:
+) -> list[tuple[Prediction, ...]]:
     """Return up to ``top`` guesses for each row of an output, best first; its kind must have an answer.
 
     ``records`` and ``reads`` describe each row, with one entry a row; ``decode`` turns token ids into text.
@@ -57,13 +57,13 @@ def guesses(
     if answer is None:
         raise UserError(f"kind '{kind}' has no answer that can be shown (registry.Kind.answer)")
     show = import_target(answer.guesses, f"the answer of kind '{kind}'")
-    rows: list[tuple[Guess, ...]] = show(value, records, reads, decode, top)
+    rows: list[tuple[Prediction, ...]] = show(value, records, reads, decode, top)
     return rows
 
 
 def text_guesses(
     value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
-) -> list[tuple[Guess, ...]]:
+) -> list[tuple[Prediction, ...]]:
     """Return the texts of generated sequences. Of equal texts only the best one counts."""
     rows = zip(value.ids.tolist(), value.scores.tolist(), strict=True)
     return [_texts(ids, scores, decode, top) for ids, scores in rows]
@@ -71,7 +71,7 @@ def text_guesses(
 
 def class_guesses(
     value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
-) -> list[tuple[Guess, ...]]:
+) -> list[tuple[Prediction, ...]]:
     """Return the most probable classes of logits, by the names in ``classes`` of the records."""
     rows = zip(value, records, strict=True)
     return [_classes(logits, record.get("classes", ()), top) for logits, record in rows]
@@ -79,24 +79,28 @@ def class_guesses(
 
 def box_guesses(
     value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
-) -> list[tuple[Guess, ...]]:
+) -> list[tuple[Prediction, ...]]:
     """Return boxes in pixels of the files."""
     rows = zip(value.float().tolist(), reads, strict=True)
-    return [(Guess("", box=_in_pixels(box, read)),) for box, read in rows]
+    return [(Prediction("", box=_in_pixels(box, read)),) for box, read in rows]
 
 
-def _texts(ids: list[list[int]], scores: list[float], decode: Decode, top: int) -> tuple[Guess, ...]:
-    best: dict[str, Guess] = {}
+def _texts(ids: list[list[int]], scores: list[float], decode: Decode, top: int) -> tuple[Prediction, ...]:
+    best: dict[str, Prediction] = {}
     for row, score in zip(ids, scores, strict=True):
         text = decode(row)
-        best.setdefault(text, Guess(text, score))
+        best.setdefault(text, Prediction(text, score))
     return tuple(best.values())[:top]
 
 
-def _classes(logits: Tensor, names: Sequence[str], top: int) -> tuple[Guess, ...]:
+def _classes(logits: Tensor, names: Sequence[str], top: int) -> tuple[Prediction, ...]:
     values, classes = logits.float().softmax(dim=-1).topk(min(top, len(logits)))
-    said = zip(classes.tolist(), values.tolist(), strict=True)
-    return tuple(Guess(names[index] if index < len(names) else str(index), value) for index, value in said)
+    best = zip(classes.tolist(), values.tolist(), strict=True)
+    predictions = []
+    for index, value in best:
+        name = names[index] if index < len(names) else str(index)
+        predictions.append(Prediction(name, value))
+    return tuple(predictions)
 
 
 def _in_pixels(box: Sequence[float], read: Read) -> Box:

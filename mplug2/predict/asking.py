@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from registry import Spec
 
 
-def judge_text(text: Any, what: str) -> None:
+def check_text(text: Any, what: str) -> None:
     """UserError unless a network can be told ``text``: letters and words, not punctuation alone."""
     if not isinstance(text, str):
         raise UserError(f"{what} must be a text, but is {text!r}")
@@ -24,7 +24,7 @@ def judge_text(text: Any, what: str) -> None:
         raise UserError(f"{what} must have at least one word, but is {text!r}")
 
 
-def judge_length(spec: Spec, name: str, text: Text) -> None:
+def check_length(spec: Spec, name: str, text: Text) -> None:
     """UserError where texts are longer than a module that reads the input ``name`` has positions for."""
     for equation in spec.flow.values():
         entry = spec.modules.get(equation.callee)

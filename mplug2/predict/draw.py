@@ -19,7 +19,7 @@ SIDE = 400  # pixels of the longer side below which a label would hide what it i
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def judge(path: Path) -> None:
+def check_path(path: Path) -> None:
     """Raise UserError where no picture can be written to ``path``."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--draw must be a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, but is {path}")

@@ -40,7 +40,7 @@ def load(
     tokenizer = load_tokenizer(read) if read.data.get("tokenizer") else None
     weights = Path(checkpoint) if checkpoint is not None else _trained(read)
     place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    net = compose(widened(read, best), device=place, initial=False)
+    net = compose(with_num_outputs(read, best), device=place, initial=False)
     load_weights(net, weights)
     if place.type == "cuda":
         net.to(DTYPES[read.train["precision"]])
@@ -71,7 +71,7 @@ def _trained(spec: Spec) -> Path:
     return found
 
 
-def widened(spec: Spec, best: int) -> Spec:
+def with_num_outputs(spec: Spec, best: int) -> Spec:
     """Return ``spec`` with its goal's searches giving up to ``best`` texts, at most as many as beams."""
     flow = dict(spec.flow)
     for ref in spec.goals.get(spec.eval["goal"], {}).values():

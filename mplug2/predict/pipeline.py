@@ -14,11 +14,11 @@ from mplug2.data.media.video import VideoError
 from mplug2.data.sources.source import decoder_of
 from mplug2.data.text import Tokenizer
 from mplug2.predict.answers import answered, guesses
-from mplug2.predict.asking import judge_length, judge_text
+from mplug2.predict.asking import check_length, check_text
 from mplug2.predict.files import Entry
 from mplug2.predict.network import load
 from mplug2.predict.predict_loader import Asked, Chunk, chunks, query_input, question_source
-from mplug2.predict.result import Guess, Result
+from mplug2.predict.result import Prediction, Result
 from registry import KINDS, UserError
 
 if TYPE_CHECKING:
@@ -158,15 +158,15 @@ class Pipeline:
                 "--question TEXT, in Python question=TEXT"
             )
         for question in questions:
-            judge_text(question, "a question")
+            check_text(question, "a question")
 
     @torch.inference_mode()
     def _results(self, chunk: Chunk) -> list[list[Result]]:
         rows = [read for read in chunk.entries if read.error is None for _ in read.questions]
-        answers: Iterator[tuple[Guess, ...]] = iter(())
+        answers: Iterator[tuple[Prediction, ...]] = iter(())
         if rows:
             if self.asks is not None:
-                judge_length(self.net.spec, self.asks, chunk.inputs[self.asks])
+                check_length(self.net.spec, self.asks, chunk.inputs[self.asks])
             outputs = self.net(self.net.move(chunk.inputs), goal=self.goal)
             value, records = outputs[self.output], chunk.records
             answers = iter(guesses(self.says, value, records, rows, self._decode, self.top))

@@ -12,7 +12,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of
 
 
 @dataclass(frozen=True)
-class Guess:
+class Prediction:
     """One answer, caption or class with its score, or a box.
 
     The score of a written text is the search's (beam search: scaled log-probability, at most 0), that of a
@@ -31,8 +31,8 @@ class Guess:
 
     def __repr__(self) -> str:
         if self.box is not None:
-            return f"Guess(box={self.box})"
-        return f"Guess({self.text!r}, {self.score:.3f})"
+            return f"Prediction(box={self.box})"
+        return f"Prediction({self.text!r}, {self.score:.3f})"
 
     def __str__(self) -> str:
         if self.box is not None:
@@ -59,7 +59,7 @@ class Result:
 
     media: tuple[str, ...]
     key: str  # "video", "image", "images", or "text" where there are no files
-    guesses: tuple[Guess, ...]
+    guesses: tuple[Prediction, ...]
     question: str | None = None
     error: str | None = None
     looks: tuple[Look, ...] = field(default=(), compare=False)
@@ -88,7 +88,7 @@ class Result:
         return all(map(math.isfinite, given))
 
     @property
-    def alternatives(self) -> tuple[Guess, ...]:
+    def alternatives(self) -> tuple[Prediction, ...]:
         """The next best ones."""
         return self.guesses[1:]
 

@@ -32,7 +32,7 @@ class Sheet:
     """
 
     def __init__(self, path: Path, heading: str) -> None:
-        judge(path)
+        check_path(path)
         self.path, self.heading = path, heading
         self.files = self.failed = 0
         self.most = MOST[path.suffix.lower()]
@@ -92,7 +92,7 @@ class Sheet:
         return notes
 
 
-def judge(path: Path) -> None:
+def check_path(path: Path) -> None:
     """Raise UserError where no sheet can be written to ``path``."""
     if path.suffix.lower() not in MOST:
         raise UserError(f"a contact sheet must be a .html or .png file, but is {path}")

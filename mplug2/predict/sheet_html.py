@@ -6,7 +6,7 @@ import base64
 from html import escape
 from typing import BinaryIO
 
-from mplug2.predict.result import Guess, Look, Result, printable
+from mplug2.predict.result import Look, Prediction, Result, printable
 
 # nothing in the page may run or fetch, whatever a file is called or a network says
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -96,7 +96,7 @@ def _said(result: Result) -> str:
     return f'{asked}<dd class="best">{_short(best)}</dd>{more}'
 
 
-def _short(guess: Guess) -> str:
+def _short(guess: Prediction) -> str:
     if guess.box is not None:
         return escape(str(guess))
     text = escape(printable(guess.text)) or "(nothing)"

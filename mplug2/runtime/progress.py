@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-class Reporter:
+class ProgressReporter:
     """A progress bar with lines above it; ``silent`` on all ranks but the first."""
 
     def __init__(self, total: int, done: int = 0, *, silent: bool = False, unit: str = "step") -> None:
@@ -29,7 +29,7 @@ class Reporter:
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task("", total=total, completed=done)
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> ProgressReporter:
         if self._bar:
             self._bar.start()
         return self
@@ -40,7 +40,7 @@ class Reporter:
         if self._bar:
             self._bar.stop()
 
-    def say(self, *things: object) -> None:
+    def print_line(self, *things: object) -> None:
         """Print lines or tables."""
         for thing in things:
             self._console.print(thing, highlight=False, markup=False)
@@ -51,7 +51,7 @@ class Reporter:
             self._bar.update(self._task, completed=step, description=text)
         elif line:
             left = (time.monotonic() - self._started) / max(step - self._first, 1) * (self._total - step)
-            self.say(f"{self._unit} {step}/{self._total}  {text}  {duration(left)} left")
+            self.print_line(f"{self._unit} {step}/{self._total}  {text}  {duration(left)} left")
 
 
 def duration(seconds: float) -> str:

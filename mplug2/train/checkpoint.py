@@ -60,8 +60,13 @@ log = logging.getLogger(__name__)
 
 def steps_written(folder: Path) -> list[int]:
     """The steps of the complete checkpoints in ``folder``, oldest first."""
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob(_STEP + "*"))
-    return sorted(int(name[1]) for name, path in found if name and not name[2] and (path / STATE).is_file())
+    steps = []
+    for path in folder.glob(_STEP + "*"):
+        match = _NAME.fullmatch(path.name)
+        # A name with a suffix is a save that was interrupted; so is a folder without its state.
+        if match and not match[2] and (path / STATE).is_file():
+            steps.append(int(match[1]))
+    return sorted(steps)
 
 
 def step_folder(folder: Path, step: int) -> Path:

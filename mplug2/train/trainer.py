@@ -19,7 +19,7 @@ from mplug2.eval.best import default_value, is_better, smaller_is_better
 from mplug2.eval.run import eval_loader, evaluate_all
 from mplug2.runtime import distributed
 from mplug2.runtime.interrupts import Interrupts
-from mplug2.runtime.progress import Reporter
+from mplug2.runtime.progress import ProgressReporter
 from mplug2.runtime.rng import seed_everything
 from mplug2.train import messages
 from mplug2.train.checkpoint import (
@@ -151,11 +151,11 @@ class Trainer:
         """Train to the end, or until a signal asks to stop; return the outcome."""
         silent, started, stop = distributed.rank() != 0, time.monotonic(), False
         with (
-            Reporter(self.total, self.state.step, silent=silent) as self.report,
+            ProgressReporter(self.total, self.state.step, silent=silent) as self.report,
             RunLog(self.folder, self.state.step, self.settings, silent=silent) as self.log,
             Interrupts() as interrupts,
         ):
-            self.report.say(*self.opening())
+            self.report.print_line(*self.opening())
             while (self.state.step < self.total or self.state.eval_pending) and not stop:
                 if self.state.eval_pending:
                     self.evaluate()  # after saving, since an evaluation can fail
@@ -182,7 +182,7 @@ class Trainer:
         metrics = self.state.metrics
         result = Result(self.folder, self.state.step, self.saved, best_folder, metrics, interrupted)
         seconds = time.monotonic() - started
-        self.report.say(*messages.closing(result, self.state, self.total, seconds, self.select))
+        self.report.print_line(*messages.closing(result, self.state, self.total, seconds, self.select))
         return result
 
     def opening(self) -> list[str]:
@@ -217,7 +217,7 @@ class Trainer:
             self.skipped_in_a_row = 0 if result.taken else self.skipped_in_a_row + 1
             if not result.taken:
                 self.state.skipped += 1
-                self.report.say(messages.skipped(self.state))
+                self.report.print_line(messages.skipped(self.state))
             if self.skipped_in_a_row >= PATIENCE:
                 raise UserError(messages.stuck(PATIENCE, self.state, self.saved))
         return values, results
@@ -279,7 +279,7 @@ class Trainer:
         state.metrics, state.eval_pending = values, False
         better = self.is_best(values)
         shown = "  ".join(f"{key} {value:.4f}" for key, value in values.items())
-        self.report.say(f"step {step}  val  {shown}{'  (best so far)' if better else ''}")
+        self.report.print_line(f"step {step}  val  {shown}{'  (best so far)' if better else ''}")
         self.log.write(step, **{f"val/{key}": value for key, value in values.items()})
         if self.saved == step_folder(self.folder / CHECKPOINTS, step):
             write_state(self.saved, self.net, state, self.invariants, self.writer)

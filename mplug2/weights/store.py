@@ -120,7 +120,7 @@ def _run_state(net: nn.Module) -> set[str]:
     """Return the buffers that belong to one run, such as queues: a converted file need not have them."""
     names = set()
     for prefix, module in net.named_modules():
-        names |= {f"{prefix}.{name}" for name in getattr(module, "begins_anew", ())}
+        names |= {f"{prefix}.{name}" for name in getattr(module, "run_state_buffers", ())}
     return names
 
 

@@ -64,14 +64,14 @@ def test_splits_are_written_whole_and_told(source: Path, tmp_path: Path) -> None
         {"image": "0.jpg", "caption": ["photo 0"]},
         {"image": "2.jpg", "caption": ["photo 2"]},
     ]
-    assert (done.lacking, done.missing) == ({}, [])
+    assert (done.missing_sources, done.missing) == ({}, [])
 
 
 def test_what_lacks_is_named_and_the_rest_is_made(source: Path, tmp_path: Path) -> None:
     (source / "val_data.json").write_text('[{"video": "a.mov", "description": "d"}]')
     done = prepare("didemo", source, tmp_path / "out")
     assert [one.split for one in done.written] == ["val"]
-    assert done.lacking == {"train": ["train_data.json"], "test": ["test_data.json"]}
+    assert done.missing_sources == {"train": ["train_data.json"], "test": ["test_data.json"]}
     with pytest.raises(
         UserError, match=r"nothing of lsmdc can be made: .* no LSMDC16_annos_training\.csv; no "
     ):
@@ -124,7 +124,7 @@ def test_of_a_plain_and_a_packed_file_the_plain_one_is_read(source: Path, tmp_pa
     (source / "dataset_flickr30k.json").write_text(photos("train", "val", "test"))
     (source / "dataset_flickr30k.json.gz").write_bytes(gzip.compress(b"{}"))
     done = prepare("flickr30k", source, tmp_path / "out")
-    assert list(done.found.values()) == [source / "dataset_flickr30k.json"]
+    assert list(done.files.values()) == [source / "dataset_flickr30k.json"]
     assert len(done.written) == 3
 
 
@@ -225,7 +225,7 @@ def test_answers_are_a_list(source: Path, tmp_path: Path) -> None:
     (source / "trainval_label2ans.json").write_text('["", "yes", "no"]')
     done = prepare("vqa", source, tmp_path / "out")
     assert json.loads((tmp_path / "out/answers.json").read_text()) == ["yes", "no"]
-    assert set(done.lacking) == {"train", "val", "test", "test-dev"}
+    assert set(done.missing_sources) == {"train", "val", "test", "test-dev"}
 
 
 def test_the_command_says_what_was_found_and_how_to_go_on(source: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mplug2.cli.app import app
 from mplug2.data.media.image import read_image, resize
 from mplug2.data.media.transforms import eval_transform
 from mplug2.index import build, open_index
-from mplug2.index.files import weights_print
+from mplug2.index.files import weights_fingerprint
 from mplug2.weights.store import save_weights
 from registry import UserError, read_spec
 
@@ -132,7 +132,7 @@ def test_another_network_is_refused(world: Path) -> None:
     (world / "index" / "spec.yaml").write_text(changed)
     with pytest.raises(UserError, match="was made with another spec"):
         open_index(world / "index")
-    assert weights_print(world / "0.safetensors") != weights_print(world / "1.safetensors")
+    assert weights_fingerprint(world / "0.safetensors") != weights_fingerprint(world / "1.safetensors")
 
 
 def test_what_is_no_index_is_refused(world: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from modules.boxes import box_loss, box_tokens, centred, cornered, locate, overlap, tokens_box
+from modules.boxes import box_loss, box_tokens, cxcywh_to_xyxy, locate, overlap, tokens_box, xyxy_to_cxcywh
 from modules.decoder import TextDecoder
 from modules.streams import Sequences, Tokens
 
@@ -37,7 +37,7 @@ def test_a_box_comes_back_within_a_bin(ends: list[float]) -> None:
 
 def test_a_coordinate_on_a_bin_belongs_to_it_in_spite_of_rounding() -> None:
     for k in range(337):
-        box = cornered(torch.tensor([[k / 336, 0.5, 0.1, 0.3]]))
+        box = cxcywh_to_xyxy(torch.tensor([[k / 336, 0.5, 0.1, 0.3]]))
         assert box_tokens(box).ids.tolist() == [[344, 345 + k, 345 + 168, 345 + 33, 345 + 100]]
 
 
@@ -48,7 +48,7 @@ def test_overlap_is_what_can_be_counted() -> None:
     torch.testing.assert_close(giou, torch.tensor([0.125 / 0.625 - 0.125 / 0.75]))
     apart = overlap(torch.tensor([[0.0, 0.0, 0.1, 0.1]]), torch.tensor([[0.9, 0.9, 1.0, 1.0]]))
     assert float(apart[0]) == 0.0 and float(apart[1]) == pytest.approx(-0.98)
-    torch.testing.assert_close(cornered(centred(_boxes(5))), _boxes(5))
+    torch.testing.assert_close(cxcywh_to_xyxy(xyxy_to_cxcywh(_boxes(5))), _boxes(5))
 
 
 def test_the_loss_is_its_equation() -> None:
@@ -57,8 +57,8 @@ def test_the_loss_is_its_equation() -> None:
     scores, places = logits[:, :4, 5:14], target.ids[:, 1:] - 5
     ce = -scores.log_softmax(dim=-1).gather(2, places[..., None])[..., 0]
     guess = scores.argmax(dim=-1) / 8
-    l1 = (guess - centred(box)).abs()
-    far = 1 - overlap(cornered(guess), box, 1e-5)[1]
+    l1 = (guess - xyxy_to_cxcywh(box)).abs()
+    far = 1 - overlap(cxcywh_to_xyxy(guess), box, 1e-5)[1]
     torch.testing.assert_close(box_loss(logits, target, box, weights="none", **SMALL).mean(), ce.mean())
     elementwise = (ce * l1 * far[:, None]).mean()
     torch.testing.assert_close(box_loss(logits, target, box, **SMALL).mean(), elementwise)

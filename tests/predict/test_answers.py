@@ -13,7 +13,7 @@ from mplug2.data.tasks.grounding import Letterbox
 from mplug2.data.text import Tokenizer
 from mplug2.predict.answers import guesses
 from mplug2.predict.predict_loader import Read
-from mplug2.predict.result import Guess, Look
+from mplug2.predict.result import Look, Prediction
 
 WORDS = Tokenizer({token: index for index, token in enumerate(vocabulary())})
 READ = Read(("a.png",), (Look(200, 100),))
@@ -25,7 +25,7 @@ def test_a_text_counts_once_with_its_best_score_and_ends_at_the_separator() -> N
     found = guesses(
         "sequences", Sequences(ids, torch.tensor([[-1.0, -2.0, -3.0, -4.0]])), [], [], WORDS.decode, 3
     )
-    assert found == [(Guess("red", -1.0), Guess("blue", -2.0), Guess("red blue", -4.0))]
+    assert found == [(Prediction("red", -1.0), Prediction("blue", -2.0), Prediction("red blue", -4.0))]
 
 
 def test_classes_that_the_reader_does_not_name_are_numbers() -> None:

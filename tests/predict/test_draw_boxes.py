@@ -8,14 +8,14 @@ import pytest
 from PIL import Image, ImageColor
 
 from mplug2.predict.draw import COLOURS, draw
-from mplug2.predict.result import Guess, Result
+from mplug2.predict.result import Prediction, Result
 
 
 @pytest.mark.parametrize(("size", "times"), [((40, 20), 10), ((500, 450), 1)])
 def test_a_small_image_is_enlarged_with_its_box(size: tuple[int, int], times: int, tmp_path: Path) -> None:
     file, drawn = tmp_path / "a.png", tmp_path / "drawn.png"
     Image.new("RGB", size, "black").save(file)
-    guess = Guess("", box=(20.0, 10.0, 30.0, 16.0))
+    guess = Prediction("", box=(20.0, 10.0, 30.0, 16.0))
     draw([Result((str(file),), "image", (guess,), question="it")], drawn)
     with Image.open(drawn) as picture:
         assert picture.size == (size[0] * times, size[1] * times)

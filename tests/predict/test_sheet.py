@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mplug2.predict import sheet as sheets
-from mplug2.predict.result import Guess, Look, Result
+from mplug2.predict.result import Look, Prediction, Result
 from mplug2.predict.sheet import Sheet
 from registry import UserError
 
@@ -24,7 +24,8 @@ def look(pictures: int = 1, colour: tuple[int, int, int] = (200, 30, 30)) -> Loo
 
 
 def said(name: str = "clip.mp4", **more: object) -> Result:
-    given: dict = {"guesses": (Guess("a red square", -0.5), Guess("a ring", -2.0)), "looks": (look(4),)}
+    guesses = (Prediction("a red square", -0.5), Prediction("a ring", -2.0))
+    given: dict = {"guesses": guesses, "looks": (look(4),)}
     return Result((name,), "video", **{**given, **more})
 
 
@@ -50,7 +51,7 @@ class Page(HTMLParser):
 def test_html_holds_pictures_and_words_and_nothing_that_runs_or_is_fetched(tmp_path: Path) -> None:
     path = tmp_path / "sheet.html"
     with Sheet(path, EVIL) as sheet:
-        sheet.add([said(EVIL, question=EVIL, guesses=(Guess(EVIL, -1.0), Guess(EVIL, -2.0)))])
+        sheet.add([said(EVIL, question=EVIL, guesses=(Prediction(EVIL, -1.0), Prediction(EVIL, -2.0)))])
         sheet.add([said("bad.mp4", guesses=(), error=f"{EVIL} is not a video", looks=())])
     page = Page(path.read_text(encoding="utf-8"))
     assert not page.all("script")
@@ -66,7 +67,7 @@ def test_html_holds_pictures_and_words_and_nothing_that_runs_or_is_fetched(tmp_p
 def test_boxes_lie_on_the_picture_in_parts_of_it(tmp_path: Path) -> None:
     path = tmp_path / "sheet.html"
     with Sheet(path, "boxes") as sheet:
-        sheet.add([said(guesses=(Guess("", box=(64.0, 48.0, 320.0, 240.0)),), looks=(look(),))])
+        sheet.add([said(guesses=(Prediction("", box=(64.0, 48.0, 320.0, 240.0)),), looks=(look(),))])
     (box,) = [one for one in Page(path.read_text()).all("div") if one.get("class") == "box"]
     assert box["style"] == "left: 10.00%; top: 10.00%; width: 40.00%; height: 40.00%"
 
@@ -76,7 +77,7 @@ def test_png_shows_cards_side_by_side_with_boxes_on_pictures(tmp_path: Path) -> 
     with Sheet(path, "heading " * 100) as sheet:
         for number in range(5):
             sheet.add([said(f"{number}" * 300, question="what is it? " * 90)])
-        sheet.add([said(guesses=(Guess("", box=(64.0, 48.0, 320.0, 240.0)),), looks=(look(),))])
+        sheet.add([said(guesses=(Prediction("", box=(64.0, 48.0, 320.0, 240.0)),), looks=(look(),))])
         sheet.add([said(guesses=(), error="no video\x00 at all", looks=())])
     with Image.open(path) as opened:
         picture = opened.convert("RGB")

@@ -28,13 +28,13 @@ def captions(*paths: Path, key: str = "image", folder: str = "") -> Iterator[Row
 
     ``folder`` is put before names of images that do not tell their own, as those of COCO 2014 do.
     """
-    found: dict[str, Row] = {}
+    rows: dict[str, Row] = {}
     for path in paths:
         for name, texts, more in _pairs(path):
             name = in_folder(name, folder) if key == "image" else name
-            row = found.setdefault(name, {key: name, "caption": [], **more})
+            row = rows.setdefault(name, {key: name, "caption": [], **more})
             row["caption"] += texts
-    yield from found.values()
+    yield from rows.values()
 
 
 def names(path: Path) -> set[str]:
@@ -43,14 +43,14 @@ def names(path: Path) -> set[str]:
     return {stem(re.split(r"[,\s]", line)[0]) for _, line in lines(path)}
 
 
-def only(rows: Iterable[Row], listed: Collection[str], key: str = "image") -> Iterator[Row]:
+def keep_listed(rows: Iterable[Row], listed: Collection[str], key: str = "image") -> Iterator[Row]:
     """Yield the rows whose file is listed (`names`)."""
     return (row for row in rows if stem(row[key]) in listed)
 
 
-def without(rows: Iterable[Row], *listed: Collection[str], key: str = "image") -> Iterator[Row]:
+def drop_listed(rows: Iterable[Row], *listed: Collection[str], key: str = "image") -> Iterator[Row]:
     """Yield the rows whose file is in none of the lists."""
-    return (row for row in rows if not any(stem(row[key]) in one for one in listed))
+    return (row for row in rows if not any(stem(row[key]) in split_list for split_list in listed))
 
 
 def stem(name: str) -> str:
@@ -64,9 +64,9 @@ def in_folder(name: str, folder: str = "") -> str:
     ``folder``."""
     if "/" in name:
         return name
-    told = _COCO.fullmatch(name)
-    place = told.group(1) if told else folder
-    return f"{place}/{name}" if place else name
+    match = _COCO.fullmatch(name)
+    parent = match.group(1) if match else folder
+    return f"{parent}/{name}" if parent else name
 
 
 def numbered(number: int) -> str:

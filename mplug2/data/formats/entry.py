@@ -74,29 +74,29 @@ class Entry:
 
     def entries(self, *names: str) -> Iterator[Entry]:
         """Yield the objects of a list."""
-        for number, one in enumerate(self.items(*names), 1):
-            yield Entry.of(one, f"{self.where}: {names[0]} {number}")
+        for number, value in enumerate(self.items(*names), 1):
+            yield Entry.of(value, f"{self.where}: {names[0]} {number}")
 
     def texts(self, *names: str) -> list[str]:
         """Return a text, or a list of them, as a list."""
         value = self.get(*names)
-        found = [value] if isinstance(value, str) else value
-        if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise self.wrong(names, "a text or a list of texts", value)
-        return [" ".join(one.split()) for one in found]
+        return [" ".join(text.split()) for text in texts]
 
     def box(self, *names: str) -> list[float]:
         """Return a box [x, y, width, height] as [left, top, right, bottom]; it must have an area."""
         value = self.items(*names)
         if (
             len(value) != 4
-            or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
-            or not all(abs(one) < 1e6 for one in value)
+            or not all(isinstance(number, int | float) and not isinstance(number, bool) for number in value)
+            or not all(abs(number) < 1e6 for number in value)
             or min(value[2:]) <= 0
         ):
             raise self.wrong(names, "[x, y, width, height] with an area", value)
         x, y, width, height = value
-        return [round(one, 4) for one in (x, y, x + width, y + height)]
+        return [round(side, 4) for side in (x, y, x + width, y + height)]
 
     def media(self, *names: str) -> str:
         """Return the name of a video or image: a path that stays inside the media folder."""

@@ -46,10 +46,10 @@ def entries_of(value: Any, where: str, *under: str) -> Iterator[Entry]:
     if isinstance(value, dict) and (key := next((key for key in under if key in value), None)) is not None:
         value, where = value[key], f"{where}: {key}"
     if isinstance(value, list):
-        for number, one in enumerate(value, 1):
-            yield one if isinstance(one, Entry) else Entry.of(one, f"{where}: entry {number}")
-    elif isinstance(value, dict) and not under and all(isinstance(one, dict) for one in value.values()):
-        yield from (Entry(one, f"{where}: {shown(key)}") for key, one in value.items())
+        for number, item in enumerate(value, 1):
+            yield item if isinstance(item, Entry) else Entry.of(item, f"{where}: entry {number}")
+    elif isinstance(value, dict) and not under and all(isinstance(item, dict) for item in value.values()):
+        yield from (Entry(item, f"{where}: {shown(key)}") for key, item in value.items())
     elif isinstance(value, dict) and not under:
         yield Entry(value, where)  # a file of one line
     else:
@@ -69,9 +69,9 @@ def table(path: Path, delimiter: str, columns: Sequence[str] = (), *, quotes: bo
         for row in reader:
             where = f"{path}:{reader.line_num}"
             if None in row or None in row.values():
-                wanted = len(reader.fieldnames or ())
-                found = wanted + len(row.get(None, ())) - sum(value is None for value in row.values())
-                raise UserError(f"{where}: a row must have {wanted} columns, but has {found}")
+                expected = len(reader.fieldnames or ())
+                num_columns = expected + len(row.get(None, ())) - sum(value is None for value in row.values())
+                raise UserError(f"{where}: a row must have {expected} columns, but has {num_columns}")
             yield Entry(row, where)
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num}: the table cannot be read ({error})") from None

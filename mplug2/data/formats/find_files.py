@@ -29,14 +29,14 @@ def in_words(names: Iterable[str]) -> str:
     return " + ".join(name.replace("|", " or ") for name in names)
 
 
-class Found:
+class SourceFiles:
     """The public files below ``folder`` that some names ask for: ``NAME``, ``FOLDER/NAME`` or ``a|b``, plain
     or .gz (of both the plain one); the search looks at names alone."""
 
     def __init__(self, folder: Path, wanted: Iterable[str]) -> None:
         if not folder.is_dir():
             raise UserError(f"--source {folder} must be a folder with the downloaded files, but is none")
-        bare = {one.rsplit("/", 1)[-1] for name in wanted for one in name.split("|")}
+        bare = {alternative.rsplit("/", 1)[-1] for name in wanted for alternative in name.split("|")}
         asked = bare | {f"{name}.gz" for name in bare}
         self.folder = folder
         files = dict.fromkeys(path for path in walk(folder) if path.name in asked)
@@ -44,8 +44,8 @@ class Found:
 
     def get(self, name: str) -> Path | None:
         """Return the file of a name, the one that lies highest; UserError where two lie equally high."""
-        for one in name.split("|"):
-            parts = tuple(one.split("/"))
+        for alternative in name.split("|"):
+            parts = tuple(alternative.split("/"))
             fits = [path for path in self._files if self._fits(path, parts)]
             if not fits:
                 continue
@@ -53,7 +53,7 @@ class Found:
             first, *others = [path for path in fits if len(path.parts) == top]
             if others:
                 raise UserError(
-                    f"{one} must be one file, but there are {first} and {others[0]}: "
+                    f"{alternative} must be one file, but there are {first} and {others[0]}: "
                     "name the right folder by --source"
                 )
             return first

@@ -16,10 +16,10 @@ def flickr(path: Path) -> Iterator[Row]:
 
     A table ``image,caption`` with a header, or lines ``IMAGE.jpg#0<tab>caption``.
     """
-    found: dict[str, list[str]] = {}
+    texts_of_image: dict[str, list[str]] = {}
     for image, caption in _table(path) if _has_header(path) else _tokens(path):
-        found.setdefault(image, []).append(caption)
-    yield from ({"image": image, "caption": texts} for image, texts in found.items())
+        texts_of_image.setdefault(image, []).append(caption)
+    yield from ({"image": image, "caption": texts} for image, texts in texts_of_image.items())
 
 
 def _has_header(path: Path) -> bool:

@@ -17,4 +17,4 @@ def karpathy(path: Path, *, splits: Collection[str]) -> Iterator[Row]:
         if entry.text("split") not in splits:
             continue
         image = in_folder(entry.media("filename"), entry.media("filepath") if entry.has("filepath") else "")
-        yield {"image": image, "caption": [one.text("raw") for one in entry.entries("sentences")]}
+        yield {"image": image, "caption": [sentence.text("raw") for sentence in entry.entries("sentences")]}

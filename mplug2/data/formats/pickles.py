@@ -39,10 +39,10 @@ def read_plain_pickle(path: Path) -> Any:
     try:
         for code, argument, place in pickletools.genops(content):
             if code.name not in _ALLOWED:
-                told = f" {argument!r}" if argument else ""
+                argument_text = f" {argument!r}" if argument else ""
                 raise UserError(
                     f"{path}: a pickle must hold lists, mappings, texts and numbers alone, but at byte "
-                    f"{place} has {code.name}{told}; it is not read"
+                    f"{place} has {code.name}{argument_text}; it is not read"
                 )
             if "PUT" in code.name and int(argument or 0) > len(content):
                 raise UserError(f"{path}: the pickle is broken at byte {place} ({code.name} {argument})")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mplug2.data.formats.captions import captions, names, only, without
+from mplug2.data.formats.captions import captions, drop_listed, keep_listed, names
 from mplug2.data.formats.entry import Row
 from mplug2.data.formats.flickr import flickr
 from mplug2.data.formats.karpathy import karpathy
@@ -48,19 +48,19 @@ class Recipe:
 
 
 def _token_list(path: Path, listed: Path) -> Iterator[Row]:
-    return only(flickr(path), names(listed))
+    return keep_listed(flickr(path), names(listed))
 
 
 def _karpathy_train(train: Path, val: Path, *lists: Path) -> Iterator[Row]:
-    return without(captions(train, val), *map(names, lists))
+    return drop_listed(captions(train, val), *map(names, lists))
 
 
 def _karpathy_part(val: Path, listed: Path) -> Iterator[Row]:
-    return only(captions(val), names(listed))
+    return keep_listed(captions(val), names(listed))
 
 
 def _listed_videos(listed: Path, *paths: Path) -> Iterator[Row]:
-    return only(captions(*paths, key="video_id"), names(listed), key="video_id")
+    return keep_listed(captions(*paths, key="video_id"), names(listed), key="video_id")
 
 
 def _mapped_msvd(path: Path, mapping: Path) -> Iterator[Row]:

@@ -18,8 +18,10 @@ def refer(refs: Path, instances: Path, *, split: str) -> Iterator[Row]:
     """Yield ``{"image", "phrase", "box": [left, top, right, bottom], "question_id"}`` for the phrases of a
     split (train, val, test, testA, testB); ``refs`` is a pickle of plain data, or the same as JSON."""
     known = load(instances)
-    files = {one.whole("id"): one.media("file_name") for one in entries_of(known, str(instances), "images")}
-    boxes = {one.whole("id"): one for one in entries_of(known, str(instances), "annotations")}
+    images = entries_of(known, str(instances), "images")
+    annotations = entries_of(known, str(instances), "annotations")
+    files = {image.whole("id"): image.media("file_name") for image in images}
+    boxes = {annotation.whole("id"): annotation for annotation in annotations}
     value = _unpickled(refs, _stamp(refs)) if ".p" in refs.suffixes[-2:] else load(refs)
     for entry in entries_of(value, str(refs)):
         if entry.text("split") != split:
@@ -63,5 +65,5 @@ def _unpickled(path: Path, stamp: tuple[int, int]) -> Any:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    told = path.stat() if path.is_file() else None
-    return (told.st_mtime_ns, told.st_size) if told else (0, 0)
+    stat = path.stat() if path.is_file() else None
+    return (stat.st_mtime_ns, stat.st_size) if stat else (0, 0)

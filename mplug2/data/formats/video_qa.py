@@ -34,13 +34,13 @@ def video_qa(path: Path, *, prefix: str, mapping: Path | None = None) -> Iterato
 
 def youtube(path: Path) -> Mapping[str, str]:
     """Return file names by ``vidN``: lines ``YOUTUBE_start_end vidN``."""
-    found = {}
+    files = {}
     for where, line in lines(path):
         words = line.split()
         if len(words) != 2:
             raise UserError(f"{where}: a line must be FILE vidN, but is {line[:60]!r}")
-        found[words[1]] = media_name(words[0], where)
-    return found
+        files[words[1]] = media_name(words[0], where)
+    return files
 
 
 def tgif_frame_qa(path: Path) -> Iterator[Row]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mplug2.data.formats.captions import captions, only
+from mplug2.data.formats.captions import captions, keep_listed
 from mplug2.data.formats.entry import Row
 from mplug2.data.formats.files import json_entries, table
 from mplug2.data.rows import media_name
@@ -20,7 +20,7 @@ def msrvtt(path: Path, *, split: str) -> Iterator[Row]:
     official files, which tell it."""
     videos = json_entries(path, "videos")
     listed = {entry.media("video_id") for entry in videos if entry.text("split") == split}
-    return only(captions(path, key="video_id"), listed, key="video_id")
+    return keep_listed(captions(path, key="video_id"), listed, key="video_id")
 
 
 def jsfusion(path: Path) -> Iterator[Row]:
@@ -36,12 +36,12 @@ def didemo(path: Path) -> Iterator[Row]:
     The name has no suffix: videos that were fetched twice under two suffixes are one (1065 for validation,
     1004 for test, as published results count them).
     """
-    found: dict[str, list[str]] = {}
+    descriptions: dict[str, list[str]] = {}
     for entry in json_entries(path):
         stem = entry.media("video").partition(".")[0]
-        found.setdefault(stem, []).append(entry.text("description"))
-    for video, said in found.items():
-        yield {"video_id": video, "caption": [" ".join(said)]}
+        descriptions.setdefault(stem, []).append(entry.text("description"))
+    for video, sentences in descriptions.items():
+        yield {"video_id": video, "caption": [" ".join(sentences)]}
 
 
 def lsmdc(path: Path) -> Iterator[Row]:

@@ -22,15 +22,14 @@ _HALVED = ("vg", "gqa")  # `dataset` in mPLUG's lists
 
 
 def vqa(questions: Path, annotations: Path | None = None) -> Iterator[Row]:
-    """Yield ``{"image", "question", "answer": {text: votes}, "type", "question_id"}``; without
+    """Yield ``{"image", "question", "answer": {text: votes}, "type", "question_id"}``; drop_listed
     ``annotations`` (test splits) there are no answers."""
     known = load(questions)
     subtype = str(known.get("data_subtype", "")) if isinstance(known, dict) else ""
-    answers = (
-        {one.whole("question_id"): one for one in json_entries(annotations, "annotations")}
-        if (annotations)
-        else {}
-    )
+    answers: dict[int, Entry] = {}
+    if annotations:
+        for annotation in json_entries(annotations, "annotations"):
+            answers[annotation.whole("question_id")] = annotation
     for entry in entries_of(known, str(questions), "questions"):
         number = entry.whole("question_id")
         row: Row = {
@@ -113,5 +112,5 @@ def _image(subtype: str, number: int) -> str:
 
 
 def _answered(entry: Entry) -> Row:
-    said = Counter(one.text("answer") for one in entry.entries("answers"))
-    return {"answer": dict(said)} | ({"type": entry.text("answer_type")} if entry.has("answer_type") else {})
+    votes = Counter(answer.text("answer") for answer in entry.entries("answers"))
+    return {"answer": dict(votes)} | ({"type": entry.text("answer_type")} if entry.has("answer_type") else {})

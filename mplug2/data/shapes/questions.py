@@ -85,9 +85,9 @@ def _existence(scene: Scene, rng: np.random.Generator) -> Question:
     if rng.random() < 0.5:
         return "yes/no", f"is there a {thing.name}?", "yes"
     if rng.random() < 0.5:
-        colour = str(rng.choice([one for one in COLOURS if one != thing.colour]))
+        colour = str(rng.choice([other for other in COLOURS if other != thing.colour]))
         return "yes/no", f"is there a {colour} {thing.shape}?", "no"
-    shape = str(rng.choice([one for one in SHAPES if one != thing.shape]))
+    shape = str(rng.choice([other for other in SHAPES if other != thing.shape]))
     return "yes/no", f"is there a {thing.colour} {shape}?", "no"
 
 
@@ -180,5 +180,5 @@ def pair_sentence(left: Scene, right: Scene, rng: np.random.Generator) -> tuple[
     right_ones, wrong_ones = (both, either) if common else (either, both)
     pool = sorted(right_ones if (rng.random() < 0.5 and right_ones) or not wrong_ones else wrong_ones)
     shape = str(rng.choice(pool))
-    said = f"both images show a {shape}" if common else f"exactly one image shows a {shape}"
-    return said, shape in right_ones
+    sentence = f"both images show a {shape}" if common else f"exactly one image shows a {shape}"
+    return sentence, shape in right_ones

@@ -42,12 +42,12 @@ def _two_a_label(
     seen = {thing.shape: thing.colour for thing in scene.things}
     shown, hidden = sorted(seen.values()), sorted(set(COLOURS) - set(seen.values()))
     absent = sorted(set(SHAPES) - set(seen))
-    told: list[Statement] = []
+    drawn: list[Statement] = []
     for label in LABELS:
         shape = _pick(rng, absent if label == "unknown" else sorted(seen))
         colour = {"yes": seen.get(shape, ""), "no": _pick(rng, hidden), "unknown": _pick(rng, shown)}[label]
-        told += [("colour", f"the {shape} is {colour}", label), other(scene, label, hidden, rng)]
-    return told
+        drawn += [("colour", f"the {shape} is {colour}", label), other(scene, label, hidden, rng)]
+    return drawn
 
 
 def _in_row(scene: Scene, label: str, hidden: list[str], rng: np.random.Generator) -> Statement:

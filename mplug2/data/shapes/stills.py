@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) -> dict[str, list[Row]]:
     """Return the annotation lines of one image by file name."""
-    said = captions(scene)
+    sentences = captions(scene)
     things = [
         {
             "colour": thing.colour,
@@ -31,8 +31,8 @@ def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) ->
         for thing in scene.things
     ]
     return {
-        "images": [{"image": image, "captions": said, "things": things}],
-        "retrieval": [{"image": image, "captions": said[:2]}],
+        "images": [{"image": image, "captions": sentences, "things": things}],
+        "retrieval": [{"image": image, "captions": sentences[:2]}],
         "vqa": [
             {"image": image, "question": question, "answer": answer, "type": kind}
             for kind, question, answer in questions_on_still(scene, rng)
@@ -47,21 +47,24 @@ def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) ->
 
 def pair_rows(names: tuple[str, str], scenes: tuple[Scene, Scene], rng: np.random.Generator) -> list[Row]:
     """Return the lines of eight different sentences about two images, as NLVR2 writes them."""
-    told: dict[str, bool] = {}
-    while len(told) < SENTENCES:
+    truths: dict[str, bool] = {}
+    while len(truths) < SENTENCES:
         sentence, true = pair_sentence(*scenes, rng)
-        told[sentence] = true
-    return [{"images": list(names), "sentence": one, "label": str(true)} for one, true in told.items()]
+        truths[sentence] = true
+    rows: list[Row] = []
+    for sentence, true in truths.items():
+        rows.append({"images": list(names), "sentence": sentence, "label": str(true)})
+    return rows
 
 
 def distinct(rows: list[Row], number: int) -> list[Row]:
     """Return the first ``number`` of some captioned lines of which no two are captioned alike: what can be
     found by its caption."""
-    found: dict[str, Row] = {}
+    by_caption: dict[str, Row] = {}
     for row in rows:
         # what is shown, in any order
-        found.setdefault(" ".join(sorted(row["captions"][0].split())), row)
-    return list(found.values())[:number]
+        by_caption.setdefault(" ".join(sorted(row["captions"][0].split())), row)
+    return list(by_caption.values())[:number]
 
 
 def _phrase(thing: Row, rng: np.random.Generator) -> str:

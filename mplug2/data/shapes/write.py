@@ -17,7 +17,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from mplug2.data.shapes import questions as said
+from mplug2.data.shapes.questions import captions, questions, vocabulary
 from mplug2.data.shapes.render import box, render, render_beat
 from mplug2.data.shapes.sentences import sentence_rows
 from mplug2.data.shapes.statements import entailment_rows
@@ -106,11 +106,11 @@ def _write(folder: Path, manifest: Row, workers: int | None, progress: bool) -> 
             rows.setdefault(name, []).extend(lines)
     for name in ("retrieval", "video_retrieval"):  # retrieval: nothing in it is captioned as another is
         for split in ("val", "test"):
-            if (found := f"{name}_{split}") in rows:
-                rows[found] = distinct(rows[found], DISTINCT)
+            if (key := f"{name}_{split}") in rows:
+                rows[key] = distinct(rows[key], DISTINCT)
     for name, lines in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "vocab.txt").write_text("\n".join(said.vocabulary()) + "\n")
+    (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
@@ -171,7 +171,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
         video = f"{split}_{index:05d}"
         scene = sample_scene("drift" if index % 2 == 0 else "turns", rng)
         encode(folder / "videos" / f"{video}.mp4", render(scene, size, frames), encoder)
-        for kind, question, answer in said.questions(scene, rng):
+        for kind, question, answer in questions(scene, rng):
             rows[f"qa_{split}"].append(
                 {"video_id": video, "question": question, "answer": answer, "type": kind}
             )
@@ -179,7 +179,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
         rows[f"boxes_{split}"].append({"video_id": video, "things": _tracks(scene, size, frames)})
         rows[f"classes_{split}"].append({"video_id": video, "label": scene.direction or "turns"})
         rows[f"entailment_{split}"] += entailment_rows(video, scene, [seed, SPLITS.index(split), index])
-        rows[f"video_retrieval_{split}"].append({"video_id": video, "captions": said.captions(scene)[:1]})
+        rows[f"video_retrieval_{split}"].append({"video_id": video, "captions": captions(scene)[:1]})
         left, right = (still_scene(int(rng.integers(1, 5)), rng) for _ in range(2))
         names = (f"{video}_a.png", f"{video}_b.png")
         for name, still in zip(names, (left, right), strict=True):
@@ -193,7 +193,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
 
 def _captions(split: str, video: str, scene: Scene) -> list[Row]:
     """Caption lines in the released formats: one a line for training, all in one line for evaluation."""
-    lines = said.captions(scene)
+    lines = captions(scene)
     if split == "train":
         return [{"video_id": video, "caption": line} for line in lines]
     return [{"video_id": video, "golden_captions": lines}]
@@ -206,7 +206,7 @@ def _tracks(scene: Scene, size: int, frames: int) -> list[Row]:
         {
             "colour": thing.colour,
             "shape": thing.shape,
-            "boxes": [found for beat in range(BEATS) for found in [box(thing, size, beat)] * held],
+            "boxes": [beat_box for beat in range(BEATS) for beat_box in [box(thing, size, beat)] * held],
         }
         for thing in scene.things
     ]

@@ -173,8 +173,8 @@ def _phrase(row: Any, number: int, where: str) -> Phrase:
     if (
         not isinstance(box, list)
         or len(box) != 4
-        or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in box)
-        or not all(abs(one) < 1e6 for one in box)
+        or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in box)
+        or not all(abs(value) < 1e6 for value in box)
         or not (max(box[0], 0) < box[2] and max(box[1], 0) < box[3])
     ):
         raise UserError(

@@ -139,13 +139,14 @@ class TokenCache:
         """
         if not len(numbers):
             return {name: stream.rows([0], device, dtype) for name, stream in self.spare.items()}
-        unique, place = torch.unique(numbers, return_inverse=True)
-        place = place.to(device)
-        found: dict[str, Tokens] = {}
+        unique, inverse = torch.unique(numbers, return_inverse=True)
+        inverse = inverse.to(device)
+        streams: dict[str, Tokens] = {}
         for name, stream in self.streams.items():
             tokens = stream.rows(unique.tolist(), device, dtype)
-            found[name] = Tokens(tokens.values[place], None if tokens.mask is None else tokens.mask[place])
-        return found
+            mask = None if tokens.mask is None else tokens.mask[inverse]
+            streams[name] = Tokens(tokens.values[inverse], mask)
+        return streams
 
 
 def _packed(tokens: Tokens, rows: Sequence[int]) -> Packed:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def _module(facts: Facts, module: str) -> Values:
     """Return the weights of a module, and those of its buffers that belong to the run that wrote them."""
     part = facts.net.part(module)
-    return {"names": frozenset(part.state_dict()), "run_state": tuple(getattr(part, "begins_anew", ()))}
+    return {"names": frozenset(part.state_dict()), "run_state": tuple(getattr(part, "run_state_buffers", ()))}
 
 
 def _open(where: str) -> Released:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mplug2.data.formats.captions import captions, names, only, without
+from mplug2.data.formats.captions import captions, drop_listed, keep_listed, names
 from mplug2.data.formats.flickr import flickr
 from mplug2.data.formats.karpathy import karpathy
 from mplug2.data.formats.video_text import didemo, jsfusion, lsmdc, msrvtt
@@ -95,8 +95,8 @@ def test_both_forms_of_flickr(tmp_path: Path) -> None:
     assert [row["caption"] for row in flickr(tokens)] == [["A dog .", "It runs ."], ["A cat ."]]
     assert [row["caption"] for row in flickr(table)] == [["A dog .", "It, too, runs ."]]
     listed = saved(tmp_path / "train.txt", "2\n")  # the lists of Flickr30k have no suffixes
-    assert [row["image"] for row in only(flickr(tokens), names(listed))] == ["2.jpg"]
-    assert [row["image"] for row in without(flickr(tokens), names(listed))] == ["1.jpg"]
+    assert [row["image"] for row in keep_listed(flickr(tokens), names(listed))] == ["2.jpg"]
+    assert [row["image"] for row in drop_listed(flickr(tokens), names(listed))] == ["1.jpg"]
 
 
 def test_videos_with_sentences(tmp_path: Path) -> None:

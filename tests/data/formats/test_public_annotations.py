@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from loaders import make_source
 
-from mplug2.data.formats.captions import captions, names, only
+from mplug2.data.formats.captions import captions, keep_listed, names
 from mplug2.data.formats.flickr import flickr
 from mplug2.data.formats.pairs import nlvr2, snli_ve
 from mplug2.data.formats.refcoco import detections, expressions
@@ -98,7 +98,7 @@ def test_splits_and_labels(shared: Path) -> None:
         part: names(folder / f"flickr8k/Flickr_8k.{part}Images.txt.gz") for part in ("train", "dev", "test")
     }
     photos = list(flickr(folder / "flickr8k/captions.txt.gz"))
-    assert [len(list(only(photos, lists[part]))) for part in lists] == [6000, 1000, 1000]
+    assert [len(list(keep_listed(photos, lists[part]))) for part in lists] == [6000, 1000, 1000]
     assert [len(names(folder / f"coco/karpathy_{part}_images.txt.gz")) for part in ("val", "test")] == [
         5000,
         5000,

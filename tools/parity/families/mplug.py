@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modules.boxes import among, box_errors, coordinates, cornered, overlap
-from modules.losses.contrastive import shares, softened
-from modules.losses.text import next_word_losses
+from modules.boxes import among, box_errors, coordinates, cxcywh_to_xyxy, overlap
+from modules.losses.contrastive import mix_soft_targets, shares
+from modules.losses.text import next_token_losses
 from modules.negatives import chances
 from modules.streams import Sequences, Text, Tokens, full_mask
 from mplug2.build.compose import compose
@@ -97,7 +97,7 @@ def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> N
     rows.close("fused_states", found["memory"].values)
     rows.same("fused_mask", full_mask(found["memory"]).long())
     rows.close("decoder_logits", found["logits"])
-    losses, _ = next_word_losses(found["logits"], batch["answer"])
+    losses, _ = next_token_losses(found["logits"], batch["answer"])
     rows.close("decoder_loss_per_sequence", losses.sum(dim=1))
     rows.close("train_loss", found["loss"].reshape(1))
     for name, goal in (("beam", "predict"), ("beam3", "more")):
@@ -148,7 +148,7 @@ def _retrieval(
     alpha = config["alpha_used"]
     for name, own, others in (("i2t", "vision", "text"), ("t2i", "text", "vision")):
         teacher = stored[own][:count] @ stored[others].T / temperature
-        rows.close(f"soft_{name}", softened(target, teacher, alpha))
+        rows.close(f"soft_{name}", mix_soft_targets(target, teacher, alpha))
         # recorded before they are normalised, which drawing does not mind
         likely = recorded[f"weights_{name}"]
         similarity = itc["vision_to_text" if name == "i2t" else "text_to_vision"]
@@ -189,7 +189,7 @@ def _after(net: Network, report: LoadReport, rows: Comparison) -> None:
 def _grounding(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -> None:
     prefix = meta["prefix_id"]
     bins = meta["last_target_id"] - prefix
-    box = cornered(inputs["targets"])
+    box = cxcywh_to_xyxy(inputs["targets"])
     batch = {"image": inputs["image"], "phrase": _text(inputs, "text"), "box": box}
     found = run_streams(net, batch, "target", "logits", "memory", "loss", "released", "found", "where")
     rows.same("target_token_ids", found["target"].ids[:, 1:])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modules.losses.text import next_word_losses
+from modules.losses.text import next_token_losses
 from modules.streams import Sequences, Text
 from mplug2.build.compose import compose
 from mplug2.network import Network
@@ -71,7 +71,7 @@ def _embed(net: Network, batch: dict[str, Any], rows: Comparison) -> dict[str, A
     if projected:
         rows.close("visn_projected", streams["projected"].values)
     last = streams["projected" if projected else "patches"]
-    rows.close("universal_output", net.part("universal").read_through_latents(last))  # type: ignore[operator]
+    rows.close("universal_output", net.part("universal").vision_route(last))  # type: ignore[operator]
     rows.close("image_embeds", streams["visual"].values)
     rows.close("decoder_logits", streams["logits"])
     return streams
@@ -92,7 +92,7 @@ def _answers(
     rows.close("text_output", more["asked"].values)
     rows.close("fusion_image_output", more["both"]["vision"].values)
     rows.close("fusion_question_output", more["both"]["text"].values)
-    rows.close("per_answer_loss", next_word_losses(streams["logits"], batch["answer"])[0].sum(dim=1))
+    rows.close("per_answer_loss", next_token_losses(streams["logits"], batch["answer"])[0].sum(dim=1))
     # alpha never reached the loss in the official code: what it calls loss_alpha0.4 is the plain loss
     for name in [name for name in rows.outputs if name.startswith("loss_alpha")]:
         rows.close(name, net(batch, "train")["loss"].reshape(1))
@@ -145,9 +145,8 @@ def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: C
     expected = torch.tensor(meta["results"][f"hypothetical_loss_if_alpha_{alpha}_were_passed_dimlast_fixed"])
     rows.close("distilled loss (over the vocabulary)", values["soft", False], expected)
     logits, shadow = values["logits", False], teacher["logits"]
-    rows.close(
-        "hypothetical_distill_dimlast_fixed", next_word_losses(logits, batch["answer"], shadow, 1.0)[0].sum(1)
-    )
+    distilled = next_token_losses(logits, batch["answer"], shadow, 1.0)[0].sum(1)
+    rows.close("hypothetical_distill_dimlast_fixed", distilled)
     # as written there: normalised over the sequence axis, which nothing but this comparison does
     soft = -(F.log_softmax(logits[:, :-1], dim=1) * F.softmax(shadow[:, :-1], dim=-1)).sum(dim=-1)
     rows.close("hypothetical_distill_dim1_as_written", (soft * batch["answer"].mask[:, 1:]).sum(dim=1))
