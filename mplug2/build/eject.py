@@ -19,7 +19,7 @@ from registry.checks.ties import roots
 LONGEST = 110
 # names that the written code uses itself
 TAKEN = {
-    *("self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "fnmatchcase", "Any", "EMA"),
+    *("self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "is_selected", "Any", "EMA"),
     *("any", "getattr", "next", "super", "__debug__"),
 }
 METHODS = ("ema", "update_ema", "full_precision")  # and one for each goal
@@ -65,8 +65,6 @@ class _Writer:
         yield ""
         yield "from __future__ import annotations"
         yield ""
-        if spec.freeze:
-            yield "from fnmatch import fnmatchcase"
         yield "from typing import Any"
         yield ""
         if self.shadowed or self.weightless:
@@ -79,6 +77,8 @@ class _Writer:
             origins.setdefault(module, []).append(original if original == name else f"{original} as {name}")
         if self.shadowed:
             origins["modules.ema"] = ["EMA"]
+        if spec.freeze:
+            origins["registry.language.patterns"] = ["is_selected"]
         for module, names in sorted(origins.items()):
             yield f"from {module} import {', '.join(sorted(names))}"
         yield ""
@@ -104,9 +104,8 @@ class _Writer:
             yield f"    {_weight(left)} = {_weight(right)}"
         if self.spec.freeze:
             yield f"    frozen = {literal(self.spec.freeze)}"
-            yield "    for name, parameter in self.named_parameters():"
-            meant = 'name == p or name.startswith(p + ".") or fnmatchcase(name, p)'
-            yield f"        if any({meant} for p in frozen):"
+            yield "    for name, parameter in self.named_parameters(remove_duplicate=False):"
+            yield "        if is_selected(frozen, name):"
             yield "            parameter.requires_grad_(False)"
         if self.shadowed:
             decay = self.spec.momentum["decay"]

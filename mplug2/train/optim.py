@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
 
 from modules.torchvision_guard import ensure_torchvision
-from mplug2.build.patterns import matching
+from mplug2.build.patterns import DEFAULT
 from registry import OPTIMIZERS
 from registry.errors import UserError
+from registry.language.patterns import most_specific, select, suggestion, unmatched
 from registry.language.schema import TRAIN
 from registry.registries import nearest
 
-DEFAULT = "default"
 TIMM = "timm:"
 
 
-def select(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
-    """Return the names that ``patterns`` match.
-
-    A pattern that begins with ``!`` removes the names that it matches; the last match decides.
-    """
-    chosen: set[str] = set()
-    names = list(names)
-    for pattern in patterns:
-        matches = {name for name in names if matching(name, pattern.removeprefix("!"))}
-        chosen = chosen - matches if pattern.startswith("!") else chosen | matches
-    return chosen
-
-
 def group_names(names: Sequence[str], lr: float | Mapping[str, float]) -> dict[str, str]:
-    """Return the pattern of `train.lr` that each parameter learns by; the last pattern that matches decides.
+    """Return the pattern of `train.lr` that each parameter learns by; the most specific that matches decides.
 
     ``lr`` is one number for all (then everything is in the group ``default``), or
     ``{default: 2e-5, vision: 2e-6}``. A parameter that nothing matches is left out. A pattern that matches no
@@ -43,15 +30,17 @@ def group_names(names: Sequence[str], lr: float | Mapping[str, float]) -> dict[s
     """
     if not isinstance(lr, Mapping):
         return dict.fromkeys(names, DEFAULT)
-    chosen = dict.fromkeys(names, DEFAULT) if DEFAULT in lr else {}
-    for pattern in lr:
-        if pattern == DEFAULT:
-            continue
-        matches = [name for name in names if matching(name, pattern)]
-        if not matches:
-            _raise_unmatched("train.lr", pattern, names)
-        chosen.update(dict.fromkeys(matches, pattern))
-    return chosen
+    patterns = [pattern for pattern in lr if pattern != DEFAULT]
+    for pattern in unmatched(patterns, names):
+        _raise_unmatched("train.lr", pattern, names)
+    groups = {}
+    for name in names:
+        deciding = most_specific(patterns, name)
+        if deciding is not None:
+            groups[name] = deciding
+        elif DEFAULT in lr:
+            groups[name] = DEFAULT
+    return groups
 
 
 def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -94,12 +83,11 @@ def _empty_group(pattern: str, decays: bool, settings: Mapping[str, Any]) -> dic
 
 def _without_decay(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     """Return the names without weight decay; UserError if a pattern matches nothing."""
-    # The default may well match nothing in a small network.
+    # The default may match nothing in a small network.
     if patterns != TRAIN["no_decay"].default:
-        for pattern in patterns:
-            if not select(names, [pattern.removeprefix("!")]):
-                _raise_unmatched("train.no_decay", pattern, names)
-    return select(names, patterns)
+        for pattern in unmatched(patterns, names):
+            _raise_unmatched("train.no_decay", pattern, names)
+    return select(patterns, names)
 
 
 def build_optimizer(net: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -179,8 +167,7 @@ def _check_coverage(net: nn.Module, optimizer: torch.optim.Optimizer, name: str)
             )
 
 
-def _raise_unmatched(key: str, pattern: str, names: Sequence[str]) -> None:
+def _raise_unmatched(key: str, pattern: str, names: Sequence[str]) -> NoReturn:
     modules = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
-    raise UserError(
-        f"{key}: pattern {pattern!r} must match a parameter, but matches none; the modules are {modules}"
-    )
+    hint = suggestion(pattern, names) or f"the modules are {modules}"
+    raise UserError(f"{key}: pattern {pattern!r} must match a parameter, but matches none; {hint}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 from registry.errors import Problem
+from registry.language.patterns import base, matches, most_specific
 from registry.language.spec import Spec
 from registry.registries import CATALOGUE, Catalogue, nearest
 
@@ -16,12 +16,14 @@ FILE = (".pt", ".pth", ".bin", ".safetensors")
 
 
 def owners(patterns: Iterable[str], modules: Iterable[str]) -> dict[str, str]:
-    """Return the pattern of `init` that gives each module its weights: the most exact one that matches.
-
-    A name comes before a wildcard, a longer wildcard before a shorter one, of two equal ones the later.
-    """
-    ordered = sorted(patterns, key=lambda one: (not _wild(one), len(one)))
-    return {name: one for name in modules for one in ordered if fnmatchcase(name, one)}
+    """Return the pattern of `init` that gives each module its weights: the most specific one that matches."""
+    patterns = list(patterns)
+    owned = {}
+    for name in modules:
+        pattern = most_specific(patterns, name)
+        if pattern is not None:
+            owned[name] = pattern
+    return owned
 
 
 def source_form(family: str, names: Catalogue = CATALOGUE) -> str:
@@ -43,11 +45,14 @@ def check_init(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
         family, _, path = source.partition(":")
         if family not in names.key_maps or not path:
             problems.append(Problem(spec.place("init", pattern), *_unknown_source(source, names)))
-        key, listed = spec.key_place("init", pattern), f"modules: {', '.join(spec.modules) or 'none'}"
-        if not any(fnmatchcase(name, pattern) for name in spec.modules):
-            near = nearest(pattern.split(".")[0], spec.modules)
+        key = spec.key_place("init", pattern)
+        if not any(matches(base(pattern), name) for name in spec.modules):
+            near = nearest(base(pattern).split(".")[0], spec.modules)
             message = f"init pattern '{pattern}' must match a module, but matches none"
-            problems.append(Problem(key, message, f"did you mean '{near}'?" if near else listed))
+            hint = f"modules: {', '.join(spec.modules) or 'none'}"
+            if near is not None:
+                hint = f"did you mean '{near}'?"
+            problems.append(Problem(key, message, hint))
         elif pattern not in owned:
             message = (
                 f"init pattern '{pattern}' gives no module its weights: more exact patterns take them all"
@@ -88,7 +93,3 @@ def _path_hint(family: str, path: str, form: str) -> str:
     if not os.path.isdir(folder):
         return f"there is no folder '{folder}' here: paths begin in the folder where the command runs"
     return f"'{family}:' takes {form.lower().replace('_', ' ')}; paths begin where the command runs"
-
-
-def _wild(pattern: str) -> bool:
-    return any(letter in pattern for letter in "*?[")

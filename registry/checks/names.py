@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from registry.checks.initial import check_init
-from registry.checks.settings import check_settings, matches_module
+from registry.checks.patterns import check_patterns
+from registry.checks.settings import check_settings
 from registry.checks.ties import check_ties
 from registry.errors import Place, Problem, UserError
 from registry.language.binding import bind, value_problem
@@ -29,8 +30,8 @@ def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
     for equation in spec.flow.values():
         checker.equation(equation)
     checker.goals()
-    checker.patterns()
-    return checker.problems + check_settings(spec, names) + check_init(spec, names) + check_ties(spec)
+    problems = checker.problems + check_patterns(spec) + check_settings(spec, names)
+    return problems + check_init(spec, names) + check_ties(spec)
 
 
 class _Checker:
@@ -197,23 +198,6 @@ class _Checker:
                 )
             for ref in outputs.values():
                 self.stream(ref)
-
-    def patterns(self) -> None:
-        """Report patterns of freeze, tie and learning rates that can match no module."""
-        spec = self.spec
-        places = [(pattern, spec.place("freeze", at)) for at, pattern in enumerate(spec.freeze)]
-        for one, other in spec.tie.items():
-            places += [(one, spec.key_place("tie", one)), (other, spec.place("tie", one))]
-        if isinstance(lr := spec.train.get("lr"), dict):
-            places += [
-                (pattern, spec.key_place("train", "lr", pattern)) for pattern in lr if pattern != "default"
-            ]
-        for pattern, place in places:
-            if not matches_module(pattern, spec.modules):
-                first = pattern.split(".")[0]
-                near = nearest(first, spec.modules)
-                hint = f"did you mean '{pattern.replace(first, near, 1)}'?" if near else _built(spec)
-                self.wrong(place, f"'{pattern}' matches nothing: there is no module '{first}'", hint)
 
 
 def _built(spec: Spec) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from registry.checks.collector import Collector
@@ -35,15 +34,6 @@ def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
         checker.problems + runners.problems + sources.problems + training.problems + evaluations.problems
     )
     return problems or checker.select(spec.train.get("select"))
-
-
-def matches_module(pattern: str, modules: Iterable[str]) -> bool:
-    """Return whether a pattern of parameters can match: its first word, up to a wildcard, names a module."""
-    first = re.match(r"[^.*?\[]*", pattern)
-    begin = first.group() if first else ""
-    if len(begin) < len(pattern) and pattern[len(begin)] != ".":
-        return any(name.startswith(begin) for name in modules)
-    return begin in modules
 
 
 class _Settings(Collector):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from registry import Plan, Ref, Spec, Step, StreamType, check, plan
-from registry.checks.settings import matches_module
+from registry.language.patterns import base, is_negated, is_selected, matches, may_match
 
 Frozen = Literal["no", "part", "all"]
 
@@ -123,13 +122,18 @@ def _add_output(diagram: Diagram, types: dict[str, StreamType], goal: str, outpu
 
 
 def _frozen(spec: Spec, modules: tuple[str, ...]) -> Frozen:
-    """How much of the modules is frozen, as far as patterns tell without the parameters' names."""
+    """Return how much of the modules is frozen, as far as patterns tell without the parameters' names."""
     if not modules:
         return "no"
-    whole = [
-        any(fnmatchcase(name, p) or fnmatchcase(f"{name}.\0", p) for p in spec.freeze) for name in modules
-    ]
-    if all(whole):
-        return "all"
-    touched = any(matches_module(pattern, [name]) for pattern in spec.freeze for name in modules)
-    return "part" if any(whole) or touched else "no"
+    # A word that no pattern spells stands for any parameter of the module.
+    parameters = [f"{name}.\0" for name in modules]
+    complete = [is_selected(spec.freeze, parameter) for parameter in parameters]
+    inside = []  # patterns of a part of a module
+    for pattern in spec.freeze:
+        is_complete = any(matches(base(pattern), parameter) for parameter in parameters)
+        if may_match(pattern, modules) and not is_complete:
+            inside.append(pattern)
+    if all(complete):
+        return "part" if any(is_negated(pattern) for pattern in inside) else "all"
+    is_touched = any(not is_negated(pattern) for pattern in inside)
+    return "part" if any(complete) or is_touched else "no"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mplug2.build.patterns import matching
+from registry.language.patterns import is_selected
 
 # Embeddings learn by rows, which Muon would mix.
 BY_ADAMW = ["*word.weight", "*position*", "*kind.weight", "*latents", "*kernel", "*head*"]
@@ -88,7 +88,7 @@ def _split(group: dict[str, Any], patterns: Sequence[str]) -> tuple[dict[str, An
         parts.append({**group, "name": name, "use_muon": use_muon, "params": [], "param_names": []})
     matrices, others = parts
     for name, parameter in zip(group["param_names"], group["params"], strict=True):
-        is_hidden = parameter.ndim == 2 and not any(matching(name, pattern) for pattern in patterns)
+        is_hidden = parameter.ndim == 2 and not is_selected(patterns, name)
         part = matrices if is_hidden else others
         part["params"].append(parameter)
         part["param_names"].append(name)

@@ -17,7 +17,9 @@ from registry.checks.initial import is_name, missing_files, owners
         (["vision", "*"], {"vision": "vision", "visual": "*", "text": "*"}),
         (["vis*", "*", "visu*"], {"vision": "vis*", "visual": "visu*", "text": "*"}),
         (["text"], {"text": "text"}),
-        (["vis*", "??s*"], {"vision": "??s*", "visual": "??s*"}),
+        (["vis*", "??s*"], {"vision": "vis*", "visual": "vis*"}),
+        (["vis*", "*vis"], {"vision": "vis*", "visual": "vis*"}),
+        (["!text", "text", "visual"], {"vision": "!text", "visual": "visual", "text": "text"}),
     ],
 )
 def test_the_most_exact_pattern_gives_the_weights(patterns: list[str], expected: dict[str, str]) -> None:
