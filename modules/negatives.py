@@ -50,10 +50,10 @@ class HardNegatives(nn.Module):
         "vision_to_text": "scores B S",
         "text_to_vision": "scores B S",
         "group": "index B",
-        "wrong_vision?": "index B",
-        "wrong_text?": "index B",
+        "wrong_vision?": "index B -> B",
+        "wrong_text?": "index B -> B",
     }
-    outputs = {"vision": "index P", "text": "index P", "label": "labels P"}
+    outputs = {"vision": "index P -> B", "text": "index P -> B", "label": "labels P"}
 
     # Weights of another run (`init: own:`) start at the first draw again.
     run_state_buffers = ("step",)

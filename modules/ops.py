@@ -18,13 +18,13 @@ def concat(*parts: Tokens) -> Tokens:
     return Tokens(torch.cat([part.values for part in parts], dim=1), join_masks(*parts))
 
 
-@operation(inputs={"tokens": "tokens B N width", "index": "index A"}, outputs="tokens A N width")
+@operation(inputs={"tokens": "tokens B N width", "index": "index A -> B"}, outputs="tokens A N width")
 def take(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     """Row ``index[i]`` of ``tokens`` as row i: repeat a memory for each of its questions or answers."""
     return Tokens(tokens.values[index], None if tokens.mask is None else tokens.mask[index])
 
 
-@operation(inputs={"tokens": "tokens B N width", "index": "index A"}, outputs="tokens A N width")
+@operation(inputs={"tokens": "tokens B N width", "index": "index A -> B"}, outputs="tokens A N width")
 def fetch(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     """Row ``index[i]`` of the tokens of all ranks as row i, with gradients back to the rank it came from.
 

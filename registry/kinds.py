@@ -48,6 +48,7 @@ class Kind:
     channels_last: bool = False  # the last axis counts channels, and may be made narrow to try a network
     blank_length: int = 1  # size of a free axis after the first one in the dry run
     ports_only: bool = False  # a kind of ports, which no stream has
+    counts_rows: bool = False  # values are row numbers of another stream, whose axis stands after `->`
     answer: Answer | None = None  # set if prediction can show an output with two axes
 
     def __post_init__(self) -> None:
@@ -162,7 +163,12 @@ _BUILT_IN = (
     ),
     Kind("weight", "Weights of rows in a loss: weight B.", "modules.kinds:WeightValues", real=True),
     Kind("labels", "Class numbers, from 0: labels B.", "modules.kinds:LabelValues"),
-    Kind("index", "Row numbers of another stream, from 0: index B.", "modules.kinds:IndexValues"),
+    Kind(
+        "index",
+        "Row numbers of another stream, from 0; for each of A entries its row of B: index A -> B.",
+        "modules.kinds:IndexValues",
+        counts_rows=True,
+    ),
     Kind(
         "mask",
         "Booleans, True for an element that counts: mask B L.",

@@ -43,7 +43,7 @@ data: {{kind: caption, prompt: a video of, tokenizer: vocab.txt}}
 """,
     # an image and a sentence to a class
     "entailment": f"""
-inputs: {{image: image V 3 H W, sentence: text Q L, picture: index Q, label: labels Q}}
+inputs: {{image: image V 3 H W, sentence: text Q L, picture: index Q -> V, label: labels Q}}
 modules: {{{SEEN}, {WORDS}, {FUSION}, {HEAD}}}
 flow:
   patches: vision(image)
@@ -72,7 +72,7 @@ data: {{kind: text_label, labels: [yes, no, unknown], tokenizer: vocab.txt}}
 """,
     # an image and a phrase to a box; `middle_box` is an operation of the tests
     "grounding": f"""
-inputs: {{image: image V 3 H W, phrase: text Q L, picture: index Q}}
+inputs: {{image: image V 3 H W, phrase: text Q L, picture: index Q -> V}}
 modules: {{{SEEN}, {WORDS}, {FUSION}}}
 flow:
   patches: vision(image)

@@ -45,7 +45,7 @@ def _dry_rank(
     },
     outputs={
         "answer": "sequences B keep",
-        "choice": "index B keep",
+        "choice": "index B keep -> C",
         "first": "scores B C",
         "losses": "scores B keep",
     },

@@ -61,26 +61,13 @@ def join_hint(
     if "take" not in names.operations:
         return ""
     for (port, ref, size), (_, _, goal) in ((one, other), (other, one)):
-        owner = next(
-            (
-                name
-                for name, kind in spec.inputs.items()
-                if kind.kind == "index" and kind.axes == (goal.axis,)
-            ),
-            "",
-        )
-        if owner and _leads(spec, owner, size):
-            name = f"{ref.name.replace('.', '_')}_taken"
-            return (
-                f"add `{name}: take({ref.name}, {owner})`, and write `{port}={name}` in the call of {callee}"
-            )
-    port, ref, _ = one
+        name = f"{ref.name.replace('.', '_')}_taken"
+        for owner, declared in spec.inputs.items():
+            if declared.axes == (goal.axis,) and declared.target == size.axis:
+                taken = f"add `{name}: take({ref.name}, {owner})`"
+                return f"{taken}, and write `{port}={name}` in the call of {callee}"
+    port, ref, size = one
     wanted = other[2].axis
     name = f"{ref.name.replace('.', '_')}_taken"
-    lines = f"add the input `row: index {wanted}` and `{name}: take({ref.name}, row)`"
+    lines = f"add the input `row: index {wanted} -> {size.axis}` and `{name}: take({ref.name}, row)`"
     return f"where each {wanted} has its row of '{ref.name}', {lines}; where both are one axis, one letter"
-
-
-def _leads(spec: Spec, owner: str, size: Size) -> bool:
-    """Return whether an index may point into an axis: it may into any but its own."""
-    return spec.inputs[owner].axes != (size.axis,)

@@ -48,7 +48,7 @@ def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Repo
     misfits, types = check_axes(spec, names, graph.order)
     misfits += _losses(spec, types) + check_measured(spec, names, types)
     problems = _without_consequences(misfits, graph, types)
-    problems += graph.circles + graph.uncalled + check_supply(spec, names, graph)
+    problems += graph.circles + graph.uncalled + check_supply(spec, names, graph, types)
     return Report(SpecError(problems).problems, types, 3)
 
 

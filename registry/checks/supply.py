@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from registry.checks.graph import Graph
 from registry.errors import Place, Problem, UserError
+from registry.language.ports import Port, StreamType
 from registry.language.spec import Spec
 from registry.planner import plan
 from registry.registries import Catalogue
 from registry.training import SHORT_SOURCE, TrainingPlan, training_plan
 
 
-def check_supply(spec: Spec, names: Catalogue, graph: Graph) -> list[Problem]:
-    """Return a problem for each input that a task does not supply, or not in that kind."""
+def check_supply(
+    spec: Spec, names: Catalogue, graph: Graph, types: Mapping[str, StreamType]
+) -> list[Problem]:
+    """Return a problem for each input that a task does not supply, or not in that kind.
+
+    `types`: the solved types of the streams.
+    """
     problems: dict[str, Problem] = {}
     training = training_plan(spec, names)
     for source, inputs in _uses(spec, names, training, graph):
         for task, location in _tasks(spec, training, source):
             for name in inputs:
                 problem = _problem(spec, names, name, task, location)
+                problem = problem or _wrong_target(spec, names, types, name, task)
                 if problem is not None and name not in graph.unused:
                     problems.setdefault(name, problem)
     return list(problems.values())
@@ -86,3 +94,27 @@ def _problem(spec: Spec, names: Catalogue, name: str, task: str, location: Place
         return None
     message = f"wrong kind: task '{task}' supplies '{name}' as {port}, but the input is {expected}"
     return Problem(spec.place("inputs", name), message, f"`{name}: {port}`")
+
+
+def _wrong_target(
+    spec: Spec, names: Catalogue, types: Mapping[str, StreamType], name: str, task: str
+) -> Problem | None:
+    """Return the problem of an index input that counts other rows than those that a task counts, or None."""
+    outputs: dict[str, Port] = names.tasks.declaration(task).outputs
+    port, solved = outputs[name], types[name]
+    if port.target is None or solved.target is None:
+        return None
+    counted: dict[str | int, str] = {}  # the axis in the spec, and an input that has it
+    for other, output in outputs.items():
+        if output.axes[:1] == (port.target,) and other in spec.inputs:
+            counted.setdefault(types[other].axes[0], other)
+    if not counted or solved.target in counted:
+        return None
+    axis, other = next(iter(counted.items()))
+    place = spec.place("inputs", name)
+    message = (
+        f"wrong index: task '{task}' supplies '{name}' as row numbers of '{other}' ({axis}), "
+        f"but here it counts rows of {solved.target}"
+    )
+    fixed = replace(spec.inputs[name], target=axis)
+    return Problem(place, message, f"write `{name}: {fixed}`, and use it for rows of {axis}")

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from registry.checks.advice import converters, join_hint, projection
+from registry.checks.indices import IndexUse, unknown_targets, wrong_index
 from registry.checks.sizes import Size, unify
 from registry.errors import Place, Problem
+from registry.kinds import KINDS
 from registry.language.binding import bind
 from registry.language.declaration import Declaration
 from registry.language.equation import Equation, ModuleRef, Ref
@@ -31,9 +33,11 @@ class _Scope:
 class _Stream:
     kind: str
     sizes: tuple[Size, ...]
+    target: Size | None = None  # whose rows an index counts
 
     def solved(self) -> StreamType:
-        return StreamType(self.kind, tuple(size.axis for size in self.sizes))
+        target = None if self.target is None else self.target.axis or None
+        return StreamType(self.kind, tuple(size.axis for size in self.sizes), target)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class _Meeting:
 
     wanted: Size
     size: Size
-    port: Port
+    kinds: tuple[str, ...]  # that the port takes
     letters: Callable[[], Problem]
     mismatch: Callable[[], Problem]
 
@@ -62,7 +66,13 @@ def check_axes(
     solver = _Solver(spec, names)
     for name in order:
         solver.equation(spec.flow[name])
-    return solver.finish(), {name: stream.solved() for name, stream in solver.streams.items()}
+    return solver.finish(), solver.solved()
+
+
+def _open_target(kind: str) -> Size | None:
+    """Return the target of an index that does not say whose rows it counts: its first use settles it."""
+    first_kind = kind.split("|")[0]
+    return Size("") if KINDS[first_kind].counts_rows else None
 
 
 class _Solver:
@@ -72,19 +82,30 @@ class _Solver:
         self.streams: dict[str, _Stream] = {}
         self.later: list[_Meeting] = []
         self.clashes: dict[frozenset[Place | str], Misfit] = {}
-        letters: dict[str, Size] = {}
+        self.letters_of_inputs: dict[str, Size] = {}
+        unknown = unknown_targets(spec)
         for name, declared in spec.inputs.items():
-            place = spec.place("inputs", name)
-            sizes = [
-                Size(str(axis), value=axis, origin=place)
-                if isinstance(axis, int)
-                else letters.setdefault(axis, Size(axis, letter=axis))
-                for axis in declared.axes
-            ]
-            self.streams[name] = _Stream(declared.kind, tuple(sizes))
+            sizes = tuple(self.input_axis(name, axis) for axis in declared.axes)
+            target = _open_target(declared.kind)
+            if name in unknown:
+                self.misfits.append(Misfit(unknown[name], ()))  # open: the mistake is reported once
+            elif declared.target is not None:
+                target = self.input_axis(name, declared.target)
+            self.streams[name] = _Stream(declared.kind, sizes, target)
+
+    def input_axis(self, name: str, axis: Axis) -> Size:
+        """Return the axis of an input; one letter is one axis in all inputs."""
+        if isinstance(axis, int):
+            return Size(str(axis), value=axis, origin=self.spec.place("inputs", name))
+        return self.letters_of_inputs.setdefault(axis, Size(axis, letter=axis))
+
+    def solved(self) -> dict[str, StreamType]:
+        """Return the type of every stream as far as it is solved."""
+        return {name: stream.solved() for name, stream in self.streams.items()}
 
     def finish(self) -> list[Misfit]:
-        apart = [Misfit(one.letters(), one.port.kinds) for one in self.settled()]
+        """Return all misfits, when every line has been read."""
+        apart = [Misfit(meeting.letters(), meeting.kinds) for meeting in self.settled()]
         return [*self.misfits, *self.clashes.values(), *apart]
 
     def settled(self) -> list[_Meeting]:
@@ -98,7 +119,7 @@ class _Solver:
                     left.append(one)
                 elif clash == "sizes":
                     settings = (one.wanted.root().origin, one.size.root().origin)
-                    self.clash(settings, Misfit(one.mismatch(), one.port.kinds))
+                    self.clash(settings, Misfit(one.mismatch(), one.kinds))
             if len(left) == len(before):
                 return left
 
@@ -115,24 +136,33 @@ class _Solver:
         declaration = declaration_of(self.spec, equation, self.names)
         binding, _ = bind(equation, declaration)
         scope = _Scope(equation.callee)
-        for filled, argument in binding.arguments():
+        # indices last: then the other ports have said which rows there are
+        arguments = sorted(
+            binding.arguments(), key=lambda pair: declaration.inputs[pair[0]].target is not None
+        )
+        for filled, argument in arguments:
             if isinstance(argument, Ref):
                 self.fit(scope, declaration, equation.callee, filled, argument)
             else:
                 self.handed(argument, binding.ports)
-        letters = {axis for port in declaration.inputs.values() for axis in port.axes}
         for name, port in declaration.outputs.items():
             stream = f"{equation.name}.{name}" if name else equation.name
-            sizes = []
-            for axis in port.axes:
-                size = self.size(scope, declaration, equation.callee, axis)
-                if not size.root().letter and size.root().value is None and isinstance(axis, str):
-                    shown = f"{equation.name}.{axis}"
-                    size.root().name = shown
-                    if axis[:1].isupper() and axis not in letters:
-                        size.root().letter = shown
-                sizes.append(size)
-            self.streams[stream] = _Stream(port.kind, tuple(sizes))
+            self.streams[stream] = self.output(scope, declaration, equation, port)
+
+    def output(self, scope: _Scope, declaration: Declaration, equation: Equation, port: Port) -> _Stream:
+        """Return what a line computes at one output; an axis that no input has is a new letter."""
+        input_names = {axis for filled in declaration.inputs.values() for axis in filled.names}
+        sizes: dict[Axis, Size] = {}
+        for axis in port.names:
+            size = self.size(scope, declaration, equation.callee, axis)
+            sizes[axis] = size
+            root = size.root()
+            if not root.letter and root.value is None and isinstance(axis, str):
+                root.name = f"{equation.name}.{axis}"
+                if axis[:1].isupper() and axis not in input_names:
+                    root.letter = root.name
+        target = _open_target(port.kind) if port.target is None else sizes[port.target]
+        return _Stream(port.kind, tuple(sizes[axis] for axis in port.axes), target)
 
     def size(self, scope: _Scope, declaration: Declaration, callee: str, axis: Axis) -> Size:
         """Return the axis that a name in a declaration stands for, in one call."""
@@ -190,9 +220,30 @@ class _Solver:
                 self.clash((wanted.root().origin, size.root().origin), Misfit(mismatch(), port.kinds))
             elif clash == "letters":
                 tell = self.letters(scope, port, name, at, ref, wanted, size)
-                self.later.append(_Meeting(wanted, size, port, tell, mismatch))
+                self.later.append(_Meeting(wanted, size, port.kinds, tell, mismatch))
             elif isinstance(axis, str):
                 scope.first.setdefault(axis, (name, ref))
+        if port.target is not None:
+            self.point(scope, declaration, name, ref)
+
+    def point(self, scope: _Scope, declaration: Declaration, name: str, ref: Ref) -> None:
+        """Fit the axis that an index counts to the rows that its port wants counted."""
+        stream, port = self.streams[ref.name], declaration.inputs[name]
+        assert port.target is not None and stream.target is not None
+        wanted, counted = self.size(scope, declaration, scope.callee, port.target), stream.target
+        use = IndexUse(scope.callee, name, ref, wanted, scope.first.get(str(port.target)))
+
+        def problem() -> Problem:
+            return wrong_index(self.spec, self.solved(), use, counted)
+
+        kinds = port.kinds
+        if use.rows is not None and use.rows[0] in declaration.inputs:
+            kinds += declaration.inputs[use.rows[0]].kinds  # either of the two may be the wrong one
+        clash = unify(wanted, counted)
+        if clash == "sizes":
+            self.misfits.append(Misfit(problem(), kinds))
+        elif clash == "letters":
+            self.later.append(_Meeting(wanted, counted, kinds, problem, problem))
 
     def mismatch(
         self, scope: _Scope, port: Port, name: str, at: int, ref: Ref, wanted: Size, size: Size

@@ -1,27 +1,37 @@
-"""The ports of modules and operations: kind, axes, whether one may stay empty or takes many streams."""
+"""The ports of modules and operations: the types they take, and how streams fill them.
+
+A type is a kind and its axes (`frames B 3 T H W`); an index also names the axis whose rows it counts
+(`index A -> Q`).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from registry.kinds import KINDS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]{1,9}")
+ARROW = "->"  # before the axis whose rows an index counts
 
 Axis = str | int
 
 
 @dataclass(frozen=True, slots=True)
 class StreamType:
-    """What flows through a stream: its kind and its axes, sizes where known, else names."""
+    """What flows through a stream: its kind and its axes, sizes where known, else names.
+
+    `target`: the axis whose rows an index counts, or None.
+    """
 
     kind: str
     axes: tuple[Axis, ...] = ()
+    target: Axis | None = None
 
     def __str__(self) -> str:
-        return " ".join([self.kind, *map(str, self.axes)])
+        return _written(self.kind, self.axes, self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +42,30 @@ class Port:
     axes: tuple[Axis, ...] = ()
     optional: bool = False
     variadic: bool = False
+    target: Axis | None = None  # the axis whose rows an index counts
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds that the port takes."""
         return tuple(self.kind.split("|"))
 
+    @property
+    def names(self) -> Iterator[Axis]:
+        """All axes that the port names: its own, and the one whose rows it counts."""
+        yield from self.axes
+        if self.target is not None:
+            yield self.target
+
     def __str__(self) -> str:
-        return " ".join([self.kind, *map(str, self.axes)])
+        return _written(self.kind, self.axes, self.target)
+
+
+def _written(kind: str, axes: tuple[Axis, ...], target: Axis | None) -> str:
+    """Return a type as a spec writes it."""
+    words = [kind, *map(str, axes)]
+    if target is not None:
+        words += [ARROW, str(target)]
+    return " ".join(words)
 
 
 def read_type(text: str) -> StreamType:
@@ -49,9 +75,9 @@ def read_type(text: str) -> StreamType:
         raise ValueError(f"a stream must have one kind, but has '{port.kind}'")
     if KINDS[port.kind].ports_only:
         raise ValueError(f"'{port.kind}' is a kind of ports only, not of streams")
-    if "_" in port.axes:
+    if "_" in port.names:
         raise ValueError("'_' may stand for an axis in ports only: give the axis a letter of its own")
-    return StreamType(port.kind, port.axes)
+    return StreamType(port.kind, port.axes, port.target)
 
 
 def read_port(text: str, name: str = "") -> Port:
@@ -59,19 +85,38 @@ def read_port(text: str, name: str = "") -> Port:
 
     Raises `ValueError` with one sentence.
     """
-    kinds, *axes = text.split() or [""]
+    before, arrow, after = text.partition(ARROW)
+    kinds, *axes = before.split() or [""]
     for kind in kinds.split("|"):
         if kind not in KINDS:
             raise ValueError(f"unknown kind '{kind}'")
         if axes and not KINDS[kind].has_axes:
             raise ValueError(f"kind '{kind}' has no axes, but has '{' '.join(axes)}'")
-    for axis in axes:
-        if not AXIS.fullmatch(axis):
-            raise ValueError(f"an axis must be a name or a size, but is '{axis}'")
-        if axis.isdigit() and int(axis) < 1:
-            raise ValueError(f"a size must be at least 1, but is {axis}")
-    sizes = tuple(int(axis) if axis.isdigit() else axis for axis in axes)
-    return Port(kinds, sizes, name.endswith("?"), name.startswith("*"))
+        if arrow and not KINDS[kind].counts_rows:
+            raise ValueError(f"kind '{kind}' counts no rows, so it cannot have '{ARROW}{after}'")
+    sizes = tuple(_axis(axis) for axis in axes)
+    target = _target(after) if arrow else None
+    return Port(kinds, sizes, name.endswith("?"), name.startswith("*"), target)
+
+
+def _axis(text: str) -> Axis:
+    """Return one axis, a name or a size; raise `ValueError`."""
+    if not AXIS.fullmatch(text):
+        raise ValueError(f"an axis must be a name or a size, but is '{text}'")
+    if not text.isdigit():
+        return text
+    if int(text) < 1:
+        raise ValueError(f"a size must be at least 1, but is {text}")
+    return int(text)
+
+
+def _target(text: str) -> Axis:
+    """Return the one axis that stands after the arrow of an index; raise `ValueError`."""
+    targets = text.split()
+    if len(targets) != 1:
+        count = len(targets) or "none"
+        raise ValueError(f"one axis must stand after '{ARROW}', the one whose rows are counted (got {count})")
+    return _axis(targets[0])
 
 
 def read_ports(declared: dict[str, str] | str) -> dict[str, Port]:

@@ -14,8 +14,8 @@ from mplug2.network import Network
 from registry import SpecError, UserError, parse_spec
 
 SPEC = """
-inputs: {video: frames V 3 T H W, question: text Q L, clip: index Q, answer: text A La, owner: index A,
-         vote: weight A}
+inputs: {video: frames V 3 T H W, question: text Q L, clip: index Q -> V, answer: text A La,
+         owner: index A -> Q, vote: weight A}
 modules:
   vision:    {use: video_vit, width: 32, depth: 1, heads: 2, patch: 8, frames: 3, size: 16}
   words:     {use: text_embedding, width: 32, vocab: 60, positions: 8, dropout: 0.0}

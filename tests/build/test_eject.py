@@ -93,7 +93,7 @@ def test_momentum_freeze_and_tie_are_written_out(tmp_path: Path) -> None:
 def test_names_that_python_or_torch_has_taken(tmp_path: Path) -> None:
     spec = parse_spec(
         """
-inputs: {self: text B L, take: index B}
+inputs: {self: text B L, take: index B -> B}
 modules: {train: {use: text_embedding, width: 8, vocab: 20}, lambda_: {use: text_encoder, width: 8, depth: 1}}
 flow:
   batch:  train(self)

@@ -326,7 +326,7 @@ def test_an_evaluation_loader_knows_its_records_without_those_that_pad(shapes: P
 
 
 SPEC = """
-inputs: {{video: frames V 3 T H W, question: text Q L, clip: index Q}}
+inputs: {{video: frames V 3 T H W, question: text Q L, clip: index Q -> V}}
 modules: {{}}
 flow: {{}}
 goals: {{}}

@@ -338,7 +338,7 @@ MISTAKES = [
     (
         "weight=vote",
         "weight=«owner",
-        "wrong kind: port 'weight' of lm_loss takes weight A, but stream 'owner' is index A",
+        "wrong kind: port 'weight' of lm_loss takes weight A, but stream 'owner' is index A -> Q",
         "did you mean 'vote', which nothing uses?",
     ),
     (

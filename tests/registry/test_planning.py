@@ -37,7 +37,7 @@ def test_given_streams_are_not_computed(good: str, names: Catalogue) -> None:
 
 def test_shadows_run_what_has_weights_a_second_time(names: Catalogue) -> None:
     spec = parse_spec(
-        "inputs: {question: text Q L, answer: text A La, owner: index A}\n"
+        "inputs: {question: text Q L, answer: text A La, owner: index A -> Q}\n"
         "modules: {words: {use: text_embedding, width: 8}, decoder: {use: text_decoder, width: 8}}\n"
         "flow:\n"
         "  spoken: words(question)\n"
@@ -61,7 +61,7 @@ def test_shadows_run_what_has_weights_a_second_time(names: Catalogue) -> None:
 
 def test_streams_without_weights_are_shared(names: Catalogue) -> None:
     spec = parse_spec(
-        "inputs: {memory: tokens B N 8, owner: index A, answer: text A L}\n"
+        "inputs: {memory: tokens B N 8, owner: index A -> B, answer: text A L}\n"
         "modules: {decoder: {use: text_decoder, width: 8}}\n"
         "flow:\n"
         "  evidence: take(memory, owner)\n"

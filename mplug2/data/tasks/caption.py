@@ -56,8 +56,8 @@ class CaptionTask(MediaTask[Caption]):
     outputs = {
         "video": "frames V 3 T H W",
         "image": "image V 3 H W",
-        "clip": "index Q",
-        "picture": "index Q",
+        "clip": "index Q -> V",
+        "picture": "index Q -> V",
         "caption": "text Q L",
         "prompt": "text Q P",
         "references": "strings Q",
@@ -144,8 +144,8 @@ class RetrievalTask(CaptionTask):
     outputs = {
         "video": "frames V 3 T H W",
         "image": "image V 3 H W",
-        "clip": "index Q",
-        "picture": "index Q",
+        "clip": "index Q -> V",
+        "picture": "index Q -> V",
         "caption": "text Q L",
         "group": "index Q",
     }

@@ -30,11 +30,11 @@ class QuestionAnswerTask(MediaTask[Question]):
     outputs = {
         "video": "frames V 3 T H W",
         "image": "image V 3 H W",
-        "clip": "index Q",
-        "picture": "index Q",
+        "clip": "index Q -> V",
+        "picture": "index Q -> V",
         "question": "text Q L",
         "answer": "text A La",
-        "owner": "index A",
+        "owner": "index A -> Q",
         "vote": "weight A",
         "candidates": "text C Lc",
     }

@@ -70,12 +70,12 @@ def test_two_letters_are_two_axes(names: Catalogue) -> None:
         "axis mismatch: port 'parts' of concat must have axis B, as port 'parts' has (stream 'a'), "
         "but stream 'b' has C there"
     )
-    assert problem.hint.startswith("where each B has its row of 'b', add the input `row: index B`")
+    assert problem.hint.startswith("where each B has its row of 'b', add the input `row: index B -> C`")
     assert str(problem.place) == "spec.yaml:4:21"
 
 
 def test_an_index_that_leads_from_one_axis_to_the_other_is_named(names: Catalogue) -> None:
-    inputs = "a: tokens A N 8, b: tokens B M 8, owner: index A, c: tokens B M 8"
+    inputs = "a: tokens A N 8, b: tokens B M 8, owner: index A -> B, c: tokens B M 8"
     flow = ["joined: concat(a, b)", "other: take(c, owner)", "all: concat(joined, other)"]
     problem = only(report(names, inputs, "", flow, "all"))
     assert problem.hint == "add `b_taken: take(b, owner)`, and write `parts=b_taken` in the call of concat"

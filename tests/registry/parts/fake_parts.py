@@ -94,7 +94,7 @@ def concat(*parts: Any) -> Any:
     """Lay streams end to end."""
 
 
-@operation(inputs={"tokens": "tokens B N width", "index": "index A"}, outputs="tokens A N width")
+@operation(inputs={"tokens": "tokens B N width", "index": "index A -> B"}, outputs="tokens A N width")
 def take(tokens: Any, index: Any) -> Any:
     """Repeat rows."""
 
@@ -124,9 +124,9 @@ class VideoQA:
     outputs = {
         "video": "frames V 3 T H W",
         "question": "text Q L",
-        "clip": "index Q",
+        "clip": "index Q -> V",
         "answer": "text A La",
-        "owner": "index A",
+        "owner": "index A -> Q",
         "vote": "weight A",
     }
 

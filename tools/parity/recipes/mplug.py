@@ -92,7 +92,7 @@ inputs:
   image: image B 3 H W
   question: text B L
   answer: text A La
-  owner: index A
+  owner: index A -> Q
   vote: weight A
   candidates: text C Lc
 {_modules(config, config["bert"]["text_encoder_layers"], decoder=True)}
@@ -114,7 +114,8 @@ goals:
 def _retrieval(config: Numbers, meta: Numbers) -> str:
     width, shared = config["bert"]["hidden_size"], config["embed_dim"]
     return f"""
-inputs: {{image: image B 3 H W, caption: text B L, group: index B, wrong_image: index B, wrong_text: index B}}
+inputs: {{image: image B 3 H W, caption: text B L, group: index B,
+         wrong_image: index B -> B, wrong_text: index B -> B}}
 {_modules(config, config["bert"]["text_encoder_layers"], decoder=False)}
   to_v: {{use: feature_head, width_in: {width}, width: {shared}}}
   to_t: {{use: feature_head, width_in: {width}, width: {shared}}}
