@@ -103,6 +103,16 @@ def _choose(
 @operation(
     inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"},
     outputs="sequences B best",
+    conditions=(
+        "1 <= beams",
+        "1 <= best <= beams",
+        "1 <= groups <= beams",
+        "beams % groups == 0",
+        "1 <= max_length <= decoder.positions",
+        "0 <= min_length <= max_length",
+        "0 <= start < decoder.vocab",
+        "0 <= end < decoder.vocab",
+    ),
 )
 @eval_no_grad
 def beam_search(
@@ -180,7 +190,14 @@ def beam_search(
 
 @dry_run(_dry_greedy)
 @operation(
-    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"}, outputs="sequences B 1"
+    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"},
+    outputs="sequences B 1",
+    conditions=(
+        "1 <= max_length <= decoder.positions",
+        "0 <= min_length <= max_length",
+        "0 <= start < decoder.vocab",
+        "0 <= end < decoder.vocab",
+    ),
 )
 def greedy_search(
     decoder: TextDecoder,

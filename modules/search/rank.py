@@ -49,6 +49,7 @@ def _dry_rank(
         "first": "scores B C",
         "losses": "scores B keep",
     },
+    conditions=("1 <= keep",),
 )
 @eval_no_grad
 def rank(

@@ -65,7 +65,18 @@ def _generator(seed: int | None, device: torch.device) -> torch.Generator | None
 
 @dry_run(_dry_sample)
 @operation(
-    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"}, outputs="sequences B n"
+    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"},
+    outputs="sequences B n",
+    conditions=(
+        "1 <= n",
+        "0 <= top_k",
+        "0 < top_p <= 1",
+        "0 < temperature",
+        "1 <= max_length <= decoder.positions",
+        "0 <= min_length <= max_length",
+        "0 <= start < decoder.vocab",
+        "0 <= end < decoder.vocab",
+    ),
 )
 @eval_no_grad
 def sample(

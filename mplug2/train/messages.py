@@ -97,19 +97,6 @@ def changed_sizes(before: Positions, after: Positions) -> list[str]:
     return lines
 
 
-def nothing_to_train(spec: Spec) -> str:
-    """No goal of the spec has a loss, or no batch feeds one."""
-    if not any("loss" in outputs for outputs in spec.goals.values()):
-        return (
-            f"{spec.key_place('goals')}: this spec trains nothing: no goal has an output 'loss'. "
-            "Add one: `train: {loss: loss}`"
-        )
-    return (
-        f"{spec.key_place('data')}: this spec trains nothing: no batch feeds a goal. "
-        "Add `batches: {train: {source: ..., batch_size: 32}}`"
-    )
-
-
 def diverged(loss: float, state: RunState, saved: Path | None) -> str:
     """The loss is NaN or infinite."""
     return (

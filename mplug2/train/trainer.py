@@ -40,7 +40,8 @@ from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
 from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.schedule import Schedule
-from registry import Spec, UserError, read_spec, write_spec
+from registry import Spec, UserError, check, read_spec, write_spec
+from registry.checks.training import nothing_to_train
 from registry.training import LOSS, EvaluationSpec, length_of, plan_of_loaders, training_plan
 
 Decode = Callable[[Sequence[int]], str]
@@ -58,15 +59,16 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     from mplug2.data.build import build_loader
 
     spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
+    check(spec).raise_if_bad()
+    plan = training_plan(spec)
+    if not plan.iteration:
+        raise nothing_to_train(spec)
     distributed.init_process_group(accelerator=torch.cuda.is_available())
     seed = spec.train["seed"]
     seed_everything(seed)  # the same weights on all ranks
     last = _open_folder(spec, resume)[0] if resume else None
     # A checkpoint holds all weights: the files that `init` names may no longer exist.
     net = compose(spec, initial=last is None)
-    plan = training_plan(spec)
-    if not plan.iteration:
-        raise UserError(messages.nothing_to_train(spec))
     ranks: dict[str, Any] = {"rank": distributed.rank(), "world": distributed.world_size()}
     loaders = {}
     for name, batch in plan.batches.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from registry.checks.conditions import check_conditions
 from registry.checks.initial import check_init
 from registry.checks.patterns import check_patterns
 from registry.checks.settings import check_settings
@@ -31,7 +32,9 @@ def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
         checker.equation(equation)
     checker.goals()
     problems = checker.problems + check_patterns(spec) + check_settings(spec, names)
-    return problems + check_init(spec, names) + check_ties(spec)
+    problems += check_init(spec, names) + check_ties(spec)
+    # Values of another type than declared, and unknown modules, come first.
+    return problems or check_conditions(spec, names)
 
 
 class _Checker:

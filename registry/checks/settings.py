@@ -82,6 +82,12 @@ class _Settings(Collector):
         """Return a problem if no evaluation gives the value by which the best checkpoint is selected."""
         if not isinstance(chosen, str):
             return []
+        evaluations = training_plan(self.spec, self.names).evaluations
+        if self.spec.data and all(evaluation.train_split is None for evaluation in evaluations):
+            message = "train.select needs an evaluation on a validation split, but the spec has none"
+            hint = "set `eval: {metrics: [...]}` and `data: {val: {path: ...}}`, or leave `train.select` out"
+            self.wrong(self.spec.place("train", "select"), message, hint)
+            return self.problems
         values = self.values()
         if values is not None and chosen not in values:
             suggestion = nearest(chosen, values)
@@ -101,6 +107,8 @@ class _Settings(Collector):
         """Return the values that the evaluations report; None if a metric does not declare all of its own."""
         values: list[str] = []
         for evaluation in training_plan(self.spec, self.names).evaluations:
+            if self.spec.data and evaluation.train_split is None:
+                continue  # It is not measured during training.
             for metric in evaluation.metrics:
                 if not isinstance(metric, str) or metric not in self.names.metrics:
                     return None

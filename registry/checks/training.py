@@ -7,7 +7,8 @@ from typing import Any
 
 from registry.checks.collector import Collector
 from registry.checks.sources import SourceChecker
-from registry.errors import Place
+from registry.errors import Place, SpecError
+from registry.language.spec import Spec
 from registry.training import LENGTHS, LOSS, trainable_goals
 
 STEP_KEYS = ("draw", "all", "batch", "goal", "reuse", "until", "cache_gradients")
@@ -21,6 +22,22 @@ STEP_FORMS: dict[str, tuple[type, str]] = {
     "cache_gradients": (list, "[image_features, text_features]"),
 }
 Path = tuple[str | int, ...]
+
+
+def nothing_to_train(spec: Spec) -> SpecError:
+    """Return the error of a spec whose plan has no optimizer step, for commands that train.
+
+    Such a spec is valid: it can be used to predict and to evaluate.
+    """
+    message = "this spec trains nothing"
+    if not trainable_goals(spec):
+        what = "no goal has an output 'loss'"
+        return SpecError.at(spec.key_place("goals"), f"{message}: {what}", "add `train: {loss: loss}`")
+    if not spec.data:
+        hint = "add `data: {task: ..., train: {path: ...}}`"
+        return SpecError.at(spec.tree.place, f"{message}: it has no section 'data'", hint)
+    hint = "add `batches: {train: {source: ..., batch_size: 32}}`"
+    return SpecError.at(spec.key_place("data"), f"{message}: no batch feeds a goal", hint)
 
 
 class TrainingChecker(Collector):

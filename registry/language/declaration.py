@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 from registry.errors import UserError
 from registry.language.annotations import choices
+from registry.language.conditions import Condition, read_conditions
 from registry.language.locate import Definition, definition
 from registry.language.ports import Port, read_ports
 
-LITERALS = ("inputs", "outputs", "off", "goals")
+LITERALS = ("inputs", "outputs", "off", "goals", "conditions", "token_limits", "class_names")
 DECORATORS = ("operation", "metric")  # whose keywords declare the ports of a function
 COUNT = "count"  # the keyword of `operation` that makes a function a loss with a sum and a count
 REQUIRED: Any = inspect.Parameter.empty
@@ -31,11 +32,14 @@ def operation(
     inputs: dict[str, str],
     outputs: dict[str, str] | str,
     off: dict[str, str] | None = None,
+    conditions: tuple[str, ...] = (),
     count: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare the ports of a function; the literals are attached to it, and it is returned unchanged.
 
     `off={"teacher": "alpha"}`: the port `teacher` is not computed while the option `alpha` is false.
+    `conditions=("min_length <= max_length",)`: comparisons that the options of every call must satisfy
+    (`registry.language.conditions`).
     `count`: for a loss that returns a sum and a count, the function that gives the count. Its parameters are
     some of the ports and options of the loss, so that counts are known before the first forward pass.
     """
@@ -43,6 +47,8 @@ def operation(
     def attach(function: Function) -> Function:
         for name, literal in (("inputs", inputs), ("outputs", outputs), ("off", off or {})):
             setattr(function, name, literal)
+        if conditions:
+            function.conditions = conditions  # type: ignore[attr-defined]
         if count is not None:
             setattr(function, COUNT, count)
         return function
@@ -84,6 +90,11 @@ class Declaration:
     line: int = 0
     counted: bool = False  # a loss that returns a sum and a count
     goals: tuple[str, ...] = ()  # of an evaluator that names its goals; its inputs are goals, too
+    conditions: tuple[Condition, ...] = ()  # between options, or between constructor arguments
+    # The most tokens of a text: for a port of a module, or an output of a task, the argument that sets it.
+    token_limits: dict[str, str] = field(default_factory=dict)
+    # For an output of a task that holds class numbers: the argument that names the classes.
+    class_names: dict[str, str] = field(default_factory=dict)
 
     @property
     def nameless(self) -> bool:
@@ -159,6 +170,10 @@ def _build(
         ports = {name: read_ports(literals.get(name) or {}) for name in ("inputs", "outputs")}
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
+    try:
+        conditions = read_conditions(literals.get("conditions") or ())
+    except ValueError as error:
+        raise UserError(f"{target}: {error}") from None
     off = dict(literals.get("off") or {})
     options = {name: one for name, one in options.items() if name not in ports["inputs"]}  # `*parts, weight`
     return Declaration(
@@ -172,6 +187,9 @@ def _build(
         file,
         line,
         goals=tuple(literals.get("goals") or ()),
+        conditions=conditions,
+        token_limits=dict(literals.get("token_limits") or {}),
+        class_names=dict(literals.get("class_names") or {}),
         counted=counted,
     )
 

@@ -35,3 +35,43 @@ def test_ranges(line: str, message: str, names: Catalogue) -> None:
         one.message for one in check(parse_spec(HEAD + line), names).problems if "reader" not in one.message
     ]
     assert [one[: len(message)] for one in found] == ([message] if message else [])
+
+
+SELECT = """\
+inputs: {{text: text B L, label: labels B}}
+modules:
+  words: {{use: text_embedding, width: 8, vocab: 30}}
+  head: {{use: class_head, width: 8, classes: 2}}
+flow:
+  x: words(text)
+  logits: head(x)
+  loss: cross_entropy(logits, target=label)
+goals: {{train: {{loss: loss}}, predict: {{label: logits}}}}
+data:
+  task: text_class
+  labels: ['yes', 'no']
+  tokenizer: vocab.txt
+  train: {{path: train.jsonl}}
+{more}
+train: {{select: label_accuracy}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [
+        ("  val: {path: val.jsonl}\neval: {metrics: [label_accuracy]}", False),
+        ("  val: {path: val.jsonl}", True),
+        ("  test: {path: test.jsonl}\neval: {metrics: [label_accuracy]}", True),
+    ],
+)
+def test_select_needs_an_evaluation_during_training(more: str, refused: bool) -> None:
+    import mplug2  # noqa: F401  (fills the registries)
+
+    problems = check(parse_spec(SELECT.format(more=more))).problems
+    messages = [problem.message for problem in problems]
+    if refused:
+        assert messages == ["train.select needs an evaluation on a validation split, but the spec has none"]
+        assert str(problems[0].place).startswith("spec.yaml:")
+    else:
+        assert messages == []
