@@ -9,8 +9,8 @@ import typer
 import registry
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
 from mplug2.cli.checking import check_specs, specs_and_overrides
+from mplug2.cli.listing import list_names
 from mplug2.cli.tables import amount, print_table
-from registry.name_table import NameTable
 
 if TYPE_CHECKING:
     from mplug2.build.dry_run import ModuleRow
@@ -82,44 +82,3 @@ def _marks(row: ModuleRow) -> str:
     """What is to be noticed about a module: that it is called in several lines, that it is held still."""
     frozen = "" if row.trainable == row.parameters else "frozen" if not row.trainable else "frozen in part"
     return ", ".join(one for one in ("shared" if row.shared > 1 else "", frozen) if one)
-
-
-def list_names(
-    pattern: Annotated[
-        str, typer.Argument(metavar="PATTERN", help="Only names like this, for example 'video*'.")
-    ] = "*",
-) -> None:
-    """List everything that a spec can name, with what each one does."""
-    shelves: dict[str, NameTable] = {
-        "modules": registry.MODULES,
-        "operations": registry.OPERATIONS,
-        "kinds of streams": registry.KINDS,
-        "tasks": registry.TASKS,
-        "sources": registry.SOURCES,
-        "evaluators": registry.EVALUATORS,
-        "metrics": registry.METRICS,
-        "optimizers": registry.OPTIMIZERS,
-        "engines": registry.ENGINES,
-        "loggers": registry.LOGGERS,
-        "key maps": registry.KEY_MAPS,
-    }
-    empty = True
-    for title, shelf in shelves.items():
-        rows = [(name, _told(shelf, name)) for name in shelf.names(pattern)]
-        if rows:
-            print_table(title if empty else f"\n{title}", ("name", "what it does"), rows)
-            empty = False
-    if empty:
-        known = [name for shelf in shelves.values() for name in shelf.names()]
-        raise registry.UserError(
-            f"nothing is named like '{pattern}'; there are {len(known)} names: mplug2 list"
-        )
-
-
-def _told(shelf: NameTable, name: str) -> str:
-    """Return a summary, or why it cannot be read: one broken package must not hide the others."""
-    try:
-        doc = shelf.summary(name)
-    except registry.UserError as error:
-        return f"cannot be read: {error}"
-    return " ".join(doc.split("\n\n")[0].replace("``", "`").split())

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from mplug2.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("cli.md", "cli_measure.md")
 
 
 def commands(tree: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -45,7 +46,7 @@ def test_every_command_has_help_and_an_example(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", TREE, ids=" ".join)
 def test_the_guide_names_every_command_and_option(words: tuple[str, ...]) -> None:
-    guide = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    guide = "\n".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES)
     section = re.search(
         rf"^## mplug2 {' '.join(words)}\n(.*?)(?=^## |\Z)", guide, flags=re.MULTILINE | re.DOTALL
     )

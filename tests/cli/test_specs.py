@@ -66,6 +66,21 @@ def test_list_by_pattern() -> None:
     assert "fusion" not in done.output
 
 
+def test_list_of_one_name_prints_its_ports_and_arguments() -> None:
+    done = run(app, ["list", "lm_loss"])
+    assert done.exit_code == 0
+    assert "logits A L vocab" in done.output
+    assert "optional; not computed while alpha is 0" in done.output
+    assert "'sequences', 'words'" in done.output
+
+
+def test_list_of_a_task_leaves_out_what_the_framework_passes() -> None:
+    done = run(app, ["list", "text_label"])
+    assert done.exit_code == 0
+    assert "sentences_per_clip" in done.output
+    assert "tokenizer" not in done.output
+
+
 @pytest.mark.parametrize("pattern", ["nothing*", "fusoin"])
 def test_list_of_nothing_says_so(pattern: str) -> None:
     done = run(app, ["list", pattern])

@@ -1,0 +1,160 @@
+"""`mplug2 list`: everything that a spec can name, and the details of one name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+import registry
+from mplug2.cli.tables import print_table
+from registry.language.declaration import Declaration, Parameter
+from registry.language.locate import definition
+from registry.language.ports import Port
+from registry.language.schema import EVALUATOR_ARGUMENTS, SUPPLIED
+from registry.name_table import NameTable
+from registry.registries import Registry
+
+TABLES: dict[str, NameTable] = {
+    "modules": registry.MODULES,
+    "operations": registry.OPERATIONS,
+    "kinds of streams": registry.KINDS,
+    "tasks": registry.TASKS,
+    "sources": registry.SOURCES,
+    "evaluators": registry.EVALUATORS,
+    "metrics": registry.METRICS,
+    "optimizers": registry.OPTIMIZERS,
+    "engines": registry.ENGINES,
+    "loggers": registry.LOGGERS,
+    "key maps": registry.KEY_MAPS,
+}
+# The framework passes these: no key of a spec sets them.
+INJECTED: dict[str, tuple[str, ...]] = {
+    "task": (*SUPPLIED, "spec"),
+    "source": (*SUPPLIED, "items"),
+    "evaluator": EVALUATOR_ARGUMENTS,
+}
+
+
+@dataclass(frozen=True)
+class Details:
+    """All that a spec needs to know about one name; each row is (name, type or values, note)."""
+
+    doc: str  # the complete docstring
+    ports: list[tuple[str, str, str]]  # (direction and name, type, note)
+    arguments: list[tuple[str, str, str]]  # (name, type, default)
+    options: list[tuple[str, str, str]]
+
+
+def list_names(
+    pattern: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME_OR_PATTERN",
+            help="A name, for its arguments and ports, or a pattern such as 'video*'.",
+        ),
+    ] = "*",
+) -> None:
+    """List everything that a spec can name, or print the arguments and ports of one name."""
+    empty = True
+    for title, table in TABLES.items():
+        rows = []
+        for name in table.names(pattern):
+            rows.append((name, _summary(table, name)))
+        if rows:
+            print_table(title if empty else f"\n{title}", ("name", "description"), rows)
+            empty = False
+        if pattern in table and isinstance(table, Registry):
+            _print_details(table, pattern)
+    if empty:
+        count = sum(len(table.names()) for table in TABLES.values())
+        raise registry.UserError(f"nothing is named like '{pattern}'; there are {count} names: mplug2 list")
+
+
+def details(table: Registry, name: str) -> Details:
+    """Return what the declaration of a name says, without importing it; raise `UserError`."""
+    declaration = table.declaration(name)
+    injected = INJECTED.get(table.kind, ())
+    arguments = [row for row in _parameters(declaration.arguments) if row[0] not in injected]
+    options = _parameters(declaration.options)
+    return Details(_docstring(table, name), _ports(table.kind, declaration), arguments, options)
+
+
+def _print_details(table: Registry, name: str) -> None:
+    try:
+        found = details(table, name)
+    except registry.UserError:
+        return  # The row of the name says why it cannot be read.
+    if found.ports:
+        print_table("\nports", ("port", "type", ""), found.ports)
+    if found.arguments:
+        print_table("\narguments", ("argument", "type", "default"), found.arguments)
+    if found.options:
+        print_table("\noptions", ("option", "type", "default"), found.options)
+    # The table of names has printed the first paragraph.
+    if rest := found.doc.partition("\n\n")[2]:
+        print(f"\n{rest}")
+
+
+def _summary(table: NameTable, name: str) -> str:
+    """Return a summary, or why it cannot be read: one broken package must not hide the others."""
+    try:
+        doc = table.summary(name)
+    except registry.UserError as error:
+        return f"cannot be read: {error}"
+    return " ".join(doc.split("\n\n")[0].replace("``", "`").split())
+
+
+def _docstring(table: Registry, name: str) -> str:
+    """Return the complete docstring: from the source or, in a notebook, from the live object."""
+    try:
+        text = ast.get_docstring(definition(table.target(name)).node)
+    except registry.UserError:
+        text = inspect.getdoc(table.load(name))
+    return (text or "").replace("``", "`")
+
+
+def _ports(kind: str, declaration: Declaration) -> list[tuple[str, str, str]]:
+    # A task has no inputs: its outputs are the inputs of a network. A metric reads outputs of a goal.
+    rows = []
+    for name, port in declaration.inputs.items():
+        rows.append((f"in   {_port_name(name, port)}", str(port), _port_note(name, port, declaration)))
+    if kind != "metric":
+        for name, port in declaration.outputs.items():
+            rows.append((f"out  {name}".rstrip(), str(port), ""))
+    return rows
+
+
+def _port_name(name: str, port: Port) -> str:
+    return f"*{name}" if port.variadic else name
+
+
+def _port_note(name: str, port: Port, declaration: Declaration) -> str:
+    if name in declaration.off:
+        return f"optional; not computed while {declaration.off[name]} is 0"
+    return "optional" if port.optional else ""
+
+
+def _parameters(parameters: Mapping[str, Parameter]) -> list[tuple[str, str, str]]:
+    rows = []
+    for parameter in parameters.values():
+        if parameter.choices:
+            values = ", ".join(repr(choice) for choice in parameter.choices)
+        else:
+            values = parameter.annotation
+        rows.append((parameter.name, values, _default(parameter)))
+    return rows
+
+
+def _default(parameter: Parameter) -> str:
+    if parameter.required:
+        return "required"
+    # The default of `x: float = math.inf` is known as source text only, since nothing is imported.
+    is_source_text = isinstance(parameter.default, str) and "str" not in parameter.annotation
+    if is_source_text and parameter.default not in parameter.choices:
+        return str(parameter.default)
+    return repr(parameter.default)

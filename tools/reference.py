@@ -1,0 +1,233 @@
+"""Write the reference pages of docs/ from the code: settings.md, modules.md, operations.md and tasks.md.
+
+python tools/reference.py            write the pages
+python tools/reference.py --check    exit code 1 if a page differs from the code
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import mplug2  # noqa: E402, F401  (fills the registries)
+import registry  # noqa: E402
+from mplug2.cli.listing import details  # noqa: E402
+from registry.language.declaration import REQUIRED  # noqa: E402
+from registry.language.schema import SETTINGS, Key  # noqa: E402
+from registry.registries import Registry  # noqa: E402
+
+NOTE = "<!-- Written by `python tools/reference.py`: edit the code, not this page. -->"
+Row = tuple[str, ...]
+
+# One line of an annotation file for each task; tests/tools/test_reference.py reads them with the task.
+EXAMPLES: dict[str, list[str]] = {
+    "caption": ['{"image": "a.jpg", "caption": ["two dogs run", "dogs in a field"]}'],
+    "grounding": ['{"image": "a.jpg", "phrase": "the left dog", "box": [10, 20, 110, 220]}'],
+    "question_answer": [
+        '{"image": "a.jpg", "question": "how many dogs?", "answer": {"2": 9, "3": 1}, "type": "number"}',
+        '{"video_id": "clip7", "question": "what runs?", "answer": "dog", "weight": 0.5}',
+    ],
+    "retrieval": ['{"video_id": "clip7", "caption": "two dogs run"}'],
+    "text_class": ['{"sentence1": "Dogs run.", "sentence2": "Dogs sleep.", "label": "contradiction"}'],
+    "text_label": [
+        '{"images": ["a.jpg", "b.jpg"], "sentence": "Both show dogs.", "label": "True"}',
+        '{"image": "a.jpg", "sentence": "Dogs sleep.", "label": "contradiction"}',
+    ],
+}
+SECTIONS = {
+    "momentum": "EMA copies of weights, for `ema(...)` in a flow line.",
+    "data": "The task and source of each split. `data` also takes the arguments of the task and of the "
+    "source ([tasks.md](tasks.md)) for all splits. `data.train`, `data.val` and `data.test` set them for one "
+    "split.",
+    "train": "The run: length, batch, optimizer, engine, checkpoints and logs.",
+    "eval": "What `mplug2 eval` and the evaluation during training measure.",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write or check the pages; return the exit code."""
+    parser = argparse.ArgumentParser(description="Write the reference pages of docs/ from the code.")
+    parser.add_argument("--check", action="store_true", help="only compare, exit code 1 on a difference")
+    check = parser.parse_args(argv).check
+    outdated = []
+    for name, build in PAGES.items():
+        path = ROOT / "docs" / name
+        text = build()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            outdated.append(name)
+            if not check:
+                path.write_text(text, encoding="utf-8")
+    if outdated and check:
+        print(f"out of date: {', '.join(outdated)}. Run `python tools/reference.py`")
+    return int(bool(outdated) and check)
+
+
+def settings_page() -> str:
+    """Return docs/settings.md: every key of the settings sections."""
+    parts = [
+        "# Settings",
+        NOTE,
+        "Every key of the sections `momentum`, `data`, `train` and `eval` of a spec. On the command line, "
+        "write `SECTION.KEY=VALUE`, for example `train.lr=1e-4`. Unknown keys are errors.",
+        EXAMPLES_OF_SECTIONS,
+    ]
+    for section, keys in SETTINGS.items():
+        rows = []
+        for name, key in keys.items():
+            rows.append((f"`{name}`", code(key.annotation), default_text(key), range_text(key), key.meaning))
+        table = markdown_table(("key", "type", "default", "range", "meaning"), rows)
+        parts += [f"## {section}", SECTIONS[section], table]
+    return page(parts)
+
+
+EXAMPLES_OF_SECTIONS = """The other sections of a spec, each with an example:
+
+| section | example |
+|---|---|
+| `extends` | `extends: [_base_/mplug2_large.yaml, _base_/video_qa.yaml]` |
+| `inputs` | `inputs: {video: frames V 3 T H W, question: text Q L}` |
+| `modules` | `modules: {vision: {use: video_vit, width: 96, depth: 1, patch: 16, frames: 6, size: 48}}` |
+| `flow` | `flow: {patches: vision(video)}` |
+| `goals` | `goals: {train: {loss: loss}, predict: {answer: guess}}` |
+| `init` | `init: {vision: 'clip:ViT-L-14', '*': 'bert:bert-large-uncased'}` |
+| `tie` | `tie: {words.word.weight: decoder.embedding.word.weight}`: one tensor under two names |
+| `freeze` | `freeze: [vision.stem]`: modules or parameters that do not train |
+| `momentum` | `momentum: {decay: 0.995}`, and `ema(logits)` in a flow line |
+
+[Writing a spec](writing_a_spec.md#8-start-from-what-others-trained) lists the sources of `init`."""
+
+
+def modules_page() -> str:
+    """Return docs/modules.md: all modules."""
+    parts = [
+        "# Modules",
+        NOTE,
+        "A module has weights. `modules` names it (`vision: {use: video_vit, width: 1024}`) and sets its "
+        "arguments. A flow line calls it and sets its options. A port may be optional. `*name` takes any "
+        "number of streams. [operations.md](operations.md) lists the functions without weights. "
+        "`mplug2 list NAME` prints one entry.",
+        links(registry.MODULES),
+        *entries(registry.MODULES),
+    ]
+    return page(parts)
+
+
+def operations_page() -> str:
+    """Return docs/operations.md: all operations."""
+    parts = [
+        "# Operations",
+        NOTE,
+        "An operation is a function of streams without weights: a loss, a search, or a selection. A flow "
+        "line calls it by its name and sets its options. `mplug2 list NAME` prints one entry.",
+        links(registry.OPERATIONS),
+        *entries(registry.OPERATIONS),
+    ]
+    return page(parts)
+
+
+def tasks_page() -> str:
+    """Return docs/tasks.md: all tasks and the sources of their files."""
+    parts = [
+        "# Tasks and sources",
+        NOTE,
+        "`data.task` names a task: how annotated entries become the inputs of a network. Its arguments and "
+        "those of the source are keys of `data`. A spec declares the inputs that it reads, under the names "
+        "in the tables. Annotation files are JSON lines (one object per line), plain or `.gz`.",
+        "## Tasks",
+        *entries(registry.TASKS, EXAMPLES, level=3),
+        "## Sources",
+        *entries(registry.SOURCES, level=3),
+    ]
+    return page(parts)
+
+
+def links(table: Registry) -> str:
+    """Return links to the entries of a table."""
+    return ", ".join(f"[{name}](#{name})" for name in shipped(table))
+
+
+def shipped(table: Registry) -> list[str]:
+    """Return the names that mplug2 itself registers, without those of installed plug-ins."""
+    names = []
+    for name in table.names():
+        package = table.target(name).partition(".")[0]
+        if package in ("modules", "mplug2"):
+            names.append(name)
+    return names
+
+
+def entries(table: Registry, examples: dict[str, list[str]] | None = None, level: int = 2) -> list[str]:
+    """Return the blocks of all entries of a table: docstring, ports, arguments, options, example."""
+    blocks = []
+    for name in shipped(table):
+        entry = details(table, name)
+        blocks += [f"{'#' * level} {name}", entry.doc]
+        if examples is not None:
+            blocks.append("```\n" + "\n".join(examples[name]) + "\n```")
+        if table.kind == "task":
+            rows = [(f"`{port.removeprefix('out').strip()}`", f"`{kind}`") for port, kind, _ in entry.ports]
+            blocks.append(markdown_table(("input", "type"), rows))
+        elif entry.ports:
+            ports = []
+            for port, kind, note in entry.ports:
+                direction, _, port_name = port.partition(" ")
+                ports.append((direction, code(port_name.strip()), code(kind), note))
+            blocks.append(markdown_table(("", "port", "type", ""), ports))
+        for title, values in (("argument", entry.arguments), ("option", entry.options)):
+            if values:
+                rows3 = [(code(value), code(kind), code(default)) for value, kind, default in values]
+                blocks.append(markdown_table((title, "type or values", "default"), rows3))
+    return blocks
+
+
+def page(parts: Sequence[str]) -> str:
+    """Return a page of blocks separated by blank lines."""
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """Return a table."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for row in rows:
+        cells = [re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def code(text: str) -> str:
+    """Return a text as code, or an empty cell."""
+    return f"`{text}`" if text and text != "required" else text
+
+
+def default_text(key: Key) -> str:
+    """Return the default of a setting."""
+    if key.default is REQUIRED:
+        return "required"
+    return "" if key.default is None else code(str(key.default))
+
+
+def range_text(key: Key) -> str:
+    """Return the range of a setting: `0 to 1`, `at least 1`."""
+    if key.below != math.inf:
+        return f"{key.least:g} to less than {key.below:g}"
+    if key.most != math.inf:
+        return f"{key.least:g} to {key.most:g}"
+    return "" if key.least is None else f"at least {key.least:g}"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "modules.md": modules_page,
+    "operations.md": operations_page,
+    "tasks.md": tasks_page,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())
