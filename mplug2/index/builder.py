@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mplug2.eval.retrieval.embedders import GOALS
 from mplug2.index.embed import Embedder
 from mplug2.index.files import (
     CONTENTS,
@@ -64,7 +65,7 @@ def build(
     if not os.path.isdir(media):
         raise UserError(f"the media folder {media} must be a folder that exists")
     check_path(out)
-    net, tokenizer, weights = load(spec, checkpoint, overrides or ())
+    net, tokenizer, weights = load(spec, checkpoint, overrides or (), goal=GOALS["text"])
     embedder = Embedder(net, tokenizer)
     known = read(out) if (out / CONTENTS).is_file() else None
     contents = Contents(

@@ -13,7 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from mplug2.data.goal_source import goal_arguments, source_of_goal
 from mplug2.data.media.folder import UNREADABLE
+from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD
+from mplug2.data.template import TextTemplate
 from mplug2.data.text import Tokenizer, clean_caption
 from mplug2.eval.retrieval.embedders import GOALS, modality_embedders
 from mplug2.predict.asking import check_length
@@ -69,20 +72,40 @@ class Embedder:
 
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
         """Return a vector for each text, read as the spec's reader reads captions."""
-        data = self.net.spec.data
-        known = TASKS.declaration(data["kind"]).arguments if data.get("kind") else {}
-
-        def setting(name: str, default: int) -> int:
-            return int(data.get(name) or (known[name].default if name in known else default))
-
-        words = [clean_caption(text, setting("caption_words", 30)) for text in texts]
-        ids = self.tokenizer(words, setting("caption_tokens", 40))
+        max_words = self._caption_setting("caption_words", 30)
+        words = [clean_caption(text, max_words) for text in texts]
+        max_tokens = self._caption_setting("caption_tokens", 40)
+        template = goal_arguments(self.net.spec, self.sides["text"].goal).get("template")
+        if template is None:
+            ids = self.tokenizer(words, max_tokens)
+        else:
+            written = TextTemplate(template, self.tokenizer, max_tokens)
+            ids = self.tokenizer.pad_rows([written.encode({"caption": text}) for text in words])
         check_length(self.net.spec, self.caption, ids)
         return self._vectors("text", {self.caption: ids})
 
+    def _caption_setting(self, name: str, default: int) -> int:
+        """Return an argument of the task that supplies captions, or else its default."""
+        goal = self.sides["text"].goal
+        value = goal_arguments(self.net.spec, goal).get(name)
+        if value is not None:
+            return int(value)
+        found = source_of_goal(self.net.spec, goal)
+        if found is None or found.source.task is None:
+            return default
+        declared = TASKS.declaration(found.source.task).arguments
+        return int(declared[name].default) if name in declared else default
+
     def _media(self) -> Files:
-        decoder = self.net.spec.data.get("decoder") or "av"
-        return Files(Path(), self.view, self.net.types[self.view], decoder=decoder)
+        arguments = goal_arguments(self.net.spec, self.sides["vision"].goal)
+        return Files(
+            Path(),
+            self.view,
+            self.net.types[self.view],
+            decoder=arguments.get("decoder") or "av",
+            mean=arguments.get("image_mean", CLIP_MEAN),
+            std=arguments.get("image_std", CLIP_STD),
+        )
 
     @torch.no_grad()
     def _vectors(self, side: Side, batch: dict[str, Any]) -> Float[Tensor, "rows width"]:

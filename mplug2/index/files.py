@@ -27,6 +27,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mplug2.data.goal_source import goal_arguments, goal_tokenizer
+from mplug2.eval.retrieval.embedders import GOALS
 from mplug2.runtime.atomic_write import atomic_write
 from mplug2.runtime.safetensors_writer import Entry, write_safetensors
 from mplug2.weights.store import weights_file
@@ -83,9 +85,14 @@ class Contents:
 
 
 def spec_fingerprint(spec: Spec) -> str:
-    """Return the fingerprint of what a spec computes: inputs, modules, flow, goals."""
+    """Return the fingerprint of what a spec computes: inputs, modules, flow, goals, and how pixels are
+    normalized if that is set."""
     resolved = spec.resolved()
     parts = {name: resolved[name] for name in ("inputs", "modules", "flow", "goals")}
+    arguments = goal_arguments(spec, GOALS["vision"])
+    for name in ("image_mean", "image_std"):
+        if name in arguments:
+            parts[name] = arguments[name]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -141,14 +148,7 @@ def _write(index: Path, contents: Contents, spec: Spec, name: str) -> None:
     write_safetensors(index / name, [entry], [contents.features])
     with atomic_write(index / SPEC) as opened:
         opened.write(write_spec(spec))
-    given = Path(spec.data["tokenizer"])
-    files = (given / "vocab.txt", given / "tokenizer_config.json") if given.is_dir() else (given,)
-    for one in files:
-        if one.is_file():  # else it is a name on the Hugging Face hub, which holds anywhere
-            (index / TOKENIZER).mkdir(exist_ok=True)
-            kept = index / TOKENIZER / (one.name if given.is_dir() else "vocab.txt")
-            shutil.copyfile(one, kept.with_suffix(".tmp"))
-            kept.with_suffix(".tmp").replace(kept)
+    _copy_tokenizer(index, spec)
     row = {"format": FORMAT, "features": name}
     row |= {key: value for key, value in vars(contents).items() if key not in ("files", "features")}
     row["files"] = [
@@ -156,6 +156,19 @@ def _write(index: Path, contents: Contents, spec: Spec, name: str) -> None:
     ]
     with atomic_write(index / CONTENTS) as opened:
         json.dump(row, opened, indent=1)
+
+
+def _copy_tokenizer(index: Path, spec: Spec) -> None:
+    """Copy the files of the tokenizer of the captions; a name on the Hugging Face hub has none here."""
+    source = Path(goal_tokenizer(spec, GOALS["text"]) or "")
+    is_folder = source.is_dir()
+    files = (source / "vocab.txt", source / "tokenizer_config.json") if is_folder else (source,)
+    for file in files:
+        if file.is_file():
+            (index / TOKENIZER).mkdir(exist_ok=True)
+            copy = index / TOKENIZER / (file.name if is_folder else "vocab.txt")
+            shutil.copyfile(file, copy.with_suffix(".tmp"))
+            copy.with_suffix(".tmp").replace(copy)
 
 
 def read(index: Path) -> Contents:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mplug2.data.goal_source import tokenizer_key
+from mplug2.eval.retrieval.embedders import GOALS
 from mplug2.eval.retrieval.similarity import nearest
 from mplug2.index.embed import Embedder
 from mplug2.index.files import SPEC, TOKENIZER, Contents, read, spec_fingerprint, weights_fingerprint
@@ -17,7 +19,7 @@ from mplug2.predict.asking import check_text
 from mplug2.predict.network import load
 from mplug2.predict.predict_loader import Files, look
 from mplug2.predict.result import Look
-from registry import UserError
+from registry import UserError, read_spec
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,11 @@ def open_index(index: str | Path, checkpoint: str | Path | None = None) -> Index
             f"the checkpoint {weights} of the index {index} must exist: name it, --checkpoint PATH"
         )
     kept = index / TOKENIZER
-    words = [f"data.tokenizer={json.dumps(str(kept))}"] if kept.is_dir() else []
-    net, tokenizer, _ = load(index / SPEC, weights, words)
+    overrides = []
+    if kept.is_dir():
+        key = tokenizer_key(read_spec(index / SPEC), GOALS["text"])
+        overrides.append(f"{key}={json.dumps(str(kept))}")
+    net, tokenizer, _ = load(index / SPEC, weights, overrides, goal=GOALS["text"])
     for name, said, value in (
         ("spec", "another spec", spec_fingerprint(net.spec)),
         ("weights", "other weights", weights_fingerprint(weights)),

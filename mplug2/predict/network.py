@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mplug2.data.build import load_tokenizer
+from mplug2.data.goal_source import goal_tokenizer
+from mplug2.data.source_builder import load_tokenizer
 from mplug2.data.text import Tokenizer
 from registry import Literal, Spec, UserError, check, declaration_of, read_spec
 
@@ -22,14 +23,16 @@ def load(
     checkpoint: str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
+    goal: str | None = None,
     best: int = 5,
     device: torch.device | str | None = None,
 ) -> tuple[Network, Tokenizer | None, Path]:
-    """Return the network of ``spec`` for prediction, its tokenizer (if it names one) and its checkpoint.
+    """Return the network of ``spec`` for prediction, the tokenizer of ``goal`` (if it has one), a checkpoint.
 
-    Without ``checkpoint`` that is the best one of the spec's run folder. Searches give up to ``best`` texts.
-    Without ``device`` it is a GPU if there is one; there the network computes in the precision that it was
-    trained in. Raises UserError where spec, checkpoint or vocabulary do not fit.
+    ``goal`` is that of `eval` by default, the checkpoint the best one of the spec's run folder.
+    Searches give up to ``best`` texts. Without ``device`` it is a GPU if there is one; there the network
+    computes in the precision that it was trained in. Raises UserError where spec, checkpoint or vocabulary
+    do not fit.
     """
     from mplug2.build.compose import compose
     from mplug2.runtime.precision import DTYPES
@@ -37,7 +40,8 @@ def load(
 
     read = read_spec(spec, overrides)
     check(read).raise_if_bad()
-    tokenizer = load_tokenizer(read) if read.data.get("tokenizer") else None
+    name = goal_tokenizer(read, goal or read.eval["goal"])
+    tokenizer = None if name is None else load_tokenizer(read, name)
     weights = Path(checkpoint) if checkpoint is not None else _trained(read)
     place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     net = compose(with_num_outputs(read, best), device=place, initial=False)

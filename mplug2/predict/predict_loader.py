@@ -78,7 +78,7 @@ def question_source(
 ) -> ItemSource:
     """Return the task of the spec's data as evaluation uses it, over what is asked; None asks nothing."""
     texts = [question or "" for question in questions]
-    return build_prediction_source(net.spec, net.types, net.plan(goal).inputs, tokenizer, texts)
+    return build_prediction_source(net.spec, net.types, goal, tokenizer, texts)
 
 
 def query_input(net: Network, goal: str, task: Any) -> str | None:

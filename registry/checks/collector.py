@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from registry.errors import Place, Problem
+from registry.language.schema import Key
 from registry.language.spec import Spec
 from registry.registries import Catalogue, nearest
 
@@ -19,6 +21,26 @@ class Collector:
     def wrong(self, place: Place, message: str, hint: str = "") -> None:
         """Add a problem at a position."""
         self.problems.append(Problem(place, message, hint))
+
+    def in_range(self, what: str, key: Key, value: Any, place: Place) -> None:
+        """Check the numbers of a value against the range of its key."""
+        numbers = [value]
+        if isinstance(value, dict | list):
+            numbers = list(value.values()) if isinstance(value, dict) else value
+        for number in numbers:
+            if not isinstance(number, int | float):
+                continue
+            limit = None
+            if key.least is not None and number < key.least:
+                limit = f"at least {key.least:g}"
+            elif number <= key.above:
+                limit = f"more than {key.above:g}"
+            elif number > key.most:
+                limit = f"at most {key.most:g}"
+            elif number >= key.below:
+                limit = f"less than {key.below:g}"
+            if limit is not None:
+                self.wrong(place, f"{what} must be {limit}, but is {number:g}")
 
     def unknown(self, place: Place, what: str, name: str, choices: Iterable[str]) -> None:
         """Add the problem of an unknown name, with the closest of the choices or all of them as hint."""

@@ -56,17 +56,8 @@ class _Settings(Collector):
             self.problems.append(problem)
         elif value == {} and what == "train.lr":
             self.wrong(place, "'train.lr' must hold a rate, but is empty", "`lr: {default: 2e-5}`")
-        elif key.least is not None:
-            numbers = (
-                value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-            )
-            for number in (one for one in numbers if isinstance(one, int | float)):
-                if number < key.least:
-                    self.wrong(place, f"'{what}' must be at least {key.least:g}, but is {number:g}")
-                elif number > key.most:
-                    self.wrong(place, f"'{what}' must be at most {key.most:g}, but is {number:g}")
-                elif number >= key.below:
-                    self.wrong(place, f"'{what}' must be less than {key.below:g}, but is {number:g}")
+        else:
+            self.in_range(f"'{what}'", key, value, place)
 
     def registered(self, key: str, registry: Registry) -> None:
         """Check that `train` names registered things under a key, which holds a name or a list of names."""

@@ -7,13 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from registry.checks.collector import Collector
-from registry.errors import UserError
+from registry.errors import Place, UserError
+from registry.language.annotations import accepts
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
-from registry.language.schema import DATA, SUPPLIED
+from registry.language.schema import COLOURS, DATA, SHARED_ARGUMENTS, SUPPLIED
 from registry.language.spec import Spec
 from registry.registries import Catalogue, nearest
 from registry.splits import is_mixture, read_splits, splits_of, task_name
+
+SOURCE_KEYS = ("task", "kind", "tokenizer")
 
 
 class SourceChecker(Collector):
@@ -51,12 +54,16 @@ class SourceChecker(Collector):
 
     def defaults(self) -> None:
         """Check that each key next to `sources` is an argument of one of their tasks, and not a split."""
-        arguments: dict[str, Parameter] = {}
+        arguments: dict[str, list[Parameter]] = {}  # those of all tasks, by name
         for task in dict.fromkeys(self.tasks.values()):
-            arguments |= self.task_arguments(task)
+            for name, parameter in self.task_arguments(task).items():
+                arguments.setdefault(name, []).append(parameter)
         mappings = splits_of(self.spec.data, task_name(self.spec.data), self.names)
         for name in self.spec.data:
-            if name in arguments or (name in DATA and name not in mappings):
+            if name in DATA and name not in mappings:
+                continue
+            if name in arguments:
+                self.default(name, arguments[name])
                 continue
             place = self.spec.key_place("data", name)
             if name in self.readable:
@@ -64,6 +71,12 @@ class SourceChecker(Collector):
                 self.wrong(place, message, f"`sources: {{NAME: {{{name}: ...}}}}`")
             elif self.tasks:
                 self.unknown(place, "key of 'data':", name, [*arguments, *DATA])
+
+    def default(self, name: str, parameters: list[Parameter]) -> None:
+        """Check the value of a key next to `sources`: it must fit at least one of the tasks that take it."""
+        value, place = self.spec.data[name], self.spec.place("data", name)
+        fitting = [parameter for parameter in parameters if accepts(parameter.annotation, value)]
+        self.argument(f"'data.{name}'", (fitting or parameters)[0], value, place)
 
     def named_source(self, name: str, value: Any) -> None:
         """Check a source of the long form."""
@@ -116,6 +129,20 @@ class SourceChecker(Collector):
         self.tasks[name] = task
         self.source_arguments(name, path, settings, task, arguments)
 
+    def argument(self, what: str, parameter: Parameter, value: Any, place: Place) -> None:
+        """Check the type of an argument, and the range of one that tasks share by name."""
+        problem = value_problem(what, parameter, value, place)
+        if problem is not None:
+            self.problems.append(problem)
+            return
+        key = SHARED_ARGUMENTS.get(parameter.name)
+        if key is None:
+            return
+        self.in_range(what, key, value, place)
+        if isinstance(value, list) and len(value) != COLOURS:
+            message = f"{what} must be one number or {COLOURS} (red, green, blue), but has {len(value)}"
+            self.wrong(place, message)
+
     def task_arguments(self, task: str) -> dict[str, Parameter]:
         """Return the arguments of a task and of the sources that a spec may set; a task's own come first."""
         arguments = dict(self.names.tasks.declaration(task).arguments)
@@ -138,7 +165,9 @@ class SourceChecker(Collector):
         # The split that a misspelt name stands for is not reported as missing, too.
         meant_splits = {self.unread_split(name, path, split, arguments) for split in unread}
         self.splits[name] = set(splits) | meant_splits
-        keys = tuple(DATA) if path == ("data",) else ("task", "kind")
+        keys = tuple(DATA) if path == ("data",) else SOURCE_KEYS
+        if path != ("data",):
+            self.tokenizer(task, path, settings)
         shared = {key: value for key, value in settings.items() if key not in splits and key not in keys}
         defaults = {key: value for key, value in self.spec.data.items() if key not in DATA}
         choices = [*arguments, *(key for key in keys if key != "kind")]
@@ -162,6 +191,19 @@ class SourceChecker(Collector):
                     message = f"{where} must set '{argument}' of task '{task}', but does not"
                     hint = f"add `{argument}: ...` ({parameter.annotation or 'any value'})"
                     self.wrong(self.spec.key_place(*path, split), message, hint)
+
+    def tokenizer(self, task: str, path: tuple[str, ...], settings: Mapping[str, Any]) -> None:
+        """Check the tokenizer that a source names in place of `data.tokenizer`."""
+        if "tokenizer" not in settings:
+            return
+        place = self.spec.place(*path, "tokenizer")
+        declared = self.names.tasks.declaration(task).arguments
+        if "tokenizer" not in declared:
+            message = f"task '{task}' reads no text, so that its source cannot have a tokenizer"
+            self.wrong(self.spec.key_place(*path, "tokenizer"), message, "remove it")
+            return
+        parameter = Parameter("tokenizer", DATA["tokenizer"].annotation, None)
+        self.argument(f"'{'.'.join(path)}.tokenizer'", parameter, settings["tokenizer"], place)
 
     def unread_split(
         self, source: str, path: tuple[str, ...], split: str, arguments: Mapping[str, Parameter]
@@ -193,8 +235,7 @@ class SourceChecker(Collector):
         for name, value in settings.items():
             if name in arguments:
                 what = f"argument '{name}' of task '{task}'"
-                problem = value_problem(what, arguments[name], value, self.spec.place(*path, name))
-                self.problems.extend([problem] if problem else [])
+                self.argument(what, arguments[name], value, self.spec.place(*path, name))
             else:
                 what = f"key of '{'.'.join(path)}' with task '{task}':"
                 self.unknown(self.spec.key_place(*path, name), what, name, choices)

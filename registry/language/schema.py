@@ -14,7 +14,8 @@ from registry.language.declaration import REQUIRED
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a settings section, and its range: from `least` to `most`, or to less than `below`."""
+    """One key of a settings section, and its range: from `least`, or more than `above`, to `most`, or less
+    than `below`."""
 
     annotation: str
     default: Any
@@ -22,6 +23,7 @@ class Key:
     least: float | None = None
     most: float = math.inf
     below: float = math.inf
+    above: float = -math.inf
 
 
 SECTIONS = (
@@ -55,6 +57,15 @@ DATA = {
     "val": Key("dict | None", None, "the reader's arguments for validation"),
     "test": Key("dict | None", None, "the reader's arguments for testing"),
 }
+# Arguments that tasks and sources of any package share by name: keys of a source, or of `data` for all
+# sources. Their ranges are checked here, because an annotation cannot say them.
+SHARED_ARGUMENTS = {
+    "image_mean": Key("float | list[float]", None, "mean of pixels from 0 to 1, one or by colour", 0, 1),
+    "image_std": Key(
+        "float | list[float]", None, "deviation of pixels from 0 to 1, one or by colour", most=1, above=0
+    ),
+}
+COLOURS = 3
 TRAIN = {
     "epochs": Key("int | dict", 10, "passes over the training data, or {epochs: N, of: batch}", 1),
     "samples": Key("float | None", None, "at most so many samples of the first batch", 1),

@@ -15,9 +15,10 @@ from loaders import eval_loader, make_source, one_epoch, train_loader
 
 from mplug2.data.bad_files import BadFileCounter, shared_counter
 from mplug2.data.batch import Batch
-from mplug2.data.build import build_eval_loader, build_loader, load_tokenizer
+from mplug2.data.build import build_eval_loader, build_loader
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import make_shapes
+from mplug2.data.source_builder import load_tokenizer
 from mplug2.data.sources.files import FileSource
 from mplug2.data.tasks.question_answer import QuestionAnswerTask
 from mplug2.data.text import Tokenizer

@@ -112,7 +112,12 @@ def test_what_was_done_is_kept_when_a_build_stops(world: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build(
-            world / "find.yaml", world / "0.safetensors", world / "media", world / "index", tick=stop, every=0
+            world / "find.yaml",
+            world / "0.safetensors",
+            world / "media",
+            world / "index",
+            on_progress=stop,
+            every=0,
         )
     files, embedded, _, _ = make(world)
     assert files == 4

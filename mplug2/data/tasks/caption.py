@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from mplug2.data.arguments import at_least
+from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.rows import fields, names, read_rows, shown
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
+from mplug2.data.template import TextTemplate
 from mplug2.data.text import clean_caption
 from registry.errors import UserError
 
@@ -49,7 +50,8 @@ class CaptionTask(MediaTask[Caption]):
     of", without a space between them); the input ``prompt`` is [CLS] and its words, to begin generation
     with. Captions are cut to ``caption_words`` words, and with [CLS], prompt and [SEP] to ``caption_tokens``
     tokens: of a longer one [SEP] is cut off with the rest, so the network does not learn to end there (as
-    released). ``references``: all captions of each file as they are written.
+    released). ``template`` (`[CLS] {caption} [SEP]`) replaces prompt and [SEP]: then the caption is cut
+    and the template's own tokens stay. ``references``: all captions of each file as they are written.
     """
 
     submission = "captions"  # the form of result files for evaluation servers
@@ -69,6 +71,7 @@ class CaptionTask(MediaTask[Caption]):
         caption_words: int = 50,
         caption_tokens: int = 20,
         prompt: str = "",
+        template: str | None = None,
         **settings: Any,
     ) -> None:
         at_least(
@@ -80,6 +83,19 @@ class CaptionTask(MediaTask[Caption]):
         self.items_per_sample, self.prompt = captions_per_clip, prompt
         self.caption_words, self.caption_tokens = caption_words, caption_tokens
         super().__init__(**settings)
+        self.template = self._template(template)
+
+    def _template(self, template: str | None) -> TextTemplate | None:
+        if template is None:
+            return None
+        if self.prompt:
+            raise ArgumentError("template", "a template contains its prompt: set 'template' or 'prompt'")
+        read = TextTemplate(template, self.tokenizer, self.caption_tokens)
+        if read.fields != ("caption",):
+            raise ArgumentError(
+                "template", f"the template of a caption must have one field, {{caption}} (got {template!r})"
+            )
+        return read
 
     def read(self, path: Path) -> list[Caption]:
         """Return the captions of the annotation file: for training one by one, else all of a file
@@ -111,8 +127,13 @@ class CaptionTask(MediaTask[Caption]):
 
     def num_tokens(self, item: Caption) -> int:
         """Return the tokens of all captions of an item, as they are cut."""
-        texts = [self._caption_text(text) for text in item.texts]
-        return sum(len(self.tokenizer.encode(text, self.caption_tokens)) for text in texts)
+        return sum(len(self._caption_ids(text)) for text in item.texts)
+
+    def _caption_ids(self, caption: str) -> list[int]:
+        """Return the token ids of one caption, cut to ``caption_tokens``."""
+        if self.template is not None:
+            return self.template.encode({"caption": self.clean(caption)})
+        return self.tokenizer.encode(self._caption_text(caption), self.caption_tokens)
 
     def _caption_text(self, caption: str) -> str:
         return f"{self.prompt}{self.clean(caption)}[SEP]"
@@ -124,9 +145,9 @@ class CaptionTask(MediaTask[Caption]):
     def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
         """Return builders of captions, prompts and references, one row each."""
         captions = [entry.item for entry in batch_items]
-        texts = [self._caption_text(caption.texts[0]) for caption in captions]
+        texts = [caption.texts[0] for caption in captions]
         return {
-            "caption": lambda: self.tokenizer(texts, self.caption_tokens),
+            "caption": lambda: self.tokenizer.pad_rows([self._caption_ids(text) for text in texts]),
             "prompt": lambda: self.tokenizer([self.prompt for _ in captions]),
             "references": lambda: [list(caption.references) for caption in captions],
         }
@@ -170,10 +191,10 @@ class RetrievalTask(CaptionTask):
             for text in entry.item.texts:
                 rows.append(entry.row)
                 groups.append(entry.sample.request.media_id)
-                texts.append(self._caption_text(text))
+                texts.append(text)
         return {
             self.index: lambda: torch.tensor(rows),
-            "caption": lambda: self.tokenizer(texts, self.caption_tokens),
+            "caption": lambda: self.tokenizer.pad_rows([self._caption_ids(text) for text in texts]),
             "group": lambda: torch.tensor(groups),
         }
 
