@@ -21,9 +21,11 @@ class EMA:
         """Copy ``students``, which must hold their first weights, in float32."""
         self.decay = decay
         self.students = dict(students)
-        self.modules = {
-            name: copy.deepcopy(student).requires_grad_(False) for name, student in students.items()
-        }
+        # One memo: weights that are tied between students are tied between their copies.
+        memo: dict[int, object] = {}
+        self.modules: dict[str, nn.Module] = {}
+        for name, student in students.items():
+            self.modules[name] = copy.deepcopy(student, memo).requires_grad_(False)
 
     @torch.no_grad()
     def update(self, decay: float | None = None, master: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -34,9 +36,13 @@ class EMA:
         on all ranks, one at a time, so that no complete network exists at once.
         """
         rate = 1 - (self.decay if decay is None else decay)
+        averaged: set[int] = set()
         for name, student in self.students.items():
             average = self.modules[name]
             for target, source in zip(average.parameters(), student.parameters(), strict=True):
+                if id(target) in averaged:  # a tied weight, which takes one step
+                    continue
+                averaged.add(id(target))
                 value = source if master is None else master(source)
                 target.lerp_(value.to(target), rate)
             for copied, current in zip(average.buffers(), student.buffers(), strict=True):

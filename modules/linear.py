@@ -64,7 +64,8 @@ def linear(
 def _packable(x: Tensor, weight: Tensor) -> bool:
     """True where torch was built with oneDNN and both are float32, not cast on the way."""
     plain = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return plain and torch.backends.mkldnn.is_available()
+    # A transposed tie is another view at each access, so a copy of it would never be read again.
+    return plain and weight._base is None and torch.backends.mkldnn.is_available()
 
 
 class Linear(nn.Linear):

@@ -55,6 +55,7 @@ class Network(nn.Module):
         self._operations = {
             e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts
         }
+        self.transposed: dict[str, str] = {}  # weights that are the transpose of a parameter, by name
         # Outside the module tree: the engine must neither train, split nor cast it.
         self.__dict__["ema"] = None
         self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer says so
@@ -89,6 +90,13 @@ class Network(nn.Module):
         """Restore what `ema_state_dict` returned."""
         if self.ema is not None:
             self.ema.load_state_dict(state)
+
+    def weights(self, keep_vars: bool = False) -> dict[str, Tensor]:
+        """Return the state dict with the transposed ties, which are views of their parameters."""
+        state: dict[str, Tensor] = dict(self.state_dict(keep_vars=keep_vars))
+        for name, owner in self.transposed.items():
+            state[name] = state[owner].T
+        return state
 
     def prepare(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
         """Show the training data, and what turns ids into text, to the modules that have a ``prepare``."""

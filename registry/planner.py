@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from registry.checks.ties import roots
 from registry.errors import SpecError, UserError
 from registry.language.binding import Binding, bind
 from registry.language.declaration import REQUIRED, Declaration
@@ -146,13 +147,17 @@ def plan_streams(
 
 def shadowed_modules(spec: Spec, names: Catalogue = CATALOGUE) -> frozenset[str]:
     """Return the modules that need averaged weights for one goal or another."""
-    found: set[str] = set()
+    shadowed: set[str] = set()
     for goal in spec.goals:
         for step in plan(spec, goal, (), names).steps:
             if step.shadow:
-                found.update(one.name for one in step.equation.modules())
-                found.update({step.equation.callee} & set(spec.modules))
-    return frozenset(found)
+                shadowed.update(module.name for module in step.equation.modules())
+                shadowed.update({step.equation.callee} & set(spec.modules))
+    # A transposed weight is computed from its owner: so is the average of it.
+    for left, root in roots(spec.tie).items():
+        if root.transposed and left.split(".")[0] in shadowed:
+            shadowed.add(root.name.split(".")[0])
+    return frozenset(shadowed)
 
 
 class _Planner:

@@ -19,7 +19,19 @@ from registry.checks.ties import roots
 LONGEST = 110
 # names that the written code uses itself
 TAKEN = {
-    *("self", "batch", "dtype", "averaged", "torch", "nn", "annotations", "is_selected", "Any", "EMA"),
+    *(
+        "self",
+        "batch",
+        "dtype",
+        "averaged",
+        "torch",
+        "nn",
+        "annotations",
+        "is_selected",
+        "Any",
+        "EMA",
+        "tie_transposed",
+    ),
     *("any", "getattr", "next", "super", "__debug__"),
 }
 METHODS = ("ema", "update_ema", "full_precision")  # and one for each goal
@@ -77,6 +89,8 @@ class _Writer:
             origins.setdefault(module, []).append(original if original == name else f"{original} as {name}")
         if self.shadowed:
             origins["modules.ema"] = ["EMA"]
+        if any(root.transposed for root in roots(spec.tie).values()):
+            origins["modules.tying"] = ["tie_transposed"]
         if spec.freeze:
             origins["registry.language.patterns"] = ["is_selected"]
         for module, names in sorted(origins.items()):
@@ -100,8 +114,13 @@ class _Writer:
         for name, entry in self.spec.modules.items():
             arguments = [f"{key}={literal(value)}" for key, value in entry.arguments.items()]
             yield from _indented(_call(f"{_own(name)} = {self.classes[name]}", arguments), 1)
-        for left, right in roots(self.spec.tie).items():
-            yield f"    {_weight(left)} = {_weight(right)}"
+        for left, root in roots(self.spec.tie).items():
+            if root.transposed:
+                owner, name = _attribute(root.name)
+                module, attribute = _attribute(left)
+                yield f'    tie_transposed({module}, "{attribute}", {owner}, "{name}")'
+            else:
+                yield f"    {_weight(left)} = {_weight(root.name)}"
         if self.spec.freeze:
             yield f"    frozen = {literal(self.spec.freeze)}"
             yield "    for name, parameter in self.named_parameters(remove_duplicate=False):"
@@ -240,6 +259,12 @@ def _weight(path: str) -> str:
     """Return how a weight is reached: layers.0 is `layers[0]`."""
     first, *parts = path.split(".")
     return _own(first) + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
+
+
+def _attribute(path: str) -> tuple[str, str]:
+    """Return how the module of a weight is reached, and the weight's attribute there."""
+    module, _, attribute = path.rpartition(".")
+    return _weight(module), attribute
 
 
 def literal(value: Any) -> str:

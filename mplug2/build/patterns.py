@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from modules.tying import tie_transposed
 from registry import Place, Problem
-from registry.checks.ties import roots
+from registry.checks.ties import Root, read_target, roots
 from registry.language.patterns import most_specific, select, suggestion, unmatched
 from registry.language.schema import TRAIN
 
@@ -19,27 +20,58 @@ DEFAULT = "default"  # the key of `train.lr` for parameters that no pattern matc
 
 
 def tie(net: Network) -> list[Problem]:
-    """Make each weight on the left of ``tie:`` the very same parameter as the one its chain ends in."""
+    """Make each weight on the left of ``tie:`` the parameter that its chain ends in, or its transpose."""
     problems = []
-    for left, end in roots(net.spec.tie).items():
-        right = net.spec.tie[left]
-        missing = [name for name in (left, right) if _weight(net, name) is None]
+    targets = roots(net.spec.tie)
+    names = _names(net)
+    # All weights, before any is replaced: an entry may name a weight that another one replaces.
+    weights = {name: _weight(net, name) for side in net.spec.tie.items() for name in _sides(*side)}
+    for left, root in targets.items():
+        right = read_target(net.spec.tie[left]).name
+        missing = [name for name in (left, right) if weights[name] is None]
         for name in missing:
             place = net.spec.key_place("tie", left) if name == left else net.spec.place("tie", left)
             message = f"tie must name two weights, but '{name}' is none"
-            problems.append(Problem(place, message, suggestion(name, _names(net))))
-        old, new = _weight(net, left), _weight(net, end)
-        if missing or old is None or new is None:  # the end of a chain is told where it is named
+            problems.append(Problem(place, message, suggestion(name, names)))
+        old, new = weights[left], weights[root.name]
+        if missing or old is None or new is None:  # the end of a chain is reported where it is named
             continue
-        if old.shape != new.shape:
-            shapes = f"{left} is {[*old.shape]} and {end} is {[*new.shape]}"
-            message = f"tied weights must have one shape, but {shapes}"
-            problems.append(Problem(net.spec.key_place("tie", left), message))
-            continue
-        module, _, path = left.partition(".")
-        owner, _, attribute = path.rpartition(".")
-        setattr(net.part(module).get_submodule(owner), attribute, new)
+        problem = _misfit(root, old, new)
+        if problem is not None:
+            problems.append(Problem(net.spec.key_place("tie", left), problem.format(left=left)))
+        elif root.transposed:
+            tie_transposed(*_owner(net, left), *_owner(net, root.name))
+            net.transposed[left] = root.name
+        else:
+            setattr(*_owner(net, left), new)
     return problems
+
+
+def _sides(left: str, right: str) -> tuple[str, str]:
+    return left, read_target(right).name
+
+
+def _misfit(root: Root, old: nn.Parameter, new: nn.Parameter) -> str | None:
+    """Return the message if a weight cannot be tied to its root; ``{left}`` stands for its name."""
+    if not root.transposed:
+        if old.shape == new.shape:
+            return None
+        shapes = f"{{left}} is {[*old.shape]} and {root.name} is {[*new.shape]}"
+        hint = f"; write `{root.name}.T` for the transpose" if old.T.shape == new.shape else ""
+        return f"tied weights must have one shape, but {shapes}{hint}"
+    if new.ndim != 2:
+        return f"only a matrix can be transposed, but {root.name} is {[*new.shape]}"
+    if old.shape == new.T.shape:
+        return None
+    shapes = f"{{left}} is {[*old.shape]} and {root.name}.T is {[*new.T.shape]}"
+    return f"tied weights must have one shape, but {shapes}"
+
+
+def _owner(net: Network, name: str) -> tuple[nn.Module, str]:
+    """Return the module that holds a weight, and the weight's attribute there."""
+    module, _, path = name.partition(".")
+    owner, _, attribute = path.rpartition(".")
+    return net.part(module).get_submodule(owner), attribute
 
 
 def freeze(net: Network) -> list[Problem]:

@@ -56,7 +56,8 @@ def export(
     bound = BoundMap(key_map, net, shapes)
     exporting = _Exporting(key_map, LoadReport(origin))
     exporting.store(original)
-    mappings, unmapped = bound.write(name for name in net.state_dict() if name in weights)
+    weights, ema = _with_transposed(net, weights), _with_transposed(net, ema)
+    mappings, unmapped = bound.write(name for name in net.weights() if name in weights)
     for entry in unmapped:
         exporting.report.add("dropped", entry.name, reason=entry.reason)
     for mapping in mappings:
@@ -70,6 +71,15 @@ def export(
     if not exporting.written:
         raise UserError(f"{origin}: no weight of this network has a released name of {key_map.title}")
     return exporting.written, exporting.report
+
+
+def _with_transposed(net: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with those that are transposes of others in this network."""
+    complete = dict(tensors)
+    for name, owner in net.transposed.items():
+        if owner in tensors:
+            complete[name] = tensors[owner].T
+    return complete
 
 
 @dataclass

@@ -47,7 +47,10 @@ def load_mapped(
 
 def tied_names(net: Network) -> dict[str, int]:
     """Return the names of all weights and buffers, those that are one tensor with the same number."""
-    return {name: id(value) for name, value in net.state_dict(keep_vars=True).items()}
+    identities = {name: id(value) for name, value in net.state_dict(keep_vars=True).items()}
+    for name, owner in net.transposed.items():
+        identities[name] = identities[owner]
+    return identities
 
 
 @dataclass
@@ -62,7 +65,8 @@ class _Loading:
 
     def __post_init__(self) -> None:
         self.homes: dict[bool, Mapping[str, Tensor]] = {
-            False: dict(self.net.state_dict()),
+            # Writing into the view of a transposed tie writes its parameter.
+            False: self.net.weights(),
             True: self.net.ema_state_dict(),
         }
 

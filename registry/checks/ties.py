@@ -1,44 +1,81 @@
-"""The entries of `tie`: which weight each one comes to be, chains followed to their ends."""
+"""The entries of `tie`: which weight each one becomes; chains are followed to their ends."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from registry.errors import Problem
 from registry.language.spec import Spec
 
 WEIGHT = re.compile(r"[^\W\d]\w*(\.\w+)+", re.ASCII)
+TRANSPOSED = ".T"
+EXAMPLE = "`words.word.weight: decoder.embedding.word.weight`"
 
 
-def roots(ties: Mapping[str, str]) -> dict[str, str]:
-    """Return the weight that each tied one becomes, itself tied to nothing; one in a circle is left out."""
-    found = {}
+class Root(NamedTuple):
+    """The weight that a tied one becomes, and whether it is transposed."""
+
+    name: str
+    transposed: bool = False
+
+
+def read_target(text: str) -> Root:
+    """Return the right side of an entry of `tie`: a weight, or a weight with ``.T``."""
+    return Root(text.removesuffix(TRANSPOSED), text.endswith(TRANSPOSED))
+
+
+def roots(ties: Mapping[str, str]) -> dict[str, Root]:
+    """Return the weight at the end of the chain of each tied one; a cycle has no end and is left out."""
+    ends = {}
     for left in ties:
-        seen, name = {left}, ties[left]
+        seen = {left}
+        name, transposed = read_target(ties[left])
         while name in ties and name not in seen:
             seen.add(name)
-            name = ties[name]
+            target = read_target(ties[name])
+            name, transposed = target.name, transposed != target.transposed
         if name not in seen:
-            found[left] = name
-    return found
+            ends[left] = Root(name, transposed)
+    return ends
 
 
 def check_ties(spec: Spec) -> list[Problem]:
-    """Return every name in `tie` that can be no weight of a module, and each circle, once."""
+    """Return every name in `tie` that cannot be a weight of a module, and each cycle once."""
+    return _wrong_names(spec) + _cycles(spec)
+
+
+def _wrong_names(spec: Spec) -> list[Problem]:
     problems = []
     for left, right in spec.tie.items():
-        for name, place in ((left, spec.key_place("tie", left)), (right, spec.place("tie", left))):
+        if left.endswith(TRANSPOSED):
+            name = left.removesuffix(TRANSPOSED)
+            message = f"only the right side of a tie can be transposed (got '{left}')"
+            problems.append(Problem(spec.key_place("tie", left), message, f"`{name}: {right}{TRANSPOSED}`"))
+            continue
+        sides = (
+            (left, spec.key_place("tie", left)),
+            (read_target(right).name, spec.place("tie", left)),
+        )
+        for name, place in sides:
             if name.split(".")[0] in spec.modules and not WEIGHT.fullmatch(name):
                 message = f"tie must name weights, by words with dots, but has {name!r}"
-                problems.append(Problem(place, message, "`words.word.weight: decoder.embedding.word.weight`"))
-    told: set[str] = set()
+                problems.append(Problem(place, message, EXAMPLE))
+    return problems
+
+
+def _cycles(spec: Spec) -> list[Problem]:
+    problems = []
+    reported: set[str] = set()
     for left in spec.tie:
         path = [left]
-        while (name := spec.tie.get(path[-1], left)) not in path:
+        name = read_target(spec.tie[left]).name
+        while name in spec.tie and name not in path:
             path.append(name)
-        if spec.tie.get(path[-1]) == left and left not in told:
-            told.update(path)
+            name = read_target(spec.tie[name]).name
+        if name == left and left not in reported:
+            reported.update(path)
             message = f"tie goes in a circle: {' -> '.join([*path, left])}"
             problems.append(Problem(spec.key_place("tie", left), message, "remove one of these entries"))
     return problems

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 def _module(facts: Facts, module: str) -> Values:
     """Return the weights of a module, and those of its buffers that belong to the run that wrote them."""
     part = facts.net.part(module)
-    return {"names": frozenset(part.state_dict()), "run_state": tuple(getattr(part, "run_state_buffers", ()))}
+    names = set(part.state_dict())
+    for name in facts.net.transposed:
+        if name.startswith(f"{module}."):
+            names.add(name.removeprefix(f"{module}."))
+    return {"names": frozenset(names), "run_state": tuple(getattr(part, "run_state_buffers", ()))}
 
 
 def _open(where: str) -> Released:
