@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loaders import make_source
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
 from mplug2.data.formats.recipes import RECIPES
 from mplug2.data.media.folder import MediaFolder
 from mplug2.data.prepare import prepare
-from mplug2.data.shapes.questions import vocabulary
-from mplug2.data.tasks.caption import CaptionTask
-from mplug2.data.tasks.grounding import GroundingTask
-from mplug2.data.tasks.question_answer import QuestionAnswerTask
-from mplug2.data.tasks.text_label import TextLabelTask
-from mplug2.data.text import Tokenizer
 from registry import read_spec
 from registry.errors import UserError
 from registry.language.ports import StreamType
@@ -298,29 +291,3 @@ def test_specs_read_what_is_written(name: str) -> None:
     assert bool(read & written) == (name not in OTHER_PATHS)
     if name not in {*OTHER_PATHS, "nocaps"}:
         assert read <= written, "nothing that the spec reads is missing"
-
-
-READS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "question": (QuestionAnswerTask, {}),
-    "caption": (CaptionTask, {}),
-    "phrase": (GroundingTask, {}),
-    "sentence": (TextLabelTask, {"labels": ["True", "False", "contradiction"]}),
-}
-
-
-def test_the_lines_of_the_guide_are_what_the_readers_take(tmp_path: Path) -> None:
-    guide = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    block = guide.split("## Files of your own")[1].split("```")[1].strip()
-    told = [next(key for key in READS if key in json.loads(line)) for line in block.splitlines()]
-    assert set(told) == set(READS)
-    tokens = Tokenizer({token: index for index, token in enumerate(vocabulary())})
-    path = tmp_path / "one.jsonl"
-    for line, kind in zip(block.splitlines(), told, strict=True):
-        path.write_text(line)
-        views = ("left", "right") if "images" in line else ("video",) if "video_id" in line else ("image",)
-        axes = ("V", 3, 2, 8, 8) if views == ("video",) else ("V", 3, 8, 8)
-        types = dict.fromkeys(views, StreamType("frames" if len(axes) == 5 else "image", axes))
-        reader, more = READS[kind]
-        arguments = {"media": str(tmp_path), "types": types, "tokenizer": tokens, **more}
-        made = make_source(reader, path=str(path), **arguments)
-        assert made.records()[0]
