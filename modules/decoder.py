@@ -116,8 +116,8 @@ class TextDecoder(nn.Module):
     def forward(self, text: Text, memory: Tokens) -> Float[Tensor, "a l vocab"]:
         """Logits of the word after each position, with the true words before it (teacher forcing).
 
-        Several texts may share a memory: ``a`` is then a multiple of the memories, neighbouring rows of text
-        belonging to one.
+        Segments of the text are not read, for generated tokens have none. Several texts may share a memory:
+        ``a`` is then a multiple of the memories, neighbouring rows of text belonging to one.
         """
         x = self.embedding.embed(text.ids)
         mask = causal_mask(text.ids.shape[1], x.device) & text.mask[:, None, None, :]

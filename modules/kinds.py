@@ -209,7 +209,7 @@ class TupleValues(TensorValues):
 
 
 class TextValues(TupleValues):
-    """`Text`: token ids and their padding mask."""
+    """`Text`: token ids and their padding mask, and if they are supplied segments and word starts."""
 
     value_class = Text
 
@@ -229,7 +229,18 @@ class TextValues(TupleValues):
         """Return the rows of several texts, padded to the longest."""
         ids = torch.cat(pad_to_longest([value.ids for value in values], axis=1))
         mask = torch.cat(pad_to_longest([value.mask for value in values], axis=1))
-        return Text(ids, mask)
+        segments, word_start = None, None
+        if any(value.segments is not None for value in values):
+            # A text without segments is one segment, number 0.
+            parts = [_segments(value) for value in values]
+            segments = torch.cat(pad_to_longest(parts, axis=1))
+        if all(value.word_start is not None for value in values):
+            word_start = torch.cat(pad_to_longest([value.word_start for value in values], axis=1))
+        return Text(ids, mask, segments, word_start)
+
+
+def _segments(text: Text) -> Tensor:
+    return torch.zeros_like(text.ids) if text.segments is None else text.segments
 
 
 class TokenValues(TupleValues):

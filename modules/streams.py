@@ -12,10 +12,17 @@ from torch import Tensor
 
 
 class Text(NamedTuple):
-    """Token ids with their padding mask (True where a token is real)."""
+    """Token ids with their padding mask (True where a token is real).
+
+    ``segments``: the segment of each token, as BERT's token type ids: 0 for the first sentence, 1 for the
+    second. None means that all tokens are in segment 0. ``word_start``: True where a token begins a word,
+    False where it continues one or is padding. None where the task does not supply it.
+    """
 
     ids: Int[Tensor, "batch length"]
     mask: Bool[Tensor, "batch length"]
+    segments: Int[Tensor, "batch length"] | None = None
+    word_start: Bool[Tensor, "batch length"] | None = None
 
 
 class Tokens(NamedTuple):

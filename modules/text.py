@@ -16,7 +16,11 @@ from modules.streams import Text, Tokens
 
 
 class TextEmbedding(nn.Module):
-    """``norm(word + position + type 0)``, then dropout: BERT's embeddings (released layer ``embeddings``)."""
+    """``norm(word + position + type)``, then dropout: BERT's embeddings (released layer ``embeddings``).
+
+    The type of a token is its segment in the text, 0 in a text without segments. ``types``: the size of
+    their table. With 1 all segments share a vector, with 0 there is no such embedding.
+    """
 
     inputs = {"text": "text B L"}
     outputs = "tokens B L width"
@@ -25,16 +29,22 @@ class TextEmbedding(nn.Module):
         self, width: int, vocab: int = 30522, positions: int = 512, types: int = 2, dropout: float = 0.1
     ) -> None:
         super().__init__()
-        check_sizes(width=width, vocab=vocab, positions=positions, types=types)
+        check_sizes(width=width, vocab=vocab, positions=positions)
+        if types < 0:
+            raise ValueError(f"types must be at least 0, but is {types}")
         self.word = nn.Embedding(vocab, width)
         self.position = nn.Embedding(positions, width)
-        self.kind = nn.Embedding(types, width)
+        self.kind = nn.Embedding(types, width) if types else None
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
         init_fresh(self)
 
     def embed(
-        self, ids: Int[Tensor, "*batch length"], offset: int = 0, empty: Int[Tensor, "*batch"] | None = None
+        self,
+        ids: Int[Tensor, "*batch length"],
+        offset: int = 0,
+        empty: Int[Tensor, "*batch"] | None = None,
+        segments: Int[Tensor, "*batch length"] | None = None,
     ) -> Float[Tensor, "*batch length width"]:
         """Embed ``ids`` that stand at positions ``offset``, ``offset + 1``, ... of their sequences.
 
@@ -47,15 +57,29 @@ class TextEmbedding(nn.Module):
                 "shorten it or raise `positions`"
             )
         positions = torch.arange(offset, last, device=ids.device)
-        first_type = self.kind(torch.zeros_like(positions[:1]))
+        first_position = positions[:1]
         if empty is not None:
             positions = (positions - empty[..., None]).clamp(min=0)
-        x = self.norm(self.word(ids) + self.position(positions) + first_type)
-        return F.dropout(x, self.dropout, self.training)
+        x = self.word(ids) + self.position(positions)
+        if self.kind is not None:
+            has_several = segments is not None and self.kind.num_embeddings > 1
+            x = x + self.kind(segments if has_several else torch.zeros_like(first_position))
+        return F.dropout(self.norm(x), self.dropout, self.training)
 
     def forward(self, text: Text) -> Tokens:
-        """Embed a batch of token ids."""
-        return Tokens(self.embed(text.ids), text.mask)
+        """Embed a batch of token ids with their segments."""
+        if text.segments is not None and self.kind is not None:
+            _check_segments(text.segments, self.kind.num_embeddings)
+        return Tokens(self.embed(text.ids, segments=text.segments), text.mask)
+
+
+def _check_segments(segments: Int[Tensor, "batch length"], types: int) -> None:
+    """Raise ValueError for a segment without an embedding; only on the CPU, since it reads the values."""
+    if types > 1 and segments.device.type == "cpu" and segments.numel() and int(segments.max()) >= types:
+        raise ValueError(
+            f"the segments of a text must be below types, {types}, but one is {int(segments.max())}: "
+            "raise `types`"
+        )
 
 
 class TextEncoder(nn.Module):

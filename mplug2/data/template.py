@@ -41,14 +41,24 @@ class TextTemplate:
 
     def encode(self, values: Mapping[str, str]) -> list[int]:
         """Return the ids of one row."""
+        return self.encode_segments(values)[0]
+
+    def encode_segments(self, values: Mapping[str, str]) -> tuple[list[int], list[int]]:
+        """Return the ids of one row, and for each id its segment: 0 up to the first [SEP] of the template,
+        1 after it (BERT's token type ids)."""
         field_ids = {name: self.tokenizer.pieces(values[name]) for name in self.fields}
         excess = self.num_fixed + sum(len(ids) for ids in field_ids.values()) - self.max_tokens
         for _ in range(max(excess, 0)):
             longest = max(field_ids.values(), key=len)
             longest.pop()
         row: list[int] = []
+        num_first: int | None = None  # The ids of segment 0.
         for literal_ids, name in self.parts:
+            if num_first is None and self.tokenizer.sep in literal_ids:
+                num_first = len(row) + literal_ids.index(self.tokenizer.sep) + 1
             row += literal_ids
             if name is not None:
                 row += field_ids[name]
-        return row
+        if num_first is None:
+            num_first = len(row)
+        return row, [0] * num_first + [1] * (len(row) - num_first)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as WordPieces
 from tokenizers.decoders import WordPiece as Joiner
@@ -71,6 +72,10 @@ class Tokenizer:
         self.source = source
         self.vocab_size = max(vocabulary.values()) + 1
         self.pad, self.unk, self.cls, self.sep, self.mask = (vocabulary[token] for token in _SPECIAL.values())
+        # A piece that continues a word begins with ##.
+        self._begins_word = np.ones(self.vocab_size, dtype=bool)
+        continuing = [number for token, number in vocabulary.items() if token.startswith("##")]
+        self._begins_word[continuing] = False
         self._pieces = WordPieces(
             WordPiece(vocabulary, unk_token=_SPECIAL["unk"], max_input_chars_per_word=100)
         )
@@ -132,18 +137,27 @@ class Tokenizer:
         """Return the ids of a text alone, without [CLS]."""
         return list(self._pieces.encode(text, add_special_tokens=False).ids)
 
-    def pad_rows(self, rows: Sequence[Sequence[int]]) -> Text:
-        """Return rows of ids as `Text`, padded to the longest of them."""
+    def pad_rows(
+        self, rows: Sequence[Sequence[int]], segments: Sequence[Sequence[int]] | None = None
+    ) -> Text:
+        """Return rows of ids as `Text` with word starts, padded to the longest of them.
+
+        ``segments``: the segment of each id; None if all of them are in segment 0.
+        """
         import torch
 
         from modules.streams import Text
 
         ids = torch.full((len(rows), max(map(len, rows), default=0)), self.pad, dtype=torch.long)
         mask = torch.zeros_like(ids, dtype=torch.bool)
+        segment_ids = None if segments is None else torch.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = torch.tensor(row)
             mask[index, : len(row)] = True
-        return Text(ids, mask)
+            if segment_ids is not None and segments is not None:
+                segment_ids[index, : len(row)] = torch.tensor(segments[index])
+        begins_word = torch.from_numpy(self._begins_word)
+        return Text(ids, mask, segment_ids, begins_word[ids] & mask)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids up to the first [SEP], special tokens dropped."""

@@ -115,6 +115,36 @@ def test_the_longest_field_is_cut_and_the_template_never() -> None:
     assert template.encode({"a": "red", "b": "blue"}) == WORDS.pieces("[CLS] red [SEP] blue [SEP]")
 
 
+def test_the_second_field_is_segment_1() -> None:
+    template = TextTemplate("[CLS] {a} [SEP] {b} [SEP]", WORDS, 9)
+    # A [SEP] in a field is a token like any other.
+    row, segments = template.encode_segments({"a": "red [SEP] ring", "b": "blue"})
+    assert row == WORDS.pieces("[CLS] red [SEP] ring [SEP] blue [SEP]")
+    assert segments == [0, 0, 0, 0, 0, 1, 1]
+    _, segments = TextTemplate("[CLS] {a} [SEP]", WORDS, 9).encode_segments({"a": "red"})
+    assert segments == [0, 0, 0]
+    _, segments = TextTemplate("{a} {b}", WORDS, 9).encode_segments({"a": "red", "b": "blue"})
+    assert segments == [0, 0]
+
+
+def test_pairs_have_segments_and_one_sentence_has_none(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "pairs.tsv", [("a circle", "red", "1"), ("a", "a", "0")], "a\tb\tlabel")
+    pairs = {"labels": ["0", "1"], "template": "[CLS] {a} [SEP] {b} [SEP]"}
+    text = next(iter(eval_loader(source(path, **pairs), 2))).inputs["text"]
+    assert text.segments.tolist() == [[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]]
+    assert text.word_start.tolist() == text.mask.tolist()  # Without pieces of words.
+    alone = source(path, labels=["0", "1"], template="[CLS] {a} [SEP]")
+    assert next(iter(eval_loader(alone, 2))).inputs["text"].segments is None
+
+
+def test_word_starts_follow_the_pieces() -> None:
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "play", "##ing", "a"]
+    words = Tokenizer({token: number for number, token in enumerate(tokens)})
+    text = words(["playing a", "a"])
+    assert text.ids.tolist() == [[2, 5, 6, 7], [2, 7, 0, 0]]
+    assert text.word_start.tolist() == [[True, True, False, True], [True, True, False, False]]
+
+
 def test_a_question_names_the_fields_of_the_template() -> None:
     task = TextClassTask(["yes", "no"], WORDS)
     assert task.question("a circle [SEP] a ring").fields == {"sentence1": "a circle", "sentence2": "a ring"}
@@ -149,7 +179,7 @@ def test_batches_by_tokens_hold_no_more_than_they_may(tmp_path: Path) -> None:
     tokens = 0
     batches = one_epoch(loader)
     for batch in batches:
-        ids, mask = batch.inputs["text"]
+        ids, mask = batch.inputs["text"][:2]
         assert ids.numel() <= 24
         tokens = tokens + int(mask.sum()) if tokens else int(mask.sum())
         assert tokens <= 60

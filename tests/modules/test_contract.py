@@ -14,7 +14,7 @@ from registry import MODULES, OPERATIONS, Declaration, Port
 SMALL: dict[str, dict[str, Any]] = {
     "image_vit": {"width": 32, "depth": 2, "patch": 8, "size": 16, "heads": 2},
     "video_vit": {"width": 32, "depth": 2, "patch": 8, "size": 16, "heads": 2, "frames": 3},
-    "text_embedding": {"width": 32, "vocab": 60, "positions": 8, "types": 1},
+    "text_embedding": {"width": 32, "vocab": 60, "positions": 8},
     "text_encoder": {"width": 32, "depth": 2, "heads": 2},
     "universal": {"width": 32, "depth": 3, "latents": 4, "heads": 2},
     "fusion": {"width": 32, "depth": 3, "stride": 2, "heads": 2},
@@ -41,7 +41,8 @@ def _value(port: Port, arguments: dict[str, Any], dtype: torch.dtype, device: st
             ids = torch.randint(1, 50, sizes, device=device)
             mask = torch.ones(sizes, dtype=torch.bool, device=device)
             mask[0, -1] = False
-            return Text(ids, mask)
+            segments = torch.arange(sizes[-1], device=device).expand(sizes) % 2
+            return Text(ids, mask, segments, mask)
         case "tokens":
             mask = torch.ones(sizes[:2], dtype=torch.bool, device=device)
             mask[0, -1] = False

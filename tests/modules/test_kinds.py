@@ -10,7 +10,7 @@ from kind_contract import CHECKS, ROWS, random_value
 
 import mplug2  # noqa: F401  (fills the registries)
 from modules.kinds import TorchHalf, half
-from modules.streams import Sequences, Text, Tokens
+from modules.streams import Sequences, Text, Tokens, to_device
 from registry import KINDS
 from registry.kinds import TORCH_HALF
 
@@ -71,6 +71,32 @@ def test_texts_of_different_lengths_are_padded_with_their_masks() -> None:
     joined = half("text").concat([short, long])
     assert joined.ids.tolist() == [[5, 6, 0], [7, 8, 9]]
     assert joined.mask.tolist() == [[True, True, False], [True, True, False]]
+
+
+def test_texts_keep_their_segments_and_word_starts() -> None:
+    ids, yes = torch.tensor([[5, 6]]), torch.tensor([[True, True]])
+    plain = Text(ids, yes)
+    pair = Text(ids, yes, torch.tensor([[0, 1]]), torch.tensor([[True, False]]))
+    longer = Text(torch.tensor([[7, 8, 9]]), torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0, 1, 1]]))
+    kind = half("text")
+
+    joined = kind.concat([pair, plain, longer])
+    # A text without segments is one segment; word starts that a text lacks cannot be made up.
+    assert joined.segments.tolist() == [[0, 1, 0], [0, 0, 0], [0, 1, 1]]
+    assert joined.word_start is None
+    assert kind.concat([plain, plain]).segments is None
+    assert kind.concat([pair, pair]).word_start.tolist() == [[True, False], [True, False]]
+
+    for value in (
+        kind.select(joined, torch.tensor([2, 0])),
+        kind.detach(kind.select(joined, torch.tensor([2, 0]))),
+        kind.to_device(kind.select(joined, torch.tensor([2, 0])), "cpu"),
+        to_device(kind.select(joined, torch.tensor([2, 0])), "cpu"),
+    ):
+        assert isinstance(value, Text)
+        assert value.segments is not None and value.segments.tolist() == [[0, 1, 1], [0, 1, 0]]
+    assert len(kind.tensors(pair)) == 4 and len(kind.tensors(plain)) == 2
+    assert kind.shape(pair) == [1, 2]
 
 
 def test_hidden_states_of_different_lengths_get_a_mask() -> None:

@@ -36,9 +36,10 @@ class TextClassTask:
 
     ``path`` holds a table of tab-separated columns with a header (``columns`` names those of a file without
     one), or JSON lines. ``template`` joins columns to one text of at most ``text_tokens`` tokens; the longest
-    field is cut first. ``labels`` are the names of the classes in the order of the network's outputs, or a
-    mapping from what the file says to those names (``{'0': negative, '1': positive}``): classes are never
-    taken by number. A test set without the column ``label_column`` gives rows without labels.
+    field is cut first. What follows its first [SEP] is segment 1. ``labels`` are the names of the classes
+    in the order of the network's outputs, or a mapping from what the file says to those names
+    (``{'0': negative, '1': positive}``): classes are never taken by number. A test set without the column
+    ``label_column`` gives rows without labels.
     """
 
     outputs = {"text": "text B L", "label": "labels B"}
@@ -112,8 +113,11 @@ class TextClassTask:
 
     def encode(self, items: Sequence[LabelledText], samples: Sequence[Sample]) -> dict[str, Any]:
         """Return the texts, and their labels if all have one."""
-        rows = [self.template.encode(item.fields) for item in items]
-        inputs: dict[str, Any] = {"text": self.tokenizer.pad_rows(rows)}
+        encoded = [self.template.encode_segments(item.fields) for item in items]
+        rows = [row for row, _ in encoded]
+        has_pairs = len(self.template.fields) > 1
+        segments = [row_segments for _, row_segments in encoded] if has_pairs else None
+        inputs: dict[str, Any] = {"text": self.tokenizer.pad_rows(rows, segments)}
         classes = [self.classes.index(item.label) for item in items if item.label is not None]
         if len(classes) == len(items):
             inputs["label"] = torch.tensor(classes)

@@ -46,6 +46,11 @@ def _layers(facts: Facts, module: str) -> Values:
     return {"depth": depth, "first": first, "has_head": has_head}
 
 
+def _types(facts: Facts, module: str) -> Values:
+    """Return the size of a module's table of segments."""
+    return {"types": facts.argument(module, "types", 2)}
+
+
 def _is_inside(values: Values) -> bool:
     return bool(0 <= values["layer"] - values["first"] < values["depth"])
 
@@ -111,7 +116,7 @@ KEY_MAP = KeyMap(
     title="BERT",
     source="NAME_OR_FOLDER",
     roles={
-        "words": Role("text_embedding", {"text_embedding": ""}, many=True),
+        "words": Role("text_embedding", {"text_embedding": ""}, numbers=_types, many=True),
         **{role: Role(USES[role], {USES[role]: ""}, numbers=_layers, many=True) for role in LAYERED},
     },
     renames=(
@@ -121,7 +126,7 @@ KEY_MAP = KeyMap(
         ("{path*}LayerNorm.beta", "{path}LayerNorm.bias"),
     ),
     rows=(
-        *bert_embeddings("embeddings.", "", "words"),
+        *bert_embeddings("embeddings.", "", "words", has_types=lambda values: bool(values["types"])),
         *bert_embeddings("embeddings.", "embedding.", "decoder"),
         Drop("embeddings.position_ids", "a constant: 0, 1, 2, ..."),
         Drop("embeddings.{rest*}", "no module here takes BERT's embeddings"),

@@ -62,12 +62,15 @@ def cross_attention(released: str, ours: str, role: str, where: Where | None = N
     return tuple(Row(released + theirs, ours + name, role, where=where) for theirs, name in pairs)
 
 
-def bert_embeddings(released: str, ours: str, role: str) -> tuple[Row, ...]:
-    """Return the rows of BERT's embeddings; longer tables of positions are cut."""
+def bert_embeddings(released: str, ours: str, role: str, has_types: Where | None = None) -> tuple[Row, ...]:
+    """Return the rows of BERT's embeddings; longer tables of positions are cut.
+
+    ``has_types``: whether a module has embeddings of segments.
+    """
     return (
         Row(f"{released}word_embeddings.weight", f"{ours}word.weight", role),
         Row(f"{released}position_embeddings.weight", f"{ours}position.weight", role, resize=first_rows),
-        Row(f"{released}token_type_embeddings.weight", f"{ours}kind.weight", role),
+        Row(f"{released}token_type_embeddings.weight", f"{ours}kind.weight", role, where=has_types),
         Row(f"{released}LayerNorm.{LEAF}", f"{ours}norm.{{leaf}}", role),
     )
 

@@ -79,6 +79,26 @@ def test_text_is_read_as_transformers_reads_it(bert: BertForPreTraining, tmp_pat
         torch.testing.assert_close(ours[output].values[mask], states[depth][mask], atol=1e-5, rtol=1e-5)
 
 
+def test_segments_are_token_types(bert: BertForPreTraining, tmp_path: Path) -> None:
+    net = composed(save(bert, tmp_path))
+    ids, mask = torch.randint(1, 60, (2, 9)), torch.ones(2, 9, dtype=torch.bool)
+    segments = (torch.arange(9) > torch.tensor([[3], [5]])).long()
+    with torch.no_grad():
+        ours = net({"question": Text(ids, mask, segments)}, goal="read")["first"].values
+        plain = net({"question": Text(ids, mask)}, goal="read")["first"].values
+        states = bert.bert(ids, mask.long(), segments, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(ours, states[3], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(ours, plain, atol=1e-3)
+
+
+def test_words_without_a_table_of_segments_take_the_rest(bert: BertForPreTraining, tmp_path: Path) -> None:
+    net = composed(save(bert, tmp_path), SPEC.replace("positions: 24", "positions: 24, types: 0"))
+    assert "words.kind.weight" not in net.state_dict()
+    assert torch.equal(net.part("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
+    kinds = bert.bert.embeddings.token_type_embeddings.weight
+    assert torch.equal(net.part("decoder").embedding.kind.weight, kinds)
+
+
 def test_fusion_takes_the_last_layers_and_the_decoder_the_first(
     bert: BertForPreTraining, tmp_path: Path
 ) -> None:
