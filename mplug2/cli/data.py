@@ -205,6 +205,11 @@ def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
         print(f"{name}: {checked.samples} samples")
     if checked.counts:
         print("  " + ", ".join(f"{what} {number}" for what, number in checked.counts.items()))
+    if checked.sided_items:
+        print(
+            f"  note: {checked.sided_items} items say left or right, but flip: media leaves texts unchanged. "
+            "Use flip: media_and_text, or flip: none"
+        )
     if checked.bad and checked.quarantine:
         print(f"  to leave them out: data.{name}.quarantine={checked.quarantine}")
 

@@ -153,7 +153,11 @@ def build_prediction_source(
     arguments = builder.arguments_of(found.source)
     task = builder.task(found.source, arguments)
     # A file is read once, from anywhere.
-    kept = {key: value for key, value in arguments.items() if key not in ("cache", "quarantine", "augment")}
+    kept = {
+        key: value
+        for key, value in arguments.items()
+        if key not in ("cache", "quarantine", "augment", "flip")
+    }
     items = [task.question(question) for question in questions]
     source: ItemSource = builder.build(
         SOURCES, found.source, "items", {**kept, "task": task, "items": items, "media": "."}

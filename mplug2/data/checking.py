@@ -48,6 +48,7 @@ class Checked:
     samples: int = 0
     items: int = 0
     counts: dict[str, int] = field(default_factory=dict)  # what the task counts: labels, refused rows
+    sided_items: int = 0  # items that say left or right although their media may be mirrored without them
 
     @property
     def bad(self) -> list[Finding]:
@@ -84,6 +85,7 @@ def check_split(
         samples=len(samples),
         items=len(samples.items),
         counts={} if count is None else count(samples.items),
+        sided_items=_count_sided_items(samples),
     )
     if quarantine is None or not names:
         return checked
@@ -93,6 +95,14 @@ def check_split(
             line = {"video_id": finding.video_id, "file": finding.file, "reason": finding.reason}
             file.write(json.dumps(line) + "\n")
     return replace(checked, quarantine=path)
+
+
+def _count_sided_items(source: Source) -> int:
+    """Return how many items are no longer true if `flip: media` mirrors their media."""
+    mirror = getattr(source.task, "mirror", None)
+    if mirror is None or getattr(source, "flip", "none") != "media":
+        return 0
+    return sum(mirror(item) != item for item in source.items)
 
 
 def _encode_all(source: Source, progress: bool) -> list[Finding]:

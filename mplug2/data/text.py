@@ -23,7 +23,8 @@ _REMOVED = re.compile(r"[,.'!?\"()*#:;~]")
 _SIDES = {"left": "right", "right": "left"}
 # leftmost, right-hand, top-left and the like, but neither upright, bright nor leftovers
 _SIDED = re.compile(
-    r"\b((?:top|bottom|upper|lower|far)?)(left|right)((?:most|hand|handed|side|er|est|wards?|s)?)\b"
+    r"\b((?:top|bottom|upper|lower|far)?)(left|right)((?:most|hand|handed|side|er|est|wards?|s)?)\b",
+    re.IGNORECASE,
 )
 _SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
@@ -53,9 +54,21 @@ def swap_sides(text: str) -> str:
 
 
 def mirrored_words(text: str) -> str:
-    """Return a text in lower case as it holds of the mirrored image: left and right swapped, also as parts of
-    words."""
-    return _SIDED.sub(lambda match: match[1] + _SIDES[match[2]] + match[3], text)
+    """Return a text as it holds of the mirrored image: left and right swapped, also as parts of words.
+
+    A capital letter stays one.
+    """
+    return _SIDED.sub(_swap_side, text)
+
+
+def _swap_side(match: re.Match[str]) -> str:
+    side = match[2]
+    swapped = _SIDES[side.lower()]
+    if side.isupper():
+        swapped = swapped.upper()
+    elif side[0].isupper():
+        swapped = swapped.capitalize()
+    return match[1] + swapped + match[3]
 
 
 class Tokenizer:

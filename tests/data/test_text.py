@@ -126,6 +126,7 @@ def test_a_closed_text_keeps_its_end(toy: Tokenizer) -> None:
         ("the left-most dog, on the left's right", "the right-most dog, on the right's left"),
         ("leftmost and righthand man", "rightmost and lefthand man"),
         ("bottom left/topright, leftward", "bottom right/topleft, rightward"),
+        ("Left of the RIGHT one", "Right of the LEFT one"),
         ("upright bright leftovers, copyright", "upright bright leftovers, copyright"),
     ],
 )

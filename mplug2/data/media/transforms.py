@@ -14,6 +14,8 @@ from mplug2.data.media.image import resize
 from mplug2.data.media.randaugment import IMAGE_NAMES, rand_augment
 
 Augment = Literal["none", "crop", "full"]
+# Which of a sample a random horizontal flip mirrors. The released recipes mirror pixels and leave the text.
+Flip = Literal["none", "media", "media_and_text"]
 
 Channels = tuple[float, float, float]  # red, green, blue
 
@@ -91,9 +93,8 @@ def train_transform(
 ) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], augmented alike in every frame of the clip.
 
-    ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds a horizontal flip
-    (one clip in two) and RandAugment N=2 M=5 (the released training of mPLUG-2 on videos). Leave flips out
-    where questions speak of left and right.
+    ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds RandAugment N=2 M=5
+    (the released training of mPLUG-2 on videos, which also mirrors: see `flip` of the source).
     """
     if augment == "none":
         return eval_transform(frames, size, mean, std)
@@ -101,8 +102,6 @@ def train_transform(
     clip = torch.from_numpy(frames[:, top : top + height, left : left + width]).permute(0, 3, 1, 2)
     clip = resize_bicubic(clip, size)
     if augment == "full":
-        if rng.random() < 0.5:
-            clip = clip.flip(-1)
         clip = rand_augment(clip, rng)
     elif augment != "crop":
         raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
@@ -128,8 +127,8 @@ def train_picture(
     """Return a uint8 image [H W 3] as float32 [3 size size], augmented as mPLUG's released training does it.
 
     ``none`` equals `eval_picture`; ``crop`` takes a random crop of half to all of its area, resized as there;
-    ``full`` adds a horizontal flip (one image in two) and RandAugment N=2 M=7 over its own operations, of
-    which each is left out once in two (as in ALBEF, whose code mPLUG builds on).
+    ``full`` adds RandAugment N=2 M=7 over its own operations, of which each is left out once in two (as in
+    ALBEF, whose code mPLUG builds on).
     """
     if augment == "none":
         return eval_picture(pixels, size, mean, std)
@@ -137,8 +136,6 @@ def train_picture(
     crop = resize(np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size)
     clip = torch.from_numpy(crop[None]).permute(0, 3, 1, 2)
     if augment == "full":
-        if rng.random() < 0.5:
-            clip = clip.flip(-1)
         clip = rand_augment(clip, rng, level=7, names=IMAGE_NAMES, chance=0.5)
     elif augment != "crop":
         raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")

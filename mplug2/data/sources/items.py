@@ -14,12 +14,15 @@ from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.collate import Collator
 from mplug2.data.media.folder import UNREADABLE, MediaFolder, media_views
-from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD
+from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD, Flip
 from mplug2.data.tasks.task import Task
 from registry.errors import UserError
 
 if TYPE_CHECKING:
     from registry import StreamType
+
+# Separates the random numbers that mirror a sample from those that crop and color it.
+_FLIP_STREAM = 2
 
 
 class ItemSource:
@@ -28,10 +31,11 @@ class ItemSource:
     A sample is one item; of a task with media it is a file (or the two of a pair) with up to
     ``task.items_per_sample`` of its items. ``media`` is the folder of the files: VIDEO_ID.mp4 or .avi (.gif
     if the name begins with "tumblr"), or images. Their size and number of frames come from the solved types
-    of the inputs. ``augment`` acts in training alone. ``cache``: megabytes per process in which decoded files
-    are kept (tiny ones: decoding costs more than training). ``image_mean`` and ``image_std`` (for red, green,
-    blue, of values from 0 to 1) normalize pixels. ``quarantine`` is a list that `mplug2 data check` wrote:
-    its files are left out with their items.
+    of the inputs. ``augment`` and ``flip`` act in training alone; a flip mirrors one file in two, and with
+    ``media_and_text`` swaps left and right in its texts. ``cache``: megabytes per process in which decoded
+    files are kept (tiny ones: decoding costs more than training). ``image_mean`` and ``image_std`` (for red,
+    green, blue, of values from 0 to 1) normalize pixels. ``quarantine`` is a list that `mplug2 data check`
+    wrote: its files are left out with their items.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class ItemSource:
         training: bool = False,
         media: str | None = None,
         augment: Literal["none", "crop", "full"] = "none",
+        flip: Literal["none", "media", "media_and_text"] = "none",
         decoder: Literal["av", "decord"] = "av",
         threads: int = 1,
         cache: int = 0,
@@ -59,6 +64,7 @@ class ItemSource:
         self._media_of: Callable[[Any], tuple[str, ...]] | None = getattr(task, "media", None)
         self.views: tuple[str, ...] = ()
         self.by_media: dict[tuple[str, ...], list[int]] = {}
+        self.flip: Flip = "none"
         if self._media_of is None:
             return
         types = types or {}
@@ -69,6 +75,7 @@ class ItemSource:
                 f"a spec over the task {type(task).__name__} must read its media by an input, but reads "
                 f"none; the task supplies {listed}"
             )
+        self.flip = self._checked_flip(flip)
         if media is None:
             raise ArgumentError("media", "media must name the folder of the media files, but is not set")
         if not Path(media).is_dir():
@@ -86,6 +93,24 @@ class ItemSource:
             std=image_std,
         )
         self._group_by_media(_quarantined(Path(quarantine)) if quarantine else set())
+
+    def _checked_flip(self, flip: Flip) -> Flip:
+        """Return the setting; raise ArgumentError if the texts of this task cannot follow their media."""
+        if flip != "media_and_text" or hasattr(self.task, "decode"):
+            return flip  # A task that decodes its media itself mirrors them itself.
+        if len(self.views) > 1:
+            message = (
+                "flip: media_and_text mirrors one file, but a sample has two. Use flip: media, or flip: none"
+            )
+            raise ArgumentError("flip", message)
+        if not hasattr(self.task, "mirror"):
+            task = type(self.task).__name__
+            message = (
+                f"flip: media_and_text needs a task with mirror(item), but {task} has none. "
+                "Use flip: media, or flip: none"
+            )
+            raise ArgumentError("flip", message)
+        return flip
 
     def _group_by_media(self, skipped: set[str]) -> None:
         assert self._media_of is not None  # only tasks with media are grouped
@@ -148,20 +173,35 @@ class ItemSource:
         """Return one sample; it depends on the request alone, not on the worker that reads it."""
         rng = np.random.default_rng([*request.seed, request.items[0]])
         items = tuple(self.items[number] for number in request.items)
+        mirrored = self._mirrored(request)
         views, geometry = [], None
-        for name in request.media:
+        for name, mirror in zip(request.media, mirrored, strict=True):
             try:
-                pixels, file_geometry = self._decode(name, items, rng)
+                pixels, file_geometry = self._decode(name, items, rng, mirror)
             except UNREADABLE as error:
                 return FailedSample(request, str(self.media.file(name)), str(error))
             views.append(pixels)
             geometry = file_geometry if geometry is None else geometry
+        if self.flip == "media_and_text" and any(mirrored):
+            mirror_item: Callable[[Any], Any] = self.task.mirror  # type: ignore[attr-defined]
+            items = tuple(mirror_item(item) for item in items)
         return Sample(request, items, tuple(views), crop_geometry=geometry)
 
-    def _decode(self, name: str, items: Sequence[Any], rng: np.random.Generator) -> tuple[Tensor, Any]:
+    def _mirrored(self, request: SampleRequest) -> list[bool]:
+        """Return which files of a sample are mirrored."""
+        num_files = len(request.media)
+        if self.flip == "none" or not self.training or hasattr(self.task, "decode"):
+            return [False] * num_files
+        rng = np.random.default_rng([*request.seed, request.items[0], _FLIP_STREAM])
+        return [bool(draw < 0.5) for draw in rng.random(num_files)]
+
+    def _decode(
+        self, name: str, items: Sequence[Any], rng: np.random.Generator, mirror: bool
+    ) -> tuple[Tensor, Any]:
         decode = getattr(self.task, "decode", None)
         if decode is None:
-            return self.media.read(name, rng), None
+            pixels = self.media.read(name, rng)
+            return pixels.flip(-1) if mirror else pixels, None
         pixels, geometry = decode(self.media, name, items, rng)
         return pixels, geometry
 

@@ -13,7 +13,7 @@ from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.rows import fields, names, read_rows, shown
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
 from mplug2.data.template import TextTemplate
-from mplug2.data.text import clean_caption
+from mplug2.data.text import clean_caption, mirrored_words
 from registry.errors import UserError
 
 _KEYS = ("caption", "captions", "golden_captions")
@@ -119,6 +119,12 @@ class CaptionTask(MediaTask[Caption]):
     def question(self, text: str) -> Caption:
         """Return an item without references, with the caption to find a file by, if there is one."""
         return Caption(0, "image", (), (text,))
+
+    def mirror(self, item: Caption) -> Caption:
+        """Return captions with left and right swapped."""
+        texts = tuple(mirrored_words(text) for text in item.texts)
+        references = tuple(mirrored_words(text) for text in item.references)
+        return replace(item, texts=texts, references=references)
 
     def references(self, items: Sequence[Caption]) -> list[list[str]]:
         """Return all captions of every file, as they are written."""

@@ -81,8 +81,9 @@ class GroundingTask(MediaTask[Phrase]):
     Images keep their proportions: they are laid into the middle of the square, on grey. The input ``box`` is
     [left, top, right, bottom] in parts of that square; a box outside its image is treated as a file that
     cannot be decoded. A phrase is [CLS], its words in lower case with their punctuation, and [SEP], together
-    at most ``phrase_tokens`` (mPLUG's text). ``augment: full`` mirrors one image in two, with the words left
-    and right.
+    at most ``phrase_tokens`` (mPLUG's text). ``flip: media_and_text`` mirrors one image in two with its
+    boxes, and swaps left and right in its phrases. ``augment`` must be none: a crop may cut off what a phrase
+    means.
     """
 
     outputs = {
@@ -97,14 +98,15 @@ class GroundingTask(MediaTask[Phrase]):
         self,
         phrases_per_image: int = 1,
         phrase_tokens: int = 20,
-        augment: Literal["none", "full"] = "none",  # a crop may cut off what a phrase means
+        augment: Literal["none"] = "none",
+        flip: Literal["none", "media_and_text"] = "none",
         **settings: Any,
     ) -> None:
         at_least(1, phrases_per_image=phrases_per_image)
         at_least(3, phrase_tokens=phrase_tokens)  # [CLS], a word and [SEP]
         self.items_per_sample, self.phrase_tokens = phrases_per_image, phrase_tokens
         super().__init__(**settings)
-        self.mirror = self.training and augment == "full"
+        self.mirror = self.training and flip == "media_and_text"
 
     def read(self, path: Path) -> list[Phrase]:
         """Return the phrases of the annotation file."""

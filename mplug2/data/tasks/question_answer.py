@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import torch
 from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.rows import Question, read_questions, read_rows, shown
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
-from mplug2.data.text import clean_question
+from mplug2.data.text import clean_question, mirrored_words
 from registry.errors import UserError
 
 
@@ -77,6 +78,11 @@ class QuestionAnswerTask(MediaTask[Question]):
     def question(self, text: str) -> Question:
         """Return a question without answers."""
         return Question(0, (), text, (), ())
+
+    def mirror(self, item: Question) -> Question:
+        """Return a question and its answers with left and right swapped."""
+        answers = tuple(mirrored_words(answer) for answer in item.answers)
+        return replace(item, text=mirrored_words(item.text), answers=answers)
 
     def _question_text(self, question: Question) -> str:
         return clean_question(question.text, self.question_words) if self.cleaned else question.text

@@ -17,6 +17,7 @@ class Task(Protocol):
     - ``media(item) -> tuple[str, ...]``: the files an item is about. Absent: a task of text alone.
     - ``items_per_sample: int``: how many items about the same files one sample takes (1).
     - ``decode(media, name, items, rng) -> (pixels, geometry)``: its own way to read one file of a sample.
+    - ``mirror(item) -> item``: the item as it holds of mirrored media, for `flip: media_and_text`.
     - ``record(item, sample) -> dict``: what evaluation and metrics know of an item (its number alone).
     - ``num_tokens(item) -> int``: text tokens, for batches by tokens.
     - ``query_input: str | None``: the input that a question of `mplug2 predict` goes to (the first text).

@@ -15,7 +15,7 @@ from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.batch import Sample
 from mplug2.data.rows import fields, names, read_rows, shown, text
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
-from mplug2.data.text import clean_question, swap_sides
+from mplug2.data.text import clean_question, mirrored_words, swap_sides
 from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image', or 'images'), 'sentence' and 'label'"
@@ -100,6 +100,10 @@ class TextLabelTask(MediaTask[Sentence]):
     def question(self, text: str) -> Sentence:
         """Return a sentence without a label."""
         return Sentence(0, "images" if len(self.views) > 1 else "image", (), text, "")
+
+    def mirror(self, item: Sentence) -> Sentence:
+        """Return a sentence with left and right swapped."""
+        return replace(item, text=mirrored_words(item.text))
 
     def _sentence(self, row: Any, number: int, where: str) -> Sentence:
         fields(row, where, _FORM, "sentence", "label")

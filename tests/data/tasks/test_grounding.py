@@ -93,7 +93,7 @@ def test_the_box_lies_where_the_thing_is(picture: Path) -> None:
 
 
 def test_a_mirrored_image_has_its_box_and_words_mirrored(picture: Path) -> None:
-    data = reader(picture, [ROW] * 12, training=True, augment="full")
+    data = reader(picture, [ROW] * 12, training=True, flip="media_and_text")
     said = {False: "[CLS] the left square [SEP]", True: "[CLS] the right square [SEP]"}
     seen = set()
     for index in range(12):
@@ -175,5 +175,5 @@ def test_numbers_that_make_no_sense_are_refused(picture: Path, setting: dict[str
 
 def test_a_crop_is_refused_before_anything_is_read() -> None:
     spec = read_spec("configs_image/grounding_shapes_tiny.yaml", ["data.augment=crop"])
-    with pytest.raises(UserError, match="'augment' of task 'grounding' must be one of 'none', 'full'"):
+    with pytest.raises(UserError, match="'augment' of task 'grounding' must be one of 'none'"):
         check(spec).raise_if_bad()
