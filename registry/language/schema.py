@@ -37,6 +37,10 @@ EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
 # what the framework itself passes to a task or source that declares it: no argument of a spec sets these
 SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "task")
 
+# Biases, norms, and the parameters that are added to or multiply activations. The released recipes let class
+# tokens, positions and latents decay: their specs say so.
+NO_DECAY = ("*bias", "*norm*.weight", "*.cls", "*.position", "*.latents", "*temperature")
+
 MOMENTUM = {
     "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0, 1),
 }
@@ -85,7 +89,7 @@ TRAIN = {
     "betas": Key("tuple[float, float]", [0.9, 0.999], "decay of AdamW's two averages", 0, below=1),
     "eps": Key("float", 1e-8, "AdamW's epsilon", 0),
     "weight_decay": Key("float", 0.02, "AdamW's decoupled weight decay", 0),
-    "no_decay": Key("list[str]", ["*bias", "*norm*.weight"], "patterns of parameters without weight decay"),
+    "no_decay": Key("list[str]", list(NO_DECAY), "patterns of parameters without weight decay"),
     "clip": Key("float", 1.0, "largest norm of the gradient; 0: no clipping", 0),
     "engine": Key("str", "deepspeed", "what runs the steps: deepspeed, torch, or a plug-in"),
     "zero": Key("Literal[0, 1, 2, 3]", 0, "DeepSpeed ZeRO stage"),

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from torch import nn
 
+from mplug2.build.compose import compose
 from mplug2.train.optim import build_optimizer, group_names, parameter_groups
 from registry.errors import UserError
+from registry.language.patterns import select
 from registry.language.schema import with_defaults
 
 
@@ -112,3 +114,15 @@ def test_a_frozen_parameter_needs_no_group() -> None:
 def test_the_optimizer_takes_the_settings() -> None:
     optimizer = build_optimizer(net(), settings(betas=[0.8, 0.9], eps=1e-6))
     assert all(group["betas"] == (0.8, 0.9) and group["eps"] == 1e-6 for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize(
+    "spec", ["configs_image/retrieval_shapes_tiny.yaml", "configs_video/VideoQA_shapes_tiny.yaml"]
+)
+def test_what_is_added_to_activations_does_not_decay_by_default(spec: str) -> None:
+    composed = compose(spec, device="meta", initial=False)
+    names = [name for name, _ in composed.named_parameters()]
+    exempt = select(composed.spec.train["no_decay"], names)
+    decaying = {name.split(".")[-1] for name in names if name not in exempt}
+    assert "vision.stem.cls" in exempt or "vision.body.stem.cls" in exempt
+    assert not decaying & {"cls", "position", "latents", "temperature", "bias"}
