@@ -92,7 +92,7 @@ inputs:
   image: image B 3 H W
   question: text B L
   answer: text A La
-  owner: index A -> Q
+  owner: index A -> B
   vote: weight A
   candidates: text C Lc
 {_modules(config, config["bert"]["text_encoder_layers"], decoder=True)}

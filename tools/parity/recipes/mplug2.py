@@ -105,7 +105,7 @@ def _video_qa(meta: Mapping[str, Any]) -> str:
     inputs = [
         "question: text B L",
         "answer: text A La",
-        "owner: index A -> Q",
+        "owner: index A -> B",
         "vote: weight A",
         "candidates: text C Lc",
     ]
