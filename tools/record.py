@@ -58,7 +58,7 @@ def record_losses(out: Path, specs: Sequence[Path], jobs: int) -> int:
     """Train every spec for 20 steps, and write losses and checksums; return the exit code."""
     make_shapes()
     record = open_record(out, "losses", LOSS_SETTINGS)
-    waiting = [spec for spec in specs if spec.stem not in record["results"]]
+    waiting = [spec for spec in specs if name_of(spec) not in record["results"]]
     failures = 0
     with ThreadPoolExecutor(jobs) as pool:
         futures = {spec: pool.submit(losses_of, spec) for spec in waiting}
@@ -67,12 +67,18 @@ def record_losses(out: Path, specs: Sequence[Path], jobs: int) -> int:
                 result = future.result()
             except CommandFailed as error:
                 failures += 1
-                print(f"{spec.stem}: FAILED, {error}", flush=True)
+                print(f"{name_of(spec)}: FAILED, {error}", flush=True)
                 continue
-            record["results"][spec.stem] = result
+            record["results"][name_of(spec)] = result
             write_record(out, record)
-            print(f"{spec.stem}: last loss {result['losses'][-1]:.6f}, {result['seconds']:.0f} s", flush=True)
+            last_loss = result["losses"][-1]
+            print(f"{name_of(spec)}: last loss {last_loss:.6f}, {result['seconds']:.0f} s", flush=True)
     return 1 if failures else 0
+
+
+def name_of(spec: Path) -> str:
+    """Return the name of a spec in a record: specs of different folders may share a file name."""
+    return f"{spec.parent.name}/{spec.stem}"
 
 
 def losses_of(spec: Path) -> dict[str, Any]:
