@@ -21,6 +21,7 @@ for _name, _target in {
 
 for _name, _target in {
     "concat": "modules.ops:concat",
+    "split": "modules.ops:split",
     "take": "modules.ops:take",
     "fetch": "modules.ops:fetch",
     "weighted_sum": "modules.ops:weighted_sum",

@@ -1,4 +1,4 @@
-"""Operations without weights that join, repeat, exchange and sum streams."""
+"""Operations without weights that join, cut, repeat, exchange and sum streams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.distributed import all_gather_rows, shortest_and_longest
-from modules.streams import Tokens, full_mask, join_masks
+from modules.streams import Text, Tokens, full_mask, join_masks
 from registry import operation
 
 
@@ -16,6 +16,38 @@ from registry import operation
 def concat(*parts: Tokens) -> Tokens:
     """Lay token streams end to end, masks likewise."""
     return Tokens(torch.cat([part.values for part in parts], dim=1), join_masks(*parts))
+
+
+@operation(
+    inputs={
+        "tokens": "tokens B N width",
+        "**parts": "tokens B length _ | text B length | regions B length _",
+    },
+    outputs={"**parts": "tokens B length width"},
+)
+def split(tokens: Tokens, **parts: Tokens | Text | Float[Tensor, "b length _"]) -> dict[str, Tokens]:
+    """Cut tokens into named parts, each as long as the stream of its name: the inverse of `concat`.
+
+    The parts come in the order of the call. ValueError if their lengths do not add up to that of ``tokens``.
+    """
+    lengths = {}
+    for name, part in parts.items():
+        first = part[0] if isinstance(part, tuple) else part
+        lengths[name] = first.shape[1]
+    total = sum(lengths.values())
+    if total != tokens.values.shape[1]:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(
+            f"the lengths of the parts ({listed}) must add up to {tokens.values.shape[1]}, but do to {total}"
+        )
+    cut: dict[str, Tokens] = {}
+    start = 0
+    for name, length in lengths.items():
+        columns = slice(start, start + length)
+        mask = None if tokens.mask is None else tokens.mask[:, columns]
+        cut[name] = Tokens(tokens.values[:, columns], mask)
+        start += length
+    return cut
 
 
 @operation(inputs={"tokens": "tokens B N width", "index": "index A -> B"}, outputs="tokens A N width")

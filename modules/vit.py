@@ -116,10 +116,12 @@ class VideoViT(nn.Module):
     Output: the mean of the frames' class tokens, then all patch tokens frame by frame, all through the final
     norm (released ``visual_encoder.visual``, ``ln_post``). With ``temporal: none`` frames never see each
     other. ``attention_dropout``: of attention's weights while it is trained (released mPLUG: 0.1).
+    ``early``: the output of that name is the hidden states after so many blocks, before the final norm.
     """
 
     inputs = {"video": "frames B 3 frames size size"}
-    outputs = "tokens B N width"
+    outputs = {"": "tokens B N width", "early?": "tokens B N width"}
+    off = {"early": "early"}
 
     def __init__(
         self,
@@ -135,12 +137,15 @@ class VideoViT(nn.Module):
         drop_path: float = 0.0,
         attention_dropout: float = 0.0,
         recompute: Literal["none", "all"] = "none",
+        early: int | None = None,
     ) -> None:
         super().__init__()
         check_sizes(width=width, depth=depth, patch=patch, frames=frames, size=size)
         check_rate(drop_path=drop_path, attention_dropout=attention_dropout)
         if size % patch:
             raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
+        if early is not None and not 1 <= early <= depth:
+            raise ValueError(f"early must be 1 to {depth} (depth), but is {early}")
         heads = head_count(width, heads)
         rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
         self.stem = Stem(width, patch, size, temporal_stride)
@@ -149,23 +154,38 @@ class VideoViT(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
         self.recompute = recompute
+        self.early = early
 
-    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Tokens:
+    def forward(
+        self, video: Float[Tensor, "b 3 t h w"], *, requested: frozenset[str] = frozenset()
+    ) -> Tokens | dict[str, Tokens]:
         """Encode clips; every token is valid, so there is no mask."""
         x = self.stem(video)
-        for block in self.blocks:
+        more: dict[str, Tokens] = {}
+        for number, block in enumerate(self.blocks, start=1):
             x = run(block, x, recompute=self.recompute)
-        # (b, frames, 1 + patches, width) -> (b, 1 + frames * patches, width)
-        x = torch.cat([x[:, :, 0].mean(dim=1, keepdim=True), x[:, :, 1:].flatten(1, 2)], dim=1)
-        return Tokens(self.norm(x))
+            if number == self.early and "early" in requested:
+                more["early"] = Tokens(_join_frames(x))
+        tokens = Tokens(self.norm(_join_frames(x)))
+        return {"": tokens, **more} if more else tokens
+
+
+def _join_frames(x: Float[Tensor, "b frames n width"]) -> Float[Tensor, "b joined width"]:
+    """Return the mean of the frames' class tokens, then the patches of all frames."""
+    # (b, frames, 1 + patches, width) -> (b, 1 + frames * patches, width)
+    return torch.cat([x[:, :, 0].mean(dim=1, keepdim=True), x[:, :, 1:].flatten(1, 2)], dim=1)
 
 
 class ImageViT(nn.Module):
     """CLIP's vision transformer on single images: the class token, then the patch tokens, through the final
-    norm."""
+    norm.
+
+    ``early``: the output of that name is the hidden states after so many blocks, before the final norm.
+    """
 
     inputs = {"image": "image B 3 size size"}
-    outputs = "tokens B N width"
+    outputs = {"": "tokens B N width", "early?": "tokens B N width"}
+    off = {"early": "early"}
 
     def __init__(
         self,
@@ -178,6 +198,7 @@ class ImageViT(nn.Module):
         drop_path: float = 0.0,
         attention_dropout: float = 0.0,
         recompute: Literal["none", "all"] = "none",
+        early: int | None = None,
     ) -> None:
         super().__init__()
         self.body = VideoViT(
@@ -192,8 +213,11 @@ class ImageViT(nn.Module):
             drop_path=drop_path,
             attention_dropout=attention_dropout,
             recompute=recompute,
+            early=early,
         )
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Tokens:
+    def forward(
+        self, image: Float[Tensor, "b 3 h w"], *, requested: frozenset[str] = frozenset()
+    ) -> Tokens | dict[str, Tokens]:
         """Encode images as clips of one frame."""
-        return self.body(image.unsqueeze(2))
+        return self.body(image.unsqueeze(2), requested=requested)

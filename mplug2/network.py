@@ -259,12 +259,15 @@ class Network(nn.Module):
         several = [name for name in ports if step.declaration.inputs[name].variadic]
         before = [ports.pop(name, None) for name in step.before_variadic]
         positional = (*before, *(ports.pop(several[0]) if several else ()))
+        options = dict(step.binding.options)
+        if step.declaration.requests:
+            options["requested"] = step.requested
         call = self._called(step.equation.callee, step.shadow)
         try:
             if not step.shadow:
-                return self._scalar(step, call(*positional, **ports, **step.binding.options))
+                return self._scalar(step, call(*positional, **ports, **options))
             with torch.no_grad(), self._full_precision():
-                return self._scalar(step, call(*positional, **ports, **step.binding.options))
+                return self._scalar(step, call(*positional, **ports, **options))
         except SpecError:
             raise
         except UserError as error:  # what a module knows by its values alone
@@ -319,6 +322,13 @@ def _reporting(observe: Observer, path: str) -> Callable[[nn.Module, Any, Any], 
 
 
 def _field(value: Any, ref: Ref) -> Any:
+    """Return the output of a step's value that a stream names; SpecError if the module did not return it."""
     if ref.field is None:
-        return value
-    return value[ref.field] if isinstance(value, dict) else getattr(value, ref.field)
+        # the nameless output beside those that were requested
+        return value.get("", value) if isinstance(value, dict) else value
+    if isinstance(value, dict) and ref.field in value:
+        return value[ref.field]
+    if not isinstance(value, dict) and hasattr(value, ref.field):
+        return getattr(value, ref.field)
+    message = f"'{ref.name}' is read, but its module did not return the optional output '{ref.field}'"
+    raise SpecError.at(ref.place, message, "read it only where the module computes it")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from registry.checks.ties import roots
 from registry.errors import SpecError, UserError
 from registry.language.binding import Binding, bind
 from registry.language.declaration import REQUIRED, Declaration
 from registry.language.equation import Equation, Ref
+from registry.language.parts import with_parts
 from registry.language.spec import Spec
 from registry.registries import CATALOGUE, Catalogue
 
@@ -25,6 +26,7 @@ class Step:
     binding: Binding
     declaration: Declaration
     shadow: bool = False
+    requested: frozenset[str] = frozenset()  # the named outputs that other steps, or the goal, read
 
     @property
     def name(self) -> str:
@@ -93,13 +95,16 @@ def ancestors(plan: Plan, refs: Iterable[Ref]) -> frozenset[tuple[str, bool]]:
 
 
 def declaration_of(spec: Spec, equation: Equation, names: Catalogue = CATALOGUE) -> Declaration:
-    """Return the declaration of what a line calls, a module or an operation; raise `UserError`."""
+    """Return the declaration of what a line calls, a module or an operation, for this call.
+
+    Ports that the call names are written out. Raises `UserError`.
+    """
     module = spec.modules.get(equation.callee)
-    return (
-        names.operations.declaration(equation.callee)
-        if module is None
-        else names.modules.declaration(module.use)
-    )
+    if module is None:
+        declaration = names.operations.declaration(equation.callee)
+    else:
+        declaration = names.modules.declaration(module.use)
+    return with_parts(declaration, equation)
 
 
 def active(spec: Spec, equation: Equation, declaration: Declaration) -> Binding:
@@ -160,6 +165,31 @@ def shadowed_modules(spec: Spec, names: Catalogue = CATALOGUE) -> frozenset[str]
     return frozenset(shadowed)
 
 
+def absent_outputs(spec: Spec, equation: Equation, declaration: Declaration) -> frozenset[str]:
+    """Return the outputs that a line does not have, since the option that their `off` rule names is false."""
+    binding, _ = bind(equation, declaration)
+    return switched_off(spec, equation, declaration, binding) & frozenset(declaration.outputs)
+
+
+def _with_requests(plan: Plan, spec: Spec) -> Plan:
+    """Return a plan whose steps know which of their named outputs are read."""
+    reads: dict[tuple[str, bool], set[str | None]] = {step.key: set() for step in plan.steps}
+    for step in plan.steps:
+        for _, filling in step.binding.arguments():
+            if isinstance(filling, Ref):
+                reads.setdefault(plan.key(filling, step.shadow), set()).add(filling.field)
+    for ref in plan.outputs.values():
+        reads.setdefault(plan.key(ref), set()).add(ref.field)
+    steps = []
+    for step in plan.steps:
+        named = frozenset(field for field in reads[step.key] if field)
+        if None in reads[step.key] and not step.declaration.nameless:  # all of them, by `net(batch, names)`
+            absent = absent_outputs(spec, step.equation, step.declaration)
+            named = frozenset(step.declaration.outputs) - absent
+        steps.append(replace(step, requested=named))
+    return replace(plan, steps=steps)
+
+
 class _Planner:
     """Walks from a goal's outputs back to what is given, without recursion: flows may be long."""
 
@@ -176,7 +206,8 @@ class _Planner:
         inputs = tuple(name for name in self.spec.inputs if name in self.started and name not in self.given)
         given = tuple(name for name in self.started if name in self.given)
         shadowed = frozenset(name for name, shadow in self.steps if shadow)
-        return Plan(goal, list(self.steps.values()), inputs, given, dict(outputs), shadowed)
+        steps = list(self.steps.values())
+        return _with_requests(Plan(goal, steps, inputs, given, dict(outputs), shadowed), self.spec)
 
     def bound(self, name: str) -> tuple[Binding, Declaration]:
         if name not in self.bindings:

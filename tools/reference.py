@@ -111,7 +111,8 @@ def modules_page() -> str:
         NOTE,
         "A module has weights. `modules` names it (`vision: {use: video_vit, width: 1024}`) and sets its "
         "arguments. A flow line calls it and sets its options. A port may be optional. `*name` takes any "
-        "number of streams. [operations.md](operations.md) lists the functions without weights. "
+        "number of streams, `**name` those that a call names by keyword. "
+        "[operations.md](operations.md) lists the functions without weights. "
         "`mplug2 list NAME` prints one entry.",
         links(registry.MODULES),
         *entries(registry.MODULES),

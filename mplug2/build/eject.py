@@ -60,6 +60,7 @@ class _Writer:
             if kind.real:
                 self.halves[name] = self.imported(kind.torch_half)
         self.names: dict[tuple[str, bool], str] = {}
+        self.mappings: set[tuple[str, bool]] = set()  # steps whose nameless output comes with others
 
     def imported(self, target: str) -> str:
         if target not in self.imports:
@@ -135,10 +136,13 @@ class _Writer:
 
     def goal(self, goal: str, steps: Plan) -> Iterator[str]:
         self.names = {}
+        self.mappings = set()
         for name in steps.inputs:
             self.local(name, False)
         for step in steps.steps:
             self.local(*step.key)
+            if step.declaration.nameless and step.requested:
+                self.mappings.add(step.key)
         yield f"def goal_{goal}(self, batch: dict[str, Any]) -> dict[str, Any]:"
         yield f'    """{", ".join(f"{name} = {ref}" for name, ref in steps.outputs.items())}"""'
         cast = [name for name in steps.inputs if name in self.halves]
@@ -174,8 +178,11 @@ class _Writer:
         return self.names[key]
 
     def value(self, steps: Plan, ref: Ref, shadow: bool) -> str:
-        name = self.local(*steps.key(ref, shadow))
-        return name if ref.field is None else f'{name}["{ref.field}"]'
+        key = steps.key(ref, shadow)
+        name = self.local(*key)
+        if ref.field is None:
+            return f'{name}[""]' if key in self.mappings else name
+        return f'{name}["{ref.field}"]'
 
     def part(self, name: str, shadow: bool) -> str:
         return f'averaged["{name}"]' if shadow else _own(name)
@@ -200,6 +207,8 @@ class _Writer:
             elif filling is not None:
                 named.append(f"{port}={self.filling(steps, step, filling)}")
         options = [f"{name}={literal(value)}" for name, value in step.binding.options.items()]
+        if step.declaration.requests:
+            options.append(f"requested=frozenset({literal(sorted(step.requested))})")
         lines = _call(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])
         return [*lines[:-1], f"{lines[-1]}.mean()"] if step.declaration.counted else lines
 

@@ -50,8 +50,9 @@ def _widths(spec: Spec, module: str) -> list[str]:
     ports: Iterable[Port] = (*declared.inputs.values(), *declared.outputs.values())
     names = set()
     for port in ports:
-        if port.axes and all(KINDS[kind].channels_last for kind in port.kinds):
-            names.add(str(port.axes[-1]))
+        for one_type in port.alternatives:
+            if one_type.axes and all(KINDS[kind].channels_last for kind in one_type.kinds):
+                names.add(str(one_type.axes[-1]))
     return sorted(name for name in names if isinstance(entry.arguments.get(name), int))
 
 

@@ -125,17 +125,20 @@ def _ports(kind: str, declaration: Declaration) -> list[tuple[str, str, str]]:
         rows.append((f"in   {_port_name(name, port)}", str(port), _port_note(name, port, declaration)))
     if kind != "metric":
         for name, port in declaration.outputs.items():
-            rows.append((f"out  {name}".rstrip(), str(port), ""))
+            note = _port_note(name, port, declaration) if port.optional else ""
+            rows.append((f"out  {_port_name(name, port)}".rstrip(), str(port), note))
     return rows
 
 
 def _port_name(name: str, port: Port) -> str:
+    if port.named_by_call:
+        return f"**{name}"
     return f"*{name}" if port.variadic else name
 
 
 def _port_note(name: str, port: Port, declaration: Declaration) -> str:
     if name in declaration.off:
-        return f"optional; not computed while {declaration.off[name]} is 0"
+        return f"optional; not computed while {declaration.off[name]} is 0 or not set"
     return "optional" if port.optional else ""
 
 

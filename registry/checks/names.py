@@ -13,9 +13,10 @@ from registry.errors import Place, Problem, UserError
 from registry.language.binding import bind, value_problem
 from registry.language.declaration import Declaration
 from registry.language.equation import Equation, Ref
+from registry.language.parts import with_parts
 from registry.language.schema import SECTIONS
 from registry.language.spec import ModuleEntry, Spec
-from registry.planner import declaration_of
+from registry.planner import absent_outputs, declaration_of
 from registry.registries import Catalogue, Registry, nearest
 
 RESERVED = ("ema",)
@@ -116,6 +117,8 @@ class _Checker:
     def equation(self, equation: Equation) -> None:
         spec = self.spec
         before, declaration = len(self.problems), self.called(equation)
+        if declaration is not None:
+            declaration = with_parts(declaration, equation)
         options = declaration.options if declaration is not None else {}
         words = [one for key, one in equation.keywords.items() if key in options]  # `bind` wants quotes there
         for ref in (one for one in equation.refs() if not any(one is word for word in words)):
@@ -171,19 +174,39 @@ class _Checker:
                 self.unknown(ref.place, "stream", ref.stream, known, f"streams: {', '.join(known) or 'none'}")
             return
         try:
-            outputs = declaration_of(spec, spec.flow[ref.stream], self.names).outputs
+            declaration = declaration_of(spec, spec.flow[ref.stream], self.names)
         except UserError:  # reported at the line that computes the stream
             return
-        if "" in outputs:
+        outputs = declaration.outputs
+        if tuple(outputs) == ("",):
             if ref.field is not None:
                 message = f"'{ref.stream}' is one stream without fields, but '{ref.name}' is used"
                 self.wrong(ref.place, message, f"write `{ref.stream}`")
+        elif ref.field in outputs:
+            self.optional_output(ref, declaration)
+        elif ref.field is None and declaration.nameless:
+            return
         elif ref.field is None:
             fields = ", ".join(f"{ref.stream}.{name}" for name in outputs)
             self.wrong(ref.place, f"'{ref.stream}' has several outputs: name one", f"one of {fields}")
-        elif ref.field not in outputs:
-            known = [f"{ref.stream}.{name}" for name in outputs]
-            self.unknown(ref.place, "stream", ref.name, known, f"one of {', '.join(known)}")
+        else:
+            streams = [f"{ref.stream}.{name}" if name else ref.stream for name in outputs]
+            self.unknown(ref.place, "stream", ref.name, streams, f"one of {', '.join(streams)}")
+
+    def optional_output(self, ref: Ref, declaration: Declaration) -> None:
+        """Report an optional output that is read although the option that switches it on is not set."""
+        equation = self.spec.flow[ref.stream]
+        callee = equation.callee
+        if ref.field not in absent_outputs(self.spec, equation, declaration):
+            return
+        option = declaration.off[ref.field]
+        message = (
+            f"output '{ref.field}' of {callee} needs '{option}', which is not set, but '{ref.name}' is used"
+        )
+        hint = f"set it where the module is built: `{callee}: {{..., {option}: ...}}`"
+        if option in declaration.options:
+            hint = f"set it in the call: `{ref.stream}: {callee}(..., {option}=...)`"
+        self.wrong(ref.place, message, hint)
 
     def goals(self) -> None:
         if not self.spec.goals:

@@ -16,7 +16,7 @@ from registry.language.declaration import Declaration
 from registry.language.equation import Equation, ModuleRef, Ref
 from registry.language.ports import Axis, Port, StreamType
 from registry.language.spec import Spec
-from registry.planner import declaration_of
+from registry.planner import absent_outputs, declaration_of
 from registry.registries import Catalogue
 
 
@@ -145,7 +145,10 @@ class _Solver:
                 self.fit(scope, declaration, equation.callee, filled, argument)
             else:
                 self.handed(argument, binding.ports)
+        absent = absent_outputs(self.spec, equation, declaration)
         for name, port in declaration.outputs.items():
+            if name in absent:
+                continue
             stream = f"{equation.name}.{name}" if name else equation.name
             self.streams[stream] = self.output(scope, declaration, equation, port)
 
@@ -208,12 +211,18 @@ class _Solver:
             hint = converters(self.spec, self.names, stream.kind, port.kinds, ref)
             self.misfits.append(Misfit(Problem(ref.place, message, hint), port.kinds))
             return
-        if len(stream.sizes) != len(port.axes):
+        fitting = port.fitting(stream.kind, len(stream.sizes))
+        if fitting is None:
             message = f"wrong axes: {wants} takes {port}, but stream '{ref.name}' is {stream.solved()}"
             self.misfits.append(Misfit(Problem(ref.place, message), port.kinds))
             return
+        self.fit_axes(scope, declaration, name, fitting, ref)
+
+    def fit_axes(self, scope: _Scope, declaration: Declaration, name: str, port: Port, ref: Ref) -> None:
+        """Fit the axes of a stream to those of the one type of a port that takes its kind."""
+        stream = self.streams[ref.name]
         for at, (axis, size) in enumerate(zip(port.axes, stream.sizes, strict=True)):
-            wanted = self.size(scope, declaration, callee, axis)
+            wanted = self.size(scope, declaration, scope.callee, axis)
             clash = unify(wanted, size)
             mismatch = partial(self.mismatch, scope, port, name, at, ref, wanted, size)
             if clash == "sizes":
@@ -224,11 +233,11 @@ class _Solver:
             elif isinstance(axis, str):
                 scope.first.setdefault(axis, (name, ref))
         if port.target is not None:
-            self.point(scope, declaration, name, ref)
+            self.point(scope, declaration, name, port, ref)
 
-    def point(self, scope: _Scope, declaration: Declaration, name: str, ref: Ref) -> None:
+    def point(self, scope: _Scope, declaration: Declaration, name: str, port: Port, ref: Ref) -> None:
         """Fit the axis that an index counts to the rows that its port wants counted."""
-        stream, port = self.streams[ref.name], declaration.inputs[name]
+        stream = self.streams[ref.name]
         assert port.target is not None and stream.target is not None
         wanted, counted = self.size(scope, declaration, scope.callee, port.target), stream.target
         use = IndexUse(scope.callee, name, ref, wanted, scope.first.get(str(port.target)))

@@ -73,16 +73,24 @@ class _Binder:
         for name, port in self.declaration.inputs.items():
             if not given:
                 return
+            if port.named_by_call:
+                break
             if port.variadic:
                 self.ports[name], given = tuple(given), []
             elif name not in self.equation.keywords or len(given) > self._open(name):
                 self.fill(name, port, given.pop(0))
         if given:
-            ports = self.declaration.inputs
-            takes = f"{len(ports)} streams ({', '.join(ports) or 'none'})"
-            count = len(self.equation.positional)
-            message = f"{self.equation.callee} takes {takes}, but is given {count}"
-            self.wrong(given[0].place, message)
+            self.too_many(given[0])
+
+    def too_many(self, first: Ref | ModuleRef) -> None:
+        """Report the first stream that no port takes by position."""
+        ports = {name: port for name, port in self.declaration.inputs.items() if not port.named_by_call}
+        takes = f"{len(ports)} streams ({', '.join(ports) or 'none'})"
+        count = len(self.equation.positional)
+        message = f"{self.equation.callee} takes {takes}, but is given {count}"
+        parts = [name for name, port in self.declaration.inputs.items() if port.named_by_call]
+        hint = f"name each part: `NAME={first}`" if parts else ""
+        self.wrong(first.place, message, hint)
 
     def _open(self, name: str) -> int:
         """Return how many streams the ports after `name` may still take by position."""
@@ -150,7 +158,10 @@ class _Binder:
 
     def missing(self) -> None:
         for name, port in self.declaration.inputs.items():
-            if name not in self.ports and not port.optional:
+            if port.named_by_call and name not in self.ports and not port.optional:
+                message = f"{self.equation.callee} must be called with at least one named part, but has none"
+                self.wrong(self.equation.place, message, f"add `NAME=stream` ({port})")
+            elif name not in self.ports and not port.optional:
                 what = "@module" if port.kinds == ("module",) else "stream"
                 message = f"port '{name}' of {self.equation.callee} must be filled, but is not"
                 self.wrong(self.equation.place, message, f"add `{name}={what}` ({port})")

@@ -22,6 +22,7 @@ from registry.language.ports import Port, read_ports
 
 LITERALS = ("inputs", "outputs", "off", "goals", "conditions", "token_limits", "class_names")
 DECORATORS = ("operation", "metric")  # whose keywords declare the ports of a function
+REQUESTED = "requested"  # the parameter of `forward` that gets the names of the outputs that are read
 COUNT = "count"  # the keyword of `operation` that makes a function a loss with a sum and a count
 REQUIRED: Any = inspect.Parameter.empty
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -77,7 +78,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The promise of one class or function; an output with the name '' is the only one and has no name."""
+    """The promise of one class or function; the output with the name '' has no name (`visual`).
+
+    Beside it there may be optional ones (`visual.early`): then the value is a mapping with the nameless
+    output under '' as soon as another is requested, and the nameless one alone otherwise.
+    """
 
     target: str
     inputs: dict[str, Port] = field(default_factory=dict)
@@ -95,11 +100,12 @@ class Declaration:
     token_limits: dict[str, str] = field(default_factory=dict)
     # For an output of a task that holds class numbers: the argument that names the classes.
     class_names: dict[str, str] = field(default_factory=dict)
+    requests: bool = False  # whether `forward` has the parameter `requested`
 
     @property
     def nameless(self) -> bool:
-        """Whether the result is one value and not a mapping of named ones."""
-        return tuple(self.outputs) == ("",)
+        """Whether the result is one value, unless optional outputs are requested."""
+        return "" in self.outputs
 
     @staticmethod
     def read(target: str) -> Declaration:
@@ -174,8 +180,11 @@ def _build(
         conditions = read_conditions(literals.get("conditions") or ())
     except ValueError as error:
         raise UserError(f"{target}: {error}") from None
+    requests = REQUESTED in options
+    _check_outputs(target, ports["outputs"], requests)
     off = dict(literals.get("off") or {})
-    options = {name: one for name, one in options.items() if name not in ports["inputs"]}  # `*parts, weight`
+    taken = {*ports["inputs"], REQUESTED}  # a port after `*parts` is a keyword-only parameter, too
+    options = {name: option for name, option in options.items() if name not in taken}
     return Declaration(
         target,
         ports["inputs"],
@@ -191,7 +200,25 @@ def _build(
         token_limits=dict(literals.get("token_limits") or {}),
         class_names=dict(literals.get("class_names") or {}),
         counted=counted,
+        requests=requests,
     )
+
+
+def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> None:
+    """Raise `UserError` for outputs of several types, or a nameless one beside others that must be there."""
+    for name, port in outputs.items():
+        if len(port.kinds) > 1:
+            raise UserError(f"{target}: an output must have one type, but '{name}' has '{port}'")
+    named = {name: port for name, port in outputs.items() if name}
+    if "" in outputs and named:
+        must = next((name for name, port in named.items() if not port.optional), "")
+        if must:
+            raise UserError(f"{target}: beside a nameless output, '{must}' must be optional: '{must}?'")
+        if not requests:
+            hint = f"add the keyword-only parameter `{REQUESTED}: frozenset[str] = frozenset()` to `forward`"
+            raise UserError(
+                f"{target}: optional outputs beside a nameless one are returned on request. {hint}"
+            )
 
 
 def _inherited(makers: Iterable[tuple[dict[str, Parameter], bool]]) -> dict[str, Parameter]:

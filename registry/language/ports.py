@@ -7,13 +7,14 @@ A type is a kind and its axes (`frames B 3 T H W`); an index also names the axis
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from registry.kinds import KINDS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]{1,9}")
+ALTERNATIVES = re.compile(r"\s+\|\s+")  # between whole types; `text|tokens B L` are kinds of one
 ARROW = "->"  # before the axis whose rows an index counts
 
 Axis = str | int
@@ -36,28 +37,57 @@ class StreamType:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One port: the kinds it takes (`"tokens"`, `"text|tokens"`), its axes, and how it is filled."""
+    """One port: the kinds it takes (`"tokens"`, `"text|tokens"`), its axes, and how it is filled.
+
+    `others`: further types that it takes, such as `image B 3 H W` of `"frames B 3 T H W | image B 3 H W"`.
+    """
 
     kind: str
     axes: tuple[Axis, ...] = ()
     optional: bool = False
     variadic: bool = False
     target: Axis | None = None  # the axis whose rows an index counts
+    named_by_call: bool = False  # `"**parts"`: as many ports as a call names by keyword
+    others: tuple[Port, ...] = ()
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds that the port takes."""
-        return tuple(self.kind.split("|"))
+        """All kinds that the port takes."""
+        kinds = self.kind.split("|")
+        for other in self.others:
+            kinds += other.kinds
+        return tuple(kinds)
+
+    @property
+    def alternatives(self) -> tuple[Port, ...]:
+        """The port with each of its types alone."""
+        return (replace(self, others=()), *self.others)
 
     @property
     def names(self) -> Iterator[Axis]:
         """All axes that the port names: its own, and the one whose rows it counts."""
-        yield from self.axes
-        if self.target is not None:
-            yield self.target
+        for port in (self, *self.others):
+            yield from port.axes
+            if port.target is not None:
+                yield port.target
+
+    def fitting(self, kind: str, axes: int) -> Port | None:
+        """Return the type that a stream of a kind and a number of axes fits, or None."""
+        for port in self.alternatives:
+            if kind in port.kinds and len(port.axes) == axes:
+                return port
+        return None
+
+    def renamed(self, axes: Mapping[Axis, Axis]) -> Port:
+        """Return the port with other names for some axes."""
+        own = tuple(axes.get(axis, axis) for axis in self.axes)
+        target = None if self.target is None else axes.get(self.target, self.target)
+        others = tuple(other.renamed(axes) for other in self.others)
+        return replace(self, axes=own, target=target, others=others)
 
     def __str__(self) -> str:
-        return _written(self.kind, self.axes, self.target)
+        first = _written(self.kind, self.axes, self.target)
+        return " | ".join([first, *map(str, self.others)])
 
 
 def _written(kind: str, axes: tuple[Axis, ...], target: Axis | None) -> str:
@@ -71,6 +101,8 @@ def _written(kind: str, axes: tuple[Axis, ...], target: Axis | None) -> str:
 def read_type(text: str) -> StreamType:
     """Return the type that `"frames B 3 T H W"` writes; raise `ValueError` with one sentence."""
     port = read_port(text)
+    if port.others:
+        raise ValueError(f"a stream must have one type, but has '{port}'")
     if "|" in port.kind:
         raise ValueError(f"a stream must have one kind, but has '{port.kind}'")
     if KINDS[port.kind].ports_only:
@@ -81,10 +113,23 @@ def read_type(text: str) -> StreamType:
 
 
 def read_port(text: str, name: str = "") -> Port:
-    """Return the port that `text` and the marks of its name (`"name?"`, `"*name"`) declare.
+    """Return the port that `text` and the marks of its name declare; raise `ValueError` with one sentence.
 
-    Raises `ValueError` with one sentence.
+    Marks: `"name?"` may stay empty, `"*name"` takes any number of streams, `"**name"` as many as a call
+    names by keyword.
     """
+    first, *others = (_one_type(part) for part in ALTERNATIVES.split(text.strip()))
+    return replace(
+        first,
+        optional=name.endswith("?"),
+        variadic=name.startswith("*") and not name.startswith("**"),
+        named_by_call=name.startswith("**"),
+        others=tuple(others),
+    )
+
+
+def _one_type(text: str) -> Port:
+    """Return the port of one type; raise `ValueError`."""
     before, arrow, after = text.partition(ARROW)
     kinds, *axes = before.split() or [""]
     for kind in kinds.split("|"):
@@ -96,7 +141,7 @@ def read_port(text: str, name: str = "") -> Port:
             raise ValueError(f"kind '{kind}' counts no rows, so it cannot have '{ARROW}{after}'")
     sizes = tuple(_axis(axis) for axis in axes)
     target = _target(after) if arrow else None
-    return Port(kinds, sizes, name.endswith("?"), name.startswith("*"), target)
+    return Port(kinds, sizes, target=target)
 
 
 def _axis(text: str) -> Axis:
@@ -125,8 +170,12 @@ def read_ports(declared: dict[str, str] | str) -> dict[str, Port]:
         return {"": read_port(declared)}
     ports: dict[str, Port] = {}
     for name, text in declared.items():
-        bare = name.removeprefix("*").removesuffix("?")
-        if not NAME.fullmatch(bare):
+        bare = name.removeprefix("*").removeprefix("*").removesuffix("?")
+        if name and not NAME.fullmatch(bare):
             raise ValueError(f"a port must be named by a word, but is named '{name}'")
+        if bare in ports:
+            raise ValueError(f"a port must be declared once, but '{bare}' is declared twice")
         ports[bare] = read_port(text, name)
+    if sum(port.named_by_call for port in ports.values()) > 1:
+        raise ValueError("at most one port may begin with '**'")
     return ports

@@ -19,6 +19,7 @@ MODULES = {
     "fusion": "Fusion",
     "text_decoder": "TextDecoder",
     "project": "Project",
+    "backbone": "Backbone",
 }
 
 
@@ -31,7 +32,7 @@ def names() -> Iterator[Catalogue]:
     )
     for name, target in MODULES.items():
         catalogue.modules.register(name, f"fake_parts:{target}")
-    for name in ("concat", "take", "lm_loss", "beam_search"):
+    for name in ("concat", "split", "take", "lm_loss", "beam_search"):
         catalogue.operations.register(name, f"fake_parts:{name}")
     catalogue.tasks.register("video_qa", "fake_parts:VideoQA")
     catalogue.metrics.register("accuracy", "fake_parts:Accuracy")

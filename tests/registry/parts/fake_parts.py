@@ -89,6 +89,26 @@ class Project:
     def __init__(self, width_in: int, width: int) -> None: ...
 
 
+class Backbone:
+    """Videos or images to tokens, and what is read on request."""
+
+    inputs = {"media": "frames B 3 T size size | image B 3 size size"}
+    outputs = {"": "tokens B N width", "early?": "tokens B N width", "late?": "tokens B M width"}
+    off = {"early": "early", "late": "late"}
+
+    def __init__(self, width: int, size: int = 48, early: int | None = None) -> None: ...
+
+    def forward(self, media: Any, *, late: bool = False, requested: frozenset[str] = frozenset()) -> Any: ...
+
+
+@operation(
+    inputs={"tokens": "tokens B N width", "**parts": "tokens B length _ | text B length"},
+    outputs={"**parts": "tokens B length width"},
+)
+def split(tokens: Any, *, scale: float = 1.0, **parts: Any) -> Any:
+    """Cut into parts."""
+
+
 @operation(inputs={"*parts": "tokens B _ width"}, outputs="tokens B N width")
 def concat(*parts: Any) -> Any:
     """Lay streams end to end."""
