@@ -162,6 +162,7 @@ class Network(nn.Module):
         copy), and with the output of every submodule by its path, such as ``vision.blocks.3``. UserError if
         the batch lacks an input or holds something that is not a stream.
         """
+        batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
         values: dict[tuple[str, bool], Any] = {(name, False): self._cast(name, batch[name]) for name in batch}
         with self._observed(observe):
@@ -177,6 +178,7 @@ class Network(nn.Module):
 
         A loss whose count depends on the output of a module is left out: it is averaged over micro-batches.
         """
+        batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
         free = steps_without_modules(steps, self.spec)
         counted: list[tuple[Step, dict[str, Any], dict[str, Any]]] = []
@@ -213,6 +215,17 @@ class Network(nn.Module):
             yield
         finally:
             self._counts = {}
+
+    def _by_stream(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a batch by the names of streams: that of a call means the stream that the call returns."""
+        aliases = self.spec.expansion.aliases
+        if aliases.keys().isdisjoint(batch):
+            return batch
+        renamed = {}
+        for name, value in batch.items():
+            ref = self.spec.stream(name)
+            renamed[name if ref.field is not None else ref.stream] = value
+        return renamed
 
     def _steps(self, batch: Mapping[str, Any], goal: Goal) -> Plan:
         """Return the plan of a goal that starts from what the batch holds."""

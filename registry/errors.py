@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SHOWN = 100  # characters of a source line that a message shows
 # what a terminal would obey, or cannot show
@@ -16,12 +16,14 @@ class Place:
     """A position in a source: file, line and column counted from 1, and the text of that line.
 
     Line 0 stands for a source without lines, a command-line override: its text is the position.
+    `call` is set within a definition of the spec, when the position was reached by calling it.
     """
 
     file: str
     line: int = 0
     column: int = 0
     text: str = ""
+    call: CallSite | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         if self.line:
@@ -44,6 +46,24 @@ class Place:
         return f"{self.line:>8} | {shown}\n{'':>8} | {blank}^"
 
 
+@dataclass(frozen=True, slots=True)
+class CallSite:
+    """A call of a definition: the dotted name of the stream it computes, the definition, and its position."""
+
+    name: str
+    definition: str
+    place: Place
+
+    def trace(self) -> list[str]:
+        """Return one line for this call, and one for each call around it."""
+        lines = []
+        site: CallSite | None = self
+        while site is not None:
+            lines.append(f"    in the call `{site.name}: {site.definition}(...)` at {site.place}")
+            site = site.place.call
+        return lines
+
+
 NOWHERE = Place("")
 
 
@@ -61,9 +81,11 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
+        calls = self.place.call.trace() if self.place.call is not None else []
         lines = [
             visible(f"{self.place}: {self.message}"),
             self.place.excerpt(),
+            *[visible(line) for line in calls],
             self.hint and visible(f"    hint: {self.hint}"),
         ]
         return "\n".join(line for line in lines if line)
@@ -74,16 +96,28 @@ class UserError(Exception):
 
 
 class SpecError(UserError):
-    """Every problem that was found in a composition spec, in the order of their positions."""
+    """Every problem that was found in a composition spec, in the order of their positions.
+
+    A problem within a definition is kept for the first call only.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(set(problems), key=_position)
+        by_meaning: dict[tuple[Place, str], Problem] = {}
+        for problem in sorted(set(problems), key=_position):
+            by_meaning.setdefault((problem.place, _without_call(problem)), problem)
+        self.problems = list(by_meaning.values())
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @classmethod
     def at(cls, place: Place, message: str, hint: str = "") -> SpecError:
         """Return the error of a single problem."""
         return cls([Problem(place, message, hint)])
+
+
+def _without_call(problem: Problem) -> str:
+    """Return the message of a problem with the names of streams as their definition has them."""
+    site = problem.place.call
+    return problem.message + problem.hint if site is None else problem.message.replace(f"{site.name}.", "")
 
 
 def _position(problem: Problem) -> tuple[str, int, int, str, str]:

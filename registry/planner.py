@@ -145,8 +145,11 @@ def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Catalogue = 
 def plan_streams(
     spec: Spec, streams: Iterable[str], given: Collection[str] = (), names: Catalogue = CATALOGUE
 ) -> Plan:
-    """Return the plan that computes some streams, by their names, like the outputs of a goal."""
-    outputs = {name: Ref(name) for name in streams}
+    """Return the plan that computes some streams, by their names, like the outputs of a goal.
+
+    The name of a call, or of a part that it returns, means the stream behind it.
+    """
+    outputs = {name: spec.stream(name) for name in streams}
     return _Planner(spec, frozenset(given), names).plan(", ".join(outputs), outputs)
 
 

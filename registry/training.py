@@ -255,7 +255,7 @@ def _iteration(spec: Spec, batches: Mapping[str, BatchSpec]) -> tuple[StepSpec, 
                 goal=settings.get("goal"),
                 reuse=tuple(settings.get("reuse", ())),
                 until=length_of(settings["until"]) if "until" in settings else None,
-                cache_gradients=tuple(settings.get("cache_gradients", ())),
+                cache_gradients=tuple(spec.stream(name).name for name in settings.get("cache_gradients", ())),
             )
         )
     return tuple(steps)

@@ -17,7 +17,17 @@ from modules.kinds import half
 from mplug2.build.compose import compose
 from mplug2.build.patterns import unmatched_rates
 from mplug2.network import Network
-from registry import KINDS, Plan, Problem, Spec, SpecError, Step, StreamType, UserError
+from registry import (
+    KINDS,
+    Plan,
+    Problem,
+    Spec,
+    SpecError,
+    Step,
+    StreamType,
+    UserError,
+    declaration_of,
+)
 
 # Sizes of free axes by letter. Any other is 1, or the `blank_length` of its kind if it is not the first.
 SIZES = {"L": 16}
@@ -101,11 +111,16 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
 
 def _shape(net: Network, name: str) -> str:
     """The type of a stream; of one with named fields, the fields' types."""
-    fields = [
-        f"{key.removeprefix(name)} {kind}" for key, kind in net.types.items() if key.startswith(name + ".")
-    ]
-    nameless = [str(net.types[name])] if name in net.types else []
-    return ", ".join(nameless + fields)
+    equation = net.spec.flow.get(name)
+    if equation is None:
+        return str(net.types[name])
+    shapes = []
+    for part in declaration_of(net.spec, equation).outputs:
+        # An optional output that nothing reads has no type.
+        kind = net.types.get(f"{name}.{part}" if part else name)
+        if kind is not None:
+            shapes.append(f".{part} {kind}" if part else str(kind))
+    return ", ".join(shapes)
 
 
 def _sizes(net: Network) -> dict[str, int]:

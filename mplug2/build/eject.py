@@ -174,7 +174,8 @@ class _Writer:
         key = (stream, shadow)
         if key not in self.names:
             taken = [*self.names.values(), *self.imports.values(), "module"]
-            self.names[key] = _free(f"{stream}_averaged" if shadow else stream, taken)
+            name = stream.replace(".", "_")  # of a line of a call
+            self.names[key] = _free(f"{name}_averaged" if shadow else name, taken)
         return self.names[key]
 
     def value(self, steps: Plan, ref: Ref, shadow: bool) -> str:

@@ -13,7 +13,8 @@ def converters(spec: Spec, names: Catalogue, kind: str, wanted: tuple[str, ...],
     """Return a line that makes a wanted kind of what is there, by a module of the spec or another one."""
     for name, module in spec.modules.items():
         if _turns(names, module.use, kind, wanted):
-            return f"add `{ref.stream}_{name}: {name}({ref.name})` and use it here"
+            line = f"{ref.local_name.replace('.', '_')}_{name}"
+            return f"add `{line}: {name}({ref.local_name})` and use it here"
     found = [use for use in names.modules.names() if _turns(names, use, kind, wanted)]
     return f"what makes {wanted[0]} of {kind}: {', '.join(found[:4])}" if found else ""
 
@@ -45,9 +46,9 @@ def projection(
     """Return the lines that bring tokens to another width."""
     if "tokens" not in kinds or "project" not in names.modules:
         return ""
-    name = f"{ref.name.replace('.', '_')}_p"
+    name = f"{ref.local_name.replace('.', '_')}_p"
     module = f"project: {{use: project, width_in: {have}, width: {must}}}"
-    return f"add `{name}: project({ref.name})` with `{module}`, and write `{port}={name}`"
+    return f"add `{name}: project({ref.local_name})` with `{module}`, and write `{port}={name}`"
 
 
 def join_hint(
@@ -61,13 +62,15 @@ def join_hint(
     if "take" not in names.operations:
         return ""
     for (port, ref, size), (_, _, goal) in ((one, other), (other, one)):
-        name = f"{ref.name.replace('.', '_')}_taken"
+        name = f"{ref.local_name.replace('.', '_')}_taken"
         for owner, declared in spec.inputs.items():
             if declared.axes == (goal.axis,) and declared.target == size.axis:
-                taken = f"add `{name}: take({ref.name}, {owner})`"
+                taken = f"add `{name}: take({ref.local_name}, {owner})`"
                 return f"{taken}, and write `{port}={name}` in the call of {callee}"
     port, ref, size = one
     wanted = other[2].axis
-    name = f"{ref.name.replace('.', '_')}_taken"
-    lines = f"add the input `row: index {wanted} -> {size.axis}` and `{name}: take({ref.name}, row)`"
-    return f"where each {wanted} has its row of '{ref.name}', {lines}; where both are one axis, one letter"
+    name = f"{ref.local_name.replace('.', '_')}_taken"
+    lines = f"add the input `row: index {wanted} -> {size.axis}` and `{name}: take({ref.local_name}, row)`"
+    return (
+        f"where each {wanted} has its row of '{ref.local_name}', {lines}; where both are one axis, one letter"
+    )

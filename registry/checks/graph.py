@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from registry.errors import Place, Problem
+from registry.language.equation import Equation
 from registry.language.spec import Spec
+from registry.language.subflows import Definition
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ def read_graph(spec: Spec) -> Graph:
     }
     order = _order(reads)
     unused = _unused_streams(spec, reads) | _unused_inputs(spec)
-    return Graph(_circles(spec, reads, set(order)), _unused_modules(spec), unused, order)
+    uncalled = _unused_modules(spec) + _unused_definitions(spec)
+    return Graph(_circles(spec, reads, set(order)), uncalled, unused, order)
 
 
 def _order(reads: dict[str, list[str]]) -> list[str]:
@@ -53,6 +57,7 @@ def _circles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Pr
     """Return one problem for each circle, at its first line; `done` can be computed."""
     problems: list[Problem] = []
     seen = set(done)
+    position = {name: index for index, name in enumerate(spec.flow)}
     for start in (name for name in spec.flow if name not in done):
         path: list[str] = []
         name = start
@@ -61,7 +66,7 @@ def _circles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Pr
             name = next(one for one in reads[name] if one not in done)
         if name in path:
             circle = path[path.index(name) :]
-            first = min(circle, key=list(spec.flow).index)
+            first = min(circle, key=position.__getitem__)
             turn = circle[circle.index(first) :] + circle[: circle.index(first)]
             text = " <- ".join([*turn, first])
             message = f"streams go in a circle: {text}"
@@ -73,29 +78,94 @@ def _circles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Pr
 
 
 def _unused_streams(spec: Spec, reads: dict[str, list[str]]) -> dict[str, Problem]:
-    """Return a problem for each stream that no goal needs, except where only such a stream reads it."""
-    needed: set[str] = set()
-    stack = [ref.stream for outputs in spec.goals.values() for ref in outputs.values()]
-    while stack:
-        name = stack.pop()
-        if name in reads and name not in needed:
-            needed.add(name)
-            stack.extend(reads[name])
-    unused = [name for name in spec.flow if name not in needed]
-    read = {one for name in unused for one in reads[name]}
+    """Return a problem for each stream that no goal needs, except where only such a stream reads it.
+
+    A call of a definition counts as one stream: it may compute parts that this call does not need.
+    """
+    group_reads: dict[str, dict[str, None]] = {}
+    for name, before in reads.items():
+        group = group_reads.setdefault(_line(name), {})
+        group.update(dict.fromkeys(_line(stream) for stream in before))
+    needed = _closure(group_reads, _wanted(spec))
+    unused = [name for name in group_reads if name not in needed]
+    read = {stream for name in unused for stream in group_reads[name] if stream != name}
     problems: dict[str, Problem] = {}
-    for name in (one for one in unused if one not in read):
-        above: list[str] = []
-        stack = list(reads[name])
-        while stack:
-            one = stack.pop(0)
-            if one not in needed and one not in above:
-                above.append(one)
-                stack.extend(reads[one])
-        also = f", and {', '.join(above)}, which only it needs" if above else ""
+    for name in unused:
+        if name in read:
+            continue
+        above = _closure(group_reads, group_reads[name]) - needed - {name}
+        in_order = [stream for stream in reversed(group_reads) if stream in above]
+        also = f", and {', '.join(in_order)}, which only it needs" if in_order else ""
         place = spec.key_place("flow", name)
         hint = f"use it, add it to a goal, or {_delete(spec, place, name)}{also}"
         problems[name] = Problem(place, f"stream '{name}' is computed and never used", hint)
+    return problems
+
+
+def _line(stream: str) -> str:
+    """Return the line of the written flow that computes a stream, of a call perhaps."""
+    return stream.partition(".")[0]
+
+
+def _closure(reads: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[str]:
+    """Return the streams that the roots need, themselves included."""
+    needed: set[str] = set()
+    stack = [name for name in roots if name in reads]
+    while stack:
+        name = stack.pop()
+        if name not in needed:
+            needed.add(name)
+            stack.extend(stream for stream in reads[name] if stream in reads)
+    return needed
+
+
+def _wanted(spec: Spec) -> list[str]:
+    """Return the lines that goals return, and those that a definition reads which nothing calls."""
+    wanted = [_line(ref.stream) for outputs in spec.goals.values() for ref in outputs.values()]
+    for definition in _uncalled_definitions(spec):
+        for line in definition.equations():
+            wanted += [ref.words[0] for ref in line.refs()]
+    return wanted
+
+
+def _uncalled_definitions(spec: Spec) -> list[Definition]:
+    """Return the definitions that no call of the flow leads to."""
+    called = {call.definition.name for call in spec.expansion.calls.values() if call.definition is not None}
+    return [definition for name, definition in spec.definitions.items() if name not in called]
+
+
+def _unused_definitions(spec: Spec) -> list[Problem]:
+    """Return the problems of definitions, their lines and parameters that nothing uses."""
+    problems: list[Problem] = []
+    uncalled = _uncalled_definitions(spec)
+    called_by_others = {line.callee for definition in uncalled for line in definition.equations()}
+    for definition in uncalled:
+        if definition.name not in called_by_others:
+            message = f"definition '{definition.name}' is never called"
+            hint = f"call it in `flow`, or {_delete(spec, definition.place, definition.name)}"
+            problems.append(Problem(definition.place, message, hint))
+    for name, definition in spec.definitions.items():
+        reads = {
+            line_name: [ref.words[0] for ref in line.refs()] for line_name, line in definition.lines.items()
+        }
+        roots = [ref.words[0] for ref in definition.returned_refs()]
+        if isinstance(definition.returns, Equation):
+            roots += [ref.words[0] for ref in definition.returns.refs()]
+        roots += [line for caller, line in spec.expansion.read_lines if caller == name]
+        needed = _closure(reads, roots)
+        for line_name, line in definition.lines.items():
+            if line_name not in needed and definition not in uncalled:
+                message = f"line '{line_name}' of definition '{name}' is computed and never used"
+                problems.append(Problem(line.place, message, "use it, return it, or delete the line"))
+        used = set(roots).union(*reads.values())
+        for line in definition.equations():
+            used |= {line.callee, *(module.name for module in line.modules())}
+        for parameter in definition.parameters:
+            if parameter not in used:
+                message = f"parameter '{parameter}' of definition '{name}' is never used"
+                problems.append(
+                    Problem(definition.place, message, "use it, or remove it from the calls, too")
+                )
     return problems
 
 
@@ -112,6 +182,9 @@ def _never(spec: Spec, section: str, name: str, what: str, mend: str) -> Problem
 def _unused_modules(spec: Spec) -> list[Problem]:
     called = {line.callee for line in spec.flow.values()}
     called |= {module.name for line in spec.flow.values() for module in line.modules()}
+    for definition in _uncalled_definitions(spec):  # that nothing calls it is the mistake
+        called |= {line.callee for line in definition.equations()}
+        called |= {module.name for line in definition.equations() for module in line.modules()}
     return [
         _never(spec, "modules", name, f"module '{name}' is built and never called", "call it in `flow`")
         for name in spec.modules
@@ -122,6 +195,8 @@ def _unused_modules(spec: Spec) -> list[Problem]:
 def _unused_inputs(spec: Spec) -> dict[str, Problem]:
     read = {ref.stream for line in spec.flow.values() for ref in line.refs()}
     read |= {ref.stream for outputs in spec.goals.values() for ref in outputs.values()}
+    for definition in _uncalled_definitions(spec):
+        read |= {ref.words[0] for line in definition.equations() for ref in line.refs()}
     return {
         name: _never(spec, "inputs", name, f"input '{name}' is declared and never used", "read it in `flow`")
         for name in spec.inputs

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property
 
 from registry.checks.conditions import check_conditions
+from registry.checks.deleted import deleted_message, stream_deleted, stream_users
 from registry.checks.initial import check_init
 from registry.checks.patterns import check_patterns
 from registry.checks.settings import check_settings
@@ -12,7 +15,7 @@ from registry.checks.ties import check_ties
 from registry.errors import Place, Problem, UserError
 from registry.language.binding import bind, value_problem
 from registry.language.declaration import Declaration
-from registry.language.equation import Equation, Ref
+from registry.language.equation import Equation, ModuleRef, Ref
 from registry.language.parts import with_parts
 from registry.language.schema import SECTIONS
 from registry.language.spec import ModuleEntry, Spec
@@ -29,6 +32,7 @@ def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
     checker.sections()
     for module in spec.modules.values():
         checker.module(module)
+    checker.definitions()
     for equation in spec.flow.values():
         checker.equation(equation)
     checker.goals()
@@ -61,19 +65,40 @@ class _Checker:
             if key not in SECTIONS:
                 listed = f"sections: {', '.join(SECTIONS)}"
                 self.unknown(node.key or node.place, "section", key, SECTIONS, listed)
-        for name in self.spec.flow:
+        for name in self.spec.written.flow:
             place = self.spec.key_place("flow", name)
             if name in self.spec.inputs:
                 first = self.spec.key_place("inputs", name).seen_from(place)
                 self.wrong(
                     place, f"'{name}' is an input already (set at {first})", "give the stream another name"
                 )
-        for name in (*self.spec.modules, *self.spec.flow):
+        for name in (*self.spec.modules, *self.spec.written.flow):
             section = "modules" if name in self.spec.modules else "flow"
             if name in RESERVED:
                 self.wrong(
                     self.spec.key_place(section, name), f"'{name}' has a meaning of its own in flow lines"
                 )
+
+    @cached_property
+    def users(self) -> dict[str, list[str]]:
+        """The lines and goals that read each stream."""
+        return stream_users(self.spec)
+
+    def definitions(self) -> None:
+        """Report definitions with the name of a module or operation, and arguments that do not exist."""
+        for name, definition in self.spec.definitions.items():
+            if name in self.spec.modules:
+                first = self.spec.key_place("modules", name).seen_from(definition.place)
+                message = f"'{name}' is a module (set at {first}) and a definition"
+                self.wrong(definition.place, message, "give the definition another name")
+            elif name in self.names.operations:
+                message = f"'{name}' is an operation and a definition"
+                self.wrong(definition.place, message, "give the definition another name")
+        for call in self.spec.expansion.calls.values():
+            for argument in call.arguments.values():
+                if isinstance(argument, ModuleRef) and call.outer is not None:
+                    module = call.outer.modules.get(argument.name, argument.name)
+                    self.module_ref(replace(argument, name=module, place=call.outer.at(argument.place)))
 
     def module(self, module: ModuleEntry) -> None:
         registry, place = self.names.modules, module.places["use"]
@@ -129,8 +154,8 @@ class _Checker:
                     ref.place, f"{ref} needs averaged weights, but there is no section 'momentum'", hint
                 )
         for module in equation.modules():
-            if module.name not in spec.modules:
-                self.unknown(module.place, "module", module.name, spec.modules, _built(spec))
+            if not passed_module(spec, module.place, module.name):
+                self.module_ref(module)
         if declaration is not None:
             # a module where a stream must be is no stream
             told = {problem.place for problem in self.problems[before:]}
@@ -147,10 +172,35 @@ class _Checker:
         if callee in self.names.modules:
             message = f"'{callee}' is a registered module, but none is built here by that name"
             self.wrong(equation.place, message, f"add to `modules`: `{callee}: {{use: {callee}, ...}}`")
+        elif passed_module(spec, equation.place, callee):
+            pass  # Reported where the call of the definition passes it.
+        elif message := deleted_message(spec, equation.place, "modules", callee):
+            self.wrong(equation.place, message, f"set `modules.{callee}`, or call another module")
+        elif message := deleted_message(spec, equation.place, "define", callee):
+            self.wrong(equation.place, message, f"define `{callee}(...)`, or call something else")
         else:
-            known = [*spec.modules, *self.names.operations.names()]
-            self.unknown(equation.place, "module or operation", callee, known, _built(spec))
+            operations = self.names.operations.names()
+            choices = [*spec.modules, *spec.definitions, *operations]
+            listed = f"{_built(spec)}; operations: {', '.join(operations)}"
+            if spec.definitions:
+                listed += f"; definitions: {', '.join(spec.definitions)}"
+            if takes_stream(spec, equation.place, callee):
+                listed = f"'{callee}' is a stream parameter here: write `@{callee}` to take a module"
+                choices = []
+            self.unknown(equation.place, "module or operation", callee, choices, listed)
         return None
+
+    def module_ref(self, module: ModuleRef) -> None:
+        """Report a module that is passed on by `@` and does not exist."""
+        if module.name in self.spec.modules:
+            return
+        if message := deleted_message(self.spec, module.place, "modules", module.name):
+            self.wrong(module.place, message, f"set `modules.{module.name}`, or pass on another module")
+            return
+        listed = _built(self.spec)
+        if takes_stream(self.spec, module.place, module.name):
+            listed = f"'{module.name}' is a stream parameter here: write `@{module.name}` to take a module"
+        self.unknown(module.place, "module", module.name, self.spec.modules, listed)
 
     def declared_quietly(self, use: str) -> Declaration | None:
         try:
@@ -169,9 +219,13 @@ class _Checker:
             if ref.stream in spec.modules:
                 hint = f"hand it on by `@{ref.stream}`, or call it in a line of its own"
                 self.wrong(ref.place, f"'{ref.stream}' is a module, not a stream", hint)
+            elif message := stream_deleted(spec, ref, self.users):
+                hint = f"set `{ref.stream}` again, or change what reads it"
+                self.wrong(ref.place, message, hint)
             else:
-                known = [*spec.flow, *spec.inputs]
-                self.unknown(ref.place, "stream", ref.stream, known, f"streams: {', '.join(known) or 'none'}")
+                choices = visible_streams(spec, ref.place)
+                listed = f"streams: {', '.join(choices) or 'none'}"
+                self.unknown(ref.place, "stream", ref.stream, choices, listed)
             return
         try:
             declaration = declaration_of(spec, spec.flow[ref.stream], self.names)
@@ -181,7 +235,9 @@ class _Checker:
         if tuple(outputs) == ("",):
             if ref.field is not None:
                 message = f"'{ref.stream}' is one stream without fields, but '{ref.name}' is used"
-                self.wrong(ref.place, message, f"write `{ref.stream}`")
+                inner = _lines_of_call(spec, ref.stream)
+                hint = f"write `{ref.stream}`" + (f", or one of its lines: {inner}" if inner else "")
+                self.wrong(ref.place, message, hint)
         elif ref.field in outputs:
             self.optional_output(ref, declaration)
         elif ref.field is None and declaration.nameless:
@@ -191,7 +247,9 @@ class _Checker:
             self.wrong(ref.place, f"'{ref.stream}' has several outputs: name one", f"one of {fields}")
         else:
             streams = [f"{ref.stream}.{name}" if name else ref.stream for name in outputs]
-            self.unknown(ref.place, "stream", ref.name, streams, f"one of {', '.join(streams)}")
+            inner = _lines_of_call(spec, ref.stream)
+            listed = f"one of {', '.join(streams)}" + (f"; lines: {inner}" if inner else "")
+            self.unknown(ref.place, "stream", ref.name, streams, listed)
 
     def optional_output(self, ref: Ref, declaration: Declaration) -> None:
         """Report an optional output that is read although the option that switches it on is not set."""
@@ -224,6 +282,36 @@ class _Checker:
                 )
             for ref in outputs.values():
                 self.stream(ref)
+
+
+def visible_streams(spec: Spec, place: Place) -> list[str]:
+    """Return the streams that a line at a position may name."""
+    streams = [*spec.written.flow, *spec.inputs]
+    if place.call is None:
+        return streams
+    definition = spec.definitions[place.call.definition]
+    parameters = [name for name, is_module in definition.parameters.items() if not is_module]
+    return list(dict.fromkeys([*parameters, *definition.lines, *streams]))
+
+
+def _lines_of_call(spec: Spec, stream: str) -> str:
+    """Return the lines of the call that computes a stream, for messages; an empty text if none does."""
+    call = spec.expansion.calls.get(stream)
+    if call is None or call.definition is None:
+        return ""
+    return ", ".join(f"{stream}.{line}" for line in call.definition.lines)
+
+
+def passed_module(spec: Spec, place: Place, name: str) -> bool:
+    """Return whether a module came into a definition by a parameter."""
+    return place.call is not None and name in spec.expansion.calls[place.call.name].modules.values()
+
+
+def takes_stream(spec: Spec, place: Place, name: str) -> bool:
+    """Return whether a name is a stream parameter of the definition that a position is in."""
+    if place.call is None:
+        return False
+    return spec.definitions[place.call.definition].parameters.get(name) is False
 
 
 def _built(spec: Spec) -> str:

@@ -223,8 +223,9 @@ class TrainingChecker(Collector):
                 hint = f"outputs so far: {', '.join(earlier) or 'none'}"
                 self.wrong(self.spec.place(*path, "reuse"), message, hint)
         for stream in step.get("cache_gradients", ()):
-            if stream not in self.spec.flow:
-                self.unknown(self.spec.place(*path, "cache_gradients"), "stream", str(stream), self.spec.flow)
+            if self.spec.stream(str(stream)).name not in self.spec.flow:
+                choices = [*self.spec.flow, *self.spec.expansion.aliases]
+                self.unknown(self.spec.place(*path, "cache_gradients"), "stream", str(stream), choices)
         earlier.extend(self.spec.goals[goal])
 
     def length(self, what: str, value: Any, place: Place) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from keyword import kwlist
 from typing import Any
 
 from registry.errors import NOWHERE, Place, SpecError
@@ -21,12 +22,20 @@ LONGEST = 4000
 WORDS = {"true": True, "false": False, "null": None, "none": None, "True": True, "False": False, "None": None}
 # strings stay as they are; outside them `@` becomes the operator that no line may use otherwise
 MARKS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[@~]""")
+STRINGS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
+PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+# What Python cannot read as a name. True, False and None are values of a line.
+KEYWORDS = frozenset(kwlist) - set(WORDS)
+KEYWORD = re.compile(rf"\b({'|'.join(sorted(KEYWORDS))})\b")
 EXAMPLE = "for example `memory: concat(both.vision, both.text)`"
 
 
 @dataclass(frozen=True)
 class Ref:
-    """A stream that is used: its name, its field (`both.vision`), and whether averaged (`ema`)."""
+    """A stream that is used: its name, its field (`both.vision`), and whether averaged (`ema`).
+
+    The name of a stream of a call has dots (`losses.both`); a field is always one word.
+    """
 
     stream: str
     field: str | None = None
@@ -38,8 +47,26 @@ class Ref:
         """The stream with its field, as it is written without `ema`."""
         return self.stream if self.field is None else f"{self.stream}.{self.field}"
 
+    @property
+    def local_name(self) -> str:
+        """The name without the call that it is in, for what a user may paste into a definition."""
+        site = self.place.call
+        return self.name if site is None else self.name.removeprefix(f"{site.name}.")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the name, which dots separate."""
+        return tuple(self.name.split("."))
+
     def __str__(self) -> str:
         return f"ema({self.name})" if self.ema else self.name
+
+
+def make_ref(words: Sequence[str], ema: bool = False, place: Place = NOWHERE) -> Ref:
+    """Return the stream that some words name; the last of several is its field."""
+    if len(words) == 1:
+        return Ref(words[0], None, ema, place)
+    return Ref(".".join(words[:-1]), words[-1], ema, place)
 
 
 @dataclass(frozen=True)
@@ -59,6 +86,9 @@ class Literal:
 
     value: Any
     place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return repr(self.value)
 
 
 Argument = Ref | ModuleRef | Literal
@@ -89,6 +119,22 @@ class Equation:
         """Yield the modules that the line hands on by `@`."""
         return (one for one in self.arguments() if isinstance(one, ModuleRef))
 
+    def write(self) -> str:
+        """Return the call as a line of text."""
+        written = [str(argument) for argument in self.positional]
+        for name, argument in self.keywords.items():
+            written.append(f"{name}={argument}")
+        return f"{self.callee}({', '.join(written)})"
+
+
+def name_problem(name: str) -> str:
+    """Return why a name cannot be used in flow lines, or an empty text."""
+    if name in WORDS:
+        return f"'{name}' is a value in flow lines, so it cannot be a name"
+    if name in KEYWORDS:
+        return f"'{name}' is a Python keyword, so no flow line can use it"
+    return ""
+
 
 def read_equation(name: str, node: Node) -> Equation:
     """Return the equation that a node of `flow` holds; raise `SpecError` at what does not belong there."""
@@ -100,10 +146,13 @@ def read_equation(name: str, node: Node) -> Equation:
 def read_ref(node: Node) -> Ref:
     """Return the stream that a node of `goals` names (`loss`, `both.vision`); raise `SpecError`."""
     text = node.value
-    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", text):
+    if isinstance(text, str) and re.fullmatch(r"ema\s*\(.*\)", text.strip(), re.DOTALL):
+        message = f"an output must be a stream of the flow, but `{text}` is an averaged one"
+        hint = "ema(...) is for the arguments of flow lines: return the stream of a line that reads it"
+        raise SpecError.at(node.place, message, hint)
+    if not isinstance(text, str) or not PATH.fullmatch(text):
         raise SpecError.at(node.place, f"an output must be a stream, but is {_what(node)}", "`loss: loss`")
-    stream, _, part = text.partition(".")
-    return Ref(stream, part or None, False, node.place)
+    return make_ref(text.split("."), False, node.place)
 
 
 def _what(node: Node) -> str:
@@ -154,6 +203,7 @@ class _Reader:
         try:
             tree = ast.parse("(" + line[indent:] + "\n)", mode="eval").body
         except SyntaxError as error:
+            self.refuse_keyword(error)
             at = max(0, min((error.offset or 1) - 2 + indent, len(self.text.rstrip()) - 1))
             torn = "was never closed" in error.msg
             hint = f"quote a line that stands within {{ }}: `'{self.text}, ...)'`" if torn else EXAMPLE
@@ -162,6 +212,17 @@ class _Reader:
             raise self.wrong(0, "not a call that can be read", EXAMPLE) from None
         self.encoded, self.indent = line[indent:].encode(), indent
         return tree
+
+    def refuse_keyword(self, error: SyntaxError) -> None:
+        """Raise `SpecError` if a word of the line that cannot be read is a keyword of Python."""
+        if "unterminated" in error.msg:
+            return
+        # Strings keep their length, so that the position of the keyword is right.
+        blanked = STRINGS.sub(lambda string: " " * len(string.group()), self.marked)
+        word = KEYWORD.search(blanked)
+        if word is not None:
+            hint = "rename the stream, module or option of that name"
+            raise self.wrong(word.start(), name_problem(word.group()), hint) from None
 
     def place(self, at: ast.AST | int) -> Place:
         """Return the place of an offset into the text, or of a part of the line."""
@@ -204,15 +265,16 @@ class _Reader:
         return Ref(ref.stream, ref.field, True, self.place(tree))
 
     def stream(self, tree: ast.expr) -> Ref:
-        if isinstance(tree, ast.Name) and tree.id not in WORDS:
-            return Ref(tree.id, None, False, self.place(tree))
-        if (
-            isinstance(tree, ast.Attribute)
-            and isinstance(tree.value, ast.Name)
-            and tree.value.id not in WORDS
-        ):
-            return Ref(tree.value.id, tree.attr, False, self.place(tree))
-        raise self.wrong(tree, "a stream must be a name, or a name with one field", "`both.vision`")
+        """Return a stream: a name, with a field, or with the words that lead into a call."""
+        words: list[str] = []
+        node = tree
+        while isinstance(node, ast.Attribute):
+            words.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name) or node.id in WORDS:
+            raise self.wrong(tree, "a stream must be a name, or names joined by dots", "`both.vision`")
+        words.append(node.id)
+        return make_ref(words[::-1], False, self.place(tree))
 
     def literal(self, tree: ast.expr) -> Any:
         """Return the value of a literal: number, string, truth value, None, or a list or tuple of such."""

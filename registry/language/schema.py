@@ -27,7 +27,20 @@ class Key:
 
 
 SECTIONS = (
-    *("inputs", "modules", "flow", "goals", "momentum", "freeze", "init", "tie", "data", "train", "eval"),
+    *(
+        "inputs",
+        "modules",
+        "define",
+        "flow",
+        "goals",
+        "momentum",
+        "freeze",
+        "init",
+        "tie",
+        "data",
+        "train",
+        "eval",
+    ),
     "extends",
 )
 SPLITS = ("train", "val", "test")

@@ -10,9 +10,11 @@ from typing import Any
 
 from registry.errors import NOWHERE, Place, Problem, SpecError
 from registry.kinds import KINDS
-from registry.language.equation import Equation, Ref, read_equation, read_ref
+from registry.language.equation import Equation, Ref, name_problem, read_equation, read_ref
+from registry.language.expansion import Expander, Expansion
 from registry.language.ports import StreamType, read_type
 from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
+from registry.language.subflows import EXAMPLE, Definition, read_definitions
 from registry.yaml.merge import read_tree
 from registry.yaml.tree import Node, Source, parse
 from registry.yaml.write import write_tree
@@ -30,10 +32,20 @@ class ModuleEntry:
 
 
 @dataclass(frozen=True)
+class Written:
+    """The flow and the goals of a spec as they are written, before calls of definitions are expanded."""
+
+    flow: dict[str, Equation] = field(default_factory=dict)
+    goals: dict[str, Ref | dict[str, Ref]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Spec:
     """A spec that was read; settings sections are plain mappings with their defaults filled in.
 
     `momentum` and `data` are empty where the spec has no such section. `tree` is what was read, with places.
+    `flow` and `goals` are expanded: the line `x` of the call `losses` is the stream `losses.x`. `written` has
+    them as the file does, `definitions` what they call, and `expansion` the calls.
     """
 
     inputs: dict[str, StreamType]
@@ -49,6 +61,9 @@ class Spec:
     eval: dict[str, Any]
     path: str = field(default="", compare=False)
     tree: Node = field(default_factory=lambda: Node({}, Place("")), compare=False, repr=False)
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    written: Written = field(default_factory=Written)
+    expansion: Expansion = field(default_factory=Expansion, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -82,16 +97,26 @@ class Spec:
         node = self.node(*keys)
         return node.key if node is not None and node.key is not None else self.place(*keys)
 
+    def stream(self, name: str) -> Ref:
+        """Return the stream of the expanded flow that a name means, that of a call or of its part, too."""
+        return self.expansion.aliases.get(name, Ref(name))
+
     def resolved(self) -> dict[str, Any]:
         """Return the spec as plain mappings, without `extends` and with all defaults."""
         found: dict[str, Any] = {
             "inputs": {name: str(one) for name, one in self.inputs.items()},
             "modules": {name: {"use": one.use, **one.arguments} for name, one in self.modules.items()},
-            "flow": {name: one.text for name, one in self.flow.items()},
-            "goals": {
-                goal: {key: str(ref) for key, ref in refs.items()} for goal, refs in self.goals.items()
-            },
+            "define": {one.header: one.resolved() for one in self.definitions.values()},
+            "flow": {name: line.text for name, line in (self.written.flow or self.flow).items()},
+            "goals": {},
         }
+        if not found["define"]:
+            del found["define"]
+        for goal, outputs in (self.written.goals or self.goals).items():
+            if isinstance(outputs, Ref):
+                found["goals"][goal] = str(outputs)
+            else:
+                found["goals"][goal] = {output: str(ref) for output, ref in outputs.items()}
         for name in ("momentum", "freeze", "init", "tie", "data", "train", "eval"):
             if value := getattr(self, name):
                 found[name] = value
@@ -125,11 +150,25 @@ def write_spec(spec: Spec) -> str:
 
 def _spec(tree: Node, path: str) -> Spec:
     read = _Reader(tree)
+    inputs = read.inputs()
+    definitions, problems = read_definitions(read.section("define", f"`define: {{{EXAMPLE[1:-1]}}}`"))
+    read.problems += problems
+    written = Written(read.flow(), read.goals())
+    if read.problems:  # of the form: what follows would be told again
+        expansion = Expansion(flow=written.flow)
+        goals: dict[str, dict[str, Ref]] = {}
+    else:
+        expander = Expander(written.flow, definitions, inputs)
+        expansion = expander.result
+        goals = {} if expansion.problems else expander.goals(written.goals)
     spec = Spec(
-        inputs=read.inputs(),
+        inputs=inputs,
         modules=read.modules(),
-        flow=read.flow(),
-        goals=read.goals(),
+        flow=expansion.flow,
+        goals=goals,
+        definitions=definitions,
+        written=written,
+        expansion=expansion,
         freeze=read.patterns(),
         init=read.strings("init"),
         tie=read.strings("tie"),
@@ -137,8 +176,8 @@ def _spec(tree: Node, path: str) -> Spec:
         tree=tree,
         **{name: read.settings(name) for name in SETTINGS},
     )
-    if read.problems:
-        raise SpecError(read.problems)
+    if problems := read.problems + expansion.problems:
+        raise SpecError(problems)
     return spec
 
 
@@ -167,6 +206,8 @@ class _Reader:
                 continue  # the rest of a line that a comma in { } tore apart
             if name in ("inputs", "modules", "flow", "goals") and not key.isidentifier():
                 self.wrong(one.key or one.place, f"a name in '{name}' must be one word, but is '{key}'")
+            elif name in ("inputs", "modules", "flow") and (message := name_problem(key)):
+                self.wrong(one.key or one.place, message, "choose another name")
             elif one.value is None and name != "goals" and name not in SETTINGS:
                 self.wrong(
                     one.key or one.place, f"'{name}.{key}' is empty, which deletes, but nothing set it before"
@@ -224,9 +265,15 @@ class _Reader:
                 self.problems.extend(error.problems)
         return found
 
-    def goals(self) -> dict[str, dict[str, Ref]]:
-        found: dict[str, dict[str, Ref]] = {}
+    def goals(self) -> dict[str, Ref | dict[str, Ref]]:
+        found: dict[str, Ref | dict[str, Ref]] = {}
         for goal, node in self.section("goals", "`goals: {train: {loss: loss}}`").items():
+            if isinstance(node.value, str):
+                try:
+                    found[goal] = read_ref(node)
+                except SpecError as error:
+                    self.problems.extend(error.problems)
+                continue
             if node.value is not None and not isinstance(node.value, dict):
                 self.wrong(
                     node.place,
@@ -234,14 +281,15 @@ class _Reader:
                     "`{loss: loss}`",
                 )
                 continue
-            found[goal] = {}
+            outputs: dict[str, Ref] = {}
+            found[goal] = outputs
             for name, one in (node.value or {}).items():
                 if not name.isidentifier():
                     message = f"an output of goal '{goal}' must be one word, but is {name!r}"
                     self.wrong(one.key or one.place, message)
                     continue
                 try:
-                    found[goal][name] = read_ref(one)
+                    outputs[name] = read_ref(one)
                 except SpecError as error:
                     self.problems.extend(error.problems)
         return found

@@ -17,7 +17,8 @@ def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> No
     """Return the merged tree of a spec file, all that it extends, and `overrides` ("train.lr=1e-4") on top.
 
     Mappings merge by key; a module entry that has `use` replaces the inherited one, one without it edits it;
-    an empty value deletes; lists replace. An override sets what it names and nothing else; `#` in it is no
+    an empty value deletes; lists replace; a definition keeps the parameters of its parent unless its key has
+    its own. An override sets what it names and nothing else; `#` in it is no
     comment.
     """
     root = _load(Path(path), str(path), None, (), {})
@@ -134,14 +135,35 @@ def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
     if len(path) == 2 and path[0] == "modules" and "use" in over.value:
         return over
     merged = dict(base.value)
+    deleted = {**base.deleted, **over.deleted}
+    inherited = _keys_by_name(merged, path)
+    renamed: dict[str, str] = {}
     for key, node in over.value.items():
-        if key not in merged:
+        name = _bare(key)
+        present = inherited.get(name) or key
+        if present not in merged:
             merged[key] = node
+            deleted.pop(name, None)
         elif node.value is None:
-            del merged[key]
+            del merged[present]
+            deleted[name] = node.key or node.place
         else:
-            merged[key] = merge(merged[key], node, (*path, key))
-    return Node(merged, over.place, over.key, over.source, over.span)
+            merged[present] = merge(merged[present], node, (*path, name))
+            if present != key and "(" in key:
+                renamed[present] = key  # the parameters of a definition replace the inherited ones
+    if renamed:
+        merged = {renamed.get(key, key): node for key, node in merged.items()}
+    return Node(merged, over.place, over.key, over.source, over.span, deleted)
+
+
+def _bare(key: str) -> str:
+    """Return the name in a key: that of a definition is followed by its parameters."""
+    return key.partition("(")[0].strip() or key
+
+
+def _keys_by_name(mapping: dict[str, Node], path: tuple[str, ...]) -> dict[str, str]:
+    """Return the key of each definition by its name; other sections have no such names."""
+    return {_bare(key): key for key in mapping} if path == ("define",) else {}
 
 
 def _override(root: Node, text: str) -> Node:
@@ -180,15 +202,22 @@ def _set(root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tupl
         )
         raise SpecError.at(place, message)
     changed = dict(root.value)
-    below = changed.get(keys[0])
+    deleted = dict(root.deleted)
+    name = _keys_by_name(changed, path).get(_bare(keys[0])) or keys[0]
+    below = changed.get(name)
     if len(keys) == 1 and node.value is None and below is not None:
-        del changed[keys[0]]
+        del changed[name]
+        deleted[_bare(name)] = place
     elif below is None or below.value is None:
         for key in reversed(keys[1:]):
             node = Node({key: node}, place, place)
             node.value[key].key = place
-        changed[keys[0]] = Node(node.value, place, place)
+        changed[name] = Node(node.value, place, place)
+        deleted.pop(_bare(name), None)
     else:
-        changed[keys[0]] = _set(below, keys[1:], node, place, (*path, keys[0]))
-        changed[keys[0]].key = below.key if isinstance(below.value, dict) else place
-    return Node(changed, root.place, root.key, root.source, root.span)
+        edited = _set(below, keys[1:], node, place, (*path, _bare(name)))
+        edited.key = below.key if isinstance(below.value, dict) else place
+        changed[name] = edited
+        if name != keys[0] and "(" in keys[0]:
+            changed = {keys[0] if key == name else key: node for key, node in changed.items()}
+    return Node(changed, root.place, root.key, root.source, root.span, deleted)

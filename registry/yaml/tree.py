@@ -56,13 +56,17 @@ class Source:
 
 @dataclass
 class Node:
-    """A value (mapping of nodes, list of nodes, or scalar), its place, and the place of its key."""
+    """A value (mapping of nodes, list of nodes, or scalar), its place, and the place of its key.
+
+    `deleted`: where keys of a mapping were deleted that a file below had set.
+    """
 
     value: Any
     place: Place
     key: Place | None = None
     source: Source | None = field(default=None, repr=False, compare=False)
     span: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
+    deleted: dict[str, Place] = field(default_factory=dict, repr=False, compare=False)
 
     def plain(self) -> Any:
         """Return the value as plain mappings, lists and scalars."""
@@ -89,7 +93,9 @@ class Node:
             index = found + 1
         found = max(found, self.span[0])
         start = max(text.rfind("\n", 0, found), text.rfind("\r", 0, found)) + 1
-        return self.source.place(len(re.split(r"\r\n|[\n\r]", text[:found])) - 1, found - start)
+        # Counted from the beginning of the value: from that of the file, long specs would take seconds.
+        breaks = len(re.split(r"\r\n|[\n\r]", text[self.span[0] : found])) - 1
+        return self.source.place(self.place.line - 1 + breaks, found - start)
 
 
 def scalar(text: str) -> Any:

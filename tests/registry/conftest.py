@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import mplug2  # noqa: F401  (registers the engine and the optimizer that specs name by default)
 from registry import Catalogue, Registry
 
 PARTS = Path(__file__).parent / "parts"

@@ -45,6 +45,11 @@ class Edge:
     shape: str
     port: str = ""
 
+    @property
+    def field(self) -> str:
+        """The field of the stream, or an empty text."""
+        return self.stream.removeprefix(self.source).removeprefix(".")
+
 
 @dataclass
 class Diagram:
@@ -54,6 +59,12 @@ class Diagram:
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[Edge, Run] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    calls: dict[str, str] = field(default_factory=dict)  # the definition that each line of the flow calls
+
+    def call(self, key: str) -> str:
+        """Return the call of a definition that a node belongs to, or an empty text."""
+        line = key.partition(".")[0]
+        return line if line in self.calls else ""
 
     @property
     def shared(self) -> list[str]:
@@ -66,6 +77,9 @@ def read_diagram(spec: Spec) -> Diagram:
     """Return the diagram of a spec, all goals in one; raise `SpecError` if the spec is not valid."""
     types = check(spec).raise_if_bad().types
     diagram = Diagram(spec.path or "spec")
+    for name, line in spec.written.flow.items():
+        if line.callee in spec.definitions:
+            diagram.calls[name] = line.callee
     for goal in spec.goals:
         steps = plan(spec, goal)
         for name in steps.inputs:

@@ -12,9 +12,16 @@ def write_mermaid(diagram: Diagram) -> str:
     """Return the diagram as a Mermaid flow chart."""
     ids = {key: f"n{i}" for i, key in enumerate(diagram.nodes)}
     lines = [f"%% {diagram.name}", "flowchart TD"]
+    groups: dict[str, list[str]] = {}  # the nodes of each call of a definition; "" has the others
     for key, node in diagram.nodes.items():
         opening, closing = BRACKETS[node.kind]
-        lines.append(f'  {ids[key]}{opening}"{_text(node)}"{closing}')
+        box = f'  {ids[key]}{opening}"{_text(node)}"{closing}'
+        groups.setdefault(diagram.call(key), []).append(box)
+    lines += groups.pop("", [])
+    for index, (name, boxes) in enumerate(groups.items()):
+        lines.append(f'  subgraph call{index}["{_plain(name)}: {_plain(diagram.calls[name])}"]')
+        lines += [f"  {box}" for box in boxes]
+        lines.append("  end")
     for edge, run in diagram.edges.items():
         label = _plain(f"{edge.shape} : {edge.port}" if edge.port else edge.shape)
         if run.plain:

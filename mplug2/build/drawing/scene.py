@@ -128,7 +128,7 @@ class _Painter:
 
     def width(self, node: Node) -> float:
         text = max(text_width(text, size, bold) for text, size, _, bold in self.lines(node)) + 2 * PAD
-        shapes = [text_width(_said(edges[0]), SMALL) + 10 for edges in self.outgoing[node.key].values()]
+        shapes = [text_width(_caption(edges[0]), SMALL) + 10 for edges in self.outgoing[node.key].values()]
         ports = [text_width(edge.port, SMALL) + 12 for edge in self.incoming[node.key]]
         return max(text, max(shapes, default=0.0) * len(shapes), max(ports, default=0.0) * len(ports), 70.0)
 
@@ -166,7 +166,7 @@ class _Painter:
             self.paint_edge(scene, edge)
         for edges in (edges for fields in self.outgoing.values() for edges in fields.values()):
             x, y = self.leave(edges[0])
-            scene.labels.append(Label(x, y + BELOW / 2 + 1, _said(edges[0]), SMALL, FAINT, ground=True))
+            scene.labels.append(Label(x, y + BELOW / 2 + 1, _caption(edges[0]), SMALL, FAINT, ground=True))
         self.legend(scene)
         return scene
 
@@ -280,10 +280,9 @@ HATCHED: dict[Frozen, float] = {"no": 0.0, "part": 0.06, "all": 1.0}
 NAMED: dict[Frozen, str] = {"no": "", "part": "frozen in part", "all": "frozen"}
 
 
-def _said(edge: Edge) -> str:
-    """The shape of a stream, after the name of its field if it has one."""
-    _, dot, name = edge.stream.partition(".")
-    return f"{name}: {edge.shape}" if dot else edge.shape
+def _caption(edge: Edge) -> str:
+    """Return the shape of a stream, after the name of its field if it has one."""
+    return f"{edge.field}: {edge.shape}" if edge.field else edge.shape
 
 
 def _beside(index: int, count: int, width: float) -> float:

@@ -81,7 +81,10 @@ FORMS = [
     ("modules: {a: }", "'modules.a' is empty, which deletes, but nothing set it before"),
     ("flow: {a: 'f(b, g(c))'}", "calls are never nested, except for ema(stream)"),
     ("flow: {a: f(b, c)}", "not a call that can be read: '(' was never closed"),
-    ("goals: {train: loss}", "goal 'train' must be a mapping of outputs, but is 'loss'"),
+    (
+        "goals: {train: loss}",
+        "goal 'train' must be a mapping of outputs, or a call that returns parts, but is 'loss'",
+    ),
     ("goals: {train: {loss: f(x)}}", "an output must be a stream, but is 'f(x)'"),
     ("goals: {train: {'a b': loss}}", "an output of goal 'train' must be one word, but is 'a b'"),
     ("freeze: vision", "'freeze' must be a list of patterns, but is 'vision'"),
