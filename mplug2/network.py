@@ -15,6 +15,7 @@ from modules.ema import EMA
 from modules.kinds import half
 from modules.losses.reduction import LossSum
 from modules.streams import to_device
+from mplug2.freezing import END, Freezer
 from registry import (
     OPERATIONS,
     ModuleRef,
@@ -56,6 +57,8 @@ class Network(nn.Module):
             e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts
         }
         self.transposed: dict[str, str] = {}  # weights that are the transpose of a parameter, by name
+        self.freezer: Freezer | None = None  # set when the network is composed
+        self._position: Mapping[str, float] | None = None  # of the run, while a trainer sets it
         # Outside the module tree: the engine must neither train, split nor cast it.
         self.__dict__["ema"] = None
         self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer says so
@@ -114,6 +117,43 @@ class Network(nn.Module):
         """Restore what `extra_state` gave."""
         for name, known in state.items():
             self.part(name).load_extra_state(known)  # type: ignore[operator]
+
+    def train(self, mode: bool = True) -> Network:
+        """Set the mode of all modules but the frozen ones, which stay in eval mode."""
+        super().train(mode)
+        for path in self._frozen_modules():
+            name, _, inner = path.partition(".")
+            self.part(name).get_submodule(inner).eval()
+        return self
+
+    @contextlib.contextmanager
+    def training_at(self, position: Mapping[str, float]) -> Iterator[None]:
+        """While open, the network is that of one iteration of a run, which freezes and ramps depend on.
+
+        ``position`` is what was done before it: ``steps`` (iterations), ``samples`` and ``epochs``. Outside,
+        parameters that train only later have gradients as well: engines and checkpoints see all of them.
+        """
+        self._position = position
+        frozen = []
+        if self.freezer is not None and self.freezer.ends:
+            frozen = [p for p in self.freezer.parameters(position["steps"]) if p.requires_grad]
+            self.train(self.training)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            self._position = None
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            if frozen:
+                self.train(self.training)
+
+    def _frozen_modules(self) -> list[str]:
+        """Return the paths of the modules that are frozen now; outside of a run, those frozen for good."""
+        if self.freezer is None:
+            return []
+        return self.freezer.modules(END if self._position is None else self._position["steps"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
         super()._apply(fn, recurse)
@@ -310,7 +350,12 @@ class Network(nn.Module):
             return self._operations[name]
         if shadow:
             assert self.ema is not None, "init_ema() was not called"
-            return self.ema.modules[name].train(self.training)
+            average = self.ema.modules[name].train(self.training)
+            for path in self._frozen_modules():
+                module, _, inner = path.partition(".")
+                if module == name:
+                    average.get_submodule(inner).eval()
+            return average
         return self.part(name)
 
     def _full_precision(self) -> contextlib.AbstractContextManager[object]:

@@ -64,13 +64,15 @@ def eval_no_grad(search: Search) -> Search:
 
     @functools.wraps(search)
     def run(decoder: TextDecoder, *args: Any, **kwargs: Any) -> Any:
-        training = decoder.training
+        # Frozen parts of a decoder are in eval mode while the rest trains.
+        modes = [(module, module.training) for module in decoder.modules()]
         decoder.eval()
         try:
             with torch.no_grad():
                 return search(decoder, *args, **kwargs)
         finally:
-            decoder.train(training)
+            for module, training in modes:
+                module.training = training
 
     return run  # type: ignore[return-value]
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import keyword
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
 
 from mplug2.build.compose import compose
+from mplug2.freezing import END, Freezer
 from registry import KINDS, MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, plan, shadowed_modules
 from registry.checks.ties import roots
 
@@ -34,19 +36,21 @@ TAKEN = {
     ),
     *("any", "getattr", "next", "super", "__debug__"),
 }
-METHODS = ("ema", "update_ema", "full_precision")  # and one for each goal
+METHODS = ("ema", "update_ema", "full_precision", "frozen_modules")  # and one for each goal
 
 
 def eject(spec: Spec) -> str:
     """Return the source of a Python file for a valid spec; raise `SpecError` if it is not."""
     net = compose(spec, device="meta", initial=False)  # finds what only the modules themselves know
     weightless = not any(p.is_floating_point() for p in net.parameters())
-    return "\n".join(_Writer(spec, weightless).file()) + "\n"
+    assert net.freezer is not None
+    return "\n".join(_Writer(spec, weightless, net.freezer).file()) + "\n"
 
 
 class _Writer:
-    def __init__(self, spec: Spec, weightless: bool) -> None:
-        self.spec, self.weightless = spec, weightless
+    def __init__(self, spec: Spec, weightless: bool, freezer: Freezer) -> None:
+        self.spec, self.weightless, self.freezer = spec, weightless, freezer
+        self.frozen = _prefixes(freezer.modules(END))
         self.plans = {goal: plan(spec, goal) for goal in spec.goals}
         self.shadowed = sorted(shadowed_modules(spec))
         self.imports: dict[str, str] = {}  # "package.module:Name" to its name in the file
@@ -92,8 +96,6 @@ class _Writer:
             origins["modules.ema"] = ["EMA"]
         if any(root.transposed for root in roots(spec.tie).values()):
             origins["modules.tying"] = ["tie_transposed"]
-        if spec.freeze:
-            origins["registry.language.patterns"] = ["is_selected"]
         for module, names in sorted(origins.items()):
             yield f"from {module} import {', '.join(sorted(names))}"
         yield ""
@@ -102,6 +104,8 @@ class _Writer:
         yield f'    """Goals: {", ".join(spec.goals)}."""'
         yield ""
         yield from _indented(self.constructor(), 1)
+        if self.frozen:
+            yield from _indented(self.frozen_methods(), 1)
         if self.shadowed:
             yield from _indented(_MOMENTUM.splitlines(), 1)
         yield from _indented(_FORWARD.splitlines(), 1)
@@ -122,17 +126,41 @@ class _Writer:
                 yield f'    tie_transposed({module}, "{attribute}", {owner}, "{name}")'
             else:
                 yield f"    {_weight(left)} = {_weight(root.name)}"
-        if self.spec.freeze:
-            yield f"    frozen = {literal(self.spec.freeze)}"
-            yield "    for name, parameter in self.named_parameters(remove_duplicate=False):"
-            yield "        if is_selected(frozen, name):"
-            yield "            parameter.requires_grad_(False)"
+        yield from self.frozen_parameters()
         if self.shadowed:
             decay = self.spec.momentum["decay"]
             yield f"    names = {literal(self.shadowed)}"
             yield "    students = {name: self._modules[name] for name in names}"
             yield "    # not a submodule: outside the optimiser and the state dict"
             yield f'    self.__dict__["ema"] = EMA(students, {decay!r})'
+        if self.frozen:
+            yield "    self.train()"
+
+    def frozen_parameters(self) -> Iterator[str]:
+        """Yield the lines of the constructor that freeze parameters."""
+        for end in self.freezer.ends:
+            later = [name for name, until in self.freezer.named_parameters() if until == end]
+            yield f"    # `mplug2 train` freezes these until iteration {end}: {', '.join(_prefixes(later))}"
+        if self.frozen:
+            yield "    for module in self.frozen_modules():"
+            yield "        module.requires_grad_(False)"
+        for name, until in self.freezer.named_parameters():
+            inside = any(name.startswith(f"{path}.") for path in self.frozen)
+            if until == math.inf and not inside:
+                yield f"    {_weight(name)}.requires_grad_(False)"
+
+    def frozen_methods(self) -> Iterator[str]:
+        """Yield the methods that keep frozen modules in eval mode."""
+        yield ""
+        yield "def frozen_modules(self) -> list[nn.Module]:"
+        yield '    """In eval mode, also while the network trains: no dropout, no running statistics."""'
+        yield from _indented(_call("return list", [f"({', '.join(map(_weight, self.frozen))},)"]), 1)
+        yield ""
+        yield "def train(self, mode: bool = True) -> Any:"
+        yield "    super().train(mode)"
+        yield "    for module in self.frozen_modules():"
+        yield "        module.eval()"
+        yield "    return self"
 
     def goal(self, goal: str, steps: Plan) -> Iterator[str]:
         self.names = {}
@@ -155,6 +183,11 @@ class _Writer:
             yield "    averaged = self.ema.modules"
             yield "    for module in averaged.values():"
             yield "        module.train(self.training)"
+            for path in self.frozen:
+                name, _, inner = path.partition(".")
+                if name in self.shadowed:
+                    # `frozen_modules` has the weights' own modules, not those of their averages.
+                    yield f'    averaged["{name}"].get_submodule("{inner}").eval()'
         for name in steps.inputs:
             value = f'batch["{name}"]'
             if name in cast:
@@ -269,6 +302,15 @@ def _weight(path: str) -> str:
     """Return how a weight is reached: layers.0 is `layers[0]`."""
     first, *parts = path.split(".")
     return _own(first) + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
+
+
+def _prefixes(paths: Iterable[str]) -> list[str]:
+    """Return the paths that lie within none of the others."""
+    outer: list[str] = []
+    for path in sorted(set(paths), key=lambda path: path.count(".")):
+        if not any(path.startswith(f"{other}.") for other in outer):
+            outer.append(path)
+    return outer
 
 
 def _attribute(path: str) -> tuple[str, str]:

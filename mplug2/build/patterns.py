@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from torch import nn
 
 from modules.tying import tie_transposed
+from mplug2.freezing import END, Freezer
 from registry import Place, Problem
+from registry.checks.patterns import freeze_place
 from registry.checks.ties import Root, read_target, roots
-from registry.language.patterns import most_specific, select, suggestion, unmatched
+from registry.language.patterns import most_specific, suggestion, unmatched
 from registry.language.schema import TRAIN
 
 if TYPE_CHECKING:
@@ -75,13 +77,25 @@ def _owner(net: Network, name: str) -> tuple[nn.Module, str]:
 
 
 def freeze(net: Network) -> list[Problem]:
-    """Take the gradients from all parameters that the patterns of ``freeze:`` select."""
-    patterns = net.spec.freeze
-    # A tied weight has several names: it is frozen if one of them is.
-    parameters = dict(net.named_parameters(remove_duplicate=False))
-    for name in select(patterns, parameters):
-        parameters[name].requires_grad_(False)
-    return _unmatched(net, "freeze pattern", patterns, ("freeze",))
+    """Take the gradients from all parameters that the patterns of ``freeze:`` select for the complete run.
+
+    What is frozen for some iterations keeps its gradients here: `Network.training_at` takes them.
+    """
+    spec = net.spec
+    net.freezer = Freezer(net, spec.freeze)
+    for parameter in net.freezer.parameters(END):
+        parameter.requires_grad_(False)
+    net.train(net.training)
+    names = [name for name, _ in net.named_parameters(remove_duplicate=False)]
+    problems = []
+    for pattern in unmatched(spec.freeze, names):
+        problems.append(_problem(freeze_place(spec, pattern), "freeze pattern", pattern, names))
+    ends = net.freezer.ends
+    total = len(list(net.parameters()))
+    if ends and len(net.freezer.parameters(0)) == total:
+        message = f"no parameter trains before iteration {ends[0]}: 'freeze' matches all of them"
+        problems.append(Problem(spec.place("freeze"), message, "freeze fewer modules at first"))
+    return problems
 
 
 def unmatched_rates(net: Network) -> list[Problem]:
@@ -101,7 +115,9 @@ def unmatched_rates(net: Network) -> list[Problem]:
     # The default may match nothing in a small network.
     no_decay = spec.train["no_decay"]
     if no_decay != TRAIN["no_decay"].default:
-        problems += _unmatched(net, "no_decay pattern", no_decay, ("train", "no_decay"))
+        for pattern in unmatched(no_decay, names):
+            place = spec.place("train", "no_decay", no_decay.index(pattern))
+            problems.append(_problem(place, "no_decay pattern", pattern, names))
     return problems
 
 
@@ -115,18 +131,6 @@ def _weight(net: Network, name: str) -> nn.Parameter | None:
         return net.part(module).get_parameter(path)  # by `part`: a module may be called `train`
     except (AttributeError, KeyError):
         return None
-
-
-def _unmatched(net: Network, what: str, patterns: Sequence[str], section: tuple[str, ...]) -> list[Problem]:
-    """Return a problem for each pattern of a list that matches no parameter."""
-    names = [name for name, _ in net.named_parameters(remove_duplicate=False)]
-    missing = set(unmatched(patterns, names))
-    problems = []
-    for index, pattern in enumerate(patterns):
-        if pattern in missing:
-            place = net.spec.place(*section, index)
-            problems.append(_problem(place, what, pattern, names))
-    return problems
 
 
 def _problem(place: Place, what: str, pattern: str, names: Iterable[str]) -> Problem:

@@ -24,9 +24,8 @@ def opening(
 ) -> list[str]:
     """Return what is about to be trained, on what, and for how long; ``batches`` describes each batch."""
     settings = spec.train
-    sizes = [(math.prod(full_shape(p)), p.requires_grad) for p in net.parameters()]
-    all_parameters = sum(size for size, _ in sizes)
-    trained = sum(size for size, trains in sizes if trains)
+    all_parameters = sum(math.prod(full_shape(p)) for p in net.parameters())
+    trained = _trained_size(net, state.step)
     listed = ", ".join(batches.values())
     if len(batches) > 1:
         listed = "; ".join(f"{name}: {text}" for name, text in batches.items())
@@ -38,12 +37,38 @@ def opening(
     if state.step:
         unread = "; `init` is not read again: the checkpoint holds all weights" if spec.init else ""
         lines.append(f"resumed after step {state.step}{unread}")
+    freezer = getattr(net, "freezer", None)
+    for end in freezer.ends if freezer is not None else ():
+        if end > state.step:
+            size = _trained_size(net, end)
+            lines.append(f"from iteration {end + 1}: {size / 1e6:.2f} M parameters train")
     if settings["warmup"] >= total:
         lines.append(
             f"WARNING: train.warmup is {settings['warmup']} steps, the run has {total}: "
             "the full learning rate is never reached"
         )
     return lines
+
+
+def unfreezing(net: nn.Module, step: int) -> list[str]:
+    """Return a line if more parameters train after ``step`` iterations than before."""
+    freezer = getattr(net, "freezer", None)
+    if freezer is None or step not in freezer.ends:
+        return []  # also for a network that `compose` did not make
+    all_parameters = sum(math.prod(full_shape(p)) for p in net.parameters())
+    trained = _trained_size(net, step)
+    return [f"step {step + 1}: {trained / 1e6:.2f} M of {all_parameters / 1e6:.2f} M parameters train now"]
+
+
+def _trained_size(net: nn.Module, step: int) -> int:
+    """Return how many parameters train in the iteration after ``step`` iterations."""
+    freezer = getattr(net, "freezer", None)
+    frozen = set() if freezer is None else {id(parameter) for parameter in freezer.parameters(step)}
+    size = 0
+    for parameter in net.parameters():
+        if parameter.requires_grad and id(parameter) not in frozen:
+            size += math.prod(full_shape(parameter))
+    return size
 
 
 def batch_text(batch: BatchSpec, steps_per_epoch: int | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry.training import Length
+from registry.training import LENGTHS, Length
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ class RunState:
         if length.unit == "samples":
             return epoch * samples_per_epoch + samples
         return epoch + (samples / samples_per_epoch if samples_per_epoch else 0.0)
+
+    def position(self, main_batch: str) -> dict[str, float]:
+        """Return what is done of a run: iterations, and samples and epochs of its main batch."""
+        return {unit: self.progress(Length(unit, 1), main_batch) for unit in LENGTHS}
 
 
 def is_due(every: Length, before: RunState, after: RunState, main_batch: str) -> bool:

@@ -166,7 +166,9 @@ class Trainer:
                 begin = time.monotonic()
                 lrs = self.set_learning_rates()
                 self.net.update_ema(self.engine.consolidate)
-                values, results = self.train_iteration()
+                self.report.print_line(*messages.unfreezing(self.net, self.state.step))
+                with self.net.training_at(self.state.position(self.main_batch)):
+                    values, results = self.train_iteration()
                 self.state.step += 1
                 self.state.loaders = self.iteration.positions()
                 self.write_log(values, results, lrs, before, time.monotonic() - begin)

@@ -26,9 +26,16 @@ def check_patterns(spec: Spec) -> list[Problem]:
     return problems
 
 
+def freeze_place(spec: Spec, pattern: str) -> Place:
+    """Return where `freeze` has a pattern: an entry of a list, or a key."""
+    if isinstance(spec.freeze, list):
+        return spec.place("freeze", spec.freeze.index(pattern))
+    return spec.key_place("freeze", pattern)
+
+
 def _patterns(spec: Spec) -> list[tuple[str, Place]]:
     """Return every pattern of a spec with its place."""
-    patterns = [(pattern, spec.place("freeze", index)) for index, pattern in enumerate(spec.freeze)]
+    patterns = [(pattern, freeze_place(spec, pattern)) for pattern in spec.freeze]
     for left, right in spec.tie.items():
         patterns += [(left, spec.key_place("tie", left)), (right, spec.place("tie", left))]
     lr = spec.train.get("lr")

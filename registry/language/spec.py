@@ -12,6 +12,7 @@ from registry.errors import NOWHERE, Place, Problem, SpecError
 from registry.kinds import KINDS
 from registry.language.equation import Equation, Ref, name_problem, read_equation, read_ref
 from registry.language.expansion import Expander, Expansion
+from registry.language.freezing import Freeze, read_freeze
 from registry.language.ports import StreamType, read_type
 from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
 from registry.language.subflows import EXAMPLE, Definition, read_definitions
@@ -53,7 +54,7 @@ class Spec:
     flow: dict[str, Equation]
     goals: dict[str, dict[str, Ref]]
     momentum: dict[str, Any]
-    freeze: list[str]
+    freeze: Freeze
     init: dict[str, str]
     tie: dict[str, str]
     data: dict[str, Any]
@@ -169,7 +170,7 @@ def _spec(tree: Node, path: str) -> Spec:
         definitions=definitions,
         written=written,
         expansion=expansion,
-        freeze=read.patterns(),
+        freeze=read.freeze(),
         init=read.strings("init"),
         tie=read.strings("tie"),
         path=path,
@@ -294,18 +295,10 @@ class _Reader:
                     self.problems.extend(error.problems)
         return found
 
-    def patterns(self) -> list[str]:
-        node = self.tree.value.get("freeze")
-        if node is None or node.value is None:
-            return []
-        if not isinstance(node.value, list) or not all(isinstance(one.value, str) for one in node.value):
-            self.wrong(
-                node.place,
-                f"'freeze' must be a list of patterns, but is {_what(node)}",
-                "`freeze: [vision.stem]`",
-            )
-            return []
-        return [one.value for one in node.value]
+    def freeze(self) -> Freeze:
+        freeze, problems = read_freeze(self.tree.value.get("freeze"))
+        self.problems += problems
+        return freeze
 
     def strings(self, name: str) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -13,6 +13,7 @@ from test_eject import same, written
 
 import mplug2
 from modules.streams import Tokens
+from mplug2.build.eject import eject
 from mplug2.weights.store import load_weights, save_weights
 from registry import SpecError, parse_spec, write_spec
 
@@ -111,3 +112,16 @@ def test_an_average_of_a_transposed_tie_follows_its_owner() -> None:
 def test_what_cannot_be_tied(tie: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         build(f"{SPEC}tie: {tie}\n")
+
+
+def test_frozen_modules_are_ejected_in_eval_mode(tmp_path: Path) -> None:
+    text = SPEC.replace("width: 4, dropout: 0.0", "width: 4, dropout: 0.5")
+    text += "freeze: {up: true, down.norm.weight: true, head: {until: 20}}\n"
+    spec = parse_spec(text, "small.yaml")
+    assert parse_spec(write_spec(spec), "small.yaml").freeze == spec.freeze
+    net: Any = written(spec, tmp_path)
+    same(spec, net)
+    net.train()
+    assert not net.up.training
+    assert net.down.training
+    assert "until iteration 20: head" in eject(spec)

@@ -43,6 +43,9 @@ class FakeNet(nn.Module):
         self.ema = {"head.bias": self.head.bias.detach().clone()}
         self.counts: dict[str, Tensor] = {}
 
+    def training_at(self, position: dict[str, float]) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def forward(self, batch: dict[str, Tensor], goal: str = "train") -> dict[str, Any]:
         x = batch["x"].to(self.head.bias.dtype)
         hidden = self.body(x) + self.fixed(x)

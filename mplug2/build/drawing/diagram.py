@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from registry import Plan, Ref, Spec, Step, StreamType, check, plan
-from registry.language.patterns import base, is_negated, is_selected, matches, may_match
+from registry.language.freezing import frozen_until
+from registry.language.patterns import base, is_negated, matches, may_match
 
 Frozen = Literal["no", "part", "all"]
 
@@ -141,7 +142,7 @@ def _frozen(spec: Spec, modules: tuple[str, ...]) -> Frozen:
         return "no"
     # A word that no pattern spells stands for any parameter of the module.
     parameters = [f"{name}.\0" for name in modules]
-    complete = [is_selected(spec.freeze, parameter) for parameter in parameters]
+    complete = [frozen_until(spec.freeze, parameter) > 0 for parameter in parameters]
     inside = []  # patterns of a part of a module
     for pattern in spec.freeze:
         is_complete = any(matches(base(pattern), parameter) for parameter in parameters)
