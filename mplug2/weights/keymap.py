@@ -167,6 +167,7 @@ class KeyMap:
     - ``foreign``: modules that the family does not have, with what the message calls them.
     - ``open`` reads the source; ``check`` raises UserError for what no shape shows, such as heads.
     - ``released``: whether `mplug2 convert` knows the family. ``read_only``: why it cannot be written, if so.
+    - ``by_module``: released keys begin with the names of modules, so that ``SOURCE#NAME`` can pick one.
     - ``wrapper``: the entry of a ``.pth`` that holds the tensors.
     """
 
@@ -183,6 +184,7 @@ class KeyMap:
     released: bool = True
     read_only: str = ""
     wrapper: str = "model"
+    by_module: bool = False
 
     def players(self, spec: Spec) -> dict[str, list[str]]:
         """Return the modules of ``spec`` that play each role.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -15,7 +16,8 @@ from mplug2.weights.keymap import KeyMap
 from mplug2.weights.load import load_mapped
 from mplug2.weights.report import LoadReport
 from registry import KEY_MAPS, UserError
-from registry.checks.initial import owners
+from registry.checks.initial import owners, split_source
+from registry.registries import nearest
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -26,9 +28,44 @@ log = logging.getLogger("mplug2")
 def load_source(
     net: Network, family: str, source: str, module_names: Collection[str] | None = None
 ) -> LoadReport:
-    """Load what ``FAMILY:SOURCE`` names into the modules named (all, if None) and return the report."""
+    """Load what ``FAMILY:SOURCE`` names into the modules named (all, if None) and return the report.
+
+    ``SOURCE#NAME`` takes the weights of the source's module NAME for each of them.
+    """
     key_map: KeyMap = KEY_MAPS.load(family)
-    return load_mapped(net, key_map, key_map.open(source), module_names)
+    _, path, module = split_source(f"{family}:{source}")
+    released = key_map.open(path)
+    if module is not None:
+        targets = list(net.spec.modules) if module_names is None else list(module_names)
+        released = _renamed(released, module, targets)
+    return load_mapped(net, key_map, released, module_names)
+
+
+def _renamed(released: Released, module: str, targets: Iterable[str]) -> Released:
+    """Return the weights of one module of a source under the names of ``targets``, its other keys unchanged.
+
+    UserError with the names of the source's modules if it has no such module.
+    """
+    renamed = {}
+    others = {}
+    modules: dict[str, None] = {}
+    for key, tensor in released.tensors.items():
+        first, _, rest = key.partition(".")
+        modules[first] = None
+        if first != module:
+            others[key] = tensor
+            continue
+        for target in targets:
+            renamed[f"{target}.{rest}"] = tensor
+    if not renamed:
+        near = nearest(module, modules)
+        hint = f"Did you mean '#{near}'? " if near else ""
+        raise UserError(
+            f"{released.origin}: has no module '{module}'. {hint}Its modules: {', '.join(modules)}"
+        )
+    # A module of the source that has the name of a target gives it nothing.
+    others = {key: tensor for key, tensor in others.items() if key.partition(".")[0] not in targets}
+    return replace(released, tensors=others | renamed)
 
 
 def load_tensors(

@@ -26,6 +26,16 @@ def owners(patterns: Iterable[str], modules: Iterable[str]) -> dict[str, str]:
     return owned
 
 
+def split_source(source: str) -> tuple[str, str, str | None]:
+    """Return the family, the path and the name of the module in ``FAMILY:PATH#NAME``; None without a name."""
+    family, _, path = source.partition(":")
+    before, mark, name = path.rpartition("#")
+    # A path may have the sign itself.
+    if not mark or os.path.exists(path):
+        return family, path, None
+    return family, before, name
+
+
 def source_form(family: str, names: Catalogue = CATALOGUE) -> str:
     """Return what follows the colon of a source, such as ``FILE`` or ``NAME_OR_FOLDER``."""
     return str(names.key_maps.load(family).source)
@@ -42,9 +52,16 @@ def check_init(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
     problems = []
     owned = set(owners(spec.init, spec.modules).values())
     for pattern, source in spec.init.items():
-        family, _, path = source.partition(":")
+        family, path, module = split_source(source)
+        place = spec.place("init", pattern)
         if family not in names.key_maps or not path:
-            problems.append(Problem(spec.place("init", pattern), *_unknown_source(source, names)))
+            problems.append(Problem(place, *_unknown_source(source, names)))
+        elif module is not None and not (names.key_maps.load(family).by_module and module):
+            message = f"'{family}:' cannot take one module by name (got '#{module}')"
+            hint = f"write `{family}:{path}`"
+            if names.key_maps.load(family).by_module:
+                message, hint = "a name of a module must follow '#' (got none)", f"`{source}NAME`"
+            problems.append(Problem(place, message, hint))
         key = spec.key_place("init", pattern)
         if not any(matches(base(pattern), name) for name in spec.modules):
             near = nearest(base(pattern).split(".")[0], spec.modules)
@@ -65,7 +82,7 @@ def missing_files(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
     """Return the sources of `init` that name a file or folder which does not exist."""
     problems = []
     for pattern, source in spec.init.items():
-        family, _, path = source.partition(":")
+        family, path, _ = split_source(source)
         if family not in names.key_maps or not path or os.path.exists(path) or is_name(family, path, names):
             continue
         message = f"init must name what exists, but there is no '{path}'"

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import mplug2
-from registry import KEY_MAPS, Catalogue, Registry, parse_spec
+from registry import KEY_MAPS, Catalogue, Registry, UserError, parse_spec
 from registry.checks.initial import check_init, source_form
 
 SPEC = """
@@ -79,3 +79,38 @@ def test_a_module_that_gets_nothing_is_warned_of(tmp_path: Path, caplog: pytest.
         mplug2.compose(parse_spec(text, "small.yaml"))
     (warning,) = caplog.messages
     assert f"own:{tmp_path}/own.safetensors holds nothing for right (15 parameters)" in warning
+
+
+def test_a_module_takes_the_weights_of_another_name(tmp_path: Path) -> None:
+    old, _ = written(tmp_path)
+    source = f"own:{tmp_path}/own.safetensors"
+    text = f"{SPEC}init: {{left: '{source}#right', right: '{source}'}}\n"
+    with torch.random.fork_rng():
+        new = mplug2.compose(parse_spec(text, "small.yaml"))
+    for name in ("left", "right"):
+        for key, value in new.part(name).state_dict().items():
+            assert torch.equal(value, old.part("right").state_dict()[key])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "#rigth",
+            r"small.yaml:\d+:14: .*has no module 'rigth'. Did you mean '#right'\? Its modules: .*left",
+        ),
+        ("#", r"small.yaml:\d+:14: a name of a module must follow '#'"),
+    ],
+)
+def test_a_name_that_the_file_lacks_is_located(name: str, message: str, tmp_path: Path) -> None:
+    written(tmp_path)
+    text = f"{SPEC}init: {{left: 'own:{tmp_path}/own.safetensors{name}'}}\n"
+    with pytest.raises(UserError, match=message):
+        mplug2.compose(parse_spec(text, "small.yaml"))
+
+
+def test_released_weights_have_no_names_of_modules() -> None:
+    spec = parse_spec(f"{SPEC}init: {{left: 'clip:ViT-B-16#left'}}\n", "small.yaml")
+    (problem,) = check_init(spec)
+    assert problem.message == "'clip:' cannot take one module by name (got '#left')"
+    assert problem.hint == "write `clip:ViT-B-16`"

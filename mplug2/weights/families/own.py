@@ -56,4 +56,5 @@ KEY_MAP = KeyMap(
     ),
     open=_open,
     released=False,
+    by_module=True,
 )

@@ -2,6 +2,6 @@
 
 from types import SimpleNamespace
 
-clip = SimpleNamespace(source="NAME_OR_FILE")
-mplug2 = SimpleNamespace(source="FILE")
-own = SimpleNamespace(source="CHECKPOINT")
+clip = SimpleNamespace(source="NAME_OR_FILE", by_module=False)
+mplug2 = SimpleNamespace(source="FILE", by_module=False)
+own = SimpleNamespace(source="CHECKPOINT", by_module=True)
