@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,12 @@ from typing import Any, TypeVar, overload
 from registry.errors import UserError
 
 Thing = TypeVar("Thing")
+
+# How alike two names must be, from 0 to 1, for one to be suggested in place of the other.
+SIMILAR = 0.6
+SIMILAR_WITH_OTHER_WORDS = 0.75
+CANDIDATES = 5  # The most alike names, of which the first that has the same words is suggested.
+ABBREVIATION = 3  # Letters of a word that is probably an abbreviation.
 
 
 @dataclass
@@ -151,5 +158,27 @@ def check_attributes(owner: str, thing: object, requires: Sequence[str]) -> None
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Return the one of `names` that `name` probably means, or None."""
-    near = difflib.get_close_matches(name, list(names), 1, 0.6)
-    return near[0] if near else None
+    for near in difflib.get_close_matches(name, list(names), CANDIDATES, SIMILAR):
+        if _same_words(name, near):
+            return near
+    return None
+
+
+def _same_words(name: str, near: str) -> bool:
+    """Return whether two similar names may be meant as the same, word by word.
+
+    Short words are abbreviations: `mlm_loss` and `kl_loss` are not misspelt names of `lm_loss`.
+    """
+    words, near_words = re.split(r"[_.]", name), re.split(r"[_.]", near)
+    if len(words) == len(near_words) == 1:
+        return True
+    if len(words) != len(near_words):
+        return difflib.SequenceMatcher(None, name, near).ratio() >= SIMILAR_WITH_OTHER_WORDS
+    for word, near_word in zip(words, near_words, strict=True):
+        if max(len(word), len(near_word)) <= ABBREVIATION:
+            is_longer = word.startswith(near_word) or near_word.startswith(word)
+            if not is_longer and sorted(word.lower()) != sorted(near_word.lower()):
+                return False
+        elif difflib.SequenceMatcher(None, word, near_word).ratio() < SIMILAR:
+            return False
+    return True

@@ -48,6 +48,8 @@ def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Repo
     misfits, types = check_axes(spec, names, graph.order)
     misfits += _losses(spec, types) + check_measured(spec, names, types)
     problems = _without_consequences(misfits, graph, types)
+    if not misfits:  # What is not read may have been meant where something does not fit.
+        problems += graph.unused_lines
     problems += graph.circles + graph.uncalled + check_supply(spec, names, graph, types)
     return Report(SpecError(problems).problems, types, 3)
 

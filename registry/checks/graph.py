@@ -16,13 +16,15 @@ class Graph:
     """What the graph of a flow shows.
 
     `order`: the streams, each after what it reads, without those in a circle and those that need one.
-    `unused`: a problem for each stream and input that no goal needs, by name.
+    `unused`: a problem for each stream and input that no goal needs, by name. `unused_lines`: those of the
+    lines of definitions that nothing reads in any call.
     """
 
     circles: list[Problem]
     uncalled: list[Problem]
     unused: dict[str, Problem]
     order: list[str]
+    unused_lines: list[Problem]
 
 
 def read_graph(spec: Spec) -> Graph:
@@ -34,7 +36,7 @@ def read_graph(spec: Spec) -> Graph:
     order = _order(reads)
     unused = _unused_streams(spec, reads) | _unused_inputs(spec)
     uncalled = _unused_modules(spec) + _unused_definitions(spec)
-    return Graph(_circles(spec, reads, set(order)), uncalled, unused, order)
+    return Graph(_circles(spec, reads, set(order)), uncalled, unused, order, _unused_lines(spec))
 
 
 def _order(reads: dict[str, list[str]]) -> list[str]:
@@ -135,7 +137,7 @@ def _uncalled_definitions(spec: Spec) -> list[Definition]:
 
 
 def _unused_definitions(spec: Spec) -> list[Problem]:
-    """Return the problems of definitions, their lines and parameters that nothing uses."""
+    """Return the problems of definitions that nothing calls, and of parameters that nothing reads."""
     problems: list[Problem] = []
     uncalled = _uncalled_definitions(spec)
     called_by_others = {line.callee for definition in uncalled for line in definition.equations()}
@@ -145,27 +147,42 @@ def _unused_definitions(spec: Spec) -> list[Problem]:
             hint = f"call it in `flow`, or {_delete(spec, definition.place, definition.name)}"
             problems.append(Problem(definition.place, message, hint))
     for name, definition in spec.definitions.items():
-        reads = {
-            line_name: [ref.words[0] for ref in line.refs()] for line_name, line in definition.lines.items()
-        }
-        roots = [ref.words[0] for ref in definition.returned_refs()]
-        if isinstance(definition.returns, Equation):
-            roots += [ref.words[0] for ref in definition.returns.refs()]
-        roots += [line for caller, line in spec.expansion.read_lines if caller == name]
-        needed = _closure(reads, roots)
-        for line_name, line in definition.lines.items():
-            if line_name not in needed and definition not in uncalled:
-                message = f"line '{line_name}' of definition '{name}' is computed and never used"
-                problems.append(Problem(line.place, message, "use it, return it, or delete the line"))
-        used = set(roots).union(*reads.values())
+        used = {ref.words[0] for ref in definition.returned_refs()}
         for line in definition.equations():
-            used |= {line.callee, *(module.name for module in line.modules())}
+            used.add(line.callee)
+            used.update(ref.words[0] for ref in line.refs())
+            used.update(module.name for module in line.modules())
         for parameter in definition.parameters:
             if parameter not in used:
                 message = f"parameter '{parameter}' of definition '{name}' is never used"
                 problems.append(
                     Problem(definition.place, message, "use it, or remove it from the calls, too")
                 )
+    return problems
+
+
+def _unused_lines(spec: Spec) -> list[Problem]:
+    """Return a problem for each line of a definition that neither `return` nor a reader of a call needs."""
+    problems: list[Problem] = []
+    uncalled = {definition.name for definition in _uncalled_definitions(spec)}
+    read_from_outside: dict[str, list[str]] = {}
+    for name, line_name in spec.expansion.read_lines:
+        read_from_outside.setdefault(name, []).append(line_name)
+    for name, definition in spec.definitions.items():
+        if name in uncalled:
+            continue
+        reads: dict[str, list[str]] = {}
+        for line_name, line in definition.lines.items():
+            reads[line_name] = [ref.words[0] for ref in line.refs()]
+        roots = [ref.words[0] for ref in definition.returned_refs()]
+        if isinstance(definition.returns, Equation):
+            roots += [ref.words[0] for ref in definition.returns.refs()]
+        roots += read_from_outside.get(name, [])
+        needed = _closure(reads, roots)
+        for line_name, line in definition.lines.items():
+            if line_name not in needed:
+                message = f"line '{line_name}' of definition '{name}' is computed and never used"
+                problems.append(Problem(line.place, message, "use it, return it, or delete the line"))
     return problems
 
 

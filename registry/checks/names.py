@@ -16,6 +16,7 @@ from registry.errors import Place, Problem, UserError
 from registry.language.binding import bind, value_problem
 from registry.language.declaration import Declaration
 from registry.language.equation import Equation, ModuleRef, Ref
+from registry.language.expansion import Call
 from registry.language.parts import with_parts
 from registry.language.schema import SECTIONS
 from registry.language.spec import ModuleEntry, Spec
@@ -95,10 +96,28 @@ class _Checker:
                 message = f"'{name}' is an operation and a definition"
                 self.wrong(definition.place, message, "give the definition another name")
         for call in self.spec.expansion.calls.values():
+            self.hidden_outputs(call)
             for argument in call.arguments.values():
                 if isinstance(argument, ModuleRef) and call.outer is not None:
                     module = call.outer.modules.get(argument.name, argument.name)
                     self.module_ref(replace(argument, name=module, place=call.outer.at(argument.place)))
+
+    def hidden_outputs(self, call: Call) -> None:
+        """Report lines of a definition with the name of an output of the stream that it returns."""
+        returned = self.spec.stream(call.name)
+        equation = self.spec.flow.get(returned.stream)
+        if call.definition is None or equation is None or returned.field is not None:
+            return
+        try:
+            outputs = declaration_of(self.spec, equation, self.names).outputs
+        except UserError:  # Reported where the line is checked.
+            return
+        for name in outputs:
+            line = call.definition.lines.get(name)
+            if line is not None:
+                message = f"line '{name}' of definition '{call.definition.name}' hides the output '{name}'"
+                message += " of the stream that it returns"
+                self.wrong(replace(line.place, call=call.site), message, "give the line another name")
 
     def module(self, module: ModuleEntry) -> None:
         registry, place = self.names.modules, module.places["use"]
