@@ -1,6 +1,6 @@
 """Floor 1: names, the composition language, its checks and errors. It never imports torch."""
 
-from registry.checks.check import Report, check
+from registry.checks.check import Report, check, complete
 from registry.errors import Place, Problem, SpecError, UserError
 from registry.kinds import KINDS, Answer, Kind
 from registry.language.binding import Binding, bind
@@ -74,6 +74,7 @@ __all__ = [
     "ancestors",
     "bind",
     "check",
+    "complete",
     "declaration_of",
     "operation",
     "parse_spec",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry import MODULES, SETTINGS, Spec, write_spec
+from registry import MODULES, SETTINGS, Spec, complete, write_spec
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ def describe(spec: Spec) -> Description:
     from mplug2.build.compose import compose
 
     net = compose(spec, device="meta", initial=False)
+    spec = net.spec
     weights: dict[str, str] = {}
     for name in spec.modules:
         parameters = list(net.part(name).parameters())
@@ -62,6 +63,7 @@ def _plainly(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
 
 def describe_text(spec: Spec) -> str:
     """Return the text of a golden file: resolved spec, streams, weights."""
+    spec = complete(spec)
     found = describe(spec)
     parts = [f"# resolved spec\n{write_spec(spec)}"]
     for title, rows in list(found.sections())[1:]:

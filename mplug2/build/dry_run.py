@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -64,12 +64,22 @@ class GoalRow:
 
 
 @dataclass(frozen=True)
+class InferredRow:
+    """One argument that the spec leaves out: its value, and where that is set."""
+
+    argument: str
+    value: object
+    origin: str
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a spec builds."""
 
     streams: list[StreamRow]
     modules: list[ModuleRow]
     goals: list[GoalRow]
+    inferred: list[InferredRow] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -106,7 +116,16 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
         )
         for name, by in used.items()
     ]
-    return Summary(streams, _modules(net), goals)
+    return Summary(streams, _modules(net), goals, _inferred(net.spec))
+
+
+def _inferred(spec: Spec) -> list[InferredRow]:
+    """Return a row for each argument that follows from the wiring or the data."""
+    rows = []
+    for name, origin in spec.inferred.items():
+        module, _, argument = name.partition(".")
+        rows.append(InferredRow(name, spec.modules[module].arguments[argument], origin))
+    return rows
 
 
 def _shape(net: Network, name: str) -> str:

@@ -44,7 +44,7 @@ def eject(spec: Spec) -> str:
     net = compose(spec, device="meta", initial=False)  # finds what only the modules themselves know
     weightless = not any(p.is_floating_point() for p in net.parameters())
     assert net.freezer is not None
-    return "\n".join(_Writer(spec, weightless, net.freezer).file()) + "\n"
+    return "\n".join(_Writer(net.spec, weightless, net.freezer).file()) + "\n"
 
 
 class _Writer:

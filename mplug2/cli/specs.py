@@ -69,6 +69,9 @@ def show(spec: SpecFile, overrides: Overrides = None) -> None:
         ],
         right=("parameters", "trainable", "lines"),
     )
+    if summary.inferred:
+        rows = [(row.argument, str(row.value), row.origin) for row in summary.inferred]
+        print_table("inferred arguments", ("argument", "value", "from"), rows)
     print_table(
         "goals",
         ("goal", "forward", "activations"),

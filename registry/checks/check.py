@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from registry.checks.graph import Graph, read_graph
+from registry.checks.inference import completed
 from registry.checks.initial import missing_files
 from registry.checks.measured import check_measured
 from registry.checks.names import check_names
@@ -23,6 +24,7 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     types: dict[str, StreamType] = field(default_factory=dict)
     stage: int = 3
+    spec: Spec | None = None  # the spec with the arguments that it leaves out, if nothing is wrong
 
     @property
     def good(self) -> bool:
@@ -45,13 +47,23 @@ def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Repo
     if problems:
         return Report(SpecError(problems).problems, {}, 2)
     graph = read_graph(spec)
-    misfits, types = check_axes(spec, names, graph.order)
+    solution = check_axes(spec, names, graph.order)
+    misfits, types = solution.misfits, solution.types
     misfits += _losses(spec, types) + check_measured(spec, names, types)
     problems = _without_consequences(misfits, graph, types)
     if not misfits:  # What is not read may have been meant where something does not fit.
         problems += graph.unused_lines
     problems += graph.circles + graph.uncalled + check_supply(spec, names, graph, types)
-    return Report(SpecError(problems).problems, types, 3)
+    if not problems:  # a stream that does not fit may be what leaves a size open
+        spec, problems = completed(spec, names, solution.sizes)
+    return Report(SpecError(problems).problems, types, 3, spec)
+
+
+def complete(spec: Spec, names: Catalogue = CATALOGUE) -> Spec:
+    """Return a spec with the arguments that the wiring or the data settles; raise `SpecError`."""
+    report = check(spec, names).raise_if_bad()
+    assert report.spec is not None
+    return report.spec
 
 
 def _without_consequences(misfits: list[Misfit], graph: Graph, types: dict[str, StreamType]) -> list[Problem]:

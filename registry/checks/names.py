@@ -8,6 +8,7 @@ from functools import cached_property
 
 from registry.checks.conditions import check_conditions
 from registry.checks.deleted import deleted_message, stream_deleted, stream_users
+from registry.checks.inference import may_be_left_out
 from registry.checks.initial import check_init
 from registry.checks.patterns import check_patterns
 from registry.checks.settings import check_settings
@@ -145,7 +146,7 @@ class _Checker:
                 value, where = module.arguments[name], module.places[name]
                 problem = value_problem(f"argument '{name}' of '{module.use}'", parameter, value, where)
                 self.problems.extend([problem] if problem else [])
-            elif parameter.required and name not in meant:
+            elif parameter.required and name not in meant and not may_be_left_out(declaration, name):
                 message = f"module '{module.name}' ({module.use}) must set '{name}', but does not"
                 self.wrong(
                     module.place, message, f"add `{name}: ...` ({parameter.annotation or 'any value'})"

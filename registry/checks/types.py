@@ -8,6 +8,7 @@ from functools import partial
 
 from registry.checks.advice import converters, join_hint, projection
 from registry.checks.indices import IndexUse, unknown_targets, wrong_index
+from registry.checks.inference import LOGITS, count_classes
 from registry.checks.sizes import Size, unify
 from registry.errors import Place, Problem
 from registry.kinds import KINDS
@@ -59,14 +60,23 @@ class Misfit:
     kinds: tuple[str, ...]
 
 
-def check_axes(
-    spec: Spec, names: Catalogue, order: Iterable[str]
-) -> tuple[list[Misfit], dict[str, StreamType]]:
-    """Return what does not fit, and the solved type of every stream, fields as `both.vision`."""
+@dataclass(frozen=True)
+class Solution:
+    """What stage 3 finds out: what does not fit, the type of every stream (fields as `both.vision`), and
+    the sizes of arguments that the spec leaves out, by module and argument."""
+
+    misfits: list[Misfit]
+    types: dict[str, StreamType]
+    sizes: dict[tuple[str, str], Size]
+
+
+def check_axes(spec: Spec, names: Catalogue, order: Iterable[str]) -> Solution:
+    """Return the solution of all kinds and sizes of a spec."""
     solver = _Solver(spec, names)
     for name in order:
         solver.equation(spec.flow[name])
-    return solver.finish(), solver.solved()
+    misfits = solver.finish()
+    return Solution(misfits, solver.solved(), solver.sizes)
 
 
 def _open_target(kind: str) -> Size | None:
@@ -83,6 +93,7 @@ class _Solver:
         self.later: list[_Meeting] = []
         self.clashes: dict[frozenset[Place | str], Misfit] = {}
         self.letters_of_inputs: dict[str, Size] = {}
+        self.sizes: dict[tuple[str, str], Size] = {}  # of arguments that the spec leaves out
         unknown = unknown_targets(spec)
         for name, declared in spec.inputs.items():
             sizes = tuple(self.input_axis(name, axis) for axis in declared.axes)
@@ -105,6 +116,9 @@ class _Solver:
 
     def finish(self) -> list[Misfit]:
         """Return all misfits, when every line has been read."""
+        logits = {name: stream for name, stream in self.streams.items() if stream.kind == LOGITS}
+        last_axes = {name: stream.sizes[-1] for name, stream in logits.items() if stream.sizes}
+        count_classes(self.spec, self.names, self.sizes, last_axes)
         apart = [Misfit(meeting.letters(), meeting.kinds) for meeting in self.settled()]
         return [*self.misfits, *self.clashes.values(), *apart]
 
@@ -178,10 +192,15 @@ class _Solver:
         return scope.sizes[axis]
 
     def argument(self, declaration: Declaration, callee: str, axis: str) -> Size | None:
-        """Return the size that a constructor argument of that name sets, in the spec or by default."""
+        """Return the size that a constructor argument of that name sets, in the spec or by default.
+
+        One that is left out is open, and the same in all calls of the module.
+        """
         parameter, module = declaration.arguments.get(axis), self.spec.modules.get(callee)
         if parameter is None or module is None:
             return None
+        if axis not in module.arguments and parameter.required:
+            return self.sizes.setdefault((callee, axis), Size(axis))
         if axis in module.arguments:
             value = module.arguments[axis]
             origin: Place | str = module.places[axis]

@@ -61,6 +61,8 @@ class Spec:
     train: dict[str, Any]
     eval: dict[str, Any]
     path: str = field(default="", compare=False)
+    # Arguments that were left out and settled (`head.width`), with what settled them.
+    inferred: dict[str, str] = field(default_factory=dict, compare=False)
     tree: Node = field(default_factory=lambda: Node({}, Place("")), compare=False, repr=False)
     definitions: dict[str, Definition] = field(default_factory=dict)
     written: Written = field(default_factory=Written)
@@ -145,8 +147,12 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
 
 
 def write_spec(spec: Spec) -> str:
-    """Return the YAML text of the resolved spec; `parse_spec` reads it back to an equal one."""
-    return write_tree(spec.resolved())
+    """Return the YAML text of the resolved spec; `parse_spec` reads it back to an equal one.
+
+    Comments at the top say where arguments come from that the spec left out.
+    """
+    comments = [f"# {name} follows: {origin}\n" for name, origin in spec.inferred.items()]
+    return "".join(comments) + write_tree(spec.resolved())
 
 
 def _spec(tree: Node, path: str) -> Spec:

@@ -20,6 +20,8 @@ MODULES = {
     "fusion": "Fusion",
     "text_decoder": "TextDecoder",
     "project": "Project",
+    "head": "Head",
+    "pool": "Pool",
     "backbone": "Backbone",
 }
 
@@ -33,9 +35,10 @@ def names() -> Iterator[Catalogue]:
     )
     for name, target in MODULES.items():
         catalogue.modules.register(name, f"fake_parts:{target}")
-    for name in ("concat", "split", "take", "lm_loss", "beam_search"):
+    for name in ("concat", "split", "take", "lm_loss", "cross_entropy", "beam_search"):
         catalogue.operations.register(name, f"fake_parts:{name}")
     catalogue.tasks.register("video_qa", "fake_parts:VideoQA")
+    catalogue.tasks.register("labelled", "fake_parts:Labelled")
     catalogue.metrics.register("accuracy", "fake_parts:Accuracy")
     catalogue.metrics.register("top_one", "fake_parts:TopOne")
     for name in ("clip", "mplug2", "own"):

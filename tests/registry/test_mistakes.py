@@ -28,10 +28,10 @@ MISTAKES = [
         "did you mean 'local'?",
     ),
     (
-        "vision:    {use: video_vit, width: 768, depth: 12",
-        "«vision:    {use: video_vit, depth: 12",
-        "module 'vision' (video_vit) must set 'width', but does not",
-        "add `width: ...` (int)",
+        "decoder:   {use: text_decoder, width: 768}",
+        "decoder:   {use: text_decoder, width: 768}\n  «rare: {use: pool}",
+        "module 'rare' (pool) must set 'stride', but does not",
+        "add `stride: ...` (int)",
     ),
     (
         "depth: 12",

@@ -76,7 +76,8 @@ class Diagram:
 
 def read_diagram(spec: Spec) -> Diagram:
     """Return the diagram of a spec, all goals in one; raise `SpecError` if the spec is not valid."""
-    types = check(spec).raise_if_bad().types
+    report = check(spec).raise_if_bad()
+    types, spec = report.types, report.spec or spec
     diagram = Diagram(spec.path or "spec")
     for name, line in spec.written.flow.items():
         if line.callee in spec.definitions:

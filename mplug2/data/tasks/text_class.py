@@ -44,6 +44,7 @@ class TextClassTask:
 
     outputs = {"text": "text B L", "label": "labels B"}
     query_input = "text"
+    class_names = {"label": "labels"}
 
     def __init__(
         self,

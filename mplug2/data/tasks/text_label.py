@@ -67,6 +67,7 @@ class TextLabelTask(MediaTask[Sentence]):
         "label": "labels Q",
     }
     query_input = "sentence"
+    class_names = {"label": "labels"}
 
     def __init__(
         self,

@@ -80,6 +80,24 @@ class TextDecoder:
     def __init__(self, width: int, vocab: int = 30522) -> None: ...
 
 
+class Pool:
+    """Every so many tokens."""
+
+    inputs = {"tokens": "tokens B N width"}
+    outputs = "tokens B M width"
+
+    def __init__(self, stride: int) -> None: ...
+
+
+class Head:
+    """Classes of the first token."""
+
+    inputs = {"tokens": "tokens B N width"}
+    outputs = "logits B classes"
+
+    def __init__(self, width: int, classes: int) -> None: ...
+
+
 class Project:
     """Another width."""
 
@@ -133,6 +151,11 @@ def lm_loss(logits: Any, target: Any, weight: Any = None, teacher: Any = None, *
     """Cross-entropy."""
 
 
+@operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar")
+def cross_entropy(logits: Any, target: Any) -> Any:
+    """Cross-entropy of classes."""
+
+
 @operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B best")
 def beam_search(decoder: Any, memory: Any, *, beams: int = 5, max_length: int = 10) -> Any:
     """Write."""
@@ -153,6 +176,15 @@ class VideoQA:
     def __init__(
         self, path: str, media: str, *, questions_per_clip: int = 1, split: str, types: Any
     ) -> None: ...
+
+
+class Labelled:
+    """Tokens with labels."""
+
+    outputs = {"x": "tokens B N width", "label": "labels B"}
+    class_names = {"label": "labels"}
+
+    def __init__(self, path: str, *, labels: Any = None, split: str, types: Any) -> None: ...
 
 
 class Accuracy:
