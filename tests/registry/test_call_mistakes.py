@@ -9,8 +9,13 @@ import pytest
 from registry import Catalogue, SpecError, check, parse_spec, read_spec
 
 CALLS = (Path(__file__).parent / "parts" / "calls.yaml").read_text()
+FUSE = """\
+  fuse(text, vision):
+    hidden: encode(text)
+    both: fusion(text=hidden, vision=vision)
+"""
 
-# What is replaced, by what ("«" marks the place of the problem), the message, the hint, the call that is named.
+# What is replaced, by what ("«" marks the place of the problem), the message, the hint, and the call.
 MISTAKES = [
     # calls
     (
@@ -108,7 +113,8 @@ MISTAKES = [
         "hidden: first.hidden",
         "hidden: «first.fused.hidden.txt",
         "'first.fused.hidden' is one stream without fields, but 'first.fused.hidden.txt' is used",
-        "write `first.fused.hidden`, or one of its lines: first.fused.hidden.embeds, first.fused.hidden.encoded",
+        "write `first.fused.hidden`, or one of its lines: "
+        "first.fused.hidden.embeds, first.fused.hidden.encoded",
         "",
     ),
     (
@@ -169,8 +175,8 @@ MISTAKES = [
         "",
     ),
     (
-        "  fuse(text, vision):\n    hidden: encode(text)\n    both: fusion(text=hidden, vision=vision)\n    return: both\n",
-        "  «fuse(text, vision):\n    hidden: encode(text)\n    both: fusion(text=hidden, vision=vision)\n",
+        FUSE + "    return: both\n",
+        FUSE.replace("fuse(", "«fuse("),
         "definition 'fuse' must have the line `return`",
         "`return: STREAM`, `return: CALL` or `return: {PART: STREAM}`",
         "",
