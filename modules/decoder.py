@@ -87,6 +87,7 @@ class TextDecoder(nn.Module):
 
     inputs = {"text": "text A L", "memory": "tokens A M width"}
     outputs = "logits A L vocab"
+    token_limits = {"text": "positions"}
 
     def __init__(
         self,

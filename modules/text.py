@@ -23,6 +23,7 @@ class TextEmbedding(nn.Module):
     """
 
     inputs = {"text": "text B L"}
+    token_limits = {"text": "positions"}
     outputs = "tokens B L width"
 
     def __init__(

@@ -4,40 +4,90 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import registry
 from registry.errors import visible
 
 if TYPE_CHECKING:
-    from registry import Problem
+    from mplug2.checking.stages import Findings
+    from registry import Place, Problem, Spec
+
+STAGES = ("1-3", "1-4")
+READ, AXES, DRY_RUN, SMOKE, RUN = 1, 3, 4, 5, 6
+SCHEMA = 1  # the version of the records of `--json` (docs/cli.md)
+WORD = re.compile(r"[\w.@*!/-]+")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to check: spec files with settings for them, up to which stage, and how to print it."""
+
+    files: Sequence[str] = ()
+    overrides: Sequence[str] = ()
+    last: int = DRY_RUN
+    smoke: bool = False
+    run: bool = False
+    as_json: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found in one spec: problems of the last stage that ran, and notes on what was not checked."""
+
+    stage: int = READ
+    problems: Sequence[Problem] = ()
+    notes: Sequence[Problem] = ()
+    remarks: list[str] = field(default_factory=list)  # about the check itself
 
 
 def quick(words: Sequence[str]) -> int | None:
     """Run `mplug2 check` with these words after it, and return its exit code.
 
-    Only stages 1 to 3 of what is plainly asked for; None, and nothing done, for all else: typer tells it.
+    Only for what is plainly asked for; None, and nothing done, for all else: typer reports it.
     """
-    plain = [word for word in words if word not in ("--stages", "--stages=1-3", "1-3", "--json")]
-    stages = " ".join(word for word in words if word in ("--stages", "--stages=1-3", "1-3"))
-    if stages not in ("--stages 1-3", "--stages=1-3") or any(word.startswith("-") for word in plain):
-        return None
-    files, overrides = specs_and_overrides(plain)
-    if not files:
+    request = _plain_request(words)
+    if request is None or not request.files:
         return None
     try:
-        good = check_specs(files, overrides, 3, "--json" in words)
+        good = check_specs(request)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: there is nobody to tell
+    except BrokenPipeError:  # `| head`: there is nobody to report to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0 if good else 2
+
+
+def _plain_request(words: Sequence[str]) -> Request | None:
+    """Return what the words ask for; None if they have an option that only typer reads."""
+    arguments: list[str] = []
+    stages, as_json, run = STAGES[-1], False, False
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--stages":
+            stages = next(remaining, "")
+        elif word.startswith("--stages="):
+            stages = word.partition("=")[2]
+        elif word == "--json":
+            as_json = True
+        elif word == "--run":
+            run = True
+        elif word.startswith("-"):
+            return None
+        else:
+            arguments.append(word)
+    if stages not in STAGES or (run and stages != STAGES[-1]):
+        return None
+    files, overrides = specs_and_overrides(arguments)
+    return Request(files, overrides, int(stages[-1]), run=run, as_json=as_json)
 
 
 def specs_and_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -49,55 +99,95 @@ def specs_and_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]
     return specs, overrides
 
 
-def check_specs(files: Iterable[str], overrides: Sequence[str], last: int, as_json: bool) -> bool:
-    """Print what is wrong with each spec in the stages up to ``last``; return whether nothing is."""
+def check_specs(request: Request) -> bool:
+    """Print what is wrong with each spec, and what was not checked; return whether nothing is wrong."""
     good = True
-    for file in files:
+    for file in request.files:
         began = time.perf_counter()
-        problems, note = _problems(file, overrides, last)
-        good &= not problems
-        shown = visible(file)
-        if as_json:
-            print(
-                json.dumps({"spec": file, "ok": not problems, "problems": [_record(one) for one in problems]})
-            )
-        elif problems:
-            for problem in problems:
-                print(problem)
-            print(f"{shown}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
+        outcome = _outcome(file, request)
+        good &= not outcome.problems
+        if request.as_json:
+            print(json.dumps(_record(file, outcome)))
         else:
-            took = f"{time.perf_counter() - began:.1f} s"
-            print(f"{shown}: no mistakes (stages 1-{last}, {took}{note and f'; {note}'})")
+            _print(file, outcome, request, time.perf_counter() - began)
     return good
 
 
-def _problems(file: str, overrides: Sequence[str], last: int) -> tuple[list[Problem], str]:
-    """All that is wrong in the first stage, up to the ``last`` one, that finds anything; and what to add."""
-    note = ""
+def _outcome(file: str, request: Request) -> Outcome:
+    """Return the problems of the first stage that finds any."""
+    stage = READ
     try:
-        spec = registry.read_spec(file, overrides=overrides)
-        found = list(registry.check(spec, files=True).problems)
-        if last >= 4 and not found:
-            from mplug2.build.dry_run import dry_run
-
-            dry_run(spec)
-        if last >= 5 and not found:
+        spec = registry.read_spec(file, overrides=request.overrides)
+        findings = _findings(spec, request)
+        stage = findings.stage
+        outcome = Outcome(stage, findings.problems, findings.notes)
+        if request.run and findings.notes:  # A run needs what is absent.
+            return Outcome(RUN, [*findings.problems, *findings.notes])
+        if findings.problems:
+            return outcome
+        if request.smoke:
             from mplug2.build.smoke import smoke
 
-            note = smoke(spec)
+            stage = SMOKE
+            remark = smoke(spec)
+            outcome = replace(outcome, stage=stage, remarks=[remark] if remark else [])
+        if request.run:
+            from mplug2.cli.run_checks import run_findings
+
+            stage = RUN
+            problems, notes = run_findings(spec, findings.types)
+            outcome = replace(outcome, stage=stage, problems=problems, notes=notes)
+        return outcome
     except registry.SpecError as error:
-        found = list(error.problems)
+        return Outcome(stage, error.problems)
     except registry.UserError as error:
-        found = [registry.Problem(registry.Place(file), str(error))]
-    return found, note
+        return Outcome(stage, [registry.Problem(registry.Place(file), str(error))])
 
 
-def _record(problem: Problem) -> dict[str, Any]:
+def _findings(spec: Spec, request: Request) -> Findings:
+    from mplug2.checking.stages import check_stages
+
+    return check_stages(spec, request.last, required=request.run)
+
+
+def _print(file: str, outcome: Outcome, request: Request, seconds: float) -> None:
+    for note in outcome.notes:
+        unchecked = "" if outcome.stage == RUN else " (not checked)"
+        print(visible(f"note: {note.place}: {note.message}{unchecked}"))
+    for problem in outcome.problems:
+        print(problem)
+    shown, count = visible(file), len(outcome.problems)
+    if count:
+        print(f"{shown}: {count} mistake{'s' if count > 1 else ''}")
+        return
+    last = SMOKE if request.smoke else request.last
+    parts = [f"stages 1-{last}{' and the run' if request.run else ''}", f"{seconds:.1f} s", *outcome.remarks]
+    print(f"{shown}: no mistakes ({', '.join(parts[:2])}{''.join('; ' + part for part in parts[2:])})")
+
+
+def _record(file: str, outcome: Outcome) -> dict[str, Any]:
+    """Return the JSON object of one spec (docs/cli.md)."""
+    problems = [_problem_record(problem, "error", outcome.stage) for problem in outcome.problems]
+    problems += [_problem_record(note, "note", outcome.stage) for note in outcome.notes]
+    ok = not outcome.problems
+    return {"version": SCHEMA, "spec": file, "ok": ok, "stage": outcome.stage, "problems": problems}
+
+
+def _problem_record(problem: Problem, severity: str, stage: int) -> Mapping[str, Any]:
     place = problem.place
     return {
         "file": place.file,
         "line": place.line,
         "column": place.column,
+        "end_column": _end_column(place),
+        "severity": severity,
+        "stage": stage,
         "message": problem.message,
         "hint": problem.hint,
     }
+
+
+def _end_column(place: Place) -> int | None:
+    """Return the column after the word at a place, in its line; None if there is no word."""
+    word = WORD.match(place.text, place.column - 1) if place.line else None
+    return word.end() + 1 if word else None

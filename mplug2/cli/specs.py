@@ -8,7 +8,7 @@ import typer
 
 import registry
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
-from mplug2.cli.checking import check_specs, specs_and_overrides
+from mplug2.cli.checking import Request, check_specs, specs_and_overrides
 from mplug2.cli.listing import list_names
 from mplug2.cli.tables import amount, print_table
 
@@ -40,13 +40,22 @@ def check(
         bool,
         typer.Option("--smoke", help="Stage 5, too: one tiny step on the CPU with the whole network."),
     ] = False,
+    run: Annotated[
+        bool,
+        typer.Option(
+            "--run",
+            help="Also check everything that train, eval, predict and index need: files, vocabularies.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per spec and line.")] = False,
 ) -> None:
     """Find the mistakes of specs before any weight exists; exit code 2 if one has any."""
     files, overrides = specs_and_overrides(arguments)
     if not files:
         raise registry.UserError("name at least one spec, for example configs_video/VideoQA_shapes_tiny.yaml")
-    if not check_specs(files, overrides, 5 if smoke else int(stages[-1]), as_json):
+    last = 4 if smoke or run else int(stages[-1])
+    request = Request(files, overrides, last, smoke=smoke, run=run, as_json=as_json)
+    if not check_specs(request):
         raise typer.Exit(2)
 
 

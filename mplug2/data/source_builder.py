@@ -9,7 +9,8 @@ from mplug2.data.arguments import ArgumentError
 from mplug2.data.sources.mixture import MixtureSource
 from mplug2.data.sources.source import Source
 from mplug2.data.text import Tokenizer
-from registry import MODULES, SOURCES, TASKS, Place, Problem, Registry, SpecError
+from mplug2.data.vocabularies import load_tokenizer
+from registry import SOURCES, TASKS, Place, Registry, SpecError
 from registry.errors import UserError
 from registry.training import SHORT_SOURCE, SourceSpec, training_plan
 
@@ -145,7 +146,7 @@ class SourceBuilder:
         try:
             return registry.load(name)(**{**supplied, **arguments})
         except ArgumentError as error:
-            raise UserError(f"{self.position(described, error.argument)}: {error}") from None
+            raise SpecError.at(self.position(described, error.argument), str(error)) from None
 
     def position(self, described: SourceSpec, argument: str) -> Place:
         """Return where an argument is set: in the split, the source, the batch, or the section `data`."""
@@ -157,27 +158,6 @@ class SourceBuilder:
         if self.spec.node("data", argument) is not None:
             return self.spec.place("data", argument)
         return self.spec.place(*base, self.split)
-
-
-def load_tokenizer(spec: Spec, source: str | None = None) -> Tokenizer:
-    """Return the tokenizer that ``source``, or else ``data.tokenizer``, names; SpecError if a module has a
-    smaller vocabulary."""
-    tokenizer = Tokenizer.load(source or spec.data["tokenizer"])
-    problems = []
-    for name, entry in spec.modules.items():
-        vocab = entry.arguments.get("vocab")
-        if vocab is None and (argument := MODULES.declaration(entry.use).arguments.get("vocab")):
-            vocab = argument.default
-        if isinstance(vocab, int) and vocab < tokenizer.vocab_size:
-            message = (
-                f"vocab of '{name}' must be at least {tokenizer.vocab_size}, the words of "
-                f"{tokenizer.source}, but is {vocab}"
-            )
-            hint = f"write vocab: {tokenizer.vocab_size}, or name another data.tokenizer"
-            problems.append(Problem(spec.place("modules", name, "vocab"), message, hint))
-    if problems:
-        raise SpecError(problems)
-    return tokenizer
 
 
 def _without_arguments(sources: Sequence[str]) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +84,7 @@ class Tokenizer:
         missing = [token for token in _SPECIAL.values() if token not in vocabulary]
         if missing:
             raise UserError(f"{source}: a BERT vocabulary must hold {', '.join(missing)}, but does not")
-        self.source = source
+        self.source, self.lower = source, lower
         self.vocab_size = max(vocabulary.values()) + 1
         self.pad, self.unk, self.cls, self.sep, self.mask = (vocabulary[token] for token in _SPECIAL.values())
         # A piece that continues a word begins with ##.
@@ -100,6 +102,14 @@ class Tokenizer:
             [AddedToken(t, special=True, normalized=False) for t in _SPECIAL.values()]
         )
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of all tokens in the order of their ids, and of whether texts are lowered before."""
+        tokens = self._pieces.get_vocab(with_added_tokens=False)
+        ordered = sorted(tokens, key=tokens.__getitem__)
+        content = "\n".join([f"lower: {self.lower}", *ordered])
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
     @classmethod
     def load(cls, source: str | Path) -> Tokenizer:
         """Read a vocabulary: a ``vocab.txt``, a folder that holds one, or a Hugging Face name (network or
@@ -115,8 +125,9 @@ class Tokenizer:
         text = str(source)
         if path.suffix == ".txt" or text.startswith((".", "/", "~")) or text.count("/") > 1:
             raise UserError(
-                f"the vocabulary {path} does not exist; give the path of a vocab.txt, or a Hugging Face name "
-                "such as bert-base-uncased (`mplug2 data make-shapes` writes one beside the shapes clips)"
+                f"the vocabulary {path} does not exist (paths begin in the folder where the command runs, "
+                f"{Path.cwd()}); give the path of a vocab.txt, or a Hugging Face name such as "
+                "bert-base-uncased (`mplug2 data make-shapes` writes one next to the shapes clips)"
             )
         return cls(
             _read_vocabulary(_from_hub(text)), lower="uncased" in text or "cased" not in text, source=text

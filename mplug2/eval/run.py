@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import torch
 
+from mplug2.checking.stages import check_stages
+from mplug2.checking.vocabulary import check_trained_vocabulary
 from mplug2.eval.evaluation import Evaluation, evaluate, load_metrics
 from mplug2.eval.evaluator import Decode, evaluator_name
 from mplug2.metrics.metric import Row
@@ -20,7 +22,7 @@ from mplug2.runtime.precision import DTYPES
 from mplug2.runtime.progress import ProgressReporter
 from mplug2.runtime.rng import fork_rng
 from mplug2.weights.store import load_weights
-from registry import EVALUATORS, Spec, UserError
+from registry import EVALUATORS, Spec, StreamType, UserError
 from registry.training import EvaluationSpec, training_plan
 
 if TYPE_CHECKING:
@@ -60,12 +62,17 @@ def evaluations_of_checkpoint(
     for evaluation in evaluations:
         # What cannot run at all must fail before hours of computing.
         evaluator_name(evaluation, load_metrics(evaluation.metrics))
+    types = check_stages(spec, required=True).raise_if_bad().types
+    check_trained_vocabulary(spec, checkpoint)
     distributed.init_process_group(accelerator=torch.cuda.is_available())
+    loaders = {}
+    for evaluation in evaluations:
+        loaders[evaluation.name] = eval_loader(spec, types, evaluation, evaluation.split)
     net = compose(spec, initial=False)
     load_weights(net, checkpoint)
     net.to(distributed.device(), DTYPES[spec.train["precision"]])
     for evaluation in evaluations:
-        loader = eval_loader(spec, net, evaluation, evaluation.split)
+        loader = loaders[evaluation.name]
         title = " ".join(part for part in (evaluation.name, evaluation.split) if part)
         with Phases(title, silent=distributed.rank() != 0) as phases:
             yield evaluate(
@@ -138,13 +145,13 @@ def predictions_of(path: Path | None, evaluation: EvaluationSpec, *, several: bo
     return path.with_name(f"{path.stem}.{quote(evaluation.name, safe='')}{path.suffix}")
 
 
-def eval_loader(spec: Spec, net: Network, evaluation: EvaluationSpec, split: str) -> Any:
-    """Return the loader of a split for an evaluation, on this rank."""
+def eval_loader(spec: Spec, types: Mapping[str, StreamType], evaluation: EvaluationSpec, split: str) -> Any:
+    """Return the loader of a split for an evaluation, on this rank; ``types`` are those of the streams."""
     from mplug2.data.build import build_eval_loader
 
     return build_eval_loader(
         spec,
-        net.types,
+        types,
         evaluation.source,
         split,
         rank=distributed.rank(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mplug2.eval.retrieval.embedders import GOALS
-from mplug2.index.embed import Embedder
+from mplug2.index.embed import Embedder, check_searchable
 from mplug2.index.files import (
     CONTENTS,
     Contents,
@@ -26,7 +26,7 @@ from mplug2.index.files import (
 )
 from mplug2.predict.files import entries
 from mplug2.predict.network import load
-from registry import UserError
+from registry import UserError, read_spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +65,7 @@ def build(
     if not os.path.isdir(media):
         raise UserError(f"the media folder {media} must be a folder that exists")
     check_path(out)
+    check_searchable(read_spec(spec, overrides or ()))
     net, tokenizer, weights = load(spec, checkpoint, overrides or (), goal=GOALS["text"])
     embedder = Embedder(net, tokenizer)
     known = read(out) if (out / CONTENTS).is_file() else None

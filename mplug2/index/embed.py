@@ -25,23 +25,29 @@ from registry import TASKS, UserError
 
 if TYPE_CHECKING:
     from mplug2.network import Network
+    from registry import Spec
 
 NO_NUMBERS = "the network's vector of it has numbers that are not finite"
 Side = Literal["vision", "text"]
+
+
+def check_searchable(spec: Spec) -> None:
+    """Raise UserError unless a spec has a goal for the vectors of files, and one for those of texts."""
+    missing = [goal for goal in GOALS.values() if goal not in spec.goals]
+    if missing:
+        raise UserError(
+            f"{spec.path}: to search, a spec must have the goals {' and '.join(GOALS.values())}, "
+            f"each with one vector, but has no {' and no '.join(missing)}"
+        )
 
 
 class Embedder:
     """A network that brings files and texts into one space; UserError where its goals do not do that."""
 
     def __init__(self, net: Network, tokenizer: Tokenizer | None) -> None:
+        check_searchable(net.spec)
         if tokenizer is None:
             raise UserError(f"{net.spec.path}: data.tokenizer must name a vocabulary to search with")
-        missing = [goal for goal in GOALS.values() if goal not in net.spec.goals]
-        if missing:
-            raise UserError(
-                f"{net.spec.path}: to search, a spec must have the goals {' and '.join(GOALS.values())}, "
-                f"each with one vector, but has no {' and no '.join(missing)}"
-            )
         self.net, self.tokenizer, self.sides = net, tokenizer, modality_embedders(net, 0)
         self.view = self._only("vision", ("frames", "image"))
         self.caption = self._only("text", ("text",))

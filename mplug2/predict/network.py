@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mplug2.checking.vocabulary import check_trained_vocabulary
 from mplug2.data.goal_source import goal_tokenizer
-from mplug2.data.source_builder import load_tokenizer
 from mplug2.data.text import Tokenizer
+from mplug2.data.vocabularies import load_tokenizer
 from registry import Literal, Spec, UserError, check, declaration_of, read_spec
 
 if TYPE_CHECKING:
@@ -36,13 +37,16 @@ def load(
     """
     from mplug2.build.compose import compose
     from mplug2.runtime.precision import DTYPES
-    from mplug2.weights.store import load_weights
+    from mplug2.weights.store import load_weights, weights_file
 
     read = read_spec(spec, overrides)
     check(read).raise_if_bad()
+    weights = Path(checkpoint) if checkpoint is not None else _trained(read)
+    weights_file(weights)  # A missing checkpoint is reported before a tokenizer is downloaded.
     name = goal_tokenizer(read, goal or read.eval["goal"])
     tokenizer = None if name is None else load_tokenizer(read, name)
-    weights = Path(checkpoint) if checkpoint is not None else _trained(read)
+    if tokenizer is not None:
+        check_trained_vocabulary(read, weights, name)
     place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     net = compose(with_num_outputs(read, best), device=place, initial=False)
     load_weights(net, weights)

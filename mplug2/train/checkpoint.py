@@ -4,6 +4,7 @@
                   momentum.safetensors   the averaged copies (``ema(...)``), if any
                   extra.json             what modules store in addition to weights, if anything
                   spec.yaml              the resolved spec
+                  vocabularies.json      size and SHA-256 of each vocabulary that the spec names
                   state.json             position, settings that must agree on resume, metrics
                   engine/rank_00000.pt   this rank's optimizer state, as its engine writes it
                   rng/rank_00000.pt      this rank's random number generators
@@ -22,12 +23,13 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mplug2 import __version__
+from mplug2.checking.vocabulary import VOCABULARIES
 from mplug2.runtime import distributed
 from mplug2.runtime.manifest import (
     MANIFEST,
@@ -82,10 +84,12 @@ def save_checkpoint(
     settings: dict[str, Any],
     spec_text: str,
     writer: bool,
+    vocabularies: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the checkpoint of ``state`` and return its folder; all ranks must call this.
 
     ``writer`` ranks write what is the same for all ranks: one for each machine with a disk of its own.
+    ``vocabularies`` (`mplug2.checking.vocabulary`) are recorded, so that no others are used with the weights.
     """
     final = step_folder(folder, state.step)
     temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
@@ -104,6 +108,8 @@ def save_checkpoint(
             if extra := net.extra_state():
                 (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
             (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
+            if vocabularies:
+                (temporary / VOCABULARIES).write_text(json.dumps(vocabularies), encoding="utf-8")
             (temporary / STATE).write_text(_state_text(net, state, settings), encoding="utf-8")
         distributed.barrier()
         if writer:

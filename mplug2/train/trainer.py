@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from mplug2.checking.stages import check_stages
+from mplug2.checking.vocabulary import check_trained_vocabulary, describe_vocabularies
 from mplug2.eval.best import default_value, is_better, smaller_is_better
 from mplug2.eval.run import eval_loader, evaluate_all
 from mplug2.runtime import distributed
@@ -32,12 +34,13 @@ from mplug2.train.checkpoint import (
     step_folder,
     write_state,
 )
-from mplug2.train.engines.base import StepResult, start_engine
+from mplug2.train.engines.base import StepResult, check_engine, start_engine
 from mplug2.train.gradients import accumulate_gradients
 from mplug2.train.iteration import Iteration
 from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
+from mplug2.train.ready import training_loaders
 from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.schedule import Schedule
 from registry import Spec, UserError, check, read_spec, write_spec
@@ -56,31 +59,34 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     the user raise UserError.
     """
     from mplug2.build.compose import compose
-    from mplug2.data.build import build_loader
 
     spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
+    # Everything that can be refused is refused before weights and folders are made.
     check(spec).raise_if_bad()
     plan = training_plan(spec)
     if not plan.iteration:
         raise nothing_to_train(spec)
+    types = check_stages(spec, required=True).raise_if_bad().types
+    check_engine(spec.train)
     distributed.init_process_group(accelerator=torch.cuda.is_available())
-    seed = spec.train["seed"]
-    seed_everything(seed)  # the same weights on all ranks
-    last = _open_folder(spec, resume)[0] if resume else None
-    # A checkpoint holds all weights: the files that `init` names may no longer exist.
-    net = compose(spec, initial=last is None)
-    ranks: dict[str, Any] = {"rank": distributed.rank(), "world": distributed.world_size()}
-    loaders = {}
-    for name, batch in plan.batches.items():
-        loaders[name] = build_loader(spec, net.types, batch, seed=seed, **ranks)
+    loaders = training_loaders(spec, types, plan)
     evaluations = {}
     for evaluation in plan.evaluations:
         if evaluation.train_split is not None:
-            loader = eval_loader(spec, net, evaluation, evaluation.train_split)
+            loader = eval_loader(spec, types, evaluation, evaluation.train_split)
             evaluations[evaluation.name] = loader
+    seed = spec.train["seed"]
+    seed_everything(seed)  # the same weights on all ranks
+    last = _open_folder(spec, resume)[0] if resume else None
+    if last is not None:
+        check_trained_vocabulary(spec, last)
+    # A checkpoint holds all weights: the files that `init` names may no longer exist.
+    net = compose(spec, initial=last is None)
     main_loader = loaders[plan.main_batch]
     net.prepare(main_loader.source, main_loader.decode)
-    return Trainer(net, loaders, evaluations, main_loader.decode, resume=resume).run()
+    vocabularies = describe_vocabularies(spec)
+    trainer = Trainer(net, loaders, evaluations, main_loader.decode, resume=resume, vocabularies=vocabularies)
+    return trainer.run()
 
 
 def fit(
@@ -112,17 +118,24 @@ class Trainer:
         decode: Decode,
         *,
         resume: bool = False,
+        vocabularies: Mapping[str, Any] | None = None,
     ) -> None:
         self.net, self.spec, self.settings = net, net.spec, net.spec.train
         self.evaluation_loaders, self.decode = evaluation_loaders, decode
-        self.saved, self.writer = _open_folder(self.spec, resume)
-        self.folder = _folder(self.spec)
+        self.vocabularies = vocabularies or {}  # as `describe_vocabularies` returns them
         plan = training_plan(self.spec)
         self.plan = plan if plan.iteration else plan_of_loaders(plan, loaders)
         self.main_batch = self.plan.main_batch
         self.iteration = Iteration(self.spec, self.plan, loaders, self.settings["seed"])
         optimizer = build_optimizer(net, self.settings)
         self.peak_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.evaluations = [e for e in self.plan.evaluations if e.name in evaluation_loaders]
+        self.select = _selected_value(self.spec, self.evaluations)
+        # This loads the metrics: one that cannot run here (METEOR without Java) fails before training.
+        self.smaller_is_better = smaller_is_better(self.evaluations)
+        # The folder is made last, so that a refused run leaves none behind.
+        self.saved, self.writer = _open_folder(self.spec, resume)
+        self.folder = _folder(self.spec)
         self.invariants = _resume_invariants(self.settings, optimizer)
         self.state = load_before_engine(self.saved, net, self.invariants) if self.saved else RunState()
         stored = dict(self.state.loaders)
@@ -142,10 +155,6 @@ class Trainer:
         seed_everything(self.settings["seed"], distributed.rank())  # other dropout on every rank
         if self.saved:
             load_into_engine(self.saved, self.engine)
-        self.evaluations = [e for e in self.plan.evaluations if e.name in evaluation_loaders]
-        self.select = _selected_value(self.spec, self.evaluations)
-        # This loads the metrics: one that cannot run here (METEOR without Java) fails before training.
-        self.smaller_is_better = smaller_is_better(self.evaluations)
         self.state.eval_pending = self.state.eval_pending and bool(self.evaluations)
         self.skipped_in_a_row = 0
 
@@ -307,7 +316,14 @@ class Trainer:
         spec_text = write_spec(replace(self.spec, train={**self.settings, "out": str(self.folder)}))
         folder = self.folder / CHECKPOINTS
         self.saved = save_checkpoint(
-            folder, self.net, self.engine, self.state, self.invariants, spec_text, self.writer
+            folder,
+            self.net,
+            self.engine,
+            self.state,
+            self.invariants,
+            spec_text,
+            self.writer,
+            self.vocabularies,
         )
         self.settle()
 

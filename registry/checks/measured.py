@@ -69,7 +69,31 @@ class _Measured:
             )
             hint = "name the metrics of one; evaluate again with those of the other"
             problems.append(Problem(self.spec.place(*path, "metrics"), message, hint))
+        problems += self.evaluator(evaluation)
         return [Misfit(problem, ()) for problem in problems]
+
+    def evaluator(self, evaluation: EvaluationSpec) -> list[Problem]:
+        """Return a problem for each kind that a named evaluator measures and that the goal does not give."""
+        name, outputs = evaluation.evaluator, self.spec.goals.get(evaluation.goal)
+        if name is None or name not in self.names.evaluators or outputs is None:
+            return []
+        declaration = self.names.evaluators.declaration(name)
+        if declaration.goals:
+            return []  # It measures goals of its own.
+        path = ("eval", evaluation.name) if evaluation.name else ("eval",)
+        place = self.spec.place(*path, "evaluator")
+        kinds = {self.types[ref.name].kind for ref in outputs.values() if ref.name in self.types}
+        given = ", ".join(f"{key}: {self.types.get(ref.name, '?')}" for key, ref in outputs.items())
+        problems = []
+        for port in declaration.inputs.values():
+            if port.optional or kinds & set(port.kinds):
+                continue
+            message = (
+                f"evaluator '{name}' measures {' or '.join(port.kinds)}, which goal '{evaluation.goal}' "
+                f"does not give (got {given})"
+            )
+            problems.append(Problem(place, message))
+        return problems
 
     def metric(self, goal: str, declaration: Declaration, metric: str, place: Place) -> list[Problem]:
         """Return a problem for each output that the goal lacks or has in another kind than a metric needs."""

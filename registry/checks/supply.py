@@ -23,7 +23,7 @@ def check_supply(
     """
     problems: dict[str, Problem] = {}
     training = training_plan(spec, names)
-    for source, inputs in _uses(spec, names, training, graph):
+    for source, inputs in source_inputs(spec, names, training, graph):
         for task, location in _tasks(spec, training, source):
             for name in inputs:
                 problem = _problem(spec, names, name, task, location)
@@ -33,10 +33,10 @@ def check_supply(
     return list(problems.values())
 
 
-def _uses(
+def source_inputs(
     spec: Spec, names: Catalogue, training: TrainingPlan, graph: Graph
 ) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield the sources and the inputs that they must supply."""
+    """Yield the sources with the inputs that each must supply."""
     if spec.data.get("sources") is None:
         if spec.data:
             yield SHORT_SOURCE, spec.inputs  # of all goals: the reader of the short form feeds each of them

@@ -20,7 +20,16 @@ from registry.language.conditions import Condition, read_conditions
 from registry.language.locate import Definition, definition
 from registry.language.ports import Port, read_ports
 
-LITERALS = ("inputs", "outputs", "off", "goals", "conditions", "token_limits", "class_names")
+LITERALS = (
+    "inputs",
+    "outputs",
+    "off",
+    "goals",
+    "conditions",
+    "token_limits",
+    "class_names",
+    "file_arguments",
+)
 DECORATORS = ("operation", "metric")  # whose keywords declare the ports of a function
 REQUESTED = "requested"  # the parameter of `forward` that gets the names of the outputs that are read
 COUNT = "count"  # the keyword of `operation` that makes a function a loss with a sum and a count
@@ -101,6 +110,7 @@ class Declaration:
     # For an output of a task that holds class numbers: the argument that names the classes.
     class_names: dict[str, str] = field(default_factory=dict)
     requests: bool = False  # whether `forward` has the parameter `requested`
+    file_arguments: tuple[str, ...] = ()  # of a task or source: the arguments that name files or folders
 
     @property
     def nameless(self) -> bool:
@@ -199,6 +209,7 @@ def _build(
         conditions=conditions,
         token_limits=dict(literals.get("token_limits") or {}),
         class_names=dict(literals.get("class_names") or {}),
+        file_arguments=tuple(literals.get("file_arguments") or ()),
         counted=counted,
         requests=requests,
     )

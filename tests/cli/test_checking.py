@@ -41,12 +41,13 @@ def test_both_ways_say_the_same(words: list[str], capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     "words",
     [
-        [TINY],
-        [TINY, "--stages", "1-4"],
+        [TINY, "--smoke"],
         [TINY, "--stages", "1-3", "--smoke"],
+        [TINY, "--stages", "1-3", "--run"],
+        [TINY, "--stages", "2"],
         ["--stages", "1-3"],
         ["--stages", "1-3", "train.lr=1e-4"],
-        [TINY, "1-3"],
+        [TINY, "--stages"],
         [TINY, "--stages", "1-3", "--help"],
     ],
 )

@@ -24,8 +24,8 @@ DATA = "data: {task: text_class, labels: ['yes', 'no'], tokenizer: vocab.txt, tr
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(*_: object, **__: object) -> None:
-        raise AssertionError("a network was built")
+    def build(spec: object, device: object) -> None:
+        raise AssertionError(f"a network was built on {device}")
 
     monkeypatch.setattr("mplug2.build.compose._build", build)
 

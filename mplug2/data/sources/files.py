@@ -18,6 +18,8 @@ class FileSource(ItemSource):
     ``path`` is the annotation file. All else is as for items in memory (`ItemSource`).
     """
 
+    file_arguments = ("path", "media", "quarantine")
+
     def __init__(self, path: str, task: Task, **settings: Any) -> None:
         self.path = Path(path)
         if not self.path.is_file():

@@ -64,6 +64,7 @@ class CaptionTask(MediaTask[Caption]):
         "prompt": "text Q P",
         "references": "strings Q",
     }
+    token_limits = {"caption": "caption_tokens"}
 
     def __init__(
         self,

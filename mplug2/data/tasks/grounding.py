@@ -93,6 +93,7 @@ class GroundingTask(MediaTask[Phrase]):
         "box": "boxes Q 4",
     }
     query_input = "phrase"
+    token_limits = {"phrase": "phrase_tokens"}
 
     def __init__(
         self,

@@ -40,6 +40,8 @@ class QuestionAnswerTask(MediaTask[Question]):
         "candidates": "text C Lc",
     }
     query_input = "question"
+    token_limits = {"question": "question_tokens", "answer": "answer_tokens"}
+    file_arguments = ("answer_list",)
     submission = "answers"  # the form of result files for evaluation servers
 
     def __init__(

@@ -44,6 +44,7 @@ class TextClassTask:
 
     outputs = {"text": "text B L", "label": "labels B"}
     query_input = "text"
+    token_limits = {"text": "text_tokens"}
     class_names = {"label": "labels"}
 
     def __init__(

@@ -67,6 +67,7 @@ class TextLabelTask(MediaTask[Sentence]):
         "label": "labels Q",
     }
     query_input = "sentence"
+    token_limits = {"sentence": "sentence_tokens"}
     class_names = {"label": "labels"}
 
     def __init__(

@@ -66,6 +66,16 @@ class Engine(Protocol):
         """
 
 
+def check_engine(settings: Mapping[str, Any]) -> None:
+    """Raise UserError if the engine that `train.engine` names refuses the settings.
+
+    An engine may have a static method ``check_settings(settings)`` for what can be refused before it starts.
+    """
+    check = getattr(ENGINES.load(settings["engine"]), "check_settings", None)
+    if check is not None:
+        check(settings)
+
+
 def start_engine(net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> Engine:
     """Return the engine that `train.engine` names, around ``net`` and ``optimizer``."""
     return cast(Engine, ENGINES.load(settings["engine"])(net, optimizer, settings))

@@ -71,6 +71,17 @@ def deepspeed_config(settings: Mapping[str, Any]) -> dict[str, Any]:
 class DeepSpeedEngine:
     """A network under DeepSpeed; see ``Engine`` for what the methods promise."""
 
+    @staticmethod
+    def check_settings(settings: Mapping[str, Any]) -> None:
+        """Raise UserError if DeepSpeed is not installed, or if this machine cannot run the precision."""
+        load_deepspeed()
+        from deepspeed.accelerator import get_accelerator
+
+        if settings["precision"] == "fp16" and not get_accelerator().is_fp16_supported():
+            raise UserError(
+                "train.precision: fp16 needs a GPU that supports it. Set train.precision=bf16 or fp32"
+            )
+
     def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> None:
         self._net = net
         self._optimizer = optimizer
@@ -210,13 +221,8 @@ class DeepSpeedEngine:
 
 def _initialize(net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> Any:
     """Return DeepSpeed's engine. The process group must exist (``distributed.init_process_group``)."""
+    DeepSpeedEngine.check_settings(settings)
     deepspeed = load_deepspeed()
-    from deepspeed.accelerator import get_accelerator
-
-    if settings["precision"] == "fp16" and not get_accelerator().is_fp16_supported():
-        raise UserError(
-            "train.precision: fp16 needs a GPU that supports it. Set train.precision=bf16 or fp32"
-        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)

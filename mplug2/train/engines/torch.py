@@ -28,7 +28,9 @@ class TorchEngine:
 
     sharded = False
 
-    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> None:
+    @staticmethod
+    def check_settings(settings: Mapping[str, Any]) -> None:
+        """Raise UserError for settings that this engine cannot run."""
         if settings["precision"] == "fp16":
             raise UserError(
                 "train.precision: the engine 'torch' has no loss scaling (got 'fp16'). "
@@ -39,6 +41,9 @@ class TorchEngine:
                 f"train.zero: the engine 'torch' does not shard (got {settings['zero']}). "
                 "Set train.zero=0, or train.engine=deepspeed"
             )
+
+    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> None:
+        self.check_settings(settings)
         self.net = net.to(distributed.device())
         self._optimizer = optimizer
         self._settings = group_settings(optimizer)

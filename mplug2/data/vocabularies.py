@@ -1,0 +1,53 @@
+"""The vocabularies that a spec names: where, and whether the modules have room for them. Imports no torch."""
+
+from __future__ import annotations
+
+from mplug2.data.text import Tokenizer
+from registry import MODULES, Place, Problem, Spec, SpecError, UserError
+from registry.training import SHORT_SOURCE, training_plan
+
+
+def tokenizer_places(spec: Spec) -> dict[str, Place]:
+    """Return the tokenizers that a spec names, for all data or for a source, with where it names them."""
+    places: dict[str, Place] = {}
+    name = spec.data.get("tokenizer")
+    if isinstance(name, str):
+        places[name] = spec.place("data", "tokenizer")
+    for described in training_plan(spec).sources.values():
+        base = ("data",) if described.name == SHORT_SOURCE else ("data", "sources", described.name)
+        name = described.arguments.get("tokenizer")
+        if isinstance(name, str):
+            places.setdefault(name, spec.place(*base, "tokenizer"))
+        for split, arguments in described.splits.items():
+            name = arguments.get("tokenizer")
+            if isinstance(name, str):
+                places.setdefault(name, spec.place(*base, split, "tokenizer"))
+    return places
+
+
+def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
+    """Return the tokenizer of a name, or that of `data`.
+
+    `SpecError` if it does not exist, or if it has more tokens than the `vocab` of a module.
+    """
+    name = name or str(spec.data["tokenizer"])
+    try:
+        tokenizer = Tokenizer.load(name)
+    except UserError as error:
+        place = tokenizer_places(spec).get(name, spec.place("data"))
+        raise SpecError.at(place, str(error)) from None
+    problems = []
+    for module, entry in spec.modules.items():
+        vocab = entry.arguments.get("vocab")
+        if vocab is None and (argument := MODULES.declaration(entry.use).arguments.get("vocab")):
+            vocab = argument.default
+        if isinstance(vocab, int) and vocab < tokenizer.vocab_size:
+            message = (
+                f"vocab of '{module}' must be at least {tokenizer.vocab_size}, the tokens of "
+                f"{tokenizer.source}, but is {vocab}"
+            )
+            hint = f"write vocab: {tokenizer.vocab_size}, or name another data.tokenizer"
+            problems.append(Problem(spec.place("modules", module, "vocab"), message, hint))
+    if problems:
+        raise SpecError(problems)
+    return tokenizer

@@ -1,0 +1,181 @@
+"""The data against the network, as far as the spec itself says it: lengths of texts, and numbers of classes.
+
+A task declares by `token_limits` which of its arguments bounds an output, a module which of its arguments
+bounds a port. `class_names` of a task is the argument that names the classes of an output. A network may be
+built without these checks, since it may be fed by other data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry.checks.conditions import argument_value
+from registry.checks.graph import read_graph
+from registry.checks.supply import source_inputs
+from registry.errors import Place, Problem, SpecError
+from registry.language.binding import bind
+from registry.language.declaration import Declaration
+from registry.language.equation import Ref
+from registry.language.ports import StreamType
+from registry.language.spec import Spec
+from registry.planner import declaration_of
+from registry.registries import CATALOGUE, Catalogue
+from registry.training import SHORT_SOURCE, SourceSpec, training_plan
+
+Types = Mapping[str, StreamType]
+
+
+def check_data_limits(spec: Spec, types: Types, names: Catalogue = CATALOGUE) -> list[Problem]:
+    """Return texts that may be longer than the positions of a module, and classes that the network lacks.
+
+    ``types`` are the solved types of `check`, which must have found no problem.
+    """
+    problems: list[Problem] = []
+    plan = training_plan(spec, names)
+    for source, inputs in source_inputs(spec, names, plan, read_graph(spec)):
+        for described in _plain_sources(plan.sources, source):
+            declaration = names.tasks.declaration(described.task or "")
+            for setting in _settings(spec, described, declaration):
+                for name in inputs:
+                    problems += _too_long(spec, types, names, name, setting)
+                    problems += _too_few_classes(spec, types, names, name, setting)
+    return SpecError(problems).problems
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """The arguments of a task for one split, with where they are set."""
+
+    declaration: Declaration
+    path: tuple[str, ...]  # of the split
+    values: Mapping[str, Any]
+
+    def value(self, argument: str) -> Any:
+        """Return the value of an argument, set or by default; None if it is open."""
+        if argument in self.values:
+            return self.values[argument]
+        parameter = self.declaration.arguments.get(argument)
+        return None if parameter is None or parameter.required else parameter.default
+
+    def place(self, spec: Spec, argument: str) -> Place:
+        """Return where an argument is set: in the split, its source, or the section `data`."""
+        for path in (self.path, self.path[:-1], ("data",)):
+            if spec.node(*path, argument) is not None:
+                return spec.place(*path, argument)
+        return spec.key_place(*self.path)
+
+
+def _plain_sources(sources: Mapping[str, SourceSpec], name: str) -> Iterator[SourceSpec]:
+    """Yield a source, or the parts of a mixture."""
+    described = sources.get(name)
+    if described is None:
+        return
+    if described.mixture is None:
+        yield described
+        return
+    for part in described.mixture:
+        yield from _plain_sources(sources, part)
+
+
+def _settings(spec: Spec, described: SourceSpec, declaration: Declaration) -> Iterator[_Setting]:
+    """Yield the arguments of each split; those of the source alone if it has no split."""
+    base = ("data",) if described.name == SHORT_SOURCE else ("data", "sources", described.name)
+    for split, values in (described.splits or {"": {}}).items():
+        yield _Setting(declaration, (*base, split) if split else base, {**described.arguments, **values})
+
+
+def _too_long(spec: Spec, types: Types, names: Catalogue, name: str, setting: _Setting) -> Iterator[Problem]:
+    """Yield a problem for each module that has fewer positions than an input may have tokens."""
+    argument = setting.declaration.token_limits.get(name, "")
+    longest = setting.value(argument)
+    if not isinstance(longest, int) or name not in types:
+        return
+    for module, positions_argument in _readers(spec, types, names, name):
+        positions = argument_value(spec, names, module, positions_argument)
+        if isinstance(positions, int) and longest > positions:
+            message = (
+                f"{argument} must be at most the {positions_argument} of module '{module}', which reads "
+                f"'{name}' (got {argument} {longest}, {positions_argument} {positions})"
+            )
+            where = spec.place("modules", module, positions_argument)
+            hint = f"`{argument}: {positions}`, or `{positions_argument}: {longest}` in '{module}' ({where})"
+            yield Problem(setting.place(spec, argument), message, hint)
+
+
+def _readers(spec: Spec, types: Types, names: Catalogue, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the modules that read a text as long as an input, with the argument that bounds their port.
+
+    A stream is as long as the input if it has the same letter on the axis of tokens, as after `mask_tokens`.
+    """
+    letter = _length(types[name])
+    for equation in spec.flow.values():
+        if equation.callee not in spec.modules:
+            continue
+        declaration = declaration_of(spec, equation, names)
+        binding, _ = bind(equation, declaration)
+        for port, argument in binding.arguments():
+            if port not in declaration.token_limits or not isinstance(argument, Ref):
+                continue
+            stream = types.get(argument.name)
+            if argument.name == name or (letter and stream is not None and _length(stream) == letter):
+                yield equation.callee, declaration.token_limits[port]
+
+
+def _length(stream: StreamType) -> str:
+    """Return the letter of a stream's axis of tokens; '' if it has none."""
+    axis = stream.axes[1] if len(stream.axes) > 1 else ""
+    return axis if isinstance(axis, str) else ""
+
+
+def _too_few_classes(
+    spec: Spec, types: Types, names: Catalogue, name: str, setting: _Setting
+) -> Iterator[Problem]:
+    """Yield a problem for each stream of logits with fewer classes than an input has."""
+    argument = setting.declaration.class_names.get(name, "")
+    value = setting.value(argument)
+    if not isinstance(value, list | dict):
+        return
+    labels = dict.fromkeys(str(label) for label in (value.values() if isinstance(value, dict) else value))
+    for logits in dict.fromkeys(_logits_for(spec, types, names, name)):
+        classes = types[logits].axes[-1]
+        if not isinstance(classes, int) or classes >= len(labels):
+            continue
+        place, hint = _class_place(spec, names, logits, len(labels))
+        where = setting.place(spec, argument).seen_from(place)
+        message = (
+            f"stream '{logits}' must have a class for each of data.{argument} (got {classes} classes, "
+            f"{len(labels)} labels at {where})"
+        )
+        yield Problem(place, message, hint)
+
+
+def _logits_for(spec: Spec, types: Types, names: Catalogue, name: str) -> Iterator[str]:
+    """Yield the logits that a call compares with a class input, or that a goal gives by its name."""
+    for equation in spec.flow.values():
+        binding, _ = bind(equation, declaration_of(spec, equation, names))
+        streams = [argument for _, argument in binding.arguments() if isinstance(argument, Ref)]
+        if name in [ref.name for ref in streams]:
+            yield from (ref.name for ref in streams if _is_logits(types, ref))
+    for outputs in spec.goals.values():
+        if name in outputs and _is_logits(types, outputs[name]):
+            yield outputs[name].name
+
+
+def _is_logits(types: Types, ref: Ref) -> bool:
+    return ref.name in types and types[ref.name].kind == "logits"
+
+
+def _class_place(spec: Spec, names: Catalogue, logits: str, count: int) -> tuple[Place, str]:
+    """Return where the number of classes of a stream is set, and what to write there."""
+    equation = spec.flow.get(logits.split(".")[0])
+    if equation is None:
+        return spec.place("inputs", logits), ""
+    module = spec.modules.get(equation.callee)
+    if module is None:
+        return equation.place, ""
+    arguments = names.modules.declaration(module.use).arguments
+    if "classes" not in arguments:
+        return equation.place, ""
+    return module.places.get("classes", module.place), f"`classes: {count}` in module '{module.name}'"
