@@ -100,13 +100,16 @@ class VideoBlock(Block):
         patches = x[:, :, 1:]
         return torch.cat([x[:, :, :1], patches + temporal(patches)], dim=2)
 
-    def forward(self, x: Float[Tensor, "b frames n width"]) -> Float[Tensor, "b frames n width"]:
-        """Mix time, attend within each frame, mix time, feed forward."""
+    def forward(
+        self, x: Float[Tensor, "b frames n width"], mix_time: bool = True
+    ) -> Float[Tensor, "b frames n width"]:
+        """Mix time, attend within each frame, mix time, feed forward; without ``mix_time`` attend alone."""
         b = x.shape[0]
-        x = self._mix(self.before, x)
+        before, after = (self.before, self.after) if mix_time else (None, None)
+        x = self._mix(before, x)
         # attention knows frames only as further samples: (b, frames, n, width) -> (b * frames, n, width)
         attended = self.attn(self.norm1(x).flatten(0, 1)).unflatten(0, (b, -1))
-        x = self._mix(self.after, x + self.drop_path1(attended))
+        x = self._mix(after, x + self.drop_path1(attended))
         return x + self.drop_path2(self.mlp(self.norm2(x)))
 
 
@@ -115,11 +118,13 @@ class VideoViT(nn.Module):
 
     Output: the mean of the frames' class tokens, then all patch tokens frame by frame, all through the final
     norm (released ``visual_encoder.visual``, ``ln_post``). With ``temporal: none`` frames never see each
-    other. ``attention_dropout``: of attention's weights while it is trained (released mPLUG: 0.1).
+    other. The weights fit any number of frames; ``frames`` only fixes that of the input. An image, or a clip
+    of one frame, has no time to mix: it skips the temporal layers. ``attention_dropout``: of attention's
+    weights while it is trained (released mPLUG: 0.1).
     ``early``: the output of that name is the hidden states after so many blocks, before the final norm.
     """
 
-    inputs = {"video": "frames B 3 frames size size"}
+    inputs = {"video": "frames B 3 frames size size | image B 3 size size"}
     outputs = {"": "tokens B N width", "early?": "tokens B N width"}
     off = {"early": "early"}
 
@@ -128,7 +133,7 @@ class VideoViT(nn.Module):
         width: int,
         depth: int,
         patch: int,
-        frames: int,
+        frames: int | None = None,
         size: int = 224,
         heads: int = 0,
         mlp_ratio: float = 4.0,
@@ -140,7 +145,7 @@ class VideoViT(nn.Module):
         early: int | None = None,
     ) -> None:
         super().__init__()
-        check_sizes(width=width, depth=depth, patch=patch, frames=frames, size=size)
+        check_sizes(width=width, depth=depth, patch=patch, frames=1 if frames is None else frames, size=size)
         check_rate(drop_path=drop_path, attention_dropout=attention_dropout)
         if size % patch:
             raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
@@ -157,13 +162,16 @@ class VideoViT(nn.Module):
         self.early = early
 
     def forward(
-        self, video: Float[Tensor, "b 3 t h w"], *, requested: frozenset[str] = frozenset()
+        self, video: Float[Tensor, "b 3 *t h w"], *, requested: frozenset[str] = frozenset()
     ) -> Tokens | dict[str, Tokens]:
-        """Encode clips; every token is valid, so there is no mask."""
-        x = self.stem(video)
+        """Encode clips [B 3 T H W] or images [B 3 H W]; every token is valid, so there is no mask."""
+        clips = video if video.ndim == 5 else video.unsqueeze(2)
+        # Over one frame the convolution with its zero padding would not be the identity.
+        mix_time = clips.shape[2] > 1
+        x = self.stem(clips)
         more: dict[str, Tokens] = {}
         for number, block in enumerate(self.blocks, start=1):
-            x = run(block, x, recompute=self.recompute)
+            x = run(block, x, mix_time, recompute=self.recompute)
             if number == self.early and "early" in requested:
                 more["early"] = Tokens(_join_frames(x))
         tokens = Tokens(self.norm(_join_frames(x)))

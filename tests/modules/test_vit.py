@@ -55,6 +55,31 @@ def test_frames_see_each_other_only_through_temporal_layers() -> None:
     assert not torch.allclose(moving(video).values[:, 0], moving(swapped).values[:, 0])
 
 
+def test_one_encoder_takes_any_number_of_frames() -> None:
+    vit, video = _vit(), torch.randn(2, 3, 6, 16, 16)
+    assert vit(video).values.shape == (2, 1 + 6 * 4, 32)
+    assert vit(video[:, :, :3]).values.shape == (2, 1 + 3 * 4, 32)
+
+
+def test_an_image_is_one_frame_that_the_temporal_layers_leave_alone() -> None:
+    vit, image = _vit(), torch.randn(2, 3, 16, 16)
+    without = _vit(temporal="none")
+    without.load_state_dict(vit.state_dict(), strict=False)
+    encoded = vit(image).values
+    assert torch.equal(encoded, vit(image.unsqueeze(2)).values)
+    assert torch.equal(encoded, without(image).values)
+    # Each frame of a still video sees itself before and after, which is not the identity.
+    assert not torch.allclose(vit(image.unsqueeze(2).repeat(1, 1, 2, 1, 1)).values[:, 0], encoded[:, 0])
+
+
+def test_time_is_mixed_where_down_sampling_leaves_one_frame() -> None:
+    vit, video = _vit(temporal_stride=2), torch.randn(1, 3, 2, 16, 16)
+    without = _vit(temporal_stride=2, temporal="none")
+    without.load_state_dict(vit.state_dict(), strict=False)
+    assert vit(video).values.shape == (1, 1 + 4, 32)
+    assert not torch.allclose(vit(video).values, without(video).values)
+
+
 def test_recompute_gives_the_same_gradients() -> None:
     video = torch.randn(1, 3, 4, 16, 16)
     gradients = []

@@ -76,7 +76,11 @@ class MediaFolder:
         frames = counts[0] if counts else 1
         if not (isinstance(frames, int) and isinstance(height, int) and height == width):
             what = "a known number of frames and a square size" if counts else "a known square size"
-            raise UserError(f"input '{name}' must have {what}, but is '{stream}'; a vision module sets them")
+            example = "frames B 3 8 224 224" if counts else "image B 3 224 224"
+            raise UserError(
+                f"input '{name}' must have {what}, but is '{stream}'; write them in `inputs`, as in "
+                f"`{name}: {example}`, or set them in the vision module"
+            )
         self.frames, self.size = frames, height
         self.training, self.augment, self.decoder, self.threads = training, augment, decoder, threads
         self.mean, self.std = _channels("image_mean", mean), _channels("image_std", std)
