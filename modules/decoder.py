@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, Attention, KeysValues, Layer, causal_mask, init_fresh, key_mask
+from modules.attention import EPS, KeysValues, Layer, causal_mask, init_fresh, key_mask
 from modules.linear import Linear, Packs, linear, packing
 from modules.recompute import run
 from modules.sizes import check_sizes
@@ -82,10 +82,11 @@ class DecoderState:
 class TextDecoder(nn.Module):
     """BERT layers with causal self-attention and cross-attention to a memory, and a tied word head.
 
-    Released layers ``text_decoder.bert`` and ``text_decoder.cls.predictions``.
+    With ``cross_attention: false`` it is a causal language model, which reads no memory. Released layers
+    ``text_decoder.bert`` and ``text_decoder.cls.predictions``.
     """
 
-    inputs = {"text": "text A L", "memory": "tokens A M width"}
+    inputs = {"text": "text A L", "memory?": "tokens A M width"}
     outputs = "logits A L vocab"
     token_limits = {"text": "positions"}
 
@@ -100,11 +101,15 @@ class TextDecoder(nn.Module):
         hidden: int = 0,
         dropout: float = 0.1,
         recompute: Literal["none", "all"] = "none",
+        cross_attention: bool = True,
     ) -> None:
         super().__init__()
         check_sizes(width=width, depth=depth)
         self.embedding = TextEmbedding(width, vocab, positions, types, dropout)
-        self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout, cross=True) for _ in range(depth))
+        self.layers = nn.ModuleList(
+            Layer(width, heads, hidden, dropout, cross=cross_attention) for _ in range(depth)
+        )
+        self.cross_attention = cross_attention
         self.head = WordHead(width, vocab)
         self.recompute = recompute
         init_fresh(self)
@@ -114,35 +119,50 @@ class TextDecoder(nn.Module):
         """The number of words that can be written."""
         return self.embedding.word.num_embeddings
 
-    def forward(self, text: Text, memory: Tokens) -> Float[Tensor, "a l vocab"]:
+    def forward(self, text: Text, memory: Tokens | None = None) -> Float[Tensor, "a l vocab"]:
         """Logits of the word after each position, with the true words before it (teacher forcing).
 
         Segments of the text are not read, for generated tokens have none. Several texts may share a memory:
         ``a`` is then a multiple of the memories, neighbouring rows of text belonging to one.
         """
+        self._check_memory(memory)
         x = self.embedding.embed(text.ids)
         mask = causal_mask(text.ids.shape[1], x.device) & text.mask[:, None, None, :]
-        memory_mask = key_mask(memory.mask)
+        values, memory_mask = (None, None) if memory is None else (memory.values, key_mask(memory.mask))
         for layer in self.layers:
-            x = run(layer, x, mask, memory.values, memory_mask, recompute=self.recompute)
+            x = run(layer, x, mask, values, memory_mask, recompute=self.recompute)
         return self.head(x, self.embedding.word.weight)
 
-    def start(self, memory: Tokens, words: int = 1) -> DecoderState:
-        """Begin to write up to ``words`` words about ``memory``; its keys and values are projected here,
-        once.
+    def _layers(self) -> list[Layer]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def _check_memory(self, memory: Tokens | None) -> None:
+        if memory is None and self.cross_attention:
+            raise ValueError(
+                "a decoder with cross-attention needs a memory: add it, or `cross_attention: false`"
+            )
+        if memory is not None and not self.cross_attention:
+            raise ValueError(
+                "a decoder with `cross_attention: false` reads no memory: remove either of the two"
+            )
+
+    def start(self, memory: Tokens | None, words: int = 1) -> DecoderState:
+        """Return the state before the first of up to ``words`` tokens; the keys and values of ``memory`` are
+        projected here, once.
 
         For ``PACK_FROM`` words and more a CPU works with a copy of the weights that the state holds.
         """
-        # Each head's keys in one piece: attention from few queries reads them 1.4 times faster.
-        remembered = [
-            KeysValues(*(x.contiguous() for x in cross.remember(memory.values)))
-            for _, cross in self._crossed()
-        ]
-        return DecoderState(remembered, key_mask(memory.mask), packs={} if words >= PACK_FROM else None)
-
-    def _crossed(self) -> list[tuple[Layer, Attention]]:
-        """The layers, each with its cross-attention."""
-        return [(layer, layer.cross) for layer in self.layers]  # type: ignore[misc]
+        self._check_memory(memory)
+        packs: Packs | None = {} if words >= PACK_FROM else None
+        if memory is None:
+            return DecoderState([], None, packs=packs)
+        projected = []
+        for layer in self._layers():
+            assert layer.cross is not None  # A memory was accepted.
+            keys, values = layer.cross.remember(memory.values)
+            # Each head's keys in one piece: attention from few queries reads them 1.4 times faster.
+            projected.append(KeysValues(keys.contiguous(), values.contiguous()))
+        return DecoderState(projected, key_mask(memory.mask), packs=packs)
 
     def write(
         self, ids: Int[Tensor, "samples beams new"], state: DecoderState, last_only: bool = True
@@ -164,14 +184,16 @@ class TextDecoder(nn.Module):
         x = self.embedding.embed(ids.flatten(0, 1), state.length, empty)
         mask = state.seen(new, beams, x.device)
         words = []
-        for i, (layer, cross) in enumerate(self._crossed()):
-            own = layer.attention.remember(x)
+        for i, layer in enumerate(self._layers()):
+            cached = layer.attention.remember(x)
             if state.words:
-                own = KeysValues(*(torch.cat(pair, dim=2) for pair in zip(state.words[i], own, strict=True)))
-            words.append(own)
-            x = layer.attention(x, own, mask)
-            # (samples * beams, new, width) -> (samples, beams * new, width) and back
-            x = cross(x.reshape(samples, beams * new, -1), state.memory[i], state.memory_mask)
+                pairs = zip(state.words[i], cached, strict=True)
+                cached = KeysValues(*(torch.cat(pair, dim=2) for pair in pairs))
+            words.append(cached)
+            x = layer.attention(x, cached, mask)
+            if layer.cross is not None:
+                # (samples * beams, new, width) -> (samples, beams * new, width) and back
+                x = layer.cross(x.reshape(samples, beams * new, -1), state.memory[i], state.memory_mask)
             x = layer.feed(x).reshape(samples * beams, new, -1)
         state.words, state.length = words, state.length + new
         x = x[:, -1:] if last_only else x

@@ -18,6 +18,7 @@ from modules.search.common import (
     dry_run,
     eval_no_grad,
     prefill,
+    rows_of,
     stack_hypotheses,
     write_all,
 )
@@ -35,7 +36,7 @@ def _check(beams: int, best: int, groups: int, min_length: int, max_length: int)
 
 def _dry_beam(
     decoder: TextDecoder,
-    memory: Tokens,
+    memory: Tokens | None,
     prefix: Text | None,
     beams: int,
     best: int,
@@ -49,7 +50,12 @@ def _dry_beam(
 
 
 def _dry_greedy(
-    decoder: TextDecoder, memory: Tokens, prefix: Text | None, min_length: int, max_length: int, **_: Any
+    decoder: TextDecoder,
+    memory: Tokens | None,
+    prefix: Text | None,
+    min_length: int,
+    max_length: int,
+    **_: Any,
 ) -> Sequences:
     check_lengths(min_length, max_length)
     return write_all(decoder, memory, prefix, 1, 1, max_length)
@@ -101,7 +107,7 @@ def _choose(
 
 @dry_run(_dry_beam)
 @operation(
-    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"},
+    inputs={"decoder": "module", "memory?": "tokens B M width", "prefix?": "text B P"},
     outputs="sequences B best",
     conditions=(
         "1 <= beams",
@@ -117,7 +123,7 @@ def _choose(
 @eval_no_grad
 def beam_search(
     decoder: TextDecoder,
-    memory: Tokens,
+    memory: Tokens | None = None,
     prefix: Text | None = None,
     *,
     beams: int = 5,
@@ -137,11 +143,12 @@ def beam_search(
     its best beam has just ended, or at ``max_length``, and then all its beams count.
 
     ``prefix``: the ids to go on from, [CLS] first, in place of ``start``; results leave it out, and scores
-    and lengths count what was written. ``groups``: as many separate searches of ``beams / groups`` beams, in
+    and lengths count what was written. A decoder without cross-attention has no ``memory`` and needs a
+    prefix. ``groups``: as many separate searches of ``beams / groups`` beams, in
     turn at each step, that avoid each other's words by ``diversity`` (Hamming diversity, arXiv 1610.02424).
     """
     _check(beams, best, groups, min_length, max_length)
-    samples, device = memory.values.shape[0], memory.values.device
+    samples, device = rows_of(memory, prefix)
     state, logits = prefill(decoder, memory, prefix, start, max_length)
     # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once
     logits, width = logits[:, None].expand(-1, beams, -1), 1
@@ -190,7 +197,7 @@ def beam_search(
 
 @dry_run(_dry_greedy)
 @operation(
-    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"},
+    inputs={"decoder": "module", "memory?": "tokens B M width", "prefix?": "text B P"},
     outputs="sequences B 1",
     conditions=(
         "1 <= max_length <= decoder.positions",
@@ -201,7 +208,7 @@ def beam_search(
 )
 def greedy_search(
     decoder: TextDecoder,
-    memory: Tokens,
+    memory: Tokens | None = None,
     prefix: Text | None = None,
     *,
     min_length: int = 1,

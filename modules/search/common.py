@@ -77,17 +77,27 @@ def eval_no_grad(search: Search) -> Search:
     return run  # type: ignore[return-value]
 
 
+def rows_of(memory: Tokens | None, prefix: Text | None) -> tuple[int, torch.device]:
+    """Return the number of samples of a search and its device; raise ValueError if nothing says them."""
+    if memory is not None:
+        return memory.values.shape[0], memory.values.device
+    if prefix is None:
+        raise ValueError("a search needs a memory, or a prefix to continue, to know how many texts to write")
+    return prefix.ids.shape[0], prefix.ids.device
+
+
 def prefill(
-    decoder: TextDecoder, memory: Tokens, prefix: Text | None, start: int, words: int = 1
+    decoder: TextDecoder, memory: Tokens | None, prefix: Text | None, start: int, words: int = 1
 ) -> tuple[DecoderState, Float[Tensor, "samples vocab"]]:
     """Read the ``prefix``, or ``start`` where there is none, once per sample, and score the word after it.
 
     Prefixes of unequal length are moved to end at the same place. ``words``: how many may be written, one a
     step.
     """
-    state, samples = decoder.start(memory, words), memory.values.shape[0]
+    samples, device = rows_of(memory, prefix)
+    state = decoder.start(memory, words)
     if prefix is None:
-        ids = torch.full((samples, 1), start, dtype=torch.long, device=memory.values.device)
+        ids = torch.full((samples, 1), start, dtype=torch.long, device=device)
     else:
         lengths = prefix.mask.sum(dim=1)
         if not lengths.all():
@@ -118,7 +128,7 @@ def stack_hypotheses(per_sample: list[list[Hypothesis]], best: int, device: torc
 
 
 def write_all(
-    decoder: TextDecoder, memory: Tokens, prefix: Text | None, beams: int, best: int, max_length: int
+    decoder: TextDecoder, memory: Tokens | None, prefix: Text | None, beams: int, best: int, max_length: int
 ) -> Sequences:
     """The most work a search can have: every beam written to its full length (meta device: shapes and
     FLOPs).
@@ -126,7 +136,7 @@ def write_all(
     Two passes stand for all steps: half of the words in one, as if each saw them all, and then the others as
     beams of their own, as if none saw another. What that is too much and too little evens out.
     """
-    samples, device = memory.values.shape[0], memory.values.device
+    samples, device = rows_of(memory, prefix)
     state, before = decoder.start(memory), 1 if prefix is None else prefix.ids.shape[1]
     decoder.write(torch.empty(samples, 1, before, dtype=torch.long, device=device), state)
     half = (max_length - 1) // 2

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
 from modules.distributed import any_rank_active
-from modules.search.common import FORBIDDEN, check_lengths, dry_run, eval_no_grad, prefill, write_all
+from modules.search.common import FORBIDDEN, check_lengths, dry_run, eval_no_grad, prefill, rows_of, write_all
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
@@ -27,7 +27,7 @@ def _check(n: int, top_k: int, top_p: float, temperature: float, min_length: int
 
 def _dry_sample(
     decoder: TextDecoder,
-    memory: Tokens,
+    memory: Tokens | None,
     prefix: Text | None,
     n: int,
     top_k: int,
@@ -65,7 +65,7 @@ def _generator(seed: int | None, device: torch.device) -> torch.Generator | None
 
 @dry_run(_dry_sample)
 @operation(
-    inputs={"decoder": "module", "memory": "tokens B M width", "prefix?": "text B P"},
+    inputs={"decoder": "module", "memory?": "tokens B M width", "prefix?": "text B P"},
     outputs="sequences B n",
     conditions=(
         "1 <= n",
@@ -81,7 +81,7 @@ def _generator(seed: int | None, device: torch.device) -> torch.Generator | None
 @eval_no_grad
 def sample(
     decoder: TextDecoder,
-    memory: Tokens,
+    memory: Tokens | None = None,
     prefix: Text | None = None,
     *,
     n: int = 1,
@@ -104,7 +104,7 @@ def sample(
     generator, which training saves and restores, is drawn from.
     """
     _check(n, top_k, top_p, temperature, min_length, max_length)
-    samples, device = memory.values.shape[0], memory.values.device
+    samples, device = rows_of(memory, prefix)
     generator = _generator(seed, device)
     state, logits = prefill(decoder, memory, prefix, start, max_length)
     # (samples, vocab) -> (samples, n, vocab): the prefix is read once for all n
