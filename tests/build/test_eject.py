@@ -195,3 +195,38 @@ goals: {predict: {text: both.text}}
     batch = tiny_batch(whole, "predict")
     found, wanted = (one(batch, "predict")["text"].values for one in (net, whole))
     assert found.dtype == torch.bfloat16 and torch.equal(found, wanted)
+
+
+ONE_ENCODER = """
+inputs: {image: image B 3 16 16, video: frames B 3 4 16 16, label: labels B}
+modules:
+  vision: {use: video_vit, width: 16, heads: 2, depth: 1, patch: 8, size: 16}
+  head: {use: class_head, width: 16, classes: 3}
+flow:
+  image_hidden: vision(image)
+  video_hidden: vision(video)
+  image_logits: head(image_hidden)
+  video_logits: head(video_hidden)
+  image_loss: cross_entropy(image_logits, target=label)
+  video_loss: cross_entropy(video_logits, target=label)
+  loss: weighted_sum(image_loss, video_loss, weights=[1.0, 1.0])
+goals: {train: {loss: loss}, predict: {label: video_logits}}
+"""
+CAUSAL = """
+inputs: {prompt: text B P, text: text B L}
+modules:
+  decoder:
+    {use: text_decoder, width: 16, heads: 2, depth: 1, vocab: 50, positions: 24, cross_attention: false}
+flow:
+  logits: decoder(text)
+  loss: lm_loss(logits, target=text, teacher=ema(logits), alpha=0.4)
+  written: greedy_search(@decoder, prefix=prompt, max_length=4, start=2, end=3)
+goals: {train: {loss: loss}, predict: {answer: written}}
+momentum: {}
+"""
+
+
+@pytest.mark.parametrize("text", [ONE_ENCODER, CAUSAL], ids=["one encoder", "causal"])
+def test_alternative_and_absent_inputs_of_a_module(text: str, tmp_path: Path) -> None:
+    spec = parse_spec(text, "net.yaml")
+    same(spec, written(spec, tmp_path))
