@@ -15,7 +15,7 @@ from registry.kinds import KINDS
 from registry.language.binding import bind
 from registry.language.declaration import Declaration
 from registry.language.equation import Equation, ModuleRef, Ref
-from registry.language.ports import Axis, Port, StreamType
+from registry.language.ports import FOLLOWS, Axis, Port, StreamType, followed_axes
 from registry.language.spec import Spec
 from registry.planner import absent_outputs, declaration_of
 from registry.registries import Catalogue
@@ -93,6 +93,7 @@ class _Solver:
         self.later: list[_Meeting] = []
         self.clashes: dict[frozenset[Place | str], Misfit] = {}
         self.letters_of_inputs: dict[str, Size] = {}
+        self.selections: dict[tuple[str, str, str], Size] = {}  # by operation, axis and stream
         self.sizes: dict[tuple[str, str], Size] = {}  # of arguments that the spec leaves out
         unknown = unknown_targets(spec)
         for name, declared in spec.inputs.items():
@@ -159,12 +160,24 @@ class _Solver:
                 self.fit(scope, declaration, equation.callee, filled, argument)
             else:
                 self.handed(argument, binding.ports)
+        for axis, port_name in followed_axes(declaration.outputs).items():
+            filling = binding.ports.get(port_name)
+            if isinstance(filling, Ref):
+                scope.sizes[axis] = self.followed(equation, axis, filling)
         absent = absent_outputs(self.spec, equation, declaration)
         for name, port in declaration.outputs.items():
             if name in absent:
                 continue
             stream = f"{equation.name}.{name}" if name else equation.name
             self.streams[stream] = self.output(scope, declaration, equation, port)
+
+    def followed(self, equation: Equation, axis: str, ref: Ref) -> Size:
+        """Return the axis `M@mask`: one axis in all calls of an operation with the same stream there."""
+        key = (equation.callee, axis, ref.name)
+        if key not in self.selections:
+            name = f"{equation.name}.{axis.partition(FOLLOWS)[0]}"
+            self.selections[key] = Size(name, letter=name)
+        return self.selections[key]
 
     def output(self, scope: _Scope, declaration: Declaration, equation: Equation, port: Port) -> _Stream:
         """Return what a line computes at one output; an axis that no input has is a new letter."""

@@ -18,7 +18,7 @@ from registry.errors import UserError
 from registry.language.annotations import choices
 from registry.language.conditions import Condition, read_conditions
 from registry.language.locate import Definition, definition
-from registry.language.ports import Port, read_ports
+from registry.language.ports import Port, followed_axes, read_ports
 
 LITERALS = (
     "inputs",
@@ -192,6 +192,7 @@ def _build(
         raise UserError(f"{target}: {error}") from None
     requests = REQUESTED in options
     _check_outputs(target, ports["outputs"], requests)
+    _check_followed_axes(target, ports["inputs"], ports["outputs"])
     off = dict(literals.get("off") or {})
     taken = {*ports["inputs"], REQUESTED}  # a port after `*parts` is a keyword-only parameter, too
     options = {name: option for name, option in options.items() if name not in taken}
@@ -213,6 +214,16 @@ def _build(
         counted=counted,
         requests=requests,
     )
+
+
+def _check_followed_axes(target: str, inputs: dict[str, Port], outputs: dict[str, Port]) -> None:
+    """Raise `UserError` for an axis such as `M@mask` in an input, or without a port of that name."""
+    if followed_axes(inputs):
+        raise UserError(f"{target}: '@' may stand in the axes of outputs only")
+    for axis, name in followed_axes(outputs).items():
+        if name not in inputs:
+            listed = ", ".join(inputs) or "none"
+            raise UserError(f"{target}: axis '{axis}' must name an input after '@' (inputs: {listed})")
 
 
 def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from registry.kinds import KINDS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]{1,9}")
+AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(@[A-Za-z_][A-Za-z0-9_]*)?|[0-9]{1,9}")
+FOLLOWS = "@"  # `M@mask`: an axis whose size follows from the values of the stream in port `mask`
 ALTERNATIVES = re.compile(r"\s+\|\s+")  # between whole types; `text|tokens B L` are kinds of one
 ARROW = "->"  # before the axis whose rows an index counts
 
@@ -109,7 +110,21 @@ def read_type(text: str) -> StreamType:
         raise ValueError(f"'{port.kind}' is a kind of ports only, not of streams")
     if "_" in port.names:
         raise ValueError("'_' may stand for an axis in ports only: give the axis a letter of its own")
+    for axis in port.names:
+        if FOLLOWS in str(axis):
+            raise ValueError(f"'{FOLLOWS}' may stand in the axes of outputs only, but is in '{axis}'")
     return StreamType(port.kind, port.axes, port.target)
+
+
+def followed_axes(outputs: Mapping[str, Port]) -> dict[str, str]:
+    """Return the axes of outputs that follow from the values of an input, each with the port of that."""
+    axes: dict[str, str] = {}
+    for port in outputs.values():
+        for axis in port.names:
+            _, mark, followed = str(axis).partition(FOLLOWS)
+            if mark:
+                axes[str(axis)] = followed
+    return axes
 
 
 def read_port(text: str, name: str = "") -> Port:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from registry import Declaration, UserError
-from registry.language.ports import read_port, read_ports, read_type
+from registry.language.ports import followed_axes, read_port, read_ports, read_type
 
 
 def test_kinds_of_one_type() -> None:
@@ -59,6 +59,32 @@ def test_ports_that_cannot_be_read(declared: dict[str, str], message: str) -> No
 def test_a_stream_has_one_type() -> None:
     with pytest.raises(ValueError, match=r"^a stream must have one type, but has 'text B L \| labels B'$"):
         read_type("text B L | labels B")
+
+
+def test_an_axis_that_follows_from_an_input() -> None:
+    assert followed_axes(read_ports({"kept": "vector M@mask width", "all": "vector B width"})) == {
+        "M@mask": "mask"
+    }
+    with pytest.raises(ValueError, match="^'@' may stand in the axes of outputs only, but is in 'M@mask'$"):
+        read_type("vector M@mask 8")
+
+
+class Follows:
+    inputs: Any = {"mask": "mask B L"}
+    outputs = "vector M@msk width"
+
+    def forward(self) -> None: ...
+
+
+class Turned(Follows):
+    inputs = {"mask": "mask B L@mask"}
+
+
+def test_an_axis_that_follows_from_nothing() -> None:
+    with pytest.raises(UserError, match=r"axis 'M@msk' must name an input after '@' \(inputs: mask\)"):
+        Declaration.of(Follows)
+    with pytest.raises(UserError, match="'@' may stand in the axes of outputs only"):
+        Declaration.of(Turned)
 
 
 class Plain:

@@ -1,0 +1,44 @@
+"""Operations on scores: softmax, standardization, and mixing the rows of a batch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from registry import operation
+
+LEAST_STD = 1e-6  # what a row of equal values is divided by
+
+
+@operation(inputs={"scores": "scores|logits B S"}, outputs="scores B S")
+def softmax(scores: Float[Tensor, "b s"], *, temperature: float = 1.0) -> Float[Tensor, "b s"]:
+    """Return ``softmax(scores / temperature)`` of each row, in full precision."""
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, but is {temperature}")
+    return F.softmax(scores.float() / temperature, dim=-1)
+
+
+@operation(inputs={"scores": "scores|logits B N classes"}, outputs="scores B N")
+def standardize(scores: Float[Tensor, "b n classes"], *, channel: int = 0) -> Float[Tensor, "b n"]:
+    """Return ``(x - mean(x)) / std(x)`` over each row of one channel of the last axis, in full precision."""
+    channels = scores.shape[-1]
+    if not 0 <= channel < channels:
+        raise ValueError(f"channel must be 0 to {channels - 1}, but is {channel}")
+    chosen = scores[..., channel].float()
+    centered = chosen - chosen.mean(dim=-1, keepdim=True)
+    std = centered.square().mean(dim=-1, keepdim=True).sqrt()
+    return centered / std.clamp(min=LEAST_STD)
+
+
+@operation(
+    inputs={"rows": "scores|logits B S", "partner": "index B -> B", "share": "weight|scores B"},
+    outputs="scores B S",
+)
+def mix_rows(
+    rows: Float[Tensor, "b s"], partner: Int[Tensor, " b"], share: Float[Tensor, " b"]
+) -> Float[Tensor, "b s"]:
+    """Return ``share[i] * rows[i] + (1 - share[i]) * rows[partner[i]]`` as row i, in full precision."""
+    rows, weights = rows.float(), share.float()[:, None]
+    return torch.lerp(rows[partner], rows, weights)
