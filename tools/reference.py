@@ -94,7 +94,7 @@ EXAMPLES_OF_SECTIONS = """The other sections of a spec, each with an example:
 | `extends` | `extends: [_base_/mplug2_large.yaml, _base_/video_qa.yaml]` |
 | `inputs` | `inputs: {video: frames V 3 T H W, question: text Q L}` |
 | `modules` | `modules: {vision: {use: video_vit, width: 96, depth: 1, patch: 16, frames: 6, size: 48}}` |
-| `define` | `define: {'encode(text)': {embeds: words(text), return: encoder(embeds)}}`: lines that `flow` can call |
+| `define` | `define: {'encode(text)': {embeds: words(text), return: encoder(embeds)}}` |
 | `flow` | `flow: {patches: vision(video)}` |
 | `goals` | `goals: {train: {loss: loss}, predict: {answer: guess}}` |
 | `init` | `init: {vision: 'clip:ViT-L-14', '*': 'bert:bert-large-uncased'}` |

@@ -98,8 +98,10 @@ def read_definition(key: str, node: Node) -> Definition:
         raise SpecError.at(place, f"definition '{name}' must be a mapping of lines with `return`", EXAMPLE)
     problems: list[Problem] = []
     lines: dict[str, Equation] = {}
+    torn = any(_is_open(line) for line in node.value.values())
     for line_name, line in node.value.items():
-        if line_name == RETURN:
+        # The second test is for the rest of a line that a comma within { } tore apart.
+        if line_name == RETURN or (torn and line.value is None and not line_name.isidentifier()):
             continue
         problem = _line_problem(name, parameters, line_name, line)
         if problem is not None:
@@ -153,6 +155,11 @@ def _read_header(key: str, place: Place) -> tuple[str, dict[str, bool]]:
     if not name.isidentifier() or name == "ema":
         raise SpecError.at(place, f"'{name}' cannot be the name of a definition", "choose another name")
     return name, parameters
+
+
+def _is_open(line: Node) -> bool:
+    """Return whether a bracket of a line is not closed."""
+    return isinstance(line.value, str) and line.value.count("(") > line.value.count(")")
 
 
 def _line_problem(name: str, parameters: Mapping[str, bool], line_name: str, line: Node) -> Problem | None:

@@ -340,6 +340,17 @@ def test_a_parameter_that_nothing_uses(names: Catalogue) -> None:
     assert problem.message == "parameter 'more' of definition 'fuse' is never used"
 
 
+def test_a_line_that_braces_tear_apart() -> None:
+    body = "{both: fusion(text=text, vision=vision), return: both}"
+    with pytest.raises(SpecError) as caught:
+        parse_spec(f"define:\n  fuse(text, vision): {body}\n")
+    (problem,) = caught.value.problems
+    assert problem.message == "not a call that can be read: '(' was never closed"
+    assert problem.hint == "quote a line that stands within { }: `'fusion(text=text, ...)'`"
+    with pytest.raises(SpecError, match="the parameters of 'fuse.text' are not closed"):
+        parse_spec("define: {fuse(text, vision): {both: concat(text), return: both}}\n")
+
+
 def test_two_definitions_of_one_name() -> None:
     text = CALLS.replace("define:\n", "define:\n  encode(a): {b: words(a), return: b}\n")
     with pytest.raises(SpecError) as caught:
