@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Golden files: what every shipped spec comes to, under tests/golden/, so that a change shows as a diff.
+"""Golden files under tests/golden/: every resolved spec with its shapes, so that a change is a diff.
 
 python tools/golden.py --check    name the files that are out of date, and what changed (exit code 1)
-python tools/golden.py --update   write them anew
+python tools/golden.py --update   overwrite them
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="another seed, another data set")
     for split, number in (("train", 3000), ("val", 300), ("test", 300)):
         parser.add_argument(f"--{split}", type=int, default=number, help=f"number of {split} clips")
-    parser.add_argument("--size", type=int, default=48, help="edge of a picture in pixels")
+    parser.add_argument("--size", type=int, default=48, help="edge of an image in pixels")
     parser.add_argument("--frames", type=int, default=12, help="frames of a clip, a multiple of 6")
     parser.add_argument("--workers", type=int, default=None, help="processes (all cores)")
     chosen = vars(parser.parse_args(arguments))

@@ -27,7 +27,7 @@ class Task:
     spec: str
     minutes: float  # of training and test, measured roughly: long jobs start first
     starts_from: str = ""  # name of the spec whose trained weights it starts from
-    trains: bool = True  # False: the weights of `starts_from` are tested as they are
+    trains: bool = True  # False: the weights of `starts_from` are tested unchanged
 
 
 TASKS = (

@@ -1,7 +1,7 @@
-"""The generation engine against plain decoding, in one process and in turn: equal texts, and how much faster.
+"""Compare cached generation with plain decoding, alternately in one process: equal texts, and the speed-up.
 
-Plain decoding lives here alone: the whole prefix of every beam is read again for every word, each beam with
-its own copy of the memory; candidates are scored in the same way.
+Plain decoding exists only here: it processes the complete prefix of every beam again for every token, each
+beam with its own copy of the memory; candidates are scored in the same way.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Figure:
 
 
 def plain_logits(decoder: TextDecoder, ids: Tensor, memory: Tensor, last_only: bool) -> Tensor:
-    """Scores after the last or after each of ``ids`` [rows length]; every row has a memory of its own."""
+    """Scores after the last or after each of ``ids`` [rows length]; every row has its copy of the memory."""
     x: Tensor = decoder.embedding.embed(ids)
     mask = causal_mask(ids.shape[1], ids.device)
     for layer in decoder.layers:
@@ -85,7 +85,7 @@ def plain_beams(decoder: TextDecoder, memory: Tensor, sizes: Sizes) -> Tensor:
         logits = plain_logits(decoder, texts.flatten(0, 1), tiled, last_only=True)
         words = F.log_softmax(logits[:, 0].float(), dim=-1).unflatten(0, (batch, beams))
         words[..., END] = -torch.inf
-        # the penalty for length divides all beams of a step alike: it changes no choice
+        # the penalty for length divides all beams of a step by the same number: it changes no choice
         total, choice = (total[..., None] + words).flatten(1).topk(beams)
         origin = (choice // words.shape[-1])[..., None].expand(texts.shape)
         texts = torch.cat([texts.gather(1, origin), (choice % words.shape[-1])[..., None]], dim=2)
@@ -108,7 +108,7 @@ def bench(
     clock: Clock = "wall",
     on_progress: Callable[[str], object] = lambda done: None,
 ) -> list[Figure]:
-    """Measure both tasks ``rounds`` times, engine and plain decoding in turn; UserError if their results
+    """Measure both tasks ``rounds`` times, engine and plain decoding alternately; UserError if their results
     differ.
 
     ``clock='processor'`` counts the seconds that processors worked for this process, and not those that it

@@ -1,5 +1,4 @@
-"""What retrieval costs as images, captions and re-ranked candidates grow: processor time by part, and
-memory."""
+"""Measure the evaluation of retrieval for growing numbers of items and candidates: CPU time and memory."""
 
 from __future__ import annotations
 
@@ -57,7 +56,7 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Figure:
-    """Processor seconds of each part, and bytes: held for all items, and the process's peak above those."""
+    """CPU seconds of each part, and bytes: held for all items, and the process's peak above those."""
 
     embed: float
     compare: float
@@ -67,14 +66,14 @@ class Figure:
 
     @property
     def total(self) -> float:
-        """Seconds of the whole evaluation."""
+        """Seconds of the complete evaluation."""
         return self.embed + self.compare + self.rerank
 
 
 def bench(
     cases: Sequence[Case], rounds: int = 2, on_progress: Callable[[str], None] = lambda label: None
 ) -> dict[Case, list[Figure]]:
-    """Measure every case ``rounds`` times, in turn, each time in a process of its own; UserError if it
+    """Measure every case ``rounds`` times, alternately, each time in a new process; UserError if it
     fails."""
     figures: dict[Case, list[Figure]] = {}
     for turn in range(rounds):

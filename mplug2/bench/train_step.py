@@ -1,4 +1,4 @@
-"""Time and peak memory of one training step, one process for each variant, variants in turn."""
+"""Time and peak memory of one training step, one process for each variant, variants alternately."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def variants(spec: str, overrides: Sequence[str], clips: int, questions: int) ->
 
 
 def measure(variant: Variant, steps: int) -> Figure:
-    """Run ``steps`` steps in a process of their own; UserError with its words if it fails."""
+    """Run ``steps`` steps in a new process; raise UserError with its message if it fails."""
     command = [sys.executable, "-m", "mplug2.bench.train_step", json.dumps(asdict(variant)), str(steps)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == MISTAKE:
@@ -76,7 +76,8 @@ def bench(
     steps: int = 2,
     rounds: int = 2,
 ) -> dict[str, list[Figure]]:
-    """Measure every variant ``rounds`` times, in turn, so that a machine that drifts drifts for all."""
+    """Measure every variant ``rounds`` times, alternately, so that a machine that becomes slower affects
+    all of them."""
     figures: dict[str, list[Figure]] = {}
     for _ in range(rounds):
         for variant in variants(spec, overrides, clips, questions):
@@ -141,8 +142,8 @@ def _worker(variant: Variant, steps: int) -> Figure:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     peak = _peak()
-    # only now the optimiser, whose state outlives the step: the peak of the next step is this one and its
-    # state
+    # The optimizer comes last, because its state outlives the step: the peak of the next step is this one and
+    # its state
     optimiser = torch.optim.AdamW(net.parameters(), foreach=False)
     optimiser.step()
     net.zero_grad(set_to_none=True)

@@ -46,7 +46,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     name="mplug2",
-    help="Compose networks for text, image and video from one YAML file, train them, and ask them.",
+    help="Compose networks for text, image and video from one YAML file, train them, and use them.",
     epilog="Example: mplug2 check configs_video/VideoQA_shapes_tiny.yaml",
     no_args_is_help=True,
     add_completion=False,
@@ -69,7 +69,7 @@ def _top(
     ] = False,
     local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = -1,
 ) -> None:
-    """Hold the options before a command; deepspeed puts `--local_rank` there, which LOCAL_RANK says, too."""
+    """Hold the options before a command; deepspeed puts `--local_rank` there, which LOCAL_RANK repeats."""
 
 
 specs.add_to(app)

@@ -1,4 +1,4 @@
-"""`mplug2 bench`: figures that a reader can repeat."""
+"""`mplug2 bench`: measurements that you can repeat."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def add_to(app: typer.Typer) -> None:
 def train_step(
     spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_video/VideoQA_msrvtt_base.yaml",
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
-    clips: Annotated[int, typer.Option(help="Clips in a batch.", min=1)] = 2,
-    questions: Annotated[int, typer.Option(help="Questions a clip in the grouped variant.", min=2)] = 6,
-    steps: Annotated[int, typer.Option(help="Steps a process; the quickest counts.", min=1)] = 2,
-    rounds: Annotated[int, typer.Option(help="Processes a variant, in turn; the median counts.", min=1)] = 2,
+    clips: Annotated[int, typer.Option(help="Videos in a batch.", min=1)] = 2,
+    questions: Annotated[int, typer.Option(help="Questions per video in the grouped variant.", min=2)] = 6,
+    steps: Annotated[int, typer.Option(help="Steps per process; the fastest is reported.", min=1)] = 2,
+    rounds: Annotated[int, typer.Option(help="Processes per variant; the median is reported.", min=1)] = 2,
 ) -> None:
-    """Time a training step (forward and backward, float32) and its peak memory: plain, recomputed, and
-    grouped by clip."""
+    """Measure time and peak memory of a training step: plain, recomputed, and with several questions per
+    video."""
     from rich.console import Console
     from rich.table import Table
 
     from mplug2.bench.train_step import bench, lines
 
     console = Console()
-    with console.status("each variant in a process of its own; base size takes some minutes on a CPU"):
+    with console.status("each variant runs in a new process; base size takes minutes on a CPU"):
         figures = bench(spec, only_overrides(overrides), clips, questions, steps, rounds)
     table = Table("variant", title=f"{spec}, {clips} clips")
     for column in ("s / step", "questions / s", "peak GB", "peak GB with AdamW"):
@@ -55,9 +55,7 @@ def train_step(
 def start(
     spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_video/VideoQA_shapes_tiny.yaml",
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
-    rounds: Annotated[
-        int, typer.Option(help="Processes per command, interleaved; the median counts.", min=1)
-    ] = 3,
+    rounds: Annotated[int, typer.Option(help="Processes per command; the median is reported.", min=1)] = 3,
 ) -> None:
     """Measure the CPU time of `mplug2 --help` and `mplug2 check`, relative to the start of Python and to the
     import of torch."""
@@ -67,7 +65,7 @@ def start(
     from mplug2.cli.tables import console
 
     screen = console()
-    with screen.status("each command in processes of its own") as status:
+    with screen.status("each command runs in new processes") as status:
         figures = bench(spec, only_overrides(overrides), rounds, on_progress=status.update)
     table = Table("command", title=f"{spec}, CPU time from start to exit")
     for column in ("s", "x python", "x import of torch and timm"):
@@ -84,15 +82,16 @@ def generate(
     memory: Annotated[int, typer.Option(help="Tokens of the memory.", min=1)] = 1569,
     batch: Annotated[int, typer.Option(help="Samples.", min=1)] = 2,
     beams: Annotated[int, typer.Option(help="Beams.", min=1)] = 5,
-    length: Annotated[int, typer.Option(help="Words that every beam writes.", min=1)] = 20,
+    length: Annotated[int, typer.Option(help="Tokens of each beam.", min=1)] = 20,
     candidates: Annotated[int, typer.Option(help="Answers to rank.", min=2)] = 32,
-    rounds: Annotated[int, typer.Option(help="Times each is run, in turn; the median counts.", min=1)] = 1,
+    rounds: Annotated[int, typer.Option(help="Runs of each; the median is reported.", min=1)] = 1,
     clock: Annotated[
-        Literal["wall", "processor"], typer.Option(help="Which seconds; processor for a busy machine.")
+        Literal["wall", "processor"],
+        typer.Option(help="Wall time or CPU time; processor for a busy machine."),
     ] = "wall",
 ) -> None:
-    """Time beam search and ranking against plain decoding, which reads the whole prefix again for every
-    word."""
+    """Compare beam search and ranking with plain decoding, which processes the complete prefix for every
+    token."""
     from rich.console import Console
     from rich.table import Table
 
@@ -114,13 +113,13 @@ def generate(
 def retrieval(
     items: Annotated[
         list[int] | None,
-        typer.Option(help="Images, with a caption each; may be given again [1000 5000 20000].", min=2),
+        typer.Option(help="Images, with one caption each; repeatable [1000 5000 20000].", min=2),
     ] = None,
     k: Annotated[
         list[int] | None,
-        typer.Option(help="Re-ranked of each query; the first for all [32 16 64].", min=1),
+        typer.Option(help="Candidates per query to re-rank; repeatable [32 16 64].", min=1),
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Processes a case, in turn; the median counts.", min=1)] = 2,
+    rounds: Annotated[int, typer.Option(help="Processes per case; the median is reported.", min=1)] = 2,
 ) -> None:
     """Measure the evaluation of retrieval on synthetic embeddings: time and memory by items and re-ranked
     pairs."""
@@ -133,9 +132,9 @@ def retrieval(
     middle = sorted(sizes)[len(sizes) // 2]
     cases = [*(Case(size, depths[0]) for size in sizes), *(Case(middle, depth) for depth in depths)]
     screen = console()
-    with screen.status("each case in a process of its own") as status:
+    with screen.status("each case runs in a new process") as status:
         figures = bench(cases, rounds, on_progress=status.update)
-    table = Table("items", "k", title="processor seconds, both directions")
+    table = Table("items", "k", title="CPU seconds, both directions")
     for column in (
         "embed",
         "compare",

@@ -64,19 +64,22 @@ def prepare(
         Path | None, typer.Option(metavar="DIR", help="The folder with the downloaded annotation files.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to write; data/ and the set's name unless set.")
+        Path | None, typer.Option(metavar="DIR", help="The output folder. Default: data/NAME.")
     ] = None,
     media: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The images or videos: names are written as they are found here."),
+        typer.Option(
+            metavar="DIR", help="The folder of images or videos; names are written as the files are found."
+        ),
     ] = None,
     hold_out: Annotated[
         float,
         typer.Option(
-            metavar="SHARE", help="Validate on this share of the training files where no split is published."
+            metavar="SHARE",
+            help="Fraction of the training files to use for validation if no split is published.",
         ),
     ] = 0.0,
-    replace: Annotated[bool, typer.Option("--replace", help="Write files anew that are there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite existing files.")] = False,
 ) -> None:
     """Turn the public files of a data set into the JSON lines that the specs read."""
     from mplug2.data.formats.recipes import RECIPES
@@ -104,7 +107,7 @@ def prepare(
     if done.unclear:
         name, places = next(iter(done.unclear.items()))
         about = f"{len(done.unclear)} {done.recipe.media}s are in several places below {media}"
-        print(f"  {about}, such as {name} ({', '.join(places)}): their names stay as they are")
+        print(f"  {about}, such as {name} ({', '.join(places)}): their names are unchanged")
     print(f"next: {_next(done, media)}")
 
 
@@ -123,8 +126,8 @@ def _tell(name: str, recipe: Recipe) -> None:
 
 
 def _next(done: Prepared, media: Path | None) -> str:
-    """The command that tries every file, with the settings that say where they are; without the splits that
-    were not made."""
+    """Return the command that checks every file, with settings for its paths, without the splits that were
+    not written."""
     settings = [f"data.{s}.path={path}" if (path := done.path(s)) else f"data.{s}=" for s in SPLITS]
     settings.append(f"data.media={media or 'DIR'}")
     if answers := done.path("answers"):
@@ -140,14 +143,13 @@ def check(
     overrides: Overrides = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="One split, such as train; all that the spec has unless set."),
+        typer.Option(metavar="NAME", help="One split, such as train. Default: all."),
     ] = None,
     quarantine: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where the list goes; unless set, where data.SPLIT.quarantine has it, or else beside the "
-            "annotations.",
+            help="The list of unusable files. Default: data.SPLIT.quarantine, or next to the annotations.",
         ),
     ] = None,
 ) -> None:
@@ -207,7 +209,8 @@ def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
         print("  " + ", ".join(f"{what} {number}" for what, number in checked.counts.items()))
     if checked.sided_items:
         print(
-            f"  note: {checked.sided_items} items say left or right, but flip: media leaves texts unchanged. "
+            f"  note: {checked.sided_items} items contain left or right, but flip: media leaves texts "
+            f"unchanged. "
             "Use flip: media_and_text, or flip: none"
         )
     if checked.bad and checked.quarantine:

@@ -1,4 +1,4 @@
-"""`mplug2 draw`: a picture of what a spec composes."""
+"""`mplug2 draw`: draw the network of a spec."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="A .svg, .png or .mmd (Mermaid); SPEC.svg unless set."
+            "--out", "-o", metavar="FILE", help="A .svg, .png or .mmd (Mermaid) file. Default: SPEC.svg."
         ),
     ] = None,
 ) -> None:

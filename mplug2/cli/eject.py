@@ -23,7 +23,7 @@ def eject(
     spec: SpecFile,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.py", help="Printed unless set.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE.py", help="The file. Default: print it.")
     ] = None,
 ) -> None:
     """Write a network out as one plain PyTorch class over the modules: same weight names, same outputs."""
@@ -37,7 +37,7 @@ def eject(
     if not os.path.isdir(out.parent):
         raise registry.UserError(f"there is no folder '{out.parent}' to write to")
     if out.suffix != ".py" or (os.path.exists(out) and not os.path.isfile(out)):
-        raise registry.UserError(f"the network must go to a Python file (.py), but '{out}' is none")
+        raise registry.UserError(f"'{out}' must be a Python file (.py)")
     with atomic_write(out) as file:
         file.write(source)
     print(f"{out}: {len(source.splitlines())} lines")

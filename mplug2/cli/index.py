@@ -22,7 +22,7 @@ _SHOWN = 20  # broken files that are listed
 commands = typer.Typer(
     name="index",
     help="Search a folder of images or videos by text.",
-    epilog="Example: mplug2 index build SPEC.yaml -c runs/SPEC/best --media pictures -o pictures.index",
+    epilog="Example: mplug2 index build SPEC.yaml -c runs/SPEC/best --media photos -o photos.index",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 @commands.command(
     "build",
-    epilog="Example: mplug2 index build SPEC.yaml -c runs/SPEC/best --media pictures -o pictures.index",
+    epilog="Example: mplug2 index build SPEC.yaml -c runs/SPEC/best --media photos -o photos.index",
 )
 def build(
     spec: SpecFile,
@@ -49,7 +49,10 @@ def build(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            "--checkpoint", "-c", metavar="PATH", help="A checkpoint; the best of runs/NAME unless set."
+            "--checkpoint",
+            "-c",
+            metavar="PATH",
+            help="A checkpoint. Default: the best one of the run folder.",
         ),
     ] = None,
 ) -> None:
@@ -80,7 +83,7 @@ def build(
 
 
 @commands.command(
-    "search", epilog="Example: mplug2 index search pictures.index 'a red square' --sheet found.html"
+    "search", epilog="Example: mplug2 index search photos.index 'a red square' --sheet found.html"
 )
 def search(
     index: Annotated[
@@ -105,9 +108,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each file.")] = False,
     sheet: Annotated[
         Path | None,
-        typer.Option(
-            "--sheet", metavar="FILE.html|FILE.png", help="Write a page with pictures of the files."
-        ),
+        typer.Option("--sheet", metavar="FILE.html|FILE.png", help="Write a page with images of the files."),
     ] = None,
 ) -> None:
     """Find the files that are most similar to a text, an image or a video; the score is the cosine."""

@@ -76,7 +76,7 @@ def list_names(
 
 
 def details(table: Registry, name: str) -> Details:
-    """Return what the declaration of a name says, without importing it; raise `UserError`."""
+    """Return the ports and parameters of a name, without importing it; raise `UserError`."""
     declaration = table.declaration(name)
     injected = INJECTED.get(table.kind, ())
     arguments = [row for row in _parameters(declaration.arguments) if row[0] not in injected]
@@ -88,7 +88,7 @@ def _print_details(table: Registry, name: str) -> None:
     try:
         found = details(table, name)
     except registry.UserError:
-        return  # The row of the name says why it cannot be read.
+        return  # The row of the name has the reason.
     if found.ports:
         print_table("\nports", ("port", "type", ""), found.ports)
     if found.arguments:

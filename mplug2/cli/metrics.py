@@ -1,4 +1,4 @@
-"""`mplug2 metrics`: measure predictions that are files already."""
+"""`mplug2 metrics`: score prediction files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 commands = typer.Typer(
     name="metrics",
-    help="Measure predictions that are files already.",
+    help="Score prediction files.",
     epilog="Example: mplug2 metrics caption --predictions P.json --references R.json",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -44,13 +44,13 @@ def caption(
     frequencies: Annotated[
         Path | None,
         typer.Option(
-            metavar="F.json", help="Document frequencies for CIDEr-D; those of the references unless set."
+            metavar="F.json", help="Document frequencies for CIDEr-D. Default: those of the references."
         ),
     ] = None,
     tokenized: Annotated[
-        bool, typer.Option("--tokenized", help="The captions are tokens already: take them as they are.")
+        bool, typer.Option("--tokenized", help="The captions are tokenized already.")
     ] = False,
-    no_java: Annotated[bool, typer.Option("--no-java", help="Leave METEOR and SPICE out.")] = False,
+    no_java: Annotated[bool, typer.Option("--no-java", help="Skip METEOR and SPICE.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D and SPICE, as the COCO caption tools compute them."""

@@ -1,4 +1,4 @@
-"""`mplug2 predict`: ask a trained network about files."""
+"""`mplug2 predict`: run a trained network on files."""
 
 from __future__ import annotations
 
@@ -38,49 +38,53 @@ def predict(
     video: Annotated[
         list[Path] | None,
         typer.Option(
-            "--video", "-v", metavar="PATH", parser=path, help="A video file or a folder; may be given again."
+            "--video", "-v", metavar="PATH", parser=path, help="A video file or a folder; repeatable."
         ),
     ] = None,
     image: Annotated[
         list[Path] | None,
         typer.Option(
-            "--image", "-i", metavar="PATH", parser=path, help="The same for images; a pair is given in turn."
+            "--image",
+            "-i",
+            metavar="PATH",
+            parser=path,
+            help="The same for images; the two of a pair alternate.",
         ),
     ] = None,
     listed: Annotated[
         list[Path] | None,
-        typer.Option("--list", parser=path, metavar="FILE", help="A text file with one path a line."),
+        typer.Option("--list", parser=path, metavar="FILE", help="A text file with one path per line."),
     ] = None,
     question: Annotated[
         list[str] | None,
-        typer.Option(
-            "--question", "-q", "--text", help="What to ask, check_path or look for; may be given again."
-        ),
+        typer.Option("--question", "-q", "--text", help="The question, sentence or phrase; repeatable."),
     ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            "--checkpoint", "-c", metavar="PATH", help="A checkpoint; the best of runs/NAME unless set."
+            "--checkpoint",
+            "-c",
+            metavar="PATH",
+            help="A checkpoint. Default: the best one of the run folder.",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many answers to give at most.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="The largest number of answers.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a single file, too.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write the JSON lines here.")
     ] = None,
     sheet: Annotated[
         Path | None,
-        typer.Option("--sheet", metavar="FILE.html|FILE.png", help="Write a page with pictures and answers."),
+        typer.Option("--sheet", metavar="FILE.html|FILE.png", help="Write a page with images and answers."),
     ] = None,
     draw: Annotated[
-        Path | None, typer.Option("--draw", metavar="FILE.png", help="Draw the boxes found in an image.")
+        Path | None, typer.Option("--draw", metavar="FILE.png", help="Draw the predicted boxes on an image.")
     ] = None,
 ) -> None:
-    """Answer questions about videos or images, caption them, sort them or texts, or find what a phrase means.
+    """Run a trained network on videos, images or texts: answer, caption, classify, or locate a phrase.
 
-    One file or text is answered in words. Several, a folder or a list give JSON lines, each as soon as it is
-    ready.
-    A file that cannot be read is told at the end, and the exit code is 1.
+    For one file or text, the command prints text. For several, a folder or a list, it prints JSON lines, each
+    as soon as the answer exists. Files that cannot be read are listed at the end, and the exit code is 1.
     """
     from mplug2.predict import draw as drawing
     from mplug2.predict import sheet as sheets
@@ -134,7 +138,7 @@ def predict(
             drawing.draw(results, draw)
     if damaged:
         message = (
-            f"{damaged} of {num_entries} answers have scores that are no numbers: are the weights whole?"
+            f"{damaged} of {num_entries} answers have NaN or infinite scores; the checkpoint may be damaged"
         )
         print(message, file=sys.stderr)
     if not single:
@@ -157,7 +161,7 @@ def _write(results: list[Result], file: TextIO, in_words: bool) -> None:
 
 
 def _sum_up(entries: int, broken: int, reasons: list[str]) -> None:
-    """Say on standard error how it went; exit code 1 where files could not be read."""
+    """Print a summary on standard error; exit code 1 if files could not be read."""
     from mplug2.predict.result import printable
 
     print(f"{entries - broken} of {entries} answered", file=sys.stderr)
@@ -185,13 +189,14 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
     try:
         with out.open("w", encoding="utf-8") as file:
             yield file
-    except OSError as error:  # of this file: what is wrong with others is told by those who read them
+    except OSError as error:  # Of this file only: readers report errors of other files.
         raise UserError(f"--out {out} cannot be written ({error.strerror})") from None
 
 
 @contextlib.contextmanager
 def _bar(total: int, hidden: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, where that is a terminal; its step is told how many broke."""
+    """Show a progress bar on standard error if that is a terminal; `step` takes the number of unreadable
+    files."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

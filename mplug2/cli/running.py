@@ -38,7 +38,7 @@ def train(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on after the newest checkpoint of the run folder, if there is one."
+            "--resume", help="Resume from the newest checkpoint in the run folder, if there is one."
         ),
     ] = False,
     init: Annotated[
@@ -48,7 +48,7 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a network, under torchrun or deepspeed on all processes. Ctrl-C saves; --resume goes on."""
+    """Train a network, under torchrun or deepspeed on all processes. Ctrl-C saves; --resume continues."""
     from mplug2.train.trainer import train as run
 
     with log_shown():

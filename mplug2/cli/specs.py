@@ -1,4 +1,4 @@
-"""`mplug2 check`, `show` and `list`: what a spec says and what there is to compose."""
+"""`mplug2 check`, `show` and `list`: check and describe a spec, and list what it can name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check(
     ] = "1-4",
     smoke: Annotated[
         bool,
-        typer.Option("--smoke", help="Stage 5, too: one tiny step on the CPU with the whole network."),
+        typer.Option("--smoke", help="Also stage 5: one small training step on the CPU."),
     ] = False,
     run: Annotated[
         bool,
@@ -49,7 +49,7 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per spec and line.")] = False,
 ) -> None:
-    """Find the mistakes of specs before any weight exists; exit code 2 if one has any."""
+    """Report the mistakes of specs before any weights are created; exit code 2 if a spec has one."""
     files, overrides = specs_and_overrides(arguments)
     if not files:
         raise registry.UserError("name at least one spec, for example configs_video/VideoQA_shapes_tiny.yaml")

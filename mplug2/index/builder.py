@@ -125,6 +125,6 @@ def _refuse_another(known: Contents, contents: Contents, out: Path) -> None:
     what = [said for name, said in others.items() if getattr(known, name) != getattr(contents, name)]
     if what:
         raise UserError(
-            f"the index {out} was made with {' and '.join(what)}: its vectors cannot stand "
-            "beside new ones; choose another folder, or delete it"
+            f"the index {out} was made with {' and '.join(what)}: its vectors cannot be compared with new "
+            f"ones. Choose another folder, or delete it"
         )

@@ -43,8 +43,8 @@ _SAMPLES, _SAMPLE = 64, 1 << 18  # places of a checkpoint that are looked at, an
 
 @dataclass(frozen=True)
 class File:
-    """A file as it was when it was embedded: name, bytes, time of change; ``broken`` says why it has no
-    vector."""
+    """A file as it was when it was embedded: name, bytes, time of change; ``broken`` is the reason why it
+    has no vector."""
 
     name: str
     size: int
@@ -53,7 +53,7 @@ class File:
 
     @classmethod
     def of(cls, folder: Path, name: str) -> File:
-        """Return a file as it is now; a link to nothing has no size."""
+        """Return the current state of a file; a broken link has no size."""
         try:
             state = (folder / name).stat()
         except OSError:
@@ -99,7 +99,7 @@ def spec_fingerprint(spec: Spec) -> str:
 def weights_fingerprint(checkpoint: Path) -> str:
     """Return the fingerprint of a checkpoint: its size, and samples of it evenly spread, the first included.
 
-    Two states of one training differ in nearly every weight, so that samples tell them apart.
+    Two states of one training differ in nearly every weight, so samples distinguish them.
     """
     file = weights_file(checkpoint)
     size = file.stat().st_size
@@ -128,7 +128,7 @@ def check_path(index: Path) -> None:
 
 
 def write(index: Path, contents: Contents, spec: Spec) -> None:
-    """Write an index, so that it is there as it was or as it is now, and nothing in between."""
+    """Write an index atomically: a reader sees the old one or the new one."""
     name = f"features-{os.urandom(4).hex()}.safetensors"
     try:
         _write(index, contents, spec, name)
@@ -159,7 +159,7 @@ def _write(index: Path, contents: Contents, spec: Spec, name: str) -> None:
 
 
 def _copy_tokenizer(index: Path, spec: Spec) -> None:
-    """Copy the files of the tokenizer of the captions; a name on the Hugging Face hub has none here."""
+    """Copy the files of the tokenizer of the captions; a name on the Hugging Face Hub has no local files."""
     source = Path(goal_tokenizer(spec, GOALS["text"]) or "")
     is_folder = source.is_dir()
     files = (source / "vocab.txt", source / "tokenizer_config.json") if is_folder else (source,)
@@ -176,7 +176,7 @@ def read(index: Path) -> Contents:
     file = index / CONTENTS
     if not os.path.isfile(file):
         raise UserError(
-            f"{index} must be an index (a folder with {CONTENTS}), but is none; make one: mplug2 index build"
+            f"{index} must be an index (a folder with {CONTENTS}). Make one with `mplug2 index build`"
         )
     try:
         row: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -184,10 +184,10 @@ def read(index: Path) -> Contents:
             raise ValueError(f"its format is not {FORMAT}")
         name = row.pop("features")
         if not fnmatch(str(name), "features-*.safetensors") or Path(name).name != name:
-            raise ValueError(f"'{name}' is no name of a file beside it")
+            raise ValueError(f"'{name}' is not the name of a file in the same folder")
         files = [_file(one) for one in row.pop("files")]
         if bad := next((key for key, value in row.items() if not isinstance(value, str)), None):
-            raise ValueError(f"'{bad}' is no text")
+            raise ValueError(f"'{bad}' is not a text")
         contents = Contents(**row, files=files, features=load_file(index / name)["features"])
         _judge_vectors(contents)
     except _DAMAGE as error:
@@ -198,13 +198,13 @@ def read(index: Path) -> Contents:
 
 
 def _file(row: dict[str, Any]) -> File:
-    """A file of `index.json`; ValueError where it is none, or would lie outside the media folder."""
+    """A file of `index.json`; raise ValueError if it is not one, or is outside the media folder."""
     file = File(**row)
     name, numbers = file.name, (file.size, file.changed)
     if not isinstance(name, str) or not isinstance(file.broken, str | None):
-        raise ValueError("a name or reason is no text")
+        raise ValueError("a name or reason is not a text")
     if any(isinstance(one, bool) or not isinstance(one, int) for one in numbers):
-        raise ValueError(f"the size or time of '{name}' is no whole number")
+        raise ValueError(f"the size or time of '{name}' is not an integer")
     if not name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
         raise ValueError(f"'{name}' does not lie in the media folder")
     return file
@@ -221,5 +221,5 @@ def _judge_vectors(contents: Contents) -> None:
 
 
 def relative(path: Path, index: Path) -> str:
-    """Return a path as it is written into an index."""
+    """Return the form of a path in an index."""
     return os.path.relpath(path.resolve(), index.resolve())

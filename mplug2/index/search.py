@@ -65,7 +65,7 @@ def open_index(index: str | Path, checkpoint: str | Path | None = None) -> Index
     embedder = Embedder(net, tokenizer)
     if contents.kind != embedder.kind:
         raise UserError(
-            f"the index {index} is damaged: it says that it holds {contents.kind}s, but its network reads "
+            f"the index {index} is damaged: it is an index of {contents.kind}s, but its network reads "
             f"{embedder.kind}s; delete it and build it again"
         )
     return Index(index, contents, embedder)
@@ -94,7 +94,7 @@ class Index:
         return self._nearest(vector[None], top)
 
     def look(self, found: SearchHit, pictures: int) -> Look:
-        """Return how a file looks now, in up to ``pictures`` pictures; VideoError or ImageError."""
+        """Return up to ``pictures`` images of a file; raise VideoError or ImageError."""
         net = self.embedder.net
         files = Files(Path(), self.embedder.view, net.types[self.embedder.view])
         files.read(str(found.path), np.random.default_rng(0))
@@ -104,7 +104,9 @@ class Index:
         if top < 1:
             raise UserError(f"top must be at least 1, but is {top}")
         if not query.isfinite().all():
-            raise UserError("the network's vector of the query has numbers that are not finite: is it whole?")
+            raise UserError(
+                "the network's vector of the query has NaN or infinite values; the checkpoint may be damaged"
+            )
         if not self.files:
             return []
         if query.shape[1] != self.contents.features.shape[1]:

@@ -10,7 +10,7 @@ from mplug2.metrics.metric import ResultTable, Row, TrainRecords
 
 
 class Accuracy:
-    """The share of rows whose prediction equals an answer, both stripped and in lower case; over samples, not
+    """Fraction of rows whose prediction equals an answer, both stripped and in lower case; over samples, not
     batches.
 
     This is the measure of the released video question answering results. Rows without answers (test splits)
@@ -43,7 +43,7 @@ class Accuracy:
 
 
 class LabelAccuracy(Accuracy):
-    """The share of rows whose likeliest class is the label; over samples, not batches."""
+    """Fraction of rows whose most probable class is the label; over samples, not batches."""
 
     inputs = {"label": "logits Q classes"}
     outputs = {"label_accuracy": "scalar"}

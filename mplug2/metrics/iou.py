@@ -9,9 +9,9 @@ ENOUGH = 0.5  # the intersection over union from which a box counts as found, in
 
 
 class IoU:
-    """The share of boxes with an intersection over union of at least 0.5, and its mean over samples.
+    """Fraction of boxes with an intersection over union of at least 0.5, and its mean over samples.
 
-    Prediction and the record's ``box`` are left, top, right, bottom as fractions of one and the same picture.
+    Prediction and the record's ``box`` are left, top, right, bottom as fractions of the same image.
     """
 
     inputs = {"box": "boxes Q 4"}

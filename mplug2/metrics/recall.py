@@ -14,8 +14,8 @@ QUERIES = (("tr", "image or video", "its captions"), ("ir", "caption", "its imag
 
 
 class Recall:
-    """R@1, R@5 and R@10 both ways, from 0 to 1: the share of queries with one of their own among the first
-    1, 5, 10 found.
+    """R@1, R@5 and R@10 both ways, from 0 to 1: fraction of queries with a positive among the first 1, 5, 10
+    results.
 
     ``tr``: an image or video asks, its best placed caption counts; ``ir``: a caption asks. ``recall`` is the
     mean of all six. A tie counts against the query, and a file that could not be decoded is never found.

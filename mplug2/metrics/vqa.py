@@ -1,5 +1,4 @@
-"""VQA accuracy: how many of ten people gave the answer, and how answers are normalised before they are
-compared."""
+"""VQA accuracy: agreement with ten annotators, after the normalization of the published evaluation."""
 
 from __future__ import annotations
 
@@ -43,8 +42,8 @@ def normalise(answer: str) -> str:
     """Return an answer as VQA's published evaluation compares it (arXiv 1505.00468 and the evaluation page).
 
     Lower case; number words up to ten are digits; no articles; contractions have their apostrophes; a period
-    stays only before a digit. Other punctuation but the apostrophe and the colon goes: where it stands beside
-    a space, or where a comma stands between digits anywhere in the answer, without a trace, else for a space.
+    stays only before a digit. Other punctuation but the apostrophe and the colon is removed: next to a space,
+    or if a comma is between digits anywhere in the answer, without a replacement, else for a space.
     """
     plain = answer.replace("\n", " ").replace("\t", " ").strip()
     grouped = _DIGIT_COMMA.search(plain) is not None
@@ -60,9 +59,9 @@ def vqa_score(answer: str, votes: Mapping[str, float]) -> float:
     """Return what an answer is worth, from 0 to 1: each human answer is left out once, and three others that
     agree with it are enough.
 
-    ``votes`` is how many people gave each answer, at least one. Both sides are normalised, or, where all
-    people gave the same answer, neither (as later releases of the evaluation have it; the first always
-    normalised the prediction).
+    ``votes`` is the number of annotators who gave each answer, at least one. Both sides are normalised, or,
+    if all annotators gave the same answer, neither (as later releases of the evaluation have it; the first
+    always normalised the prediction).
     """
     if len(votes) > 1:
         answer = normalise(answer)
@@ -75,7 +74,7 @@ def vqa_score(answer: str, votes: Mapping[str, float]) -> float:
 
 
 class VqaAccuracy:
-    """VQA accuracy over questions, and by type of answer where the records tell it (yes/no, number, other).
+    """VQA accuracy over questions, and by type of answer if the records have it (yes/no, number, other).
 
     Questions without answers (test splits) are not counted.
     """

@@ -161,4 +161,4 @@ def test_weights_that_are_no_numbers_are_told(made: Path, tmp_path: Path) -> Non
     done = run(made, "entailment", "--image", made / "still0.png", "-q", "x", "--json", "-c", tmp_path)
     assert done.exit_code == 0, done.output
     assert [one["score"] for one in json.loads(done.stdout)["answers"]] == [None] * 3
-    assert done.stderr == "1 of 1 answers have scores that are no numbers: are the weights whole?\n"
+    assert done.stderr == "1 of 1 answers have NaN or infinite scores; the checkpoint may be damaged\n"

@@ -190,7 +190,7 @@ def test_media_are_found_in_folders_and_under_other_suffixes(source: Path, tmp_p
     assert said[-3:-1] == [
         f"  1 videos are not below {media}, such as gone",
         f"  1 videos are in several places below {media}, such as twice (a/twice.mp4, b/twice.mp4): "
-        "their names stay as they are",
+        "their names are unchanged",
     ]
     files = MediaFolder(media, "video", StreamType("frames", ("V", 3, 2, 8, 8)))
     assert [files.file(name).is_file() for name in found] == [True, True, True, False, False]

@@ -243,14 +243,14 @@ DAMAGES: list[tuple[str, dict[str, Any], torch.Tensor | None]] = [
     ("does not lie in the media folder", {"files": [FILE | {"name": "../a.png"}] * 4}, None),
     ("does not lie in the media folder", {"files": [FILE | {"name": "/etc/passwd"}] * 4}, None),
     ("does not lie in the media folder", {"files": [FILE | {"name": "a\0b"}] * 4}, None),
-    ("is no text", {"files": [FILE | {"name": 5}] * 4}, None),
-    ("is no whole number", {"files": [FILE | {"size": 1.5}] * 4}, None),
+    ("is not a text", {"files": [FILE | {"name": 5}] * 4}, None),
+    ("is not an integer", {"files": [FILE | {"size": 1.5}] * 4}, None),
     ("", {"files": [[]]}, None),
     ("", {"files": {"a": 1}}, None),
-    ("'checkpoint' is no text", {"checkpoint": 5}, None),
-    ("says that it holds videos", {"kind": "video"}, None),
-    ("no name of a file", {"features": ".."}, None),
-    ("no name of a file", {"features": 5}, None),
+    ("'checkpoint' is not a text", {"checkpoint": 5}, None),
+    ("is an index of videos", {"kind": "video"}, None),
+    ("not the name of a file", {"features": ".."}, None),
+    ("not the name of a file", {"features": 5}, None),
     ("must be finite float32", {}, torch.ones(4, 8).half()),
     ("must be finite float32", {}, torch.full((4, 8), torch.nan)),
     ("must be finite float32", {}, torch.ones(4)),
@@ -281,7 +281,7 @@ def test_what_is_no_number_is_neither_kept_nor_asked(world: Path) -> None:
     save_file(bad, world / "0.safetensors")
     found = build(world / "find.yaml", world / "0.safetensors", world / "media", world / "index")
     assert found.files == 0 and "numbers that are not finite" in found.broken["a.png"]
-    with pytest.raises(UserError, match="of the query has numbers that are not finite"):
+    with pytest.raises(UserError, match="of the query has NaN or infinite values"):
         open_index(world / "index").text("red")
 
 

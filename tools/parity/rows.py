@@ -1,4 +1,4 @@
-"""Rows of a comparison: each recorded number beside ours, and none forgotten."""
+"""Rows of a comparison: each recorded number next to ours, without omissions."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Comparison:
         self.rows.append(Row(name, 0.0 if value == expected else float("inf"), value == expected))
 
     def same(self, name: str, value: Tensor) -> None:
-        """Compare a recorded tensor of whole numbers, exactly."""
+        """Compare a recorded tensor of integers, exactly."""
         self.covered.add(name)
         self.equal(name, value.flatten().tolist(), self.outputs[name].flatten().tolist())
 

@@ -130,7 +130,7 @@ class CiderD:
     def score(self, candidates: Sequence[str], owner: Sequence[int] | None = None) -> list[float]:
         """One score, from 0 to 10, a candidate.
 
-        ``owner`` is the item whose references it has; unless set, candidates and items are in one order.
+        ``owner`` is the item whose references it has; by default, candidates and items are in the same order.
         """
         return self.score_grams([ngrams(text.split()) for text in candidates], owner)
 

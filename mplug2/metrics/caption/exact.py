@@ -10,7 +10,7 @@ from mplug2.metrics.caption.ptb import tokenize
 
 
 class ExactMatch:
-    """The share of captions that equal one of their references, both as the PTB tokenizer writes them."""
+    """Fraction of captions that equal one of their references, both as the PTB tokenizer writes them."""
 
     inputs = {"caption": "sequences B n"}
     outputs = {"exact_match": "scalar"}

@@ -63,7 +63,7 @@ def _read(path: str | Path, example: str) -> dict[str, Any]:
         raise UserError(
             f"{path}: must be a JSON object such as {example}, but is nested too deeply"
         ) from None
-    except ValueError as error:  # what is no UTF-8 and what is no JSON
+    except ValueError as error:  # Neither UTF-8 nor JSON.
         raise UserError(
             f"{path}: must be a JSON object such as {example}, but cannot be read: {error}"
         ) from None

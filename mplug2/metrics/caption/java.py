@@ -13,7 +13,7 @@ SPICE_MODELS = "stanford-corenlp-3.6.0"
 
 
 class Unavailable(Exception):
-    """A metric cannot be computed here; the text says what is missing, and how to get it."""
+    """A metric cannot be computed here; the text names what is missing, and how to get it."""
 
 
 def require_java(metric: str) -> Path:
@@ -83,7 +83,7 @@ def meteor(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]
 def _ask_meteor(
     program: subprocess.Popen[str], candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
 ) -> float:
-    """Statistics of each item in turn, then the score of all: one line a question, one line an answer."""
+    """Statistics of the items in order, then the score of all: one line a question, one line an answer."""
     assert program.stdin is not None  # both are pipes
     assert program.stdout is not None
     statistics = []

@@ -63,7 +63,8 @@ class RougeL:
 
 
 class Meteor:
-    """METEOR 1.5 of the corpus, from 0 to 1; needs Java, and says so before anything is evaluated."""
+    """METEOR 1.5 of the corpus, from 0 to 1; needs Java, and fails without it before anything is
+    evaluated."""
 
     inputs = {"caption": "sequences B n"}
     outputs = {"meteor": "scalar"}
@@ -88,7 +89,7 @@ class Meteor:
 
 
 def _caption(row: dict[str, Any]) -> str:
-    """The tokens of what was said; of a file that could not be decoded nothing was."""
+    """Return the tokens of a prediction; none for a file that cannot be decoded."""
     return "" if row.get("bad") else tokenize(row["prediction"])
 
 

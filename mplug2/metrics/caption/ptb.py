@@ -6,7 +6,7 @@ the same tokens for 171 249 of 171 253 captions (MSR-VTT, MSVD, Flickr8k, COCO, 
 476 756 sentences of all kinds (questions, news, reviews, Shakespeare).
 """
 
-# ruff: noqa: RUF001  (quotes and dashes that look alike are what this file tells apart)
+# ruff: noqa: RUF001  (this file distinguishes quotes and dashes that look the same)
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
 
-# Shown as another token; each quote that is dropped anyway stands for its kind.
+# Shown as another token; each quote that is dropped represents its kind.
 SPOKEN = {
     "(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-",
     '"': "''", "“": "``", "”": "''", "«": "``", "»": "''", "‘": "`", "’": "'", "‛": "`", "‹": "`", "›": "'",
@@ -63,7 +63,7 @@ def _any(words: str) -> str:
     return "|".join(re.escape(word) for word in sorted(words.split(), key=len, reverse=True))
 
 
-# The first alternative that matches wins, so what is longer stands before what it begins with.
+# The first alternative that matches wins, so a longer form comes before its prefix.
 RULES = {
     "tag": r"</?[a-zA-Z][\w:.-]*(?:\s+[\w:-]+(?:=(?:\"[^\"]*\"|'[^']*'|[^\s<>\"']+))?)*\s*/?>|<![a-zA-Z]\w*>",
     "entity": r"&(?i:amp|lt|gt|quot|apos);",

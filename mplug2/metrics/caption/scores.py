@@ -33,7 +33,7 @@ def caption_scores(
 ) -> Scores:
     """Score one caption an id against all references of that id, as the COCO caption tools do.
 
-    The captions are plain text, or, where ``tokenized``, tokens with blanks between, taken as they are.
+    The captions are plain text, or, where ``tokenized``, tokens separated by blanks, which are not changed.
     BLEU, METEOR, ROUGE-L and SPICE go from 0 to 1, CIDEr from 0 to 10. ``CIDEr`` is what the COCO tools call
     so: CIDEr-D with document frequencies from these references. ``CIDEr-D`` is the same unless
     ``frequencies`` gives those of other captions, as self-critical training does. ``with_java`` false leaves

@@ -156,7 +156,7 @@ def _retrieval(
         rows.covered.add(f"weights_{name}")
         rows.close(f"weights_{name}", chances(similarity, same), likely / likely.sum(dim=1, keepdim=True))
     rows.close("loss_ita", itc["loss"].reshape(1))
-    rows.covered |= {"neg_image_for_text", "neg_text_for_image"}  # replayed: `itm_logits` tells them
+    rows.covered |= {"neg_image_for_text", "neg_text_for_image"}  # replayed: `itm_logits` contains them
     rows.close("itm_logits", found["verdict"])
     rows.close("loss_itm", found["itm"].reshape(1))
     everyone = torch.cartesian_prod(torch.arange(count), torch.arange(count))

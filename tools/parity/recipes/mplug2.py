@@ -63,12 +63,12 @@ def _caption(meta: Mapping[str, Any]) -> str:
         *_vision_flow(meta),
         "logits: decoder(caption, memory=visual)",
         f"loss: lm_loss(logits, target=caption, skip={skip}, mean='words')",
-        "whole: lm_loss(logits, target=caption, mean='words')",
+        "complete: lm_loss(logits, target=caption, mean='words')",
         *flow,
     ]
     goals = [
         "train: {loss: loss}",
-        "unmasked: {loss: whole}",
+        "unmasked: {loss: complete}",
         "embed: {visual: visual, logits: logits}",
         *goals,
     ]
