@@ -20,13 +20,13 @@ MIN_WORDS = 3  # a shorter string is a name or a key, not a sentence
 ARCHAIC = {
     r"alike": "both, equally",
     r"anew": "again, overwrite",
-    r"as (it is|they are|it stands)": "unchanged",
+    r"as (it is|they are|it stands)(?! (written|cut|ready|found|reported))": "unchanged",
     r"at hand": "available",
     r"beside": "next to, in addition to",
     r"by heart": "memorize",
     r"by the clock": "wall time",
     r"(go|goes|going|went) on": "continue, resume",
-    r"(?<!there )(has|have|is|are|holds?) none": "has no ..., does not exist",
+    r"(?<!there )(is|are|holds?) (?-i:none)": "has no ..., does not exist",
     r"(?<!there )(is|are) no (?!longer)[a-z]+": "is not a ...",
     r"has not (a|an|all|any|its|that|the|this)": "does not have",
     r"heard|hears": "received",
@@ -52,7 +52,7 @@ ARCHAIC = {
     r"wherever": "anywhere",
     r"whole": "complete, full",
 }
-PATTERN = re.compile(r"(?<![\w-])(" + "|".join(ARCHAIC) + r")(?![\w-]|'\w)", flags=re.IGNORECASE)
+PATTERN = re.compile(r"(?<![\w.-])(" + "|".join(ARCHAIC) + r")(?![\w-]|'\w)", flags=re.IGNORECASE)
 CODE = re.compile(r"```.*?```|``[^`]*``|`[^`]*`|\]\([^)]*\)|\"[^\"\n]*\"|'[^'\n]*'(?!\w)", flags=re.DOTALL)
 
 # Files that are not rewritten yet. This list may only shrink.
@@ -244,7 +244,9 @@ def prose_of_source(text: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], CODE.sub("", token.string)
     for node in ast.walk(ast.parse(text)):
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if is_text and len(node.value.split()) >= MIN_WORDS:
+        # A string without punctuation over several lines is a list of words, not a sentence.
+        is_word_list = is_text and "\n" in node.value and not re.search("[.,:;]", node.value)
+        if is_text and not is_word_list and len(node.value.split()) >= MIN_WORDS:
             yield node.lineno, CODE.sub("", node.value)
 
 

@@ -57,7 +57,7 @@ def quick(words: Sequence[str]) -> int | None:
     try:
         good = check_specs(request)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: there is nobody to report to
+    except BrokenPipeError:  # `| head`: nothing reads the output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ class ArgumentError(UserError):
 
 
 def at_least(least: int, **arguments: int | None) -> None:
-    """Raise `ArgumentError` for an argument below ``least``; None stands for an argument that is not set."""
+    """Raise `ArgumentError` for an argument below ``least``; None means that an argument is not set."""
     for name, value in arguments.items():
         if value is not None and value < least:
             raise ArgumentError(name, f"{name} must be at least {least}, but is {value}")

@@ -61,7 +61,8 @@ class BadFiles:
     def __init__(
         self, num_files: int, max_bad: float, counter: BadFileCounter | None, consequence: str
     ) -> None:
-        """Take the number of files, the fraction that may be bad, and what the log says of a bad one."""
+        """Take the number of files, the fraction that may be bad, and the consequence that the log prints
+        for a bad one."""
         self.reasons: dict[str, str] = {}
         self.num_files, self.allowed = num_files, max_bad * num_files
         self.counter = counter or BadFileCounter()

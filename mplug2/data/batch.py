@@ -13,7 +13,7 @@ from modules.streams import map_tensors
 class SampleRequest(NamedTuple):
     """One sample to read: some items (questions, captions, ...) about the same media, or one item of text.
 
-    It holds its random seed, so no worker needs a state of its own.
+    It holds its random seed, so no worker needs a state.
     """
 
     media: tuple[str, ...]  # names of files: none for text, one, or the two of a pair
@@ -33,7 +33,7 @@ class SampleRequest(NamedTuple):
 class Sample:
     """A request that was read: its items, and its media as ``views`` (float32 [3 T H W] or [3 H W] each).
 
-    ``failure`` says why they are black, if they are. ``crop_geometry`` is what a task with boxes must know of
+    ``failure`` is the reason if they are black. ``crop_geometry`` is what a task with boxes must know of
     how the pixels were cut out. ``source`` is the name of the source it comes from, in a mixture.
     """
 

@@ -1,8 +1,8 @@
 """How the samples of an epoch form batches: which samples a rank reads in each micro-batch of each step.
 
 Positions count samples of the epoch over all ranks. An optimizer step takes the next samples in order, and
-each micro-batch deals its samples to the ranks in turn. All ranks have equally many micro-batches in each
-step, and a step never crosses an epoch. A position past the end of the epoch stands for a repeated sample
+each micro-batch deals its samples to the ranks alternately. All ranks have equally many micro-batches in each
+step, and a step never crosses an epoch. A position past the end of the epoch means a repeated sample
 (padding).
 """
 

@@ -48,7 +48,7 @@ class Checked:
     samples: int = 0
     items: int = 0
     counts: dict[str, int] = field(default_factory=dict)  # what the task counts: labels, refused rows
-    sided_items: int = 0  # items that say left or right although their media may be mirrored without them
+    sided_items: int = 0  # items with left or right although their media may be mirrored without them
 
     @property
     def bad(self) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Files that are read whole: plain or .gz, and no more of them than a bound."""
+"""Read complete files, plain or .gz, up to a size limit."""
 
 from __future__ import annotations
 

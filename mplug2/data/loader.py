@@ -98,7 +98,7 @@ class Loader(_Ordered):
     ) -> None:
         super().__init__(source, formation, rank, world, seed)
         if len(source) == 0:
-            raise UserError("a source for training must have samples, but has none")
+            raise UserError("a source for training must have samples")
         self.kind = kind
         self._epoch = self._samples = 0
         bad_files = BadFiles(len(source.names()), max_bad, counter, "replaced by another sample")
@@ -141,11 +141,11 @@ class Loader(_Ordered):
         return {"epoch": self._epoch, "samples": self._samples, **self._data_state()}
 
     def _data_state(self) -> dict[str, int]:
-        """Return what tells whether a position still means the same samples."""
+        """Return what identifies the data, so that a position means the same samples."""
         return {"samples_per_epoch": len(self.source), "fingerprint": self.source.fingerprint()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a position that `state_dict` returned; UserError in mid-epoch if the data changed."""
+        """Continue from a position that `state_dict` returned; UserError in mid-epoch if the data changed."""
         data_state = self._data_state()
         before = {name: state.get(name, value) for name, value in data_state.items()}
         if state["samples"] and before != data_state:
@@ -173,7 +173,7 @@ class EvalLoader(_Ordered):
     """Iterates once over a source, in its order, ``batch_size`` samples of this rank at a time.
 
     Ranks get equally many samples: what is repeated for that is marked ``padding`` in its records. The rows
-    of a file that cannot be decoded stay, over black frames, and their records say ``bad``: such an answer
+    of a file that cannot be decoded stay, over black frames, and their records have ``bad``: such an answer
     counts as wrong. More than ``max_bad`` of all files raise UserError.
     """
 

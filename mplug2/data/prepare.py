@@ -66,10 +66,10 @@ def prepare(
 ) -> Prepared:
     """Write the splits of the data set ``name`` that can be made of the files below ``source``.
 
-    With ``media`` names are written as they are found there. ``hold_out``: the share of the training images
-    or videos that becomes the validation split of a set that has none, always the same ones. UserError where
-    nothing can be made, where an entry is wrong (its place is told), or where a file is there already and
-    ``replace`` is not set.
+    With ``media`` names are written as the files are found there. ``hold_out``: the fraction of the training
+    images or videos that becomes the validation split of a set without one, always the same ones. UserError
+    where nothing can be made, where an entry is wrong (with its location), or where a file is there already
+    and ``replace`` is not set.
     """
     recipe = named(name)
     files = SourceFiles(source, (file for output in recipe.outputs for file in output.files))
@@ -83,8 +83,8 @@ def prepare(
         )
     if hold_out and not (0 < hold_out < 1 and "train" in chosen and "val" not in chosen):
         raise UserError(
-            f"--hold-out must be a share of a training split (0.05) where there is no validation split, "
-            f"but is {hold_out:g} for {', '.join(chosen)}"
+            f"--hold-out must be a fraction of a training split (0.05) without a validation split, but is "
+            f"{hold_out:g} for {', '.join(chosen)}"
         )
     index = MediaIndex(media, recipe.media) if media else None
     folder = out or Path("data") / recipe.folder
@@ -95,8 +95,8 @@ def prepare(
     taken = [path for path in paths.values() if path.exists()]
     if taken and not replace:
         raise UserError(
-            f"{', '.join(map(str, taken))} must not be there yet, but is: --replace writes it anew, "
-            "--out names another folder"
+            f"{', '.join(map(str, taken))} already exists. Use --replace to overwrite it, or --out to choose"
+            f" another folder"
         )
     with contextlib.ExitStack() as stack:  # all files lose their temporary names together, or none does
         opened = {split: stack.enter_context(atomic_write(path)) for split, path in paths.items()}
@@ -136,7 +136,8 @@ def _target(folder: Path, recipe: Recipe, split: str) -> Path:
 def _write(
     files: dict[str, TextIO], rows: Iterable[Any], index: MediaIndex | None, share: float
 ) -> dict[str, tuple[int, int]]:
-    """Write a split, and beside it what is held out of it; return how many entries, about how many media."""
+    """Write a split, and the held-out entries to another file; return how many entries, about how many
+    media."""
     split = next(iter(files))
     if split == ANSWERS:
         answers = list(rows)
@@ -154,7 +155,7 @@ def _write(
         counts[part] += 1
         media[part].update(names)
     if empty := [part for part in files if not counts[part]]:
-        raise UserError(f"{empty[0]} must have at least one entry, but its files hold none")
+        raise UserError(f"{empty[0]} must have at least one entry, but its files are empty")
     return {part: (counts[part], len(media[part])) for part in files}
 
 

@@ -88,7 +88,7 @@ class MicroBatchReader:
     ) -> None:
         self.source, self.collate, self.bad_files = source, collate, bad_files
         self.candidates = candidates
-        # A generator of its own: a loader must not draw from the random numbers that dropout uses.
+        # A separate generator: a loader must not draw from the random numbers that dropout uses.
         self._loader: DataLoader[ReadMicroBatch] = DataLoader(
             _Reads(source, collate),
             batch_size=None,

@@ -28,11 +28,11 @@ class Question:
     counts: tuple[float, ...]
     kind: str | None = None
     key: str = "video_id"
-    weight: float = 1.0  # what the question counts in training, beside others
+    weight: float = 1.0  # weight of the question in training
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The answers' shares of the question's weight."""
+        """The weight of each answer: its fraction of the question's weight."""
         total = sum(self.counts)
         return tuple(self.weight * count / total for count in self.counts)
 
@@ -65,14 +65,14 @@ def read_questions(path: Path, answers: Literal["needed", "absent too"] = "neede
 
 
 def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the JSON value of each line of a file, plain or .gz; ``form`` is what a message
-    says of a line."""
+    """Yield the place and the JSON value of each line of a file, plain or .gz; ``form`` describes a line
+    in messages."""
     text = read_text(path)
     if text.lstrip().startswith("["):
         try:
             rows = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: the list of annotations is no valid JSON ({error})") from None
+            raise UserError(f"{path}: the list of annotations is not valid JSON ({error})") from None
         yield from ((f"{path}: entry {number}", row) for number, row in enumerate(rows, 1))
         return
     for number, line in enumerate(text.split("\n"), 1):
@@ -81,13 +81,13 @@ def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
         try:
             yield f"{path}:{number}", json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}:{number}: {form}, but is no valid JSON ({error})") from None
+            raise UserError(f"{path}:{number}: {form}, but is not valid JSON ({error})") from None
 
 
 def fields(row: Any, where: str, form: str, *required: str) -> dict[str, Any]:
     """Return a line that is an object with the ``required`` keys (``a|b``: one of them) and names its media.
 
-    UserError says what is missing.
+    Raise UserError with the names of missing keys.
     """
     if not isinstance(row, dict):
         raise UserError(f"{where}: {form}, but is {shown(row)}")
@@ -135,21 +135,21 @@ def media_name(name: str, where: str) -> str:
 
 
 def text(row: dict[str, Any], key: str, where: str) -> str:
-    """Return the text under ``key``; UserError if it is none."""
+    """Return the text under ``key``; raise UserError if it is not a text."""
     if not isinstance(row[key], str):
         raise UserError(f"{where}: '{key}' must be a text, but is {shown(row[key])}")
     return row[key]
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message quotes it: JSON, cut short; what is no JSON in the way of Python."""
+    """Return a value as a message quotes it: JSON, cut short; a value that is not JSON in Python's form."""
     quoted = ""
     try:
         for part in _JSON.iterencode(value):  # a huge value is not written to its end
             quoted += part
             if len(quoted) > 40:
                 break
-    except (TypeError, ValueError, RecursionError):  # keys that are no texts, and what holds itself
+    except (TypeError, ValueError, RecursionError):  # keys that are not texts, and recursive values
         quoted = reprlib.repr(value)
     return quoted if len(quoted) <= 40 else f"{quoted[:37]}..."
 

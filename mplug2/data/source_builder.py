@@ -65,7 +65,7 @@ class SourceBuilder:
         if self.split not in described.splits:
             raise UserError(
                 f"{self.spec.place('data')}: {name} must have a section '{self.split}' "
-                "({path: ..., media: ...}), but has none"
+                "({path: ..., media: ...})"
             )
         arguments = self.arguments_of(described)
         return self.plain_source(described, arguments, self.task(described, arguments))
@@ -107,8 +107,8 @@ class SourceBuilder:
             )
         if not kinds:
             raise UserError(
-                f"{self.spec.place('data')}: the split '{self.split}' of {described.name} must say where its "
-                f"samples are. Set one of: {', '.join(SOURCES.names())}"
+                f"{self.spec.place('data')}: the split '{self.split}' of {described.name} needs samples. Set"
+                f" one of: {', '.join(SOURCES.names())}"
             )
         return kinds[0]
 
@@ -133,7 +133,7 @@ class SourceBuilder:
         return None if name is None else load_tokenizer(self.spec, name)
 
     def plain_source(self, described: SourceSpec, arguments: Mapping[str, Any], task: Any) -> Source:
-        """Build a source that is no mixture."""
+        """Build a source that is not a mixture."""
         kind = self.source_kind(described, arguments)
         source: Source = self.build(SOURCES, described, kind, {**arguments, "task": task})
         return source
@@ -161,7 +161,7 @@ class SourceBuilder:
 
 
 def _without_arguments(sources: Sequence[str]) -> list[str]:
-    """Return the names that are no argument of another of these sources."""
+    """Return the names that are not arguments of another of these sources."""
     chosen = []
     for name in sources:
         others = [other for other in sources if other != name]

@@ -12,7 +12,7 @@ from mplug2.data.text import Tokenizer
 class TextTemplate:
     """A template whose fields are cut, the longest one first, until the row has at most ``max_tokens``.
 
-    What the template itself says ([CLS], [SEP], words of a prompt) is never cut. Each part is tokenized on
+    The text of the template ([CLS], [SEP], a prompt) is never cut. Each part is tokenized on
     its own, so a word must not continue from the template into a field.
     """
 

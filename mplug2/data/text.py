@@ -202,7 +202,7 @@ class Tokenizer:
 
 
 def _lowers(settings: Path) -> bool:
-    """Whether a tokenizer's settings say that it writes in lower case; true where they say nothing."""
+    """Return whether a tokenizer lowers its text, by its settings; default: true."""
     if not settings.is_file():
         return True
     try:
@@ -219,7 +219,7 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # no other line ends: some are tokens
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"the vocabulary {path} cannot be read as text ({error}); it must hold one token a line"
+            f"the vocabulary {path} cannot be read as text ({error}); it must hold one token per line"
         ) from None
     if not lines[-1]:
         lines.pop()  # after the last line's end there is no token
@@ -237,6 +237,6 @@ def _from_hub(name: str) -> Path:
     except (OSError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"the tokenizer {name!r} is neither a file or folder here nor could it be fetched from the "
-            f"Hugging Face hub ({type(error).__name__}: {reason}); give the path of a vocab.txt"
+            f"the tokenizer {name!r} is neither a file or folder here nor could it be downloaded from the "
+            f"Hugging Face Hub ({type(error).__name__}: {reason}); give the path of a vocab.txt"
         ) from None

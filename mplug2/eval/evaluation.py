@@ -77,8 +77,8 @@ def evaluate(
 
     ``loader`` iterates over batches (``inputs``, ``records``) and has a length. ``metrics`` replaces the
     metrics that the evaluation names, by names or objects. ``engine`` wraps ``net`` during training.
-    ``synced``: whether ranks must make equally many calls of the network (ZeRO stage 3; default: as the
-    engine says). Rank 0 writes ``predictions`` as JSON lines, atomically, also if a metric fails.
+    ``synced``: whether ranks must make equally many calls of the network (ZeRO stage 3; default: by the
+    engine). Rank 0 writes ``predictions`` as JSON lines, atomically, also if a metric fails.
     ``train_records()`` returns the records of the training split, if it is available, for baselines.
     """
     metric_objects = load_metrics(evaluation.metrics if metrics is None else metrics)

@@ -18,10 +18,10 @@ _FORM = "a line must be a JSON object that names its image or video"
 _COCO = re.compile(r"(?:COCO_\w+_)?(\d{12})\.\w+")  # file names of COCO end in the image's number
 
 
-QUESTIONS = "a whole number of its own as 'question_id' in every line"
+QUESTIONS = "an integer  'question_id' in every line"
 IMAGES = (
-    "the number of every image: in its file's name as COCO has it (12 digits), or a whole number of its own "
-    "as 'question_id' in its line"
+    "the number of every image: in its file's name as COCO has it (12 digits), or an integer 'question_id' "
+    "in its line"
 )
 
 
@@ -93,7 +93,7 @@ def _name(row: dict[str, Any], where: str) -> str:
 
 
 def _numbers(given: Iterable[tuple[str, str, Any]], need: str) -> dict[str, int]:
-    """Numbers by name; UserError where one is none, or is there twice."""
+    """Numbers by name; raise UserError if a number is missing or occurs twice."""
     numbers: dict[str, int] = {}
     places: dict[int, str] = {}
     for where, name, number in given:

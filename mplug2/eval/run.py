@@ -40,7 +40,7 @@ def evaluate_checkpoint(
     """Return the results of a spec's evaluations on a checkpoint (a folder or ``.safetensors``), by name.
 
     ``only`` names the one to run; ``split`` replaces the split of each. The predictions of several
-    evaluations go to files of their own, named as ``predictions_of`` says. Raises UserError if the spec has
+    evaluations go to separate files, named by ``predictions_of``. Raises UserError if the spec has
     no evaluation, or if the checkpoint does not fit.
     """
     results = evaluations_of_checkpoint(spec, checkpoint, only=only, split=split, predictions=predictions)
@@ -87,7 +87,7 @@ def evaluations_of_checkpoint(
 
 
 def chosen_evaluations(spec: Spec, only: str | None = None, split: str | None = None) -> list[EvaluationSpec]:
-    """Return the evaluations of a spec, or the one named ``only``, with ``split`` in place of their own."""
+    """Return the evaluations of a spec, or the one named ``only``, with ``split`` in place of theirs."""
     evaluations = training_plan(spec).evaluations
     if not evaluations:
         raise UserError(f"{spec.place('eval')}: eval.metrics must name a metric, such as [accuracy]")

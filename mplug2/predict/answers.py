@@ -107,7 +107,7 @@ def _in_pixels(box: Sequence[float], read: Read) -> Box:
     """A box in parts of what the network saw, in pixels of the file."""
     width, height = read.looks[0].width, read.looks[0].height
     x1, y1, x2, y2 = box
-    if read.crop_geometry is not None:  # the task knows how it cut the picture out
+    if read.crop_geometry is not None:  # the task knows how it cropped the image
         x1, y1, x2, y2 = read.crop_geometry.pixels(box)
     else:
         x1, y1, x2, y2 = x1 * width, y1 * height, x2 * width, y2 * height

@@ -1,4 +1,4 @@
-"""What a person may ask: a text with at least one word in it."""
+"""Check the text of a user: it must have at least one word."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_text(text: Any, what: str) -> None:
-    """UserError unless a network can be told ``text``: letters and words, not punctuation alone."""
+    """Raise UserError unless a network can read ``text``: letters and words, not punctuation alone."""
     if not isinstance(text, str):
         raise UserError(f"{what} must be a text, but is {text!r}")
     try:

@@ -20,7 +20,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def check_path(path: Path) -> None:
-    """Raise UserError where no picture can be written to ``path``."""
+    """Raise UserError if an image cannot be written to ``path``."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--draw must be a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, but is {path}")
     if os.path.isdir(path) or not os.path.isdir(path.parent):
@@ -30,12 +30,12 @@ def check_path(path: Path) -> None:
 def draw(results: Sequence[Result], path: Path) -> None:
     """Write the image of ``results`` with the box of each and what it is called; a colour for each.
 
-    An image smaller than ``SIDE`` is enlarged by a whole number.
+    An image smaller than ``SIDE`` is enlarged by an integer factor.
     """
     picture = Image.fromarray(read_image(results[0].media[0]))
     times = math.ceil(SIDE / max(picture.size))
     picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
-    pen, unit = ImageDraw.Draw(picture), max(picture.size) / SIDE  # marks grow with the picture
+    pen, unit = ImageDraw.Draw(picture), max(picture.size) / SIDE  # marks grow with the image
     size, line = max(12, round(8 * unit)), max(2, round(unit))
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     letters = ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
@@ -47,7 +47,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
         pen.rectangle((left, top, right, bottom), outline=colour, width=line)
         text, height = printable(result.question or ""), 1.5 * size
         width = letters.getlength(text) + size
-        # the label stands above the box, else below it, and within the picture
+        # the label is above the box, else below it, and inside the image
         x = max(0.0, min(left, picture.width - width))
         y = top - height if top >= height else min(bottom, picture.height - height)
         pen.rectangle((x, y, x + width, y + height), fill=colour)

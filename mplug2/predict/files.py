@@ -25,7 +25,7 @@ MAX_LIST = 64 << 20  # bytes of a list of paths
 def entries(named: Sequence[Path], lists: Sequence[Path], kind: Kind, each: int) -> list[Entry]:
     """Return what ``named`` files and folders and ``lists`` mean, in that order; ``each`` files a question.
 
-    Pairs (``each`` 2) are files named in turn, or two paths on a line of a list with a tab between them.
+    Pairs (``each`` 2) are files named alternately, or two paths on a line of a list with a tab between them.
     UserError where nothing is found.
     """
     found: list[Entry] = [
@@ -39,11 +39,11 @@ def entries(named: Sequence[Path], lists: Sequence[Path], kind: Kind, each: int)
         if folder := next((path for path in named if os.path.isdir(path)), None):
             raise UserError(
                 f"{folder} must be a file, for the network compares {each} {kind}s, but is a folder; name "
-                "the files of each pair in turn, or two on a line of --list, with a tab between them"
+                f"the files of each pair alternately, or two on a line of --list, with a tab between them"
             )
         if len(named) % each:
             raise UserError(
-                f"the network compares {each} {kind}s: name them in turn, --{kind} A --{kind} B; "
+                f"the network compares {each} {kind}s: name them alternately, --{kind} A --{kind} B; "
                 f"there are {len(named)}"
             )
     found += [entry for path in lists for entry in _listed(path, each)]
@@ -66,7 +66,7 @@ def _walk(folder: Path, kind: Kind) -> list[str]:
                 found.append(str(path))
     if not found:
         suffixes = " ".join(SUFFIXES[kind])
-        raise UserError(f"the folder {folder} must hold {kind}s ({suffixes}), but holds none")
+        raise UserError(f"the folder {folder} must hold {kind}s ({suffixes}), but does not")
     return found
 
 

@@ -35,7 +35,7 @@ def pipeline(
     top: int = 5,
     device: torch.device | str | None = None,
 ) -> Pipeline:
-    """Return what answers questions about files, writes their captions, or sorts them, as ``spec`` says.
+    """Return a callable that answers, captions or classifies files, with the network of ``spec``.
 
     Without ``checkpoint`` the best one of the spec's run folder is taken (runs/NAME/best). ``top``: how many
     guesses a result has at most. Raises UserError where spec, checkpoint or vocabulary do not fit.
@@ -49,11 +49,11 @@ def pipeline(
 
 
 class Pipeline:
-    """A network with trained weights, ready to be asked: call it with files.
+    """A network with trained weights, ready for prediction: call it with files.
 
-    ``kind`` says what it reads ("video", "image", or "text" alone), ``views`` how many files at once (2 for
+    ``kind`` is what it reads ("video", "image", or "text" alone), ``views`` how many files at once (2 for
     pairs, 0 for text), ``asks`` the input that a question goes to (None: it reads media alone), ``says`` the
-    kind of what it answers: sequences (written texts), logits (classes) or boxes.
+    kind of its output: sequences (generated texts), logits (classes) or boxes.
     """
 
     def __init__(self, net: Network, tokenizer: Tokenizer | None, checkpoint: Path, top: int = 5) -> None:
@@ -112,7 +112,7 @@ class Pipeline:
         alone = isinstance(given, str) or (self.views == 2 and all(isinstance(one, str) for one in given))
         entries = [(one,) if isinstance(one, str) else tuple(one) for one in ([given] if alone else given)]
         several = question is None or (isinstance(question, Iterable) and not isinstance(question, str))
-        # what is no text at all is refused below
+        # a value that is not a text is refused below
         questions: list[Any] = list(question or ()) if several else [question]
         stream = self.stream(entries, questions)
         if not alone:
@@ -128,7 +128,7 @@ class Pipeline:
         """Yield the results of each entry (its files), one for each question, in order.
 
         Files are read in the background. A file that cannot be read yields one result with the ``error``.
-        With ``pictures`` results hold up to so many pictures of each file. UserError at once for what the
+        With ``pictures`` results hold up to so many images of each file. UserError at once for what the
         network cannot be asked.
         """
         self._judge(entries, questions)
@@ -154,8 +154,8 @@ class Pipeline:
             raise UserError(f"{name} reads {self.kind}s alone: leave the question out")
         if self.asks is not None and not questions:
             raise UserError(
-                f"{name} must be told a text beside each {self.kind} (its input '{self.asks}'): "
-                "--question TEXT, in Python question=TEXT"
+                f"{name} needs a text for each {self.kind} (input '{self.asks}'): use "
+                "--question TEXT, or question=TEXT in Python"
             )
         for question in questions:
             check_text(question, "a question")

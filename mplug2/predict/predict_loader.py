@@ -25,7 +25,7 @@ from registry.errors import UserError
 if TYPE_CHECKING:
     from mplug2.network import Network
 
-EDGE = 192  # the longest side of a picture of a frame; single images get twice as much
+EDGE = 192  # the longest side of the image of a frame; single images get twice as much
 
 
 @dataclass(frozen=True)

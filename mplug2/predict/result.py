@@ -1,4 +1,4 @@
-"""What a network said of a file, as Python, JSON and people read it."""
+"""The prediction for a file, in Python, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Look:
-    """What a file looks like: its size in pixels and a few JPEG pictures of it, where they were asked for."""
+    """The size of a file in pixels, and a few JPEG images of it if they were requested."""
 
     width: int
     height: int
@@ -51,10 +51,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Result:
-    """What a network said of one file, of a pair, or of a text; ``guesses`` are best first.
+    """The prediction for one file, a pair, or a text; ``guesses`` are best first.
 
     ``text``, ``score`` and ``box`` are those of the best. A file that cannot be read has no guess; ``error``
-    says why.
+    is the reason.
     """
 
     media: tuple[str, ...]
@@ -94,7 +94,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The file's path, or both of a pair, as a person may be shown it: without control characters."""
+        """The file's path, or both of a pair, for display: without control characters."""
         return printable(" + ".join(self.media))
 
     def row(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A contact sheet: what was said of each file beside pictures of it, as one HTML or PNG file."""
+"""A contact sheet: images of each file and its predictions, as one HTML or PNG file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mplug2.predict.result import Result
 from registry.errors import UserError
 
 PICTURES = 4  # of each video
-MOST = {".html": 1000, ".png": 120}  # files on one sheet: browsers, and pictures, have their limits
+MOST = {".html": 1000, ".png": 120}  # files on one sheet: browsers and images have limits
 
 
 class Paper(Protocol):
     """Something that files can be put on."""
 
     def add(self, results: list[Result]) -> None:
-        """Put a file with what was said of it."""
+        """Add a file with its predictions."""
 
     def finish(self, notes: list[str]) -> None:
         """Complete the file; ``notes`` are about all that was put on it."""
@@ -28,7 +28,7 @@ class Paper(Protocol):
 class Sheet:
     """A contact sheet in the making: it appears under its name when it is complete, and not on an error.
 
-    Past `MOST` files it says how many it leaves out.
+    Past `MOST` files it prints how many it leaves out.
     """
 
     def __init__(self, path: Path, heading: str) -> None:
@@ -76,7 +76,7 @@ class Sheet:
         except OSError as problem:
             raise self._unwritten(problem) from None
         finally:
-            with contextlib.suppress(OSError):  # a full disk tells again what it could not write
+            with contextlib.suppress(OSError):  # a full disk reports the same error again
                 self._file.close()
             self._temporary.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""A contact sheet as one HTML file: pictures inside, no script, nothing fetched, all foreign text escaped."""
+"""A contact sheet as one HTML file: images inside, no script, no downloads, all foreign text escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from mplug2.predict.result import Look, Prediction, Result, printable
 
-# nothing in the page may run or fetch, whatever a file is called or a network says
+# nothing in the page may run or download, for any file name or prediction
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 NOTES = " \N{MIDDLE DOT} "  # between notes
 STYLE = """
@@ -64,7 +64,7 @@ class HtmlPaper:
         )
 
     def finish(self, notes: list[str]) -> None:
-        """Write what there is to say of all."""
+        """Write the summary."""
         self._write(f"</main>\n<footer>{escape(NOTES.join(notes))}</footer>\n</body>\n</html>\n")
 
     def _write(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A contact sheet as one PNG picture."""
+"""A contact sheet as one PNG image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ COLUMNS, CARD, GAP, EDGE, INSET = 4, 320, 20, 32, 14
 GROUND, PAPER, LINE, INK, PALE, RED = "#f6f7f9", "#ffffff", "#e1e5ea", "#1c2530", "#667382", "#b3261e"
 MARK = "#e5484d"
 LINES = 4  # of each text
-TALLEST = 2  # heights of a picture in its widths: a tall one is scaled down and stands between margins
-MOST_LINES = 40  # of all texts about a file, whose name stands below them
+TALLEST = 2  # height of an image relative to its width: a taller one is scaled down, with margins
+MOST_LINES = 40  # of all texts about a file, whose name is below them
 
 
 class PngPaper:
@@ -84,7 +84,7 @@ class PngPaper:
 
 
 def _strip(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures side by side, two in a row, or a single one over the width of a card."""
+    """Images side by side, two in a row, or a single one over the width of a card."""
     if not pictures:
         return Image.new("RGB", (CARD, 0))
     across = 1 if len(pictures) == 1 else 2
@@ -101,7 +101,7 @@ def _strip(pictures: list[Image.Image]) -> Image.Image:
 
 
 def _fitting(picture: Image.Image, width: int) -> Image.Image:
-    """A picture as wide as its place, or as tall as is allowed and in the middle of it."""
+    """An image as wide as its place, or as tall as is allowed and centred."""
     if picture.height <= TALLEST * picture.width:
         return picture.resize((width, max(1, round(picture.height * width / picture.width))))
     place = Image.new("RGB", (width, TALLEST * width), LINE)

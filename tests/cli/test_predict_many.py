@@ -115,7 +115,7 @@ def test_boxes_are_told_in_pixels_and_drawn(made: Path, tmp_path: Path) -> None:
         ("caption", ["-v", "clip0.mp4", "--sheet", "x.pdf"], "must be a .html or .png file"),
         ("caption", ["-v", "clip0.mp4", "--out", "no/where.jsonl"], "must be a file in a folder that exists"),
         ("caption", ["-v", "clip0.mp4", "-q", "what?"], "leave the question out"),
-        ("pairs", ["-i", "still0.png", "-q", "red"], "name them in turn"),
+        ("pairs", ["-i", "still0.png", "-q", "red"], "name them alternately"),
         ("grounding", ["-i", "broken.png", "-q", "a"], "broken.png is not an image"),
     ],
 )

@@ -144,7 +144,7 @@ def test_what_is_there_is_not_replaced_unasked(source: Path, tmp_path: Path) -> 
     prepare("coco", source, tmp_path / "out")
     before = (tmp_path / "out/train.jsonl").read_text()
     (tmp_path / "out/train.jsonl").write_text("mine")
-    with pytest.raises(UserError, match=r"train\.jsonl, .* must not be there yet, but is: --replace"):
+    with pytest.raises(UserError, match=r"train\.jsonl, .* already exists\. Use --replace"):
         prepare("coco", source, tmp_path / "out")
     assert (tmp_path / "out/train.jsonl").read_text() == "mine"
     prepare("coco", source, tmp_path / "out", replace=True)
@@ -210,7 +210,7 @@ def test_a_held_out_part_is_always_the_same_and_shares_no_video(source: Path, tm
     assert (tmp_path / "b/val.jsonl").read_bytes() == (tmp_path / "a/val.jsonl").read_bytes()
     (source / "dataset_coco.json").write_text(photos("train", "val", "test"))
     for name, share in (("coco", 0.1), ("tgif_qa", 1.5), ("tgif_qa", -0.1)):
-        with pytest.raises(UserError, match="--hold-out must be a share of a training split"):
+        with pytest.raises(UserError, match="--hold-out must be a fraction of a training split"):
             prepare(name, source, tmp_path / "c", hold_out=share)
 
 
@@ -227,7 +227,7 @@ def test_the_command_says_what_was_found_and_how_to_go_on(source: Path, tmp_path
     words = ["data", "prepare", "flickr30k", "--source", str(source), "--out", str(tmp_path / "o")]
     done = CliRunner().invoke(app, [*words, "--media", str(source / "media")])
     assert done.exit_code == 2
-    assert done.output.splitlines()[-1] == "test must have at least one entry, but its files hold none"
+    assert done.output.splitlines()[-1] == "test must have at least one entry, but its files are empty"
     (source / "dataset_flickr30k.json").write_text(photos("train", "val", "test"))
     done = CliRunner().invoke(app, [*words, "--media", str(source / "media")])
     assert done.exit_code == 0, done.output

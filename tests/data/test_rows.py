@@ -25,7 +25,7 @@ def rows(folder: Path, content: bytes, name: str = "a.jsonl") -> list[tuple[str,
 
 @pytest.mark.parametrize("content", [DEEP, '{"image": ' + DEEP], ids=["list", "line"])
 def test_json_that_is_too_deep_is_named(tmp_path: Path, content: str) -> None:
-    with pytest.raises(UserError, match=r"a\.jsonl.*no valid JSON"):
+    with pytest.raises(UserError, match=r"a\.jsonl.*not valid JSON"):
         rows(tmp_path, content.encode())
 
 

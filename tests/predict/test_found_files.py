@@ -59,7 +59,7 @@ def test_pairs_are_named_in_turn_or_stand_on_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "text", "each", "message"),
     [
-        (["a.jpg"], None, 2, "name them in turn, --image A --image B; there are 1"),
+        (["a.jpg"], None, 2, "name them alternately, --image A --image B; there are 1"),
         (["."], None, 2, "must be a file, for the network compares 2 images"),
         ([], "a.jpg\tb.jpg\nc.jpg\n", 2, "list.txt:2: a line must be 2 path(s)"),
         ([], "a\0b.jpg\n", 1, "list.txt:1: a line must be 1 path(s)"),

@@ -174,7 +174,7 @@ def test_checkpoints_are_found_in_the_run_folder(made: Path, tmp_path: Path) -> 
         (
             "entailment",
             {"image": "still0.png"},
-            "must be told a text beside each image (its input 'sentence')",
+            "needs a text for each image (input 'sentence')",
         ),
         ("entailment", {"image": "still0.png", "question": " "}, "at least one word"),
         ("entailment", {"image": [("a.png", "b.png")], "question": "red"}, "takes 1 image(s) at once"),

@@ -1,1 +1,1 @@
-"""Public annotation formats, each read into the rows of our own JSON lines."""
+"""Public annotation formats, each read into rows of JSON lines."""

@@ -26,7 +26,7 @@ _NAMES = ("image_id", "video_id", "image", "filename")
 def captions(*paths: Path, key: str = "image", folder: str = "") -> Iterator[Row]:
     """Yield ``{key: name, "caption": [texts]}``, one row a file, in the order of first appearance.
 
-    ``folder`` is put before names of images that do not tell their own, as those of COCO 2014 do.
+    ``folder`` is put before names of images without a folder; those of COCO 2014 contain it.
     """
     rows: dict[str, Row] = {}
     for path in paths:
@@ -60,7 +60,7 @@ def stem(name: str) -> str:
 
 
 def in_folder(name: str, folder: str = "") -> str:
-    """Return the path of an image: COCO's names of 2014 and 2015 say their folder, others are put in
+    """Return the path of an image: COCO's names of 2014 and 2015 contain their folder, others are put in
     ``folder``."""
     if "/" in name:
         return name
@@ -89,7 +89,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, list[str], Row]]:
 
 
 def _files(value: Any, where: str) -> dict[int | str, tuple[str, Row]]:
-    """Names of the images by id, with the domain that NoCaps tells."""
+    """Names of the images by id, with the domain in NoCaps."""
     if not isinstance(value, dict) or "images" not in value:
         return {}
     return {

@@ -9,12 +9,12 @@ from typing import Any
 from mplug2.data.rows import media_name, shown
 from registry.errors import UserError
 
-Row = dict[str, Any]  # one line of our own files
+Row = dict[str, Any]  # one line of an output file
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An object with the place it stands at; what it lacks is a UserError that says so.
+    """An object with its location; a missing field raises UserError.
 
     A field may go by several names: the first that is there counts.
     """
@@ -34,7 +34,7 @@ class Entry:
         return any(name in self.values for name in names)
 
     def get(self, *names: str) -> Any:
-        """Return a field as it is."""
+        """Return a field unchanged."""
         for name in names:
             if name in self.values:
                 return self.values[name]
@@ -49,17 +49,17 @@ class Entry:
         return " ".join(str(value).split())
 
     def whole(self, *names: str) -> int:
-        """Return a whole number, which may stand as text."""
+        """Return an integer, which may be written as text."""
         value = self.get(*names)
         try:
             if isinstance(value, str | int) and not isinstance(value, bool):
                 return int(value)
         except ValueError:
             pass
-        raise self.wrong(names, "a whole number", value)
+        raise self.wrong(names, "an integer", value)
 
     def id(self, *names: str) -> int | str:
-        """Return an id: a whole number or a text, as it is."""
+        """Return an id unchanged: an integer or a text."""
         value = self.get(*names)
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise self.wrong(names, "a number or a text", value)

@@ -79,7 +79,7 @@ def table(path: Path, delimiter: str, columns: Sequence[str] = (), *, quotes: bo
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield place and text of the lines that are not empty."""
-    # not str.splitlines, which also breaks lines at characters that stand in captions (U+0085, U+2028)
+    # not str.splitlines, which also breaks lines at characters that occur in captions (U+0085, U+2028)
     for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
         if line.strip():
             yield f"{path}:{number}", line.strip()

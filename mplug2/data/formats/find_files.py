@@ -25,7 +25,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def in_words(names: Iterable[str]) -> str:
-    """Return the names of files that a split is made of, each ``NAME`` or ``a|b``, as a person reads them."""
+    """Return the names of files that a split is made of, each ``NAME`` or ``a|b``, for messages."""
     return " + ".join(name.replace("|", " or ") for name in names)
 
 
@@ -35,7 +35,9 @@ class SourceFiles:
 
     def __init__(self, folder: Path, wanted: Iterable[str]) -> None:
         if not folder.is_dir():
-            raise UserError(f"--source {folder} must be a folder with the downloaded files, but is none")
+            raise UserError(
+                f"--source {folder} must be a folder with the downloaded files, but does not exist"
+            )
         bare = {alternative.rsplit("/", 1)[-1] for name in wanted for alternative in name.split("|")}
         asked = bare | {f"{name}.gz" for name in bare}
         self.folder = folder
@@ -43,7 +45,7 @@ class SourceFiles:
         self._files = [path for path in files if path.suffix != ".gz" or path.with_suffix("") not in files]
 
     def get(self, name: str) -> Path | None:
-        """Return the file of a name, the one that lies highest; UserError where two lie equally high."""
+        """Return the file of a name with the shortest path; raise UserError if there are two."""
         for alternative in name.split("|"):
             parts = tuple(alternative.split("/"))
             fits = [path for path in self._files if self._fits(path, parts)]
@@ -71,7 +73,7 @@ class MediaIndex:
 
     def __init__(self, folder: Path, kind: str) -> None:
         if not folder.is_dir():
-            raise UserError(f"--media {folder} must be the folder of the {kind} files, but is none")
+            raise UserError(f"--media {folder} must be the folder of the {kind} files")
         self.folder, self.kind = folder, kind
         self.missing: dict[str, None] = {}
         self.unclear: dict[str, tuple[str, str]] = {}
@@ -80,8 +82,8 @@ class MediaIndex:
             self._paths.setdefault(self._key(path.name), []).append(path.relative_to(folder))
 
     def place(self, name: str) -> str:
-        """Return the name by which a reader finds the file below the folder; as it is where there is none, or
-        several of that name."""
+        """Return the name by which a task finds the file below the folder, unchanged if there are no files
+        of that name or several."""
         direct = [self.folder / f"{name}{suffix}" for suffix in ("", *VIDEOS)]
         there = next((path for path in direct if path.is_file()), None)
         if there is not None:

@@ -76,7 +76,7 @@ _VQA_ANNOTATED = tuple(_VQA_ANNOTATIONS.format(part) for part in ("train2014", "
 
 
 def _splits(file: str, rows: Callable[..., Iterable[Row]], **splits: tuple[str, ...]) -> tuple[Output, ...]:
-    """Outputs of one file that tells the split of each entry."""
+    """Outputs of one file that contains the split of each entry."""
     return tuple(Output(name, (file,), partial(rows, splits=parts)) for name, parts in splits.items())
 
 
@@ -277,7 +277,7 @@ RECIPES: dict[str, Recipe] = {
         "video",
     ),
     "msvd_qa": Recipe(
-        "MSVD-QA; youtube_mapping.txt says which file vidN is",
+        "MSVD-QA; youtube_mapping.txt maps vidN to its file",
         "configs_video/VideoQA_msvd_large.yaml",
         tuple(
             Output(split, (f"{split}_qa.json", *mapping), reader)

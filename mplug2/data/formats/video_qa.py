@@ -17,7 +17,7 @@ def video_qa(path: Path, *, prefix: str, mapping: Path | None = None) -> Iterato
     """Yield ``{"video_id", "question", "answer", "question_id"}`` of a JSON list, JSON lines, or a mapping of
     ids.
 
-    Videos that are numbers get ``prefix`` (7 is video7); ``mapping`` then says the file (`youtube`).
+    Videos that are numbers get ``prefix`` (7 is video7); ``mapping`` then maps it to the file (`youtube`).
     """
     names = youtube(mapping) if mapping else {}
     for number, entry in enumerate(json_entries(path)):

@@ -1,7 +1,7 @@
 """Questions about images: VQA v2, mPLUG's lists, Visual Genome, GQA, and lists of answers.
 
-Beside those of VQA v2, which ten people answered, the questions of Visual Genome and GQA weigh half, as mPLUG
-was trained.
+Compared with those of VQA v2, which ten annotators answered, questions of Visual Genome and GQA weigh half,
+as mPLUG was trained.
 """
 
 from __future__ import annotations

@@ -125,12 +125,12 @@ class MediaFolder:
         return torch.zeros(self.shape)
 
     def picture(self, file: Path) -> np.ndarray:
-        """Return an image [H W 3] as it is in its file; from memory where it was kept."""
+        """Return an image [H W 3] without changes, from memory if it was kept."""
         kept = self._cache.get(file)
         return self._keep(file, read_image(file)) if kept is None else kept
 
     def clip(self, file: Path, rng: np.random.Generator) -> np.ndarray:
-        """Return the chosen frames [T H W 3] of a video; from memory where the whole file was kept."""
+        """Return the chosen frames [T H W 3] of a video; from memory if the complete file was kept."""
         seed = rng.integers(2**63)
 
         def choose(total: int) -> list[int]:
@@ -141,7 +141,7 @@ class MediaFolder:
             return kept[choose(len(kept))]
         if self._room <= 0:
             return read_frames(file, choose, decoder=self.decoder, threads=self.threads).frames
-        # at most 64 frames: what is longer is not kept, and must not be held whole even once
+        # at most 64 frames: a longer video is not kept, and must never be in memory completely
         clip = read_frames(
             file,
             lambda total: range(total) if total <= 64 else choose(total),

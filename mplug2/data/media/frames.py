@@ -15,9 +15,9 @@ def frame_indices(
     """Return ``count`` ascending frame numbers of a video of ``total`` frames, one per equal interval.
 
     ``middle`` takes the floor of each interval's middle (evaluation). ``random`` draws uniformly from each
-    interval without its last frame (training); where an interval is a single frame, the whole choice becomes
-    a sorted random subset instead. Both are the released recipe. A video shorter than ``count`` repeats its
-    last frame.
+    interval without its last frame (training); where an interval is a single frame, the result is a sorted
+    random subset instead. Both are the released recipe. A video shorter than ``count`` repeats its last
+    frame.
     """
     if total < 1 or count < 1:
         raise ValueError(f"total and count must be at least 1, but are {total} and {count}")

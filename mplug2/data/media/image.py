@@ -19,14 +19,15 @@ MAX_PIXELS = 8192 * 8192
 
 
 class ImageError(UserError):
-    """A file that is no image that can be read; the message is one sentence with its name."""
+    """A file is not a readable image; the message is one sentence with its name."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Return an image as uint8 [H W 3], turned as its EXIF data says; ImageError where there is none.
+    """Return an image as uint8 [H W 3], turned according to its EXIF data; raise ImageError if it cannot be
+    read.
 
-    Transparent images lie on black; 16 bits a pixel become 8. Nothing is decoded past ``MAX_BYTES``
-    of file or ``MAX_PIXELS`` of picture.
+    Transparent images get a black background; 16 bits a pixel become 8. Nothing is decoded past ``MAX_BYTES``
+    of file or ``MAX_PIXELS`` of image.
     """
     path = Path(path)
     if not isfile(path):
@@ -35,7 +36,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ImageError(f"the image {path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large pictures, which have their bound here, and of odd metadata
+            # Pillow warns of large images, which have a limit here, and of odd metadata
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_formats()) as image:
                 if image.width * image.height > MAX_PIXELS:
@@ -70,7 +71,7 @@ def _formats() -> tuple[str, ...]:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # broken EXIF data raise all kinds, too; the picture is there, so it stays as it lies
+    except Exception:  # Broken EXIF data raise many errors; the image is readable, so it is not turned.
         return image
 
 

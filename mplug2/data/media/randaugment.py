@@ -35,7 +35,7 @@ def rand_augment(
     names: Sequence[str] = NAMES,
     chance: float = 1.0,
 ) -> Tensor:
-    """Return a clip [T 3 H W] of whole numbers 0..255 after ``number`` random operations of strength
+    """Return a clip [T 3 H W] of integers 0..255 after ``number`` random operations of strength
     ``level`` of 10, each of which is left out but for a ``chance``."""
     for name in rng.choice(names, number):
         if chance < 1 and rng.random() > chance:

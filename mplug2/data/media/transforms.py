@@ -19,7 +19,7 @@ Flip = Literal["none", "media", "media_and_text"]
 
 Channels = tuple[float, float, float]  # red, green, blue
 
-# statistics of the pictures CLIP was trained on
+# statistics of CLIP's training images
 CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 
@@ -43,8 +43,7 @@ def resize_nearest(frames: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_bicubic(clip: Tensor, size: int) -> Tensor:
-    """Return frames [T 3 H W] (0..255) resized to a square, truncated to whole numbers as the released code
-    does.
+    """Return frames [T 3 H W] (0..255) resized to a square, truncated to integers as in the released code.
 
     The released code lets overshoot wrap around in uint8 (280 becomes 24, bright specks on edges); here it is
     clipped.
@@ -91,7 +90,8 @@ def train_transform(
     mean: Channels = CLIP_MEAN,
     std: Channels = CLIP_STD,
 ) -> Tensor:
-    """Return uint8 frames [T H W 3] as float32 [3 T size size], augmented alike in every frame of the clip.
+    """Return uint8 frames [T H W 3] as float32 [3 T size size], with the same augmentation in every frame of
+    the clip.
 
     ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds RandAugment N=2 M=5
     (the released training of mPLUG-2 on videos, which also mirrors: see `flip` of the source).

@@ -26,7 +26,7 @@ _CONTAINERS = (
 
 
 class VideoError(UserError):
-    """A file that is no video, or holds no frame that can be decoded; the message is one sentence with its
+    """A file is not a video, or has no frame that can be decoded; the message is one sentence with its
     name."""
 
 
@@ -42,13 +42,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Scan:
-    """What the packets of a file say: cheap (a few milliseconds), and only nearly always true."""
+    """Properties from the packets of a file: fast (a few milliseconds), but not always right."""
 
     packets: int
     width: int
     height: int
     plain: bool
-    """8-bit H.264 in mp4 without edit list or open groups of pictures: what decord is known to read right."""
+    """8-bit H.264 in mp4 without edit list or open GOPs: decord reads these correctly."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ def read_frames(
     else:
         raise VideoError(f"{path} decodes to a different number of frames each time; re-encode it")
     if len({frame.shape for frame in taken.values()}) > 1:
-        raise VideoError(f"{path} turns its picture on the way; re-encode it")
+        raise VideoError(f"{path} rotates its frames within the video; re-encode it")
     return Clip(np.stack([taken[i] for i in indices]), indices, total, errors)
 
 
 def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
-    """Return what the packets of the best video stream say; raises VideoError where there is none."""
+    """Return the properties of the best video stream from its packets; raise VideoError if there is none."""
     path, limits = Path(path), limits or Limits()
     _check_file(path, limits)
     packets = hidden = leading = 0
@@ -164,14 +164,14 @@ def _open(path: Path) -> av.container.InputContainer:
             return av.open(str(path), container_options=options, metadata_errors="replace")
         except TypeError:  # a PyAV that has no such argument
             return av.open(str(path), container_options=options)
-    except av.error.ArgumentError:  # what FFmpeg says of a container that is not among them
+    except av.error.ArgumentError:  # FFmpeg's message for a container that is not among them
         raise VideoError(
-            f"{path} is not a video that can be read (its container is none of {', '.join(_CONTAINERS)})"
+            f"{path} is not a video that can be read (its container is not one of {', '.join(_CONTAINERS)})"
         ) from None
 
 
 def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
-    """The stream FFmpeg calls best (largest picture), so that a cover or a preview is not taken for the
+    """The stream FFmpeg calls best (largest frame), so that a cover or a preview is not taken for the
     video."""
     stream = container.streams.best("video")
     if not isinstance(stream, av.VideoStream):
@@ -185,7 +185,7 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> av.Vide
 def _decode(
     path: Path, wanted: set[int], threads: int, limits: Limits, deadline: float
 ) -> tuple[dict[int, np.ndarray], int, int]:
-    """Decode the whole stream in order; return the wanted frames, the number of frames and of broken
+    """Decode the complete stream in order; return the wanted frames, the number of frames and of broken
     packets."""
     taken: dict[int, np.ndarray] = {}
     size: tuple[int, int] | None = None
@@ -208,11 +208,11 @@ def _decode(
                     # every frame, so that it does not hang on the choice of them whether a file can be used
                     if size is not None and size != (frame.width, frame.height):
                         raise VideoError(
-                            f"{path} changes its picture from {size[0]}x{size[1]} to {frame.width}x"
+                            f"{path} changes its frame size from {size[0]}x{size[1]} to {frame.width}x"
                             f"{frame.height} pixels in frame {total}; re-encode it"
                         )
                     size = frame.width, frame.height
-                    _check_pixels(path, *size, limits)  # what the file said before need not be true
+                    _check_pixels(path, *size, limits)  # the metadata of the file need not be true
                     if total in wanted:
                         taken[total] = _upright(frame, converter)
                     total += 1

@@ -1,4 +1,4 @@
-"""What can be asked and said about a scene, in a closed vocabulary."""
+"""Questions and captions about a scene, in a closed vocabulary."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def render(scene: Scene, size: int, frames: int) -> np.ndarray:
 
 
 def render_beat(scene: Scene, size: int, beat: int) -> np.ndarray:
-    """Return one picture of a scene as uint8 [size size 3]."""
+    """Return one image of a scene as uint8 [size size 3]."""
     picture = np.broadcast_to(np.array(scene.background, dtype=np.float32), (size, size, 3)).copy()
     for thing in scene.things:
         if thing.cells[beat] is not None:

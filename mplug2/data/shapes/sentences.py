@@ -16,12 +16,12 @@ NUMBERS = (0.5, 0.3, 0.2)  # how often one, two and three shapes are described
 STATED = 0.7  # how often a description states a colour, and how often a row
 PARTIAL = 0.3  # how often a description speaks of other shapes, where the label leaves it open
 TWICE = 2  # pairs of each label
-_STREAM = 11  # random numbers of its own, so that no other file of the world depends on them
+_STREAM = 11  # a separate random generator, so that no other file of the world depends on it
 
 
 @dataclass(frozen=True)
 class Described:
-    """A shape as the first sentence describes it; what it leaves out is None."""
+    """A shape as the first sentence describes it; a property that it leaves out is None."""
 
     shape: str
     colour: str | None
@@ -33,12 +33,12 @@ class Described:
 
 
 def sentence_rows(seed: list[int]) -> list[dict[str, Any]]:
-    """Return two pairs of each label, each about a scene of its own.
+    """Return two pairs of each label, each about another scene.
 
     The first sentence describes one to three shapes, leaves out some colours and rows, and may end in "and
     other shapes". The second one claims a colour or a row of a shape, or that there is a shape or a colour:
-    it follows, contradicts, or speaks of what was left out. All labels use the same second sentences, so that
-    they alone tell nothing.
+    it follows, contradicts, or speaks of what was left out. All labels use the same second sentences, so they
+    alone do not reveal it.
     """
     rng = np.random.default_rng([*seed, _STREAM])
     rows = []

@@ -1,4 +1,4 @@
-"""Sentences about a clip that hold, do not hold, or cannot be told: video entailment in the shapes world."""
+"""Sentences about a clip that are true, false or undecided: video entailment in the shapes world."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
     """Return two statements of each label: one on a colour, one on motion (``drift``) or order (``turns``).
 
     ``no`` contradicts what is seen; ``unknown`` speaks of a shape, or a colour, that the clip does not show.
-    All labels use the same sentences, so that the words alone tell nothing. A wrong colour of a shape is one
+    All labels use the same sentences, so the words alone do not reveal them. A wrong colour of a shape is one
     that nothing in the clip has: presence decides on colours, time on the rest.
     """
     return _two_a_label(scene, rng, _in_time)
@@ -28,7 +28,7 @@ def statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
 def still_statements(scene: Scene, rng: np.random.Generator) -> list[Statement]:
     """Return two statements of each label about an image: one on a colour, one on a row.
 
-    As in `statements`: ``unknown`` speaks of what is not shown, and the words alone tell nothing.
+    As in `statements`: ``unknown`` speaks of what is not shown, and the words alone do not reveal it.
     """
     return _two_a_label(scene, rng, _in_row)
 
@@ -38,7 +38,7 @@ def _two_a_label(
     rng: np.random.Generator,
     other: Callable[[Scene, str, list[str], np.random.Generator], Statement],
 ) -> list[Statement]:
-    """One statement on a colour and one of the ``other`` kind, which is told the colours that are hidden."""
+    """One statement on a colour and one of the ``other`` kind, which gets the hidden colours."""
     seen = {thing.shape: thing.colour for thing in scene.things}
     shown, hidden = sorted(seen.values()), sorted(set(COLOURS) - set(seen.values()))
     absent = sorted(set(SHAPES) - set(seen))

@@ -1,4 +1,4 @@
-"""What is asked and said about the images of the shapes world: questions, phrases, statements, pairs."""
+"""Annotations of the images of the shapes world: questions, phrases, statements, pairs."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def pair_rows(names: tuple[str, str], scenes: tuple[Scene, Scene], rng: np.rando
 
 
 def distinct(rows: list[Row], number: int) -> list[Row]:
-    """Return the first ``number`` of some captioned lines of which no two are captioned alike: what can be
-    found by its caption."""
+    """Return the first ``number`` of some captioned lines of which no two have the same captions: those
+    that a caption can find."""
     by_caption: dict[str, Row] = {}
     for row in rows:
         # what is shown, in any order

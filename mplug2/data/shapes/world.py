@@ -6,7 +6,7 @@ A clip is six beats long and plays on a board of 3 x 3 cells. There are two kind
   three others rest in cells that it never touches.
 - ``turns``: three shapes, each in its own cell, are visible one after the other, two beats each.
 
-No single frame tells motion. All frames in unknown order do not tell it either: a drift to the left shows the
+No single frame shows motion. All frames in unknown order do not show it either: a drift to the left shows the
 same frames as one to the right (one up the same as one down), and every shape of a ``turns`` scene is visible
 equally long. No scene has both, for the drift would then be a clock. Hence the best guess of a network that
 does not know the order of frames is right in 1 of 2 questions on direction (it may see along which line) and
@@ -23,7 +23,7 @@ import numpy as np
 
 BEATS = 6
 STEPS = tuple(beat / (BEATS - 1) - 0.5 for beat in range(BEATS))  # a drift in cells: -0.5 to 0.5
-RESTING = (0.34, 0.26, 0.22, 0.18)  # how often none, one, two or three shapes rest beside the one that drifts
+RESTING = (0.34, 0.26, 0.22, 0.18)  # how often 0, 1, 2 or 3 shapes rest in addition to the drifting one
 TREMBLE = 0.4  # how far a mover trembles across its way, as a part of its way
 COLOURS = {
     "red": (230, 40, 40),
@@ -68,13 +68,13 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """Colour and shape, as one says it."""
+        """Colour and shape in words."""
         return f"{self.colour} {self.shape}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All things of a clip; in a ``drift`` the first one moves, in ``turns`` they stand in order of
+    """All things of a clip; in a ``drift`` the first one moves, in ``turns`` they are in order of
     appearance."""
 
     kind: Literal["drift", "turns", "still"]

@@ -122,11 +122,11 @@ def _manifest(folder: Path) -> Row | None:
 
 
 def _clear(folder: Path) -> None:
-    """Make room; what an earlier run wrote goes, and the manifest first, so that half a data set never looks
-    whole."""
+    """Make room; what an earlier run wrote goes, and the manifest first, so that half a data set never
+    looks complete."""
     (folder / "manifest.json").unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / BEGUN).write_text("Made by `mplug2 data make-shapes`; it may be written anew at any time.\n")
+    (folder / BEGUN).write_text("Made by `mplug2 data make-shapes`; it may be overwritten at any time.\n")
     for kind in KINDS:
         for split in SPLITS:
             (folder / f"{kind}_{split}.jsonl").unlink(missing_ok=True)
@@ -215,8 +215,8 @@ def _tracks(scene: Scene, size: int, frames: int) -> list[Row]:
 def encode(path: Path, frames: np.ndarray, encoder: str = "libx264") -> None:
     """Write frames [T H W 3] as mp4.
 
-    Every frame is a key frame, coded with one and the same quantiser: a rate control, or traces of the frame
-    before, would tell a network the order of the frames (one without temporal layers learned to read it).
+    Every frame is a key frame, coded with the same quantiser: a rate control, or traces of the frame
+    before, would show a network the order of the frames (one without temporal layers learned to read it).
     """
     constant = {"libx264": {"qp": "8", "preset": "superfast"}, "mpeg4": {"qmin": "1", "qmax": "1"}}
     options = constant.get(encoder, {})

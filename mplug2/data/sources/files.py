@@ -26,7 +26,7 @@ class FileSource(ItemSource):
             raise ArgumentError("path", f"the annotation file must exist, but {path} does not")
         super().__init__(items=list(task.read(self.path)), task=task, **settings)
         if len(self) == 0:
-            raise UserError(f"{path} must hold at least one entry that can be used, but holds none")
+            raise UserError(f"{path} must have at least one usable entry")
 
     @property
     def location(self) -> str:

@@ -19,7 +19,7 @@ class MixtureSource:
 
     Without weights every sample of every source comes once an epoch, in one common order. With weights the
     source of each position is drawn on its own; an epoch is as long as all sources together, and each source
-    goes through epochs of its own: none of its samples comes again before all others have come. The draw
+    has separate epochs: none of its samples comes again before all others have come. The draw
     follows from (seed, epoch, position). All sources must have the same task with the same options, since a
     batch holds samples of several of them.
     """

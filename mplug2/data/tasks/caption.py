@@ -46,7 +46,7 @@ class CaptionTask(MediaTask[Caption]):
     ``captions_per_clip`` of its captions, in evaluation a file with all of them.
 
     ``path`` holds JSON lines ``{"video_id" | "image": ..., "caption": "text" | [texts]}``; `golden_captions`
-    and `captions` are read, too. ``prompt`` is put before every caption, as it stands (released: "a video
+    and `captions` are read, too. ``prompt`` is put before every caption, unchanged (released: "a video
     of", without a space between them); the input ``prompt`` is [CLS] and its words, to begin generation
     with. Captions are cut to ``caption_words`` words, and with [CLS], prompt and [SEP] to ``caption_tokens``
     tokens: of a longer one [SEP] is cut off with the rest, so the network does not learn to end there (as
@@ -164,9 +164,9 @@ class RetrievalTask(CaptionTask):
     """Videos or images with captions to find them by.
 
     In training one sample is one file with up to ``captions_per_clip`` of its captions, and an epoch shows
-    every caption once (as released). ``group`` says which file a caption belongs to: captions of one file,
-    of which a batch may hold several, are no wrong partners of it. In evaluation one sample is a file with
-    all its captions Q: there are more captions than files.
+    every caption once (as released). ``group`` is the number of a caption's file: captions of one file are
+    not negatives of each other. In evaluation one sample is a file with all its captions Q: there are more
+    captions than files.
     """
 
     outputs = {

@@ -43,7 +43,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How an image was laid into a square: scaled, moved, perhaps mirrored; sides of the square count 1."""
+    """How an image was placed in a square: scaled, moved, perhaps mirrored; sides of the square count 1."""
 
     scale: float  # sides of the square per pixel of the file
     left: float
@@ -59,8 +59,7 @@ class Letterbox:
         return [min(max(value, 0.0), 1.0) for value in placed]
 
     def shows(self, box: Sequence[float]) -> bool:
-        """Return whether a part of a box in pixels of the file lies in the image, to a pixel of the
-        square."""
+        """Return whether a part of a box in pixels of the file is in the image, to a pixel of the square."""
         x1, y1, x2, y2 = self.place(box)
         x, y = self.left, self.top
         return max(x1, x) < min(x2, 1 - x) and max(y1, y) < min(y2, 1 - y)
@@ -78,7 +77,7 @@ class GroundingTask(MediaTask[Phrase]):
     """Images with phrases and their boxes: one sample is one image and up to ``phrases_per_image`` phrases.
 
     ``path`` holds JSON lines ``{"image": ..., "phrase": ..., "box": [left, top, right, bottom]}`` in pixels.
-    Images keep their proportions: they are laid into the middle of the square, on grey. The input ``box`` is
+    Images keep their proportions: they are centred in the square, on grey. The input ``box`` is
     [left, top, right, bottom] in parts of that square; a box outside its image is treated as a file that
     cannot be decoded. A phrase is [CLS], its words in lower case with their punctuation, and [SEP], together
     at most ``phrase_tokens`` (mPLUG's text). ``flip: media_and_text`` mirrors one image in two with its
@@ -124,7 +123,7 @@ class GroundingTask(MediaTask[Phrase]):
     def decode(
         self, media: MediaFolder, name: str, items: Sequence[Phrase], rng: np.random.Generator
     ) -> tuple[Tensor, Letterbox]:
-        """Return an image laid into a square, and how; a box outside the image counts as undecodable."""
+        """Return an image in a square, and its geometry; a box outside the image counts as undecodable."""
         file = media.file(name)
         pixels, size = media.picture(file), media.size
         height, width = pixels.shape[:2]
@@ -140,7 +139,7 @@ class GroundingTask(MediaTask[Phrase]):
         for item in items:
             if item.box != _NOWHERE and not letterbox.shows(item.box):
                 raise ImageError(
-                    f"the box {shown(item.box)} of {shown(item.text)} lies outside the image {file}"
+                    f"the box {shown(item.box)} of {shown(item.text)} is outside the image {file}"
                 )
         return square, letterbox
 

@@ -50,12 +50,12 @@ class BatchItem(Generic[ItemType]):
 class MediaTask(ABC, Generic[ItemType]):
     """Videos, images or pairs of images with what is annotated about them: a helper, no framework class.
 
-    Which of them are read is for the spec's inputs to say: ``video``, ``image``, or ``left`` and ``right``.
+    The spec's inputs select which of them are read: ``video``, ``image``, or ``left`` and ``right``.
     Without an index input (``clip``, ``picture``) the media are repeated, one row for each item.
     """
 
     outputs: ClassVar[dict[str, str]]
-    query_input: ClassVar[str | None] = None  # the input that holds what a person asks about a file
+    query_input: ClassVar[str | None] = None  # the input for a user's text about a file
     items_per_sample = 1
     repeat_media = True
 
@@ -77,14 +77,14 @@ class MediaTask(ABC, Generic[ItemType]):
 
     @abstractmethod
     def question(self, text: str) -> ItemType:
-        """Return what a person asks about some files, as an item without an answer."""
+        """Return a user's text about some files as an item without an answer."""
 
     @abstractmethod
     def input_builders(self, batch_items: Sequence[BatchItem[ItemType]]) -> dict[str, Callable[[], Any]]:
         """Return functions that build the inputs other than the media."""
 
     def extra_record(self, item: ItemType, sample: Sample | None) -> dict[str, Any]:
-        """Return what evaluation must know of an item beside its record."""
+        """Return what evaluation needs in addition to an item's record."""
         return {}
 
     def media(self, item: ItemType) -> tuple[str, ...]:

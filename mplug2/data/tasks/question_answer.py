@@ -21,8 +21,8 @@ class QuestionAnswerTask(MediaTask[Question]):
     questions.
 
     For the annotation file see `read_questions`. Questions are ``cleaned`` (lower case, no punctuation) and
-    cut to 30 words in training and 50 in evaluation, unless ``question_words`` says otherwise, as released
-    for videos; or taken ``as written``, with their punctuation, as released for VQA v2. Of either the first
+    cut to 30 words in training and 50 in evaluation, or to ``question_words``, as released for videos; or
+    taken ``as written``, with their punctuation, as released for VQA v2. Of either the first
     ``question_tokens`` count, which a split may set for itself (``train: {question_tokens: 25}`` cuts in
     training alone). ``answer_list`` names the answers to choose from, the input ``candidates``: a JSON list,
     a text a line, or an annotation file, whose answers they are.

@@ -12,7 +12,7 @@ from mplug2.data.batch import Sample
 class Task(Protocol):
     """How annotated items become the inputs of a network. A plain object: no base class is needed.
 
-    An item is anything: one entry of an annotation file. Beside these members a task may have
+    An item is anything: one entry of an annotation file. In addition to these members, a task may have
 
     - ``media(item) -> tuple[str, ...]``: the files an item is about. Absent: a task of text alone.
     - ``items_per_sample: int``: how many items about the same files one sample takes (1).
@@ -41,5 +41,5 @@ class Task(Protocol):
         ...
 
     def question(self, text: str) -> Any:
-        """Return what a person asks as an item without an answer, for prediction."""
+        """Return a user's text as an item without an answer, for prediction."""
         ...

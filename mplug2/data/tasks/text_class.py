@@ -37,7 +37,7 @@ class TextClassTask:
     ``path`` holds a table of tab-separated columns with a header (``columns`` names those of a file without
     one), or JSON lines. ``template`` joins columns to one text of at most ``text_tokens`` tokens; the longest
     field is cut first. What follows its first [SEP] is segment 1. ``labels`` are the names of the classes
-    in the order of the network's outputs, or a mapping from what the file says to those names
+    in the order of the network's outputs, or a mapping from the values in the file to those names
     (``{'0': negative, '1': positive}``): classes are never taken by number. A test set without the column
     ``label_column`` gives rows without labels.
     """

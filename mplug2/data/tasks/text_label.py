@@ -20,7 +20,7 @@ from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image', or 'images'), 'sentence' and 'label'"
 
-_PLACES = 1  # tells the random numbers that swap a pair from those that augment its images
+_PLACES = 1  # separates the random numbers that swap a pair from those that augment its images
 _CHANGED = "changed places"
 
 
@@ -36,7 +36,7 @@ class Sentence:
     kind: str | None = None
 
     def record(self, **more: Any) -> dict[str, Any]:
-        """Return what evaluation writes down: the sentence stands as question, its label as answer."""
+        """Return what evaluation writes down: the sentence is the question, its label the answer."""
         record: dict[str, Any] = {"question_id": self.id}
         if self.media:
             record[self.key] = list(self.media) if len(self.media) > 1 else self.media[0]
@@ -131,7 +131,7 @@ class TextLabelTask(MediaTask[Sentence]):
         return replace(sample, views=sample.views[::-1], crop_geometry=_CHANGED)
 
     def extra_record(self, item: Sentence, sample: Sample | None) -> dict[str, Any]:
-        """Return the names of the classes, by which evaluation says what was chosen."""
+        """Return the names of the classes, for the rows of an evaluation."""
         return {"classes": list(self.labels)}
 
     def num_tokens(self, item: Sentence) -> int:

@@ -28,7 +28,7 @@ PAIRS = 64  # in a batch of re-ranking, unless the spec sets another number
 
 
 class Retrieval:
-    """Rows of images (or videos) and captions with the rank of their own counterpart and what was retrieved.
+    """Rows of images (or videos) and captions with the rank of their counterpart and the retrieved items.
 
     With ``rerank`` the nearest of each query are ordered by the goal `rerank`. ``rerank_score`` adds the
     similarity to its logit or not. A row lists what was retrieved (at most 10) if rows are ``detailed``.

@@ -29,7 +29,7 @@ class RowEvaluator(ABC):
 
     @abstractmethod
     def fields(self, value: Any, records: Sequence[Row]) -> list[Row]:
-        """Return what the measured output says of each record, as fields of its row."""
+        """Return the measured output of each record, as fields of its row."""
 
     def update(self, outputs: Mapping[str, Any], records: Sequence[Row]) -> None:
         """Add a row for each record."""

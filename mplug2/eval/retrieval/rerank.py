@@ -65,7 +65,7 @@ def rerank(
     """Return the scores of the captions that this rank's files retrieved, and of the files that its captions
     retrieved; all ranks must call it.
 
-    A rank scores the pairs with one of its own files. A pair that both modalities retrieved is scored once.
+    A rank scores the pairs with one of its files. A pair that both modalities retrieved is scored once.
     """
     files, num_captions = gallery.files, len(gallery.texts)
     all_by_captions = torch.cat(distributed.all_gather_object(by_captions.contiguous()))
@@ -109,7 +109,7 @@ def _blocks(pairs: Sequence[int]) -> Iterator[range]:
 
 
 def match(outputs: dict[str, Tensor]) -> Float[Tensor, " pairs"]:
-    """Return the logit that says that a pair matches: column 1 of two classes (released ``itm_head``)."""
+    """Return the logit of a match: column 1 of two classes (released ``itm_head``)."""
     (value,) = outputs.values()
     if value.ndim != 2 or value.shape[1] != 2:
         raise UserError(

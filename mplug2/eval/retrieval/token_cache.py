@@ -19,7 +19,7 @@ class Rows:
     """Vectors that come in batches, in one piece of main memory.
 
     It doubles when it is full: pages that were never written take no memory, and batches kept one by one
-    leave holes where they lay.
+    leave holes.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Rows:
 
 @dataclass
 class Packed:
-    """Tokens of the items of one batch laid end to end, without the padding behind each."""
+    """Concatenated tokens of the items of one batch, without the padding behind each."""
 
     values: Tensor  # [total width]
     mask: Tensor | None  # [total]
@@ -57,7 +57,7 @@ class Packed:
 
 @dataclass
 class Stream:
-    """One token stream of many items: the batches it came in, and where in them each item lies."""
+    """One token stream of many items: the batches it came in, and the position of each item in them."""
 
     packs: list[Packed] = field(default_factory=list)
     places: array[int] = field(default_factory=lambda: array("q"))  # of each item: pack, start, length
@@ -90,12 +90,12 @@ class TokenCache:
     """Token streams of many items in main memory: 16 bit, without padding.
 
     5,000 images of 577 tokens of width 768 take 4.4 GB; 25,000 captions of 12 words 0.5 GB. The network's
-    own 16 bit are kept as they are, float32 as float16 (a batch that float16 cannot hold stays float32).
+    16 bit are kept unchanged, float32 as float16 (a batch that float16 cannot hold stays float32).
     """
 
     def __init__(self) -> None:
         self.streams: dict[str, Stream] = {}
-        self.spare: dict[str, Stream] = {}  # any item, for a rank that has none of its own
+        self.spare: dict[str, Stream] = {}  # any item, for a rank without items
 
     def add(self, streams: Mapping[str, Any], keep: Sequence[bool]) -> None:
         """Take in the items of a batch for which ``keep`` holds."""

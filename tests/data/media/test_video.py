@@ -210,7 +210,7 @@ def test_a_picture_that_changes_its_size_is_refused_whatever_is_chosen(tmp_path:
     stream(tmp_path / "large.ts", 128, 96)
     both = tmp_path / "both.mp4"
     both.write_bytes((tmp_path / "small.ts").read_bytes() + (tmp_path / "large.ts").read_bytes())
-    said = "changes its picture from 64x48 to 128x96 pixels in frame 8"
+    said = "changes its frame size from 64x48 to 128x96 pixels in frame 8"
     for choose in (range, lambda _: [0], lambda total: [total - 1]):
         with pytest.raises(VideoError, match=said):
             read_frames(both, choose)

@@ -144,7 +144,7 @@ def test_a_box_outside_its_image_is_counted_as_broken(picture: Path, training: b
     batch = next(iter(loader))
     (reason,) = loader.bad.values()
     assert "the box [" in reason
-    assert "lies outside the image" in reason
+    assert "is outside the image" in reason
     assert "wide.png" in reason
     assert [record["pixels"] for record in batch.records if "bad" not in record] == [ROW["box"]] * (
         2 if training else 1

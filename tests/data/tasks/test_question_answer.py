@@ -216,7 +216,7 @@ def test_a_quarantined_file_is_left_out(media: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{nonsense", "is no valid JSON"),
+        ("{nonsense", "is not valid JSON"),
         ("[1, 2]", "entry 1: a line must be a JSON object"),
         ('{"video_id": "a"}', "but has no 'question' and no 'answer'"),
         ('{"video_id": null, "question": "q", "answer": "a"}', "'video_id' must be a name, but is null"),

@@ -120,7 +120,7 @@ def test_without_an_index_each_sentence_has_its_video(shapes: Path) -> None:
         ('{"video_id": 1, "sentence": "b", "label": 3}', "'label' must be one of yes, no, unknown"),
         ('{"video_id": 1, "sentence": "b", "label": ["yes"]}', 'no, unknown (data.labels), but is ["yes"]'),
         ('{"video_id": 1, "sentence": "b", "label": {"a": 1}}', '(data.labels), but is {"a": 1}'),
-        ("{", "'sentence' and 'label', but is no valid JSON"),
+        ("{", "'sentence' and 'label', but is not valid JSON"),
     ],
 )
 def test_a_wrong_line_is_named(line: str, message: str, shapes: Path, tmp_path: Path) -> None:
