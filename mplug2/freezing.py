@@ -1,12 +1,15 @@
-"""Frozen parameters and modules of a network: no gradient, and eval mode."""
+"""Frozen parameters and modules of a network: no gradient, and eval mode; transposed ties by name."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
-from torch import nn
+from torch import Tensor, nn
+from typing_extensions import Self
 
 from registry.language.freezing import Freeze, frozen_until
 
@@ -57,3 +60,65 @@ class Freezer:
     def modules(self, iteration: float) -> list[str]:
         """Return the paths of the modules that are frozen in an iteration."""
         return [path for path, until in self._modules.items() if until > iteration]
+
+
+class FreezableNetwork(nn.Module):
+    """A network with frozen parts, transposed ties and a position in a run.
+
+    ``freezer`` is set when a network is composed, ``position`` while an iteration of a run is computed.
+    ``transposed``: weights that are the transpose of a parameter, by the names of both.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.freezer: Freezer | None = None
+        self.position: Mapping[str, float] | None = None
+        self.transposed: dict[str, str] = {}
+
+    def weights(self, keep_vars: bool = False) -> dict[str, Tensor]:
+        """Return the state dict with the transposed ties, which are views of their parameters."""
+        state: dict[str, Tensor] = dict(self.state_dict(keep_vars=keep_vars))
+        for name, owner in self.transposed.items():
+            state[name] = state[owner].T
+        return state
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all modules but the frozen ones, which stay in eval mode."""
+        super().train(mode)
+        for path in self.frozen_modules():
+            name, _, inner = path.partition(".")
+            # Not by `get_submodule(path)`: a spec may call a module `train`, which is a method here.
+            module = self._modules[name]
+            assert module is not None
+            module.get_submodule(inner).eval()
+        return self
+
+    @contextlib.contextmanager
+    def training_at(self, position: Mapping[str, float]) -> Iterator[None]:
+        """While open, the network is that of one iteration of a run, which freezes and ramps depend on.
+
+        ``position`` is what was done before it: ``steps`` (iterations), ``samples`` and ``epochs``. Outside,
+        parameters that train only later have gradients as well: engines and checkpoints see all of them.
+        """
+        # Not by attribute: a spec may call a module `position`.
+        vars(self)["position"] = position
+        frozen = []
+        if self.freezer is not None and self.freezer.ends:
+            frozen = [p for p in self.freezer.parameters(position["steps"]) if p.requires_grad]
+            self.train(self.training)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            vars(self)["position"] = None
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            if frozen:
+                self.train(self.training)
+
+    def frozen_modules(self) -> list[str]:
+        """Return the paths of the modules that are frozen now; outside of a run, those frozen for good."""
+        if self.freezer is None:
+            return []
+        return self.freezer.modules(END if self.position is None else self.position["steps"])

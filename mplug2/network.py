@@ -15,7 +15,7 @@ from modules.ema import EMA
 from modules.kinds import half
 from modules.losses.reduction import LossSum
 from modules.streams import to_device
-from mplug2.freezing import END, Freezer
+from mplug2.freezing import FreezableNetwork
 from registry import (
     OPERATIONS,
     ModuleRef,
@@ -32,12 +32,13 @@ from registry import (
     shadowed_modules,
     steps_without_modules,
 )
+from registry.language.ramp import value_at
 
 Observer = Callable[[str, Any], None]
 Goal = str | tuple[str, ...]  # the name of a goal, or the names of streams to compute
 
 
-class Network(nn.Module):
+class Network(FreezableNetwork):
     """The modules of a spec under their names there, and the equations that join them.
 
     ``net(batch, goal)`` takes a mapping of input streams (or of any later streams: the plan starts from what
@@ -56,9 +57,6 @@ class Network(nn.Module):
         self._operations = {
             e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts
         }
-        self.transposed: dict[str, str] = {}  # weights that are the transpose of a parameter, by name
-        self.freezer: Freezer | None = None  # set when the network is composed
-        self._position: Mapping[str, float] | None = None  # of the run, while a trainer sets it
         # Outside the module tree: the engine must neither train, split nor cast it.
         self.__dict__["ema"] = None
         self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer says so
@@ -94,13 +92,6 @@ class Network(nn.Module):
         if self.ema is not None:
             self.ema.load_state_dict(state)
 
-    def weights(self, keep_vars: bool = False) -> dict[str, Tensor]:
-        """Return the state dict with the transposed ties, which are views of their parameters."""
-        state: dict[str, Tensor] = dict(self.state_dict(keep_vars=keep_vars))
-        for name, owner in self.transposed.items():
-            state[name] = state[owner].T
-        return state
-
     def prepare(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
         """Show the training data, and what turns ids into text, to the modules that have a ``prepare``."""
         for part in self.children():
@@ -117,43 +108,6 @@ class Network(nn.Module):
         """Restore what `extra_state` gave."""
         for name, known in state.items():
             self.part(name).load_extra_state(known)  # type: ignore[operator]
-
-    def train(self, mode: bool = True) -> Network:
-        """Set the mode of all modules but the frozen ones, which stay in eval mode."""
-        super().train(mode)
-        for path in self._frozen_modules():
-            name, _, inner = path.partition(".")
-            self.part(name).get_submodule(inner).eval()
-        return self
-
-    @contextlib.contextmanager
-    def training_at(self, position: Mapping[str, float]) -> Iterator[None]:
-        """While open, the network is that of one iteration of a run, which freezes and ramps depend on.
-
-        ``position`` is what was done before it: ``steps`` (iterations), ``samples`` and ``epochs``. Outside,
-        parameters that train only later have gradients as well: engines and checkpoints see all of them.
-        """
-        self._position = position
-        frozen = []
-        if self.freezer is not None and self.freezer.ends:
-            frozen = [p for p in self.freezer.parameters(position["steps"]) if p.requires_grad]
-            self.train(self.training)
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        try:
-            yield
-        finally:
-            self._position = None
-            for parameter in frozen:
-                parameter.requires_grad_(True)
-            if frozen:
-                self.train(self.training)
-
-    def _frozen_modules(self) -> list[str]:
-        """Return the paths of the modules that are frozen now; outside of a run, those frozen for good."""
-        if self.freezer is None:
-            return []
-        return self.freezer.modules(END if self._position is None else self._position["steps"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
         super()._apply(fn, recurse)
@@ -231,7 +185,7 @@ class Network(nn.Module):
             for name, ref in step.binding.ports.items():
                 if name in names and isinstance(ref, Ref):
                     ports[name] = ref
-            options = {name: value for name, value in step.binding.options.items() if name in names}
+            options = {name: value for name, value in self._options(step).items() if name in names}
             before = ancestors(steps, ports.values()) & {other.key for other in steps.steps}
             if before <= free:
                 counted.append((step, ports, options))
@@ -312,7 +266,7 @@ class Network(nn.Module):
         several = [name for name in ports if step.declaration.inputs[name].variadic]
         before = [ports.pop(name, None) for name in step.before_variadic]
         positional = (*before, *(ports.pop(several[0]) if several else ()))
-        options = dict(step.binding.options)
+        options = self._options(step)
         if step.declaration.requests:
             options["requested"] = step.requested
         call = self._called(step.equation.callee, step.shadow)
@@ -330,6 +284,10 @@ class Network(nn.Module):
                 error.add_note(f"while computing `{step.name}` ({step.equation.place})")
             vars(error)["step"] = step  # for those who tell the place themselves
             raise
+
+    def _options(self, step: Step) -> dict[str, Any]:
+        """Return the options of a call; ramps have their last value outside of a run."""
+        return {name: value_at(value, self.position) for name, value in step.binding.options.items()}
 
     # a method, for a closure that calls itself would keep all streams until the garbage collector runs
     def _fill(
@@ -351,7 +309,7 @@ class Network(nn.Module):
         if shadow:
             assert self.ema is not None, "init_ema() was not called"
             average = self.ema.modules[name].train(self.training)
-            for path in self._frozen_modules():
+            for path in self.frozen_modules():
                 module, _, inner = path.partition(".")
                 if module == name:
                     average.get_submodule(inner).eval()

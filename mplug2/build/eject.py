@@ -5,38 +5,26 @@ The file needs no spec and no interpreter; its weights have the same names, its 
 
 from __future__ import annotations
 
-import json
-import keyword
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
-
 from mplug2.build.compose import compose
+from mplug2.build.ejected_code import (
+    attribute_code,
+    call_lines,
+    class_name,
+    free_name,
+    indented,
+    literal,
+    module_code,
+    outer_paths,
+    weight_code,
+)
 from mplug2.freezing import END, Freezer
 from registry import KINDS, MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, plan, shadowed_modules
 from registry.checks.ties import roots
-
-LONGEST = 110
-# names that the written code uses itself
-TAKEN = {
-    *(
-        "self",
-        "batch",
-        "dtype",
-        "averaged",
-        "torch",
-        "nn",
-        "annotations",
-        "is_selected",
-        "Any",
-        "EMA",
-        "tie_transposed",
-    ),
-    *("any", "getattr", "next", "super", "__debug__"),
-}
-METHODS = ("ema", "update_ema", "full_precision", "frozen_modules")  # and one for each goal
+from registry.language.ramp import UNITS, Ramp, has_ramp
 
 
 def eject(spec: Spec) -> str:
@@ -50,9 +38,13 @@ def eject(spec: Spec) -> str:
 class _Writer:
     def __init__(self, spec: Spec, weightless: bool, freezer: Freezer) -> None:
         self.spec, self.weightless, self.freezer = spec, weightless, freezer
-        self.frozen = _prefixes(freezer.modules(END))
+        self.frozen = outer_paths(freezer.modules(END))
         self.plans = {goal: plan(spec, goal) for goal in spec.goals}
         self.shadowed = sorted(shadowed_modules(spec))
+        self.ramped = False
+        for one in self.plans.values():
+            for step in one.steps:
+                self.ramped = self.ramped or any(map(has_ramp, step.binding.options.values()))
         self.imports: dict[str, str] = {}  # "package.module:Name" to its name in the file
         used = {name: MODULES.target(entry.use) for name, entry in spec.modules.items()}
         called = {step.equation.callee for one in self.plans.values() for step in one.steps} - set(used)
@@ -68,11 +60,11 @@ class _Writer:
 
     def imported(self, target: str) -> str:
         if target not in self.imports:
-            self.imports[target] = _free(target.partition(":")[2], self.imports.values())
+            self.imports[target] = free_name(target.partition(":")[2], self.imports.values())
         return self.imports[target]
 
     def file(self) -> Iterator[str]:
-        spec, title = self.spec, _free(_class_name(self.spec.name), self.imports.values())
+        spec, title = self.spec, free_name(class_name(self.spec.name), self.imports.values())
         yield f'"""The network of {literal(spec.path)[1:-1]}, written out by `mplug2 eject`.'
         yield ""
         yield f"    net = {title}()"
@@ -94,6 +86,8 @@ class _Writer:
             origins.setdefault(module, []).append(original if original == name else f"{original} as {name}")
         if self.shadowed:
             origins["modules.ema"] = ["EMA"]
+        if self.ramped:
+            origins["registry.language.ramp"] = ["Ramp"]
         if any(root.transposed for root in roots(spec.tie).values()):
             origins["modules.tying"] = ["tie_transposed"]
         for module, names in sorted(origins.items()):
@@ -103,30 +97,34 @@ class _Writer:
         yield f"class {title}(nn.Module):"
         yield f'    """Goals: {", ".join(spec.goals)}."""'
         yield ""
-        yield from _indented(self.constructor(), 1)
+        yield from indented(self.constructor(), 1)
         if self.frozen:
-            yield from _indented(self.frozen_methods(), 1)
+            yield from indented(self.frozen_methods(), 1)
         if self.shadowed:
-            yield from _indented(_MOMENTUM.splitlines(), 1)
-        yield from _indented(_FORWARD.splitlines(), 1)
+            yield from indented(_MOMENTUM.splitlines(), 1)
+        yield from indented(_FORWARD.splitlines(), 1)
         for goal, steps in self.plans.items():
             yield ""
-            yield from _indented(self.goal(goal, steps), 1)
+            yield from indented(self.goal(goal, steps), 1)
 
     def constructor(self) -> Iterator[str]:
         yield "def __init__(self) -> None:"
         yield "    super().__init__()"
         for name, entry in self.spec.modules.items():
             arguments = [f"{key}={literal(value)}" for key, value in entry.arguments.items()]
-            yield from _indented(_call(f"{_own(name)} = {self.classes[name]}", arguments), 1)
+            yield from indented(call_lines(f"{module_code(name)} = {self.classes[name]}", arguments), 1)
         for left, root in roots(self.spec.tie).items():
             if root.transposed:
-                owner, name = _attribute(root.name)
-                module, attribute = _attribute(left)
+                owner, name = attribute_code(root.name)
+                module, attribute = attribute_code(left)
                 yield f'    tie_transposed({module}, "{attribute}", {owner}, "{name}")'
             else:
-                yield f"    {_weight(left)} = {_weight(root.name)}"
+                yield f"    {weight_code(left)} = {weight_code(root.name)}"
         yield from self.frozen_parameters()
+        if self.ramped:
+            units = ", ".join(f'"{unit}": ...' for unit in UNITS)
+            yield f"    # Set this to {{{units}}} before each iteration; None gives the end of every ramp."
+            yield "    self.position: dict[str, float] | None = None"
         if self.shadowed:
             decay = self.spec.momentum["decay"]
             yield f"    names = {literal(self.shadowed)}"
@@ -140,21 +138,21 @@ class _Writer:
         """Yield the lines of the constructor that freeze parameters."""
         for end in self.freezer.ends:
             later = [name for name, until in self.freezer.named_parameters() if until == end]
-            yield f"    # `mplug2 train` freezes these until iteration {end}: {', '.join(_prefixes(later))}"
+            yield f"    # `mplug2 train` freezes these until iteration {end}: {', '.join(outer_paths(later))}"
         if self.frozen:
             yield "    for module in self.frozen_modules():"
             yield "        module.requires_grad_(False)"
         for name, until in self.freezer.named_parameters():
             inside = any(name.startswith(f"{path}.") for path in self.frozen)
             if until == math.inf and not inside:
-                yield f"    {_weight(name)}.requires_grad_(False)"
+                yield f"    {weight_code(name)}.requires_grad_(False)"
 
     def frozen_methods(self) -> Iterator[str]:
         """Yield the methods that keep frozen modules in eval mode."""
         yield ""
         yield "def frozen_modules(self) -> list[nn.Module]:"
         yield '    """In eval mode, also while the network trains: no dropout, no running statistics."""'
-        yield from _indented(_call("return list", [f"({', '.join(map(_weight, self.frozen))},)"]), 1)
+        yield from indented(call_lines("return list", [f"({', '.join(map(weight_code, self.frozen))},)"]), 1)
         yield ""
         yield "def train(self, mode: bool = True) -> Any:"
         yield "    super().train(mode)"
@@ -198,7 +196,7 @@ class _Writer:
             if step.shadow and not within:
                 yield "    with torch.no_grad(), self.full_precision(dtype):"
             within = step.shadow
-            yield from _indented(self.step(steps, step), 2 if within else 1)
+            yield from indented(self.step(steps, step), 2 if within else 1)
         outputs = [f'"{name}": {self.value(steps, ref, False)}' for name, ref in steps.outputs.items()]
         yield f"    return {{{', '.join(outputs)}}}"
 
@@ -208,7 +206,7 @@ class _Writer:
         if key not in self.names:
             taken = [*self.names.values(), *self.imports.values(), "module"]
             name = stream.replace(".", "_")  # of a line of a call
-            self.names[key] = _free(f"{name}_averaged" if shadow else name, taken)
+            self.names[key] = free_name(f"{name}_averaged" if shadow else name, taken)
         return self.names[key]
 
     def value(self, steps: Plan, ref: Ref, shadow: bool) -> str:
@@ -219,12 +217,21 @@ class _Writer:
         return f'{name}["{ref.field}"]'
 
     def part(self, name: str, shadow: bool) -> str:
-        return f'averaged["{name}"]' if shadow else _own(name)
+        return f'averaged["{name}"]' if shadow else module_code(name)
 
     def filling(self, steps: Plan, step: Step, one: Ref | ModuleRef) -> str:
         if isinstance(one, ModuleRef):
             return self.part(one.name, step.shadow)
         return self.value(steps, one, step.shadow)
+
+    def option(self, value: Any) -> str:
+        """Return the value of an option as Python; a ramp asks for the position of the run."""
+        if isinstance(value, Ramp):
+            arguments = f"{value.start!r}, {value.end!r}, {value.unit!r}, {value.length!r}"
+            return f"Ramp({arguments}).at(self.position)".replace("'", '"')
+        if isinstance(value, list):
+            return f"[{', '.join(self.option(entry) for entry in value)}]"
+        return literal(value)
 
     def step(self, steps: Plan, step: Step) -> list[str]:
         callee = step.equation.callee
@@ -240,10 +247,10 @@ class _Writer:
                 positional.append("None" if filling is None else self.filling(steps, step, filling))
             elif filling is not None:
                 named.append(f"{port}={self.filling(steps, step, filling)}")
-        options = [f"{name}={literal(value)}" for name, value in step.binding.options.items()]
+        options = [f"{name}={self.option(value)}" for name, value in step.binding.options.items()]
         if step.declaration.requests:
             options.append(f"requested=frozenset({literal(sorted(step.requested))})")
-        lines = _call(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])
+        lines = call_lines(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])
         return [*lines[:-1], f"{lines[-1]}.mean()"] if step.declaration.counted else lines
 
 
@@ -269,66 +276,3 @@ def full_precision(self, dtype: torch.dtype) -> torch.autocast:
     device = next(self.parameters()).device.type
     return torch.autocast(device, dtype=dtype if half else torch.bfloat16, enabled=half)
 '''
-
-
-def _call(begin: str, arguments: list[str]) -> list[str]:
-    """Return `begin(arguments)` in one line, or with one argument a line where that is too long."""
-    line = f"{begin}({', '.join(arguments)})"
-    if len(line) <= LONGEST - 12:
-        return [line]
-    return [f"{begin}(", *(f"    {one}," for one in arguments), ")"]
-
-
-def _indented(lines: Iterable[str], depth: int) -> Iterator[str]:
-    return (f"{'    ' * depth}{line}" if line else "" for line in lines)
-
-
-def _free(name: str, taken: Iterable[str]) -> str:
-    """Return a name like `name` that nothing else has."""
-    used = {*taken, *TAKEN}
-    while name in used or keyword.iskeyword(name):
-        name += "_"
-    return name
-
-
-def _own(name: str) -> str:
-    """Return how a module is reached; `nn.Module` has taken names such as `train` for itself."""
-    taken = hasattr(nn.Module(), name) or keyword.iskeyword(name) or name in METHODS
-    plain = not taken and not name.startswith(("__", "goal_"))  # Python renames what begins with two
-    return f"self.{name}" if plain else f'self._modules["{name}"]'
-
-
-def _weight(path: str) -> str:
-    """Return how a weight is reached: layers.0 is `layers[0]`."""
-    first, *parts = path.split(".")
-    return _own(first) + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
-
-
-def _prefixes(paths: Iterable[str]) -> list[str]:
-    """Return the paths that lie within none of the others."""
-    outer: list[str] = []
-    for path in sorted(set(paths), key=lambda path: path.count(".")):
-        if not any(path.startswith(f"{other}.") for other in outer):
-            outer.append(path)
-    return outer
-
-
-def _attribute(path: str) -> tuple[str, str]:
-    """Return how the module of a weight is reached, and the weight's attribute there."""
-    module, _, attribute = path.rpartition(".")
-    return _weight(module), attribute
-
-
-def literal(value: Any) -> str:
-    """Return a value of a spec as Python, with double quotes."""
-    if isinstance(value, str):
-        return json.dumps(value.encode(errors="backslashreplace").decode(), ensure_ascii=False)
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    return repr(value)
-
-
-def _class_name(stem: str) -> str:
-    words = "".join(c if f"_{c}".isidentifier() else " " for c in stem.replace("_", " ")).split()
-    name = "".join(word[:1].upper() + word[1:] for word in words)
-    return name if name[:1].isalpha() and name.isidentifier() else f"Net{name}"

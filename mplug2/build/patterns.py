@@ -82,17 +82,18 @@ def freeze(net: Network) -> list[Problem]:
     What is frozen for some iterations keeps its gradients here: `Network.training_at` takes them.
     """
     spec = net.spec
-    net.freezer = Freezer(net, spec.freeze)
-    for parameter in net.freezer.parameters(END):
+    freezer = Freezer(net, spec.freeze)
+    vars(net)["freezer"] = freezer  # not by attribute: a spec may call a module `freezer`
+    for parameter in freezer.parameters(END):
         parameter.requires_grad_(False)
     net.train(net.training)
     names = [name for name, _ in net.named_parameters(remove_duplicate=False)]
     problems = []
     for pattern in unmatched(spec.freeze, names):
         problems.append(_problem(freeze_place(spec, pattern), "freeze pattern", pattern, names))
-    ends = net.freezer.ends
+    ends = freezer.ends
     total = len(list(net.parameters()))
-    if ends and len(net.freezer.parameters(0)) == total:
+    if ends and len(freezer.parameters(0)) == total:
         message = f"no parameter trains before iteration {ends[0]}: 'freeze' matches all of them"
         problems.append(Problem(spec.place("freeze"), message, "freeze fewer modules at first"))
     return problems

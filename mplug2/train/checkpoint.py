@@ -28,6 +28,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mplug2 import __version__
 from mplug2.checking.vocabulary import VOCABULARIES
 from mplug2.runtime import distributed
@@ -328,3 +330,12 @@ def _raise_if_damaged(checkpoint: Path) -> None:
     distributed.raise_on_all_ranks(
         None if problem is None else f"{problem}. Delete {checkpoint} to resume from the checkpoint before it"
     )
+
+
+def resume_invariants(settings: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return what must be the same when a run is resumed; batch sizes and replicated ranks may change."""
+    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
+    invariants = {"zero": settings["zero"], "precision": settings["precision"], "parameters in groups": sizes}
+    if settings["zero"]:
+        invariants["processes"] = distributed.world_size()  # each rank stores its own part
+    return invariants

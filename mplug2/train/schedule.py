@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
+from registry import Literal, Spec
 from registry.errors import UserError
+from registry.language.ramp import ramps_in
 
-Kind = Literal["cosine", "linear", "constant"]
+Kind = typing.Literal["cosine", "linear", "constant"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +50,31 @@ class Schedule:
         left = (1 + math.cos(math.pi * done)) / 2 if self.kind == "cosine" else 1 - done
         end = min(self.min_lr, lr)
         return end + (lr - end) * left
+
+
+def ramp_values(spec: Spec, position: Mapping[str, float]) -> dict[str, float]:
+    """Return the value of each ramp of the flow at a position of a run, as ``ramp/STREAM.OPTION``."""
+    values = {}
+    for stream, equation in spec.flow.items():
+        for option, argument in equation.keywords.items():
+            if isinstance(argument, Literal):
+                for name, ramp in ramps_in(argument.value, f"ramp/{stream}.{option}"):
+                    values[name] = ramp.at(position)
+    return values
+
+
+def named_rates(
+    patterns: float | Mapping[str, float], peaks: Sequence[float], rates: Sequence[float]
+) -> dict[str, float]:
+    """Return the rates in force, one for each pattern of `train.lr`.
+
+    ``peaks``: the highest rate of each parameter group; ``rates``: the rate of each group now.
+    """
+    if not isinstance(patterns, Mapping):
+        return {"lr": rates[0]}
+    by_peak = dict(zip(peaks, rates, strict=True))
+    named = {}
+    for pattern, peak in patterns.items():
+        if float(peak) in by_peak:
+            named[f"lr/{pattern}"] = by_peak[float(peak)]
+    return named

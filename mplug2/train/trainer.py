@@ -30,6 +30,7 @@ from mplug2.train.checkpoint import (
     load_into_engine,
     point_to,
     prune,
+    resume_invariants,
     save_checkpoint,
     step_folder,
     write_state,
@@ -42,7 +43,7 @@ from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
 from mplug2.train.ready import training_loaders
 from mplug2.train.run_state import Result, RunState, is_due
-from mplug2.train.schedule import Schedule
+from mplug2.train.schedule import Schedule, named_rates, ramp_values
 from registry import Spec, UserError, check, read_spec, write_spec
 from registry.checks.training import nothing_to_train
 from registry.training import LOSS, EvaluationSpec, length_of, plan_of_loaders, training_plan
@@ -136,7 +137,7 @@ class Trainer:
         # The folder is made last, so that a refused run leaves none behind.
         self.saved, self.writer = _open_folder(self.spec, resume)
         self.folder = _folder(self.spec)
-        self.invariants = _resume_invariants(self.settings, optimizer)
+        self.invariants = resume_invariants(self.settings, optimizer)
         self.state = load_before_engine(self.saved, net, self.invariants) if self.saved else RunState()
         stored = dict(self.state.loaders)
         for name, position in stored.items():
@@ -264,18 +265,15 @@ class Trainer:
         self.report.step(step, f"epoch {epoch + 1}  {text}  lr {max(lrs):.2e}", line)
         if not line:
             return
-        numbers: dict[str, float | None] = {"epoch": epoch, **values, **self.named_rates(lrs)}
+        numbers: dict[str, float | None] = {
+            "epoch": epoch,
+            **values,
+            **named_rates(self.settings["lr"], self.peak_lrs, lrs),
+        }
+        numbers |= ramp_values(self.spec, before.position(self.main_batch))
         numbers["grad_norm"] = results[-1].grad_norm if results else None
         numbers["skipped"] = self.state.skipped or None
         self.log.write(step, **numbers, seconds=seconds)
-
-    def named_rates(self, lrs: Sequence[float]) -> dict[str, float]:
-        """Return the rates in force, one for each pattern of `train.lr`."""
-        patterns = self.settings["lr"]
-        if not isinstance(patterns, dict):
-            return {"lr": lrs[0]}
-        rates = dict(zip(self.peak_lrs, lrs, strict=True))
-        return {f"lr/{key}": rates[float(peak)] for key, peak in patterns.items() if float(peak) in rates}
 
     def evaluate(self) -> None:
         """Run all evaluations, and remember this step if it is the best so far."""
@@ -352,15 +350,6 @@ def _open_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
 
 def _folder(spec: Spec) -> Path:
     return Path(spec.train["out"] or Path("runs") / spec.name)
-
-
-def _resume_invariants(settings: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return what must be the same when a run is resumed; batch sizes and replicated ranks may change."""
-    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
-    invariants = {"zero": settings["zero"], "precision": settings["precision"], "parameters in groups": sizes}
-    if settings["zero"]:
-        invariants["processes"] = distributed.world_size()  # each rank stores its own part
-    return invariants
 
 
 def _selected_value(spec: Spec, evaluations: Sequence[EvaluationSpec]) -> str:

@@ -10,6 +10,7 @@ from registry.language.binding import Binding, bind
 from registry.language.conditions import Condition
 from registry.language.declaration import Declaration
 from registry.language.equation import Equation, ModuleRef
+from registry.language.ramp import ramp_samples
 from registry.language.spec import ModuleEntry, Spec
 from registry.planner import declaration_of
 from registry.registries import Catalogue
@@ -63,6 +64,11 @@ def _call_problems(spec: Spec, equation: Equation, names: Catalogue) -> list[Pro
     if misfits:
         return []
     values = _call_values(spec, declaration, binding, names)
+    for name, value in binding.options.items():
+        # A ramp must meet the conditions at both of its ends.
+        for sample in ramp_samples(value):
+            if _broken(declaration.conditions, values | {name: sample}):
+                values[name] = sample
     places = {name: equation.keywords[name].place for name in binding.options}
     problems = []
     for condition in _broken(declaration.conditions, values):

@@ -10,6 +10,7 @@ from registry.language.annotations import accepts
 from registry.language.declaration import Declaration, Parameter
 from registry.language.equation import Equation, Literal, ModuleRef, Ref
 from registry.language.ports import Port
+from registry.language.ramp import has_ramp, ramp_samples
 from registry.registries import nearest
 
 Filling = Ref | ModuleRef | tuple[Ref | ModuleRef, ...]
@@ -47,7 +48,7 @@ def bind(equation: Equation, declaration: Declaration) -> tuple[Binding, list[Pr
 
 def value_problem(what: str, parameter: Parameter, value: Any, place: Place) -> Problem | None:
     """Return the problem of a value that does not fit a parameter's annotation."""
-    if accepts(parameter.annotation, value):
+    if all(accepts(parameter.annotation, sample) for sample in ramp_samples(value)):
         return None
     shown = "empty" if value is None else repr(value)
     allowed = parameter.choices
@@ -55,7 +56,10 @@ def value_problem(what: str, parameter: Parameter, value: Any, place: Place) -> 
     near = (
         nearest(value, [one for one in allowed if isinstance(one, str)]) if isinstance(value, str) else None
     )
-    return Problem(place, f"{what} must be {must}, but is {shown}", f"did you mean '{near}'?" if near else "")
+    hint = f"did you mean '{near}'?" if near else ""
+    if has_ramp(value):
+        hint = "only an option that takes any number, such as a weight, can be a ramp"
+    return Problem(place, f"{what} must be {must}, but is {shown}", hint)
 
 
 class _Binder:

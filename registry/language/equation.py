@@ -2,7 +2,7 @@
 
 A line is Python in form, and read by `ast`: one call; its values are streams (`memory`, `both.vision`),
 averaged streams (`ema(logits)`), modules (`@decoder`), and, by keyword only, literals (numbers, strings,
-truth values, lists).
+truth values, lists, ramps).
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from keyword import kwlist
-from typing import Any
+from typing import Any, TypeGuard
 
 from registry.errors import NOWHERE, Place, SpecError
+from registry.language.ramp import NAME as RAMP
+from registry.language.ramp import read_ramp
 from registry.yaml.tree import Node
 
 LONGEST = 4000
@@ -160,6 +162,10 @@ def _what(node: Node) -> str:
     return kind or repr(node.value)
 
 
+def _is_ramp(tree: ast.expr) -> TypeGuard[ast.Call]:
+    return isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == RAMP
+
+
 class _Reader:
     """Reads one line; every complaint is placed at its own token in the file."""
 
@@ -247,7 +253,7 @@ class _Reader:
             if not isinstance(tree.operand, ast.Name):
                 raise self.wrong(tree, "'@' must stand before the name of a module")
             return ModuleRef(tree.operand.id, self.place(tree))
-        if isinstance(tree, ast.Call):
+        if isinstance(tree, ast.Call) and not _is_ramp(tree):
             return self.average(tree)
         if (isinstance(tree, ast.Name) and tree.id not in WORDS) or isinstance(tree, ast.Attribute):
             return self.stream(tree)
@@ -288,4 +294,6 @@ class _Reader:
                 return -value if isinstance(tree.op, ast.USub) else value
         if isinstance(tree, ast.List | ast.Tuple):
             return [self.literal(one) for one in tree.elts]
+        if _is_ramp(tree):
+            return read_ramp(tree, self.literal, self.wrong)
         raise self.wrong(tree, "an argument must be a stream, @module, ema(stream) or a plain value")
