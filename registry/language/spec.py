@@ -15,7 +15,7 @@ from registry.language.expansion import Expander, Expansion
 from registry.language.freezing import Freeze, read_freeze
 from registry.language.ports import StreamType, read_type
 from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
-from registry.language.subflows import EXAMPLE, Definition, read_definitions
+from registry.language.subflows import Definition, read_definitions
 from registry.yaml.merge import read_tree
 from registry.yaml.tree import Node, Source, parse
 from registry.yaml.write import write_tree
@@ -158,7 +158,7 @@ def write_spec(spec: Spec) -> str:
 def _spec(tree: Node, path: str) -> Spec:
     read = _Reader(tree)
     inputs = read.inputs()
-    definitions, problems = read_definitions(read.section("define", f"`define: {{{EXAMPLE[1:-1]}}}`"))
+    definitions, problems = read_definitions(tree.value.get("define"))
     read.problems += problems
     written = Written(read.flow(), read.goals())
     if read.problems:  # of the form: what follows would be told again

@@ -70,11 +70,19 @@ class Definition:
         return written
 
 
-def read_definitions(section: Mapping[str, Node]) -> tuple[dict[str, Definition], list[Problem]]:
+def read_definitions(section: Node | None) -> tuple[dict[str, Definition], list[Problem]]:
     """Return the definitions by name, each of which was checked for itself, and what is wrong in them."""
     definitions: dict[str, Definition] = {}
     problems: list[Problem] = []
-    for key, node in section.items():
+    if section is None or section.value is None:
+        return definitions, problems
+    if not isinstance(section.value, dict):
+        hint = f"`define: {{{EXAMPLE[1:-1]}}}`"
+        return definitions, [Problem(section.place, "'define' must be a mapping of definitions", hint)]
+    torn = any("(" in key and ")" not in key for key in section.value)
+    for key, node in section.value.items():
+        if torn and "(" not in key:
+            continue  # The rest of parameters that a comma within { } tore apart.
         try:
             definition = read_definition(key, node)
         except SpecError as error:

@@ -435,10 +435,10 @@ def test_an_unknown_operation_lists_operations(good: str, names: Catalogue) -> N
         parse_spec(good.replace("concat(both.vision", "interleave(both.vision")), names
     ).problems
     assert problem.message == "unknown module or operation 'interleave'"
-    assert problem.hint == (
-        "modules: vision, words, text, universal, fusion, decoder; "
-        "operations: beam_search, concat, lm_loss, split, take"
-    )
+    operations = ", ".join(names.operations.names())
+    assert "beam_search" in operations
+    listed = f"modules: vision, words, text, universal, fusion, decoder; operations: {operations}"
+    assert problem.hint == listed
 
 
 @pytest.mark.parametrize(
