@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mplug2.build.compose import compose as compose
     from mplug2.network import Network as Network
     from mplug2.predict.pipeline import pipeline as pipeline
+    from registry import Spec as Spec
     from registry import SpecError as SpecError
     from registry import UserError as UserError
 
@@ -90,6 +91,7 @@ _PUBLIC = {
     "training_plan": "registry.training:training_plan",
     "evaluate": "mplug2.eval.evaluation:evaluate",
     "pipeline": "mplug2.predict.pipeline:pipeline",
+    "Spec": "registry:Spec",
     "read_spec": "registry:read_spec",
     "check": "registry:check",
     "SpecError": "registry:SpecError",

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry.errors import NOWHERE, Place, Problem, SpecError
+from registry.errors import Place, Problem, SpecError
 from registry.kinds import KINDS
+from registry.language.entries import ModuleEntry, Written
 from registry.language.equation import Equation, Ref, name_problem, read_equation, read_ref
 from registry.language.expansion import Expander, Expansion
 from registry.language.freezing import Freeze, read_freeze
 from registry.language.ports import StreamType, read_type
 from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
+from registry.language.spec_value import SpecValue
 from registry.language.subflows import Definition, read_definitions
 from registry.yaml.merge import read_tree
 from registry.yaml.tree import Node, Source, parse
@@ -22,26 +24,7 @@ from registry.yaml.write import write_tree
 
 
 @dataclass(frozen=True)
-class ModuleEntry:
-    """One module of a network: its name there, the registered name of its class, and its arguments."""
-
-    name: str
-    use: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    place: Place = field(default=NOWHERE, compare=False, repr=False)
-    places: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Written:
-    """The flow and the goals of a spec as they are written, before calls of definitions are expanded."""
-
-    flow: dict[str, Equation] = field(default_factory=dict)
-    goals: dict[str, Ref | dict[str, Ref]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Spec:
+class Spec(SpecValue):
     """A spec that was read; settings sections are plain mappings with their defaults filled in.
 
     `momentum` and `data` are empty where the spec has no such section. `tree` is what was read, with places.
@@ -132,7 +115,7 @@ class Spec:
 
 def read_spec(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Spec:
     """Return the spec in a file, with `extends` and overrides; raise `SpecError` when unreadable."""
-    return _spec(read_tree(path, overrides), str(path))
+    return spec_of_tree(read_tree(path, overrides), str(path))
 
 
 def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
@@ -143,7 +126,7 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
     if (parent := tree.value.get("extends")) is not None:
         message = "a text cannot extend a file, since it stands in no folder"
         raise SpecError.at(parent.key or parent.place, message, "write it to a file, and read that")
-    return _spec(tree, name)
+    return spec_of_tree(tree, name)
 
 
 def write_spec(spec: Spec) -> str:
@@ -155,7 +138,8 @@ def write_spec(spec: Spec) -> str:
     return "".join(comments) + write_tree(spec.resolved())
 
 
-def _spec(tree: Node, path: str) -> Spec:
+def spec_of_tree(tree: Node, path: str) -> Spec:
+    """Return the spec that a tree holds; raise `SpecError` where it has the wrong form."""
     read = _Reader(tree)
     inputs = read.inputs()
     definitions, problems = read_definitions(tree.value.get("define"))

@@ -23,9 +23,9 @@ def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> No
     """
     root = _load(Path(path), str(path), None, (), {})
     problems: list[Problem] = []
-    for override in overrides:
+    for text in overrides:
         try:
-            root = _override(root, override)
+            root = override(root, text)
         except SpecError as error:
             problems.extend(error.problems)
     if problems:
@@ -166,7 +166,7 @@ def _keys_by_name(mapping: dict[str, Node], path: tuple[str, ...]) -> dict[str, 
     return {_bare(key): key for key in mapping} if path == ("define",) else {}
 
 
-def _override(root: Node, text: str) -> Node:
+def override(root: Node, text: str) -> Node:
     """Return the tree with one `path.to.key=value` set; the value is YAML."""
     place = Place("command line", text=text)
     name, equals, value = text.partition("=")
@@ -177,7 +177,7 @@ def _override(root: Node, text: str) -> Node:
         hint = "write a file with `extends: FILE`, and name that one"
         raise SpecError.at(place, "an override cannot set what a spec extends", hint)
     node = parse(Source("command line", value.replace("#", HASH), inline=text))
-    return _set(root, keys, _placed(node, place), place)
+    return set_value(root, keys, _placed(node, place), place)
 
 
 def _placed(node: Node, place: Place) -> Node:
@@ -192,7 +192,9 @@ def _placed(node: Node, place: Place) -> Node:
     return Node(value, place, place if node.key else None)
 
 
-def _set(root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tuple[str, ...] = ()) -> Node:
+def set_value(
+    root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tuple[str, ...] = ()
+) -> Node:
     """Return `root` with `node` at `keys` below it; a mapping merges, unlike a whole module entry's `use`."""
     if not keys:
         return merge(root, node, path)
@@ -215,7 +217,7 @@ def _set(root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tupl
         changed[name] = Node(node.value, place, place)
         deleted.pop(_bare(name), None)
     else:
-        edited = _set(below, keys[1:], node, place, (*path, _bare(name)))
+        edited = set_value(below, keys[1:], node, place, (*path, _bare(name)))
         edited.key = below.key if isinstance(below.value, dict) else place
         changed[name] = edited
         if name != keys[0] and "(" in keys[0]:

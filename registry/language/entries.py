@@ -1,0 +1,28 @@
+"""Entries of a spec: a module, and the flow and goals as they are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.errors import NOWHERE, Place
+from registry.language.equation import Equation, Ref
+
+
+@dataclass(frozen=True)
+class ModuleEntry:
+    """One module of a network: its name there, the registered name of its class, and its arguments."""
+
+    name: str
+    use: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+    places: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The flow and the goals of a spec as they are written, before calls of definitions are expanded."""
+
+    flow: dict[str, Equation] = field(default_factory=dict)
+    goals: dict[str, Ref | dict[str, Ref]] = field(default_factory=dict)
