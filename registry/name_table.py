@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar, overload
 
+from registry.entry_points import entry_points
 from registry.errors import UserError
 
 Thing = TypeVar("Thing")
@@ -84,13 +85,9 @@ class NameTable:
     def _search(self) -> None:
         """Add the entry points of other packages, once."""
         if not self._searched:
-            # Imported here: it is slow, and most checks need no entry points.
-            from importlib.metadata import entry_points
-
             self._searched = True
-            for point in entry_points(group=self.group):
-                package = point.dist.name if point.dist is not None else "an installed package"
-                self._add(point.name, Entry(point.value, f"the entry points of {package}"))
+            for point in entry_points(self.group):
+                self._add(point.name, Entry(point.target, f"the entry points of {point.package}"))
 
     def _entry(self, name: str) -> Entry:
         if name not in self:
