@@ -31,9 +31,7 @@ def compose(
         raise ValueError("overrides apply to a spec that is read from a file")
     filled = initial and torch.device(device).type != "meta"
     report = check(spec, files=filled)
-    report.raise_if_bad()
-    assert report.spec is not None
-    spec = report.spec  # with the arguments that it leaves out
+    spec = report.complete_spec()  # with the arguments that it leaves out
     net = Network(spec, report.types, _build(spec, device))
     if problems := tie(net) + freeze(net):
         raise SpecError(problems)

@@ -37,8 +37,8 @@ def check_stages(spec: Spec, last: int = DRY_RUN, *, required: bool = False) -> 
     if report.problems:
         return Findings(report.stage, report.problems, types=report.types)
     problems = check_data_limits(spec, report.types)
-    if problems or last < DRY_RUN:
-        return Findings(AXES, problems, types=report.types)
+    if problems or report.notes or last < DRY_RUN:  # A network is not built while an argument is open.
+        return Findings(AXES, problems, report.notes, report.types)
     # Up to stage 3 neither torch nor the tokenizers are imported.
     from mplug2.checking.files import absent_files
     from mplug2.checking.vocabulary import check_vocabularies

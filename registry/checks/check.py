@@ -25,6 +25,7 @@ class Report:
     types: dict[str, StreamType] = field(default_factory=dict)
     stage: int = 3
     spec: Spec | None = None  # the spec with the arguments that it leaves out, if nothing is wrong
+    notes: list[Problem] = field(default_factory=list)  # what stays open until there is data
 
     @property
     def good(self) -> bool:
@@ -36,6 +37,14 @@ class Report:
         if self.problems:
             raise SpecError(self.problems)
         return self
+
+    def complete_spec(self) -> Spec:
+        """Return the spec with the arguments that it leaves out; raise `SpecError` if one is open, too."""
+        self.raise_if_bad()
+        if self.notes:
+            raise SpecError(self.notes)
+        assert self.spec is not None
+        return self.spec
 
 
 def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Report:
@@ -54,16 +63,15 @@ def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Repo
     if not misfits:  # What is not read may have been meant where something does not fit.
         problems += graph.unused_lines
     problems += graph.circles + graph.uncalled + check_supply(spec, names, graph, types)
-    if not problems:  # a stream that does not fit may be what leaves a size open
-        spec, problems = completed(spec, names, solution.sizes)
-    return Report(SpecError(problems).problems, types, 3, spec)
+    if problems:  # a stream that does not fit may be what leaves a size open
+        return Report(SpecError(problems).problems, types, 3)
+    result = completed(spec, names, solution.sizes, solution.waiting)
+    return Report(result.problems, types, 3, result.spec, result.notes)
 
 
 def complete(spec: Spec, names: Catalogue = CATALOGUE) -> Spec:
     """Return a spec with the arguments that the wiring or the data settles; raise `SpecError`."""
-    report = check(spec, names).raise_if_bad()
-    assert report.spec is not None
-    return report.spec
+    return check(spec, names).complete_spec()
 
 
 def _without_consequences(misfits: list[Misfit], graph: Graph, types: dict[str, StreamType]) -> list[Problem]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from registry.checks.sizes import Size
-from registry.errors import NOWHERE, Place, Problem
+from registry.errors import Place, Problem
 from registry.language.binding import bind
 from registry.language.declaration import Declaration
 from registry.language.equation import Ref
@@ -20,6 +20,7 @@ from registry.registries import Catalogue
 from registry.training import SourceSpec, training_plan
 
 LOGITS = "logits"  # the kind whose last axis counts classes
+LABELS = "labels"  # the kind of class numbers
 
 OpenSizes = Mapping[tuple[str, str], Size]  # by module and argument
 
@@ -66,20 +67,29 @@ def _class_lists(spec: Spec, source: SourceSpec, argument: str) -> Iterator[tupl
             yield [str(label) for label in value], node.place
 
 
-def count_classes(spec: Spec, names: Catalogue, sizes: OpenSizes, last_axes: Mapping[str, Size]) -> None:
+def count_classes(
+    spec: Spec, names: Catalogue, sizes: OpenSizes, last_axes: Mapping[str, Size]
+) -> frozenset[tuple[str, str]]:
     """Set the open number of classes of logits that are compared with labels which the data lists.
 
-    `last_axes`: the last axis of each stream of logits.
+    `last_axes`: the last axis of each stream of logits. Returns the arguments that stay open, though other
+    data could settle them.
     """
-    still_open = {id(size.root()) for size in sizes.values() if size.root().value is None}
+    still_open = {id(size.root()): key for key, size in sizes.items() if size.root().value is None}
     if not still_open:
-        return
+        return frozenset()
     counts = class_counts(spec, names)
-    for input_name, logits in _compared(spec, names, counts):
+    labels = [name for name, declared in spec.inputs.items() if declared.kind == LABELS]
+    waiting: set[tuple[str, str]] = set()
+    for input_name, logits in _compared(spec, names, labels):
         size = last_axes.get(logits)
-        if size is not None and id(size.root()) in still_open and size.root().value is None:
-            size.root().value = counts[input_name].count
-            size.root().origin = counts[input_name].place
+        if size is None or id(size.root()) not in still_open:
+            continue
+        root = size.root()
+        if input_name in counts and root.value is None:
+            root.value, root.origin = counts[input_name].count, counts[input_name].place
+        waiting.add(still_open[id(root)])
+    return frozenset(key for key in waiting if sizes[key].root().value is None)
 
 
 def _compared(spec: Spec, names: Catalogue, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -96,26 +106,43 @@ def _compared(spec: Spec, names: Catalogue, inputs: Iterable[str]) -> Iterator[t
                 yield name, outputs[name].name
 
 
-def completed(spec: Spec, names: Catalogue, sizes: OpenSizes) -> tuple[Spec, list[Problem]]:
-    """Return the spec with the arguments that were left out, and a problem for each that nothing settles."""
+@dataclass(frozen=True)
+class Completed:
+    """A spec with the arguments that it leaves out, a problem for each that nothing settles, and a note for
+    each that stays open until there is data."""
+
+    spec: Spec
+    problems: list[Problem]
+    notes: list[Problem]
+
+
+def completed(
+    spec: Spec, names: Catalogue, sizes: OpenSizes, waiting: frozenset[tuple[str, str]] = frozenset()
+) -> Completed:
+    """Return a spec with the arguments that were left out; `waiting` are those that data could settle."""
     problems: list[Problem] = []
+    notes: list[Problem] = []
     modules = dict(spec.modules)
     inferred = dict(spec.inferred)
     order = list(spec.modules)
     for (module, argument), size in sorted(sizes.items(), key=lambda item: order.index(item[0][0])):
         root = size.root()
         entry = modules[module]
-        if root.value is None:
+        if root.value is None and (module, argument) in waiting:
+            notes.append(_waiting(entry, argument))
+        elif root.value is None:
             problems.append(_unsettled(entry, argument, names))
-            continue
-        origin = root.origin if isinstance(root.origin, Place) else NOWHERE
-        modules[module] = replace(
-            entry,
-            arguments={**entry.arguments, argument: root.value},
-            places={**entry.places, argument: origin if origin.file else entry.place},
-        )
-        inferred[f"{module}.{argument}"] = size.set_at(entry.place).strip(" ()")
-    return replace(spec, modules=modules, inferred=inferred), problems
+        else:
+            modules[module] = _with_argument(entry, argument, root.value, root.origin)
+            inferred[f"{module}.{argument}"] = size.set_at(entry.place).strip(" ()")
+    return Completed(replace(spec, modules=modules, inferred=inferred), problems, notes)
+
+
+def _with_argument(entry: ModuleEntry, argument: str, value: int, origin: Place | str) -> ModuleEntry:
+    """Return a module with one more argument, set where its size was set."""
+    place = origin if isinstance(origin, Place) and origin.file else entry.place
+    arguments = {**entry.arguments, argument: value}
+    return replace(entry, arguments=arguments, places={**entry.places, argument: place})
 
 
 def _unsettled(entry: ModuleEntry, argument: str, names: Catalogue) -> Problem:
@@ -123,3 +150,8 @@ def _unsettled(entry: ModuleEntry, argument: str, names: Catalogue) -> Problem:
     message = f"module '{entry.name}' ({entry.use}) must set '{argument}', since nothing else settles it"
     hint = f"add `{argument}: ...` ({parameter.annotation or 'any value'})"
     return Problem(entry.place, message, hint)
+
+
+def _waiting(entry: ModuleEntry, argument: str) -> Problem:
+    message = f"'{argument}' of module '{entry.name}' ({entry.use}) is open: no data names the classes"
+    return Problem(entry.place, message, f"add `{argument}: ...`, or `data: {{labels: [...]}}`")

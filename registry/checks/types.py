@@ -63,11 +63,13 @@ class Misfit:
 @dataclass(frozen=True)
 class Solution:
     """What stage 3 finds out: what does not fit, the type of every stream (fields as `both.vision`), and
-    the sizes of arguments that the spec leaves out, by module and argument."""
+    the sizes of arguments that the spec leaves out, by module and argument; `waiting` are the arguments
+    among them that data could settle."""
 
     misfits: list[Misfit]
     types: dict[str, StreamType]
     sizes: dict[tuple[str, str], Size]
+    waiting: frozenset[tuple[str, str]]
 
 
 def check_axes(spec: Spec, names: Catalogue, order: Iterable[str]) -> Solution:
@@ -76,7 +78,7 @@ def check_axes(spec: Spec, names: Catalogue, order: Iterable[str]) -> Solution:
     for name in order:
         solver.equation(spec.flow[name])
     misfits = solver.finish()
-    return Solution(misfits, solver.solved(), solver.sizes)
+    return Solution(misfits, solver.solved(), solver.sizes, solver.waiting)
 
 
 def _open_target(kind: str) -> Size | None:
@@ -94,6 +96,7 @@ class _Solver:
         self.clashes: dict[frozenset[Place | str], Misfit] = {}
         self.letters_of_inputs: dict[str, Size] = {}
         self.selections: dict[tuple[str, str, str], Size] = {}  # by operation, axis and stream
+        self.waiting: frozenset[tuple[str, str]] = frozenset()
         self.sizes: dict[tuple[str, str], Size] = {}  # of arguments that the spec leaves out
         unknown = unknown_targets(spec)
         for name, declared in spec.inputs.items():
@@ -119,7 +122,7 @@ class _Solver:
         """Return all misfits, when every line has been read."""
         logits = {name: stream for name, stream in self.streams.items() if stream.kind == LOGITS}
         last_axes = {name: stream.sizes[-1] for name, stream in logits.items() if stream.sizes}
-        count_classes(self.spec, self.names, self.sizes, last_axes)
+        self.waiting = count_classes(self.spec, self.names, self.sizes, last_axes)
         apart = [Misfit(meeting.letters(), meeting.kinds) for meeting in self.settled()]
         return [*self.misfits, *self.clashes.values(), *apart]
 

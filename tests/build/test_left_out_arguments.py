@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from test_eject import same, written
+from typer.testing import CliRunner
 
 import mplug2
 from mplug2.build.describe import describe_text
 from mplug2.build.drawing.diagram import read_diagram
 from mplug2.build.dry_run import dry_run
 from mplug2.build.smoke import smoke
+from mplug2.cli.app import app
 from registry import SpecError, parse_spec, write_spec
 
 SPEC = """
@@ -74,5 +76,16 @@ def test_a_network_is_not_built_while_an_argument_is_open() -> None:
     with pytest.raises(SpecError) as error:
         mplug2.compose(parse_spec(SPEC), initial=False)
     [problem] = error.value.problems
-    assert problem.message == "module 'head' (class_head) must set 'classes', since nothing else settles it"
+    assert problem.message == "'classes' of module 'head' (class_head) is open: no data names the classes"
     assert str(problem.place) == "spec.yaml:7:3"
+
+
+def test_the_check_passes_with_a_note(tmp_path: Path) -> None:
+    file = tmp_path / "open.yaml"
+    file.write_text(SPEC)
+    done = CliRunner().invoke(app, ["check", str(file)])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"note: {file}:7:3: 'classes' of module 'head' (class_head) is open")
+    done = CliRunner().invoke(app, ["check", str(file), "--run"])
+    assert done.exit_code == 2
+    assert "is open: no data names the classes" in done.output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry import Catalogue, Problem, Spec, check, complete, parse_spec, write_spec
+from registry import Catalogue, Problem, Spec, SpecError, check, complete, parse_spec, write_spec
 
 CHAIN = """\
 inputs: {words: text B L, regions: tokens B R 24}
@@ -110,8 +110,31 @@ def test_classes_of_a_mapping_are_its_values(labels: str, count: int, names: Cat
     assert spec.modules["head"].arguments["classes"] == count
 
 
-def test_classes_without_labels(names: Catalogue) -> None:
-    [problem] = problems(LABELLED.replace("labels: [no, yes, perhaps], ", ""), names)
+@pytest.mark.parametrize(
+    "data",
+    [
+        "labels: [no, yes, perhaps], ",
+        "data: {kind: labelled, labels: [no, yes, perhaps], train: {path: a}}\n",
+    ],
+)
+def test_classes_stay_open_without_data(data: str, names: Catalogue) -> None:
+    text = LABELLED.replace(data, "")
+    report = check(parse_spec(text), names)
+    assert report.good
+    [note] = report.notes
+    assert str(note.place) == "spec.yaml:2:11"
+    assert note.message == "'classes' of module 'head' (head) is open: no data names the classes"
+    assert note.hint == "add `classes: ...`, or `data: {labels: [...]}`"
+    with pytest.raises(SpecError, match="is open: no data names the classes"):
+        complete(parse_spec(text), names)
+
+
+def test_classes_that_nothing_is_compared_with(names: Catalogue) -> None:
+    text = LABELLED.replace("  loss: cross_entropy(logits, target=label)\n", "").replace(
+        ", label: labels B", ""
+    )
+    text = text.replace("train: {loss: loss}, predict: {label: logits}", "predict: {classes: logits}")
+    [problem] = problems(text.partition("data:")[0], names)
     assert problem.message == "module 'head' (head) must set 'classes', since nothing else settles it"
 
 
