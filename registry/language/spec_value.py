@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from registry.errors import UserError
 from registry.yaml.merge import override
 from registry.yaml.plain import KeyPath, override_value, tree_of
+from registry.yaml.tree import Node
 
 if TYPE_CHECKING:
     from registry.language.spec import Spec
@@ -16,16 +18,30 @@ if TYPE_CHECKING:
 Override = str | Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class SpecTools:
+    """The functions that a spec as a value needs, and that are defined in terms of `Spec` themselves."""
+
+    read: Callable[[str | os.PathLike[str]], Spec]
+    of_tree: Callable[[Node, str], Spec]
+    text: Callable[[Spec], str]
+    check: Callable[[Spec], Any]  # raises `SpecError`
+
+
 class SpecValue:
     """What `Spec` can do as a value. A spec never changes: `with_` returns another one."""
+
+    # Set by `registry/__init__.py`: an import from here of what imports `Spec` would be a circle.
+    tools: ClassVar[SpecTools]
 
     @staticmethod
     def read(path: str | os.PathLike[str], overrides: Sequence[Override] = ()) -> Spec:
         """Return the checked spec in a file; see `with_` for the overrides."""
-        from registry.language.spec import read_spec
-
-        spec = read_spec(path)
-        return spec.with_(*overrides) if overrides else _checked(spec)
+        spec = SpecValue.tools.read(path)
+        if overrides:
+            return spec.with_(*overrides)
+        SpecValue.tools.check(spec)
+        return spec
 
     @staticmethod
     def from_dict(sections: Mapping[str, Any], name: str = "spec") -> Spec:
@@ -34,9 +50,9 @@ class SpecValue:
         Raises `SpecError` with key paths (`modules.vision.width`) as places. ``name`` is that of the spec, of
         its run folder, for example.
         """
-        from registry.language.spec import spec_of_tree
-
-        return _checked(spec_of_tree(tree_of(sections, name), name))
+        spec = SpecValue.tools.of_tree(tree_of(sections, name), name)
+        SpecValue.tools.check(spec)
+        return spec
 
     def with_(self, *overrides: Override) -> Spec:
         """Return a checked spec with some values set: by texts such as ``"train.lr=1e-4"``, or by mappings.
@@ -44,8 +60,6 @@ class SpecValue:
         A mapping has key paths and plain values: ``{"modules.fusion.depth": 3}``. The value None deletes what
         was set. A mapping as a value is merged, as in a file that extends another. Raises `SpecError`.
         """
-        from registry.language.spec import spec_of_tree
-
         spec = cast("Spec", self)
         tree = spec.tree
         for entry in overrides:
@@ -54,23 +68,15 @@ class SpecValue:
                 continue
             for path, value in entry.items():
                 tree = override_value(tree, KeyPath(path), value)
-        return _checked(spec_of_tree(tree, spec.path))
+        changed = SpecValue.tools.of_tree(tree, spec.path)
+        SpecValue.tools.check(changed)
+        return changed
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the resolved spec as YAML, with all defaults; `read` returns an equal one."""
-        from registry.language.spec import write_spec
-
-        text = write_spec(cast("Spec", self))
+        text = SpecValue.tools.text(cast("Spec", self))
         try:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
             raise UserError(f"{os.fspath(path)} cannot be written ({error.strerror})") from None
-
-
-def _checked(spec: Spec) -> Spec:
-    """Return a spec in which stages 2 and 3 of the checks find nothing; raise `SpecError` otherwise."""
-    from registry.checks.check import check  # The checks read specs.
-
-    check(spec).raise_if_bad()
-    return spec
