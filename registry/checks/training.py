@@ -8,6 +8,7 @@ from typing import Any
 from registry.checks.collector import Collector
 from registry.checks.sources import SourceChecker
 from registry.errors import Place, SpecError
+from registry.language.equation import Ref
 from registry.language.spec import Spec
 from registry.training import LENGTHS, LOSS, trainable_goals
 
@@ -156,13 +157,13 @@ class TrainingChecker(Collector):
             place = self.spec.place("train", "iteration")
             self.wrong(place, "'train.iteration' must be a list of steps", hint)
             return
-        outputs: dict[str, list[str]] = {}  # of the goals that each batch has been used for
+        outputs: dict[str, dict[str, Ref]] = {}  # of the goals that each batch has been used for
         for index, step in enumerate(steps):
             self.step(
                 ("train", "iteration", index), {"batch": step} if isinstance(step, str) else step, outputs
             )
 
-    def step(self, path: Path, step: Any, outputs: dict[str, list[str]]) -> None:
+    def step(self, path: Path, step: Any, outputs: dict[str, dict[str, Ref]]) -> None:
         """Check one step: its keys and their forms, its batches, and what it does with them."""
         if not isinstance(step, dict):
             message = f"a step must be a batch or a mapping, but is {step!r}"
@@ -203,7 +204,7 @@ class TrainingChecker(Collector):
         return right
 
     def step_goal(
-        self, path: Path, step: Mapping[str, Any], name: str, outputs: dict[str, list[str]]
+        self, path: Path, step: Mapping[str, Any], name: str, outputs: dict[str, dict[str, Ref]]
     ) -> None:
         """Check the goal of a step, what it reuses of an earlier step, and whose gradients it caches."""
         settings = self.all_batches[name]
@@ -216,17 +217,22 @@ class TrainingChecker(Collector):
         if LOSS not in self.spec.goals[goal]:
             message = f"goal '{goal}' of this step has no output 'loss', so it trains nothing"
             self.wrong(self.spec.place(*path), message, f"`{goal}: {{loss: ...}}`")
-        earlier = outputs.setdefault(name, [])
+        earlier = outputs.setdefault(name, {})
         for output in step.get("reuse", ()):
             if output not in earlier:
                 message = f"no earlier step with batch '{name}' gives '{output}'"
                 hint = f"outputs so far: {', '.join(earlier) or 'none'}"
                 self.wrong(self.spec.place(*path, "reuse"), message, hint)
+            elif earlier[output].field is not None:
+                # A step is handed streams, and one with fields only as it came from its line.
+                message = f"output '{output}' is a field of the stream '{earlier[output].stream}'"
+                hint = "a step reuses complete streams: take the field in a line of its own"
+                self.wrong(self.spec.place(*path, "reuse"), message, hint)
         for stream in step.get("cache_gradients", ()):
             if self.spec.stream(str(stream)).name not in self.spec.flow:
                 choices = [*self.spec.flow, *self.spec.expansion.aliases]
                 self.unknown(self.spec.place(*path, "cache_gradients"), "stream", str(stream), choices)
-        earlier.extend(self.spec.goals[goal])
+        earlier.update(self.spec.goals[goal])
 
     def length(self, what: str, value: Any, place: Place) -> None:
         """Check a length: a number of epochs, or `{steps: N}`, `{samples: N}`, `{epochs: N, of: batch}`."""

@@ -73,6 +73,32 @@ goals:
 )
 
 
+# The same network by definitions, the goals of which are calls.
+SPEC_OF_CALLS = (
+    SPEC[: SPEC.index("flow:")]
+    + """
+define:
+  classify(x):
+    hidden: body(x)
+    logits: classes(hidden)
+    loss:   cross_entropy(logits, target=y)
+    return: {loss: loss, logits: logits}
+  contrast(image, caption):
+    hidden: body(image)
+    vision_features: vision(hidden)
+    text_features: text(caption)
+    result: itc(vision_features, text_features)
+    return: {loss: result.loss, vision_features: vision_features, alignment: result.loss}
+flow:
+  classified: classify(x)
+  paired: contrast(image, caption)
+goals:
+  classes: classified
+  pairs: paired
+"""
+)
+
+
 def small_spec(settings: str = "", **train: Any) -> Spec:
     """Return the spec of the small network; ``settings`` are further sections, the rest is `train`."""
     options = {"engine": "torch", "lr": 0.05, "warmup": 0, "schedule": "constant", **train}

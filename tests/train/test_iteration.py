@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_runs
 import torch
 from small_runs import (
     ListLoader,
@@ -24,7 +25,7 @@ from mplug2.train.gradients import accumulate_gradients
 from mplug2.train.optim import build_optimizer
 from mplug2.train.run_state import RunState, is_due
 from mplug2.train.trainer import Trainer, fit
-from registry import TASKS, Spec
+from registry import TASKS, Spec, check
 from registry.training import Length
 
 DATA = """
@@ -36,6 +37,7 @@ data:
     pairs:   {source: b, batch_size: 6}
 """
 # A later step trains the contrast again on the samples of the first, from features that are handed in.
+CACHED = "[{batch: pairs, cache_gradients: [vision_features, text_features]}]"
 REUSE = "[pairs, classes, {batch: pairs, goal: pairs, reuse: [vision_features]}]"
 
 
@@ -108,6 +110,28 @@ def test_a_batch_named_again_has_the_same_samples_and_reuses_streams() -> None:
     handed_in = again.inputs(1)["vision_features"]
     assert not handed_in.requires_grad
     torch.testing.assert_close(handed_in, net(first.inputs(1), "pairs")["vision_features"].detach())
+
+
+@pytest.mark.parametrize("steps", [REUSE, CACHED], ids=["reuse", "cache"])
+def test_calls_of_definitions_train_as_the_lines_by_hand(
+    steps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand = fit(small_net(spec_of(steps, tmp_path / "by_hand", steps=3)), loaders(3))
+    monkeypatch.setattr(small_runs, "SPEC", small_runs.SPEC_OF_CALLS)
+    # The features of a call are streams of the call.
+    steps = steps.replace(
+        "[vision_features, text_features]", "[paired.vision_features, paired.text_features]"
+    )
+    called = fit(small_net(spec_of(steps, tmp_path / "called", steps=3, log_every=1)), loaders(3))
+    same_weights(by_hand.last, called.last)
+    log = (tmp_path / "called" / "log.jsonl").read_text()
+    assert "alignment" in log  # All scalars that the call returns are logged.
+
+
+def test_a_field_of_a_stream_cannot_be_reused() -> None:
+    (problem,) = check(spec_of("[pairs, {batch: pairs, reuse: [loss]}]")).problems
+    assert problem.message == "output 'loss' is a field of the stream 'contrast'"
+    assert problem.hint == "a step reuses complete streams: take the field in a line of its own"
 
 
 def test_a_step_ends_with_its_length() -> None:
