@@ -5,6 +5,7 @@ from registry import MODULES, OPERATIONS
 for _name, _target in {
     "image_vit": "modules.vit:ImageViT",
     "video_vit": "modules.vit:VideoViT",
+    "timm": "modules.timm_backbone:TimmBackbone",
     "text_embedding": "modules.text:TextEmbedding",
     "text_encoder": "modules.text:TextEncoder",
     "universal": "modules.universal:Universal",

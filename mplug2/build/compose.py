@@ -11,7 +11,7 @@ from torch import nn
 from mplug2.build.patterns import freeze, tie
 from mplug2.network import Network
 from mplug2.weights.sources import initialise
-from registry import MODULES, Problem, Spec, SpecError, check, read_spec
+from registry import MODULES, Problem, Spec, SpecError, UserError, check, read_spec
 
 
 def compose(
@@ -35,10 +35,28 @@ def compose(
     net = Network(spec, report.types, _build(spec, device))
     if problems := tie(net) + freeze(net):
         raise SpecError(problems)
+    if filled:
+        _load_pretrained(net)
     net.init_ema()  # before: released files hold momentum copies, too
     if filled:
         initialise(net)
     return net
+
+
+def _load_pretrained(net: Network) -> None:
+    """Let the modules with a method `load_pretrained` load weights of their own; `init` may replace them."""
+    problems = []
+    for name, entry in net.spec.modules.items():
+        load = getattr(net.part(name), "load_pretrained", None)
+        if load is None:
+            continue
+        try:
+            load()
+        except UserError as error:
+            place = entry.places.get("pretrained", entry.place)
+            problems.append(Problem(place, f"{name}: {error}"))
+    if problems:
+        raise SpecError(problems)
 
 
 def _build(spec: Spec, device: torch.device | str) -> dict[str, nn.Module]:

@@ -14,6 +14,7 @@ from registry import MODULES, OPERATIONS, Declaration, Port
 SMALL: dict[str, dict[str, Any]] = {
     "image_vit": {"width": 32, "depth": 2, "patch": 8, "size": 16, "heads": 2},
     "video_vit": {"width": 32, "depth": 2, "patch": 8, "size": 16, "heads": 2, "frames": 3},
+    "timm": {"name": "test_vit", "width": 64, "image_size": 160},
     "text_embedding": {"width": 32, "vocab": 60, "positions": 8},
     "text_encoder": {"width": 32, "depth": 2, "heads": 2},
     "universal": {"width": 32, "depth": 3, "latents": 4, "heads": 2},
