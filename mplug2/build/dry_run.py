@@ -28,6 +28,7 @@ from registry import (
     UserError,
     declaration_of,
 )
+from registry.language.ramp import UNITS, has_ramp
 
 # Sizes of free axes by letter. Any other is 1, or the `blank_length` of its kind if it is not the first.
 SIZES = {"L": 16}
@@ -107,6 +108,7 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
         for name in (*plan.inputs, *dict.fromkeys(step.name for step in plan.steps)):
             used.setdefault(name, []).append(goal)
         goals.append(_cost(net, {name: batch[name] for name in plan.inputs}, goal))
+    _try_first_values(net, batch)
     streams = [
         StreamRow(
             name,
@@ -117,6 +119,16 @@ def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) 
         for name, by in used.items()
     ]
     return Summary(streams, _modules(net), goals, _inferred(net.spec))
+
+
+def _try_first_values(net: Network, batch: dict[str, Any]) -> None:
+    """Run the goals that have ramps at the start of a run; SpecError if a first value is out of range."""
+    for goal in net.spec.goals:
+        plan = net.plan(goal)
+        options = [value for step in plan.steps for value in step.binding.options.values()]
+        if any(map(has_ramp, options)):
+            with net.training_at(dict.fromkeys(UNITS, 0)):
+                _dry_forward(net, {name: batch[name] for name in plan.inputs}, goal)
 
 
 def _inferred(spec: Spec) -> list[InferredRow]:

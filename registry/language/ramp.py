@@ -31,14 +31,14 @@ class Ramp:
     def at(self, position: Mapping[str, float] | None) -> float:
         """Return the value at a position of a run, by unit; the end value if there is no run."""
         if position is None:
-            return self.end
+            return float(self.end)
         if self.unit not in position:
             raise UserError(
                 f"{self} needs the position of the run in {self.unit} (got {', '.join(position)})"
             )
         fraction = min(position[self.unit] / self.length, 1.0)
         if fraction == 1.0:
-            return self.end
+            return float(self.end)
         return self.start + (self.end - self.start) * fraction
 
     def __repr__(self) -> str:

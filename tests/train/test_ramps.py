@@ -12,11 +12,12 @@ from small_runs import ListLoader, pair_samples, same_weights
 from modules.streams import Tokens
 from mplug2.build.compose import compose
 from mplug2.build.drawing.diagram import read_diagram
+from mplug2.build.dry_run import dry_run
 from mplug2.build.eject import eject
 from mplug2.network import Network
 from mplug2.train.logs import read_log
 from mplug2.train.trainer import fit
-from registry import Spec, parse_spec, write_spec
+from registry import Spec, SpecError, parse_spec, write_spec
 
 SPEC = """
 inputs: {image: tokens B 2 16, caption: tokens B 2 16}
@@ -84,3 +85,9 @@ def test_ramps_are_written_drawn_and_ejected() -> None:
     assert torch.equal(net(batch())["loss"], network(RAMP)(batch())["loss"])
     net.position = {"steps": 1}
     assert torch.equal(net(batch())["loss"], network("0.1")(batch())["loss"])
+
+
+@pytest.mark.parametrize("ramp", ["ramp(0, 1.4, steps=10)", "ramp(1.4, 0, steps=10)"])
+def test_both_ends_must_be_in_range(ramp: str) -> None:
+    with pytest.raises(SpecError, match=r"small.yaml:10:13: .*alpha must be 0 to 1, but is 1.4"):
+        dry_run(spec(ramp))
