@@ -95,7 +95,7 @@ def _arguments(name: str, image_size: int, options: dict[str, Any]) -> dict[str,
         raise ValueError(f"timm has no model '{name}': {hint}")
     for option in options:
         if option in RESERVED:
-            raise ValueError(f"'{option}' is no option here: this module sets it")
+            raise ValueError(f"'{option}' is not an option: the module sets it")
     with torch.device("meta"):
         parameters = _constructor_parameters(type(timm.create_model(name)))
     for option in options:

@@ -78,7 +78,7 @@ def test_parts_of_the_head_are_left_out() -> None:
         ("qqqq", 64, {}, "timm has no model 'qqqq': `timm.list_models"),
         ("test_vit", 32, {}, "width must be 64, that of timm model 'test_vit', but is 32"),
         ("test_vit", 64, {"drop_path": 0.1}, "no option 'drop_path': did you mean 'drop_path_rate'?"),
-        ("test_vit", 64, {"img_size": 32}, "'img_size' is no option here: this module sets it"),
+        ("test_vit", 64, {"img_size": 32}, "'img_size' is not an option: the module sets it"),
     ],
 )
 def test_mistakes_are_named(name: str, width: int, options: dict[str, Any], message: str) -> None:
