@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from mutation import mutate
@@ -10,6 +11,7 @@ from mutation import mutate
 from registry import Catalogue, Problem, SpecError, check, parse_spec, plan, shadowed_modules, write_spec
 from registry.yaml.write import write_tree
 
+PARTS = Path(__file__).parent / "parts"
 GARBAGE = ["", *"\n\t:{}[]'\"#&*!%-\x07|>,\u2028\r?"]
 
 
@@ -28,8 +30,9 @@ def problems(text: str, names: Catalogue) -> list[Problem]:
     return []
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_mutated_specs(seed: int, good: str, names: Catalogue) -> None:
+@pytest.mark.parametrize(("file", "seed"), [("good.yaml", n) for n in range(10)] + [("calls.yaml", 10)])
+def test_mutated_specs(file: str, seed: int, names: Catalogue) -> None:
+    good = (PARTS / file).read_text()
     chance = random.Random(seed)
     wrong = 0
     for _ in range(100):
@@ -45,8 +48,9 @@ def test_mutated_specs(seed: int, good: str, names: Catalogue) -> None:
     assert wrong > 50
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_garbled_texts(seed: int, good: str, names: Catalogue) -> None:
+@pytest.mark.parametrize(("file", "seed"), [("good.yaml", n) for n in range(5)] + [("calls.yaml", 5)])
+def test_garbled_texts(file: str, seed: int, names: Catalogue) -> None:
+    good = (PARTS / file).read_text()
     chance = random.Random(seed)
     for _ in range(60):
         text = list(good)
