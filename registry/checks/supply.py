@@ -106,8 +106,11 @@ def _wrong_target(
         return None
     counted: dict[str | int, str] = {}  # the axis in the spec, and an input that has it
     for other, output in outputs.items():
-        if output.axes[:1] == (port.target,) and other in spec.inputs:
-            counted.setdefault(types[other].axes[0], other)
+        if output.axes[:1] != (port.target,) or other not in spec.inputs:
+            continue
+        axes = types[other].axes
+        if axes:  # An input without axes is reported where it is read.
+            counted.setdefault(axes[0], other)
     if not counted or solved.target in counted:
         return None
     axis, other = next(iter(counted.items()))

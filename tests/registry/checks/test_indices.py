@@ -111,3 +111,10 @@ def test_the_rows_that_a_task_counts(good: str, names: Catalogue) -> None:
         "wrong index: task 'video_qa' supplies 'clip' as row numbers of 'video' (V), "
         "but here it counts rows of Q"
     ) in messages
+
+
+def test_rows_of_an_input_without_axes(good: str, names: Catalogue) -> None:
+    text = good.replace("question: text Q L", "question: text")
+    assert text != good
+    messages = [problem.message for problem in check(parse_spec(text), names).problems]
+    assert "wrong axes: port 'text' of words takes text B L, but stream 'question' is text" in messages
