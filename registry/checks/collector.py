@@ -42,11 +42,12 @@ class Collector:
             if limit is not None:
                 self.wrong(place, f"{what} must be {limit}, but is {number:g}")
 
-    def unknown(self, place: Place, what: str, name: str, choices: Iterable[str]) -> None:
-        """Add the problem of an unknown name, with the closest of the choices or all of them as hint."""
+    def unknown(self, place: Place, what: str, name: str, choices: Iterable[str], meant: str = "") -> None:
+        """Add the problem of an unknown name, with a hint: what is ``meant``, the closest choice, or all."""
         choices = list(choices)
         suggestion = nearest(name, choices)
         hint = f"one of {', '.join(choices)}" if choices else ""
         if suggestion:
             hint = f"did you mean '{suggestion}'?"
+        hint = meant or hint
         self.wrong(place, f"unknown {what} '{name}'", hint)

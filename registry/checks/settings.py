@@ -8,6 +8,7 @@ from typing import Any
 from registry.checks.collector import Collector
 from registry.checks.evaluations import EvaluationChecker
 from registry.checks.runners import RunnerChecker
+from registry.checks.setting_names import setting_hint
 from registry.checks.sources import SourceChecker
 from registry.checks.training import TrainingChecker
 from registry.errors import Place, Problem
@@ -48,7 +49,8 @@ class _Settings(Collector):
             if name in schema:
                 self.value(f"{section}.{name}", schema[name], value, self.spec.place(section, name))
             elif section != "data":
-                self.unknown(self.spec.key_place(section, name), f"key of '{section}':", name, schema)
+                place, meant = self.spec.key_place(section, name), setting_hint(section, name)
+                self.unknown(place, f"key of '{section}':", name, schema, meant)
 
     def value(self, what: str, key: Key, value: Any, place: Place) -> None:
         problem = value_problem(f"'{what}'", Parameter(what, key.annotation, key.default), value, place)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from registry.checks.collector import Collector
+from registry.checks.setting_names import setting_hint
 from registry.errors import Place, UserError
 from registry.language.annotations import accepts
 from registry.language.binding import value_problem
@@ -70,7 +71,8 @@ class SourceChecker(Collector):
                 message = f"with 'data.sources', the split '{name}' must be part of a source"
                 self.wrong(place, message, f"`sources: {{NAME: {{{name}: ...}}}}`")
             elif self.tasks:
-                self.unknown(place, "key of 'data':", name, [*arguments, *DATA])
+                choices = [*arguments, *DATA]
+                self.unknown(place, "key of 'data':", name, choices, setting_hint("data", name))
 
     def default(self, name: str, parameters: list[Parameter]) -> None:
         """Check the value of a key next to `sources`: it must fit at least one of the tasks that take it."""
@@ -238,6 +240,7 @@ class SourceChecker(Collector):
                 self.argument(what, arguments[name], value, self.spec.place(*path, name))
             else:
                 what = f"key of '{'.'.join(path)}' with task '{task}':"
-                self.unknown(self.spec.key_place(*path, name), what, name, choices)
+                place = self.spec.key_place(*path, name)
+                self.unknown(place, what, name, choices, setting_hint("data", name))
                 meant.add(nearest(name, arguments) or "")
         return meant

@@ -26,10 +26,18 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 def test_all_commands_run_once_before_they_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[list[str]] = []
-    monkeypatch.setattr(start, "_cpu_seconds", lambda words: runs.append(words) or float(len(runs)))
+    caches: list[bool] = []
+
+    def run(words: list[str], variables: dict[str, str]) -> float:
+        runs.append(words)
+        caches.append("XDG_CACHE_HOME" not in variables)
+        return float(len(runs))
+
+    monkeypatch.setattr(start, "_cpu_seconds", run)
     figures = bench(TINY, ["train.lr=1e-4"], rounds=2)
     assert runs == list(start.commands(TINY, ["train.lr=1e-4"]).values()) * 3
-    assert figures[BARE] == [6.0, 11.0]
+    assert figures[BARE] == [7.0, 13.0]
+    assert caches == [False, False, False, False, False, True] * 3
 
 
 @pytest.mark.slow
@@ -37,7 +45,7 @@ def test_the_command_prints_a_table(request: pytest.FixtureRequest, monkeypatch:
     monkeypatch.chdir(request.config.rootpath)
     done = CliRunner().invoke(app, ["bench", "start", "--rounds", "1"])
     assert done.exit_code == 0, done.output
-    for command in ("mplug2 --help", "mplug2 check --stages 1-3", "mplug2 check"):
+    for command in ("mplug2 --help", "mplug2 check --stages 1-3", "mplug2 check", start.UNCHANGED):
         assert re.search(rf"{command} +│ +\d+\.\d\d │ +\d+\.\d │ +\d+\.\d\d │", done.output), done.output
 
 
