@@ -1,6 +1,6 @@
 """Boxes as words: four coordinate tokens, the loss over them, and reading them back (mPLUG's grounding).
 
-A box is left, top, right, bottom as fractions of the picture. Its words are a prefix id, then the ids of
+A box is left, top, right, bottom as fractions of the image. Its tokens are a prefix id, then the ids of
 centre x, centre y, width and height, each one of ``bins`` ids that follow the prefix.
 """
 
@@ -56,7 +56,7 @@ def overlap(
 
 
 def coordinates(ids: Int[Tensor, "*b 4"], bins: int, prefix: int) -> Float[Tensor, "*b 4"]:
-    """What coordinate ids say: centre x, centre y, width, height in [0, 1]."""
+    """Return the values of coordinate ids: centre x, centre y, width, height in [0, 1]."""
     return (ids - prefix - 1).clamp(0, bins - 1).float() / (bins - 1)
 
 
@@ -84,7 +84,7 @@ def box_tokens(box: Float[Tensor, "b 4"], *, bins: int = BINS, prefix: int = PRE
 
 @operation(inputs={"sequences": "sequences B n"}, outputs="boxes B 4")
 def tokens_box(sequences: Sequences, *, bins: int = BINS, prefix: int = PREFIX) -> Float[Tensor, "b 4"]:
-    """Read the best text of each row, a prefix and four coordinate ids, as a box within the picture."""
+    """Read the best text of each row, a prefix and four coordinate ids, as a box within the image."""
     return cxcywh_to_xyxy(coordinates(sequences.ids[:, 0, 1:5], bins, prefix)).clamp(0, 1)
 
 
@@ -107,7 +107,7 @@ def box_loss(
     bins: int = BINS,
     prefix: int = PREFIX,
 ) -> LossSum:
-    """Cross-entropy of the coordinates among coordinates, weighted by how far the likeliest box is off.
+    """Cross-entropy of the coordinates among coordinates, weighted by the error of the most probable box.
 
     ``'elementwise'``: ``mean(ce[i, k] * l1[i, k] * g[i])`` with ``l1`` the distance of each coordinate and
     ``g = 1 - GIoU``, both without gradient. ``'released'``: the published code multiplies [B, 1, 4] by
@@ -126,8 +126,8 @@ def box_loss(
 def box_errors(
     logits: Float[Tensor, "b 5 vocab"], target: Text, box: Float[Tensor, "b 4"], bins: int, prefix: int
 ) -> tuple[Float[Tensor, "b 4"], Float[Tensor, "b 4"], Float[Tensor, " b"]]:
-    """Cross-entropy of each coordinate, its distance and ``1 - GIoU`` of the likeliest box, these without
-    gradient."""
+    """Cross-entropy of each coordinate, its distance and ``1 - GIoU`` of the most probable box, these
+    without gradient."""
     scores = among(logits[:, :-1], bins, prefix)
     # (b, 4, bins) -> (b, bins, 4), as cross_entropy wants classes
     ce = F.cross_entropy(scores.transpose(1, 2), target.ids[:, 1:] - prefix - 1, reduction="none")
@@ -141,7 +141,7 @@ def box_errors(
 @operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B 1")
 @eval_no_grad
 def locate(decoder: TextDecoder, memory: Tokens, *, bins: int = BINS, prefix: int = PREFIX) -> Sequences:
-    """Write the likeliest box: after ``prefix`` four times the likeliest of the coordinate ids.
+    """Generate the most probable box: after ``prefix``, four times the most probable coordinate id.
 
     The score is the sum of their log-probabilities among coordinates.
     """

@@ -54,7 +54,7 @@ class DecoderState:
     packs: Packs | None = None  # the weights in the order that the CPU reads quickest, where it is worth it
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
-        """Let row i go on from what was row ``rows[i]`` (samples x beams, flattened)."""
+        """Let row i continue from row ``rows[i]`` (samples x beams, flattened)."""
         self.words = [KeysValues(kv.keys[rows], kv.values[rows]) for kv in self.words]
 
     def keep(self, samples: Int[Tensor, " kept"]) -> None:
@@ -122,8 +122,8 @@ class TextDecoder(nn.Module):
     def forward(self, text: Text, memory: Tokens | None = None) -> Float[Tensor, "a l vocab"]:
         """Logits of the word after each position, with the true words before it (teacher forcing).
 
-        Segments of the text are not read, for generated tokens have none. Several texts may share a memory:
-        ``a`` is then a multiple of the memories, neighbouring rows of text belonging to one.
+        Segments of the text are not read, because generated tokens do not have any. Several texts may share a
+        memory: ``a`` is then a multiple of the memories, neighbouring rows of text belonging to one.
         """
         self._check_memory(memory)
         x = self.embedding.embed(text.ids)
@@ -170,7 +170,7 @@ class TextDecoder(nn.Module):
         """Read ``new`` more words of every beam and score the next one (after each of them unless
         ``last_only``).
 
-        The beams of a sample share its memory: they are laid along the query axis, so that nothing is
+        The beams of a sample share its memory: they are placed along the query axis, so that nothing is
         repeated.
         """
         with packing(state.packs):

@@ -1,5 +1,5 @@
-"""What ranks tell each other while they compute: to stay in step (as under ZeRO stage 3 they must), and to
-treat their batches as one."""
+"""Collective operations for the forward pass. They keep ranks in sync (required by ZeRO stage 3) and treat
+the batches of all ranks as one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def mean_over_ranks(count: torch.Tensor) -> torch.Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all ranks, dealt in turn; each rank gets back the gradients that all have for its rows."""
+    """Rows of all ranks, interleaved; each rank gets back the gradients that all have for its rows."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
@@ -85,7 +85,7 @@ class _Agree(torch.autograd.Function):
 
 
 def average_gradient(value: Tensor) -> Tensor:
-    """``value``, for what decides by its gradient: each rank gets the mean, so that all decide alike."""
+    """``value``, for what decides by its gradient: each rank gets the mean, so all ranks decide the same."""
     return value if _sharing() == 1 else _Agree.apply(value)
 
 
@@ -99,7 +99,7 @@ def all_gather_rows(rows: Shaped[Tensor, "own *rest"]) -> Shaped[Tensor, "joint 
 
 
 def own_rows(count: int, device: torch.device | str = "cpu") -> Int[Tensor, " own"]:
-    """Where this rank's ``count`` rows stand among those of all ranks (`all_gather_rows`)."""
+    """Where this rank's ``count`` rows are among those of all ranks (`all_gather_rows`)."""
     world = _sharing()
     return torch.arange(count, device=device) * world + (dist.get_rank() if world > 1 else 0)
 

@@ -32,7 +32,7 @@ class EMA:
         """Take one step towards the students; ``decay=0`` copies them. Buffers are copied.
 
         ``master`` returns the complete float32 value of a parameter that an engine shards or keeps in 16 bit;
-        by default parameters are averaged as they are. It is called for the same parameters in the same order
+        by default parameters are averaged unchanged. It is called for the same parameters in the same order
         on all ranks, one at a time, so that no complete network exists at once.
         """
         rate = 1 - (self.decay if decay is None else decay)

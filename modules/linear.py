@@ -51,7 +51,7 @@ def linear(
     if packs is not None and len(flat) in FEW_PACKED and _packable(flat, weight):
         if weight not in packs:
             packs[weight] = torch.ops.mkldnn._reorder_linear_weight(weight, len(flat))
-        # What torch's own compiler calls; the arguments after the bias say that nothing else is fused.
+        # What torch's own compiler calls; the arguments after the bias mean that nothing else is fused.
         product: Tensor = torch.ops.mkldnn._linear_pointwise(flat, packs[weight], bias, "none", [], "")
         return product.view(*x.shape[:-1], -1)
     if len(flat) not in FEW:

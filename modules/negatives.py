@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from modules.distributed import all_gather_rows, own_rows
 
 BITS = (1 << 32) - 1
-FIRST = 0x9E3779B9  # any number but 0, which the hash leaves as it is
+FIRST = 0x9E3779B9  # any number but 0, which the hash does not change
 
 
 def uniform(seed: int, salt: int, step: Int[Tensor, " 1"], rows: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -42,7 +42,7 @@ class HardNegatives(nn.Module):
     ``group`` left out (ALBEF, arXiv 2107.07651, section 3.2). ``vision``, ``text``: 3 B rows of the batch of
     all ranks (for `fetch`); ``label``: 1 for a pair, 0 for a wrong one, -1 (not to be counted) where a batch
     holds nothing of another group. Draws follow from ``seed`` and the number of steps, which is
-    a buffer: a resumed run goes on with the same ones, and dropout's random numbers are left alone.
+    a buffer: a resumed run draws the same ones, and dropout's random numbers are not used.
     ``wrong_vision``, ``wrong_text`` replay given ones.
     """
 

@@ -14,7 +14,7 @@ from registry import operation
 
 @operation(inputs={"*parts": "tokens B _ width"}, outputs="tokens B N width")
 def concat(*parts: Tokens) -> Tokens:
-    """Lay token streams end to end, masks likewise."""
+    """Concatenate token streams and their masks."""
     return Tokens(torch.cat([part.values for part in parts], dim=1), join_masks(*parts))
 
 
@@ -60,7 +60,7 @@ def take(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
 def fetch(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     """Row ``index[i]`` of the tokens of all ranks as row i, with gradients back to the rank it came from.
 
-    The rows of all ranks stand in the order in which the loader deals samples. Without gradients wanted, only
+    The rows of all ranks are in the order in which the loader deals samples. Without gradients wanted, only
     those of this rank are there.
     """
     values, mask = tokens

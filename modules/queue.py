@@ -44,7 +44,7 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def _enqueue(self, fresh: dict[str, Tensor]) -> None:
-        """Put ``fresh`` rows where the pointer stands, and move it on."""
+        """Put ``fresh`` rows at the pointer, and advance it."""
         size, count = len(self.group), len(fresh["group"])
         if count > size:
             raise UserError(
@@ -59,8 +59,8 @@ class FeatureQueue(nn.Module):
     def forward(
         self, vision: Float[Tensor, "b width"], text: Float[Tensor, "b width"], group: Int[Tensor, " b"]
     ) -> dict[str, Tensor]:
-        """Give out the batch and the queue, then take the batch in; UserError if it is larger than the
-        queue."""
+        """Return the batch and the queue, then enqueue the batch. Raise UserError if the batch is larger
+        than the queue."""
         own = {"vision": vision.detach(), "text": text.detach(), "group": group}
         fresh = {name: all_gather_rows(rows) for name, rows in own.items()}
         given = {

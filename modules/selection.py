@@ -1,6 +1,6 @@
 """Operations that keep some elements of a stream: those with a label, or those that a mask marks.
 
-Kept elements of all rows follow each other, row by row: M of them, each a row of its own.
+Kept elements of all rows follow each other, row by row: M of them, each one a row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sizes and shares that can be worked with, told before torch fails at them or training goes wrong."""
+"""Validate sizes, fractions and rates early, with a clear message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_fraction(**shares: float) -> None:
 
 
 def check_rate(**rates: float) -> None:
-    """Raise ValueError for a rate that is not at least 0 and below 1: a whole one would leave nothing."""
+    """Raise ValueError for a rate that is not at least 0 and below 1: a rate of 1 would leave nothing."""
     for name, rate in rates.items():
         if not 0 <= rate < 1:
             raise ValueError(f"{name} must be at least 0 and below 1, but is {rate}")

@@ -47,14 +47,14 @@ class Sequences(NamedTuple):
 
 
 def full_mask(tokens: Tokens) -> Bool[Tensor, "batch length"]:
-    """The mask of ``tokens`` written out, where ``None`` stands for all valid."""
+    """The mask of ``tokens`` as a tensor; ``None`` means that all are valid."""
     if tokens.mask is not None:
         return tokens.mask
     return torch.ones(tokens.values.shape[:2], dtype=torch.bool, device=tokens.values.device)
 
 
 def join_masks(*parts: Tokens) -> Bool[Tensor, "batch total"] | None:
-    """The mask of ``parts`` laid end to end; ``None`` if every position of every part is valid."""
+    """The mask of ``parts`` concatenated; ``None`` if every position of every part is valid."""
     if all(part.mask is None for part in parts):
         return None
     return torch.cat([full_mask(part) for part in parts], dim=1)

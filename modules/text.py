@@ -47,7 +47,7 @@ class TextEmbedding(nn.Module):
         empty: Int[Tensor, "*batch"] | None = None,
         segments: Int[Tensor, "*batch length"] | None = None,
     ) -> Float[Tensor, "*batch length width"]:
-        """Embed ``ids`` that stand at positions ``offset``, ``offset + 1``, ... of their sequences.
+        """Embed ``ids`` at positions ``offset``, ``offset + 1``, ... of their sequences.
 
         Of a sequence that begins after ``empty`` unused places, positions count from there.
         """

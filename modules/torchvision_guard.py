@@ -1,6 +1,6 @@
 """Let timm and transformers import where torchvision's operators were compiled for another build of torch.
 
-torchvision 0.28 from the package index carries CUDA operators. Beside a CPU build of torch its library cannot
+torchvision 0.28 from the package index carries CUDA operators. With a CPU build of torch its library cannot
 be loaded, ``import torchvision`` fails, and timm and transformers fail with it, although neither needs those
 operators.
 """

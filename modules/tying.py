@@ -12,7 +12,7 @@ _OWNERS = "_transposed_owners"
 def tie_transposed(module: nn.Module, name: str, owner: nn.Module, owner_name: str) -> None:
     """Make ``module.name`` [A, B] the transpose of the parameter ``owner.owner_name`` [B, A].
 
-    The weight is computed from the parameter at each access. It is no parameter itself: optimizers, state
+    The weight is computed from the parameter at each access. It is not a parameter: optimizers, state
     dicts and engines see the owner's parameter alone, which gets the gradients of both uses.
     """
     del module._parameters[name]

@@ -57,7 +57,7 @@ class Stem(nn.Module):
         # CLIP's scale
         nn.init.normal_(self.cls, std=width**-0.5)
         # The size of a fresh patch embedding of normalised pixels (docs/decisions/0003): with CLIP's
-        # width^-0.5 where something is stays unheard beside what it is.
+        # width^-0.5 the position embedding is too small compared with the patch embedding.
         nn.init.normal_(self.position, std=3**-0.5)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b frames tokens width"]:

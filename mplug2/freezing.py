@@ -26,7 +26,7 @@ class Freezer:
 
     def __init__(self, net: nn.Module, freeze: Freeze) -> None:
         self._net = net
-        # A tied weight has several names: it is frozen as long as the longest of them says.
+        # A tied weight has several names: it is frozen for the longest of their times.
         self._parameters: dict[nn.Parameter, float] = {}
         names = dict(net.named_parameters(remove_duplicate=False))
         for name, parameter in names.items():

@@ -9,14 +9,15 @@ LOWER_FLOORS = ("registry", "modules")
 
 
 def check_neighbours(home: str) -> None:
-    """Raise ImportError unless each lower floor lies in ``home``, beside mplug2; nothing is imported."""
+    """Raise ImportError unless each lower layer is in ``home``, next to mplug2; nothing is imported."""
     for name in LOWER_FLOORS:
         found = _location(name)
         wanted = os.path.join(home, name)
         if found is None:
             raise ImportError(
-                f"mplug2 needs its package '{name}' at {wanted}, but Python finds none: install mplug2 as a "
-                "whole (sh scripts/setup.sh, or pip install -e .), or keep its three packages together",
+                f"mplug2 needs its package '{name}' at {wanted}, but Python finds none: install mplug2 "
+                f"completely (sh scripts/setup.sh, or pip install -e .), or keep its three packages "
+                f"together",
                 name=name,
             )
         if os.path.realpath(found) != os.path.realpath(wanted):

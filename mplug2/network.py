@@ -59,7 +59,7 @@ class Network(FreezableNetwork):
         }
         # Outside the module tree: the engine must neither train, split nor cast it.
         self.__dict__["ema"] = None
-        self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer says so
+        self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer sets it
 
     def part(self, name: str) -> nn.Module:
         """The module that the spec calls ``name``."""
@@ -68,7 +68,7 @@ class Network(FreezableNetwork):
         return found
 
     def init_ema(self) -> None:
-        """Copy the modules that some ``ema(...)`` needs, as they are now."""
+        """Copy the modules that an ``ema(...)`` needs, with their current weights."""
         names = shadowed_modules(self.spec)
         if names:
             students = {name: self.part(name) for name in sorted(names)}
@@ -99,7 +99,8 @@ class Network(FreezableNetwork):
                 prepare(source, decode)
 
     def extra_state(self) -> dict[str, Any]:
-        """What modules know beside their weights (``extra_state``), as plain data by module; often empty."""
+        """Return what modules store in addition to weights (``extra_state``), as plain data by module;
+        often empty."""
         tellers = {name: getattr(part, "extra_state", None) for name, part in self.named_children()}
         found = {name: tell() for name, tell in tellers.items() if tell is not None}
         return {name: state for name, state in found.items() if state is not None}
@@ -282,7 +283,7 @@ class Network(FreezableNetwork):
         except Exception as error:
             if sys.version_info >= (3, 11):
                 error.add_note(f"while computing `{step.name}` ({step.equation.place})")
-            vars(error)["step"] = step  # for those who tell the place themselves
+            vars(error)["step"] = step  # for callers that report the location
             raise
 
     def _options(self, step: Step) -> dict[str, Any]:
@@ -340,7 +341,7 @@ def _reporting(observe: Observer, path: str) -> Callable[[nn.Module, Any, Any], 
 def _field(value: Any, ref: Ref) -> Any:
     """Return the output of a step's value that a stream names; SpecError if the module did not return it."""
     if ref.field is None:
-        # the nameless output beside those that were requested
+        # the nameless output next to those that were requested
         return value.get("", value) if isinstance(value, dict) else value
     if isinstance(value, dict) and ref.field in value:
         return value[ref.field]

@@ -134,7 +134,7 @@ MISTAKES = {
     ),
     "tie of nothing": (
         "tie: {words.word.weight: «decoder.word.weight}\n",
-        "tie must name two weights, but 'decoder.word.weight' is none",
+        "tie must name two weights, but 'decoder.word.weight' is not a weight",
     ),
     "input that the data lacks": (
         "inputs:\n  «region: regions V N 4\ngoals: {embed: {region: region}}\n",

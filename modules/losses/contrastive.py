@@ -32,7 +32,7 @@ class _Hold(torch.autograd.Function):
 
 
 def shares(positive: Bool[Tensor, "b s"]) -> Float[Tensor, "b s"]:
-    """Targets that share each row's whole between its positives."""
+    """Return targets that divide 1 equally between the positives of a row."""
     return positive / positive.sum(dim=1, keepdim=True)
 
 
@@ -102,7 +102,7 @@ class Contrastive(nn.Module):
         if self.clamp == "albef":
             temperature = average_gradient(_Hold.apply(temperature))
         own = own_rows(len(vision), vision.device)
-        # products of unit vectors, divided by a small number: half precision would lose what tells them apart
+        # products of unit vectors, divided by a small number: half precision would lose their differences
         vision, text, all_vision, all_text = (x.float() for x in (vision, text, all_vision, all_text))
         vision_to_text, text_to_vision = vision @ all_text.T / temperature, text @ all_vision.T / temperature
         if group is None or all_group is None:

@@ -33,5 +33,5 @@ class LossSum:
 
 
 def reduce_loss(value: LossSum | Tensor) -> Float[Tensor, ""]:
-    """Return the scalar of what a loss returned: a sum with its count, or a scalar of its own."""
+    """Return the scalar of what a loss returned: a sum with its count, or a plain scalar."""
     return value.mean() if isinstance(value, LossSum) else value

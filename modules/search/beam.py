@@ -81,11 +81,12 @@ def _choose(
     diversity: float,
     counts: Bool[Tensor, "rows groups"],
 ) -> tuple[Float[Tensor, "rows beams"], Int[Tensor, "rows beams"], Int[Tensor, "rows beams"]]:
-    """Each group's best continuations: their log-probabilities, the beams they go on from, and their words.
+    """Return each group's best continuations: their log-probabilities, the beams that they continue, and
+    their tokens.
 
-    A word loses ``diversity`` for each beam of an earlier group that ``counts`` and has just written it, when
-    continuations are chosen; what is returned is without that. The penalty for length divides all of a step
-    alike: it changes no choice.
+    A token loses ``diversity`` for each beam of an earlier group that ``counts`` and has just written it,
+    when continuations are chosen; what is returned is without that. The penalty for length divides all beams
+    of a step by the same number: it changes no choice.
     """
     size = cum_logprobs.shape[1] // counts.shape[1]
     taken = logprobs.new_zeros(len(logprobs), 1, logprobs.shape[-1])
@@ -136,13 +137,13 @@ def beam_search(
     start: int = 101,
     end: int = 102,
 ) -> Sequences:
-    """Write the ``best`` likeliest texts of up to ``max_length`` words, by beams of ``beams``.
+    """Write the ``best`` most probable texts of up to ``max_length`` tokens, by beams of ``beams``.
 
     Score: ``sum of log-probabilities / ((5 + step + 1) / 6) ** penalty``, step from 0; ``end`` is forbidden
-    before ``min_length`` words. Released behaviour: a finished beam is noted and goes on; a sample stops when
-    its best beam has just ended, or at ``max_length``, and then all its beams count.
+    before ``min_length`` words. Released behaviour: a finished beam is noted and continues; a sample stops
+    when its best beam has just ended, or at ``max_length``, and then all its beams count.
 
-    ``prefix``: the ids to go on from, [CLS] first, in place of ``start``; results leave it out, and scores
+    ``prefix``: the ids to continue from, [CLS] first, in place of ``start``; results leave it out, and scores
     and lengths count what was written. A decoder without cross-attention has no ``memory`` and needs a
     prefix. ``groups``: as many separate searches of ``beams / groups`` beams, in
     turn at each step, that avoid each other's words by ``diversity`` (Hamming diversity, arXiv 1610.02424).
@@ -183,7 +184,7 @@ def beam_search(
             break
         if len(going) == 0:  # other ranks still write: keep one row, of which nothing counts any more
             going = going.new_zeros(1)
-        # (rows, beams): the row of the state, beams flattened, that each beam goes on from
+        # (rows, beams): the row of the state, beams flattened, that each beam continues
         first_beams = torch.arange(len(row_to_sample), device=device)[:, None] * width
         parents = origin.clamp(max=width - 1) + first_beams
         state.reorder(parents[going].flatten())
@@ -216,7 +217,7 @@ def greedy_search(
     start: int = 101,
     end: int = 102,
 ) -> Sequences:
-    """Write the likeliest word at every step, up to ``max_length`` words or to ``end``.
+    """Generate the most probable token at every step, up to ``max_length`` tokens or to ``end``.
 
     The score is the sum of the words' log-probabilities; ``prefix`` is as in `beam_search`.
     """

@@ -40,8 +40,8 @@ def check_lengths(min_length: int, max_length: int) -> None:
 def dry_run(stand_in: Callable[..., Any]) -> Callable[[Search], Search]:
     """Give a search a stand-in for the meta device, where no value can decide when to stop.
 
-    It is told every argument of the search by name, those left out as the search's defaults, and runs without
-    gradient, as the search does.
+    The stand-in receives every argument by name, with the search's defaults filled in, and runs without
+    gradients.
     """
 
     def mark(search: Search) -> Search:
@@ -78,7 +78,7 @@ def eval_no_grad(search: Search) -> Search:
 
 
 def rows_of(memory: Tokens | None, prefix: Text | None) -> tuple[int, torch.device]:
-    """Return the number of samples of a search and its device; raise ValueError if nothing says them."""
+    """Return the number of samples of a search and its device; raise ValueError if no argument has them."""
     if memory is not None:
         return memory.values.shape[0], memory.values.device
     if prefix is None:
@@ -133,8 +133,8 @@ def write_all(
     """The most work a search can have: every beam written to its full length (meta device: shapes and
     FLOPs).
 
-    Two passes stand for all steps: half of the words in one, as if each saw them all, and then the others as
-    beams of their own, as if none saw another. What that is too much and too little evens out.
+    Two passes represent all steps: half of the tokens in one, as if each saw them all, and then the others as
+    separate beams, as if none saw another. The errors of the two cancel.
     """
     samples, device = rows_of(memory, prefix)
     state, before = decoder.start(memory), 1 if prefix is None else prefix.ids.shape[1]

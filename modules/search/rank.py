@@ -61,13 +61,13 @@ def rank(
     keep: int = 128,
     first_token: Literal["once", "twice"] = "once",
 ) -> dict[str, Any]:
-    """Rank ``candidates`` for every sample: the ``keep`` with the likeliest first word are scored to their
-    ends.
+    """Rank ``candidates`` for every sample: the ``keep`` with the most probable first token are scored to
+    their ends.
 
     ``first_token='twice'`` is the released score, ``log p(first) - sum of all word losses``, in which the
     first word counts twice; ``'once'`` leaves the extra term out. The scores are a softmax over the ones
-    kept. ``choice``: the candidates' indices, best first; ``losses``: their summed word losses in that order;
-    ``first``: p(first word). A ``prefix`` stands in place of the candidates' [CLS].
+    kept. ``choice``: the candidates' indices, best first; ``losses``: their summed token losses in that
+    order; ``first``: p(first word). A ``prefix`` replaces the candidates' [CLS].
     """
     check_sizes(keep=keep)
     keep = min(keep, len(candidates.ids))
@@ -78,7 +78,7 @@ def rank(
     ids, mask = candidates.ids[choice], candidates.mask[choice]
     losses = -likely * mask[..., 1]
     if ids.shape[-1] > 2:
-        # (samples, keep, length): the texts of a sample go on from its prefix, over one copy of its memory
+        # (samples, keep, length): the texts of a sample continue its prefix, over one copy of its memory
         state.reorder(torch.arange(samples, device=ids.device).repeat_interleave(keep))
         logits = decoder.write(ids[..., 1:-1], state, last_only=False)
         # (samples, keep, length - 2, vocab) -> (samples, keep, length - 2)

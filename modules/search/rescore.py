@@ -68,7 +68,7 @@ def rescore(
     joined = torch.cat([first, ids[..., 1:]], dim=2).gather(2, source)
     valid_tokens = torch.cat([valid, mask[..., 1:]], dim=2).gather(2, source)
     valid_tokens = valid_tokens & (places + shift < places.shape[-1])
-    # (samples, n, length) -> (samples * n, length): the texts of a sample stand side by side
+    # (samples, n, length) -> (samples * n, length): the texts of a sample are adjacent
     logits = decoder(Text(joined.flatten(0, 1), valid_tokens.flatten(0, 1)), memory)
     losses = F.cross_entropy(
         logits[:, :-1].float().flatten(0, 1), joined.flatten(0, 1)[:, 1:].flatten(), reduction="none"

@@ -44,8 +44,8 @@ def _dry_sample(
 def likely(
     logprobs: Float[Tensor, "*batch vocab"], temperature: float, top_k: int, top_p: float
 ) -> Float[Tensor, "*batch vocab"]:
-    """Probabilities of ``softmax(words / temperature)`` cut to the ``top_k`` likeliest words (0: all), then
-    to the fewest of them that hold ``top_p`` (arXiv 1904.09751)."""
+    """Probabilities of ``softmax(words / temperature)`` cut to the ``top_k`` most probable tokens (0: all),
+    then to the fewest of them that hold ``top_p`` (arXiv 1904.09751)."""
     logprobs = logprobs / temperature
     if 0 < top_k < logprobs.shape[-1]:
         least = logprobs.topk(top_k).values[..., -1:]
@@ -53,7 +53,7 @@ def likely(
     chances = F.softmax(logprobs, dim=-1)
     if top_p < 1:
         ordered, order = chances.sort(dim=-1, descending=True)
-        # a word stays while those before it hold less than top_p: the likeliest one always does
+        # a token stays while those before it have less than top_p: the most probable one always does
         kept = ordered.cumsum(dim=-1) - ordered < top_p
         chances = torch.zeros_like(chances).scatter(-1, order, ordered * kept)
     return chances  # multinomial divides by their sum
@@ -100,7 +100,7 @@ def sample(
     ``end`` cannot come before ``min_length`` words. The log-probabilities given are the decoder's own, before
     that; a score is their sum, the best comes first. ``prefix`` is as in `beam_search`.
 
-    ``seed``: the same texts at every call, from a generator of its own; without one, torch's global
+    ``seed``: the same texts at every call, from a separate generator; without one, torch's global
     generator, which training saves and restores, is drawn from.
     """
     _check(n, top_k, top_p, temperature, min_length, max_length)

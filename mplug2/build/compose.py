@@ -20,9 +20,10 @@ def compose(
     device: torch.device | str = "cpu",
     initial: bool = True,
 ) -> Network:
-    """The network that ``spec`` (read or a path) describes, on ``device``; SpecError if it is no valid spec.
+    """The network that ``spec`` (read or a path) describes, on ``device``; raise SpecError if the spec is not
+    valid.
 
-    Weights are drawn from torch's generator, then replaced as ``init:`` says unless ``initial`` is False (for
+    Weights are drawn from torch's generator, then replaced by ``init:`` unless ``initial`` is False (for
     a network whose weights are loaded next) or the device is ``meta``.
     """
     if not isinstance(spec, Spec):

@@ -53,7 +53,7 @@ def import_file(source: str | Path, spec: str | Path, target: str | Path, family
         if row.momentum:
             report.rows[index] = replace(row, status="dropped", reason=alone, momentum=False)
     parameters = dict(net.named_parameters())
-    # Queues and counters keep their initial values if the file has none.
+    # Queues and counters keep their initial values if the file does not have them.
     absent = [row for row in report.of("missing") if row.target in parameters]
     if absent:
         raise UserError(
@@ -130,7 +130,7 @@ def _described(family: str, source: str | Path, target: Path, released: Released
 def _original(
     key_map: KeyMap, family: str, file: Path, like: str | Path | None
 ) -> tuple[Original | None, str]:
-    """Return the original of our weights, and a line that says which one was used."""
+    """Return the original of our weights, and a line that names the one that was used."""
     if like is not None:
         return Original.of(key_map.open(str(like))), f"original: {like}"
     described = _description(file)

@@ -12,7 +12,7 @@ from registry import MODULES, SETTINGS, Spec, complete, write_spec
 
 @dataclass(frozen=True)
 class Description:
-    """Three mappings from a name to what stands there."""
+    """Three mappings from a name to its description."""
 
     settings: dict[str, str]  # every leaf of the resolved spec, by its dotted path
     streams: dict[str, str]  # the solved type of every stream, fields as `both.vision`

@@ -129,7 +129,7 @@ class _Writer:
             decay = self.spec.momentum["decay"]
             yield f"    names = {literal(self.shadowed)}"
             yield "    students = {name: self._modules[name] for name in names}"
-            yield "    # not a submodule: outside the optimiser and the state dict"
+            yield "    # not a submodule: outside the optimizer and the state dict"
             yield f'    self.__dict__["ema"] = EMA(students, {decay!r})'
         if self.frozen:
             yield "    self.train()"

@@ -33,7 +33,7 @@ def tie(net: Network) -> list[Problem]:
         missing = [name for name in (left, right) if weights[name] is None]
         for name in missing:
             place = net.spec.key_place("tie", left) if name == left else net.spec.place("tie", left)
-            message = f"tie must name two weights, but '{name}' is none"
+            message = f"tie must name two weights, but '{name}' is not a weight"
             problems.append(Problem(place, message, suggestion(name, names)))
         old, new = weights[left], weights[root.name]
         if missing or old is None or new is None:  # the end of a chain is reported where it is named
@@ -54,7 +54,7 @@ def _sides(left: str, right: str) -> tuple[str, str]:
 
 
 def _misfit(root: Root, old: nn.Parameter, new: nn.Parameter) -> str | None:
-    """Return the message if a weight cannot be tied to its root; ``{left}`` stands for its name."""
+    """Return the message if a weight cannot be tied to its root; ``{left}`` is replaced by its name."""
     if not root.transposed:
         if old.shape == new.shape:
             return None

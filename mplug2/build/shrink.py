@@ -20,7 +20,7 @@ def narrowed(spec: Spec) -> tuple[Spec, int]:
     """Return ``spec`` with all widths divided by one number, and that number.
 
     It is the largest of `DIVISORS` by which every width and its heads allow it, and the modules can be built;
-    1, with the spec as it is, if there is none. Places of what the spec sets stay what they are.
+    1, with the spec unchanged, if there is none. The locations of values are unchanged.
     """
     widths = {name: _widths(spec, name) for name in spec.modules}
     for divisor in DIVISORS:

@@ -26,7 +26,7 @@ log = logging.getLogger("mplug2")
 
 
 class _Rehearsal:
-    """Stands for the training data, and for its task, where a module asks for them."""
+    """A stand-in for the training data and its task, for modules that need them."""
 
     items: tuple[Any, ...] = ()
 
@@ -105,7 +105,7 @@ def _judged(spec: Spec, goal: str, loss: Tensor) -> Tensor:
 
 
 def _affordable(spec: Spec) -> tuple[Spec, str]:
-    """The network to try, and what to say about it."""
+    """Return the network to test, and a note about it."""
     parameters = sum(one.numel() for one in compose(spec, device="meta", initial=False).parameters())
     if parameters <= LARGE:
         return spec, ""

@@ -10,7 +10,7 @@ from registry import Place, Problem, SpecError, UserError
 
 @contextlib.contextmanager
 def problems_of(problems: list[Problem], place: Place) -> Iterator[None]:
-    """Add a `UserError` that is raised inside to ``problems``; at ``place`` if it has no place of its own."""
+    """Add a `UserError` that is raised inside to ``problems``; at ``place`` if it has no place."""
     try:
         yield
     except SpecError as error:

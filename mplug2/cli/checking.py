@@ -91,7 +91,7 @@ def _plain_request(words: Sequence[str]) -> Request | None:
 
 
 def specs_and_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Tell files from settings: what holds `=` and is no file is a setting."""
+    """Separate files from settings: a word with `=` that does not name a file is a setting."""
     specs: list[str] = []
     overrides: list[str] = []
     for argument in arguments:

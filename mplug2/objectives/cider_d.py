@@ -18,7 +18,7 @@ class CiderReward(nn.Module):
     """CIDEr-D (0 to 10) of each generated text against the references of its row, in worker processes.
 
     Document frequencies are those of all training references, counted once and saved with checkpoints
-    (``extra_state``). Texts are cut at the first [SEP], which is no word of its own, and tokenised as the
+    (``extra_state``). Texts are cut at the first [SEP], which is not a word, and tokenized as the
     COCO caption tools do (arXiv 1612.00563, section 5). No weights, no gradient.
     """
 

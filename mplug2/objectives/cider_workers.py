@@ -52,7 +52,7 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
 
     def score(self, items: Sequence[Item]) -> list[list[float]]:
-        """As the function `score`, each process with its share of the items."""
+        """As the function `score`, each process with its part of the items."""
         if not self.count:
             return score(items, self.frequencies)
         if self._pool is None:
@@ -67,8 +67,8 @@ class Workers:
         except BrokenProcessPool:
             self._end.detach()  # a broken pool has shut itself down
             raise UserError(
-                "the worker processes of cider_d must stay alive, but one ended: if this is a script of your "
-                "own, begin it under `if __name__ == '__main__':`; `workers: 0` needs no processes"
+                "the worker processes of cider_d must stay alive, but one ended: if this is your script, "
+                "start it under `if __name__ == '__main__':`; `workers: 0` needs no processes"
             ) from None
 
 
@@ -83,7 +83,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker has a parent"
     parent.join()
-    os._exit(1)  # killed, it could not tell its workers
+    os._exit(1)  # a killed process cannot stop its workers
 
 
 def _score_here(items: Sequence[Item]) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""A file that is there whole, or not at all."""
+"""Write files atomically: a reader sees the complete file or no file."""
 
 from __future__ import annotations
 

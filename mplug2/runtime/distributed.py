@@ -1,4 +1,4 @@
-"""Who this process is among the ranks, and the few things that ranks say to each other."""
+"""Process-group setup and small collectives: rank, barrier, gather, broadcast."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def leave() -> None:
 
 
 def rank() -> int:
-    """This process' number among all, 0 without a process group."""
+    """Return the rank of this process, 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes work together."""
+    """Return the number of ranks."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -144,13 +144,13 @@ def raise_on_all_ranks(problem: str | None) -> None:
 
 
 def is_writer(folder: Path) -> bool:
-    """Whether this process writes what is the same for all ranks: rank 0, and one process per machine with a
-    disk of its own."""
+    """Whether this process writes what is the same for all ranks: rank 0, and one process per machine with
+    a separate disk."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"train.out must be a folder that can be written to, but {folder} is none ({error.strerror})"
+            f"train.out must be a folder that can be written to, but {folder} is not ({error.strerror})"
         ) from error
     if world_size() == 1:
         return True

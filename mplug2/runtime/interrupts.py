@@ -12,12 +12,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def ignore_signals(*_: object) -> None:
-    """Ignore both signals, in a worker process: the trainer, who hears them too, still needs its last batch.
+    """Ignore SIGINT and SIGTERM in a worker process, so that it finishes the batch that the trainer waits
+    for.
 
     SIGTERM from the parent itself is obeyed: so it ends its workers where they do not end by themselves.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # macOS does not tell who sent a signal
+    if hasattr(signal, "sigwaitinfo"):  # macOS does not report who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_await_parent, args=(os.getppid(),), daemon=True).start()
 
@@ -29,7 +30,7 @@ def _await_parent(parent: int) -> None:
 
 
 class Interrupts:
-    """While open, ``stop_requested`` says whether somebody wants the run to stop."""
+    """While open, ``stop_requested`` is True if the user wants the run to stop."""
 
     def __init__(self) -> None:
         self.stop_requested = False

@@ -19,7 +19,7 @@ def json_line(row: Any, encoding: str = "utf-8") -> str:
 
 
 def finite(value: Any) -> Any:
-    """Return a value in which None stands for every number that JSON has not (nan, inf)."""
+    """Return a value with None for every number that JSON does not have (nan, inf)."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

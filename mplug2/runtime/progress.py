@@ -55,7 +55,7 @@ class ProgressReporter:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person would say them: 12 s, 3 min 05 s, 2 h 10 min."""
+    """Return a duration in words: 12 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

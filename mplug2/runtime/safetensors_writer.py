@@ -28,7 +28,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What the header of a file says of one tensor."""
+    """The entry of one tensor in the header of a file."""
 
     name: str
     dtype: torch.dtype
@@ -41,7 +41,7 @@ class Entry:
 
 
 def in_file_order(entries: Iterable[Entry]) -> list[Entry]:
-    """Wide types first: every tensor then starts at a multiple of its own item size."""
+    """Wide types first: every tensor then starts at a multiple of its item size."""
     return sorted(entries, key=lambda entry: -entry.dtype.itemsize)
 
 

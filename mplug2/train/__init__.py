@@ -1,4 +1,4 @@
-"""Training: optimiser, schedule, engine, checkpoints, and the loop that puts them together (``loop.py``)."""
+"""Training: optimizer, schedule, engine, checkpoints, and the loop that puts them together (``loop.py``)."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def steps_written(folder: Path) -> list[int]:
 
 
 def step_folder(folder: Path, step: int) -> Path:
-    """Where the checkpoint of ``step`` lies."""
+    """Return the folder of the checkpoint of ``step``."""
     return folder / f"{_STEP}{step:08d}"
 
 
@@ -90,7 +90,7 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint of ``state`` and return its folder; all ranks must call this.
 
-    ``writer`` ranks write what is the same for all ranks: one for each machine with a disk of its own.
+    ``writer`` ranks write what is the same for all ranks: one for each machine with a separate disk.
     ``vocabularies`` (`mplug2.checking.vocabulary`) are recorded, so that no others are used with the weights.
     """
     final = step_folder(folder, state.step)
@@ -218,8 +218,7 @@ def prune(folder: Path, keep: int, spare: set[int]) -> None:
 
 
 def point_to(link: Path, target: Path) -> None:
-    """Let the name ``link`` (``best``, ``last``) stand for ``target``; replaced at once, never absent in
-    between."""
+    """Point the link ``link`` (``best``, ``last``) to ``target``, atomically."""
     fresh = link.with_name(f".{link.name}.new")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(target, link.parent))
@@ -233,7 +232,7 @@ def _state_text(net: Any, state: RunState, settings: dict[str, Any]) -> str:
 
 
 def _read_state(checkpoint: Path) -> dict[str, Any]:
-    """What ``state.json`` says; UserError where it is damaged."""
+    """Return the contents of ``state.json``; raise UserError if it is damaged."""
     file = checkpoint / STATE
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
@@ -244,8 +243,8 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise UserError(
-        f"{file} must be what mplug2 wrote, but is damaged: delete {checkpoint} to go on after the "
-        "checkpoint before it"
+        f"{file} must be what mplug2 wrote, but is damaged: delete {checkpoint} to resume from the "
+        f"checkpoint before it"
     )
 
 
@@ -266,7 +265,8 @@ def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
             raise UserError(
                 f"{file} must hold the momentum copies of this network, but {len(lacking)} are missing or of "
                 f"another shape, such as {lacking[0]}: `ema(...)` was used for other streams when it was "
-                f"written. Use it so again, or start anew from its weights with another train.out and "
+                f"written. Use it in the same way, or start a new run from its weights with another "
+                f"train.out and "
                 f"init: {{'*': 'own:{checkpoint}'}}"
             )
         net.load_ema_state_dict(stored)

@@ -1,4 +1,4 @@
-"""A picture of the curves of a run."""
+"""Plot the curves of a run."""
 
 from __future__ import annotations
 

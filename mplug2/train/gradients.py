@@ -118,7 +118,7 @@ def _joined(net: Any, part: Part, streams: tuple[str, ...], values: list[dict[st
         joined[stream] = value
     inputs = [net.move(part.inputs(index)) for index in range(len(part.micro_batches))]
     for name in net.plan(part.goal, frozenset(streams)).inputs:
-        # Indices name groups of the split here, not rows of a micro-batch, and stay as they are.
+        # Indices name groups of the split here, not rows of a micro-batch, and are not changed.
         offsets = [0] * len(inputs)
         parts = [batch[name] for batch in inputs]
         joined[name] = half(net.spec.inputs[name].kind).concat(parts, offsets)

@@ -1,4 +1,4 @@
-"""The loggers that ship: JSON lines with a picture of the curves, and TensorBoard."""
+"""The loggers that ship: JSON lines with a plot of the curves, and TensorBoard."""
 
 from __future__ import annotations
 

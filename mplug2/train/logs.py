@@ -38,7 +38,7 @@ class RunLog:
     """Gives each row to all loggers of `train.loggers`; ``silent`` on all ranks but the first.
 
     A logger that fails does not stop the run: a warning names the error, its rows are kept and tried again
-    with each later one. Rows that it has not taken at the end are written to a file of their own.
+    with each later one. Rows that it has not taken at the end are written to a separate file.
     """
 
     def __init__(self, folder: Path, step: int, settings: Mapping[str, Any], *, silent: bool = False) -> None:
@@ -125,7 +125,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         if not isinstance(row, dict) or not isinstance(row.get("step"), int):
             raise UserError(
                 f"{path}:{number}: must be a row of numbers with its step, but is {line[:60]!r}: "
-                "mend the line, or move the file away"
+                "fix the line, or move the file"
             )
         rows.append(row)
     return rows

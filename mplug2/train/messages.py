@@ -86,26 +86,26 @@ def batch_text(batch: BatchSpec, steps_per_epoch: int | None) -> str:
 
 
 NO_VALIDATION = (
-    "WARNING: no validation (data.val and eval.metrics must both be set): no checkpoint is selected, "
-    "the last one stands; a test split is never used to choose"
+    "WARNING: no validation (data.val and eval.metrics must both be set): no checkpoint is selected, and "
+    "only the last one is kept; a test split never selects"
 )
 
 
 def occupied(folder: Path, last: Path) -> str:
-    """The run folder holds a run, and nobody asked to go on with it."""
+    """Return the problem of a run folder that holds a run, without --resume."""
     return (
-        f"{folder} holds a run already, up to {last.name}. Resume it with --resume, "
+        f"{folder} already holds a run, up to {last.name}. Resume it with --resume, "
         "choose another folder (train.out=...), or delete it"
     )
 
 
 def no_link(folder: Path) -> str | None:
-    """What lies where ``last`` and ``best`` will point to a checkpoint, if it is no link."""
+    """Return the problem of a `last` or `best` that is not a link."""
     for name in ("last", "best"):
         if (link := folder / name).exists() and not link.is_symlink():
             return (
-                f"{link} must be a link to a checkpoint, but is a file or folder of its own (as some copying "
-                f"leaves it): delete it if {folder / 'checkpoints'} holds that checkpoint, too, else move it "
+                f"{link} must be a link to a checkpoint, but is a file or folder (some tools copy links as "
+                f"folders): delete it if {folder / 'checkpoints'} holds that checkpoint, too, else move it "
                 "away"
             )
     return None
@@ -134,7 +134,7 @@ def diverged(loss: float, state: RunState, saved: Path | None) -> str:
 def skipped(state: RunState) -> str:
     """An optimizer step was not taken."""
     return (
-        f"WARNING: step {state.step + 1}: the gradient is not finite, so the weights were left as they are "
+        f"WARNING: step {state.step + 1}: the gradient is not finite, so the weights are unchanged "
         f"({state.skipped} so far)"
     )
 

@@ -93,7 +93,7 @@ def _without_decay(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
 def build_optimizer(net: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     """Return the optimizer that `train.optimizer` names, over ``parameter_groups``.
 
-    Its attribute ``elementwise`` says whether ZeRO may split parameters over ranks.
+    Its attribute ``elementwise`` declares whether ZeRO may split parameters over ranks.
     """
     groups = parameter_groups(net, settings)
     name, options = optimizer_options(settings["optimizer"])

@@ -71,7 +71,7 @@ class RunState:
 
 
 def is_due(every: Length, before: RunState, after: RunState, main_batch: str) -> bool:
-    """Return whether a multiple of ``every`` lies between two states of a run."""
+    """Return whether a multiple of ``every`` is between two states of a run."""
     return _multiples(every, after, main_batch) > _multiples(every, before, main_batch)
 
 

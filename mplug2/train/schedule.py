@@ -1,4 +1,4 @@
-"""Learning rate by optimiser step: a linear warm-up, then cosine, linear or constant."""
+"""Learning rate by optimizer step: a linear warm-up, then cosine, linear or constant."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Kind = typing.Literal["cosine", "linear", "constant"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate in force at every optimiser step of a run of ``total`` steps.
+    """The learning rate of every optimizer step of a run of ``total`` steps.
 
     The rate is set after each step, as in the released recipe: the first two steps share one rate, and step
-    ``n`` stands at position ``n - 1``. With ``p`` the position and ``w`` the warm-up, the rate is ``warmup_lr
+    ``n`` is at position ``n - 1``. With ``p`` the position and ``w`` the warm-up, the rate is ``warmup_lr
     + (lr - warmup_lr) p / w`` for ``p < w``, afterwards, with ``t = (p - w) / (total - w)``, ``min_lr + (lr -
     min_lr) (1 + cos(pi t)) / 2`` for cosine and ``min_lr + (lr - min_lr) (1 - t)`` for linear. A group whose
-    own rate lies below ``warmup_lr`` or ``min_lr`` keeps its own rate there.
+    own rate is below ``warmup_lr`` or ``min_lr`` keeps its own rate there.
     """
 
     kind: Kind
@@ -39,7 +39,7 @@ class Schedule:
             )
 
     def at(self, step: int, lr: float) -> float:
-        """The rate of optimiser step ``step`` (from 0) for a group whose full rate is ``lr``."""
+        """Return the rate of optimizer step ``step`` (from 0) for a group whose full rate is ``lr``."""
         position = max(step - 1, 0)
         if position < self.warmup:
             start = min(self.warmup_lr, lr)

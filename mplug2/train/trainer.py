@@ -98,7 +98,7 @@ def fit(
     decode: Decode = str,
     resume: bool = False,
 ) -> Result:
-    """Train a composed ``net`` on loaders of your own; `train` does this with everything built from a spec.
+    """Train a composed ``net`` on your loaders; `train` does this with everything built from a spec.
 
     ``loaders`` is the loader of each batch by name, or the only one (docs/extending/loader.md).
     ``evaluation_loaders``: loaders by the names of the spec's evaluations; the name is '' in the short form.

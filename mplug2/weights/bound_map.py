@@ -42,7 +42,7 @@ class Unmapped:
 
 @dataclass(frozen=True)
 class _BoundRow:
-    """A row for the modules that play its roles; ``absent``: the label of a role that nobody plays."""
+    """A row for the modules that play its roles; ``absent``: the label of a role that no module plays."""
 
     row: Row
     order: int
@@ -131,7 +131,7 @@ class BoundMap:
         return [self._read_mapping(instance) for instance in instances.values()], unmapped
 
     def write(self, names: Iterable[str]) -> tuple[list[KeyMapping], list[Unmapped]]:
-        """Return the released keys of our names (without EMA marks), and the names that have none."""
+        """Return the released keys of our names (without EMA marks), and the names without one."""
         instances: dict[Any, _Instance] = {}
         names = list(names)
         for name in names:
@@ -168,7 +168,7 @@ class BoundMap:
                     yield key, entry.row.make(entry.numbers)
 
     def _candidates(self, name: str, reading: bool) -> list[_BoundRow | _BoundDrop]:
-        """Return the entries that can match a key, by what stands before its first dot."""
+        """Return the entries that can match a key, by the part before its first dot."""
         head = name.partition(".")[0]
         if (head, reading) not in self._by_head:
             candidates = []

@@ -34,7 +34,7 @@ class Original:
 
     @classmethod
     def of(cls, released: Released) -> Original:
-        """Return what a file that is there says."""
+        """Return the contents of an existing file."""
         dtypes = {key: value.dtype for key, value in released.tensors.items()}
         return cls(dtypes, released.shapes, released)
 
@@ -172,7 +172,9 @@ class _Exporting:
                 self._write(key, value, value.tensor.dtype, reason="the original has no such key")
         for key, value in self.values[True].items():
             if not value.alternative and self.key_map.ema_key(key) not in self.written:
-                self.report.add("dropped", value.names[0], reason="an EMA copy, and the original has none")
+                self.report.add(
+                    "dropped", value.names[0], reason="an EMA copy, which the original does not have"
+                )
 
     def _keep_written(self, key: str, value: _Value, stored: Tensor) -> None:
         """Write the original's own tensor, since ours is what reading it gives."""

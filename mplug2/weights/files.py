@@ -62,8 +62,8 @@ def read_released(path: str | Path) -> Released:
     try:
         if _torchscript(path):
             raise UserError(
-                f"{path}: refused, since it is a TorchScript archive, which holds code beside the weights\n"
-                "    hint: where you trust it, save its tensors alone: `torch.save(torch.jit.load(FILE, "
+                f"{path}: refused, since it is a TorchScript archive, which contains code\n"
+                "    hint: if you trust it, save only its tensors: `torch.save(torch.jit.load(FILE, "
                 "map_location='cpu').state_dict(), 'weights.pth')`"
             )
         with warnings.catch_warnings():  # torch warns of pickle protocols before it refuses or reads them
@@ -74,7 +74,7 @@ def read_released(path: str | Path) -> Released:
     except Exception as error:  # which one depends on where the file is damaged
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{path}: refused, since it is no file of tensors alone: {reason[:200]}\n"
+            f"{path}: not loaded: the file contains objects other than tensors: {reason[:200]}\n"
             "    hint: a pickle can run code when it is opened; get the weights as .safetensors, or a "
             ".pth that holds tensors alone"
         ) from None
@@ -103,7 +103,7 @@ def _unwrapped(content: Any, path: Path) -> Released:
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(
-            f"{path}: must hold tensors (directly, or under {', '.join(map(repr, WRAPPERS))}), but holds none"
+            f"{path}: must hold tensors (directly, or under {', '.join(map(repr, WRAPPERS))}), but does not"
         )
     return _unprefixed(str(path), tensors, tuple(wrappers))
 

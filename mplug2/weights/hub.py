@@ -13,7 +13,8 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def find_file(where: str, names: Sequence[str]) -> Path:
-    """The first of ``names`` that a folder, or the model called ``where``, has; UserError if it has none."""
+    """The first of ``names`` that a folder, or the model called ``where``, has; raise UserError if it does
+    not have any."""
     folder = Path(where)
     for name in names:
         found = folder / name if folder.is_dir() else _fetched(where, name)
@@ -23,9 +24,10 @@ def find_file(where: str, names: Sequence[str]) -> Path:
     if folder.is_dir():
         raise UserError(f"{where} must hold {wanted}, but holds neither")
     raise UserError(
-        f"'{where}' is no folder here, and {wanted} of a model of that name is neither in the cache of the "
-        "Hugging Face hub nor to be had from it\n"
-        f"    hint: with a network, `hf download {where}` fetches it; or name the folder that holds it"
+        f"'{where}' is not a folder here, and  {wanted} of a model of that name is neither in the cache of "
+        f"the "
+        "Hugging Face Hub nor available from it\n"
+        f"    hint: with a network, `hf download {where}` downloads it; or name the folder that contains it"
     )
 
 

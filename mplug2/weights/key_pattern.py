@@ -1,6 +1,6 @@
 """Patterns of state-dict keys with named holes, for matching keys and for writing them.
 
-A hole stands for a part of the key and carries its value to the other side of a row:
+A hole matches a part of the key and carries its value to the other side of a row:
 
 - ``{layer}``: an integer; ``{layer-first}``, ``{layer+2}``: the same integer, shifted.
 - ``{leaf:weight|bias}``: one of these words (any regular expression without braces).
@@ -39,14 +39,14 @@ class Hole:
         return self.sign * (int(self.shift) if self.shift.isdigit() else int(values[self.shift]))
 
     def text(self, values: Values) -> str:
-        """Return what stands in the hole."""
+        """Return the text in the hole."""
         value = values[self.name]
         return str(value + self.offset(values)) if isinstance(value, int) else str(value)
 
 
 @dataclass(frozen=True)
 class KeyPattern:
-    """A compiled pattern: literal pieces and holes in turn."""
+    """A compiled pattern: literal pieces and holes alternately."""
 
     text: str
     pieces: tuple[str | Hole, ...]
@@ -148,6 +148,6 @@ def _read_pattern(text: str, forms: tuple[tuple[str, str], ...]) -> KeyPattern:
 
 
 def declared_forms(text: str) -> dict[str, str]:
-    """Return what the holes of ``text`` match, for those that say it."""
+    """Return what the holes of ``text`` match, if they are known."""
     holes = read_pattern(text).holes
     return {hole.name: hole.form for hole in holes if hole.form != INTEGER}

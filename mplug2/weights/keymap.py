@@ -85,7 +85,7 @@ def _no_numbers(facts: Facts, module: str) -> Values:
 class Role:
     """A part of the released network, and which modules of a spec can be it.
 
-    ``uses``: registered modules, each with the prefix of the part's weights inside it. ``when`` tells apart
+    ``uses``: registered modules, each with the prefix of the part's weights inside it. ``when`` distinguishes
     modules of one use. ``numbers``: depths, strides and offsets for the rows of this role. ``many``: several
     modules may be the part, and each gets its weights (then nothing can be written back).
     """

@@ -92,8 +92,8 @@ def map_keys(net: Network, family: str, keys: Iterable[str]) -> dict[str, str]:
 
 
 def initialise(net: Network) -> list[LoadReport]:
-    """Fill the network as its ``init:`` section says, each module from the most exact pattern that matches
-    it, and log what became of every key."""
+    """Fill the network from its ``init:`` section, each module from the most specific pattern that matches
+    it, and log every key."""
     reports = []
     owned = owners(net.spec.init, net.spec.modules)
     for pattern, source in net.spec.init.items():

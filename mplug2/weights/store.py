@@ -1,5 +1,5 @@
-"""The network's weights in one safetensors file: gathered from sharded ranks when written, checked whole
-before loaded."""
+"""The network's weights in one safetensors file: gathered from sharded ranks when written, checked
+completely before loading."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     """Copy the weights of a checkpoint folder, or of a ``.safetensors`` file, into ``net``, all or nothing.
 
     Raises UserError with the table of missing, unexpected and differently shaped weights if the file is of
-    another architecture, if it is no safetensors file (pickles are not opened), and if the manifest of a
+    another architecture, if it is not a safetensors file (pickles are not opened), and if the manifest of a
     checkpoint folder lists another file.
     """
     file = _verified_file(path)

@@ -139,7 +139,7 @@ def test_tied_weights_are_one_parameter() -> None:
     assert net.part("words").word.weight is net.part("decoder").embedding.word.weight
     with pytest.raises(SpecError, match="one shape"):
         _net(SPEC + "tie: {words.word.weight: decoder.embedding.position.weight}\n")
-    with pytest.raises(SpecError, match="is none"):
+    with pytest.raises(SpecError, match="is not a weight"):
         _net(SPEC + "tie: {words.word.weight: decoder.embedding.wrod.weight}\n")
 
 

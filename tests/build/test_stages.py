@@ -63,7 +63,7 @@ MISTAKES = [
     (
         "tie: {words.word.weight: decoder.embedding.wrod.weight}",
         (2, 26),
-        "tie must name two weights, but 'decoder.embedding.wrod.weight' is none",
+        "tie must name two weights, but 'decoder.embedding.wrod.weight' is not a weight",
         "did you mean 'decoder.embedding.word.weight'?",
     ),
     (

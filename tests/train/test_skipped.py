@@ -49,7 +49,7 @@ def test_a_gradient_that_is_no_number_takes_no_step(
     assert rows[step]["skipped"] == 1
     assert "skipped" not in rows[step - 1] and "grad_norm" in rows[step - 1]
     said = capsys.readouterr().out
-    assert f"step {step}: the gradient is not finite, so the weights were left as they are" in said
+    assert f"step {step}: the gradient is not finite, so the weights are unchanged" in said
     assert "1 step was not taken" in said
 
 

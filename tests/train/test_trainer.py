@@ -104,7 +104,7 @@ def test_without_validation_the_last_checkpoint_stands_and_a_warning_says_so(
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     run(tmp_path)
-    with pytest.raises(UserError, match=r"holds a run already, up to step_00000010. Resume it with --resume"):
+    with pytest.raises(UserError, match=r"already holds a run, up to step_00000010. Resume it with --resume"):
         run(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""Pictures of networks: what a spec composes, as SVG, PNG or Mermaid text, drawn here without any service."""
+"""Drawings of networks: the graph of a spec, as SVG, PNG or Mermaid text, drawn here without any service."""

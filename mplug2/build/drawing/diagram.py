@@ -1,4 +1,4 @@
-"""What a picture shows: a node for each input, equation and output, an edge for each use of a stream."""
+"""The contents of a drawing: a node for each input, equation and output, an edge for each use of a stream."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _add_step(diagram: Diagram, spec: Spec, types: dict[str, StreamType], steps:
     diagram.runs[step.name] = diagram.runs.get(step.name, Run()) | run
     streams = [(port, one) for port, one in step.binding.arguments() if isinstance(one, Ref)]
     for port, ref in streams:
-        # a variadic port would say the same word at each of its streams
+        # a variadic port would repeat the same word at each of its streams
         named = len(streams) > 1 and not step.declaration.inputs[port].variadic
         edge = Edge(ref.stream, step.name, ref.name, str(types[ref.name]), port if named else "")
         read = run | Run() if step.shadow or not steps.key(ref)[1] else Run(momentum=True)
@@ -138,10 +138,10 @@ def _add_output(diagram: Diagram, types: dict[str, StreamType], goal: str, outpu
 
 
 def _frozen(spec: Spec, modules: tuple[str, ...]) -> Frozen:
-    """Return how much of the modules is frozen, as far as patterns tell without the parameters' names."""
+    """Return how much of the modules is frozen, as far as patterns show without the parameters' names."""
     if not modules:
         return "no"
-    # A word that no pattern spells stands for any parameter of the module.
+    # A word that no pattern contains represents any parameter of the module.
     parameters = [f"{name}.\0" for name in modules]
     complete = [frozen_until(spec.freeze, parameter) > 0 for parameter in parameters]
     inside = []  # patterns of a part of a module

@@ -1,4 +1,4 @@
-"""Draw a spec to a file whose suffix says how."""
+"""Draw a spec to a file; its suffix selects the format."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SUFFIXES = (".svg", ".png", ".mmd")
 
 
 def draw(spec: Spec, file: Path) -> None:
-    """Write the picture of ``spec`` to a .svg, .png or .mmd file; raise `UserError` for another suffix."""
+    """Write the drawing of ``spec`` to a .svg, .png or .mmd file; raise `UserError` for another suffix."""
     if file.suffix not in SUFFIXES:
-        raise UserError(f"a picture must be one of {', '.join(SUFFIXES)}, but is '{file}'")
+        raise UserError(f"a drawing must be one of {', '.join(SUFFIXES)}, but is '{file}'")
     diagram = read_diagram(spec)
     if not os.path.isdir(file.parent):
         raise UserError(f"there is no folder '{file.parent}' to draw to")
     if os.path.exists(file) and not os.path.isfile(file):
-        raise UserError(f"a picture must go to a file, but '{file}' is none")
+        raise UserError(f"a drawing must be written to a file, but '{file}' is a folder")
     if file.suffix == ".png":
         from mplug2.build.drawing.png import write_png  # matplotlib takes a second to import
 

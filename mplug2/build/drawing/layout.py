@@ -1,6 +1,6 @@
 """A layered layout (Sugiyama, Tagawa and Toda, 1981): layers, few crossings, then coordinates.
 
-Long edges are cut by bends, one in each layer that they pass, and bends are laid out as nodes are.
+Long edges are cut by bends, one in each layer that they pass, and bends are arranged like nodes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 SWEEPS = 24  # over the order
 PULLS = 300  # over the coordinates
-PULLED = 600_000  # places that are drawn to their neighbours, over all pulls: a large picture gets fewer
+PULLED = 600_000  # places that are drawn to their neighbours, over all pulls: a large drawing gets fewer
 BEND = 18.0  # the room that a passing edge takes
 GAP = 26.0  # between neighbours of a layer
 STRAIGHT = 8.0  # how much more an edge pulls that is the only one at both of its ends
@@ -78,7 +78,8 @@ def _layers(names: Mapping[str, float], arrows: Sequence[Arrow], late: set[str])
 def _untangled(
     rows: list[list[Place]], above: Mapping[Place, list[Place]], below: Mapping[Place, list[Place]]
 ) -> list[list[Place]]:
-    """Order each layer by the mean place of its neighbours, down and up in turn; keep the best order seen."""
+    """Order each layer by the mean place of its neighbours, down and up alternately; keep the best order
+    seen."""
     best, fewest = [list(row) for row in rows], _crossings(rows, below)
     for sweep in range(SWEEPS):
         down = sweep % 2 == 0

@@ -98,7 +98,7 @@ def wrapped(call: str) -> list[str]:
 
 
 def build_scene(diagram: Diagram) -> Scene:
-    """Return the picture of a diagram, with a title and a legend."""
+    """Return the drawing of a diagram, with a title and a legend."""
     return _Painter(diagram).scene()
 
 
@@ -241,7 +241,7 @@ class _Painter:
             scene.labels.append(Label(x, y - 17, edge.port, SMALL, INK, ground=True))
 
     def legend(self, scene: Scene) -> None:
-        """One line for each thing that a colour or a stroke says, as far as it occurs."""
+        """Return one line for each meaning of a colour or a stroke that occurs."""
         entries: list[tuple[Box, str]] = []
 
         def swatch(fill: str, stroke: str = LINE, dashed: bool = False, hatched: float = 0.0) -> Box:

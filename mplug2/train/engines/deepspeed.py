@@ -37,7 +37,7 @@ from registry.errors import UserError
 
 
 def zero_stage(settings: Mapping[str, Any]) -> int:
-    """Return the ZeRO stage that runs: in 16 bit, stage 2 stands for 0 and 1, which compute the same.
+    """Return the ZeRO stage that runs: in 16 bit, stage 2 replaces 0 and 1, which compute the same.
 
     Below stage 2, DeepSpeed (0.19.8) takes other optimizers for 16 bit with gradients in float32: their steps
     differ from those of all other stages, and they do not skip a gradient that is not finite.

@@ -66,7 +66,7 @@ class ZeroOptimizer:
         return make_fragment(name, shape, start, numel, flat, offset)
 
     def begin_backward(self) -> None:
-        """Tell ZeRO that another backward pass begins.
+        """Announce another backward pass to ZeRO.
 
         DeepSpeed does so in ``forward``. A second backward pass without a forward pass between would
         overwrite the gradients at stage 3.

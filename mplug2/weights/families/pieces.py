@@ -19,7 +19,7 @@ VISION_LABEL = "video_vit or image_vit"
 
 
 def clip_tower(released: str, role: str, patches: Transform = IDENTITY) -> tuple[Row, ...]:
-    """Return the rows of CLIP's visual tower in OpenAI's names; ``released`` is what stands before them.
+    """Return the rows of CLIP's visual tower in OpenAI's names; ``released`` is the prefix of the names.
 
     ``patches``: the transform of the patch kernel.
     """
@@ -45,7 +45,7 @@ def clip_tower(released: str, role: str, patches: Transform = IDENTITY) -> tuple
 def bert_layers(released: str, ours: str, role: str, where: Where | None = None) -> tuple[Row, ...]:
     """Return the rows of BERT's layers without cross-attention.
 
-    ``released``, ``ours``: what stands before the names, with the hole ``{layer}``.
+    ``released``, ``ours``: the prefix of the names, with the hole ``{layer}``.
     """
     pairs = (
         *_attention("attention", "attention"),

@@ -205,7 +205,7 @@ def test_a_name_comes_from_the_cache_or_is_told(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"'bert-tiny' is no folder here(.|\n)*hf download bert-tiny"):
+    with pytest.raises(UserError, match=r"'bert-tiny' is not a folder here(.|\n)*hf download bert-tiny"):
         composed("bert-tiny")
     model = tmp_path / "models--bert-tiny"
     save(bert, model / "snapshots" / "abc")
