@@ -1,4 +1,4 @@
-"""Where something stands, and what is wrong there: the errors that a user reads."""
+"""Locations and problems: the errors that a user reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 class Place:
     """A position in a source: file, line and column counted from 1, and the text of that line.
 
-    Line 0 stands for a source without lines, a command-line override: its text is the position.
+    Line 0 means a source without lines, a command-line override: its text is the position.
     `call` is set within a definition of the spec, when the position was reached by calling it.
     """
 
@@ -74,7 +74,7 @@ def visible(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: where, what is and what must be, and what can be pasted to mend it."""
+    """One mistake: where, what is and what must be, and a fix that can be pasted."""
 
     place: Place
     message: str

@@ -48,7 +48,7 @@ class Kind:
     channels_last: bool = False  # the last axis counts channels, and may be made narrow to try a network
     blank_length: int = 1  # size of a free axis after the first one in the dry run
     ports_only: bool = False  # a kind of ports, which no stream has
-    counts_rows: bool = False  # values are row numbers of another stream, whose axis stands after `->`
+    counts_rows: bool = False  # values are row numbers of another stream, whose axis follows `->`
     answer: Answer | None = None  # set if prediction can show an output with two axes
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class KindTable(NameTable):
         return kind
 
     def summary(self, name: str) -> str:
-        """Return the sentence that says what a kind means; raise `UserError`."""
+        """Return the meaning of a kind in one sentence; raise `UserError`."""
         return self[name].meaning
 
     def half(self, name: str) -> Any:
@@ -103,7 +103,7 @@ class KindTable(NameTable):
         return self._halves[kind]
 
     def _check_protocol(self, name: str, thing: object) -> None:
-        """Raise `UserError` if an entry point names something other than the `Kind` of its own name."""
+        """Raise `UserError` if an entry point names something other than the `Kind` of that name."""
         if not isinstance(thing, Kind):
             raise UserError(f"kind '{name}' must be a registry.Kind (got {type(thing).__name__})")
         if thing.name != name:

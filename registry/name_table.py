@@ -17,16 +17,16 @@ from registry.errors import UserError
 
 Thing = TypeVar("Thing")
 
-# How alike two names must be, from 0 to 1, for one to be suggested in place of the other.
+# Similarity of two names, from 0 to 1, above which one is suggested in place of the other.
 SIMILAR = 0.6
 SIMILAR_WITH_OTHER_WORDS = 0.75
-CANDIDATES = 5  # The most alike names, of which the first that has the same words is suggested.
+CANDIDATES = 5  # The most similar names, of which the first that has the same words is suggested.
 ABBREVIATION = 3  # Letters of a word that is probably an abbreviation.
 
 
 @dataclass
 class Entry:
-    """One name of a table: where its thing comes from, and the thing as soon as it is loaded."""
+    """One name of a table: where its thing comes from, and the thing once it is loaded."""
 
     target: str  # "package.module:Name"
     owner: str  # the line or package that registered it, for the message to a second one
@@ -117,7 +117,7 @@ class NameTable:
     def summary(self, name: str) -> str:
         """Return one sentence about the thing behind a name; raise `UserError`."""
         thing = self.load(name)
-        # An object that is a value, such as a key map, says what it is by its title.
+        # An object that is a value, such as a key map, is described by its title.
         doc = getattr(thing, "title", None) or thing.__doc__ or ""
         return str(doc.strip().split("\n\n")[0])
 

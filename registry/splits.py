@@ -24,7 +24,7 @@ def is_mixture(value: Any) -> bool:
 
 
 def splits_of(settings: Mapping[str, Any], task: str | None, names: Catalogue) -> dict[str, dict[str, Any]]:
-    """Return the splits of a source: its keys that hold mappings and are no argument of its task."""
+    """Return the splits of a source: its keys with mappings that are not arguments of its task."""
     arguments: Mapping[str, Any] = {}
     if task is not None and task in names.tasks:
         arguments = names.tasks.declaration(task).arguments

@@ -1,6 +1,6 @@
 """What a run trains and measures: sources, batches, the optimizer steps of an iteration, evaluations.
 
-A spec says it in a short form (one source, one goal, one evaluation) or in a long one (several of each, by
+A spec has a short form (one source, one goal, one evaluation) or in a long one (several of each, by
 name). `training_plan` turns both into the same typed plan; `registry.checks.training` has judged it before.
 """
 
@@ -224,7 +224,7 @@ def _batches(spec: Spec, sources: Mapping[str, SourceSpec]) -> dict[str, BatchSp
 
 
 def _of_batch(value: Any, name: str) -> Any:
-    """Return what a setting says of one batch: the same for all, or an entry of a mapping by batch."""
+    """Return the value of a setting for one batch: the same for all, or an entry of a mapping by batch."""
     if isinstance(value, dict) and "tokens" not in value:
         return value.get(name)
     return value

@@ -23,7 +23,7 @@ def _turns(names: Catalogue, use: str, kind: str, wanted: tuple[str, ...]) -> bo
     """Return whether a module makes one stream of a wanted kind of a single one of `kind`."""
     try:
         declaration = names.modules.declaration(use)
-    except UserError:  # another package's, and broken: told where it is used
+    except UserError:  # another package's, and broken: reported where it is used
         return False
     needed = [port for port in declaration.inputs.values() if not port.optional]
     return (

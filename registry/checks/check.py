@@ -75,9 +75,9 @@ def complete(spec: Spec, names: Catalogue = CATALOGUE) -> Spec:
 
 
 def _without_consequences(misfits: list[Misfit], graph: Graph, types: dict[str, StreamType]) -> list[Problem]:
-    """Return the misfits, and what is never used for another reason than that a misfit stands in its place.
+    """Return the misfits, and the unused streams that no misfit explains.
 
-    A stream that nobody uses, of the kind that a misfit lacks, is what was meant there.
+    An unused stream of the kind that a misfit needs was probably meant there.
     """
     unused = {} if graph.circles else dict(graph.unused)
     problems = []

@@ -1,4 +1,5 @@
-"""The data against the network, as far as the spec itself says it: lengths of texts, and numbers of classes.
+"""Compare the data with the network, as far as the spec alone allows: lengths of texts, and numbers of
+classes.
 
 A task declares by `token_limits` which of its arguments bounds an output, a module which of its arguments
 bounds a port. `class_names` of a task is the argument that names the classes of an output. A network may be

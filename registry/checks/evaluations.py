@@ -98,7 +98,7 @@ class EvaluationChecker(Collector):
         evaluators = self.names.evaluators
         registered = isinstance(evaluator, str) and evaluator in evaluators
         if registered and evaluators.declaration(evaluator).goals:
-            return  # It computes goals of its own.
+            return  # It computes other goals.
         measured = self._measured(metrics)
         # A resolved spec writes the default, too, which may go unused.
         named = self.spec.node(*path, "goal") is not None and (measured or goal != EVAL["goal"].default)

@@ -79,7 +79,7 @@ class _Measured:
             return []
         declaration = self.names.evaluators.declaration(name)
         if declaration.goals:
-            return []  # It measures goals of its own.
+            return []  # It measures other goals.
         path = ("eval", evaluation.name) if evaluation.name else ("eval",)
         place = self.spec.place(*path, "evaluator")
         kinds = {self.types[ref.name].kind for ref in outputs.values() if ref.name in self.types}

@@ -25,7 +25,8 @@ from registry.planner import absent_outputs, declaration_of
 from registry.registries import Catalogue, Registry, nearest
 
 RESERVED = ("ema",)
-COMPARED = 50_000  # names, to find what was meant: half a second; mistakes after these are told without
+# Names that are compared for suggestions, in half a second; mistakes after these have none.
+COMPARED = 50_000
 
 
 def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
@@ -78,7 +79,7 @@ class _Checker:
             section = "modules" if name in self.spec.modules else "flow"
             if name in RESERVED:
                 self.wrong(
-                    self.spec.key_place(section, name), f"'{name}' has a meaning of its own in flow lines"
+                    self.spec.key_place(section, name), f"'{name}' has a special meaning in flow lines"
                 )
 
     @cached_property
@@ -177,7 +178,7 @@ class _Checker:
             if not passed_module(spec, module.place, module.name):
                 self.module_ref(module)
         if declaration is not None:
-            # a module where a stream must be is no stream
+            # a module is not a stream
             told = {problem.place for problem in self.problems[before:]}
             self.problems.extend(one for one in bind(equation, declaration)[1] if one.place not in told)
 
@@ -237,7 +238,7 @@ class _Checker:
             return
         if ref.stream not in spec.flow:
             if ref.stream in spec.modules:
-                hint = f"hand it on by `@{ref.stream}`, or call it in a line of its own"
+                hint = f"pass it as `@{ref.stream}`, or call it in a separate line"
                 self.wrong(ref.place, f"'{ref.stream}' is a module, not a stream", hint)
             elif message := stream_deleted(spec, ref, self.users):
                 hint = f"set `{ref.stream}` again, or change what reads it"

@@ -97,7 +97,7 @@ class _Settings(Collector):
         return [evaluation.key(value) for value in self.names.evaluators.declaration(name).outputs]
 
     def values(self) -> list[str] | None:
-        """Return the values that the evaluations report; None if a metric does not declare all of its own."""
+        """Return the values that the evaluations report; None if a metric does not declare all its values."""
         values: list[str] = []
         for evaluation in training_plan(self.spec, self.names).evaluations:
             if self.spec.data and evaluation.train_split is None:

@@ -1,4 +1,4 @@
-"""Axes as unknowns to be solved: each is a size, a letter of its own, or free, and some must be the same."""
+"""Axes as unknowns to be solved: each is a size, a letter, or free, and some must be the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry.errors import Place
 class Size:
     """One axis: its size with the place that set it, where known; the letter of a free axis; a name to show.
 
-    A letter (`T` of an input, `patches.N` of a new axis) is an axis of its own: two letters are not the same
+    A letter (`T` of an input, `patches.N` of a new axis) is a separate axis: two letters are not the same
     axis, though both may turn out to have the same size. An axis without a letter takes on whatever it meets.
     """
 
@@ -22,7 +22,7 @@ class Size:
     same: Size | None = None
 
     def root(self) -> Size:
-        """Return the axis that stands for all that are the same."""
+        """Return the axis that represents all equal ones."""
         size = self
         while size.same is not None:
             size = size.same
@@ -44,7 +44,8 @@ class Size:
 
 
 def unify(one: Size, other: Size) -> str:
-    """Make two axes the same; return "", "sizes" that differ, or "letters", which equal sizes still mend."""
+    """Make two axes the same; return "", "sizes" that differ, or "letters", which equal sizes can still
+    resolve."""
     one, other = one.root(), other.root()
     if one is other:
         return ""

@@ -32,7 +32,7 @@ class SourceChecker(Collector):
             self.data()
 
     def data(self) -> None:
-        """Check the short or the long form of `data`; mixing them is a problem of its own."""
+        """Check the short or the long form of `data`; mixing them is a separate problem."""
         data = self.spec.data
         sources = data.get("sources")
         if sources is None:
@@ -164,7 +164,7 @@ class SourceChecker(Collector):
         """Check the arguments that a source sets for all its splits, and those of each split."""
         splits = splits_of(settings, task, self.names)
         unread = [split for split in splits if split not in self.readable]
-        # The split that a misspelt name stands for is not reported as missing, too.
+        # The split that a misspelt name means is not reported as missing, too.
         meant_splits = {self.unread_split(name, path, split, arguments) for split in unread}
         self.splits[name] = set(splits) | meant_splits
         keys = tuple(DATA) if path == ("data",) else SOURCE_KEYS
@@ -185,7 +185,7 @@ class SourceChecker(Collector):
             kinds = self.names.sources.names()
             if kinds and present.isdisjoint(kinds) and not missing:
                 listed = ", ".join(kinds)
-                message = f"{'.'.join((*path, split))} must say where its samples are, but does not"
+                message = f"{'.'.join((*path, split))} needs samples"
                 self.wrong(self.spec.key_place(*path, split), message, f"set one of: {listed}")
             for argument, parameter in arguments.items():
                 if argument in missing:

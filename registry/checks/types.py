@@ -82,7 +82,7 @@ def check_axes(spec: Spec, names: Catalogue, order: Iterable[str]) -> Solution:
 
 
 def _open_target(kind: str) -> Size | None:
-    """Return the target of an index that does not say whose rows it counts: its first use settles it."""
+    """Return the target of an index without an arrow: its first use settles it."""
     first_kind = kind.split("|")[0]
     return Size("") if KINDS[first_kind].counts_rows else None
 
@@ -115,7 +115,7 @@ class _Solver:
         return self.letters_of_inputs.setdefault(axis, Size(axis, letter=axis))
 
     def solved(self) -> dict[str, StreamType]:
-        """Return the type of every stream as far as it is solved."""
+        """Return the solved type of every stream."""
         return {name: stream.solved() for name, stream in self.streams.items()}
 
     def finish(self) -> list[Misfit]:
@@ -154,7 +154,7 @@ class _Solver:
         declaration = declaration_of(self.spec, equation, self.names)
         binding, _ = bind(equation, declaration)
         scope = _Scope(equation.callee)
-        # indices last: then the other ports have said which rows there are
+        # indices last: then the other ports have settled the rows
         arguments = sorted(
             binding.arguments(), key=lambda pair: declaration.inputs[pair[0]].target is not None
         )
@@ -198,7 +198,7 @@ class _Solver:
         return _Stream(port.kind, tuple(sizes[axis] for axis in port.axes), target)
 
     def size(self, scope: _Scope, declaration: Declaration, callee: str, axis: Axis) -> Size:
-        """Return the axis that a name in a declaration stands for, in one call."""
+        """Return the axis that a name in a declaration means in one call."""
         if isinstance(axis, int):
             return Size(str(axis), value=axis)
         if axis == "_":
@@ -306,7 +306,7 @@ class _Solver:
     def letters(
         self, scope: _Scope, port: Port, name: str, at: int, ref: Ref, wanted: Size, size: Size
     ) -> Callable[[], Problem]:
-        """Return the problem of two axes that are not the same one, told when all sizes are known."""
+        """Return the problem of two axes that are not the same one, reported when all sizes are known."""
         axis = port.axes[at]
         other, first = scope.first.get(str(axis), (name, ref))
 

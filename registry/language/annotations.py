@@ -1,7 +1,7 @@
 """Does a value of a spec fit the annotation of the parameter that it sets?
 
 Understood are int, float, str, bool, None, Literal, unions, list, tuple, dict and Sequence of such, in any
-spelling of `typing`; whatever else an annotation says is taken as "anything", and left to the code behind it.
+spelling of `typing`; any other annotation is taken as "anything", and left to the code behind it.
 """
 
 from __future__ import annotations

@@ -141,7 +141,9 @@ class _Binder:
             elif name in options:
                 hint = f"quote it: `{name}='{argument}'`"
                 self.wrong(
-                    argument.place, f"option '{name}' of {callee} takes a value, but {argument} is none", hint
+                    argument.place,
+                    f"option '{name}' of {callee} takes a value, but {argument} is a stream",
+                    hint,
                 )
             else:
                 self.unknown(name, key)

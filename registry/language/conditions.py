@@ -58,7 +58,7 @@ class Condition:
             return compare(_number(self.left, values), _number(self.right, values))
         except _Unknown:
             return True
-        except ZeroDivisionError:  # `beams % groups` with groups=0, which a condition of its own refuses
+        except ZeroDivisionError:  # `beams % groups` with groups=0, which another condition refuses
             return True
 
     def in_words(self) -> str:

@@ -89,7 +89,7 @@ class Parameter:
 class Declaration:
     """The promise of one class or function; the output with the name '' has no name (`visual`).
 
-    Beside it there may be optional ones (`visual.early`): then the value is a mapping with the nameless
+    In addition, there may be optional ones (`visual.early`): then the value is a mapping with the nameless
     output under '' as soon as another is requested, and the nameless one alone otherwise.
     """
 
@@ -152,7 +152,7 @@ def _declare(target: str, found: Definition) -> Declaration:
         methods = [one for body in found.bases for one in body if isinstance(one, ast.FunctionDef)]
         makers = [one for one in methods if one.name == "__init__"]
         arguments = _inherited((_parameters(one, skip=1), one.args.kwarg is not None) for one in makers)
-        for body in reversed(found.bases):  # the class itself stands first and has the last word
+        for body in reversed(found.bases):  # the class itself comes first and overrides its bases
             for name, value in _assigned(body, LITERALS):
                 literals[name] = _literal(target, name, value)
         for method in (one for one in methods if one.name == "forward"):
@@ -219,7 +219,7 @@ def _build(
 def _check_followed_axes(target: str, inputs: dict[str, Port], outputs: dict[str, Port]) -> None:
     """Raise `UserError` for an axis such as `M@mask` in an input, or without a port of that name."""
     if followed_axes(inputs):
-        raise UserError(f"{target}: '@' may stand in the axes of outputs only")
+        raise UserError(f"{target}: '@' is allowed in the axes of outputs only")
     for axis, name in followed_axes(outputs).items():
         if name not in inputs:
             listed = ", ".join(inputs) or "none"
@@ -227,7 +227,7 @@ def _check_followed_axes(target: str, inputs: dict[str, Port], outputs: dict[str
 
 
 def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> None:
-    """Raise `UserError` for outputs of several types, or a nameless one beside others that must be there."""
+    """Raise `UserError` for outputs of several types, or a nameless one next to required others."""
     for name, port in outputs.items():
         if len(port.kinds) > 1:
             raise UserError(f"{target}: an output must have one type, but '{name}' has '{port}'")
@@ -235,11 +235,11 @@ def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> Non
     if "" in outputs and named:
         must = next((name for name, port in named.items() if not port.optional), "")
         if must:
-            raise UserError(f"{target}: beside a nameless output, '{must}' must be optional: '{must}?'")
+            raise UserError(f"{target}: next to a nameless output, '{must}' must be optional: '{must}?'")
         if not requests:
             hint = f"add the keyword-only parameter `{REQUESTED}: frozenset[str] = frozenset()` to `forward`"
             raise UserError(
-                f"{target}: optional outputs beside a nameless one are returned on request. {hint}"
+                f"{target}: optional outputs next to a nameless one are returned on request. {hint}"
             )
 
 
@@ -290,7 +290,7 @@ def _parameters(function: ast.FunctionDef, skip: int = 0, keyword_only: bool = F
 
 
 def _default(tree: ast.expr | None) -> Any:
-    """Return a default's value; one that is no literal (`math.inf`) is kept as its source text."""
+    """Return a default's value; one that is not a literal (`math.inf`) is kept as its source text."""
     if tree is None:
         return REQUIRED
     try:

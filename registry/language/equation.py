@@ -22,7 +22,7 @@ from registry.yaml.tree import Node
 
 LONGEST = 4000
 WORDS = {"true": True, "false": False, "null": None, "none": None, "True": True, "False": False, "None": None}
-# strings stay as they are; outside them `@` becomes the operator that no line may use otherwise
+# strings are unchanged; outside them `@` becomes the operator that no line may use otherwise
 MARKS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[@~]""")
 STRINGS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -212,7 +212,7 @@ class _Reader:
             self.refuse_keyword(error)
             at = max(0, min((error.offset or 1) - 2 + indent, len(self.text.rstrip()) - 1))
             torn = "was never closed" in error.msg
-            hint = f"quote a line that stands within {{ }}: `'{self.text}, ...)'`" if torn else EXAMPLE
+            hint = f"quote a line within {{ }}: `'{self.text}, ...)'`" if torn else EXAMPLE
             raise self.wrong(at, f"not a call that can be read: {error.msg}", hint) from None
         except (ValueError, RecursionError, MemoryError):
             raise self.wrong(0, "not a call that can be read", EXAMPLE) from None
@@ -251,7 +251,7 @@ class _Reader:
         """Return a stream, a module, or a literal."""
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Invert):
             if not isinstance(tree.operand, ast.Name):
-                raise self.wrong(tree, "'@' must stand before the name of a module")
+                raise self.wrong(tree, "'@' must precede the name of a module")
             return ModuleRef(tree.operand.id, self.place(tree))
         if isinstance(tree, ast.Call) and not _is_ramp(tree):
             return self.average(tree)
@@ -263,7 +263,7 @@ class _Reader:
         """Return the stream in `ema(stream)`, the only call inside a call."""
         called = tree.func.id if isinstance(tree.func, ast.Name) else "..."
         if called != "ema":
-            hint = f"give it a line of its own: `name: {called}(...)`, and use `name` here"
+            hint = f"give it a separate line: `name: {called}(...)`, and use `name` here"
             raise self.wrong(tree, "calls are never nested, except for ema(stream)", hint)
         if len(tree.args) != 1 or tree.keywords or not isinstance(tree.args[0], ast.Name | ast.Attribute):
             raise self.wrong(tree, "ema(...) must hold one stream", "`teacher=ema(logits)`")

@@ -30,7 +30,7 @@ class Call:
     definition: Definition | None = None
     outer: Call | None = None
     arguments: dict[str, Ref | ModuleRef] = field(default_factory=dict)
-    modules: dict[str, str] = field(default_factory=dict)  # what stands for each module parameter
+    modules: dict[str, str] = field(default_factory=dict)  # the module of each module parameter
     calls: dict[str, Call] = field(default_factory=dict)  # by the line that makes them
     site: CallSite | None = None
 

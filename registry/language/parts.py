@@ -17,7 +17,7 @@ from registry.language.ports import Axis, Port
 
 
 def with_parts(declaration: Declaration, equation: Equation) -> Declaration:
-    """Return a declaration with the parts that a call names, or as it is where there are none."""
+    """Return a declaration with the parts that a call names, or unchanged if there are none."""
     ports = [*declaration.inputs.values(), *declaration.outputs.values()]
     if not any(port.named_by_call for port in ports):
         return declaration

@@ -15,7 +15,7 @@ from registry.kinds import KINDS
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(@[A-Za-z_][A-Za-z0-9_]*)?|[0-9]{1,9}")
 FOLLOWS = "@"  # `M@mask`: an axis whose size follows from the values of the stream in port `mask`
-ALTERNATIVES = re.compile(r"\s+\|\s+")  # between whole types; `text|tokens B L` are kinds of one
+ALTERNATIVES = re.compile(r"\s+\|\s+")  # between complete types; `text|tokens B L` are kinds of one
 ARROW = "->"  # before the axis whose rows an index counts
 
 Axis = str | int
@@ -109,10 +109,10 @@ def read_type(text: str) -> StreamType:
     if KINDS[port.kind].ports_only:
         raise ValueError(f"'{port.kind}' is a kind of ports only, not of streams")
     if "_" in port.names:
-        raise ValueError("'_' may stand for an axis in ports only: give the axis a letter of its own")
+        raise ValueError("'_' is an axis in ports only: give the axis a letter")
     for axis in port.names:
         if FOLLOWS in str(axis):
-            raise ValueError(f"'{FOLLOWS}' may stand in the axes of outputs only, but is in '{axis}'")
+            raise ValueError(f"'{FOLLOWS}' is allowed in the axes of outputs only, but is in '{axis}'")
     return StreamType(port.kind, port.axes, port.target)
 
 
@@ -171,11 +171,11 @@ def _axis(text: str) -> Axis:
 
 
 def _target(text: str) -> Axis:
-    """Return the one axis that stands after the arrow of an index; raise `ValueError`."""
+    """Return the axis after the arrow of an index; raise `ValueError`."""
     targets = text.split()
     if len(targets) != 1:
         count = len(targets) or "none"
-        raise ValueError(f"one axis must stand after '{ARROW}', the one whose rows are counted (got {count})")
+        raise ValueError(f"one axis must follow '{ARROW}', the one whose rows are counted (got {count})")
     return _axis(targets[0])
 
 

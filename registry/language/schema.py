@@ -51,11 +51,11 @@ EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
 SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "task")
 
 # Biases, norms, and the parameters that are added to or multiply activations. The released recipes let class
-# tokens, positions and latents decay: their specs say so.
+# tokens, positions and latents decay: their specs set it.
 NO_DECAY = ("*bias", "*norm*.weight", "*.cls", "*.position", "*.latents", "*temperature")
 
 MOMENTUM = {
-    "decay": Key("float", 0.995, "how much of the average is kept at each optimiser step", 0, 1),
+    "decay": Key("float", 0.995, "decay of the EMA copies at each iteration", 0, 1),
 }
 DATA = {
     "task": Key("str | None", None, "the task: how annotated entries become inputs"),
@@ -66,16 +66,20 @@ DATA = {
     "batch_size": Key(
         "int | dict | None", None, "samples, or {tokens: N}, of an optimizer step over all ranks", 1
     ),
-    "tokenizer": Key("str | None", None, "a tokenizer's folder or name"),
-    "workers": Key("int", 2, "processes that read samples", 0),
-    "max_bad": Key("float", 0.01, "share of undecodable files at which a run stops", 0, 1),
-    "seed": Key("int | None", None, "seed of order and sampling; that of `train` unless set", 0),
-    "train": Key("dict | None", None, "the reader's arguments for training"),
-    "val": Key("dict | None", None, "the reader's arguments for validation"),
-    "test": Key("dict | None", None, "the reader's arguments for testing"),
+    "tokenizer": Key(
+        "str | None", None, "tokenizer: a `vocab.txt`, a folder, or a name on the Hugging Face Hub"
+    ),
+    "workers": Key("int", 2, "worker processes that read samples", 0),
+    "max_bad": Key(
+        "float", 0.01, "stop the run if more than this fraction of the files cannot be decoded", 0, 1
+    ),
+    "seed": Key("int | None", None, "seed of order and sampling. Default: that of `train`", 0),
+    "train": Key("dict | None", None, "arguments of task and source for training"),
+    "val": Key("dict | None", None, "arguments of task and source for validation"),
+    "test": Key("dict | None", None, "arguments of task and source for testing"),
 }
 # Arguments that tasks and sources of any package share by name: keys of a source, or of `data` for all
-# sources. Their ranges are checked here, because an annotation cannot say them.
+# sources. Their ranges are checked here, because an annotation cannot contain them.
 SHARED_ARGUMENTS = {
     "image_mean": Key("float | list[float]", None, "mean of pixels from 0 to 1, one or by colour", 0, 1),
     "image_std": Key(
@@ -85,26 +89,26 @@ SHARED_ARGUMENTS = {
 COLOURS = 3
 TRAIN = {
     "epochs": Key("int | dict", 10, "passes over the training data, or {epochs: N, of: batch}", 1),
-    "samples": Key("float | None", None, "at most so many samples of the first batch", 1),
+    "samples": Key("float | None", None, "at most this many samples of the first batch", 1),
     "micro_batch": Key(
         "int | dict | None", None, "samples, or {tokens: N}, of a forward pass of a rank; may be by batch", 1
     ),
     "iteration": Key("list | None", None, "optimizer steps of an iteration: draw, all or batch"),
-    "steps": Key("int | None", None, "at most so many optimiser steps", 1),
-    "batch": Key("int", 4, "samples per process and micro-step", 1),
-    "accumulate": Key("int", 1, "micro-steps per optimiser step", 1),
+    "steps": Key("int | None", None, "at most this many iterations", 1),
+    "batch": Key("int", 4, "samples per rank and micro-batch", 1),
+    "accumulate": Key("int", 1, "micro-batches per optimizer step", 1),
     "lr": Key("float | dict[str, float]", 2e-5, "peak learning rate, or {default: rate, pattern: rate}", 0),
     "min_lr": Key("float", 1e-6, "learning rate at the end of the schedule", 0),
     "warmup": Key("int", 200, "steps of linear warm-up", 0),
     "warmup_lr": Key("float", 1e-6, "learning rate at the first step of the warm-up", 0),
-    "schedule": Key("Literal['cosine', 'constant', 'linear']", "cosine", "course of the learning rate"),
+    "schedule": Key("Literal['cosine', 'constant', 'linear']", "cosine", "schedule of the learning rate"),
     "optimizer": Key("str | dict", "adamw", "its name, or {name: ..., option: value}"),
     "betas": Key("tuple[float, float]", [0.9, 0.999], "decay of AdamW's two averages", 0, below=1),
     "eps": Key("float", 1e-8, "AdamW's epsilon", 0),
     "weight_decay": Key("float", 0.02, "AdamW's decoupled weight decay", 0),
     "no_decay": Key("list[str]", list(NO_DECAY), "patterns of parameters without weight decay"),
-    "clip": Key("float", 1.0, "largest norm of the gradient; 0: no clipping", 0),
-    "engine": Key("str", "deepspeed", "what runs the steps: deepspeed, torch, or a plug-in"),
+    "clip": Key("float", 1.0, "largest gradient norm. 0: no clipping", 0),
+    "engine": Key("str", "deepspeed", "engine that runs the steps: deepspeed, torch, or a plug-in"),
     "zero": Key("Literal[0, 1, 2, 3]", 0, "DeepSpeed ZeRO stage"),
     "precision": Key(
         "Literal['fp32', 'bf16', 'fp16']", "fp32", "number format of the forward and backward pass"
@@ -113,25 +117,28 @@ TRAIN = {
     "log_every": Key("int", 10, "steps between two lines of the log", 1),
     "eval_every": Key("int | dict", 1, "epochs between two evaluations, or a length: {steps: 500}", 1),
     "save_every": Key("int | dict", 1, "epochs between two checkpoints, or a length: {steps: 500}", 1),
-    "keep": Key("int", 3, "newest checkpoints that are kept", 1),
+    "keep": Key("int", 3, "number of newest checkpoints to keep", 1),
     "loggers": Key("list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"),
-    "out": Key("str | None", None, "run folder; runs/<name of the spec> unless set"),
-    "select": Key("str | None", None, "metric whose best checkpoint on the validation split is kept"),
+    "out": Key("str | None", None, "run folder. Default: runs/<name of the spec>"),
+    "select": Key("str | None", None, "name of the metric that selects the best checkpoint"),
 }
 EVAL = {
     "goal": Key("str", "predict", "the goal whose outputs are measured"),
     "metrics": Key("list[str]", [], "names of metrics"),
-    "batch": Key("int | None", None, "samples per process; that of `train` unless set", 1),
+    "batch": Key("int | None", None, "samples per rank. Default: that of `train`", 1),
     "split": Key("str", "test", "the split that is measured"),
     "source": Key("str | None", None, "the source that is measured; default: `data.source`, or the first"),
-    "evaluator": Key("str | None", None, "how outputs are measured; default: what the metrics need"),
+    "evaluator": Key("str | None", None, "evaluator of the outputs. Default: the one that the metrics need"),
     "rerank": Key(
-        "int | None", None, "how many found by similarity the goal `rerank` orders; none unless set", 1
+        "int | None",
+        None,
+        "number of most similar candidates that the goal `rerank` orders. Default: none",
+        1,
     ),
     "rerank_score": Key(
-        "Literal['match', 'match_plus_similarity'] | None", None, "what orders them; match unless set"
+        "Literal['match', 'match_plus_similarity'] | None", None, "the score that orders them. Default: match"
     ),
-    "rerank_batch": Key("int | None", None, "pairs per process in a batch of re-ranking; 64 unless set", 1),
+    "rerank_batch": Key("int | None", None, "pairs per rank in a batch of re-ranking. Default: 64", 1),
 }
 SETTINGS: dict[str, dict[str, Key]] = {"momentum": MOMENTUM, "data": DATA, "train": TRAIN, "eval": EVAL}
 

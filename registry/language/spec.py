@@ -79,7 +79,7 @@ class Spec(SpecValue):
         return self.tree.place
 
     def key_place(self, *keys: str) -> Place:
-        """Return where the key itself stands at a path of keys."""
+        """Return the location of the key at a path of keys."""
         node = self.node(*keys)
         return node.key if node is not None and node.key is not None else self.place(*keys)
 
@@ -124,7 +124,7 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
     if not isinstance(tree.value, dict):
         raise SpecError.at(tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
     if (parent := tree.value.get("extends")) is not None:
-        message = "a text cannot extend a file, since it stands in no folder"
+        message = "a text cannot extend a file, because it has no folder"
         raise SpecError.at(parent.key or parent.place, message, "write it to a file, and read that")
     return spec_of_tree(tree, name)
 
@@ -132,7 +132,7 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
 def write_spec(spec: Spec) -> str:
     """Return the YAML text of the resolved spec; `parse_spec` reads it back to an equal one.
 
-    Comments at the top say where arguments come from that the spec left out.
+    Comments at the top name the source of each argument that the spec left out.
     """
     comments = [f"# {name} follows: {origin}\n" for name, origin in spec.inferred.items()]
     return "".join(comments) + write_tree(spec.resolved())
@@ -145,7 +145,7 @@ def spec_of_tree(tree: Node, path: str) -> Spec:
     definitions, problems = read_definitions(tree.value.get("define"))
     read.problems += problems
     written = Written(read.flow(), read.goals())
-    if read.problems:  # of the form: what follows would be told again
+    if read.problems:  # of the form: later problems would repeat it
         expansion = Expansion(flow=written.flow)
         goals: dict[str, dict[str, Ref]] = {}
     else:
@@ -237,8 +237,8 @@ class _Reader:
                 continue
             use = node.value.get("use")
             if use is None or not isinstance(use.value, str):
-                message = f"module '{name}' must say what to `use`" + (
-                    f", but {_what(use)} stands there" if use else ""
+                message = f"module '{name}' must name what to `use`" + (
+                    f", but {_what(use)} is there" if use else ""
                 )
                 self.wrong(use.place if use else node.key or node.place, message, example)
                 continue

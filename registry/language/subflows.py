@@ -291,6 +291,6 @@ def _argument_problem(
         return Problem(argument.place, message, f"`@{argument.words[0]}`")
     if not is_module and isinstance(argument, ModuleRef):
         message = f"{parameter} takes a stream, but {argument} is a module"
-        hint = f"call it in a line of its own, or write `@{name}` in the parameters of '{definition.name}'"
+        hint = f"call it in a separate line, or write `@{name}` in the parameters of '{definition.name}'"
         return Problem(argument.place, message, hint)
     return None

@@ -10,7 +10,7 @@ from registry.errors import Place, Problem, SpecError
 from registry.yaml.tree import LARGEST, Node, Source, parse
 
 FILES = 64  # that one spec may come from
-HASH = "\ue000"  # stands for # while an override is read, which has no comments
+HASH = "\ue000"  # replaces # while an override is read, which has no comments
 
 
 def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Node:
@@ -129,7 +129,7 @@ def _neighbour(path: Path) -> str:
 
 
 def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
-    """Return `base` with `over` on top, by the rules of `extends`; both stand at `path` in the spec."""
+    """Return `base` with `over` on top, by the rules of `extends`; both are at `path` in the spec."""
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     if len(path) == 2 and path[0] == "modules" and "use" in over.value:
@@ -181,7 +181,7 @@ def override(root: Node, text: str) -> Node:
 
 
 def _placed(node: Node, place: Place) -> Node:
-    """Return the tree of an override's value with the whole override as the place of every node."""
+    """Return the tree of an override's value with the complete override as the place of every node."""
     value = node.value
     if isinstance(value, str):
         value = value.replace(HASH, "#")
@@ -195,7 +195,7 @@ def _placed(node: Node, place: Place) -> Node:
 def set_value(
     root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tuple[str, ...] = ()
 ) -> Node:
-    """Return `root` with `node` at `keys` below it; a mapping merges, unlike a whole module entry's `use`."""
+    """Return `root` with `node` at `keys` below it; a mapping merges, unlike `use` of a module entry."""
     if not keys:
         return merge(root, node, path)
     if not isinstance(root.value, dict):

@@ -1,4 +1,4 @@
-"""YAML to a tree of nodes, each of which knows where it stands.
+"""YAML to a tree of nodes, each with its location.
 
 The YAML of a spec is a small part of YAML 1.2: mappings, lists and scalars, in one document, without anchors,
 aliases and tags (`extends` does their work, and nothing can be made to grow), and of bounded size and depth.
@@ -196,12 +196,12 @@ class _Builder:
     def encodable(self, event: ScalarEvent) -> None:
         """Raise `SpecError` at an escape such as "\\ud800", which is half a character."""
         if any("\ud800" <= letter <= "\udfff" for letter in event.value):
-            raise self.wrong(event, f"a text must be whole characters, but {event.value!r} has half a one")
+            raise self.wrong(event, f"a text must be complete characters, but {event.value!r} has half a one")
 
     def node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
         self.refuse(event)
         if depth > DEEPEST:
-            raise self.wrong(event, f"a spec must be nested at most {DEEPEST} deep, but goes on here")
+            raise self.wrong(event, f"a spec must be nested at most {DEEPEST} deep, but continues here")
         if isinstance(event, MappingStartEvent):
             return Node(self.mapping(events, depth), self.place(event), source=self.source)
         if isinstance(event, SequenceStartEvent):

@@ -50,7 +50,7 @@ MISTAKES = [
         "first:   write(question, @decoder)",
         "first:   write(«@question, @decoder)",
         "parameter 'text' of 'write' takes a stream, but @question is a module",
-        "call it in a line of its own, or write `@text` in the parameters of 'write'",
+        "call it in a separate line, or write `@text` in the parameters of 'write'",
         "",
     ),
     (
@@ -346,7 +346,7 @@ def test_a_line_that_braces_tear_apart() -> None:
         parse_spec(f"define:\n  fuse(text, vision): {body}\n")
     (problem,) = caught.value.problems
     assert problem.message == "not a call that can be read: '(' was never closed"
-    assert problem.hint == "quote a line that stands within { }: `'fusion(text=text, ...)'`"
+    assert problem.hint == "quote a line within { }: `'fusion(text=text, ...)'`"
     with pytest.raises(SpecError, match="the parameters of 'fuse.text' are not closed"):
         parse_spec("define: {fuse(text, vision): {both: concat(text), return: both}}\n")
 

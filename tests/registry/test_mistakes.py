@@ -109,7 +109,7 @@ MISTAKES = [
     (
         "route='text'",
         "route=«text",
-        "option 'route' of universal takes a value, but text is none",
+        "option 'route' of universal takes a value, but text is a stream",
         "quote it: `route='text'`",
     ),
     (
@@ -136,7 +136,7 @@ MISTAKES = [
         "beam_search(@decoder, memory=memory",
         "beam_search(@decoder, memory=«decoder",
         "'decoder' is a module, not a stream",
-        "hand it on by `@decoder`, or call it in a line of its own",
+        "pass it as `@decoder`, or call it in a separate line",
     ),
     (
         "momentum: {decay: 0.995}\n",

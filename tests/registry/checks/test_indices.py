@@ -41,11 +41,11 @@ def test_a_type_with_a_target() -> None:
     ("text", "message"),
     [
         ("labels A -> Q", "kind 'labels' counts no rows, so it cannot have '-> Q'"),
-        ("index A ->", "one axis must stand after '->', the one whose rows are counted (got none)"),
-        ("index A -> Q R", "one axis must stand after '->', the one whose rows are counted (got 2)"),
+        ("index A ->", "one axis must follow '->', the one whose rows are counted (got none)"),
+        ("index A -> Q R", "one axis must follow '->', the one whose rows are counted (got 2)"),
         ("index A -> Q-1", "an axis must be a name or a size, but is 'Q-1'"),
         ("index A -> 0", "a size must be at least 1, but is 0"),
-        ("index A -> _", "'_' may stand for an axis in ports only: give the axis a letter of its own"),
+        ("index A -> _", "'_' is an axis in ports only: give the axis a letter"),
     ],
 )
 def test_a_target_that_cannot_be_read(text: str, message: str) -> None:

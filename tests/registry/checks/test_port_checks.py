@@ -83,7 +83,7 @@ MISTAKES = [
     (
         "split(joint, media",
         "split(joint, scale=«visual, media",
-        "option 'scale' of split takes a value, but visual is none",
+        "option 'scale' of split takes a value, but visual is a stream",
         None,
     ),
 ]

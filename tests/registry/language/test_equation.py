@@ -58,7 +58,7 @@ WRONG = [
     ("f(a, k=-'b')", "-", "an argument must be a stream, @module, ema(stream) or a plain value"),
     ("f(a, k=1j)", "1j", "an argument must be a stream, @module, ema(stream) or a plain value"),
     ("f(a, k=...)", "...", "an argument must be a stream, @module, ema(stream) or a plain value"),
-    ("f(a, @b.c)", "@", "'@' must stand before the name of a module"),
+    ("f(a, @b.c)", "@", "'@' must precede the name of a module"),
     ("f(a, ~b)", "~", "'~' means nothing here"),
     ("f(a, 'b)", "'", "not a call that can be read: unterminated string literal"),
     ("f(a b)", "a b", "not a call that can be read: invalid syntax. Perhaps you forgot a comma?"),

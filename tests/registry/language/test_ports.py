@@ -65,7 +65,7 @@ def test_an_axis_that_follows_from_an_input() -> None:
     assert followed_axes(read_ports({"kept": "vector M@mask width", "all": "vector B width"})) == {
         "M@mask": "mask"
     }
-    with pytest.raises(ValueError, match="^'@' may stand in the axes of outputs only, but is in 'M@mask'$"):
+    with pytest.raises(ValueError, match="^'@' is allowed in the axes of outputs only, but is in 'M@mask'$"):
         read_type("vector M@mask 8")
 
 
@@ -83,7 +83,7 @@ class Turned(Follows):
 def test_an_axis_that_follows_from_nothing() -> None:
     with pytest.raises(UserError, match=r"axis 'M@msk' must name an input after '@' \(inputs: mask\)"):
         Declaration.of(Follows)
-    with pytest.raises(UserError, match="'@' may stand in the axes of outputs only"):
+    with pytest.raises(UserError, match="'@' is allowed in the axes of outputs only"):
         Declaration.of(Turned)
 
 
@@ -114,7 +114,7 @@ def test_optional_outputs_come_on_request() -> None:
     assert declaration.options == {}  # a spec does not set `requested`
     with pytest.raises(UserError, match="add the keyword-only parameter `requested"):
         Declaration.of(Plain)
-    with pytest.raises(UserError, match=r"beside a nameless output, 'more' must be optional: 'more\?'"):
+    with pytest.raises(UserError, match=r"next to a nameless output, 'more' must be optional: 'more\?'"):
         Declaration.of(Must)
     with pytest.raises(UserError, match="an output must have one type, but '' has 'scalar . scores B'"):
         Declaration.of(Either)
