@@ -15,7 +15,7 @@ LINE = re.compile(r"([^=\s][^=]*?)\s*=\s*([^\[;#]+?)\s*(?:\[.*)?")
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """A name that a package registers, and what it stands for: `package.module:Name`."""
+    """A name that a package registers, and its target: `package.module:Name`."""
 
     name: str
     target: str

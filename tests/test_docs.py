@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", ".cache", "runs"} & set(path.parts))
 MAX_LINES = 350
+MAX_REFERENCE_LINES = 500  # of the pages that `tools/reference.py` writes: a reader looks entries up there
 MESSAGE = re.compile(r"```\n(configs_video/my_task\.yaml:3:12: .*?)```", flags=re.DOTALL)
 
 
@@ -44,7 +45,9 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_are_short(page: Path) -> None:
-    assert len(page.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+    text = page.read_text(encoding="utf-8")
+    limit = MAX_REFERENCE_LINES if "tools/reference.py`: edit the code" in text else MAX_LINES
+    assert len(text.splitlines()) <= limit
 
 
 def test_every_guide_is_in_the_table_of_contents() -> None:

@@ -174,18 +174,19 @@ def entries(table: Registry, examples: dict[str, list[str]] | None = None, level
         if examples is not None:
             blocks.append("```\n" + "\n".join(examples[name]) + "\n```")
         if table.kind == "task":
-            rows = [(f"`{port.removeprefix('out').strip()}`", f"`{kind}`") for port, kind, _ in entry.ports]
-            blocks.append(markdown_table(("input", "type"), rows))
-        elif entry.ports:
-            ports = []
-            for port, kind, note in entry.ports:
-                direction, _, port_name = port.partition(" ")
-                ports.append((direction, code(port_name.strip()), code(kind), note))
-            blocks.append(markdown_table(("", "port", "type", ""), ports))
-        for title, values in (("argument", entry.arguments), ("option", entry.options)):
-            if values:
-                rows3 = [(code(value), code(kind), code(default)) for value, kind, default in values]
-                blocks.append(markdown_table((title, "type or values", "default"), rows3))
+            inputs = []
+            for port, kind, _ in entry.ports:
+                inputs.append((code(port.removeprefix("out").strip()), code(kind)))
+            blocks.append(markdown_table(("input", "type"), inputs))
+        rows: list[Row] = []
+        for port, kind, note in [] if table.kind == "task" else entry.ports:
+            direction, _, port_name = port.partition(" ")
+            rows.append((direction, code(port_name.strip()), code(kind), note))
+        for label, parameters in (("argument", entry.arguments), ("option", entry.options)):
+            for parameter, values, default in parameters:
+                rows.append((label, code(parameter), code(values), code(default)))
+        if rows:
+            blocks.append(markdown_table(("", "name", "type or values", "default or note"), rows))
     return blocks
 
 

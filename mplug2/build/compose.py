@@ -45,7 +45,7 @@ def compose(
 
 
 def _load_pretrained(net: Network) -> None:
-    """Let the modules with a method `load_pretrained` load weights of their own; `init` may replace them."""
+    """Let the modules with a method `load_pretrained` load weights; `init` may replace them."""
     problems = []
     for name, entry in net.spec.modules.items():
         load = getattr(net.part(name), "load_pretrained", None)

@@ -226,7 +226,7 @@ class TrainingChecker(Collector):
             elif earlier[output].field is not None:
                 # A step is handed streams, and one with fields only as it came from its line.
                 message = f"output '{output}' is a field of the stream '{earlier[output].stream}'"
-                hint = "a step reuses complete streams: take the field in a line of its own"
+                hint = "a step reuses complete streams: take the field in a separate line"
                 self.wrong(self.spec.place(*path, "reuse"), message, hint)
         for stream in step.get("cache_gradients", ()):
             if self.spec.stream(str(stream)).name not in self.spec.flow:

@@ -117,7 +117,7 @@ def ramp_samples(value: Any) -> list[Any]:
 def _sample(value: Any, fraction: float) -> Any:
     if isinstance(value, Ramp):
         ends = {0.0: value.start, 1.0: value.end}
-        # In the middle of two integers a ramp is no integer: 0.5 of the way it may be one by chance.
+        # In the middle of two integers a ramp is not an integer: 0.5 of the way it may be one by chance.
         return ends.get(fraction, value.start + (value.end - value.start) * 0.377)
     if isinstance(value, list):
         return [_sample(entry, fraction) for entry in value]

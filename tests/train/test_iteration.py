@@ -131,7 +131,7 @@ def test_calls_of_definitions_train_as_the_lines_by_hand(
 def test_a_field_of_a_stream_cannot_be_reused() -> None:
     (problem,) = check(spec_of("[pairs, {batch: pairs, reuse: [loss]}]")).problems
     assert problem.message == "output 'loss' is a field of the stream 'contrast'"
-    assert problem.hint == "a step reuses complete streams: take the field in a line of its own"
+    assert problem.hint == "a step reuses complete streams: take the field in a separate line"
 
 
 def test_a_step_ends_with_its_length() -> None:
