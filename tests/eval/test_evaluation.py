@@ -132,7 +132,7 @@ def test_metrics_of_different_outputs_are_refused_by_check() -> None:
 inputs: {image: image B 3 H W, caption: text B L}
 modules:
   vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 16, size: 32}
-  decoder: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 50, positions: 16}
+  decoder: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 128, positions: 16}
   head: {use: class_head, width: 32, classes: 3}
 flow:
   seen: vision(image)
