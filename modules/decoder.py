@@ -39,8 +39,7 @@ class WordHead(nn.Module):
 
 @dataclass
 class DecoderState:
-    """What generation remembers: the memory's keys and values (once per sample), the words' (once per
-    beam).
+    """Key-value cache for generation: cross-attention entries per sample, self-attention entries per beam.
 
     Samples whose first words were of unequal length end at the same place: ``empty`` places before each are
     unused.
@@ -74,7 +73,7 @@ class DecoderState:
         if self.empty is None:
             return causal
         used = torch.arange(self.length + new, device=device) >= self.empty[:, None]
-        # An unused place sees itself: attention to nothing would not be a number.
+        # Let padding positions attend to themselves: softmax over a fully masked row gives NaN.
         used = used.repeat_interleave(beams, dim=0)[:, None, None, :] | seen.triu(self.length)
         return causal & used
 

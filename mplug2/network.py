@@ -93,7 +93,7 @@ class Network(FreezableNetwork):
             self.ema.load_state_dict(state)
 
     def prepare(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
-        """Show the training data, and what turns ids into text, to the modules that have a ``prepare``."""
+        """Call ``prepare(source, decode)`` on every module that defines it (rewards need the references)."""
         for part in self.children():
             if prepare := getattr(part, "prepare", None):
                 prepare(source, decode)

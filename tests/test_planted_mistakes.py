@@ -80,7 +80,7 @@ MISTAKES = {
         "flow:\n  asked: «universal(again, route='text')\n  again: text(asked)\n"
         "  read: concat(spoken, spoken)\n"
         "goals: {embed: {read: read}}\n",
-        "streams go in a circle: asked <- again <- asked",
+        "the flow has a cycle: asked <- again <- asked",
     ),
     "stream never used": ("flow:\n  «more: text(spoken)\n", "stream 'more' is computed and never used"),
     "module never called": (
@@ -184,7 +184,7 @@ def test_an_extends_loop(tmp_path: Path) -> None:
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text("extends: other.yaml\n")
     other.write_text("train: {lr: 1e-3}\nextends: one.yaml\n")
-    assert first_line(one) == f"{other}:2:10: extends goes in a circle: {one} -> {other} -> {one}"
+    assert first_line(one) == f"{other}:2:10: `extends` has a cycle: {one} -> {other} -> {one}"
 
 
 def test_an_override_is_a_place() -> None:

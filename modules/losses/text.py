@@ -30,7 +30,8 @@ def next_token_losses(
     losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), target.ids[:, 1:].flatten(), reduction="none")
     losses = losses.view(target.ids.shape[0], -1)
     if teacher is not None and alpha:
-        # as with the logits, half precision would lose digits that matter; a teacher is not taught
+        # Use float32: softmax over the vocabulary is inaccurate in half precision. Detach the teacher: it
+        # gets no gradient.
         soft = F.softmax(teacher[:, :-1].detach().float(), dim=-1)
         soft = -(F.log_softmax(logits[:, :-1], dim=-1) * soft).sum(dim=-1)
         losses = (1 - alpha) * losses + alpha * soft

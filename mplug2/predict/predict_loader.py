@@ -171,8 +171,8 @@ def chunks(asked: Asked, batch: int, workers: int) -> Iterator[Chunk]:
             raise
         near = ", ".join(" + ".join(entry) for entry in asked.entries[done : done + 3])
         raise UserError(
-            f"a process that reads files was killed or ran out of memory, after {done} files, near {near}; "
-            "leave that file out, or see with data.workers=0 what becomes of it"
+            f"a data worker was killed or ran out of memory after {done} files, near {near}; skip that "
+            "file, or set data.workers=0 to see the error"
         ) from None
 
 

@@ -33,7 +33,7 @@ def persistent_buffers(net: nn.Module) -> dict[str, Tensor]:
 
 
 def save_weights(net: nn.Module, path: Path | None, consolidate: Consolidate | None = None) -> None:
-    """Write all weights to ``path``; every rank must call this, ranks that do not write pass ``None``.
+    """Write all weights to ``path``; all ranks must call this; ranks that do not write pass ``None``.
 
     ``consolidate`` returns the complete tensor of a parameter that may be sharded over ranks, and the float32
     master of a trainable one (``Engine.consolidate``). A tied weight is written once, under its first name.

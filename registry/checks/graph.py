@@ -15,7 +15,7 @@ from registry.language.subflows import Definition
 class Graph:
     """What the graph of a flow shows.
 
-    `order`: the streams, each after what it reads, without those in a circle and those that need one.
+    `order`: the streams, each after what it reads, without those in a cycle and those that need one.
     `unused`: a problem for each stream and input that no goal needs, by name. `unused_lines`: those of the
     lines of definitions that nothing reads in any call.
     """
@@ -71,7 +71,7 @@ def _circles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Pr
             first = min(circle, key=position.__getitem__)
             turn = circle[circle.index(first) :] + circle[: circle.index(first)]
             text = " <- ".join([*turn, first])
-            message = f"streams go in a circle: {text}"
+            message = f"the flow has a cycle: {text}"
             problems.append(
                 Problem(spec.flow[first].place, message, "let one of these lines read something else")
             )

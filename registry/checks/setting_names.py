@@ -41,7 +41,7 @@ FOREIGN_NAMES = {
 
 
 def setting_hint(section: str, name: str) -> str:
-    """Return the setting that an unknown key of a section stands for elsewhere; '' if none is known."""
+    """Return the setting that an unknown key of a section means elsewhere; '' if none is known."""
     if name in FOREIGN_NAMES:
         target, _, key = FOREIGN_NAMES[name].partition(".")
         return f"it is called `{key}` here: `{target}: {{{key}: ...}}`"

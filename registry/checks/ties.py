@@ -76,6 +76,6 @@ def _cycles(spec: Spec) -> list[Problem]:
             name = read_target(spec.tie[name]).name
         if name == left and left not in reported:
             reported.update(path)
-            message = f"tie goes in a circle: {' -> '.join([*path, left])}"
+            message = f"`tie` has a cycle: {' -> '.join([*path, left])}"
             problems.append(Problem(spec.key_place("tie", left), message, "remove one of these entries"))
     return problems

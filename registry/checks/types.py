@@ -238,7 +238,7 @@ class _Solver:
     def fit(self, scope: _Scope, declaration: Declaration, callee: str, name: str, ref: Ref) -> None:
         """Fit one stream to one port."""
         stream, port = self.streams.get(ref.name), declaration.inputs[name]
-        if stream is None:  # in a circle
+        if stream is None:  # in a cycle
             return
         wants = f"port '{name}' of {callee}"
         if stream.kind not in port.kinds:

@@ -47,7 +47,7 @@ def _load(
         raise SpecError.at(place, f"no such file: {shown}", _neighbour(path)) from None
     if real in [file for file, _ in chain]:
         names = " -> ".join([name for _, name in chain] + [shown])
-        raise SpecError.at(place, f"extends goes in a circle: {names}", "remove one of these `extends`")
+        raise SpecError.at(place, f"`extends` has a cycle: {names}", "remove one of these `extends`")
     if real not in known:
         if len(known) + len(chain) >= FILES:
             raise SpecError.at(place, f"a spec must come from at most {FILES} files, but here is one more")

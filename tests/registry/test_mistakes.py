@@ -276,7 +276,7 @@ MISTAKES = [
     (
         "read:     text(spoken)",
         "read:     «text(asked)",
-        "streams go in a circle: read <- asked <- read",
+        "the flow has a cycle: read <- asked <- read",
         "let one of these lines read something else",
     ),
     # kinds and sizes

@@ -27,15 +27,15 @@ def test_two_transposes_are_none() -> None:
     ("tie", "messages"),
     [
         ("{words.w.a: text.w.b, text.w.b: decoder.w}", []),
-        ("{words.w.a: words.w.a}", ["tie goes in a circle: words.w.a -> words.w.a"]),
+        ("{words.w.a: words.w.a}", ["`tie` has a cycle: words.w.a -> words.w.a"]),
         (
             "{text.c: words.w.a, words.w.a: text.b, text.b: words.w.a}",
-            ["tie goes in a circle: words.w.a -> text.b -> words.w.a"],
+            ["`tie` has a cycle: words.w.a -> text.b -> words.w.a"],
         ),
         ("{words: text.b}", ["tie must name weights, by words with dots, but has 'words'"]),
         ("{text.b: 'words.w = 1'}", ["tie must name weights, by words with dots, but has 'words.w = 1'"]),
         ("{words.w.a: text.w.b.T}", []),
-        ("{words.w.a: words.w.a.T}", ["tie goes in a circle: words.w.a -> words.w.a"]),
+        ("{words.w.a: words.w.a.T}", ["`tie` has a cycle: words.w.a -> words.w.a"]),
         ("{words.w.a.T: text.w.b}", ["only the right side of a tie can be transposed (got 'words.w.a.T')"]),
         ("{text.b: wordz.w.T}", ["'wordz.w.T' matches nothing: there is no module 'wordz'"]),
         ("{text.b: words..w}", ["tie must name weights, by words with dots, but has 'words..w'"]),

@@ -125,8 +125,8 @@ def test_circles_are_all_found_and_nothing_that_follows_from_them(names: Catalog
     flow = ["a: concat(b)", "b: concat(a, q)", "c: concat(c)", "d: concat(a, c)", "e: concat(q, w)"]
     found = report(names, "q: tokens B L 8, w: tokens B L 4", "", flow, "d")
     assert [problem.message for problem in found.problems] == [
-        "streams go in a circle: a <- b <- a",
-        "streams go in a circle: c <- c",
+        "the flow has a cycle: a <- b <- a",
+        "the flow has a cycle: c <- c",
         "width mismatch: port 'parts' of concat must be width 8 (set at spec.yaml:1:13), "
         "but stream 'w' has 4 there (set at spec.yaml:1:30)",
     ]

@@ -159,7 +159,7 @@ def test_extends_in_a_circle_is_named(tmp_path: Path) -> None:
     problem = caught.value.problems[0]
     assert str(problem.place) == f"{tmp_path}/c.yaml:1:10"
     names = " -> ".join(f"{tmp_path}/{one}.yaml" for one in "abca")
-    assert problem.message == f"extends goes in a circle: {names}"
+    assert problem.message == f"`extends` has a cycle: {names}"
 
 
 def test_missing_files_are_all_named_where_they_are_asked_for(tmp_path: Path) -> None:
