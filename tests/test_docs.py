@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import mplug2
 import registry
 from mplug2.cli.app import app
 
@@ -88,3 +89,21 @@ def test_the_message_of_the_readme_is_real(tmp_path: Path, monkeypatch: pytest.M
     done = CliRunner().invoke(app, ["check", "configs_video/my_task.yaml", "--stages", "1-3"])
     assert done.exit_code == 2
     assert done.output.startswith(match.group(1))
+
+
+NOT_FUNCTIONS = {"Network", "Batch", "Spec"}  # described where functions return them
+
+
+def test_every_public_name_is_in_the_page_on_python() -> None:
+    page = (ROOT / "docs" / "python_functions.md").read_text(encoding="utf-8")
+    missing = [name for name in mplug2._PUBLIC if f"`{name}" not in page]
+    assert set(missing) <= NOT_FUNCTIONS
+
+
+def test_an_example_on_python_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "python_functions.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(ROOT)
+    exec(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0], {})
+    assert capsys.readouterr().out.startswith("[] tokens V ")
