@@ -51,7 +51,7 @@ class Attention(nn.Module):
         # (b, n, heads * head_width) -> (b, heads, n, head_width)
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def remember(self, memory: Float[Tensor, "b m width"]) -> KeysValues:
+    def project_kv(self, memory: Float[Tensor, "b m width"]) -> KeysValues:
         """Project ``memory`` to keys and values, to be attended to by many later queries."""
         return KeysValues(self._split(self.key(memory)), self._split(self.value(memory)))
 
@@ -64,7 +64,7 @@ class Attention(nn.Module):
         """Attend from ``x`` to ``memory`` (to itself if none); ``mask`` is True where attention is
         allowed."""
         if not isinstance(memory, KeysValues):
-            memory = self.remember(x if memory is None else memory)
+            memory = self.project_kv(x if memory is None else memory)
         attended = F.scaled_dot_product_attention(
             self._split(self.query(x)),
             memory.keys,
@@ -129,7 +129,7 @@ def key_mask(mask: Bool[Tensor, "b n"] | None) -> Bool[Tensor, "b 1 1 n"] | None
     return None if mask is None else mask[:, None, None, :]
 
 
-def init_fresh(module: nn.Module) -> None:
+def init_weights(module: nn.Module) -> None:
     """Fresh weights that keep the size of what passes through: normal, with variance 1 / inputs; biases zero.
 
     BERT's 0.02 is about half of that at width 768 and a fifth at width 96, where it delays learning for long.

@@ -75,7 +75,7 @@ def _check_room(vocab: int, bins: int, prefix: int) -> None:
 
 
 @operation(inputs={"box": "boxes B 4"}, outputs="text B 5")
-def box_tokens(box: Float[Tensor, "b 4"], *, bins: int = BINS, prefix: int = PREFIX) -> Text:
+def encode_boxes(box: Float[Tensor, "b 4"], *, bins: int = BINS, prefix: int = PREFIX) -> Text:
     """Write boxes as ``prefix`` and four ids, ``prefix + 1 + floor(c * (bins - 1))`` for a coordinate c."""
     places = (xyxy_to_cxcywh(box.float()).clamp(0, 1) * (bins - 1) + ROUNDING).floor().long()
     ids = F.pad(places + prefix + 1, (1, 0), value=prefix)
@@ -83,7 +83,7 @@ def box_tokens(box: Float[Tensor, "b 4"], *, bins: int = BINS, prefix: int = PRE
 
 
 @operation(inputs={"sequences": "sequences B n"}, outputs="boxes B 4")
-def tokens_box(sequences: Sequences, *, bins: int = BINS, prefix: int = PREFIX) -> Float[Tensor, "b 4"]:
+def decode_boxes(sequences: Sequences, *, bins: int = BINS, prefix: int = PREFIX) -> Float[Tensor, "b 4"]:
     """Read the best text of each row, a prefix and four coordinate ids, as a box within the image."""
     return cxcywh_to_xyxy(coordinates(sequences.ids[:, 0, 1:5], bins, prefix)).clamp(0, 1)
 
@@ -140,18 +140,18 @@ def box_errors(
 
 @operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B 1")
 @eval_no_grad
-def locate(decoder: TextDecoder, memory: Tokens, *, bins: int = BINS, prefix: int = PREFIX) -> Sequences:
+def box_search(decoder: TextDecoder, memory: Tokens, *, bins: int = BINS, prefix: int = PREFIX) -> Sequences:
     """Generate the most probable box: after ``prefix``, four times the most probable coordinate id.
 
     The score is the sum of their log-probabilities among coordinates.
     """
-    _check_room(decoder.vocab, bins, prefix)
+    _check_room(decoder.vocab_size, bins, prefix)
     samples, device = memory.values.shape[0], memory.values.device
-    state = decoder.start(memory)
+    state = decoder.init_cache(memory)
     ids = torch.full((samples, 1), prefix, dtype=torch.long, device=device)
     token_logprobs = torch.zeros(samples, 1, device=device)
     for _ in range(4):
-        logits = decoder.write(ids[:, None, -1:], state)[:, 0, -1]
+        logits = decoder.decode(ids[:, None, -1:], state)[:, 0, -1]
         logprobs = among(logits, bins, prefix).log_softmax(dim=-1)
         best_logprob, best_bin = logprobs.max(dim=-1, keepdim=True)
         ids = torch.cat([ids, best_bin + prefix + 1], dim=1)

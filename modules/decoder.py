@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, KeysValues, Layer, causal_mask, init_fresh, key_mask
+from modules.attention import EPS, KeysValues, Layer, causal_mask, init_weights, key_mask
 from modules.linear import Linear, Packs, linear, packing
-from modules.recompute import run
+from modules.recompute import checkpoint_layer
 from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
 from modules.text import TextEmbedding
@@ -38,41 +38,47 @@ class WordHead(nn.Module):
 
 
 @dataclass
-class DecoderState:
+class DecoderCache:
     """Key-value cache for generation: cross-attention entries per sample, self-attention entries per beam.
 
-    Samples whose first words were of unequal length end at the same place: ``empty`` places before each are
-    unused.
+    Samples whose first words were of unequal length end at the same place: ``left_pad`` places before each
+    are unused.
     """
 
-    memory: list[KeysValues]
+    cross_attention_cache: list[KeysValues]
     memory_mask: Bool[Tensor, "samples 1 1 m"] | None
-    words: list[KeysValues] = field(default_factory=list)
+    self_attention_cache: list[KeysValues] = field(default_factory=list)
     length: int = 0
-    empty: Int[Tensor, " samples"] | None = None
+    left_pad: Int[Tensor, " samples"] | None = None
     packs: Packs | None = None  # the weights in the order that the CPU reads quickest, where it is worth it
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """Let row i continue from row ``rows[i]`` (samples x beams, flattened)."""
-        self.words = [KeysValues(kv.keys[rows], kv.values[rows]) for kv in self.words]
+        self.self_attention_cache = [
+            KeysValues(kv.keys[rows], kv.values[rows]) for kv in self.self_attention_cache
+        ]
 
     def keep(self, samples: Int[Tensor, " kept"]) -> None:
         """Drop the memories of all samples but ``samples``."""
-        self.memory = [KeysValues(kv.keys[samples], kv.values[samples]) for kv in self.memory]
+        self.cross_attention_cache = [
+            KeysValues(kv.keys[samples], kv.values[samples]) for kv in self.cross_attention_cache
+        ]
         if self.memory_mask is not None:
             self.memory_mask = self.memory_mask[samples]
-        if self.empty is not None:
-            self.empty = self.empty[samples]
+        if self.left_pad is not None:
+            self.left_pad = self.left_pad[samples]
 
-    def seen(self, new: int, beams: int, device: torch.device) -> Bool[Tensor, "*_ new total"] | None:
+    def attention_mask(
+        self, new: int, beams: int, device: torch.device
+    ) -> Bool[Tensor, "*_ new total"] | None:
         """What each of ``new`` words sees: all cached words and the new ones up to itself; None for all."""
-        if new == 1 and self.empty is None:
+        if new == 1 and self.left_pad is None:
             return None
         seen = torch.ones(new, self.length + new, dtype=torch.bool, device=device)
         causal = seen.tril(self.length)
-        if self.empty is None:
+        if self.left_pad is None:
             return causal
-        used = torch.arange(self.length + new, device=device) >= self.empty[:, None]
+        used = torch.arange(self.length + new, device=device) >= self.left_pad[:, None]
         # Let padding positions attend to themselves: softmax over a fully masked row gives NaN.
         used = used.repeat_interleave(beams, dim=0)[:, None, None, :] | seen.triu(self.length)
         return causal & used
@@ -86,15 +92,15 @@ class TextDecoder(nn.Module):
     """
 
     inputs = {"text": "text A L", "memory?": "tokens A M width"}
-    outputs = "logits A L vocab"
-    token_limits = {"text": "positions"}
+    outputs = "logits A L vocab_size"
+    token_limits = {"text": "max_positions"}
 
     def __init__(
         self,
         width: int,
         depth: int,
-        vocab: int = 30522,
-        positions: int = 512,
+        vocab_size: int = 30522,
+        max_positions: int = 512,
         types: int = 2,
         heads: int = 0,
         hidden: int = 0,
@@ -104,17 +110,17 @@ class TextDecoder(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(width=width, depth=depth)
-        self.embedding = TextEmbedding(width, vocab, positions, types, dropout)
+        self.embedding = TextEmbedding(width, vocab_size, max_positions, types, dropout)
         self.layers = nn.ModuleList(
             Layer(width, heads, hidden, dropout, cross=cross_attention) for _ in range(depth)
         )
         self.cross_attention = cross_attention
-        self.head = WordHead(width, vocab)
+        self.head = WordHead(width, vocab_size)
         self.recompute = recompute
-        init_fresh(self)
+        init_weights(self)
 
     @property
-    def vocab(self) -> int:
+    def vocab_size(self) -> int:
         """The number of words that can be written."""
         return self.embedding.word.num_embeddings
 
@@ -129,7 +135,7 @@ class TextDecoder(nn.Module):
         mask = causal_mask(text.ids.shape[1], x.device) & text.mask[:, None, None, :]
         values, memory_mask = (None, None) if memory is None else (memory.values, key_mask(memory.mask))
         for layer in self.layers:
-            x = run(layer, x, mask, values, memory_mask, recompute=self.recompute)
+            x = checkpoint_layer(layer, x, mask, values, memory_mask, recompute=self.recompute)
         return self.head(x, self.embedding.word.weight)
 
     def _layers(self) -> list[Layer]:
@@ -145,7 +151,7 @@ class TextDecoder(nn.Module):
                 "a decoder with `cross_attention: false` reads no memory: remove either of the two"
             )
 
-    def start(self, memory: Tokens | None, words: int = 1) -> DecoderState:
+    def init_cache(self, memory: Tokens | None, words: int = 1) -> DecoderCache:
         """Return the state before the first of up to ``words`` tokens; the keys and values of ``memory`` are
         projected here, once.
 
@@ -154,17 +160,17 @@ class TextDecoder(nn.Module):
         self._check_memory(memory)
         packs: Packs | None = {} if words >= PACK_FROM else None
         if memory is None:
-            return DecoderState([], None, packs=packs)
+            return DecoderCache([], None, packs=packs)
         projected = []
         for layer in self._layers():
             assert layer.cross is not None  # A memory was accepted.
-            keys, values = layer.cross.remember(memory.values)
+            keys, values = layer.cross.project_kv(memory.values)
             # Each head's keys in one piece: attention from few queries reads them 1.4 times faster.
             projected.append(KeysValues(keys.contiguous(), values.contiguous()))
-        return DecoderState(projected, key_mask(memory.mask), packs=packs)
+        return DecoderCache(projected, key_mask(memory.mask), packs=packs)
 
-    def write(
-        self, ids: Int[Tensor, "samples beams new"], state: DecoderState, last_only: bool = True
+    def decode(
+        self, ids: Int[Tensor, "samples beams new"], state: DecoderCache, last_only: bool = True
     ) -> Float[Tensor, "samples beams out vocab"]:
         """Read ``new`` more words of every beam and score the next one (after each of them unless
         ``last_only``).
@@ -173,27 +179,29 @@ class TextDecoder(nn.Module):
         repeated.
         """
         with packing(state.packs):
-            return self._write(ids, state, last_only)
+            return self._decode(ids, state, last_only)
 
-    def _write(
-        self, ids: Int[Tensor, "samples beams new"], state: DecoderState, last_only: bool
+    def _decode(
+        self, ids: Int[Tensor, "samples beams new"], state: DecoderCache, last_only: bool
     ) -> Float[Tensor, "samples beams out vocab"]:
         samples, beams, new = ids.shape
-        empty = None if state.empty is None else state.empty.repeat_interleave(beams)
-        x = self.embedding.embed(ids.flatten(0, 1), state.length, empty)
-        mask = state.seen(new, beams, x.device)
+        left_pad = None if state.left_pad is None else state.left_pad.repeat_interleave(beams)
+        x = self.embedding.embed(ids.flatten(0, 1), state.length, left_pad)
+        mask = state.attention_mask(new, beams, x.device)
         words = []
         for i, layer in enumerate(self._layers()):
-            cached = layer.attention.remember(x)
-            if state.words:
-                pairs = zip(state.words[i], cached, strict=True)
+            cached = layer.attention.project_kv(x)
+            if state.self_attention_cache:
+                pairs = zip(state.self_attention_cache[i], cached, strict=True)
                 cached = KeysValues(*(torch.cat(pair, dim=2) for pair in pairs))
             words.append(cached)
             x = layer.attention(x, cached, mask)
             if layer.cross is not None:
                 # (samples * beams, new, width) -> (samples, beams * new, width) and back
-                x = layer.cross(x.reshape(samples, beams * new, -1), state.memory[i], state.memory_mask)
+                x = layer.cross(
+                    x.reshape(samples, beams * new, -1), state.cross_attention_cache[i], state.memory_mask
+                )
             x = layer.feed(x).reshape(samples * beams, new, -1)
-        state.words, state.length = words, state.length + new
+        state.self_attention_cache, state.length = words, state.length + new
         x = x[:, -1:] if last_only else x
         return self.head(x, self.embedding.word.weight).unflatten(0, (samples, beams))

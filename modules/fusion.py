@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from modules.attention import Layer, init_fresh, key_mask
-from modules.recompute import run
+from modules.attention import Layer, init_weights, key_mask
+from modules.recompute import checkpoint_layer
 from modules.sizes import check_sizes
 from modules.streams import Tokens, join_masks
 
@@ -45,7 +45,7 @@ class Fusion(nn.Module):
             Layer(width, heads, hidden, dropout, cross=not joined) for joined in connected
         )
         self.recompute = recompute
-        init_fresh(self)
+        init_weights(self)
 
     def forward(self, text: Tokens, vision: Tokens) -> dict[str, Tokens]:
         """Fuse; both streams keep their lengths and masks."""
@@ -53,9 +53,9 @@ class Fusion(nn.Module):
         text_mask, vision_mask = key_mask(text.mask), key_mask(vision.mask)
         for layer in self.layers:
             if layer.cross is not None:
-                t = run(layer, t, text_mask, v, vision_mask, recompute=self.recompute)
+                t = checkpoint_layer(layer, t, text_mask, v, vision_mask, recompute=self.recompute)
                 continue
             mask = key_mask(join_masks(vision, text))
-            both = run(layer, torch.cat([v, t], dim=1), mask, recompute=self.recompute)
+            both = checkpoint_layer(layer, torch.cat([v, t], dim=1), mask, recompute=self.recompute)
             v, t = v + both[:, : v.shape[1]], both[:, v.shape[1] :]
         return {"text": Tokens(t, text.mask), "vision": Tokens(v, vision.mask)}

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, init_fresh
+from modules.attention import EPS, init_weights
 from modules.sizes import check_sizes
 from modules.streams import Tokens
 
@@ -30,7 +30,7 @@ class Project(nn.Module):
         self.linear = nn.Linear(width_in, width)
         self.norm = nn.LayerNorm(width, eps=EPS) if norm == "layer" else nn.Identity()
         self.dropout = dropout
-        init_fresh(self)
+        init_weights(self)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Project every token."""
@@ -72,7 +72,7 @@ class ClassHead(nn.Module):
         self.out = nn.Linear(width, classes)
         self.pool = pool
         self.dropout = dropout
-        init_fresh(self)
+        init_weights(self)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b classes"]:
         """Score every class."""
@@ -94,7 +94,7 @@ class FeatureHead(nn.Module):
         check_sizes(width_in=width_in, width=width)
         self.linear = nn.Linear(width_in, width)
         self.pool = pool
-        init_fresh(self)
+        init_weights(self)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b width"]:
         """Project and normalise, the latter in float32."""

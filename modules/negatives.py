@@ -40,10 +40,10 @@ class HardNegatives(nn.Module):
 
     A wrong partner is drawn from the batch of all ranks by ``softmax(similarity)``, those of the same
     ``group`` left out (ALBEF, arXiv 2107.07651, section 3.2). ``vision``, ``text``: 3 B rows of the batch of
-    all ranks (for `fetch`); ``label``: 1 for a pair, 0 for a wrong one, -1 (not to be counted) where a batch
-    holds nothing of another group. Draws follow from ``seed`` and the number of steps, which is
-    a buffer: a resumed run draws the same ones, and dropout's random numbers are not used.
-    ``wrong_vision``, ``wrong_text`` replay given ones.
+    all ranks (for `gather_rows`); ``label``: 1 for a pair, 0 for a wrong one, -1 (not to be counted) where a
+    batch holds nothing of another group. Draws follow from ``seed`` and the number of steps, which is a
+    buffer: a resumed run draws the same ones, and dropout's random numbers are not used. ``wrong_vision``,
+    ``wrong_text`` replay given ones.
     """
 
     inputs = {

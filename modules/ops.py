@@ -57,7 +57,7 @@ def take(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
 
 
 @operation(inputs={"tokens": "tokens B N width", "index": "index A -> B"}, outputs="tokens A N width")
-def fetch(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
+def gather_rows(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     """Row ``index[i]`` of the tokens of all ranks as row i, with gradients back to the rank it came from.
 
     The rows of all ranks are in the order in which the loader deals samples. Without gradients wanted, only

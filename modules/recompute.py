@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 # set by the dry run, which adds up what is kept for the backward pass
-on_kept: Callable[[Tensor], object] | None = None
+on_saved_tensor: Callable[[Tensor], object] | None = None
 
 
-def run(layer: Callable[..., Any], *args: Any, recompute: str = "none") -> Any:
+def checkpoint_layer(layer: Callable[..., Any], *args: Any, recompute: str = "none") -> Any:
     """Call ``layer(*args)``, under gradient checkpointing if ``recompute`` is 'all' and gradients are
     wanted."""
     if recompute != "all" or not torch.is_grad_enabled():
         return layer(*args)
-    if on_kept is not None:
+    if on_saved_tensor is not None:
         for arg in args:
             if isinstance(arg, Tensor):
-                on_kept(arg)
+                on_saved_tensor(arg)
     return checkpoint(layer, *args, use_reentrant=False)

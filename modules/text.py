@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, Layer, init_fresh, key_mask
-from modules.recompute import run
+from modules.attention import EPS, Layer, init_weights, key_mask
+from modules.recompute import checkpoint_layer
 from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
 
@@ -23,33 +23,38 @@ class TextEmbedding(nn.Module):
     """
 
     inputs = {"text": "text B L"}
-    token_limits = {"text": "positions"}
+    token_limits = {"text": "max_positions"}
     outputs = "tokens B L width"
 
     def __init__(
-        self, width: int, vocab: int = 30522, positions: int = 512, types: int = 2, dropout: float = 0.1
+        self,
+        width: int,
+        vocab_size: int = 30522,
+        max_positions: int = 512,
+        types: int = 2,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        check_sizes(width=width, vocab=vocab, positions=positions)
+        check_sizes(width=width, vocab_size=vocab_size, max_positions=max_positions)
         if types < 0:
             raise ValueError(f"types must be at least 0, but is {types}")
-        self.word = nn.Embedding(vocab, width)
-        self.position = nn.Embedding(positions, width)
+        self.word = nn.Embedding(vocab_size, width)
+        self.position = nn.Embedding(max_positions, width)
         self.kind = nn.Embedding(types, width) if types else None
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
-        init_fresh(self)
+        init_weights(self)
 
     def embed(
         self,
         ids: Int[Tensor, "*batch length"],
         offset: int = 0,
-        empty: Int[Tensor, "*batch"] | None = None,
+        left_pad: Int[Tensor, "*batch"] | None = None,
         segments: Int[Tensor, "*batch length"] | None = None,
     ) -> Float[Tensor, "*batch length width"]:
         """Embed ``ids`` at positions ``offset``, ``offset + 1``, ... of their sequences.
 
-        Of a sequence that begins after ``empty`` unused places, positions count from there.
+        Of a sequence that begins after ``left_pad`` unused places, positions count from there.
         """
         last = offset + ids.shape[-1]
         if last > self.position.num_embeddings:
@@ -59,8 +64,8 @@ class TextEmbedding(nn.Module):
             )
         positions = torch.arange(offset, last, device=ids.device)
         first_position = positions[:1]
-        if empty is not None:
-            positions = (positions - empty[..., None]).clamp(min=0)
+        if left_pad is not None:
+            positions = (positions - left_pad[..., None]).clamp(min=0)
         x = self.word(ids) + self.position(positions)
         if self.kind is not None:
             has_several = segments is not None and self.kind.num_embeddings > 1
@@ -103,11 +108,11 @@ class TextEncoder(nn.Module):
         check_sizes(width=width, depth=depth)
         self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout) for _ in range(depth))
         self.recompute = recompute
-        init_fresh(self)
+        init_weights(self)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode; padding is neither seen nor changed in length."""
         x, mask = tokens.values, key_mask(tokens.mask)
         for layer in self.layers:
-            x = run(layer, x, mask, recompute=self.recompute)
+            x = checkpoint_layer(layer, x, mask, recompute=self.recompute)
         return Tokens(x, tokens.mask)

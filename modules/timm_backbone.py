@@ -13,7 +13,7 @@ from modules.sizes import check_sizes
 from modules.streams import Tokens
 from modules.torchvision_guard import ensure_torchvision
 from registry.errors import UserError
-from registry.registries import nearest
+from registry.registries import closest_name
 
 ensure_torchvision()
 
@@ -90,7 +90,7 @@ class TimmBackbone(nn.Module):
 def _arguments(name: str, image_size: int, options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of `timm.create_model`; raise ValueError for a model or option without meaning."""
     if not timm.is_model(name):
-        near = nearest(name.split(".")[0], timm.list_models())
+        near = closest_name(name.split(".")[0], timm.list_models())
         hint = f"did you mean '{near}'?" if near else "`timm.list_models('*vit*')` lists them"
         raise ValueError(f"timm has no model '{name}': {hint}")
     for option in options:
@@ -100,7 +100,7 @@ def _arguments(name: str, image_size: int, options: dict[str, Any]) -> dict[str,
         parameters = _constructor_parameters(type(timm.create_model(name)))
     for option in options:
         if option not in parameters:
-            near = nearest(option, parameters)
+            near = closest_name(option, parameters)
             hint = f"did you mean '{near}'?" if near else f"its options: {', '.join(parameters)}"
             raise ValueError(f"timm model '{name}' has no option '{option}': {hint}")
     arguments = {**options, "num_classes": 0}

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, Layer, init_fresh, key_mask
-from modules.recompute import run
+from modules.attention import EPS, Layer, init_weights, key_mask
+from modules.recompute import checkpoint_layer
 from modules.sizes import check_sizes
 from modules.streams import Tokens
 
@@ -48,7 +48,7 @@ class Universal(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
         self.recompute = recompute
-        init_fresh(self)
+        init_weights(self)
         nn.init.normal_(self.latents, std=width**-0.5)
 
     def vision_route(self, tokens: Tokens) -> Float[Tensor, "b n width"]:
@@ -58,8 +58,8 @@ class Universal(nn.Module):
         *gather, spread = self.layers
         latents = self.latents.expand(x.shape[0], -1, -1)
         for layer in gather:
-            latents = run(layer, latents, None, x, mask, recompute=self.recompute)
-        return run(spread, x, mask, latents, None, recompute=self.recompute)
+            latents = checkpoint_layer(layer, latents, None, x, mask, recompute=self.recompute)
+        return checkpoint_layer(spread, x, mask, latents, None, recompute=self.recompute)
 
     def forward(self, tokens: Tokens, *, route: Literal["text", "vision"] = "text") -> Tokens:
         """Run the layers by the route named."""
@@ -68,5 +68,5 @@ class Universal(nn.Module):
             return Tokens(F.dropout(x, self.dropout, self.training), tokens.mask)
         x, mask = tokens.values, key_mask(tokens.mask)
         for layer in self.layers:
-            x = run(layer, x, mask, recompute=self.recompute)
+            x = checkpoint_layer(layer, x, mask, recompute=self.recompute)
         return Tokens(x, tokens.mask)

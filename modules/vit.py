@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from modules.attention import head_count
-from modules.recompute import run
+from modules.recompute import checkpoint_layer
 from modules.sizes import check_rate, check_sizes
 from modules.streams import Tokens
 from modules.temporal import LocalTemporal, QuickGELU
@@ -24,7 +24,7 @@ from timm.models.vision_transformer import Block  # noqa: E402
 CLIP_EPS = 1e-5
 
 
-class TubeEmbed(nn.Module):
+class TubeletEmbed(nn.Module):
     """The released temporal down-sampling: patches of three frames, every ``stride``-th of them."""
 
     def __init__(self, width: int, patch: int, stride: int) -> None:
@@ -47,7 +47,7 @@ class Stem(nn.Module):
         super().__init__()
         self.tubes = temporal_stride > 0
         self.patch: nn.Module = (
-            TubeEmbed(width, patch, temporal_stride)
+            TubeletEmbed(width, patch, temporal_stride)
             if self.tubes
             else PatchEmbed(size, patch, embed_dim=width, bias=False)
         )
@@ -171,7 +171,7 @@ class VideoViT(nn.Module):
         x = self.stem(clips)
         more: dict[str, Tokens] = {}
         for number, block in enumerate(self.blocks, start=1):
-            x = run(block, x, mix_time, recompute=self.recompute)
+            x = checkpoint_layer(block, x, mix_time, recompute=self.recompute)
             if number == self.early and "early" in requested:
                 more["early"] = Tokens(_join_frames(x))
         tokens = Tokens(self.norm(_join_frames(x)))

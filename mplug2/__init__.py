@@ -78,7 +78,7 @@ KEY_MAPS.register("bert", "mplug2.weights.families.bert:KEY_MAP")
 KEY_MAPS.register("clip", "mplug2.weights.families.clip:KEY_MAP")
 KEY_MAPS.register("mplug", "mplug2.weights.families.mplug:KEY_MAP")
 KEY_MAPS.register("mplug2", "mplug2.weights.families.mplug2:KEY_MAP")
-KEY_MAPS.register("own", "mplug2.weights.families.own:KEY_MAP")
+KEY_MAPS.register("checkpoint", "mplug2.weights.families.checkpoint:KEY_MAP")
 
 _PUBLIC = {
     "compose": "mplug2.build.compose:compose",

@@ -61,7 +61,7 @@ class Network(FreezableNetwork):
         self.__dict__["ema"] = None
         self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer sets it
 
-    def part(self, name: str) -> nn.Module:
+    def get_module(self, name: str) -> nn.Module:
         """The module that the spec calls ``name``."""
         found = self._modules[name]
         assert found is not None
@@ -71,7 +71,7 @@ class Network(FreezableNetwork):
         """Copy the modules that an ``ema(...)`` needs, with their current weights."""
         names = shadowed_modules(self.spec)
         if names:
-            students = {name: self.part(name) for name in sorted(names)}
+            students = {name: self.get_module(name) for name in sorted(names)}
             self.__dict__["ema"] = EMA(students, self.spec.momentum["decay"])
 
     def update_ema(self, master: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -92,11 +92,11 @@ class Network(FreezableNetwork):
         if self.ema is not None:
             self.ema.load_state_dict(state)
 
-    def prepare(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
+    def attach_data(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
         """Call ``prepare(source, decode)`` on every module that defines it (rewards need the references)."""
         for part in self.children():
-            if prepare := getattr(part, "prepare", None):
-                prepare(source, decode)
+            if attach := getattr(part, "attach_data", None):
+                attach(source, decode)
 
     def extra_state(self) -> dict[str, Any]:
         """Return what modules store in addition to weights (``extra_state``), as plain data by module;
@@ -108,7 +108,7 @@ class Network(FreezableNetwork):
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `extra_state` gave."""
         for name, known in state.items():
-            self.part(name).load_extra_state(known)  # type: ignore[operator]
+            self.get_module(name).load_extra_state(known)  # type: ignore[operator]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
         super()._apply(fn, recurse)
@@ -315,7 +315,7 @@ class Network(FreezableNetwork):
                 if module == name:
                     average.get_submodule(inner).eval()
             return average
-        return self.part(name)
+        return self.get_module(name)
 
     def _full_precision(self) -> contextlib.AbstractContextManager[object]:
         """EMA weights stay in float32; they run in the network's own precision by autocast."""

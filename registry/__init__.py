@@ -1,7 +1,7 @@
 """Floor 1: names, the composition language, its checks and errors. It never imports torch."""
 
 from registry.checks.check import Report, check, complete
-from registry.errors import Place, Problem, SpecError, UserError
+from registry.errors import Location, Problem, SpecError, UserError
 from registry.kinds import KINDS, Answer, Kind
 from registry.language.binding import Binding, bind
 from registry.language.declaration import Declaration, Parameter, operation
@@ -21,7 +21,6 @@ from registry.planner import (
     steps_without_modules,
 )
 from registry.registries import (
-    CATALOGUE,
     ENGINES,
     EVALUATORS,
     KEY_MAPS,
@@ -30,14 +29,14 @@ from registry.registries import (
     MODULES,
     OPERATIONS,
     OPTIMIZERS,
+    REGISTRIES,
     SOURCES,
     TASKS,
-    Catalogue,
+    Registries,
     Registry,
 )
 
 __all__ = [
-    "CATALOGUE",
     "ENGINES",
     "EVALUATORS",
     "KEY_MAPS",
@@ -47,24 +46,25 @@ __all__ = [
     "MODULES",
     "OPERATIONS",
     "OPTIMIZERS",
+    "REGISTRIES",
     "SETTINGS",
     "SOURCES",
     "TASKS",
     "Answer",
     "Binding",
-    "Catalogue",
     "Declaration",
     "Equation",
     "Kind",
     "Literal",
+    "Location",
     "ModuleEntry",
     "ModuleRef",
     "Parameter",
-    "Place",
     "Plan",
     "Port",
     "Problem",
     "Ref",
+    "Registries",
     "Registry",
     "Report",
     "Spec",

@@ -12,7 +12,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A position in a source: file, line and column counted from 1, and the text of that line.
 
     Line 0 means a source without lines, a command-line override: its text is the position.
@@ -30,7 +30,7 @@ class Place:
             return f"{self.file}:{self.line}:{self.column}"
         return f"{self.file}: {self.text}" if self.text else self.file
 
-    def seen_from(self, other: Place) -> str:
+    def seen_from(self, other: Location) -> str:
         """Return the position as `other` would quote it: the folder is left out within one file."""
         if self.line and self.file == other.file:
             return f"{self.file.rsplit('/', 1)[-1]}:{self.line}:{self.column}"
@@ -52,7 +52,7 @@ class CallSite:
 
     name: str
     definition: str
-    place: Place
+    place: Location
 
     def trace(self) -> list[str]:
         """Return one line for this call, and one for each call around it."""
@@ -64,19 +64,19 @@ class CallSite:
         return lines
 
 
-NOWHERE = Place("")
+NOWHERE = Location("")
 
 
 def visible(text: str) -> str:
     """Return a text in which control characters and half characters are escaped (`\\x1b`), to be printed."""
-    return CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
+    return CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake: where, what is and what must be, and a fix that can be pasted."""
 
-    place: Place
+    place: Location
     message: str
     hint: str = ""
 
@@ -102,14 +102,14 @@ class SpecError(UserError):
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        by_meaning: dict[tuple[Place, str], Problem] = {}
+        by_meaning: dict[tuple[Location, str], Problem] = {}
         for problem in sorted(set(problems), key=_position):
             by_meaning.setdefault((problem.place, _without_call(problem)), problem)
         self.problems = list(by_meaning.values())
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @classmethod
-    def at(cls, place: Place, message: str, hint: str = "") -> SpecError:
+    def at(cls, place: Location, message: str, hint: str = "") -> SpecError:
         """Return the error of a single problem."""
         return cls([Problem(place, message, hint)])
 

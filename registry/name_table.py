@@ -108,7 +108,7 @@ class NameTable:
 
     def suggest(self, name: str) -> str | None:
         """Return the registered name nearest to `name`, or None."""
-        return nearest(name, self.names())
+        return closest_name(name, self.names())
 
     def target(self, name: str) -> str:
         """Return the `"package.module:Name"` behind a name; raise `UserError`."""
@@ -153,7 +153,7 @@ def check_attributes(owner: str, thing: object, requires: Sequence[str]) -> None
         )
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
+def closest_name(name: str, names: Iterable[str]) -> str | None:
     """Return the one of `names` that `name` probably means, or None."""
     for near in difflib.get_close_matches(name, list(names), CANDIDATES, SIMILAR):
         if _same_words(name, near):

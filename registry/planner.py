@@ -12,7 +12,7 @@ from registry.language.declaration import REQUIRED, Declaration
 from registry.language.equation import Equation, Ref
 from registry.language.parts import with_parts
 from registry.language.spec import Spec
-from registry.registries import CATALOGUE, Catalogue
+from registry.registries import REGISTRIES, Registries
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def ancestors(plan: Plan, refs: Iterable[Ref]) -> frozenset[tuple[str, bool]]:
     return frozenset(needed)
 
 
-def declaration_of(spec: Spec, equation: Equation, names: Catalogue = CATALOGUE) -> Declaration:
+def declaration_of(spec: Spec, equation: Equation, names: Registries = REGISTRIES) -> Declaration:
     """Return the declaration of what a line calls, a module or an operation, for this call.
 
     Ports that the call names are written out. Raises `UserError`.
@@ -131,7 +131,7 @@ def switched_off(
     return frozenset(off)
 
 
-def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Catalogue = CATALOGUE) -> Plan:
+def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Registries = REGISTRIES) -> Plan:
     """Return the plan of a goal that starts from the inputs and from the `given` streams; raise `UserError`.
 
     A given stream is not computed, and neither is what only it needed; its shadow is the given value itself.
@@ -143,7 +143,7 @@ def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Catalogue = 
 
 
 def plan_streams(
-    spec: Spec, streams: Iterable[str], given: Collection[str] = (), names: Catalogue = CATALOGUE
+    spec: Spec, streams: Iterable[str], given: Collection[str] = (), names: Registries = REGISTRIES
 ) -> Plan:
     """Return the plan that computes some streams, by their names, like the outputs of a goal.
 
@@ -153,7 +153,7 @@ def plan_streams(
     return _Planner(spec, frozenset(given), names).plan(", ".join(outputs), outputs)
 
 
-def shadowed_modules(spec: Spec, names: Catalogue = CATALOGUE) -> frozenset[str]:
+def shadowed_modules(spec: Spec, names: Registries = REGISTRIES) -> frozenset[str]:
     """Return the modules that need averaged weights for one goal or another."""
     shadowed: set[str] = set()
     for goal in spec.goals:
@@ -196,7 +196,7 @@ def _with_requests(plan: Plan, spec: Spec) -> Plan:
 class _Planner:
     """Walks from a goal's outputs back to what is given, without recursion: flows may be long."""
 
-    def __init__(self, spec: Spec, given: frozenset[str], names: Catalogue) -> None:
+    def __init__(self, spec: Spec, given: frozenset[str], names: Registries) -> None:
         self.spec, self.given, self.names = spec, given, names
         self.bindings: dict[str, tuple[Binding, Declaration]] = {}
         self.steps: dict[tuple[str, bool], Step] = {}
@@ -221,7 +221,7 @@ class _Planner:
 
     def before(self, name: str) -> list[Ref]:
         """Return the streams that an equation reads."""
-        return [one for _, one in self.bound(name)[0].arguments() if isinstance(one, Ref)]
+        return [argument for _, argument in self.bound(name)[0].arguments() if isinstance(argument, Ref)]
 
     def walk(self, name: str, shadow: bool) -> None:
         """Add the steps that compute a stream, or its shadow, after those that they need."""
@@ -250,16 +250,16 @@ class _Planner:
     def weighted_streams(self) -> set[str]:
         """Return the streams that modules compute, their own or those of what they read."""
         readers: dict[str, list[str]] = {}
-        found: list[str] = []
+        weighted_names: list[str] = []
         for name, line in self.spec.flow.items():
             if name not in self.given:
                 for ref in line.refs():
                     readers.setdefault(ref.stream, []).append(name)
                 if line.callee in self.spec.modules or any(True for _ in line.modules()):
-                    found.append(name)
-        weighted = set(found)
-        while found:
-            new = [name for name in readers.get(found.pop(), ()) if name not in weighted]
+                    weighted_names.append(name)
+        weighted = set(weighted_names)
+        while weighted_names:
+            new = [name for name in readers.get(weighted_names.pop(), ()) if name not in weighted]
             weighted.update(new)
-            found.extend(new)
+            weighted_names.extend(new)
         return weighted

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from registry.language.declaration import Declaration
 from registry.name_table import NameTable
-from registry.name_table import nearest as nearest
+from registry.name_table import closest_name as closest_name
 
 
 class Registry(NameTable):
@@ -41,7 +41,7 @@ KEY_MAPS = NameTable("key map", "mplug2.key_maps", requires=("source", "roles", 
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Registries:
     """The registries that a spec is checked against and built from."""
 
     modules: Registry = MODULES
@@ -56,4 +56,4 @@ class Catalogue:
     key_maps: NameTable = KEY_MAPS
 
 
-CATALOGUE = Catalogue()
+REGISTRIES = Registries()

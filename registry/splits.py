@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.language.schema import DATA, EVALUATIONS, SPLITS
 from registry.language.spec import Spec
-from registry.registries import Catalogue
+from registry.registries import Registries
 
 
 def task_name(settings: Mapping[str, Any]) -> str | None:
@@ -23,7 +23,7 @@ def is_mixture(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and all(isinstance(v, int | float) for v in value.values())
 
 
-def splits_of(settings: Mapping[str, Any], task: str | None, names: Catalogue) -> dict[str, dict[str, Any]]:
+def splits_of(settings: Mapping[str, Any], task: str | None, names: Registries) -> dict[str, dict[str, Any]]:
     """Return the splits of a source: its keys with mappings that are not arguments of its task."""
     arguments: Mapping[str, Any] = {}
     if task is not None and task in names.tasks:

@@ -13,7 +13,7 @@ from typing import Any
 from registry.errors import UserError
 from registry.language.schema import DATA, EVALUATIONS
 from registry.language.spec import Spec
-from registry.registries import CATALOGUE, Catalogue
+from registry.registries import REGISTRIES, Registries
 from registry.splits import is_mixture, splits_of, task_name
 
 SHORT_SOURCE = "data"  # the name of the only source of the short form
@@ -134,7 +134,7 @@ class TrainingPlan:
         return self.iteration[0].batches[0]
 
 
-def training_plan(spec: Spec, names: Catalogue = CATALOGUE) -> TrainingPlan:
+def training_plan(spec: Spec, names: Registries = REGISTRIES) -> TrainingPlan:
     """Return the plan of a checked spec; its iteration is empty if no goal can be trained."""
     sources = _sources(spec, names)
     batches = _batches(spec, sources)
@@ -163,7 +163,7 @@ def length_of(value: Any, unit: str = "epochs") -> Length:
     return Length(unit, value)
 
 
-def _sources(spec: Spec, names: Catalogue) -> dict[str, SourceSpec]:
+def _sources(spec: Spec, names: Registries) -> dict[str, SourceSpec]:
     if not spec.data:
         return {}
     if spec.data.get("sources") is None:
@@ -200,7 +200,7 @@ def _batches(spec: Spec, sources: Mapping[str, SourceSpec]) -> dict[str, BatchSp
             return {}
         goal = "train" if "train" in goals else goals[0]
         (source,) = sources
-        size, accumulation = spec.train["batch"], spec.train["accumulate"]
+        size, accumulation = spec.train["batch_size"], spec.train["grad_accumulation_steps"]
         batch = BatchSpec("train", source, goal, micro_batch=size, accumulation=accumulation)
         return {batch.name: batch}
     batches = {}
@@ -305,7 +305,7 @@ def _splits_of_source(name: str, sources: Mapping[str, SourceSpec]) -> set[str]:
     return set.intersection(*parts) if parts else set()
 
 
-def evaluation_of(spec: Spec, name: str, names: Catalogue = CATALOGUE) -> EvaluationSpec:
+def evaluation_of(spec: Spec, name: str, names: Registries = REGISTRIES) -> EvaluationSpec:
     """Return the evaluation of a name; raise `UserError` with the names that there are."""
     evaluations = training_plan(spec, names).evaluations
     for evaluation in evaluations:

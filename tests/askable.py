@@ -22,10 +22,11 @@ from registry import OPERATIONS, operation
 
 SEEN = "vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 16, size: 32}"
 WATCHED = "vision: {use: video_vit, width: 32, depth: 1, heads: 2, patch: 16, frames: 3, size: 32}"
-WORDS = "words: {use: text_embedding, width: 32, vocab: 256, positions: 32, dropout: 0.0}"
+WORDS = "words: {use: text_embedding, width: 32, vocab_size: 256, max_positions: 32, dropout: 0.0}"
 FUSION = "fusion: {use: fusion, width: 32, depth: 1, heads: 2, dropout: 0.0}"
 WRITER = (
-    "decoder: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 256, positions: 16, dropout: 0.0}"
+    "decoder: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab_size: 256, max_positions: 16, "
+    "dropout: 0.0}"
 )
 HEAD = "head: {use: class_head, width: 32, classes: 3, dropout: 0.0}"
 SPECS = {
@@ -37,17 +38,18 @@ flow:
   memory: vision(video)
   logits: decoder(caption, memory=memory)
   loss:   lm_loss(logits, target=caption)
-  guess:  beam_search(@decoder, memory=memory, prefix=prompt, beams=3, best=3, max_length=4)
+  guess:  beam_search(@decoder, memory=memory, prefix=prompt, num_beams=3, num_return_sequences=3,
+      max_length=4)
 goals: {{train: {{loss: loss}}, predict: {{caption: guess}}}}
 data: {{kind: caption, prompt: a video of, tokenizer: vocab.txt}}
 """,
     # an image and a sentence to a class
     "entailment": f"""
-inputs: {{image: image V 3 H W, sentence: text Q L, picture: index Q -> V, label: labels Q}}
+inputs: {{image: image V 3 H W, sentence: text Q L, image_index: index Q -> V, label: labels Q}}
 modules: {{{SEEN}, {WORDS}, {FUSION}, {HEAD}}}
 flow:
   patches: vision(image)
-  seen:    take(patches, picture)
+  seen:    take(patches, image_index)
   spoken:  words(sentence)
   both:    fusion(text=spoken, vision=seen)
   logits:  head(both.text)
@@ -72,11 +74,11 @@ data: {{kind: text_label, labels: [yes, no, unknown], tokenizer: vocab.txt}}
 """,
     # an image and a phrase to a box; `middle_box` is an operation of the tests
     "grounding": f"""
-inputs: {{image: image V 3 H W, phrase: text Q L, picture: index Q -> V}}
+inputs: {{image: image V 3 H W, phrase: text Q L, image_index: index Q -> V}}
 modules: {{{SEEN}, {WORDS}, {FUSION}}}
 flow:
   patches: vision(image)
-  seen:    take(patches, picture)
+  seen:    take(patches, image_index)
   spoken:  words(phrase)
   both:    fusion(text=spoken, vision=seen)
   where:   middle_box(both.text)
@@ -98,7 +100,7 @@ def write_spec(folder: Path, name: str) -> Path:
     (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     file = folder / f"{name}.yaml"
     text = SPECS[name].replace("vocab.txt", str(folder / "vocab.txt"))
-    file.write_text(f"{text}train: {{batch: 2, out: {folder / 'runs' / name}}}\n")
+    file.write_text(f"{text}train: {{batch_size: 2, output_dir: {folder / 'runs' / name}}}\n")
     best = folder / "runs" / name / "best"
     best.mkdir(parents=True)
     save_weights(mplug2.compose(file), best / "weights.safetensors")

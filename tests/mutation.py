@@ -7,9 +7,27 @@ from typing import Any
 
 VALUES: list[Any] = [
     *(None, True, 0, -1, 3, 1.5, 10**17, "", "x", "loss", "ema", "@decoder", "frames B 3 T H W", "text Q L"),
-    *("words(question)", "f(", "take(memory, owner)", "ema(loss)", [], ["a", 3], {}, {"use": "fusion"}, [[]]),
+    *(
+        "words(question)",
+        "f(",
+        "take(memory, question_index)",
+        "ema(loss)",
+        [],
+        ["a", 3],
+        {},
+        {"use": "fusion"},
+        [[]],
+    ),
     *("lm_loss(logits, target=answer, alpha=ema(logits))", "concat()", "'", "\t", "é\u2028", "a: b", "*"),
-    *("text", "vision", "all", "vision.*", "decoder.embedding.word.weight", "own:nothing", "clip:ViT-B-16"),
+    *(
+        "text",
+        "vision",
+        "all",
+        "vision.*",
+        "decoder.embedding.word.weight",
+        "checkpoint:nothing",
+        "clip:ViT-B-16",
+    ),
 ]
 NAMES = ("use", "loss", "vision", "depth", "")
 LETTERS = ("", "(", ")", "@", ".", ",", "=", " ", "Q")

@@ -18,12 +18,15 @@ SIZES = {
     "frames": 3,
     "latents": 4,
     # 101 and 102 begin and end a text, 345 to 681 are coordinates
-    "vocab": 690,
-    "positions": 24,
+    "vocab_size": 690,
+    "max_positions": 24,
     "width_in": 32,
 }
 TEACHER = (
-    "flow.loss=lm_loss(logits, target=answer, weight=vote, owner=owner, teacher=ema(logits), alpha=0.4)",
+    (
+        "flow.loss=lm_loss(logits, target=answer, weight=answer_weight, question_index=question_index, "
+        "teacher=ema(logits), alpha=0.4)"
+    ),
     "momentum.decay=0.9",
 )
 

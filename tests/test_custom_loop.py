@@ -18,8 +18,8 @@ LOOP, FIT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 SMALL = """
 extends: {root}/configs_image/retrieval_shapes_tiny.yaml
 modules: {{bank: {{size: 4}}}}
-data: {{workers: 0, max_bad: 1}}
-train: {{batch: 2}}
+data: {{workers: 0, max_bad_fraction: 1}}
+train: {{batch_size: 2}}
 eval: {{rerank: 2}}
 """
 

@@ -29,7 +29,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(world: Path, out: Path, *more: str) -> list[str]:
     data = [f"data.{split}.path={world / f'qa_{split}.jsonl'}" for split in ("train", "val", "test")]
-    fixed = [f"data.media={world / 'videos'}", f"data.tokenizer={world / 'vocab.txt'}", f"train.out={out}"]
+    fixed = [
+        f"data.media={world / 'videos'}",
+        f"data.tokenizer={world / 'vocab.txt'}",
+        f"train.output_dir={out}",
+    ]
     return [*data, *fixed, "data.workers=0", "train.warmup=0", *more]
 
 
@@ -41,7 +45,9 @@ def run(*words: str) -> str:
 
 def test_trained_measured_and_asked(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = settings(world, out, "train.epochs=3", "train.eval_every=3", "train.batch=8", "train.log_every=1")
+    words = settings(
+        world, out, "train.epochs=3", "train.eval_every=3", "train.batch_size=8", "train.log_every=1"
+    )
     run("train", SPEC, *words)
     losses = [row["loss"] for row in read_log(out / "log.jsonl") if "loss" in row]
     assert sum(losses[-3:]) < 0.5 * sum(losses[:3]), "the loss falls"
@@ -66,7 +72,7 @@ def first_loss(world: Path, out: Path, launcher: list[str], batch: int, zero: in
     environment = {key: value for key, value in os.environ.items() if key not in drop}
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": path}
-    steps = ["train.steps=2", "train.log_every=1", f"train.batch={batch}", f"train.zero={zero}"]
+    steps = ["train.max_steps=2", "train.log_every=1", f"train.batch_size={batch}", f"train.zero={zero}"]
     command = [*launcher, "train", SPEC, *settings(world, out, *steps)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr

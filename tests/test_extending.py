@@ -12,7 +12,7 @@ import pytest
 
 import mplug2
 from mplug2.data.shapes.questions import vocabulary
-from registry import CATALOGUE, KINDS, TASKS
+from registry import KINDS, REGISTRIES, TASKS
 from registry import registries as all_registries
 from registry.name_table import NameTable
 
@@ -37,7 +37,7 @@ def tables() -> dict[str, NameTable]:
 def test_the_index_has_a_row_for_each_registry() -> None:
     rows = {name: (kind, group) for kind, name, group, _ in ROW.findall(INDEX)}
     assert rows == {name: (table.kind, table.group) for name, table in tables().items()}
-    assert set(vars(CATALOGUE).values()) < set(tables().values())
+    assert set(vars(REGISTRIES).values()) < set(tables().values())
 
 
 def test_each_page_exists_and_each_file_is_linked() -> None:

@@ -53,12 +53,12 @@ def test_it_trains_a_few_steps_and_is_measured(tmp_path: Path) -> None:
     settings = at(
         tmp_path / "shapes",
         "data.workers=0",
-        "train.batch=3",
+        "train.batch_size=3",
         "train.epochs=1",
         "train.warmup=1",
-        "data.max_bad=1",
+        "data.max_bad_fraction=1",
     )
-    result = mplug2.train(SHIPPED, [*settings, f"train.out={tmp_path / 'run'}"])
+    result = mplug2.train(SHIPPED, [*settings, f"train.output_dir={tmp_path / 'run'}"])
     assert result.steps == 2
     assert 0 <= result.metrics["label_accuracy"] <= 1
     assert result.best is not None
@@ -75,6 +75,6 @@ def test_it_trains_a_few_steps_and_is_measured(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_beats_the_majority_by_25_points(tmp_path: Path) -> None:
     make_shapes(tmp_path / "shapes")
-    settings = at(tmp_path / "shapes", f"train.out={tmp_path / 'run'}")
+    settings = at(tmp_path / "shapes", f"train.output_dir={tmp_path / 'run'}")
     result = mplug2.train(SHIPPED, settings)
     assert result.metrics["label_accuracy"] > 1 / 3 + 0.25

@@ -154,5 +154,5 @@ def test_archaic_words_are_found(sentence: str, tmp_path: Path) -> None:
 
 def test_code_and_quotations_are_not_prose(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
-    path.write_text('`picture: index Q` and "told"\n```\nsays\n```\n', encoding="utf-8")
+    path.write_text('`image_index: index Q` and "told"\n```\nsays\n```\n', encoding="utf-8")
     assert archaic_words(path) == []

@@ -23,10 +23,10 @@ from registry.yaml.write import write_tree
 
 EACH = -(-500 // len(SHIPPED))  # 500 or a few more in all
 QUICK = -(-EACH // 4)
-SHORT = "flow.guess=beam_search(@decoder, memory=memory, beams=2, best=2, max_length=2)"
+SHORT = "flow.guess=beam_search(@decoder, memory=memory, num_beams=2, num_return_sequences=2, max_length=2)"
 MORE = {
     "freeze": ["vision.*stem.*"],
-    "init": {"*": "own:weights.safetensors"},
+    "init": {"*": "checkpoint:weights.safetensors"},
     "tie": {"words.word.weight": "decoder.embedding.word.weight"},
 }
 

@@ -70,9 +70,11 @@ MISTAKES = {
         "but stream 'video' has 8 there (set at FILE:2:17)",
     ),
     "vocabulary mismatch": (
-        "modules:\n  other: {use: text_decoder, width: 96, depth: 1, vocab: 300}\nmomentum: {decay: 0.9}\n"
+        "modules:\n  other: {use: text_decoder, width: 96, depth: 1, vocab_size: 300}\nmomentum: {decay: "
+        "0.9}\n"
         "flow:\n  more: other(answer, memory=evidence)\n"
-        "  loss: lm_loss(logits, target=answer, teacher=«more, alpha=0.4, weight=vote, owner=owner)\n",
+        "  loss: lm_loss(logits, target=answer, teacher=«more, alpha=0.4, weight=answer_weight, "
+        "question_index=question_index)\n",
         "vocab mismatch: port 'teacher' of lm_loss must be vocab 256 (set at BASE:16:62), "
         "but stream 'more' has 300 there (set at FILE:3:58)",
     ),
@@ -104,10 +106,10 @@ MISTAKES = {
     "unknown source of weights": (
         "init: {text: «'brt:x'}\n",
         "init source must be one of 'bert:NAME_OR_FOLDER', 'clip:NAME_OR_FILE', 'mplug:FILE', "
-        "'mplug2:FILE', 'own:CHECKPOINT', but is 'brt:x'",
+        "'mplug2:FILE', but is 'brt:x'",
     ),
     "missing file of weights": (
-        "init: {text: «'own:no/weights.safetensors'}\n",
+        "init: {text: «'checkpoint:no/weights.safetensors'}\n",
         "init must name what exists, but there is no 'no/weights.safetensors'",
     ),
     "missing file of a named model": (

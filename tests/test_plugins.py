@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from registry import CATALOGUE, KINDS
+from registry import KINDS, REGISTRIES
 from registry.name_table import NameTable
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tests" / "plugins"
 STEPS, EPOCHS = 256, 8
 # Key maps describe released weights: the page key_map.md has an example of its own.
-TABLES: list[NameTable] = [KINDS, *(table for table in vars(CATALOGUE).values() if table.kind != "key map")]
+TABLES: list[NameTable] = [KINDS, *(table for table in vars(REGISTRIES).values() if table.kind != "key map")]
 
 
 def entry_points() -> dict[str, dict[str, str]]:
@@ -64,7 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished training run."""
     folder = tmp_path_factory.mktemp("run") / "digits"
-    mplug2(site, "train", str(PACKAGE / "digits.yaml"), f"train.out={folder}")
+    mplug2(site, "train", str(PACKAGE / "digits.yaml"), f"train.output_dir={folder}")
     return folder
 
 
@@ -132,7 +132,7 @@ def test_train_learns_and_logs(run: Path) -> None:
 
 @pytest.mark.slow
 def test_training_resumes_with_the_count_of_the_engine(run: Path, site: Path) -> None:
-    settings = (f"train.out={run}", f"train.epochs={EPOCHS + 1}")
+    settings = (f"train.output_dir={run}", f"train.epochs={EPOCHS + 1}")
     mplug2(site, "train", str(PACKAGE / "digits.yaml"), "--resume", *settings)
     assert json.loads((run / "last" / "engine" / "steps.json").read_text()) == STEPS + STEPS // EPOCHS
 

@@ -55,13 +55,13 @@ def test_with_is_the_same_as_overrides_of_a_file() -> None:
     texts = [
         "modules.vision.frames=8",
         "train.lr={default: 1e-4, vision: 1e-5}",
-        "train.select=",
+        "train.best_metric=",
         "data.val=",
     ]
     values: dict[str, Any] = {
         "modules.vision.frames": 8,
         "train.lr": {"default": 1e-4, "vision": 1e-5},
-        "train.select": None,
+        "train.best_metric": None,
         "data.val": None,
     }
     by_texts = Spec.read(TINY, texts)

@@ -36,8 +36,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     values = {f"data.{split}.path": folder / f"{split}.jsonl" for split in ("train", "val", "test")}
-    values |= {"data.tokenizer": folder / "vocab.txt", "data.workers": 0, "train.out": folder / "run"}
-    values |= {"train.engine": "torch", "train.steps": 2, "train.batch": 8}
+    values |= {"data.tokenizer": folder / "vocab.txt", "data.workers": 0, "train.output_dir": folder / "run"}
+    values |= {"train.engine": "torch", "train.max_steps": 2, "train.batch_size": 8}
     return [f"{key}={value}" for key, value in values.items()]
 
 
@@ -105,7 +105,7 @@ def test_texts_are_predicted_on_the_command_line(trained: list[str], tmp_path: P
 LONG = """
 inputs: {{text: text B L, label: labels B}}
 modules:
-  words: {{use: text_embedding, width: 8, vocab: 210, positions: 64}}
+  words: {{use: text_embedding, width: 8, vocab_size: 210, max_positions: 64}}
   head: {{use: class_head, width: 8, classes: 3}}
 flow:
   embeds: words(text)

@@ -39,16 +39,16 @@ from safetensors.numpy import load_file
 
 # `losses`: settings of every run, and further settings of single specs.
 LOSS_SETTINGS = (
-    "train.steps=20",
+    "train.max_steps=20",
     "train.log_every=1",
     "train.seed=0",
-    "train.select=",
+    "train.best_metric=",
     "data.val=",
     "data.workers=0",
 )
 LOSS_SETTINGS_OF = {
-    "caption_shapes_tiny_scst": ("modules.judge.workers=0",),
-    "VideoCaption_shapes_tiny_scst": ("modules.judge.workers=0",),
+    "caption_shapes_tiny_scst": ("modules.reward.workers=0",),
+    "VideoCaption_shapes_tiny_scst": ("modules.reward.workers=0",),
 }
 LOSS_TOLERANCE = 1e-5  # absolute or relative
 SUM_TOLERANCE = 1e-12  # relative, of sums that do not depend on the names of the parameters
@@ -86,7 +86,7 @@ def losses_of(spec: Path) -> dict[str, Any]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="record_") as folder:
         out = Path(folder) / "run"
-        settings = [*LOSS_SETTINGS, *LOSS_SETTINGS_OF.get(spec.stem, ()), f"train.out={out}"]
+        settings = [*LOSS_SETTINGS, *LOSS_SETTINGS_OF.get(spec.stem, ()), f"train.output_dir={out}"]
         run_mplug2(["train", str(spec), *settings], Path(folder) / "log.txt", Clock(math.inf))
         rows = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         losses = [row["loss"] for row in rows if "loss" in row]

@@ -91,10 +91,10 @@ class Accuracies:
     def measure(self, job: Job) -> dict[str, Any]:
         """Train a job unless it has been trained, test it, and return its metrics."""
         started, task, folder = time.monotonic(), TASK_OF[job.task], self.runs / job.name
-        settings = [*self.settings, f"train.seed={job.seed}", f"train.out={folder}"]
+        settings = [*self.settings, f"train.seed={job.seed}", f"train.output_dir={folder}"]
         start = self.weights(job.needs) if job.needs else None
         if task.trains and self.weights(job) is None:
-            init = ["--init", f"*=own:{start}"] if start else []
+            init = ["--init", f"*=checkpoint:{start}"] if start else []
             run_mplug2(["train", task.spec, "--resume", *init, *settings], folder / "train.txt", self.clock)
             (folder / "trained").touch()
         checkpoint = self.weights(job) if task.trains else start

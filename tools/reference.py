@@ -1,4 +1,5 @@
-"""Write the reference pages of docs/ from the code: settings.md, modules.md, operations.md and tasks.md.
+"""Write the reference pages of docs/ from the code: settings.md, modules.md, operations.md, tasks.md and
+migration.md.
 
 python tools/reference.py            write the pages
 python tools/reference.py --check    exit code 1 if a page differs from the code
@@ -19,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 import mplug2  # noqa: E402, F401  (fills the registries)
 import registry  # noqa: E402
 from mplug2.cli.listing import details  # noqa: E402
+from registry.language import aliases  # noqa: E402
 from registry.language.declaration import REQUIRED  # noqa: E402
 from registry.language.schema import SETTINGS, Key  # noqa: E402
 from registry.registries import Registry  # noqa: E402
@@ -95,10 +97,10 @@ EXAMPLES_OF_SECTIONS = """The other sections of a spec, each with an example:
 | `inputs` | `inputs: {video: frames V 3 T H W, question: text Q L}` |
 | `modules` | `modules: {vision: {use: video_vit, width: 96, depth: 1, patch: 16, frames: 6, size: 48}}` |
 | `define` | `define: {'encode(text)': {embeds: words(text), return: encoder(embeds)}}` |
-| `flow` | `flow: {patches: vision(video)}` |
-| `goals` | `goals: {train: {loss: loss}, predict: {answer: guess}}` |
+| `flow` | `flow: {vision_encoded: vision(video)}` |
+| `goals` | `goals: {train: {loss: loss}, predict: {answer: generated}}` |
 | `init` | `init: {vision: 'clip:ViT-L-14', '*': 'bert:bert-large-uncased'}` |
-| `tie` | `tie: {words.word.weight: decoder.embedding.word.weight}`: one tensor under two names |
+| `tie` | `tie: {text_embedding.word.weight: decoder.embedding.word.weight}`: one tensor under two names |
 | `freeze` | `freeze: [vision.stem]`: modules or parameters that do not train |
 | `momentum` | `momentum: {decay: 0.995}`, and `ema(logits)` in a flow line |
 
@@ -148,6 +150,56 @@ def tasks_page() -> str:
         *entries(registry.SOURCES, level=3),
     ]
     return page(parts)
+
+
+def migration_page() -> str:
+    """Return docs/migration.md: old names with the new ones."""
+    parts = [
+        "# Migration: old names and new ones",
+        NOTE,
+        "Names follow torch, transformers and open_clip. Specs, commands and checkpoints with old names are "
+        "still read: a warning tells the new name with file, line and column "
+        "(`my.yaml:3:10: 'batch' is now 'batch_size'`). An old name next to its new one is an error. "
+        "`mplug2 migrate SPEC...` replaces the old names in specs, in place. Comments and layout stay. "
+        "`--dry-run` prints the changes and writes nothing.",
+        "`train.batch_size` is the number of samples per process and micro-step, as its old name `batch` "
+        "was. "
+        "`batch_size` of a batch in `data.batches` counts the samples of an optimizer step over all ranks.",
+    ]
+    for title, note, words in _renamed():
+        rows = [(code(old), code(new)) for old, new in words.items()]
+        parts += [f"## {title}", note, markdown_table(("old", "new"), rows)]
+    return page(parts)
+
+
+def _renamed() -> list[tuple[str, str, aliases.Words]]:
+    """Return the tables of names: title, where they stand, old and new names."""
+    tables = [("Operations", "What a flow line calls.", aliases.OPERATIONS)]
+    for operation, words in aliases.KEYWORDS.items():
+        tables.append((f"Options of {operation}", f"Keywords of `{operation}(...)`.", words))
+    for (operation, option), words in aliases.VALUES.items():
+        tables.append((f"Values of {option}", f"Values of `{operation}({option}=...)`.", words))
+    for use, words in aliases.ARGUMENTS.items():
+        tables.append((f"Arguments of {use}", f"Keys of a module with `use: {use}`.", words))
+    for section, words in aliases.SETTINGS.items():
+        tables.append((f"Settings of {section}", f"Keys of `{section}`.", words))
+    tables += [
+        ("Arguments of sources", "Keys of `data`, its sources and splits.", aliases.SOURCE_ARGUMENTS),
+        ("Inputs", "What the tasks of mplug2 supply.", aliases.INPUTS),
+        ("Sources of weights", "What stands before the colon in `init`.", aliases.WEIGHT_SOURCES),
+    ]
+    for command, words in aliases.COMMAND_OPTIONS.items():
+        tables.append((f"Options of mplug2 {' '.join(command)}", "On the command line.", words))
+    shipped_note = "`mplug2 migrate` replaces them in specs that extend a shipped spec. "
+    tables += [
+        (
+            "Modules of the shipped specs",
+            f"{shipped_note}Checkpoints with the old names are still read.",
+            aliases.SHIPPED_MODULES,
+        ),
+        ("Streams of the shipped specs", shipped_note, aliases.SHIPPED_STREAMS),
+    ]
+    return tables
 
 
 def links(table: Registry) -> str:
@@ -230,6 +282,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "modules.md": modules_page,
     "operations.md": operations_page,
     "tasks.md": tasks_page,
+    "migration.md": migration_page,
 }
 
 if __name__ == "__main__":

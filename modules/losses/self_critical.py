@@ -28,20 +28,21 @@ def self_critical(
     reward: Float[Tensor, "b n"],
     baseline: Float[Tensor, "b m"] | None = None,
     *,
-    against: Literal["others", "all"] = "others",
+    baseline_mode: Literal["others", "all"] = "others",
 ) -> LossSum:
     """``-mean((reward - baseline) * score)`` over all texts of all ranks (REINFORCE; arXiv 1612.00563).
 
-    ``texts``: scores with gradient, as `rescore` gives them. ``baseline``: the reward of other texts, such as
-    the greedy one, averaged for each sample; without it the mean reward of the sample's other texts
-    (arXiv 2003.09971), or ``against='all'`` of them: released mPLUG's, a loss ``(n - 1) / n`` times as large.
+    ``texts``: scores with gradient, as `score_sequences` gives them. ``baseline``: the reward of other texts,
+    such as the greedy one, averaged for each sample; without it the mean reward of the sample's other texts
+    (arXiv 2003.09971), or ``baseline_mode='all'`` of them: released mPLUG's, a loss ``(n - 1) / n`` times as
+    large.
     """
     count = reward.shape[1]
     if baseline is not None:
         usual = baseline.mean(dim=1, keepdim=True)
     elif count == 1:
         raise ValueError("a single text has no others to compare with: draw n=2 or more, or give a baseline")
-    elif against == "all":
+    elif baseline_mode == "all":
         usual = reward.mean(dim=1, keepdim=True)
     else:
         usual = (reward.sum(dim=1, keepdim=True) - reward) / (count - 1)

@@ -20,10 +20,10 @@ def next_token_losses(
     target: Text,
     teacher: Float[Tensor, "a l vocab"] | None = None,
     alpha: float = 0.0,
-    skip: int = 0,
+    ignore_first: int = 0,
 ) -> tuple[Float[Tensor, "a next"], Float[Tensor, "a next"]]:
-    """Cross-entropy of each next word and 1.0 where it counts (a real word, not one of the first ``skip``
-    ids).
+    """Cross-entropy of each next word and 1.0 where it counts (a real word, not one of the first
+    ``ignore_first`` ids).
 
     With a teacher: ``(1 - alpha) ce + alpha * -sum_v softmax(teacher)_v log_softmax(logits)_v``.
     """
@@ -35,31 +35,32 @@ def next_token_losses(
         soft = F.softmax(teacher[:, :-1].detach().float(), dim=-1)
         soft = -(F.log_softmax(logits[:, :-1], dim=-1) * soft).sum(dim=-1)
         losses = (1 - alpha) * losses + alpha * soft
-    counts = token_counts(target, skip)
+    counts = token_counts(target, ignore_first)
     return losses * counts, counts
 
 
-def token_counts(target: Text, skip: int = 0) -> Float[Tensor, "a next"]:
-    """Return 1.0 for each token that is predicted and scored: not padding, not among the first ``skip``."""
+def token_counts(target: Text, ignore_first: int = 0) -> Float[Tensor, "a next"]:
+    """Return 1.0 for each token that is predicted and scored: not padding, not among the first
+    ``ignore_first``."""
     counts = target.mask[:, 1:].float()
-    counts[:, : max(skip - 1, 0)] = 0  # The first id, [CLS], is never predicted.
+    counts[:, : max(ignore_first - 1, 0)] = 0  # The first id, [CLS], is never predicted.
     return counts
 
 
 def lm_count(
     target: Text,
     weight: Float[Tensor, " a"] | None = None,
-    owner: Int[Tensor, " a"] | None = None,
+    question_index: Int[Tensor, " a"] | None = None,
     *,
-    skip: int = 0,
-    mean: Literal["sequences", "words"] = "sequences",
+    ignore_first: int = 0,
+    reduction: Literal["per_sequence", "per_token"] = "per_sequence",
 ) -> Float[Tensor, ""]:
     """Return what `lm_loss` divides by: scored tokens with their weights, owners, or sequences."""
-    if mean == "words":
-        counts = token_counts(target, skip).sum(dim=1)
+    if reduction == "per_token":
+        counts = token_counts(target, ignore_first).sum(dim=1)
         return (counts if weight is None else counts * weight).sum()
-    if owner is not None:
-        return owner.max().float() + 1
+    if question_index is not None:
+        return question_index.max().float() + 1
     return torch.tensor(float(len(target.ids)), device=target.ids.device)
 
 
@@ -73,7 +74,7 @@ def class_count(target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         "logits": "logits A L vocab",
         "target": "text A L",
         "weight?": "weight A",
-        "owner?": "index A",
+        "question_index?": "index A",
         "teacher?": "logits A L vocab",
     },
     outputs="scalar",
@@ -84,27 +85,29 @@ def lm_loss(
     logits: Float[Tensor, "a l vocab"],
     target: Text,
     weight: Float[Tensor, " a"] | None = None,
-    owner: Int[Tensor, " a"] | None = None,
+    question_index: Int[Tensor, " a"] | None = None,
     teacher: Float[Tensor, "a l vocab"] | None = None,
     *,
     alpha: float = 0.0,
-    skip: int = 0,
-    mean: Literal["sequences", "words"] = "sequences",
+    ignore_first: int = 0,
+    reduction: Literal["per_sequence", "per_token"] = "per_sequence",
 ) -> LossSum:
-    """Next-word cross-entropy, softened towards a teacher by ``alpha``; the first ``skip`` ids, [CLS]
+    """Next-word cross-entropy, softened towards a teacher by ``alpha``; the first ``ignore_first`` ids, [CLS]
     counted, are not scored.
 
-    ``mean='sequences'``: words summed, times the sequence's ``weight``, summed, divided by the number of
-    owners (questions), or of sequences where no ``owner`` is given: the released video QA loss.
-    ``mean='words'``: divided by the number of scored words: the released caption loss.
+    ``reduction='per_sequence'``: words summed, times the sequence's ``weight``, summed, divided by the number
+    of owners (questions), or of sequences where no ``question_index`` is given: the released video QA loss.
+    ``reduction='per_token'``: divided by the number of scored words: the released caption loss.
     """
     check_fraction(alpha=alpha)
     # Softmax over the vocabulary loses digits that matter in half precision.
-    losses, _ = next_token_losses(logits.float(), target, teacher, alpha, skip)
+    losses, _ = next_token_losses(logits.float(), target, teacher, alpha, ignore_first)
     losses = losses.sum(dim=1)
     if weight is not None:
         losses = losses * weight
-    return LossSum(losses.sum(), lm_count(target, weight, owner, skip=skip, mean=mean))
+    return LossSum(
+        losses.sum(), lm_count(target, weight, question_index, ignore_first=ignore_first, reduction=reduction)
+    )
 
 
 @operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar", count=class_count)

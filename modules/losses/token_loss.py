@@ -15,11 +15,12 @@ from registry import operation
     outputs={"loss_sum": "weight A", "num_tokens": "weight A"},
 )
 def token_loss(
-    logits: Float[Tensor, "a l vocab"], target: Text, *, skip: int = 0
+    logits: Float[Tensor, "a l vocab"], target: Text, *, ignore_first: int = 0
 ) -> dict[str, Float[Tensor, " a"]]:
     """Summed next-token cross-entropy of each text (nats), and how many tokens were scored.
 
-    The first ``skip`` ids, [CLS] counted, are not scored. The metric `perplexity` measures both outputs.
+    The first ``ignore_first`` ids, [CLS] counted, are not scored. The metric `perplexity` measures both
+    outputs.
     """
-    losses, counts = next_token_losses(logits.float(), target, skip=skip)
+    losses, counts = next_token_losses(logits.float(), target, ignore_first=ignore_first)
     return {"loss_sum": losses.sum(dim=1), "num_tokens": counts.sum(dim=1)}

@@ -26,27 +26,35 @@ from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
 
-def _check(beams: int, best: int, groups: int, min_length: int, max_length: int) -> None:
+def _check(
+    num_beams: int, num_return_sequences: int, num_beam_groups: int, min_length: int, max_length: int
+) -> None:
     check_lengths(min_length, max_length)
-    if not 1 <= best <= beams:
-        raise ValueError(f"best must be 1 to beams, but best is {best} and beams is {beams}")
-    if groups < 1 or beams % groups:
-        raise ValueError(f"groups must divide beams, but groups is {groups} and beams is {beams}")
+    if not 1 <= num_return_sequences <= num_beams:
+        raise ValueError(
+            "num_return_sequences must be 1 to num_beams, but num_return_sequences is "
+            f"{num_return_sequences} and num_beams is {num_beams}"
+        )
+    if num_beam_groups < 1 or num_beams % num_beam_groups:
+        raise ValueError(
+            f"num_beam_groups must divide num_beams, but num_beam_groups is {num_beam_groups} and num_beams "
+            f"is {num_beams}"
+        )
 
 
 def _dry_beam(
     decoder: TextDecoder,
     memory: Tokens | None,
     prefix: Text | None,
-    beams: int,
-    best: int,
-    groups: int,
+    num_beams: int,
+    num_return_sequences: int,
+    num_beam_groups: int,
     min_length: int,
     max_length: int,
     **_: Any,
 ) -> Sequences:
-    _check(beams, best, groups, min_length, max_length)
-    return write_all(decoder, memory, prefix, beams, best, max_length)
+    _check(num_beams, num_return_sequences, num_beam_groups, min_length, max_length)
+    return write_all(decoder, memory, prefix, num_beams, num_return_sequences, max_length)
 
 
 def _dry_greedy(
@@ -78,15 +86,15 @@ def _note(
 def _choose(
     cum_logprobs: Float[Tensor, "rows beams"],
     logprobs: Float[Tensor, "rows beams vocab"],
-    diversity: float,
+    diversity_penalty: float,
     counts: Bool[Tensor, "rows groups"],
 ) -> tuple[Float[Tensor, "rows beams"], Int[Tensor, "rows beams"], Int[Tensor, "rows beams"]]:
     """Return each group's best continuations: their log-probabilities, the beams that they continue, and
     their tokens.
 
-    A token loses ``diversity`` for each beam of an earlier group that ``counts`` and has just written it,
-    when continuations are chosen; what is returned is without that. The penalty for length divides all beams
-    of a step by the same number: it changes no choice.
+    A token loses ``diversity_penalty`` for each beam of an earlier group that ``counts`` and has just written
+    it, when continuations are chosen; what is returned is without that. The penalty for length divides all
+    beams of a step by the same number: it changes no choice.
     """
     size = cum_logprobs.shape[1] // counts.shape[1]
     taken = logprobs.new_zeros(len(logprobs), 1, logprobs.shape[-1])
@@ -94,13 +102,13 @@ def _choose(
     for group, first in enumerate(range(0, cum_logprobs.shape[1], size)):
         beams_of_group = slice(first, first + size)
         worth = cum_logprobs[:, beams_of_group, None] + logprobs[:, beams_of_group]
-        wished = worth - diversity * taken if group and diversity else worth
+        wished = worth - diversity_penalty * taken if group and diversity_penalty else worth
         # (rows, size, vocab) -> (rows, size * vocab): all continuations of a group's beams compete
         choice = wished.flatten(1).topk(size).indices
         totals.append(worth.flatten(1).gather(1, choice))
         origin.append(first + choice // logprobs.shape[-1])
         chosen.append(choice % logprobs.shape[-1])
-        if diversity:
+        if diversity_penalty:
             times = counts[:, group, None].expand(-1, size).to(taken.dtype)
             taken.scatter_add_(2, chosen[-1][:, None], times[:, None])
     return torch.cat(totals, dim=1), torch.cat(origin, dim=1), torch.cat(chosen, dim=1)
@@ -109,16 +117,16 @@ def _choose(
 @dry_run(_dry_beam)
 @operation(
     inputs={"decoder": "module", "memory?": "tokens B M width", "prefix?": "text B P"},
-    outputs="sequences B best",
+    outputs="sequences B num_return_sequences",
     conditions=(
-        "1 <= beams",
-        "1 <= best <= beams",
-        "1 <= groups <= beams",
-        "beams % groups == 0",
-        "1 <= max_length <= decoder.positions",
+        "1 <= num_beams",
+        "1 <= num_return_sequences <= num_beams",
+        "1 <= num_beam_groups <= num_beams",
+        "num_beams % num_beam_groups == 0",
+        "1 <= max_length <= decoder.max_positions",
         "0 <= min_length <= max_length",
-        "0 <= start < decoder.vocab",
-        "0 <= end < decoder.vocab",
+        "0 <= bos_token_id < decoder.vocab_size",
+        "0 <= eos_token_id < decoder.vocab_size",
     ),
 )
 @eval_no_grad
@@ -127,55 +135,60 @@ def beam_search(
     memory: Tokens | None = None,
     prefix: Text | None = None,
     *,
-    beams: int = 5,
-    best: int = 1,
-    groups: int = 1,
-    diversity: float = 0.0,
+    num_beams: int = 5,
+    num_return_sequences: int = 1,
+    num_beam_groups: int = 1,
+    diversity_penalty: float = 0.0,
     min_length: int = 1,
     max_length: int = 10,
-    penalty: float = 0.6,
-    start: int = 101,
-    end: int = 102,
+    length_penalty: float = 0.6,
+    bos_token_id: int = 101,
+    eos_token_id: int = 102,
 ) -> Sequences:
-    """Write the ``best`` most probable texts of up to ``max_length`` tokens, by beams of ``beams``.
+    """Write the ``num_return_sequences`` most probable texts of up to ``max_length`` tokens, by beams of
+    ``num_beams``.
 
-    Score: ``sum of log-probabilities / ((5 + step + 1) / 6) ** penalty``, step from 0; ``end`` is forbidden
-    before ``min_length`` words. Released behaviour: a finished beam is noted and continues; a sample stops
-    when its best beam has just ended, or at ``max_length``, and then all its beams count.
+    Score: ``sum of log-probabilities / ((5 + step + 1) / 6) ** length_penalty``, step from 0;
+    ``eos_token_id`` is forbidden before ``min_length`` words. Released behaviour: a finished beam is noted
+    and continues; a sample stops when its best beam has just ended, or at ``max_length``, and then all its
+    beams count.
 
-    ``prefix``: the ids to continue from, [CLS] first, in place of ``start``; results leave it out, and scores
-    and lengths count what was written. A decoder without cross-attention has no ``memory`` and needs a
-    prefix. ``groups``: as many separate searches of ``beams / groups`` beams, in
-    turn at each step, that avoid each other's words by ``diversity`` (Hamming diversity, arXiv 1610.02424).
+    ``prefix``: the ids to continue from, [CLS] first, in place of ``bos_token_id``; results leave it out, and
+    scores and lengths count what was written. A decoder without cross-attention has no ``memory`` and needs a
+    prefix. ``num_beam_groups``: as many separate searches of ``num_beams / num_beam_groups`` beams, in turn
+    at each step, that avoid each other's words by ``diversity_penalty`` (Hamming diversity, arXiv
+    1610.02424).
     """
-    _check(beams, best, groups, min_length, max_length)
+    _check(num_beams, num_return_sequences, num_beam_groups, min_length, max_length)
     samples, device = rows_of(memory, prefix)
-    state, logits = prefill(decoder, memory, prefix, start, max_length)
+    state, logits = prefill(decoder, memory, prefix, bos_token_id, max_length)
     # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once
-    logits, width = logits[:, None].expand(-1, beams, -1), 1
+    logits, width = logits[:, None].expand(-1, num_beams, -1), 1
     row_to_sample = torch.arange(samples, device=device)  # which sample each remaining row is
-    texts = torch.full((samples, beams, 1), start, dtype=torch.long, device=device)
+    texts = torch.full((samples, num_beams, 1), bos_token_id, dtype=torch.long, device=device)
     token_logprobs = torch.zeros(texts.shape, device=device)  # the log-probability of each word
-    cum_logprobs = torch.full((samples, groups, beams // groups), -torch.inf, device=device)
+    cum_logprobs = torch.full(
+        (samples, num_beam_groups, num_beams // num_beam_groups), -torch.inf, device=device
+    )
     cum_logprobs[:, :, 0] = 0.0  # let one beam of each group count at first
     cum_logprobs = cum_logprobs.flatten(1)
-    active_groups = torch.ones(samples, groups, dtype=torch.bool, device=device)
+    active_groups = torch.ones(samples, num_beam_groups, dtype=torch.bool, device=device)
     done: list[list[Hypothesis]] = [[] for _ in range(samples)]
     for step in range(max_length):
         logprobs = F.log_softmax(logits.float(), dim=-1)
         if step < min_length:
-            logprobs[..., end] = FORBIDDEN
-        cum_logprobs, origin, chosen = _choose(cum_logprobs, logprobs, diversity, active_groups)
-        scores = cum_logprobs / ((5 + step + 1) / 6) ** penalty
+            logprobs[..., eos_token_id] = FORBIDDEN
+        cum_logprobs, origin, chosen = _choose(cum_logprobs, logprobs, diversity_penalty, active_groups)
+        scores = cum_logprobs / ((5 + step + 1) / 6) ** length_penalty
         rows = torch.arange(len(logprobs), device=device)[:, None]
         chosen_logprobs = logprobs[rows, origin, chosen]
         # (rows, beams, length): each beam is its origin's text and one more word
         before = origin[..., None].expand(-1, -1, step + 1)
         texts = torch.cat([texts.gather(1, before), chosen[..., None]], dim=2)
         token_logprobs = torch.cat([token_logprobs.gather(1, before), chosen_logprobs[..., None]], dim=2)
-        ended = chosen == end
-        stop = ended.unflatten(1, (groups, -1))[..., 0] | (step + 1 == max_length)
-        each = beams // groups
+        ended = chosen == eos_token_id
+        stop = ended.unflatten(1, (num_beam_groups, -1))[..., 0] | (step + 1 == max_length)
+        each = num_beams // num_beam_groups
         which = (ended | stop.repeat_interleave(each, dim=1)) & active_groups.repeat_interleave(each, dim=1)
         _note(done, row_to_sample, which, scores, texts, token_logprobs)
         active_groups = active_groups & ~stop
@@ -192,8 +205,8 @@ def beam_search(
             state.keep(going)
         row_to_sample, active_groups = row_to_sample[going], active_groups[going]
         texts, token_logprobs, cum_logprobs = texts[going], token_logprobs[going], cum_logprobs[going]
-        logits, width = decoder.write(texts[:, :, -1:], state)[:, :, -1], beams
-    return stack_hypotheses(done, best, device)
+        logits, width = decoder.decode(texts[:, :, -1:], state)[:, :, -1], num_beams
+    return stack_hypotheses(done, num_return_sequences, device)
 
 
 @dry_run(_dry_greedy)
@@ -201,10 +214,10 @@ def beam_search(
     inputs={"decoder": "module", "memory?": "tokens B M width", "prefix?": "text B P"},
     outputs="sequences B 1",
     conditions=(
-        "1 <= max_length <= decoder.positions",
+        "1 <= max_length <= decoder.max_positions",
         "0 <= min_length <= max_length",
-        "0 <= start < decoder.vocab",
-        "0 <= end < decoder.vocab",
+        "0 <= bos_token_id < decoder.vocab_size",
+        "0 <= eos_token_id < decoder.vocab_size",
     ),
 )
 def greedy_search(
@@ -214,12 +227,21 @@ def greedy_search(
     *,
     min_length: int = 1,
     max_length: int = 10,
-    start: int = 101,
-    end: int = 102,
+    bos_token_id: int = 101,
+    eos_token_id: int = 102,
 ) -> Sequences:
-    """Generate the most probable token at every step, up to ``max_length`` tokens or to ``end``.
+    """Generate the most probable token at every step, up to ``max_length`` tokens or to ``eos_token_id``.
 
     The score is the sum of the words' log-probabilities; ``prefix`` is as in `beam_search`.
     """
     lengths = {"min_length": min_length, "max_length": max_length}
-    return beam_search(decoder, memory, prefix, beams=1, **lengths, penalty=0.0, start=start, end=end)
+    return beam_search(
+        decoder,
+        memory,
+        prefix,
+        num_beams=1,
+        **lengths,
+        length_penalty=0.0,
+        bos_token_id=bos_token_id,
+        eos_token_id=eos_token_id,
+    )

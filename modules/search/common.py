@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from modules.decoder import DecoderState, TextDecoder
+from modules.decoder import DecoderCache, TextDecoder
 from modules.streams import Sequences, Text, Tokens
 
 Search = TypeVar("Search", bound=Callable[..., Any])
@@ -87,35 +87,38 @@ def rows_of(memory: Tokens | None, prefix: Text | None) -> tuple[int, torch.devi
 
 
 def prefill(
-    decoder: TextDecoder, memory: Tokens | None, prefix: Text | None, start: int, words: int = 1
-) -> tuple[DecoderState, Float[Tensor, "samples vocab"]]:
-    """Read the ``prefix``, or ``start`` where there is none, once per sample, and score the word after it.
+    decoder: TextDecoder, memory: Tokens | None, prefix: Text | None, bos_token_id: int, words: int = 1
+) -> tuple[DecoderCache, Float[Tensor, "samples vocab"]]:
+    """Read the ``prefix``, or ``bos_token_id`` where there is none, once per sample, and score the word after
+    it.
 
     Prefixes of unequal length are moved to end at the same place. ``words``: how many may be written, one a
     step.
     """
     samples, device = rows_of(memory, prefix)
-    state = decoder.start(memory, words)
+    state = decoder.init_cache(memory, words)
     if prefix is None:
-        ids = torch.full((samples, 1), start, dtype=torch.long, device=device)
+        ids = torch.full((samples, 1), bos_token_id, dtype=torch.long, device=device)
     else:
         lengths = prefix.mask.sum(dim=1)
         if not lengths.all():
             raise ValueError("a prefix must have at least one token ([CLS]) in every row, but one has none")
         longest = int(lengths.max())
-        empty = longest - lengths
-        places = (torch.arange(longest, device=empty.device) - empty[:, None]).clamp(min=0)
+        left_pad = longest - lengths
+        places = (torch.arange(longest, device=left_pad.device) - left_pad[:, None]).clamp(min=0)
         ids = prefix.ids.gather(1, places)
-        state.empty = empty if empty.any() else None
-    return state, decoder.write(ids[:, None], state)[:, 0, -1]
+        state.left_pad = left_pad if left_pad.any() else None
+    return state, decoder.decode(ids[:, None], state)[:, 0, -1]
 
 
-def stack_hypotheses(per_sample: list[list[Hypothesis]], best: int, device: torch.device) -> Sequences:
-    """The ``best`` hypotheses of every sample, best first, padded with 0."""
+def stack_hypotheses(
+    per_sample: list[list[Hypothesis]], num_return_sequences: int, device: torch.device
+) -> Sequences:
+    """The ``num_return_sequences`` hypotheses of every sample, best first, padded with 0."""
     chosen = []
     for hypotheses in per_sample:
         ordered = sorted(hypotheses, key=lambda hypothesis: hypothesis.score, reverse=True)
-        chosen.append(ordered[:best])
+        chosen.append(ordered[:num_return_sequences])
     flat = [hypothesis for sample in chosen for hypothesis in sample]
     ids = pad_sequence([hypothesis.ids for hypothesis in flat], batch_first=True)
     logprobs = pad_sequence([hypothesis.logprobs for hypothesis in flat], batch_first=True)
@@ -128,7 +131,12 @@ def stack_hypotheses(per_sample: list[list[Hypothesis]], best: int, device: torc
 
 
 def write_all(
-    decoder: TextDecoder, memory: Tokens | None, prefix: Text | None, beams: int, best: int, max_length: int
+    decoder: TextDecoder,
+    memory: Tokens | None,
+    prefix: Text | None,
+    num_beams: int,
+    num_return_sequences: int,
+    max_length: int,
 ) -> Sequences:
     """The most work a search can have: every beam written to its full length (meta device: shapes and
     FLOPs).
@@ -137,15 +145,17 @@ def write_all(
     separate beams, as if none saw another. The errors of the two cancel.
     """
     samples, device = rows_of(memory, prefix)
-    state, before = decoder.start(memory), 1 if prefix is None else prefix.ids.shape[1]
-    decoder.write(torch.empty(samples, 1, before, dtype=torch.long, device=device), state)
+    state, before = decoder.init_cache(memory), 1 if prefix is None else prefix.ids.shape[1]
+    decoder.decode(torch.empty(samples, 1, before, dtype=torch.long, device=device), state)
     half = (max_length - 1) // 2
     if half:
-        state.reorder(torch.zeros(samples * beams, dtype=torch.long, device=device))
-        words = torch.empty(samples, beams, half, dtype=torch.long, device=device)
-        decoder.write(words, state, last_only=False)
-    if rest := beams * (max_length - 1 - half):
+        state.reorder(torch.zeros(samples * num_beams, dtype=torch.long, device=device))
+        words = torch.empty(samples, num_beams, half, dtype=torch.long, device=device)
+        decoder.decode(words, state, last_only=False)
+    if rest := num_beams * (max_length - 1 - half):
         state.reorder(torch.zeros(samples * rest, dtype=torch.long, device=device))
-        decoder.write(torch.empty(samples, rest, 1, dtype=torch.long, device=device), state)
-    ids = torch.empty(samples, best, max_length + 1, dtype=torch.long, device=device)
-    return Sequences(ids, torch.empty(samples, best, device=device), torch.empty(ids.shape, device=device))
+        decoder.decode(torch.empty(samples, rest, 1, dtype=torch.long, device=device), state)
+    ids = torch.empty(samples, num_return_sequences, max_length + 1, dtype=torch.long, device=device)
+    return Sequences(
+        ids, torch.empty(samples, num_return_sequences, device=device), torch.empty(ids.shape, device=device)
+    )

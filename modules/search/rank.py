@@ -19,18 +19,18 @@ def _dry_rank(
     memory: Tokens,
     candidates: Text,
     prefix: Text | None,
-    keep: int,
+    top_k: int,
     **_: Any,
 ) -> dict[str, Any]:
-    check_sizes(keep=keep)
+    check_sizes(top_k=top_k)
     samples, (count, length) = memory.values.shape[0], candidates.ids.shape
-    keep, before = min(keep, count), 1 if prefix is None else prefix.ids.shape[1]
-    ids = torch.empty(samples, keep, length, dtype=torch.long, device=memory.values.device)
-    state = decoder.start(memory)
-    decoder.write(ids.new_empty(samples, 1, before), state)
-    state.reorder(ids.new_zeros(samples * keep))
-    decoder.write(ids[:, :, 1:-1], state, last_only=False)
-    scores = torch.empty(samples, keep, device=ids.device)
+    top_k, before = min(top_k, count), 1 if prefix is None else prefix.ids.shape[1]
+    ids = torch.empty(samples, top_k, length, dtype=torch.long, device=memory.values.device)
+    state = decoder.init_cache(memory)
+    decoder.decode(ids.new_empty(samples, 1, before), state)
+    state.reorder(ids.new_zeros(samples * top_k))
+    decoder.decode(ids[:, :, 1:-1], state, last_only=False)
+    scores = torch.empty(samples, top_k, device=ids.device)
     first = torch.empty(samples, count, device=ids.device)
     return {"answer": Sequences(ids, scores), "choice": ids[..., 0], "first": first, "losses": scores}
 
@@ -44,24 +44,24 @@ def _dry_rank(
         "prefix?": "text B P",
     },
     outputs={
-        "answer": "sequences B keep",
-        "choice": "index B keep -> C",
+        "answer": "sequences B top_k",
+        "choice": "index B top_k -> C",
         "first": "scores B C",
-        "losses": "scores B keep",
+        "losses": "scores B top_k",
     },
-    conditions=("1 <= keep",),
+    conditions=("1 <= top_k",),
 )
 @eval_no_grad
-def rank(
+def rank_answers(
     decoder: TextDecoder,
     memory: Tokens,
     candidates: Text,
     prefix: Text | None = None,
     *,
-    keep: int = 128,
+    top_k: int = 128,
     first_token: Literal["once", "twice"] = "once",
 ) -> dict[str, Any]:
-    """Rank ``candidates`` for every sample: the ``keep`` with the most probable first token are scored to
+    """Rank ``candidates`` for every sample: the ``top_k`` with the most probable first token are scored to
     their ends.
 
     ``first_token='twice'`` is the released score, ``log p(first) - sum of all word losses``, in which the
@@ -69,18 +69,18 @@ def rank(
     kept. ``choice``: the candidates' indices, best first; ``losses``: their summed token losses in that
     order; ``first``: p(first word). A ``prefix`` replaces the candidates' [CLS].
     """
-    check_sizes(keep=keep)
-    keep = min(keep, len(candidates.ids))
+    check_sizes(top_k=top_k)
+    top_k = min(top_k, len(candidates.ids))
     samples = memory.values.shape[0]
     state, logits = prefill(decoder, memory, prefix, int(candidates.ids[0, 0]))
     first = F.log_softmax(logits.float(), dim=-1)[:, candidates.ids[:, 1]]
-    likely, choice = first.topk(keep)
+    likely, choice = first.topk(top_k)
     ids, mask = candidates.ids[choice], candidates.mask[choice]
     losses = -likely * mask[..., 1]
     if ids.shape[-1] > 2:
         # (samples, keep, length): the texts of a sample continue its prefix, over one copy of its memory
-        state.reorder(torch.arange(samples, device=ids.device).repeat_interleave(keep))
-        logits = decoder.write(ids[..., 1:-1], state, last_only=False)
+        state.reorder(torch.arange(samples, device=ids.device).repeat_interleave(top_k))
+        logits = decoder.decode(ids[..., 1:-1], state, last_only=False)
         # (samples, keep, length - 2, vocab) -> (samples, keep, length - 2)
         rest = F.cross_entropy(logits.float().flatten(0, 2), ids[..., 2:].flatten(), reduction="none")
         losses = losses + (rest.view(ids[..., 2:].shape) * mask[..., 2:]).sum(dim=-1)

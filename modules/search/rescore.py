@@ -14,10 +14,10 @@ from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
 
-def written(texts: Sequences, end: int) -> Bool[Tensor, "b n length"]:
-    """Which ids were written: those after the first, up to and with the first ``end``, within their
+def written(texts: Sequences, eos_token_id: int) -> Bool[Tensor, "b n length"]:
+    """Which ids were written: those after the first, up to and with the first ``eos_token_id``, within their
     length."""
-    ends = texts.ids == end
+    ends = texts.ids == eos_token_id
     mask = ends.cumsum(dim=-1) - ends.long() == 0
     mask[..., 0] = False
     if texts.lengths is not None:
@@ -34,24 +34,25 @@ def written(texts: Sequences, end: int) -> Bool[Tensor, "b n length"]:
     },
     outputs="sequences B n",
 )
-def rescore(
+def score_sequences(
     decoder: TextDecoder,
     memory: Tokens,
     texts: Sequences,
     prefix: Text | None = None,
     *,
     score: Literal["sum", "mean", "released"] = "sum",
-    penalty: float = 0.6,
-    end: int = 102,
+    length_penalty: float = 0.6,
+    eos_token_id: int = 102,
 ) -> Sequences:
-    """Score each of ``texts`` up to its first ``end`` by ``decoder``, with gradient, in the order given.
+    """Score each of ``texts`` up to its first ``eos_token_id`` by ``decoder``, with gradient, in the order
+    given.
 
     The scores are the sum or the mean of the words' log-probabilities, or what released mPLUG trains with:
-    the score of a beam (see `beam_search`, ``penalty`` is its own), divided by the number of ids, the first
-    one counted. All texts of a sample are read in one pass over one copy of its memory. A ``prefix`` that
-    they were written after is read before them, not scored.
+    the score of a beam (see `beam_search`, ``length_penalty`` is its own), divided by the number of ids, the
+    first one counted. All texts of a sample are read in one pass over one copy of its memory. A ``prefix``
+    that they were written after is read before them, not scored.
     """
-    ids, mask = texts.ids, written(texts, end)
+    ids, mask = texts.ids, written(texts, eos_token_id)
     samples, count, length = ids.shape
     if prefix is None:
         first = ids[:, :1, :1].expand(-1, count, -1)
@@ -80,5 +81,5 @@ def rescore(
     if score == "mean":
         total = total / num_tokens.clamp(min=1)
     elif score == "released":
-        total = total / ((5 + num_tokens) / 6) ** penalty / (1 + num_tokens)
+        total = total / ((5 + num_tokens) / 6) ** length_penalty / (1 + num_tokens)
     return Sequences(ids, total, F.pad(logprobs, (1, 0)), num_tokens)

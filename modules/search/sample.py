@@ -72,14 +72,14 @@ def _generator(seed: int | None, device: torch.device) -> torch.Generator | None
         "0 <= top_k",
         "0 < top_p <= 1",
         "0 < temperature",
-        "1 <= max_length <= decoder.positions",
+        "1 <= max_length <= decoder.max_positions",
         "0 <= min_length <= max_length",
-        "0 <= start < decoder.vocab",
-        "0 <= end < decoder.vocab",
+        "0 <= bos_token_id < decoder.vocab_size",
+        "0 <= eos_token_id < decoder.vocab_size",
     ),
 )
 @eval_no_grad
-def sample(
+def sample_search(
     decoder: TextDecoder,
     memory: Tokens | None = None,
     prefix: Text | None = None,
@@ -91,14 +91,14 @@ def sample(
     min_length: int = 1,
     max_length: int = 10,
     seed: int | None = None,
-    start: int = 101,
-    end: int = 102,
+    bos_token_id: int = 101,
+    eos_token_id: int = 102,
 ) -> Sequences:
     """Draw ``n`` texts of up to ``max_length`` words for each sample, word by word.
 
     The distribution is sharpened by ``temperature`` and cut to ``top_k`` and ``top_p`` (see `likely`), and
-    ``end`` cannot come before ``min_length`` words. The log-probabilities given are the decoder's own, before
-    that; a score is their sum, the best comes first. ``prefix`` is as in `beam_search`.
+    ``eos_token_id`` cannot come before ``min_length`` words. The log-probabilities given are the decoder's
+    own, before that; a score is their sum, the best comes first. ``prefix`` is as in `beam_search`.
 
     ``seed``: the same texts at every call, from a separate generator; without one, torch's global
     generator, which training saves and restores, is drawn from.
@@ -106,20 +106,20 @@ def sample(
     _check(n, top_k, top_p, temperature, min_length, max_length)
     samples, device = rows_of(memory, prefix)
     generator = _generator(seed, device)
-    state, logits = prefill(decoder, memory, prefix, start, max_length)
+    state, logits = prefill(decoder, memory, prefix, bos_token_id, max_length)
     # (samples, vocab) -> (samples, n, vocab): the prefix is read once for all n
     state.reorder(torch.arange(samples, device=device).repeat_interleave(n))
     logits = logits[:, None].expand(-1, n, -1)
     row_to_sample = torch.arange(samples, device=device)  # which sample each remaining row is
     over = torch.zeros(samples, n, dtype=torch.bool, device=device)
     ids = torch.zeros(samples, n, max_length + 1, dtype=torch.long, device=device)
-    ids[..., 0] = start
+    ids[..., 0] = bos_token_id
     logprobs = torch.zeros(ids.shape, device=device)
     for step in range(max_length):
         step_logprobs = F.log_softmax(logits.float(), dim=-1)
         offered = step_logprobs.clone()
         if step < min_length:
-            offered[..., end] = FORBIDDEN
+            offered[..., eos_token_id] = FORBIDDEN
         chances = likely(offered, temperature, top_k, top_p)
         chosen = torch.multinomial(chances.flatten(0, 1), 1, generator=generator).view(over.shape)
         chosen_logprobs = step_logprobs.gather(2, chosen[..., None])[..., 0]
@@ -128,7 +128,7 @@ def sample(
         ids[row_to_sample, :, step + 1] = torch.where(over, before, chosen)
         before = logprobs[row_to_sample, :, step + 1]
         logprobs[row_to_sample, :, step + 1] = torch.where(over, before, chosen_logprobs)
-        over = over | (chosen == end)
+        over = over | (chosen == eos_token_id)
         going = (~over.all(dim=1)).nonzero().flatten()
         if step + 1 == max_length or not any_rank_active(len(going) > 0, device):
             break
@@ -139,7 +139,7 @@ def sample(
             rows = going[:, None] * n + torch.arange(n, device=device)
             state.reorder(rows.flatten())
         row_to_sample, over = row_to_sample[going], over[going]
-        logits = decoder.write(chosen[going][..., None], state)[:, :, -1]
+        logits = decoder.decode(chosen[going][..., None], state)[:, :, -1]
     return _best_first(ids[..., : step + 2], logprobs[..., : step + 2])
 
 

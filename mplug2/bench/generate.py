@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from modules.attention import causal_mask
 from modules.decoder import TextDecoder
 from modules.search.beam import beam_search
-from modules.search.rank import rank
+from modules.search.rank import rank_answers
 from modules.streams import Text, Tokens
 from registry import UserError
 
@@ -135,7 +135,7 @@ def _tasks(sizes: Sizes, device: str) -> dict[str, tuple[Callable[[], Tensor], C
     """For each task the engine's call and the plain one, over the same random weights and inputs."""
     torch.manual_seed(0)
     with torch.device(device):
-        decoder = TextDecoder(sizes.width, sizes.depth, positions=max(64, sizes.length + 1)).eval()
+        decoder = TextDecoder(sizes.width, sizes.depth, max_positions=max(64, sizes.length + 1)).eval()
         memory = torch.randn(sizes.batch, sizes.memory, sizes.width)
         ids = torch.randint(1000, 30000, (sizes.candidates, sizes.words))
     ids[:, 0], ids[:, -1] = START, END
@@ -145,15 +145,15 @@ def _tasks(sizes: Sizes, device: str) -> dict[str, tuple[Callable[[], Tensor], C
         found = beam_search(
             decoder,
             Tokens(memory),
-            beams=sizes.beams,
-            best=sizes.beams,
+            num_beams=sizes.beams,
+            num_return_sequences=sizes.beams,
             min_length=sizes.length,
             max_length=sizes.length,
         )
         return found.ids
 
     def ranked() -> Tensor:
-        choice: Tensor = rank(decoder, Tokens(memory), text, keep=sizes.candidates)["choice"]
+        choice: Tensor = rank_answers(decoder, Tokens(memory), text, top_k=sizes.candidates)["choice"]
         return choice
 
     return {
@@ -174,11 +174,11 @@ def _timed(run: Callable[[], Tensor], device: str, clock: Clock) -> tuple[Tensor
 def _flops(task: str, sizes: Sizes) -> tuple[int, int]:
     """The FLOPs of matrix products and attention in the engine and in plain decoding (meta device)."""
     with torch.device("meta"):
-        decoder = TextDecoder(sizes.width, sizes.depth, positions=max(64, sizes.length + 1)).eval()
+        decoder = TextDecoder(sizes.width, sizes.depth, max_positions=max(64, sizes.length + 1)).eval()
         memory = torch.empty(sizes.batch, sizes.memory, sizes.width)
         ids = torch.empty(sizes.candidates, sizes.words, dtype=torch.long)
     text = Text(ids, ids.bool())
-    dry: Any = rank if task == "ranking" else beam_search
+    dry: Any = rank_answers if task == "ranking" else beam_search
     counts = []
     for plain in (False, True):
         counter = FlopCounterMode(display=False)

@@ -110,10 +110,10 @@ def _batch(net: Network, clips: int, questions: int) -> dict[str, Any]:
     return {
         "video": torch.randn(*size),  # type: ignore[arg-type]
         "question": text(QUESTION_WORDS),
-        "clip": torch.arange(clips).repeat_interleave(questions),
+        "video_index": torch.arange(clips).repeat_interleave(questions),
         "answer": text(ANSWER_WORDS),
-        "owner": torch.arange(count),
-        "vote": torch.ones(count),
+        "question_index": torch.arange(count),
+        "answer_weight": torch.ones(count),
     }
 
 

@@ -48,7 +48,7 @@ def _load_pretrained(net: Network) -> None:
     """Let the modules with a method `load_pretrained` load weights; `init` may replace them."""
     problems = []
     for name, entry in net.spec.modules.items():
-        load = getattr(net.part(name), "load_pretrained", None)
+        load = getattr(net.get_module(name), "load_pretrained", None)
         if load is None:
             continue
         try:

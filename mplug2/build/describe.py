@@ -33,7 +33,7 @@ def describe(spec: Spec) -> Description:
     spec = net.spec
     weights: dict[str, str] = {}
     for name in spec.modules:
-        parameters = list(net.part(name).parameters())
+        parameters = list(net.get_module(name).parameters())
         total = sum(p.numel() for p in parameters)
         trained = sum(p.numel() for p in parameters if p.requires_grad)
         weights[name] = f"{total:,} parameters" + ("" if trained == total else f", {trained:,} trainable")

@@ -184,13 +184,13 @@ def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
         return tensor
 
     alive: list[Tensor] = []
-    recompute.on_kept = keep
+    recompute.on_saved_tensor = keep
     counter = FlopCounterMode(display=False)
     try:
         with counter, saved_tensors_hooks(keep, lambda tensor: tensor):
             outputs = _dry_forward(net, batch, goal)
     finally:
-        recompute.on_kept = None
+        recompute.on_saved_tensor = None
     # a goal without a loss is run without gradients, and then nothing is kept
     return GoalRow(goal, counter.get_total_flops(), sum(kept.values()) if "loss" in outputs else 0)
 
@@ -264,7 +264,7 @@ def _modules(net: Network) -> list[ModuleRow]:
     rows: list[ModuleRow] = []
     seen: set[int] = set()
     for name, entry in net.spec.modules.items():
-        own = {id(p): p for p in net.part(name).parameters() if id(p) not in seen}
+        own = {id(p): p for p in net.get_module(name).parameters() if id(p) not in seen}
         seen |= own.keys()
         uses = sum(
             equation.callee == name or any(ref.name == name for ref in equation.modules())

@@ -9,7 +9,7 @@ from torch import nn
 
 from modules.tying import tie_transposed
 from mplug2.freezing import END, Freezer
-from registry import Place, Problem
+from registry import Location, Problem
 from registry.checks.patterns import freeze_place
 from registry.checks.ties import Root, read_target, roots
 from registry.language.patterns import most_specific, suggestion, unmatched
@@ -73,7 +73,7 @@ def _owner(net: Network, name: str) -> tuple[nn.Module, str]:
     """Return the module that holds a weight, and the weight's attribute there."""
     module, _, path = name.partition(".")
     owner, _, attribute = path.rpartition(".")
-    return net.part(module).get_submodule(owner), attribute
+    return net.get_module(module).get_submodule(owner), attribute
 
 
 def freeze(net: Network) -> list[Problem]:
@@ -129,11 +129,11 @@ def _names(net: Network) -> list[str]:
 def _weight(net: Network, name: str) -> nn.Parameter | None:
     module, _, path = name.partition(".")
     try:
-        return net.part(module).get_parameter(path)  # by `part`: a module may be called `train`
+        return net.get_module(module).get_parameter(path)  # by `get_module`: a module may be called `train`
     except (AttributeError, KeyError):
         return None
 
 
-def _problem(place: Place, what: str, pattern: str, names: Iterable[str]) -> Problem:
+def _problem(place: Location, what: str, pattern: str, names: Iterable[str]) -> Problem:
     message = f"{what} '{pattern}' must match a parameter, but matches none"
     return Problem(place, message, suggestion(pattern, names))

@@ -134,7 +134,7 @@ def _computed(net: Network, goal: str) -> dict[str, Any]:
 
 def _without_gradient(net: Network, name: str, losses: list[str]) -> list[Problem]:
     """The problem of a module with trainable parameters that got no gradient, or none."""
-    part: nn.Module = net.part(name)
+    part: nn.Module = net.get_module(name)
     missed = [key for key, one in part.named_parameters() if one.requires_grad and one.grad is None]
     if not missed or not losses:
         return []

@@ -23,7 +23,7 @@ def fingerprint(spec: Spec, types: Mapping[str, StreamType]) -> str | None:
     """Return the hash of a spec's network and of the code behind it; None if some code has no file.
 
     Sources count by path, size and time of change, libraries by the file that has their version. Settings
-    that a dry run does not read (`train.out`, files of data) do not count, but vocabularies do.
+    that a dry run does not read (`train.output_dir`, files of data) do not count, but vocabularies do.
     """
     resolved = spec.resolved()
     network = {name: resolved[name] for name in SECTIONS if name in resolved}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from registry import Place, Problem, SpecError, UserError
+from registry import Location, Problem, SpecError, UserError
 
 
 @contextlib.contextmanager
-def problems_of(problems: list[Problem], place: Place) -> Iterator[None]:
+def problems_of(problems: list[Problem], place: Location) -> Iterator[None]:
     """Add a `UserError` that is raised inside to ``problems``; at ``place`` if it has no place."""
     try:
         yield

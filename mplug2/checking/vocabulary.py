@@ -9,7 +9,7 @@ from typing import Any
 
 from mplug2.data.text import Tokenizer
 from mplug2.data.vocabularies import load_tokenizer, tokenizer_places
-from registry import Place, Problem, Spec, SpecError, UserError, parse_spec
+from registry import Location, Problem, Spec, SpecError, UserError, parse_spec
 
 VOCABULARIES = "vocabularies.json"  # in a checkpoint folder
 
@@ -68,7 +68,7 @@ def check_trained_vocabulary(spec: Spec, checkpoint: str | Path, only: str | Non
 
 
 def _other_vocabulary(
-    place: Place, tokenizer: Tokenizer, trained: dict[str, dict[str, Any]], checkpoint: Path
+    place: Location, tokenizer: Tokenizer, trained: dict[str, dict[str, Any]], checkpoint: Path
 ) -> Problem:
     listed = []
     for name, entry in trained.items():

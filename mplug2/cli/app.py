@@ -12,7 +12,20 @@ import typer
 from typer.core import TyperGroup
 
 from mplug2 import __version__
-from mplug2.cli import bench, convert, data, diff, drawing, eject, index, metrics, predict, running, specs
+from mplug2.cli import (
+    bench,
+    convert,
+    data,
+    diff,
+    drawing,
+    eject,
+    index,
+    metrics,
+    migrate,
+    predict,
+    running,
+    specs,
+)
 from registry.errors import UserError, visible
 
 
@@ -73,6 +86,7 @@ def _top(
 
 
 specs.add_to(app)
+migrate.add_to(app)
 drawing.add_to(app)
 diff.add_to(app)
 eject.add_to(app)

@@ -16,7 +16,7 @@ from registry.errors import visible
 
 if TYPE_CHECKING:
     from mplug2.checking.stages import Findings
-    from registry import Place, Problem, Spec
+    from registry import Location, Problem, Spec
 
 STAGES = ("1-3", "1-4")
 READ, AXES, DRY_RUN, SMOKE, RUN = 1, 3, 4, 5, 6
@@ -141,7 +141,7 @@ def _outcome(file: str, request: Request) -> Outcome:
     except registry.SpecError as error:
         return Outcome(stage, error.problems)
     except registry.UserError as error:
-        return Outcome(stage, [registry.Problem(registry.Place(file), str(error))])
+        return Outcome(stage, [registry.Problem(registry.Location(file), str(error))])
 
 
 def _findings(spec: Spec, request: Request) -> Findings:
@@ -187,7 +187,7 @@ def _problem_record(problem: Problem, severity: str, stage: int) -> Mapping[str,
     }
 
 
-def _end_column(place: Place) -> int | None:
+def _end_column(place: Location) -> int | None:
     """Return the column after the word at a place, in its line; None if there is no word."""
     word = WORD.match(place.text, place.column - 1) if place.line else None
     return word.end() + 1 if word else None

@@ -72,14 +72,14 @@ def prepare(
             metavar="DIR", help="The folder of images or videos; names are written as the files are found."
         ),
     ] = None,
-    hold_out: Annotated[
+    val_fraction: Annotated[
         float,
         typer.Option(
             metavar="SHARE",
             help="Fraction of the training files to use for validation if no split is published.",
         ),
     ] = 0.0,
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite existing files.")] = False,
+    replace: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
 ) -> None:
     """Turn the public files of a data set into the JSON lines that the specs read."""
     from mplug2.data.formats.recipes import RECIPES
@@ -93,7 +93,7 @@ def prepare(
     named(name)
     if source is None:
         raise registry.UserError(f"--source must name the folder with the downloaded files of {name}")
-    done = run(name, source, out, media, hold_out=hold_out, replace=replace)
+    done = run(name, source, out, media, val_fraction=val_fraction, replace=replace)
     print(f"{name}: {done.recipe.about}")
     for file in done.files.values():
         print(f"  read {file}")
@@ -145,11 +145,11 @@ def check(
         str | None,
         typer.Option(metavar="NAME", help="One split, such as train. Default: all."),
     ] = None,
-    quarantine: Annotated[
+    exclude_list: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The list of unusable files. Default: data.SPLIT.quarantine, or next to the annotations.",
+            help="The list of unusable files. Default: data.SPLIT.exclude_list, or next to the annotations.",
         ),
     ] = None,
 ) -> None:
@@ -167,17 +167,17 @@ def check(
         raise registry.UserError(
             f"{read.place('data')}: data has no {requested} to check. Splits: {names or 'none'}"
         )
-    if quarantine and len(chosen) != 1:
-        raise registry.UserError("--quarantine names one list, so --split must name one split")
+    if exclude_list and len(chosen) != 1:
+        raise registry.UserError("--exclude-list names one list, so --split must name one split")
     num_bad = 0
     for source, name in chosen:
-        list_file = quarantine or _list_file(source, name)
+        list_file = exclude_list or _list_file(source, name)
         checked = check_split(
             read,
             report.types,
             name,
             source=source.name,
-            quarantine=list_file,
+            exclude_list=list_file,
             progress=sys.stderr.isatty(),
         )
         num_bad += len(checked.bad)
@@ -201,7 +201,7 @@ def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
         print(f"{'unusable' if not finding.usable else 'damaged'}: {finding.reason}")
     name = split if source.name == SHORT_SOURCE else f"{source.name}.{split}"
     if checked.files:
-        written = f"; list: {checked.quarantine}" if checked.quarantine else ""
+        written = f"; list: {checked.exclude_list}" if checked.exclude_list else ""
         print(f"{name}: {checked.files} files, {len(checked.bad)} unusable{written}")
     else:
         print(f"{name}: {checked.samples} samples")
@@ -213,15 +213,15 @@ def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
             f"unchanged. "
             "Use flip: media_and_text, or flip: none"
         )
-    if checked.bad and checked.quarantine:
-        print(f"  to leave them out: data.{name}.quarantine={checked.quarantine}")
+    if checked.bad and checked.exclude_list:
+        print(f"  to leave them out: data.{name}.exclude_list={checked.exclude_list}")
 
 
 def _list_file(source: SourceSpec, split: str) -> Path | None:
     """Return where the list of a split goes: where its source looks for it; else that of qa_train.jsonl is
-    qa_train.quarantine.jsonl. None for a source without such a file."""
+    qa_train.exclude_list.jsonl. None for a source without such a file."""
     arguments = {**source.arguments, **source.splits[split]}
-    if isinstance(listed := source.splits[split].get("quarantine"), str):
+    if isinstance(listed := source.splits[split].get("exclude_list"), str):
         return Path(listed)
     path = arguments.get("path")
-    return Path(path).with_suffix(".quarantine.jsonl") if isinstance(path, str) else None
+    return Path(path).with_suffix(".exclude_list.jsonl") if isinstance(path, str) else None

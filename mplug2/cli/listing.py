@@ -15,7 +15,7 @@ from mplug2.cli.tables import print_table
 from registry.language.declaration import Declaration, Parameter
 from registry.language.locate import definition
 from registry.language.ports import Port
-from registry.language.schema import EVALUATOR_ARGUMENTS, SUPPLIED
+from registry.language.schema import EVALUATOR_ARGUMENTS, INJECTED_ARGUMENTS
 from registry.name_table import NameTable
 from registry.registries import Registry
 
@@ -34,8 +34,8 @@ TABLES: dict[str, NameTable] = {
 }
 # The framework passes these: no key of a spec sets them.
 INJECTED: dict[str, tuple[str, ...]] = {
-    "task": (*SUPPLIED, "spec"),
-    "source": (*SUPPLIED, "items"),
+    "task": (*INJECTED_ARGUMENTS, "spec"),
+    "source": (*INJECTED_ARGUMENTS, "items"),
     "evaluator": EVALUATOR_ARGUMENTS,
 }
 

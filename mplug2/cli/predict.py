@@ -53,7 +53,7 @@ def predict(
     ] = None,
     listed: Annotated[
         list[Path] | None,
-        typer.Option("--list", parser=path, metavar="FILE", help="A text file with one path per line."),
+        typer.Option("--files-from", parser=path, metavar="FILE", help="A text file with one path per line."),
     ] = None,
     question: Annotated[
         list[str] | None,
@@ -93,7 +93,7 @@ def predict(
 
     named = [*(video or ()), *(image or ())]
     if (video and image) or not (named or listed or question):
-        raise UserError("name the files: --video or --image (not both), or --list; or a --text alone")
+        raise UserError("name the files: --video or --image (not both), or --files-from; or a --text alone")
     for file, check_path in ((sheet, sheets.check_path), (draw, drawing.check_path), (out, _judge)):
         if file is not None:
             check_path(file)  # before a network is loaded

@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command(
         "train",
-        epilog="Example: mplug2 train configs_video/VideoQA_shapes_tiny.yaml train.out=runs/try\n\n"
+        epilog="Example: mplug2 train configs_video/VideoQA_shapes_tiny.yaml train.output_dir=runs/try\n\n"
         "Several GPUs or machines: deepspeed --num_gpus 8 --module mplug2 train SPEC",
     )(train)
     app.command(
@@ -79,7 +79,7 @@ def evaluate(
     results: Annotated[
         Path | None,
         typer.Option(
-            "--results",
+            "--submission",
             metavar="FILE.json",
             help="Write question ids and answers here, as VQA's evaluation server takes them, or image ids "
             "and captions, as COCO's does; the predictions go to FILE.predictions.jsonl unless --out is set.",
@@ -88,7 +88,7 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
     # Nothing is selected here: other metrics than those of the training may be asked for.
-    settings = [*only_overrides(overrides), "train.select="]
+    settings = [*only_overrides(overrides), "train.best_metric="]
     read = registry.read_spec(spec, overrides=settings)
     registry.check(read).raise_if_bad()
     out = out or (results.with_name(f"{results.stem}.predictions.jsonl") if results else None)
@@ -101,7 +101,7 @@ def evaluate(
     for evaluation in evaluations:
         option = f"--out ({evaluation.name})" if several else "--out"
         outputs[option] = predictions_of(out, evaluation, several=several)
-    outputs["--results"] = results
+    outputs["--submission"] = results
     judge_outputs(outputs, [Path(spec).resolve(), *_data_files(read)])
     form = None
     if results is not None:
@@ -109,7 +109,7 @@ def evaluate(
 
         if several:
             names = ", ".join(evaluation.name for evaluation in evaluations)
-            raise registry.UserError(f"--results needs one evaluation (got {names}). Name it: --only NAME")
+            raise registry.UserError(f"--submission needs one evaluation (got {names}). Name it: --only NAME")
         form = results_of(read, evaluations[0])
     with log_shown():
         for found in evaluations_of_checkpoint(read, checkpoint, only=only, split=split, predictions=out):
@@ -143,7 +143,7 @@ def _print_evaluation(found: Evaluation, *, wants_results: bool) -> None:
     if found.unanswered and measured:
         print(f"not counted: {found.unanswered} samples without answers")
     elif found.unanswered:
-        hint = "" if wants_results else ": --results FILE.json writes what an evaluation server takes"
+        hint = "" if wants_results else ": --submission FILE.json writes what an evaluation server takes"
         print(
             f"nothing to measure: none of the {found.samples} samples of {evaluation.split} has answers{hint}"
         )

@@ -59,12 +59,12 @@ class BadFiles:
     """The bad files that this rank met (``reasons``); UserError once too many were met over all ranks."""
 
     def __init__(
-        self, num_files: int, max_bad: float, counter: BadFileCounter | None, consequence: str
+        self, num_files: int, max_bad_fraction: float, counter: BadFileCounter | None, consequence: str
     ) -> None:
         """Take the number of files, the fraction that may be bad, and the consequence that the log prints
         for a bad one."""
         self.reasons: dict[str, str] = {}
-        self.num_files, self.allowed = num_files, max_bad * num_files
+        self.num_files, self.allowed = num_files, max_bad_fraction * num_files
         self.counter = counter or BadFileCounter()
         self.consequence = consequence
 
@@ -77,8 +77,8 @@ class BadFiles:
         num_bad = self.counter.add(failed.file)
         if num_bad > self.allowed:
             fraction = f"{num_bad} of {self.num_files} files"
-            rule = f"data.max_bad allows {self.allowed:g} of them"
-            hint = "`mplug2 data check` lists all, `quarantine:` leaves them out"
+            rule = f"data.max_bad_fraction allows {self.allowed:g} of them"
+            hint = "`mplug2 data check` lists all, `exclude_list:` leaves them out"
             raise self.error(f"{fraction} cannot be decoded, but {rule}; {hint}", num_bad)
 
     def error(self, message: str, num_bad: int | None = None) -> UserError:

@@ -45,7 +45,7 @@ def build_loader(
         world=world,
         seed=seed if data_seed is None else data_seed,
         workers=spec.data["workers"],
-        max_bad=spec.data["max_bad"],
+        max_bad_fraction=spec.data["max_bad_fraction"],
         counter=shared_counter(),
     )
 
@@ -69,11 +69,11 @@ def build_eval_loader(
     return EvalLoader(
         samples,
         samples.collate,
-        batch_size=batch_size or spec.eval["batch"] or spec.train["batch"],
+        batch_size=batch_size or spec.eval["batch_size"] or spec.train["batch_size"],
         rank=rank,
         world=world,
         workers=spec.data["workers"],
-        max_bad=spec.data["max_bad"],
+        max_bad_fraction=spec.data["max_bad_fraction"],
         counter=shared_counter(),
     )
 
@@ -94,7 +94,7 @@ def batch_formation(spec: Spec, batch: BatchSpec, world: int) -> BatchFormation:
             "samples). Write `batch_size: {tokens: N}`"
         )
     if batch.batch_size is None:
-        micro_batch = batch.micro_batch or spec.train["batch"]
+        micro_batch = batch.micro_batch or spec.train["batch_size"]
         return FixedBatches(micro_batch * (batch.accumulation or 1) * world, micro_batch)
     if batch.batch_size % world:
         raise UserError(
@@ -145,21 +145,21 @@ def build_prediction_source(
 
     Its items are about no files yet: requests name them. UserError if the spec names no task.
     """
-    found = source_of_goal(spec, goal)
-    if found is None:
+    goal_source = source_of_goal(spec, goal)
+    if goal_source is None:
         raise UserError(f"{spec.path}: data.task must name a task to predict with, but is not set")
     inputs = plan(spec, goal).inputs
-    builder = SourceBuilder(spec, types, found.split, False, {}, (), inputs=inputs, tokenizer=tokenizer)
-    arguments = builder.arguments_of(found.source)
-    task = builder.task(found.source, arguments)
+    builder = SourceBuilder(spec, types, goal_source.split, False, {}, (), inputs=inputs, tokenizer=tokenizer)
+    arguments = builder.arguments_of(goal_source.source)
+    task = builder.task(goal_source.source, arguments)
     # A file is read once, from anywhere.
     kept = {
         key: value
         for key, value in arguments.items()
-        if key not in ("cache", "quarantine", "augment", "flip")
+        if key not in ("cache", "exclude_list", "augment", "flip")
     }
     items = [task.question(question) for question in questions]
     source: ItemSource = builder.build(
-        SOURCES, found.source, "items", {**kept, "task": task, "items": items, "media": "."}
+        SOURCES, goal_source.source, "items", {**kept, "task": task, "items": items, "media": "."}
     )
     return source

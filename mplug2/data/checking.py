@@ -40,11 +40,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What checking a split showed; ``quarantine`` is the list that was written, if one was asked for."""
+    """What checking a split showed; ``exclude_list`` is the list that was written, if one was asked for."""
 
     files: int
     findings: list[Finding]
-    quarantine: Path | None = None
+    exclude_list: Path | None = None
     samples: int = 0
     items: int = 0
     counts: dict[str, int] = field(default_factory=dict)  # what the task counts: labels, refused rows
@@ -62,17 +62,17 @@ def check_split(
     split: str,
     *,
     source: str = SHORT_SOURCE,
-    quarantine: str | Path | None = None,
+    exclude_list: str | Path | None = None,
     workers: int | None = None,
     progress: bool = False,
 ) -> Checked:
     """Decode every file of a split from first to last frame; of text alone, encode every item.
 
-    ``quarantine`` gets a JSON line for each unusable file (empty if there is none); the source's argument of
-    that name leaves them out. Damaged files that still decode are findings, too, but are not listed there.
+    ``exclude_list`` gets a JSON line for each unusable file (empty if there is none); the source's argument
+    of that name leaves them out. Damaged files that still decode are findings, too, but are not listed there.
     """
     # The list that may be there already must hide nothing.
-    samples = build_source(spec, types, source, split, without=("quarantine",))
+    samples = build_source(spec, types, source, split, without=("exclude_list",))
     names = samples.names()
     if names and isinstance(samples, ItemSource):
         kind = samples.media.kind
@@ -87,14 +87,14 @@ def check_split(
         counts={} if count is None else count(samples.items),
         sided_items=_count_sided_items(samples),
     )
-    if quarantine is None or not names:
+    if exclude_list is None or not names:
         return checked
-    path = Path(quarantine)
+    path = Path(exclude_list)
     with atomic_write(path) as file:
         for finding in checked.bad:
             line = {"video_id": finding.video_id, "file": finding.file, "reason": finding.reason}
             file.write(json.dumps(line) + "\n")
-    return replace(checked, quarantine=path)
+    return replace(checked, exclude_list=path)
 
 
 def _count_sided_items(source: Source) -> int:

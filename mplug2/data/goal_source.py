@@ -42,8 +42,8 @@ def source_of_goal(spec: Spec, goal: str) -> GoalSource | None:
 
 def goal_arguments(spec: Spec, goal: str) -> dict[str, Any]:
     """Return the arguments of the source that a goal reads; without a source those of `data`."""
-    found = source_of_goal(spec, goal)
-    return dict(spec.data) if found is None else found.arguments
+    goal_source = source_of_goal(spec, goal)
+    return dict(spec.data) if goal_source is None else goal_source.arguments
 
 
 def goal_tokenizer(spec: Spec, goal: str) -> str | None:
@@ -54,10 +54,14 @@ def goal_tokenizer(spec: Spec, goal: str) -> str | None:
 
 def tokenizer_key(spec: Spec, goal: str) -> str:
     """Return the key of a spec that sets the tokenizer of a goal, for overrides."""
-    found = source_of_goal(spec, goal)
-    if found is None or found.source.name == SHORT_SOURCE or "tokenizer" not in found.source.arguments:
+    goal_source = source_of_goal(spec, goal)
+    if (
+        goal_source is None
+        or goal_source.source.name == SHORT_SOURCE
+        or "tokenizer" not in goal_source.source.arguments
+    ):
         return "data.tokenizer"
-    return f"data.sources.{found.source.name}.tokenizer"
+    return f"data.sources.{goal_source.source.name}.tokenizer"
 
 
 def _candidates(spec: Spec, training: TrainingPlan, goal: str) -> Iterator[GoalSource]:

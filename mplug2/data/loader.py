@@ -78,8 +78,8 @@ class Loader(_Ordered):
     the final micro-batch of a step is handed out.
 
     A file that cannot be decoded is named in the log and collected in ``bad`` (file: reason), and another
-    sample takes its place. More than ``max_bad`` of all files raise UserError; ``counter`` counts them over
-    all ranks.
+    sample takes its place. More than ``max_bad_fraction`` of all files raise UserError; ``counter`` counts
+    them over all ranks.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Loader(_Ordered):
         world: int = 1,
         seed: int = 0,
         workers: int = 0,
-        max_bad: float = 0.01,
+        max_bad_fraction: float = 0.01,
         counter: BadFileCounter | None = None,
     ) -> None:
         super().__init__(source, formation, rank, world, seed)
@@ -101,7 +101,7 @@ class Loader(_Ordered):
             raise UserError("a source for training must have samples")
         self.kind = kind
         self._epoch = self._samples = 0
-        bad_files = BadFiles(len(source.names()), max_bad, counter, "replaced by another sample")
+        bad_files = BadFiles(len(source.names()), max_bad_fraction, counter, "replaced by another sample")
         self._bad_files = bad_files
         self._reader = MicroBatchReader(
             source,
@@ -174,7 +174,7 @@ class EvalLoader(_Ordered):
 
     Ranks get equally many samples: what is repeated for that is marked ``padding`` in its records. The rows
     of a file that cannot be decoded stay, over black frames, and their records have ``bad``: such an answer
-    counts as wrong. More than ``max_bad`` of all files raise UserError.
+    counts as wrong. More than ``max_bad_fraction`` of all files raise UserError.
     """
 
     def __init__(
@@ -187,12 +187,12 @@ class EvalLoader(_Ordered):
         world: int = 1,
         seed: int = 0,
         workers: int = 0,
-        max_bad: float = 0.01,
+        max_bad_fraction: float = 0.01,
         counter: BadFileCounter | None = None,
     ) -> None:
         formation = FixedBatches(batch_size * world, batch_size)
         super().__init__(source, formation, rank, world, seed)
-        self._bad_files = BadFiles(len(source.names()), max_bad, counter, "its rows count as wrong")
+        self._bad_files = BadFiles(len(source.names()), max_bad_fraction, counter, "its rows count as wrong")
         self._reader = MicroBatchReader(
             source, collate, self._plans, self._bad_files, workers=workers, seed=seed
         )

@@ -61,15 +61,15 @@ def prepare(
     out: Path | None = None,
     media: Path | None = None,
     *,
-    hold_out: float = 0.0,
+    val_fraction: float = 0.0,
     replace: bool = False,
 ) -> Prepared:
     """Write the splits of the data set ``name`` that can be made of the files below ``source``.
 
-    With ``media`` names are written as the files are found there. ``hold_out``: the fraction of the training
-    images or videos that becomes the validation split of a set without one, always the same ones. UserError
-    where nothing can be made, where an entry is wrong (with its location), or where a file is there already
-    and ``replace`` is not set.
+    With ``media`` names are written as the files are found there. ``val_fraction``: the fraction of the
+    training images or videos that becomes the validation split of a set without one, always the same ones.
+    UserError where nothing can be made, where an entry is wrong (with its location), or where a file is there
+    already and ``replace`` is not set.
     """
     recipe = named(name)
     files = SourceFiles(source, (file for output in recipe.outputs for file in output.files))
@@ -81,29 +81,31 @@ def prepare(
             + "; no ".join(dict.fromkeys(", nor ".join(ways) for ways in done.missing_sources.values()))
             + "\n  hint: `mplug2 data prepare` lists all files that each set can be made of"
         )
-    if hold_out and not (0 < hold_out < 1 and "train" in chosen and "val" not in chosen):
+    if val_fraction and not (0 < val_fraction < 1 and "train" in chosen and "val" not in chosen):
         raise UserError(
-            f"--hold-out must be a fraction of a training split (0.05) without a validation split, but is "
-            f"{hold_out:g} for {', '.join(chosen)}"
+            "--val-fraction must be a fraction of a training split (0.05) without a validation "
+            "split, but is "
+            f"{val_fraction:g} for {', '.join(chosen)}"
         )
     index = MediaIndex(media, recipe.media) if media else None
     folder = out or Path("data") / recipe.folder
-    paths = {split: _target(folder, recipe, split) for split in [*chosen, *(["val"] if hold_out else [])]}
+    paths = {split: _target(folder, recipe, split) for split in [*chosen, *(["val"] if val_fraction else [])]}
     sources = {path.resolve() for path in done.files.values()}
     if clash := [path for path in paths.values() if path.resolve() in sources]:
         raise UserError(f"{clash[0]} is read from, and must not be written to: name another --out")
     taken = [path for path in paths.values() if path.exists()]
     if taken and not replace:
         raise UserError(
-            f"{', '.join(map(str, taken))} already exists. Use --replace to overwrite it, or --out to choose"
+            f"{', '.join(map(str, taken))} already exists. Use --overwrite to overwrite it, or "
+            "--out to choose"
             f" another folder"
         )
     with contextlib.ExitStack() as stack:  # all files lose their temporary names together, or none does
         opened = {split: stack.enter_context(atomic_write(path)) for split, path in paths.items()}
         for split, output in chosen.items():
             rows = output.rows(*(done.files[file] for file in output.files))
-            parts = [split, "val"] if hold_out and split == "train" else [split]
-            counts = _write({part: opened[part] for part in parts}, rows, index, hold_out)
+            parts = [split, "val"] if val_fraction and split == "train" else [split]
+            counts = _write({part: opened[part] for part in parts}, rows, index, val_fraction)
             done.written += [Written(part, paths[part], *counts[part]) for part in parts]
     if index is not None:
         done.missing, done.unclear = list(index.missing), index.unclear

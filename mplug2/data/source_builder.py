@@ -10,7 +10,7 @@ from mplug2.data.sources.mixture import MixtureSource
 from mplug2.data.sources.source import Source
 from mplug2.data.text import Tokenizer
 from mplug2.data.vocabularies import load_tokenizer
-from registry import SOURCES, TASKS, Place, Registry, SpecError
+from registry import SOURCES, TASKS, Location, Registry, SpecError
 from registry.errors import UserError
 from registry.training import SHORT_SOURCE, SourceSpec, training_plan
 
@@ -148,7 +148,7 @@ class SourceBuilder:
         except ArgumentError as error:
             raise SpecError.at(self.position(described, error.argument), str(error)) from None
 
-    def position(self, described: SourceSpec, argument: str) -> Place:
+    def position(self, described: SourceSpec, argument: str) -> Location:
         """Return where an argument is set: in the split, the source, the batch, or the section `data`."""
         base = ("data",) if described.name == SHORT_SOURCE else ("data", "sources", described.name)
         if argument in described.splits.get(self.split, {}):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mplug2.data.text import Tokenizer
-from registry import MODULES, Place, Problem, Spec, SpecError, UserError
+from registry import MODULES, Location, Problem, Spec, SpecError, UserError
 from registry.training import SHORT_SOURCE, training_plan
 
 
-def tokenizer_places(spec: Spec) -> dict[str, Place]:
+def tokenizer_places(spec: Spec) -> dict[str, Location]:
     """Return the tokenizers that a spec names, for all data or for a source, with where it names them."""
-    places: dict[str, Place] = {}
+    places: dict[str, Location] = {}
     name = spec.data.get("tokenizer")
     if isinstance(name, str):
         places[name] = spec.place("data", "tokenizer")
@@ -38,16 +38,16 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
         raise SpecError.at(place, str(error)) from None
     problems = []
     for module, entry in spec.modules.items():
-        vocab = entry.arguments.get("vocab")
-        if vocab is None and (argument := MODULES.declaration(entry.use).arguments.get("vocab")):
+        vocab = entry.arguments.get("vocab_size")
+        if vocab is None and (argument := MODULES.declaration(entry.use).arguments.get("vocab_size")):
             vocab = argument.default
         if isinstance(vocab, int) and vocab < tokenizer.vocab_size:
             message = (
-                f"vocab of '{module}' must be at least {tokenizer.vocab_size}, the tokens of "
+                f"vocab_size of '{module}' must be at least {tokenizer.vocab_size}, the tokens of "
                 f"{tokenizer.source}, but is {vocab}"
             )
-            hint = f"write vocab: {tokenizer.vocab_size}, or name another data.tokenizer"
-            problems.append(Problem(spec.place("modules", module, "vocab"), message, hint))
+            hint = f"write vocab_size: {tokenizer.vocab_size}, or name another data.tokenizer"
+            problems.append(Problem(spec.place("modules", module, "vocab_size"), message, hint))
     if problems:
         raise SpecError(problems)
     return tokenizer

@@ -46,7 +46,7 @@ class Evaluation:
 
     @property
     def reported(self) -> dict[str, float]:
-        """The values by the names that logs and `train.select` use: `name/value`, or `value`."""
+        """The values by the names that logs and `train.best_metric` use: `name/value`, or `value`."""
         if self.settings is None:
             return self.metrics
         return {self.settings.key(name): value for name, value in self.metrics.items()}

@@ -57,7 +57,7 @@ def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results:
     ports = [port for name in evaluation.metrics for port in METRICS.declaration(name).inputs.values()]
     if source is None or submission is None or any(port.kind != "sequences" for port in ports):
         raise UserError(
-            f"{spec.place('data', 'kind')}: --results must have answers or captions in words (data.kind "
+            f"{spec.place('data', 'kind')}: --submission must have answers or captions in words (data.kind "
             f"question_answer or caption, and metrics of such), but data.kind is {task} and eval.metrics are "
             f"{', '.join(evaluation.metrics)}; --out FILE.jsonl writes predictions of any kind"
         )
@@ -99,8 +99,8 @@ def _numbers(given: Iterable[tuple[str, str, Any]], need: str) -> dict[str, int]
     for where, name, number in given:
         if isinstance(number, bool) or not isinstance(number, int):
             what = "has none" if number is None else f"has {shown(number)}"
-            raise UserError(f"{where}: --results needs {need}, but this one {what}")
+            raise UserError(f"{where}: --submission needs {need}, but this one {what}")
         if number in places:
-            raise UserError(f"{where}: --results needs {need}, but {number} is at {places[number]}, too")
+            raise UserError(f"{where}: --submission needs {need}, but {number} is at {places[number]}, too")
         places[number], numbers[name] = where, number
     return numbers

@@ -156,7 +156,7 @@ def eval_loader(spec: Spec, types: Mapping[str, StreamType], evaluation: Evaluat
         split,
         rank=distributed.rank(),
         world=distributed.world_size(),
-        batch_size=evaluation.arguments.get("batch"),
+        batch_size=evaluation.arguments.get("batch_size"),
         goals=evaluation_goals(evaluation),
     )
 

@@ -57,7 +57,7 @@ class Embedder:
         """Yield, batch by batch, the number of each path with its vector, or why it cannot be read."""
         data, settings = self.net.spec.data, self.net.spec
         source = _Pixels(paths, self._media())
-        batch = settings.eval["batch"] or settings.train["batch"]
+        batch = settings.eval["batch_size"] or settings.train["batch_size"]
         loader: DataLoader[Any] = DataLoader(
             source,
             batch_size=batch,

@@ -34,7 +34,7 @@ class CiderReward(nn.Module):
         self._source: Any = None
         self._scorer: Workers | None = None
 
-    def prepare(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
+    def attach_data(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
         """Take the training data and what turns ids into text.
 
         ``source.task.references(source.items)`` must return all reference texts, a list for each file.
@@ -62,7 +62,7 @@ class CiderReward(nn.Module):
         if self._decode is None:
             raise UserError(
                 "cider_d must be given the training references and the tokenizer before it scores: "
-                "`mplug2 train` does it; elsewhere call net.prepare(source, decode)"
+                "`mplug2 train` does it; elsewhere call net.attach_data(source, decode)"
             )
         if self._scorer is None:
             training_references = self._source.task.references(self._source.items)

@@ -39,7 +39,8 @@ def entries(named: Sequence[Path], lists: Sequence[Path], kind: Kind, each: int)
         if folder := next((path for path in named if os.path.isdir(path)), None):
             raise UserError(
                 f"{folder} must be a file, for the network compares {each} {kind}s, but is a folder; name "
-                f"the files of each pair alternately, or two on a line of --list, with a tab between them"
+                "the files of each pair alternately, or two on a line of --files-from, with a tab "
+                "between them"
             )
         if len(named) % each:
             raise UserError(
@@ -48,7 +49,7 @@ def entries(named: Sequence[Path], lists: Sequence[Path], kind: Kind, each: int)
             )
     found += [entry for path in lists for entry in _listed(path, each)]
     if not found:
-        raise UserError(f"name at least one file: --{kind} FILE, --{kind} FOLDER or --list FILE")
+        raise UserError(f"name at least one file: --{kind} FILE, --{kind} FOLDER or --files-from FILE")
     return found
 
 

@@ -69,7 +69,7 @@ def _place(device: torch.device | str) -> torch.device:
 
 def _trained(spec: Spec) -> Path:
     """The best checkpoint of the spec's run folder, or the last where none was picked."""
-    run = Path(spec.train["out"] or Path("runs") / spec.name)
+    run = Path(spec.train["output_dir"] or Path("runs") / spec.name)
     found = next((run / name for name in ("best", "last") if (run / name).exists()), None)
     if found is None:
         raise UserError(

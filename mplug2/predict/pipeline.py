@@ -138,7 +138,7 @@ class Pipeline:
         source = question_source(self.net, self.goal, self.tokenizer, asked)
         data = Asked(self.net, source, entries, asked, pictures)
         settings = self.net.spec
-        batch = settings.eval["batch"] or settings.train["batch"]
+        batch = settings.eval["batch_size"] or settings.train["batch_size"]
         workers = settings.data["workers"] if len(entries) > 1 and self.views else 0
         return (results for chunk in chunks(data, batch, workers) for results in self._results(chunk))
 

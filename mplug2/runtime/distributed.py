@@ -150,7 +150,8 @@ def is_writer(folder: Path) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"train.out must be a folder that can be written to, but {folder} is not ({error.strerror})"
+            f"train.output_dir must be a folder that can be written to, but {folder} is not "
+            f"({error.strerror})"
         ) from error
     if world_size() == 1:
         return True

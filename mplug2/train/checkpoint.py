@@ -48,6 +48,7 @@ from mplug2.train.engines.base import Engine
 from mplug2.train.engines.deepspeed_zero import format_1_types
 from mplug2.train.engines.rank_files import read_rank_file, write_rank_file
 from mplug2.train.run_state import RunState
+from mplug2.weights.module_names import in_new_names
 from mplug2.weights.store import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
 from registry.errors import UserError
 
@@ -181,7 +182,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
     if differ:
         problem = (
             f"{checkpoint} cannot be resumed: {'; '.join(differ)}. Use the same settings, or start a new run "
-            f"from its weights with another train.out and init: {{'*': 'own:{checkpoint}'}}"
+            f"from its weights with another train.output_dir and init: {{'*': 'checkpoint:{checkpoint}'}}"
         )
     distributed.raise_on_all_ranks(problem)
     load_weights(net, checkpoint / WEIGHTS)
@@ -259,15 +260,16 @@ def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
     """Fill the momentum copies: from the checkpoint or, where it has none, from its weights."""
     file, wanted = checkpoint / MOMENTUM, net.ema_state_dict()
     if file.is_file():
-        stored = read_tensors(file)
+        modules = {name.split(".")[0] for name in wanted}
+        stored = in_new_names(read_tensors(file), modules, str(file))
         lacking = [n for n, t in wanted.items() if n not in stored or stored[n].shape != t.shape]
         if lacking:
             raise UserError(
                 f"{file} must hold the momentum copies of this network, but {len(lacking)} are missing or of "
                 f"another shape, such as {lacking[0]}: `ema(...)` was used for other streams when it was "
                 f"written. Use it in the same way, or start a new run from its weights with another "
-                f"train.out and "
-                f"init: {{'*': 'own:{checkpoint}'}}"
+                f"train.output_dir and "
+                f"init: {{'*': 'checkpoint:{checkpoint}'}}"
             )
         net.load_ema_state_dict(stored)
     elif wanted and state.get("momentum"):

@@ -18,7 +18,7 @@ def total_steps(state: RunState, iteration: Iteration, settings: Mapping[str, An
     if settings["samples"] is not None:
         left = _iterations_left(Length("samples", settings["samples"]), state, iteration)
         total = min(total, state.step + left)
-    return min(total, settings["steps"] or total)
+    return min(total, settings["max_steps"] or total)
 
 
 def _iterations_left(length: Length, state: RunState, iteration: Iteration) -> int:

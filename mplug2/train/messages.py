@@ -95,7 +95,7 @@ def occupied(folder: Path, last: Path) -> str:
     """Return the problem of a run folder that holds a run, without --resume."""
     return (
         f"{folder} already holds a run, up to {last.name}. Resume it with --resume, "
-        "choose another folder (train.out=...), or delete it"
+        "choose another folder (train.output_dir=...), or delete it"
     )
 
 
@@ -127,7 +127,7 @@ def diverged(loss: float, state: RunState, saved: Path | None) -> str:
     return (
         f"the loss must be finite, but is {loss} at step {state.step + 1}; "
         f"this step was not taken. Last checkpoint: {saved or 'none'}. "
-        "Lower train.lr, lengthen train.warmup or set train.clip"
+        "Lower train.lr, lengthen train.warmup or set train.max_grad_norm"
     )
 
 

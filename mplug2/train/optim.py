@@ -16,7 +16,7 @@ from registry import OPTIMIZERS
 from registry.errors import UserError
 from registry.language.patterns import most_specific, select, suggestion, unmatched
 from registry.language.schema import TRAIN
-from registry.registries import nearest
+from registry.registries import closest_name
 
 TIMM = "timm:"
 
@@ -145,7 +145,7 @@ def _timm_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
 
     choices = list_optimizers()
     if name.lower() not in choices:
-        suggestion = nearest(name.lower(), choices)
+        suggestion = closest_name(name.lower(), choices)
         hint = f"Did you mean '{suggestion}'?" if suggestion else f"It has {', '.join(choices)}"
         raise UserError(f"train.optimizer: timm has no optimizer (got '{name}'). {hint}")
 

@@ -84,7 +84,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     # A checkpoint holds all weights: the files that `init` names may no longer exist.
     net = compose(spec, initial=last is None)
     main_loader = loaders[plan.main_batch]
-    net.prepare(main_loader.source, main_loader.decode)
+    net.attach_data(main_loader.source, main_loader.decode)
     vocabularies = describe_vocabularies(spec)
     trainer = Trainer(net, loaders, evaluations, main_loader.decode, resume=resume, vocabularies=vocabularies)
     return trainer.run()
@@ -226,7 +226,7 @@ class Trainer:
         for step in self.iteration.steps(self.state):
             scalars = accumulate_gradients(self.engine, self.net, step)
             values |= self.averaged(scalars)
-            result = self.engine.step(self.settings["clip"])
+            result = self.engine.step(self.settings["max_grad_norm"])
             results.append(result)
             self.skipped_in_a_row = 0 if result.taken else self.skipped_in_a_row + 1
             if not result.taken:
@@ -301,7 +301,7 @@ class Trainer:
     def is_best(self, values: Mapping[str, float]) -> bool:
         """Return whether an evaluation is the best so far, and remember it if so."""
         if self.select not in values:
-            raise UserError(f"train.select must be one of {', '.join(values)}, but is {self.select!r}")
+            raise UserError(f"train.best_metric must be one of {', '.join(values)}, but is {self.select!r}")
         smaller = self.select in self.smaller_is_better
         if not is_better(values[self.select], self.state.best, smaller_is_better=smaller):
             return False
@@ -311,7 +311,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of the state."""
         # With its folder filled in, the spec inside a checkpoint is enough to resume from it.
-        spec_text = write_spec(replace(self.spec, train={**self.settings, "out": str(self.folder)}))
+        spec_text = write_spec(replace(self.spec, train={**self.settings, "output_dir": str(self.folder)}))
         folder = self.folder / CHECKPOINTS
         self.saved = save_checkpoint(
             folder,
@@ -334,7 +334,7 @@ class Trainer:
         point_to(self.folder / "last", self.saved)
         if best is not None:
             point_to(self.folder / "best", step_folder(folder, best))
-        prune(folder, self.settings["keep"], spare=set() if best is None else {best})
+        prune(folder, self.settings["keep_last"], spare=set() if best is None else {best})
 
 
 def _open_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
@@ -349,17 +349,19 @@ def _open_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
 
 
 def _folder(spec: Spec) -> Path:
-    return Path(spec.train["out"] or Path("runs") / spec.name)
+    return Path(spec.train["output_dir"] or Path("runs") / spec.name)
 
 
 def _selected_value(spec: Spec, evaluations: Sequence[EvaluationSpec]) -> str:
-    """Return the value that selects the best checkpoint: `train.select`, or the first; '' without any."""
-    select: str | None = spec.train["select"]
+    """Return the value that selects the best checkpoint: `train.best_metric`, or the first; '' without
+    any."""
+    select: str | None = spec.train["best_metric"]
     if evaluations:
         return select or default_value(evaluations)
     if select:
         raise UserError(
-            f"{spec.place('train', 'select')}: train.select needs an evaluation on a validation split. "
+            f"{spec.place('train', 'best_metric')}: train.best_metric needs an evaluation on a validation "
+            "split. "
             "Set data.val and eval.metrics"
         )
     return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from mplug2.weights.bound_map import BoundMap, KeyMapping
 from mplug2.weights.files import Released
 from mplug2.weights.keymap import KeyMap, Row
+from mplug2.weights.module_names import in_new_names
 from mplug2.weights.report import LoadReport, Status
 from registry import UserError
 
@@ -30,6 +31,10 @@ def load_mapped(
     tensor has another shape, or if a module is only partly there; then nothing is loaded.
     """
     names = set(net.spec.modules) if module_names is None else set(module_names)
+    if not key_map.released:
+        released = replace(
+            released, tensors=in_new_names(released.tensors, net.spec.modules, released.origin)
+        )
     key_map.check(net, released, names)
     bound = BoundMap(key_map, net, released.shapes, released.config)
     loading = _Loading(net, released, names, LoadReport(released.origin))

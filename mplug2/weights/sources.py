@@ -17,7 +17,7 @@ from mplug2.weights.load import load_mapped
 from mplug2.weights.report import LoadReport
 from registry import KEY_MAPS, UserError
 from registry.checks.initial import owners, split_source
-from registry.registries import nearest
+from registry.registries import closest_name
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -58,7 +58,7 @@ def _renamed(released: Released, module: str, targets: Iterable[str]) -> Release
         for target in targets:
             renamed[f"{target}.{rest}"] = tensor
     if not renamed:
-        near = nearest(module, modules)
+        near = closest_name(module, modules)
         hint = f"Did you mean '#{near}'? " if near else ""
         raise UserError(
             f"{released.origin}: has no module '{module}'. {hint}Its modules: {', '.join(modules)}"
@@ -115,7 +115,7 @@ def _warn_of_fresh(net: Network, source: str, module_names: Collection[str], rep
     filled = {name.split(".")[0] for name in report.filled()}
     fresh = []
     for name in module_names:
-        size = sum(parameter.numel() for parameter in net.part(name).parameters())
+        size = sum(parameter.numel() for parameter in net.get_module(name).parameters())
         if size and name not in filled:
             fresh.append(f"{name} ({size:,} parameters)")
     if fresh and distributed.rank() == 0:

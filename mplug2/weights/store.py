@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mplug2.runtime.manifest import damage
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
+from mplug2.weights.module_names import new_keys
 from registry.errors import UserError
 
 Consolidate = Callable[[Tensor], Tensor]
@@ -77,10 +78,10 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     file = _verified_file(path)
     targets = _targets(net)
     with _opened(file) as stored:
-        names = _fitting(file, targets, stored, _run_state(net))
+        keys = _fitting(file, targets, stored, _run_state(net))
         with torch.no_grad():
-            for name in names:
-                targets[name].copy_(stored.get_tensor(name))
+            for name, key in keys.items():
+                targets[name].copy_(stored.get_tensor(key))
 
 
 def read_fitting(net: nn.Module, path: str | Path) -> dict[str, Tensor]:
@@ -91,8 +92,8 @@ def read_fitting(net: nn.Module, path: str | Path) -> dict[str, Tensor]:
     file = _verified_file(path)
     targets = _targets(net)
     with _opened(file) as stored:
-        names = _fitting(file, targets, stored, _run_state(net))
-        by_identity = {id(targets[name]): stored.get_tensor(name) for name in names}
+        keys = _fitting(file, targets, stored, _run_state(net))
+        by_identity = {id(targets[name]): stored.get_tensor(key) for name, key in keys.items()}
     return {name: by_identity[id(target)] for name, target in targets.items() if id(target) in by_identity}
 
 
@@ -109,11 +110,12 @@ def _targets(net: nn.Module) -> dict[str, Tensor]:
     return {**dict(net.named_parameters(remove_duplicate=False)), **persistent_buffers(net)}
 
 
-def _fitting(file: Path, targets: dict[str, Tensor], stored: Any, optional: set[str]) -> list[str]:
-    """Return the names in a file; UserError if they or their shapes are not the network's."""
-    shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+def _fitting(file: Path, targets: dict[str, Tensor], stored: Any, optional: set[str]) -> dict[str, str]:
+    """Return the key of each weight in a file; UserError if they or their shapes are not the network's."""
+    keys = new_keys(stored.keys(), {name.split(".")[0] for name in targets}, str(file))
+    shapes = {name: tuple(stored.get_slice(key).get_shape()) for name, key in keys.items()}
     _refuse_misfits(file, targets, shapes, optional)
-    return list(shapes)
+    return keys
 
 
 def _run_state(net: nn.Module) -> set[str]:

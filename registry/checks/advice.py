@@ -6,20 +6,20 @@ from registry.checks.sizes import Size
 from registry.errors import UserError
 from registry.language.equation import Ref
 from registry.language.spec import Spec
-from registry.registries import Catalogue
+from registry.registries import Registries
 
 
-def converters(spec: Spec, names: Catalogue, kind: str, wanted: tuple[str, ...], ref: Ref) -> str:
+def converters(spec: Spec, names: Registries, kind: str, kinds: tuple[str, ...], ref: Ref) -> str:
     """Return a line that makes a wanted kind of what is there, by a module of the spec or another one."""
     for name, module in spec.modules.items():
-        if _turns(names, module.use, kind, wanted):
+        if _turns(names, module.use, kind, kinds):
             line = f"{ref.local_name.replace('.', '_')}_{name}"
             return f"add `{line}: {name}({ref.local_name})` and use it here"
-    found = [use for use in names.modules.names() if _turns(names, use, kind, wanted)]
-    return f"what makes {wanted[0]} of {kind}: {', '.join(found[:4])}" if found else ""
+    uses = [use for use in names.modules.names() if _turns(names, use, kind, kinds)]
+    return f"what makes {kinds[0]} of {kind}: {', '.join(uses[:4])}" if uses else ""
 
 
-def _turns(names: Catalogue, use: str, kind: str, wanted: tuple[str, ...]) -> bool:
+def _turns(names: Registries, use: str, kind: str, wanted: tuple[str, ...]) -> bool:
     """Return whether a module makes one stream of a wanted kind of a single one of `kind`."""
     try:
         declaration = names.modules.declaration(use)
@@ -35,7 +35,7 @@ def _turns(names: Catalogue, use: str, kind: str, wanted: tuple[str, ...]) -> bo
 
 
 def projection(
-    names: Catalogue,
+    names: Registries,
     callee: str,
     port: str,
     ref: Ref,
@@ -53,22 +53,22 @@ def projection(
 
 def join_hint(
     spec: Spec,
-    names: Catalogue,
+    names: Registries,
     callee: str,
-    one: tuple[str, Ref, Size],
-    other: tuple[str, Ref, Size],
+    left: tuple[str, Ref, Size],
+    right: tuple[str, Ref, Size],
 ) -> str:
     """Return the `take` that brings one of two streams to the other's first axis by an index input."""
     if "take" not in names.operations:
         return ""
-    for (port, ref, size), (_, _, goal) in ((one, other), (other, one)):
+    for (port, ref, size), (_, _, goal) in ((left, right), (right, left)):
         name = f"{ref.local_name.replace('.', '_')}_taken"
         for owner, declared in spec.inputs.items():
             if declared.axes == (goal.axis,) and declared.target == size.axis:
                 taken = f"add `{name}: take({ref.local_name}, {owner})`"
                 return f"{taken}, and write `{port}={name}` in the call of {callee}"
-    port, ref, size = one
-    wanted = other[2].axis
+    port, ref, size = left
+    wanted = right[2].axis
     name = f"{ref.local_name.replace('.', '_')}_taken"
     lines = f"add the input `row: index {wanted} -> {size.axis}` and `{name}: take({ref.local_name}, row)`"
     return (

@@ -14,7 +14,7 @@ from registry.checks.types import Misfit, check_axes
 from registry.errors import Problem, SpecError
 from registry.language.ports import StreamType
 from registry.language.spec import Spec
-from registry.registries import CATALOGUE, Catalogue
+from registry.registries import REGISTRIES, Registries
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Report:
         return self.spec
 
 
-def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Report:
+def check(spec: Spec, names: Registries = REGISTRIES, files: bool = False) -> Report:
     """Return the report of stages 2 (names) and 3 (graph, kinds, sizes); stage 1 is `read_spec` itself.
 
     A stage with problems suppresses the next. `files`: what `init` names must exist, too.
@@ -62,14 +62,14 @@ def check(spec: Spec, names: Catalogue = CATALOGUE, files: bool = False) -> Repo
     problems = _without_consequences(misfits, graph, types)
     if not misfits:  # What is not read may have been meant where something does not fit.
         problems += graph.unused_lines
-    problems += graph.circles + graph.uncalled + check_supply(spec, names, graph, types)
+    problems += graph.cycles + graph.uncalled + check_supply(spec, names, graph, types)
     if problems:  # a stream that does not fit may be what leaves a size open
         return Report(SpecError(problems).problems, types, 3)
     result = completed(spec, names, solution.sizes, solution.waiting)
     return Report(result.problems, types, 3, result.spec, result.notes)
 
 
-def complete(spec: Spec, names: Catalogue = CATALOGUE) -> Spec:
+def complete(spec: Spec, names: Registries = REGISTRIES) -> Spec:
     """Return a spec with the arguments that the wiring or the data settles; raise `SpecError`."""
     return check(spec, names).complete_spec()
 
@@ -79,7 +79,7 @@ def _without_consequences(misfits: list[Misfit], graph: Graph, types: dict[str, 
 
     An unused stream of the kind that a misfit needs was probably meant there.
     """
-    unused = {} if graph.circles else dict(graph.unused)
+    unused = {} if graph.cycles else dict(graph.unused)
     problems = []
     for misfit in misfits:
         meant = next((name for name in unused if name in types and types[name].kind in misfit.kinds), None)

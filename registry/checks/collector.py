@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from registry.errors import Place, Problem
+from registry.errors import Location, Problem
 from registry.language.schema import Key
 from registry.language.spec import Spec
-from registry.registries import Catalogue, nearest
+from registry.registries import Registries, closest_name
 
 
 class Collector:
     """Collects the problems that a check finds in a spec."""
 
-    def __init__(self, spec: Spec, names: Catalogue) -> None:
+    def __init__(self, spec: Spec, names: Registries) -> None:
         self.spec, self.names = spec, names
         self.problems: list[Problem] = []
 
-    def wrong(self, place: Place, message: str, hint: str = "") -> None:
+    def wrong(self, place: Location, message: str, hint: str = "") -> None:
         """Add a problem at a position."""
         self.problems.append(Problem(place, message, hint))
 
-    def in_range(self, what: str, key: Key, value: Any, place: Place) -> None:
+    def in_range(self, what: str, key: Key, value: Any, place: Location) -> None:
         """Check the numbers of a value against the range of its key."""
         numbers = [value]
         if isinstance(value, dict | list):
@@ -42,10 +42,10 @@ class Collector:
             if limit is not None:
                 self.wrong(place, f"{what} must be {limit}, but is {number:g}")
 
-    def unknown(self, place: Place, what: str, name: str, choices: Iterable[str], meant: str = "") -> None:
+    def unknown(self, place: Location, what: str, name: str, choices: Iterable[str], meant: str = "") -> None:
         """Add the problem of an unknown name, with a hint: what is ``meant``, the closest choice, or all."""
         choices = list(choices)
-        suggestion = nearest(name, choices)
+        suggestion = closest_name(name, choices)
         hint = f"one of {', '.join(choices)}" if choices else ""
         if suggestion:
             hint = f"did you mean '{suggestion}'?"

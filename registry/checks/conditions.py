@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from registry.errors import Place, Problem, UserError
+from registry.errors import Location, Problem, UserError
 from registry.language.binding import Binding, bind
 from registry.language.conditions import Condition
 from registry.language.declaration import Declaration
@@ -13,10 +13,10 @@ from registry.language.equation import Equation, ModuleRef
 from registry.language.ramp import ramp_samples
 from registry.language.spec import ModuleEntry, Spec
 from registry.planner import declaration_of
-from registry.registries import Catalogue
+from registry.registries import Registries
 
 
-def check_conditions(spec: Spec, names: Catalogue) -> list[Problem]:
+def check_conditions(spec: Spec, names: Registries) -> list[Problem]:
     """Return each condition that the arguments of a module or the options of a call do not satisfy.
 
     The names of the spec must have been checked before.
@@ -29,7 +29,7 @@ def check_conditions(spec: Spec, names: Catalogue) -> list[Problem]:
     return problems
 
 
-def argument_value(spec: Spec, names: Catalogue, module: str, argument: str) -> Any:
+def argument_value(spec: Spec, names: Registries, module: str, argument: str) -> Any:
     """Return the value of an argument of a module, set or by default; None if it has no such argument."""
     entry = spec.modules[module]
     if argument in entry.arguments:
@@ -38,12 +38,14 @@ def argument_value(spec: Spec, names: Catalogue, module: str, argument: str) -> 
     return None if parameter is None or parameter.required else parameter.default
 
 
-def _module_problems(module: ModuleEntry, names: Catalogue) -> list[Problem]:
+def _module_problems(module: ModuleEntry, names: Registries) -> list[Problem]:
     try:
         declaration = names.modules.declaration(module.use)
     except UserError:  # Reported where the module is named.
         return []
-    values = {name: one.default for name, one in declaration.arguments.items() if not one.required}
+    values = {
+        name: parameter.default for name, parameter in declaration.arguments.items() if not parameter.required
+    }
     values |= module.arguments
     problems = []
     for condition in _broken(declaration.conditions, values):
@@ -53,7 +55,7 @@ def _module_problems(module: ModuleEntry, names: Catalogue) -> list[Problem]:
     return problems
 
 
-def _call_problems(spec: Spec, equation: Equation, names: Catalogue) -> list[Problem]:
+def _call_problems(spec: Spec, equation: Equation, names: Registries) -> list[Problem]:
     try:
         declaration = declaration_of(spec, equation, names)
     except UserError:  # Reported where it is called.
@@ -78,7 +80,7 @@ def _call_problems(spec: Spec, equation: Equation, names: Catalogue) -> list[Pro
     return problems
 
 
-def _call_values(spec: Spec, declaration: Declaration, binding: Binding, names: Catalogue) -> dict[str, Any]:
+def _call_values(spec: Spec, declaration: Declaration, binding: Binding, names: Registries) -> dict[str, Any]:
     """Return the options of a call, and as `port.argument` the arguments of modules handed over."""
     values = {name: option.default for name, option in declaration.options.items() if not option.required}
     values |= binding.options
@@ -107,7 +109,7 @@ def _got(condition: Condition, values: Mapping[str, Any]) -> str:
     return f"got {', '.join(listed)}"
 
 
-def _place(condition: Condition, places: Mapping[str, Place], otherwise: Place) -> Place:
+def _place(condition: Condition, places: Mapping[str, Location], otherwise: Location) -> Location:
     """Return where the first name of a condition is set; one that is set nowhere has its default."""
     return next((places[name] for name in condition.names if name in places), otherwise)
 

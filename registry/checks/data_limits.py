@@ -15,20 +15,20 @@ from typing import Any
 from registry.checks.conditions import argument_value
 from registry.checks.graph import read_graph
 from registry.checks.supply import source_inputs
-from registry.errors import Place, Problem, SpecError
+from registry.errors import Location, Problem, SpecError
 from registry.language.binding import bind
 from registry.language.declaration import Declaration
 from registry.language.equation import Ref
 from registry.language.ports import StreamType
 from registry.language.spec import Spec
 from registry.planner import declaration_of
-from registry.registries import CATALOGUE, Catalogue
+from registry.registries import REGISTRIES, Registries
 from registry.training import SHORT_SOURCE, SourceSpec, training_plan
 
 Types = Mapping[str, StreamType]
 
 
-def check_data_limits(spec: Spec, types: Types, names: Catalogue = CATALOGUE) -> list[Problem]:
+def check_data_limits(spec: Spec, types: Types, names: Registries = REGISTRIES) -> list[Problem]:
     """Return texts that may be longer than the positions of a module, and classes that the network lacks.
 
     ``types`` are the solved types of `check`, which must have found no problem.
@@ -60,7 +60,7 @@ class _Setting:
         parameter = self.declaration.arguments.get(argument)
         return None if parameter is None or parameter.required else parameter.default
 
-    def place(self, spec: Spec, argument: str) -> Place:
+    def place(self, spec: Spec, argument: str) -> Location:
         """Return where an argument is set: in the split, its source, or the section `data`."""
         for path in (self.path, self.path[:-1], ("data",)):
             if spec.node(*path, argument) is not None:
@@ -87,7 +87,7 @@ def _settings(spec: Spec, described: SourceSpec, declaration: Declaration) -> It
         yield _Setting(declaration, (*base, split) if split else base, {**described.arguments, **values})
 
 
-def _too_long(spec: Spec, types: Types, names: Catalogue, name: str, setting: _Setting) -> Iterator[Problem]:
+def _too_long(spec: Spec, types: Types, names: Registries, name: str, setting: _Setting) -> Iterator[Problem]:
     """Yield a problem for each module that has fewer positions than an input may have tokens."""
     argument = setting.declaration.token_limits.get(name, "")
     longest = setting.value(argument)
@@ -105,7 +105,7 @@ def _too_long(spec: Spec, types: Types, names: Catalogue, name: str, setting: _S
             yield Problem(setting.place(spec, argument), message, hint)
 
 
-def _readers(spec: Spec, types: Types, names: Catalogue, name: str) -> Iterator[tuple[str, str]]:
+def _readers(spec: Spec, types: Types, names: Registries, name: str) -> Iterator[tuple[str, str]]:
     """Yield the modules that read a text as long as an input, with the argument that bounds their port.
 
     A stream is as long as the input if it has the same letter on the axis of tokens, as after `mask_tokens`.
@@ -131,7 +131,7 @@ def _length(stream: StreamType) -> str:
 
 
 def _too_few_classes(
-    spec: Spec, types: Types, names: Catalogue, name: str, setting: _Setting
+    spec: Spec, types: Types, names: Registries, name: str, setting: _Setting
 ) -> Iterator[Problem]:
     """Yield a problem for each stream of logits with fewer classes than an input has."""
     argument = setting.declaration.class_names.get(name, "")
@@ -152,7 +152,7 @@ def _too_few_classes(
         yield Problem(place, message, hint)
 
 
-def _logits_for(spec: Spec, types: Types, names: Catalogue, name: str) -> Iterator[str]:
+def _logits_for(spec: Spec, types: Types, names: Registries, name: str) -> Iterator[str]:
     """Yield the logits that a call compares with a class input, or that a goal gives by its name."""
     for equation in spec.flow.values():
         binding, _ = bind(equation, declaration_of(spec, equation, names))
@@ -168,7 +168,7 @@ def _is_logits(types: Types, ref: Ref) -> bool:
     return ref.name in types and types[ref.name].kind == "logits"
 
 
-def _class_place(spec: Spec, names: Catalogue, logits: str, count: int) -> tuple[Place, str]:
+def _class_place(spec: Spec, names: Registries, logits: str, count: int) -> tuple[Location, str]:
     """Return where the number of classes of a stream is set, and what to write there."""
     equation = spec.flow.get(logits.split(".")[0])
     if equation is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.errors import Place
+from registry.errors import Location
 from registry.language.equation import Ref
 from registry.language.spec import Spec
 
@@ -10,7 +10,7 @@ SHOWN = 4  # users in a message
 SECTIONS = {"inputs": "input", "flow": "stream", "modules": "module", "define": "definition"}
 
 
-def deleted_message(spec: Spec, user: Place, section: str, name: str) -> str:
+def deleted_message(spec: Spec, user: Location, section: str, name: str) -> str:
     """Return that and where an entry of a section was deleted, or an empty text if it was not."""
     node = spec.tree.value.get(section)
     if node is None or name not in node.deleted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from registry.errors import Place, Problem
+from registry.errors import Location, Problem
 from registry.language.equation import Equation
 from registry.language.spec import Spec
 from registry.language.subflows import Definition
@@ -20,7 +20,7 @@ class Graph:
     lines of definitions that nothing reads in any call.
     """
 
-    circles: list[Problem]
+    cycles: list[Problem]
     uncalled: list[Problem]
     unused: dict[str, Problem]
     order: list[str]
@@ -28,7 +28,7 @@ class Graph:
 
 
 def read_graph(spec: Spec) -> Graph:
-    """Return the circles, the order of computation, and all that is made and never used."""
+    """Return the cycles, the order of computation, and all that is made and never used."""
     reads = {
         name: list(dict.fromkeys(ref.stream for ref in line.refs() if ref.stream in spec.flow))
         for name, line in spec.flow.items()
@@ -44,8 +44,8 @@ def _order(reads: dict[str, list[str]]) -> list[str]:
     waits = {name: len(before) for name, before in reads.items()}
     readers: dict[str, list[str]] = {name: [] for name in reads}
     for name, before in reads.items():
-        for one in before:
-            readers[one].append(name)
+        for source in before:
+            readers[source].append(name)
     order = [name for name, count in waits.items() if count == 0]
     for name in order:  # grows while it is walked
         for reader in readers[name]:
@@ -56,7 +56,7 @@ def _order(reads: dict[str, list[str]]) -> list[str]:
 
 
 def _circles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Problem]:
-    """Return one problem for each circle, at its first line; `done` can be computed."""
+    """Return one problem for each cycle, at its first line; `done` can be computed."""
     problems: list[Problem] = []
     seen = set(done)
     position = {name: index for index, name in enumerate(spec.flow)}
@@ -65,11 +65,11 @@ def _circles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Pr
         name = start
         while name not in seen and name not in path:
             path.append(name)
-            name = next(one for one in reads[name] if one not in done)
+            name = next(source for source in reads[name] if source not in done)
         if name in path:
-            circle = path[path.index(name) :]
-            first = min(circle, key=position.__getitem__)
-            turn = circle[circle.index(first) :] + circle[: circle.index(first)]
+            cycle = path[path.index(name) :]
+            first = min(cycle, key=position.__getitem__)
+            turn = cycle[cycle.index(first) :] + cycle[: cycle.index(first)]
             text = " <- ".join([*turn, first])
             message = f"the flow has a cycle: {text}"
             problems.append(
@@ -186,7 +186,7 @@ def _unused_lines(spec: Spec) -> list[Problem]:
     return problems
 
 
-def _delete(spec: Spec, place: Place, name: str) -> str:
+def _delete(spec: Spec, place: Location, name: str) -> str:
     """Return how an entry is deleted: its line, or by an empty value where another file set it."""
     return "delete the line" if place.file == spec.path else f"delete it by `{name}: `"
 

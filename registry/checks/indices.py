@@ -14,7 +14,7 @@ from registry.kinds import KINDS
 from registry.language.equation import Ref
 from registry.language.ports import ARROW, Axis, StreamType
 from registry.language.spec import Spec
-from registry.registries import nearest
+from registry.registries import closest_name
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def unknown_targets(spec: Spec) -> dict[str, Problem]:
         if not isinstance(target, str) or target in letters:
             continue
         axes = [axis for axis in letters if isinstance(axis, str)]
-        near = nearest(target, axes)
+        near = closest_name(target, axes)
         hint = f"did you mean '{near}'?" if near else f"axes of the inputs: {', '.join(axes) or 'none'}"
         message = f"index '{name}' counts rows of '{target}', but no input has such an axis"
         problems[name] = Problem(spec.place("inputs", name), message, hint)

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from registry.checks.sizes import Size
-from registry.errors import Place, Problem
+from registry.errors import Location, Problem
 from registry.language.binding import bind
 from registry.language.declaration import Declaration
 from registry.language.equation import Ref
 from registry.language.spec import ModuleEntry, Spec
 from registry.planner import declaration_of
-from registry.registries import Catalogue
+from registry.registries import Registries
 from registry.training import SourceSpec, training_plan
 
 LOGITS = "logits"  # the kind whose last axis counts classes
@@ -30,7 +30,7 @@ class ClassCount:
     """How many classes the labels of an input have, and where the data lists them."""
 
     count: int
-    place: Place
+    place: Location
 
 
 def may_be_left_out(declaration: Declaration, argument: str) -> bool:
@@ -39,7 +39,7 @@ def may_be_left_out(declaration: Declaration, argument: str) -> bool:
     return any(argument in port.names for port in ports)
 
 
-def class_counts(spec: Spec, names: Catalogue) -> dict[str, ClassCount]:
+def class_counts(spec: Spec, names: Registries) -> dict[str, ClassCount]:
     """Return for each input of class numbers how many classes `data` lists; the largest of all sources."""
     counts: dict[str, ClassCount] = {}
     for source in training_plan(spec, names).sources.values():
@@ -53,7 +53,7 @@ def class_counts(spec: Spec, names: Catalogue) -> dict[str, ClassCount]:
     return counts
 
 
-def _class_lists(spec: Spec, source: SourceSpec, argument: str) -> Iterator[tuple[list[str], Place]]:
+def _class_lists(spec: Spec, source: SourceSpec, argument: str) -> Iterator[tuple[list[str], Location]]:
     """Yield the lists of classes that a source and its splits set, as text, with their places."""
     paths: list[tuple[str, ...]] = [("data",), ("data", "sources", source.name)]
     for base in list(paths):
@@ -68,7 +68,7 @@ def _class_lists(spec: Spec, source: SourceSpec, argument: str) -> Iterator[tupl
 
 
 def count_classes(
-    spec: Spec, names: Catalogue, sizes: OpenSizes, last_axes: Mapping[str, Size]
+    spec: Spec, names: Registries, sizes: OpenSizes, last_axes: Mapping[str, Size]
 ) -> frozenset[tuple[str, str]]:
     """Set the open number of classes of logits that are compared with labels which the data lists.
 
@@ -92,7 +92,7 @@ def count_classes(
     return frozenset(key for key in waiting if sizes[key].root().value is None)
 
 
-def _compared(spec: Spec, names: Catalogue, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _compared(spec: Spec, names: Registries, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield the inputs of class numbers with the streams that a call, or a goal, compares them with."""
     for equation in spec.flow.values():
         binding, _ = bind(equation, declaration_of(spec, equation, names))
@@ -117,7 +117,7 @@ class Completed:
 
 
 def completed(
-    spec: Spec, names: Catalogue, sizes: OpenSizes, waiting: frozenset[tuple[str, str]] = frozenset()
+    spec: Spec, names: Registries, sizes: OpenSizes, waiting: frozenset[tuple[str, str]] = frozenset()
 ) -> Completed:
     """Return a spec with the arguments that were left out; `waiting` are those that data could settle."""
     problems: list[Problem] = []
@@ -138,14 +138,14 @@ def completed(
     return Completed(replace(spec, modules=modules, inferred=inferred), problems, notes)
 
 
-def _with_argument(entry: ModuleEntry, argument: str, value: int, origin: Place | str) -> ModuleEntry:
+def _with_argument(entry: ModuleEntry, argument: str, value: int, origin: Location | str) -> ModuleEntry:
     """Return a module with one more argument, set where its size was set."""
-    place = origin if isinstance(origin, Place) and origin.file else entry.place
+    place = origin if isinstance(origin, Location) and origin.file else entry.place
     arguments = {**entry.arguments, argument: value}
     return replace(entry, arguments=arguments, places={**entry.places, argument: place})
 
 
-def _unsettled(entry: ModuleEntry, argument: str, names: Catalogue) -> Problem:
+def _unsettled(entry: ModuleEntry, argument: str, names: Registries) -> Problem:
     parameter = names.modules.declaration(entry.use).arguments[argument]
     message = f"module '{entry.name}' ({entry.use}) must set '{argument}', since nothing else settles it"
     hint = f"add `{argument}: ...` ({parameter.annotation or 'any value'})"

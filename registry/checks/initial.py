@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from registry.errors import Problem
 from registry.language.patterns import base, matches, most_specific
 from registry.language.spec import Spec
-from registry.registries import CATALOGUE, Catalogue, nearest
+from registry.registries import REGISTRIES, Registries, closest_name
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FILE = (".pt", ".pth", ".bin", ".safetensors")
@@ -36,18 +36,18 @@ def split_source(source: str) -> tuple[str, str, str | None]:
     return family, before, name
 
 
-def source_form(family: str, names: Catalogue = CATALOGUE) -> str:
+def source_form(family: str, names: Registries = REGISTRIES) -> str:
     """Return what follows the colon of a source, such as ``FILE`` or ``NAME_OR_FOLDER``."""
     return str(names.key_maps.load(family).source)
 
 
-def is_name(family: str, source: str, names: Catalogue = CATALOGUE) -> bool:
+def is_name(family: str, source: str, names: Registries = REGISTRIES) -> bool:
     """Return whether a source is to be downloaded by its name, since it does not look like a path."""
     path = os.path.exists(source) or source.endswith(FILE) or os.path.isdir(os.path.dirname(source))
     return source_form(family, names).startswith("NAME") and not path and bool(NAME.fullmatch(source))
 
 
-def check_init(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
+def check_init(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
     """Return the sources of `init` that do not exist, and the patterns that give no module its weights."""
     problems = []
     owned = set(owners(spec.init, spec.modules).values())
@@ -64,7 +64,7 @@ def check_init(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
             problems.append(Problem(place, message, hint))
         key = spec.key_place("init", pattern)
         if not any(matches(base(pattern), name) for name in spec.modules):
-            near = nearest(base(pattern).split(".")[0], spec.modules)
+            near = closest_name(base(pattern).split(".")[0], spec.modules)
             message = f"init pattern '{pattern}' must match a module, but matches none"
             hint = f"modules: {', '.join(spec.modules) or 'none'}"
             if near is not None:
@@ -78,7 +78,7 @@ def check_init(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
     return problems
 
 
-def missing_files(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
+def missing_files(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
     """Return the sources of `init` that name a file or folder which does not exist."""
     problems = []
     for pattern, source in spec.init.items():
@@ -91,12 +91,12 @@ def missing_files(spec: Spec, names: Catalogue = CATALOGUE) -> list[Problem]:
     return problems
 
 
-def _unknown_source(source: str, names: Catalogue) -> tuple[str, str]:
+def _unknown_source(source: str, names: Registries) -> tuple[str, str]:
     """Return the message and the hint for an entry that is not FAMILY:SOURCE."""
     family, _, path = source.partition(":")
     forms = {name: source_form(name, names) for name in names.key_maps.names()}
     known = ", ".join(f"'{name}:{form}'" for name, form in forms.items())
-    suggestion = nearest(family, forms)
+    suggestion = closest_name(family, forms)
     hint = f"did you mean '{suggestion}:{path or forms[suggestion]}'?" if suggestion else ""
     return f"init source must be one of {known}, but is '{source}'", hint
 
@@ -104,7 +104,7 @@ def _unknown_source(source: str, names: Catalogue) -> tuple[str, str]:
 def _path_hint(family: str, path: str, form: str) -> str:
     """Return the neighbor of nearly that name; else what the source can be instead."""
     folder = os.path.dirname(path) or "."
-    near = nearest(os.path.basename(path), os.listdir(folder)) if os.access(folder, os.R_OK) else None
+    near = closest_name(os.path.basename(path), os.listdir(folder)) if os.access(folder, os.R_OK) else None
     if near:
         return f"did you mean '{family}:{os.path.join(os.path.dirname(path), near)}'?"
     if not os.path.isdir(folder):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registry.checks.types import Misfit
-from registry.errors import Place, Problem, UserError
+from registry.errors import Location, Problem, UserError
 from registry.language.declaration import Declaration
 from registry.language.ports import StreamType
 from registry.language.spec import Spec
-from registry.registries import Catalogue
+from registry.registries import Registries
 from registry.training import EvaluationSpec, training_plan
 
 
-def goals_by_name(names: Catalogue) -> frozenset[str]:
+def goals_by_name(names: Registries) -> frozenset[str]:
     """Return the names of metric inputs that are goals, and not outputs of the evaluated goal.
 
     They are the inputs of evaluators that name their goals, such as `embed_vision` of retrieval.
@@ -26,7 +26,7 @@ def goals_by_name(names: Catalogue) -> frozenset[str]:
     return frozenset(goals)
 
 
-def check_measured(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> list[Misfit]:
+def check_measured(spec: Spec, names: Registries, types: dict[str, StreamType]) -> list[Misfit]:
     """Return the misfits of all evaluations: a metric must find what it measures, in its kind."""
     misfits: list[Misfit] = []
     if not any(len(outputs) for outputs in spec.goals.values()):
@@ -38,7 +38,7 @@ def check_measured(spec: Spec, names: Catalogue, types: dict[str, StreamType]) -
 
 
 class _Measured:
-    def __init__(self, spec: Spec, names: Catalogue, types: dict[str, StreamType]) -> None:
+    def __init__(self, spec: Spec, names: Registries, types: dict[str, StreamType]) -> None:
         self.spec, self.names, self.types = spec, names, types
         self.goals = goals_by_name(names)
 
@@ -95,7 +95,7 @@ class _Measured:
             problems.append(Problem(place, message))
         return problems
 
-    def metric(self, goal: str, declaration: Declaration, metric: str, place: Place) -> list[Problem]:
+    def metric(self, goal: str, declaration: Declaration, metric: str, place: Location) -> list[Problem]:
         """Return a problem for each output that the goal lacks or has in another kind than a metric needs."""
         outputs = self.spec.goals.get(goal, {})
         problems = []

@@ -13,7 +13,7 @@ from registry.checks.initial import check_init
 from registry.checks.patterns import check_patterns
 from registry.checks.settings import check_settings
 from registry.checks.ties import check_ties
-from registry.errors import Place, Problem, UserError
+from registry.errors import Location, Problem, UserError
 from registry.language.binding import bind, value_problem
 from registry.language.declaration import Declaration
 from registry.language.equation import Equation, ModuleRef, Ref
@@ -22,14 +22,14 @@ from registry.language.parts import with_parts
 from registry.language.schema import SECTIONS
 from registry.language.spec import ModuleEntry, Spec
 from registry.planner import absent_outputs, declaration_of
-from registry.registries import Catalogue, Registry, nearest
+from registry.registries import Registries, Registry, closest_name
 
 RESERVED = ("ema",)
 # Names that are compared for suggestions, in half a second; mistakes after these have none.
 COMPARED = 50_000
 
 
-def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
+def check_names(spec: Spec, names: Registries) -> list[Problem]:
     """Return every problem of names in a spec; the declarations are read, nothing is imported."""
     checker = _Checker(spec, names)
     checker.sections()
@@ -46,21 +46,23 @@ def check_names(spec: Spec, names: Catalogue) -> list[Problem]:
 
 
 class _Checker:
-    def __init__(self, spec: Spec, names: Catalogue) -> None:
+    def __init__(self, spec: Spec, names: Registries) -> None:
         self.spec, self.names = spec, names
         self.problems: list[Problem] = []
         self.compared = 0
 
-    def wrong(self, place: Place, message: str, hint: str = "") -> None:
+    def wrong(self, place: Location, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place, message, hint))
 
-    def unknown(self, place: Place, what: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
+    def unknown(
+        self, place: Location, what: str, name: str, known: Iterable[str], otherwise: str = ""
+    ) -> None:
         """Report an unknown name with the nearest known one, or with another hint."""
         known = list(known)
         self.compared += len(known)
         hint = ""
         if self.compared <= COMPARED:
-            hint = f"did you mean '{near}'?" if (near := nearest(name, known)) else otherwise
+            hint = f"did you mean '{near}'?" if (near := closest_name(name, known)) else otherwise
         self.wrong(place, f"unknown {what} '{name}'", hint)
 
     def sections(self) -> None:
@@ -141,7 +143,7 @@ class _Checker:
             else:
                 listed = f"arguments of '{module.use}': {', '.join(arguments) or 'none'}"
                 self.unknown(key, f"argument of '{module.use}':", name, arguments, listed)
-        meant = {nearest(name, arguments) for name in unknown}
+        meant = {closest_name(name, arguments) for name in unknown}
         for name, parameter in arguments.items():
             if name in module.arguments:
                 value, where = module.arguments[name], module.places[name]
@@ -153,7 +155,7 @@ class _Checker:
                     module.place, message, f"add `{name}: ...` ({parameter.annotation or 'any value'})"
                 )
 
-    def declared(self, registry: Registry, name: str, place: Place) -> Declaration | None:
+    def declared(self, registry: Registry, name: str, place: Location) -> Declaration | None:
         try:
             return registry.declaration(name)
         except UserError as error:
@@ -166,8 +168,10 @@ class _Checker:
         if declaration is not None:
             declaration = with_parts(declaration, equation)
         options = declaration.options if declaration is not None else {}
-        words = [one for key, one in equation.keywords.items() if key in options]  # `bind` wants quotes there
-        for ref in (one for one in equation.refs() if not any(one is word for word in words)):
+        quotable = [
+            argument for key, argument in equation.keywords.items() if key in options
+        ]  # `bind` wants quotes there
+        for ref in (ref for ref in equation.refs() if not any(ref is argument for argument in quotable)):
             self.stream(ref)
             if ref.ema and not spec.momentum:
                 hint = "add the section `momentum: {decay: 0.995}`"
@@ -179,8 +183,10 @@ class _Checker:
                 self.module_ref(module)
         if declaration is not None:
             # a module is not a stream
-            told = {problem.place for problem in self.problems[before:]}
-            self.problems.extend(one for one in bind(equation, declaration)[1] if one.place not in told)
+            reported = {problem.place for problem in self.problems[before:]}
+            self.problems.extend(
+                problem for problem in bind(equation, declaration)[1] if problem.place not in reported
+            )
 
     def called(self, equation: Equation) -> Declaration | None:
         """Return the declaration of what an equation calls, or report why there is none."""
@@ -305,7 +311,7 @@ class _Checker:
                 self.stream(ref)
 
 
-def visible_streams(spec: Spec, place: Place) -> list[str]:
+def visible_streams(spec: Spec, place: Location) -> list[str]:
     """Return the streams that a line at a position may name."""
     streams = [*spec.written.flow, *spec.inputs]
     if place.call is None:
@@ -323,12 +329,12 @@ def _lines_of_call(spec: Spec, stream: str) -> str:
     return ", ".join(f"{stream}.{line}" for line in call.definition.lines)
 
 
-def passed_module(spec: Spec, place: Place, name: str) -> bool:
+def passed_module(spec: Spec, place: Location, name: str) -> bool:
     """Return whether a module came into a definition by a parameter."""
     return place.call is not None and name in spec.expansion.calls[place.call.name].modules.values()
 
 
-def takes_stream(spec: Spec, place: Place, name: str) -> bool:
+def takes_stream(spec: Spec, place: Location, name: str) -> bool:
     """Return whether a name is a stream parameter of the definition that a position is in."""
     if place.call is None:
         return False

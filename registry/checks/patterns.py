@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from registry.errors import Place, Problem
+from registry.errors import Location, Problem
 from registry.language.patterns import NEGATION, base, is_negated, may_match
 from registry.language.schema import TRAIN
 from registry.language.spec import Spec
-from registry.registries import nearest
+from registry.registries import closest_name
 
 
 def check_patterns(spec: Spec) -> list[Problem]:
@@ -16,7 +16,7 @@ def check_patterns(spec: Spec) -> list[Problem]:
         if may_match(pattern, spec.modules):
             continue
         first = base(pattern).split(".")[0]
-        near = nearest(first, spec.modules)
+        near = closest_name(first, spec.modules)
         hint = f"modules: {', '.join(spec.modules) or 'none'}"
         if near is not None:
             mark = NEGATION if is_negated(pattern) else ""
@@ -26,14 +26,14 @@ def check_patterns(spec: Spec) -> list[Problem]:
     return problems
 
 
-def freeze_place(spec: Spec, pattern: str) -> Place:
+def freeze_place(spec: Spec, pattern: str) -> Location:
     """Return where `freeze` has a pattern: an entry of a list, or a key."""
     if isinstance(spec.freeze, list):
         return spec.place("freeze", spec.freeze.index(pattern))
     return spec.key_place("freeze", pattern)
 
 
-def _patterns(spec: Spec) -> list[tuple[str, Place]]:
+def _patterns(spec: Spec) -> list[tuple[str, Location]]:
     """Return every pattern of a spec with its place."""
     patterns = [(pattern, freeze_place(spec, pattern)) for pattern in spec.freeze]
     for left, right in spec.tie.items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from registry.checks.collector import Collector
-from registry.errors import Place, UserError
+from registry.errors import Location, UserError
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
 from registry.language.locate import FOREIGN, definition, source_file
@@ -60,7 +60,7 @@ class RunnerChecker(Collector):
         parameters = {**declaration.arguments, **declaration.options}
         return {key: value for key, value in parameters.items() if key not in FACTORY_PARAMETERS}
 
-    def optimizer(self, name: str, place: Place) -> None:
+    def optimizer(self, name: str, place: Location) -> None:
         """Check the name of an optimizer: registered, `timm:NAME`, or `package.module:Class`."""
         module, colon, _ = name.partition(":")
         if not colon:

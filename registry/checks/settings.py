@@ -11,16 +11,16 @@ from registry.checks.runners import RunnerChecker
 from registry.checks.setting_names import setting_hint
 from registry.checks.sources import SourceChecker
 from registry.checks.training import TrainingChecker
-from registry.errors import Place, Problem
+from registry.errors import Location, Problem
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
 from registry.language.schema import EVALUATIONS, SETTINGS, Key
 from registry.language.spec import Spec
-from registry.registries import Catalogue, Registry, nearest
+from registry.registries import Registries, Registry, closest_name
 from registry.training import EvaluationSpec, training_plan
 
 
-def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
+def check_settings(spec: Spec, names: Registries) -> list[Problem]:
     """Return every problem of momentum, data, train and eval."""
     checker = _Settings(spec, names)
     for section, schema in SETTINGS.items():
@@ -34,7 +34,7 @@ def check_settings(spec: Spec, names: Catalogue) -> list[Problem]:
     problems = (
         checker.problems + runners.problems + sources.problems + training.problems + evaluations.problems
     )
-    return problems or checker.select(spec.train.get("select"))
+    return problems or checker.select(spec.train.get("best_metric"))
 
 
 class _Settings(Collector):
@@ -52,7 +52,7 @@ class _Settings(Collector):
                 place, meant = self.spec.key_place(section, name), setting_hint(section, name)
                 self.unknown(place, f"key of '{section}':", name, schema, meant)
 
-    def value(self, what: str, key: Key, value: Any, place: Place) -> None:
+    def value(self, what: str, key: Key, value: Any, place: Location) -> None:
         problem = value_problem(f"'{what}'", Parameter(what, key.annotation, key.default), value, place)
         if problem is not None:
             self.problems.append(problem)
@@ -77,16 +77,19 @@ class _Settings(Collector):
             return []
         evaluations = training_plan(self.spec, self.names).evaluations
         if self.spec.data and all(evaluation.train_split is None for evaluation in evaluations):
-            message = "train.select needs an evaluation on a validation split, but the spec has none"
-            hint = "set `eval: {metrics: [...]}` and `data: {val: {path: ...}}`, or leave `train.select` out"
-            self.wrong(self.spec.place("train", "select"), message, hint)
+            message = "train.best_metric needs an evaluation on a validation split, but the spec has none"
+            hint = (
+                "set `eval: {metrics: [...]}` and `data: {val: {path: ...}}`, "
+                "or leave `train.best_metric` out"
+            )
+            self.wrong(self.spec.place("train", "best_metric"), message, hint)
             return self.problems
         values = self.values()
         if values is not None and chosen not in values:
-            suggestion = nearest(chosen, values)
-            message = f"train.select must be one of {', '.join(values)}, but is '{chosen}'"
+            suggestion = closest_name(chosen, values)
+            message = f"train.best_metric must be one of {', '.join(values)}, but is '{chosen}'"
             hint = f"did you mean '{suggestion}'?" if suggestion else ""
-            self.wrong(self.spec.place("train", "select"), message, hint)
+            self.wrong(self.spec.place("train", "best_metric"), message, hint)
         return self.problems
 
     def evaluator_values(self, evaluation: EvaluationSpec) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry.errors import Place
+from registry.errors import Location
 
 
 @dataclass(eq=False)
@@ -18,7 +18,7 @@ class Size:
     name: str
     letter: str = ""
     value: int | None = None
-    origin: Place | str = ""
+    origin: Location | str = ""
     same: Size | None = None
 
     def root(self) -> Size:
@@ -34,31 +34,33 @@ class Size:
         root = self.root()
         return root.value if root.value is not None else root.letter or root.name
 
-    def set_at(self, seen_from: Place) -> str:
+    def set_at(self, seen_from: Location) -> str:
         """Return " (set at ...)" for a size whose place is known."""
         origin = self.root().origin
         where = (
-            f"set at {origin.seen_from(seen_from)}" if isinstance(origin, Place) and origin.file else origin
+            f"set at {origin.seen_from(seen_from)}"
+            if isinstance(origin, Location) and origin.file
+            else origin
         )
         return f" ({where})" if where else ""
 
 
-def unify(one: Size, other: Size) -> str:
+def unify(left: Size, right: Size) -> str:
     """Make two axes the same; return "", "sizes" that differ, or "letters", which equal sizes can still
     resolve."""
-    one, other = one.root(), other.root()
-    if one is other:
+    left, right = left.root(), right.root()
+    if left is right:
         return ""
-    if one.value is not None and other.value is not None and one.value != other.value:
+    if left.value is not None and right.value is not None and left.value != right.value:
         return "sizes"
-    if one.letter and other.letter:  # they stay two axes, which may have one size
-        if one.value is None and other.value is None:
+    if left.letter and right.letter:  # they stay two axes, which may have one size
+        if left.value is None and right.value is None:
             return "letters"
-        known = one if one.value is not None else other
-        one.value, one.origin = other.value, other.origin = known.value, known.origin
+        settled = left if left.value is not None else right
+        left.value, left.origin = right.value, right.origin = settled.value, settled.origin
         return ""
-    other.same = one
-    if one.value is None:
-        one.value, one.origin = other.value, other.origin
-    one.letter = one.letter or other.letter
+    right.same = left
+    if left.value is None:
+        left.value, left.origin = right.value, right.origin
+    left.letter = left.letter or right.letter
     return ""

@@ -8,13 +8,13 @@ from typing import Any
 
 from registry.checks.collector import Collector
 from registry.checks.setting_names import setting_hint
-from registry.errors import Place, UserError
+from registry.errors import Location, UserError
 from registry.language.annotations import accepts
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
-from registry.language.schema import COLOURS, DATA, SHARED_ARGUMENTS, SUPPLIED
+from registry.language.schema import COLOURS, DATA, INJECTED_ARGUMENTS, SHARED_ARGUMENTS
 from registry.language.spec import Spec
-from registry.registries import Catalogue, nearest
+from registry.registries import Registries, closest_name
 from registry.splits import is_mixture, read_splits, splits_of, task_name
 
 SOURCE_KEYS = ("task", "kind", "tokenizer")
@@ -23,7 +23,7 @@ SOURCE_KEYS = ("task", "kind", "tokenizer")
 class SourceChecker(Collector):
     """Checks the sources of `data`, and remembers their splits and tasks for the checks that follow."""
 
-    def __init__(self, spec: Spec, names: Catalogue) -> None:
+    def __init__(self, spec: Spec, names: Registries) -> None:
         super().__init__(spec, names)
         self.splits: dict[str, set[str]] = {}  # of each source
         self.tasks: dict[str, str] = {}  # of each source that has one
@@ -131,7 +131,7 @@ class SourceChecker(Collector):
         self.tasks[name] = task
         self.source_arguments(name, path, settings, task, arguments)
 
-    def argument(self, what: str, parameter: Parameter, value: Any, place: Place) -> None:
+    def argument(self, what: str, parameter: Parameter, value: Any, place: Location) -> None:
         """Check the type of an argument, and the range of one that tasks share by name."""
         problem = value_problem(what, parameter, value, place)
         if problem is not None:
@@ -151,7 +151,7 @@ class SourceChecker(Collector):
         for source in self.names.sources.names():
             for name, parameter in self.names.sources.declaration(source).arguments.items():
                 arguments.setdefault(name, replace(parameter, default=None))
-        return {name: parameter for name, parameter in arguments.items() if name not in SUPPLIED}
+        return {name: parameter for name, parameter in arguments.items() if name not in INJECTED_ARGUMENTS}
 
     def source_arguments(
         self,
@@ -216,7 +216,7 @@ class SourceChecker(Collector):
         """
         place = self.spec.key_place(*path, split)
         candidates = [*sorted(self.readable), *arguments]
-        suggestion = nearest(split, candidates)
+        suggestion = closest_name(split, candidates)
         described = "'data'" if path == ("data",) else f"source '{source}'"
         message = f"no batch and no evaluation reads the split '{split}' of {described}"
         hint = f"did you mean '{suggestion}'?" if suggestion else f"`eval: {{{split}: {{split: {split}}}}}`"
@@ -242,5 +242,5 @@ class SourceChecker(Collector):
                 what = f"key of '{'.'.join(path)}' with task '{task}':"
                 place = self.spec.key_place(*path, name)
                 self.unknown(place, what, name, choices, setting_hint("data", name))
-                meant.add(nearest(name, arguments) or "")
+                meant.add(closest_name(name, arguments) or "")
         return meant

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from registry.checks.graph import Graph
-from registry.errors import Place, Problem, UserError
+from registry.errors import Location, Problem, UserError
 from registry.language.ports import Port, StreamType
 from registry.language.spec import Spec
 from registry.planner import plan
-from registry.registries import Catalogue
+from registry.registries import Registries
 from registry.training import SHORT_SOURCE, TrainingPlan, training_plan
 
 
 def check_supply(
-    spec: Spec, names: Catalogue, graph: Graph, types: Mapping[str, StreamType]
+    spec: Spec, names: Registries, graph: Graph, types: Mapping[str, StreamType]
 ) -> list[Problem]:
     """Return a problem for each input that a task does not supply, or not in that kind.
 
@@ -34,14 +34,14 @@ def check_supply(
 
 
 def source_inputs(
-    spec: Spec, names: Catalogue, training: TrainingPlan, graph: Graph
+    spec: Spec, names: Registries, training: TrainingPlan, graph: Graph
 ) -> Iterator[tuple[str, Iterable[str]]]:
     """Yield the sources with the inputs that each must supply."""
     if spec.data.get("sources") is None:
         if spec.data:
             yield SHORT_SOURCE, spec.inputs  # of all goals: the reader of the short form feeds each of them
         return
-    if graph.circles:
+    if graph.cycles:
         return  # goals in a cycle have no plan; the cycle is reported
     goals: dict[str, set[str]] = {}
     for batch in training.batches.values():
@@ -62,7 +62,7 @@ def source_inputs(
         yield source, inputs
 
 
-def _tasks(spec: Spec, training: TrainingPlan, source: str) -> Iterator[tuple[str, Place]]:
+def _tasks(spec: Spec, training: TrainingPlan, source: str) -> Iterator[tuple[str, Location]]:
     """Yield the tasks of a source with the positions where they are set; those of all parts of a mixture."""
     described = training.sources.get(source)
     if described is None:
@@ -78,7 +78,7 @@ def _tasks(spec: Spec, training: TrainingPlan, source: str) -> Iterator[tuple[st
         yield described.task, spec.place(*path, key)
 
 
-def _problem(spec: Spec, names: Catalogue, name: str, task: str, location: Place) -> Problem | None:
+def _problem(spec: Spec, names: Registries, name: str, task: str, location: Location) -> Problem | None:
     """Return the problem of one input that a task must supply, or None."""
     outputs = names.tasks.declaration(task).outputs
     place, expected = spec.key_place("inputs", name), spec.inputs[name]
@@ -97,7 +97,7 @@ def _problem(spec: Spec, names: Catalogue, name: str, task: str, location: Place
 
 
 def _wrong_target(
-    spec: Spec, names: Catalogue, types: Mapping[str, StreamType], name: str, task: str
+    spec: Spec, names: Registries, types: Mapping[str, StreamType], name: str, task: str
 ) -> Problem | None:
     """Return the problem of an index input that counts other rows than those that a task counts, or None."""
     outputs: dict[str, Port] = names.tasks.declaration(task).outputs

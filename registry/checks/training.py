@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.checks.collector import Collector
 from registry.checks.sources import SourceChecker
-from registry.errors import Place, SpecError
+from registry.errors import Location, SpecError
 from registry.language.equation import Ref
 from registry.language.spec import Spec
 from registry.training import LENGTHS, LOSS, trainable_goals
@@ -141,7 +141,7 @@ class TrainingChecker(Collector):
             what = f"micro_batch of batch '{name}'"
             self.amount(what, amount, self.spec.place("train", "micro_batch", name))
 
-    def amount(self, what: str, value: Any, place: Place) -> None:
+    def amount(self, what: str, value: Any, place: Location) -> None:
         """Check an amount of samples or of tokens."""
         number = value.get("tokens") if isinstance(value, dict) and len(value) == 1 else value
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
@@ -234,7 +234,7 @@ class TrainingChecker(Collector):
                 self.unknown(self.spec.place(*path, "cache_gradients"), "stream", str(stream), choices)
         earlier.update(self.spec.goals[goal])
 
-    def length(self, what: str, value: Any, place: Place) -> None:
+    def length(self, what: str, value: Any, place: Location) -> None:
         """Check a length: a number of epochs, or `{steps: N}`, `{samples: N}`, `{epochs: N, of: batch}`."""
         units = [key for key in value if key in LENGTHS] if isinstance(value, dict) else []
         number = value[units[0]] if len(units) == 1 else value

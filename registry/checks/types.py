@@ -10,7 +10,7 @@ from registry.checks.advice import converters, join_hint, projection
 from registry.checks.indices import IndexUse, unknown_targets, wrong_index
 from registry.checks.inference import LOGITS, count_classes
 from registry.checks.sizes import Size, unify
-from registry.errors import Place, Problem
+from registry.errors import Location, Problem
 from registry.kinds import KINDS
 from registry.language.binding import bind
 from registry.language.declaration import Declaration
@@ -18,7 +18,7 @@ from registry.language.equation import Equation, ModuleRef, Ref
 from registry.language.ports import FOLLOWS, Axis, Port, StreamType, followed_axes
 from registry.language.spec import Spec
 from registry.planner import absent_outputs, declaration_of
-from registry.registries import Catalogue
+from registry.registries import Registries
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Solution:
     waiting: frozenset[tuple[str, str]]
 
 
-def check_axes(spec: Spec, names: Catalogue, order: Iterable[str]) -> Solution:
+def check_axes(spec: Spec, names: Registries, order: Iterable[str]) -> Solution:
     """Return the solution of all kinds and sizes of a spec."""
     solver = _Solver(spec, names)
     for name in order:
@@ -88,12 +88,12 @@ def _open_target(kind: str) -> Size | None:
 
 
 class _Solver:
-    def __init__(self, spec: Spec, names: Catalogue) -> None:
+    def __init__(self, spec: Spec, names: Registries) -> None:
         self.spec, self.names = spec, names
         self.misfits: list[Misfit] = []
         self.streams: dict[str, _Stream] = {}
         self.later: list[_Meeting] = []
-        self.clashes: dict[frozenset[Place | str], Misfit] = {}
+        self.clashes: dict[frozenset[Location | str], Misfit] = {}
         self.letters_of_inputs: dict[str, Size] = {}
         self.selections: dict[tuple[str, str, str], Size] = {}  # by operation, axis and stream
         self.waiting: frozenset[tuple[str, str]] = frozenset()
@@ -131,17 +131,17 @@ class _Solver:
         left = self.later
         while True:
             before, left = left, []
-            for one in before:
-                clash = unify(one.wanted, one.size)
+            for meeting in before:
+                clash = unify(meeting.wanted, meeting.size)
                 if clash == "letters":
-                    left.append(one)
+                    left.append(meeting)
                 elif clash == "sizes":
-                    settings = (one.wanted.root().origin, one.size.root().origin)
-                    self.clash(settings, Misfit(one.mismatch(), one.kinds))
+                    settings = (meeting.wanted.root().origin, meeting.size.root().origin)
+                    self.clash(settings, Misfit(meeting.mismatch(), meeting.kinds))
             if len(left) == len(before):
                 return left
 
-    def clash(self, settings: Iterable[Place | str], misfit: Misfit) -> None:
+    def clash(self, settings: Iterable[Location | str], misfit: Misfit) -> None:
         """Keep one problem, the first of the file, for two settings that clash in any number of calls."""
         key = frozenset(settings)
         if "" in key:  # a size that no setting made
@@ -219,7 +219,7 @@ class _Solver:
             return self.sizes.setdefault((callee, axis), Size(axis))
         if axis in module.arguments:
             value = module.arguments[axis]
-            origin: Place | str = module.places[axis]
+            origin: Location | str = module.places[axis]
         else:
             value, origin = parameter.default, f"the default of '{module.use}'"
         if isinstance(value, int) and not isinstance(value, bool):

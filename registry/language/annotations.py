@@ -27,11 +27,11 @@ def choices(annotation: str) -> tuple[Any, ...]:
     tree = _parse(annotation)
     if tree is None:
         return ()
-    found: list[Any] = []
+    values: list[Any] = []
     for part in _parts(tree):
         if isinstance(part, ast.Subscript) and _name(part.value) == "Literal":
-            found.extend(one.value for one in _items(part.slice) if isinstance(one, ast.Constant))
-    return tuple(found)
+            values.extend(item.value for item in _items(part.slice) if isinstance(item, ast.Constant))
+    return tuple(values)
 
 
 @lru_cache(maxsize=1024)
@@ -47,7 +47,7 @@ def _parts(tree: ast.expr) -> list[ast.expr]:
     if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitOr):
         return _parts(tree.left) + _parts(tree.right)
     if isinstance(tree, ast.Subscript) and _name(tree.value) == "Union":
-        return [part for one in _items(tree.slice) for part in _parts(one)]
+        return [part for item in _items(tree.slice) for part in _parts(item)]
     if isinstance(tree, ast.Subscript) and _name(tree.value) == "Optional":
         return [*_parts(tree.slice), ast.Constant(None)]
     return [tree]
@@ -73,12 +73,12 @@ def _fits_one(tree: ast.expr, value: Any) -> bool:
     if isinstance(tree, ast.Subscript):
         outer, items = _name(tree.value), _items(tree.slice)
         if outer == "Literal":
-            values = [one.value for one in items if isinstance(one, ast.Constant)]
-            return any(one == value and isinstance(one, bool) == isinstance(value, bool) for one in values)
+            values = [item.value for item in items if isinstance(item, ast.Constant)]
+            return any(item == value and isinstance(item, bool) == isinstance(value, bool) for item in values)
         if outer in LISTS:
             return isinstance(value, list | tuple) and _fits_items(outer, items, value)
         if outer in MAPPINGS:
-            return isinstance(value, dict) and all(_fits(items[-1], one) for one in value.values())
+            return isinstance(value, dict) and all(_fits(items[-1], element) for element in value.values())
         return True
     name = _name(tree)
     if name in PLAIN:
@@ -92,4 +92,4 @@ def _fits_items(outer: str, items: list[ast.expr], value: list[Any] | tuple[Any,
     endless = len(items) == 2 and isinstance(items[1], ast.Constant) and items[1].value is ...
     if outer in ("tuple", "Tuple") and not endless:
         return len(items) == len(value) and all(map(_fits, items, value))
-    return all(_fits(items[0], one) for one in value)
+    return all(_fits(items[0], element) for element in value)

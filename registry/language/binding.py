@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from registry.errors import Place, Problem
+from registry.errors import Location, Problem
 from registry.language.annotations import accepts
 from registry.language.declaration import Declaration, Parameter
 from registry.language.equation import Equation, Literal, ModuleRef, Ref
 from registry.language.ports import Port
 from registry.language.ramp import has_ramp, ramp_samples
-from registry.registries import nearest
+from registry.registries import closest_name
 
 Filling = Ref | ModuleRef | tuple[Ref | ModuleRef, ...]
 
@@ -26,14 +26,16 @@ class Binding:
     def arguments(self) -> list[tuple[str, Ref | ModuleRef]]:
         """Return every stream and module with the port that it fills."""
         return [
-            (port, one)
+            (port, argument)
             for port, filling in self.ports.items()
-            for one in (filling if isinstance(filling, tuple) else (filling,))
+            for argument in (filling if isinstance(filling, tuple) else (filling,))
         ]
 
     def without(self, ports: frozenset[str]) -> Binding:
         """Return the binding with some ports left empty."""
-        return replace(self, ports={name: one for name, one in self.ports.items() if name not in ports})
+        return replace(
+            self, ports={name: filling for name, filling in self.ports.items() if name not in ports}
+        )
 
 
 def bind(equation: Equation, declaration: Declaration) -> tuple[Binding, list[Problem]]:
@@ -46,7 +48,7 @@ def bind(equation: Equation, declaration: Declaration) -> tuple[Binding, list[Pr
     return Binding(binder.ports, binder.options), binder.problems
 
 
-def value_problem(what: str, parameter: Parameter, value: Any, place: Place) -> Problem | None:
+def value_problem(what: str, parameter: Parameter, value: Any, place: Location) -> Problem | None:
     """Return the problem of a value that does not fit a parameter's annotation."""
     if all(accepts(parameter.annotation, sample) for sample in ramp_samples(value)):
         return None
@@ -54,7 +56,9 @@ def value_problem(what: str, parameter: Parameter, value: Any, place: Place) -> 
     allowed = parameter.choices
     must = f"one of {', '.join(map(repr, allowed))}" if allowed else parameter.annotation
     near = (
-        nearest(value, [one for one in allowed if isinstance(one, str)]) if isinstance(value, str) else None
+        closest_name(value, [choice for choice in allowed if isinstance(choice, str)])
+        if isinstance(value, str)
+        else None
     )
     hint = f"did you mean '{near}'?" if near else ""
     if has_ramp(value):
@@ -69,7 +73,7 @@ class _Binder:
         self.options: dict[str, Any] = {}
         self.problems: list[Problem] = []
 
-    def wrong(self, place: Place, message: str, hint: str = "") -> None:
+    def wrong(self, place: Location, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place, message, hint))
 
     def positional(self) -> None:
@@ -100,7 +104,7 @@ class _Binder:
         """Return how many streams the ports after `name` may still take by position."""
         ports = list(self.declaration.inputs.items())
         rest = ports[list(self.declaration.inputs).index(name) :]
-        free = [port for one, port in rest if one not in self.equation.keywords]
+        free = [port for key, port in rest if key not in self.equation.keywords]
         return len(self.equation.positional) if any(port.variadic for port in free) else len(free)
 
     def fill(self, name: str, port: Port, argument: Ref | ModuleRef) -> None:
@@ -148,7 +152,7 @@ class _Binder:
             else:
                 self.unknown(name, key)
 
-    def unknown(self, name: str, place: Place) -> None:
+    def unknown(self, name: str, place: Location) -> None:
         declaration, callee = self.declaration, self.equation.callee
         if name in declaration.arguments:
             hint = f"set it where the module is built: `{callee}: {{..., {name}: ...}}`"
@@ -157,7 +161,7 @@ class _Binder:
             )
             return
         names = [*declaration.inputs, *declaration.options]
-        near = nearest(name, names)
+        near = closest_name(name, names)
         listed = ", ".join(names) or "none"
         hint = f"did you mean '{near}'?" if near else f"ports and options of {callee}: {listed}"
         self.wrong(place, f"unknown port or option '{name}' of {callee}", hint)

@@ -134,7 +134,7 @@ class Declaration:
         called = getattr(thing, "forward", None) if inspect.isclass(thing) else thing
         doc = _first_sentence(thing.__doc__)
         classes = inspect.getmro(thing) if inspect.isclass(thing) else ()
-        makers = [vars(one)["__init__"] for one in classes if "__init__" in vars(one)]
+        makers = [vars(base)["__init__"] for base in classes if "__init__" in vars(base)]
         arguments = _inherited((_live(maker), _hands_on(maker)) for maker in makers)
         options = _live(called, keyword_only=True) if called is not None else {}
         return _build(
@@ -142,34 +142,40 @@ class Declaration:
         )
 
 
-def _declare(target: str, found: Definition) -> Declaration:
+def _declare(target: str, source: Definition) -> Declaration:
     literals: dict[str, Any] = {}
     arguments: dict[str, Parameter] = {}
     options: dict[str, Parameter] = {}
-    doc = ast.get_docstring(found.node) or ""
+    doc = ast.get_docstring(source.node) or ""
     counted = False
-    if isinstance(found.node, ast.ClassDef):
-        methods = [one for body in found.bases for one in body if isinstance(one, ast.FunctionDef)]
-        makers = [one for one in methods if one.name == "__init__"]
-        arguments = _inherited((_parameters(one, skip=1), one.args.kwarg is not None) for one in makers)
-        for body in reversed(found.bases):  # the class itself comes first and overrides its bases
+    if isinstance(source.node, ast.ClassDef):
+        methods = [
+            statement for body in source.bases for statement in body if isinstance(statement, ast.FunctionDef)
+        ]
+        makers = [method for method in methods if method.name == "__init__"]
+        arguments = _inherited(
+            (_parameters(method, skip=1), method.args.kwarg is not None) for method in makers
+        )
+        for body in reversed(source.bases):  # the class itself comes first and overrides its bases
             for name, value in _assigned(body, LITERALS):
                 literals[name] = _literal(target, name, value)
-        for method in (one for one in methods if one.name == "forward"):
+        for method in (method for method in methods if method.name == "forward"):
             options = _parameters(method, keyword_only=True)
             break
     else:
-        for call in (one for one in found.node.decorator_list if isinstance(one, ast.Call)):
+        for call in (
+            decorator for decorator in source.node.decorator_list if isinstance(decorator, ast.Call)
+        ):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
             if name in DECORATORS:
                 for keyword in call.keywords:
                     if keyword.arg in LITERALS:
                         literals[keyword.arg] = _literal(target, keyword.arg, keyword.value)
                     counted = counted or keyword.arg == COUNT
-        options = _parameters(found.node, keyword_only=True)
+        options = _parameters(source.node, keyword_only=True)
     sentence = _first_sentence(doc)
-    line = found.node.lineno
-    return _build(target, literals, arguments, options, sentence, found.file, line, counted)
+    line = source.node.lineno
+    return _build(target, literals, arguments, options, sentence, source.file, line, counted)
 
 
 def _build(
@@ -245,21 +251,24 @@ def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> Non
 
 def _inherited(makers: Iterable[tuple[dict[str, Parameter], bool]]) -> dict[str, Parameter]:
     """Return the arguments of a class from its constructors, nearest first: (parameters, ends in `**`)."""
-    found: dict[str, Parameter] = {}
+    arguments: dict[str, Parameter] = {}
     for parameters, hands_on in makers:
-        found = {**found, **{name: one for name, one in parameters.items() if name not in found}}
+        arguments = {
+            **arguments,
+            **{name: parameter for name, parameter in parameters.items() if name not in arguments},
+        }
         if not hands_on:
             break
-    return found
+    return arguments
 
 
 def _assigned(body: Iterable[ast.stmt], names: Iterable[str]) -> Iterable[tuple[str, ast.expr]]:
     """Yield the assignments of a class body to one of `names`."""
-    for one in body:
-        if isinstance(one, ast.Assign) and len(one.targets) == 1:
-            target, value = one.targets[0], one.value
-        elif isinstance(one, ast.AnnAssign) and one.value is not None:
-            target, value = one.target, one.value
+    for statement in body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target, value = statement.targets[0], statement.value
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            target, value = statement.target, statement.value
         else:
             continue
         if isinstance(target, ast.Name) and target.id in names:
@@ -278,14 +287,16 @@ def _literal(target: str, name: str, tree: ast.expr) -> Any:
 def _parameters(function: ast.FunctionDef, skip: int = 0, keyword_only: bool = False) -> dict[str, Parameter]:
     """Return a function's parameters: those after the first `skip`, or the keyword-only ones alone."""
     spec = function.args
-    found = list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
+    pairs = list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
     if not keyword_only:
         plain = [*spec.posonlyargs, *spec.args]
         defaults = [None] * (len(plain) - len(spec.defaults)) + list(spec.defaults)
-        found = list(zip(plain, defaults, strict=True))[skip:] + found
+        pairs = list(zip(plain, defaults, strict=True))[skip:] + pairs
     return {
-        one.arg: Parameter(one.arg, ast.unparse(one.annotation) if one.annotation else "", _default(default))
-        for one, default in found
+        argument.arg: Parameter(
+            argument.arg, ast.unparse(argument.annotation) if argument.annotation else "", _default(default)
+        )
+        for argument, default in pairs
     }
 
 
@@ -303,19 +314,26 @@ def _live(function: Any, keyword_only: bool = False) -> dict[str, Parameter]:
     """Return a live function's parameters, without `self`, `*args` and `**kwargs`."""
     if function is object.__init__:
         return {}
-    found: dict[str, Parameter] = {}
-    for one in inspect.signature(function).parameters.values():
-        wanted = (one.KEYWORD_ONLY,) if keyword_only else (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)
-        if one.kind in wanted and one.name != "self":
-            written = "" if one.annotation is one.empty else one.annotation
+    parameters: dict[str, Parameter] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        kinds = (
+            (parameter.KEYWORD_ONLY,)
+            if keyword_only
+            else (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        )
+        if parameter.kind in kinds and parameter.name != "self":
+            written = "" if parameter.annotation is parameter.empty else parameter.annotation
             text = written if isinstance(written, str) else inspect.formatannotation(written)
-            found[one.name] = Parameter(one.name, text, one.default)
-    return found
+            parameters[parameter.name] = Parameter(parameter.name, text, parameter.default)
+    return parameters
 
 
 def _hands_on(function: Any) -> bool:
     """Return whether a live constructor ends in `**settings`."""
-    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(function).parameters.values())
+    return any(
+        parameter.kind is parameter.VAR_KEYWORD
+        for parameter in inspect.signature(function).parameters.values()
+    )
 
 
 def _first_sentence(doc: str | None) -> str:

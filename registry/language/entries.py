@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.errors import NOWHERE, Place
+from registry.errors import NOWHERE, Location
 from registry.language.equation import Equation, Ref
 
 
@@ -16,8 +16,8 @@ class ModuleEntry:
     name: str
     use: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    place: Place = field(default=NOWHERE, compare=False, repr=False)
-    places: dict[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    place: Location = field(default=NOWHERE, compare=False, repr=False)
+    places: dict[str, Location] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from keyword import kwlist
 from typing import Any, TypeGuard
 
-from registry.errors import NOWHERE, Place, SpecError
+from registry.errors import NOWHERE, Location, SpecError
 from registry.language.ramp import NAME as RAMP
 from registry.language.ramp import read_ramp
 from registry.yaml.tree import Node
@@ -42,7 +42,7 @@ class Ref:
     stream: str
     field: str | None = None
     ema: bool = False
-    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+    place: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class Ref:
         return f"ema({self.name})" if self.ema else self.name
 
 
-def make_ref(words: Sequence[str], ema: bool = False, place: Place = NOWHERE) -> Ref:
+def make_ref(words: Sequence[str], ema: bool = False, place: Location = NOWHERE) -> Ref:
     """Return the stream that some words name; the last of several is its field."""
     if len(words) == 1:
         return Ref(words[0], None, ema, place)
@@ -76,7 +76,7 @@ class ModuleRef:
     """A module that is handed to an operation: `@decoder`."""
 
     name: str
-    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+    place: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"@{self.name}"
@@ -87,7 +87,7 @@ class Literal:
     """A value that is written in the line itself."""
 
     value: Any
-    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+    place: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
     def __str__(self) -> str:
         return repr(self.value)
@@ -104,9 +104,9 @@ class Equation:
     callee: str
     positional: tuple[Ref | ModuleRef, ...] = ()
     keywords: dict[str, Argument] = dataclasses.field(default_factory=dict)
-    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+    place: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
     text: str = dataclasses.field(default="", compare=False, repr=False)
-    keys: dict[str, Place] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    keys: dict[str, Location] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def arguments(self) -> Iterator[Argument]:
         """Yield all arguments, the positional ones first."""
@@ -115,11 +115,11 @@ class Equation:
 
     def refs(self) -> Iterator[Ref]:
         """Yield the streams that the line uses."""
-        return (one for one in self.arguments() if isinstance(one, Ref))
+        return (argument for argument in self.arguments() if isinstance(argument, Ref))
 
     def modules(self) -> Iterator[ModuleRef]:
         """Yield the modules that the line hands on by `@`."""
-        return (one for one in self.arguments() if isinstance(one, ModuleRef))
+        return (argument for argument in self.arguments() if isinstance(argument, ModuleRef))
 
     def write(self) -> str:
         """Return the call as a line of text."""
@@ -182,7 +182,7 @@ class _Reader:
                 call.func, "what is called must be the name of a module or an operation", EXAMPLE
             )
         keywords: dict[str, Argument] = {}
-        keys: dict[str, Place] = {}
+        keys: dict[str, Location] = {}
         for keyword in call.keywords:
             if keyword.arg is None:
                 raise self.wrong(keyword.value, "a line has no `**`: write each keyword out")
@@ -190,7 +190,7 @@ class _Reader:
                 raise self.wrong(keyword, f"'{keyword.arg}' is given twice")
             keywords[keyword.arg] = self.argument(keyword.value)
             keys[keyword.arg] = self.place(keyword)
-        positional = tuple(self.positional(one) for one in call.args)
+        positional = tuple(self.positional(argument) for argument in call.args)
         return Equation(name, call.func.id, positional, keywords, self.place(call), self.text, keys)
 
     def parse(self) -> ast.expr:
@@ -230,7 +230,7 @@ class _Reader:
             hint = "rename the stream, module or option of that name"
             raise self.wrong(word.start(), name_problem(word.group()), hint) from None
 
-    def place(self, at: ast.AST | int) -> Place:
+    def place(self, at: ast.AST | int) -> Location:
         """Return the place of an offset into the text, or of a part of the line."""
         if isinstance(at, int):
             return self.node.at(at)
@@ -293,7 +293,7 @@ class _Reader:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 return -value if isinstance(tree.op, ast.USub) else value
         if isinstance(tree, ast.List | ast.Tuple):
-            return [self.literal(one) for one in tree.elts]
+            return [self.literal(element) for element in tree.elts]
         if _is_ramp(tree):
             return read_ramp(tree, self.literal, self.wrong)
         raise self.wrong(tree, "an argument must be a stream, @module, ema(stream) or a plain value")

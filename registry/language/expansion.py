@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from registry.errors import CallSite, Place, Problem
+from registry.errors import CallSite, Location, Problem
 from registry.language.call_graph import CallGraph
 from registry.language.equation import Argument, Equation, ModuleRef, Ref, make_ref
 from registry.language.subflows import RETURN, Definition, bind_call
-from registry.registries import nearest
+from registry.registries import closest_name
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Call:
             return line
         return self.name if line == RETURN else f"{self.name}.{line}"
 
-    def at(self, place: Place) -> Place:
+    def at(self, place: Location) -> Location:
         """Return a position within the definition, which knows the call."""
         return place if self.site is None else replace(place, call=self.site)
 
@@ -51,7 +51,7 @@ class _Path(NamedTuple):
     call: Call
     words: tuple[str, ...]
     ema: bool
-    place: Place
+    place: Location
 
 
 @dataclass
@@ -177,7 +177,7 @@ class Expander:
                 self.resolved[key] = replace(target, ema=averaged)
         return replace(target, ema=averaged or ref.ema, place=start if exists else path.place)
 
-    def step(self, path: _Path, ref: Ref, start: Place) -> _Path | Ref:
+    def step(self, path: _Path, ref: Ref, start: Location) -> _Path | Ref:
         """Follow a path by one word: to an argument, to a call, or to the stream of a line."""
         call, (head, *rest) = path.call, path.words
         argument = call.arguments.get(head)
@@ -195,7 +195,7 @@ class Expander:
             self.result.problems.append(Problem(start, message, f"`{call.stream(head)}.{rest[0]}`"))
         return Ref(call.stream(head), rest[0] if rest else None)
 
-    def enter(self, inner: Call, rest: list[str], path: _Path, ref: Ref, start: Place) -> _Path | Ref:
+    def enter(self, inner: Call, rest: list[str], path: _Path, ref: Ref, start: Location) -> _Path | Ref:
         """Follow a path into a call: to what it returns, or to one of its lines."""
         assert inner.definition is not None
         returns, is_line = inner.definition.returns, bool(rest) and rest[0] in inner.definition.lines
@@ -239,7 +239,7 @@ class Expander:
             message = f"goal '{goal}' must be a mapping of outputs, or a call that returns parts"
             message += f", but is '{ref.name}'"
             exists = ref.words[0] in self.top.lines or ref.words[0] in self.inputs
-            near = None if exists else nearest(ref.name, self.top.calls)
+            near = None if exists else closest_name(ref.name, self.top.calls)
             hint = f"did you mean '{near}'?" if near else f"`{goal}: {{loss: {ref.name}}}`"
             self.result.problems.append(Problem(ref.place, message, hint))
             return {}

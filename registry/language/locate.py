@@ -29,13 +29,13 @@ def definition(target: str) -> Definition:
     module, colon, name = target.partition(":")
     if not colon or not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise UserError(f"a target must read 'package.module:Name', but is '{target}'")
-    found = _find(module, name, FARTHEST)
-    if found is None:
+    located = _find(module, name, FARTHEST)
+    if located is None:
         where = source_file(module)
         raise UserError(
             f"{target}: " + (f"{where} defines no '{name}'" if where else f"there is no module '{module}'")
         )
-    return found
+    return located
 
 
 def source_file(module: str) -> str | None:
@@ -62,23 +62,23 @@ def _find(module: str, name: str, steps: int) -> Definition | None:
     if file is None or steps == 0:
         return None
     names = _names(file, os.stat(file).st_mtime_ns)
-    found = names.get(name)
-    if isinstance(found, ast.ImportFrom):
-        if not found.level and (found.module or "").partition(".")[0] in FOREIGN:
+    node = names.get(name)
+    if isinstance(node, ast.ImportFrom):
+        if not node.level and (node.module or "").partition(".")[0] in FOREIGN:
             return None
-        origin = next(one.name for one in found.names if (one.asname or one.name) == name)
-        return _find(_absolute(found, module, file), origin, steps - 1)
-    if isinstance(found, ast.ClassDef):
-        bodies = [found.body]
-        for base in found.bases:
+        origin = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
+        return _find(_absolute(node, module, file), origin, steps - 1)
+    if isinstance(node, ast.ClassDef):
+        bodies = [node.body]
+        for base in node.bases:
             plain = base.value if isinstance(base, ast.Subscript) else base  # Reader[Item]
             above = _find(module, plain.id, steps - 1) if isinstance(plain, ast.Name) else None
-            if above is not None and isinstance(above.node, ast.ClassDef) and above.node is not found:
+            if above is not None and isinstance(above.node, ast.ClassDef) and above.node is not node:
                 # a base of two bases comes after both, as when Python looks for a method
-                bodies = [one for one in bodies if all(one is not other for other in above.bases)]
+                bodies = [body for body in bodies if all(body is not other for other in above.bases)]
                 bodies.extend(above.bases)
-        return Definition(found, file, tuple(bodies))
-    return Definition(found, file) if found is not None else None
+        return Definition(node, file, tuple(bodies))
+    return Definition(node, file) if node is not None else None
 
 
 @lru_cache(maxsize=256)
@@ -90,21 +90,21 @@ def _names(file: str, _changed: int) -> dict[str, ast.ClassDef | ast.FunctionDef
         tree = ast.parse(source, file)
     except SyntaxError as error:
         raise UserError(f"{file}:{error.lineno}: {error.msg}") from None
-    found: dict[str, ast.ClassDef | ast.FunctionDef | ast.ImportFrom] = {}
-    for one in tree.body:
-        if isinstance(one, ast.ClassDef | ast.FunctionDef):
-            found[one.name] = one
-        elif isinstance(one, ast.ImportFrom):
-            found.update({alias.asname or alias.name: one for alias in one.names})
-    return found
+    definitions: dict[str, ast.ClassDef | ast.FunctionDef | ast.ImportFrom] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+            definitions[statement.name] = statement
+        elif isinstance(statement, ast.ImportFrom):
+            definitions.update({alias.asname or alias.name: statement for alias in statement.names})
+    return definitions
 
 
-def _absolute(found: ast.ImportFrom, module: str, file: str) -> str:
+def _absolute(statement: ast.ImportFrom, module: str, file: str) -> str:
     """Return the dotted name of the module that a from-import reads, relative or not."""
-    if not found.level:
-        return found.module or ""
+    if not statement.level:
+        return statement.module or ""
     parts = module.split(".")
     if os.path.basename(file) != "__init__.py":
         parts = parts[:-1]
-    parts = parts[: len(parts) - found.level + 1]
-    return ".".join([*parts, *([found.module] if found.module else [])])
+    parts = parts[: len(parts) - statement.level + 1]
+    return ".".join([*parts, *([statement.module] if statement.module else [])])

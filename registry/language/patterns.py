@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from registry.name_table import nearest
+from registry.name_table import closest_name
 
 NEGATION = "!"
 WILDCARD = re.compile(r"\*|\?|\[!?[^\]]+\]")
@@ -96,7 +96,7 @@ def suggestion(pattern: str, names: Iterable[str]) -> str:
         for length in range(1, len(words) + 1):
             prefixes[".".join(words[:length])] = None
     mark = NEGATION if is_negated(pattern) else ""
-    near = nearest(base(pattern), prefixes)
+    near = closest_name(base(pattern), prefixes)
     if near is not None:
         return f"did you mean '{mark}{near}'?"
     module = base(pattern).split(".")[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.errors import SpecError, UserError
-from registry.name_table import nearest
+from registry.name_table import closest_name
 
 NAME = "ramp"
 UNITS = ("steps", "samples", "epochs")
@@ -66,7 +66,7 @@ def _read_length(call: ast.Call, literal: Callable[[ast.expr], Any], wrong: Wron
     """Return the unit and the length of a ramp."""
     for keyword in call.keywords:
         if keyword.arg not in UNITS:
-            near = nearest(keyword.arg or "", UNITS)
+            near = closest_name(keyword.arg or "", UNITS)
             hint = f"did you mean '{near}'?" if near else f"one of {', '.join(UNITS)}"
             raise wrong(keyword, f"a ramp has no length '{keyword.arg}'", hint)
     if len(call.keywords) != 1:

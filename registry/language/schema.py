@@ -48,7 +48,7 @@ SPLITS = ("train", "val", "test")
 EVALUATOR_ARGUMENTS = ("net", "call", "decode", "metrics", "settings", "loader", "on_progress", "detailed")
 EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
 # what the framework itself passes to a task or source that declares it: no argument of a spec sets these
-SUPPLIED = ("inputs", "types", "tokenizer", "split", "training", "seed", "task")
+INJECTED_ARGUMENTS = ("inputs", "types", "tokenizer", "split", "training", "seed", "task")
 
 # Biases, norms, and the parameters that are added to or multiply activations. The released recipes let class
 # tokens, positions and latents decay: their specs set it.
@@ -70,7 +70,7 @@ DATA = {
         "str | None", None, "tokenizer: a `vocab.txt`, a folder, or a name on the Hugging Face Hub"
     ),
     "workers": Key("int", 2, "worker processes that read samples", 0),
-    "max_bad": Key(
+    "max_bad_fraction": Key(
         "float", 0.01, "stop the run if more than this fraction of the files cannot be decoded", 0, 1
     ),
     "seed": Key("int | None", None, "seed of order and sampling. Default: that of `train`", 0),
@@ -94,9 +94,9 @@ TRAIN = {
         "int | dict | None", None, "samples, or {tokens: N}, of a forward pass of a rank; may be by batch", 1
     ),
     "iteration": Key("list | None", None, "optimizer steps of an iteration: draw, all or batch"),
-    "steps": Key("int | None", None, "at most this many iterations", 1),
-    "batch": Key("int", 4, "samples per rank and micro-batch", 1),
-    "accumulate": Key("int", 1, "micro-batches per optimizer step", 1),
+    "max_steps": Key("int | None", None, "at most this many iterations", 1),
+    "batch_size": Key("int", 4, "samples per rank and micro-batch", 1),
+    "grad_accumulation_steps": Key("int", 1, "micro-batches per optimizer step", 1),
     "lr": Key("float | dict[str, float]", 2e-5, "peak learning rate, or {default: rate, pattern: rate}", 0),
     "min_lr": Key("float", 1e-6, "learning rate at the end of the schedule", 0),
     "warmup": Key("int", 200, "steps of linear warm-up", 0),
@@ -107,7 +107,7 @@ TRAIN = {
     "eps": Key("float", 1e-8, "AdamW's epsilon", 0),
     "weight_decay": Key("float", 0.02, "AdamW's decoupled weight decay", 0),
     "no_decay": Key("list[str]", list(NO_DECAY), "patterns of parameters without weight decay"),
-    "clip": Key("float", 1.0, "largest gradient norm. 0: no clipping", 0),
+    "max_grad_norm": Key("float", 1.0, "largest gradient norm. 0: no clipping", 0),
     "engine": Key("str", "deepspeed", "engine that runs the steps: deepspeed, torch, or a plug-in"),
     "zero": Key("Literal[0, 1, 2, 3]", 0, "DeepSpeed ZeRO stage"),
     "precision": Key(
@@ -117,15 +117,15 @@ TRAIN = {
     "log_every": Key("int", 10, "steps between two lines of the log", 1),
     "eval_every": Key("int | dict", 1, "epochs between two evaluations, or a length: {steps: 500}", 1),
     "save_every": Key("int | dict", 1, "epochs between two checkpoints, or a length: {steps: 500}", 1),
-    "keep": Key("int", 3, "number of newest checkpoints to keep", 1),
+    "keep_last": Key("int", 3, "number of newest checkpoints to keep", 1),
     "loggers": Key("list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"),
-    "out": Key("str | None", None, "run folder. Default: runs/<name of the spec>"),
-    "select": Key("str | None", None, "name of the metric that selects the best checkpoint"),
+    "output_dir": Key("str | None", None, "run folder. Default: runs/<name of the spec>"),
+    "best_metric": Key("str | None", None, "name of the metric that selects the best checkpoint"),
 }
 EVAL = {
     "goal": Key("str", "predict", "the goal whose outputs are measured"),
     "metrics": Key("list[str]", [], "names of metrics"),
-    "batch": Key("int | None", None, "samples per rank. Default: that of `train`", 1),
+    "batch_size": Key("int | None", None, "samples per rank. Default: that of `train`", 1),
     "split": Key("str", "test", "the split that is measured"),
     "source": Key("str | None", None, "the source that is measured; default: `data.source`, or the first"),
     "evaluator": Key("str | None", None, "evaluator of the outputs. Default: the one that the metrics need"),

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry.errors import Place, Problem, SpecError
+from registry.errors import Location, Problem, SpecError
 from registry.kinds import KINDS
 from registry.language.entries import ModuleEntry, Written
 from registry.language.equation import Equation, Ref, name_problem, read_equation, read_ref
 from registry.language.expansion import Expander, Expansion
 from registry.language.freezing import Freeze, read_freeze
 from registry.language.ports import StreamType, read_type
+from registry.language.renames import Rename, Renames, warn
 from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
 from registry.language.spec_value import SpecValue
 from registry.language.subflows import Definition, read_definitions
@@ -46,7 +47,8 @@ class Spec(SpecValue):
     path: str = field(default="", compare=False)
     # Arguments that were left out and settled (`head.width`), with what settled them.
     inferred: dict[str, str] = field(default_factory=dict, compare=False)
-    tree: Node = field(default_factory=lambda: Node({}, Place("")), compare=False, repr=False)
+    tree: Node = field(default_factory=lambda: Node({}, Location("")), compare=False, repr=False)
+    renames: tuple[Rename, ...] = field(default=(), compare=False, repr=False)  # old words that were read
     definitions: dict[str, Definition] = field(default_factory=dict)
     written: Written = field(default_factory=Written)
     expansion: Expansion = field(default_factory=Expansion, compare=False, repr=False)
@@ -70,7 +72,7 @@ class Spec(SpecValue):
                 return None
         return node
 
-    def place(self, *keys: str | int) -> Place:
+    def place(self, *keys: str | int) -> Location:
         """Return where the value at a path of keys was set, or else the nearest thing around it."""
         for length in range(len(keys), -1, -1):
             node = self.node(*keys[:length])
@@ -78,7 +80,7 @@ class Spec(SpecValue):
                 return node.place
         return self.tree.place
 
-    def key_place(self, *keys: str) -> Place:
+    def key_place(self, *keys: str) -> Location:
         """Return the location of the key at a path of keys."""
         node = self.node(*keys)
         return node.key if node is not None and node.key is not None else self.place(*keys)
@@ -89,33 +91,36 @@ class Spec(SpecValue):
 
     def resolved(self) -> dict[str, Any]:
         """Return the spec as plain mappings, without `extends` and with all defaults."""
-        found: dict[str, Any] = {
-            "inputs": {name: str(one) for name, one in self.inputs.items()},
-            "modules": {name: {"use": one.use, **one.arguments} for name, one in self.modules.items()},
-            "define": {one.header: one.resolved() for one in self.definitions.values()},
+        sections: dict[str, Any] = {
+            "inputs": {name: str(declared) for name, declared in self.inputs.items()},
+            "modules": {
+                name: {"use": module.use, **module.arguments} for name, module in self.modules.items()
+            },
+            "define": {equation.header: equation.resolved() for equation in self.definitions.values()},
             "flow": {name: line.text for name, line in (self.written.flow or self.flow).items()},
             "goals": {},
         }
-        if not found["define"]:
-            del found["define"]
+        if not sections["define"]:
+            del sections["define"]
         for goal, outputs in (self.written.goals or self.goals).items():
             if isinstance(outputs, Ref):
-                found["goals"][goal] = str(outputs)
+                sections["goals"][goal] = str(outputs)
             else:
-                found["goals"][goal] = {output: str(ref) for output, ref in outputs.items()}
+                sections["goals"][goal] = {output: str(ref) for output, ref in outputs.items()}
         for name in ("momentum", "freeze", "init", "tie", "data", "train", "eval"):
             if value := getattr(self, name):
-                found[name] = value
-        for name in set(SETTINGS) & set(found):
-            found[name] = {key: value for key, value in found[name].items() if value is not None}
-        if "eval" in found:
-            found["eval"] |= found["eval"].pop(EVALUATIONS, {})
-        return found
+                sections[name] = value
+        for name in set(SETTINGS) & set(sections):
+            sections[name] = {key: value for key, value in sections[name].items() if value is not None}
+        if "eval" in sections:
+            sections["eval"] |= sections["eval"].pop(EVALUATIONS, {})
+        return sections
 
 
 def read_spec(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Spec:
     """Return the spec in a file, with `extends` and overrides; raise `SpecError` when unreadable."""
-    return spec_of_tree(read_tree(path, overrides), str(path))
+    renames = Renames()
+    return spec_of_tree(read_tree(path, overrides, renames.apply), str(path), renames)
 
 
 def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
@@ -138,8 +143,14 @@ def write_spec(spec: Spec) -> str:
     return "".join(comments) + write_tree(spec.resolved())
 
 
-def spec_of_tree(tree: Node, path: str) -> Spec:
-    """Return the spec that a tree holds; raise `SpecError` where it has the wrong form."""
+def spec_of_tree(tree: Node, path: str, renames: Renames | None = None) -> Spec:
+    """Return the spec that a tree holds; raise `SpecError` where it has the wrong form.
+
+    Old words are replaced, with a warning; `renames` has those that were found before.
+    """
+    renames = renames or Renames()
+    tree = renames.inputs(renames.apply(tree))
+    warn(renames.finish())
     read = _Reader(tree)
     inputs = read.inputs()
     definitions, problems = read_definitions(tree.value.get("define"))
@@ -165,6 +176,7 @@ def spec_of_tree(tree: Node, path: str) -> Spec:
         tie=read.strings("tie"),
         path=path,
         tree=tree,
+        renames=renames.finish(),
         **{name: read.settings(name) for name in SETTINGS},
     )
     if problems := read.problems + expansion.problems:
@@ -179,7 +191,7 @@ class _Reader:
         self.tree = tree
         self.problems: list[Problem] = []
 
-    def wrong(self, place: Place, message: str, hint: str = "") -> None:
+    def wrong(self, place: Location, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place, message, hint))
 
     def section(self, name: str, form: str) -> dict[str, Node]:
@@ -191,20 +203,21 @@ class _Reader:
             self.wrong(node.place, f"'{name}' must be a mapping, but is {_what(node)}", form)
             return {}
         entries: dict[str, Node] = {}
-        torn = name == "flow" and any(_open(one) for one in node.value.values())
-        for key, one in node.value.items():
-            if torn and one.value is None and not key.isidentifier():
+        torn = name == "flow" and any(_open(entry) for entry in node.value.values())
+        for key, entry in node.value.items():
+            if torn and entry.value is None and not key.isidentifier():
                 continue  # the rest of a line that a comma in { } tore apart
             if name in ("inputs", "modules", "flow", "goals") and not key.isidentifier():
-                self.wrong(one.key or one.place, f"a name in '{name}' must be one word, but is '{key}'")
+                self.wrong(entry.key or entry.place, f"a name in '{name}' must be one word, but is '{key}'")
             elif name in ("inputs", "modules", "flow") and (message := name_problem(key)):
-                self.wrong(one.key or one.place, message, "choose another name")
-            elif one.value is None and name != "goals" and name not in SETTINGS:
+                self.wrong(entry.key or entry.place, message, "choose another name")
+            elif entry.value is None and name != "goals" and name not in SETTINGS:
                 self.wrong(
-                    one.key or one.place, f"'{name}.{key}' is empty, which deletes, but nothing set it before"
+                    entry.key or entry.place,
+                    f"'{name}.{key}' is empty, which deletes, but nothing set it before",
                 )
             else:
-                entries[key] = one
+                entries[key] = entry
         return entries
 
     def inputs(self) -> dict[str, StreamType]:
@@ -229,7 +242,7 @@ class _Reader:
         return types
 
     def modules(self) -> dict[str, ModuleEntry]:
-        found: dict[str, ModuleEntry] = {}
+        modules: dict[str, ModuleEntry] = {}
         example = "`vision: {use: video_vit, width: 768}`"
         for name, node in self.section("modules", f"`modules: {{{example[1:-1]}}}`").items():
             if not isinstance(node.value, dict):
@@ -242,26 +255,26 @@ class _Reader:
                 )
                 self.wrong(use.place if use else node.key or node.place, message, example)
                 continue
-            arguments = {key: one.plain() for key, one in node.value.items() if key != "use"}
-            places = {key: one.place for key, one in node.value.items()}
-            found[name] = ModuleEntry(name, use.value, arguments, node.key or node.place, places)
-        return found
+            arguments = {key: argument.plain() for key, argument in node.value.items() if key != "use"}
+            places = {key: argument.place for key, argument in node.value.items()}
+            modules[name] = ModuleEntry(name, use.value, arguments, node.key or node.place, places)
+        return modules
 
     def flow(self) -> dict[str, Equation]:
-        found: dict[str, Equation] = {}
+        equations: dict[str, Equation] = {}
         for name, node in self.section("flow", "`flow: {patches: vision(video)}`").items():
             try:
-                found[name] = read_equation(name, node)
+                equations[name] = read_equation(name, node)
             except SpecError as error:
                 self.problems.extend(error.problems)
-        return found
+        return equations
 
     def goals(self) -> dict[str, Ref | dict[str, Ref]]:
-        found: dict[str, Ref | dict[str, Ref]] = {}
+        goals: dict[str, Ref | dict[str, Ref]] = {}
         for goal, node in self.section("goals", "`goals: {train: {loss: loss}}`").items():
             if isinstance(node.value, str):
                 try:
-                    found[goal] = read_ref(node)
+                    goals[goal] = read_ref(node)
                 except SpecError as error:
                     self.problems.extend(error.problems)
                 continue
@@ -273,17 +286,17 @@ class _Reader:
                 )
                 continue
             outputs: dict[str, Ref] = {}
-            found[goal] = outputs
-            for name, one in (node.value or {}).items():
+            goals[goal] = outputs
+            for name, output in (node.value or {}).items():
                 if not name.isidentifier():
                     message = f"an output of goal '{goal}' must be one word, but is {name!r}"
-                    self.wrong(one.key or one.place, message)
+                    self.wrong(output.key or output.place, message)
                     continue
                 try:
-                    outputs[name] = read_ref(one)
+                    outputs[name] = read_ref(output)
                 except SpecError as error:
                     self.problems.extend(error.problems)
-        return found
+        return goals
 
     def freeze(self) -> Freeze:
         freeze, problems = read_freeze(self.tree.value.get("freeze"))
@@ -291,13 +304,13 @@ class _Reader:
         return freeze
 
     def strings(self, name: str) -> dict[str, str]:
-        found: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for key, node in self.section(name, f"`{name}: {{...}}`").items():
             if isinstance(node.value, str):
-                found[key] = node.value
+                texts[key] = node.value
             else:
                 self.wrong(node.place, f"'{name}.{key}' must be text, but is {_what(node)}")
-        return found
+        return texts
 
     def settings(self, name: str) -> dict[str, Any]:
         entries, node = self.section(name, f"`{name}: {{...}}`"), self.tree.value.get(name)

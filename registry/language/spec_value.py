@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from registry.errors import UserError
+from registry.language.renames import Renames
 from registry.yaml.merge import override
 from registry.yaml.plain import KeyPath, override_value, tree_of
 from registry.yaml.tree import Node
@@ -23,7 +24,7 @@ class SpecTools:
     """The functions that a spec as a value needs, and that are defined in terms of `Spec` themselves."""
 
     read: Callable[[str | os.PathLike[str]], Spec]
-    of_tree: Callable[[Node, str], Spec]
+    of_tree: Callable[[Node, str, Renames], Spec]
     text: Callable[[Spec], str]
     check: Callable[[Spec], Any]  # raises `SpecError`
 
@@ -31,7 +32,7 @@ class SpecTools:
 class SpecValue:
     """What `Spec` can do as a value. A spec never changes: `with_` returns another one."""
 
-    # Set by `registry/__init__.py`: an import from here of what imports `Spec` would be a circle.
+    # Set by `registry/__init__.py`: an import from here of what imports `Spec` would be a cycle.
     tools: ClassVar[SpecTools]
 
     @staticmethod
@@ -50,7 +51,7 @@ class SpecValue:
         Raises `SpecError` with key paths (`modules.vision.width`) as places. ``name`` is that of the spec, of
         its run folder, for example.
         """
-        spec = SpecValue.tools.of_tree(tree_of(sections, name), name)
+        spec = SpecValue.tools.of_tree(tree_of(sections, name), name, Renames())
         SpecValue.tools.check(spec)
         return spec
 
@@ -61,14 +62,14 @@ class SpecValue:
         was set. A mapping as a value is merged, as in a file that extends another. Raises `SpecError`.
         """
         spec = cast("Spec", self)
-        tree = spec.tree
+        tree, renames = spec.tree, Renames()
         for entry in overrides:
             if isinstance(entry, str):
-                tree = override(tree, entry)
+                tree = override(tree, entry, renames.apply)
                 continue
             for path, value in entry.items():
-                tree = override_value(tree, KeyPath(path), value)
-        changed = SpecValue.tools.of_tree(tree, spec.path)
+                tree = override_value(tree, KeyPath(path), value, renames.apply)
+        changed = SpecValue.tools.of_tree(tree, spec.path, renames)
         SpecValue.tools.check(changed)
         return changed
 

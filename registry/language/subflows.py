@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.errors import NOWHERE, Place, Problem, SpecError
+from registry.errors import NOWHERE, Location, Problem, SpecError
 from registry.language.equation import (
     Equation,
     Literal,
@@ -23,7 +23,7 @@ from registry.language.equation import (
     read_equation,
     read_ref,
 )
-from registry.registries import nearest
+from registry.registries import closest_name
 from registry.yaml.tree import Node
 
 RETURN = "return"
@@ -40,7 +40,7 @@ class Definition:
     parameters: dict[str, bool]  # whether each is a module, in the order of a call
     lines: dict[str, Equation]
     returns: Returns
-    place: Place = field(default=NOWHERE, compare=False, repr=False)
+    place: Location = field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def header(self) -> str:
@@ -135,7 +135,7 @@ def read_definition(key: str, node: Node) -> Definition:
     return Definition(name, parameters, lines, returns, place)
 
 
-def _read_header(key: str, place: Place) -> tuple[str, dict[str, bool]]:
+def _read_header(key: str, place: Location) -> tuple[str, dict[str, bool]]:
     """Return the name and the parameters in the key of a definition."""
     match = HEADER.fullmatch(key.strip())
     if match is None:
@@ -224,7 +224,7 @@ def check_definition(definition: Definition, definitions: Mapping[str, Definitio
     for ref in definition.returned_refs():
         head = ref.words[0]
         if head not in definition.lines and head not in parameters:
-            near = nearest(head, [*definition.lines, *parameters])
+            near = closest_name(head, [*definition.lines, *parameters])
             listed = f"lines: {', '.join(definition.lines)}"
             message = f"definition '{definition.name}' has no line '{head}' to return"
             problems.append(Problem(ref.place, message, f"did you mean '{near}'?" if near else listed))
@@ -250,14 +250,14 @@ def bind_call(call: Equation, definition: Definition) -> tuple[dict[str, Ref | M
         takes = f"{len(names)} argument{'' if len(names) == 1 else 's'}"
         message = f"{definition.header} takes {takes}, but is given {len(call.positional)}"
         problems.append(Problem(call.positional[len(names)].place, message))
-    arguments: list[tuple[str, Ref | ModuleRef | Literal, Place]] = []
+    arguments: list[tuple[str, Ref | ModuleRef | Literal, Location]] = []
     for name, positional in zip(names, call.positional, strict=False):
         arguments.append((name, positional, positional.place))
     for name, keyword in call.keywords.items():
         arguments.append((name, keyword, call.keys.get(name, keyword.place)))
     for name, argument, place in arguments:
         if name not in definition.parameters:
-            near = nearest(name, names)
+            near = closest_name(name, names)
             hint = f"did you mean '{near}'?" if near else f"write it as in {definition.header}"
             problems.append(Problem(place, f"unknown parameter '{name}' of '{definition.name}'", hint))
         elif name in filled:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from registry.errors import Place, Problem, SpecError
+from registry.errors import Location, Problem, SpecError
 from registry.yaml.tree import LARGEST, Node, Source, parse
 
 FILES = 64  # that one spec may come from
+Modernize = Callable[[Node, Node | None], Node]  # a file's tree and what it extends: the tree in new words
 HASH = "\ue000"  # replaces # while an override is read, which has no comments
 
 
-def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Node:
+def unchanged(root: Node, base: Node | None) -> Node:
+    """Return the tree of a file as it was read."""
+    return root
+
+
+def read_tree(
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), modernize: Modernize = unchanged
+) -> Node:
     """Return the merged tree of a spec file, all that it extends, and `overrides` ("train.lr=1e-4") on top.
 
     Mappings merge by key; a module entry that has `use` replaces the inherited one, one without it edits it;
     an empty value deletes; lists replace; a definition keeps the parameters of its parent unless its key has
     its own. An override sets what it names and nothing else; `#` in it is no
-    comment.
+    comment. `modernize` replaces old words in the tree of each file, before it is merged.
     """
-    root = _load(Path(path), str(path), None, (), {})
+    root = _load(Path(path), str(path), None, (), _Files(modernize))
     problems: list[Problem] = []
     for text in overrides:
         try:
-            root = override(root, text)
+            root = override(root, text, modernize)
         except SpecError as error:
             problems.extend(error.problems)
     if problems:
@@ -33,14 +41,19 @@ def read_tree(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> No
     return root
 
 
-Known = dict[Path, Node | SpecError]  # each file is read once, whoever extends it
+class _Files(dict[Path, Node | SpecError]):
+    """The trees of the files that were read: each is read once, whoever extends it."""
+
+    def __init__(self, modernize: Modernize) -> None:
+        super().__init__()
+        self.modernize = modernize
 
 
 def _load(
-    path: Path, shown: str, asked: Place | None, chain: tuple[tuple[Path, str], ...], known: Known
+    path: Path, shown: str, asked: Location | None, chain: tuple[tuple[Path, str], ...], known: _Files
 ) -> Node:
     """Return the tree of one file, merged over all that it extends; `chain` holds the files that led here."""
-    place = asked or Place(shown)
+    place = asked or Location(shown)
     try:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError, ValueError):
@@ -55,13 +68,13 @@ def _load(
             known[real] = _merged(path, real, shown, place, chain, known)
         except SpecError as error:
             known[real] = error
-    if isinstance(found := known[real], SpecError):
-        raise found
-    return found
+    if isinstance(tree := known[real], SpecError):
+        raise tree
+    return tree
 
 
 def _merged(
-    path: Path, real: Path, shown: str, place: Place, chain: tuple[tuple[Path, str], ...], known: Known
+    path: Path, real: Path, shown: str, place: Location, chain: tuple[tuple[Path, str], ...], known: _Files
 ) -> Node:
     """Return the tree of a file that was not read before."""
     if not real.is_file():  # a pipe might never end
@@ -85,10 +98,11 @@ def _merged(
             merged = other if merged is None else merge(merged, other)
     if problems:
         raise SpecError(problems)
+    root = known.modernize(root, merged)
     return root if merged is None else merge(merged, root)
 
 
-def _text(path: Path, place: Place) -> str:
+def _text(path: Path, place: Location) -> str:
     """Return the text of a file, at most a little more than the largest spec."""
     try:
         with open(path, "rb") as stream:
@@ -97,7 +111,7 @@ def _text(path: Path, place: Place) -> str:
     except UnicodeDecodeError as error:
         before = content[: error.start]
         line, column = before.count(b"\n"), error.start - before.rfind(b"\n") - 1
-        where = Place(place.file if not place.line else str(path), line + 1, column + 1)
+        where = Location(place.file if not place.line else str(path), line + 1, column + 1)
         raise SpecError.at(where, "a spec must be UTF-8 text, but here it is not") from None
     except OSError as error:
         raise SpecError.at(place, f"cannot read {path.name}: {error.strerror}") from None
@@ -108,9 +122,11 @@ def _parents(node: Node | None) -> list[Node]:
     if node is None or node.value is None:
         return []
     nodes = node.value if isinstance(node.value, list) else [node]
-    wrong = [one for one in nodes if not isinstance(one.value, str)]
+    wrong = [parent for parent in nodes if not isinstance(parent.value, str)]
     if wrong:
-        raise SpecError([Problem(one.place, "extends must be a path or a list of paths") for one in wrong])
+        raise SpecError(
+            [Problem(parent.place, "extends must be a path or a list of paths") for parent in wrong]
+        )
     return nodes
 
 
@@ -166,9 +182,9 @@ def _keys_by_name(mapping: dict[str, Node], path: tuple[str, ...]) -> dict[str, 
     return {_bare(key): key for key in mapping} if path == ("define",) else {}
 
 
-def override(root: Node, text: str) -> Node:
+def override(root: Node, text: str, modernize: Modernize = unchanged) -> Node:
     """Return the tree with one `path.to.key=value` set; the value is YAML."""
-    place = Place("command line", text=text)
+    place = Location("command line", text=text)
     name, equals, value = text.partition("=")
     keys = tuple(name.strip().split("."))
     if not equals or not all(keys):
@@ -177,23 +193,38 @@ def override(root: Node, text: str) -> Node:
         hint = "write a file with `extends: FILE`, and name that one"
         raise SpecError.at(place, "an override cannot set what a spec extends", hint)
     node = parse(Source("command line", value.replace("#", HASH), inline=text))
-    return set_value(root, keys, _placed(node, place), place)
+    return set_modern(root, keys, _placed(node, place), place, modernize)
 
 
-def _placed(node: Node, place: Place) -> Node:
+def set_modern(root: Node, keys: tuple[str, ...], node: Node, place: Location, modernize: Modernize) -> Node:
+    """Return `root` with `node` at `keys` below it; old words in the keys and in the value are replaced."""
+    # As a spec of one entry, so that the words are found as in a file.
+    entry = node
+    for key in reversed(keys):
+        entry.key = place
+        entry = Node({key: entry}, place)
+    entry = modernize(entry, root)
+    path = []
+    for _ in keys:
+        ((key, entry),) = entry.value.items()
+        path.append(key)
+    return set_value(root, tuple(path), entry, place)
+
+
+def _placed(node: Node, place: Location) -> Node:
     """Return the tree of an override's value with the complete override as the place of every node."""
     value = node.value
     if isinstance(value, str):
         value = value.replace(HASH, "#")
     elif isinstance(value, dict):
-        value = {key.replace(HASH, "#"): _placed(one, place) for key, one in value.items()}
+        value = {key.replace(HASH, "#"): _placed(item, place) for key, item in value.items()}
     elif isinstance(value, list):
-        value = [_placed(one, place) for one in value]
+        value = [_placed(item, place) for item in value]
     return Node(value, place, place if node.key else None)
 
 
 def set_value(
-    root: Node, keys: tuple[str, ...], node: Node, place: Place, path: tuple[str, ...] = ()
+    root: Node, keys: tuple[str, ...], node: Node, place: Location, path: tuple[str, ...] = ()
 ) -> Node:
     """Return `root` with `node` at `keys` below it; a mapping merges, unlike `use` of a module entry."""
     if not keys:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from registry.errors import Place, SpecError
-from registry.yaml.merge import set_value
+from registry.errors import Location, SpecError
+from registry.yaml.merge import Modernize, set_modern, unchanged
 from registry.yaml.tree import DEEPEST, Node
 
 LARGEST_INTEGER = 10**18  # YAML's scalars have at most 18 digits
@@ -23,9 +23,9 @@ class KeyPath(str):
         """The keys one by one."""
         return tuple(self.split("."))
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> Location:
         """Return the path as a place of a spec of this name."""
-        return Place(name, text=str(self))
+        return Location(name, text=str(self))
 
     def child(self, key: str) -> KeyPath:
         """Return the path of a key below this one."""
@@ -36,21 +36,21 @@ def tree_of(sections: Mapping[str, Any], name: str) -> Node:
     """Return the tree of a spec that plain mappings describe; raise `SpecError` at what YAML cannot hold."""
     if not isinstance(sections, Mapping):
         message = f"a spec must be a mapping of sections, but is {type(sections).__name__}"
-        raise SpecError.at(Place(name), message)
+        raise SpecError.at(Location(name), message)
     if "extends" in sections:
         message = "a spec of mappings cannot extend a file"
         raise SpecError.at(KeyPath("extends").place(name), message, "Spec.read(FILE).with_({...})")
     return _node(sections, KeyPath(), name)
 
 
-def override_value(root: Node, path: KeyPath, value: Any) -> Node:
+def override_value(root: Node, path: KeyPath, value: Any, modernize: Modernize = unchanged) -> Node:
     """Return the tree with a plain value at a path of keys; None deletes, a mapping is merged."""
     place = path.place("with_")
     if not all(path.keys):
         raise SpecError.at(place, "a key path must be words with dots", "for example `train.lr`")
     if path.keys[0] == "extends":
         raise SpecError.at(place, "a value cannot set what a spec extends", "read another file")
-    return set_value(root, path.keys, _node(value, path, "with_"), place)
+    return set_modern(root, path.keys, _node(value, path, "with_"), place, modernize)
 
 
 def _node(value: Any, path: KeyPath, name: str, depth: int = 0) -> Node:
@@ -77,7 +77,7 @@ def _entries(value: Mapping[Any, Any], path: KeyPath, name: str, depth: int) -> 
     return entries
 
 
-def _check_scalar(value: Any, place: Place) -> None:
+def _check_scalar(value: Any, place: Location) -> None:
     """Raise `SpecError` for a value that no spec in YAML can hold."""
     if value is None or type(value) is bool:
         return

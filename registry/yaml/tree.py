@@ -8,8 +8,8 @@ Plain scalars are null, true, false, integers and floats (`1e-5` is one); everyt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from registry.errors import Place, Problem, SpecError
+from registry.errors import Location, Problem, SpecError
 
 LARGEST = 256 * 1024  # characters; the largest spec of the project has about 5,000
 DEEPEST = 32
@@ -47,11 +47,20 @@ class Source:
         # the line breaks of YAML 1.2, as the scanner counts them
         object.__setattr__(self, "lines", re.split(r"\r\n|[\n\r\x85\u2028\u2029]", self.text))
 
-    def place(self, line: int, column: int) -> Place:
+    def place(self, line: int, column: int) -> Location:
         """Return the place at a line and a column counted from 0."""
         if self.inline:
-            return Place(self.file, 0, 0, self.inline)
-        return Place(self.file, line + 1, column + 1, self.lines[line] if line < len(self.lines) else "")
+            return Location(self.file, 0, 0, self.inline)
+        return Location(self.file, line + 1, column + 1, self.lines[line] if line < len(self.lines) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A part of a string that is replaced by another; the offsets count characters of the old string."""
+
+    start: int
+    end: int
+    new: str
 
 
 @dataclass
@@ -62,11 +71,14 @@ class Node:
     """
 
     value: Any
-    place: Place
-    key: Place | None = None
+    place: Location
+    key: Location | None = None
     source: Source | None = field(default=None, repr=False, compare=False)
     span: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
-    deleted: dict[str, Place] = field(default_factory=dict, repr=False, compare=False)
+    deleted: dict[str, Location] = field(default_factory=dict, repr=False, compare=False)
+    # What the source has where old words of a string were replaced, and the replacements.
+    written: str | None = field(default=None, repr=False, compare=False)
+    edits: tuple[Edit, ...] = field(default=(), repr=False, compare=False)
 
     def plain(self) -> Any:
         """Return the value as plain mappings, lists and scalars."""
@@ -76,26 +88,55 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
-    def at(self, offset: int) -> Place:
+    def at(self, offset: int) -> Location:
         """Return the place of the character at `offset` of a string, through quotes, escapes and folds."""
         if self.source is None or self.source.inline or not isinstance(self.value, str):
             return self.place
         text, (index, end) = self.source.text, self.span
+        written = self.value if self.written is None else self.written
+        offset = self._written_offset(offset)
         if text[index : index + 1] in ("|", ">"):
             index = text.find("\n", index) + 1
-        found = index
-        for letter in self.value[: offset + 1]:
+        index_of_letter = index
+        for letter in written[: offset + 1]:
             if letter.isspace():  # a fold or an indent: any white space, and no more than there is
                 continue
-            found = text.find(letter, index, end)
-            if found < 0:  # written as an escape: the last place that is known
+            index_of_letter = text.find(letter, index, end)
+            if index_of_letter < 0:  # written as an escape: the last place that is known
                 break
-            index = found + 1
-        found = max(found, self.span[0])
-        start = max(text.rfind("\n", 0, found), text.rfind("\r", 0, found)) + 1
+            index = index_of_letter + 1
+        index_of_letter = max(index_of_letter, self.span[0])
+        start = max(text.rfind("\n", 0, index_of_letter), text.rfind("\r", 0, index_of_letter)) + 1
         # Counted from the beginning of the value: from that of the file, long specs would take seconds.
-        breaks = len(re.split(r"\r\n|[\n\r]", text[self.span[0] : found])) - 1
-        return self.source.place(self.place.line - 1 + breaks, found - start)
+        breaks = len(re.split(r"\r\n|[\n\r]", text[self.span[0] : index_of_letter])) - 1
+        return self.source.place(self.place.line - 1 + breaks, index_of_letter - start)
+
+    def edited(self, edits: Sequence[Edit]) -> Node:
+        """Return the node with parts of its string replaced; `at` still returns places of the source."""
+        if not edits:
+            return self
+        written = self.value if self.written is None else self.written
+        combined = list(self.edits)
+        for edit in edits:
+            start, last = self._written_offset(edit.start), self._written_offset(edit.end - 1)
+            combined.append(Edit(start, last + 1, edit.new))
+        combined.sort(key=lambda edit: edit.start)
+        value = written
+        for edit in reversed(combined):
+            value = value[: edit.start] + edit.new + value[edit.end :]
+        return replace(self, value=value, written=written, edits=tuple(combined))
+
+    def _written_offset(self, offset: int) -> int:
+        """Return the offset into the source's string of an offset into the edited one."""
+        shift = 0
+        for edit in self.edits:
+            start = edit.start + shift
+            if offset < start:
+                break
+            if offset < start + len(edit.new):
+                return edit.start
+            shift += len(edit.new) - (edit.end - edit.start)
+        return offset - shift
 
 
 def scalar(text: str) -> Any:
@@ -140,7 +181,7 @@ def _sentence(error: MarkedYAMLError) -> str:
     return f"{error.problem}{begun}"
 
 
-def _mend(place: Place) -> str:
+def _mend(place: Location) -> str:
     """Return the hint for the usual slips of YAML."""
     here = place.text[place.column - 1 :].strip() if place.line else ""
     if "\t" in place.text[: place.column]:
@@ -154,8 +195,8 @@ def _mend(place: Place) -> str:
 
 def _control_character(text: str) -> tuple[int, int]:
     """Return line and column, from 0, of the first character that YAML refuses."""
-    found = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
-    before = text[: found.start()] if found else ""
+    match = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
+    before = text[: match.start()] if match else ""
     return before.count("\n"), len(before) - before.rfind("\n") - 1
 
 
@@ -175,7 +216,7 @@ class _Builder:
                 root = self.node(event, events, 0)
         return root if root is not None else Node(None, self.source.place(0, 0), source=self.source)
 
-    def place(self, event: Event) -> Place:
+    def place(self, event: Event) -> Location:
         return self.source.place(event.start_mark.line, event.start_mark.column)
 
     def wrong(self, event: Event, message: str, hint: str = "") -> SpecError:
@@ -216,7 +257,7 @@ class _Builder:
         return Node(value, self.place(event), source=self.source, span=span)
 
     def mapping(self, events: Iterator[Event], depth: int) -> dict[str, Node]:
-        found: dict[str, Node] = {}
+        entries: dict[str, Node] = {}
         while not isinstance(event := next(events), MappingEndEvent):
             self.refuse(event)
             if not isinstance(event, ScalarEvent):
@@ -225,11 +266,11 @@ class _Builder:
             name, place = event.value, self.place(event)
             node = self.node(next(events), events, depth + 1)
             node.key = place
-            if name in found:
-                first = found[name].key or place
+            if name in entries:
+                first = entries[name].key or place
                 message = f"duplicate key '{name}' (first at {first.seen_from(place)})"
                 hint = f"keep one of the two lines `{name}: ...`"
                 self.problems.append(Problem(place, message, hint))
             else:
-                found[name] = node
-        return found
+                entries[name] = node
+        return entries

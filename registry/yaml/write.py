@@ -20,18 +20,18 @@ def write_tree(value: dict[str, Any]) -> str:
 
 def _block(value: dict[str, Any], depth: int) -> list[str]:
     lines: list[str] = []
-    for key, one in value.items():
+    for key, item in value.items():
         begin = f"{'  ' * depth}{_scalar(key)}:"
-        if isinstance(one, dict) and one:
-            lines += [f"{begin}\n", *_block(one, depth + 1)]
+        if isinstance(item, dict) and item:
+            lines += [f"{begin}\n", *_block(item, depth + 1)]
         else:
-            lines.append(f"{begin} {_inline(one)}\n")
+            lines.append(f"{begin} {_inline(item)}\n")
     return lines
 
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(key)}: {_inline(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_scalar(key)}: {_inline(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return _scalar(value)
@@ -46,4 +46,4 @@ def _scalar(value: Any) -> str:
         return repr(value)
     if SAFE.fullmatch(value) and isinstance(scalar(value), str):
         return value
-    return ODD.sub(lambda found: f"\\u{ord(found.group()):04x}", json.dumps(value, ensure_ascii=False))
+    return ODD.sub(lambda match: f"\\u{ord(match.group()):04x}", json.dumps(value, ensure_ascii=False))

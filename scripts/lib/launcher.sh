@@ -98,9 +98,9 @@ quoted() {
 
 train_then_evaluate() {
     for word; do
-        case $word in train.out=*) die "$word: use OUT=FOLDER instead, so that this script knows where the trained network is" ;; esac
+        case $word in train.output_dir=*) die "$word: use OUT=FOLDER instead, so that this script knows where the trained network is" ;; esac
     done
-    set -- "train.out=$out" "$@"
+    set -- "train.output_dir=$out" "$@"
     case $name in *_shapes_*) "$mplug2" data make-shapes data/shapes ;; esac
 
     if [ -f "$out/trained" ]; then

@@ -14,30 +14,34 @@ from mplug2.network import Network
 from registry import SpecError, UserError, parse_spec
 
 SPEC = """
-inputs: {video: frames V 3 T H W, question: text Q L, clip: index Q -> V, answer: text A La,
-         owner: index A -> Q, vote: weight A}
+inputs: {video: frames V 3 T H W, question: text Q L, video_index: index Q -> V, answer: text A La,
+         question_index: index A -> Q, answer_weight: weight A}
 modules:
   vision:    {use: video_vit, width: 32, depth: 1, heads: 2, patch: 8, frames: 3, size: 16}
-  words:     {use: text_embedding, width: 32, vocab: 60, positions: 8, dropout: 0.0}
+  words:     {use: text_embedding, width: 32, vocab_size: 60, max_positions: 8, dropout: 0.0}
   universal: {use: universal, width: 32, depth: 2, heads: 2, latents: 4, dropout: 0.0}
   fusion:    {use: fusion, width: 32, depth: 1, heads: 2, dropout: 0.0}
-  decoder:   {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 60, positions: 8, dropout: 0.0}
+  decoder:   {use: text_decoder, width: 32, depth: 1, heads: 2, vocab_size: 60, max_positions: 8,
+      dropout: 0.0}
 flow:
   patches:  vision(video)
   visual:   universal(patches, route='vision')
-  seen:     take(visual, clip)
+  seen:     take(visual, video_index)
   spoken:   words(question)
   asked:    universal(spoken, route='text')
   both:     fusion(text=asked, vision=seen)
   memory:   concat(both.vision, both.text)
-  evidence: take(memory, owner)
+  evidence: take(memory, question_index)
   logits:   decoder(answer, memory=evidence)
-  loss:     lm_loss(logits, target=answer, weight=vote, owner=owner)
-  guess:    beam_search(@decoder, memory=memory, beams=2, best=2, max_length=4, start=1, end=2)
+  loss:     lm_loss(logits, target=answer, weight=answer_weight, question_index=question_index)
+  guess:    beam_search(@decoder, memory=memory, num_beams=2, num_return_sequences=2, max_length=4,
+      bos_token_id=1, eos_token_id=2)
 goals: {train: {loss: loss}, predict: {answer: guess}}
 """
 DISTILLED = (
-    SPEC.replace("owner=owner)", "owner=owner, teacher=ema(logits), alpha=ALPHA)")
+    SPEC.replace(
+        "question_index=question_index)", "question_index=question_index, teacher=ema(logits), alpha=ALPHA)"
+    )
     + "momentum: {decay: 0.9}\n"
 )
 
@@ -57,27 +61,27 @@ def _batch() -> dict[str, Any]:
     return {
         "video": torch.randn(2, 3, 3, 16, 16),
         "question": _text(4, 5),
-        "clip": torch.tensor([0, 0, 1, 1]),
+        "video_index": torch.tensor([0, 0, 1, 1]),
         "answer": _text(4, 3),
-        "owner": torch.arange(4),
-        "vote": torch.ones(4),
+        "question_index": torch.arange(4),
+        "answer_weight": torch.ones(4),
     }
 
 
 def test_a_goal_returns_its_outputs_and_needs_only_their_ancestors() -> None:
     net, batch = _net().eval(), _batch()
     assert net(batch)["loss"].ndim == 0
-    for name in ("answer", "owner", "vote"):
+    for name in ("answer", "question_index", "answer_weight"):
         del batch[name]
     assert net(batch, "predict")["answer"].ids.shape[:2] == (4, 2)
-    with pytest.raises(UserError, match="goal 'train' needs 'answer', 'owner', 'vote'"):
+    with pytest.raises(UserError, match="goal 'train' needs 'answer', 'question_index', 'answer_weight'"):
         net(batch)
 
 
 @pytest.mark.parametrize(("text", "goal"), [(SPEC, "predict"), (DISTILLED.replace("ALPHA", "0.4"), "train")])
 def test_streams_are_freed_with_their_call_and_need_no_garbage_collector(text: str, goal: str) -> None:
     net, batch, streams = _net(text), _batch(), []
-    net.part("fusion").register_forward_hook(
+    net.get_module("fusion").register_forward_hook(
         lambda module, given, made: streams.append(weakref.ref(made["text"].values))
     )
     gc.disable()
@@ -90,7 +94,7 @@ def test_streams_are_freed_with_their_call_and_need_no_garbage_collector(text: s
 
 def test_grouped_questions_give_the_loss_and_gradients_of_ungrouped_ones() -> None:
     batch = _batch()
-    single = {**batch, "video": batch["video"][batch["clip"]], "clip": torch.arange(4)}
+    single = {**batch, "video": batch["video"][batch["video_index"]], "video_index": torch.arange(4)}
     losses, gradients = [], []
     for one in (batch, single):
         net = _net()
@@ -104,8 +108,8 @@ def test_grouped_questions_give_the_loss_and_gradients_of_ungrouped_ones() -> No
 def test_a_goal_may_start_from_a_given_stream() -> None:
     net, batch = _net().eval(), _batch()
     whole = net(batch, "predict")["answer"]
-    visual = net.part("universal")(net.part("vision")(batch["video"]), route="vision")
-    given = {"visual": visual, "question": batch["question"], "clip": batch["clip"]}
+    visual = net.get_module("universal")(net.get_module("vision")(batch["video"]), route="vision")
+    given = {"visual": visual, "question": batch["question"], "video_index": batch["video_index"]}
     assert torch.equal(net(given, "predict")["answer"].ids, whole.ids)
 
 
@@ -117,9 +121,9 @@ def test_what_no_stream_is_called_is_refused() -> None:
 def test_a_module_called_twice_has_one_set_of_weights() -> None:
     net = _net()
     net(_batch())["loss"].backward()
-    assert net.part("universal").layers[0].feed.up.weight.grad is not None
+    assert net.get_module("universal").layers[0].feed.up.weight.grad is not None
     assert sum(name.startswith("universal.") for name in net.state_dict()) == len(
-        net.part("universal").state_dict()
+        net.get_module("universal").state_dict()
     )
 
 
@@ -136,7 +140,7 @@ def test_freeze_matches_whole_words_and_wildcards() -> None:
 
 def test_tied_weights_are_one_parameter() -> None:
     net = _net(SPEC + "tie: {words.word.weight: decoder.embedding.word.weight}\n")
-    assert net.part("words").word.weight is net.part("decoder").embedding.word.weight
+    assert net.get_module("words").word.weight is net.get_module("decoder").embedding.word.weight
     with pytest.raises(SpecError, match="one shape"):
         _net(SPEC + "tie: {words.word.weight: decoder.embedding.position.weight}\n")
     with pytest.raises(SpecError, match="is not a weight"):
@@ -191,16 +195,18 @@ def test_weights_from_an_own_file(tmp_path: Path) -> None:
 
     net = _net()
     save_file({name: p.detach() + 1 for name, p in net.named_parameters()}, tmp_path / "w.safetensors")
-    loaded = _net(SPEC + f"init: {{universal: 'own:{tmp_path / 'w.safetensors'}'}}\n")
-    torch.testing.assert_close(loaded.part("universal").latents, net.part("universal").latents + 1)
-    torch.testing.assert_close(loaded.part("vision").norm.weight, net.part("vision").norm.weight)
+    loaded = _net(SPEC + f"init: {{universal: 'checkpoint:{tmp_path / 'w.safetensors'}'}}\n")
+    torch.testing.assert_close(
+        loaded.get_module("universal").latents, net.get_module("universal").latents + 1
+    )
+    torch.testing.assert_close(loaded.get_module("vision").norm.weight, net.get_module("vision").norm.weight)
 
 
 def test_tokens_without_mask_are_all_valid() -> None:
     net = _net().eval()
     tokens = Tokens(torch.randn(2, 5, 32))
     masked = Tokens(tokens.values, torch.ones(2, 5, dtype=torch.bool))
-    fusion = net.part("fusion")
+    fusion = net.get_module("fusion")
     torch.testing.assert_close(fusion(tokens, tokens)["text"].values, fusion(masked, masked)["text"].values)
 
 
@@ -222,12 +228,12 @@ goals: {predict: {text: both.text}}
 
 def test_what_only_a_module_can_judge_of_a_batch_is_told_with_its_place() -> None:
     text = """
-inputs: {v: vector B 16, t: vector B 16, group: index B}
+inputs: {v: vector B 16, t: vector B 16, media_id: index B}
 modules: {bank: {use: feature_queue, width: 16, size: 2}}
-flow: {stored: "bank(v, t, group)"}
+flow: {stored: "bank(v, t, media_id)"}
 goals: {embed: {v: stored.vision}}
 """
-    net, batch = _net(text), {"v": torch.randn(3, 16), "t": torch.randn(3, 16), "group": torch.arange(3)}
+    net, batch = _net(text), {"v": torch.randn(3, 16), "t": torch.randn(3, 16), "media_id": torch.arange(3)}
     net.register_parameter("precision", torch.nn.Parameter(torch.zeros(1)))  # a bank has none
     with pytest.raises(SpecError, match=r"small.yaml:4:17: bank: size must be .* \(3\), but is 2"):
         net(batch, "embed")

@@ -21,10 +21,10 @@ from mplug2.weights.store import load_weights, save_weights
 from registry import UserError
 
 SPEC = """
-inputs: {image: image B 3 H W, caption: text B L, group: index B}
+inputs: {image: image B 3 H W, caption: text B L, media_id: index B}
 modules:
   vision: {use: image_vit, width: 32, heads: 2, depth: 2, patch: 8, size: 16}
-  words: {use: text_embedding, width: 32, vocab: 50, positions: 16}
+  words: {use: text_embedding, width: 32, vocab_size: 50, max_positions: 16}
   text: {use: text_encoder, width: 32, heads: 2, hidden: 64, depth: 2}
   fusion: {use: fusion, width: 32, heads: 2, hidden: 64, depth: 2}
   to_v: {use: feature_head, width_in: 32, width: 8}
@@ -39,11 +39,11 @@ flow:
   asked: text(spoken)
   v: to_v(visual)
   t: to_t(asked)
-  stored: bank(ema(v), ema(t), group)
-  itc: contrast(v, t, group, stored.vision, stored.text, stored.group)
-  hard: mine(itc.vision_to_text, itc.text_to_vision, group)
-  v3: fetch(visual, hard.vision)
-  t3: fetch(asked, hard.text)
+  stored: bank(ema(v), ema(t), media_id)
+  itc: contrast(v, t, media_id, stored.vision, stored.text, stored.group)
+  hard: mine(itc.vision_to_text, itc.text_to_vision, media_id)
+  v3: gather_rows(visual, hard.vision)
+  t3: gather_rows(asked, hard.text)
   pairs: fusion(text=t3, vision=v3)
   verdict: match(pairs.text)
   itm: cross_entropy(verdict, target=hard.label)

@@ -62,7 +62,9 @@ def test_diff_tells_settings_streams_and_weights(tmp_path: Path) -> None:
 
 def test_a_default_that_is_written_out_is_no_difference() -> None:
     plain = describe(read_spec(TINY))
-    same = read_spec(TINY, ["modules.vision.mlp_ratio=4.0", "modules.vision.recompute=none", "train.clip=1"])
+    same = read_spec(
+        TINY, ["modules.vision.mlp_ratio=4.0", "modules.vision.recompute=none", "train.max_grad_norm=1"]
+    )
     assert differences(plain, describe(same)) == {}
     other = differences(plain, describe(read_spec(TINY, ["modules.vision.recompute=all"])))
     assert other == {"settings": [("modules.vision.recompute", "none", "all")]}

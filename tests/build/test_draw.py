@@ -25,7 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LARGE = ROOT / "configs_video" / "VideoQA_msrvtt_large.yaml"
 SHIPPED = sorted(ROOT.glob("configs_*/*.yaml"))
 TEACHER = (
-    "flow.loss=lm_loss(logits, target=answer, weight=vote, owner=owner, teacher=ema(logits), alpha=0.4)",
+    (
+        "flow.loss=lm_loss(logits, target=answer, weight=answer_weight, question_index=question_index, "
+        "teacher=ema(logits), alpha=0.4)"
+    ),
     "momentum.decay=0.99",
     "freeze=[vision, text.layers.0]",
 )
@@ -142,8 +145,11 @@ def test_chains_and_long_edges_are_straight() -> None:
 
 
 def test_a_long_call_is_told_in_full() -> None:
-    call = "beam_search(@decoder, beams=5, best=5, min_length=1, max_length=10)"
-    assert wrapped(call) == ["beam_search(@decoder, beams=5, best=5,", "min_length=1, max_length=10)"]
+    call = "beam_search(@decoder, num_beams=5, num_return_sequences=5, min_length=1, max_length=10)"
+    assert wrapped(call) == [
+        "beam_search(@decoder, num_beams=5, num_return_sequences=5,",
+        "min_length=1, max_length=10)",
+    ]
     assert wrapped("take") == ["take"]
     many = wrapped(f"act({', '.join(f'option_{i}={i}' for i in range(40))})")
     assert (len(many), many[-1]) == (4, "…")

@@ -94,7 +94,8 @@ def test_names_that_python_or_torch_has_taken(tmp_path: Path) -> None:
     spec = parse_spec(
         """
 inputs: {self: text B L, take: index B -> B}
-modules: {train: {use: text_embedding, width: 8, vocab: 20}, lambda_: {use: text_encoder, width: 8, depth: 1}}
+modules: {train: {use: text_embedding, width: 8, vocab_size: 20},
+          lambda_: {use: text_encoder, width: 8, depth: 1}}
 flow:
   batch:  train(self)
   concat: take(batch, take)
@@ -110,9 +111,9 @@ goals: {predict: {in: both}}
 ODD = """
 inputs: {next: text B L, super: text B M}
 modules:
-  goal_all: {use: text_embedding, width: 8, vocab: 20}
-  full_precision: {use: text_embedding, width: 8, vocab: 20}
-  train: {use: text_embedding, width: 8, vocab: 20}
+  goal_all: {use: text_embedding, width: 8, vocab_size: 20}
+  full_precision: {use: text_embedding, width: 8, vocab_size: 20}
+  train: {use: text_embedding, width: 8, vocab_size: 20}
   __own: {use: text_encoder, width: 8, depth: 1}
 flow:
   any: goal_all(next)
@@ -216,11 +217,12 @@ CAUSAL = """
 inputs: {prompt: text B P, text: text B L}
 modules:
   decoder:
-    {use: text_decoder, width: 16, heads: 2, depth: 1, vocab: 50, positions: 24, cross_attention: false}
+    {use: text_decoder, width: 16, heads: 2, depth: 1, vocab_size: 50, max_positions: 24,
+      cross_attention: false}
 flow:
   logits: decoder(text)
   loss: lm_loss(logits, target=text, teacher=ema(logits), alpha=0.4)
-  written: greedy_search(@decoder, prefix=prompt, max_length=4, start=2, end=3)
+  written: greedy_search(@decoder, prefix=prompt, max_length=4, bos_token_id=2, eos_token_id=3)
 goals: {train: {loss: loss}, predict: {answer: written}}
 momentum: {}
 """

@@ -48,7 +48,7 @@ def test_both_are_encoded_by_the_same_weights() -> None:
     outputs = net(batch(), goal=("image_hidden", "video_hidden"))
     assert outputs["image_hidden"].values.shape == (2, 1 + 4, 16)
     assert outputs["video_hidden"].values.shape == (2, 1 + 4 * 4, 16)
-    vision = net.part("vision")
+    vision = net.get_module("vision")
     assert torch.equal(outputs["image_hidden"].values, vision(batch()["image"]).values)
 
 

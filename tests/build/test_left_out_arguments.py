@@ -19,7 +19,7 @@ from registry import SpecError, parse_spec, write_spec
 SPEC = """
 inputs: {sentence: text Q L, regions: tokens Q R 24, label: labels Q}
 modules:
-  words:  {use: text_embedding, width: 32, vocab: 20, positions: 16, dropout: 0.0}
+  words:  {use: text_embedding, width: 32, vocab_size: 20, max_positions: 16, dropout: 0.0}
   body:   {use: text_encoder, depth: 1, heads: 2, dropout: 0.0}
   narrow: {use: project, dropout: 0.0}
   head:   {use: class_head, dropout: 0.0}

@@ -150,7 +150,7 @@ def masked_error(
 REGRESSION = """
 inputs: {sentence: text B L, score: scores B, counts: mask B}
 modules:
-  words: {use: text_embedding, width: 16, vocab: 20}
+  words: {use: text_embedding, width: 16, vocab_size: 20}
   head: {use: class_head, width: 16, classes: 1, pool: mean}
 flow:
   read: words(sentence)

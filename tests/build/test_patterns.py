@@ -46,15 +46,15 @@ def batch() -> dict[str, Any]:
 def test_a_transposed_tie_is_one_parameter() -> None:
     net = build(SPEC + TIE)
     assert "down.linear.weight" not in dict(net.named_parameters())
-    assert torch.equal(net.part("down").linear.weight, net.part("up").linear.weight.T)
+    assert torch.equal(net.get_module("down").linear.weight, net.get_module("up").linear.weight.T)
     net(batch())["loss"].backward()
-    both = net.part("up").linear.weight.grad.clone()
+    both = net.get_module("up").linear.weight.grad.clone()
     alone = build(SPEC)
     with torch.no_grad():
-        alone.part("down").linear.weight.copy_(alone.part("up").linear.weight.T)
+        alone.get_module("down").linear.weight.copy_(alone.get_module("up").linear.weight.T)
     alone(batch())["loss"].backward()
-    down = alone.part("down").linear.weight.grad
-    torch.testing.assert_close(both, alone.part("up").linear.weight.grad + down.T)
+    down = alone.get_module("down").linear.weight.grad
+    torch.testing.assert_close(both, alone.get_module("up").linear.weight.grad + down.T)
 
 
 def test_a_transposed_tie_is_written_saved_and_ejected(tmp_path: Path) -> None:
@@ -66,18 +66,18 @@ def test_a_transposed_tie_is_written_saved_and_ejected(tmp_path: Path) -> None:
     torch.manual_seed(5)
     other = mplug2.compose(spec)
     load_weights(other, tmp_path / "net.safetensors")
-    assert torch.equal(other.part("down").linear.weight, net.part("down").linear.weight)
+    assert torch.equal(other.get_module("down").linear.weight, net.get_module("down").linear.weight)
 
 
 def test_a_file_may_hold_the_transposed_weight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = build(SPEC).state_dict()
     state["down.linear.weight"] = state["up.linear.weight"].T.contiguous()
     save_file({name: value.clone() for name, value in state.items()}, tmp_path / "untied.safetensors")
-    init = f"init: {{'*': 'own:{tmp_path}/untied.safetensors'}}\n"
+    init = f"init: {{'*': 'checkpoint:{tmp_path}/untied.safetensors'}}\n"
     torch.manual_seed(7)
     with caplog.at_level(logging.INFO, "mplug2"):
         net = mplug2.compose(parse_spec(SPEC + TIE + init, "small.yaml"))
-    assert torch.equal(net.part("up").linear.weight, state["up.linear.weight"])
+    assert torch.equal(net.get_module("up").linear.weight, state["up.linear.weight"])
     assert "untied.safetensors: 12 loaded" in caplog.text
 
 
@@ -89,7 +89,7 @@ def test_an_average_of_a_transposed_tie_follows_its_owner() -> None:
     net = build(text + TIE + "momentum: {decay: 0.5}\n")
     before = net.ema.modules["down"].linear.weight.clone()
     with torch.no_grad():
-        net.part("up").linear.weight.add_(1.0)
+        net.get_module("up").linear.weight.add_(1.0)
     net.update_ema()
     torch.testing.assert_close(net.ema.modules["down"].linear.weight, before + 0.5)
     inputs = {"small": Tokens(torch.ones(2, 3, 4)), "label": torch.tensor([0, 2])}

@@ -14,7 +14,7 @@ from registry import SpecError, parse_spec
 SELECTION = """
 inputs: {caption: text B L, labels: labels B L, regions: regions B R 8, marked: mask B R}
 modules:
-  words: {use: text_embedding, width: 8, vocab: 20, positions: 16, dropout: 0.0}
+  words: {use: text_embedding, width: 8, vocab_size: 20, max_positions: 16, dropout: 0.0}
   body:  {use: text_encoder, depth: 1, heads: 2, dropout: 0.0}
 flow:
   spoken:  words(caption)

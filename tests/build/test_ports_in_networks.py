@@ -20,7 +20,7 @@ SPEC = """
 inputs: {image: image B 3 16 16, caption: text B L, label: labels B}
 modules:
   vision: {use: image_vit, width: 32, depth: 2, patch: 8, size: 16, heads: 2, early: 1}
-  words:  {use: text_embedding, width: 32, vocab: 20, positions: 16, dropout: 0.0}
+  words:  {use: text_embedding, width: 32, vocab_size: 20, max_positions: 16, dropout: 0.0}
   body:   {use: text_encoder, width: 32, depth: 1, heads: 2, dropout: 0.0}
   head:   {use: class_head, width: 32, classes: 2, dropout: 0.0}
 flow:
@@ -56,7 +56,7 @@ def test_averaged_copies_are_asked_for_the_same_outputs(tmp_path: Path) -> None:
 
 def test_an_output_is_computed_on_request_only() -> None:
     net = mplug2.compose(parse_spec(SPEC), initial=False).eval()
-    vision = net.part("vision")
+    vision = net.get_module("vision")
     seen: list[Any] = []
     vision.register_forward_hook(lambda module, inputs, output: seen.append(type(output)))
     net(tiny_batch(net, "plain"), "plain")

@@ -128,7 +128,7 @@ def test_a_module_that_no_loss_reaches(tmp_path: Path) -> None:
 
 HEAD = """
 inputs: {q: text B M, x: logits B M 50, s: scalar, y: text B M}
-modules: {w: {use: text_embedding, width: 50, vocab: 50}}
+modules: {w: {use: text_embedding, width: 50, vocab_size: 50}}
 flow:
   read:  w(q)
   some:  lm_loss(x, target=y)
@@ -179,7 +179,7 @@ def test_the_command_runs_all_stages() -> None:
 
 
 def test_a_long_setting_is_no_file() -> None:
-    done = CliRunner().invoke(app, ["check", str(TINY), f"train.out={'x' * 5000}", "--stages", "1-3"])
+    done = CliRunner().invoke(app, ["check", str(TINY), f"train.output_dir={'x' * 5000}", "--stages", "1-3"])
     assert done.exit_code == 0, done.output
 
 

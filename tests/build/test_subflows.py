@@ -24,17 +24,17 @@ HEAD = """
 inputs:
   video:    frames V 3 T 16 16
   question: text Q L
-  clip:     index Q -> V
+  video_index:     index Q -> V
   answer:   text A La
-  owner:    index A -> Q
+  question_index:    index A -> Q
 modules:
   vision:    {use: video_vit, width: 32, depth: 1, heads: 2, patch: 8, size: 16, frames: 3}
-  words:     {use: text_embedding, width: 32, vocab: 690, positions: 24}
+  words:     {use: text_embedding, width: 32, vocab_size: 690, max_positions: 24}
   text:      {use: text_encoder, width: 32, depth: 1, heads: 2}
   universal: {use: universal, width: 32, depth: 2, heads: 2}
   fusion:    {use: fusion, width: 32, depth: 1, heads: 2}
-  decoder:   {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 690, positions: 24}
-  other:     {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 690, positions: 24}
+  decoder:   {use: text_decoder, width: 32, depth: 1, heads: 2, vocab_size: 690, max_positions: 24}
+  other:     {use: text_decoder, width: 32, depth: 1, heads: 2, vocab_size: 690, max_positions: 24}
 momentum: {decay: 0.9}
 """
 CALLS = """
@@ -50,14 +50,14 @@ define:
   write(text, @head):
     fused: fuse(text, vision=seen)
     memory: concat(fused.vision, fused.text)
-    evidence: take(memory, owner)
+    evidence: take(memory, question_index)
     logits: head(answer, memory=evidence)
     loss: lm_loss(logits, target=answer, teacher=ema(logits), alpha=0.4)
     return: {loss: loss, hidden: fused.text}
 flow:
   patches: vision(video)
   visual:  universal(patches, route='vision')
-  seen:    take(visual, clip)
+  seen:    take(visual, video_index)
   first:   write(question, @decoder)
   second:  write(text=question, head=@other)
   total:   weighted_sum(first.loss, second.loss, weights=[1.0, 0.5])
@@ -71,13 +71,13 @@ BY_HAND = """
 flow:
   patches:  vision(video)
   visual:   universal(patches, route='vision')
-  seen:     take(visual, clip)
+  seen:     take(visual, video_index)
   embeds1:  words(question)
   encoded1: text(embeds1)
   hidden1:  universal(encoded1, route='text')
   both1:    fusion(text=hidden1, vision=seen)
   memory1:  concat(both1.vision, both1.text)
-  evidence1: take(memory1, owner)
+  evidence1: take(memory1, question_index)
   logits1:  decoder(answer, memory=evidence1)
   loss1:    lm_loss(logits1, target=answer, teacher=ema(logits1), alpha=0.4)
   embeds2:  words(question)
@@ -85,7 +85,7 @@ flow:
   hidden2:  universal(encoded2, route='text')
   both2:    fusion(text=hidden2, vision=seen)
   memory2:  concat(both2.vision, both2.text)
-  evidence2: take(memory2, owner)
+  evidence2: take(memory2, question_index)
   logits2:  other(answer, memory=evidence2)
   loss2:    lm_loss(logits2, target=answer, teacher=ema(logits2), alpha=0.4)
   total:    weighted_sum(loss1, loss2, weights=[1.0, 0.5])
@@ -218,7 +218,7 @@ def test_streams_of_calls_are_computed_and_passed_in_by_name(called: Network) ->
     assert list(streams) == list(names)
     expected = called(batch, "train")
     # A goal starts from what the batch holds, also under the name of a call.
-    shortened = {name: batch[name] for name in ("answer", "owner")}
+    shortened = {name: batch[name] for name in ("answer", "question_index")}
     shortened["first.fused"] = streams["first.fused"]
     loss = called(shortened, "first")["loss"]
     assert isinstance(loss, Tensor)

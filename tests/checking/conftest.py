@@ -10,7 +10,7 @@ import pytest
 SPEC = """\
 inputs: {text: text B L, label: labels B}
 modules:
-  words: {use: text_embedding, width: 8, vocab: 12, positions: 16, dropout: 0.0}
+  words: {use: text_embedding, width: 8, vocab_size: 12, max_positions: 16, dropout: 0.0}
   head: {use: class_head, width: 8, classes: 3, dropout: 0.0}
 flow:
   x: words(text)
@@ -26,7 +26,7 @@ data:
   workers: 0
   train: {path: train.jsonl}
   val: {path: val.jsonl}
-train: {steps: 2, batch: 4, engine: torch, loggers: [jsonl], select: label_accuracy, warmup: 0}
+train: {max_steps: 2, batch_size: 4, engine: torch, loggers: [jsonl], best_metric: label_accuracy, warmup: 0}
 eval: {metrics: [label_accuracy], split: val}
 """
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "three"]

@@ -37,7 +37,7 @@ def test_only_what_has_changed_is_run_again(dry_runs: list[Spec]) -> None:
         return len(dry_runs) - before
 
     assert [runs(), runs(), runs()] == [1, 0, 0]
-    assert runs("train.out=elsewhere", "train.batch=8") == 0
+    assert runs("train.output_dir=elsewhere", "train.batch_size=8") == 0
     assert [runs("modules.head.classes=4"), runs("modules.head.classes=4")] == [1, 0]
     assert runs("train.lr={default: 1e-3, head: 1e-4}") == 1
     Path("vocab.txt").write_text(Path("vocab.txt").read_text() + "four\n")

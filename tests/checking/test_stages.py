@@ -38,7 +38,7 @@ def test_a_spec_with_all_its_files_runs(capsys: pytest.CaptureFixture[str]) -> N
 def test_absent_files_are_notes_and_errors_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("train.jsonl", "vocab.txt"):
         (folder / name).unlink()
-    init = "init={words: 'own:nowhere'}"
+    init = "init={words: 'checkpoint:nowhere'}"
     expected = [
         "init must name what exists, but there is no 'nowhere'",
         "the vocabulary 'vocab.txt' does not exist here",
@@ -79,11 +79,17 @@ def test_records_have_places_and_ends(capsys: pytest.CaptureFixture[str]) -> Non
     ("setting", "message"),
     [
         ("data.text_tokens=17", "text_tokens must be at most the positions of module 'words', which reads "),
-        ("modules.words.positions=8", "text_tokens must be at most the positions of module 'words', which "),
+        (
+            "modules.text_embedding.max_positions=8",
+            "text_tokens must be at most the positions of module 'words', which ",
+        ),
         ("modules.head.classes=2", "stream 'logits' must have a class for each of data.labels (got 2 "),
-        ("modules.words.vocab=7", "vocab of 'words' must be at least 8, the tokens of vocab.txt, but is 7"),
-        ("train.select=accuracy", "train.select must be one of label_accuracy"),
-        ("data.val=", "train.select needs an evaluation on a validation split, but the spec has none"),
+        (
+            "modules.text_embedding.vocab_size=7",
+            "vocab of 'words' must be at least 8, the tokens of vocab.txt, but is 7",
+        ),
+        ("train.best_metric=accuracy", "train.best_metric must be one of label_accuracy"),
+        ("data.val=", "train.best_metric needs an evaluation on a validation split, but the spec has none"),
         ("train.no_decay=[nothing.*]", ""),
     ],
 )
@@ -125,7 +131,7 @@ def test_a_wrong_line_of_the_annotations_is_found(folder: Path, capsys: pytest.C
 
 
 def test_what_trains_nothing_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
-    settings = ["goals.train=", "flow.loss=", "inputs.label=", "train.select="]
+    settings = ["goals.train=", "flow.loss=", "inputs.label=", "train.best_metric="]
     record = answer(capsys, *settings, "--run")
     assert record["ok"], record
     (note,) = messages(record, "note")

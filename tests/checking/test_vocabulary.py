@@ -18,7 +18,7 @@ MESSAGE = r"the vocabulary must be the one that the checkpoint .* was trained wi
 @pytest.fixture
 def checkpoint(folder: Path) -> Path:
     """Train two steps; return the checkpoint."""
-    return mplug2.train("spec.yaml", ["train.out=run"]).last
+    return mplug2.train("spec.yaml", ["train.output_dir=run"]).last
 
 
 def reverse(source: Path, target: Path) -> None:
@@ -42,7 +42,7 @@ def test_eval_predict_and_resume_refuse_another_vocabulary(folder: Path, checkpo
     with pytest.raises(SpecError, match=MESSAGE):
         mplug2.pipeline("spec.yaml", checkpoint, [other])
     with pytest.raises(SpecError, match=MESSAGE):
-        mplug2.train("spec.yaml", ["train.out=run", "train.steps=4", other], resume=True)
+        mplug2.train("spec.yaml", ["train.output_dir=run", "train.max_steps=4", other], resume=True)
 
 
 def test_a_file_that_has_changed_since(folder: Path, checkpoint: Path) -> None:

@@ -63,9 +63,9 @@ def test_init_becomes_a_setting_that_keeps_dots_and_stars() -> None:
 
     spec = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
     read = registry.read_spec(
-        spec, overrides=init_overrides(["*=mplug2:my models/a.pth", "vision.stem=own:b"])
+        spec, overrides=init_overrides(["*=mplug2:my models/a.pth", "vision.stem=checkpoint:b"])
     )
-    assert read.init == {"*": "mplug2:my models/a.pth", "vision.stem": "own:b"}
+    assert read.init == {"*": "mplug2:my models/a.pth", "vision.stem": "checkpoint:b"}
 
 
 def test_an_interruption_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

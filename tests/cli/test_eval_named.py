@@ -77,6 +77,6 @@ def test_an_evaluation_that_does_not_exist_is_named_with_those_that_do(made: Pat
     done = evaluated(made, "--only", "test")
     assert done.exit_code == 2
     assert "there is no evaluation 'test'. Evaluations: dev, held out" in done.output
-    done = evaluated(made, "--results", str(made / "r.json"))
+    done = evaluated(made, "--submission", str(made / "r.json"))
     assert done.exit_code == 2
-    assert "--results needs one evaluation (got dev, held out). Name it: --only NAME" in done.output
+    assert "--submission needs one evaluation (got dev, held out). Name it: --only NAME" in done.output

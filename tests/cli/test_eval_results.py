@@ -1,4 +1,4 @@
-"""`mplug2 eval --results`: a test split without answers becomes what the evaluation server takes."""
+"""`mplug2 eval --submission`: a test split without answers becomes what the evaluation server takes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def evaluated(made: Path, *words: str) -> Any:
 
 def test_answers_are_written_for_the_server(made: Path) -> None:
     out = made / "answers.json"
-    done = evaluated(made, "--results", str(out))
+    done = evaluated(made, "--submission", str(out))
     assert done.exit_code == 0, done.output
     assert "nothing to measure: none of the 2 samples of test has answers\n" in done.output
     assert "nan" not in done.output
@@ -67,25 +67,26 @@ def test_a_split_without_answers_has_nothing_to_measure(made: Path, metric: str)
     done = evaluated(made, f"eval.metrics=[{metric}]")
     assert done.exit_code == 0, done.output
     assert done.output.strip().splitlines()[-1] == (
-        "nothing to measure: none of the 2 samples of test has answers: --results FILE.json writes what an "
+        "nothing to measure: none of the 2 samples of test has answers: --submission FILE.json writes "
+        "what an "
         "evaluation server takes"
     )
     assert metric not in done.output
 
 
 def test_results_and_predictions_are_two_files(made: Path) -> None:
-    done = evaluated(made, "--results", f"{made}/x.json", "--out", f"{made}/../{made.name}/x.json")
+    done = evaluated(made, "--submission", f"{made}/x.json", "--out", f"{made}/../{made.name}/x.json")
     assert done.exit_code == 2
-    assert "--results must be another file than --out" in done.output
+    assert "--submission must be another file than --out" in done.output
 
 
-@pytest.mark.parametrize("option", ["--results", "--out"])
+@pytest.mark.parametrize("option", ["--submission", "--out"])
 def test_what_is_evaluated_is_never_replaced(made: Path, option: str) -> None:
     before = (made / "test.jsonl").read_bytes()
     done = evaluated(made, option, str(made / "test.jsonl"))
     assert done.exit_code == 2
     assert "must be a new file, but is one that this command reads" in done.output
-    assert evaluated(made, "--results", str(made / "test.json")).exit_code == 0
+    assert evaluated(made, "--submission", str(made / "test.json")).exit_code == 0
     assert (made / "test.jsonl").read_bytes() == before
 
 
@@ -131,7 +132,7 @@ def test_an_error_at_the_end_still_tells_the_metrics(made: Path, monkeypatch: py
 def test_questions_must_be_numbered_for_the_server(made: Path, change: dict[str, Any], said: str) -> None:
     row = {"video_id": "clip", "question": "what colour?"}
     (made / "odd.jsonl").write_text("".join(json.dumps(row | change) + "\n" for _ in range(2)))
-    done = evaluated(made, "--results", str(made / "y.json"), f"data.test.path={made / 'odd.jsonl'}")
+    done = evaluated(made, "--submission", str(made / "y.json"), f"data.test.path={made / 'odd.jsonl'}")
     assert done.exit_code == 2
     assert "odd.jsonl:" in done.output and said in done.output
     assert not (made / "y.predictions.jsonl").exists()
@@ -166,7 +167,7 @@ def test_captions_are_written_as_coco_takes_them(tmp_path: Path) -> None:
 
 
 def test_images_without_numbers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="c.jsonl:2: --results needs the number of every image.*has none"):
+    with pytest.raises(UserError, match="c.jsonl:2: --submission needs the number of every image.*has none"):
         captions(tmp_path, {"image": "000000000042.jpg"}, {"image": "b.jpg"})
     with pytest.raises(UserError, match="but 42 is at .*c.jsonl:1, too"):
         captions(tmp_path, {"image": "000000000042.jpg"}, {"image": "a/000000000042.jpg"})

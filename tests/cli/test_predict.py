@@ -90,7 +90,7 @@ def test_a_video_is_encoded_once_for_all_questions(made: Path) -> None:
     def note(module: Any, positional: Any, named: dict[str, Any]) -> None:
         seen.extend(value.shape for value in (*positional, *named.values()))
 
-    pipe.net.part("vision").register_forward_pre_hook(note, with_kwargs=True)
+    pipe.net.get_module("vision").register_forward_pre_hook(note, with_kwargs=True)
     assert len(pipe(made / "clip.mp4", question=[QUESTION] * 3)) == 3  # type: ignore[arg-type]
     assert seen == [torch.Size([1, 3, 6, 48, 48])]
 

@@ -43,7 +43,7 @@ def test_a_list_goes_to_a_file_with_a_sheet_beside_it(made: Path, tmp_path: Path
     listed, out, sheet = (tmp_path / name for name in ("files.txt", "said.jsonl", "sheet.html"))
     listed.write_text("".join(f"{made / f'still{number}.png'}\n" for number in (1, 0)))
     words = (
-        "--list",
+        "--files-from",
         listed,
         "--text",
         "it is red",
@@ -107,7 +107,7 @@ def test_boxes_are_told_in_pixels_and_drawn(made: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("caption", [], "name the files: --video or --image (not both), or --list"),
+        ("caption", [], "name the files: --video or --image (not both), or --files-from"),
         ("caption", ["-v", "a.mp4", "-i", "a.png"], "name the files"),
         ("caption", ["-i", "still0.png"], "reads videos: name them by --video"),
         ("caption", ["-v", "clip0.mp4", "--draw", "x.png"], "--draw needs one image"),
@@ -131,7 +131,7 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
 
 
 def test_an_empty_path_is_not_the_current_folder(made: Path) -> None:
-    for option in ("--image", "--list"):
+    for option in ("--image", "--files-from"):
         done = run(made, "entailment", option, "", "-q", "x")
         assert (done.exit_code, done.output) == (2, "a path must have a name, but is empty\n")
 

@@ -119,9 +119,9 @@ RUN = "runs/VideoQA_shapes_tiny"
 def test_the_first_command_makes_data_trains_and_tests(project: Path) -> None:
     made, trained, measured = called(project, "run_videoqa.sh", HOME="")
     assert made == "mplug2 [data] [make-shapes] [data/shapes]"
-    assert trained == f"mplug2 [train] {TINY} [--resume] [train.out={RUN}]"
+    assert trained == f"mplug2 [train] {TINY} [--resume] [train.output_dir={RUN}]"
     out = f"[--out] [{RUN}/predictions/measured.jsonl]"
-    assert measured == f"mplug2 [eval] {TINY} [--checkpoint] [{RUN}/last] {out} [train.out={RUN}]"
+    assert measured == f"mplug2 [eval] {TINY} [--checkpoint] [{RUN}/last] {out} [train.output_dir={RUN}]"
 
 
 def test_the_split_is_the_specs_own_unless_one_is_asked_for(project: Path) -> None:
@@ -152,7 +152,7 @@ def test_some_start_from_a_network_that_is_trained_first(project: Path, script: 
         *(f"[{PRETRAINED[script]}]",) * 2,
         *(f"[{TINY_SPECS[script]}]",) * 2,
     ]
-    assert f"[*=own:{run}/best]" in calls[4]
+    assert f"[*=checkpoint:{run}/best]" in calls[4]
 
 
 def test_a_released_mplug_checkpoint_is_fine_tuned_on_what_the_script_is_named_for(project: Path) -> None:
@@ -193,7 +193,7 @@ def test_fine_tuning_on_gpus_from_a_released_checkpoint(project: Path, tmp_path:
     trained, measured = called(
         project,
         "run_videoqa.sh",
-        "train.batch=2",
+        "train.batch_size=2",
         cwd=tmp_path,
         OVERRIDES="a=1 b=2",
         OUT="my run",
@@ -202,7 +202,8 @@ def test_fine_tuning_on_gpus_from_a_released_checkpoint(project: Path, tmp_path:
     assert trained == (
         "deepspeed [--num_gpus] [8] [--module] [mplug2] [train] [configs_video/other.yaml] [--resume] "
         "[--init] "
-        f"[*=mplug2:{tmp_path}/model.pth] [train.out={tmp_path}/my run] [a=1] [b=2] [train.batch=2]"
+        f"[*=mplug2:{tmp_path}/model.pth] [train.output_dir={tmp_path}/my run] [a=1] [b=2] "
+        f"[train.batch_size=2]"
     )
     assert measured.startswith(
         "deepspeed [--num_gpus] [8] [--module] [mplug2] [eval] [configs_video/other.yaml]"
@@ -216,7 +217,7 @@ def test_own_weights_and_several_machines(project: Path) -> None:
     settings = {"CONFIG": "configs_video/other.yaml", "CHECKPOINT": "start", "HOSTFILE": "hosts"}
     trained, _ = called(project, "run_videoqa.sh", **settings)
     assert trained.startswith("deepspeed [--hostfile] [hosts] [--module] [mplug2] [train]")
-    assert "[--init] [*=own:start]" in trained
+    assert "[--init] [*=checkpoint:start]" in trained
 
 
 def test_several_machines_without_ssh(project: Path) -> None:
@@ -252,10 +253,10 @@ def test_wrong_settings_are_reported(project: Path, settings: dict[str, str], me
 
 def test_inference_measures_a_checkpoint(project: Path) -> None:
     settings = {"CONFIG": "configs_video/other.yaml", "CHECKPOINT": "runs/other/best", "SPLIT": "val"}
-    (measured,) = called(project, "inference_videoqa.sh", "eval.batch=2", **settings)
+    (measured,) = called(project, "inference_videoqa.sh", "eval.batch_size=2", **settings)
     assert measured == (
         "mplug2 [eval] [configs_video/other.yaml] [--checkpoint] [runs/other/best] [--split] [val] [--out] "
-        "[runs/other/predictions/val.jsonl] [eval.batch=2]"
+        "[runs/other/predictions/val.jsonl] [eval.batch_size=2]"
     )
 
 
@@ -284,8 +285,13 @@ def refused(project: Path, script: str, *words: str, **settings: str) -> str:
 
 @pytest.mark.parametrize("script", ["run_videoqa.sh", "inference_videoqa.sh"])
 def test_the_run_folder_is_named_by_out_alone(project: Path, script: str) -> None:
-    for words, settings in [(["train.out=there"], {}), ([], {"OVERRIDES": "a=1 train.out=there"})]:
-        assert "train.out=there: use OUT=FOLDER instead" in refused(project, script, *words, **settings)
+    for words, settings in [
+        (["train.output_dir=there"], {}),
+        ([], {"OVERRIDES": "a=1 train.output_dir=there"}),
+    ]:
+        assert "train.output_dir=there: use OUT=FOLDER instead" in refused(
+            project, script, *words, **settings
+        )
     assert not (project / RUN / "trained").exists()
 
 

@@ -69,7 +69,7 @@ def test_list_by_pattern() -> None:
 def test_list_of_one_name_prints_its_ports_and_arguments() -> None:
     done = run(app, ["list", "lm_loss"])
     assert done.exit_code == 0
-    assert "logits A L vocab" in done.output
+    assert "logits A L vocab_size" in done.output
     assert "optional; not computed while alpha is 0" in done.output
     assert "'sequences', 'words'" in done.output
 

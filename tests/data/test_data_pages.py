@@ -48,7 +48,7 @@ def language(tmp_path: Path) -> Any:
     spec = parse_spec(
         "inputs: {text: text B L, language: labels B}\n"
         "modules:\n"
-        "  words: {use: text_embedding, width: 8, vocab: 210, positions: 64}\n"
+        "  words: {use: text_embedding, width: 8, vocab_size: 210, max_positions: 64}\n"
         "  head: {use: class_head, width: 8, classes: 2}\n"
         "flow:\n"
         "  embeds: words(text)\n"
@@ -57,7 +57,7 @@ def language(tmp_path: Path) -> Any:
         "goals: {train: {loss: loss}, predict: {label: logits}}\n"
         f"data: {{task: language, languages: [en, de], tokenizer: {tmp_path}/vocab.txt, workers: 0,\n"
         f"  train: {{annotations: {tmp_path}/folder}}}}\n"
-        "train: {batch: 2}\n"
+        "train: {batch_size: 2}\n"
     )
     yield spec
     for registry, entries in zip((TASKS, SOURCES), known, strict=True):

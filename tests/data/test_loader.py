@@ -225,7 +225,7 @@ def test_a_broken_file_is_replaced_with_its_questions(
     shapes: Path, tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = reader(spoil(shapes, tmp_path / "s", 2))
-    loader = train_loader(data, 4, workers=workers, max_bad=0.2)
+    loader = train_loader(data, 4, workers=workers, max_bad_fraction=0.2)
     with caplog.at_level(logging.WARNING):
         batches = one_epoch(loader)
     broken = {"train_00000", "train_00001"}
@@ -235,16 +235,16 @@ def test_a_broken_file_is_replaced_with_its_questions(
     assert not broken & {record["video_id"] for record in seen}
     for batch in batches:
         names = [batch.records[row]["video_id"] for row in range(len(batch.records))]
-        clips = batch.inputs["clip"].tolist()
+        clips = batch.inputs["video_index"].tolist()
         assert len(set(zip(clips, names, strict=True))) == len(set(clips)), "a clip keeps its own questions"
-    again = train_loader(reader(tmp_path / "s"), 4, max_bad=0.2)
+    again = train_loader(reader(tmp_path / "s"), 4, max_bad_fraction=0.2)
     assert all(same(a, b) for a, b in zip(batches, one_epoch(again), strict=True))
 
 
 def test_too_many_broken_files_stop_the_run_with_the_list(shapes: Path, tmp_path: Path) -> None:
-    loader = train_loader(reader(spoil(shapes, tmp_path / "s", 3)), 4, max_bad=0.2)
+    loader = train_loader(reader(spoil(shapes, tmp_path / "s", 3)), 4, max_bad_fraction=0.2)
     with pytest.raises(
-        UserError, match=r"3 of 12 files cannot be decoded, but data\.max_bad allows 2\.4"
+        UserError, match=r"3 of 12 files cannot be decoded, but data\.max_bad_fraction allows 2\.4"
     ) as caught:
         one_epoch(loader)
     assert all(f"train_0000{index}.mp4" in str(caught.value) for index in range(3))
@@ -260,7 +260,7 @@ def test_ranks_stop_at_as_many_broken_files_as_one_process_does(
     stopped = []
     for rank in range(world):
         loader = train_loader(
-            data, 4, rank=rank, world=world, max_bad=0.2, counter=BadFileCounter(store, "train")
+            data, 4, rank=rank, world=world, max_bad_fraction=0.2, counter=BadFileCounter(store, "train")
         )
         try:
             one_epoch(loader)
@@ -291,7 +291,7 @@ def test_the_order_of_an_epoch_is_made_once(
     made: list[int] = []
     make = data.requests
     monkeypatch.setattr(data, "requests", lambda epoch, seed: made.append(epoch) or make(epoch, seed))
-    loader = train_loader(data, 4, max_bad=1.0)
+    loader = train_loader(data, 4, max_bad_fraction=1.0)
     batches = iter(loader)
     steps = loader.steps_per_epoch()
     assert steps is not None
@@ -302,14 +302,14 @@ def test_the_order_of_an_epoch_is_made_once(
 
 
 def test_if_nothing_can_be_decoded_the_run_ends(shapes: Path, tmp_path: Path) -> None:
-    loader = train_loader(reader(spoil(shapes, tmp_path / "s", 12)), 4, max_bad=1.0)
+    loader = train_loader(reader(spoil(shapes, tmp_path / "s", 12)), 4, max_bad_fraction=1.0)
     with pytest.raises(UserError, match="none of 100 samples"):
         one_epoch(loader)
 
 
 def test_evaluation_keeps_a_row_for_every_question_of_a_broken_file(shapes: Path, tmp_path: Path) -> None:
     data = reader(spoil(shapes, tmp_path / "s", 1, "val"), training=False, split="val")
-    loader = eval_loader(data, 3, max_bad=0.5)
+    loader = eval_loader(data, 3, max_bad_fraction=0.5)
     records = [record for batch in loader for record in batch.records]
     assert [record["question_id"] for record in records] == list(range(len(data.items)))
     assert {record["video_id"] for record in records if "bad" in record} == {"val_00000"}
@@ -327,7 +327,7 @@ def test_an_evaluation_loader_knows_its_records_without_those_that_pad(shapes: P
 
 
 SPEC = """
-inputs: {{video: frames V 3 T H W, question: text Q L, clip: index Q -> V}}
+inputs: {{video: frames V 3 T H W, question: text Q L, video_index: index Q -> V}}
 modules: {{}}
 flow: {{}}
 goals: {{}}
@@ -335,7 +335,7 @@ data:
   kind: question_answer
   tokenizer: {shapes}/vocab.txt
   workers: 0
-  max_bad: 0.01
+  max_bad_fraction: 0.01
   media: {shapes}/videos
   questions_per_clip: 6
   train: {{path: {shapes}/qa_train.jsonl}}
@@ -347,9 +347,9 @@ def test_a_spec_says_what_is_loaded(shapes: Path) -> None:
     spec = parse_spec(SPEC.format(shapes=shapes), "my.yaml")
     loader = build_loader(spec, TYPES, BatchSpec("train", "data", "train", micro_batch=4))
     batch = next(iter(loader))
-    assert set(batch.inputs) == {"video", "question", "clip"}
+    assert set(batch.inputs) == {"video", "question", "video_index"}
     assert batch.inputs["video"].shape == (4, 3, 6, 24, 24)
-    assert Counter(batch.inputs["clip"].tolist()).most_common(1)[0][1] <= 6
+    assert Counter(batch.inputs["video_index"].tolist()).most_common(1)[0][1] <= 6
 
 
 def test_a_missing_path_is_named_with_its_place_in_the_spec(shapes: Path) -> None:
@@ -365,9 +365,9 @@ def test_a_missing_path_is_named_with_its_place_in_the_spec(shapes: Path) -> Non
 def test_a_module_that_knows_fewer_words_than_the_tokenizer_is_named(shapes: Path) -> None:
     words = len(vocabulary())
     text = SPEC.format(shapes=shapes).replace(
-        "modules: {}", "modules: {words: {use: text_embedding, width: 8, vocab: NUMBER}}"
+        "modules: {}", "modules: {words: {use: text_embedding, width: 8, vocab_size: NUMBER}}"
     )
-    message = rf"^my\.yaml:3:57: vocab of 'words' must be at least {words}, .*but is {words - 1}\n"
+    message = rf"^my\.yaml:3:57: vocab_size of 'words' must be at least {words}, .*but is {words - 1}\n"
     too_small = parse_spec(text.replace("NUMBER", str(words - 1)), "my.yaml")
     with pytest.raises(UserError, match=message):
         build_eval_loader(too_small, TYPES, "data", "train")

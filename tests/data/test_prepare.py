@@ -144,7 +144,7 @@ def test_what_is_there_is_not_replaced_unasked(source: Path, tmp_path: Path) -> 
     prepare("coco", source, tmp_path / "out")
     before = (tmp_path / "out/train.jsonl").read_text()
     (tmp_path / "out/train.jsonl").write_text("mine")
-    with pytest.raises(UserError, match=r"train\.jsonl, .* already exists\. Use --replace"):
+    with pytest.raises(UserError, match=r"train\.jsonl, .* already exists\. Use --overwrite"):
         prepare("coco", source, tmp_path / "out")
     assert (tmp_path / "out/train.jsonl").read_text() == "mine"
     prepare("coco", source, tmp_path / "out", replace=True)
@@ -200,18 +200,18 @@ def test_a_held_out_part_is_always_the_same_and_shares_no_video(source: Path, tm
     head = "gif_name\tquestion\tanswer\ttype\tvid_id\tkey\tdescription\n"
     rows = "".join(f"tumblr_{number % 100}\tq{number}\ta\t0\tv\t1\td\n" for number in range(300))
     (source / "Train_frameqa_question.csv").write_text(head + rows)
-    done = prepare("tgif_qa", source, tmp_path / "a", hold_out=0.2)
+    done = prepare("tgif_qa", source, tmp_path / "a", val_fraction=0.2)
     train, val = (lines(tmp_path / f"a/{split}.jsonl") for split in ("train", "val"))
     assert len(train) + len(val) == 300
     assert 30 < len(val) < 90
     assert not {row["video_id"] for row in train} & {row["video_id"] for row in val}
     assert {one.split: one.entries for one in done.written} == {"train": len(train), "val": len(val)}
-    prepare("tgif_qa", source, tmp_path / "b", hold_out=0.2)
+    prepare("tgif_qa", source, tmp_path / "b", val_fraction=0.2)
     assert (tmp_path / "b/val.jsonl").read_bytes() == (tmp_path / "a/val.jsonl").read_bytes()
     (source / "dataset_coco.json").write_text(photos("train", "val", "test"))
     for name, share in (("coco", 0.1), ("tgif_qa", 1.5), ("tgif_qa", -0.1)):
-        with pytest.raises(UserError, match="--hold-out must be a fraction of a training split"):
-            prepare(name, source, tmp_path / "c", hold_out=share)
+        with pytest.raises(UserError, match="--val-fraction must be a fraction of a training split"):
+            prepare(name, source, tmp_path / "c", val_fraction=share)
 
 
 def test_answers_are_a_list(source: Path, tmp_path: Path) -> None:

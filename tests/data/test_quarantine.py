@@ -24,7 +24,7 @@ def split(tmp_path: Path) -> list[str]:
     rows = [{"image": f"{name}.png", "question": "how many?", "answer": "one"} for name in ("a", "bad", "b")]
     (tmp_path / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
-    given = {"path": tmp_path / "qa.jsonl", "media": tmp_path, "quarantine": tmp_path / "q.jsonl"}
+    given = {"path": tmp_path / "qa.jsonl", "media": tmp_path, "exclude_list": tmp_path / "q.jsonl"}
     settings = [f"data.train.{key}={value}" for key, value in given.items()]
     return [TINY, f"data.tokenizer={tmp_path / 'vocab.txt'}", *settings, "--split", "train"]
 
@@ -40,4 +40,4 @@ def test_a_second_check_does_not_empty_the_list(split: list[str], tmp_path: Path
     runs = [CliRunner().invoke(app, ["data", "check", *split]).output for _ in range(2)]
     assert runs[0] == runs[1]
     assert json.loads((tmp_path / "q.jsonl").read_text())["video_id"] == "bad.png"
-    assert not (tmp_path / "qa.quarantine.jsonl").exists()
+    assert not (tmp_path / "qa.exclude_list.jsonl").exists()

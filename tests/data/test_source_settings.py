@@ -20,7 +20,7 @@ SPEC = """
 inputs: {{image: image B 3 16 16, caption: text B L}}
 modules:
   vision: {{use: image_vit, width: 32, depth: 1, heads: 2, patch: 8, size: 16}}
-  words: {{use: text_embedding, width: 32, vocab: 50, positions: 16}}
+  words: {{use: text_embedding, width: 32, vocab_size: 50, max_positions: 16}}
   to_v: {{use: feature_head, width_in: 32, width: 8}}
   to_t: {{use: feature_head, width_in: 32, width: 8, pool: mean}}
 flow: {{hidden: vision(image), embeds: words(caption), v: to_v(hidden), t: to_t(embeds)}}
@@ -101,7 +101,7 @@ def test_a_goal_that_the_first_evaluation_does_not_feed_finds_its_source() -> No
 inputs: {image: image B 3 16 16, text: text B L}
 modules:
   vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 8, size: 16}
-  words: {use: text_embedding, width: 32, vocab: 50, positions: 16}
+  words: {use: text_embedding, width: 32, vocab_size: 50, max_positions: 16}
 flow: {hidden: vision(image), embeds: words(text)}
 goals: {look: {hidden: hidden}, read: {embeds: embeds}}
 data:

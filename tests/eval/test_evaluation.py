@@ -132,13 +132,13 @@ def test_metrics_of_different_outputs_are_refused_by_check() -> None:
 inputs: {image: image B 3 H W, caption: text B L}
 modules:
   vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 16, size: 32}
-  decoder: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 128, positions: 16}
+  decoder: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab_size: 128, max_positions: 16}
   head: {use: class_head, width: 32, classes: 3}
 flow:
   seen: vision(image)
   logits: decoder(caption, memory=seen)
   loss: lm_loss(logits, target=caption)
-  guess: beam_search(@decoder, memory=seen, beams=2, max_length=4)
+  guess: beam_search(@decoder, memory=seen, num_beams=2, max_length=4)
   sorts: head(seen)
 goals: {train: {loss: loss}, predict: {answer: guess, label: sorts}}
 eval: {metrics: [accuracy, METRIC]}

@@ -28,13 +28,13 @@ SPEC = """
 inputs: {{image: image B 3 H W, caption: text B L}}
 modules:
   vision: {{use: image_vit, width: 32, depth: 1, heads: 2, patch: 8, size: 16}}
-  words: {{use: text_embedding, width: 32, vocab: 50, positions: 16}}
+  words: {{use: text_embedding, width: 32, vocab_size: 50, max_positions: 16}}
   to_v: {{use: feature_head, width_in: 32, width: 8}}
   to_t: {{use: feature_head, width_in: 32, width: 8, pool: mean}}
 flow: {{visual: vision(image), asked: words(caption), v: to_v(visual), t: to_t(asked)}}
 goals: {{embed_vision: {{v: v}}, embed_text: {{t: t}}}}
 data: {{kind: retrieval, tokenizer: {vocabulary}, workers: 0}}
-eval: {{metrics: [recall], batch: 2}}
+eval: {{metrics: [recall], batch_size: 2}}
 """
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "square"]
 

@@ -1,4 +1,4 @@
-"""What a metric declares is what it computes, and what `train.select` may name."""
+"""What a metric declares is what it computes, and what `train.best_metric` may name."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def test_what_a_split_may_lack_is_declared_too() -> None:
 )
 def test_a_value_that_no_metric_gives_is_found_before_training(name: str, chosen: str, hint: str) -> None:
     file = ROOT / "configs_image" / f"{name}_shapes_tiny.yaml"
-    report = check(read_spec(file, overrides=[f"train.select={chosen}"]))
+    report = check(read_spec(file, overrides=[f"train.best_metric={chosen}"]))
     (problem,) = report.problems
-    assert problem.message.startswith("train.select must be one of ")
+    assert problem.message.startswith("train.best_metric must be one of ")
     assert problem.message.endswith(f"but is '{chosen}'")
     assert problem.hint.startswith(hint)
-    assert str(problem.place).startswith(f"command line: train.select={chosen}")
+    assert str(problem.place).startswith(f"command line: train.best_metric={chosen}")
 
 
 @pytest.mark.parametrize("chosen", ["mean_iou", "iou_accuracy", ""])
 def test_the_first_value_of_the_first_metric_selects_unless_set(chosen: str) -> None:
-    spec = read_spec(GROUNDING, overrides=[f"train.select={chosen}"])
+    spec = read_spec(GROUNDING, overrides=[f"train.best_metric={chosen}"])
     assert not check(spec).problems
     assert _selected_value(spec, training_plan(spec).evaluations) == (chosen or "iou_accuracy")

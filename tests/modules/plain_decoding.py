@@ -15,7 +15,7 @@ START, END, VOCAB = 1, 2, 7
 def tiny_decoder(dropout: float = 0.0) -> TextDecoder:
     """A decoder whose fresh weights already prefer some words, in use."""
     torch.manual_seed(3)
-    return TextDecoder(width=16, depth=2, vocab=VOCAB, positions=14, heads=2, dropout=dropout).eval()
+    return TextDecoder(width=16, depth=2, vocab_size=VOCAB, max_positions=14, heads=2, dropout=dropout).eval()
 
 
 def three_memories() -> Tokens:

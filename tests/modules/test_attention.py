@@ -35,7 +35,7 @@ def test_remembered_memory_gives_the_same() -> None:
     torch.manual_seed(0)
     attention = Attention(8, heads=2, dropout=0.0)
     x, memory = torch.randn(2, 3, 8), torch.randn(2, 4, 8)
-    torch.testing.assert_close(attention(x, attention.remember(memory)), attention(x, memory))
+    torch.testing.assert_close(attention(x, attention.project_kv(memory)), attention(x, memory))
 
 
 def test_causal_mask() -> None:

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from modules.boxes import box_loss, box_tokens, cxcywh_to_xyxy, locate, overlap, tokens_box, xyxy_to_cxcywh
+from modules.boxes import (
+    box_loss,
+    box_search,
+    cxcywh_to_xyxy,
+    decode_boxes,
+    encode_boxes,
+    overlap,
+    xyxy_to_cxcywh,
+)
 from modules.decoder import TextDecoder
 from modules.streams import Sequences, Tokens
 
@@ -20,7 +28,7 @@ def _boxes(rows: int, seed: int = 0) -> torch.Tensor:
 
 def _decoder() -> TextDecoder:
     torch.manual_seed(0)
-    return TextDecoder(width=32, depth=2, heads=2, vocab=20, positions=8, types=1, dropout=0.1)
+    return TextDecoder(width=32, depth=2, heads=2, vocab_size=20, max_positions=8, types=1, dropout=0.1)
 
 
 @settings(max_examples=100, deadline=None)
@@ -28,17 +36,17 @@ def _decoder() -> TextDecoder:
 def test_a_box_comes_back_within_a_bin(ends: list[float]) -> None:
     (left, right), (top, bottom) = sorted(ends[:2]), sorted(ends[2:])
     box = torch.tensor([[left, top, right, bottom]])
-    words = box_tokens(box)
+    words = encode_boxes(box)
     assert words.ids.shape == (1, 5) and int(words.ids[0, 0]) == 344 and bool(words.mask.all())
     assert 345 <= int(words.ids[0, 1:].min()) <= int(words.ids[0, 1:].max()) <= 681
-    found = tokens_box(Sequences(words.ids[:, None], torch.zeros(1, 1)))
+    found = decode_boxes(Sequences(words.ids[:, None], torch.zeros(1, 1)))
     torch.testing.assert_close(found, box, atol=1.5 / 336, rtol=0.0)
 
 
 def test_a_coordinate_on_a_bin_belongs_to_it_in_spite_of_rounding() -> None:
     for k in range(337):
         box = cxcywh_to_xyxy(torch.tensor([[k / 336, 0.5, 0.1, 0.3]]))
-        assert box_tokens(box).ids.tolist() == [[344, 345 + k, 345 + 168, 345 + 33, 345 + 100]]
+        assert encode_boxes(box).ids.tolist() == [[344, 345 + k, 345 + 168, 345 + 33, 345 + 100]]
 
 
 def test_overlap_is_what_can_be_counted() -> None:
@@ -53,7 +61,7 @@ def test_overlap_is_what_can_be_counted() -> None:
 
 def test_the_loss_is_its_equation() -> None:
     box, logits = _boxes(3), torch.randn(3, 5, 20, generator=torch.Generator().manual_seed(1))
-    target = box_tokens(box, **SMALL)
+    target = encode_boxes(box, **SMALL)
     scores, places = logits[:, :4, 5:14], target.ids[:, 1:] - 5
     ce = -scores.log_softmax(dim=-1).gather(2, places[..., None])[..., 0]
     guess = scores.argmax(dim=-1) / 8
@@ -69,7 +77,7 @@ def test_the_loss_is_its_equation() -> None:
 
 def test_only_coordinates_get_a_gradient_and_errors_get_none() -> None:
     box, logits = _boxes(3), torch.randn(3, 5, 20).requires_grad_()
-    box_loss(logits, box_tokens(box, **SMALL), box, **SMALL).mean().backward()
+    box_loss(logits, encode_boxes(box, **SMALL), box, **SMALL).mean().backward()
     assert logits.grad is not None
     reached = logits.grad.abs().sum(dim=(0, 1)) > 0
     assert reached.nonzero().flatten().tolist() == list(range(5, 14))
@@ -79,9 +87,9 @@ def test_only_coordinates_get_a_gradient_and_errors_get_none() -> None:
 def test_a_located_box_is_the_likeliest_at_every_step() -> None:
     decoder = _decoder().eval()
     memory = Tokens(torch.randn(3, 6, 32), torch.arange(6) < torch.tensor([[6], [3], [1]]))
-    found = locate(decoder, memory, **SMALL)
+    found = box_search(decoder, memory, **SMALL)
     assert found.ids.shape == (3, 1, 5)
-    words = box_tokens(tokens_box(found, **SMALL), **SMALL)
+    words = encode_boxes(decode_boxes(found, **SMALL), **SMALL)
     words = words._replace(ids=found.ids[:, 0])
     scores = decoder(words, memory)[:, :4, 5:14].log_softmax(dim=-1)
     assert (scores.argmax(dim=-1) + 5).tolist() == found.ids[:, 0, 1:].tolist()
@@ -92,21 +100,21 @@ def test_a_located_box_is_the_likeliest_at_every_step() -> None:
 
 def test_locating_knows_no_dropout_and_leaves_training_as_it_was() -> None:
     decoder, memory = _decoder().train(), Tokens(torch.randn(2, 3, 32))
-    first, second = (locate(decoder, memory, **SMALL) for _ in range(2))
+    first, second = (box_search(decoder, memory, **SMALL) for _ in range(2))
     assert torch.equal(first.scores, second.scores) and decoder.training
 
 
 def test_a_vocabulary_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match=r"less than the vocabulary \(20\), but prefix is 344"):
-        locate(_decoder(), Tokens(torch.randn(2, 3, 32)))
+        box_search(_decoder(), Tokens(torch.randn(2, 3, 32)))
 
 
 def test_the_loss_teaches_a_decoder_to_find() -> None:
     decoder, box = _decoder().eval(), _boxes(4, seed=3)
-    memory, target = Tokens(F.one_hot(torch.arange(4), 32).float()[:, None]), box_tokens(box, **SMALL)
+    memory, target = Tokens(F.one_hot(torch.arange(4), 32).float()[:, None]), encode_boxes(box, **SMALL)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=3e-3)
     for _ in range(60):
         optimizer.zero_grad()
         box_loss(decoder(target, memory), target, box, weights="none", **SMALL).mean().backward()
         optimizer.step()
-    assert locate(decoder, memory, **SMALL).ids[:, 0].tolist() == target.ids.tolist()
+    assert box_search(decoder, memory, **SMALL).ids[:, 0].tolist() == target.ids.tolist()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import mplug2
 from modules.decoder import PACK_FROM, TextDecoder
 from modules.search.beam import beam_search, greedy_search
-from modules.search.sample import sample
+from modules.search.sample import sample_search
 from modules.streams import Text
 from mplug2.build.dry_run import dry_run
 from mplug2.build.smoke import smoke
@@ -23,11 +23,12 @@ SPEC = """
 inputs: {prompt: text B P, text: text B L}
 modules:
   decoder:
-    {use: text_decoder, width: 16, heads: 2, depth: 2, vocab: 50, positions: 24, cross_attention: false}
+    {use: text_decoder, width: 16, heads: 2, depth: 2, vocab_size: 50, max_positions: 24,
+      cross_attention: false}
 flow:
   logits: decoder(text)
   loss: lm_loss(logits, target=text)
-  written: beam_search(@decoder, prefix=prompt, beams=2, max_length=4, start=2, end=3)
+  written: beam_search(@decoder, prefix=prompt, num_beams=2, max_length=4, bos_token_id=2, eos_token_id=3)
 goals: {train: {loss: loss}, predict: {answer: written}}
 """
 
@@ -35,7 +36,14 @@ goals: {train: {loss: loss}, predict: {answer: written}}
 @pytest.fixture
 def decoder() -> TextDecoder:
     torch.manual_seed(3)
-    arguments = {"width": 16, "depth": 2, "vocab": VOCAB, "positions": 14, "heads": 2, "dropout": 0.0}
+    arguments = {
+        "width": 16,
+        "depth": 2,
+        "vocab_size": VOCAB,
+        "max_positions": 14,
+        "heads": 2,
+        "dropout": 0.0,
+    }
     return TextDecoder(**arguments, cross_attention=False).eval()
 
 
@@ -51,7 +59,7 @@ def log_probabilities(decoder: TextDecoder, tokens: list[int]) -> Tensor:
 
 def test_no_cross_attention_is_built(decoder: TextDecoder) -> None:
     assert not any(".cross." in name for name in decoder.state_dict())
-    with_memory = TextDecoder(width=16, depth=2, vocab=VOCAB, positions=14, heads=2)
+    with_memory = TextDecoder(width=16, depth=2, vocab_size=VOCAB, max_positions=14, heads=2)
     keys = [name for name in with_memory.state_dict() if ".cross." not in name]
     assert keys == list(decoder.state_dict())
 
@@ -59,11 +67,11 @@ def test_no_cross_attention_is_built(decoder: TextDecoder) -> None:
 @pytest.mark.parametrize("words", [1, PACK_FROM])
 def test_cached_steps_equal_one_pass(decoder: TextDecoder, words: int) -> None:
     ids = torch.randint(3, VOCAB, (3, 6))
-    state = decoder.start(None, words)
+    state = decoder.init_cache(None, words)
     with torch.no_grad():
         complete = decoder(text_of(ids.tolist()))
-        first = decoder.write(ids[:, None, :2], state, last_only=False)[:, 0]
-        steps = [decoder.write(ids[:, None, i : i + 1], state)[:, 0] for i in range(2, 6)]
+        first = decoder.decode(ids[:, None, :2], state, last_only=False)[:, 0]
+        steps = [decoder.decode(ids[:, None, i : i + 1], state)[:, 0] for i in range(2, 6)]
     torch.testing.assert_close(torch.cat([first, *steps], dim=1), complete)
 
 
@@ -75,7 +83,9 @@ def test_a_token_does_not_see_later_ones(decoder: TextDecoder) -> None:
 
 def test_greedy_search_continues_prefixes_of_unequal_length(decoder: TextDecoder) -> None:
     prefixes = three_prefixes()
-    written = greedy_search(decoder, prefix=prefixes, max_length=5, min_length=2, start=START, end=END)
+    written = greedy_search(
+        decoder, prefix=prefixes, max_length=5, min_length=2, bos_token_id=START, eos_token_id=END
+    )
     for row in range(3):
         tokens = alone(prefixes, row).ids[0].tolist()
         before = len(tokens)
@@ -93,8 +103,8 @@ def test_greedy_search_continues_prefixes_of_unequal_length(decoder: TextDecoder
 
 def test_a_wide_enough_beam_finds_the_best_text(decoder: TextDecoder) -> None:
     prefixes = three_prefixes()
-    options = {"min_length": 2, "max_length": 2, "start": START, "end": END}
-    written = beam_search(decoder, prefix=prefixes, beams=36, best=1, **options)
+    options = {"min_length": 2, "max_length": 2, "bos_token_id": START, "eos_token_id": END}
+    written = beam_search(decoder, prefix=prefixes, num_beams=36, num_return_sequences=1, **options)
     tokens = [token for token in range(VOCAB) if token != END]
     for row in range(3):
         prefix = alone(prefixes, row).ids[0].tolist()
@@ -110,7 +120,16 @@ def test_a_wide_enough_beam_finds_the_best_text(decoder: TextDecoder) -> None:
 
 def test_samples_have_the_log_probabilities_of_the_decoder(decoder: TextDecoder) -> None:
     prefixes = three_prefixes()
-    drawn = sample(decoder, prefix=prefixes, n=2, max_length=3, min_length=3, seed=0, start=START, end=END)
+    drawn = sample_search(
+        decoder,
+        prefix=prefixes,
+        n=2,
+        max_length=3,
+        min_length=3,
+        seed=0,
+        bos_token_id=START,
+        eos_token_id=END,
+    )
     assert drawn.logprobs is not None
     prefix = alone(prefixes, 2).ids[0].tolist()
     tokens = drawn.ids[2, 0, 1:].tolist()
@@ -120,7 +139,7 @@ def test_samples_have_the_log_probabilities_of_the_decoder(decoder: TextDecoder)
 
 
 def test_memory_and_cross_attention_go_together(decoder: TextDecoder) -> None:
-    with_memory = TextDecoder(width=16, depth=1, vocab=VOCAB, positions=14, heads=2)
+    with_memory = TextDecoder(width=16, depth=1, vocab_size=VOCAB, max_positions=14, heads=2)
     with pytest.raises(ValueError, match="a decoder with cross-attention needs a memory"):
         with_memory(text_of([[1, 4]]))
     with pytest.raises(ValueError, match="reads no memory"):

@@ -6,17 +6,17 @@ import pytest
 from plain_decoding import three_memories, three_prefixes, tiny_decoder
 
 from modules.search.beam import beam_search, greedy_search
-from modules.search.rank import rank
-from modules.search.sample import sample
+from modules.search.rank import rank_answers
+from modules.search.sample import sample_search
 from mplug2.build.dry_run import dry_run
 from registry import SpecError, parse_spec
 
 SPEC = """
-inputs: {image: image B 3 H W, caption: text B L, answers: text C K, target: labels B, group: index B}
+inputs: {image: image B 3 H W, caption: text B L, answers: text C K, target: labels B, media_id: index B}
 modules:
   vision:   {use: image_vit, width: 32, depth: 2, heads: 2, patch: 8, size: 16, drop_path: 0.1}
-  words:    {use: text_embedding, width: 32, vocab: 200, positions: 60}
-  decoder:  {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 200, positions: 60}
+  words:    {use: text_embedding, width: 32, vocab_size: 200, max_positions: 60}
+  decoder:  {use: text_decoder, width: 32, depth: 1, heads: 2, vocab_size: 200, max_positions: 60}
   to_v:     {use: feature_head, width_in: 32, width: 16}
   to_t:     {use: feature_head, width_in: 32, width: 16}
   bank:     {use: feature_queue, width: 16, size: 8}
@@ -27,8 +27,8 @@ flow:
   spoken:  words(caption)
   v:       to_v(seen)
   t:       to_t(spoken)
-  stored:  bank(ema(v), ema(t), group)
-  close:   contrast(v, t, group, all_vision=stored.vision, all_text=stored.text, all_group=stored.group,
+  stored:  bank(ema(v), ema(t), media_id)
+  close:   contrast(v, t, media_id, all_vision=stored.vision, all_text=stored.text, all_group=stored.group,
                     alpha=0.4)
   verdict: judge(seen)
   kind:    cross_entropy(verdict, target=target, smoothing=0.1)
@@ -37,8 +37,8 @@ flow:
   loss:    weighted_sum(close.loss, kind, told, weights=[1.0, 1.0, 1.0])
   beams:   beam_search(@decoder, memory=seen, max_length=10, min_length=2)
   greedy:  greedy_search(@decoder, memory=seen, max_length=11, min_length=2)
-  drawn:   sample(@decoder, memory=seen, max_length=12, min_length=2)
-  ranked:  rank(@decoder, memory=seen, candidates=answers, keep=9)
+  drawn:   sample_search(@decoder, memory=seen, max_length=12, min_length=2)
+  ranked:  rank_answers(@decoder, memory=seen, candidates=answers, top_k=9)
 goals:
   train:   {loss: loss}
   predict: {a: beams, b: greedy, c: drawn, d: ranked.answer}
@@ -59,7 +59,7 @@ WRONG = [
     ("max_length=11, min_length=2", "max_length=5, min_length=6", "max_length is 5 and min_length is 6"),
     ("max_length=12, min_length=2", "max_length=-1, min_length=0", "max_length must be at least 1"),
     ("max_length=12, min_length=2", "max_length=5, min_length=-1", "max_length is 5 and min_length is -1"),
-    ("keep=9", "keep=0", "keep must be 1 to"),
+    ("top_k=9", "top_k=0", "top_k must be 1 to"),
 ]
 
 
@@ -81,8 +81,8 @@ def test_a_value_out_of_range_is_found_without_data(right: str, wrong: str, mess
 
 def test_searches_refuse_such_values_in_use_too() -> None:
     decoder, memory, candidates = tiny_decoder(), three_memories(), three_prefixes()
-    for search in (beam_search, greedy_search, sample):
+    for search in (beam_search, greedy_search, sample_search):
         with pytest.raises(ValueError, match="max_length must be at least 1"):
-            search(decoder, memory, max_length=0, start=1, end=2)
-    with pytest.raises(ValueError, match="keep must be 1"):
-        rank(decoder, memory, candidates, keep=0)
+            search(decoder, memory, max_length=0, bos_token_id=1, eos_token_id=2)
+    with pytest.raises(ValueError, match="top_k must be 1"):
+        rank_answers(decoder, memory, candidates, top_k=0)

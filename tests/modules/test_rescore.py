@@ -5,19 +5,19 @@ import torch
 from plain_decoding import END, START, alone, text_score, three_memories, three_prefixes, tiny_decoder
 
 from modules.search.beam import beam_search
-from modules.search.rescore import rescore
-from modules.search.sample import sample
+from modules.search.rescore import score_sequences
+from modules.search.sample import sample_search
 from modules.streams import Sequences
 
-WORDS = {"start": START, "end": END}
+WORDS = {"bos_token_id": START, "eos_token_id": END}
 
 
 @pytest.mark.parametrize("prefixed", [False, True])
 def test_rescoring_what_was_sampled_finds_its_log_probabilities(prefixed: bool) -> None:
     decoder, memory = tiny_decoder(), three_memories()
     prefix = three_prefixes() if prefixed else None
-    found = sample(decoder, memory, prefix, n=4, max_length=6, seed=2, **WORDS)
-    again = rescore(decoder, memory, found, prefix, end=END)
+    found = sample_search(decoder, memory, prefix, n=4, max_length=6, seed=2, **WORDS)
+    again = score_sequences(decoder, memory, found, prefix, eos_token_id=END)
     assert again.ids is found.ids and again.scores.requires_grad
     torch.testing.assert_close(again.logprobs.detach(), found.logprobs)
     torch.testing.assert_close(again.scores.detach(), found.scores)
@@ -31,7 +31,7 @@ def test_the_gradient_is_that_of_plain_passes(prefixed: bool) -> None:
     # the second one has words after its end, which do not count, the first one no end
     ids = torch.tensor([[1, 3, 4, 5], [1, 6, 2, 4]]).expand(3, -1, -1)
     weights = torch.tensor([[1.0, -2.0], [0.5, 1.0], [-1.0, 3.0]])
-    said = rescore(decoder, memory, Sequences(ids, torch.zeros(3, 2)), prefix, end=END)
+    said = score_sequences(decoder, memory, Sequences(ids, torch.zeros(3, 2)), prefix, eos_token_id=END)
     found = torch.autograd.grad((said.scores * weights).sum(), [memory.values, *decoder.parameters()])
     total = torch.zeros(())
     for i in range(3):
@@ -47,8 +47,8 @@ def test_padding_after_a_text_without_an_end_is_not_scored() -> None:
     decoder, memory = tiny_decoder(), three_memories()
     with torch.no_grad():
         decoder.head.bias[END] += 2.5
-    found = beam_search(decoder, memory, beams=5, best=5, max_length=6, **WORDS)
-    said = rescore(decoder, memory, found, end=END)
+    found = beam_search(decoder, memory, num_beams=5, num_return_sequences=5, max_length=6, **WORDS)
+    said = score_sequences(decoder, memory, found, eos_token_id=END)
     assert found.lengths is not None and torch.equal(found.lengths, (found.logprobs != 0).sum(dim=-1))
     cut = 0
     for i, texts in enumerate(found.ids.tolist()):
@@ -62,8 +62,10 @@ def test_padding_after_a_text_without_an_end_is_not_scored() -> None:
 
 def test_the_mean_is_over_the_words_that_were_written() -> None:
     decoder, memory = tiny_decoder(), three_memories()
-    found = sample(decoder, memory, n=4, max_length=6, seed=2, **WORDS)
-    total, mean = (rescore(decoder, memory, found, score=s, end=END).scores for s in ("sum", "mean"))
+    found = sample_search(decoder, memory, n=4, max_length=6, seed=2, **WORDS)
+    total, mean = (
+        score_sequences(decoder, memory, found, score=s, eos_token_id=END).scores for s in ("sum", "mean")
+    )
     lengths = [[(row.index(END) if END in row else 6) for row in rows] for rows in found.ids.tolist()]
     torch.testing.assert_close(mean * torch.tensor(lengths), total)
 
@@ -71,8 +73,10 @@ def test_the_mean_is_over_the_words_that_were_written() -> None:
 def test_the_released_score_is_penalised_twice() -> None:
     """By the beam's penalty for its length, and by the number of its ids, [CLS] and [SEP] counted."""
     decoder, memory = tiny_decoder(), three_memories()
-    found = beam_search(decoder, memory, beams=5, best=5, max_length=6, penalty=0.6, **WORDS)
-    said = rescore(decoder, memory, found, score="released", end=END)
+    found = beam_search(
+        decoder, memory, num_beams=5, num_return_sequences=5, max_length=6, length_penalty=0.6, **WORDS
+    )
+    said = score_sequences(decoder, memory, found, score="released", eos_token_id=END)
     whole = 0
     for i, texts in enumerate(found.ids.tolist()):
         for j, ids in enumerate(texts):
@@ -81,6 +85,10 @@ def test_the_released_score_is_penalised_twice() -> None:
                 torch.testing.assert_close(said.scores[i, j], found.scores[i, j] / (len(words) + 1))
                 whole += 1
     assert whole > 3
-    unpenalised = rescore(decoder, memory, found, score="released", penalty=0.0, end=END).scores
-    total, mean = (rescore(decoder, memory, found, score=s, end=END).scores for s in ("sum", "mean"))
+    unpenalised = score_sequences(
+        decoder, memory, found, score="released", length_penalty=0.0, eos_token_id=END
+    ).scores
+    total, mean = (
+        score_sequences(decoder, memory, found, score=s, eos_token_id=END).scores for s in ("sum", "mean")
+    )
     torch.testing.assert_close(unpenalised, total / (total / mean + 1))

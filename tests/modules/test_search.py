@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from modules.decoder import PACK_FROM, TextDecoder
 from modules.search.beam import beam_search, greedy_search
-from modules.search.rank import rank
+from modules.search.rank import rank_answers
 from modules.streams import Text, Tokens
 
 START, END = 1, 2
@@ -17,7 +17,7 @@ START, END = 1, 2
 @pytest.fixture
 def decoder() -> TextDecoder:
     torch.manual_seed(3)
-    return TextDecoder(width=16, depth=2, vocab=7, positions=12, heads=2).eval()
+    return TextDecoder(width=16, depth=2, vocab_size=7, max_positions=12, heads=2).eval()
 
 
 @pytest.fixture
@@ -38,18 +38,18 @@ def _log_probabilities(decoder: TextDecoder, memory: Tokens, sample: int, words:
 def test_cached_steps_equal_the_whole_pass(decoder: TextDecoder, memory: Tokens) -> None:
     ids = torch.randint(3, 7, (3, 6))
     whole = decoder(Text(ids, torch.ones_like(ids, dtype=torch.bool)), memory)
-    state = decoder.start(memory)
-    steps = [decoder.write(ids[:, None, i : i + 1], state)[:, 0, 0] for i in range(6)]
+    state = decoder.init_cache(memory)
+    steps = [decoder.decode(ids[:, None, i : i + 1], state)[:, 0, 0] for i in range(6)]
     torch.testing.assert_close(torch.stack(steps, dim=1), whole)
 
 
 def test_steps_over_packed_weights_equal_the_whole_pass(decoder: TextDecoder, memory: Tokens) -> None:
     ids = torch.randint(3, 7, (3, 2, 6))
     text = Text(ids.flatten(0, 1), torch.ones(6, 6, dtype=torch.bool))
-    state, short = decoder.start(memory, PACK_FROM), decoder.start(memory, PACK_FROM - 1)
+    state, short = decoder.init_cache(memory, PACK_FROM), decoder.init_cache(memory, PACK_FROM - 1)
     with torch.no_grad():
         whole = decoder(text, memory).unflatten(0, (3, 2))
-        steps = [decoder.write(ids[:, :, i : i + 1], state)[:, :, 0] for i in range(6)]
+        steps = [decoder.decode(ids[:, :, i : i + 1], state)[:, :, 0] for i in range(6)]
     torch.testing.assert_close(torch.stack(steps, dim=2), whole)
     # Of each layer all but the memory's keys and values, read once; the head's two.
     assert state.packs is not None and len(state.packs) == 2 * 8 + 2
@@ -57,7 +57,7 @@ def test_steps_over_packed_weights_equal_the_whole_pass(decoder: TextDecoder, me
 
 
 def test_greedy_takes_the_likeliest_word(decoder: TextDecoder, memory: Tokens) -> None:
-    found = greedy_search(decoder, memory, max_length=6, min_length=2, start=START, end=END)
+    found = greedy_search(decoder, memory, max_length=6, min_length=2, bos_token_id=START, eos_token_id=END)
     for sample in range(3):
         words = [START]
         for step in range(6):
@@ -75,7 +75,16 @@ def test_a_wide_enough_beam_finds_the_best_text(decoder: TextDecoder, memory: To
     """With as many beams as there are texts nothing can be pruned: the best one of fixed length must come
     out."""
     words = [w for w in range(7) if w != END]
-    found = beam_search(decoder, memory, beams=36, best=1, min_length=2, max_length=2, start=START, end=END)
+    found = beam_search(
+        decoder,
+        memory,
+        num_beams=36,
+        num_return_sequences=1,
+        min_length=2,
+        max_length=2,
+        bos_token_id=START,
+        eos_token_id=END,
+    )
     for sample in range(3):
         scores = {}
         for text in itertools.product(words, repeat=2):
@@ -88,7 +97,13 @@ def test_a_wide_enough_beam_finds_the_best_text(decoder: TextDecoder, memory: To
 
 
 def test_a_sample_does_not_depend_on_its_batch(decoder: TextDecoder, memory: Tokens) -> None:
-    options = {"beams": 3, "best": 3, "max_length": 8, "start": START, "end": END}
+    options = {
+        "num_beams": 3,
+        "num_return_sequences": 3,
+        "max_length": 8,
+        "bos_token_id": START,
+        "eos_token_id": END,
+    }
     together = beam_search(decoder, memory, **options)
     for i in range(3):
         alone = beam_search(decoder, Tokens(memory.values[i : i + 1], memory.mask[i : i + 1]), **options)
@@ -98,14 +113,14 @@ def test_a_sample_does_not_depend_on_its_batch(decoder: TextDecoder, memory: Tok
 
 
 def test_more_results_than_beams_is_refused(decoder: TextDecoder, memory: Tokens) -> None:
-    with pytest.raises(ValueError, match="best must be 1 to beams"):
-        beam_search(decoder, memory, beams=2, best=3)
+    with pytest.raises(ValueError, match="num_return_sequences must be 1 to num_beams"):
+        beam_search(decoder, memory, num_beams=2, num_return_sequences=3)
 
 
 @pytest.mark.parametrize("first_token", ["once", "twice"])
 def test_ranking_scores_every_candidate(decoder: TextDecoder, memory: Tokens, first_token: str) -> None:
     ids = torch.tensor([[1, 3, 4, 2], [1, 5, 2, 0], [1, 6, 6, 2], [1, 3, 2, 0]])
-    found = rank(decoder, memory, Text(ids, ids > 0), keep=4, first_token=first_token)
+    found = rank_answers(decoder, memory, Text(ids, ids > 0), top_k=4, first_token=first_token)
     for sample in range(3):
         scores = []
         for text in ids.tolist():
@@ -121,7 +136,7 @@ def test_ranking_scores_every_candidate(decoder: TextDecoder, memory: Tokens, fi
 
 def test_ranking_keeps_the_likeliest_first_words(decoder: TextDecoder, memory: Tokens) -> None:
     ids = torch.tensor([[1, 3, 2], [1, 4, 2], [1, 5, 2], [1, 6, 2]])
-    found = rank(decoder, memory, Text(ids, ids > 0), keep=2)
+    found = rank_answers(decoder, memory, Text(ids, ids > 0), top_k=2)
     for sample in range(3):
         likely = found["first"][sample].topk(2).indices.tolist()
         assert sorted(found["choice"][sample].tolist()) == sorted(likely)

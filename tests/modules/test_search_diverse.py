@@ -6,13 +6,13 @@ from plain_decoding import END, START, VOCAB, next_word, three_memories, tiny_de
 
 from modules.search.beam import beam_search
 
-OPTIONS = {"min_length": 1, "max_length": 5, "start": START, "end": END}
+OPTIONS = {"min_length": 1, "max_length": 5, "bos_token_id": START, "eos_token_id": END}
 
 
 def test_groups_that_do_not_care_are_the_same_search() -> None:
     decoder, memory = tiny_decoder(), three_memories()
-    plain = beam_search(decoder, memory, beams=2, best=2, **OPTIONS)
-    twice = beam_search(decoder, memory, beams=4, groups=2, best=4, **OPTIONS)
+    plain = beam_search(decoder, memory, num_beams=2, num_return_sequences=2, **OPTIONS)
+    twice = beam_search(decoder, memory, num_beams=4, num_beam_groups=2, num_return_sequences=4, **OPTIONS)
     for i in range(3):
         assert twice.ids[i, ::2].tolist() == plain.ids[i].tolist()
         assert twice.ids[i, 1::2].tolist() == plain.ids[i].tolist()
@@ -21,7 +21,15 @@ def test_groups_that_do_not_care_are_the_same_search() -> None:
 @pytest.mark.parametrize("diversity", [0.5, 3.0])
 def test_each_group_avoids_what_earlier_ones_wrote(diversity: float) -> None:
     decoder, memory = tiny_decoder(), three_memories()
-    found = beam_search(decoder, memory, beams=6, groups=3, diversity=diversity, best=6, **OPTIONS)
+    found = beam_search(
+        decoder,
+        memory,
+        num_beams=6,
+        num_beam_groups=3,
+        diversity_penalty=diversity,
+        num_return_sequences=6,
+        **OPTIONS,
+    )
     for i in range(3):
         expected = _diverse(lambda words, i=i: next_word(decoder, memory, i, words), 3, 2, diversity)[:6]
         for (score, words), ids, value in zip(expected, found.ids[i].tolist(), found.scores[i], strict=True):
@@ -57,5 +65,5 @@ def _diverse(say, groups: int, size: int, diversity: float) -> list[tuple[float,
 
 
 def test_groups_must_divide_the_beams() -> None:
-    with pytest.raises(ValueError, match="groups must divide beams"):
-        beam_search(tiny_decoder(), three_memories(), beams=5, groups=2)
+    with pytest.raises(ValueError, match="num_beam_groups must divide num_beams"):
+        beam_search(tiny_decoder(), three_memories(), num_beams=5, num_beam_groups=2)

@@ -17,23 +17,30 @@ from plain_decoding import (
 )
 
 from modules.search.beam import beam_search, greedy_search
-from modules.search.rank import rank
-from modules.search.sample import sample
+from modules.search.rank import rank_answers
+from modules.search.sample import sample_search
 from modules.streams import Text
 
 CANDIDATES = torch.tensor([[1, 3, 4, 2], [1, 5, 2, 0], [1, 6, 6, 2]])
 SEARCHES = {
-    "beams": partial(beam_search, beams=3, best=3, max_length=6),
-    "diverse": partial(beam_search, beams=4, groups=2, diversity=0.7, best=4, max_length=6),
+    "beams": partial(beam_search, num_beams=3, num_return_sequences=3, max_length=6),
+    "diverse": partial(
+        beam_search,
+        num_beams=4,
+        num_beam_groups=2,
+        diversity_penalty=0.7,
+        num_return_sequences=4,
+        max_length=6,
+    ),
     "greedy": partial(greedy_search, max_length=6),
-    "likeliest": partial(sample, n=2, top_k=1, max_length=6),
+    "likeliest": partial(sample_search, n=2, top_k=1, max_length=6),
 }
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_unequal_prefixes_share_a_batch(name: str) -> None:
     decoder, memory, prefix = tiny_decoder(), three_memories(), three_prefixes()
-    search = partial(SEARCHES[name], start=START, end=END)
+    search = partial(SEARCHES[name], bos_token_id=START, eos_token_id=END)
     together = search(decoder, memory, prefix)
     for i in range(3):
         single = search(decoder, only(memory, i), alone(prefix, i))
@@ -46,7 +53,9 @@ def test_unequal_prefixes_share_a_batch(name: str) -> None:
 
 def test_greedy_goes_on_from_the_prefix_and_leaves_it_out() -> None:
     decoder, memory, prefix = tiny_decoder(), three_memories(), three_prefixes()
-    found = greedy_search(decoder, memory, prefix, min_length=2, max_length=5, start=START, end=END)
+    found = greedy_search(
+        decoder, memory, prefix, min_length=2, max_length=5, bos_token_id=START, eos_token_id=END
+    )
     for i in range(3):
         before = alone(prefix, i).ids[0].tolist()
         words: list[int] = []
@@ -60,7 +69,16 @@ def test_greedy_goes_on_from_the_prefix_and_leaves_it_out() -> None:
 
 def test_every_word_has_its_log_probability() -> None:
     decoder, memory, prefix = tiny_decoder(), three_memories(), three_prefixes()
-    found = beam_search(decoder, memory, prefix, beams=3, best=3, max_length=5, start=START, end=END)
+    found = beam_search(
+        decoder,
+        memory,
+        prefix,
+        num_beams=3,
+        num_return_sequences=3,
+        max_length=5,
+        bos_token_id=START,
+        eos_token_id=END,
+    )
     for i in range(3):
         for beam in range(3):
             length = int((found.logprobs[i, beam] != 0).sum())  # 0 is a word, too, where one was written
@@ -74,7 +92,7 @@ def test_every_word_has_its_log_probability() -> None:
 
 def test_candidates_are_ranked_after_the_prefix() -> None:
     decoder, memory, prefix = tiny_decoder(), three_memories(), three_prefixes()
-    found = rank(decoder, memory, Text(CANDIDATES, CANDIDATES > 0), prefix)
+    found = rank_answers(decoder, memory, Text(CANDIDATES, CANDIDATES > 0), prefix)
     for i in range(3):
         before = alone(prefix, i).ids[0].tolist()
         texts = [[w for w in text if w][1:] for text in CANDIDATES.tolist()]

@@ -15,7 +15,7 @@ SEGMENTS = torch.tensor([[0, 0, 1, 1]])
 
 def embedding(types: int) -> TextEmbedding:
     torch.manual_seed(0)
-    return TextEmbedding(width=8, vocab=20, positions=6, types=types, dropout=0.0).eval()
+    return TextEmbedding(width=8, vocab_size=20, max_positions=6, types=types, dropout=0.0).eval()
 
 
 def test_the_type_of_a_token_is_its_segment() -> None:

@@ -108,7 +108,7 @@ def test_pretrained_weights_are_loaded_when_a_network_is_first_built(monkeypatch
     assert asked == []
     net = mplug2.compose(spec)
     assert asked == ["test_convnext"]
-    assert all(bool((parameter == 0.25).all()) for parameter in net.part("vision").parameters())
+    assert all(bool((parameter == 0.25).all()) for parameter in net.get_module("vision").parameters())
 
 
 def test_without_the_hub_the_message_is_located(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

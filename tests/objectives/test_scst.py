@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 import mplug2
-from modules.search.sample import sample
+from modules.search.sample import sample_search
 from modules.streams import Text, Tokens
 from mplug2.build.dry_run import dry_run
 from mplug2.build.smoke import smoke
@@ -51,7 +51,7 @@ def prepared(world: Path) -> tuple[Any, dict[str, Any], Any, Tokenizer]:
     net = mplug2.compose(spec)
     loader = build_loader(spec, net.types, training_plan(spec).batches["train"])
     tokenizer = Tokenizer.load(world / "vocab.txt")
-    net.prepare(loader.source, tokenizer.decode)
+    net.attach_data(loader.source, tokenizer.decode)
     return net, next(iter(loader)).inputs, loader.source, tokenizer
 
 
@@ -63,13 +63,13 @@ def test_the_spec_holds_without_data() -> None:
 
 def test_the_gradient_is_the_advantage_times_that_of_the_log_probability(world: Path) -> None:
     net, batch, source, tokenizer = prepared(world)
-    inputs = {name: batch[name] for name in ("video", "clip", "references")}
+    inputs = {name: batch[name] for name in ("video", "video_index", "references")}
     torch.manual_seed(7)
     net(inputs)["loss"].backward()
     torch.manual_seed(7)
-    memory = net.part("vision")(batch["video"])
-    memory = Tokens(memory.values[batch["clip"]])
-    found = sample(net.part("decoder"), memory, n=3, max_length=6)
+    memory = net.get_module("vision")(batch["video"])
+    memory = Tokens(memory.values[batch["video_index"]])
+    found = sample_search(net.get_module("decoder"), memory, n=3, max_length=6)
     spoken = [[tokenize(text) for text in texts] for texts in source.task.references(source.items)]
     judge = CiderD(
         [[tokenize(text) for text in given] for given in batch["references"]], CiderD(spoken).frequencies
@@ -84,7 +84,7 @@ def test_the_gradient_is_the_advantage_times_that_of_the_log_probability(world: 
             words = ids[: ids.index(102) + 1] if 102 in ids else ids
             text = torch.tensor([words])
             one = Tokens(memory.values[row : row + 1])
-            logits = net.part("decoder")(Text(text, text > -1), one)
+            logits = net.get_module("decoder")(Text(text, text > -1), one)
             said = logits[0, :-1].log_softmax(dim=-1).gather(1, text[0, 1:, None]).sum()
             expected = expected - (reward[i] - (sum(reward) - reward[i]) / 2) * said / 12
     assert len(set(rewards)) > 1, "without unequal rewards there is no gradient to compare"
@@ -94,18 +94,20 @@ def test_the_gradient_is_the_advantage_times_that_of_the_log_probability(world: 
 
 
 def test_frequencies_are_kept_by_checkpoints(world: Path, tmp_path: Path) -> None:
-    out = f"train.out={tmp_path / 'run'}"
+    out = f"train.output_dir={tmp_path / 'run'}"
     lines = (world / "captions_train.jsonl").read_text().splitlines()
     (tmp_path / "first.jsonl").write_text("\n".join(lines[:8]))
     first = f"data.train.path={tmp_path / 'first.jsonl'}"
     # One epoch of two steps: within an epoch no other data may be resumed with.
-    train(read_spec(SPEC, settings(world, out, first, "train.batch=4", "train.steps=2")))
+    train(read_spec(SPEC, settings(world, out, first, "train.batch_size=4", "train.max_steps=2")))
     saved = json.loads((tmp_path / "run/last/extra.json").read_text())
     assert saved["judge"]["items"] == len({json.loads(line)["video_id"] for line in lines[:8]})
     # other training data: what was counted at first holds
     (tmp_path / "other.jsonl").write_text("\n".join(lines[8:60]))
     other = f"data.train.path={tmp_path / 'other.jsonl'}"
-    train(read_spec(SPEC, settings(world, out, other, "train.batch=4", "train.steps=3")), resume=True)
+    train(
+        read_spec(SPEC, settings(world, out, other, "train.batch_size=4", "train.max_steps=3")), resume=True
+    )
     assert json.loads((tmp_path / "run/last/extra.json").read_text()) == saved
 
 
@@ -113,7 +115,10 @@ def test_resuming_equals_going_on(world: Path, tmp_path: Path) -> None:
     for out, stops in (("whole", [4]), ("part", [2, 4])):
         for steps in stops:
             words = settings(
-                world, f"train.out={tmp_path / out}", f"train.steps={steps}", "train.schedule=constant"
+                world,
+                f"train.output_dir={tmp_path / out}",
+                f"train.max_steps={steps}",
+                "train.schedule=constant",
             )
             train(read_spec(SPEC, words), resume=steps != stops[0])
     first, second = (load_file(tmp_path / out / "last/weights.safetensors") for out in ("whole", "part"))
@@ -124,9 +129,9 @@ def test_a_judge_without_references_says_so(world: Path) -> None:
     net = mplug2.compose(read_spec(SPEC, settings(world)))
     batch = prepared(world)[1]
     with pytest.raises(UserError, match="net.prepare"):
-        net({name: batch[name] for name in ("video", "clip", "references")})
+        net({name: batch[name] for name in ("video", "video_index", "references")})
     with pytest.raises(UserError, match="reference captions"):
-        net.prepare(object(), str)
+        net.attach_data(object(), str)
 
 
 def launched(world: Path, out: Path, zero: int) -> tuple[list[float], dict[str, torch.Tensor]]:
@@ -135,7 +140,9 @@ def launched(world: Path, out: Path, zero: int) -> tuple[list[float], dict[str, 
     environment = {key: value for key, value in os.environ.items() if key not in drop}
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words = settings(world, f"train.out={out}", "train.steps=3", f"train.zero={zero}", "train.batch=2")
+    words = settings(
+        world, f"train.output_dir={out}", "train.max_steps=3", f"train.zero={zero}", "train.batch_size=2"
+    )
     command = [*launcher, "-m", "mplug2", "train", str(SPEC), *words]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr

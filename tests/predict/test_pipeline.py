@@ -110,7 +110,7 @@ def test_classes_have_their_names_and_probabilities(made: Path) -> None:
 def test_several_questions_give_a_list_and_the_image_is_encoded_once(made: Path) -> None:
     pipe = ready(made, "entailment")
     seen: list[torch.Size] = []
-    pipe.net.part("vision").register_forward_pre_hook(
+    pipe.net.get_module("vision").register_forward_pre_hook(
         lambda _, given, named: seen.extend(one.shape for one in (*given, *named.values())), with_kwargs=True
     )
     found = pipe(still(made), question=["it is red", "it is a ring"])
@@ -158,7 +158,7 @@ def test_checkpoints_are_found_in_the_run_folder(made: Path, tmp_path: Path) -> 
     assert pipe.checkpoint == made / "runs" / "caption" / "best"
     assert repr(pipe) == f"<mplug2 pipeline caption: a video to a text; {pipe.checkpoint} on cpu>"
     with pytest.raises(UserError, match=r"nothing.best does not exist; train one .*checkpoint=PATH"):
-        ready(made, "caption", f"train.out={tmp_path / 'nothing'}")
+        ready(made, "caption", f"train.output_dir={tmp_path / 'nothing'}")
 
 
 @pytest.mark.parametrize(
@@ -271,4 +271,4 @@ def test_a_question_longer_than_the_network_reads_is_refused_or_cut(made: Path) 
 def test_shipped_specs_cut_what_their_networks_cannot_read(name: str) -> None:
     spec = read_spec(Path(__file__).resolve().parents[2] / f"{name}_shapes_tiny.yaml")
     limit = spec.data.get("question_tokens") or spec.data.get("sentence_tokens")
-    assert limit == spec.modules["words"].arguments["positions"]
+    assert limit == spec.modules["words"].arguments["max_positions"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mplug2  # noqa: F401  (registers the engine and the optimizer that specs name by default)
-from registry import Catalogue, Registry
+from registry import Registries, Registry
 
 PARTS = Path(__file__).parent / "parts"
 MODULES = {
@@ -27,9 +27,9 @@ MODULES = {
 
 
 @pytest.fixture(scope="session")
-def names() -> Iterator[Catalogue]:
+def names() -> Iterator[Registries]:
     """Registries of fake parts."""
-    catalogue = Catalogue(
+    catalogue = Registries(
         *(Registry("module"), Registry("operation"), Registry("task"), Registry("metric")),
         key_maps=Registry("key map"),
     )
@@ -41,7 +41,7 @@ def names() -> Iterator[Catalogue]:
     catalogue.tasks.register("labelled", "fake_parts:Labelled")
     catalogue.metrics.register("accuracy", "fake_parts:Accuracy")
     catalogue.metrics.register("top_one", "fake_parts:TopOne")
-    for name in ("clip", "mplug2", "own"):
+    for name in ("clip", "mplug2", "checkpoint"):
         catalogue.key_maps.register(name, f"fake_key_maps:{name}")
     sys.path.insert(0, str(PARTS))
     yield catalogue

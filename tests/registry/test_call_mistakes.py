@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import Catalogue, SpecError, check, parse_spec, read_spec
+from registry import Registries, SpecError, check, parse_spec, read_spec
 
 CALLS = (Path(__file__).parent / "parts" / "calls.yaml").read_text()
 FUSE = """\
@@ -231,8 +231,8 @@ MISTAKES = [
         "",
     ),
     (
-        "    evidence: take(memory, owner)\n",
-        "    evidence: take(memory, owner)\n    spare: «concat(memory)\n",
+        "    evidence: take(memory, question_index)\n",
+        "    evidence: take(memory, question_index)\n    spare: «concat(memory)\n",
         "line 'spare' of definition 'write' is computed and never used",
         "use it, return it, or delete the line",
         "",
@@ -263,14 +263,14 @@ MISTAKES = [
         "    both: fusion(text=«zzz, vision=vision)",
         "unknown stream 'zzz'",
         "streams: text, vision, hidden, both, patches, visual, seen, first, second, guess, "
-        "video, question, clip, answer, owner",
+        "video, question, video_index, answer, question_index",
         "in the call `first.fused: fuse(...)` at spec.yaml:28:12",
     ),
 ]
 
 
 @pytest.mark.parametrize(("old", "new", "message", "hint", "call"), MISTAKES)
-def test_mistake(names: Catalogue, old: str, new: str, message: str, hint: str, call: str) -> None:
+def test_mistake(names: Registries, old: str, new: str, message: str, hint: str, call: str) -> None:
     assert CALLS.count(old) == 1
     marked = CALLS.replace(old, new)
     before = marked[: marked.index("«")]
@@ -286,7 +286,7 @@ def test_mistake(names: Catalogue, old: str, new: str, message: str, hint: str, 
     assert calls[:1] == ([call] if call else [])
 
 
-def test_nested_calls_are_all_named(names: Catalogue) -> None:
+def test_nested_calls_are_all_named(names: Registries) -> None:
     text = CALLS.replace("encoded: text(embeds)", "encoded: text(embed)")
     (problem,) = check(parse_spec(text), names).problems
     assert str(problem).splitlines() == [
@@ -300,18 +300,21 @@ def test_nested_calls_are_all_named(names: Catalogue) -> None:
     ]
 
 
-def test_a_misfit_in_two_calls_with_two_modules(names: Catalogue) -> None:
+def test_a_misfit_in_two_calls_with_two_modules(names: Registries) -> None:
     text = CALLS.replace("head(answer, memory=evidence)", "head(answer, memory=memory)")
     problems = check(parse_spec(text), names).problems
     # That `evidence` is not read any more only follows.
     assert [str(problem.place) for problem in problems] == ["spec.yaml:31:33", "spec.yaml:31:33"]
     assert problems[0].message.startswith("axis mismatch: port 'memory' of decoder must have axis A")
-    hint = "add `memory_taken: take(memory, owner)`, and write `memory=memory_taken` in the call of decoder"
+    hint = (
+        "add `memory_taken: take(memory, question_index)`, and write `memory=memory_taken` in "
+        "the call of decoder"
+    )
     assert problems[0].hint == hint
     assert problems[1].message.startswith("axis mismatch: port 'memory' of other must have axis A")
 
 
-def test_a_line_may_not_hide_an_output_of_what_is_returned(names: Catalogue) -> None:
+def test_a_line_may_not_hide_an_output_of_what_is_returned(names: Registries) -> None:
     text = CALLS.replace("    both: fusion(text=hidden, vision=vision)", "    vision: vision(video)").replace(
         "fuse(text, vision):", "fuse(text, other):"
     )
@@ -324,7 +327,7 @@ def test_a_line_may_not_hide_an_output_of_what_is_returned(names: Catalogue) -> 
     assert problem.hint == "give the line another name"
 
 
-def test_a_call_that_nothing_uses(names: Catalogue) -> None:
+def test_a_call_that_nothing_uses(names: Registries) -> None:
     text = CALLS.replace("  more:    {loss: second.loss, logits: second.logits}\n", "")
     problems = check(parse_spec(text), names).problems
     assert [problem.message for problem in problems] == ["stream 'second' is computed and never used"]
@@ -333,7 +336,7 @@ def test_a_call_that_nothing_uses(names: Catalogue) -> None:
     assert check(parse_spec(text), names).problems == []
 
 
-def test_a_parameter_that_nothing_uses(names: Catalogue) -> None:
+def test_a_parameter_that_nothing_uses(names: Registries) -> None:
     text = CALLS.replace("fuse(text, vision):", "fuse(text, vision, more):")
     text = text.replace("fuse(text, vision=seen)", "fuse(text, vision=seen, more=seen)")
     (problem,) = check(parse_spec(text), names).problems
@@ -360,7 +363,7 @@ def test_two_definitions_of_one_name() -> None:
     assert problem.place.line == 20
 
 
-def test_a_deleted_stream_that_is_used(tmp_path: Path, names: Catalogue) -> None:
+def test_a_deleted_stream_that_is_used(tmp_path: Path, names: Registries) -> None:
     good = (Path(__file__).parent / "parts" / "good.yaml").read_text()
     (tmp_path / "base.yaml").write_text(good)
     (tmp_path / "child.yaml").write_text("extends: base.yaml\nflow:\n  memory:\n")
@@ -378,17 +381,20 @@ def test_a_deleted_stream_that_is_used(tmp_path: Path, names: Catalogue) -> None
     assert check(read_spec(tmp_path / "last.yaml"), names).problems == []
 
 
-def test_deleted_by_an_override(tmp_path: Path, names: Catalogue) -> None:
+def test_deleted_by_an_override(tmp_path: Path, names: Registries) -> None:
     good = (Path(__file__).parent / "parts" / "good.yaml").read_text()
     (tmp_path / "base.yaml").write_text(good)
-    overrides = ["flow.guess=", "inputs.vote=", "modules.words="]
+    overrides = ["flow.guess=", "inputs.answer_weight=", "modules.words="]
     problems = check(read_spec(tmp_path / "base.yaml", overrides), names).problems
     messages = [problem.message for problem in problems]
     assert (
         "stream 'guess' was deleted (at command line: flow.guess=), but goal 'predict' still uses it"
         in messages
     )
-    assert "input 'vote' was deleted (at command line: inputs.vote=), but 'loss' still uses it" in messages
+    assert (
+        "input 'answer_weight' was deleted (at command line: inputs.answer_weight=), but 'loss' still uses it"
+        in messages
+    )
     assert "module 'words' was deleted (at command line: modules.words=), but is still used here" in messages
 
 
@@ -430,7 +436,7 @@ def test_names_that_no_line_can_use(good: str, section: str, name: str, message:
     assert problem.hint == "choose another name"
 
 
-def test_an_unknown_operation_lists_operations(good: str, names: Catalogue) -> None:
+def test_an_unknown_operation_lists_operations(good: str, names: Registries) -> None:
     (problem,) = check(
         parse_spec(good.replace("concat(both.vision", "interleave(both.vision")), names
     ).problems
@@ -446,7 +452,7 @@ def test_an_unknown_operation_lists_operations(good: str, names: Catalogue) -> N
     [("lm_los", "lm_loss"), ("lmloss", "lm_loss"), ("mlm_loss", ""), ("kl_loss", ""), ("mse_loss", "")],
 )
 def test_losses_that_differ_in_an_abbreviation_are_not_suggested(
-    good: str, names: Catalogue, written: str, suggested: str
+    good: str, names: Registries, written: str, suggested: str
 ) -> None:
     (problem,) = check(parse_spec(good.replace("lm_loss(", f"{written}(")), names).problems
     assert problem.message == f"unknown module or operation '{written}'"

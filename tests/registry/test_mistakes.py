@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry import Catalogue, SpecError, check, parse_spec
+from registry import Registries, SpecError, check, parse_spec
 
 MISTAKES = [
     # names
@@ -65,8 +65,8 @@ MISTAKES = [
         "one of both.text, both.vision",
     ),
     (
-        "take(memory, owner)",
-        "take(«memory.vision, owner)",
+        "take(memory, question_index)",
+        "take(«memory.vision, question_index)",
         "'memory' is one stream without fields, but 'memory.vision' is used",
         "write `memory`",
     ),
@@ -146,8 +146,8 @@ MISTAKES = [
     ),
     (
         "  seen:     take",
-        "  «owner:    take(visual, clip)\n  seen:     take",
-        "'owner' is an input already (set at spec.yaml:7:3)",
+        "  «question_index:    take(visual, video_index)\n  seen:     take",
+        "'question_index' is an input already (set at spec.yaml:7:3)",
         "give the stream another name",
     ),
     ("predict: {answer: guess}", "«predict: {}", "goal 'predict' must have outputs, but has none", None),
@@ -190,7 +190,7 @@ MISTAKES = [
     (
         "vision: 'clip:ViT-B-16'",
         "vision: «'klip:ViT-B-16'",
-        "init source must be one of 'clip:NAME_OR_FILE', 'mplug2:FILE', 'own:CHECKPOINT', "
+        "init source must be one of 'checkpoint:CHECKPOINT', 'clip:NAME_OR_FILE', 'mplug2:FILE', "
         "but is 'klip:ViT-B-16'",
         "did you mean 'clip:ViT-B-16'?",
     ),
@@ -268,8 +268,8 @@ MISTAKES = [
         "call it in `flow`, or delete the line",
     ),
     (
-        "  vote:     weight A",
-        "  vote:     weight A\n  «rest:    weight A",
+        "  answer_weight:     weight A",
+        "  answer_weight:     weight A\n  «rest:    weight A",
         "input 'rest' is declared and never used",
         "read it in `flow`, or delete the line",
     ),
@@ -336,16 +336,16 @@ MISTAKES = [
         "did you mean 'loss', which nothing uses?",
     ),
     (
-        "weight=vote",
-        "weight=«owner",
-        "wrong kind: port 'weight' of lm_loss takes weight A, but stream 'owner' is index A -> Q",
-        "did you mean 'vote', which nothing uses?",
+        "weight=answer_weight",
+        "weight=«question_index",
+        "wrong kind: port 'weight' of lm_loss takes weight A, but stream 'question_index' is index A -> Q",
+        "did you mean 'answer_weight', which nothing uses?",
     ),
     (
         "[accuracy]",
         "[«top_one]",
         "metric 'top_one' measures 'answer' as logits, but stream 'guess' (goal 'predict') is "
-        "sequences Q guess.best",
+        "sequences Q guess.num_return_sequences",
         "",
     ),
     (
@@ -368,7 +368,7 @@ def planted(good: str, old: str, new: str) -> tuple[str, str]:
     return text.replace("«", ""), f"spec.yaml:{line}:{column}"
 
 
-def test_nothing_is_wrong_with_the_good_spec(good: str, names: Catalogue) -> None:
+def test_nothing_is_wrong_with_the_good_spec(good: str, names: Registries) -> None:
     report = check(parse_spec(good), names)
     assert report.raise_if_bad().good
     assert str(report.types["video"]) == "frames V 3 8 224 224"
@@ -379,7 +379,7 @@ def test_nothing_is_wrong_with_the_good_spec(good: str, names: Catalogue) -> Non
 
 @pytest.mark.parametrize(("old", "new", "message", "hint"), MISTAKES, ids=lambda value: str(value)[:40])
 def test_mistake(
-    old: str, new: str, message: str | None, hint: str | None, good: str, names: Catalogue
+    old: str, new: str, message: str | None, hint: str | None, good: str, names: Registries
 ) -> None:
     text, place = planted(good, old, new)
     try:

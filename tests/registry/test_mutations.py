@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from mutation import mutate
 
-from registry import Catalogue, Problem, SpecError, check, parse_spec, plan, shadowed_modules, write_spec
+from registry import Problem, Registries, SpecError, check, parse_spec, plan, shadowed_modules, write_spec
 from registry.yaml.write import write_tree
 
 PARTS = Path(__file__).parent / "parts"
 GARBAGE = ["", *"\n\t:{}[]'\"#&*!%-\x07|>,\u2028\r?"]
 
 
-def problems(text: str, names: Catalogue) -> list[Problem]:
+def problems(text: str, names: Registries) -> list[Problem]:
     """Return what is wrong with a text; a valid one is planned, written and read back."""
     try:
         spec = parse_spec(text)
@@ -31,7 +31,7 @@ def problems(text: str, names: Catalogue) -> list[Problem]:
 
 
 @pytest.mark.parametrize(("file", "seed"), [("good.yaml", n) for n in range(10)] + [("calls.yaml", 10)])
-def test_mutated_specs(file: str, seed: int, names: Catalogue) -> None:
+def test_mutated_specs(file: str, seed: int, names: Registries) -> None:
     good = (PARTS / file).read_text()
     chance = random.Random(seed)
     wrong = 0
@@ -49,7 +49,7 @@ def test_mutated_specs(file: str, seed: int, names: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(("file", "seed"), [("good.yaml", n) for n in range(5)] + [("calls.yaml", 5)])
-def test_garbled_texts(file: str, seed: int, names: Catalogue) -> None:
+def test_garbled_texts(file: str, seed: int, names: Registries) -> None:
     good = (PARTS / file).read_text()
     chance = random.Random(seed)
     for _ in range(60):

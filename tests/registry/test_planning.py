@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry import Catalogue, Plan, Ref, SpecError, UserError, parse_spec, plan, shadowed_modules
+from registry import Plan, Ref, Registries, SpecError, UserError, parse_spec, plan, shadowed_modules
 
 
 def run(found: Plan) -> list[str]:
@@ -12,7 +12,7 @@ def run(found: Plan) -> list[str]:
     return [step.name + "'" * step.shadow for step in found.steps]
 
 
-def test_only_ancestors_run_and_in_order(good: str, names: Catalogue) -> None:
+def test_only_ancestors_run_and_in_order(good: str, names: Registries) -> None:
     found = plan(parse_spec(good), "predict", (), names)
     assert set(run(found)) == {
         *("patches", "visual", "seen", "spoken", "read", "asked", "both", "memory", "guess"),
@@ -21,27 +21,27 @@ def test_only_ancestors_run_and_in_order(good: str, names: Catalogue) -> None:
     for step in found.steps:
         assert {ref.stream for ref in step.equation.refs()} <= seen
         seen.add(step.name)
-    assert found.inputs == ("video", "question", "clip")
+    assert found.inputs == ("video", "question", "video_index")
 
 
-def test_given_streams_are_not_computed(good: str, names: Catalogue) -> None:
+def test_given_streams_are_not_computed(good: str, names: Registries) -> None:
     found = plan(parse_spec(good), "predict", ["memory"], names)
     assert run(found) == ["guess"]
     assert found.inputs == ()
     assert found.given == ("memory",)
     found = plan(parse_spec(good), "predict", ["visual", "video"], names)
     assert "patches" not in run(found)
-    assert found.inputs == ("question", "clip")
+    assert found.inputs == ("question", "video_index")
     assert found.given == ("visual",)
 
 
-def test_shadows_run_what_has_weights_a_second_time(names: Catalogue) -> None:
+def test_shadows_run_what_has_weights_a_second_time(names: Registries) -> None:
     spec = parse_spec(
-        "inputs: {question: text Q L, answer: text A La, owner: index A -> Q}\n"
+        "inputs: {question: text Q L, answer: text A La, question_index: index A -> Q}\n"
         "modules: {words: {use: text_embedding, width: 8}, decoder: {use: text_decoder, width: 8}}\n"
         "flow:\n"
         "  spoken: words(question)\n"
-        "  evidence: take(spoken, owner)\n"
+        "  evidence: take(spoken, question_index)\n"
         "  logits: decoder(answer, memory=evidence)\n"
         "  loss: lm_loss(logits, answer, teacher=ema(logits), alpha=0.5)\n"
         "goals: {train: {loss: loss}, probe: {logits: logits}}\n"
@@ -59,12 +59,12 @@ def test_shadows_run_what_has_weights_a_second_time(names: Catalogue) -> None:
     assert found.key(Ref("evidence"), True) == ("evidence", False)
 
 
-def test_streams_without_weights_are_shared(names: Catalogue) -> None:
+def test_streams_without_weights_are_shared(names: Registries) -> None:
     spec = parse_spec(
-        "inputs: {memory: tokens B N 8, owner: index A -> B, answer: text A L}\n"
+        "inputs: {memory: tokens B N 8, question_index: index A -> B, answer: text A L}\n"
         "modules: {decoder: {use: text_decoder, width: 8}}\n"
         "flow:\n"
-        "  evidence: take(memory, owner)\n"
+        "  evidence: take(memory, question_index)\n"
         "  logits: decoder(answer, memory=evidence)\n"
         "  loss: lm_loss(logits, answer, teacher=ema(logits), alpha=0.5)\n"
         "goals: {train: {loss: loss}}\n"
@@ -74,7 +74,7 @@ def test_streams_without_weights_are_shared(names: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("alpha", ["alpha=0", "alpha=0.0"])
-def test_a_port_that_is_switched_off_is_not_computed(alpha: str, good: str, names: Catalogue) -> None:
+def test_a_port_that_is_switched_off_is_not_computed(alpha: str, good: str, names: Registries) -> None:
     spec = parse_spec(good.replace("alpha=0.4", alpha))
     found = plan(spec, "train", (), names)
     assert not any(step.shadow for step in found.steps)
@@ -84,23 +84,23 @@ def test_a_port_that_is_switched_off_is_not_computed(alpha: str, good: str, name
     assert "fusion" in shadowed_modules(parse_spec(good), names)
 
 
-def test_a_batch_that_lacks_inputs(good: str, names: Catalogue) -> None:
+def test_a_batch_that_lacks_inputs(good: str, names: Registries) -> None:
     found = plan(parse_spec(good), "predict", (), names)
-    found.require({"video", "question", "clip", "answer"})
+    found.require({"video", "question", "video_index", "answer"})
     with pytest.raises(
-        UserError, match="goal 'predict' needs 'question', 'clip' in the batch, but it holds video"
+        UserError, match="goal 'predict' needs 'question', 'video_index' in the batch, but it holds video"
     ):
         found.require({"video"})
 
 
-def test_unknown_goal_and_circle(good: str, names: Catalogue) -> None:
+def test_unknown_goal_and_circle(good: str, names: Registries) -> None:
     with pytest.raises(UserError, match="there is no goal 'fly'; goals: train, predict"):
         plan(parse_spec(good), "fly", (), names)
     with pytest.raises(SpecError, match="depends on itself"):
         plan(parse_spec(good.replace("text(spoken)", "text(asked)")), "predict", (), names)
 
 
-def test_long_flows(names: Catalogue) -> None:
+def test_long_flows(names: Registries) -> None:
     lines = "".join(f"  s{at + 1}: body(s{at})\n" for at in range(1200))
     spec = parse_spec(
         "inputs: {s0: tokens B L 8}\nmodules: {body: {use: text_encoder, width: 8}}\n"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from registry import Catalogue, Registry, UserError
+from registry import Registries, Registry, UserError
 
 
-def test_wildcards_and_suggestions(names: Catalogue) -> None:
+def test_wildcards_and_suggestions(names: Registries) -> None:
     assert names.modules.names("text_*") == ["text_decoder", "text_embedding", "text_encoder"]
     assert names.modules.suggest("fushion") == "fusion"
     assert names.modules.suggest("xyz") is None

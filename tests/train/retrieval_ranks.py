@@ -19,10 +19,10 @@ from mplug2.weights.store import save_weights
 from registry import parse_spec
 
 SPEC = """
-inputs: {image: image B 3 H W, caption: text B L, group: index B}
+inputs: {image: image B 3 H W, caption: text B L, media_id: index B}
 modules:
   vision:   {use: image_vit, width: 32, depth: 1, heads: 2, patch: 8, size: 16}
-  words:    {use: text_embedding, width: 32, vocab: 50, positions: 16, dropout: 0.0}
+  words:    {use: text_embedding, width: 32, vocab_size: 50, max_positions: 16, dropout: 0.0}
   text:     {use: text_encoder, width: 32, depth: 1, heads: 2, dropout: 0.0}
   fusion:   {use: fusion, width: 32, depth: 2, heads: 2, dropout: 0.0}
   to_v:     {use: feature_head, width_in: 32, width: 16}
@@ -37,12 +37,12 @@ flow:
   asked:   text(spoken)
   v:       to_v(visual)
   t:       to_t(asked)
-  stored:  bank(ema(v), ema(t), group)
-  itc:     contrast(v, t, group, all_vision=stored.vision, all_text=stored.text, all_group=stored.group,
+  stored:  bank(ema(v), ema(t), media_id)
+  itc:     contrast(v, t, media_id, all_vision=stored.vision, all_text=stored.text, all_group=stored.group,
                     alpha=0.4)
-  hard:    mine(itc.vision_to_text, itc.text_to_vision, group)
-  v3:      fetch(visual, hard.vision)
-  t3:      fetch(asked, hard.text)
+  hard:    mine(itc.vision_to_text, itc.text_to_vision, media_id)
+  v3:      gather_rows(visual, hard.vision)
+  t3:      gather_rows(asked, hard.text)
   pairs:   fusion(text=t3, vision=v3)
   verdict: match(pairs.text)
   itm:     cross_entropy(verdict, target=hard.label)
@@ -55,9 +55,9 @@ goals:
   embed_text:   {t: t, asked: asked}
   rerank:       {score: score}
 momentum: {decay: 0.9}
-train: {batch: 4, lr: 1e-3, warmup: 0, weight_decay: 0.0, clip: 0.0}
+train: {batch_size: 4, lr: 1e-3, warmup: 0, weight_decay: 0.0, max_grad_norm: 0.0}
 """
-QUEUE = "  stored:  bank(ema(v), ema(t), group)\n"
+QUEUE = "  stored:  bank(ema(v), ema(t), media_id)\n"
 # the same without queue and momentum: gradients flow into the features of the other ranks
 CLIP = (
     SPEC.replace(QUEUE, "")
@@ -81,7 +81,7 @@ def share(step: int, rank: int, world: int) -> dict[str, Any]:
     group = torch.tensor([5, 7, 5, 9, 1, 2]) + 10 * (step % 2)
     longest = max(LENGTHS[rank::world])
     caption = Text((ids * mask)[rank::world, :longest], mask[rank::world, :longest])
-    return {"image": image[rank::world], "caption": caption, "group": group[rank::world]}
+    return {"image": image[rank::world], "caption": caption, "media_id": group[rank::world]}
 
 
 def averaged(net: Any, form: str) -> dict[str, torch.Tensor]:

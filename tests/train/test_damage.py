@@ -246,6 +246,6 @@ def test_a_teacher_of_other_streams_is_told(copy: Path) -> None:
 def test_a_run_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("")
     with pytest.raises(
-        UserError, match=r"train.out must be a folder that can be written to, but .*README.md"
+        UserError, match=r"train.output_dir must be a folder that can be written to, but .*README.md"
     ):
         run(tmp_path / "README.md")

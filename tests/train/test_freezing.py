@@ -53,8 +53,8 @@ def test_a_frozen_teacher_with_dropout_gives_the_same_bits_twice() -> None:
     teacher = network("[body]", dropout=0.5).train()
     first, second = (teacher(x, "predict")["hidden"].values for _ in range(2))
     assert torch.equal(first, second)
-    assert not teacher.part("body").training
-    assert teacher.part("head").training
+    assert not teacher.get_module("body").training
+    assert teacher.get_module("head").training
     student = network("[head]", dropout=0.5).train()
     first, second = (student(x, "predict")["hidden"].values for _ in range(2))
     assert not torch.equal(first, second)
@@ -77,7 +77,7 @@ def test_modules_are_frozen_as_long_as_all_of_their_parameters() -> None:
 def test_a_module_trains_after_its_last_frozen_iteration(engine: str, zero: int, tmp_path: Path) -> None:
     first = network("{body: {until: 3}}")
     start = {name: value.clone() for name, value in first.state_dict().items()}
-    options = {"engine": engine, "zero": zero, "save_every": "{steps: 1}", "keep": 9}
+    options = {"engine": engine, "zero": zero, "save_every": "{steps: 1}", "keep_last": 9}
     last = run(network("{body: {until: 3}}", out=str(tmp_path / "a"), steps=5, **options))
     third, fourth = (weights(last.parent / f"step_{step:08d}") for step in (3, 4))
     assert torch.equal(third["body.linear.weight"], start["body.linear.weight"])

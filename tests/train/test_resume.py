@@ -113,13 +113,17 @@ def test_a_resumed_run_does_not_read_its_first_weights_again(
     settings = [
         *(f"data.{split}.path={world / f'captions_{split}.jsonl'}" for split in ("train", "val")),
         *(f"data.media={world / 'videos'}", f"data.tokenizer={world / 'vocab.txt'}"),
-        *(f"train.out={tmp_path / 'run'}", "modules.judge.workers=0", f"init={{'*': 'own:{first}'}}"),
+        *(
+            f"train.output_dir={tmp_path / 'run'}",
+            "modules.reward.workers=0",
+            f"init={{'*': 'checkpoint:{first}'}}",
+        ),
     ]
     spec = Path(__file__).parents[1] / "objectives" / "scst.yaml"
     save_file(mplug2.compose(read_spec(spec)).state_dict(), first)
-    trainer.train(spec, [*settings, "train.steps=1"])
+    trainer.train(spec, [*settings, "train.max_steps=1"])
     first.unlink()
     with pytest.raises(SpecError, match="init must name what exists"):
-        trainer.train(spec, [*settings, f"train.out={tmp_path / 'other'}"])
-    assert trainer.train(spec, [*settings, "train.steps=2"], resume=True).steps == 2
+        trainer.train(spec, [*settings, f"train.output_dir={tmp_path / 'other'}"])
+    assert trainer.train(spec, [*settings, "train.max_steps=2"], resume=True).steps == 2
     assert "resumed after step 1; `init` is not read again" in capsys.readouterr().out

@@ -38,12 +38,12 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(out: Path, **more: object) -> list[str]:
     values = {
         "train.engine": "torch",
-        "train.steps": STEPS,
+        "train.max_steps": STEPS,
         "train.warmup": 2,
         "train.log_every": 1,
         "train.save_every": "{steps: 2}",
         "train.eval_every": "{steps: 3}",
-        "train.out": out,
+        "train.output_dir": out,
         "data.workers": 0,
         "data.batches.video.batch_size": 4,
         "data.batches.image.batch_size": 4,

@@ -25,9 +25,9 @@ WIDTH = 384
 SETTINGS = {
     "train.optimizer": "sgd",
     "train.lr": 0.005,
-    "train.clip": 0,
+    "train.max_grad_norm": 0,
     "train.weight_decay": 0,
-    "train.steps": STEPS,
+    "train.max_steps": STEPS,
     "train.warmup": 0,
     "train.schedule": "constant",
     "train.log_every": 1,
@@ -72,7 +72,7 @@ def run(spec: Path, out: Path, engine: str, zero: int, ranks: int, micro_batch: 
         "train.engine": engine,
         "train.zero": zero,
         "train.micro_batch": micro_batch,
-        "train.out": out,
+        "train.output_dir": out,
     }
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
     words = [f"{key}={value}" for key, value in settings.items()]

@@ -33,7 +33,14 @@ class Cracked(FakeNet):
 
 @pytest.mark.parametrize(
     "train",
-    [{}, {"clip": 1.0}, {"accumulate": 2}, {"zero": 1}, {"zero": 3}, {"zero": 1, "precision": "bf16"}],
+    [
+        {},
+        {"max_grad_norm": 1.0},
+        {"grad_accumulation_steps": 2},
+        {"zero": 1},
+        {"zero": 3},
+        {"zero": 1, "precision": "bf16"},
+    ],
     ids=["zero 0", "clipped", "accumulated", "zero 1", "zero 3", "bf16"],
 )
 def test_a_gradient_that_is_no_number_takes_no_step(

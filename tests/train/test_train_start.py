@@ -12,7 +12,7 @@ from registry import SpecError
 SPEC = """\
 inputs: {{text: text B L, label: labels B}}
 modules:
-  words: {{use: text_embedding, width: 8, vocab: 30}}
+  words: {{use: text_embedding, width: 8, vocab_size: 30}}
   head: {{use: class_head, width: 8, classes: 2}}
 flow:
   x: words(text)
@@ -36,7 +36,7 @@ def refused(tmp_path: Path, more: str) -> SpecError:
     spec.write_text(SPEC.format(more=more))
     unused = [] if "label)" in more else ["inputs.label="]
     with pytest.raises(SpecError) as error:
-        mplug2.train(spec, [f"train.out={tmp_path / 'run'}", *unused])
+        mplug2.train(spec, [f"train.output_dir={tmp_path / 'run'}", *unused])
     assert [path.name for path in tmp_path.iterdir()] == ["spec.yaml"]
     return error.value
 
@@ -63,5 +63,5 @@ def test_select_without_an_evaluation(tmp_path: Path) -> None:
     goals = "  loss: cross_entropy(logits, target=label)\ngoals: {train: {loss: loss}}\n"
     select = "\ntrain: {select: label_accuracy}"
     (problem,) = refused(tmp_path, goals + DATA + select).problems
-    assert problem.message.startswith("train.select needs an evaluation on a validation split")
+    assert problem.message.startswith("train.best_metric needs an evaluation on a validation split")
     assert problem.place.line == 11

@@ -38,7 +38,7 @@ def without_time(folder: Path) -> list[dict[str, Any]]:
         {"zero": 2},
         {"zero": 1, "precision": "bf16"},
         {"zero": 3},
-        {"accumulate": 2},
+        {"grad_accumulation_steps": 2},
         {"precision": "bf16", "zero": 3},
     ],
     ids=["zero 0", "zero 2", "bf16", "zero 3", "accumulate", "zero 3 bf16"],
@@ -172,7 +172,7 @@ def test_half_precision_is_refused_where_the_machine_has_none(
 
 
 def test_the_best_metric_can_be_chosen_and_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train.select must be one of accuracy, but is 'bleu'"):
+    with pytest.raises(UserError, match=r"train.best_metric must be one of accuracy, but is 'bleu'"):
         run(tmp_path, select="bleu")
 
 

@@ -23,7 +23,15 @@ CLASSES = 7
 
 def spec(out: Path, **train: Any) -> Spec:
     """A spec that trains the fake for a few steps; keyword arguments are settings of ``train``."""
-    settings = {"epochs": 2, "batch": 4, "warmup": 2, "lr": 0.01, "log_every": 1, "out": str(out), **train}
+    settings = {
+        "epochs": 2,
+        "batch_size": 4,
+        "warmup": 2,
+        "lr": 0.01,
+        "log_every": 1,
+        "output_dir": str(out),
+        **train,
+    }
     lines = "\n".join(f"  {key}: {value}" for key, value in settings.items())
     return parse_spec(f"eval: {{metrics: [accuracy]}}\ntrain:\n{lines}\n", "fake.yaml")
 

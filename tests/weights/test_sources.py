@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 import mplug2
-from registry import KEY_MAPS, Catalogue, Registry, UserError, parse_spec
+from registry import KEY_MAPS, Registries, Registry, UserError, parse_spec
 from registry.checks.initial import check_init, source_form
 
 SPEC = """
-inputs: {a: tokens B N 4, b: tokens B M 4, group: index B}
+inputs: {a: tokens B N 4, b: tokens B M 4, media_id: index B}
 modules:
   left: {use: feature_head, width_in: 4, width: 3}
   right: {use: feature_head, width_in: 4, width: 3}
@@ -23,7 +23,7 @@ modules:
 flow:
   v: left(a)
   t: right(b)
-  stored: bank(ema(v), ema(t), group)
+  stored: bank(ema(v), ema(t), media_id)
   itc: compare(v, t, group, stored.vision, stored.text, stored.group)
 goals: {train: {loss: itc.loss}}
 momentum: {decay: 0.9}
@@ -44,7 +44,7 @@ def test_every_source_that_a_check_knows_can_be_loaded() -> None:
     assert "init source must be one of 'bert:NAME_OR_FOLDER'" in check_init(spec)[0].message
     others = Registry("key map")
     others.register("other", "mplug2.weights.families.mplug:KEY_MAP")
-    assert check_init(spec, Catalogue(key_maps=others)) == []
+    assert check_init(spec, Registries(key_maps=others)) == []
 
 
 def written(tmp_path: Path, *without: str) -> tuple[mplug2.Network, str]:
@@ -54,7 +54,7 @@ def written(tmp_path: Path, *without: str) -> tuple[mplug2.Network, str]:
     net.get_buffer("bank.pointer").fill_(4)
     state = {name: value for name, value in net.state_dict().items() if name.split(".")[0] not in without}
     save_file(state, tmp_path / "own.safetensors")
-    return net, f"{SPEC}init: {{'*': 'own:{tmp_path}/own.safetensors'}}\n"
+    return net, f"{SPEC}init: {{'*': 'checkpoint:{tmp_path}/own.safetensors'}}\n"
 
 
 def test_a_queue_begins_anew_with_other_weights(tmp_path: Path) -> None:
@@ -78,18 +78,18 @@ def test_a_module_that_gets_nothing_is_warned_of(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING, "mplug2"):
         mplug2.compose(parse_spec(text, "small.yaml"))
     (warning,) = caplog.messages
-    assert f"own:{tmp_path}/own.safetensors holds nothing for right (15 parameters)" in warning
+    assert f"checkpoint:{tmp_path}/own.safetensors holds nothing for right (15 parameters)" in warning
 
 
 def test_a_module_takes_the_weights_of_another_name(tmp_path: Path) -> None:
     old, _ = written(tmp_path)
-    source = f"own:{tmp_path}/own.safetensors"
+    source = f"checkpoint:{tmp_path}/own.safetensors"
     text = f"{SPEC}init: {{left: '{source}#right', right: '{source}'}}\n"
     with torch.random.fork_rng():
         new = mplug2.compose(parse_spec(text, "small.yaml"))
     for name in ("left", "right"):
-        for key, value in new.part(name).state_dict().items():
-            assert torch.equal(value, old.part("right").state_dict()[key])
+        for key, value in new.get_module(name).state_dict().items():
+            assert torch.equal(value, old.get_module("right").state_dict()[key])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_module_takes_the_weights_of_another_name(tmp_path: Path) -> None:
 )
 def test_a_name_that_the_file_lacks_is_located(name: str, message: str, tmp_path: Path) -> None:
     written(tmp_path)
-    text = f"{SPEC}init: {{left: 'own:{tmp_path}/own.safetensors{name}'}}\n"
+    text = f"{SPEC}init: {{left: 'checkpoint:{tmp_path}/own.safetensors{name}'}}\n"
     with pytest.raises(UserError, match=message):
         mplug2.compose(parse_spec(text, "small.yaml"))
 

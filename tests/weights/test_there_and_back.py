@@ -66,7 +66,7 @@ def reductions(name: str) -> list[str]:
             if argument in entry.arguments:
                 arguments[argument] = reduced_size(entry.arguments[argument])
         if entry.use in ("text_embedding", "text_decoder"):
-            arguments |= {"vocab": 50, "positions": 16}
+            arguments |= {"vocab_size": 50, "max_positions": 16}
         if entry.use == "feature_queue":
             arguments["size"] = 24
         if entry.use in ("video_vit", "image_vit", "text_encoder", "universal", "fusion", "text_decoder"):

@@ -18,7 +18,7 @@ class FileSource(ItemSource):
     ``path`` is the annotation file. All else is as for items in memory (`ItemSource`).
     """
 
-    file_arguments = ("path", "media", "quarantine")
+    file_arguments = ("path", "media", "exclude_list")
 
     def __init__(self, path: str, task: Task, **settings: Any) -> None:
         self.path = Path(path)

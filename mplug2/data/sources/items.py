@@ -34,7 +34,7 @@ class ItemSource:
     of the inputs. ``augment`` and ``flip`` act in training alone; a flip mirrors one file in two, and with
     ``media_and_text`` swaps left and right in its texts. ``cache``: megabytes per process in which decoded
     files are kept (tiny ones: decoding costs more than training). ``image_mean`` and ``image_std`` (for red,
-    green, blue, of values from 0 to 1) normalize pixels. ``quarantine`` is a list that `mplug2 data check`
+    green, blue, of values from 0 to 1) normalize pixels. ``exclude_list`` is a list that `mplug2 data check`
     wrote: its files are left out with their items.
     """
 
@@ -53,7 +53,7 @@ class ItemSource:
         cache: int = 0,
         image_mean: Sequence[float] | float = CLIP_MEAN,
         image_std: Sequence[float] | float = CLIP_STD,
-        quarantine: str | None = None,
+        exclude_list: str | None = None,
     ) -> None:
         at_least(0, threads=threads, cache=cache)
         self.items: Sequence[Any] = items
@@ -92,7 +92,7 @@ class ItemSource:
             mean=image_mean,
             std=image_std,
         )
-        self._group_by_media(_quarantined(Path(quarantine)) if quarantine else set())
+        self._group_by_media(_excluded(Path(exclude_list)) if exclude_list else set())
 
     def _checked_flip(self, flip: Flip) -> Flip:
         """Return the setting; raise ArgumentError if the texts of this task cannot follow their media."""
@@ -263,11 +263,11 @@ class _TextRequests(Sequence[SampleRequest]):
         return SampleRequest((), (number,), self.seed, media_id=number)
 
 
-def _quarantined(path: Path) -> set[str]:
+def _excluded(path: Path) -> set[str]:
     try:
         return {json.loads(line)["video_id"] for line in path.read_text().splitlines() if line.strip()}
     except (OSError, ValueError, KeyError, TypeError):
         raise ArgumentError(
-            "quarantine",
-            f"the quarantine list {path} cannot be read; write it again with `mplug2 data check`",
+            "exclude_list",
+            f"the list of excluded files {path} cannot be read; write it again with `mplug2 data check`",
         ) from None

@@ -58,8 +58,8 @@ class CaptionTask(MediaTask[Caption]):
     outputs = {
         "video": "frames V 3 T H W",
         "image": "image V 3 H W",
-        "clip": "index Q -> V",
-        "picture": "index Q -> V",
+        "video_index": "index Q -> V",
+        "image_index": "index Q -> V",
         "caption": "text Q L",
         "prompt": "text Q P",
         "references": "strings Q",
@@ -164,7 +164,7 @@ class RetrievalTask(CaptionTask):
     """Videos or images with captions to find them by.
 
     In training one sample is one file with up to ``captions_per_clip`` of its captions, and an epoch shows
-    every caption once (as released). ``group`` is the number of a caption's file: captions of one file are
+    every caption once (as released). ``media_id`` is the number of a caption's file: captions of one file are
     not negatives of each other. In evaluation one sample is a file with all its captions Q: there are more
     captions than files.
     """
@@ -172,10 +172,10 @@ class RetrievalTask(CaptionTask):
     outputs = {
         "video": "frames V 3 T H W",
         "image": "image V 3 H W",
-        "clip": "index Q -> V",
-        "picture": "index Q -> V",
+        "video_index": "index Q -> V",
+        "image_index": "index Q -> V",
         "caption": "text Q L",
-        "group": "index Q",
+        "media_id": "index Q",
     }
     query_input = "caption"
 
@@ -202,7 +202,7 @@ class RetrievalTask(CaptionTask):
         return {
             self.index: lambda: torch.tensor(rows),
             "caption": lambda: self.tokenizer.pad_rows([self._caption_ids(text) for text in texts]),
-            "group": lambda: torch.tensor(groups),
+            "media_id": lambda: torch.tensor(groups),
         }
 
 

@@ -87,7 +87,7 @@ class GroundingTask(MediaTask[Phrase]):
 
     outputs = {
         "image": "image V 3 H W",
-        "picture": "index Q -> V",
+        "image_index": "index Q -> V",
         "phrase": "text Q L",
         "box": "boxes Q 4",
     }

@@ -51,7 +51,7 @@ class MediaTask(ABC, Generic[ItemType]):
     """Videos, images or pairs of images with what is annotated about them: a helper, no framework class.
 
     The spec's inputs select which of them are read: ``video``, ``image``, or ``left`` and ``right``.
-    Without an index input (``clip``, ``picture``) the media are repeated, one row for each item.
+    Without an index input (``video_index``, ``image_index``) the media are repeated, one row for each item.
     """
 
     outputs: ClassVar[dict[str, str]]
@@ -69,7 +69,7 @@ class MediaTask(ABC, Generic[ItemType]):
         self.tokenizer, self.training = tokenizer, training
         self.requested_inputs = frozenset(self.outputs if inputs is None else inputs)
         self.views = _views(media_views(self.outputs, types or {}, inputs))
-        self.index = "clip" if self.views == ("video",) else "picture"
+        self.index = "video_index" if self.views == ("video",) else "image_index"
 
     @abstractmethod
     def read(self, path: Path) -> list[ItemType]:

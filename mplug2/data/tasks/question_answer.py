@@ -31,12 +31,12 @@ class QuestionAnswerTask(MediaTask[Question]):
     outputs = {
         "video": "frames V 3 T H W",
         "image": "image V 3 H W",
-        "clip": "index Q -> V",
-        "picture": "index Q -> V",
+        "video_index": "index Q -> V",
+        "image_index": "index Q -> V",
         "question": "text Q L",
         "answer": "text A La",
-        "owner": "index A -> Q",
-        "vote": "weight A",
+        "question_index": "index A -> Q",
+        "answer_weight": "weight A",
         "candidates": "text C Lc",
     }
     query_input = "question"
@@ -94,7 +94,8 @@ class QuestionAnswerTask(MediaTask[Question]):
         return len(self.tokenizer.encode(self._question_text(item), self.question_tokens))
 
     def input_builders(self, batch_items: Sequence[BatchItem[Question]]) -> dict[str, Callable[[], Any]]:
-        """Return builders of the questions Q, and of their answers A with owner and vote."""
+        """Return builders of the questions Q, and of their answers A with `question_index` and
+        `answer_weight`."""
         questions = [entry.item for entry in batch_items]
         owners: list[int] = []
         answers: list[str] = []
@@ -107,8 +108,8 @@ class QuestionAnswerTask(MediaTask[Question]):
         return {
             "question": lambda: self.tokenizer(texts, self.question_tokens),
             "answer": lambda: self.tokenizer(answers, self.answer_tokens),
-            "owner": lambda: torch.tensor(owners),
-            "vote": lambda: torch.tensor(weights, dtype=torch.float32),
+            "question_index": lambda: torch.tensor(owners),
+            "answer_weight": lambda: torch.tensor(weights, dtype=torch.float32),
             "candidates": lambda: self.candidates,
         }
 

@@ -61,8 +61,8 @@ class TextLabelTask(MediaTask[Sentence]):
         "image": "image V 3 H W",
         "left": "image V 3 H W",
         "right": "image V 3 H W",
-        "clip": "index Q -> V",
-        "picture": "index Q -> V",
+        "video_index": "index Q -> V",
+        "image_index": "index Q -> V",
         "sentence": "text Q L",
         "label": "labels Q",
     }

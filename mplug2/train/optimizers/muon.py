@@ -16,7 +16,8 @@ BY_ADAMW = ["*word.weight", "*position*", "*kind.weight", "*latents", "*kernel",
 class MuonWithAdamW(torch.optim.Optimizer):
     """Groups with ``use_muon`` are stepped by ``torch.optim.Muon``, the others by ``torch.optim.AdamW``.
 
-    Muon orthogonalizes the momentum of a matrix (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon).
+    Muon orthogonalizes the momentum of a matrix (Jordan et al., 2024,
+    https://kellerjordan.github.io/posts/muon).
     """
 
     def __init__(

@@ -93,7 +93,7 @@ def alternative(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 
 
 def position_ids(values: Values) -> Tensor:
-    """Return BERT's buffer of positions: 0, 1, 2, ..., of shape (1, positions)."""
+    """Return BERT's buffer of max_positions: 0, 1, 2, ..., of shape (1, positions)."""
     import torch
 
     return torch.arange(int(values["positions"]))[None]

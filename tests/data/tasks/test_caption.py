@@ -100,7 +100,7 @@ def test_retrieval_shows_every_caption_once_an_epoch_beside_its_file(media: Path
     words = data.task.tokenizer
     said = sorted(
         (words.decode(ids), group)
-        for ids, group in zip(batch.inputs["caption"].ids, batch.inputs["group"].tolist(), strict=True)
+        for ids, group in zip(batch.inputs["caption"].ids, batch.inputs["media_id"].tolist(), strict=True)
     )
     assert said == [("a blue ring", 1), ("a red circle", 0), ("one shape", 0), ("two shapes", 1)]
     assert len(batch.inputs["image"]) == 4
@@ -111,7 +111,7 @@ def test_retrieval_evaluates_all_captions_of_a_file_and_says_whose_they_are(medi
     batch = data.collate([data[0], data[1]])  # type: ignore[list-item]
     assert batch.inputs["image"].shape[0] == 2
     assert len(batch.inputs["caption"].ids) == 4
-    assert batch.inputs["group"].tolist() == [0, 0, 1, 1]
+    assert batch.inputs["media_id"].tolist() == [0, 0, 1, 1]
     assert len(batch.records) == 2
 
 
@@ -158,7 +158,7 @@ def test_any_captions_are_kept_whole_and_cut_for_the_network(media: Path, lines:
     batch = found.collate([found[index] for index in range(len(found))])  # type: ignore[misc]
     counts = [len(texts) for texts in told.values()]
     groups = [number for number, count in enumerate(counts) for _ in range(count)]
-    assert batch.inputs["group"].tolist() == batch.inputs["picture"].tolist() == groups
+    assert batch.inputs["media_id"].tolist() == batch.inputs["image_index"].tolist() == groups
     assert len(batch.inputs["caption"].ids) == sum(counts)
 
 
@@ -222,11 +222,11 @@ def test_a_network_must_say_what_it_reads(media: Path) -> None:
 
 def test_retrieval_may_show_a_file_once_for_several_captions(media: Path) -> None:
     given = arguments(media, ROWS, training=True, captions_per_clip=2)
-    together = make_source(RetrievalTask, **given, inputs={"image", "picture", "caption", "group"})
+    together = make_source(RetrievalTask, **given, inputs={"image", "image_index", "caption", "media_id"})
     batch = together.collate([together[index] for index in range(2)])  # type: ignore[misc]
     assert batch.inputs["image"].shape[0] == 2
-    assert batch.inputs["picture"].tolist() == [0, 0, 1, 1]
-    assert sorted(batch.inputs["group"].tolist()) == [0, 0, 1, 1]
-    repeated = make_source(RetrievalTask, **given, inputs={"image", "caption", "group"})
+    assert batch.inputs["image_index"].tolist() == [0, 0, 1, 1]
+    assert sorted(batch.inputs["media_id"].tolist()) == [0, 0, 1, 1]
+    repeated = make_source(RetrievalTask, **given, inputs={"image", "caption", "media_id"})
     batch = repeated.collate([repeated[index] for index in range(2)])  # type: ignore[misc]
     assert batch.inputs["image"].shape[0] == len(batch.inputs["caption"].ids) == 4

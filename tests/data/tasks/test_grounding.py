@@ -140,7 +140,11 @@ def test_a_wrong_box_is_named(picture: Path, box: Any) -> None:
 @pytest.mark.parametrize("box", [[500, 0, 600, 10], [0, 22, 40, 30]])
 def test_a_box_outside_its_image_is_counted_as_broken(picture: Path, training: bool, box: list[int]) -> None:
     data = reader(picture, [ROW, ROW | {"box": box}], training=training)
-    loader = train_loader(data, 2, max_bad=1.0) if training else eval_loader(data, 2, max_bad=1.0)
+    loader = (
+        train_loader(data, 2, max_bad_fraction=1.0)
+        if training
+        else eval_loader(data, 2, max_bad_fraction=1.0)
+    )
     batch = next(iter(loader))
     (reason,) = loader.bad.values()
     assert "the box [" in reason

@@ -68,9 +68,9 @@ def test_a_batch_says_what_belongs_to_what(media: Path) -> None:
     data = reader(media, rows, questions_per_clip=4)
     batch = data.collate([data[0], data[1]])
     assert batch.inputs["video"].shape == (2, 3, 4, 24, 24)
-    assert batch.inputs["clip"].tolist() == [0, 0, 1]
-    assert batch.inputs["owner"].tolist() == [0, 1, 1, 2, 2]
-    assert batch.inputs["vote"].tolist() == pytest.approx([1, 0.125, 0.375, 2 / 3, 1 / 3])
+    assert batch.inputs["video_index"].tolist() == [0, 0, 1]
+    assert batch.inputs["question_index"].tolist() == [0, 1, 1, 2, 2]
+    assert batch.inputs["answer_weight"].tolist() == pytest.approx([1, 0.125, 0.375, 2 / 3, 1 / 3])
     words = data.task.tokenizer
     assert [words.decode(ids) for ids in batch.inputs["answer"].ids] == ["red", "up", "left", "two", "three"]
     assert batch.inputs["answer"].ids[0].tolist() == [words.cls, words.encode("red")[1], words.sep]
@@ -208,7 +208,7 @@ def test_a_broken_file_is_handed_on_with_its_reason(media: Path) -> None:
 
 def test_a_quarantined_file_is_left_out(media: Path) -> None:
     listed = write_lines(media.parent / "bad.jsonl", [{"video_id": "two", "reason": "broken"}])
-    data = reader(media, [ask("one"), ask("two"), ask("two"), ask("three")], quarantine=str(listed))
+    data = reader(media, [ask("one"), ask("two"), ask("two"), ask("three")], exclude_list=str(listed))
     assert [group.media[0] for group in data.requests(0, 0)] == ["one", "three"]
     assert data.requests(0, 0)[1].items == (3,), "the numbers of the other questions stay"
 

@@ -74,7 +74,7 @@ def test_every_task_is_tested() -> None:
 def test_what_is_declared_comes(name: str, views: tuple[str, ...], training: str, shapes: Path) -> None:
     files, arguments = SMALL[name]
     declared = {key: read_type(str(port)) for key, port in TASKS.declaration(name).outputs.items()}
-    other = {*sum(VIEWS, ()), "picture" if views == ("video",) else "clip"} - set(views)
+    other = {*sum(VIEWS, ()), "image_index" if views == ("video",) else "video_index"} - set(views)
     inputs = {key: kind for key, kind in declared.items() if key not in other}
     path = shapes / f"{files[views]}_train.jsonl"
     media = f"media: {shapes}/{'videos' if 'video' in views else 'images'}, " if views else ""
@@ -100,7 +100,7 @@ def test_what_is_declared_comes(name: str, views: tuple[str, ...], training: str
     assert len(batch.records) in sizes.values()
     assert json.loads(json.dumps(batch.records)) == batch.records
     if views:
-        assert int(batch.inputs["clip" if "video" in views else "picture"].max()) < sizes["V"]
+        assert int(batch.inputs["video_index" if "video" in views else "image_index"].max()) < sizes["V"]
 
     # What prediction, batches by tokens, data check and worker processes need.
     question = source.task.question("a red circle" if views else "a red circle [SEP] the circle is red")

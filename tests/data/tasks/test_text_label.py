@@ -96,7 +96,7 @@ def test_a_batch_holds_sentences_labels_and_which_clip(shapes: Path) -> None:
     batch = data.collate([data[0], data[1]])
     assert batch.inputs["video"].shape == (2, 3, 6, 48, 48)
     assert batch.inputs["sentence"].ids.shape[0] == 12
-    assert batch.inputs["clip"].tolist() == [0] * 6 + [1] * 6
+    assert batch.inputs["video_index"].tolist() == [0] * 6 + [1] * 6
     assert sorted(batch.inputs["label"].tolist()) == [0] * 4 + [1] * 4 + [2] * 4
     assert batch.inputs["label"].dtype == torch.int64
     first = json.loads((shapes / "entailment_train.jsonl").read_text().splitlines()[0])
@@ -149,7 +149,7 @@ def test_any_sentences_are_shown_once_with_their_labels(
     file = tmp_path / "any.jsonl"
     keys = ("video_id", "sentence", "label")
     file.write_text("".join(json.dumps(dict(zip(keys, one, strict=True))) + "\n" for one in told))
-    inputs = {"video", "sentence", "label", "clip"}
+    inputs = {"video", "sentence", "label", "video_index"}
     data = reader(shapes, path=str(file), sentences_per_clip=together, training=training, inputs=inputs)
     groups = data.requests(1, seed=0)
     assert sorted(number for group in groups for number in group.items) == list(range(len(told)))
@@ -162,7 +162,9 @@ def test_any_sentences_are_shown_once_with_their_labels(
     order = [number for group in groups for number in group.items]
     assert batch.inputs["label"].tolist() == [LABELS.index(told[number][2]) for number in order]
     assert [record["question"] for record in batch.records] == [told[number][1] for number in order]
-    assert batch.inputs["clip"].tolist() == [row for row, group in enumerate(groups) for _ in group.items]
+    assert batch.inputs["video_index"].tolist() == [
+        row for row, group in enumerate(groups) for _ in group.items
+    ]
     assert len(batch.inputs["sentence"].ids) == len(told)
 
 

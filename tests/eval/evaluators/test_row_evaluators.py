@@ -136,10 +136,10 @@ def test_perplexity_adds_sums_and_counts_and_divides_once(tmp_path: Path) -> Non
 
 CAUSAL = """
 inputs: {vision: tokens B N 16, text: text B L}
-modules: {decoder: {use: text_decoder, width: 16, depth: 1, heads: 2, vocab: 30, positions: 12}}
+modules: {decoder: {use: text_decoder, width: 16, depth: 1, heads: 2, vocab_size: 30, max_positions: 12}}
 flow:
   logits: decoder(text, memory=vision)
-  loss: lm_loss(logits, target=text, mean='words')
+  loss: lm_loss(logits, target=text, reduction='per_token')
   nll: token_loss(logits, target=text)
 goals:
   train: {loss: loss}

@@ -17,7 +17,7 @@ SPEC = """
 inputs: {image: image B 3 H W, caption: text B L}
 modules:
   vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 8, size: 16}
-  words: {use: text_embedding, width: 32, vocab: 50, positions: 16}
+  words: {use: text_embedding, width: 32, vocab_size: 50, max_positions: 16}
   fusion: {use: fusion, width: 32, depth: 1, heads: 2}
   to_v: {use: feature_head, width_in: 32, width: 8}
   to_t: {use: feature_head, width_in: 32, width: 8, pool: mean}

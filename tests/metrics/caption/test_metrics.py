@@ -32,7 +32,7 @@ def test_they_agree_with_the_scores_of_files() -> None:
         rows = [dict(row) for row in ROWS]
         score_rows([metric], rows)
         found = metric.compute(rows)
-        assert next(iter(found)) == name, "the main value carries the metric's name, for train.select"
+        assert next(iter(found)) == name, "the main value carries the metric's name, for train.best_metric"
         values |= found
     assert values["cider"] == pytest.approx(expected["CIDEr"])
     assert values["rouge_l"] == pytest.approx(expected["ROUGE-L"])

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from modules.losses.contrastive import Contrastive
 from modules.negatives import HardNegatives, uniform
-from modules.ops import fetch
+from modules.ops import gather_rows
 from modules.queue import NOBODY, FeatureQueue
 from modules.streams import Tokens
 from registry import UserError
@@ -166,7 +166,7 @@ def test_drawing_leaves_the_global_random_numbers_alone_and_goes_on_after_a_rest
     similarity, group = torch.zeros(6, 6), torch.arange(6)
     before = torch.get_rng_state()
     mine = HardNegatives(seed=1)
-    draws = [mine(similarity, similarity, group)["vision"].tolist() for _ in range(3)]
+    draws = [mine(similarity, similarity, media_id)["vision"].tolist() for _ in range(3)]
     assert torch.equal(before, torch.get_rng_state())
     assert len({tuple(draw) for draw in draws}) == 3
     resumed = HardNegatives(seed=1)
@@ -195,6 +195,6 @@ def test_negatives_can_be_replayed() -> None:
 
 def test_fetch_takes_rows_with_their_masks() -> None:
     mask = torch.tensor([[True, True], [True, False]])
-    found = fetch(Tokens(torch.arange(4.0).view(2, 2, 1), mask), torch.tensor([1, 1, 0]))
+    found = gather_rows(Tokens(torch.arange(4.0).view(2, 2, 1), mask), torch.tensor([1, 1, 0]))
     assert found.values.flatten().tolist() == [2, 3, 2, 3, 0, 1]
     assert found.mask is not None and found.mask.tolist() == [[True, False]] * 2 + [[True, True]]

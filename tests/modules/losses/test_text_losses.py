@@ -31,7 +31,7 @@ def test_words_are_summed_weighted_and_divided_by_questions() -> None:
 def test_caption_loss_is_a_mean_over_words_beyond_the_prompt() -> None:
     logits, text, _, _ = _case()
     words = [loss for i in range(3) for loss in _per_word(logits, text, i)[1:]]
-    loss = lm_loss(logits, text, skip=2, mean="words").mean()
+    loss = lm_loss(logits, text, ignore_first=2, reduction="per_token").mean()
     torch.testing.assert_close(loss, torch.tensor(sum(words) / len(words)))
 
 
@@ -64,7 +64,7 @@ def test_a_teacher_is_not_taught_and_keeps_its_digits() -> None:
 
 def test_a_split_batch_gives_the_loss_of_the_batch() -> None:
     logits, text, weight, _ = _case()
-    for options in ({"mean": "words"}, {"mean": "words", "weight": weight}, {}):
+    for options in ({"reduction": "per_token"}, {"reduction": "per_token", "weight": weight}, {}):
         weights = options.pop("weight", None)
         whole_batch = lm_loss(logits, text, weights, **options)
         parts = []
@@ -77,7 +77,7 @@ def test_a_split_batch_gives_the_loss_of_the_batch() -> None:
 
 def test_no_scored_word_is_no_loss() -> None:
     logits, text, _, _ = _case()
-    loss = lm_loss(logits.requires_grad_(), text, skip=9, mean="words").mean()
+    loss = lm_loss(logits.requires_grad_(), text, ignore_first=9, reduction="per_token").mean()
     loss.backward()
     assert loss.item() == 0.0 and logits.grad is not None and not logits.grad.any()
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import mplug2  # noqa: F401  (fills the registries)
-from registry import OPERATIONS, Catalogue, Registry, check, parse_spec
+from registry import OPERATIONS, Registries, Registry, check, parse_spec
 from registry.language.declaration import Declaration
 
 SPEC = """\
 inputs: {{memory: tokens B M 32}}
 modules:
-  decoder: {{use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 256, positions: 12}}
+  decoder: {{use: text_decoder, width: 32, depth: 1, heads: 2, vocab_size: 256, max_positions: 12}}
 flow:
   guess: {call}
 goals: {{predict: {{answer: guess}}}}
@@ -51,7 +51,7 @@ def problems(call: str) -> list[tuple[int, int, str, str]]:
     return [(one.place.line, one.place.column, one.message, one.hint) for one in report.problems]
 
 
-@pytest.mark.parametrize("operation", ["beam_search", "sample", "greedy_search"])
+@pytest.mark.parametrize("operation", ["beam_search", "sample_search", "greedy_search"])
 def test_searches_fit_their_decoder(operation: str) -> None:
     good = f"{operation}(@decoder, memory=memory, min_length=0, max_length=12)"
     assert problems(good) == []
@@ -60,9 +60,10 @@ def test_searches_fit_their_decoder(operation: str) -> None:
     ((line, at, message, hint),) = problems(long)
     assert (line, at) == (5, column)
     assert message == (
-        f"{operation}: max_length must be at most decoder.positions (got max_length 13, decoder.positions 12)"
+        f"{operation}: max_length must be at most decoder.max_positions (got max_length 13, "
+        f"decoder.max_positions 12)"
     )
-    assert hint == "positions of 'decoder' is 12 (set at spec.yaml:3:86)"
+    assert hint == "max_positions of 'decoder' is 12 (set at spec.yaml:3:95)"
 
 
 @pytest.mark.parametrize(
@@ -70,10 +71,22 @@ def test_searches_fit_their_decoder(operation: str) -> None:
     [
         ("min_length=12, max_length=10", "min_length must be at most max_length (got min_length 12, "),
         ("min_length=11", "min_length must be at most max_length (got min_length 11, max_length 10)"),
-        ("beams=0", "beams must be at least 1 (got beams 0)"),
-        ("beams=2, best=3", "best must be at most beams (got best 3, beams 2)"),
-        ("beams=5, groups=2", "`beams % groups == 0` must hold (got beams 5, groups 2)"),
-        ("end=256", "end must be less than decoder.vocab (got end 256, decoder.vocab 256)"),
+        ("num_beams=0", "num_beams must be at least 1 (got num_beams 0)"),
+        (
+            "num_beams=2, num_return_sequences=3",
+            "num_return_sequences must be at most num_beams (got num_return_sequences 3, num_beams 2)",
+        ),
+        (
+            "num_beams=5, num_beam_groups=2",
+            "`num_beams % num_beam_groups == 0` must hold (got num_beams 5, num_beam_groups 2)",
+        ),
+        (
+            "eos_token_id=256",
+            (
+                "eos_token_id must be less than decoder.vocab_size (got eos_token_id 256, decoder.vocab_size "
+                "256)"
+            ),
+        ),
         ("max_length=0, min_length=0", "max_length must be at least 1 (got max_length 0)"),
     ],
 )
@@ -84,18 +97,20 @@ def test_beam_search(options: str, message: str) -> None:
 
 
 def test_a_default_is_compared_too() -> None:
-    short = SPEC.replace("positions: 12", "positions: 6").format(call="beam_search(@decoder, memory=memory)")
+    short = SPEC.replace("max_positions: 12", "max_positions: 6").format(
+        call="beam_search(@decoder, memory=memory)"
+    )
     (problem,) = check(parse_spec(short)).problems
-    assert problem.message.endswith("(got max_length 10, decoder.positions 6)")
+    assert problem.message.endswith("(got max_length 10, decoder.max_positions 6)")
     assert (problem.place.line, problem.place.column) == (5, 10)
 
 
 @pytest.fixture
-def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registries:
     (tmp_path / "hopping.py").write_text(PLUG_IN)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "hopping", raising=False)
-    catalogue = Catalogue(modules=Registry("module"), operations=Registry("operation"))
+    catalogue = Registries(modules=Registry("module"), operations=Registry("operation"))
     catalogue.modules.register("reader", "hopping:Reader")
     catalogue.operations.register("hop", "hopping:hop")
     return catalogue
@@ -111,7 +126,7 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
         (", window: 9", "hops=2", "module 'reader': window must be at most size (got window 9, size 8)"),
     ],
 )
-def test_of_another_package(plug_in: Catalogue, reader: str, options: str, message: str) -> None:
+def test_of_another_package(plug_in: Registries, reader: str, options: str, message: str) -> None:
     text = (
         f"inputs: {{x: tokens B N 4}}\nmodules: {{reader: {{use: reader, width: 4{reader}}}}}\n"
         f"flow:\n  y: hop(@reader, x, {options})\ngoals: {{out: {{y: y}}}}\n"

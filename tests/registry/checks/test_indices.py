@@ -6,20 +6,20 @@ import re
 
 import pytest
 
-from registry import Catalogue, Problem, check, parse_spec
+from registry import Problem, Registries, check, parse_spec
 from registry.language.ports import read_port, read_type
 
 GOOD = """\
-inputs: {video: tokens V N 8, text: tokens Q L 8, clip: index Q -> V, owner: index A -> Q}
+inputs: {video: tokens V N 8, text: tokens Q L 8, video_index: index Q -> V, question_index: index A -> Q}
 flow:
-  seen:     take(video, clip)
+  seen:     take(video, video_index)
   memory:   concat(seen, text)
-  evidence: take(memory, owner)
+  evidence: take(memory, question_index)
 goals: {out: {it: evidence}}
 """
 
 
-def problems(text: str, names: Catalogue) -> list[Problem]:
+def problems(text: str, names: Registries) -> list[Problem]:
     """Return the problems of a spec."""
     return check(parse_spec(text), names).problems
 
@@ -53,67 +53,71 @@ def test_a_target_that_cannot_be_read(text: str, message: str) -> None:
         read_type(text)
 
 
-def test_the_right_indices(names: Catalogue) -> None:
+def test_the_right_indices(names: Registries) -> None:
     assert problems(GOOD, names) == []
     types = check(parse_spec(GOOD), names).types
-    assert str(types["owner"]) == "index A -> Q"
+    assert str(types["question_index"]) == "index A -> Q"
     assert str(types["evidence"]) == "tokens A memory.N 8"
 
 
-def test_an_index_into_other_rows(names: Catalogue) -> None:
-    text = GOOD.replace("(memory, owner)", "(video, owner)").replace("evidence}", "evidence, two: memory}")
+def test_an_index_into_other_rows(names: Registries) -> None:
+    text = GOOD.replace("(memory, question_index)", "(video, question_index)").replace(
+        "evidence}", "evidence, two: memory}"
+    )
     [problem] = problems(text, names)
     assert str(problem.place) == "spec.yaml:5:25"
-    assert problem.message == wrong("owner", "Q", "video", "V")
-    index_or_stream = "use an index into V ('clip'), or fill 'tokens' by a stream with rows of Q ('text')"
+    assert problem.message == wrong("question_index", "Q", "video", "V")
+    index_or_stream = (
+        "use an index into V ('video_index'), or fill 'tokens' by a stream with rows of Q ('text')"
+    )
     assert problem.hint == index_or_stream
 
 
-def test_a_stream_that_nothing_uses_is_what_was_meant(names: Catalogue) -> None:
-    [problem] = problems(GOOD.replace("(memory, owner)", "(video, owner)"), names)
-    assert problem.message == wrong("owner", "Q", "video", "V")
+def test_a_stream_that_nothing_uses_is_what_was_meant(names: Registries) -> None:
+    [problem] = problems(GOOD.replace("(memory, question_index)", "(video, question_index)"), names)
+    assert problem.message == wrong("question_index", "Q", "video", "V")
     assert problem.hint == "did you mean 'memory', which nothing uses?"
 
 
-def test_without_a_target_the_first_use_settles_it(names: Catalogue) -> None:
+def test_without_a_target_the_first_use_settles_it(names: Registries) -> None:
     old = GOOD.replace(" -> V", "").replace(" -> Q", "")
     assert problems(old, names) == []
-    assert str(check(parse_spec(old), names).types["clip"]) == "index Q -> V"
-    text = old.replace("goals", "  twice: take(memory, clip)\ngoals").replace(
+    assert str(check(parse_spec(old), names).types["video_index"]) == "index Q -> V"
+    text = old.replace("goals", "  twice: take(memory, video_index)\ngoals").replace(
         "evidence}", "evidence, two: twice}"
     )
     [problem] = problems(text, names)
     assert str(problem.place) == "spec.yaml:6:23"
-    assert problem.message == wrong("clip", "V", "memory", "Q")
-    assert problem.hint.endswith("; if it counts rows of Q, write `clip: index Q -> Q`")
+    assert problem.message == wrong("video_index", "V", "memory", "Q")
+    assert problem.hint.endswith("; if it counts rows of Q, write `video_index: index Q -> Q`")
 
 
-def test_a_target_that_no_input_has(names: Catalogue) -> None:
+def test_a_target_that_no_input_has(names: Registries) -> None:
     [problem] = problems(GOOD.replace("-> V", "-> W"), names)
-    assert str(problem.place) == "spec.yaml:1:57"
-    assert problem.message == "index 'clip' counts rows of 'W', but no input has such an axis"
+    assert str(problem.place) == "spec.yaml:1:64"
+    assert problem.message == "index 'video_index' counts rows of 'W', but no input has such an axis"
     assert problem.hint == "axes of the inputs: V, N, Q, L, A"
 
 
-def test_sizes_settle_targets_too(names: Catalogue) -> None:
+def test_sizes_settle_targets_too(names: Registries) -> None:
     text = GOOD.replace("video: tokens V N 8", "video: tokens 4 N 8").replace("-> V", "-> 4")
     assert problems(text, names) == []
     [problem] = problems(text.replace("-> 4", "-> 5"), names)
-    assert problem.message == wrong("clip", 5, "video", 4)
+    assert problem.message == wrong("video_index", 5, "video", 4)
 
 
-def test_the_rows_that_a_task_counts(good: str, names: Catalogue) -> None:
-    text = good.replace("seen:     take(visual, clip)", "seen:     take(spoken, clip)")
+def test_the_rows_that_a_task_counts(good: str, names: Registries) -> None:
+    text = good.replace("seen:     take(visual, video_index)", "seen:     take(spoken, video_index)")
     assert text != good
     text = text.replace("index Q -> V", "index Q -> Q")
     messages = [problem.message for problem in check(parse_spec(text), names).problems]
     assert (
-        "wrong index: task 'video_qa' supplies 'clip' as row numbers of 'video' (V), "
+        "wrong index: task 'video_qa' supplies 'video_index' as row numbers of 'video' (V), "
         "but here it counts rows of Q"
     ) in messages
 
 
-def test_rows_of_an_input_without_axes(good: str, names: Catalogue) -> None:
+def test_rows_of_an_input_without_axes(good: str, names: Registries) -> None:
     text = good.replace("question: text Q L", "question: text")
     assert text != good
     messages = [problem.message for problem in check(parse_spec(text), names).problems]

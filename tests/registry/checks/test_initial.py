@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import Catalogue, check, parse_spec
+from registry import Registries, check, parse_spec
 from registry.checks.initial import is_name, missing_files, owners
 
 
@@ -26,19 +26,19 @@ def test_the_most_exact_pattern_gives_the_weights(patterns: list[str], expected:
     assert owners(patterns, ["vision", "visual", "text"]) == expected
 
 
-def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: Catalogue) -> None:
+def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: Registries) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()
     (tmp_path / "bert-base").mkdir()
     for name in ("bert-base-uncased", "ViT-L-14", "openai/clip-vit-base-patch16"):
         assert is_name("clip", name, names), name
-        assert not is_name("own", name, names), name
+        assert not is_name("checkpoint", name, names), name
     for path in ("bert-base", "weights/bert", "/a/b", "./bert", "../bert", "a/b/c", "clip.pt", "x/y.pth"):
         assert not is_name("clip", path, names), path
 
 
 def test_what_is_named_must_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: str, names: Catalogue
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: str, names: Registries
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()
@@ -56,5 +56,5 @@ def test_what_is_named_must_exist(
     }
     (tmp_path / "pretrain").touch()
     assert missing_files(parse_spec(good), names) == []
-    (far,) = missing_files(parse_spec(good.replace("'mplug2:pretrain'", "'own:no/where/x'")), names)
+    (far,) = missing_files(parse_spec(good.replace("'mplug2:pretrain'", "'checkpoint:no/where/x'")), names)
     assert far.hint.startswith("there is no folder 'no/where' here")

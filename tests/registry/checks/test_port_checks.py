@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry import Catalogue, SpecError, check, parse_spec, plan
+from registry import Registries, SpecError, check, parse_spec, plan
 
 GOOD = """\
 inputs: {video: frames B 3 T H W, image: image I 3 H W, words: text B L, regions: tokens B R 8}
@@ -89,7 +89,7 @@ MISTAKES = [
 ]
 
 
-def problems(text: str, names: Catalogue) -> list[tuple[str, str, str]]:
+def problems(text: str, names: Registries) -> list[tuple[str, str, str]]:
     """Return position, message and hint of each problem."""
     try:
         found = check(parse_spec(text), names).problems
@@ -98,7 +98,7 @@ def problems(text: str, names: Catalogue) -> list[tuple[str, str, str]]:
     return [(str(problem.place), problem.message, problem.hint) for problem in found]
 
 
-def test_nothing_is_wrong(names: Catalogue) -> None:
+def test_nothing_is_wrong(names: Registries) -> None:
     assert problems(GOOD, names) == []
     types = check(parse_spec(GOOD), names).types
     assert str(types["image"]) == "image I 3 48 48"
@@ -109,7 +109,7 @@ def test_nothing_is_wrong(names: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(("old", "new", "message", "hint"), MISTAKES, ids=[new for _, new, _, _ in MISTAKES])
-def test_a_mistake(old: str, new: str, message: str | None, hint: str | None, names: Catalogue) -> None:
+def test_a_mistake(old: str, new: str, message: str | None, hint: str | None, names: Registries) -> None:
     assert GOOD.count(old) == 1
     marked = GOOD.replace(old, new)
     line = marked[: marked.find("«") + 1].count("\n") + 1
@@ -123,14 +123,14 @@ def test_a_mistake(old: str, new: str, message: str | None, hint: str | None, na
         assert suggestion == hint
 
 
-def test_a_call_without_parts(names: Catalogue) -> None:
+def test_a_call_without_parts(names: Registries) -> None:
     text = GOOD.replace("split(joint, media=visual, text=words, regions=regions)", "split(joint)")
     [(_, message, hint), *_] = [one for one in problems(text, names) if "named part" in one[1]]
     assert message == "split must be called with at least one named part, but has none"
     assert hint == "add `NAME=stream` (tokens B length _ | text B length)"
 
 
-def test_steps_know_what_is_requested_of_them(names: Catalogue) -> None:
+def test_steps_know_what_is_requested_of_them(names: Registries) -> None:
     steps = {step.name: step.requested for step in plan(parse_spec(GOOD), "out", (), names).steps}
     assert steps["visual"] == {"early"}
     assert steps["still"] == {"early"}

@@ -23,10 +23,10 @@ def test_every_name_leads_to_a_key_that_exists() -> None:
     ("line", "column", "message", "hint"),
     [
         (
-            "train: {best_metric: accuracy}",
+            "train: {metric_for_best_model: accuracy}",
             9,
-            "unknown key of 'train': 'best_metric'",
-            "it is called `select` here: `train: {select: ...}`",
+            "unknown key of 'train': 'metric_for_best_model'",
+            "it is called `best_metric` here: `train: {best_metric: ...}`",
         ),
         (
             "train: {workers: 4}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry import Catalogue, check, parse_spec
+from registry import Registries, check, parse_spec
 
 HEAD = "inputs: {q: text B L}\ngoals: {out: {q: q}}\n"
 
@@ -21,16 +21,16 @@ HEAD = "inputs: {q: text B L}\ngoals: {out: {q: q}}\n"
         ("train: {betas: [0.9, 1.0]}", "'train.betas' must be less than 1, but is 1"),
         ("train: {betas: [0.9]}", "'train.betas' must be tuple[float, float], but is [0.9]"),
         ("train: {betas: [0.9, 0.99, 0.999]}", "'train.betas' must be tuple[float, float], but is "),
-        ("train: {clip: -1}", "'train.clip' must be at least 0, but is -1"),
+        ("train: {max_grad_norm: -1}", "'train.max_grad_norm' must be at least 0, but is -1"),
         (
-            "data: {kind: video_qa, path: a, media: b, max_bad: 2}",
-            "'data.max_bad' must be at most 1, but is 2",
+            "data: {kind: video_qa, path: a, media: b, max_bad_fraction: 2}",
+            "'data.max_bad_fraction' must be at most 1, but is 2",
         ),
         ("data: {kind: video_qa, path: a, media: b, seed: -1}", "'data.seed' must be at least 0, but is -1"),
-        ("momentum: {decay: 1}\ntrain: {betas: [0, 0.999], clip: 0, lr: 0}", ""),
+        ("momentum: {decay: 1}\ntrain: {betas: [0, 0.999], max_grad_norm: 0, lr: 0}", ""),
     ],
 )
-def test_ranges(line: str, message: str, names: Catalogue) -> None:
+def test_ranges(line: str, message: str, names: Registries) -> None:
     found = [
         one.message for one in check(parse_spec(HEAD + line), names).problems if "reader" not in one.message
     ]
@@ -40,7 +40,7 @@ def test_ranges(line: str, message: str, names: Catalogue) -> None:
 SELECT = """\
 inputs: {{text: text B L, label: labels B}}
 modules:
-  words: {{use: text_embedding, width: 8, vocab: 30}}
+  words: {{use: text_embedding, width: 8, vocab_size: 30}}
   head: {{use: class_head, width: 8, classes: 2}}
 flow:
   x: words(text)
@@ -53,7 +53,7 @@ data:
   tokenizer: vocab.txt
   train: {{path: train.jsonl}}
 {more}
-train: {{select: label_accuracy}}
+train: {{best_metric: label_accuracy}}
 """
 
 
@@ -71,7 +71,9 @@ def test_select_needs_an_evaluation_during_training(more: str, refused: bool) ->
     problems = check(parse_spec(SELECT.format(more=more))).problems
     messages = [problem.message for problem in problems]
     if refused:
-        assert messages == ["train.select needs an evaluation on a validation split, but the spec has none"]
+        assert messages == [
+            "train.best_metric needs an evaluation on a validation split, but the spec has none"
+        ]
         assert str(problems[0].place).startswith("spec.yaml:")
     else:
         assert messages == []

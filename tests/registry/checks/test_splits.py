@@ -11,7 +11,7 @@ from registry.training import training_plan
 NETWORK = """
 inputs: {text: text B L, label: labels B}
 modules:
-  words: {use: text_embedding, width: 32, vocab: 100}
+  words: {use: text_embedding, width: 32, vocab_size: 100}
   encoder: {use: text_encoder, width: 32, depth: 1, heads: 2}
   head: {use: class_head, width: 32, classes: 3}
 flow:
@@ -35,7 +35,7 @@ data:
       matched: {path: dev_matched.tsv}
       mismatched: {path: dev_mismatched.tsv}
   batches: {train: {source: mnli}}
-train: {micro_batch: {tokens: 512}, select: matched/label_accuracy}
+train: {micro_batch: {tokens: 512}, best_metric: matched/label_accuracy}
 eval:
   metrics: [label_accuracy]
   matched: {split: matched}

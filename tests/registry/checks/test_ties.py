@@ -1,4 +1,4 @@
-"""The entries of `tie`: chains, circles, and what is no name of a weight."""
+"""The entries of `tie`: chains, cycles, and what is no name of a weight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from registry import Catalogue, check, parse_spec
+from registry import Registries, check, parse_spec
 from registry.checks.ties import Root, roots
 
 
@@ -41,6 +41,6 @@ def test_two_transposes_are_none() -> None:
         ("{text.b: words..w}", ["tie must name weights, by words with dots, but has 'words..w'"]),
     ],
 )
-def test_what_cannot_be_tied(tie: str, messages: list[str], good: str, names: Catalogue) -> None:
+def test_what_cannot_be_tied(tie: str, messages: list[str], good: str, names: Registries) -> None:
     found = check(parse_spec(f"{good}\ntie: {tie}\n"), names)
     assert [one.message for one in found.problems] == messages

@@ -15,10 +15,10 @@ inputs:
   label:   labels B
 modules:
   vision: {use: image_vit, width: 32, depth: 1, heads: 2, patch: 16}
-  words:  {use: text_embedding, width: 32, vocab: 100}
+  words:  {use: text_embedding, width: 32, vocab_size: 100}
   text:   {use: text_encoder, width: 32, depth: 1, heads: 2}
   head:   {use: class_head, width: 32, classes: 3}
-  writer: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab: 100}
+  writer: {use: text_decoder, width: 32, depth: 1, heads: 2, vocab_size: 100}
 flow:
   patches: vision(image)
   verdict: head(patches)

@@ -8,19 +8,19 @@ from typing import Any, Literal
 
 import pytest
 
-from registry import Catalogue, Declaration, UserError, operation
+from registry import Declaration, Registries, UserError, operation
 from registry.language.annotations import accepts
 from registry.language.declaration import REQUIRED
 
 
-def test_nothing_is_imported(names: Catalogue) -> None:
+def test_nothing_is_imported(names: Registries) -> None:
     for name in names.modules.names():
         names.modules.declaration(name)
     assert "fake_parts" not in sys.modules
     assert "fake_base" not in sys.modules
 
 
-def test_a_class(names: Catalogue) -> None:
+def test_a_class(names: Registries) -> None:
     found = names.modules.declaration("video_vit")
     assert {name: str(port) for name, port in found.inputs.items()} == {
         "video": "frames B 3 frames size size"
@@ -35,11 +35,11 @@ def test_a_class(names: Catalogue) -> None:
     assert not found.options
 
 
-def test_a_base_class_in_another_file(names: Catalogue) -> None:
+def test_a_base_class_in_another_file(names: Registries) -> None:
     assert list(names.modules.declaration("text_encoder").arguments) == ["width", "depth"]
 
 
-def test_an_operation(names: Catalogue) -> None:
+def test_an_operation(names: Registries) -> None:
     found = names.operations.declaration("lm_loss")
     assert found.inputs["teacher"].optional
     assert not found.inputs["target"].optional
@@ -139,7 +139,7 @@ def test_operation_leaves_the_function_alone() -> None:
         ("fake_parts:Unreadable", "`inputs` must be a literal"),
     ],
 )
-def test_unreadable(target: str, message: str, names: Catalogue) -> None:
+def test_unreadable(target: str, message: str, names: Registries) -> None:
     with pytest.raises(UserError, match=message):
         Declaration.read(target)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry import Catalogue, SpecError, check, parse_spec, shadowed_modules
+from registry import Registries, SpecError, check, parse_spec, shadowed_modules
 from registry.language.equation import read_equation
 from registry.language.ramp import Ramp, ramps_in, value_at
 from registry.yaml.tree import Source, parse
@@ -57,15 +57,15 @@ def test_wrong_ramps_are_located(text: str, column: int, message: str, hint: str
     assert hint in problem.hint
 
 
-def test_a_ramp_needs_a_number_option(good: str, names: Catalogue) -> None:
-    text = good.replace("beams=5", "beams=ramp(1, 5, steps=9)")
+def test_a_ramp_needs_a_number_option(good: str, names: Registries) -> None:
+    text = good.replace("num_beams=5", "num_beams=ramp(1, 5, steps=9)")
     problem, *_ = check(parse_spec(text), names).problems
-    assert problem.message == "option 'beams' of beam_search must be int, but is ramp(1, 5, steps=9)"
+    assert problem.message == "option 'num_beams' of beam_search must be int, but is ramp(1, 5, steps=9)"
     assert problem.place.line == 30
     assert problem.hint == "only an option that takes any number, such as a weight, can be a ramp"
 
 
 @pytest.mark.parametrize(("alpha", "needed"), [("0", False), ("0.4", True), ("ramp(0, 0.4, steps=9)", True)])
-def test_a_ramp_counts_as_on_in_off_rules(alpha: str, needed: bool, good: str, names: Catalogue) -> None:
+def test_a_ramp_counts_as_on_in_off_rules(alpha: str, needed: bool, good: str, names: Registries) -> None:
     spec = parse_spec(good.replace("alpha=0.4", f"alpha={alpha}"))
     assert bool(shadowed_modules(spec, names)) is needed

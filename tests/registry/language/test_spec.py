@@ -10,9 +10,9 @@ from counting import operations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import Catalogue, SpecError, check, parse_spec, read_spec, write_spec
+from registry import Registries, SpecError, check, parse_spec, read_spec, write_spec
 from registry.language.schema import SETTINGS
-from registry.registries import nearest
+from registry.registries import closest_name
 from registry.yaml.tree import Source, parse
 from registry.yaml.write import write_tree
 
@@ -20,7 +20,7 @@ from registry.yaml.write import write_tree
 def test_defaults_are_filled(good: str) -> None:
     spec = parse_spec(good)
     assert spec.train["epochs"] == 2
-    assert spec.train["batch"] == 4
+    assert spec.train["batch_size"] == 4
     assert spec.train["lr"] == {"default": 2e-5, "vision": 2e-6}
     given = {name: value for name, value in spec.eval.items() if value is not None}
     assert given == {"metrics": ["accuracy"], "goal": "predict", "split": "test"}
@@ -53,7 +53,7 @@ def test_places(good: str, tmp_path: Path) -> None:
     assert spec.name == "a"
 
 
-def test_a_size_from_the_command_line_is_named(good: str, tmp_path: Path, names: Catalogue) -> None:
+def test_a_size_from_the_command_line_is_named(good: str, tmp_path: Path, names: Registries) -> None:
     (tmp_path / "a.yaml").write_text(good)
     report = check(read_spec(tmp_path / "a.yaml", ["modules.decoder.width=512"]), names)
     assert "width 512 (set at command line: modules.decoder.width=512), but" in report.problems[0].message
@@ -147,15 +147,15 @@ def test_any_plain_tree_reads_back(tree: dict[str, object]) -> None:
 
 
 def test_many_misspelt_names_are_told_without_comparing_all(
-    names: Catalogue, monkeypatch: pytest.MonkeyPatch
+    names: Registries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[int] = []
 
     def counted(name: str, known: list[str]) -> str | None:
         compared.append(len(known))
-        return nearest(name, known)
+        return closest_name(name, known)
 
-    monkeypatch.setattr("registry.checks.names.nearest", counted)
+    monkeypatch.setattr("registry.checks.names.closest_name", counted)
     lines = "".join(f"  stream_{i}: concat(a, strem_{i})\n" for i in range(300))
     found = check(parse_spec(f"inputs: {{a: tokens B N 8}}\nflow:\n{lines}goals: {{out: {{it: a}}}}"), names)
     assert len(found.problems) == 300
@@ -163,7 +163,7 @@ def test_many_misspelt_names_are_told_without_comparing_all(
     assert sum(compared) <= 50_000
 
 
-def test_the_work_of_a_check_grows_with_the_length_of_the_spec(names: Catalogue) -> None:
+def test_the_work_of_a_check_grows_with_the_length_of_the_spec(names: Registries) -> None:
     def work(equations: int) -> int:
         lines = "".join(f"  s{i + 1}: concat(s{i}, s0)\n" for i in range(equations))
         goal = f"goals: {{out: {{it: s{equations}}}}}\n"
@@ -174,7 +174,7 @@ def test_the_work_of_a_check_grows_with_the_length_of_the_spec(names: Catalogue)
     assert work(100) < 8 * work(25)  # squared: 16 times
 
 
-def test_a_second_check_opens_no_file(good: str, names: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_check_opens_no_file(good: str, names: Registries, monkeypatch: pytest.MonkeyPatch) -> None:
     check(parse_spec(good), names)
     recorded = Mock(wraps=open)
     monkeypatch.setattr("builtins.open", recorded)

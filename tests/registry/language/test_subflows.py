@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import Catalogue, Ref, Spec, SpecError, check, parse_spec, plan, read_spec, write_spec
+from registry import Ref, Registries, Spec, SpecError, check, parse_spec, plan, read_spec, write_spec
 from registry.language.call_graph import DEEPEST, MOST_LINES
 from registry.planner import plan_streams
 
@@ -23,18 +23,18 @@ def small(define: str, flow: str, goals: str = "goals: {train: {loss: z}}") -> S
     return parse_spec(f"inputs: {{x: text B L}}\ndefine:\n{define}\nflow:\n{flow}\n{goals}\n")
 
 
-def test_a_call_becomes_the_lines_of_its_definition(names: Catalogue) -> None:
+def test_a_call_becomes_the_lines_of_its_definition(names: Registries) -> None:
     spec = parse_spec(CALLS)
     assert lines(spec) == {
         "patches": "vision(video)",
         "visual": "universal(patches, route='vision')",
-        "seen": "take(visual, clip)",
+        "seen": "take(visual, video_index)",
         "first.fused.hidden.embeds": "words(question)",
         "first.fused.hidden.encoded": "text(first.fused.hidden.embeds)",
         "first.fused.hidden": "universal(first.fused.hidden.encoded, route='text')",
         "first.fused.both": "fusion(text=first.fused.hidden, vision=seen)",
         "first.memory": "concat(first.fused.both.vision, first.fused.both.text)",
-        "first.evidence": "take(first.memory, owner)",
+        "first.evidence": "take(first.memory, question_index)",
         "first.logits": "decoder(answer, memory=first.evidence)",
         "first.loss": "lm_loss(first.logits, target=answer, teacher=ema(first.logits), alpha=0.4)",
         "second.fused.hidden.embeds": "words(question)",
@@ -42,10 +42,10 @@ def test_a_call_becomes_the_lines_of_its_definition(names: Catalogue) -> None:
         "second.fused.hidden": "universal(second.fused.hidden.encoded, route='text')",
         "second.fused.both": "fusion(text=second.fused.hidden, vision=seen)",
         "second.memory": "concat(second.fused.both.vision, second.fused.both.text)",
-        "second.evidence": "take(second.memory, owner)",
+        "second.evidence": "take(second.memory, question_index)",
         "second.logits": "other(answer, memory=second.evidence)",
         "second.loss": "lm_loss(second.logits, target=answer, teacher=ema(second.logits), alpha=0.4)",
-        "guess": "beam_search(@decoder, memory=first.memory, beams=5)",
+        "guess": "beam_search(@decoder, memory=first.memory, num_beams=5)",
     }
     assert spec.goals["train"] == {"loss": Ref("first.loss"), "hidden": Ref("first.fused.both", "text")}
     assert spec.goals["predict"]["hidden"] == Ref("first.fused.both", "text")
@@ -64,16 +64,16 @@ def test_a_spec_with_definitions_is_written_and_read_back() -> None:
     assert again.definitions == spec.definitions
 
 
-def test_plans_and_averages_of_dotted_streams(names: Catalogue) -> None:
+def test_plans_and_averages_of_dotted_streams(names: Registries) -> None:
     steps = plan(parse_spec(CALLS), "train", names=names)
-    assert steps.inputs == ("video", "question", "clip", "answer", "owner")
+    assert steps.inputs == ("video", "question", "video_index", "answer", "question_index")
     averaged = [step.name for step in steps.steps if step.shadow]
     assert "first.logits" in averaged
     assert "first.loss" not in averaged
     assert not any(name.startswith("second.") for name in averaged)
 
 
-def test_the_name_of_a_call_means_what_it_returns(names: Catalogue) -> None:
+def test_the_name_of_a_call_means_what_it_returns(names: Registries) -> None:
     spec = parse_spec(CALLS)
     steps = plan_streams(spec, ["first.fused", "first.hidden", "first.loss"], names=names)
     assert steps.outputs == {
@@ -164,7 +164,7 @@ def test_overrides_reach_into_definitions(tmp_path: Path) -> None:
     assert "in the call `first: write(...)` at" in str(caught.value)
 
 
-def test_a_deleted_definition(tmp_path: Path, names: Catalogue) -> None:
+def test_a_deleted_definition(tmp_path: Path, names: Registries) -> None:
     (tmp_path / "base.yaml").write_text(CALLS)
     (tmp_path / "child.yaml").write_text("extends: base.yaml\ndefine:\n  encode:\n")
     problems = check(read_spec(tmp_path / "child.yaml"), names).problems

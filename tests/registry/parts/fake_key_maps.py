@@ -4,4 +4,4 @@ from types import SimpleNamespace
 
 clip = SimpleNamespace(source="NAME_OR_FILE", by_module=False)
 mplug2 = SimpleNamespace(source="FILE", by_module=False)
-own = SimpleNamespace(source="CHECKPOINT", by_module=True)
+checkpoint = SimpleNamespace(source="CHECKPOINT", by_module=True)

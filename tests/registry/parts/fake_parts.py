@@ -41,7 +41,7 @@ class TextEmbedding:
     inputs = {"text": "text B L"}
     outputs = "tokens B L width"
 
-    def __init__(self, width: int, vocab: int = 30522) -> None: ...
+    def __init__(self, width: int, vocab_size: int = 30522) -> None: ...
 
 
 class TextEncoder(Layered):
@@ -75,9 +75,9 @@ class TextDecoder:
     """Next-word logits."""
 
     inputs = {"text": "text A L", "memory": "tokens A M width"}
-    outputs = "logits A L vocab"
+    outputs = "logits A L vocab_size"
 
-    def __init__(self, width: int, vocab: int = 30522) -> None: ...
+    def __init__(self, width: int, vocab_size: int = 30522) -> None: ...
 
 
 class Pool:
@@ -156,8 +156,10 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     """Cross-entropy of classes."""
 
 
-@operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B best")
-def beam_search(decoder: Any, memory: Any, *, beams: int = 5, max_length: int = 10) -> Any:
+@operation(
+    inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B num_return_sequences"
+)
+def beam_search(decoder: Any, memory: Any, *, num_beams: int = 5, max_length: int = 10) -> Any:
     """Write."""
 
 
@@ -167,10 +169,10 @@ class VideoQA:
     outputs = {
         "video": "frames V 3 T H W",
         "question": "text Q L",
-        "clip": "index Q -> V",
+        "video_index": "index Q -> V",
         "answer": "text A La",
-        "owner": "index A -> Q",
-        "vote": "weight A",
+        "question_index": "index A -> Q",
+        "answer_weight": "weight A",
     }
 
     def __init__(

@@ -126,18 +126,18 @@ def test_extends_merges_and_keeps_places(tmp_path: Path) -> None:
         tmp_path,
         top="extends: middle.yaml\ntrain: {lr: 1.0}\n"
         "modules: {a: {width: 3}, b: {use: y}, c: }\nfreeze: [z]\n",
-        middle="extends: base.yaml\ntrain:\n  lr: 2.0\n  batch: 2\n",
-        base="train: {lr: 3.0, batch: 3, zero: 3}\nfreeze: [x, y]\n"
+        middle="extends: base.yaml\ntrain:\n  lr: 2.0\n  batch_size: 2\n",
+        base="train: {lr: 3.0, batch_size: 3, zero: 3}\nfreeze: [x, y]\n"
         "modules: {a: {use: x, width: 1, depth: 1}, b: {use: x, width: 1}, c: {use: x}}\n",
     )
     root = read_tree(path)
     assert root.plain() == {
-        "train": {"lr": 1.0, "batch": 2, "zero": 3},
+        "train": {"lr": 1.0, "batch_size": 2, "zero": 3},
         "freeze": ["z"],
         "modules": {"a": {"use": "x", "width": 3, "depth": 1}, "b": {"use": "y"}},
     }
     assert at(root, "train", "lr") == "top.yaml:2:13"
-    assert at(root, "train", "batch") == "middle.yaml:4:10"
+    assert at(root, "train", "batch_size") == "middle.yaml:4:15"
     assert at(root, "train", "zero") == "base.yaml:1:34"
     assert at(root, "modules", "a", "width") == "top.yaml:3:22"
     assert at(root, "modules", "a", "depth") == "base.yaml:3:40"
@@ -145,10 +145,12 @@ def test_extends_merges_and_keeps_places(tmp_path: Path) -> None:
 
 def test_extends_takes_a_list_and_folders(tmp_path: Path) -> None:
     (tmp_path / "_base_").mkdir()
-    write(tmp_path / "_base_", one="train: {lr: 1, batch: 1}\n", two="extends: one.yaml\ntrain: {lr: 2}\n")
+    write(
+        tmp_path / "_base_", one="train: {lr: 1, batch_size: 1}\n", two="extends: one.yaml\ntrain: {lr: 2}\n"
+    )
     path = write(tmp_path, top="extends: [_base_/one.yaml, _base_/two.yaml]\n")
     root = read_tree(path)
-    assert root.plain() == {"train": {"lr": 2, "batch": 1}}
+    assert root.plain() == {"train": {"lr": 2, "batch_size": 1}}
     assert str(root.value["train"].value["lr"].place) == f"{tmp_path}/_base_/two.yaml:2:13"
 
 
@@ -244,8 +246,8 @@ def test_wrong_override(tmp_path: Path, override: str, message: str) -> None:
     ],
 )
 def test_an_override_has_no_comments(tmp_path: Path, value: str, expected: object) -> None:
-    root = read_tree(write(tmp_path, a="{}\n"), [f"train.out={value}"])
-    assert root.plain() == {"train": {"out": expected}}
+    root = read_tree(write(tmp_path, a="{}\n"), [f"train.output_dir={value}"])
+    assert root.plain() == {"train": {"output_dir": expected}}
 
 
 @pytest.mark.parametrize("last", ["train: {lr: 1}\n", "train: [\n", "extends: [no.yaml, no.yaml]\n"])

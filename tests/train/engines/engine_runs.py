@@ -21,7 +21,7 @@ from registry.language.schema import with_defaults
 # DeepSpeed never shards a tensor of fewer than 100,000 elements.
 WIDTH = 384
 SAMPLES = 16
-SETTINGS = {"lr": 1e-2, "weight_decay": 0.1, "clip": 0.5, "no_decay": ["*bias"]}
+SETTINGS = {"lr": 1e-2, "weight_decay": 0.1, "max_grad_norm": 0.5, "no_decay": ["*bias"]}
 # The goals that each optimizer step accumulates.
 SCHEDULES = {
     "one goal": [("left",)] * 4,

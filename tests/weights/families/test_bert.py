@@ -26,11 +26,11 @@ SPEC = """
 inputs: {video: frames B 3 T H W, question: text B L, answer: text B La}
 modules:
   vision: {use: video_vit, width: 32, heads: 2, depth: 1, patch: 8, frames: 2, size: 16}
-  words: {use: text_embedding, width: 32, vocab: 60, positions: 24}
+  words: {use: text_embedding, width: 32, vocab_size: 60, max_positions: 24}
   text: {use: text_encoder, width: 32, heads: 4, hidden: 48, depth: 3}
   universal: {use: universal, width: 32, heads: 4, hidden: 48, depth: 2, latents: 4}
   fusion: {use: fusion, width: 32, heads: 4, hidden: 48, depth: 2}
-  decoder: {use: text_decoder, width: 32, heads: 4, hidden: 48, depth: 4, vocab: 60, positions: 16}
+  decoder: {use: text_decoder, width: 32, heads: 4, hidden: 48, depth: 4, vocab_size: 60, max_positions: 16}
 flow:
   patches: vision(video)
   visual: universal(patches, route='vision')
@@ -92,11 +92,11 @@ def test_segments_are_token_types(bert: BertForPreTraining, tmp_path: Path) -> N
 
 
 def test_words_without_a_table_of_segments_take_the_rest(bert: BertForPreTraining, tmp_path: Path) -> None:
-    net = composed(save(bert, tmp_path), SPEC.replace("positions: 24", "positions: 24, types: 0"))
+    net = composed(save(bert, tmp_path), SPEC.replace("max_positions: 24", "max_positions: 24, types: 0"))
     assert "words.kind.weight" not in net.state_dict()
-    assert torch.equal(net.part("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
     kinds = bert.bert.embeddings.token_type_embeddings.weight
-    assert torch.equal(net.part("decoder").embedding.kind.weight, kinds)
+    assert torch.equal(net.get_module("decoder").embedding.kind.weight, kinds)
 
 
 def test_fusion_takes_the_last_layers_and_the_decoder_the_first(
@@ -108,7 +108,7 @@ def test_fusion_takes_the_last_layers_and_the_decoder_the_first(
         for r in range(2):
             key = f"bert.encoder.layer.{first + r}.attention.self.query.weight"
             assert torch.equal(state[f"{ours}.layers.{r}.attention.query.weight"], theirs[key])
-    words = net.part("decoder")
+    words = net.get_module("decoder")
     hidden = torch.randn(2, 3, 32)
     with torch.no_grad():
         scored = words.head(hidden, words.embedding.word.weight)
@@ -143,13 +143,15 @@ def test_a_bare_model_in_old_names_as_a_pickle(bert: BertForPreTraining, tmp_pat
     torch.save(state, tmp_path / "pytorch_model.bin")
     (tmp_path / "config.json").write_text(json.dumps(bert.config.to_dict()))
     net = composed(tmp_path)
-    assert torch.equal(net.part("words").norm.weight, plain.embeddings.LayerNorm.weight)
+    assert torch.equal(net.get_module("words").norm.weight, plain.embeddings.LayerNorm.weight)
     fresh = composed(tmp_path, pattern="text")
-    assert torch.equal(net.part("decoder").head.dense.weight, fresh.part("decoder").head.dense.weight)
     assert torch.equal(
-        fresh.part("text").layers[2].feed.up.weight, plain.encoder.layer[2].intermediate.dense.weight
+        net.get_module("decoder").head.dense.weight, fresh.get_module("decoder").head.dense.weight
     )
-    assert not torch.equal(net.part("words").word.weight, fresh.part("words").word.weight)
+    assert torch.equal(
+        fresh.get_module("text").layers[2].feed.up.weight, plain.encoder.layer[2].intermediate.dense.weight
+    )
+    assert not torch.equal(net.get_module("words").word.weight, fresh.get_module("words").word.weight)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,11 @@ def test_a_bare_model_in_old_names_as_a_pickle(bert: BertForPreTraining, tmp_pat
             SPEC.replace("depth: 3", "depth: 5"),
             r"'universal' \(universal\) takes 2 layers from layer 5 on",
         ),
-        ({}, SPEC.replace("vocab: 60", "vocab: 61"), r"word_embeddings.weight .*file has \[60, 32\]"),
+        (
+            {},
+            SPEC.replace("vocab_size: 60", "vocab_size: 61"),
+            r"word_embeddings.weight .*file has \[60, 32\]",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(
@@ -183,10 +189,12 @@ def test_two_sources_at_once(bert: BertForPreTraining, tmp_path: Path) -> None:
     weights = {key: value for key, value in own.state_dict().items() if key.startswith("text.")}
     save_file(weights, tmp_path / "x.safetensors")
     net = mplug2.compose(
-        parse_spec(SPEC + f"init: {{'*': 'bert:{tmp_path}', text: 'own:{tmp_path}/x.safetensors'}}\n")
+        parse_spec(SPEC + f"init: {{'*': 'bert:{tmp_path}', text: 'checkpoint:{tmp_path}/x.safetensors'}}\n")
     )
-    assert torch.equal(net.part("text").layers[0].feed.up.weight, own.part("text").layers[0].feed.up.weight)
-    assert torch.equal(net.part("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(
+        net.get_module("text").layers[0].feed.up.weight, own.get_module("text").layers[0].feed.up.weight
+    )
+    assert torch.equal(net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
 
 
 def test_a_folder_without_weights_or_with_a_broken_config(tmp_path: Path) -> None:
@@ -212,4 +220,4 @@ def test_a_name_comes_from_the_cache_or_is_told(
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text("abc")
     net = composed("bert-tiny")
-    assert torch.equal(net.part("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight)

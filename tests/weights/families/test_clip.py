@@ -29,7 +29,7 @@ inputs: {{video: frames B 3 T H W, image: image B 3 H W, question: text B L}}
 modules:
   vision: {{use: video_vit, width: {WIDTH}, depth: {DEPTH}, patch: {PATCH}, frames: 3, size: {SIZE}}}
   still: {{use: image_vit, width: {WIDTH}, depth: {DEPTH}, patch: {PATCH}, size: {SIZE}}}
-  words: {{use: text_embedding, width: 32, vocab: 60, positions: 24}}
+  words: {{use: text_embedding, width: 32, vocab_size: 60, max_positions: 24}}
 flow: {{patches: vision(video), picture: still(image), spoken: words(question)}}
 goals: {{video: {{patches: patches}}, image: {{picture: picture}}, text: {{spoken: spoken}}}}
 """
@@ -107,7 +107,7 @@ def test_images_and_frames_are_read_as_transformers_reads_them(source: Path, cli
     net = composed(source)
     video = torch.randn(2, 3, 3, SIZE, SIZE)
     with torch.no_grad():
-        picture = net({"image": video[:, :, 0]}, goal="image")["picture"].values
+        picture = net({"image": video[:, :, 0]}, goal="image")["image_index"].values
         patches = net({"video": video}, goal="video")["patches"].values
         frames = [clip.vision_model(video[:, :, t]).last_hidden_state for t in range(3)]
         theirs = clip.vision_model.post_layernorm(frames[0])

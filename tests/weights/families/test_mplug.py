@@ -61,13 +61,13 @@ def _spec(task: str, clip: str) -> str:
     if task != "caption":
         stride = 6 if large else 3
         lines += [
-            "words: {use: text_embedding, width: 32, vocab: 50, positions: 16}",
+            "words: {use: text_embedding, width: 32, vocab_size: 50, max_positions: 16}",
             "text: {use: text_encoder, width: 32, heads: 2, hidden: 64, depth: 6}",
             f"fusion: {{use: fusion, width: 32, heads: 2, hidden: 64, depth: 6, stride: {stride}}}",
         ]
         flow += ["spoken: words(text_in)", "asked: text(spoken)"]
     if task != "retrieval":
-        sizes = "width: 32, heads: 2, hidden: 64, depth: 12, vocab: 50, positions: 16"
+        sizes = "width: 32, heads: 2, hidden: 64, depth: 12, vocab_size: 50, max_positions: 16"
         lines.append(f"decoder: {{use: text_decoder, {sizes}}}")
         memory = "visual" if task == "caption" else "memory"
         if task != "caption":
@@ -85,17 +85,17 @@ def _spec(task: str, clip: str) -> str:
         flow += [
             "v: to_v(visual)",
             "t: to_t(asked)",
-            "stored: bank(ema(v), ema(t), group)",
-            "itc: contrast(v, t, group, stored.vision, stored.text, stored.group)",
-            "hard: mine(itc.vision_to_text, itc.text_to_vision, group)",
-            "v3: fetch(visual, hard.vision)",
-            "t3: fetch(asked, hard.text)",
+            "stored: bank(ema(v), ema(t), media_id)",
+            "itc: contrast(v, t, media_id, stored.vision, stored.text, stored.group)",
+            "hard: mine(itc.vision_to_text, itc.text_to_vision, media_id)",
+            "v3: gather_rows(visual, hard.vision)",
+            "t3: gather_rows(asked, hard.text)",
             "pairs: fusion(text=t3, vision=v3)",
             "verdict: match(pairs.text)",
             "itm: cross_entropy(verdict, target=hard.label)",
             "loss: weighted_sum(itc.loss, itm, weights=[1.0, 1.0])",
         ]
-    streams = {"image": "image B 3 H W", "text_in": "text B L", "said": "text B La", "group": "index B"}
+    streams = {"image": "image B 3 H W", "text_in": "text B L", "said": "text B La", "media_id": "index B"}
     used = {name: kind for name, kind in streams.items() if any(name in line for line in flow)}
 
     def section(name: str, entries: list[str]) -> str:
@@ -222,7 +222,9 @@ def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
         parse_spec(text + f"init: {{'*': 'mplug:{tmp_path}/released.pth'}}\n", str(spec))
     )
     assert set(converted) == set(released.state_dict()) - {"mine.step"}
-    own = mplug2.compose(parse_spec(text + f"init: {{'*': 'own:{tmp_path}/ours.safetensors'}}\n", str(spec)))
+    own = mplug2.compose(
+        parse_spec(text + f"init: {{'*': 'checkpoint:{tmp_path}/ours.safetensors'}}\n", str(spec))
+    )
     for name, value in released.state_dict().items():
         if not name.startswith("bank."):  # a queue begins anew
             assert torch.equal(value, own.state_dict()[name]), name

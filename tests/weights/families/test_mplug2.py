@@ -35,12 +35,13 @@ inputs: {{video: frames B 3 T H W, question: text B L, answer: text B La}}
 modules:
   vision: {{use: video_vit, width: 32, heads: 2, depth: {clip["vision_layers"]}, mlp_ratio: 2.0,
             patch: {clip["patch"]}, frames: {facts["config"]["model_num_frames"]}, size: 224}}
-  words: {{use: text_embedding, width: 32, vocab: 50, positions: 16}}
+  words: {{use: text_embedding, width: 32, vocab_size: 50, max_positions: 16}}
   text: {{use: text_encoder, width: 32, heads: 2, hidden: 64, depth: {bert["text_encoder_layers"] - 2}}}
   universal: {{use: universal, width: 32, heads: 2, hidden: 64, depth: 2, latents: 50}}
   fusion: {{use: fusion, width: 32, heads: 2, hidden: 64, depth: {bert["fusion_layers"]},
             stride: {bert["stride_layer"]}}}
-  decoder: {{use: text_decoder, width: 32, heads: 2, hidden: 64, depth: 12, vocab: 50, positions: 16}}
+  decoder: {{use: text_decoder, width: 32, heads: 2, hidden: 64, depth: 12, vocab_size: 50,
+      max_positions: 16}}
 flow:
   patches: vision(video)
   visual: universal(patches, route='vision')

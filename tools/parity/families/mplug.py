@@ -82,18 +82,18 @@ def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> N
         "question": _text(inputs, "question"),
         "answer": _text(inputs, "answer"),
         "candidates": _text(inputs, "candidate"),
-        "owner": torch.repeat_interleave(torch.arange(len(inputs["k"])), inputs["k"]),
-        "vote": inputs["weights"],
+        "question_index": torch.repeat_interleave(torch.arange(len(inputs["k"])), inputs["k"]),
+        "answer_weight": inputs["weights"],
     }
     heard: list[Tensor] = []
     blocks: Any = net.get_submodule("vision.body.blocks")
     _listen(blocks[-1], heard)
-    found = run_streams(net, batch, "visual", "asked", "memory", "logits", "loss")
-    rows.close("visual_output", found["visual"].values)
-    rows.close("image_embeds", found["visual"].values)
+    found = run_streams(net, batch, "vision_hidden", "text_hidden", "memory", "logits", "loss")
+    rows.close("visual_output", found["vision_hidden"].values)
+    rows.close("image_embeds", found["vision_hidden"].values)
     # CLIP's own output, which mPLUG never reads: the last block projected, without the final norm
     rows.close("visual_output_projected", heard[0][:, 0] @ weights["visual_encoder.visual.proj"])
-    rows.close("text_embeds", found["asked"].values)
+    rows.close("text_embeds", found["text_hidden"].values)
     rows.close("fused_states", found["memory"].values)
     rows.same("fused_mask", full_mask(found["memory"]).long())
     rows.close("decoder_logits", found["logits"])
@@ -123,27 +123,39 @@ def _retrieval(
     batch: dict[str, Any] = {
         "image": inputs["image"],
         "caption": _text(inputs, "text"),
-        "group": inputs["idx"],
+        "media_id": inputs["idx"],
         "wrong_image": recorded["neg_image_for_text"],
         "wrong_text": recorded["neg_text_for_image"],
     }
     net.update_ema()
-    net.part("bank").train()  # a queue takes in while it is trained, as the official one always does
+    net.get_module(
+        "feature_queue"
+    ).train()  # a queue takes in while it is trained, as the official one always does
     temperature = net.get_parameter("contrast.temperature")
     with torch.enable_grad():
-        names = ("visual", "asked", "v", "t", "stored", "itc", "hard", "verdict", "itm")
+        names = (
+            "vision_hidden",
+            "text_hidden",
+            "vision_features",
+            "text_features",
+            "queue",
+            "itc",
+            "negatives",
+            "match_logits",
+            "itm",
+        )
         found = run_streams(net, batch, *names)
-    stored, itc = found["stored"], found["itc"]
-    rows.close("image_embeds", found["visual"].values)
-    rows.close("text_embeds", found["asked"].values)
-    rows.close("image_feat", found["v"])
-    rows.close("text_feat", found["t"])
-    count = len(batch["group"])
+    stored, itc = found["queue"], found["itc"]
+    rows.close("image_embeds", found["vision_hidden"].values)
+    rows.close("text_embeds", found["text_hidden"].values)
+    rows.close("image_feat", found["vision_features"])
+    rows.close("text_feat", found["text_features"])
+    count = len(batch["media_id"])
     rows.close("image_feat_m", stored["vision"][:count])
     rows.close("text_feat_m", stored["text"][:count])
     rows.close("sim_i2t", itc["vision_to_text"])
     rows.close("sim_t2i", itc["text_to_vision"])
-    target = shares(batch["group"][:, None] == stored["group"])
+    target = shares(batch["media_id"][:, None] == stored["group"])
     rows.close("hard_targets", target)
     alpha = config["alpha_used"]
     for name, own, others in (("i2t", "vision", "text"), ("t2i", "text", "vision")):
@@ -152,17 +164,19 @@ def _retrieval(
         # recorded before they are normalised, which drawing does not mind
         likely = recorded[f"weights_{name}"]
         similarity = itc["vision_to_text" if name == "i2t" else "text_to_vision"]
-        same = batch["group"][:, None] == batch["group"]
+        same = batch["media_id"][:, None] == batch["media_id"]
         rows.covered.add(f"weights_{name}")
         rows.close(f"weights_{name}", chances(similarity, same), likely / likely.sum(dim=1, keepdim=True))
     rows.close("loss_ita", itc["loss"].reshape(1))
     rows.covered |= {"neg_image_for_text", "neg_text_for_image"}  # replayed: `itm_logits` contains them
-    rows.close("itm_logits", found["verdict"])
+    rows.close("itm_logits", found["match_logits"])
     rows.close("loss_itm", found["itm"].reshape(1))
     everyone = torch.cartesian_prod(torch.arange(count), torch.arange(count))
     pairs = {
-        "visual": Tokens(found["visual"].values[everyone[:, 0]]),
-        "asked": Tokens(found["asked"].values[everyone[:, 1]], batch["caption"].mask[everyone[:, 1]]),
+        "vision_hidden": Tokens(found["vision_hidden"].values[everyone[:, 0]]),
+        "text_hidden": Tokens(
+            found["text_hidden"].values[everyone[:, 1]], batch["caption"].mask[everyone[:, 1]]
+        ),
     }
     rows.close("pair_itm_logits", net(pairs, "rerank")["score"])
     _after(net, report, rows)
@@ -170,7 +184,7 @@ def _retrieval(
 
 def _after(net: Network, report: LoadReport, rows: Comparison) -> None:
     """What one step leaves behind: queues and momentum copies."""
-    bank = net.part("bank")
+    bank = net.get_module("feature_queue")
     for name, buffer in (("image_queue", "vision"), ("text_queue", "text")):
         rows.close(f"after::{name}", bank.get_buffer(buffer).T)
     rows.same("after::idx_queue", bank.get_buffer("group"))
@@ -191,7 +205,9 @@ def _grounding(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -
     bins = meta["last_target_id"] - prefix
     box = cxcywh_to_xyxy(inputs["targets"])
     batch = {"image": inputs["image"], "phrase": _text(inputs, "text"), "box": box}
-    found = run_streams(net, batch, "target", "logits", "memory", "loss", "released", "found", "where")
+    found = run_streams(
+        net, batch, "target", "logits", "memory", "loss", "released", "box_sequence", "predicted_box"
+    )
     rows.same("target_token_ids", found["target"].ids[:, 1:])
     rows.close("train_logits_masked", among(found["logits"], bins, prefix))
     ce, l1, far = box_errors(found["logits"], found["target"], box, bins, prefix)
@@ -203,9 +219,9 @@ def _grounding(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -
     rows.close("loss_broadcast_recomputed", found["released"].reshape(1))
     guess = among(found["logits"][:, :-1], bins, prefix).argmax(dim=-1) + prefix + 1
     rows.close("teacher_forced_box", coordinates(guess, bins, prefix))
-    decoder: Any = net.part("decoder")
+    decoder: Any = net.get_module("decoder")
     start = torch.full((len(box), 1, 1), prefix)
-    first = decoder.write(start, decoder.start(found["memory"]))[:, 0, 0]
+    first = decoder.decode(start, decoder.init_cache(found["memory"]))[:, 0, 0]
     rows.close("first_step_logits", among(first, bins, prefix))
-    rows.close("pred_box", coordinates(found["found"].ids[:, 0, 1:], bins, prefix))
-    rows.close("pred_iou", overlap(found["where"], box)[0])
+    rows.close("pred_box", coordinates(found["box_sequence"].ids[:, 0, 1:], bins, prefix))
+    rows.close("pred_iou", overlap(found["predicted_box"], box)[0])

@@ -59,20 +59,22 @@ def _batch(meta: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Any]:
         "question": text("question"),
         "answer": text("answer"),
         "candidates": text("cand"),
-        "owner": owner,
-        "vote": inputs["weights"],
+        "question_index": owner,
+        "answer_weight": inputs["weights"],
     }
 
 
 def _embed(net: Network, batch: dict[str, Any], rows: Comparison) -> dict[str, Any]:
     projected = "projected" in net.spec.flow
-    streams = run_streams(net, batch, "patches", "visual", "logits", *(["projected"] if projected else []))
-    rows.close("visual_output", streams["patches"].values)
+    streams = run_streams(
+        net, batch, "vision_encoded", "vision_hidden", "logits", *(["projected"] if projected else [])
+    )
+    rows.close("visual_output", streams["vision_encoded"].values)
     if projected:
         rows.close("visn_projected", streams["projected"].values)
-    last = streams["projected" if projected else "patches"]
-    rows.close("universal_output", net.part("universal").vision_route(last))  # type: ignore[operator]
-    rows.close("image_embeds", streams["visual"].values)
+    last = streams["projected" if projected else "vision_encoded"]
+    rows.close("universal_output", net.get_module("universal").vision_route(last))  # type: ignore[operator]
+    rows.close("image_embeds", streams["vision_hidden"].values)
     rows.close("decoder_logits", streams["logits"])
     return streams
 
@@ -88,10 +90,10 @@ def _caption(
 def _answers(
     net: Network, meta: dict[str, Any], batch: dict[str, Any], streams: dict[str, Any], rows: Comparison
 ) -> None:
-    more = run_streams(net, batch, "asked", "both")
-    rows.close("text_output", more["asked"].values)
-    rows.close("fusion_image_output", more["both"]["vision"].values)
-    rows.close("fusion_question_output", more["both"]["text"].values)
+    more = run_streams(net, batch, "text_hidden", "fused")
+    rows.close("text_output", more["text_hidden"].values)
+    rows.close("fusion_image_output", more["fused"]["vision"].values)
+    rows.close("fusion_question_output", more["fused"]["text"].values)
     rows.close("per_answer_loss", next_token_losses(streams["logits"], batch["answer"])[0].sum(dim=1))
     # alpha never reached the loss in the official code: what it calls loss_alpha0.4 is the plain loss
     for name in [name for name in rows.outputs if name.startswith("loss_alpha")]:
@@ -136,8 +138,8 @@ def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: C
         values[step.key] = net._run(plan, step, values)
         if step.shadow:
             teacher[step.name] = values[step.key]
-    rows.close("fusion_m_image_output", teacher["both"]["vision"].values)
-    rows.close("fusion_m_question_output", teacher["both"]["text"].values)
+    rows.close("fusion_m_image_output", teacher["fused"]["vision"].values)
+    rows.close("fusion_m_question_output", teacher["fused"]["text"].values)
     rows.close("logits_m", teacher["logits"][:, :-1])
     # the loss of the composed network, had the official code passed its alpha on and normalised over the
     # vocabulary

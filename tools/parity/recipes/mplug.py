@@ -7,16 +7,16 @@ from typing import Any
 
 Numbers = Mapping[str, Any]
 
-_SEEN = """  patches: vision(image)
+_SEEN = """  vision_encoded: vision(image)
 """
-_PROJECTED = """  patches: vision(image)
-  visual: to_text(patches)
+_PROJECTED = """  vision_encoded: vision(image)
+  vision_hidden: to_text(vision_encoded)
 """
-_READ = """  spoken: words(question)
-  asked: text(spoken)
+_READ = """  text_embeds: text_embedding(question)
+  text_hidden: text(text_embeds)
 """
-_BOTH = """  both: fusion(text=asked, vision=visual)
-  memory: concat(both.vision, both.text)
+_BOTH = """  fused: fusion(text=text_hidden, vision=vision_hidden)
+  memory: concat(fused.vision, fused.text)
 """
 
 
@@ -49,12 +49,12 @@ def _fused(bert: Numbers) -> str:
 def _modules(config: Numbers, text_depth: int, decoder: bool) -> str:
     bert, clip = config["bert"], config["clip_tiny"]
     width, wide = bert["hidden_size"], config["vision_width"]
-    words = f"vocab: {bert['vocab_size']}, positions: {bert['max_position_embeddings']}"
+    words = f"vocab_size: {bert['vocab_size']}, max_positions: {bert['max_position_embeddings']}"
     lines = [
         "modules:",
         f"  vision: {{use: image_vit, width: {wide}, heads: {clip['heads']}, depth: {clip['layers']}, "
         f"patch: {clip['patch']}, size: {clip['image_res']}}}",
-        f"  words: {{use: text_embedding, width: {width}, {words}}}",
+        f"  text_embedding: {{use: text_embedding, width: {width}, {words}}}",
         f"  text: {{use: text_encoder, {_common(bert)}, depth: {text_depth}}}",
     ]
     if wide != width:
@@ -67,7 +67,7 @@ def _modules(config: Numbers, text_depth: int, decoder: bool) -> str:
 
 def _flow(config: Numbers, question: str) -> str:
     projected = config["vision_width"] != config["bert"]["hidden_size"]
-    seen = _PROJECTED if projected else _SEEN.replace("patches", "visual")
+    seen = _PROJECTED if projected else _SEEN.replace("vision_encoded", "vision_hidden")
     return "flow:\n" + seen + _READ.replace("question", question)
 
 
@@ -78,9 +78,9 @@ inputs: {{image: tokens B N {width}, text: tokens B L {width}}}
 modules:
 {_fused(config)}
 flow:
-  both: fusion(text=text, vision=image)
+  fused: fusion(text=text, vision=image)
 goals:
-  predict: {{image: both.vision, text: both.text}}
+  predict: {{image: fused.vision, text: fused.text}}
 """
 
 
@@ -92,17 +92,18 @@ inputs:
   image: image B 3 H W
   question: text B L
   answer: text A La
-  owner: index A -> B
-  vote: weight A
+  question_index: index A -> B
+  answer_weight: weight A
   candidates: text C Lc
 {_modules(config, config["bert"]["text_encoder_layers"], decoder=True)}
 {_flow(config, "question")}{_BOTH}
-  evidence: take(memory, owner)
-  logits: decoder(answer, memory=evidence)
-  loss: lm_loss(logits, target=answer, weight=vote, owner=owner)
-  best_1: beam_search(@decoder, memory=memory, {beams}, best=1, {length})
-  best_3: beam_search(@decoder, memory=memory, {beams}, best=3, {length})
-  ranked: rank(@decoder, memory=memory, candidates=candidates, keep={config["rank_k"]}, first_token='twice')
+  memory_per_answer: take(memory, question_index)
+  logits: decoder(answer, memory=memory_per_answer)
+  loss: lm_loss(logits, target=answer, weight=answer_weight, question_index=question_index)
+  best_1: beam_search(@decoder, memory=memory, {beams}, num_return_sequences=1, {length})
+  best_3: beam_search(@decoder, memory=memory, {beams}, num_return_sequences=3, {length})
+  ranked: rank_answers(@decoder, memory=memory, candidates=candidates, top_k={config["rank_k"]},
+      first_token='twice')
 goals:
   train: {{loss: loss}}
   predict: {{answer: best_1}}
@@ -114,34 +115,37 @@ goals:
 def _retrieval(config: Numbers, meta: Numbers) -> str:
     width, shared = config["bert"]["hidden_size"], config["embed_dim"]
     return f"""
-inputs: {{image: image B 3 H W, caption: text B L, group: index B,
+inputs: {{image: image B 3 H W, caption: text B L, media_id: index B,
          wrong_image: index B -> B, wrong_text: index B -> B}}
 {_modules(config, config["bert"]["text_encoder_layers"], decoder=False)}
-  to_v: {{use: feature_head, width_in: {width}, width: {shared}}}
-  to_t: {{use: feature_head, width_in: {width}, width: {shared}}}
-  bank: {{use: feature_queue, width: {shared}, size: {config["queue_size"]}}}
+  vision_proj: {{use: feature_head, width_in: {width}, width: {shared}}}
+  text_proj: {{use: feature_head, width_in: {width}, width: {shared}}}
+  feature_queue: {{use: feature_queue, width: {shared}, size: {config["queue_size"]}}}
   contrast: {{use: contrastive, temperature: {config["temp"]}, clamp: none}}
-  mine: {{use: hard_negatives}}
-  match: {{use: class_head, width: {width}, classes: 2, depth: 1, dropout: 0.0}}
+  hard_negatives: {{use: hard_negatives}}
+  itm_head: {{use: class_head, width: {width}, classes: 2, depth: 1, dropout: 0.0}}
 {_flow(config, "caption")}
-  v: to_v(visual)
-  t: to_t(asked)
-  stored: bank(ema(v), ema(t), group)
-  itc: contrast(v, t, group, all_vision=stored.vision, all_text=stored.text, all_group=stored.group,
+  vision_features: vision_proj(vision_hidden)
+  text_features: text_proj(text_hidden)
+  queue: feature_queue(ema(vision_features), ema(text_features), media_id)
+  itc: contrast(vision_features, text_features, media_id, all_vision=queue.vision, all_text=queue.text,
+      all_group=queue.group,
                 alpha={config["alpha_used"]})
-  hard: mine(itc.vision_to_text, itc.text_to_vision, group, wrong_vision=wrong_image, wrong_text=wrong_text)
-  v3: fetch(visual, hard.vision)
-  t3: fetch(asked, hard.text)
-  pairs: fusion(text=t3, vision=v3)
-  verdict: match(pairs.text)
-  itm: cross_entropy(verdict, target=hard.label)
+  negatives: hard_negatives(itc.vision_to_text, itc.text_to_vision, media_id, wrong_vision=wrong_image,
+      wrong_text=wrong_text)
+  pair_vision: gather_rows(vision_hidden, negatives.vision)
+  pair_text: gather_rows(text_hidden, negatives.text)
+  pair_fused: fusion(text=pair_text, vision=pair_vision)
+  match_logits: itm_head(pair_fused.text)
+  itm: cross_entropy(match_logits, target=negatives.label)
   loss: weighted_sum(itc.loss, itm, weights=[1.0, 1.0])
-  one: fusion(text=asked, vision=visual)
-  score: match(one.text)
+  rerank_fused: fusion(text=text_hidden, vision=vision_hidden)
+  rerank_logits: itm_head(rerank_fused.text)
 goals:
   train: {{loss: loss}}
-  embed: {{v: v, t: t, visual: visual, asked: asked}}
-  rerank: {{score: score}}
+  embed: {{vision_features: vision_features, text_features: text_features, vision_hidden: vision_hidden,
+      text_hidden: text_hidden}}
+  rerank: {{score: rerank_logits}}
 momentum: {{decay: {meta["effective_momentum"]}}}
 """
 
@@ -153,14 +157,14 @@ def _grounding(config: Numbers, meta: Numbers) -> str:
 inputs: {{image: image B 3 H W, phrase: text B L, box: boxes B 4}}
 {_modules(config, meta["text_layers_kept"], decoder=True)}
 {_flow(config, "phrase")}{_BOTH}
-  target: box_tokens(box, {ids})
+  target: encode_boxes(box, {ids})
   logits: decoder(target, memory=memory)
   loss: box_loss(logits, target=target, box=box, {ids})
   released: box_loss(logits, target=target, box=box, weights='released', {ids})
-  found: locate(@decoder, memory=memory, {ids})
-  where: tokens_box(found, {ids})
+  box_sequence: box_search(@decoder, memory=memory, {ids})
+  predicted_box: decode_boxes(box_sequence, {ids})
 goals:
   train: {{loss: loss}}
   as_released: {{loss: released}}
-  predict: {{box: where}}
+  predict: {{box: predicted_box}}
 """

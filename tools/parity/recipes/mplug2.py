@@ -11,7 +11,7 @@ def _modules(meta: Mapping[str, Any], with_text: bool) -> list[str]:
     clip = config["_xclip"]
     width, heads, hidden = bert["hidden_size"], bert["num_attention_heads"], bert["intermediate_size"]
     common = f"width: {width}, heads: {heads}, hidden: {hidden}"
-    words = f"vocab: {bert['vocab_size']}, positions: {bert['max_position_embeddings']}"
+    words = f"vocab_size: {bert['vocab_size']}, max_positions: {bert['max_position_embeddings']}"
     stride = config["temporal_stride"] if config["temporal_downsampling"] else 0
     lines = [
         f"vision: {{use: video_vit, width: {clip['vision_width']}, depth: {clip['vision_layers']}, "
@@ -25,7 +25,7 @@ def _modules(meta: Mapping[str, Any], with_text: bool) -> list[str]:
     if with_text:
         depth = bert["text_encoder_layers"] - bert["num_uni_layer"]
         lines += [
-            f"words: {{use: text_embedding, width: {width}, {words}}}",
+            f"text_embedding: {{use: text_embedding, width: {width}, {words}}}",
             f"text: {{use: text_encoder, {common}, depth: {depth}}}",
             f"fusion: {{use: fusion, {common}, depth: {bert['fusion_layers']}, "
             f"stride: {bert['stride_layer']}}}",
@@ -35,11 +35,11 @@ def _modules(meta: Mapping[str, Any], with_text: bool) -> list[str]:
 
 def _vision_flow(meta: Mapping[str, Any]) -> list[str]:
     projected = meta["cfg"]["config"]["_xclip"]["vision_width"] != meta["cfg"]["bert"]["hidden_size"]
-    last = "projected" if projected else "patches"
-    lines = ["patches: vision(video)"]
+    last = "projected" if projected else "vision_encoded"
+    lines = ["vision_encoded: vision(video)"]
     if projected:
-        lines.append("projected: to_text(patches)")
-    return [*lines, f"visual: universal({last}, route='vision')"]
+        lines.append("projected: to_text(vision_encoded)")
+    return [*lines, f"vision_hidden: universal({last}, route='vision')"]
 
 
 def _searches(meta: Mapping[str, Any], memory: str) -> tuple[list[str], list[str]]:
@@ -49,7 +49,8 @@ def _searches(meta: Mapping[str, Any], memory: str) -> tuple[list[str], list[str
         # more words at least than at most, as was recorded once, are as many as fit
         least = min(s["min_length"], s["max_length"])
         flow.append(
-            f"beam_{i}: beam_search(@decoder, memory={memory}, beams={s['beam']}, best={s['out_size']}, "
+            f"beam_{i}: beam_search(@decoder, memory={memory}, num_beams={s['beam']}, "
+            f"num_return_sequences={s['out_size']}, "
             f"min_length={least}, max_length={s['max_length']})"
         )
         goals.append(f"beam_{i}: {{answer: beam_{i}}}")
@@ -57,19 +58,19 @@ def _searches(meta: Mapping[str, Any], memory: str) -> tuple[list[str], list[str
 
 
 def _caption(meta: Mapping[str, Any]) -> str:
-    flow, goals = _searches(meta, "visual")
+    flow, goals = _searches(meta, "vision_hidden")
     skip = meta["results"]["prompt_length"]
     flow = [
         *_vision_flow(meta),
-        "logits: decoder(caption, memory=visual)",
-        f"loss: lm_loss(logits, target=caption, skip={skip}, mean='words')",
-        "complete: lm_loss(logits, target=caption, mean='words')",
+        "logits: decoder(caption, memory=vision_hidden)",
+        f"loss: lm_loss(logits, target=caption, ignore_first={skip}, reduction='per_token')",
+        "complete: lm_loss(logits, target=caption, reduction='per_token')",
         *flow,
     ]
     goals = [
         "train: {loss: loss}",
         "unmasked: {loss: complete}",
-        "embed: {visual: visual, logits: logits}",
+        "embed: {visual: vision_hidden, logits: logits}",
         *goals,
     ]
     return _text(["caption: text B L"], _modules(meta, with_text=False), flow, goals)
@@ -82,19 +83,20 @@ def _video_qa(meta: Mapping[str, Any]) -> str:
     for ranked in meta["results"]["rank"]:
         k = ranked["k"]
         flow.append(
-            f"rank_{k}: rank(@decoder, memory=memory, candidates=candidates, keep={k}, first_token='twice')"
+            f"rank_{k}: rank_answers(@decoder, memory=memory, candidates=candidates, top_k={k}, "
+            f"first_token='twice')"
         )
         goals.append(f"rank_{k}: {{choice: rank_{k}.choice, scores: rank_{k}.answer, first: rank_{k}.first}}")
-    loss = "lm_loss(logits, target=answer, weight=vote, owner=owner"
+    loss = "lm_loss(logits, target=answer, weight=answer_weight, question_index=question_index"
     flow = [
         *_vision_flow(meta),
-        "spoken: words(question)",
-        "read: text(spoken)",
-        "asked: universal(read, route='text')",
-        "both: fusion(text=asked, vision=visual)",
-        "memory: concat(both.vision, both.text)",
-        "evidence: take(memory, owner)",
-        "logits: decoder(answer, memory=evidence)",
+        "text_embeds: text_embedding(question)",
+        "text_encoded: text(text_embeds)",
+        "text_hidden: universal(text_encoded, route='text')",
+        "fused: fusion(text=text_hidden, vision=vision_hidden)",
+        "memory: concat(fused.vision, fused.text)",
+        "memory_per_answer: take(memory, question_index)",
+        "logits: decoder(answer, memory=memory_per_answer)",
         f"loss: {loss})",
         *flow,
     ]
@@ -105,8 +107,8 @@ def _video_qa(meta: Mapping[str, Any]) -> str:
     inputs = [
         "question: text B L",
         "answer: text A La",
-        "owner: index A -> B",
-        "vote: weight A",
+        "question_index: index A -> B",
+        "answer_weight: weight A",
         "candidates: text C Lc",
     ]
     text = _text(inputs, _modules(meta, with_text=True), flow, goals)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def _module(facts: Facts, module: str) -> Values:
     """Return the weights of a module, and those of its buffers that belong to the run that wrote them."""
-    part = facts.net.part(module)
+    part = facts.net.get_module(module)
     names = set(part.state_dict())
     for name in facts.net.transposed:
         if name.startswith(f"{module}."):
