@@ -61,7 +61,7 @@ def test_data_check_counts_texts_and_labels(settings: list[str]) -> None:
 
 def test_evaluation_has_a_row_for_each_text(trained: list[str], tmp_path: Path) -> None:
     spec = read_spec(TINY, trained)
-    best = Path(str(spec.train["out"])) / "best"
+    best = Path(str(spec.train["output_dir"])) / "best"
     results = evaluate_checkpoint(spec, best, predictions=tmp_path / "rows.jsonl")
     (evaluation,) = results.values()
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]

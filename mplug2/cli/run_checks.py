@@ -58,9 +58,9 @@ def _notes(spec: Spec) -> list[Problem]:
         notes.append(Problem(error.place, f"`mplug2 train` refuses this spec: {error.message}", error.hint))
     if not plan.evaluations:
         notes.append(Problem(spec.place("eval"), "`mplug2 eval` refuses this spec: it has no evaluation"))
-    folder = Path(spec.train["out"] or Path("runs") / spec.name)
+    folder = Path(spec.train["output_dir"] or Path("runs") / spec.name)
     if plan.iteration and (folder / "checkpoints").is_dir():
         notes.append(
-            Problem(spec.place("train", "out"), f"{folder} holds a run: `mplug2 train` needs --resume")
+            Problem(spec.place("train", "output_dir"), f"{folder} holds a run: `mplug2 train` needs --resume")
         )
     return notes

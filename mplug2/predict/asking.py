@@ -30,7 +30,7 @@ def check_length(spec: Spec, name: str, text: Text) -> None:
         entry = spec.modules.get(equation.callee)
         if entry is None or name not in {ref.stream for ref in equation.refs()}:
             continue
-        declared = MODULES.declaration(entry.use).arguments.get("positions")
+        declared = MODULES.declaration(entry.use).arguments.get("max_positions")
         most = entry.arguments.get("max_positions", declared.default if declared is not None else None)
         if isinstance(most, int) and text.ids.shape[1] > most:
             raise UserError(

@@ -85,10 +85,10 @@ def with_num_outputs(spec: Spec, best: int) -> Spec:
     for ref in spec.goals.get(spec.eval["goal"], {}).values():
         equation = flow.get(ref.stream)
         options = declaration_of(spec, equation).options if equation is not None else {}
-        if equation is None or not {"best", "beams"} <= set(options):
+        if equation is None or not {"num_return_sequences", "num_beams"} <= set(options):
             continue
-        given = equation.keywords.get("beams")
-        beams = given.value if isinstance(given, Literal) else options["beams"].default
-        keywords = {**equation.keywords, "best": Literal(min(best, beams))}
+        given = equation.keywords.get("num_beams")
+        beams = given.value if isinstance(given, Literal) else options["num_beams"].default
+        keywords = {**equation.keywords, "num_return_sequences": Literal(min(best, beams))}
         flow[ref.stream] = replace(equation, keywords=keywords)
     return replace(spec, flow=flow)

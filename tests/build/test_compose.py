@@ -177,7 +177,7 @@ def test_an_exception_names_the_stream_and_its_line() -> None:
     batch["video"] = batch["video"][:, :, :, :8]
     with pytest.raises(Exception) as caught:  # noqa: PT011  (timm's own error)
         _net()(batch)
-    assert any("while computing `patches` (small.yaml:11:" in note for note in caught.value.__notes__)
+    assert any("while computing `patches` (small.yaml:12:" in note for note in caught.value.__notes__)
 
 
 def test_module_arguments_that_only_the_module_can_judge() -> None:

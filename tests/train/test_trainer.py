@@ -124,8 +124,8 @@ def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
 
 def test_the_spec_in_a_checkpoint_knows_its_run_folder(tmp_path: Path) -> None:
     written = read_spec(run(tmp_path, steps=2).last / "spec.yaml")
-    assert written.train["out"] == str(tmp_path)
-    assert written.train["steps"] == 2
+    assert written.train["output_dir"] == str(tmp_path)
+    assert written.train["max_steps"] == 2
 
 
 def test_a_longer_run_goes_on_where_the_shorter_one_ended(tmp_path: Path) -> None:

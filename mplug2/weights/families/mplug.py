@@ -42,7 +42,7 @@ def _has_one_layer(spec: Spec, module: str) -> bool:
 
 
 def _words(facts: Facts, module: str) -> Values:
-    return {"positions": facts.argument(module, "positions", 512)}
+    return {"positions": facts.argument(module, "max_positions", 512)}
 
 
 def _text(facts: Facts, module: str) -> Values:

@@ -35,7 +35,7 @@ def _stored_text(facts: Facts, module: str) -> int:
 
 
 def _words(facts: Facts, module: str) -> Values:
-    return {"positions": facts.argument(module, "positions", 512)}
+    return {"positions": facts.argument(module, "max_positions", 512)}
 
 
 def _text(facts: Facts, module: str) -> Values:

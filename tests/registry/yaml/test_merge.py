@@ -138,7 +138,7 @@ def test_extends_merges_and_keeps_places(tmp_path: Path) -> None:
     }
     assert at(root, "train", "lr") == "top.yaml:2:13"
     assert at(root, "train", "batch_size") == "middle.yaml:4:15"
-    assert at(root, "train", "zero") == "base.yaml:1:34"
+    assert at(root, "train", "zero") == "base.yaml:1:39"
     assert at(root, "modules", "a", "width") == "top.yaml:3:22"
     assert at(root, "modules", "a", "depth") == "base.yaml:3:40"
 
