@@ -27,7 +27,7 @@ SHORT = "flow.guess=beam_search(@decoder, memory=memory, num_beams=2, num_return
 MORE = {
     "freeze": ["vision.*stem.*"],
     "init": {"*": "checkpoint:weights.safetensors"},
-    "tie": {"words.word.weight": "decoder.embedding.word.weight"},
+    "tie": {"text_embedding.word.weight": "decoder.embedding.word.weight"},
 }
 
 

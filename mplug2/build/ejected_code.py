@@ -33,7 +33,8 @@ METHODS = ("ema", "update_ema", "full_precision", "frozen_modules", "position") 
 def call_lines(begin: str, arguments: list[str]) -> list[str]:
     """Return `begin(arguments)` in one line, or with one argument a line where that is too long."""
     line = f"{begin}({', '.join(arguments)})"
-    if len(line) <= LONGEST - 12:
+    # A method indents the line by 8, and `.mean()` may follow.
+    if len(line) <= LONGEST - 16:
         return [line]
     return [f"{begin}(", *(f"    {one}," for one in arguments), ")"]
 

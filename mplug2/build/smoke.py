@@ -42,8 +42,8 @@ class _Rehearsal:
 def rehearse(net: nn.Module) -> None:
     """Show a stand-in for the training data to the modules of ``net`` that ask for it."""
     for part in net.children():
-        if callable(prepare := getattr(part, "prepare", None)):
-            prepare(_Rehearsal(), str)
+        if callable(attach := getattr(part, "attach_data", None)):
+            attach(_Rehearsal(), str)
 
 
 def tiny_batch(net: Network, goal: str, seed: int = 0) -> dict[str, Any]:

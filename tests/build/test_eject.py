@@ -77,11 +77,11 @@ def test_shipped_specs_give_the_same_bits(file: Path, tmp_path: Path) -> None:
 
 
 def test_momentum_freeze_and_tie_are_written_out(tmp_path: Path) -> None:
-    tie = "tie={words.word.weight: decoder.embedding.word.weight}"
+    tie = "tie={text_embedding.word.weight: decoder.embedding.word.weight}"
     spec = small(TINY, *TEACHER, "freeze=[vision.stem, '*.latents']", tie)
     net: Any = written(spec, tmp_path)
     same(spec, net)
-    assert net.words.word.weight is net.decoder.embedding.word.weight
+    assert net.text_embedding.word.weight is net.decoder.embedding.word.weight
     assert not net.vision.stem.cls.requires_grad
     before = net.ema.modules["text"].layers[0].feed.up.weight.clone()
     with torch.no_grad():

@@ -78,15 +78,18 @@ def test_records_have_places_and_ends(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("data.text_tokens=17", "text_tokens must be at most the positions of module 'words', which reads "),
         (
-            "modules.text_embedding.max_positions=8",
-            "text_tokens must be at most the positions of module 'words', which ",
+            "data.text_tokens=17",
+            "text_tokens must be at most the max_positions of module 'words', which reads ",
+        ),
+        (
+            "modules.words.max_positions=8",
+            "text_tokens must be at most the max_positions of module 'words', which ",
         ),
         ("modules.head.classes=2", "stream 'logits' must have a class for each of data.labels (got 2 "),
         (
-            "modules.text_embedding.vocab_size=7",
-            "vocab of 'words' must be at least 8, the tokens of vocab.txt, but is 7",
+            "modules.words.vocab_size=7",
+            "vocab_size of 'words' must be at least 8, the tokens of vocab.txt, but is 7",
         ),
         ("train.best_metric=accuracy", "train.best_metric must be one of label_accuracy"),
         ("data.val=", "train.best_metric needs an evaluation on a validation split, but the spec has none"),

@@ -271,4 +271,4 @@ def test_a_question_longer_than_the_network_reads_is_refused_or_cut(made: Path) 
 def test_shipped_specs_cut_what_their_networks_cannot_read(name: str) -> None:
     spec = read_spec(Path(__file__).resolve().parents[2] / f"{name}_shapes_tiny.yaml")
     limit = spec.data.get("question_tokens") or spec.data.get("sentence_tokens")
-    assert limit == spec.modules["words"].arguments["max_positions"]
+    assert limit == spec.modules["text_embedding"].arguments["max_positions"]

@@ -24,7 +24,10 @@ LAYOUTS = {
     "snli_ve_mplug_large": "model_vqa_mplug:ViT-L-14",
 }
 FOR_IMAGES = sorted(path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml"))
-FRESH = ("mine.step", "head.")  # a counter, and the heads of tasks that no weights were released for
+FRESH = (
+    "hard_negatives.step",
+    "head.",
+)  # a counter, and the heads of tasks that no weights were released for
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
