@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 import registry
-from mplug2.runtime.atomic_write import atomic_write
 from registry.errors import visible
-from registry.language.migrate import migrated
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,6 +23,9 @@ def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and write nothing.")] = False,
 ) -> None:
     """Replace old names in specs, in place. Comments and layout stay."""
+    from mplug2.runtime.atomic_write import atomic_write
+    from registry.language.migrate import migrated
+
     for file in specs:
         if not Path(file).is_file():
             raise registry.UserError(f"{file}: no such file")
