@@ -75,8 +75,8 @@ MISTAKES = {
         "flow:\n  more: other(answer, memory=evidence)\n"
         "  loss: lm_loss(logits, target=answer, teacher=«more, alpha=0.4, weight=answer_weight, "
         "question_index=question_index)\n",
-        "vocab mismatch: port 'teacher' of lm_loss must be vocab 256 (set at BASE:16:62), "
-        "but stream 'more' has 300 there (set at FILE:3:58)",
+        "vocab mismatch: port 'teacher' of lm_loss must be vocab 256 (set at BASE:16:67), "
+        "but stream 'more' has 300 there (set at FILE:3:63)",
     ),
     "cycle": (
         "flow:\n  asked: «universal(again, route='text')\n  again: text(asked)\n"
@@ -105,7 +105,7 @@ MISTAKES = {
     ),
     "unknown source of weights": (
         "init: {text: «'brt:x'}\n",
-        "init source must be one of 'bert:NAME_OR_FOLDER', 'clip:NAME_OR_FILE', 'mplug:FILE', "
+        "init source must be one of 'bert:NAME_OR_FOLDER', 'checkpoint:CHECKPOINT', 'clip:NAME_OR_FILE', 'mplug:FILE', "
         "'mplug2:FILE', but is 'brt:x'",
     ),
     "missing file of weights": (
