@@ -11,14 +11,15 @@ import os
 import re
 from pathlib import Path
 
+from registry.user_cache import cache_folder, prune
+
 MOST_ENTRIES = 500
 NAME = re.compile(r"[0-9a-f]{64}")
 
 
 def folder() -> Path:
-    """Return the folder of the cache: `mplug2/dry_runs` in XDG_CACHE_HOME, or else in ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "mplug2" / "dry_runs"
+    """Return the folder of the cache."""
+    return cache_folder("dry_runs")
 
 
 def is_known(fingerprint: str) -> bool:
@@ -40,14 +41,4 @@ def remember(fingerprint: str) -> None:
         folder().mkdir(parents=True, exist_ok=True)
         # An empty file is complete as soon as it exists: no other process can read a part of it.
         (folder() / fingerprint).touch()
-        _prune()
-
-
-def _prune() -> None:
-    entries = [entry for entry in os.scandir(folder()) if NAME.fullmatch(entry.name)]
-    if len(entries) <= MOST_ENTRIES:
-        return
-    entries.sort(key=lambda entry: entry.stat().st_mtime_ns)
-    for entry in entries[: len(entries) - MOST_ENTRIES]:
-        with contextlib.suppress(FileNotFoundError):  # Another process deletes, too.
-            os.unlink(entry.path)
+        prune(folder(), NAME, MOST_ENTRIES)

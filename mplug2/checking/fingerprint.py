@@ -1,4 +1,5 @@
-"""A hash of everything that a dry run depends on: the network of a spec, and the code that builds it."""
+"""A hash of everything that a dry run and the check of vocabularies depend on: the network of a spec, its
+vocabularies, and the code that builds it."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from mplug2.data.vocabularies import tokenizer_places
 from registry import MODULES, OPERATIONS, Spec, StreamType
 from registry.language.locate import source_file
+from registry.user_cache import file_state
 
 SECTIONS = ("inputs", "modules", "flow", "goals", "momentum", "freeze", "tie")
 PACKAGES = ("registry", "modules", "mplug2")  # Their sources build every network.
-LIBRARIES = ("torch", "timm", "transformers", "einops")
+LIBRARIES = ("torch", "timm", "transformers", "einops", "tokenizers")
 MOST_FILES = 5000  # of a plug-in: a larger package is not worth reading
 
 
@@ -33,7 +35,7 @@ def fingerprint(spec: Spec, types: Mapping[str, StreamType]) -> str | None:
     digest = hashlib.sha256(json.dumps(network, default=str).encode())
     digest.update(sys.version.encode())
     for name in tokenizer_places(spec):
-        digest.update(_state(name).encode() if os.path.exists(name) else name.encode())
+        digest.update(_vocabulary_state(name).encode())
     packages = _code_of(spec)
     if packages is None:
         return None
@@ -42,7 +44,7 @@ def fingerprint(spec: Spec, types: Mapping[str, StreamType]) -> str | None:
         if len(files) > MOST_FILES:
             return None
         for file in files:
-            digest.update(_state(file).encode())
+            digest.update(file_state(file).encode())
     for library in LIBRARIES:
         digest.update(_library(library).encode())
     return digest.hexdigest()
@@ -79,9 +81,14 @@ def _python_files(parent: str, names: Iterable[str]) -> list[str]:
     return [os.path.join(parent, name) for name in sorted(names) if name.endswith(".py")]
 
 
-def _state(file: str) -> str:
-    state = os.stat(file)
-    return f"{os.path.abspath(file)} {state.st_size} {state.st_mtime_ns}\n"
+def _vocabulary_state(name: str) -> str:
+    """Return the state of the file, or of the files in the folder, of a vocabulary; its name without one."""
+    if not os.path.exists(name):
+        return name
+    if not os.path.isdir(name):
+        return file_state(name)
+    files = sorted(entry.path for entry in os.scandir(name) if entry.is_file())
+    return "\n".join(map(file_state, files))
 
 
 def _library(name: str) -> str:
@@ -90,4 +97,4 @@ def _library(name: str) -> str:
     if found is None or found.origin is None:
         return ""
     version = os.path.join(os.path.dirname(found.origin), "version.py")
-    return _state(version if os.path.isfile(version) else found.origin)
+    return file_state(version if os.path.isfile(version) else found.origin)

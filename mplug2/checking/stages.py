@@ -31,7 +31,8 @@ def check_stages(spec: Spec, last: int = DRY_RUN, *, required: bool = False) -> 
     """Return the findings of stages 2 to ``last`` (at most `DRY_RUN`).
 
     Files that the spec names and that are not here are notes; with ``required`` an absent vocabulary is a
-    problem. Up to stage 3 nothing is opened and torch is not imported.
+    problem. Up to stage 3 nothing is opened and torch is not imported. Vocabularies are not read and stage 4
+    is not run again if nothing has changed since both passed.
     """
     report = check(spec)
     if report.problems:
@@ -40,31 +41,28 @@ def check_stages(spec: Spec, last: int = DRY_RUN, *, required: bool = False) -> 
     if problems or report.notes or last < DRY_RUN:  # A network is not built while an argument is open.
         return Findings(AXES, problems, report.notes, report.types)
     # Up to stage 3 neither torch nor the tokenizers are imported.
+    from mplug2.checking import dry_run_cache
     from mplug2.checking.files import absent_files
+    from mplug2.checking.fingerprint import fingerprint
     from mplug2.checking.vocabulary import check_vocabularies
 
-    problems, notes = check_vocabularies(spec, required=required)
+    key = fingerprint(spec, report.types)
+    passed = key is not None and dry_run_cache.is_known(key)
+    problems, notes = check_vocabularies(spec, required=required, unchanged=passed)
     notes = SpecError([*absent_files(spec), *notes]).problems
-    if not problems:
-        problems = dry_run_problems(spec, report.types)
+    if not problems and not passed:
+        problems = _dry_run_problems(spec)
+        if key is not None and not problems:
+            dry_run_cache.remember(key)
     return Findings(DRY_RUN, problems, notes, report.types)
 
 
-def dry_run_problems(spec: Spec, types: Mapping[str, StreamType]) -> list[Problem]:
-    """Return the problems of stage 4; it is not run again if nothing has changed since it passed."""
-    from mplug2.checking import dry_run_cache
-    from mplug2.checking.fingerprint import fingerprint
-
-    key = fingerprint(spec, types)
-    if key is not None and dry_run_cache.is_known(key):
-        return []
-    # Torch takes seconds to import, and is not needed for what is cached.
-    from mplug2.build.dry_run import dry_run
+def _dry_run_problems(spec: Spec) -> list[Problem]:
+    """Return the problems of stage 4."""
+    from mplug2.build.dry_run import dry_run  # Torch takes seconds to import.
 
     try:
         dry_run(spec)
     except SpecError as error:
         return list(error.problems)
-    if key is not None:
-        dry_run_cache.remember(key)
     return []

@@ -5,25 +5,33 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mplug2.data.text import Tokenizer
 from mplug2.data.vocabularies import load_tokenizer, tokenizer_places
 from registry import Location, Problem, Spec, SpecError, UserError, parse_spec
+
+if TYPE_CHECKING:
+    from mplug2.data.text import Tokenizer
 
 VOCABULARIES = "vocabularies.json"  # in a checkpoint folder
 
 
-def check_vocabularies(spec: Spec, *, required: bool) -> tuple[list[Problem], list[Problem]]:
+def check_vocabularies(
+    spec: Spec, *, required: bool, unchanged: bool = False
+) -> tuple[list[Problem], list[Problem]]:
     """Return problems of the tokenizers that a spec names, and notes on those that are not here.
 
     With ``required`` a tokenizer that is not here is a problem, too, and one that is a name of the Hugging
-    Face hub is downloaded. Without it only files are read.
+    Face hub is downloaded. Without it only files are read, and with ``unchanged``, which means that the files
+    have passed before, these are not read either.
     """
     problems: list[Problem] = []
     notes: list[Problem] = []
     for name, place in tokenizer_places(spec).items():
-        if not required and not os.path.exists(name):
+        exists = os.path.exists(name)
+        if exists and unchanged:
+            continue
+        if not required and not exists:
             notes.append(Problem(place, f"the vocabulary '{name}' does not exist here"))
             continue
         try:
@@ -37,6 +45,8 @@ def check_vocabularies(spec: Spec, *, required: bool) -> tuple[list[Problem], li
 
 def describe_vocabularies(spec: Spec) -> dict[str, dict[str, Any]]:
     """Return the size and the SHA-256 of each vocabulary that a spec names, by the name in the spec."""
+    from mplug2.data.text import Tokenizer
+
     described = {}
     for name in tokenizer_places(spec):
         tokenizer = Tokenizer.load(name)
@@ -55,6 +65,8 @@ def check_trained_vocabulary(spec: Spec, checkpoint: str | Path, only: str | Non
     trained = _trained_vocabularies(Path(checkpoint))
     if not trained:
         return
+    from mplug2.data.text import Tokenizer
+
     known = {str(entry.get("sha256")) for entry in trained.values()}
     problems = []
     for name, place in tokenizer_places(spec).items():

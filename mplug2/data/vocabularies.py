@@ -1,10 +1,17 @@
-"""The vocabularies that a spec names: where, and whether the modules have room for them. Imports no torch."""
+"""The vocabularies that a spec names: where, and whether the modules have room for them.
+
+The module imports neither torch nor numpy before a tokenizer is loaded.
+"""
 
 from __future__ import annotations
 
-from mplug2.data.text import Tokenizer
+from typing import TYPE_CHECKING
+
 from registry import MODULES, Location, Problem, Spec, SpecError, UserError
 from registry.training import SHORT_SOURCE, training_plan
+
+if TYPE_CHECKING:
+    from mplug2.data.text import Tokenizer
 
 
 def tokenizer_places(spec: Spec) -> dict[str, Location]:
@@ -30,6 +37,8 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
 
     `SpecError` if it does not exist, or if it has more tokens than the `vocab` of a module.
     """
+    from mplug2.data.text import Tokenizer  # It imports numpy, which takes longer than a check of a spec.
+
     name = name or str(spec.data["tokenizer"])
     try:
         tokenizer = Tokenizer.load(name)

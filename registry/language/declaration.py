@@ -7,33 +7,19 @@ parameters are arguments. A constructor that ends in `**settings` takes its base
 
 from __future__ import annotations
 
-import ast
 import inspect
-import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from registry.errors import UserError
-from registry.language.annotations import choices
 from registry.language.conditions import Condition, read_conditions
-from registry.language.locate import Definition, definition
+from registry.language.parameter import REQUIRED as REQUIRED
+from registry.language.parameter import Parameter as Parameter
 from registry.language.ports import Port, followed_axes, read_ports
+from registry.language.source_facts import COUNT, LITERALS, first_sentence, inherited, read_facts
 
-LITERALS = (
-    "inputs",
-    "outputs",
-    "off",
-    "goals",
-    "conditions",
-    "token_limits",
-    "class_names",
-    "file_arguments",
-)
-DECORATORS = ("operation", "metric")  # whose keywords declare the ports of a function
 REQUESTED = "requested"  # the parameter of `forward` that gets the names of the outputs that are read
-COUNT = "count"  # the keyword of `operation` that makes a function a loss with a sum and a count
-REQUIRED: Any = inspect.Parameter.empty
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -64,25 +50,6 @@ def operation(
         return function
 
     return attach
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One argument or option: its annotation as written, its default (`REQUIRED` where there is none)."""
-
-    name: str
-    annotation: str = ""
-    default: Any = REQUIRED
-
-    @property
-    def required(self) -> bool:
-        """Whether a spec must set it."""
-        return self.default is REQUIRED
-
-    @property
-    def choices(self) -> tuple[Any, ...]:
-        """The values that a `Literal[...]` annotation allows, or none."""
-        return choices(self.annotation)
 
 
 @dataclass(frozen=True)
@@ -120,7 +87,17 @@ class Declaration:
     @staticmethod
     def read(target: str) -> Declaration:
         """Return the declaration of `"package.module:Name"`, from its source; raise `UserError`."""
-        return _declare(target, definition(target))
+        facts = read_facts(target)
+        return _build(
+            target,
+            facts.literals,
+            facts.arguments,
+            facts.options,
+            facts.doc,
+            facts.file,
+            facts.line,
+            facts.counted,
+        )
 
     @staticmethod
     def of(thing: Any) -> Declaration:
@@ -132,57 +109,21 @@ class Declaration:
             if value is not None and not isinstance(value, property):
                 live[name] = value
         called = getattr(thing, "forward", None) if inspect.isclass(thing) else thing
-        doc = _first_sentence(thing.__doc__)
+        doc = first_sentence(thing.__doc__)
         classes = inspect.getmro(thing) if inspect.isclass(thing) else ()
         makers = [vars(base)["__init__"] for base in classes if "__init__" in vars(base)]
-        arguments = _inherited((_live(maker), _hands_on(maker)) for maker in makers)
+        arguments = inherited((_live(maker), _hands_on(maker)) for maker in makers)
         options = _live(called, keyword_only=True) if called is not None else {}
         return _build(
             target, live, arguments, options, doc, counted=inspect.isfunction(thing) and hasattr(thing, COUNT)
         )
 
 
-def _declare(target: str, source: Definition) -> Declaration:
-    literals: dict[str, Any] = {}
-    arguments: dict[str, Parameter] = {}
-    options: dict[str, Parameter] = {}
-    doc = ast.get_docstring(source.node) or ""
-    counted = False
-    if isinstance(source.node, ast.ClassDef):
-        methods = [
-            statement for body in source.bases for statement in body if isinstance(statement, ast.FunctionDef)
-        ]
-        makers = [method for method in methods if method.name == "__init__"]
-        arguments = _inherited(
-            (_parameters(method, skip=1), method.args.kwarg is not None) for method in makers
-        )
-        for body in reversed(source.bases):  # the class itself comes first and overrides its bases
-            for name, value in _assigned(body, LITERALS):
-                literals[name] = _literal(target, name, value)
-        for method in (method for method in methods if method.name == "forward"):
-            options = _parameters(method, keyword_only=True)
-            break
-    else:
-        for call in (
-            decorator for decorator in source.node.decorator_list if isinstance(decorator, ast.Call)
-        ):
-            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-            if name in DECORATORS:
-                for keyword in call.keywords:
-                    if keyword.arg in LITERALS:
-                        literals[keyword.arg] = _literal(target, keyword.arg, keyword.value)
-                    counted = counted or keyword.arg == COUNT
-        options = _parameters(source.node, keyword_only=True)
-    sentence = _first_sentence(doc)
-    line = source.node.lineno
-    return _build(target, literals, arguments, options, sentence, source.file, line, counted)
-
-
 def _build(
     target: str,
-    literals: dict[str, Any],
-    arguments: dict[str, Parameter],
-    options: dict[str, Parameter],
+    literals: Mapping[str, Any],
+    arguments: Mapping[str, Parameter],
+    options: Mapping[str, Parameter],
     doc: str,
     file: str = "",
     line: int = 0,
@@ -207,7 +148,7 @@ def _build(
         ports["inputs"],
         ports["outputs"],
         off,
-        arguments,
+        dict(arguments),
         options,
         doc,
         file,
@@ -249,67 +190,6 @@ def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> Non
             )
 
 
-def _inherited(makers: Iterable[tuple[dict[str, Parameter], bool]]) -> dict[str, Parameter]:
-    """Return the arguments of a class from its constructors, nearest first: (parameters, ends in `**`)."""
-    arguments: dict[str, Parameter] = {}
-    for parameters, hands_on in makers:
-        arguments = {
-            **arguments,
-            **{name: parameter for name, parameter in parameters.items() if name not in arguments},
-        }
-        if not hands_on:
-            break
-    return arguments
-
-
-def _assigned(body: Iterable[ast.stmt], names: Iterable[str]) -> Iterable[tuple[str, ast.expr]]:
-    """Yield the assignments of a class body to one of `names`."""
-    for statement in body:
-        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            target, value = statement.targets[0], statement.value
-        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            target, value = statement.target, statement.value
-        else:
-            continue
-        if isinstance(target, ast.Name) and target.id in names:
-            yield target.id, value
-
-
-def _literal(target: str, name: str, tree: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(tree)
-    except (ValueError, TypeError, SyntaxError):
-        raise UserError(
-            f"{target}: `{name}` must be a literal, since it is read without running the code"
-        ) from None
-
-
-def _parameters(function: ast.FunctionDef, skip: int = 0, keyword_only: bool = False) -> dict[str, Parameter]:
-    """Return a function's parameters: those after the first `skip`, or the keyword-only ones alone."""
-    spec = function.args
-    pairs = list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
-    if not keyword_only:
-        plain = [*spec.posonlyargs, *spec.args]
-        defaults = [None] * (len(plain) - len(spec.defaults)) + list(spec.defaults)
-        pairs = list(zip(plain, defaults, strict=True))[skip:] + pairs
-    return {
-        argument.arg: Parameter(
-            argument.arg, ast.unparse(argument.annotation) if argument.annotation else "", _default(default)
-        )
-        for argument, default in pairs
-    }
-
-
-def _default(tree: ast.expr | None) -> Any:
-    """Return a default's value; one that is not a literal (`math.inf`) is kept as its source text."""
-    if tree is None:
-        return REQUIRED
-    try:
-        return ast.literal_eval(tree)
-    except (ValueError, TypeError, SyntaxError):
-        return ast.unparse(tree)
-
-
 def _live(function: Any, keyword_only: bool = False) -> dict[str, Parameter]:
     """Return a live function's parameters, without `self`, `*args` and `**kwargs`."""
     if function is object.__init__:
@@ -334,9 +214,3 @@ def _hands_on(function: Any) -> bool:
         parameter.kind is parameter.VAR_KEYWORD
         for parameter in inspect.signature(function).parameters.values()
     )
-
-
-def _first_sentence(doc: str | None) -> str:
-    """Return the first sentence of a docstring, in one line."""
-    paragraph = " ".join(textwrap.dedent(doc or "").strip().split("\n\n")[0].split())
-    return paragraph.split(". ")[0].rstrip(".") + "." if paragraph else ""

@@ -6,7 +6,8 @@ import ast
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from registry.errors import UserError
@@ -17,11 +18,15 @@ FOREIGN = sys.stdlib_module_names | {"torch"}  # what comes from there declares 
 
 @dataclass(frozen=True)
 class Definition:
-    """A class or function in its file; `bases` holds the bodies of a class, first, and of its bases."""
+    """A class or function in its file; `bases` holds the bodies of a class, first, and of its bases.
+
+    `modules` are the modules that were looked up for it, with their files (None: there is no such module).
+    """
 
     node: ast.ClassDef | ast.FunctionDef
     file: str
     bases: tuple[list[ast.stmt], ...] = ()
+    modules: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def definition(target: str) -> Definition:
@@ -29,13 +34,14 @@ def definition(target: str) -> Definition:
     module, colon, name = target.partition(":")
     if not colon or not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise UserError(f"a target must read 'package.module:Name', but is '{target}'")
-    located = _find(module, name, FARTHEST)
+    modules: dict[str, str | None] = {}
+    located = _find(module, name, FARTHEST, modules)
     if located is None:
         where = source_file(module)
         raise UserError(
             f"{target}: " + (f"{where} defines no '{name}'" if where else f"there is no module '{module}'")
         )
-    return located
+    return replace(located, modules=modules)
 
 
 def source_file(module: str) -> str | None:
@@ -57,8 +63,8 @@ def source_file(module: str) -> str | None:
     return None
 
 
-def _find(module: str, name: str, steps: int) -> Definition | None:
-    file = source_file(module)
+def _find(module: str, name: str, steps: int, modules: dict[str, str | None]) -> Definition | None:
+    file = modules[module] = source_file(module)
     if file is None or steps == 0:
         return None
     names = _names(file, os.stat(file).st_mtime_ns)
@@ -67,12 +73,12 @@ def _find(module: str, name: str, steps: int) -> Definition | None:
         if not node.level and (node.module or "").partition(".")[0] in FOREIGN:
             return None
         origin = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
-        return _find(_absolute(node, module, file), origin, steps - 1)
+        return _find(_absolute(node, module, file), origin, steps - 1, modules)
     if isinstance(node, ast.ClassDef):
         bodies = [node.body]
         for base in node.bases:
             plain = base.value if isinstance(base, ast.Subscript) else base  # Reader[Item]
-            above = _find(module, plain.id, steps - 1) if isinstance(plain, ast.Name) else None
+            above = _find(module, plain.id, steps - 1, modules) if isinstance(plain, ast.Name) else None
             if above is not None and isinstance(above.node, ast.ClassDef) and above.node is not node:
                 # a base of two bases comes after both, as when Python looks for a method
                 bodies = [body for body in bodies if all(body is not other for other in above.bases)]

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from registry.language.aliases import SHIPPED_MODULES, SHIPPED_STREAMS, Words
 from registry.language.renames import Rename, Renames, reference_edits
 from registry.yaml.merge import read_tree
-from registry.yaml.tree import Node, Source, parse
+from registry.yaml.parse import parse
+from registry.yaml.tree import Node, Source
 
 # Sections whose keys or texts begin with the name of a module.
 _PATTERNS = ("freeze", "init", "tie", "lr", "no_decay")

@@ -20,8 +20,8 @@ from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
 from registry.language.spec_value import SpecValue
 from registry.language.subflows import Definition, read_definitions
 from registry.yaml.merge import read_tree
-from registry.yaml.tree import Node, Source, parse
-from registry.yaml.write import write_tree
+from registry.yaml.parse import parse
+from registry.yaml.tree import Node, Source
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,9 @@ def write_spec(spec: Spec) -> str:
 
     Comments at the top name the source of each argument that the spec left out.
     """
+    # Its patterns take longer to compile than the rest of a check, which writes nothing.
+    from registry.yaml.write import write_tree
+
     comments = [f"# {name} follows: {origin}\n" for name, origin in spec.inferred.items()]
     return "".join(comments) + write_tree(spec.resolved())
 

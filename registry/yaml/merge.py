@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from registry.errors import Location, Problem, SpecError
-from registry.yaml.tree import LARGEST, Node, Source, parse
+from registry.yaml.parse import LARGEST, parse
+from registry.yaml.tree import Node, Source
 
 FILES = 64  # that one spec may come from
 Modernize = Callable[[Node, Node | None], Node]  # a file's tree and what it extends: the tree in new words

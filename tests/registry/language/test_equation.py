@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from registry import Equation, Literal, ModuleRef, Ref, SpecError, read_equation
-from registry.yaml.tree import Node, Source, parse
+from registry.yaml.parse import parse
+from registry.yaml.tree import Node, Source
 
 
 def line(text: str) -> Node:

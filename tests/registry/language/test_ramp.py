@@ -7,7 +7,8 @@ import pytest
 from registry import Registries, SpecError, check, parse_spec, shadowed_modules
 from registry.language.equation import read_equation
 from registry.language.ramp import Ramp, ramps_in, value_at
-from registry.yaml.tree import Source, parse
+from registry.yaml.parse import parse
+from registry.yaml.tree import Source
 
 
 def equation(text: str) -> object:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from registry import Registries, SpecError, check, parse_spec, read_spec, write_spec
 from registry.language.schema import SETTINGS
 from registry.registries import closest_name
-from registry.yaml.tree import Source, parse
+from registry.yaml.parse import parse
+from registry.yaml.tree import Source
 from registry.yaml.write import write_tree
 
 

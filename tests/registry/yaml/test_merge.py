@@ -9,7 +9,8 @@ import pytest
 
 from registry import SpecError, parse_spec
 from registry.yaml.merge import FILES, read_tree
-from registry.yaml.tree import DEEPEST, LARGEST, Node, Source, parse, scalar
+from registry.yaml.parse import LARGEST, parse
+from registry.yaml.tree import DEEPEST, Node, Source, scalar
 
 
 def write(folder: Path, **files: str) -> Path:
