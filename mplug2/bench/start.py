@@ -1,4 +1,4 @@
-"""CPU time of commands from start to exit, relative to a bare interpreter and to the import of torch."""
+"""CPU time of commands from start to exit, beyond a bare interpreter and relative to the import of torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
 
 from modules.torchvision_guard import ensure_torchvision
 from registry import UserError
@@ -15,8 +14,12 @@ from registry import UserError
 BARE, TORCH = "python -c pass", "python -c 'import torch, timm'"
 # timm imports torchvision, which fails to import next to some builds of torch
 IMPORT_TORCH = f"import {ensure_torchvision.__module__} as m; m.ensure_torchvision(); import torch, timm"
-UNCHANGED = "mplug2 check, nothing changed"  # the dry run is cached; all other commands run without a cache
+FIRST = "mplug2 check --stages 1-3, empty cache"
+UNCACHED = "mplug2 check, empty cache"
 NO_CACHE = {"XDG_CACHE_HOME": os.devnull}
+WITHOUT_CACHE = (FIRST, UNCACHED)  # The others read what the warm-up round has left in the user's cache.
+# Packages are installed with their bytecode; in a checkout, the warm-up round writes it.
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 Figures = dict[str, list[float]]  # command: CPU seconds in each round
 
 
@@ -28,8 +31,9 @@ def commands(spec: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
         TORCH: ["-c", IMPORT_TORCH],
         "mplug2 --help": ["-m", "mplug2", "--help"],
         "mplug2 check --stages 1-3": [*check, "--stages", "1-3"],
+        FIRST: [*check, "--stages", "1-3"],
         "mplug2 check": check,
-        UNCHANGED: check,
+        UNCACHED: check,
     }
 
 
@@ -44,7 +48,7 @@ def bench(
     for turn in range(rounds + 1):
         for name, words in commands(spec, overrides).items():
             on_progress(f"round {turn} of {rounds}: {name}" if turn else f"warm-up: {name}")
-            seconds = _cpu_seconds(words, {} if name == UNCHANGED else NO_CACHE)
+            seconds = _cpu_seconds(words, NO_CACHE if name in WITHOUT_CACHE else {})
             if turn:  # the first run of each reads its files from disk
                 figures.setdefault(name, []).append(seconds)
     return figures
@@ -52,6 +56,7 @@ def bench(
 
 def _cpu_seconds(words: Sequence[str], variables: Mapping[str, str] | None = None) -> float:
     environment = {**os.environ, **(variables or {})}
+    environment.pop(NO_BYTECODE, None)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -62,13 +67,14 @@ def _cpu_seconds(words: Sequence[str], variables: Mapping[str, str] | None = Non
 
 
 def lines(figures: Figures) -> list[tuple[str, str, str, str]]:
-    """Return table rows: the command, its median CPU seconds, and the median ratios within a round."""
+    """Return table rows: the command, its least CPU seconds, those beyond the bare interpreter, and relative
+    to the import of torch.
+
+    Of several runs the least is what other processes on the machine disturbed least.
+    """
+    bare, torch = min(figures[BARE]), min(figures[TORCH])
     rows = []
     for name, seconds in figures.items():
-        ratios = [_ratio(seconds, figures[reference]) for reference in (BARE, TORCH)]
-        rows.append((name, f"{median(seconds):.2f}", f"{ratios[0]:.1f}", f"{ratios[1]:.2f}"))
+        least = min(seconds)
+        rows.append((name, f"{least:.2f}", f"{least - bare:.2f}", f"{least / torch:.2f}"))
     return rows
-
-
-def _ratio(seconds: Sequence[float], reference: Sequence[float]) -> float:
-    return median(own / other for own, other in zip(seconds, reference, strict=True))

@@ -55,10 +55,10 @@ def train_step(
 def start(
     spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_video/VideoQA_shapes_tiny.yaml",
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
-    rounds: Annotated[int, typer.Option(help="Processes per command; the median is reported.", min=1)] = 3,
+    rounds: Annotated[int, typer.Option(help="Processes per command; the least is reported.", min=1)] = 3,
 ) -> None:
-    """Measure the CPU time of `mplug2 --help` and `mplug2 check`, relative to the start of Python and to the
-    import of torch."""
+    """Measure the CPU time of `mplug2 --help` and `mplug2 check`, beyond the start of Python and relative to
+    the import of torch."""
     from rich.table import Table
 
     from mplug2.bench.start import bench, lines
@@ -68,7 +68,7 @@ def start(
     with screen.status("each command runs in new processes") as status:
         figures = bench(spec, only_overrides(overrides), rounds, on_progress=status.update)
     table = Table("command", title=f"{spec}, CPU time from start to exit")
-    for column in ("s", "x python", "x import of torch and timm"):
+    for column in ("s", "s beyond python", "x import of torch and timm"):
         table.add_column(column, justify="right")
     for row in lines(figures):
         table.add_row(*row)

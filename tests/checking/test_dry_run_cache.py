@@ -44,6 +44,38 @@ def test_only_what_has_changed_is_run_again(dry_runs: list[Spec]) -> None:
     assert [runs(), runs()] == [1, 0]
 
 
+@pytest.mark.usefixtures("folder", "dry_runs")
+def test_a_vocabulary_is_read_again_only_if_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def load(spec: Spec, name: str) -> None:
+        read.append(name)
+
+    monkeypatch.setattr("mplug2.checking.vocabulary.load_tokenizer", load)
+    for _ in range(3):
+        assert check_stages(read_spec("spec.yaml")).notes == []
+    assert read == ["vocab.txt"]
+    Path("vocab.txt").write_text(Path("vocab.txt").read_text() + "four\n")
+    check_stages(read_spec("spec.yaml"))
+    assert read == ["vocab.txt"] * 2
+    Path("vocab.txt").unlink()
+    assert len(check_stages(read_spec("spec.yaml")).notes) == 1
+    check_stages(read_spec("spec.yaml"), required=True)
+    assert read == ["vocab.txt"] * 3
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_files_in_the_folder_of_a_vocabulary_count() -> None:
+    file = Path("words", "vocab.txt")
+    file.parent.mkdir()
+    file.write_text(Path("vocab.txt").read_text())
+    spec = read_spec("spec.yaml", ["data.tokenizer=words"])
+    before = fingerprint(spec, {})
+    assert before == fingerprint(spec, {}) != fingerprint(read_spec("spec.yaml"), {})
+    file.write_text(file.read_text() + "four\n")
+    assert fingerprint(spec, {}) != before
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_dry_run_that_fails_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = read_spec("spec.yaml")
