@@ -1,4 +1,4 @@
-"""Plain mappings, lists and scalars to the YAML text that `tree.parse` reads back to the same."""
+"""Plain mappings, lists and scalars to the YAML text that `parse.parse` reads back to the same."""
 
 from __future__ import annotations
 
