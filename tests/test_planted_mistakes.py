@@ -105,7 +105,8 @@ MISTAKES = {
     ),
     "unknown source of weights": (
         "init: {text: «'brt:x'}\n",
-        "init source must be one of 'bert:NAME_OR_FOLDER', 'checkpoint:CHECKPOINT', 'clip:NAME_OR_FILE', 'mplug:FILE', "
+        "init source must be one of 'bert:NAME_OR_FOLDER', 'checkpoint:CHECKPOINT', "
+        "'clip:NAME_OR_FILE', 'mplug:FILE', "
         "'mplug2:FILE', but is 'brt:x'",
     ),
     "missing file of weights": (
