@@ -63,7 +63,8 @@ def test_a_gradient_that_is_no_number_takes_no_step(
 def test_the_norm_that_is_logged_is_that_before_clipping(tmp_path: Path) -> None:
     for clip in (0.01, 1000.0):
         torch.manual_seed(0)
-        trainer.fit(FakeNet(spec(tmp_path / str(clip), steps=1, clip=clip)), FakeLoader(), decode=decode)
+        settings = spec(tmp_path / str(clip), max_steps=1, max_grad_norm=clip)
+        trainer.fit(FakeNet(settings), FakeLoader(), decode=decode)
     small, large = (read_log(tmp_path / str(clip) / "log.jsonl")[0]["grad_norm"] for clip in (0.01, 1000.0))
     assert small == large > 0.01
 

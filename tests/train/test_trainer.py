@@ -123,7 +123,7 @@ def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
 
 
 def test_the_spec_in_a_checkpoint_knows_its_run_folder(tmp_path: Path) -> None:
-    written = read_spec(run(tmp_path, steps=2).last / "spec.yaml")
+    written = read_spec(run(tmp_path, max_steps=2).last / "spec.yaml")
     assert written.train["output_dir"] == str(tmp_path)
     assert written.train["max_steps"] == 2
 

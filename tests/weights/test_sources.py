@@ -24,7 +24,7 @@ flow:
   v: left(a)
   t: right(b)
   stored: bank(ema(v), ema(t), media_id)
-  itc: compare(v, t, group, stored.vision, stored.text, stored.group)
+  itc: compare(v, t, media_id, stored.vision, stored.text, stored.group)
 goals: {train: {loss: itc.loss}}
 momentum: {decay: 0.9}
 """
@@ -38,7 +38,7 @@ def test_every_source_that_a_check_knows_can_be_loaded() -> None:
         "clip": "NAME_OR_FILE",
         "mplug": "FILE",
         "mplug2": "FILE",
-        "own": "CHECKPOINT",
+        "checkpoint": "CHECKPOINT",
     }
     spec = parse_spec(f"{SPEC}init: {{'*': 'other:file'}}\n", "small.yaml")
     assert "init source must be one of 'bert:NAME_OR_FOLDER'" in check_init(spec)[0].message
