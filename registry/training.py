@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.errors import UserError
-from registry.language.schema import DATA, EVALUATIONS
+from registry.errors import NOWHERE, Place, UserError
+from registry.language.schema import DATA, EVAL, EVALUATIONS
 from registry.language.spec import Spec
 from registry.registries import REGISTRIES, Registries
 from registry.splits import is_mixture, splits_of, task_name
@@ -105,6 +105,12 @@ class EvaluationSpec:
     evaluator: str | None
     metrics: tuple[str, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
+    place: Place = field(default=NOWHERE, compare=False)  # of its name in the spec
+
+    @property
+    def label(self) -> str:
+        """How messages name it: the key of the spec."""
+        return f"eval.{self.name}" if self.name else "eval"
 
     def key(self, value: str) -> str:
         """Return the name under which a value is reported."""
@@ -262,14 +268,30 @@ def _iteration(spec: Spec, batches: Mapping[str, BatchSpec]) -> tuple[StepSpec, 
 
 
 def _evaluations(spec: Spec, sources: Mapping[str, SourceSpec]) -> tuple[EvaluationSpec, ...]:
-    shared = {name: value for name, value in spec.eval.items() if name != EVALUATIONS}
-    named: Mapping[str, Any] = spec.eval.get(EVALUATIONS) or {}
-    if not named:
-        return (_evaluation("", spec, shared, sources),) if shared["metrics"] or shared["evaluator"] else ()
     evaluations = []
-    for name, settings in named.items():
-        evaluations.append(_evaluation(name, spec, shared | settings, sources))
+    for name, settings in evaluation_settings(spec.eval).items():
+        if name or settings["metrics"] or settings["evaluator"]:
+            evaluations.append(_evaluation(name, spec, settings, sources))
     return tuple(evaluations)
+
+
+def evaluation_settings(section: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the settings of each evaluation of the section `eval`, with those that all of them share.
+
+    The only evaluation of the short form has the name ''. Arguments of the shared evaluator are left out
+    where an evaluation names another evaluator.
+    """
+    shared = {key: value for key, value in section.items() if key != EVALUATIONS}
+    named: Mapping[str, Any] = section.get(EVALUATIONS) or {}
+    if not named:
+        return {"": shared}
+    evaluations = {}
+    for name, settings in named.items():
+        inherited = shared
+        if settings.get("evaluator") not in (None, shared.get("evaluator")):
+            inherited = {key: value for key, value in shared.items() if key in EVAL}
+        evaluations[name] = {**inherited, **settings}
+    return evaluations
 
 
 def _evaluation(
@@ -292,6 +314,7 @@ def _evaluation(
         evaluator=settings.pop("evaluator"),
         metrics=tuple(settings.pop("metrics")),
         arguments=settings,
+        place=spec.key_place("eval", name) if name else spec.key_place("eval"),
     )
 
 

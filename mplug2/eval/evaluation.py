@@ -20,9 +20,11 @@ from mplug2.eval.evaluator import (
     GoalOutputs,
     OnProgress,
     build_evaluator,
-    label,
+    evaluator_name,
+    metric_name,
     no_progress,
 )
+from mplug2.eval.failures import CheckedEvaluator, check_values, failures_of
 from mplug2.eval.predictions import merge_rows, without_fields, write_predictions
 from mplug2.metrics.metric import Metric, ResultTable, Row, TrainRecords, load_metric, score_rows
 from mplug2.runtime import distributed
@@ -95,11 +97,12 @@ def evaluate(
         on_progress=on_progress,
         detailed=predictions is not None,
     )
+    checked = CheckedEvaluator(evaluator, evaluation, evaluator_name(evaluation, metric_objects))
     with eval_mode(net), torch.no_grad(), synced_ranks() if synced else contextlib.nullcontext():
         local_samples = run_goals(
-            call, _mover(net), evaluator, padded_batches(loader, synced), len(loader), on_progress
+            call, _mover(net), checked, padded_batches(loader, synced), len(loader), on_progress
         )
-        own_values, local_rows = evaluator.compute()
+        own_values, local_rows = checked.compute()
     samples = round(distributed.all_reduce_sum(float(local_samples))[0])
     local_bad = [str(file) for file in getattr(loader, "bad", ())]
     bad = sorted(set().union(*distributed.all_gather_object(local_bad)))
@@ -110,9 +113,7 @@ def evaluate(
         values = dict(own_values)
         try:
             _check_rows(evaluation, evaluator, rows, samples, loader)
-            score_rows(metric_objects, rows)
-            for metric in metric_objects:
-                values.update(metric.compute(rows))
+            values |= _metric_values(evaluation, metric_objects, rows)
         finally:
             # Written even if a metric fails: predictions are expensive to compute again.
             if predictions is not None and rows:
@@ -122,7 +123,7 @@ def evaluate(
             metrics=values,
             samples=len(rows) or samples,
             bad=bad,
-            tables=_tables(metric_objects, values, rows, train_records),
+            tables=_tables(evaluation, metric_objects, values, rows, train_records),
             unanswered=sum(row.get("answers") == [] for row in rows),
             predictions=predictions if rows else None,
             settings=evaluation,
@@ -194,13 +195,36 @@ def eval_mode(net: nn.Module) -> Iterator[None]:
             module.training = was_training
 
 
+def _metric_values(
+    evaluation: EvaluationSpec, metrics: Sequence[Metric], rows: Sequence[Row]
+) -> dict[str, float]:
+    """Return the values of all metrics; fields of single rows come first, since any metric may read them."""
+    values: dict[str, float] = {}
+    for metric in metrics:
+        with _metric_failures(evaluation, metric):
+            score_rows([metric], rows)
+    for metric in metrics:
+        with _metric_failures(evaluation, metric):
+            values |= check_values(metric.compute(rows))
+    return values
+
+
+def _metric_failures(evaluation: EvaluationSpec, metric: Metric) -> contextlib.AbstractContextManager[None]:
+    return failures_of(evaluation, f"metric '{metric_name(metric)}'", metric)
+
+
 def _tables(
-    metrics: Sequence[Metric], values: Mapping[str, float], rows: Sequence[Row], train_records: TrainRecords
+    evaluation: EvaluationSpec,
+    metrics: Sequence[Metric],
+    values: Mapping[str, float],
+    rows: Sequence[Row],
+    train_records: TrainRecords,
 ) -> list[ResultTable]:
     tables: list[ResultTable] = []
     for metric in metrics:
         if hasattr(metric, "tables"):
-            tables += metric.tables(values, rows, train_records)
+            with _metric_failures(evaluation, metric):
+                tables += metric.tables(values, rows, train_records)
     return tables
 
 
@@ -217,7 +241,7 @@ def _check_rows(
     evaluation: EvaluationSpec, evaluator: Evaluator, rows: Sequence[Row], samples: int, loader: Any
 ) -> None:
     """Raise `UserError` unless every sample is counted exactly once."""
-    where = label(evaluation)
+    where = evaluation.label
     expected = getattr(loader, "num_records", None)
     if expected is not None and samples != expected:
         raise UserError(

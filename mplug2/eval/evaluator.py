@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from mplug2.eval.failures import failures_of
 from mplug2.metrics.metric import Metric, Row
 from registry import EVALUATORS, SETTINGS, Port, UserError, read_port
 from registry.training import EvaluationSpec
@@ -24,6 +25,10 @@ class GoalOutputs(dict[str, Any]):
     def __init__(self, goal: str, outputs: Mapping[str, Any]) -> None:
         super().__init__(outputs)
         self.goal = goal
+
+    def __missing__(self, name: str) -> Any:
+        """Raise `KeyError` with the outputs that there are."""
+        raise KeyError(f"goal '{self.goal}' has no output '{name}' (outputs: {', '.join(self)})")
 
 
 class Evaluator(Protocol):
@@ -67,7 +72,7 @@ def evaluator_name(evaluation: EvaluationSpec, metrics: Sequence[Metric]) -> str
     """Return the evaluator that an evaluation names, or else the one that its metrics need."""
     if evaluation.evaluator is not None:
         return evaluation.evaluator
-    where = label(evaluation)
+    where = evaluation.label
     if not metrics:
         raise UserError(f"{where}: no metric and no evaluator is named. Add `metrics: [accuracy]`")
     chosen: dict[str, Metric] = {}
@@ -104,21 +109,17 @@ def build_evaluator(evaluation: EvaluationSpec, metrics: Sequence[Metric], **sup
         elif key not in SETTINGS["eval"]:
             allowed = [other for other in parameters if other not in supplied]
             raise UserError(
-                f"{label(evaluation)}: evaluator '{name}' has no setting '{key}'. "
+                f"{evaluation.label}: evaluator '{name}' has no setting '{key}'. "
                 f"Settings: {', '.join(allowed) or 'none'}"
             )
     for key, parameter in parameters.items():
         is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if key not in arguments and parameter.default is parameter.empty and is_named:
             raise UserError(
-                f"{label(evaluation)}: evaluator '{name}' needs the setting '{key}'. Add `{key}: ...`"
+                f"{evaluation.label}: evaluator '{name}' needs the setting '{key}'. Add `{key}: ...`"
             )
-    return cast(Evaluator, make(**arguments))
-
-
-def label(evaluation: EvaluationSpec) -> str:
-    """Return how messages name an evaluation: the key of the spec."""
-    return f"eval.{evaluation.name}" if evaluation.name else "eval"
+    with failures_of(evaluation, f"evaluator '{name}'", make):
+        return cast(Evaluator, make(**arguments))
 
 
 def metric_name(metric: Metric) -> str:

@@ -7,6 +7,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -77,10 +78,17 @@ def barrier() -> None:
 
 
 def all_reduce_sum(*values: float) -> list[float]:
-    """The sums of ``values`` over all ranks, in one exchange."""
+    """Return the sum over all ranks of each value, in one exchange; all ranks must call it.
+
+    Each value is an argument of its own, a number or a tensor of one element:
+    ``correct, total = all_reduce_sum(num_correct, num_rows)``. The result is a list also for one value:
+    ``all_reduce_sum(loss)[0]``. Sums are float64. Raises `TypeError` for anything else, such as a list;
+    use `all_gather_object` for values that are no numbers.
+    """
+    numbers = [_number(value) for value in values]
     if world_size() == 1:
-        return list(values)
-    sums = torch.tensor(values, dtype=torch.float64, device=device())
+        return numbers
+    sums = torch.tensor(numbers, dtype=torch.float64, device=device())
     dist.all_reduce(sums)
     return [float(value) for value in sums.tolist()]
 
@@ -95,7 +103,10 @@ def all_reduce_tensor(value: torch.Tensor) -> torch.Tensor:
 
 
 def all_gather_object(value: T) -> list[T]:
-    """``value`` of every rank, in rank order, on every rank; anything that pickles."""
+    """Return the ``value`` of every rank, in rank order, on every rank; all ranks must call it.
+
+    A value is anything that pickles: ``rows = [row for part in all_gather_object(rows) for row in part]``.
+    """
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -164,6 +175,18 @@ def is_writer(folder: Path) -> bool:
     if rank() == 0:
         token.unlink()
     return rank() == 0 or (local_rank() == 0 and not sees)
+
+
+def _number(value: Any) -> float:
+    """Return a number or a tensor of one element as a float; raise `TypeError` for anything else."""
+    is_number = isinstance(value, Real)
+    if is_number or (isinstance(value, torch.Tensor) and value.numel() == 1):
+        return float(value)
+    shape = f" of {value.numel()} elements" if isinstance(value, torch.Tensor) else ""
+    raise TypeError(
+        f"all_reduce_sum takes numbers, each as an argument of its own (got {type(value).__name__}{shape}). "
+        "Write `all_reduce_sum(*values)`"
+    )
 
 
 def _free_port() -> int:

@@ -7,12 +7,14 @@ from typing import Any
 
 from registry.checks.collector import Collector
 from registry.checks.measured import goals_by_name
+from registry.checks.setting_names import setting_hint
 from registry.checks.sources import SourceChecker
+from registry.errors import UserError
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
 from registry.language.schema import EVAL, EVALUATIONS, EVALUATOR_ARGUMENTS, SPLITS
-from registry.registries import Registry
-from registry.training import SHORT_SOURCE
+from registry.registries import Registry, nearest
+from registry.training import SHORT_SOURCE, evaluation_settings
 
 
 class EvaluationChecker(Collector):
@@ -25,41 +27,103 @@ class EvaluationChecker(Collector):
 
     def evaluations(self) -> None:
         """Check the shared settings of `eval`, and each named evaluation."""
-        shared = self.spec.eval
-        named: Mapping[str, Any] = shared.get(EVALUATIONS) or {}
-        if not named:
-            self.evaluation(("eval",), shared)
-        for name, settings in named.items():
-            if not settings:
+        named: Mapping[str, Any] = self.spec.eval.get(EVALUATIONS) or {}
+        shared = {key: value for key, value in self.spec.eval.items() if key not in (*EVAL, EVALUATIONS)}
+        shared_evaluator = self.spec.eval.get("evaluator")
+        meant_by_all = self.arguments(("eval",), shared, shared_evaluator)
+        for name, settings in evaluation_settings(self.spec.eval).items():
+            if name and self.is_argument(name, shared_evaluator):
                 continue
-            for key, value in settings.items():
-                self.evaluation_key(name, key, value)
-            self.evaluation(("eval", name), shared | settings)
+            path = ("eval", name) if name else ("eval",)
+            evaluator = settings.get("evaluator")
+            meant = set(meant_by_all)
+            if name:
+                self.named_settings(name, named[name])
+                arguments = {key: value for key, value in named[name].items() if key not in EVAL}
+                meant |= self.arguments(path, arguments, evaluator)
+            self.evaluation(path, settings)
+            self.missing(path, settings, evaluator, meant)
 
-    def evaluation_key(self, name: str, key: str, value: Any) -> None:
-        """Check a key of a named evaluation: one of all evaluations, or an argument of its evaluator."""
-        choices = {**dict.fromkeys(EVAL), **dict.fromkeys(self.evaluator_arguments(name))}
-        if key not in choices:
-            self.unknown(self.spec.key_place("eval", name, key), f"key of 'eval.{name}':", key, choices)
-        elif key in EVAL:
-            parameter = Parameter(key, EVAL[key].annotation, EVAL[key].default)
-            place = self.spec.place("eval", name, key)
-            problem = value_problem(f"'eval.{name}.{key}'", parameter, value, place)
-            self.problems.extend([problem] if problem else [])
+    def named_settings(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Check those keys of a named evaluation that all evaluations have."""
+        for key, value in settings.items():
+            if key in EVAL:
+                parameter = Parameter(key, EVAL[key].annotation, EVAL[key].default)
+                place = self.spec.place("eval", name, key)
+                problem = value_problem(f"'eval.{name}.{key}'", parameter, value, place)
+                self.problems.extend([problem] if problem else [])
 
-    def evaluator_arguments(self, name: str) -> list[str]:
-        """Return the settings that the evaluator of an evaluation takes; of any, if it names none."""
+    def arguments(self, path: tuple[str, ...], arguments: Mapping[str, Any], evaluator: Any) -> set[str]:
+        """Check arguments of an evaluator; return the names that unknown ones were probably meant to be."""
+        meant: set[str] = set()
+        parameters = self.parameters(evaluator)
+        # `eval` itself takes arguments of the evaluator that it names; of another, its evaluation does.
+        accepted = parameters if evaluator is not None or len(path) > 1 else {}
+        for key, value in arguments.items():
+            if key in accepted and value is None:
+                continue  # The default is meant.
+            if key in accepted:
+                what = f"argument '{key}' of evaluator '{evaluator}'"
+                if evaluator is None:
+                    what = f"'{'.'.join((*path, key))}'"
+                problem = value_problem(what, accepted[key], value, self.spec.place(*path, key))
+                self.problems.extend([problem] if problem else [])
+                continue
+            hint = setting_hint("eval", key)
+            if key in parameters:
+                hint = f"name the evaluator that has this argument: `eval: {{evaluator: ..., {key}: ...}}`"
+            what = f"key of '{'.'.join(path)}':"
+            self.unknown(self.spec.key_place(*path, key), what, key, [*EVAL, *accepted], hint)
+            meant.add(nearest(key, accepted) or "")
+        return meant
+
+    def missing(
+        self, path: tuple[str, ...], settings: Mapping[str, Any], evaluator: Any, meant: set[str]
+    ) -> None:
+        """Report each required argument of an evaluator that is not set, nor ``meant`` by another key."""
+        if not self.is_registered(evaluator):
+            return
+        for name, parameter in self.parameters(evaluator).items():
+            if parameter.required and settings.get(name) is None and name not in meant:
+                where = ".".join(path)
+                message = f"{where} must set '{name}' of evaluator '{evaluator}', but does not"
+                hint = f"add `{name}: ...` ({parameter.annotation or 'any value'})"
+                self.wrong(self.spec.place(*path, "evaluator"), message, hint)
+
+    def is_argument(self, name: str, evaluator: Any) -> bool:
+        """Report a named evaluation that was meant as an argument: a mapping is always an evaluation."""
+        if not self.is_registered(evaluator) or name not in self.parameters(evaluator):
+            return False
+        message = f"'eval.{name}' is a named evaluation, since it is a mapping"
+        hint = f"as an argument of '{evaluator}': `eval: {{NAME: {{evaluator: {evaluator}, {name}: ...}}}}`"
+        self.wrong(self.spec.key_place("eval", name), message, hint)
+        return True
+
+    def is_registered(self, evaluator: Any) -> bool:
+        """Return whether a setting names an evaluator that exists."""
+        return isinstance(evaluator, str) and evaluator in self.names.evaluators
+
+    def parameters(self, evaluator: Any) -> dict[str, Parameter]:
+        """Return the arguments that an evaluator takes from a spec; those of any if none is named."""
         evaluators = self.names.evaluators
-        chosen = self.spec.eval[EVALUATIONS][name].get("evaluator") or self.spec.eval.get("evaluator")
-        arguments: list[str] = []
-        for evaluator in [chosen] if chosen in evaluators else evaluators.names():
-            declared = evaluators.declaration(str(evaluator)).arguments
-            arguments += [argument for argument in declared if argument not in EVALUATOR_ARGUMENTS]
-        return arguments
+        parameters: dict[str, Parameter] = {}
+        for name in [evaluator] if self.is_registered(evaluator) else evaluators.names():
+            try:
+                declaration = evaluators.declaration(name)
+            except UserError:  # It cannot be read, which is reported where an evaluation names it.
+                continue
+            for key, parameter in {**declaration.arguments, **declaration.options}.items():
+                if key not in EVALUATOR_ARGUMENTS:
+                    parameters.setdefault(key, parameter)
+        return parameters
 
     def evaluation(self, path: tuple[str, ...], settings: Mapping[str, Any]) -> None:
-        goal, metrics = settings.get("goal"), settings.get("metrics")
-        self.evaluation_goal(path, goal, metrics, settings.get("evaluator"))
+        """Check what an evaluation measures: its goal, metrics, evaluator, source and split."""
+        goal, metrics, evaluator = settings.get("goal"), settings.get("metrics"), settings.get("evaluator")
+        try:
+            self.evaluation_goal(path, goal, metrics, evaluator)
+        except UserError as error:  # The evaluator cannot be read.
+            self.wrong(self.spec.place(*path, "evaluator"), str(error))
         for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
             if isinstance(metric, str) and metric not in self.names.metrics:
                 place = self.spec.place(*path, "metrics", index)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mplug2.eval.evaluator import label, required_inputs
+from mplug2.eval.evaluator import required_inputs
 from mplug2.metrics.metric import Metric, Row
 from registry import UserError
 from registry.training import EvaluationSpec
@@ -63,7 +63,7 @@ class RowEvaluator(ABC):
             )
         if len(outputs) != 1:
             raise UserError(
-                f"{label(self.settings)}: goal '{self.settings.goal}' gives {', '.join(outputs)}. "
+                f"{self.settings.label}: goal '{self.settings.goal}' gives {', '.join(outputs)}. "
                 "Name a metric of the output that is meant: `metrics: [...]`"
             )
         return next(iter(outputs))
@@ -79,7 +79,7 @@ def measured_output(metrics: Sequence[Metric], settings: EvaluationSpec) -> str:
         names.update(dict.fromkeys(required_inputs(metric)))
     if len(names) > 1:
         raise UserError(
-            f"{label(settings)}.metrics must measure one output of the goal, but measure "
+            f"{settings.label}.metrics must measure one output of the goal, but measure "
             f"{' and '.join(map(repr, names))}: name the metrics of one, and evaluate again for the other"
         )
     return next(iter(names), "")
