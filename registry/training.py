@@ -300,7 +300,7 @@ def _evaluation(
     settings = dict(settings)
     source = settings.pop("source") or spec.data.get("source") or next(iter(sources), SHORT_SOURCE)
     split = settings.pop("split")
-    splits = _splits_of_source(source, sources)
+    splits = splits_of_source(source, sources)
     # A test split never chooses a checkpoint, so training measures the validation split in its place.
     train_split = split if name and split in splits and split != "test" else None
     if train_split is None and "val" in splits:
@@ -318,13 +318,14 @@ def _evaluation(
     )
 
 
-def _splits_of_source(name: str, sources: Mapping[str, SourceSpec]) -> set[str]:
+def splits_of_source(name: str, sources: Mapping[str, SourceSpec]) -> set[str]:
+    """Return the splits of a source; of a mixture, those that all its sources have."""
     source = sources.get(name)
     if source is None:
         return set()
     if source.mixture is None:
         return set(source.splits)
-    parts = [_splits_of_source(part, sources) for part in source.mixture]
+    parts = [splits_of_source(part, sources) for part in source.mixture]
     return set.intersection(*parts) if parts else set()
 
 

@@ -69,14 +69,32 @@ def _size(axis: int | str, row_axes: Container[int | str]) -> int:
 def smoke(spec: Spec) -> str:
     """Build the network with random weights and take the gradients of all goals with a loss, once.
 
-    One of more than `LARGE` parameters is made narrow before; returns what was done to it, "" if nothing.
-    Raises `SpecError` at the line that cannot be computed, at a loss that is not finite or that nothing to
-    train has a part in, and at the modules with trainable parameters that no loss reaches.
+    Returns the note of `small_network`. Raises `SpecError` as `check_step` does.
+    """
+    net, note = small_network(spec)
+    check_step(net)
+    return note
+
+
+def small_network(spec: Spec) -> tuple[Network, str]:
+    """Return a network with random weights, made narrow if it has more than `LARGE` parameters.
+
+    The text says what was done to it; it is empty if nothing was.
     """
     spec, note = _affordable(spec)
     torch.manual_seed(0)
     net = compose(spec, initial=False).train()
     rehearse(net)
+    return net, note
+
+
+def check_step(net: Network) -> None:
+    """Compute all goals, and the gradients of those with a loss, once.
+
+    Raises `SpecError` at the line that cannot be computed, at a loss that is not finite or that nothing to
+    train has a part in, and at the modules with trainable parameters that no loss reaches.
+    """
+    spec = net.spec
     losses = [goal for goal, outputs in spec.goals.items() if "loss" in outputs]
     for goal in spec.goals:
         net.train(goal in losses)
@@ -84,9 +102,11 @@ def smoke(spec: Spec) -> str:
             outputs = _computed(net, goal)
         if goal in losses and (loss := _judged(spec, goal, outputs["loss"])).requires_grad:
             loss.backward()
-    if problems := [one for name in spec.modules for one in _without_gradient(net, name, losses)]:
+    problems = []
+    for name in spec.modules:
+        problems += _without_gradient(net, name, losses)
+    if problems:
         raise SpecError(problems)
-    return note
 
 
 def _judged(spec: Spec, goal: str, loss: Tensor) -> Tensor:

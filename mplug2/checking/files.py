@@ -20,6 +20,17 @@ def absent_files(spec: Spec) -> list[Problem]:
     return list(dict.fromkeys(notes))
 
 
+def absent_of_split(spec: Spec, source: str, split: str) -> list[Problem]:
+    """Return a note for each file or folder of one split of a source that is not here."""
+    sources = training_plan(spec).sources
+    notes: list[Problem] = []
+    for name in sources[source].mixture or [source]:
+        for path, arguments in _splits(sources[name]):
+            if path[-1] == split:
+                notes += _absent(spec, sources[name], path, arguments)
+    return notes
+
+
 def _splits(described: SourceSpec) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Yield the path of each split in the spec, with its arguments."""
     base = ("data",) if described.name == SHORT_SOURCE else ("data", "sources", described.name)

@@ -126,12 +126,9 @@ def _outcome(file: str, request: Request) -> Outcome:
         if findings.problems:
             return outcome
         if request.smoke:
-            from mplug2.build.smoke import smoke
-
             stage = SMOKE
-            remark = smoke(spec)
-            outcome = replace(outcome, stage=stage, remarks=[remark] if remark else [])
-        if request.run:
+            outcome = _smoke(spec, outcome)
+        if request.run and not outcome.problems:
             from mplug2.cli.run_checks import run_findings
 
             stage = RUN
@@ -148,6 +145,18 @@ def _findings(spec: Spec, request: Request) -> Findings:
     from mplug2.checking.stages import check_stages
 
     return check_stages(spec, request.last, required=request.run)
+
+
+def _smoke(spec: Spec, outcome: Outcome) -> Outcome:
+    """Run stage 5: one small step, and every evaluation on a few samples; raise `SpecError`."""
+    from mplug2.build.smoke import check_step, small_network
+    from mplug2.eval.rehearsal import try_evaluations
+
+    net, remark = small_network(spec)
+    check_step(net)
+    problems, notes = try_evaluations(spec, net, incomplete=bool(outcome.notes))
+    remarks = [remark] if remark else []
+    return Outcome(SMOKE, problems, [*outcome.notes, *notes], remarks)
 
 
 def _print(file: str, outcome: Outcome, request: Request, seconds: float) -> None:

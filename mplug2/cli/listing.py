@@ -1,4 +1,4 @@
-"""`mplug2 list`: everything that a spec can name, and the details of one name."""
+"""`mplug2 list`: everything that a spec can name, the details of one name, and the settings."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import ast
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
 
 import registry
 from mplug2.cli.tables import print_table
-from registry.language.declaration import Declaration, Parameter
+from registry.checks.setting_names import FOREIGN_NAMES
+from registry.language.declaration import REQUIRED, Declaration, Parameter
 from registry.language.locate import definition
 from registry.language.ports import Port
-from registry.language.schema import EVALUATOR_ARGUMENTS, INJECTED_ARGUMENTS
+from registry.language.schema import EVALUATOR_ARGUMENTS, INJECTED_ARGUMENTS, SETTINGS
 from registry.name_table import NameTable
 from registry.registries import Registry
 
@@ -59,8 +61,14 @@ def list_names(
         ),
     ] = "*",
 ) -> None:
-    """List everything that a spec can name, or print the arguments and ports of one name."""
-    empty = True
+    """List everything that a spec can name, or print the arguments and ports of one name.
+
+    Settings are listed by their section, such as `train`, or by a name or pattern of their own.
+    """
+    settings = settings_rows(pattern)
+    if settings:
+        print_table("settings", ("setting", "type", "default", "meaning"), settings)
+    empty = not settings
     for title, table in TABLES.items():
         rows = []
         for name in table.names(pattern):
@@ -73,6 +81,25 @@ def list_names(
     if empty:
         count = sum(len(table.names()) for table in TABLES.values())
         raise registry.UserError(f"nothing is named like '{pattern}'; there are {count} names: mplug2 list")
+
+
+def settings_rows(pattern: str) -> list[tuple[str, str, str, str]]:
+    """Return (name, type, default, meaning) of all settings of a section, or of those that a pattern names.
+
+    A name that another program has for a setting means that setting. `*` means the registered names alone.
+    """
+    rows: list[tuple[str, str, str, str]] = []
+    if pattern == "*":
+        return rows
+    sought_name = FOREIGN_NAMES.get(pattern, pattern)
+    for section, keys in SETTINGS.items():
+        for name, key in keys.items():
+            full_name = f"{section}.{name}"
+            is_named = fnmatchcase(name, sought_name) or fnmatchcase(full_name, sought_name)
+            if section == pattern or is_named:
+                default = "required" if key.default is REQUIRED else repr(key.default)
+                rows.append((full_name, key.annotation, default, key.meaning))
+    return rows
 
 
 def details(table: Registry, name: str) -> Details:

@@ -1,8 +1,9 @@
-"""Files that a command is asked to write, judged before it does its work."""
+"""Files that a command is asked to write, judged before it does its work; and which checkpoint it reads."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -45,3 +46,9 @@ def judge_outputs(
         if place in taken:
             raise UserError(f"{option} {path} must be a new file, but is one that this command reads")
         places[place] = option
+
+
+def print_checkpoint(path: Path) -> None:
+    """Print on standard error which checkpoint is used; `best` and `last` are links to one."""
+    target = f" ({path.resolve().name})" if path.is_symlink() else ""
+    print(f"checkpoint: {path}{target}", file=sys.stderr)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, path
-from mplug2.cli.outputs import judge_outputs
+from mplug2.cli.outputs import judge_outputs, print_checkpoint
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def predict(
     from mplug2.predict.pipeline import pipeline
 
     pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
+    if checkpoint is None:
+        print_checkpoint(pipe.checkpoint)
     if pipe.kind == "text":
         if named or listed or not question:
             raise UserError(f"{spec} reads text alone: give it by --text TEXT, and no files")

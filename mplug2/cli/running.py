@@ -12,7 +12,7 @@ import typer
 
 import registry
 from mplug2.cli.arguments import Checkpoint, Overrides, SpecFile, init_overrides, only_overrides
-from mplug2.cli.outputs import judge_outputs
+from mplug2.cli.outputs import judge_outputs, print_checkpoint
 from mplug2.cli.tables import log_shown
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def evaluate(
             names = ", ".join(evaluation.name for evaluation in evaluations)
             raise registry.UserError(f"--submission needs one evaluation (got {names}). Name it: --only NAME")
         form = results_of(read, evaluations[0])
+    if distributed.rank() == 0:
+        print_checkpoint(checkpoint)
     with log_shown():
         for found in evaluations_of_checkpoint(read, checkpoint, only=only, split=split, predictions=out):
             if distributed.rank() == 0:

@@ -23,7 +23,8 @@ HINT = "MPLUG2_DEBUG=1 prints the traceback"
 def failures_of(evaluation: EvaluationSpec, description: str, owner: Any) -> Iterator[None]:
     """Raise every exception of ``owner`` as `UserError` at the place of its evaluation.
 
-    ``description`` names it in the message: "evaluator 'rows'". The exception itself stays the cause.
+    ``description`` names it in the message: "evaluator 'rows'". The message has the last line of the code of
+    ``owner`` that ran, or for None the last line at all. The exception itself stays the cause.
     A `UserError` passes unchanged: it has a message of its own.
     """
     try:
@@ -82,12 +83,14 @@ class CheckedEvaluator:
 
 def _line_of(error: Exception, owner: Any) -> str:
     """Return FILE:LINE of the last call in the file of ``owner``; of the exception if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if owner is None:
+        return f"{frames[-1].filename}:{frames[-1].lineno}"
     defined = owner if inspect.isclass(owner) or inspect.isroutine(owner) else type(owner)
     try:
         file = inspect.getsourcefile(defined)
     except TypeError:  # It was defined without a file, in a notebook.
         file = None
-    frames = traceback.extract_tb(error.__traceback__)
     in_file = [frame for frame in frames if frame.filename == file]
     if in_file:
         return f"{file}:{in_file[-1].lineno}"

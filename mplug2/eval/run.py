@@ -22,8 +22,8 @@ from mplug2.runtime.precision import DTYPES
 from mplug2.runtime.progress import ProgressReporter
 from mplug2.runtime.rng import fork_rng
 from mplug2.weights.store import load_weights
-from registry import EVALUATORS, Spec, StreamType, UserError
-from registry.training import EvaluationSpec, training_plan
+from registry import EVALUATORS, Spec, SpecError, StreamType, UserError
+from registry.training import EvaluationSpec, splits_of_source, training_plan
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -149,6 +149,7 @@ def eval_loader(spec: Spec, types: Mapping[str, StreamType], evaluation: Evaluat
     """Return the loader of a split for an evaluation, on this rank; ``types`` are those of the streams."""
     from mplug2.data.build import build_eval_loader
 
+    _require_split(spec, evaluation, split)
     return build_eval_loader(
         spec,
         types,
@@ -159,6 +160,22 @@ def eval_loader(spec: Spec, types: Mapping[str, StreamType], evaluation: Evaluat
         batch_size=evaluation.arguments.get("batch_size"),
         goals=evaluation_goals(evaluation),
     )
+
+
+def _require_split(spec: Spec, evaluation: EvaluationSpec, split: str) -> None:
+    """Raise `SpecError` if the source of an evaluation has no such split."""
+    available = splits_of_source(evaluation.source, training_plan(spec).sources)
+    if split in available:
+        return
+    others = sorted(available, key=lambda name: (name == "train", name != "val", name))
+    hint = "add it to `data`"
+    if others:
+        settings = f"{{split: {others[0]}}}"
+        if evaluation.name:
+            settings = f"{{{evaluation.name}: {settings}}}"
+        hint += f", or measure another: `eval: {settings}`, or `--split {others[0]}`"
+    message = f"{evaluation.label} measures the split '{split}', but the splits of '{evaluation.source}' are"
+    raise SpecError.at(evaluation.place, f"{message} {', '.join(sorted(available)) or 'none'}", hint)
 
 
 def _decode(loader: Any, default: Decode) -> Decode:

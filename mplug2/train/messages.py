@@ -160,6 +160,9 @@ def closing(result: Result, state: RunState, total: int, seconds: float, select:
         lines.append(f"{state.skipped} {steps} not taken, since the gradient was not finite")
     if result.best is not None:
         lines.append(f"best {select} on validation: {state.best:.4f}, {result.best}")
+    elif select in state.metrics:
+        # Only NaN never becomes the best value.
+        lines.append(f"{select} was NaN in every evaluation, so there is no best checkpoint: use `last`")
     curves = result.folder / "curves.png"
     # Only some loggers draw curves.
     drawn = f"; curves: {curves}" if curves.is_file() else ""

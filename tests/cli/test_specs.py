@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
+from registry import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = str(ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml")
@@ -79,6 +80,28 @@ def test_list_of_a_task_leaves_out_what_the_framework_passes() -> None:
     assert done.exit_code == 0
     assert "sentences_per_clip" in done.output
     assert "tokenizer" not in done.output
+
+
+def test_list_of_a_section_prints_its_settings() -> None:
+    for section, key in (("train", "epochs"), ("eval", "goal"), ("momentum", "decay")):
+        done = run(app, ["list", section])
+        assert done.exit_code == 0
+        lines = [line for line in done.output.splitlines() if line.startswith(f"{section}.")]
+        assert len(lines) == len(SETTINGS[section])
+        assert any(line.startswith(f"{section}.{key} ") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["min_lr", "train.min_lr", "min_*"])
+def test_list_of_a_setting_prints_its_type_default_and_meaning(name: str) -> None:
+    done = run(app, ["list", name])
+    words = " ".join(done.output.split())
+    assert "train.min_lr float 1e-06 learning rate at the end of the schedule" in words
+
+
+def test_list_knows_settings_by_the_names_of_other_programs() -> None:
+    done = run(app, ["list", "learning_rate"])
+    assert done.exit_code == 0
+    assert "train.lr " in done.output
 
 
 @pytest.mark.parametrize("pattern", ["nothing*", "fusoin"])
