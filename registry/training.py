@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.errors import NOWHERE, Place, UserError
+from registry.errors import NOWHERE, Location, UserError
 from registry.language.schema import DATA, EVAL, EVALUATIONS
 from registry.language.spec import Spec
 from registry.registries import REGISTRIES, Registries
@@ -105,7 +105,7 @@ class EvaluationSpec:
     evaluator: str | None
     metrics: tuple[str, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
-    place: Place = field(default=NOWHERE, compare=False)  # of its name in the spec
+    place: Location = field(default=NOWHERE, compare=False)  # of its name in the spec
 
     @property
     def label(self) -> str:

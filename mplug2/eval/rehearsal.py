@@ -16,6 +16,7 @@ from mplug2.eval.evaluation import evaluate, load_metrics
 from mplug2.eval.failures import failures_of
 from mplug2.eval.run import evaluation_goals
 from registry import Problem, Spec, SpecError, UserError
+from registry.checks.best_metric import ReportedValues, reported_values
 from registry.training import EvaluationSpec, splits_of_source, training_plan
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ def try_evaluations(
     """
     problems: list[Problem] = []
     notes: list[Problem] = []
+    reported: list[str] = []
     for evaluation in training_plan(spec).evaluations:
         try:
-            reason = _try(spec, net, evaluation, incomplete)
+            reason, values = _try(spec, net, evaluation, incomplete)
+            reported += values
             if reason:
                 described = f"evaluation '{evaluation.name}'" if evaluation.name else "the evaluation"
                 notes.append(Problem(evaluation.place, f"{described} on samples: {reason}"))
@@ -49,35 +52,46 @@ def try_evaluations(
         except Exception as error:  # of the network, for inputs of the data
             _show_cause(error)
             problems.append(located(error, net.spec))
+    if not problems and not notes:
+        problems += _best_metric_problems(spec, reported)
     return SpecError(problems).problems, notes
 
 
-def _try(spec: Spec, net: Network, evaluation: EvaluationSpec, incomplete: bool) -> str:
-    """Evaluate the first samples of a split; return why that is not possible here, or an empty text.
+def _best_metric_problems(spec: Spec, reported: list[str]) -> list[Problem]:
+    """Return a problem if `train.best_metric` is neither declared nor among the reported values."""
+    chosen = spec.train["best_metric"]
+    if chosen is None or chosen in reported or chosen in reported_values(spec).names:
+        return []
+    return [ReportedValues(reported).problem(spec, chosen)]
 
+
+def _try(spec: Spec, net: Network, evaluation: EvaluationSpec, incomplete: bool) -> tuple[str, list[str]]:
+    """Evaluate the first samples of a split.
+
+    Returns why that is not possible here, an empty text if it is, and the names of the reported values.
     Raises `UserError` for a mistake of the evaluation.
     """
     try:
         load_metrics(evaluation.metrics)
     except UserError as error:  # a metric that needs a program that is not installed
-        return str(error)
+        return str(error), []
     available = splits_of_source(evaluation.source, training_plan(spec).sources)
     split = evaluation.split if evaluation.split in available else evaluation.train_split
     if split is None or split not in available:
-        return f"there is no split '{evaluation.split}'"
+        return f"there is no split '{evaluation.split}'", []
     absent = absent_of_split(spec, evaluation.source, split)
     if absent:
-        return absent[0].message
+        return absent[0].message, []
     if net.spec.inputs != spec.inputs:
-        return "the network was made narrow, and the data do not fit it"
+        return "the network was made narrow, and the data do not fit it", []
     try:
         batches = _read(net, evaluation, split)
     except UserError as error:
         if not incomplete:
             raise
-        return str(error)
-    evaluate(net, batches, evaluation, decode=batches.decode)
-    return ""
+        return str(error), []
+    result = evaluate(net, batches, evaluation, decode=batches.decode)
+    return "", list(result.reported)
 
 
 def _read(net: Network, evaluation: EvaluationSpec, split: str) -> FirstBatches:
@@ -99,7 +113,7 @@ class FirstBatches:
 
     def __init__(self, source: Any) -> None:
         few: Any = _FirstSamples(source)
-        loader = EvalLoader(few, source.collate, batch_size=BATCH_SIZE, max_bad=1.0)
+        loader = EvalLoader(few, source.collate, batch_size=BATCH_SIZE, max_bad_fraction=1.0)
         self.batches = list(loader)
         self.source, self.decode, self.bad = few, loader.decode, loader.bad
 

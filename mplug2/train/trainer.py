@@ -44,7 +44,7 @@ from mplug2.train.optim import build_optimizer
 from mplug2.train.ready import training_loaders
 from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.schedule import Schedule, named_rates, ramp_values
-from registry import Spec, UserError, check, read_spec, write_spec
+from registry import Spec, SpecError, UserError, check, read_spec, write_spec
 from registry.checks.training import nothing_to_train
 from registry.training import LOSS, EvaluationSpec, length_of, plan_of_loaders, training_plan
 
@@ -301,7 +301,8 @@ class Trainer:
     def is_best(self, values: Mapping[str, float]) -> bool:
         """Return whether an evaluation is the best so far, and remember it if so."""
         if self.select not in values:
-            raise UserError(f"train.best_metric must be one of {', '.join(values)}, but is {self.select!r}")
+            message = f"train.best_metric must be one of {', '.join(values)}, but is {self.select!r}"
+            raise SpecError.at(self.spec.place("train", "best_metric"), message)
         smaller = self.select in self.smaller_is_better
         if not is_better(values[self.select], self.state.best, smaller_is_better=smaller):
             return False

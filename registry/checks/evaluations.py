@@ -13,7 +13,7 @@ from registry.errors import UserError
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
 from registry.language.schema import EVAL, EVALUATIONS, EVALUATOR_ARGUMENTS, SPLITS
-from registry.registries import Registry, nearest
+from registry.registries import Registry, closest_name
 from registry.training import SHORT_SOURCE, evaluation_settings
 
 
@@ -74,7 +74,7 @@ class EvaluationChecker(Collector):
                 hint = f"name the evaluator that has this argument: `eval: {{evaluator: ..., {key}: ...}}`"
             what = f"key of '{'.'.join(path)}':"
             self.unknown(self.spec.key_place(*path, key), what, key, [*EVAL, *accepted], hint)
-            meant.add(nearest(key, accepted) or "")
+            meant.add(closest_name(key, accepted) or "")
         return meant
 
     def missing(

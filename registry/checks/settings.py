@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from registry.checks.best_metric import best_metric_problems
 from registry.checks.collector import Collector
 from registry.checks.evaluations import EvaluationChecker
 from registry.checks.runners import RunnerChecker
@@ -16,8 +17,7 @@ from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
 from registry.language.schema import EVALUATIONS, SETTINGS, Key
 from registry.language.spec import Spec
-from registry.registries import Registries, Registry, closest_name
-from registry.training import EvaluationSpec, training_plan
+from registry.registries import Registries, Registry
 
 
 def check_settings(spec: Spec, names: Registries) -> list[Problem]:
@@ -34,7 +34,7 @@ def check_settings(spec: Spec, names: Registries) -> list[Problem]:
     problems = (
         checker.problems + runners.problems + sources.problems + training.problems + evaluations.problems
     )
-    return problems or checker.select(spec.train.get("best_metric"))
+    return problems or best_metric_problems(spec, names)
 
 
 class _Settings(Collector):
@@ -70,50 +70,3 @@ class _Settings(Collector):
             if isinstance(name, str) and name not in registry:
                 path = ("train", key, index) if isinstance(value, list) else ("train", key)
                 self.unknown(self.spec.place(*path), registry.kind, name, registry.names())
-
-    def select(self, chosen: Any) -> list[Problem]:
-        """Return a problem if no evaluation gives the value by which the best checkpoint is selected."""
-        if not isinstance(chosen, str):
-            return []
-        evaluations = training_plan(self.spec, self.names).evaluations
-        if self.spec.data and all(evaluation.train_split is None for evaluation in evaluations):
-            message = "train.best_metric needs an evaluation on a validation split, but the spec has none"
-            hint = (
-                "set `eval: {metrics: [...]}` and `data: {val: {path: ...}}`, "
-                "or leave `train.best_metric` out"
-            )
-            self.wrong(self.spec.place("train", "best_metric"), message, hint)
-            return self.problems
-        values = self.values()
-        if values is not None and chosen not in values:
-            suggestion = closest_name(chosen, values)
-            message = f"train.best_metric must be one of {', '.join(values)}, but is '{chosen}'"
-            hint = f"did you mean '{suggestion}'?" if suggestion else ""
-            self.wrong(self.spec.place("train", "best_metric"), message, hint)
-        return self.problems
-
-    def evaluator_values(self, evaluation: EvaluationSpec) -> list[str]:
-        """Return the values that a named evaluator computes without a metric."""
-        name = evaluation.evaluator
-        if name is None or name not in self.names.evaluators:
-            return []
-        return [evaluation.key(value) for value in self.names.evaluators.declaration(name).outputs]
-
-    def values(self) -> list[str] | None:
-        """Return the values that the evaluations report; None if a metric does not declare all its values."""
-        values: list[str] = []
-        for evaluation in training_plan(self.spec, self.names).evaluations:
-            if self.spec.data and evaluation.train_split is None:
-                continue  # It is not measured during training.
-            for metric in evaluation.metrics:
-                if not isinstance(metric, str) or metric not in self.names.metrics:
-                    return None
-                outputs = self.names.metrics.declaration(metric).outputs
-                if not outputs:  # a metric of another package may not declare its values
-                    return None
-                values += [evaluation.key(name) for name in outputs]
-            own_values = self.evaluator_values(evaluation)
-            if not evaluation.metrics and not own_values:
-                return None  # An evaluator of another package may not declare its values.
-            values += own_values
-        return values or None

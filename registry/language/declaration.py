@@ -76,6 +76,7 @@ class Declaration:
     token_limits: dict[str, str] = field(default_factory=dict)
     # For an output of a task that holds class numbers: the argument that names the classes.
     class_names: dict[str, str] = field(default_factory=dict)
+    declares_outputs: bool = False  # whether it says what its outputs are, possibly none
     requests: bool = False  # whether `forward` has the parameter `requested`
     file_arguments: tuple[str, ...] = ()  # of a task or source: the arguments that name files or folders
 
@@ -160,6 +161,7 @@ def _build(
         file_arguments=tuple(literals.get("file_arguments") or ()),
         counted=counted,
         requests=requests,
+        declares_outputs="outputs" in literals,
     )
 
 

@@ -13,11 +13,11 @@ from torch import nn
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.eval.evaluation import Evaluation, evaluate
 from mplug2.metrics.metric import metric
-from registry import EVALUATORS, Place, SpecError, UserError
+from registry import EVALUATORS, Location, SpecError, UserError
 from registry.training import EvaluationSpec
 
 HERE = re.escape(__file__)
-NAME_PLACE = Place("my.yaml", 7, 3)
+NAME_PLACE = Location("my.yaml", 7, 3)
 
 
 class Net(nn.Module):
@@ -62,7 +62,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure(
-    place: Place = NAME_PLACE, metrics: Any = (), predictions: Path | None = None, **arguments: Any
+    place: Location = NAME_PLACE, metrics: Any = (), predictions: Path | None = None, **arguments: Any
 ) -> Evaluation:
     name = "broken" if arguments else None
     evaluation = EvaluationSpec("hard", "data", "test", None, "predict", name, (), arguments, place)
@@ -104,7 +104,7 @@ def test_an_evaluation_that_no_spec_describes_is_named() -> None:
     with pytest.raises(
         UserError, match="^eval.hard: evaluator 'broken' failed with ValueError: no such limit"
     ):
-        measure(Place(""), fail="init")
+        measure(Location(""), fail="init")
 
 
 def test_an_exception_of_a_metric_is_located_and_predictions_are_kept(tmp_path: Path) -> None:

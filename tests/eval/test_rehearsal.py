@@ -17,9 +17,9 @@ from registry import EVALUATORS, Problem, read_spec
 
 SPEC = """\
 inputs: {text: text B L, label: labels B}
-modules: {words: {use: text_embedding, width: 8, vocab: 210}, head: {use: class_head, width: 8, classes: 2}}
+modules: {em: {use: text_embedding, width: 8, vocab_size: 210}, head: {use: class_head, width: 8, classes: 2}}
 flow:
-  embeddings: words(text)
+  embeddings: em(text)
   logits: head(embeddings)
   loss: cross_entropy(logits, target=label)
 goals: {train: {loss: loss}, predict: {label: logits}}
@@ -115,6 +115,13 @@ def test_data_that_cannot_be_read_are_a_problem_unless_files_are_absent() -> Non
     assert len(problems) == 1 and notes == []
     problems, notes = tried(incomplete=True)
     assert problems == [] and len(notes) == 1
+
+
+def test_the_best_metric_of_an_evaluator_that_declares_nothing_is_compared_with_what_it_reports() -> None:
+    assert tried("train.best_metric=rows") == ([], [])
+    (problem,) = tried("train.best_metric=row")[0]
+    assert problem.message == "train.best_metric must be one of rows, but is 'row'"
+    assert problem.hint == "did you mean 'rows'?"
 
 
 def test_check_prints_the_problem_of_the_stage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -20,6 +20,7 @@ class Perplexity:
     """
 
     inputs = {"loss_sum": "weight B", "num_tokens": "weight B"}
+    outputs: ClassVar[dict[str, str]] = {}  # All values are those of metrics.
     one_row_per_record = True
 
     def __init__(self, *, settings: EvaluationSpec) -> None:

@@ -9,7 +9,7 @@ The one vector of each embedding goal is compared by its cosine. `rerank` starts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ class Retrieval:
         "rerank?": "logits P classes",
     }
     goals = ("embed_vision", "embed_text")
+    outputs: ClassVar[dict[str, str]] = {}  # All values are those of metrics.
     one_row_per_record = False  # A row for each image and for each caption.
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mplug2.eval.evaluator import required_inputs
 from mplug2.metrics.metric import Metric, Row
@@ -15,6 +15,7 @@ from registry.training import EvaluationSpec
 class RowEvaluator(ABC):
     """One row for each record: the record itself, with what `fields` reads out of the measured output."""
 
+    outputs: ClassVar[dict[str, str]] = {}  # All values are those of metrics.
     one_row_per_record = True
 
     def __init__(self, *, metrics: Sequence[Metric], settings: EvaluationSpec) -> None:

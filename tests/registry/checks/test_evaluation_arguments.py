@@ -12,9 +12,9 @@ from registry.training import training_plan
 
 GOOD = """\
 inputs: {label: labels B, text: text B L}
-modules: {words: {use: text_embedding, width: 4, vocab: 9}, head: {use: class_head, width: 4, classes: 3}}
+modules: {emb: {use: text_embedding, width: 4, vocab_size: 9}, head: {use: class_head, width: 4, classes: 3}}
 flow:
-  embeddings: words(text)
+  embeddings: emb(text)
   logits: head(embeddings)
   loss: cross_entropy(logits, target=label)
 goals: {train: {loss: loss}, predict: {label: logits}}
