@@ -12,7 +12,8 @@ import pytest
 
 import mplug2
 from mplug2.data.shapes.questions import vocabulary
-from registry import KINDS, REGISTRIES, TASKS
+from mplug2.data.tasks.task import Task
+from registry import KINDS, REGISTRIES, TASKS, UserError
 from registry import registries as all_registries
 from registry.name_table import NameTable
 
@@ -55,16 +56,45 @@ def test_a_page_shows_a_plug_in_unchanged(page: str) -> None:
     assert len(text.splitlines()) <= 90
 
 
+def language_task() -> Any:
+    """Return the class that the page about tasks shows."""
+    text = (DOCS / "extending" / "task.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names: dict[str, Any] = {"__name__": "language"}
+    exec(compile(code, "task.md", "exec", dont_inherit=True), names)
+    return names["LanguageTask"]
+
+
+def test_the_task_of_the_page_refuses_a_wrong_line(tmp_path: Path) -> None:
+    task = language_task()(None, ["en", "de"])
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"text": "red", "language": "en"}\n{"text": "rouge", "language": "fr"}\n')
+    message = "train.jsonl:2: language must be one of en, de (got 'fr')"
+    with pytest.raises(UserError, match=f"{re.escape(message)}$"):
+        task.read(path)
+    assert f"`{message}`" in (DOCS / "extending" / "task.md").read_text(encoding="utf-8")
+    path.write_text('{"language": "en"}\n')
+    with pytest.raises(UserError, match="train.jsonl:1: a line must have a text"):
+        task.read(path)
+    path.write_text('{"text": "red"}\n')  # of a test split, without its answer
+    assert task.read(path) == [{"text": "red"}]
+
+
+def test_the_page_of_tasks_has_all_optional_members() -> None:
+    text = (DOCS / "extending" / "task.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    names = [re.findall(r"`(\w+)", line)[0] for line in rows]
+    described = "".join(re.findall(r"^    - (.*)$", Task.__doc__ or "", flags=re.MULTILINE))
+    members = re.findall(r"``(\w+)[^`]*``(?=[:,])", described)
+    assert {"record", "mirror", "token_limits", "class_names"} <= set(members)
+    assert [name for name in members if name not in names] == []
+
+
 def test_the_spec_of_the_index_trains_with_the_task_of_its_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = re.findall(r"```python\n(.*?)```", (DOCS / "extending" / "task.md").read_text(), flags=re.DOTALL)[
-        0
-    ]
-    names: dict[str, Any] = {"__name__": "language"}
-    exec(compile(task, "task.md", "exec", dont_inherit=True), names)
     monkeypatch.setattr(TASKS, "_entries", dict(TASKS._entries))
-    TASKS.register("language")(names["LanguageTask"])
+    TASKS.register("language")(language_task())
     monkeypatch.chdir(tmp_path)
     (spec,) = re.findall(r"```yaml\n(.*?)```", INDEX, flags=re.DOTALL)
     Path("my.yaml").write_text(textwrap.dedent(spec))

@@ -16,12 +16,13 @@ from torch import nn
 
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.eval.evaluation import Evaluation, evaluate
+from mplug2.eval.evaluator import Evaluator
 from mplug2.train import logs
 from registry import EVALUATORS, LOGGERS, METRICS, Registry, parse_spec
+from registry.language.schema import EVALUATOR_ARGUMENTS
 from registry.training import EvaluationSpec
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "extending"
-NAMES = ("evaluator", "metric", "logger")
 REGISTRIES = {"evaluators": EVALUATORS, "metrics": METRICS, "loggers": LOGGERS}
 
 
@@ -53,9 +54,21 @@ def installed(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("page", NAMES)
-def test_a_page_is_short(page: str) -> None:
-    assert len((PAGES / f"{page}.md").read_text(encoding="utf-8").splitlines()) <= 60
+@pytest.mark.parametrize(("page", "limit"), [("evaluator", 90), ("metric", 60), ("logger", 60)])
+def test_a_page_is_short(page: str, limit: int) -> None:
+    assert len((PAGES / f"{page}.md").read_text(encoding="utf-8").splitlines()) <= limit
+
+
+def test_the_page_of_evaluators_has_all_optional_attributes_and_arguments() -> None:
+    """The page is complete: nobody has to read the source."""
+    text = (PAGES / "evaluator.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    first_cells = " ".join(line.split(" | ")[0] for line in rows)
+    listed = Evaluator.__doc__ or ""
+    attributes = re.findall(r"``(\w+)``", "".join(re.findall(r"^    - (.*?):", listed, flags=re.MULTILINE)))
+    assert {"outputs", "smaller_is_better", "one_row_per_record"} <= set(attributes)
+    for name in (*attributes, *EVALUATOR_ARGUMENTS):
+        assert f"`{name}`" in first_cells, name
 
 
 class Logits(nn.Module):
@@ -96,6 +109,19 @@ def test_the_evaluator_of_the_page(installed: Registry, monkeypatch: pytest.Monk
     found = measure(settings["metrics"], settings["evaluator"], output=settings["output"])
     assert found.metrics == {"views_per_sample": 1.5, "label_accuracy": 0.5}
     assert found.samples == 2
+    # `train.best_metric` is compared with these names.
+    assert list(installed.declaration("averaged_views").outputs) == ["views_per_sample"]
+
+
+@pytest.mark.parametrize("installed", ["evaluator"], indirect=True)
+def test_a_named_evaluation_reports_its_values_under_its_name(
+    installed: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mplug2.eval.evaluator.EVALUATORS", installed)
+    found = measure(["label_accuracy"], "averaged_views", output="label")
+    assert set(found.reported) == {"test/views_per_sample", "test/label_accuracy"}
+    page = (PAGES / "evaluator.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in found.reported)
 
 
 @pytest.mark.parametrize("installed", ["metric"], indirect=True)
