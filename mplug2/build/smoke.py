@@ -79,7 +79,7 @@ def smoke(spec: Spec) -> str:
 def small_network(spec: Spec) -> tuple[Network, str]:
     """Return a network with random weights, made narrow if it has more than `LARGE` parameters.
 
-    The text says what was done to it; it is empty if nothing was.
+    The text describes what was done to it, and is empty if nothing was.
     """
     spec, note = _affordable(spec)
     torch.manual_seed(0)

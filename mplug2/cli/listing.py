@@ -63,7 +63,7 @@ def list_names(
 ) -> None:
     """List everything that a spec can name, or print the arguments and ports of one name.
 
-    Settings are listed by their section, such as `train`, or by a name or pattern of their own.
+    Settings are listed by their section, such as `train`, or by a name or a pattern.
     """
     settings = settings_rows(pattern)
     if settings:

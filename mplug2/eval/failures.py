@@ -25,7 +25,7 @@ def failures_of(evaluation: EvaluationSpec, description: str, owner: Any) -> Ite
 
     ``description`` names it in the message: "evaluator 'rows'". The message has the last line of the code of
     ``owner`` that ran, or for None the last line at all. The exception itself stays the cause.
-    A `UserError` passes unchanged: it has a message of its own.
+    A `UserError` passes unchanged: its message is written for users.
     """
     try:
         yield
@@ -94,7 +94,7 @@ def _line_of(error: Exception, owner: Any) -> str:
     in_file = [frame for frame in frames if frame.filename == file]
     if in_file:
         return f"{file}:{in_file[-1].lineno}"
-    # What it returned was refused: the failing line is not one of its own.
+    # What it returned was refused, outside its file.
     if file is not None:
         with contextlib.suppress(OSError, TypeError):
             return f"{file}:{inspect.getsourcelines(defined)[1]}"

@@ -31,8 +31,8 @@ def try_evaluations(
 ) -> tuple[list[Problem], list[Problem]]:
     """Return the problems of evaluations that cannot run on ``net``, and a note on each that was not tried.
 
-    ``net`` has random weights and may be narrower than the spec says. ``incomplete``: files that the spec
-    names are absent, so that data that cannot be read are no mistake. Nothing is written.
+    ``net`` has random weights and may be narrower than that of the spec. ``incomplete``: files that the spec
+    names are absent, so that unreadable data are reported as a note. Nothing is written.
     """
     problems: list[Problem] = []
     notes: list[Problem] = []

@@ -80,10 +80,10 @@ def barrier() -> None:
 def all_reduce_sum(*values: float) -> list[float]:
     """Return the sum over all ranks of each value, in one exchange; all ranks must call it.
 
-    Each value is an argument of its own, a number or a tensor of one element:
+    Each value is a separate argument, a number or a tensor of one element:
     ``correct, total = all_reduce_sum(num_correct, num_rows)``. The result is a list also for one value:
     ``all_reduce_sum(loss)[0]``. Sums are float64. Raises `TypeError` for anything else, such as a list;
-    use `all_gather_object` for values that are no numbers.
+    use `all_gather_object` for other values.
     """
     numbers = [_number(value) for value in values]
     if world_size() == 1:
@@ -184,7 +184,7 @@ def _number(value: Any) -> float:
         return float(value)
     shape = f" of {value.numel()} elements" if isinstance(value, torch.Tensor) else ""
     raise TypeError(
-        f"all_reduce_sum takes numbers, each as an argument of its own (got {type(value).__name__}{shape}). "
+        f"all_reduce_sum takes numbers, each as a separate argument (got {type(value).__name__}{shape}). "
         "Write `all_reduce_sum(*values)`"
     )
 

@@ -48,7 +48,7 @@ class _Settings(Collector):
             value = values[name]
             if name in schema:
                 self.value(f"{section}.{name}", schema[name], value, self.spec.place(section, name))
-            elif section not in ("data", "eval"):  # Their arguments have checks of their own.
+            elif section not in ("data", "eval"):  # Their arguments are checked separately.
                 place, meant = self.spec.key_place(section, name), setting_hint(section, name)
                 self.unknown(place, f"key of '{section}':", name, schema, meant)
 

@@ -76,7 +76,7 @@ class Declaration:
     token_limits: dict[str, str] = field(default_factory=dict)
     # For an output of a task that holds class numbers: the argument that names the classes.
     class_names: dict[str, str] = field(default_factory=dict)
-    declares_outputs: bool = False  # whether it says what its outputs are, possibly none
+    declares_outputs: bool = False  # whether it has the literal `outputs`, which may be empty
     requests: bool = False  # whether `forward` has the parameter `requested`
     file_arguments: tuple[str, ...] = ()  # of a task or source: the arguments that name files or folders
 
