@@ -39,17 +39,17 @@ class HardNegatives(nn.Module):
     """Rows for the matching loss: every pair, every text with a wrong image, every image with a wrong text.
 
     A wrong partner is drawn from the batch of all ranks by ``softmax(similarity)``, those of the same
-    ``group`` left out (ALBEF, arXiv 2107.07651, section 3.2). ``vision``, ``text``: 3 B rows of the batch of
-    all ranks (for `gather_rows`); ``label``: 1 for a pair, 0 for a wrong one, -1 (not to be counted) where a
-    batch holds nothing of another group. Draws follow from ``seed`` and the number of steps, which is a
-    buffer: a resumed run draws the same ones, and dropout's random numbers are not used. ``wrong_vision``,
-    ``wrong_text`` replay given ones.
+    ``group`` left out (ALBEF, arXiv 2107.07651, section 3.2); without groups, a row's own partner.
+    ``vision``, ``text``: 3 B rows of the batch of all ranks (for `gather_rows`); ``label``: 1 for a pair, 0
+    for a wrong one, -1 (not to be counted) where a batch holds nothing of another group. Draws follow from
+    ``seed`` and the number of steps, which is a buffer: a resumed run draws the same ones, and dropout's
+    random numbers are not used. ``wrong_vision``, ``wrong_text`` replay given ones.
     """
 
     inputs = {
         "vision_to_text": "scores B S",
         "text_to_vision": "scores B S",
-        "group": "index B",
+        "group?": "index B",
         "wrong_vision?": "index B -> B",
         "wrong_text?": "index B -> B",
     }
@@ -83,12 +83,15 @@ class HardNegatives(nn.Module):
         self,
         vision_to_text: Float[Tensor, "b s"],
         text_to_vision: Float[Tensor, "b s"],
-        group: Int[Tensor, " b"],
+        group: Int[Tensor, " b"] | None = None,
         wrong_vision: Int[Tensor, " b"] | None = None,
         wrong_text: Int[Tensor, " b"] | None = None,
     ) -> dict[str, Tensor]:
         """Draw; each forward pass in training is a step."""
-        all_groups, own = all_gather_rows(group), own_rows(len(group), group.device)
+        own = own_rows(len(vision_to_text), vision_to_text.device)
+        if group is None:
+            group = own
+        all_groups = all_gather_rows(group)
         vision, no_vision = self.draw(text_to_vision.detach(), group, all_groups, 0)
         text, no_text = self.draw(vision_to_text.detach(), group, all_groups, 1)
         if wrong_vision is not None:

@@ -72,8 +72,10 @@ def gather_rows(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
 
 
 @operation(inputs={"*losses": "scalar"}, outputs="scalar")
-def weighted_sum(*losses: Float[Tensor, ""], weights: list[float]) -> Float[Tensor, ""]:
-    """``sum_i weights[i] * losses[i]``."""
+def weighted_sum(*losses: Float[Tensor, ""], weights: list[float] | None = None) -> Float[Tensor, ""]:
+    """``sum_i weights[i] * losses[i]``; without weights the sum of the losses."""
+    if weights is None:
+        return torch.stack(list(losses)).sum()
     if len(weights) != len(losses):
         raise ValueError(f"weights must be one per loss ({len(losses)}), but are {len(weights)}")
     return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()

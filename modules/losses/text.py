@@ -64,8 +64,8 @@ def lm_count(
     return torch.tensor(float(len(target.ids)), device=target.ids.device)
 
 
-def class_count(target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Return the number of rows with a target."""
+def class_count(target: Int[Tensor, "*rows"]) -> Float[Tensor, ""]:
+    """Return the number of targets that count."""
     return (target >= 0).sum().float()
 
 
@@ -110,14 +110,42 @@ def lm_loss(
     )
 
 
-@operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar", count=class_count)
+@operation(
+    inputs={
+        "logits": "logits B classes | logits B N classes",
+        "target": "labels B | labels B N",
+        "teacher?": "logits B classes | logits B N classes",
+    },
+    outputs="scalar",
+    off={"teacher": "alpha"},
+    count=class_count,
+)
 def cross_entropy(
-    logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"], *, smoothing: float = 0.0
+    logits: Float[Tensor, "*rows classes"],
+    target: Int[Tensor, "*targets"],
+    teacher: Float[Tensor, "*rows classes"] | None = None,
+    *,
+    smoothing: float = 0.0,
+    alpha: float = 0.0,
 ) -> LossSum:
-    """``-log softmax(logits)[target]``, averaged over the rows of all ranks; negative targets do not count.
+    """``-log softmax(logits)[target]``, averaged over all targets of all ranks; negative ones do not count.
 
-    ``smoothing`` spreads that fraction of each target over all classes (arXiv 1512.00567, section 7).
+    A row has one target, or one for each of its positions. ``smoothing`` spreads that fraction of each target
+    over all classes (arXiv 1512.00567, section 7). With a teacher:
+    ``(1 - alpha) ce + alpha * -sum_c softmax(teacher)_c log_softmax(logits)_c``.
     """
     check_rate(smoothing=smoothing)
-    losses = F.cross_entropy(logits.float(), target.clamp(min=0), reduction="none", label_smoothing=smoothing)
-    return LossSum((losses * (target >= 0)).sum(), class_count(target))
+    check_fraction(alpha=alpha)
+    if logits.shape[:-1] != target.shape:
+        raise ValueError(
+            f"target must have one class for each of the logits, {list(logits.shape[:-1])}, "
+            f"but has the shape {list(target.shape)}"
+        )
+    # (*rows, classes) -> (rows, classes); half precision would lose digits that matter
+    scores, classes = logits.float().flatten(0, -2), target.flatten()
+    losses = F.cross_entropy(scores, classes.clamp(min=0), reduction="none", label_smoothing=smoothing)
+    if teacher is not None and alpha:
+        soft_targets = F.softmax(teacher.detach().float(), dim=-1).flatten(0, -2)
+        soft_losses = -(soft_targets * F.log_softmax(scores, dim=-1)).sum(dim=-1)
+        losses = (1 - alpha) * losses + alpha * soft_losses
+    return LossSum((losses * (classes >= 0)).sum(), class_count(target))

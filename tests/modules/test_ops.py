@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modules.ops import concat, split
+from modules.ops import concat, split, weighted_sum
 from modules.streams import Text, Tokens
 
 
@@ -41,3 +41,11 @@ def test_lengths_that_do_not_add_up() -> None:
     message = r"the lengths of the parts \(first 3, second 3\) must add up to 4, but do to 6"
     with pytest.raises(ValueError, match=message):
         split(tokens, first=part, second=part)
+
+
+def test_losses_without_weights_are_added() -> None:
+    losses = [torch.tensor(1.5), torch.tensor(2.0)]
+    assert weighted_sum(*losses).item() == 3.5
+    assert weighted_sum(*losses, weights=[2.0, 0.5]).item() == 4.0
+    with pytest.raises(ValueError, match="weights must be one per loss"):
+        weighted_sum(*losses, weights=[1.0])

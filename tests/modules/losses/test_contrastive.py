@@ -186,6 +186,17 @@ def test_a_batch_without_a_negative_does_not_count_and_a_sure_pair_still_has_one
     assert found["vision"].tolist() == [0, 1, 1, 0, 0, 1]
 
 
+def test_without_groups_only_the_own_partner_is_no_negative() -> None:
+    similarity = torch.eye(4) * 9
+    drawn = HardNegatives(seed=2)(similarity, similarity)
+    rows = torch.arange(4)
+    assert not (drawn["vision"][4:8] == rows).any()
+    assert not (drawn["text"][8:] == rows).any()
+    assert drawn["label"].tolist() == [1] * 4 + [0] * 8
+    expected = HardNegatives(seed=2)(similarity, similarity, rows)
+    assert torch.equal(drawn["vision"], expected["vision"])
+
+
 def test_negatives_can_be_replayed() -> None:
     group, similarity = torch.arange(3), torch.zeros(3, 3)
     found = HardNegatives()(similarity, similarity, group, torch.tensor([1, 2, 0]), torch.tensor([2, 0, 1]))

@@ -99,3 +99,25 @@ def test_cross_entropy_counts_rows_with_a_target() -> None:
     smooth = torch.nn.functional.cross_entropy(logits[:2], target[:2], label_smoothing=0.1)
     torch.testing.assert_close(cross_entropy(logits, target, smoothing=0.1).mean(), smooth)
     assert cross_entropy(logits, torch.full((3,), -1)).mean().item() == 0.0
+
+
+def test_cross_entropy_with_a_teacher() -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits, teacher = torch.randn(2, 3, 5, generator=draw)
+    target = torch.tensor([0, 4, -1])
+    hard = torch.nn.functional.cross_entropy(logits[:2], target[:2])
+    soft = torch.nn.functional.cross_entropy(logits[:2], teacher[:2].softmax(dim=-1))
+    loss = cross_entropy(logits, target, teacher, alpha=0.4).mean()
+    torch.testing.assert_close(loss, 0.6 * hard + 0.4 * soft)
+    assert torch.equal(cross_entropy(logits, target, teacher).mean(), cross_entropy(logits, target).mean())
+
+
+def test_cross_entropy_of_positions_is_that_of_all_targets() -> None:
+    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[0, -1, 2], [4, 1, -1]])
+    expected = cross_entropy(logits.flatten(0, 1), target.flatten()).mean()
+    torch.testing.assert_close(cross_entropy(logits, target).mean(), expected)
+    with pytest.raises(
+        ValueError, match=r"one class for each of the logits, \[2, 3\], but has the shape \[2\]"
+    ):
+        cross_entropy(logits, torch.tensor([0, 1]))
