@@ -64,9 +64,10 @@ def _build(spec: Spec, device: torch.device | str) -> dict[str, nn.Module]:
     parts: dict[str, nn.Module] = {}
     problems = []
     for name, entry in spec.modules.items():
+        arguments = MODULES.declaration(entry.use).constructor_values(entry.arguments)
         try:
             with torch.device(device):
-                parts[name] = MODULES.load(entry.use)(**entry.arguments)
+                parts[name] = MODULES.load(entry.use)(**arguments)
         # what only the module itself, or torch, knows of its arguments
         except (ValueError, TypeError, RuntimeError, OverflowError, ZeroDivisionError) as error:
             problems.append(Problem(entry.place, f"{name}: {str(error).splitlines()[0]}"))

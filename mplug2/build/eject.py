@@ -111,7 +111,8 @@ class _Writer:
         yield "def __init__(self) -> None:"
         yield "    super().__init__()"
         for name, entry in self.spec.modules.items():
-            arguments = [f"{key}={literal(value)}" for key, value in entry.arguments.items()]
+            values = MODULES.declaration(entry.use).constructor_values(entry.arguments)
+            arguments = [f"{key}={literal(value)}" for key, value in values.items()]
             yield from indented(call_lines(f"{module_code(name)} = {self.classes[name]}", arguments), 1)
         for left, root in roots(self.spec.tie).items():
             if root.transposed:

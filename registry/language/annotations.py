@@ -21,6 +21,47 @@ def accepts(annotation: str, value: Any) -> bool:
     return tree is None or _fits(tree, value)
 
 
+def as_annotated(annotation: str, value: Any) -> Any:
+    """Return a value that fits an annotation, with whole numbers as floats where it takes floats alone."""
+    tree = _parse(annotation)
+    return value if tree is None else _converted(tree, value)
+
+
+def _converted(tree: ast.expr, value: Any) -> Any:
+    parts = _parts(tree)
+    if isinstance(value, int) and not isinstance(value, bool):
+        is_float_alone = any(_name(part) == "float" for part in parts)
+        for part in parts:
+            if _name(part) != "float" and _fits_one(part, value):
+                is_float_alone = False
+        return _as_float(value) if is_float_alone else value
+    if not isinstance(value, list | tuple | dict):
+        return value
+    for part in parts:
+        if isinstance(part, ast.Subscript) and _fits_one(part, value):
+            return _converted_items(_name(part.value), _items(part.slice), value)
+    return value
+
+
+def _as_float(number: int) -> int | float:
+    """Return a float, or the number itself if it is larger than any."""
+    try:
+        return float(number)
+    except OverflowError:
+        return number
+
+
+def _converted_items(outer: str, items: list[ast.expr], value: Any) -> Any:
+    """Return a collection with each of its values converted."""
+    if outer in MAPPINGS:
+        return {key: _converted(items[-1], entry) for key, entry in value.items()}
+    if outer not in LISTS:
+        return value
+    has_one_tree = outer not in ("tuple", "Tuple") or len(items) != len(value)
+    trees = [items[0]] * len(value) if has_one_tree else items
+    return type(value)(_converted(tree, entry) for tree, entry in zip(trees, value, strict=True))
+
+
 @lru_cache(maxsize=1024)
 def choices(annotation: str) -> tuple[Any, ...]:
     """Return the values that the `Literal[...]` parts of an annotation allow."""

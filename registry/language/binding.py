@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import Location, Problem
-from registry.language.annotations import accepts
+from registry.language.annotations import accepts, as_annotated
 from registry.language.declaration import Declaration, Parameter
 from registry.language.equation import Equation, Literal, ModuleRef, Ref
 from registry.language.ports import Port
@@ -140,7 +140,7 @@ class _Binder:
                 problem = value_problem(
                     f"option '{name}' of {callee}", options[name], argument.value, argument.place
                 )
-                self.options[name] = argument.value
+                self.options[name] = as_annotated(options[name].annotation, argument.value)
                 self.problems.extend([problem] if problem else [])
             elif name in options:
                 hint = f"quote it: `{name}='{argument}'`"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from registry.errors import UserError
+from registry.language.annotations import as_annotated
 from registry.language.conditions import Condition, read_conditions
 from registry.language.parameter import REQUIRED as REQUIRED
 from registry.language.parameter import Parameter as Parameter
@@ -84,6 +85,14 @@ class Declaration:
     def nameless(self) -> bool:
         """Whether the result is one value, unless optional outputs are requested."""
         return "" in self.outputs
+
+    def constructor_values(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments of a spec as they are passed: whole numbers as floats where those are taken."""
+        values = {}
+        for name, value in arguments.items():
+            parameter = self.arguments.get(name)
+            values[name] = value if parameter is None else as_annotated(parameter.annotation, value)
+        return values
 
     @staticmethod
     def read(target: str) -> Declaration:
