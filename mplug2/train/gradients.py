@@ -20,8 +20,8 @@ from registry.training import LOSS
 Scalars = dict[str, Tensor]  # this rank's mean of each scalar output over its micro-batches
 
 
-def accumulate_gradients(engine: Engine, net: Any, step: OptimizerStep) -> dict[str, Scalars]:
-    """Run forward and backward passes of an optimizer step; return the scalars of each batch's goal.
+def accumulate_gradients(engine: Engine, net: Any, step: OptimizerStep) -> dict[tuple[str, str], Scalars]:
+    """Run forward and backward passes of an optimizer step; return the scalars of each batch and goal.
 
     The gradient is that of the mean over the samples of all micro-batches and ranks; several goals are added.
     """
@@ -30,9 +30,9 @@ def accumulate_gradients(engine: Engine, net: Any, step: OptimizerStep) -> dict[
         # Ranks may write texts of unequal lengths, but must call sharded layers equally often.
         with synced_ranks() if engine.sharded else contextlib.nullcontext():
             if step.cache_gradients:
-                scalars[part.batch] = _cached_part(engine, net, part, step.cache_gradients)
+                scalars[part.batch, part.goal] = _cached_part(engine, net, part, step.cache_gradients)
             else:
-                scalars[part.batch] = _plain_part(engine, net, part)
+                scalars[part.batch, part.goal] = _plain_part(engine, net, part)
     return scalars
 
 

@@ -236,17 +236,24 @@ class Trainer:
                 raise UserError(messages.stuck(PATIENCE, self.state, self.saved))
         return values, results
 
-    def averaged(self, scalars: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, float]:
+    def averaged(self, scalars: Mapping[tuple[str, str], Mapping[str, torch.Tensor]]) -> dict[str, float]:
         """Return the scalars of an optimizer step averaged over ranks; UserError if a loss is not finite."""
-        names = [(batch, name) for batch, outputs in scalars.items() for name in outputs]
-        sums = distributed.all_reduce_sum(*(scalars[batch][name].item() for batch, name in names))
+        names = [(part, name) for part, outputs in scalars.items() for name in outputs]
+        sums = distributed.all_reduce_sum(*(scalars[part][name].item() for part, name in names))
         values = {}
-        for (batch, name), total in zip(names, sums, strict=True):
-            key = f"{name}/{batch}" if len(self.plan.batches) > 1 else name
+        for (part, name), total in zip(names, sums, strict=True):
+            key = self.logged_name(name, *part)
             values[key] = total / distributed.world_size()
             if name == LOSS and not math.isfinite(values[key]):
                 raise UserError(messages.diverged(values[key], self.state, self.saved))
         return values
+
+    def logged_name(self, output: str, batch: str, goal: str) -> str:
+        """Return the name of a scalar in the log: `loss`, `loss/BATCH`, or `loss/BATCH/GOAL` where a step
+        trains another goal than that of the batch."""
+        if goal != self.plan.batches[batch].goal:
+            return f"{output}/{batch}/{goal}"
+        return f"{output}/{batch}" if len(self.plan.batches) > 1 else output
 
     def write_log(
         self,

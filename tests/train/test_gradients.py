@@ -31,7 +31,7 @@ def gradients(
     part = Part(goal, goal, batches, [{} for _ in batches])
     scalars = accumulate_gradients(engine, net, OptimizerStep([part], cache))
     found = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
-    return found, float(scalars[goal]["loss"])
+    return found, float(scalars[goal, goal]["loss"])
 
 
 def _engine(spec: Spec, net: Any) -> Any:

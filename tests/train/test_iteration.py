@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from small_runs import (
 
 from mplug2.train.engines.base import start_engine
 from mplug2.train.gradients import accumulate_gradients
+from mplug2.train.logs import read_log
 from mplug2.train.optim import build_optimizer
 from mplug2.train.run_state import RunState, is_due
 from mplug2.train.trainer import Trainer, fit
@@ -132,6 +134,18 @@ def test_a_field_of_a_stream_cannot_be_reused() -> None:
     (problem,) = check(spec_of("[pairs, {batch: pairs, reuse: [loss]}]")).problems
     assert problem.message == "output 'loss' is a field of the stream 'contrast'"
     assert problem.hint == "a step reuses complete streams: take the field in a separate line"
+
+
+def test_the_log_tells_goals_of_one_batch_apart(tmp_path: Path) -> None:
+    steps = "[classes, pairs, {batch: pairs, goal: features}]"
+    spec = spec_of(steps, tmp_path / "run", steps=1)
+    spec = replace(spec, goals={**spec.goals, "features": spec.goals["pairs"]})
+    fit(small_net(spec), loaders())
+    (row,) = read_log(tmp_path / "run" / "log.jsonl")
+    losses = [key for key in row if key.startswith("loss")]
+    assert losses == ["loss/classes", "loss/pairs", "loss/pairs/features"]
+    # The second step trains what the first has trained.
+    assert row["loss/pairs/features"] < row["loss/pairs"]
 
 
 def test_a_step_ends_with_its_length() -> None:
