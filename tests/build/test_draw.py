@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from counting import operations
+from drawn import assert_nothing_overlaps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -82,20 +83,7 @@ def test_how_much_a_pattern_freezes(pattern: str, frozen: str) -> None:
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_nothing_overlaps(file: Path) -> None:
-    diagram = read_diagram(read_spec(file))
-    scene = build_scene(diagram)
-    boxes = [box for box in scene.boxes if not box.dashed]  # a dashed rim lies around a box
-    for one, other in combinations(boxes, 2):
-        apart_x = one.x + one.width <= other.x or other.x + other.width <= one.x
-        apart_y = one.y + one.height <= other.y or other.y + other.height <= one.y
-        assert apart_x or apart_y
-    assert all(
-        box.x >= 0 and box.x + box.width <= scene.width and box.y + box.height <= scene.height
-        for box in scene.boxes
-    )
-    assert len(scene.curves) == sum(run.plain + run.momentum for run in diagram.edges.values())
-    for curve in scene.curves:  # downwards
-        assert [y for _, y in curve.points] == sorted(y for _, y in curve.points)
+    assert_nothing_overlaps(read_spec(file))
 
 
 def test_a_long_chain_is_drawn() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -10,64 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from ejected import assert_same_network as same
+from ejected import ejected_network as written
 from small_specs import ROOT, SHIPPED, TEACHER, small
-from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import mplug2
 from mplug2.build.eject import eject
-from mplug2.build.smoke import rehearse, tiny_batch
+from mplug2.build.smoke import tiny_batch
 from mplug2.cli.app import app
-from registry import Spec, SpecError, parse_spec
+from registry import SpecError, parse_spec
 
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
-
-
-def written(spec: Spec, folder: Path) -> nn.Module:
-    """Build the network of a spec from its written file, with the random weights of seed 0."""
-    file = folder / f"net_{abs(hash(spec.path))}.py"
-    file.write_text(eject(spec), encoding="utf-8")
-    found = importlib.util.spec_from_file_location(file.stem, file)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == file.stem]
-    torch.manual_seed(0)
-    return classes[0]()
-
-
-def tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    return (
-        [t for one in value if one is not None for t in tensors(one)] if isinstance(value, tuple) else [value]
-    )
-
-
-def same(spec: Spec, net: nn.Module) -> None:
-    """Both networks give the same bits for every goal, and for the gradients of the loss."""
-    torch.manual_seed(0)
-    whole = mplug2.compose(spec, initial=False)
-    assert list(net.state_dict()) == list(whole.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), whole.parameters(), strict=True))
-    assert [p.requires_grad for p in net.parameters()] == [p.requires_grad for p in whole.parameters()]
-    for one in (whole, net):
-        rehearse(one)
-    for goal in spec.goals:
-        batch, found = tiny_batch(whole, goal), []
-        for one in (whole, net):
-            torch.manual_seed(1)  # dropout
-            found.append(one.train(goal == "train")(batch, goal))
-        assert list(found[0]) == list(found[1])
-        for a, b in zip(tensors(found[0]), tensors(found[1]), strict=True):
-            assert torch.equal(a, b)
-        if goal == "train":
-            for outputs in found:
-                outputs["loss"].backward()
-    grads = [[p.grad for p in one.parameters()] for one in (whole, net)]
-    for a, b in zip(*grads, strict=True):
-        assert (a is None and b is None) or torch.equal(a, b)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_eject import same, written
+from ejected import assert_same_network as same
+from ejected import ejected_network as written
 from typer.testing import CliRunner
 
 import mplug2

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from ejected import assert_same_network as same
+from ejected import ejected_network as written
 from safetensors.torch import save_file
-from test_eject import same, written
 
 import mplug2
 from modules.streams import Tokens

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_eject import same, written
+from ejected import assert_same_network as same
+from ejected import ejected_network as written
 from torch import nn
 
 import mplug2

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_eject import tensors, written
+from ejected import ejected_network as written
+from ejected import tensors_of as tensors
 from torch import Tensor
 
 import mplug2
