@@ -1,0 +1,109 @@
+"""Heads and embeddings."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modules.streams import Text, Tokens
+
+
+class PatchEmbedding(nn.Module):
+    """Patches of an image, and a class token in front."""
+
+    inputs = {"image": "image B 3 size size"}
+    outputs = "tokens B N width"
+
+    def __init__(self, width: int, patch: int, size: int) -> None:
+        super().__init__()
+        if size % patch:
+            raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
+        self.patches = nn.Conv2d(3, width, patch, stride=patch)
+        self.cls = nn.Parameter(torch.zeros(1, 1, width))
+
+    def forward(self, image: Tensor) -> Tokens:
+        """Embed images [B 3 size size] as 1 + (size / patch)^2 tokens."""
+        patches = self.patches(image).flatten(2).transpose(1, 2)
+        return Tokens(torch.cat([self.cls.expand(len(image), -1, -1), patches], dim=1))
+
+
+class RegionEmbedding(nn.Module):
+    """A linear layer from the features of image regions to tokens."""
+
+    inputs = {"regions": "regions B R width_in"}
+    outputs = "tokens B R width"
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width_in, width)
+
+    def forward(self, regions: Tensor) -> Tokens:
+        """Embed regions; all of them are valid."""
+        return Tokens(self.linear(regions))
+
+
+class VectorHead(nn.Module):
+    """A linear layer over vectors: scores of classes, or the features of what was masked."""
+
+    inputs = {"hidden": "vector M width"}
+    outputs = "vector M width_out"
+
+    def __init__(self, width: int, width_out: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(width, width_out)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map vectors [M width] to vectors [M width_out]."""
+        return self.out(hidden)
+
+
+class MaskedLMHead(nn.Module):
+    """Logits of the vocabulary for hidden states: BERT's transform, and a word layer."""
+
+    inputs = {"hidden": "vector M width"}
+    outputs = "logits M vocab_size"
+
+    def __init__(self, width: int, vocab_size: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.word = nn.Linear(width, vocab_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Score every word of the vocabulary for hidden states [M width]."""
+        return self.word(self.norm(F.gelu(self.dense(hidden))))
+
+
+class EndHead(nn.Module):
+    """A vector of length 1 for each text, from its last valid token, as in CLIP."""
+
+    inputs = {"tokens": "tokens B L width_in", "text": "text B L"}
+    outputs = "vector B width"
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width_in, width, bias=False)
+
+    def forward(self, tokens: Tokens, text: Text) -> Tensor:
+        """Project the states of the last tokens."""
+        last = text.mask.sum(dim=1) - 1
+        rows = torch.arange(len(last), device=last.device)
+        return F.normalize(self.linear(tokens.values[rows, last]), dim=-1)
+
+
+class PatchRelevance(nn.Module):
+    """For each patch the logits of "does not belong to the text" and "belongs to it"."""
+
+    inputs = {"patches": "tokens B N width", "text": "tokens B L width"}
+    outputs = "logits B N 2"
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width)
+        self.out = nn.Linear(width, 2)
+
+    def forward(self, patches: Tokens, text: Tokens) -> Tensor:
+        """Score patches [B N width] by the first token of their text."""
+        query = self.query(text.values[:, :1])
+        return self.out(torch.tanh(patches.values * query))

@@ -1,0 +1,166 @@
+"""Tasks of pre-training: captions with instructions, plain text, regions with their captions and phrases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mplug2.data.batch import Sample
+from mplug2.data.tasks.caption import Caption, RetrievalTask
+from mplug2.data.tasks.media_task import BatchItem
+from mplug2.data.text import Tokenizer
+
+INSTRUCTION = "describe the image"
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON objects of a file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+class PretrainCaption(RetrievalTask):
+    """Captions, cut into a prefix and its continuation, and as the response to an instruction."""
+
+    outputs = {
+        "video": "frames V 3 T H W",
+        "image": "image V 3 H W",
+        "caption": "text V L",
+        "media_id": "index V",
+        "prefix": "text V Lp",
+        "continuation": "text V Lc",
+        "instruction": "text V Li",
+        "response": "text V Lr",
+    }
+
+    def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
+        """Return builders of the texts of the captions."""
+        builders = super().input_builders(batch_items)
+        builders.pop(self.index)
+        captions = [self.clean(entry.item.texts[0]).split() for entry in batch_items]
+        prefixes = [" ".join(words[: len(words) // 2]) for words in captions]
+        endings = [" ".join(words[len(words) // 2 :]) + "[SEP]" for words in captions]
+        responses = [" ".join(words) + "[SEP]" for words in captions]
+        instructions = [INSTRUCTION for _ in captions]
+        return builders | {
+            "prefix": lambda: self.tokenizer(prefixes, self.caption_tokens),
+            "continuation": lambda: self.tokenizer(endings, self.caption_tokens),
+            "instruction": lambda: self.tokenizer(instructions, self.caption_tokens),
+            "response": lambda: self.tokenizer(responses, self.caption_tokens),
+        }
+
+
+class PlainText:
+    """The lines of a text file, each cut to `document_tokens` tokens."""
+
+    outputs = {"document": "text N Ld"}
+    token_limits = {"document": "document_tokens"}
+
+    def __init__(self, tokenizer: Tokenizer, document_tokens: int = 12) -> None:
+        self.tokenizer, self.document_tokens = tokenizer, document_tokens
+
+    def read(self, path: Path) -> list[str]:
+        """Return the lines of a file."""
+        return path.read_text(encoding="utf-8").splitlines()
+
+    def question(self, text: str) -> str:
+        """Return the text of a user."""
+        return text
+
+    def encode(self, items: Sequence[str], samples: Sequence[Sample]) -> dict[str, Any]:
+        """Return the documents of a batch."""
+        return {"document": self.tokenizer(items, self.document_tokens)}
+
+    def num_tokens(self, item: str) -> int:
+        """Return the tokens of a document, as it is cut."""
+        return len(self.tokenizer.encode(item, self.document_tokens))
+
+
+class RegionCaption:
+    """Captions with the features and class probabilities of image regions.
+
+    Lines are `{"caption": ..., "regions": [[...], ...], "classes": [[...], ...]}`. `mismatched`: the
+    fraction of samples whose caption is that of the next sample; their `match` is 0.
+    """
+
+    outputs = {
+        "caption": "text B L",
+        "regions": "regions B R width",
+        "region_classes": "scores B R classes",
+        "match": "labels B",
+    }
+
+    def __init__(self, tokenizer: Tokenizer, caption_tokens: int = 8, mismatched: float = 0.0) -> None:
+        self.tokenizer, self.caption_tokens, self.mismatched = tokenizer, caption_tokens, mismatched
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        """Return the samples; the first of each group of them are mismatched."""
+        rows = read_lines(path)
+        captions = [row["caption"] for row in rows]
+        num_mismatched = round(self.mismatched * len(rows))
+        for number, row in enumerate(rows):
+            row["match"] = int(number >= num_mismatched)
+            row["caption"] = captions[number if row["match"] else (number + 1) % len(rows)]
+        return rows
+
+    def question(self, text: str) -> dict[str, Any]:
+        """Return a caption without regions."""
+        return {"caption": text, "regions": [], "classes": [], "match": 1}
+
+    def encode(self, items: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> dict[str, Any]:
+        """Return captions, regions, their classes, and whether they match."""
+        captions = [item["caption"] for item in items]
+        return {
+            "caption": self.tokenizer(captions, self.caption_tokens),
+            "regions": torch.tensor([item["regions"] for item in items]),
+            "region_classes": torch.tensor([item["classes"] for item in items]),
+            "match": torch.tensor([item["match"] for item in items]),
+        }
+
+    def num_tokens(self, item: dict[str, Any]) -> int:
+        """Return the tokens of a caption and its regions."""
+        return len(self.tokenizer.encode(item["caption"], self.caption_tokens)) + len(item["regions"])
+
+
+class RegionPhrases:
+    """Images with a phrase each, and for each token of the image whether the phrase speaks of it.
+
+    Lines are `{"image": ..., "phrase": ..., "patches": [0, 1, ...]}`, -1 for the class token.
+    """
+
+    outputs = {
+        "region_image": "image G 3 H W",
+        "phrase": "text P Lp",
+        "phrase_image": "index P -> G",
+        "phrase_patches": "labels P N",
+    }
+    items_per_sample = 2
+
+    def __init__(self, tokenizer: Tokenizer, phrase_tokens: int = 6) -> None:
+        self.tokenizer, self.phrase_tokens = tokenizer, phrase_tokens
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        """Return the phrases."""
+        return read_lines(path)
+
+    def media(self, item: dict[str, Any]) -> tuple[str, ...]:
+        """Return the image of a phrase."""
+        return (item["image"],)
+
+    def question(self, text: str) -> dict[str, Any]:
+        """Return a phrase without patches."""
+        return {"phrase": text, "patches": []}
+
+    def encode(self, items: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> dict[str, Any]:
+        """Return each image once, and the phrases with the rows of their images."""
+        rows = [row for row, sample in enumerate(samples) for _ in sample.items]
+        phrases = [item["phrase"] for item in items]
+        return {
+            "region_image": torch.stack([sample.views[0] for sample in samples]),
+            "phrase": self.tokenizer(phrases, self.phrase_tokens),
+            "phrase_image": torch.tensor(rows),
+            "phrase_patches": torch.tensor([item["patches"] for item in items]),
+        }
