@@ -59,10 +59,10 @@ def check_stages(spec: Spec, last: int = DRY_RUN, *, required: bool = False) -> 
 
 def _dry_run_problems(spec: Spec) -> list[Problem]:
     """Return the problems of stage 4."""
-    from mplug2.build.dry_run import dry_run  # Torch takes seconds to import.
+    from mplug2.build.dry_run import check_streams  # Torch takes seconds to import.
 
     try:
-        dry_run(spec)
+        check_streams(spec)
     except SpecError as error:
         return list(error.problems)
     return []

@@ -25,7 +25,7 @@ def empty_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 def dry_runs(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
     """The specs for which a dry run was made; the runs themselves are left out."""
     specs: list[Spec] = []
-    monkeypatch.setattr("mplug2.build.dry_run.dry_run", specs.append)
+    monkeypatch.setattr("mplug2.build.dry_run.check_streams", specs.append)
     return specs
 
 
@@ -83,7 +83,7 @@ def test_a_dry_run_that_fails_is_not_remembered(monkeypatch: pytest.MonkeyPatch)
     def fail(spec: Spec) -> None:
         raise SpecError.at(spec.place("flow"), "it cannot be computed")
 
-    monkeypatch.setattr("mplug2.build.dry_run.dry_run", fail)
+    monkeypatch.setattr("mplug2.build.dry_run.check_streams", fail)
     for _ in range(2):
         (problem,) = check_stages(spec).problems
         assert problem.message == "it cannot be computed"
