@@ -14,6 +14,7 @@ import typer
 import registry
 from mplug2.cli.tables import print_table
 from registry.checks.setting_names import FOREIGN_NAMES
+from registry.language.aliases import SETTINGS as RENAMED_SETTINGS
 from registry.language.declaration import REQUIRED, Declaration, Parameter
 from registry.language.locate import definition
 from registry.language.ports import Port
@@ -86,13 +87,15 @@ def list_names(
 def settings_rows(pattern: str) -> list[tuple[str, str, str, str]]:
     """Return (name, type, default, meaning) of all settings of a section, or of those that a pattern names.
 
-    A name that another program has for a setting means that setting. `*` means the registered names alone.
+    An old name of a setting, and a name that another program has for it, mean that setting. `*` means the
+    registered names alone.
     """
     rows: list[tuple[str, str, str, str]] = []
     if pattern == "*":
         return rows
-    sought_name = FOREIGN_NAMES.get(pattern, pattern)
     for section, keys in SETTINGS.items():
+        old_names = RENAMED_SETTINGS.get(section, {})
+        sought_name = old_names.get(pattern.removeprefix(f"{section}."), FOREIGN_NAMES.get(pattern, pattern))
         for name, key in keys.items():
             full_name = f"{section}.{name}"
             is_named = fnmatchcase(name, sought_name) or fnmatchcase(full_name, sought_name)

@@ -49,6 +49,11 @@ def judge_outputs(
 
 
 def print_checkpoint(path: Path) -> None:
-    """Print on standard error which checkpoint is used; `best` and `last` are links to one."""
+    """Print on standard error which checkpoint is used; `best` and `last` are links to one.
+
+    Nothing is printed of a checkpoint that does not exist.
+    """
+    if not path.exists():
+        return
     target = f" ({path.resolve().name})" if path.is_symlink() else ""
     print(f"checkpoint: {path}{target}", file=sys.stderr)

@@ -131,8 +131,12 @@ def weights_file(path: str | Path) -> Path:
     path = Path(path)
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
+        problem = "is neither" if path.exists() else "does not exist"
+        last = path.with_name("last")
+        # A run whose values were all NaN has no best checkpoint.
+        hint = f". Use {last}" if path.name == "best" and last.exists() else ""
         raise UserError(
-            f"{path} must be a checkpoint folder (with {WEIGHTS}) or a .safetensors file, but is neither"
+            f"{path} must be a checkpoint folder (with {WEIGHTS}) or a .safetensors file, but {problem}{hint}"
         )
     return file
 

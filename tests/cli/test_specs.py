@@ -98,10 +98,19 @@ def test_list_of_a_setting_prints_its_type_default_and_meaning(name: str) -> Non
     assert "train.min_lr float 1e-06 learning rate at the end of the schedule" in words
 
 
-def test_list_knows_settings_by_the_names_of_other_programs() -> None:
-    done = run(app, ["list", "learning_rate"])
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("learning_rate", "train.lr"),
+        ("select", "train.best_metric"),
+        ("train.clip", "train.max_grad_norm"),
+        ("max_bad", "data.max_bad_fraction"),
+    ],
+)
+def test_list_knows_settings_by_old_names_and_those_of_other_programs(name: str, setting: str) -> None:
+    done = run(app, ["list", name])
     assert done.exit_code == 0
-    assert "train.lr " in done.output
+    assert f"{setting} " in done.output
 
 
 @pytest.mark.parametrize("pattern", ["nothing*", "fusoin"])
