@@ -102,8 +102,6 @@ def predict(
     from mplug2.predict.pipeline import pipeline
 
     pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
-    if checkpoint is None:
-        print_checkpoint(pipe.checkpoint)
     if pipe.kind == "text":
         if named or listed or not question:
             raise UserError(f"{spec} reads text alone: give it by --text TEXT, and no files")
@@ -143,6 +141,8 @@ def predict(
             f"{damaged} of {num_entries} answers have NaN or infinite scores; the checkpoint may be damaged"
         )
         print(message, file=sys.stderr)
+    if checkpoint is None:  # Printed last, so that a mistake is a single line.
+        print_checkpoint(pipe.checkpoint)
     if not single:
         _sum_up(num_entries, broken, reasons)
 

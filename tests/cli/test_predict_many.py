@@ -34,7 +34,8 @@ def test_a_folder_streams_json_lines_and_goes_on_after_a_broken_file(made: Path)
     assert [Path(row["video"]).name for row in rows] == ["broken.mp4", "clip0.mp4", "clip1.mp4", "clip2.mp4"]
     assert "is not a video" in rows[0]["error"]
     assert all(1 <= len(row["answers"]) <= 2 and "question" not in row for row in rows[1:])
-    summary = done.stderr.splitlines()
+    used, *summary = done.stderr.splitlines()
+    assert used == f"checkpoint: {made / 'runs' / 'caption' / 'best'}"
     assert summary[:2] == ["3 of 4 answered", "1 could not be read:"]
     assert summary[2].startswith(f"  {made / 'broken.mp4'}")
 
@@ -56,7 +57,7 @@ def test_a_list_goes_to_a_file_with_a_sheet_beside_it(made: Path, tmp_path: Path
     )
     done = run(made, "entailment", *words)
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr == "2 of 2 answered\n"
+    assert done.stderr.splitlines()[1:] == ["2 of 2 answered"]
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [Path(row["image"]).name for row in rows] == ["still1.png"] * 2 + ["still0.png"] * 2
     assert [row["question"] for row in rows[:2]] == ["it is red", "it is <b>bold</b>"]
@@ -68,7 +69,7 @@ def test_a_list_goes_to_a_file_with_a_sheet_beside_it(made: Path, tmp_path: Path
 def test_one_image_is_answered_in_words(made: Path) -> None:
     done = run(made, "entailment", "--image", made / "still0.png", "-q", "it is red")
     assert done.exit_code == 0, done.output
-    title, best, others = done.output.splitlines()
+    title, best, others = done.stdout.splitlines()
     assert title == f"{made / 'still0.png'}: it is red"
     assert best.split()[0] in ("yes", "no", "unknown")
     assert others.startswith("  next best: ") and others.count("(0.") == 2
