@@ -23,7 +23,7 @@ extends: BASE
 eval:
   metrics: [accuracy]
   dev: {split: val}
-  held out: {split: test, metrics: [vqa_accuracy], batch: 1}
+  held out: {split: test, metrics: [vqa_accuracy], batch_size: 1}
 """
 ANSWERS = {"val": ["red", "left"], "test": ["blue"]}
 
