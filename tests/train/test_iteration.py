@@ -58,7 +58,7 @@ def loaders(micro_batch: int = 8) -> dict[str, Any]:
 
 
 def spec_of(iterations: str, out: Path | str = "runs", **train: Any) -> Spec:
-    return small_spec(DATA, iteration=iterations, out=str(out), **train)
+    return small_spec(DATA, iteration=iterations, output_dir=str(out), **train)
 
 
 def batches_drawn(spec: Spec, count: int, state: RunState | None = None) -> list[str]:
@@ -118,13 +118,13 @@ def test_a_batch_named_again_has_the_same_samples_and_reuses_streams() -> None:
 def test_calls_of_definitions_train_as_the_lines_by_hand(
     steps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_hand = fit(small_net(spec_of(steps, tmp_path / "by_hand", steps=3)), loaders(3))
+    by_hand = fit(small_net(spec_of(steps, tmp_path / "by_hand", max_steps=3)), loaders(3))
     monkeypatch.setattr(small_runs, "SPEC", small_runs.SPEC_OF_CALLS)
     # The features of a call are streams of the call.
     steps = steps.replace(
         "[vision_features, text_features]", "[paired.vision_features, paired.text_features]"
     )
-    called = fit(small_net(spec_of(steps, tmp_path / "called", steps=3, log_every=1)), loaders(3))
+    called = fit(small_net(spec_of(steps, tmp_path / "called", max_steps=3, log_every=1)), loaders(3))
     same_weights(by_hand.last, called.last)
     log = (tmp_path / "called" / "log.jsonl").read_text()
     assert "alignment" in log  # All scalars that the call returns are logged.
@@ -138,7 +138,7 @@ def test_a_field_of_a_stream_cannot_be_reused() -> None:
 
 def test_the_log_tells_goals_of_one_batch_apart(tmp_path: Path) -> None:
     steps = "[classes, pairs, {batch: pairs, goal: features}]"
-    spec = spec_of(steps, tmp_path / "run", steps=1)
+    spec = spec_of(steps, tmp_path / "run", max_steps=1)
     spec = replace(spec, goals={**spec.goals, "features": spec.goals["pairs"]})
     fit(small_net(spec), loaders())
     (row,) = read_log(tmp_path / "run" / "log.jsonl")
@@ -164,16 +164,16 @@ def test_a_step_ends_with_its_length() -> None:
 
 @pytest.mark.parametrize("steps", ["[draw: {classes: 1, pairs: 2}]", REUSE], ids=["draw", "three steps"])
 def test_a_run_that_was_stopped_resumes_bit_equal(tmp_path: Path, steps: str) -> None:
-    whole = fit(small_net(spec_of(steps, tmp_path / "whole", steps=9)), loaders(3))
-    fit(small_net(spec_of(steps, tmp_path / "part", steps=4)), loaders(3))
-    rest = fit(small_net(spec_of(steps, tmp_path / "part", steps=9)), loaders(3), resume=True)
+    whole = fit(small_net(spec_of(steps, tmp_path / "whole", max_steps=9)), loaders(3))
+    fit(small_net(spec_of(steps, tmp_path / "part", max_steps=4)), loaders(3))
+    rest = fit(small_net(spec_of(steps, tmp_path / "part", max_steps=9)), loaders(3), resume=True)
     assert rest.steps == whole.steps == 9
     same_weights(whole.last, rest.last)
 
 
 def test_ranks_and_batch_sizes_may_change_on_resume(tmp_path: Path) -> None:
     """The position counts samples: the rest of the epoch is read in steps of another size."""
-    spec = spec_of("[classes]", tmp_path, steps=1)
+    spec = spec_of("[classes]", tmp_path, max_steps=1)
     fit(small_net(spec), loaders())
     other = loaders()
     other["classes"] = ListLoader(class_samples(), 4, 2, "classes")
