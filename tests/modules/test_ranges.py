@@ -44,6 +44,8 @@ goals:
   predict: {a: beams, b: greedy, c: drawn, d: ranked.answer}
 momentum: {decay: 0.9}
 """
+TOO_LONG_A_MINIMUM = "min_length must be at most max_length (got min_length 6, max_length 5)"
+NEGATIVE_MINIMUM = "min_length must be at least 0 (got min_length -1)"
 WRONG = [
     ("alpha=0.4", "alpha=40.0", "alpha must be 0 to 1, but is 40.0"),
     ("alpha=0.4", "alpha=-0.1", "alpha must be 0 to 1, but is -0.1"),
@@ -54,12 +56,12 @@ WRONG = [
     ("size: 16", "size: 16, attention_dropout: 1.0", "attention_dropout must be at least 0 and below 1"),
     ("temperature: 0.07", "temperature: 0.7", "temperature must be 0.001 to 0.5"),
     ("max_length=10, min_length=2", "max_length=0", "max_length must be at least 1"),
-    ("max_length=10, min_length=2", "max_length=5, min_length=6", "max_length is 5 and min_length is 6"),
+    ("max_length=10, min_length=2", "max_length=5, min_length=6", TOO_LONG_A_MINIMUM),
     ("max_length=11, min_length=2", "max_length=0", "max_length must be at least 1"),
-    ("max_length=11, min_length=2", "max_length=5, min_length=6", "max_length is 5 and min_length is 6"),
+    ("max_length=11, min_length=2", "max_length=5, min_length=6", TOO_LONG_A_MINIMUM),
     ("max_length=12, min_length=2", "max_length=-1, min_length=0", "max_length must be at least 1"),
-    ("max_length=12, min_length=2", "max_length=5, min_length=-1", "max_length is 5 and min_length is -1"),
-    ("top_k=9", "top_k=0", "top_k must be 1 to"),
+    ("max_length=12, min_length=2", "max_length=5, min_length=-1", NEGATIVE_MINIMUM),
+    ("top_k=9", "top_k=0", "top_k must be at least 1 (got top_k 0)"),
 ]
 
 
