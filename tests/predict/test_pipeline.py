@@ -110,9 +110,13 @@ def test_classes_have_their_names_and_probabilities(made: Path) -> None:
 def test_several_questions_give_a_list_and_the_image_is_encoded_once(made: Path) -> None:
     pipe = ready(made, "entailment")
     seen: list[torch.Size] = []
-    pipe.net.get_module("vision").register_forward_pre_hook(
-        lambda _, given, named: seen.extend(one.shape for one in (*given, *named.values())), with_kwargs=True
-    )
+
+    def note(module: Any, positional: Any, named: dict[str, Any]) -> None:
+        # `requested` holds names of outputs, no values
+        values = [*positional, *(value for name, value in named.items() if name != "requested")]
+        seen.extend(value.shape for value in values)
+
+    pipe.net.get_module("vision").register_forward_pre_hook(note, with_kwargs=True)
     found = pipe(still(made), question=["it is red", "it is a ring"])
     assert isinstance(found, list)
     assert [result.question for result in found] == ["it is red", "it is a ring"]

@@ -135,10 +135,14 @@ def test_every_source_gives_each_sample_once_in_an_order_of_seed_and_epoch(
 class _Letters:
     """A tokenizer of one token for each letter."""
 
+    sep = 102  # the id of no letter
+
     def pieces(self, text: str) -> list[int]:
         return [ord(letter) % 100 for letter in text]
 
-    def pad_rows(self, rows: list[list[int]]) -> Text:
+    def pad_rows(self, rows: list[list[int]], segments: list[list[int]]) -> Text:
         width = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
-        return Text(ids, ids > 0)
+        ids, segment_ids = (
+            torch.tensor([row + [0] * (width - len(row)) for row in table]) for table in (rows, segments)
+        )
+        return Text(ids, ids > 0, segment_ids)
