@@ -156,7 +156,10 @@ def check(
     """Try every file and text of a data set, and write a list of files that training should leave out."""
     from mplug2.data.checking import check_split
 
-    read = registry.read_spec(spec, overrides=only_overrides(overrides))
+    # The data may be training files alone, as `prepare` writes for some data sets: what selects the best
+    # checkpoint is no part of this check.
+    settings = [*only_overrides(overrides), "train.best_metric="]
+    read = registry.read_spec(spec, overrides=settings)
     report = registry.check(read)
     report.raise_if_bad()
     sources = training_plan(read).sources
