@@ -133,14 +133,17 @@ class EvaluationChecker(Collector):
             message = "to re-rank, a spec must have a goal 'rerank'"
             self.wrong(self.spec.place(*path, "rerank"), message, "`rerank: {score: <logits of 2 classes>}`")
         source = settings.get("source")
-        if source is not None and source not in self.splits:
-            self.unknown(self.spec.place(*path, "source"), "source", str(source), self.splits)
+        # A value of another type, which a set cannot hold, is reported by the schema.
+        if isinstance(source, str) and source not in self.splits:
+            self.unknown(self.spec.place(*path, "source"), "source", source, self.splits)
         elif self.splits:
             self.split(path, source, settings.get("split"))
 
-    def split(self, path: tuple[str, ...], source: str | None, split: Any) -> None:
+    def split(self, path: tuple[str, ...], source: Any, split: Any) -> None:
         """Check that the source of an evaluation has the split that the evaluation names itself."""
         source = source or self.spec.data.get("source") or next(iter(self.splits))
+        if not isinstance(source, str) or not isinstance(split, str):
+            return  # The schema reports it.
         if self.spec.node(*path, "split") is None or split in self.splits.get(source, ()):
             return
         # A resolved spec writes the default split of `eval`, which its data may lack.

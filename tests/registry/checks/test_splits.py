@@ -143,6 +143,25 @@ def test_a_misspelt_reader_is_one_problem() -> None:
     assert problem.hint == "did you mean 'mtched'?"
 
 
+@pytest.mark.parametrize(
+    ("text", "old", "new", "key"),
+    [
+        (SHORT, "{split: matched}", "{split: [matched]}", "eval.matched.split"),
+        (SHORT, "matched: {split: matched}}", "split: [matched]}", "eval.split"),
+        (LONG, "mismatched: {split: mismatched}", "mismatched: {source: [mnli]}", "eval.mismatched.source"),
+    ],
+)
+def test_a_list_as_a_split_or_source_is_one_located_problem(text: str, old: str, new: str, key: str) -> None:
+    wrong = text.replace(old, new)
+    assert wrong != text
+    problems = [
+        problem for problem in check(parse_spec(wrong)).problems if problem.message.startswith(f"'{key}'")
+    ]
+    (problem,) = problems
+    line = wrong.splitlines()[problem.place.line - 1]
+    assert line[problem.place.column - 1 :].startswith("[")
+
+
 def test_an_evaluation_of_the_short_form_needs_its_split() -> None:
     text = SHORT.replace("  matched: {path: dev_matched.tsv}\n", "")
     text = text.replace("matched: {split: matched}}", "split: development}")
