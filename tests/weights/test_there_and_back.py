@@ -24,7 +24,8 @@ from registry import KEY_MAPS, read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 DIVISOR = 32
-NAMED_SIZES = {30522: 50, 49408: 20, 65536: 24}  # vocabularies and queue
+# A search begins with token 101 and ends with 102, so a vocabulary has more tokens than that.
+NAMED_SIZES = {30522: 128, 49408: 20, 65536: 24}  # vocabularies and queue
 FAMILIES = {
     "mplug2": ["configs_video/Video*_msrvtt_*.yaml", "configs_image/*_mplug2_*.yaml"],
     "mplug": ["configs_image/*_mplug_*.yaml"],
@@ -66,7 +67,7 @@ def reductions(name: str) -> list[str]:
             if argument in entry.arguments:
                 arguments[argument] = reduced_size(entry.arguments[argument])
         if entry.use in ("text_embedding", "text_decoder"):
-            arguments |= {"vocab_size": 50, "max_positions": 16}
+            arguments |= {"vocab_size": 128, "max_positions": 16}
         if entry.use == "feature_queue":
             arguments["size"] = 24
         if entry.use in ("video_vit", "image_vit", "text_encoder", "universal", "fusion", "text_decoder"):
