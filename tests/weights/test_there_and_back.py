@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DIVISOR = 32
 # A search begins with token 101 and ends with 102, so a vocabulary has more tokens than that.
 NAMED_SIZES = {30522: 128, 49408: 20, 65536: 24}  # vocabularies and queue
+# Captions have up to 25 tokens, so 512 text positions are not divided like the widths.
+POSITIONS = 32
 FAMILIES = {
     "mplug2": ["configs_video/Video*_msrvtt_*.yaml", "configs_image/*_mplug2_*.yaml"],
     "mplug": ["configs_image/*_mplug_*.yaml"],
@@ -67,7 +69,7 @@ def reductions(name: str) -> list[str]:
             if argument in entry.arguments:
                 arguments[argument] = reduced_size(entry.arguments[argument])
         if entry.use in ("text_embedding", "text_decoder"):
-            arguments |= {"vocab_size": 128, "max_positions": 16}
+            arguments |= {"vocab_size": 128, "max_positions": POSITIONS}
         if entry.use == "feature_queue":
             arguments["size"] = 24
         if entry.use in ("video_vit", "image_vit", "text_encoder", "universal", "fusion", "text_decoder"):
@@ -113,6 +115,8 @@ def checkpoint(shapes: dict[str, list[int]], dtype: torch.dtype, seed: int) -> d
     tensors: dict[str, Tensor] = {}
     for key, shape in shapes.items():
         size = [reduced_size(length) for length in shape]
+        if "embeddings.position" in key:
+            size = [POSITIONS if length == 512 else reduced_size(length) for length in shape]
         if key.endswith(("position_ids", "prefix_ids", "target_ids", "idx_queue", "queue_ptr")):
             tensors[key] = torch.randint(0, 9, size, generator=generator)
         else:
