@@ -158,7 +158,7 @@ def migration_page() -> str:
         "# Migration: old names and new ones",
         NOTE,
         "Names follow torch, transformers and open_clip. Specs, commands and checkpoints with old names are "
-        "still read: a warning tells the new name with file, line and column "
+        "still read: a warning gives the new name with file, line and column "
         "(`my.yaml:3:10: 'batch' is now 'batch_size'`). An old name next to its new one is an error. "
         "`mplug2 migrate SPEC...` replaces the old names in specs, in place. Comments and layout stay. "
         "`--dry-run` prints the changes and writes nothing.",
@@ -173,7 +173,7 @@ def migration_page() -> str:
 
 
 def _renamed() -> list[tuple[str, str, aliases.Words]]:
-    """Return the tables of names: title, where they stand, old and new names."""
+    """Return the tables of names: title, where they occur, old and new names."""
     tables = [("Operations", "What a flow line calls.", aliases.OPERATIONS)]
     for operation, words in aliases.KEYWORDS.items():
         tables.append((f"Options of {operation}", f"Keywords of `{operation}(...)`.", words))
@@ -186,7 +186,7 @@ def _renamed() -> list[tuple[str, str, aliases.Words]]:
     tables += [
         ("Arguments of sources", "Keys of `data`, its sources and splits.", aliases.SOURCE_ARGUMENTS),
         ("Inputs", "What the tasks of mplug2 supply.", aliases.INPUTS),
-        ("Sources of weights", "What stands before the colon in `init`.", aliases.WEIGHT_SOURCES),
+        ("Sources of weights", "The word before the colon in `init`.", aliases.WEIGHT_SOURCES),
     ]
     for command, words in aliases.COMMAND_OPTIONS.items():
         tables.append((f"Options of mplug2 {' '.join(command)}", "On the command line.", words))

@@ -46,7 +46,7 @@ def _show_warning(
     from registry.language.renames import RenamedWarning
 
     text = f"warning: {message}\n"
-    # The position of an old word is in the message: that of the code that read it helps nobody.
+    # The position of an old word is in the message: that of the code that read it does not help the user.
     if not issubclass(category, RenamedWarning):
         text = warnings.formatwarning(message, category, filename, lineno, line)
     (file or sys.stderr).write(text)

@@ -157,7 +157,7 @@ def check(
     from mplug2.data.checking import check_split
 
     # The data may be training files alone, as `prepare` writes for some data sets: what selects the best
-    # checkpoint is no part of this check.
+    # checkpoint is not part of this check.
     settings = [*only_overrides(overrides), "train.best_metric="]
     read = registry.read_spec(spec, overrides=settings)
     report = registry.check(read)

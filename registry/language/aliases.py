@@ -1,6 +1,6 @@
 """The one table of old names: words of specs, of the command line and of state dicts, with the new ones.
 
-Old words are read for a release, with a warning that says the new word. `mplug2 migrate` rewrites them.
+Old words are read for a release, with a warning that names the new word. `mplug2 migrate` rewrites them.
 Reading is in `renames.py`; this file holds the words alone.
 """
 
@@ -68,7 +68,7 @@ SETTINGS: Mapping[str, Words] = {
     "eval": {"batch": "batch_size"},
     "data": {"max_bad": "max_bad_fraction"},
 }
-# Arguments of sources, which stand in `data`, in its sources and in their splits.
+# Arguments of sources, which are keys of `data`, in its sources and in their splits.
 SOURCE_ARGUMENTS: Words = {"quarantine": "exclude_list"}
 
 # What the tasks supply. An input is renamed if a task of the spec supplies the new name, and not the old one.
@@ -80,7 +80,7 @@ INPUTS: Words = {
     "group": "media_id",
 }
 
-# Sources of `init`: what stands before the colon.
+# Sources of `init`: the word before the colon.
 WEIGHT_SOURCES: Words = {"own": "checkpoint"}
 
 # Modules of the shipped specs. They begin the keys of state dicts, so old checkpoints are read by this.

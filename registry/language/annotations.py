@@ -22,7 +22,7 @@ def accepts(annotation: str, value: Any) -> bool:
 
 
 def as_annotated(annotation: str, value: Any) -> Any:
-    """Return a value that fits an annotation, with whole numbers as floats where it takes floats alone."""
+    """Return a value that fits an annotation, with integers as floats if it takes floats alone."""
     tree = _parse(annotation)
     return value if tree is None else _converted(tree, value)
 

@@ -21,7 +21,7 @@ from registry.language.aliases import (
 )
 from registry.yaml.tree import Edit, Node
 
-# Strings, identifiers with what stands before them, and everything else of a flow line.
+# Strings, identifiers with the character before them, and everything else of a flow line.
 _TOKEN = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[@.]?[A-Za-z_]\w*|\S""")
 _KEYWORD = re.compile(r"\s*=(?!=)")
 
@@ -43,7 +43,7 @@ class Rename:
 
     @property
     def message(self) -> str:
-        """What the warning says after the position."""
+        """Text of the warning after the position."""
         return f"'{self.old}' is now '{self.new}'"
 
 

@@ -1,4 +1,4 @@
-"""What the source of a class or function says about it, before it is judged: literals, parameters, docstring.
+"""Facts of the source of a class or function, before it is checked: literals, parameters, docstring.
 
 To parse the sources of all names in a spec takes longer than the checks, so the facts are kept in the user's
 cache until one of the files changes.
