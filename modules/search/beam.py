@@ -155,8 +155,8 @@ def beam_search(
 
     ``prefix``: the ids to continue from, [CLS] first, in place of ``bos_token_id``; results leave it out, and
     scores and lengths count what was written. A decoder without cross-attention has no ``memory`` and needs a
-    prefix. ``num_beam_groups``: as many separate searches of ``num_beams / num_beam_groups`` beams, one after the other
-    at each step, that avoid each other's words by ``diversity_penalty`` (Hamming diversity, arXiv
+    prefix. ``num_beam_groups``: as many separate searches of ``num_beams / num_beam_groups`` beams, one after
+    the other at each step, that avoid each other's words by ``diversity_penalty`` (Hamming diversity, arXiv
     1610.02424).
     """
     _check(num_beams, num_return_sequences, num_beam_groups, min_length, max_length)

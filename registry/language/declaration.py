@@ -87,7 +87,7 @@ class Declaration:
         return "" in self.outputs
 
     def constructor_values(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return arguments of a spec in the form that is passed on: integers become floats if those are taken."""
+        """Return the values that are passed on: integers become floats for float parameters."""
         values = {}
         for name, value in arguments.items():
             parameter = self.arguments.get(name)
