@@ -133,7 +133,7 @@ train() {
     [ -e "$checkpoint" ] || die "CHECKPOINT=$checkpoint must be a file or a folder, but there is none"
     case $checkpoint in
         *.pth | *.pt | *.bin) format=$(release_format "$name") ;;
-        *) format=own ;;
+        *) format=checkpoint ;;
     esac
     launch train "$config" --resume --init "*=$format:$checkpoint" "$@"
 }

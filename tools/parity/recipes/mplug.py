@@ -86,7 +86,7 @@ goals:
 
 def _vqa(config: Numbers, meta: Numbers) -> str:
     length = f"min_length={config['min_length']}, max_length={config['max_length']}"
-    beams = f"beams={config['beam_size']}"
+    num_beams = f"num_beams={config['beam_size']}"
     return f"""
 inputs:
   image: image B 3 H W
@@ -100,8 +100,8 @@ inputs:
   memory_per_answer: take(memory, question_index)
   logits: decoder(answer, memory=memory_per_answer)
   loss: lm_loss(logits, target=answer, weight=answer_weight, question_index=question_index)
-  best_1: beam_search(@decoder, memory=memory, {beams}, num_return_sequences=1, {length})
-  best_3: beam_search(@decoder, memory=memory, {beams}, num_return_sequences=3, {length})
+  best_1: beam_search(@decoder, memory=memory, {num_beams}, num_return_sequences=1, {length})
+  best_3: beam_search(@decoder, memory=memory, {num_beams}, num_return_sequences=3, {length})
   ranked: rank_answers(@decoder, memory=memory, candidates=candidates, top_k={config["rank_k"]},
       first_token='twice')
 goals:
