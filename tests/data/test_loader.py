@@ -367,7 +367,7 @@ def test_a_module_that_knows_fewer_words_than_the_tokenizer_is_named(shapes: Pat
     text = SPEC.format(shapes=shapes).replace(
         "modules: {}", "modules: {words: {use: text_embedding, width: 8, vocab_size: NUMBER}}"
     )
-    message = rf"^my\.yaml:3:57: vocab_size of 'words' must be at least {words}, .*but is {words - 1}\n"
+    message = rf"^my\.yaml:3:62: vocab_size of 'words' must be at least {words}, .*but is {words - 1}\n"
     too_small = parse_spec(text.replace("NUMBER", str(words - 1)), "my.yaml")
     with pytest.raises(UserError, match=message):
         build_eval_loader(too_small, TYPES, "data", "train")

@@ -61,7 +61,7 @@ def test_a_spec_without_data(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_select_without_an_evaluation(tmp_path: Path) -> None:
     goals = "  loss: cross_entropy(logits, target=label)\ngoals: {train: {loss: loss}}\n"
-    select = "\ntrain: {select: label_accuracy}"
+    select = "\ntrain: {best_metric: label_accuracy}"
     (problem,) = refused(tmp_path, goals + DATA + select).problems
     assert problem.message.startswith("train.best_metric needs an evaluation on a validation split")
     assert problem.place.line == 11

@@ -170,7 +170,7 @@ def test_readers_take_the_rows_with_their_real_media(shared: Path, tmp_path: Pat
         "video",
     )
     assert clips.inputs["video"].shape[0] == 10
-    assert np.bincount(clips.inputs["group"]).tolist() == [20] * 10
+    assert np.bincount(clips.inputs["media_id"]).tolist() == [20] * 10
 
 
 def test_vqa_is_prepared_with_its_images_found(shared: Path, tmp_path: Path) -> None:
