@@ -78,7 +78,7 @@ def test_a_module_trains_after_its_last_frozen_iteration(engine: str, zero: int,
     first = network("{body: {until: 3}}")
     start = {name: value.clone() for name, value in first.state_dict().items()}
     options = {"engine": engine, "zero": zero, "save_every": "{steps: 1}", "keep_last": 9}
-    last = run(network("{body: {until: 3}}", out=str(tmp_path / "a"), steps=5, **options))
+    last = run(network("{body: {until: 3}}", output_dir=str(tmp_path / "a"), max_steps=5, **options))
     third, fourth = (weights(last.parent / f"step_{step:08d}") for step in (3, 4))
     assert torch.equal(third["body.linear.weight"], start["body.linear.weight"])
     head = [name for name in third if name.startswith("head.")]
@@ -86,13 +86,14 @@ def test_a_module_trains_after_its_last_frozen_iteration(engine: str, zero: int,
     assert not all(torch.equal(third[name], start[name]) for name in head)
     assert not torch.equal(fourth["body.linear.weight"], start["body.linear.weight"])
     # The run stops while the module is frozen, and continues past the end.
-    run(network("{body: {until: 3}}", out=str(tmp_path / "b"), steps=2, **options))
-    resumed = run(network("{body: {until: 3}}", out=str(tmp_path / "b"), steps=5, **options), resume=True)
+    run(network("{body: {until: 3}}", output_dir=str(tmp_path / "b"), max_steps=2, **options))
+    longer = network("{body: {until: 3}}", output_dir=str(tmp_path / "b"), max_steps=5, **options)
+    resumed = run(longer, resume=True)
     same_weights(last, resumed)
 
 
 def test_the_log_says_how_many_parameters_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(network("{body: {until: 2}}", out=str(tmp_path), steps=3, engine="torch"))
+    run(network("{body: {until: 2}}", output_dir=str(tmp_path), max_steps=3, engine="torch"))
     printed = capsys.readouterr().out
     assert "from iteration 3: 0.00 M parameters train" in printed
     assert "step 3: 0.00 M of 0.00 M parameters train now" in printed

@@ -62,7 +62,7 @@ def test_the_position_of_the_run_gives_the_value() -> None:
 
 def test_a_run_logs_its_ramps_and_resumes_them(tmp_path: Path) -> None:
     def run(name: str, steps: int, resume: bool = False) -> Path:
-        net = network(RAMP, out=str(tmp_path / name), steps=steps)
+        net = network(RAMP, output_dir=str(tmp_path / name), max_steps=steps)
         return fit(net, {"train": ListLoader(pair_samples(), 8, 8)}, resume=resume).last
 
     last = run("a", 6)

@@ -47,11 +47,11 @@ def test_a_gradient_that_is_no_number_takes_no_step(
     tmp_path: Path, train: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     net = Cracked(range(5, 6), out=tmp_path, epochs=1, **train)
-    loader = FakeLoader(6, accumulate=train.get("accumulate", 1))
+    loader = FakeLoader(6, accumulate=train.get("grad_accumulation_steps", 1))
     result = trainer.fit(net, loader, decode=decode)
     weights = load_file(result.last / "weights.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
-    step = 3 if "accumulate" in train else 5
+    step = 3 if "grad_accumulation_steps" in train else 5
     rows = {row["step"]: row for row in read_log(tmp_path / "log.jsonl")}
     assert rows[step]["skipped"] == 1
     assert "skipped" not in rows[step - 1] and "grad_norm" in rows[step - 1]

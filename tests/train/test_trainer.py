@@ -47,14 +47,14 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     tmp_path: Path, train: dict[str, Any]
 ) -> None:
     whole = run(tmp_path / "whole", **train)
-    loader = Interrupting(accumulate=train.get("accumulate", 1))
+    loader = Interrupting(accumulate=train.get("grad_accumulation_steps", 1))
     part = run(tmp_path / "part", loader, **train)
     assert part.interrupted
     assert 0 < part.steps < whole.steps
     state = json.loads((part.last / "state.json").read_text())
     position = state["loaders"]["train"]
     # The signal comes with the third batch: the second step of two batches ends with the fourth.
-    done = 4 * (4 if "accumulate" in train else part.steps)
+    done = 4 * (4 if "grad_accumulation_steps" in train else part.steps)
     assert (position["epoch"], position["samples"]) == (0, done)
     rest = run(tmp_path / "part", resume=True, **train)
     assert not rest.interrupted
@@ -69,7 +69,7 @@ def test_evaluating_does_not_change_the_training(tmp_path: Path) -> None:
 
 
 def test_a_run_leaves_everything_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(tmp_path / "run", epochs=5, keep=1)
+    result = run(tmp_path / "run", epochs=5, keep_last=1)
     assert result.best is not None
     best = int(result.best.name.removeprefix("step_"))
     assert set(steps_written(tmp_path / "run/checkpoints")) == {
@@ -151,12 +151,12 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_micro_batches_that_are_left_over_are_one_more_step(tmp_path: Path) -> None:
-    assert run(tmp_path / "some", accumulate=2).steps == 2 * 3
-    assert run(tmp_path / "all", accumulate=6).steps == 2
+    assert run(tmp_path / "some", grad_accumulation_steps=2).steps == 2 * 3
+    assert run(tmp_path / "all", grad_accumulation_steps=6).steps == 2
 
 
 def test_steps_end_a_run_early_and_are_saved(tmp_path: Path) -> None:
-    result = run(tmp_path, steps=7)
+    result = run(tmp_path, max_steps=7)
     assert result.steps == 7
     assert json.loads((result.last / "state.json").read_text())["loaders"]["train"]["samples"] == 2 * 4
 
@@ -173,7 +173,7 @@ def test_half_precision_is_refused_where_the_machine_has_none(
 
 def test_the_best_metric_can_be_chosen_and_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train.best_metric must be one of accuracy, but is 'bleu'"):
-        run(tmp_path, select="bleu")
+        run(tmp_path, best_metric="bleu")
 
 
 def test_nan_never_becomes_the_best_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ def run(out: Path, loader: Any = None, val: bool = True, resume: bool = False, *
     torch.manual_seed(0)
     net = FakeNet(spec(out, **train))
     validation = {"": FakeEvalLoader(3, seed=9)} if val else None
-    loader = loader or FakeLoader(accumulate=train.get("accumulate", 1))
+    loader = loader or FakeLoader(accumulate=train.get("grad_accumulation_steps", 1))
     return fit(net, loader, validation, decode=decode, resume=resume)
 
 
