@@ -66,7 +66,7 @@ def test_answers_are_written_for_the_server(made: Path) -> None:
 def test_a_split_without_answers_has_nothing_to_measure(made: Path, metric: str) -> None:
     done = evaluated(made, f"eval.metrics=[{metric}]")
     assert done.exit_code == 0, done.output
-    assert done.output.strip().splitlines()[-1] == (
+    assert done.stdout.strip().splitlines()[-1] == (
         "nothing to measure: none of the 2 samples of test has answers: --submission FILE.json writes "
         "what an "
         "evaluation server takes"

@@ -70,9 +70,9 @@ def test_list_by_pattern() -> None:
 def test_list_of_one_name_prints_its_ports_and_arguments() -> None:
     done = run(app, ["list", "lm_loss"])
     assert done.exit_code == 0
-    assert "logits A L vocab_size" in done.output
+    assert "logits A L vocab\n" in done.output
     assert "optional; not computed while alpha is 0" in done.output
-    assert "'sequences', 'words'" in done.output
+    assert "'per_sequence', 'per_token'" in done.output
 
 
 def test_list_of_a_task_leaves_out_what_the_framework_passes() -> None:
