@@ -141,7 +141,7 @@ def test_an_evaluator_gets_the_settings_that_it_names_and_no_others(evaluators: 
     made: list[Any] = []
     evaluators.register("prompted")(Prompted)
     settings = {"evaluator": "prompted", "metrics": ()}
-    arguments = {"prompts": "openai", "ensemble": None, "batch": 4, "rerank": 2}
+    arguments = {"prompts": "openai", "ensemble": None, "batch_size": 4, "rerank": 2}
     evaluate(Net(), [Batch([0])], evaluation("zero", **settings, arguments=arguments), decode=str)
     assert made == [("openai", str, 3)]
     with pytest.raises(UserError, match="eval.zero: evaluator 'prompted' needs the setting 'prompts'"):
