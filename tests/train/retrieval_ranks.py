@@ -62,9 +62,9 @@ QUEUE = "  stored:  bank(ema(v), ema(t), media_id)\n"
 CLIP = (
     SPEC.replace(QUEUE, "")
     .replace(
-        "group, all_vision=stored.vision, all_text=stored.text, all_group=stored.group,\n"
+        "media_id, all_vision=stored.vision, all_text=stored.text, all_group=stored.group,\n"
         "                    alpha=0.4)",
-        "group)",
+        "media_id)",
     )
     .replace("  bank:     {use: feature_queue, width: 16, size: 10}\n", "")
 )
@@ -132,7 +132,7 @@ def main(out: str, way: str) -> None:
     found: dict[str, torch.Tensor] = {}
     for form, text in {"queue": SPEC, "clip": CLIP}.items():
         spec = parse_spec(text, "retrieval.yaml")
-        spec.train.update(zero=int(way) if way != "plain" else 0, batch=ROWS // distributed.world_size())
+        spec.train.update(zero=int(way) if way != "plain" else 0, batch_size=ROWS // distributed.world_size())
         torch.manual_seed(0)
         net = mplug2.compose(spec)
         if way == "plain":

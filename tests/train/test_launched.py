@@ -98,7 +98,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, alone: Path, launch
 @pytest.mark.parametrize("zero", [2, 3])
 def test_two_processes_resume(tmp_path: Path, zero: int) -> None:
     launch("torchrun", tmp_path / "whole", 4, zero=zero)
-    launch("torchrun", tmp_path / "part", 4, zero=zero, epochs=2, steps=3)
+    launch("torchrun", tmp_path / "part", 4, zero=zero, epochs=2, max_steps=3)
     launch("torchrun", tmp_path / "part", 4, resume=True, zero=zero)
     first, second = (load_file(tmp_path / run / "last/weights.safetensors") for run in ("whole", "part"))
     for name in first:

@@ -100,7 +100,7 @@ def test_a_stop_in_the_last_step_leaves_its_evaluation_to_the_resumed_run(
 
 
 def test_a_better_network_between_two_saved_ones_is_saved(tmp_path: Path) -> None:
-    result = run(tmp_path, epochs=5, save_every=5, keep=1)
+    result = run(tmp_path, epochs=5, save_every=5, keep_last=1)
     assert result.best is not None
     assert set(steps_written(tmp_path / "checkpoints")) == {int(result.best.name.removeprefix("step_")), 25}
 
@@ -115,7 +115,7 @@ def test_a_resumed_run_does_not_read_its_first_weights_again(
         *(f"data.media={world / 'videos'}", f"data.tokenizer={world / 'vocab.txt'}"),
         *(
             f"train.output_dir={tmp_path / 'run'}",
-            "modules.reward.workers=0",
+            "modules.judge.workers=0",
             f"init={{'*': 'checkpoint:{first}'}}",
         ),
     ]
