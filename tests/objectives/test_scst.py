@@ -128,7 +128,7 @@ def test_resuming_equals_going_on(world: Path, tmp_path: Path) -> None:
 def test_a_judge_without_references_says_so(world: Path) -> None:
     net = mplug2.compose(read_spec(SPEC, settings(world)))
     batch = prepared(world)[1]
-    with pytest.raises(UserError, match="net.prepare"):
+    with pytest.raises(UserError, match="net.attach_data"):
         net({name: batch[name] for name in ("video", "video_index", "references")})
     with pytest.raises(UserError, match="reference captions"):
         net.attach_data(object(), str)
