@@ -166,7 +166,7 @@ def test_drawing_leaves_the_global_random_numbers_alone_and_goes_on_after_a_rest
     similarity, group = torch.zeros(6, 6), torch.arange(6)
     before = torch.get_rng_state()
     mine = HardNegatives(seed=1)
-    draws = [mine(similarity, similarity, media_id)["vision"].tolist() for _ in range(3)]
+    draws = [mine(similarity, similarity, group)["vision"].tolist() for _ in range(3)]
     assert torch.equal(before, torch.get_rng_state())
     assert len({tuple(draw) for draw in draws}) == 3
     resumed = HardNegatives(seed=1)

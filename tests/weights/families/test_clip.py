@@ -107,7 +107,7 @@ def test_images_and_frames_are_read_as_transformers_reads_them(source: Path, cli
     net = composed(source)
     video = torch.randn(2, 3, 3, SIZE, SIZE)
     with torch.no_grad():
-        picture = net({"image": video[:, :, 0]}, goal="image")["image_index"].values
+        picture = net({"image": video[:, :, 0]}, goal="image")["picture"].values
         patches = net({"video": video}, goal="video")["patches"].values
         frames = [clip.vision_model(video[:, :, t]).last_hidden_state for t in range(3)]
         theirs = clip.vision_model.post_layernorm(frames[0])
@@ -183,7 +183,7 @@ def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
         # no Linear: a test that used DeepSpeed's stage 3 in this process leaves it unfit for scripts
         torch.jit.save(torch.jit.script(torch.nn.Identity()), tmp_path / "ViT.pt")
     with pytest.raises(
-        UserError, match=r"TorchScript archive, which holds code(.|\n)*hint: .*state_dict\(\)"
+        UserError, match=r"TorchScript archive, which contains code(.|\n)*hint: .*state_dict\(\)"
     ):
         composed(tmp_path / "ViT.pt")
 
