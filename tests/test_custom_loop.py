@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "custom_training_loop.md").read_text(encoding="utf-8")
 LOOP, FIT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 SMALL = """
 extends: {root}/configs_image/retrieval_shapes_tiny.yaml
-modules: {{bank: {{size: 4}}}}
+modules: {{feature_queue: {{size: 4}}}}
 data: {{workers: 0, max_bad_fraction: 1}}
 train: {{batch_size: 2}}
 eval: {{rerank: 2}}

@@ -184,9 +184,9 @@ def _flops(task: str, sizes: Sizes) -> tuple[int, int]:
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             if not plain and task == "ranking":
-                dry.dry_run(decoder, Tokens(memory), text, keep=sizes.candidates)
+                dry.dry_run(decoder, Tokens(memory), text, top_k=sizes.candidates)
             elif not plain:
-                dry.dry_run(decoder, Tokens(memory), beams=sizes.beams, max_length=sizes.length)
+                dry.dry_run(decoder, Tokens(memory), num_beams=sizes.beams, max_length=sizes.length)
             elif task == "ranking":
                 plain_rank(decoder, memory, ids)
             else:

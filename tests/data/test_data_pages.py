@@ -27,7 +27,7 @@ def example(page: str) -> dict[str, Any]:
     """Return the names that the first example of a page defines."""
     text = (PAGES / page).read_text()
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
-    assert len(code.splitlines()) < 40
+    assert len(code.splitlines()) <= 45
     names: dict[str, Any] = {"__name__": f"example_{page.partition('.')[0]}"}
     exec(compile(code, page, "exec", dont_inherit=True), names)
     return names
@@ -67,7 +67,7 @@ def language(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("page", ["task.md", "source.md", "loader.md"])
 def test_a_page_is_short(page: str) -> None:
-    assert len((PAGES / page).read_text().splitlines()) <= 60
+    assert len((PAGES / page).read_text().splitlines()) <= 90
 
 
 def test_the_task_and_the_source_of_the_pages_work_together(language: Any) -> None:

@@ -23,8 +23,13 @@ SPEC = """
 inputs: {prompt: text B P, text: text B L}
 modules:
   decoder:
-    {use: text_decoder, width: 16, heads: 2, depth: 2, vocab_size: 50, max_positions: 24,
-      cross_attention: false}
+    use: text_decoder
+    width: 16
+    heads: 2
+    depth: 2
+    vocab_size: 50
+    max_positions: 24
+    cross_attention: false
 flow:
   logits: decoder(text)
   loss: lm_loss(logits, target=text)
@@ -164,7 +169,7 @@ def test_a_spec_trains_it_and_writes_with_it() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        (", cross_attention: false", "", "  logits: decoder(text)", "needs a memory"),
+        ("    cross_attention: false\n", "", "  logits: decoder(text)", "needs a memory"),
         ("prefix=prompt, ", "", "  written: beam_search", "a search needs a memory, or a prefix"),
     ],
 )

@@ -28,8 +28,10 @@ def test_the_gradient_is_the_advantage_over_the_baseline() -> None:
 
 
 def test_the_released_advantage_is_over_all_texts() -> None:
-    torch.testing.assert_close(_gradient(None, against="all"), -(REWARD - REWARD.mean(1, keepdim=True)) / 6)
-    torch.testing.assert_close(_gradient(None, against="all") * 3 / 2, _gradient(None))
+    torch.testing.assert_close(
+        _gradient(None, baseline_mode="all"), -(REWARD - REWARD.mean(1, keepdim=True)) / 6
+    )
+    torch.testing.assert_close(_gradient(None, baseline_mode="all") * 3 / 2, _gradient(None))
 
 
 def test_climbing_finds_the_rewarded_word() -> None:
