@@ -13,6 +13,7 @@ from mplug2.eval.retrieval.embedders import GOALS
 from mplug2.index.embed import Embedder
 from mplug2.network import Network
 from mplug2.predict.pipeline import Pipeline
+from mplug2.runtime.run_folder import CHECKPOINTS, run_folder
 from mplug2.train.ready import training_problems
 from registry import Problem, Spec, SpecError, StreamType, UserError
 from registry.checks.initial import missing_files
@@ -58,8 +59,8 @@ def _notes(spec: Spec) -> list[Problem]:
         notes.append(Problem(error.place, f"`mplug2 train` refuses this spec: {error.message}", error.hint))
     if not plan.evaluations:
         notes.append(Problem(spec.place("eval"), "`mplug2 eval` refuses this spec: it has no evaluation"))
-    folder = Path(spec.train["output_dir"] or Path("runs") / spec.name)
-    if plan.iteration and (folder / "checkpoints").is_dir():
+    folder = run_folder(spec)
+    if plan.iteration and (folder / CHECKPOINTS).is_dir():
         notes.append(
             Problem(spec.place("train", "output_dir"), f"{folder} holds a run: `mplug2 train` needs --resume")
         )

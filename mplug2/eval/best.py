@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mplug2.eval.evaluation import load_metrics
 from mplug2.eval.evaluator import evaluator_name
-from registry import EVALUATORS, METRICS
+from registry import EVALUATORS, METRICS, Spec, UserError
 from registry.training import EvaluationSpec
 
 
@@ -18,6 +18,22 @@ def is_better(value: float, best: float | None, *, smaller_is_better: bool = Fal
     if best is None or math.isnan(best):
         return True
     return value < best if smaller_is_better else value > best
+
+
+def selected_value(spec: Spec, evaluations: Sequence[EvaluationSpec]) -> str:
+    """Return the value that selects the best checkpoint: `train.best_metric`, or the first.
+
+    It is '' without evaluations; UserError if the spec then names a metric.
+    """
+    select: str | None = spec.train["best_metric"]
+    if evaluations:
+        return select or default_value(evaluations)
+    if select:
+        raise UserError(
+            f"{spec.place('train', 'best_metric')}: train.best_metric needs an evaluation on a validation "
+            "split. Set data.val and eval.metrics"
+        )
+    return ""
 
 
 def default_value(evaluations: Sequence[EvaluationSpec]) -> str:

@@ -13,6 +13,7 @@ from mplug2.checking.vocabulary import check_trained_vocabulary
 from mplug2.data.goal_source import goal_tokenizer
 from mplug2.data.text import Tokenizer
 from mplug2.data.vocabularies import load_tokenizer
+from mplug2.runtime.run_folder import run_folder
 from registry import Literal, Spec, UserError, check, declaration_of, read_spec
 
 if TYPE_CHECKING:
@@ -47,36 +48,39 @@ def load(
     tokenizer = None if name is None else load_tokenizer(read, name)
     if tokenizer is not None:
         check_trained_vocabulary(read, weights, name)
-    place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    net = compose(with_num_outputs(read, best), device=place, initial=False)
+    target = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    net = compose(with_num_outputs(read, best), device=target, initial=False)
     load_weights(net, weights)
-    if place.type == "cuda":
+    if target.type == "cuda":
         net.to(DTYPES[read.train["precision"]])
     return net.eval(), tokenizer, weights
 
 
-def _place(device: torch.device | str) -> torch.device:
+def _device(name: torch.device | str) -> torch.device:
+    """Return a device after a trial allocation; UserError if PyTorch cannot use it here."""
     try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    # PyTorch raises each of these: an unknown name, a build without that backend, one without its kernels.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        told = str(error).split("\n")[0]
+        reason = str(error).split("\n")[0]
         raise UserError(
-            f"device must be one that PyTorch has here, but is {str(device)!r} ({told})"
+            f"device must be one that PyTorch has here, but is {str(name)!r} ({reason})"
         ) from None
-    return place
+    return device
 
 
 def _trained(spec: Spec) -> Path:
-    """The best checkpoint of the spec's run folder, or the last where none was picked."""
-    run = Path(spec.train["output_dir"] or Path("runs") / spec.name)
-    found = next((run / name for name in ("best", "last") if (run / name).exists()), None)
-    if found is None:
-        raise UserError(
-            f"no checkpoint was given, and {run / 'best'} does not exist; train one "
-            f"(`mplug2 train {spec.path}`) or name one: --checkpoint PATH, in Python checkpoint=PATH"
-        )
-    return found
+    """Return the best checkpoint of the spec's run folder, or the last if none was selected."""
+    run = run_folder(spec)
+    for name in ("best", "last"):
+        checkpoint = run / name
+        if checkpoint.exists():
+            return checkpoint
+    raise UserError(
+        f"no checkpoint was given, and {run / 'best'} does not exist; train one "
+        f"(`mplug2 train {spec.path}`) or name one: --checkpoint PATH, in Python checkpoint=PATH"
+    )
 
 
 def with_num_outputs(spec: Spec, best: int) -> Spec:

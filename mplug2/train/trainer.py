@@ -17,19 +17,17 @@ import torch
 
 from mplug2.checking.stages import check_stages
 from mplug2.checking.vocabulary import check_trained_vocabulary, describe_vocabularies
-from mplug2.eval.best import default_value, is_better, smaller_is_better
+from mplug2.eval.best import is_better, selected_value, smaller_is_better
 from mplug2.eval.run import eval_loader, evaluate_all
 from mplug2.runtime import distributed
 from mplug2.runtime.interrupts import Interrupts
 from mplug2.runtime.progress import ProgressReporter
 from mplug2.runtime.rng import seed_everything
+from mplug2.runtime.run_folder import CHECKPOINTS, run_folder
 from mplug2.train import messages
 from mplug2.train.checkpoint import (
-    latest_checkpoint,
     load_before_engine,
     load_into_engine,
-    point_to,
-    prune,
     resume_invariants,
     save_checkpoint,
     step_folder,
@@ -42,14 +40,14 @@ from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
 from mplug2.train.ready import training_loaders
+from mplug2.train.run_folder import open_run_folder, tidy_run_folder
 from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.schedule import Schedule, named_rates, ramp_values
 from registry import Spec, SpecError, UserError, check, read_spec, write_spec
 from registry.checks.training import nothing_to_train
-from registry.training import LOSS, EvaluationSpec, length_of, plan_of_loaders, training_plan
+from registry.training import LOSS, length_of, plan_of_loaders, training_plan
 
 Decode = Callable[[Sequence[int]], str]
-CHECKPOINTS = "checkpoints"
 PATIENCE = 50  # steps in a row without a usable gradient; fp16 begins with a few while it finds its scale
 
 
@@ -78,7 +76,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
             evaluations[evaluation.name] = loader
     seed = spec.train["seed"]
     seed_everything(seed)  # the same weights on all ranks
-    last = _open_folder(spec, resume)[0] if resume else None
+    last = open_run_folder(spec, resume)[0] if resume else None
     if last is not None:
         check_trained_vocabulary(spec, last)
     # A checkpoint holds all weights: the files that `init` names may no longer exist.
@@ -131,12 +129,12 @@ class Trainer:
         optimizer = build_optimizer(net, self.settings)
         self.peak_lrs = [group["lr"] for group in optimizer.param_groups]
         self.evaluations = [e for e in self.plan.evaluations if e.name in evaluation_loaders]
-        self.select = _selected_value(self.spec, self.evaluations)
+        self.select = selected_value(self.spec, self.evaluations)
         # This loads the metrics: one that cannot run here (METEOR without Java) fails before training.
         self.smaller_is_better = smaller_is_better(self.evaluations)
         # The folder is made last, so that a refused run leaves none behind.
-        self.saved, self.writer = _open_folder(self.spec, resume)
-        self.folder = _folder(self.spec)
+        self.saved, self.writer = open_run_folder(self.spec, resume)
+        self.folder = run_folder(self.spec)
         self.invariants = resume_invariants(self.settings, optimizer)
         self.state = load_before_engine(self.saved, net, self.invariants) if self.saved else RunState()
         stored = dict(self.state.loaders)
@@ -301,7 +299,7 @@ class Trainer:
         self.log.write(step, **{f"val/{key}": value for key, value in values.items()})
         if self.saved == step_folder(self.folder / CHECKPOINTS, step):
             write_state(self.saved, self.net, state, self.invariants, self.writer)
-            self.settle()
+            self.tidy_folder()
         elif better:
             self.save()
 
@@ -331,45 +329,10 @@ class Trainer:
             self.writer,
             self.vocabularies,
         )
-        self.settle()
+        self.tidy_folder()
 
-    def settle(self) -> None:
-        """Point `last` and `best` to their checkpoints, and delete those that are neither recent nor best."""
-        if not self.writer:
-            return
-        assert self.saved is not None
-        best, folder = self.state.best_step, self.folder / CHECKPOINTS
-        point_to(self.folder / "last", self.saved)
-        if best is not None:
-            point_to(self.folder / "best", step_folder(folder, best))
-        prune(folder, self.settings["keep_last"], spare=set() if best is None else {best})
-
-
-def _open_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
-    """Return the newest checkpoint, and whether this process writes for others; all ranks must call this."""
-    folder = _folder(spec)
-    writer = distributed.is_writer(folder)
-    distributed.raise_on_all_ranks(messages.no_link(folder))
-    last = latest_checkpoint(folder / CHECKPOINTS, writer)
-    if last and not resume:
-        raise UserError(messages.occupied(folder, last))
-    return last, writer
-
-
-def _folder(spec: Spec) -> Path:
-    return Path(spec.train["output_dir"] or Path("runs") / spec.name)
-
-
-def _selected_value(spec: Spec, evaluations: Sequence[EvaluationSpec]) -> str:
-    """Return the value that selects the best checkpoint: `train.best_metric`, or the first; '' without
-    any."""
-    select: str | None = spec.train["best_metric"]
-    if evaluations:
-        return select or default_value(evaluations)
-    if select:
-        raise UserError(
-            f"{spec.place('train', 'best_metric')}: train.best_metric needs an evaluation on a validation "
-            "split. "
-            "Set data.val and eval.metrics"
-        )
-    return ""
+    def tidy_folder(self) -> None:
+        """Bring links and old checkpoints up to date, on the process that writes."""
+        if self.writer:
+            assert self.saved is not None
+            tidy_run_folder(self.folder, self.saved, self.state.best_step, self.settings["keep_last"])

@@ -1,4 +1,4 @@
-"""Check stage 3, first half: the flow as a graph. Circles, and what is made and never used."""
+"""Check stage 3, first half: the flow as a graph. Cycles, and what is made and never used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from registry.errors import Location, Problem
 from registry.language.equation import Equation
 from registry.language.spec import Spec
 from registry.language.subflows import Definition
+from registry.language.topology import topological_order
 
 
 @dataclass(frozen=True)
@@ -33,29 +34,13 @@ def read_graph(spec: Spec) -> Graph:
         name: list(dict.fromkeys(ref.stream for ref in line.refs() if ref.stream in spec.flow))
         for name, line in spec.flow.items()
     }
-    order = _order(reads)
+    order = topological_order(reads)
     unused = _unused_streams(spec, reads) | _unused_inputs(spec)
     uncalled = _unused_modules(spec) + _unused_definitions(spec)
-    return Graph(_circles(spec, reads, set(order)), uncalled, unused, order, _unused_lines(spec))
+    return Graph(_cycles(spec, reads, set(order)), uncalled, unused, order, _unused_lines(spec))
 
 
-def _order(reads: dict[str, list[str]]) -> list[str]:
-    """Return what can be computed, in order."""
-    waits = {name: len(before) for name, before in reads.items()}
-    readers: dict[str, list[str]] = {name: [] for name in reads}
-    for name, before in reads.items():
-        for source in before:
-            readers[source].append(name)
-    order = [name for name, count in waits.items() if count == 0]
-    for name in order:  # grows while it is walked
-        for reader in readers[name]:
-            waits[reader] -= 1
-            if waits[reader] == 0:
-                order.append(reader)
-    return order
-
-
-def _circles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Problem]:
+def _cycles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Problem]:
     """Return one problem for each cycle, at its first line; `done` can be computed."""
     problems: list[Problem] = []
     seen = set(done)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from registry.errors import Problem
 from registry.language.equation import Equation
 from registry.language.subflows import Definition
+from registry.language.topology import topological_order
 
 # Specs are untrusted input: a few definitions that call each other twice could fill the memory.
 MOST_LINES = 20_000
@@ -26,23 +27,10 @@ class CallGraph:
                 # A module parameter hides a definition of the same name.
                 if line.callee in definitions and not definition.parameters.get(line.callee):
                     self.calls[name].append(line)
-        self.order = self._order()
+        callees = {name: [line.callee for line in calls] for name, calls in self.calls.items()}
+        # Each definition after those that it calls, without those in a cycle.
+        self.order = topological_order(callees)
         self.acyclic = frozenset(self.order)
-
-    def _order(self) -> list[str]:
-        """Return the definitions, each after those that it calls, without those in a cycle."""
-        waits = {name: len(calls) for name, calls in self.calls.items()}
-        callers: dict[str, list[str]] = {name: [] for name in self.calls}
-        for name, calls in self.calls.items():
-            for line in calls:
-                callers[line.callee].append(name)
-        order = [name for name, count in waits.items() if count == 0]
-        for name in order:  # grows while it is walked
-            for caller in callers[name]:
-                waits[caller] -= 1
-                if waits[caller] == 0:
-                    order.append(caller)
-        return order
 
     def problems(self) -> list[Problem]:
         """Return the problems of cycles, or else of what is too deep or too large."""

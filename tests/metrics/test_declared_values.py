@@ -6,8 +6,8 @@ import pytest
 from small_specs import ROOT
 
 import mplug2  # noqa: F401  (fills the registries)
+from mplug2.eval.best import selected_value
 from mplug2.metrics.metric import load_metric
-from mplug2.train.trainer import _selected_value
 from registry import METRICS, check, read_spec
 from registry.training import training_plan
 
@@ -52,4 +52,4 @@ def test_a_value_that_no_metric_gives_is_found_before_training(name: str, chosen
 def test_the_first_value_of_the_first_metric_selects_unless_set(chosen: str) -> None:
     spec = read_spec(GROUNDING, overrides=[f"train.best_metric={chosen}"])
     assert not check(spec).problems
-    assert _selected_value(spec, training_plan(spec).evaluations) == (chosen or "iou_accuracy")
+    assert selected_value(spec, training_plan(spec).evaluations) == (chosen or "iou_accuracy")

@@ -1,0 +1,34 @@
+"""The folder of a run: who writes to it, where it resumes, and which checkpoints stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mplug2.runtime import distributed
+from mplug2.runtime.run_folder import CHECKPOINTS, run_folder
+from mplug2.train import messages
+from mplug2.train.checkpoint import latest_checkpoint, point_to, prune, step_folder
+from registry import Spec, UserError
+
+
+def open_run_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
+    """Return the newest checkpoint, and whether this process writes for others; all ranks must call this.
+
+    UserError if the folder holds a run that is not to be resumed, or cannot hold links.
+    """
+    folder = run_folder(spec)
+    writer = distributed.is_writer(folder)
+    distributed.raise_on_all_ranks(messages.no_link(folder))
+    last = latest_checkpoint(folder / CHECKPOINTS, writer)
+    if last and not resume:
+        raise UserError(messages.occupied(folder, last))
+    return last, writer
+
+
+def tidy_run_folder(folder: Path, saved: Path, best_step: int | None, keep_last: int) -> None:
+    """Point `last` and `best` to their checkpoints, and delete those that are neither recent nor best."""
+    checkpoints = folder / CHECKPOINTS
+    point_to(folder / "last", saved)
+    if best_step is not None:
+        point_to(folder / "best", step_folder(checkpoints, best_step))
+    prune(checkpoints, keep_last, spare=set() if best_step is None else {best_step})
