@@ -12,11 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from modules.streams import Sequences, Text, Tokens, full_mask
 from registry import KINDS
-
-TEXT_LENGTH = 4  # ids in a blank or random sequence, with [CLS]
-SMALL_VOCABULARY = 8  # random ids are below this
 
 
 @runtime_checkable
@@ -172,140 +168,6 @@ class IndexValues(LabelValues):
         return torch.cat(shifted)
 
 
-class MaskValues(TensorValues):
-    """Booleans, True for an element that counts."""
-
-    dtype = torch.bool
-
-    def blank(self, sizes: Sequence[int], device: torch.device | str) -> Any:
-        """Return a mask in which every element counts."""
-        return torch.ones(list(sizes), dtype=self.dtype, device=device)
-
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
-        """Return a mask in which the first element of each row counts, and half of the others."""
-        mask = torch.rand(list(sizes), generator=generator) < 0.5
-        mask[..., 0] = True
-        return mask
-
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
-        """Return the rows of several masks, padded with False to the longest."""
-        return torch.cat(pad_to_longest(values, axis=1) if values[0].ndim > 1 else list(values))
-
-
-class TupleValues(TensorValues):
-    """Named tuples of tensors, some of which may be None; all have the rows as their first axis."""
-
-    def tensors(self, value: Any) -> list[Tensor]:
-        """Return the tensors that are present."""
-        return [tensor for tensor in value if tensor is not None]
-
-    def shape(self, value: Any) -> list[int]:
-        """Return the shape of the first tensor."""
-        return list(value[0].shape)
-
-    def _map(self, value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-        mapped = [None if tensor is None else function(tensor) for tensor in value]
-        return type(value)(*mapped)
-
-
-class TextValues(TupleValues):
-    """`Text`: token ids and their padding mask, and if they are supplied segments and word starts."""
-
-    value_class = Text
-
-    def blank(self, sizes: Sequence[int], device: torch.device | str) -> Any:
-        """Return a text of padding ids that all count."""
-        ids = torch.zeros(list(sizes), dtype=torch.long, device=device)
-        return Text(ids, torch.ones_like(ids, dtype=torch.bool))
-
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
-        """Return ids of a small vocabulary; the last row ends in padding."""
-        mask = torch.ones(list(sizes), dtype=torch.bool)
-        mask[-1, -1] = False
-        ids = torch.randint(1, SMALL_VOCABULARY, list(sizes), generator=generator)
-        return Text(ids * mask, mask)
-
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
-        """Return the rows of several texts, padded to the longest."""
-        ids = torch.cat(pad_to_longest([value.ids for value in values], axis=1))
-        mask = torch.cat(pad_to_longest([value.mask for value in values], axis=1))
-        segments, word_start = None, None
-        if any(value.segments is not None for value in values):
-            # A text without segments is one segment, number 0.
-            parts = [_segments(value) for value in values]
-            segments = torch.cat(pad_to_longest(parts, axis=1))
-        if all(value.word_start is not None for value in values):
-            word_start = torch.cat(pad_to_longest([value.word_start for value in values], axis=1))
-        return Text(ids, mask, segments, word_start)
-
-
-def _segments(text: Text) -> Tensor:
-    return torch.zeros_like(text.ids) if text.segments is None else text.segments
-
-
-class TokenValues(TupleValues):
-    """`Tokens`: hidden states and their padding mask, None if all of them count."""
-
-    value_class = Tokens
-
-    def blank(self, sizes: Sequence[int], device: torch.device | str) -> Any:
-        """Return hidden states without padding."""
-        return Tokens(torch.zeros(list(sizes), device=device))
-
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
-        """Return normally distributed hidden states without padding."""
-        return Tokens(torch.randn(list(sizes), generator=generator))
-
-    def cast(self, value: Any, dtype: torch.dtype) -> Any:
-        """Return hidden states in the network's precision."""
-        return Tokens(value.values.to(dtype), value.mask) if isinstance(value, Tokens) else value
-
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
-        """Return the rows of several streams, padded to the longest; the mask is None if none has padding."""
-        states = torch.cat(pad_to_longest([value.values for value in values], axis=1))
-        lengths = {value.values.shape[1] for value in values}
-        if len(lengths) == 1 and all(value.mask is None for value in values):
-            return Tokens(states)
-        return Tokens(states, torch.cat(pad_to_longest([full_mask(value) for value in values], axis=1)))
-
-
-class SequenceValues(TupleValues):
-    """`Sequences`: token ids with scores. A port declares rows and sequences, but not their length."""
-
-    value_class = Sequences
-
-    def shape(self, value: Any) -> list[int]:
-        """Return the number of rows and of sequences in each."""
-        return list(value.ids.shape[:-1])
-
-    def blank(self, sizes: Sequence[int], device: torch.device | str) -> Any:
-        """Return sequences of padding ids with score 0."""
-        ids = torch.zeros([*sizes, TEXT_LENGTH], dtype=torch.long, device=device)
-        return Sequences(ids, torch.zeros(list(sizes), device=device))
-
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
-        """Return ids of a small vocabulary with negative scores, best first."""
-        ids = torch.randint(1, SMALL_VOCABULARY, [*sizes, TEXT_LENGTH], generator=generator)
-        scores = -torch.rand(list(sizes), generator=generator)
-        return Sequences(ids, scores.sort(dim=-1, descending=True).values)
-
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
-        """Return the rows of several values, padded to the longest sequence; ValueError if fields differ."""
-        fields: dict[str, Tensor | None] = {}
-        for name in Sequences._fields:
-            parts = [getattr(value, name) for value in values]
-            missing = sum(part is None for part in parts)
-            if 0 < missing < len(parts):
-                raise ValueError(f"`{name}` of sequences must be set in all values or in none")
-            if missing:
-                fields[name] = None
-            elif name in ("ids", "logprobs"):
-                fields[name] = torch.cat(pad_to_longest(parts, axis=2))
-            else:
-                fields[name] = torch.cat(parts)
-        return Sequences(**fields)  # type: ignore[arg-type]
-
-
 class StringValues(TensorValues):
     """A list of texts for each row, on no device."""
 
@@ -341,14 +203,3 @@ class StringValues(TensorValues):
 
     def _map(self, value: Any, function: Callable[[Tensor], Tensor]) -> Any:
         return value
-
-
-def pad_to_longest(tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
-    """Return tensors padded at the end of an axis, with 0 or False, to the longest."""
-    longest = max(tensor.shape[axis] for tensor in tensors)
-    padded = []
-    for tensor in tensors:
-        sizes = list(tensor.shape)
-        sizes[axis] = longest - tensor.shape[axis]
-        padded.append(torch.cat([tensor, tensor.new_zeros(sizes)], dim=axis) if sizes[axis] else tensor)
-    return padded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from modules.kinds import half
 from modules.losses.reduction import LossSum
 from modules.streams import to_device
 from mplug2.freezing import FreezableNetwork
+from mplug2.loss_counts import counted_losses
 from registry import (
     OPERATIONS,
     ModuleRef,
@@ -26,11 +26,9 @@ from registry import (
     Step,
     StreamType,
     UserError,
-    ancestors,
     plan,
     plan_streams,
     shadowed_modules,
-    steps_without_modules,
 )
 from registry.language.ramp import value_at
 
@@ -62,10 +60,10 @@ class Network(FreezableNetwork):
         self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer sets it
 
     def get_module(self, name: str) -> nn.Module:
-        """The module that the spec calls ``name``."""
-        found = self._modules[name]
-        assert found is not None
-        return found
+        """Return the module that the spec calls ``name``."""
+        module = self._modules[name]
+        assert module is not None
+        return module
 
     def init_ema(self) -> None:
         """Copy the modules that an ``ema(...)`` needs, with their current weights."""
@@ -93,7 +91,7 @@ class Network(FreezableNetwork):
             self.ema.load_state_dict(state)
 
     def attach_data(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
-        """Call ``prepare(source, decode)`` on every module that defines it (rewards need the references)."""
+        """Call ``attach_data(source, decode)`` on modules that define it: rewards need the references."""
         for part in self.children():
             if attach := getattr(part, "attach_data", None):
                 attach(source, decode)
@@ -101,14 +99,18 @@ class Network(FreezableNetwork):
     def extra_state(self) -> dict[str, Any]:
         """Return what modules store in addition to weights (``extra_state``), as plain data by module;
         often empty."""
-        tellers = {name: getattr(part, "extra_state", None) for name, part in self.named_children()}
-        found = {name: tell() for name, tell in tellers.items() if tell is not None}
-        return {name: state for name, state in found.items() if state is not None}
+        states = {}
+        for name, module in self.named_children():
+            if get_state := getattr(module, "extra_state", None):
+                state = get_state()
+                if state is not None:
+                    states[name] = state
+        return states
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `extra_state` gave."""
-        for name, known in state.items():
-            self.get_module(name).load_extra_state(known)  # type: ignore[operator]
+        for name, module_state in state.items():
+            self.get_module(name).load_extra_state(module_state)  # type: ignore[operator]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
         super()._apply(fn, recurse)
@@ -175,31 +177,18 @@ class Network(FreezableNetwork):
         """
         batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
-        free = steps_without_modules(steps, self.spec)
-        counted: list[tuple[Step, dict[str, Any], dict[str, Any]]] = []
-        needed: set[tuple[str, bool]] = set()
-        for step in steps.steps:
-            if not step.declaration.counted or step.shadow:
-                continue
-            names = inspect.signature(self._operations[step.equation.callee].count).parameters
-            ports = {}
-            for name, ref in step.binding.ports.items():
-                if name in names and isinstance(ref, Ref):
-                    ports[name] = ref
-            options = {name: value for name, value in self._options(step).items() if name in names}
-            before = ancestors(steps, ports.values()) & {other.key for other in steps.steps}
-            if before <= free:
-                counted.append((step, ports, options))
-                needed |= before
+        losses, needed = counted_losses(steps, self.spec, self._operations, self._options)
         values: dict[tuple[str, bool], Any] = {(name, False): batch[name] for name in batch}
+        counts = {}
         with torch.no_grad():
             for step in steps.steps:
                 if step.key in needed:
                     values[step.key] = self._run(steps, step, values)
-            counts = {}
-            for step, ports, options in counted:
-                streams = {name: self._fill(steps, step, values, ref) for name, ref in ports.items()}
-                counts[step.name] = self._operations[step.equation.callee].count(**streams, **options)
+            for loss in losses:
+                streams = {}
+                for port, ref in loss.ports.items():
+                    streams[port] = self._fill(steps, loss.step, values, ref)
+                counts[loss.step.name] = loss.count(**streams, **loss.options)
         return counts
 
     @contextlib.contextmanager

@@ -123,7 +123,7 @@ _BUILT_IN = (
     Kind(
         "tokens",
         "Hidden states with their padding mask: tokens B L width.",
-        "modules.kinds:TokenValues",
+        "modules.padded_kinds:TokenValues",
         has_mask=True,
         real=True,
         channels_last=True,
@@ -131,14 +131,14 @@ _BUILT_IN = (
     Kind(
         "text",
         "Token ids with their padding mask: text B L.",
-        "modules.kinds:TextValues",
+        "modules.padded_kinds:TextValues",
         has_mask=True,
         blank_length=8,
     ),
     Kind(
         "sequences",
         "Generated or ranked token ids with their scores, best first: sequences B n.",
-        "modules.kinds:SequenceValues",
+        "modules.padded_kinds:SequenceValues",
         answer=Answer("a text", "mplug2.predict.answers:text_guesses"),
     ),
     Kind(
@@ -172,7 +172,7 @@ _BUILT_IN = (
     Kind(
         "mask",
         "Booleans, True for an element that counts: mask B L.",
-        "modules.kinds:MaskValues",
+        "modules.padded_kinds:MaskValues",
         has_mask=True,
     ),
     Kind("strings", "A list of texts for each row: strings B.", "modules.kinds:StringValues"),

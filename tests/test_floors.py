@@ -14,7 +14,18 @@ FLOORS = ("registry", "modules", "mplug2", "tools", "scripts")
 REGISTRY_MAY = {*sys.stdlib_module_names, "ruamel", "registry"}
 # The packages and files of mplug2, lowest first: each may import only itself and those before it.
 PACKAGES = (
-    *("runtime", "freezing", "network", "weights", "build", "metrics", "data", "checking", "objectives"),
+    *(
+        "runtime",
+        "freezing",
+        "loss_counts",
+        "network",
+        "weights",
+        "build",
+        "metrics",
+        "data",
+        "checking",
+        "objectives",
+    ),
     *("eval", "train", "predict", "index", "bench", "cli"),
 )
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modules.kinds import TensorValues, pad_to_longest
+from modules.kinds import TensorValues
+from modules.padded_kinds import pad_to_longest
 
 
 @dataclass(frozen=True)
