@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
-from modules.distributed import any_rank_active
 from modules.search.common import (
     FORBIDDEN,
     Hypothesis,
@@ -18,6 +17,7 @@ from modules.search.common import (
     dry_run,
     eval_no_grad,
     prefill,
+    remaining_rows,
     rows_of,
     stack_hypotheses,
     write_all,
@@ -114,6 +114,40 @@ def _choose(
     return torch.cat(totals, dim=1), torch.cat(origin, dim=1), torch.cat(chosen, dim=1)
 
 
+def _first_scores(
+    samples: int, num_beams: int, num_beam_groups: int, device: torch.device
+) -> Float[Tensor, "samples beams"]:
+    """Return the first log-probabilities of all beams: one beam of each group counts, for all are equal."""
+    each = num_beams // num_beam_groups
+    cum_logprobs = torch.full((samples, num_beam_groups, each), -torch.inf, device=device)
+    cum_logprobs[:, :, 0] = 0.0
+    return cum_logprobs.flatten(1)
+
+
+def _extended(
+    histories: Shaped[Tensor, "rows beams length"],
+    origin: Int[Tensor, "rows beams"],
+    added: Shaped[Tensor, "rows beams"],
+) -> Shaped[Tensor, "rows beams length+1"]:
+    """Return the history of each beam: that of the beam which it continues, and one more entry."""
+    source = origin[..., None].expand(-1, -1, histories.shape[-1])
+    return torch.cat([histories.gather(1, source), added[..., None]], dim=2)
+
+
+def _finished(
+    ended: Bool[Tensor, "rows beams"], is_last: bool, active_groups: Bool[Tensor, "rows groups"]
+) -> tuple[Bool[Tensor, "rows beams"], Bool[Tensor, "rows groups"]]:
+    """Return the beams whose text is complete in this step, and the groups that remain active.
+
+    A group stops when its best beam has just ended, or at the last step; then all its beams count.
+    """
+    num_groups = active_groups.shape[1]
+    each = ended.shape[1] // num_groups
+    stop = ended.unflatten(1, (num_groups, -1))[..., 0] | is_last
+    finished = ended | stop.repeat_interleave(each, dim=1)
+    return finished & active_groups.repeat_interleave(each, dim=1), active_groups & ~stop
+
+
 @dry_run(_dry_beam)
 @operation(
     inputs={"decoder": "module", "memory?": "tokens B M width", "prefix?": "text B P"},
@@ -164,14 +198,10 @@ def beam_search(
     state, logits = prefill(decoder, memory, prefix, bos_token_id, max_length)
     # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once
     logits, width = logits[:, None].expand(-1, num_beams, -1), 1
-    row_to_sample = torch.arange(samples, device=device)  # which sample each remaining row is
+    row_to_sample = torch.arange(samples, device=device)
     texts = torch.full((samples, num_beams, 1), bos_token_id, dtype=torch.long, device=device)
-    token_logprobs = torch.zeros(texts.shape, device=device)  # the log-probability of each word
-    cum_logprobs = torch.full(
-        (samples, num_beam_groups, num_beams // num_beam_groups), -torch.inf, device=device
-    )
-    cum_logprobs[:, :, 0] = 0.0  # let one beam of each group count at first
-    cum_logprobs = cum_logprobs.flatten(1)
+    token_logprobs = torch.zeros(texts.shape, device=device)
+    cum_logprobs = _first_scores(samples, num_beams, num_beam_groups, device)
     active_groups = torch.ones(samples, num_beam_groups, dtype=torch.bool, device=device)
     done: list[list[Hypothesis]] = [[] for _ in range(samples)]
     for step in range(max_length):
@@ -181,30 +211,22 @@ def beam_search(
         cum_logprobs, origin, chosen = _choose(cum_logprobs, logprobs, diversity_penalty, active_groups)
         scores = cum_logprobs / ((5 + step + 1) / 6) ** length_penalty
         rows = torch.arange(len(logprobs), device=device)[:, None]
-        chosen_logprobs = logprobs[rows, origin, chosen]
-        # (rows, beams, length): each beam is its origin's text and one more word
-        before = origin[..., None].expand(-1, -1, step + 1)
-        texts = torch.cat([texts.gather(1, before), chosen[..., None]], dim=2)
-        token_logprobs = torch.cat([token_logprobs.gather(1, before), chosen_logprobs[..., None]], dim=2)
-        ended = chosen == eos_token_id
-        stop = ended.unflatten(1, (num_beam_groups, -1))[..., 0] | (step + 1 == max_length)
-        each = num_beams // num_beam_groups
-        which = (ended | stop.repeat_interleave(each, dim=1)) & active_groups.repeat_interleave(each, dim=1)
-        _note(done, row_to_sample, which, scores, texts, token_logprobs)
-        active_groups = active_groups & ~stop
-        going = active_groups.any(dim=1).nonzero().flatten()
-        if step + 1 == max_length or not any_rank_active(len(going) > 0, device):
+        texts = _extended(texts, origin, chosen)
+        token_logprobs = _extended(token_logprobs, origin, logprobs[rows, origin, chosen])
+        is_last = step + 1 == max_length
+        finished, active_groups = _finished(chosen == eos_token_id, is_last, active_groups)
+        _note(done, row_to_sample, finished, scores, texts, token_logprobs)
+        remaining = None if is_last else remaining_rows(active_groups.any(dim=1))
+        if remaining is None:
             break
-        if len(going) == 0:  # other ranks still write: keep one row, of which nothing counts any more
-            going = going.new_zeros(1)
         # (rows, beams): the row of the state, beams flattened, that each beam continues
-        first_beams = torch.arange(len(row_to_sample), device=device)[:, None] * width
-        parents = origin.clamp(max=width - 1) + first_beams
-        state.reorder(parents[going].flatten())
-        if len(going) < len(row_to_sample):
-            state.keep(going)
-        row_to_sample, active_groups = row_to_sample[going], active_groups[going]
-        texts, token_logprobs, cum_logprobs = texts[going], token_logprobs[going], cum_logprobs[going]
+        parents = origin.clamp(max=width - 1) + rows * width
+        state.reorder(parents[remaining].flatten())
+        if len(remaining) < len(row_to_sample):
+            state.keep(remaining)
+        row_to_sample, active_groups = row_to_sample[remaining], active_groups[remaining]
+        texts, token_logprobs = texts[remaining], token_logprobs[remaining]
+        cum_logprobs = cum_logprobs[remaining]
         logits, width = decoder.decode(texts[:, :, -1:], state)[:, :, -1], num_beams
     return stack_hypotheses(done, num_return_sequences, device)
 

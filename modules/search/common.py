@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from modules.decoder import DecoderCache, TextDecoder
+from modules.distributed import any_rank_active
+from modules.eval_mode import eval_mode
 from modules.streams import Sequences, Text, Tokens
 
 Search = TypeVar("Search", bound=Callable[..., Any])
@@ -64,15 +66,8 @@ def eval_no_grad(search: Search) -> Search:
 
     @functools.wraps(search)
     def run(decoder: TextDecoder, *args: Any, **kwargs: Any) -> Any:
-        # Frozen parts of a decoder are in eval mode while the rest trains.
-        modes = [(module, module.training) for module in decoder.modules()]
-        decoder.eval()
-        try:
-            with torch.no_grad():
-                return search(decoder, *args, **kwargs)
-        finally:
-            for module, training in modes:
-                module.training = training
+        with eval_mode(decoder), torch.no_grad():
+            return search(decoder, *args, **kwargs)
 
     return run  # type: ignore[return-value]
 
@@ -109,6 +104,17 @@ def prefill(
         ids = prefix.ids.gather(1, places)
         state.left_pad = left_pad if left_pad.any() else None
     return state, decoder.decode(ids[:, None], state)[:, 0, -1]
+
+
+def remaining_rows(active: Bool[Tensor, " rows"]) -> Int[Tensor, " remaining"] | None:
+    """Return the numbers of the rows that are still written, or None if no rank has any.
+
+    A rank without any, while others still write, keeps its first row: nothing of it counts any more.
+    """
+    remaining = active.nonzero().flatten()
+    if not any_rank_active(len(remaining) > 0, active.device):
+        return None
+    return remaining if len(remaining) > 0 else remaining.new_zeros(1)
 
 
 def stack_hypotheses(

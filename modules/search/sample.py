@@ -10,8 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
-from modules.distributed import any_rank_active
-from modules.search.common import FORBIDDEN, check_lengths, dry_run, eval_no_grad, prefill, rows_of, write_all
+from modules.search.common import (
+    FORBIDDEN,
+    check_lengths,
+    dry_run,
+    eval_no_grad,
+    prefill,
+    remaining_rows,
+    rows_of,
+    write_all,
+)
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
@@ -129,17 +137,15 @@ def sample_search(
         before = logprobs[row_to_sample, :, step + 1]
         logprobs[row_to_sample, :, step + 1] = torch.where(over, before, chosen_logprobs)
         over = over | (chosen == eos_token_id)
-        going = (~over.all(dim=1)).nonzero().flatten()
-        if step + 1 == max_length or not any_rank_active(len(going) > 0, device):
+        remaining = None if step + 1 == max_length else remaining_rows(~over.all(dim=1))
+        if remaining is None:
             break
-        if len(going) == 0:  # other ranks still write: keep one row, of which nothing counts any more
-            going = going.new_zeros(1)
-        if len(going) < len(row_to_sample):
-            state.keep(going)
-            rows = going[:, None] * n + torch.arange(n, device=device)
+        if len(remaining) < len(row_to_sample):
+            state.keep(remaining)
+            rows = remaining[:, None] * n + torch.arange(n, device=device)
             state.reorder(rows.flatten())
-        row_to_sample, over = row_to_sample[going], over[going]
-        logits = decoder.decode(chosen[going][..., None], state)[:, :, -1]
+        row_to_sample, over = row_to_sample[remaining], over[remaining]
+        logits = decoder.decode(chosen[remaining][..., None], state)[:, :, -1]
     return _best_first(ids[..., : step + 2], logprobs[..., : step + 2])
 
 

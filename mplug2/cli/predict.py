@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -16,7 +16,9 @@ from mplug2.cli.outputs import judge_outputs, print_checkpoint
 from registry.errors import UserError
 
 if TYPE_CHECKING:
+    from mplug2.predict.pipeline import Pipeline
     from mplug2.predict.result import Result
+    from mplug2.predict.sheet import Sheet
 
 _SHOWN = 20  # files that a message lists
 
@@ -86,20 +88,14 @@ def predict(
     For one file or text, the command prints text. For several, a folder or a list, it prints JSON lines, each
     as soon as the answer exists. Files that cannot be read are listed at the end, and the exit code is 1.
     """
-    from mplug2.predict import draw as drawing
-    from mplug2.predict import sheet as sheets
-    from mplug2.predict.files import entries as found
-    from mplug2.predict.result import printable
-
     named = [*(video or ()), *(image or ())]
     if (video and image) or not (named or listed or question):
         raise UserError("name the files: --video or --image (not both), or --files-from; or a --text alone")
-    for file, check_path in ((sheet, sheets.check_path), (draw, drawing.check_path), (out, _judge)):
-        if file is not None:
-            check_path(file)  # before a network is loaded
-    read = {Path(os.path.realpath(one)) for one in (spec, *named, *(listed or ()))}
-    judge_outputs({"--sheet": sheet, "--draw": draw, "--out": out}, read, "pipes too")
+    _check_outputs({"--sheet": sheet, "--draw": draw, "--out": out}, [Path(spec), *named, *(listed or ())])
+    # Imported after the checks, which need no network.
+    from mplug2.predict import draw as drawing
     from mplug2.predict.pipeline import pipeline
+    from mplug2.predict.sheet import PICTURES
 
     pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
     if pipe.kind == "text":
@@ -107,44 +103,106 @@ def predict(
             raise UserError(f"{spec} reads text alone: give it by --text TEXT, and no files")
         entries, num_entries = [], len(question)
     else:
-        if named and (pipe.kind == "video") != bool(video):
-            raise UserError(f"{spec} reads {pipe.kind}s: name them by --{pipe.kind}")
-        entries = found(named, listed or (), pipe.kind, pipe.views)
+        entries = _entries(spec, pipe, named, listed or (), are_videos=bool(video))
         num_entries = len(entries)
     single = num_entries == 1 and not listed and not any(map(os.path.isdir, named))
     if draw is not None and (pipe.says != "boxes" or not single):
         raise UserError("--draw needs one image, and a network that finds boxes; --sheet shows many files")
-    stream = pipe.stream(entries, question or (), pictures=sheets.PICTURES if sheet is not None else 0)
+    stream = pipe.stream(entries, question or (), pictures=PICTURES if sheet is not None else 0)
+    summary = _Summary(num_entries)
     with contextlib.ExitStack() as stack:
-        page = None
-        if sheet is not None:
-            page = stack.enter_context(sheets.Sheet(sheet, f"{pipe.net.spec.name}: {pipe.checkpoint}"))
+        page = stack.enter_context(_page(sheet, pipe)) if sheet is not None else None
         written = stack.enter_context(_opened(out))
         step = stack.enter_context(_bar(num_entries, single or (out is None and sys.stdout.isatty())))
-        broken = damaged = 0
-        reasons: list[str] = []
         for results in stream:
-            broken += (error := results[0].error) is not None
-            if error is not None and single:
-                raise UserError(printable(error))
-            if error is not None and broken <= _SHOWN:
-                reasons.append(error)
+            summary.add(results, single)
             if page is not None:
                 page.add(results)
-            damaged += not all(result.numbers for result in results)
             _write(results, written, in_words=single and out is None and not as_json)
-            step(broken)
+            step(summary.num_broken)
         if draw is not None:
             drawing.draw(results, draw)
-    if damaged:
-        message = (
-            f"{damaged} of {num_entries} answers have NaN or infinite scores; the checkpoint may be damaged"
-        )
-        print(message, file=sys.stderr)
+    summary.print_damaged()
     if checkpoint is None:  # Printed last, so that a mistake is a single line.
         print_checkpoint(pipe.checkpoint)
     if not single:
-        _sum_up(num_entries, broken, reasons)
+        summary.print()
+
+
+def _check_outputs(outputs: dict[str, Path | None], inputs: Sequence[Path]) -> None:
+    """Raise UserError for an output that cannot be written or is an input, before a network is loaded."""
+    from mplug2.predict import draw as drawing
+    from mplug2.predict import sheet as sheets
+
+    checks = {"--sheet": sheets.check_path, "--draw": drawing.check_path, "--out": _check_out}
+    for option, file in outputs.items():
+        if file is not None:
+            checks[option](file)
+    read_files = {Path(os.path.realpath(file)) for file in inputs}
+    judge_outputs(outputs, read_files, "pipes too")
+
+
+def _entries(
+    spec: str, pipe: Pipeline, named: Sequence[Path], listed: Sequence[Path], *, are_videos: bool
+) -> list[tuple[str, ...]]:
+    """Return the files to run the network on, or pairs of them; UserError if it reads another kind."""
+    from mplug2.predict.files import entries
+
+    assert pipe.kind != "text"
+    if named and (pipe.kind == "video") != are_videos:
+        raise UserError(f"{spec} reads {pipe.kind}s: name them by --{pipe.kind}")
+    return entries(named, listed, pipe.kind, pipe.views)
+
+
+def _page(path: Path, pipe: Pipeline) -> contextlib.AbstractContextManager[Sheet]:
+    from mplug2.predict.sheet import Sheet
+
+    return Sheet(path, f"{pipe.net.spec.name}: {pipe.checkpoint}")
+
+
+class _Summary:
+    """What could not be read or scored among the entries of a command."""
+
+    def __init__(self, num_entries: int) -> None:
+        self.num_entries = num_entries
+        self.num_broken = self.num_damaged = 0
+        self.reasons: list[str] = []
+
+    def add(self, results: list[Result], single: bool) -> None:
+        """Count the results of one entry; UserError if the only entry cannot be read."""
+        from mplug2.predict.result import printable
+
+        error = results[0].error
+        if error is not None:
+            self.num_broken += 1
+            if single:
+                raise UserError(printable(error))
+            if self.num_broken <= _SHOWN:
+                self.reasons.append(error)
+        self.num_damaged += not all(result.numbers for result in results)
+
+    def print_damaged(self) -> None:
+        """Print how many scores are not numbers."""
+        if self.num_damaged:
+            message = (
+                f"{self.num_damaged} of {self.num_entries} answers have NaN or infinite scores; "
+                "the checkpoint may be damaged"
+            )
+            print(message, file=sys.stderr)
+
+    def print(self) -> None:
+        """Print a summary on standard error; exit code 1 if files could not be read."""
+        from mplug2.predict.result import printable
+
+        print(f"{self.num_entries - self.num_broken} of {self.num_entries} answered", file=sys.stderr)
+        if not self.num_broken:
+            return
+        print(f"{self.num_broken} could not be read:", file=sys.stderr)
+        for reason in self.reasons:
+            print(f"  {printable(reason)}", file=sys.stderr)
+        if self.num_broken > len(self.reasons):
+            print(f"  and {self.num_broken - len(self.reasons)} more", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _write(results: list[Result], file: TextIO, in_words: bool) -> None:
@@ -162,22 +220,8 @@ def _write(results: list[Result], file: TextIO, in_words: bool) -> None:
             print(f"  next best: {printable(', '.join(map(str, result.alternatives)))}", file=file)
 
 
-def _sum_up(entries: int, broken: int, reasons: list[str]) -> None:
-    """Print a summary on standard error; exit code 1 if files could not be read."""
-    from mplug2.predict.result import printable
-
-    print(f"{entries - broken} of {entries} answered", file=sys.stderr)
-    if not broken:
-        return
-    print(f"{broken} could not be read:", file=sys.stderr)
-    for reason in reasons:
-        print(f"  {printable(reason)}", file=sys.stderr)
-    if broken > len(reasons):
-        print(f"  and {broken - len(reasons)} more", file=sys.stderr)
-    raise typer.Exit(1)
-
-
-def _judge(out: Path) -> None:
+def _check_out(out: Path) -> None:
+    """Raise UserError for a path that cannot be a file."""
     if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise UserError(f"--out {out} must be a file in a folder that exists")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,8 @@ from mplug2.cli.tables import log_shown
 
 if TYPE_CHECKING:
     from mplug2.eval.evaluation import Evaluation
+    from mplug2.eval.results import Results
+    from registry.training import EvaluationSpec
 
 
 def add_to(app: typer.Typer) -> None:
@@ -103,56 +105,60 @@ def evaluate(
         outputs[option] = predictions_of(out, evaluation, several=several)
     outputs["--submission"] = results
     judge_outputs(outputs, [Path(spec).resolve(), *_data_files(read)])
-    form = None
-    if results is not None:
-        from mplug2.eval.results import results_of
-
-        if several:
-            names = ", ".join(evaluation.name for evaluation in evaluations)
-            raise registry.UserError(f"--submission needs one evaluation (got {names}). Name it: --only NAME")
-        form = results_of(read, evaluations[0])
-    if distributed.rank() == 0:
+    form = _submission_form(read, evaluations) if results is not None else None
+    on_rank0 = distributed.rank() == 0
+    if on_rank0:
         print_checkpoint(checkpoint)
     with log_shown():
-        for found in evaluations_of_checkpoint(read, checkpoint, only=only, split=split, predictions=out):
-            if distributed.rank() == 0:
-                _print_evaluation(found, wants_results=results is not None)
-            if results and form and found.predictions and distributed.rank() == 0:
+        for evaluated in evaluations_of_checkpoint(read, checkpoint, only=only, split=split, predictions=out):
+            if not on_rank0:
+                continue
+            _print_evaluation(evaluated, wants_results=results is not None)
+            if results and form and evaluated.predictions:
                 what = "answers" if form.images is None else "captions"
-                print(f"results: {form.write(found.predictions, results)} {what} in {results}")
+                print(f"results: {form.write(evaluated.predictions, results)} {what} in {results}")
 
 
-def _print_evaluation(found: Evaluation, *, wants_results: bool) -> None:
+def _submission_form(spec: registry.Spec, evaluations: Sequence[EvaluationSpec]) -> Results:
+    """Return the form of the file for an evaluation server; UserError unless there is one evaluation."""
+    from mplug2.eval.results import results_of
+
+    if len(evaluations) > 1:
+        names = ", ".join(evaluation.name for evaluation in evaluations)
+        raise registry.UserError(f"--submission needs one evaluation (got {names}). Name it: --only NAME")
+    return results_of(spec, evaluations[0])
+
+
+def _print_evaluation(evaluated: Evaluation, *, wants_results: bool) -> None:
     """Print the tables of an evaluation, its values, and what could not be measured."""
     from mplug2.cli.tables import print_result_table
 
-    evaluation = found.settings
+    evaluation = evaluated.settings
     assert evaluation is not None
     if evaluation.name:
         print(f"{evaluation.name}: {evaluation.source}, {evaluation.split}")
     in_tables: set[str] = set()
-    for table in found.tables:
+    for table in evaluated.tables:
         print_result_table(table)
         in_tables.update(table.values)
-    measured = found.samples - found.unanswered
+    measured = evaluated.samples - evaluated.unanswered
     complete = _of_all(evaluation.metrics)
-    for name, value in found.metrics.items():
+    for name, value in evaluated.metrics.items():
         if name in in_tables or not measured:
             continue
         text = "cannot be measured" if math.isnan(value) else f"{value:.4f}"
         extent = f" on {measured} samples of {evaluation.split}" if name in complete else ""
         print(f"{evaluation.key(name)}: {text}{extent}")
-    if found.unanswered and measured:
-        print(f"not counted: {found.unanswered} samples without answers")
-    elif found.unanswered:
+    if evaluated.unanswered and measured:
+        print(f"not counted: {evaluated.unanswered} samples without answers")
+    elif evaluated.unanswered:
         hint = "" if wants_results else ": --submission FILE.json writes what an evaluation server takes"
-        print(
-            f"nothing to measure: none of the {found.samples} samples of {evaluation.split} has answers{hint}"
-        )
-    for file in found.bad:
+        samples = f"{evaluated.samples} samples of {evaluation.split}"
+        print(f"nothing to measure: none of the {samples} has answers{hint}")
+    for file in evaluated.bad:
         print(f"cannot be decoded, counted as wrong: {file}")
-    if found.predictions:
-        print(f"predictions: {found.predictions}")
+    if evaluated.predictions:
+        print(f"predictions: {evaluated.predictions}")
 
 
 def _of_all(metrics: Iterable[str]) -> set[str]:
@@ -166,7 +172,11 @@ def _of_all(metrics: Iterable[str]) -> set[str]:
 
 
 def _data_files(spec: registry.Spec) -> list[Path]:
-    """All files that a spec's data section names."""
-    sections = [spec.data, *(one for one in spec.data.values() if isinstance(one, dict))]
-    named = [value for one in sections for value in one.values() if isinstance(value, str)]
-    return [Path(value).resolve() for value in named if os.path.isfile(value)]
+    """Return all files that a spec's data section names."""
+    files = []
+    for section in (spec.data, *spec.data.values()):
+        values = section.values() if isinstance(section, dict) else ()
+        for value in values:
+            if isinstance(value, str) and os.path.isfile(value):
+                files.append(Path(value).resolve())
+    return files

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from modules.distributed import synced_ranks
+from modules.eval_mode import eval_mode
 from modules.streams import to_device
 from mplug2.eval.evaluator import (
     Decode,
@@ -98,10 +99,9 @@ def evaluate(
         detailed=predictions is not None,
     )
     checked = CheckedEvaluator(evaluator, evaluation, evaluator_name(evaluation, metric_objects))
+    batches = padded_batches(loader, synced)
     with eval_mode(net), torch.no_grad(), synced_ranks() if synced else contextlib.nullcontext():
-        local_samples = run_goals(
-            call, _mover(net), checked, padded_batches(loader, synced), len(loader), on_progress
-        )
+        local_samples = run_goals(call, _mover(net), checked, batches, len(loader), on_progress)
         own_values, local_rows = checked.compute()
     samples = round(distributed.all_reduce_sum(float(local_samples))[0])
     local_bad = [str(file) for file in getattr(loader, "bad", ())]
@@ -119,15 +119,10 @@ def evaluate(
             if predictions is not None and rows:
                 unwritten = getattr(evaluator, "unwritten", ())
                 write_predictions(predictions, without_fields(rows, unwritten), values)
-        return Evaluation(
-            metrics=values,
-            samples=len(rows) or samples,
-            bad=bad,
-            tables=_tables(evaluation, metric_objects, values, rows, train_records),
-            unanswered=sum(row.get("answers") == [] for row in rows),
-            predictions=predictions if rows else None,
-            settings=evaluation,
-        )
+        tables = _tables(evaluation, metric_objects, values, rows, train_records)
+        unanswered = sum(row.get("answers") == [] for row in rows)
+        written = predictions if rows else None
+        return Evaluation(values, len(rows) or samples, bad, tables, unanswered, written, evaluation)
 
     return distributed.on_rank0(summarize)
 
@@ -180,19 +175,6 @@ def padded_batches(loader: Any, synced: bool) -> Iterator[Any]:
         else:
             yield batch
         batch = next(iterator, None) if turn + 1 < lengths[distributed.rank()] else None
-
-
-@contextlib.contextmanager
-def eval_mode(net: nn.Module) -> Iterator[None]:
-    """While open, ``net`` is in eval mode; then every module returns to the mode that it had itself."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(modes[0][1])
-        for module, was_training in modes:
-            module.training = was_training
 
 
 def _metric_values(

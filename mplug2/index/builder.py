@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -26,12 +26,13 @@ from mplug2.index.files import (
 )
 from mplug2.predict.files import entries
 from mplug2.predict.network import load
-from registry import UserError, read_spec
+from registry import Spec, UserError, read_spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Tick = Callable[[int, int], None]
+FileKey = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -68,63 +69,100 @@ def build(
     check_searchable(read_spec(spec, overrides or ()))
     net, tokenizer, weights = load(spec, checkpoint, overrides or (), goal=GOALS["text"])
     embedder = Embedder(net, tokenizer)
-    known = read(out) if (out / CONTENTS).is_file() else None
+    previous = read(out) if (out / CONTENTS).is_file() else None
     contents = Contents(
         kind=embedder.kind,
-        media="",
+        media=relative(media, out),
         spec=spec_fingerprint(net.spec),
         weights=weights_fingerprint(weights),
-        checkpoint="",
+        checkpoint=relative(weights, out),
     )
-    if known is not None:
-        _refuse_another(known, contents, out)
-    found = [Path(one).relative_to(media) for (one,) in entries([media], [], embedder.kind, 1)]
-    files = [File.of(media, name.as_posix()) for name in found]
-    vectors = _vectors(known)
-    broken = {file.key: file for file in known.files if file.broken} if known is not None else {}
-    todo = [file for file in files if file.key not in vectors and file.key not in broken]
-    gone = len({file.key for file in known.files} - {file.key for file in files}) if known is not None else 0
-    contents.media, contents.checkpoint = relative(media, out), relative(weights, out)
-
-    def save() -> None:
-        contents.files = [
-            broken.get(one.key, one) for one in files if one.key in vectors or one.key in broken
-        ]
-        rows = [vectors[one.key] for one in contents.whole]
-        contents.features = torch.stack(rows) if rows else torch.empty(0, 0)
-        write(out, contents, net.spec)
-
-    done, saved = 0, time.monotonic()
+    if previous is not None:
+        _refuse_another(previous, contents, out)
+    files = _files_of(media, embedder.kind)
+    growing = _GrowingIndex(files, previous, contents, out, net.spec)
     try:
-        for batch in embedder.files([media / file.name for file in todo]) if todo else ():
-            for number, one in batch:
-                file = todo[number]
-                if isinstance(one, str):
-                    broken[file.key] = replace(file, broken=one)
-                else:
-                    vectors[file.key] = one
-            done += len(batch)
-            on_progress(done, len(todo))
-            if time.monotonic() - saved > every:
-                save()
-                saved = time.monotonic()
+        growing.embed(embedder, media, on_progress, every)
     finally:
-        save()
-    bad = {file.name: file.broken for file in contents.files if file.broken is not None}
-    return Built(len(contents.whole), len(todo) - sum(broken.get(f.key) is not None for f in todo), gone, bad)
+        growing.save()
+    unreadable = {file.name: file.broken for file in contents.files if file.broken is not None}
+    num_gone = 0
+    if previous is not None:
+        num_gone = len({file.key for file in previous.files} - {file.key for file in files})
+    return Built(len(contents.whole), growing.num_embedded, num_gone, unreadable)
 
 
-def _vectors(known: Contents | None) -> dict[tuple[str, int, int], Tensor]:
-    if known is None:
+class _GrowingIndex:
+    """An index while it is built: what it holds already, and what is still to be read."""
+
+    def __init__(
+        self, files: list[File], previous: Contents | None, contents: Contents, out: Path, spec: Spec
+    ) -> None:
+        self.files, self.contents, self.out, self.spec = files, contents, out, spec
+        self.vectors = _vectors(previous)
+        self.broken: dict[FileKey, File] = {}
+        if previous is not None:
+            self.broken = {file.key: file for file in previous.files if file.broken}
+        self.todo = [file for file in files if not self.holds(file)]
+
+    def holds(self, file: File) -> bool:
+        """Return whether a file was read, with or without success."""
+        return file.key in self.vectors or file.key in self.broken
+
+    @property
+    def num_embedded(self) -> int:
+        """The files that were read now, without those that could not be decoded."""
+        return sum(self.broken.get(file.key) is None for file in self.todo)
+
+    def embed(self, embedder: Embedder, media: Path, on_progress: Tick, every: float) -> None:
+        """Read the files that are missing, and save every so many seconds."""
+        if not self.todo:
+            return
+        num_done, saved = 0, time.monotonic()
+        for batch in embedder.files([media / file.name for file in self.todo]):
+            for number, result in batch:
+                file = self.todo[number]
+                if isinstance(result, str):
+                    self.broken[file.key] = replace(file, broken=result)
+                else:
+                    self.vectors[file.key] = result
+            num_done += len(batch)
+            on_progress(num_done, len(self.todo))
+            if time.monotonic() - saved > every:
+                self.save()
+                saved = time.monotonic()
+
+    def save(self) -> None:
+        """Write what is known so far."""
+        read_files = [file for file in self.files if self.holds(file)]
+        self.contents.files = [self.broken.get(file.key, file) for file in read_files]
+        rows = [self.vectors[file.key] for file in self.contents.whole]
+        self.contents.features = torch.stack(rows) if rows else torch.empty(0, 0)
+        write(self.out, self.contents, self.spec)
+
+
+def _files_of(media: Path, kind: Literal["video", "image"]) -> list[File]:
+    """Return the images or videos below a folder."""
+    files = []
+    for (path,) in entries([media], [], kind, 1):
+        name = Path(path).relative_to(media).as_posix()
+        files.append(File.of(media, name))
+    return files
+
+
+def _vectors(previous: Contents | None) -> dict[FileKey, Tensor]:
+    if previous is None:
         return {}
-    return {file.key: row for file, row in zip(known.whole, known.features, strict=True)}
+    return {file.key: row for file, row in zip(previous.whole, previous.features, strict=True)}
 
 
-def _refuse_another(known: Contents, contents: Contents, out: Path) -> None:
-    others = {"spec": "another spec", "weights": "other weights"}
-    what = [said for name, said in others.items() if getattr(known, name) != getattr(contents, name)]
-    if what:
+def _refuse_another(previous: Contents, contents: Contents, out: Path) -> None:
+    differences = []
+    for name, text in (("spec", "another spec"), ("weights", "other weights")):
+        if getattr(previous, name) != getattr(contents, name):
+            differences.append(text)
+    if differences:
         raise UserError(
-            f"the index {out} was made with {' and '.join(what)}: its vectors cannot be compared with new "
-            f"ones. Choose another folder, or delete it"
+            f"the index {out} was made with {' and '.join(differences)}: its vectors cannot be compared "
+            f"with new ones. Choose another folder, or delete it"
         )

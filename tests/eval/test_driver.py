@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import mplug2  # noqa: F401  (fills the registries)
-from mplug2.eval.evaluation import eval_mode, evaluate, padded_batches
+from modules.eval_mode import eval_mode
+from mplug2.eval.evaluation import evaluate, padded_batches
 from mplug2.eval.run import chosen_evaluations, evaluate_all, predictions_of
 from mplug2.metrics.metric import Row
 from registry import EVALUATORS, Registry, UserError, parse_spec
