@@ -16,6 +16,7 @@ from modules.losses.reduction import LossSum
 from modules.streams import to_device
 from mplug2.freezing import FreezableNetwork
 from mplug2.loss_counts import counted_losses
+from mplug2.observing import Observer, observed_submodules
 from registry import (
     OPERATIONS,
     ModuleRef,
@@ -32,7 +33,6 @@ from registry import (
 )
 from registry.language.ramp import value_at
 
-Observer = Callable[[str, Any], None]
 Goal = str | tuple[str, ...]  # the name of a goal, or the names of streams to compute
 
 
@@ -121,13 +121,17 @@ class Network(FreezableNetwork):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next((p.device for p in self.parameters()), torch.get_default_device())
+        for parameter in self.parameters():
+            return parameter.device
+        return torch.get_default_device()  # not traced by torch.compile, so only asked for where needed
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the weights, and so of the network's real-valued inputs."""
-        known = (p.dtype for p in self.parameters() if p.is_floating_point())
-        return next(known, torch.get_default_dtype())
+        for parameter in self.parameters():
+            if parameter.is_floating_point():
+                return parameter.dtype
+        return torch.get_default_dtype()
 
     def move(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return the streams of a batch on the network's device."""
@@ -162,7 +166,7 @@ class Network(FreezableNetwork):
         batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
         values: dict[tuple[str, bool], Any] = {(name, False): self._cast(name, batch[name]) for name in batch}
-        with self._observed(observe):
+        with observed_submodules(self, observe):
             for step in steps.steps:
                 value = self._run(steps, step, values)
                 values[step.key] = value
@@ -203,7 +207,8 @@ class Network(FreezableNetwork):
     def _by_stream(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a batch by the names of streams: that of a call means the stream that the call returns."""
         aliases = self.spec.expansion.aliases
-        if aliases.keys().isdisjoint(batch):
+        # Not a set operation on the keys: torch.compile breaks the graph at those.
+        if not any(name in aliases for name in batch):
             return batch
         renamed = {}
         for name, value in batch.items():
@@ -232,30 +237,13 @@ class Network(FreezableNetwork):
             return {name: self._scalar(step, part) for name, part in value.items()}
         return value
 
-    @contextlib.contextmanager
-    def _observed(self, observe: Observer | None) -> Iterator[None]:
-        """While open, ``observe`` gets the output of every submodule."""
-        if observe is None:
-            yield
-            return
-        with contextlib.ExitStack() as stack:
-            for path, module in self.named_modules():
-                if path:
-                    handle = module.register_forward_hook(_reporting(observe, path))
-                    stack.callback(handle.remove)
-            yield
-
     def _cast(self, name: str, value: Any) -> Any:
         """Return an input in the precision that its kind asks for; any other stream unchanged."""
         declared = self.spec.inputs.get(name)
         return value if declared is None else half(declared.kind).cast(value, self.dtype)
 
     def _run(self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
-        ports = {name: self._fill(steps, step, values, what) for name, what in step.binding.ports.items()}
-        # a variadic port takes its streams by position, and so do those before it
-        several = [name for name in ports if step.declaration.inputs[name].variadic]
-        before = [ports.pop(name, None) for name in step.before_variadic]
-        positional = (*before, *(ports.pop(several[0]) if several else ()))
+        positional, ports = self._arguments(steps, step, values)
         options = self._options(step)
         if step.declaration.requests:
             options["requested"] = step.requested
@@ -275,6 +263,26 @@ class Network(FreezableNetwork):
             vars(error)["step"] = step  # for callers that report the location
             raise
 
+    def _arguments(
+        self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the streams of a call by position, and the others by port.
+
+        A variadic port takes its streams by position, and so do the ports before it.
+        """
+        ports = {}
+        variadic: list[Any] = []
+        for name, what in step.binding.ports.items():
+            value = self._fill(steps, step, values, what)
+            if step.declaration.inputs[name].variadic:
+                variadic = value
+            else:
+                ports[name] = value
+        positional = []
+        for name in step.before_variadic:
+            positional.append(ports.pop(name, None))
+        return [*positional, *variadic], ports
+
     def _options(self, step: Step) -> dict[str, Any]:
         """Return the options of a call; ramps have their last value outside of a run."""
         return {name: value_at(value, self.position) for name, value in step.binding.options.items()}
@@ -288,7 +296,7 @@ class Network(FreezableNetwork):
         filling: Ref | ModuleRef | tuple[Ref | ModuleRef, ...],
     ) -> Any:
         if isinstance(filling, tuple):
-            return tuple(self._fill(steps, step, values, one) for one in filling)
+            return tuple(self._fill(steps, step, values, part) for part in filling)
         if isinstance(filling, ModuleRef):
             return self._called(filling.name, step.shadow)
         return _field(values[steps.key(filling, step.shadow)], filling)
@@ -316,15 +324,6 @@ class Network(FreezableNetwork):
     def extra_repr(self) -> str:
         """The goals, for ``print(net)``."""
         return f"goals: {', '.join(self.spec.goals)}"
-
-
-def _reporting(observe: Observer, path: str) -> Callable[[nn.Module, Any, Any], None]:
-    """Return a forward hook that reports a module's output under its path."""
-
-    def report(module: nn.Module, inputs: Any, output: Any) -> None:
-        observe(path, output)
-
-    return report
 
 
 def _field(value: Any, ref: Ref) -> Any:

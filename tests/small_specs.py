@@ -33,7 +33,7 @@ TEACHER = (
 
 def writes_answers(file: Path) -> bool:
     """Whether a spec has the streams that `TEACHER` names."""
-    return {"logits", "answer", "guess"} <= {*(spec := read_spec(file)).inputs, *spec.flow}
+    return {"logits", "answer", "generated"} <= {*(spec := read_spec(file)).inputs, *spec.flow}
 
 
 def small(file: Path, *overrides: str) -> Spec:

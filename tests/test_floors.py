@@ -18,6 +18,7 @@ PACKAGES = (
         "runtime",
         "freezing",
         "loss_counts",
+        "observing",
         "network",
         "weights",
         "build",

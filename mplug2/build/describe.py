@@ -15,7 +15,7 @@ class Description:
     """Three mappings from a name to its description."""
 
     settings: dict[str, str]  # every leaf of the resolved spec, by its dotted path
-    streams: dict[str, str]  # the solved type of every stream, fields as `both.vision`
+    streams: dict[str, str]  # the solved type of every stream, fields as `fused.vision`
     weights: dict[str, str]  # modules by their counts, weights by their shapes; layers are folded to `*`
 
     def sections(self) -> Iterator[tuple[str, dict[str, str]]]:

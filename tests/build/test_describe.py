@@ -36,7 +36,7 @@ def test_a_text_holds_the_resolved_spec_the_streams_and_every_weight() -> None:
     spec = read_spec(TINY, ["freeze=[vision.stem]"])
     text, found = describe_text(spec), describe(spec)
     assert text.startswith("# resolved spec\n" + write_spec(spec))
-    assert "\nboth.vision  tokens Q patches.N 96\n" in text
+    assert "\nboth.vision     tokens Q patches.N 96\n" in text
     assert found.weights["vision.blocks.*.attn.qkv.weight"] == "4 x [288, 96]"
     assert "trainable" in found.weights["vision"]
     assert "trainable" not in found.weights["text"]

@@ -42,23 +42,23 @@ def large(*overrides: str) -> Spec:
 def test_a_module_called_twice_is_shared_and_one_handed_on_counts() -> None:
     diagram = read_diagram(large())
     assert diagram.shared == ["universal", "decoder"]
-    assert diagram.nodes["guess"].modules == ("decoder",)
+    assert diagram.nodes["generated"].modules == ("decoder",)
     assert {node.kind for node in diagram.nodes.values()} == {"input", "module", "operation", "goal"}
 
 
 def test_every_use_of_a_stream_is_an_edge_with_its_shape() -> None:
     edges = {(edge.stream, edge.target): edge for edge in read_diagram(large()).edges}
-    assert edges["both.vision", "memory"].shape == "tokens Q patches.N 1024"
-    assert edges["video", "patches"].shape == "frames V 3 16 224 224"
-    assert edges["asked", "both"].port == "text"
+    assert edges["fused.vision", "memory"].shape == "tokens Q vision_encoded.N 1024"
+    assert edges["video", "vision_encoded"].shape == "frames V 3 16 224 224"
+    assert edges["text_hidden", "fused"].port == "text"
     assert edges["loss", "train:loss"].shape == "scalar"
 
 
 def test_momentum_marks_what_runs_again_and_only_that() -> None:
     diagram = read_diagram(large(*TEACHER))
     again = {key for key, run in diagram.runs.items() if run.momentum}
-    assert {"patches", "visual", "asked", "memory", "logits"} <= again
-    assert not again & {"loss", "guess", "video", "answer"}
+    assert {"vision_encoded", "vision_hidden", "text_hidden", "memory", "logits"} <= again
+    assert not again & {"loss", "generated", "video", "answer"}
     teacher = next(edge for edge in diagram.edges if edge.port == "teacher")
     assert (diagram.edges[teacher].plain, diagram.edges[teacher].momentum) == (False, True)
     assert not any(run.momentum for run in read_diagram(large()).runs.values())
@@ -66,7 +66,10 @@ def test_momentum_marks_what_runs_again_and_only_that() -> None:
 
 def test_frozen_in_whole_and_in_part() -> None:
     frozen = {key: node.frozen for key, node in read_diagram(large(*TEACHER)).nodes.items()}
-    assert (frozen["patches"], frozen["read"], frozen["both"], frozen["seen"]) == ("all", "part", "no", "no")
+    states = tuple(
+        frozen[stream] for stream in ("vision_encoded", "text_encoded", "fused", "vision_per_text")
+    )
+    assert states == ("all", "part", "no", "no")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_frozen_in_whole_and_in_part() -> None:
     ],
 )
 def test_how_much_a_pattern_freezes(pattern: str, frozen: str) -> None:
-    assert read_diagram(replace(large(), freeze=[pattern])).nodes["patches"].frozen == frozen
+    assert read_diagram(replace(large(), freeze=[pattern])).nodes["vision_encoded"].frozen == frozen
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
@@ -123,8 +126,8 @@ def test_chains_and_long_edges_are_straight() -> None:
     diagram = read_diagram(large())
     for edge, curve in zip(diagram.edges, scene.curves, strict=True):
         if (edge.source, edge.target) in (
-            ("video", "patches"),
-            ("patches", "visual"),
+            ("video", "vision_encoded"),
+            ("vision_encoded", "vision_hidden"),
             ("loss", "train:loss"),
         ):
             assert abs(curve.points[0][0] - curve.points[-1][0]) < 1, edge
@@ -132,11 +135,12 @@ def test_chains_and_long_edges_are_straight() -> None:
             assert abs(x - other) < 2, edge
 
 
-def test_a_long_call_is_told_in_full() -> None:
+def test_a_long_call_is_written_in_full() -> None:
     call = "beam_search(@decoder, num_beams=5, num_return_sequences=5, min_length=1, max_length=10)"
     assert wrapped(call) == [
-        "beam_search(@decoder, num_beams=5, num_return_sequences=5,",
-        "min_length=1, max_length=10)",
+        "beam_search(@decoder, num_beams=5,",
+        "num_return_sequences=5, min_length=1,",
+        "max_length=10)",
     ]
     assert wrapped("take") == ["take"]
     many = wrapped(f"act({', '.join(f'option_{i}={i}' for i in range(40))})")
@@ -158,8 +162,14 @@ def test_spread_is_least_squares_with_distances() -> None:
 def test_svg_has_the_colours_and_is_well_formed() -> None:
     text = write_svg(build_scene(read_diagram(large(*TEACHER))))
     root = ET.fromstring(text)
-    said = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
-    assert {"patches", "universal(route='vision')", "tokens Q L 1024", "frozen", "frozen in part"} <= said
+    texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {
+        "vision_encoded",
+        "universal(route='vision')",
+        "tokens Q L 1024",
+        "frozen",
+        "frozen in part",
+    } <= texts
     assert text.count(f'fill="{SHARED[0]}"') == 3  # two calls and the legend
     assert MOMENTUM in text
     assert "stroke-dasharray" in text
@@ -179,7 +189,7 @@ def test_the_command_writes_the_same_file_twice(suffix: str, tmp_path: Path) -> 
         assert "flowchart TD" in text
 
 
-def test_a_wrong_suffix_and_a_missing_folder_are_told(tmp_path: Path) -> None:
+def test_a_wrong_suffix_and_a_missing_folder_are_reported(tmp_path: Path) -> None:
     for out, words in (("net.gif", ".svg, .png, .mmd"), ("none/net.svg", "no folder")):
         done = CliRunner().invoke(app, ["draw", str(LARGE), "-o", str(tmp_path / out)])
         assert done.exit_code == 2
