@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -69,11 +70,11 @@ def _fusion(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -> N
     batch: dict[str, Any] = {
         name: Tokens(inputs[f"{name}_embeds"], inputs[f"{name}_mask"].bool()) for name in ("image", "text")
     }
-    found = net(batch, "predict")
+    streams = net(batch, "predict")
     for i, value in enumerate(heard):
         rows.close(f"layer{meta['start_layer'] + i}_raw_output", value)
-    rows.close("image_output", found["image"].values)
-    rows.close("text_output", found["text"].values)
+    rows.close("image_output", streams["image"].values)
+    rows.close("text_output", streams["text"].values)
 
 
 def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> None:
@@ -88,18 +89,18 @@ def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> N
     heard: list[Tensor] = []
     blocks: Any = net.get_submodule("vision.body.blocks")
     _listen(blocks[-1], heard)
-    found = run_streams(net, batch, "vision_hidden", "text_hidden", "memory", "logits", "loss")
-    rows.close("visual_output", found["vision_hidden"].values)
-    rows.close("image_embeds", found["vision_hidden"].values)
+    streams = run_streams(net, batch, "vision_hidden", "text_hidden", "memory", "logits", "loss")
+    rows.close("visual_output", streams["vision_hidden"].values)
+    rows.close("image_embeds", streams["vision_hidden"].values)
     # CLIP's own output, which mPLUG never reads: the last block projected, without the final norm
     rows.close("visual_output_projected", heard[0][:, 0] @ weights["visual_encoder.visual.proj"])
-    rows.close("text_embeds", found["text_hidden"].values)
-    rows.close("fused_states", found["memory"].values)
-    rows.same("fused_mask", full_mask(found["memory"]).long())
-    rows.close("decoder_logits", found["logits"])
-    losses, _ = next_token_losses(found["logits"], batch["answer"])
+    rows.close("text_embeds", streams["text_hidden"].values)
+    rows.close("fused_states", streams["memory"].values)
+    rows.same("fused_mask", full_mask(streams["memory"]).long())
+    rows.close("decoder_logits", streams["logits"])
+    losses, _ = next_token_losses(streams["logits"], batch["answer"])
     rows.close("decoder_loss_per_sequence", losses.sum(dim=1))
-    rows.close("train_loss", found["loss"].reshape(1))
+    rows.close("train_loss", streams["loss"].reshape(1))
     for name, goal in (("beam", "predict"), ("beam3", "more")):
         texts: Sequences = net(batch, goal)["answer"]
         for row, (ids, scores) in enumerate(zip(texts.ids, texts.scores, strict=True)):
@@ -119,67 +120,67 @@ def _retrieval(
     report: LoadReport,
     rows: Comparison,
 ) -> None:
-    recorded = rows.outputs
     batch: dict[str, Any] = {
         "image": inputs["image"],
         "caption": _text(inputs, "text"),
         "media_id": inputs["idx"],
-        "wrong_image": recorded["neg_image_for_text"],
-        "wrong_text": recorded["neg_text_for_image"],
+        "wrong_image": rows.outputs["neg_image_for_text"],
+        "wrong_text": rows.outputs["neg_text_for_image"],
     }
     net.update_ema()
-    net.get_module(
-        "feature_queue"
-    ).train()  # a queue takes in while it is trained, as the official one always does
-    temperature = net.get_parameter("contrast.temperature")
+    # A queue stores features while it is trained, as the official one always does.
+    net.get_module("feature_queue").train()
+    hidden = ("vision_hidden", "text_hidden", "vision_features", "text_features")
     with torch.enable_grad():
-        names = (
-            "vision_hidden",
-            "text_hidden",
-            "vision_features",
-            "text_features",
-            "queue",
-            "itc",
-            "negatives",
-            "match_logits",
-            "itm",
-        )
-        found = run_streams(net, batch, *names)
-    stored, itc = found["queue"], found["itc"]
-    rows.close("image_embeds", found["vision_hidden"].values)
-    rows.close("text_embeds", found["text_hidden"].values)
-    rows.close("image_feat", found["vision_features"])
-    rows.close("text_feat", found["text_features"])
-    count = len(batch["media_id"])
-    rows.close("image_feat_m", stored["vision"][:count])
-    rows.close("text_feat_m", stored["text"][:count])
+        streams = run_streams(net, batch, *hidden, "queue", "itc", "negatives", "match_logits", "itm")
+    rows.close("image_embeds", streams["vision_hidden"].values)
+    rows.close("text_embeds", streams["text_hidden"].values)
+    rows.close("image_feat", streams["vision_features"])
+    rows.close("text_feat", streams["text_features"])
+    temperature = net.get_parameter("contrast.temperature")
+    _contrast(streams, batch["media_id"], temperature, config["alpha_used"], rows)
+    # replayed: `itm_logits` contains them
+    rows.covered |= {"neg_image_for_text", "neg_text_for_image"}
+    rows.close("itm_logits", streams["match_logits"])
+    rows.close("loss_itm", streams["itm"].reshape(1))
+    _all_pairs(net, streams, batch["caption"].mask, rows)
+    _after(net, report, rows)
+
+
+def _contrast(
+    streams: Mapping[str, Any], media: Tensor, temperature: Tensor, alpha: float, rows: Comparison
+) -> None:
+    """Compare the contrastive loss: momentum features, targets, similarities and the weights of negatives."""
+    queue, itc = streams["queue"], streams["itc"]
+    count = len(media)
+    rows.close("image_feat_m", queue["vision"][:count])
+    rows.close("text_feat_m", queue["text"][:count])
     rows.close("sim_i2t", itc["vision_to_text"])
     rows.close("sim_t2i", itc["text_to_vision"])
-    target = shares(batch["media_id"][:, None] == stored["group"])
+    target = shares(media[:, None] == queue["group"])
     rows.close("hard_targets", target)
-    alpha = config["alpha_used"]
-    for name, own, others in (("i2t", "vision", "text"), ("t2i", "text", "vision")):
-        teacher = stored[own][:count] @ stored[others].T / temperature
+    same = media[:, None] == media
+    directions = (("i2t", "vision", "text"), ("t2i", "text", "vision"))
+    for name, source, other in directions:
+        teacher = queue[source][:count] @ queue[other].T / temperature
         rows.close(f"soft_{name}", mix_soft_targets(target, teacher, alpha))
-        # recorded before they are normalised, which drawing does not mind
-        likely = recorded[f"weights_{name}"]
-        similarity = itc["vision_to_text" if name == "i2t" else "text_to_vision"]
-        same = batch["media_id"][:, None] == batch["media_id"]
+        # The weights were recorded before they are normalised, which does not change a draw.
+        recorded = rows.outputs[f"weights_{name}"]
         rows.covered.add(f"weights_{name}")
-        rows.close(f"weights_{name}", chances(similarity, same), likely / likely.sum(dim=1, keepdim=True))
+        weights = chances(itc[f"{source}_to_{other}"], same)
+        rows.close(f"weights_{name}", weights, recorded / recorded.sum(dim=1, keepdim=True))
     rows.close("loss_ita", itc["loss"].reshape(1))
-    rows.covered |= {"neg_image_for_text", "neg_text_for_image"}  # replayed: `itm_logits` contains them
-    rows.close("itm_logits", found["match_logits"])
-    rows.close("loss_itm", found["itm"].reshape(1))
-    everyone = torch.cartesian_prod(torch.arange(count), torch.arange(count))
+
+
+def _all_pairs(net: Network, streams: Mapping[str, Any], mask: Tensor | None, rows: Comparison) -> None:
+    """Compare the matching scores of every image with every text."""
+    count = len(streams["vision_hidden"].values)
+    images, texts = torch.cartesian_prod(torch.arange(count), torch.arange(count)).T
     pairs = {
-        "vision_hidden": Tokens(found["vision_hidden"].values[everyone[:, 0]]),
-        "text_hidden": Tokens(
-            found["text_hidden"].values[everyone[:, 1]], batch["caption"].mask[everyone[:, 1]]
-        ),
+        "vision_hidden": Tokens(streams["vision_hidden"].values[images]),
+        "text_hidden": Tokens(streams["text_hidden"].values[texts], None if mask is None else mask[texts]),
     }
     rows.close("pair_itm_logits", net(pairs, "rerank")["score"])
-    _after(net, report, rows)
 
 
 def _after(net: Network, report: LoadReport, rows: Comparison) -> None:
@@ -205,23 +206,23 @@ def _grounding(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -
     bins = meta["last_target_id"] - prefix
     box = cxcywh_to_xyxy(inputs["targets"])
     batch = {"image": inputs["image"], "phrase": _text(inputs, "text"), "box": box}
-    found = run_streams(
+    streams = run_streams(
         net, batch, "target", "logits", "memory", "loss", "released", "box_sequence", "predicted_box"
     )
-    rows.same("target_token_ids", found["target"].ids[:, 1:])
-    rows.close("train_logits_masked", among(found["logits"], bins, prefix))
-    ce, l1, far = box_errors(found["logits"], found["target"], box, bins, prefix)
+    rows.same("target_token_ids", streams["target"].ids[:, 1:])
+    rows.close("train_logits_masked", among(streams["logits"], bins, prefix))
+    ce, l1, far = box_errors(streams["logits"], streams["target"], box, bins, prefix)
     rows.close("token_ce", ce)
     rows.close("weight_l1", l1)
     rows.close("weight_giou", far)
-    rows.close("loss_elementwise_intended", found["loss"].reshape(1))
-    rows.close("loss_seq", found["released"].reshape(1))
-    rows.close("loss_broadcast_recomputed", found["released"].reshape(1))
-    guess = among(found["logits"][:, :-1], bins, prefix).argmax(dim=-1) + prefix + 1
+    rows.close("loss_elementwise_intended", streams["loss"].reshape(1))
+    rows.close("loss_seq", streams["released"].reshape(1))
+    rows.close("loss_broadcast_recomputed", streams["released"].reshape(1))
+    guess = among(streams["logits"][:, :-1], bins, prefix).argmax(dim=-1) + prefix + 1
     rows.close("teacher_forced_box", coordinates(guess, bins, prefix))
     decoder: Any = net.get_module("decoder")
     start = torch.full((len(box), 1, 1), prefix)
-    first = decoder.decode(start, decoder.init_cache(found["memory"]))[:, 0, 0]
+    first = decoder.decode(start, decoder.init_cache(streams["memory"]))[:, 0, 0]
     rows.close("first_step_logits", among(first, bins, prefix))
-    rows.close("pred_box", coordinates(found["box_sequence"].ids[:, 0, 1:], bins, prefix))
-    rows.close("pred_iou", overlap(found["predicted_box"], box)[0])
+    rows.close("pred_box", coordinates(streams["box_sequence"].ids[:, 0, 1:], bins, prefix))
+    rows.close("pred_iou", overlap(streams["predicted_box"], box)[0])

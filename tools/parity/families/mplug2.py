@@ -115,12 +115,12 @@ def _answers(
 
 def _beams(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison) -> None:
     for i, run in enumerate(meta["results"]["beam"]):
-        found: Sequences = net(batch, f"beam_{i}")["answer"]
+        streams: Sequences = net(batch, f"beam_{i}")["answer"]
         settings = " ".join(f"{key}={value}" for key, value in run["settings"].items())
         # ids are padded with 0 here, and ragged there; no text holds a 0
-        ids = [[[word for word in text if word] for text in sample] for sample in found.ids.tolist()]
+        ids = [[[word for word in text if word] for text in sample] for sample in streams.ids.tolist()]
         rows.equal(f"beam ids ({settings})", ids, run["ids"])
-        rows.close(f"beam scores ({settings})", found.scores, torch.tensor(run["scores"]))
+        rows.close(f"beam scores ({settings})", streams.scores, torch.tensor(run["scores"]))
 
 
 def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison) -> None:
