@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from modules.decoder import TextDecoder
+from modules.decoder import DecoderCache, TextDecoder
 from modules.search.common import (
     FORBIDDEN,
     Hypothesis,
@@ -124,6 +124,18 @@ def _first_scores(
     return cum_logprobs.flatten(1)
 
 
+def _continue_rows(
+    state: DecoderCache, remaining: Int[Tensor, " kept"], parents: Int[Tensor, "rows beams"]
+) -> None:
+    """Keep the ``remaining`` rows of the cache.
+
+    ``parents``: the row of the cache, beams flattened, that each beam continues.
+    """
+    state.reorder(parents[remaining].flatten())
+    if len(remaining) < len(parents):
+        state.keep(remaining)
+
+
 def _extended(
     histories: Shaped[Tensor, "rows beams length"],
     origin: Int[Tensor, "rows beams"],
@@ -179,8 +191,7 @@ def beam_search(
     bos_token_id: int = 101,
     eos_token_id: int = 102,
 ) -> Sequences:
-    """Write the ``num_return_sequences`` most probable texts of up to ``max_length`` tokens, by beams of
-    ``num_beams``.
+    """Write the ``num_return_sequences`` most probable texts of at most ``max_length`` tokens.
 
     Score: ``sum of log-probabilities / ((5 + step + 1) / 6) ** length_penalty``, step from 0;
     ``eos_token_id`` is forbidden before ``min_length`` words. Released behaviour: a finished beam is noted
@@ -219,14 +230,10 @@ def beam_search(
         remaining = None if is_last else remaining_rows(active_groups.any(dim=1))
         if remaining is None:
             break
-        # (rows, beams): the row of the state, beams flattened, that each beam continues
-        parents = origin.clamp(max=width - 1) + rows * width
-        state.reorder(parents[remaining].flatten())
-        if len(remaining) < len(row_to_sample):
-            state.keep(remaining)
+        _continue_rows(state, remaining, origin.clamp(max=width - 1) + rows * width)
         row_to_sample, active_groups = row_to_sample[remaining], active_groups[remaining]
-        texts, token_logprobs = texts[remaining], token_logprobs[remaining]
-        cum_logprobs = cum_logprobs[remaining]
+        texts, cum_logprobs = texts[remaining], cum_logprobs[remaining]
+        token_logprobs = token_logprobs[remaining]
         logits, width = decoder.decode(texts[:, :, -1:], state)[:, :, -1], num_beams
     return stack_hypotheses(done, num_return_sequences, device)
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -21,6 +21,40 @@ if TYPE_CHECKING:
     from mplug2.predict.sheet import Sheet
 
 _SHOWN = 20  # files that a message lists
+
+
+Videos = Annotated[
+    list[Path] | None,
+    typer.Option("--video", "-v", metavar="PATH", parser=path, help="A video file or a folder; repeatable."),
+]
+Images = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--image",
+        "-i",
+        metavar="PATH",
+        parser=path,
+        help="The same for images; the two of a pair alternate.",
+    ),
+]
+FileLists = Annotated[
+    list[Path] | None,
+    typer.Option("--files-from", parser=path, metavar="FILE", help="A text file with one path per line."),
+]
+Questions = Annotated[
+    list[str] | None,
+    typer.Option("--question", "-q", "--text", help="The question, sentence or phrase; repeatable."),
+]
+OutFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write the JSON lines here.")
+]
+SheetFile = Annotated[
+    Path | None,
+    typer.Option("--sheet", metavar="FILE.html|FILE.png", help="Write a page with images and answers."),
+]
+DrawFile = Annotated[
+    Path | None, typer.Option("--draw", metavar="FILE.png", help="Draw the predicted boxes on an image.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,30 +71,10 @@ def add_to(app: typer.Typer) -> None:
 def predict(
     spec: SpecFile,
     overrides: Overrides = None,
-    video: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--video", "-v", metavar="PATH", parser=path, help="A video file or a folder; repeatable."
-        ),
-    ] = None,
-    image: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--image",
-            "-i",
-            metavar="PATH",
-            parser=path,
-            help="The same for images; the two of a pair alternate.",
-        ),
-    ] = None,
-    listed: Annotated[
-        list[Path] | None,
-        typer.Option("--files-from", parser=path, metavar="FILE", help="A text file with one path per line."),
-    ] = None,
-    question: Annotated[
-        list[str] | None,
-        typer.Option("--question", "-q", "--text", help="The question, sentence or phrase; repeatable."),
-    ] = None,
+    video: Videos = None,
+    image: Images = None,
+    listed: FileLists = None,
+    question: Questions = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -72,16 +86,9 @@ def predict(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="The largest number of answers.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a single file, too.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write the JSON lines here.")
-    ] = None,
-    sheet: Annotated[
-        Path | None,
-        typer.Option("--sheet", metavar="FILE.html|FILE.png", help="Write a page with images and answers."),
-    ] = None,
-    draw: Annotated[
-        Path | None, typer.Option("--draw", metavar="FILE.png", help="Draw the predicted boxes on an image.")
-    ] = None,
+    out: OutFile = None,
+    sheet: SheetFile = None,
+    draw: DrawFile = None,
 ) -> None:
     """Run a trained network on videos, images or texts: answer, caption, classify, or locate a phrase.
 
@@ -98,13 +105,7 @@ def predict(
     from mplug2.predict.sheet import PICTURES
 
     pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
-    if pipe.kind == "text":
-        if named or listed or not question:
-            raise UserError(f"{spec} reads text alone: give it by --text TEXT, and no files")
-        entries, num_entries = [], len(question)
-    else:
-        entries = _entries(spec, pipe, named, listed or (), are_videos=bool(video))
-        num_entries = len(entries)
+    entries, num_entries = _files_or_texts(spec, pipe, named, listed or (), question or (), bool(video))
     single = num_entries == 1 and not listed and not any(map(os.path.isdir, named))
     if draw is not None and (pipe.says != "boxes" or not single):
         raise UserError("--draw needs one image, and a network that finds boxes; --sheet shows many files")
@@ -127,6 +128,23 @@ def predict(
         print_checkpoint(pipe.checkpoint)
     if not single:
         summary.print()
+
+
+def _files_or_texts(
+    spec: str,
+    pipe: Pipeline,
+    named: Sequence[Path],
+    listed: Sequence[Path],
+    texts: Sequence[str],
+    are_videos: bool,
+) -> tuple[list[Any], int]:
+    """Return the files to run on, none for a network that reads text alone, and the number of results."""
+    if pipe.kind == "text":
+        if named or listed or not texts:
+            raise UserError(f"{spec} reads text alone: give it by --text TEXT, and no files")
+        return [], len(texts)
+    entries = _entries(spec, pipe, named, listed, are_videos=are_videos)
+    return entries, len(entries)
 
 
 def _check_outputs(outputs: dict[str, Path | None], inputs: Sequence[Path]) -> None:

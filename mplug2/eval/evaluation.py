@@ -86,8 +86,7 @@ def evaluate(
     """
     metric_objects = load_metrics(evaluation.metrics if metrics is None else metrics)
     call = net if engine is None else engine
-    if synced is None:
-        synced = getattr(engine, "sharded", False)
+    synced = getattr(engine, "sharded", False) if synced is None else synced
     evaluator = build_evaluator(
         evaluation,
         metric_objects,
@@ -104,8 +103,7 @@ def evaluate(
         local_samples = run_goals(call, _mover(net), checked, batches, len(loader), on_progress)
         own_values, local_rows = checked.compute()
     samples = round(distributed.all_reduce_sum(float(local_samples))[0])
-    local_bad = [str(file) for file in getattr(loader, "bad", ())]
-    bad = sorted(set().union(*distributed.all_gather_object(local_bad)))
+    bad = _bad_files(loader)
     parts = distributed.all_gather_object(list(local_rows))
 
     def summarize() -> Evaluation:
@@ -120,11 +118,17 @@ def evaluate(
                 unwritten = getattr(evaluator, "unwritten", ())
                 write_predictions(predictions, without_fields(rows, unwritten), values)
         tables = _tables(evaluation, metric_objects, values, rows, train_records)
-        unanswered = sum(row.get("answers") == [] for row in rows)
-        written = predictions if rows else None
-        return Evaluation(values, len(rows) or samples, bad, tables, unanswered, written, evaluation)
+        no_answers = sum(row.get("answers") == [] for row in rows)
+        file = predictions if rows else None
+        return Evaluation(values, len(rows) or samples, bad, tables, no_answers, file, evaluation)
 
     return distributed.on_rank0(summarize)
+
+
+def _bad_files(loader: Any) -> list[str]:
+    """Return the files that could not be read, over all ranks."""
+    local_bad = [str(file) for file in getattr(loader, "bad", ())]
+    return sorted(set().union(*distributed.all_gather_object(local_bad)))
 
 
 def load_metrics(metrics: Iterable[str | Metric]) -> list[Metric]:
