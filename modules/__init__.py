@@ -13,6 +13,7 @@ for _name, _target in {
     "text_decoder": "modules.decoder:TextDecoder",
     "project": "modules.heads:Project",
     "class_head": "modules.heads:ClassHead",
+    "value_head": "modules.heads:ValueHead",
     "feature_head": "modules.heads:FeatureHead",
     "feature_queue": "modules.queue:FeatureQueue",
     "contrastive": "modules.losses.contrastive:Contrastive",

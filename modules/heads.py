@@ -80,6 +80,31 @@ class ClassHead(nn.Module):
         return self.out(x if self.dense is None else F.relu(self.dense(x)))
 
 
+class ValueHead(nn.Module):
+    """A number for each row: ``out(relu(dense(pooled)))``, such as how similar two sentences are.
+
+    ``pool='first'`` takes the first token ([CLS]), ``'mean'`` the mean of the valid ones. ``depth=1`` is the
+    layer ``out`` alone.
+    """
+
+    inputs = {"tokens": "tokens B N width"}
+    outputs = "scores B"
+
+    def __init__(
+        self,
+        width: int,
+        pool: Literal["first", "mean"] = "first",
+        depth: Literal[1, 2] = 2,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.layers = ClassHead(width, 1, pool, depth, dropout)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, " b"]:
+        """Return one number of each row."""
+        return self.layers(tokens).squeeze(-1)
+
+
 class FeatureHead(nn.Module):
     """A vector of length 1 for each row: ``normalize(linear(pooled))``, to be compared by inner products.
 

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, list[str]] = {
     ],
     "retrieval": ['{"video_id": "clip7", "caption": "two dogs run"}'],
     "text_class": ['{"sentence1": "Dogs run.", "sentence2": "Dogs sleep.", "label": "contradiction"}'],
+    "text_value": ['{"sentence1": "Dogs run.", "sentence2": "A dog runs.", "score": 3.8}'],
     "text_label": [
         '{"images": ["a.jpg", "b.jpg"], "sentence": "Both show dogs.", "label": "True"}',
         '{"image": "a.jpg", "sentence": "Dogs sleep.", "label": "contradiction"}',

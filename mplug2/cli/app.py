@@ -24,6 +24,7 @@ from mplug2.cli import (
     migrate,
     predict,
     running,
+    runs,
     specs,
 )
 from registry.errors import UserError, visible
@@ -91,6 +92,7 @@ drawing.add_to(app)
 diff.add_to(app)
 eject.add_to(app)
 running.add_to(app)
+runs.add_to(app)
 predict.add_to(app)
 index.add_to(app)
 data.add_to(app)

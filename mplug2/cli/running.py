@@ -13,11 +13,12 @@ import typer
 import registry
 from mplug2.cli.arguments import Checkpoint, Overrides, SpecFile, init_overrides, only_overrides
 from mplug2.cli.outputs import judge_outputs, print_checkpoint
+from mplug2.cli.runs import print_spreads
 from mplug2.cli.tables import log_shown
 
 if TYPE_CHECKING:
     from mplug2.eval.evaluation import Evaluation
-    from mplug2.eval.results import Results
+    from mplug2.eval.results import Results, TableResults
     from registry.training import EvaluationSpec
 
 
@@ -49,14 +50,31 @@ def train(
             "--init", metavar="PATTERN=SOURCE", help="Start weights from here: '*=mplug2:model.pth'."
         ),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds",
+            metavar="N",
+            help="Train N times, with the seeds train.seed, train.seed + 1, ..., each in a folder seed_N of "
+            "the run folder, and print the median and the extent of what was measured.",
+        ),
+    ] = None,
 ) -> None:
     """Train a network, under torchrun or deepspeed on all processes. Ctrl-C saves; --resume continues."""
+    from mplug2.runtime import distributed
+    from mplug2.train.seeds import train_seeds
     from mplug2.train.trainer import train as run
 
+    settings = [*init_overrides(init), *only_overrides(overrides)]
     with log_shown():
-        result = run(spec, [*init_overrides(init), *only_overrides(overrides)], resume=resume)
+        if seeds is None:
+            result = run(spec, settings, resume=resume)
+        else:
+            result = train_seeds(spec, settings, seeds, resume=resume)[-1]
     if result.interrupted:
         raise typer.Exit(130)
+    if seeds is not None and distributed.rank() == 0:
+        print_spreads(result.folder.parent)
 
 
 def evaluate(
@@ -82,9 +100,10 @@ def evaluate(
         Path | None,
         typer.Option(
             "--submission",
-            metavar="FILE.json",
-            help="Write question ids and answers here, as VQA's evaluation server takes them, or image ids "
-            "and captions, as COCO's does; the predictions go to FILE.predictions.jsonl unless --out is set.",
+            metavar="FILE",
+            help="Write what an evaluation server takes here: question ids and answers (VQA) or image ids "
+            "and captions (COCO) as JSON, or a table of indices and predictions (GLUE); the predictions go "
+            "to FILE.predictions.jsonl unless --out is set.",
         ),
     ] = None,
 ) -> None:
@@ -115,11 +134,10 @@ def evaluate(
                 continue
             _print_evaluation(evaluated, wants_results=results is not None)
             if results and form and evaluated.predictions:
-                what = "answers" if form.images is None else "captions"
-                print(f"results: {form.write(evaluated.predictions, results)} {what} in {results}")
+                print(f"results: {form.write(evaluated.predictions, results)} {form.noun} in {results}")
 
 
-def _submission_form(spec: registry.Spec, evaluations: Sequence[EvaluationSpec]) -> Results:
+def _submission_form(spec: registry.Spec, evaluations: Sequence[EvaluationSpec]) -> Results | TableResults:
     """Return the form of the file for an evaluation server; UserError unless there is one evaluation."""
     from mplug2.eval.results import results_of
 
@@ -152,7 +170,7 @@ def _print_evaluation(evaluated: Evaluation, *, wants_results: bool) -> None:
     if evaluated.unanswered and measured:
         print(f"not counted: {evaluated.unanswered} samples without answers")
     elif evaluated.unanswered:
-        hint = "" if wants_results else ": --submission FILE.json writes what an evaluation server takes"
+        hint = "" if wants_results else ": --submission FILE writes what an evaluation server takes"
         samples = f"{evaluated.samples} samples of {evaluation.split}"
         print(f"nothing to measure: none of the {samples} has answers{hint}")
     for file in evaluated.bad:

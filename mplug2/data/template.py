@@ -12,6 +12,7 @@ from mplug2.data.text import Tokenizer
 class TextTemplate:
     """A template whose fields are cut, the longest one first, until the row has at most ``max_tokens``.
 
+    A field is the name of a column, such as ``{#1 String}``; it has no colon, exclamation mark or brace.
     The text of the template ([CLS], [SEP], a prompt) is never cut. Each part is tokenized on
     its own, so a word must not continue from the template into a field.
     """
@@ -25,7 +26,7 @@ class TextTemplate:
             raise ArgumentError("template", f"template {template!r} cannot be read: {error}") from None
         self.parts: list[tuple[list[int], str | None]] = []  # ids of the template's text, then a field
         for literal, name, _, _ in parts:
-            if name is not None and not name.isidentifier():
+            if name is not None and not name.strip():
                 raise ArgumentError("template", f"a template field must be a name (got {{{name}}})")
             self.parts.append((tokenizer.pieces(literal), name))
         self.fields = tuple(name for _, name in self.parts if name is not None)

@@ -1,9 +1,9 @@
-"""Result files that evaluation servers take: answers as VQA's, captions as COCO's."""
+"""Result files that evaluation servers take: answers as VQA's, captions as COCO's, tables as GLUE's."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +15,7 @@ from registry import METRICS, TASKS, Spec, UserError
 from registry.training import EvaluationSpec, training_plan
 
 _FORM = "a line must be a JSON object that names its image or video"
+_TEXT_KINDS, _TABLE_KINDS = ("sequences",), ("logits", "scores")  # of what metrics measure
 _COCO = re.compile(r"(?:COCO_\w+_)?(\d{12})\.\w+")  # file names of COCO end in the image's number
 
 
@@ -32,6 +33,11 @@ class Results:
 
     images: dict[str, int] | None = None
 
+    @property
+    def noun(self) -> str:
+        """What the rows of the file are, for messages."""
+        return "answers" if self.images is None else "captions"
+
     def write(self, predictions: Path, path: Path) -> int:
         """Write a result file from the predictions that `mplug2 eval --out` wrote; return how many rows."""
         entries = []
@@ -45,23 +51,58 @@ class Results:
         return len(entries)
 
 
-def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results:
+@dataclass(frozen=True)
+class TableResults:
+    """A split's predictions as GLUE's server takes them: lines ``index<TAB>prediction`` under a header.
+
+    ``labels`` holds the value that the data files write for the name of a class. Numbers are cut to
+    ``value_range``, and written with three digits.
+    """
+
+    labels: Mapping[str, str]
+    value_range: Sequence[float] | None = None
+    noun = "predictions"
+
+    def write(self, predictions: Path, path: Path) -> int:
+        """Write a table from the predictions that `mplug2 eval --out` wrote; return how many rows."""
+        num_rows = 0
+        with atomic_write(path) as file:
+            file.write("index\tprediction\n")
+            for _, row in read_rows(predictions, _FORM):
+                file.write(f"{row['question_id']}\t{self._value(row['prediction'])}\n")
+                num_rows += 1
+        return num_rows
+
+    def _value(self, prediction: str | float) -> str:
+        if isinstance(prediction, str):
+            return self.labels.get(prediction, prediction)
+        if self.value_range is not None:
+            least, greatest = self.value_range
+            prediction = min(max(prediction, least), greatest)
+        return f"{prediction:.3f}"
+
+
+def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results | TableResults:
     """Return how the predictions of an evaluation become a result file; UserError if they cannot.
 
-    The task must have a ``submission`` (`answers` or `captions`), the metrics must measure generated text,
-    and the annotation file must number its questions or images.
+    The task must have a ``submission``: `answers` or `captions` if the metrics measure generated text and the
+    annotation file numbers its questions or images, `table` if they measure classes or numbers.
     """
     source = training_plan(spec).sources.get(evaluation.source)
     task = source.task if source is not None else None
     submission = getattr(TASKS.load(task), "submission", None) if task is not None else None
     ports = [port for name in evaluation.metrics for port in METRICS.declaration(name).inputs.values()]
-    if source is None or submission is None or any(port.kind != "sequences" for port in ports):
+    kinds = _TABLE_KINDS if submission == "table" else _TEXT_KINDS
+    if source is None or submission is None or any(port.kind not in kinds for port in ports):
         raise UserError(
             f"{spec.place('data', 'kind')}: --submission must have answers or captions in words (data.kind "
             f"question_answer or caption, and metrics of such), but data.kind is {task} and eval.metrics are "
             f"{', '.join(evaluation.metrics)}; --out FILE.jsonl writes predictions of any kind"
         )
-    path = (source.arguments | source.splits.get(evaluation.split, {})).get("path")
+    arguments = source.arguments | source.splits.get(evaluation.split, {})
+    if submission == "table":
+        return TableResults(_values_of_labels(arguments.get("labels")), arguments.get("value_range"))
+    path = arguments.get("path")
     if not isinstance(path, str):
         raise UserError(
             f"{spec.place('data')}: data.{evaluation.split}.path must name an annotation file, but is not set"
@@ -70,6 +111,15 @@ def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results:
         return Results(_images(Path(path)))
     _numbers(((at, at, row.get("question_id", row.get("id"))) for at, row in _rows(Path(path))), QUESTIONS)
     return Results()
+
+
+def _values_of_labels(labels: Any) -> dict[str, str]:
+    """Return the first value in the data files of each class; empty if they write the names themselves."""
+    values: dict[str, str] = {}
+    if isinstance(labels, dict):
+        for value, name in labels.items():
+            values.setdefault(name, str(value))
+    return values
 
 
 def _images(path: Path) -> dict[str, int]:

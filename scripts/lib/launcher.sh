@@ -20,6 +20,14 @@ release_format() {
     esac
 }
 
+# The format of initial weights: a Hugging Face folder is a BERT.
+weights_format() {
+    case $1 in
+        *.pth | *.pt | *.bin) release_format "$name" ;;
+        *) if [ -f "$1/config.json" ]; then say bert; else say checkpoint; fi ;;
+    esac
+}
+
 # Call train_and_test or evaluate with the words of OVERRIDES and with the arguments, all of them overrides of the spec.
 run() {
     action=$1
@@ -131,11 +139,7 @@ train() {
         return
     fi
     [ -e "$checkpoint" ] || die "CHECKPOINT=$checkpoint must be a file or a folder, but there is none"
-    case $checkpoint in
-        *.pth | *.pt | *.bin) format=$(release_format "$name") ;;
-        *) format=checkpoint ;;
-    esac
-    launch train "$config" --resume --init "*=$format:$checkpoint" "$@"
+    launch train "$config" --resume --init "*=$(weights_format "$checkpoint"):$checkpoint" "$@"
 }
 
 # Train the network that `tiny` starts from, with none of the settings of this run.

@@ -67,7 +67,7 @@ def test_a_split_without_answers_has_nothing_to_measure(made: Path, metric: str)
     done = evaluated(made, f"eval.metrics=[{metric}]")
     assert done.exit_code == 0, done.output
     assert done.stdout.strip().splitlines()[-1] == (
-        "nothing to measure: none of the 2 samples of test has answers: --submission FILE.json writes "
+        "nothing to measure: none of the 2 samples of test has answers: --submission FILE writes "
         "what an "
         "evaluation server takes"
     )

@@ -47,12 +47,11 @@ def test_every_task_script_is_short_and_ends_with_one_call() -> None:
     for script in sorted({script.name for script in SCRIPTS} - {"setup.sh", "test.sh"}):
         lines = (ROOT / "scripts" / script).read_text().splitlines()
         assert len(lines) <= 25, script
-        assert lines[-1] in ('run train_and_test "$@"', 'run evaluate "$@"'), script
+        assert re.fullmatch(r'run (train_and_test|train_and_tabulate|evaluate) "\$@"', lines[-1]), script
         code = [line for line in lines[:-1] if line and not line.startswith("#")]
         assert code[0] == '. "$(dirname -- "$0")/lib/launcher.sh"', script
-        assert all(re.match(r"(tiny|finetuned|pretrained|example|inputs)=", line) for line in code[1:]), (
-            script
-        )
+        setting = r'(tiny|finetuned|pretrained|example|inputs)=|\. "\$\(dirname -- "\$0"\)/lib/'
+        assert all(re.match(setting, line) for line in code[1:]), script
 
 
 def test_every_script_is_documented() -> None:
@@ -349,3 +348,37 @@ def test_the_next_command_can_be_copied(project: Path) -> None:
     )
     words = shlex.split(done.stdout.splitlines()[-1].removeprefix("next: "))
     assert words[:5] == [".venv/bin/mplug2", "predict", TINY[1:-1], "--checkpoint", "it's mine/last"]
+
+
+@pytest.fixture
+def glue(project: Path) -> Path:
+    """Add two tasks of GLUE to the project."""
+    for title, spec in (("CoLA", "cola_tiny"), ("MNLI", "mnli_tiny")):
+        (project / f"data/glue/{title}").mkdir(parents=True)
+        (project / f"data/glue/{title}/train.tsv").write_text("")
+        (project / f"configs_text/{spec}.yaml").write_text("")
+    return project
+
+
+def test_glue_trains_what_is_there_and_writes_predictions_and_one_table(glue: Path) -> None:
+    calls = called(glue, "run_glue.sh", "train.epochs=1")
+    assert [call.split()[1] for call in calls] == ["[train]", "[eval]", "[eval]"] * 2 + ["[eval]", "[table]"]
+    assert calls[0].startswith("mplug2 [train] [configs_text/cola_tiny.yaml] [--resume] [train.output_dir=")
+    assert calls[0].endswith("[train.epochs=1]")
+    assert "[--split] [test] [--submission] [runs/glue_tiny/cola/submission/CoLA.tsv]" in calls[2]
+    assert "[--only] [matched] [--split] [test]" in calls[5] and "/MNLI-m.tsv]" in calls[5]
+    assert "[data.test.path=data/glue/MNLI/test_mismatched.tsv]" in calls[6] and "/MNLI-mm.tsv]" in calls[6]
+    assert calls[7] == "mplug2 [table] [--average] [runs/glue_tiny/cola] [runs/glue_tiny/mnli]"
+
+
+def test_glue_with_seeds_trains_each_task_several_times(glue: Path) -> None:
+    (trained, tabulated) = called(glue, "run_glue.sh", SEEDS="3", TASKS="cola rte")
+    assert "[train] [configs_text/cola_tiny.yaml] [--resume] [--seeds] [3]" in trained
+    assert tabulated == "mplug2 [table] [--average] [runs/glue_tiny/cola]"
+
+
+def test_a_hugging_face_folder_is_read_as_bert(glue: Path) -> None:
+    (glue / "bert").mkdir()
+    (glue / "bert/config.json").write_text("{}")
+    trained = called(glue, "run_glue.sh", CHECKPOINT="bert", TASKS="cola")[0]
+    assert "[--init] [*=bert:bert]" in trained

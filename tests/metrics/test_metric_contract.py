@@ -15,10 +15,12 @@ from registry import METRICS, Declaration, Registry, UserError
 # What rows hold by the kind of output that a metric measures. Meteor needs Java: tests/metrics/caption.
 TEXT = {"prediction": "a red ball", "answers": ["a red ball"], "references": ["a red ball", "a ball"]}
 OTHER = {"prediction": "two dogs", "answers": ["one dog"], "references": ["one dog"], "type": "number"}
+CLASSES = ["a red ball", "two dogs"]
 RETRIEVED = {"query": "vision", "rank": 3, "similarity_rank": 1}
 ROWS: dict[str, list[dict[str, Any]]] = {
     "sequences": [TEXT, OTHER, OTHER | {"bad": "no frames"}],
-    "logits": [TEXT, OTHER],
+    "logits": [TEXT | {"classes": CLASSES}, OTHER | {"classes": CLASSES}],
+    "scores": [{"prediction": 0.5, "value": 1.0}, {"prediction": 2.0, "value": 3.0}],
     "boxes": [
         {"prediction": [0.0, 0.0, 0.5, 0.5], "box": [0.0, 0.0, 0.5, 0.4]},
         {"prediction": [0.5, 0.5, 1.0, 1.0], "box": [0.0, 0.0, 0.2, 0.2]},

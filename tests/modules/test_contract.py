@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "text_decoder": {"width": 32, "depth": 2, "heads": 2, "vocab_size": 60, "max_positions": 8, "types": 1},
     "project": {"width_in": 16, "width": 32},
     "class_head": {"width": 32, "classes": 3, "pool": "mean"},
+    "value_head": {"width": 32, "pool": "mean"},
     "feature_head": {"width_in": 32, "width": 16},
     "feature_queue": {"width": 16, "size": 5},
     "contrastive": {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from modules.heads import ClassHead, FeatureHead, pooled
+from modules.heads import ClassHead, FeatureHead, ValueHead, pooled
 from modules.streams import Tokens
 
 
@@ -22,6 +22,13 @@ def test_depth_1_is_one_linear_layer() -> None:
     head = ClassHead(8, 2, depth=1, dropout=0.0)
     assert {name for name, _ in head.named_parameters()} == {"out.weight", "out.bias"}
     torch.testing.assert_close(head(Tokens(values)), head.out(values[:, 0]))
+
+
+def test_a_value_is_the_only_logit() -> None:
+    values = Tokens(torch.randn(3, 4, 8))
+    head = ValueHead(8, dropout=0.0)
+    assert head(values).shape == (3,)
+    torch.testing.assert_close(head(values), head.layers(values)[:, 0])
 
 
 def test_features_have_length_1_in_half_precision_too() -> None:

@@ -24,7 +24,7 @@ class Task(Protocol):
     - ``counts(items) -> dict[str, int]``: what `mplug2 data check` prints of a split.
     - ``tokenizer``: an object with ``decode(ids) -> str``, for goals that generate text.
     - ``references(items) -> list[list[str]]``: all reference texts, for rewards.
-    - ``submission``: "answers" or "captions", the form of result files for evaluation servers.
+    - ``submission``: "answers", "captions" or "table", the form of result files for evaluation servers.
     - ``token_limits``, ``class_names``: literals that name, by output, the argument that sets the most tokens
       of a text, or the names of the classes.
     - ``file_arguments``: a literal, the arguments that name files or folders.

@@ -29,6 +29,7 @@ SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
     "grounding": ({("image",): "phrases"}, "phrases_per_image: 2"),
     "retrieval": ({("video",): "video_retrieval", ("image",): "retrieval"}, "captions_per_clip: 2"),
     "text_class": ({(): "sentences"}, "labels: [entailment, contradiction, neutral]"),
+    "text_value": ({(): "values"}, "value_range: [0.0, 5.0]"),
     "text_label": (
         {("video",): "entailment", ("image",): "image_entailment", ("left", "right"): "pairs"},
         "sentences_per_clip: 2, labels: ['yes', 'no', unknown, 'True', 'False']",
@@ -43,6 +44,8 @@ CASES = [(name, views) for name, (files, _) in SMALL.items() for views in files]
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shapes")
     make_shapes(folder, train=4, val=0, test=0, workers=1)
+    rows = [{"sentence1": "a ring", "sentence2": f"{number} rings", "score": number} for number in range(4)]
+    (folder / "values_train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
