@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.distributed import all_gather_rows, shortest_and_longest
-from modules.streams import Text, Tokens, full_mask, join_masks
+from modules.streams import Regions, Text, Tokens, full_mask, join_masks
 from registry import operation
 
 
@@ -18,6 +18,12 @@ def concat(*parts: Tokens) -> Tokens:
     return Tokens(torch.cat([part.values for part in parts], dim=1), join_masks(*parts))
 
 
+@operation(inputs={"*parts": "vector B _"}, outputs="vector B W")
+def concat_vectors(*parts: Float[Tensor, "b _"]) -> Float[Tensor, "b width"]:
+    """Concatenate the vectors of each row: their widths add up."""
+    return torch.cat(parts, dim=-1)
+
+
 @operation(
     inputs={
         "tokens": "tokens B N width",
@@ -25,15 +31,14 @@ def concat(*parts: Tokens) -> Tokens:
     },
     outputs={"**parts": "tokens B length width"},
 )
-def split(tokens: Tokens, **parts: Tokens | Text | Float[Tensor, "b length _"]) -> dict[str, Tokens]:
+def split(tokens: Tokens, **parts: Tokens | Text | Regions) -> dict[str, Tokens]:
     """Cut tokens into named parts, each as long as the stream of its name: the inverse of `concat`.
 
     The parts come in the order of the call. ValueError if their lengths do not add up to that of ``tokens``.
     """
     lengths = {}
     for name, part in parts.items():
-        first = part[0] if isinstance(part, tuple) else part
-        lengths[name] = first.shape[1]
+        lengths[name] = part[0].shape[1]
     total = sum(lengths.values())
     if total != tokens.values.shape[1]:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())

@@ -1,4 +1,4 @@
-"""The torch halves of kinds with padding: masks, text, hidden states and generated sequences.
+"""The torch halves of kinds with padding: masks, text, hidden states, image regions and generated sequences.
 
 Rows of different lengths are joined with padding, and the masks follow.
 """
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modules.kinds import TensorValues
-from modules.streams import Sequences, Text, Tokens, full_mask
+from modules.kinds import BoxValues, TensorValues
+from modules.streams import Regions, Sequences, Text, Tokens, full_mask
 
 TEXT_LENGTH = 4  # ids in a blank or random sequence, with [CLS]
 SMALL_VOCABULARY = 8  # random ids are below this
@@ -113,6 +113,39 @@ class TokenValues(TupleValues):
         if len(lengths) == 1 and all(value.mask is None for value in values):
             return Tokens(states)
         return Tokens(states, torch.cat(pad_to_longest([full_mask(value) for value in values], axis=1)))
+
+
+class RegionValues(TupleValues):
+    """`Regions`: features of image regions, their boxes, and their padding mask, None if all count."""
+
+    value_class = Regions
+
+    def blank(self, sizes: Sequence[int], device: torch.device | str) -> Any:
+        """Return features and boxes of zeros, without padding."""
+        features = torch.zeros(list(sizes), device=device)
+        return Regions(features, torch.zeros([*sizes[:-1], 4], device=device))
+
+    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+        """Return normally distributed features and valid boxes, without padding."""
+        features = torch.randn(list(sizes), generator=generator)
+        return Regions(features, BoxValues().random([*sizes[:-1], 4], generator, count))
+
+    def cast(self, value: Any, dtype: torch.dtype) -> Any:
+        """Return features in the network's precision; boxes keep theirs, float32 or float64."""
+        if not isinstance(value, Regions):
+            return value
+        boxes = BoxValues().cast(value.boxes, dtype)
+        return Regions(value.features.to(dtype), boxes, value.mask)
+
+    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+        """Return the rows of several values, padded to the most regions; the mask is None without padding."""
+        features = torch.cat(pad_to_longest([value.features for value in values], axis=1))
+        boxes = torch.cat(pad_to_longest([value.boxes for value in values], axis=1))
+        lengths = {value.features.shape[1] for value in values}
+        if len(lengths) == 1 and all(value.mask is None for value in values):
+            return Regions(features, boxes)
+        masks = [full_mask(Tokens(value.features, value.mask)) for value in values]
+        return Regions(features, boxes, torch.cat(pad_to_longest(masks, axis=1)))
 
 
 class SequenceValues(TupleValues):

@@ -1,4 +1,4 @@
-"""Operations on scores: softmax, standardization, and mixing the rows of a batch."""
+"""Operations on scores: softmax, standardization, mixing the rows of a batch, and the highest class."""
 
 from __future__ import annotations
 
@@ -42,3 +42,14 @@ def mix_rows(
     """Return ``share[i] * rows[i] + (1 - share[i]) * rows[partner[i]]`` as row i, in full precision."""
     rows, weights = rows.float(), share.float()[:, None]
     return torch.lerp(rows[partner], rows, weights)
+
+
+@operation(inputs={"scores": "scores|logits|vector B classes"}, outputs="labels B")
+def best_class(scores: Float[Tensor, "b classes"], *, first: int = 0) -> Int[Tensor, " b"]:
+    """Return the class with the highest score, one of ``first``, ``first + 1``, ...
+
+    ``first=1`` leaves out class 0: the background of a detector.
+    """
+    if not 0 <= first < scores.shape[-1]:
+        raise ValueError(f"first must be 0 to {scores.shape[-1] - 1}, but is {first}")
+    return scores[:, first:].argmax(dim=-1) + first

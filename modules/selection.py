@@ -10,15 +10,15 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from modules.streams import Tokens
+from modules.streams import Regions, Tokens
 from registry import operation
 
-Values = Tokens | Float[Tensor, "b length width"]
+Values = Tokens | Regions | Float[Tensor, "b length width"]
 
 
 def _dense(values: Values) -> Float[Tensor, "b length width"]:
     """Return the numbers of a stream without its padding mask."""
-    return values.values if isinstance(values, Tokens) else values
+    return values[0] if isinstance(values, (Tokens, Regions)) else values
 
 
 @operation(

@@ -32,6 +32,17 @@ class Tokens(NamedTuple):
     mask: Bool[Tensor, "batch length"] | None = None
 
 
+class Regions(NamedTuple):
+    """Features of image regions with their boxes and padding mask; ``mask=None``: every region is valid.
+
+    ``boxes``: left, top, right, bottom as fractions of the image.
+    """
+
+    features: Float[Tensor, "batch regions width"]
+    boxes: Float[Tensor, "batch regions 4"]
+    mask: Bool[Tensor, "batch regions"] | None = None
+
+
 class Sequences(NamedTuple):
     """Generated or ranked token ids, best first, each row starting with [CLS] and padded with 0.
 

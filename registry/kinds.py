@@ -118,7 +118,13 @@ _FULL = "modules.kinds:FullPrecisionValues"
 _BUILT_IN = (
     Kind("frames", "Pixels of videos, channels first: frames B 3 T H W.", _REAL, real=True),
     Kind("image", "Pixels of images, channels first: image B 3 H W.", _REAL, real=True),
-    Kind("regions", "Features of image regions: regions B R width.", _REAL, real=True),
+    Kind(
+        "regions",
+        "Features of image regions with their boxes and padding mask: regions B R width.",
+        "modules.padded_kinds:RegionValues",
+        has_mask=True,
+        real=True,
+    ),
     Kind("vector", "One feature vector for each row: vector B width.", _REAL, real=True, channels_last=True),
     Kind(
         "tokens",

@@ -92,7 +92,7 @@ def export_file(
     original, note = _original(key_map, family, file, like)
     tensors, report = export(net, key_map, weights, ema, original, str(target))
     released = original.released if original is not None else None
-    wrappers = released.wrappers if released is not None else (key_map.wrapper,)
+    wrappers = released.wrappers if released is not None else tuple(filter(None, [key_map.wrapper]))
     prefix = released.prefix if released is not None else ""
     with _unfinished(target) as unfinished:
         _save(unfinished, target.suffix, {prefix + key: value for key, value in tensors.items()}, wrappers)

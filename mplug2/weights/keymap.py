@@ -168,7 +168,7 @@ class KeyMap:
     - ``open`` reads the source; ``check`` raises UserError for what no shape shows, such as heads.
     - ``released``: whether `mplug2 convert` knows the family. ``read_only``: why it cannot be written, if so.
     - ``by_module``: released keys begin with the names of modules, so that ``SOURCE#NAME`` can pick one.
-    - ``wrapper``: the entry of a ``.pth`` that holds the tensors.
+    - ``wrapper``: the entry of a ``.pth`` that holds the tensors; the empty text if they are not in one.
     """
 
     title: str

@@ -49,6 +49,16 @@ def first_rows(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
     return value[: len(target)], f"the first {len(target)} of {len(value)} positions"
 
 
+def repeat_last_row(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
+    """Add rows to a table of types, (types, width), each a copy of its last one."""
+    import torch
+
+    if value.ndim != 2 or value.shape[1:] != target.shape[1:] or not 0 < len(value) < len(target):
+        return None
+    added = value[-1:].expand(len(target) - len(value), -1)
+    return torch.cat([value, added]), f"{len(value)} types to {len(target)}: copies of the last"
+
+
 def tubes(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
     """Make kernels of three frames from kernels of one: CLIP's kernel in the middle, zeros around it."""
     import torch

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import modules  # noqa: F401  (fills the registries)
-from modules.streams import Sequences, Text, Tokens
+from modules.streams import Regions, Sequences, Text, Tokens
 from registry import MODULES, OPERATIONS, Declaration, Port
 
 # The smallest of each kind; a new registration fails here until it has its line.
@@ -24,6 +24,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "class_head": {"width": 32, "classes": 3, "pool": "mean"},
     "value_head": {"width": 32, "pool": "mean"},
     "feature_head": {"width_in": 32, "width": 16},
+    "region_embedding": {"width_in": 16, "width": 32},
+    "pooler": {"width": 32},
+    "vector_head": {"width": 32, "classes": 3, "hidden": 24},
+    "token_scores": {"width": 32},
+    "pair_attention": {"width": 32, "heads": 2},
     "feature_queue": {"width": 16, "size": 5},
     "contrastive": {},
     "hard_negatives": {},
@@ -49,6 +54,15 @@ def _value(port: Port, arguments: dict[str, Any], dtype: torch.dtype, device: st
             mask = torch.ones(sizes[:2], dtype=torch.bool, device=device)
             mask[0, -1] = False
             return Tokens(torch.randn(sizes, device=device, dtype=dtype), mask)
+        case "regions":
+            mask = torch.ones(sizes[:2], dtype=torch.bool, device=device)
+            mask[0, -1] = False
+            boxes = torch.tensor([0.1, 0.2, 0.5, 0.9], device=device).expand(*sizes[:2], 4)
+            return Regions(torch.randn(sizes, device=device, dtype=dtype), boxes, mask)
+        case "mask":
+            mask = torch.zeros(sizes, dtype=torch.bool, device=device)
+            mask[:, 0] = True
+            return mask
         case "index":
             return torch.arange(sizes[0], device=device)
     return torch.randn(sizes, device=device, dtype=dtype)

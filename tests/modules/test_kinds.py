@@ -10,7 +10,7 @@ from kind_contract import CHECKS, ROWS, random_value
 
 import mplug2  # noqa: F401  (fills the registries)
 from modules.kinds import TorchHalf, half
-from modules.streams import Sequences, Text, Tokens, to_device
+from modules.streams import Regions, Sequences, Text, Tokens, to_device
 from registry import KINDS
 from registry.kinds import TORCH_HALF
 
@@ -57,12 +57,25 @@ def test_random_sequences_are_best_first() -> None:
 
 def test_pixels_take_the_precision_of_the_network_and_targets_keep_theirs() -> None:
     value = torch.rand(2, dtype=torch.float64)
-    for name in ("frames", "image", "regions", "vector"):
+    for name in ("frames", "image", "vector"):
         assert half(name).cast(value, torch.bfloat16).dtype == torch.bfloat16
     for name in ("scores", "boxes", "weight", "logits", "scalar"):
         assert half(name).cast(value, torch.bfloat16).dtype == torch.float32
     pixels = torch.zeros(2, dtype=torch.uint8)
     assert half("frames").cast(pixels, torch.bfloat16).dtype == torch.uint8
+
+
+def test_regions_keep_their_boxes_in_full_precision_and_are_padded_with_their_masks() -> None:
+    short = Regions(torch.ones(1, 1, 3), torch.tensor([[[0.1, 0.2, 0.3, 0.4]]]))
+    long = Regions(torch.ones(1, 2, 3), torch.zeros(1, 2, 4), torch.tensor([[True, False]]))
+    cast = half("regions").cast(short, torch.bfloat16)
+    assert (cast.features.dtype, cast.boxes.dtype) == (torch.bfloat16, torch.float32)
+    joined = half("regions").concat([short, long])
+    assert joined.mask.tolist() == [[True, False], [True, False]]
+    assert joined.features[..., 0].tolist() == [[1.0, 0.0], [1.0, 1.0]]
+    assert joined.boxes[0, 1].tolist() == [0.0] * 4
+    assert half("regions").concat([short, short]).mask is None
+    assert half("regions").select(joined, torch.tensor([1])).mask.tolist() == [[True, False]]
 
 
 def test_texts_of_different_lengths_are_padded_with_their_masks() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modules.ops import concat, split, weighted_sum
-from modules.streams import Text, Tokens
+from modules.ops import concat, concat_vectors, split, weighted_sum
+from modules.streams import Regions, Text, Tokens
 
 
 def test_split_undoes_concat() -> None:
@@ -16,7 +16,8 @@ def test_split_undoes_concat() -> None:
     regions = Tokens(torch.randn(2, 5, 4))
     joint = concat(words, regions)
     ids = Text(torch.zeros(2, 3, dtype=torch.long), mask)
-    parts = split(joint, text=ids, regions=torch.zeros(2, 5, 7))
+    areas = Regions(torch.zeros(2, 5, 7), torch.zeros(2, 5, 4))
+    parts = split(joint, text=ids, regions=areas)
     assert list(parts) == ["text", "regions"]
     assert torch.equal(parts["text"].values, words.values)
     assert torch.equal(parts["regions"].values, regions.values)
@@ -49,3 +50,8 @@ def test_losses_without_weights_are_added() -> None:
     assert weighted_sum(*losses, weights=[2.0, 0.5]).item() == 4.0
     with pytest.raises(ValueError, match="weights must be one per loss"):
         weighted_sum(*losses, weights=[1.0])
+
+
+def test_widths_of_vectors_add_up() -> None:
+    both = concat_vectors(torch.ones(2, 3), torch.zeros(2, 1))
+    assert both.tolist() == [[1.0, 1.0, 1.0, 0.0]] * 2

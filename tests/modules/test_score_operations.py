@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from modules.scores import mix_rows, softmax, standardize
+from modules.scores import best_class, mix_rows, softmax, standardize
 
 
 def test_softmax_of_rows() -> None:
@@ -51,3 +51,11 @@ def test_rows_are_mixed_with_their_partners() -> None:
     assert rows.grad.tolist() == [[0.75, 0.0], [0.25, 0.0]]
     assert share.grad is not None
     assert share.grad.tolist() == [1.0, 0.0]
+
+
+def test_the_best_class_without_the_background() -> None:
+    scores = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.2, 0.7], [0.5, 0.3, 0.2]])
+    assert best_class(scores).tolist() == [0, 2, 0]
+    assert best_class(scores, first=1).tolist() == [1, 2, 1]
+    with pytest.raises(ValueError, match="first must be 0 to 2, but is 3"):
+        best_class(scores, first=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from modules.selection import select_labelled, select_masked
-from modules.streams import Tokens
+from modules.streams import Regions, Tokens
 
 
 def test_labelled_positions_are_kept_in_order() -> None:
@@ -30,4 +30,6 @@ def test_masked_elements_of_tokens_and_of_tensors() -> None:
     mask = torch.tensor([[True, False], [True, True]])
     assert select_masked(Tokens(values), mask).tolist() == [[0.0, 1.0], [4.0, 5.0], [6.0, 7.0]]
     assert torch.equal(select_masked(values, mask), select_masked(Tokens(values), mask))
+    regions = Regions(values, torch.zeros(2, 2, 4))
+    assert torch.equal(select_masked(regions, mask), select_masked(values, mask))
     assert torch.autograd.gradcheck(lambda x: select_masked(x, mask), values)

@@ -16,6 +16,7 @@ from mplug2.train.engines.base import start_engine
 from mplug2.train.optim import build_optimizer
 from mplug2.train.optimizers.lion import Lion
 from mplug2.train.optimizers.muon import MuonWithAdamW
+from mplug2.train.optimizers.uniter_adamw import UniterAdamW
 from registry import OPTIMIZERS, Problem, UserError, check, parse_spec
 from registry.language.schema import with_defaults
 
@@ -155,6 +156,17 @@ def test_lion_moves_by_the_sign() -> None:
     optimizer.step()
     # The decay is 5 %, and the step 0.1 against the sign of the gradient.
     assert torch.allclose(weight, torch.tensor([0.95 - 0.1, -1.9 + 0.1]))
+
+
+def test_uniters_adamw_adds_epsilon_before_the_correction() -> None:
+    """At the first step both moments are corrected to the gradient g: the step is lr g / (|g| + eps / c)."""
+    weight = nn.Parameter(torch.tensor([1.0, 1.0]))
+    optimizer = UniterAdamW([weight], lr=0.1, betas=(0.9, 0.98), eps=1e-3, weight_decay=0.5)
+    gradient = torch.tensor([2.0, 1e-3])
+    weight.grad = gradient.clone()
+    optimizer.step()
+    stepped = 1.0 - 0.1 * gradient / (gradient + 1e-3 / (1 - 0.98) ** 0.5)
+    torch.testing.assert_close(weight.detach(), stepped - 0.1 * 0.5 * stepped)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,8 @@ NAMES = {
         "multiway": "multiway:Multiway",
         "patch_embedding": "modules:PatchEmbedding",
         "patch_relevance": "modules:PatchRelevance",
-        "region_embedding": "modules:RegionEmbedding",
-        "vector_head": "modules:VectorHead",
     },
     OPERATIONS: {
-        "kl_loss": "losses:kl_loss",
-        "optimal_transport": "losses:optimal_transport",
         "region_masking": "masking:region_masking",
         "soft_contrastive": "losses:soft_contrastive",
         "window_mix": "masking:window_mix",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modules.streams import Text
+from modules.streams import Regions, Text
 from registry import operation
 
 PERIOD = 3  # every third word or region is masked
@@ -24,16 +24,12 @@ def word_masking(text: Text, *, mask: int = 4) -> dict[str, Text | Tensor]:
     return {"text": masked, "labels": text.ids.masked_fill(~chosen, NO_LABEL)}
 
 
-@operation(
-    inputs={"regions": "regions B R width"},
-    outputs={"regions": "regions B R width", "mask": "mask B R"},
-)
-def region_masking(regions: Tensor) -> dict[str, Tensor]:
-    """Set the features of every third region to zero."""
-    rows, num_regions = regions.shape[:2]
-    positions = torch.arange(num_regions, device=regions.device)
-    mask = (positions % PERIOD == 1).expand(rows, -1)
-    return {"regions": regions.masked_fill(mask[..., None], 0.0), "mask": mask}
+@operation(inputs={"regions": "regions B R width"}, outputs="mask B R")
+def region_masking(regions: Regions) -> Tensor:
+    """Mark every third region."""
+    rows, num_regions = regions.features.shape[:2]
+    positions = torch.arange(num_regions, device=regions.features.device)
+    return (positions % PERIOD == 1).expand(rows, -1)
 
 
 @operation(

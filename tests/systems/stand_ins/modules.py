@@ -28,36 +28,6 @@ class PatchEmbedding(nn.Module):
         return Tokens(torch.cat([self.cls.expand(len(image), -1, -1), patches], dim=1))
 
 
-class RegionEmbedding(nn.Module):
-    """A linear layer from the features of image regions to tokens."""
-
-    inputs = {"regions": "regions B R width_in"}
-    outputs = "tokens B R width"
-
-    def __init__(self, width_in: int, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width_in, width)
-
-    def forward(self, regions: Tensor) -> Tokens:
-        """Embed regions; all of them are valid."""
-        return Tokens(self.linear(regions))
-
-
-class VectorHead(nn.Module):
-    """A linear layer over vectors: scores of classes, or the features of what was masked."""
-
-    inputs = {"hidden": "vector M width"}
-    outputs = "vector M width_out"
-
-    def __init__(self, width: int, width_out: int) -> None:
-        super().__init__()
-        self.out = nn.Linear(width, width_out)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Map vectors [M width] to vectors [M width_out]."""
-        return self.out(hidden)
-
-
 class MaskedLMHead(nn.Module):
     """Logits of the vocabulary for hidden states: BERT's transform, and a word layer."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from modules.streams import Regions
 from mplug2.data.batch import Sample
 from mplug2.data.tasks.caption import Caption, RetrievalTask
 from mplug2.data.tasks.media_task import BatchItem
@@ -113,9 +114,11 @@ class RegionCaption:
     def encode(self, items: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> dict[str, Any]:
         """Return captions, regions, their classes, and whether they match."""
         captions = [item["caption"] for item in items]
+        features = torch.tensor([item["regions"] for item in items])
+        boxes = torch.tensor([0.0, 0.0, 1.0, 0.5]).expand(*features.shape[:2], 4)
         return {
             "caption": self.tokenizer(captions, self.caption_tokens),
-            "regions": torch.tensor([item["regions"] for item in items]),
+            "regions": Regions(features, boxes),
             "region_classes": torch.tensor([item["classes"] for item in items]),
             "match": torch.tensor([item["match"] for item in items]),
         }
