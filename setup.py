@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 
@@ -60,6 +61,18 @@ EXTRAS = {
     ],
 }
 
+
+class BuildWithSpecs(build_py):
+    """Also put the specs into the package, where an installed mplug2 finds them by name."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:  # an editable install finds those of the checkout
+            return
+        for folder in sorted(HERE.glob("configs_*")):
+            self.copy_tree(str(folder), str(Path(self.build_lib, "mplug2", "specs", folder.name)))
+
+
 setup(
     name="mplug2",
     version=version(),
@@ -72,6 +85,7 @@ setup(
     package_dir={"": "."},
     packages=find_packages(include=["registry", "registry.*", "modules", "modules.*", "mplug2", "mplug2.*"]),
     package_data={"": ["py.typed", "*.txt", "*.json", "*.yaml"]},
+    cmdclass={"build_py": BuildWithSpecs},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["mplug2 = mplug2.cli:main"]},

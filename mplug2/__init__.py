@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from mplug2.import_guard import check_neighbours
 
-check_neighbours(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+check_neighbours(os.path.dirname(_PACKAGE))
 
 import modules  # noqa: E402, F401  (fills the names of modules and operations)
+from mplug2.shipped_specs import spec_folder  # noqa: E402
 from registry import (  # noqa: E402
     ENGINES,
     EVALUATORS,
@@ -26,6 +28,7 @@ from registry import (  # noqa: E402
     MODULES,
     OPTIMIZERS,
     SOURCES,
+    SPEC_FOLDERS,
     TASKS,
 )
 
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from registry import UserError as UserError
 
 __version__ = "0.1.0"
+
+SPEC_FOLDERS.append(spec_folder(_PACKAGE))
 
 TASKS.register("question_answer", "mplug2.data.tasks.question_answer:QuestionAnswerTask")
 TASKS.register("caption", "mplug2.data.tasks.caption:CaptionTask")

@@ -35,6 +35,7 @@ from registry.registries import (
     Registries,
     Registry,
 )
+from registry.spec_folders import SPEC_FOLDERS, shipped_specs
 
 __all__ = [
     "ENGINES",
@@ -49,6 +50,7 @@ __all__ = [
     "REGISTRIES",
     "SETTINGS",
     "SOURCES",
+    "SPEC_FOLDERS",
     "TASKS",
     "Answer",
     "Binding",
@@ -86,6 +88,7 @@ __all__ = [
     "read_spec",
     "read_type",
     "shadowed_modules",
+    "shipped_specs",
     "steps_without_modules",
     "write_spec",
 ]

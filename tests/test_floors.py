@@ -19,6 +19,7 @@ PACKAGES = (
         "freezing",
         "loss_counts",
         "observing",
+        "shipped_specs",
         "network",
         "weights",
         "build",

@@ -25,6 +25,7 @@ from mplug2.cli import (
     predict,
     running,
     runs,
+    shipped,
     specs,
 )
 from registry.errors import UserError, visible
@@ -87,6 +88,7 @@ def _top(
 
 
 specs.add_to(app)
+shipped.add_to(app)
 migrate.add_to(app)
 drawing.add_to(app)
 diff.add_to(app)

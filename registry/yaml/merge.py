@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from registry.errors import Location, Problem, SpecError
+from registry.spec_folders import find_shipped, near_names
 from registry.yaml.parse import LARGEST, parse
 from registry.yaml.tree import Node, Source
 
@@ -27,10 +28,14 @@ def read_tree(
 
     Mappings merge by key; a module entry that has `use` replaces the inherited one, one without it edits it;
     an empty value deletes; lists replace; a definition keeps the parameters of its parent unless its key has
-    its own. An override sets what it names and nothing else; `#` in it is no
-    comment. `modernize` replaces old words in the tree of each file, before it is merged.
+    its own. An override sets what it names and nothing else; `#` in it does not begin a
+    comment. A path without a file
+    may name a shipped spec. `modernize` replaces old words in the tree of each file, before it is merged.
     """
-    root = _load(Path(path), str(path), None, (), _Files(modernize))
+    file, shown = Path(path), str(path)
+    if not os.path.exists(file) and (shipped := find_shipped(shown, Location(shown))) is not None:
+        file, shown = shipped, str(shipped)
+    root = _load(file, shown, None, (), _Files(modernize))
     problems: list[Problem] = []
     for text in overrides:
         try:
@@ -91,8 +96,12 @@ def _merged(
     problems: list[Problem] = []
     for parent in _parents(parents):
         name = os.path.normpath(os.path.join(os.path.dirname(shown), parent.value))
+        file = path.parent / parent.value
         try:
-            other = _load(path.parent / parent.value, name, parent.place, (*chain, (real, shown)), known)
+            shipped = None if os.path.exists(file) else find_shipped(parent.value, parent.place)
+            if shipped is not None:
+                file, name = shipped, str(shipped)
+            other = _load(file, name, parent.place, (*chain, (real, shown)), known)
         except SpecError as error:
             problems.extend(error.problems)
         else:
@@ -141,7 +150,7 @@ def _neighbour(path: Path) -> str:
         names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]
     except OSError:
         return ""
-    near = difflib.get_close_matches(path.name, names, 1)
+    near = difflib.get_close_matches(path.name, names, 1) or near_names(path.name)
     return f"did you mean '{near[0]}'?" if near else ""
 
 
