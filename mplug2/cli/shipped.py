@@ -25,11 +25,11 @@ def list_specs(
 ) -> None:
     """List the specs that mplug2 ships. Each command takes them by name: mplug2 train VideoQA_shapes_tiny."""
     files = []
-    for file in registry.spec_folders():
+    for file in registry.shipped_specs():
         if fnmatchcase(file.stem, pattern) or fnmatchcase(short_name(file), pattern):
             files.append(file)
     if not files:
-        count = len(registry.spec_folders())
+        count = len(registry.shipped_specs())
         raise registry.UserError(f"no spec is named like '{pattern}'; there are {count}: mplug2 specs")
     for folder in sorted({file.parent for file in files}):
         rows = [(file.stem, purpose(file)) for file in files if file.parent == folder]

@@ -1,6 +1,6 @@
 """UNITER (arXiv 1909.11740): pre-trained and fine-tuned checkpoints of ChenRocks/UNITER, base and large.
 
-Heads are distinguished by the names of their modules, listed in `HEADS`: their shapes do not distinguish them.
+Heads are distinguished by the names of their modules, listed in `HEADS`, since their shapes are alike.
 """
 
 from __future__ import annotations
