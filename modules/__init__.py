@@ -45,6 +45,7 @@ for _name, _target in {
     "box_search": "modules.boxes:box_search",
     "lm_loss": "modules.losses.text:lm_loss",
     "cross_entropy": "modules.losses.text:cross_entropy",
+    "soft_cross_entropy": "modules.losses.distribution:soft_cross_entropy",
     "mse_loss": "modules.losses.regression:mse_loss",
     "kl_loss": "modules.losses.distribution:kl_loss",
     "binary_cross_entropy": "modules.losses.distribution:binary_cross_entropy",

@@ -32,6 +32,10 @@ Row = tuple[str, ...]
 EXAMPLES: dict[str, list[str]] = {
     "caption": ['{"image": "a.jpg", "caption": ["two dogs run", "dogs in a field"]}'],
     "grounding": ['{"image": "a.jpg", "phrase": "the left dog", "box": [10, 20, 110, 220]}'],
+    "media_class": [
+        '{"image": "a.jpg", "label": "dog"}',
+        '{"video_id": "clip7", "label": ["running", "outdoors"]}',
+    ],
     "question_answer": [
         '{"image": "a.jpg", "question": "how many dogs?", "answer": {"2": 9, "3": 1}, "type": "number"}',
         '{"video_id": "clip7", "question": "what runs?", "answer": "dog", "weight": 0.5}',

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.losses.reduction import LossSum
+from modules.sizes import check_rate
 from registry import operation
 
 
@@ -45,6 +46,26 @@ def kl_loss(
     log_probs = F.log_softmax(logits.float(), dim=-1)
     divergence = F.kl_div(log_probs, target.float(), reduction="sum")
     return LossSum(divergence, kl_count(target, reduction=reduction))
+
+
+@operation(
+    inputs={"logits": "logits B classes", "target": "scores B classes"},
+    outputs="scalar",
+    count=num_rows,
+)
+def soft_cross_entropy(
+    logits: Float[Tensor, "b classes"], target: Float[Tensor, "b classes"], *, smoothing: float = 0.0
+) -> LossSum:
+    """``-sum_c target_c log softmax(logits)_c``, averaged over the rows of all ranks.
+
+    For targets that are mixed (mixup, cutmix). ``smoothing`` spreads that fraction of each target over all
+    classes: ``(1 - smoothing) target + smoothing / classes`` (arXiv 1512.00567, section 7).
+    """
+    check_rate(smoothing=smoothing)
+    smoothed = (1 - smoothing) * target.float() + smoothing / target.shape[-1]
+    # Softmax over many classes loses digits that matter in half precision.
+    losses = -(smoothed * F.log_softmax(logits.float(), dim=-1)).sum(dim=-1)
+    return LossSum(losses.sum(), num_rows(target))
 
 
 @operation(

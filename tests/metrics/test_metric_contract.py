@@ -6,6 +6,7 @@ import math
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mplug2  # noqa: F401  (fills the registries)
@@ -15,11 +16,11 @@ from registry import METRICS, Declaration, Registry, UserError
 # What rows hold by the kind of output that a metric measures. Meteor needs Java: tests/metrics/caption.
 TEXT = {"prediction": "a red ball", "answers": ["a red ball"], "references": ["a red ball", "a ball"]}
 OTHER = {"prediction": "two dogs", "answers": ["one dog"], "references": ["one dog"], "type": "number"}
-CLASSES = ["a red ball", "two dogs"]
+CLASSES = {"classes": ["a red ball", "two dogs"], "probabilities": np.array([0.7, 0.3])}
 RETRIEVED = {"query": "vision", "rank": 3, "similarity_rank": 1}
 ROWS: dict[str, list[dict[str, Any]]] = {
     "sequences": [TEXT, OTHER, OTHER | {"bad": "no frames"}],
-    "logits": [TEXT | {"classes": CLASSES}, OTHER | {"classes": CLASSES}],
+    "logits": [TEXT | CLASSES, OTHER | CLASSES],
     "scores": [{"prediction": 0.5, "value": 1.0}, {"prediction": 2.0, "value": 3.0}],
     "boxes": [
         {"prediction": [0.0, 0.0, 0.5, 0.5], "box": [0.0, 0.0, 0.5, 0.4]},

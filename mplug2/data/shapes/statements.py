@@ -86,3 +86,15 @@ def entailment_rows(video: str, scene: Scene, seed: list[int]) -> list[dict[str,
         {"video_id": video, "sentence": sentence, "label": label, "type": kind}
         for kind, sentence, label in statements(scene, rng)
     ]
+
+
+def motion_rows(video: str, scene: Scene) -> list[dict[str, Any]]:
+    """Return the line of a ``drift`` with its direction as the class; nothing for other clips.
+
+    ``sense`` is the same for left and up, and for right and down. Frames without their order show the line
+    of the motion, but nothing about its sense.
+    """
+    if scene.direction is None:
+        return []
+    sense = "forward" if scene.direction in ("right", "down") else "backward"
+    return [{"video_id": video, "label": scene.direction, "sense": sense}]

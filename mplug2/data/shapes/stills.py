@@ -11,7 +11,7 @@ from mplug2.data.shapes.render import box
 from mplug2.data.shapes.statements import still_statements
 from mplug2.data.shapes.world import Scene
 
-FILES = ("images", "vqa", "phrases", "image_entailment", "retrieval")
+FILES = ("images", "vqa", "phrases", "image_entailment", "retrieval", "image_classes", "image_labels")
 
 SENTENCES = 8  # about each pair
 
@@ -21,6 +21,7 @@ Row = dict[str, Any]
 def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) -> dict[str, list[Row]]:
     """Return the annotation lines of one image by file name."""
     sentences = captions(scene)
+    shapes = sorted(thing.shape for thing in scene.things)
     things = [
         {
             "colour": thing.colour,
@@ -42,6 +43,9 @@ def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) ->
             {"image": image, "sentence": sentence, "label": label, "type": kind}
             for kind, sentence, label in still_statements(scene, rng)
         ],
+        # Images of one shape have its name as their class; all images have the names of their shapes.
+        "image_classes": [{"image": image, "label": shapes[0]}] if len(shapes) == 1 else [],
+        "image_labels": [{"image": image, "label": shapes}],
     }
 
 

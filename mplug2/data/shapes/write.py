@@ -20,15 +20,15 @@ from PIL import Image
 from mplug2.data.shapes.questions import captions, questions, vocabulary
 from mplug2.data.shapes.render import box, render, render_beat
 from mplug2.data.shapes.sentences import sentence_rows
-from mplug2.data.shapes.statements import entailment_rows
+from mplug2.data.shapes.statements import entailment_rows, motion_rows
 from mplug2.data.shapes.stills import FILES, distinct, image_rows, pair_rows
 from mplug2.data.shapes.world import BEATS, Scene, sample_scene, still_scene
 from registry.errors import UserError
 
-VERSION = 11
+VERSION = 12
 SPLITS = ("train", "val", "test")
 KINDS = (
-    *("qa", "captions", "boxes", "classes", "entailment", "video_retrieval", "pairs", "sentences"),
+    *("qa", "captions", "boxes", "classes", "motions", "entailment", "video_retrieval", "pairs", "sentences"),
     *FILES,
 )
 DISTINCT = 100  # files of retrieval in validation and test
@@ -54,11 +54,11 @@ def make_shapes(
     """Write the data set and return True, or return False where the same one is already there.
 
     ``folder`` gets videos/, images/, vocab.txt and for each split qa_*, captions_*, boxes_*, classes_*,
-    entailment_* and video_retrieval_*.jsonl (of videos), vqa_*, phrases_*, image_entailment_*,
-    retrieval_*, images_* and pairs_*.jsonl (of images), sentences_*.jsonl (of text alone), and last
-    manifest.json with all arguments: other arguments write everything again. ``train``, ``val`` and ``test``
-    are numbers of clips (and of pairs of images), ``size`` the edge in pixels, ``frames`` a multiple of 6. An
-    empty split has no files.
+    motions_*, entailment_* and video_retrieval_*.jsonl (of videos), vqa_*, phrases_*, image_entailment_*,
+    image_classes_*, image_labels_*, retrieval_*, images_* and pairs_*.jsonl (of images), sentences_*.jsonl
+    (of text alone), and last manifest.json with all arguments: other arguments write everything again.
+    ``train``, ``val`` and ``test`` are numbers of clips (and of pairs of images), ``size`` the edge in
+    pixels, ``frames`` a multiple of 6. An empty split has no files.
     """
     for name, number in {"seed": seed, "train": train, "val": val, "test": test}.items():
         if number < 0:
@@ -178,6 +178,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
         rows[f"captions_{split}"] += _captions(split, video, scene)
         rows[f"boxes_{split}"].append({"video_id": video, "things": _tracks(scene, size, frames)})
         rows[f"classes_{split}"].append({"video_id": video, "label": scene.direction or "turns"})
+        rows[f"motions_{split}"] += motion_rows(video, scene)
         rows[f"entailment_{split}"] += entailment_rows(video, scene, [seed, SPLITS.index(split), index])
         rows[f"video_retrieval_{split}"].append({"video_id": video, "captions": captions(scene)[:1]})
         left, right = (still_scene(int(rng.integers(1, 5)), rng) for _ in range(2))

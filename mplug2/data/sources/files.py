@@ -1,4 +1,4 @@
-"""Annotations in a file, media in a folder: the usual source."""
+"""Annotations in a file, or in the folders of the media themselves: the usual source."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from registry.errors import UserError
 class FileSource(ItemSource):
     """The items of one annotation file, read by the task; their media are files of a folder.
 
-    ``path`` is the annotation file. All else is as for items in memory (`ItemSource`).
+    ``path`` is the annotation file; for a task that reads folders of classes it may be such a folder, which
+    then holds the media, too. All else is as for items in memory (`ItemSource`).
     """
 
     file_arguments = ("path", "media", "exclude_list")
 
     def __init__(self, path: str, task: Task, **settings: Any) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if self.path.is_dir() and getattr(task, "reads_folders", False):
+            settings["media"] = str(path)  # The items are named as they lie in it.
+        elif not self.path.is_file():
             raise ArgumentError("path", f"the annotation file must exist, but {path} does not")
         super().__init__(items=list(task.read(self.path)), task=task, **settings)
         if len(self) == 0:
@@ -34,5 +37,7 @@ class FileSource(ItemSource):
         return str(self.path)
 
     def fingerprint(self) -> int:
-        """Return a number that changes if the annotation file does."""
+        """Return a number that changes if the annotation file, or the names in its folder, do."""
+        if self.path.is_dir():
+            return zlib.crc32("\n".join([self.path.name, *self.names()]).encode())
         return zlib.crc32(f"{self.path.name} {self.path.stat().st_size} {len(self.items)}".encode())

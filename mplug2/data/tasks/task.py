@@ -28,6 +28,7 @@ class Task(Protocol):
     - ``token_limits``, ``class_names``: literals that name, by output, the argument that sets the most tokens
       of a text, or the names of the classes.
     - ``file_arguments``: a literal, the arguments that name files or folders.
+    - ``reads_folders: bool``: whether ``read`` also takes a folder, whose files are the media (False).
     """
 
     outputs: ClassVar[dict[str, str]]  # each input that the task supplies, with its port

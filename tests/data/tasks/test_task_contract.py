@@ -27,6 +27,10 @@ SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
     ),
     "caption": ({("video",): "captions", ("image",): "retrieval"}, "prompt: a video of"),
     "grounding": ({("image",): "phrases"}, "phrases_per_image: 2"),
+    "media_class": (
+        {("video",): "motions", ("image",): "image_classes"},
+        "labels: [left, right, up, down, circle, square, triangle, cross, ring]",
+    ),
     "retrieval": ({("video",): "video_retrieval", ("image",): "retrieval"}, "captions_per_clip: 2"),
     "text_class": ({(): "sentences"}, "labels: [entailment, contradiction, neutral]"),
     "text_value": ({(): "values"}, "value_range: [0.0, 5.0]"),
@@ -35,7 +39,7 @@ SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
         "sentences_per_clip: 2, labels: ['yes', 'no', unknown, 'True', 'False']",
     ),
 }
-SIZES: dict[str, int] = {"T": 3, "H": 48, "W": 48}
+SIZES: dict[str, int] = {"T": 3, "H": 48, "W": 48, "classes": 9}
 WHOLE = ("index", "labels")
 CASES = [(name, views) for name, (files, _) in SMALL.items() for views in files]
 
@@ -43,7 +47,7 @@ CASES = [(name, views) for name, (files, _) in SMALL.items() for views in files]
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shapes")
-    make_shapes(folder, train=4, val=0, test=0, workers=1)
+    make_shapes(folder, train=8, val=0, test=0, workers=1)
     rows = [{"sentence1": "a ring", "sentence2": f"{number} rings", "score": number} for number in range(4)]
     (folder / "values_train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
@@ -102,13 +106,14 @@ def test_what_is_declared_comes(name: str, views: tuple[str, ...], training: str
             assert size == (axis if isinstance(axis, int) else sizes.setdefault(axis, size)), (key, kind)
     assert len(batch.records) in sizes.values()
     assert json.loads(json.dumps(batch.records)) == batch.records
-    if views:
+    if views and "image_index" in declared:
         assert int(batch.inputs["video_index" if "video" in views else "image_index"].max()) < sizes["V"]
 
     # What prediction, batches by tokens, data check and worker processes need.
     question = source.task.question("a red circle" if views else "a red circle [SEP] the circle is red")
     assert json.dumps(source.task.record(question, None))
-    assert all(source.num_tokens(request) > 0 for request in source.requests(0, 0))
+    if hasattr(source.task, "tokenizer"):
+        assert all(source.num_tokens(request) > 0 for request in source.requests(0, 0))
     assert len(source.records()) == len(source.items)
     assert pickle.loads(pickle.dumps(source.task)).outputs == source.task.outputs
 
@@ -123,8 +128,8 @@ def test_every_source_gives_each_sample_once_in_an_order_of_seed_and_epoch(
     where: dict[str, Any] = {"path": str(path), "items": task.read(path)}
     source = SOURCES.load(name)(**{name: where[name]}, task=task, training=training)
     requests = source.requests(1, 7)
-    assert len(requests) == len(source) == 24
-    assert sorted(request.items for request in requests) == [(number,) for number in range(24)]
+    assert len(requests) == len(source) == 48
+    assert sorted(request.items for request in requests) == [(number,) for number in range(48)]
     assert [request.items for request in source.requests(1, 7)] == [request.items for request in requests]
     changed = [request.items for request in source.requests(2, 7)] != [request.items for request in requests]
     assert changed == training

@@ -1,0 +1,138 @@
+"""Images and videos with classes: one class each, or several labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mplug2.data.arguments import ArgumentError
+from mplug2.data.batch import Sample
+from mplug2.data.class_list import read_class_list
+from mplug2.data.labelled_media import LabelledMedia, LabelReader
+from mplug2.data.media.folder import media_views
+from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from registry import StreamType
+
+
+class MediaClassTask:
+    """Images or videos with the names of their classes.
+
+    ``path`` is a folder with a folder of files for each class; or a .csv, .tsv or .jsonl file whose rows name
+    a file (``video_id`` or ``image``, or ``media_field``) and its label, or a list of labels
+    (``label_field``; ``separator`` splits a text into several). The classes, in the order of the network's
+    outputs, are ``labels``, a list or a mapping from labels in the data to names, or the lines of
+    ``labels_file``. The input ``label`` is the number of the only class, ``targets`` has 1 for each label and
+    0 for the other classes.
+    """
+
+    outputs = {
+        "video": "frames B 3 T H W",
+        "image": "image B 3 H W",
+        "label": "labels B",
+        "targets": "scores B classes",
+    }
+    query_input = None
+    class_names = {"label": "labels"}
+    file_arguments = ("labels_file",)
+    reads_folders = True
+
+    def __init__(
+        self,
+        labels: list[str] | dict[str, str] | None = None,
+        labels_file: str | None = None,
+        media_field: str | None = None,
+        label_field: str = "label",
+        separator: str | None = None,
+        training: bool = False,
+        types: Mapping[str, StreamType] | None = None,
+        inputs: Collection[str] | None = None,
+    ) -> None:
+        names = _class_names(labels, labels_file)
+        self.classes = list(dict.fromkeys(names.values()))
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
+        self.training = training
+        self.reader = LabelReader(names, media_field, label_field, separator, required=training)
+        views = media_views(self.outputs, types or {}, inputs)
+        if len(views) != 1:
+            raise UserError(
+                "a network of classes must read one of the inputs 'video' and 'image' "
+                f"(got {' and '.join(views) or 'none'})"
+            )
+        (self.view,) = views
+        self.kind = "frames" if self.view == "video" else "image"
+
+    def read(self, path: Path) -> list[LabelledMedia]:
+        """Return the items of a folder of classes, or of a table or JSON lines."""
+        if path.is_dir():
+            return list(self.reader.folder(path, self.kind))
+        return list(self.reader.rows(path))
+
+    def media(self, item: LabelledMedia) -> tuple[str, ...]:
+        """Return the name of the file of an item."""
+        return (item.name,) if item.name else ()
+
+    def question(self, text: str) -> LabelledMedia:
+        """Return an item without a class, for prediction; the text is not used."""
+        return LabelledMedia(0, "", ())
+
+    def encode(self, items: Sequence[LabelledMedia], samples: Sequence[Sample]) -> dict[str, Any]:
+        """Return the media, and their classes if all items have some."""
+        inputs: dict[str, Any] = {self.view: torch.stack([sample.views[0] for sample in samples])}
+        if all(item.labels for item in items):
+            inputs["label"] = lambda: self._label(items)
+            inputs["targets"] = lambda: self._targets(items)
+        return inputs
+
+    def _label(self, items: Sequence[LabelledMedia]) -> Tensor:
+        for item in items:
+            if len(item.labels) != 1:
+                raise UserError(
+                    f"the input 'label' needs one class for each file (got {', '.join(item.labels)} for "
+                    f"{item.name}). Read the input 'targets' in the spec"
+                )
+        return torch.tensor([self._numbers[item.labels[0]] for item in items])
+
+    def _targets(self, items: Sequence[LabelledMedia]) -> Tensor:
+        targets = torch.zeros(len(items), len(self.classes))
+        for row, item in enumerate(items):
+            targets[row, [self._numbers[label] for label in item.labels]] = 1.0
+        return targets
+
+    def record(self, item: LabelledMedia, sample: Sample | None = None) -> dict[str, Any]:
+        """Return what evaluation and metrics know of an item."""
+        key = "video_id" if self.view == "video" else "image"
+        return {
+            "question_id": item.id,
+            key: item.name,
+            "answers": list(item.labels),
+            "classes": self.classes,
+        }
+
+    def counts(self, items: Sequence[LabelledMedia]) -> dict[str, int]:
+        """Return how many files each class has, for `mplug2 data check`."""
+        numbers: Counter[str] = Counter()
+        for item in items:
+            numbers.update(item.labels or ["without a label"])
+        return dict(numbers)
+
+
+def _class_names(labels: list[str] | dict[str, str] | None, labels_file: str | None) -> dict[str, str]:
+    """Return the name of the class of each label in the data; ArgumentError for a wrong list."""
+    if (labels is None) == (labels_file is None):
+        raise ArgumentError(
+            "labels", "the classes must be set by labels or by labels_file, by one of them. Set data.labels"
+        )
+    if labels_file is not None:
+        return read_class_list(Path(labels_file))
+    assert labels is not None  # checked above
+    names = labels if isinstance(labels, dict) else {label: label for label in labels}
+    if len(set(names.values())) < 2 or len(names) != len(labels):
+        raise ArgumentError("labels", f"labels must be two or more different names, but are {labels}")
+    return names
