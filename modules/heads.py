@@ -38,10 +38,17 @@ class Project(nn.Module):
         return Tokens(F.dropout(x, self.dropout, self.training), tokens.mask)
 
 
-def pooled(tokens: Tokens, pool: Literal["first", "mean"]) -> Float[Tensor, "b width"]:
-    """One vector for each row: its first token, or the mean of its valid ones."""
+Pool = Literal["first", "mean", "patches"]
+BEIT_EPS = 1e-6
+
+
+def pooled(tokens: Tokens, pool: Pool) -> Float[Tensor, "b width"]:
+    """One vector for each row: its first token, the mean of its valid ones, or of those after the first."""
     if pool == "first":
         return tokens.values[:, 0]
+    if pool == "patches":
+        after_first = None if tokens.mask is None else tokens.mask[:, 1:]
+        return pooled(Tokens(tokens.values[:, 1:], after_first), "mean")
     if tokens.mask is None:
         return tokens.values.mean(dim=1)
     valid = tokens.mask.unsqueeze(-1).to(tokens.values.dtype)
@@ -51,8 +58,9 @@ def pooled(tokens: Tokens, pool: Literal["first", "mean"]) -> Float[Tensor, "b w
 class ClassHead(nn.Module):
     """Logits of classes from tokens: ``out(relu(dense(pooled)))``, ALBEF's and mPLUG's entailment head.
 
-    ``pool='first'`` takes the first token ([CLS]), ``'mean'`` the mean of the valid ones. ``depth=1`` is the
-    layer ``out`` alone: the released matching head ``itm_head``.
+    ``pool='first'`` takes the first token ([CLS]), ``'mean'`` the mean of the valid ones, ``'patches'`` the
+    mean of all after the class token. ``depth=1`` is the layer ``out`` alone: the released matching head
+    ``itm_head``. ``norm='layer'`` normalizes the pooled vector (BEiT's ``fc_norm``, arXiv 2106.08254).
     """
 
     inputs = {"tokens": "tokens B N width"}
@@ -62,12 +70,14 @@ class ClassHead(nn.Module):
         self,
         width: int,
         classes: int,
-        pool: Literal["first", "mean"] = "first",
+        pool: Literal["first", "mean", "patches"] = "first",
         depth: Literal[1, 2] = 2,
         dropout: float = 0.1,
+        norm: Literal["layer", "none"] = "none",
     ) -> None:
         super().__init__()
         check_sizes(width=width, classes=classes)
+        self.norm = nn.LayerNorm(width, eps=BEIT_EPS) if norm == "layer" else nn.Identity()
         self.dense = nn.Linear(width, width) if depth == 2 else None
         self.out = nn.Linear(width, classes)
         self.pool = pool
@@ -76,7 +86,7 @@ class ClassHead(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b classes"]:
         """Score every class."""
-        x = F.dropout(pooled(tokens, self.pool), self.dropout, self.training)
+        x = F.dropout(self.norm(pooled(tokens, self.pool)), self.dropout, self.training)
         return self.out(x if self.dense is None else F.relu(self.dense(x)))
 
 
@@ -108,16 +118,18 @@ class ValueHead(nn.Module):
 class FeatureHead(nn.Module):
     """A vector of length 1 for each row: ``normalize(linear(pooled))``, to be compared by inner products.
 
-    Released layers ``vision_proj`` and ``text_proj``.
+    Released layers ``vision_proj`` and ``text_proj``; VLMo's ``itc_text_proj`` has no ``bias``.
     """
 
     inputs = {"tokens": "tokens B N width_in"}
     outputs = "vector B width"
 
-    def __init__(self, width_in: int, width: int, pool: Literal["first", "mean"] = "first") -> None:
+    def __init__(
+        self, width_in: int, width: int, pool: Literal["first", "mean"] = "first", bias: bool = True
+    ) -> None:
         super().__init__()
         check_sizes(width_in=width_in, width=width)
-        self.linear = nn.Linear(width_in, width)
+        self.linear = nn.Linear(width_in, width, bias=bias)
         self.pool = pool
         init_weights(self)
 

@@ -19,7 +19,8 @@ class TextEmbedding(nn.Module):
     """``norm(word + position + type)``, then dropout: BERT's embeddings (released layer ``embeddings``).
 
     The type of a token is its segment in the text, 0 in a text without segments. ``types``: the size of
-    their table. With 1 all segments share a vector, with 0 there is no such embedding.
+    their table. With 1 all segments share a vector, with 0 there is no such embedding. ``position='none'``: a
+    text without such embeddings, for a network with relative positions (VLMo); it still has a longest length.
     """
 
     inputs = {"text": "text B L"}
@@ -33,13 +34,15 @@ class TextEmbedding(nn.Module):
         max_positions: int = 512,
         types: int = 2,
         dropout: float = 0.1,
+        position: Literal["absolute", "none"] = "absolute",
     ) -> None:
         super().__init__()
         check_sizes(width=width, vocab_size=vocab_size, max_positions=max_positions)
         if types < 0:
             raise ValueError(f"types must be at least 0, but is {types}")
         self.word = nn.Embedding(vocab_size, width)
-        self.position = nn.Embedding(max_positions, width)
+        self.max_positions = max_positions
+        self.position = nn.Embedding(max_positions, width) if position == "absolute" else None
         self.kind = nn.Embedding(types, width) if types else None
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
@@ -57,16 +60,18 @@ class TextEmbedding(nn.Module):
         Of a sequence that begins after ``left_pad`` unused places, positions count from there.
         """
         last = offset + ids.shape[-1]
-        if last > self.position.num_embeddings:
+        if last > self.max_positions:
             raise ValueError(
-                f"text must be at most {self.position.num_embeddings} tokens long, but is {last}: "
+                f"text must be at most {self.max_positions} tokens long, but is {last}: "
                 "shorten it or raise `positions`"
             )
         positions = torch.arange(offset, last, device=ids.device)
         first_position = positions[:1]
         if left_pad is not None:
             positions = (positions - left_pad[..., None]).clamp(min=0)
-        x = self.word(ids) + self.position(positions)
+        x = self.word(ids)
+        if self.position is not None:
+            x = x + self.position(positions)
         if self.kind is not None:
             has_several = segments is not None and self.kind.num_embeddings > 1
             x = x + self.kind(segments if has_several else torch.zeros_like(first_position))

@@ -13,6 +13,7 @@ from modules.attention import EPS, init_weights
 from modules.sizes import check_sizes
 from modules.streams import Tokens
 
+VLMO_EPS = 1e-5
 PADDING_SCORE = -1e4  # of a padded token, as in the released code
 
 
@@ -36,20 +37,22 @@ class Pooler(nn.Module):
 
 
 class _Layers(nn.Module):
-    """``out(norm(gelu(dense(x))))``; ``out(x)`` with depth 1."""
+    """``out(norm(gelu(dense(x))))``; ``out(x)`` with depth 1. ``norm_first``: norm before the activation."""
 
-    def __init__(self, width: int, outputs: int, depth: int, hidden: int) -> None:
+    def __init__(self, width: int, outputs: int, depth: int, hidden: int, norm_first: bool = False) -> None:
         super().__init__()
         hidden = hidden or width
+        self.norm_first = norm_first
         self.dense = nn.Linear(width, hidden) if depth == 2 else None
-        self.norm = nn.LayerNorm(hidden, eps=EPS) if depth == 2 else None
+        self.norm = nn.LayerNorm(hidden, eps=VLMO_EPS if norm_first else EPS) if depth == 2 else None
         self.out = nn.Linear(hidden if depth == 2 else width, outputs)
         init_weights(self)
 
     def score(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows outputs"]:
         """Apply the layers to every row."""
         if self.dense is not None and self.norm is not None:
-            x = self.norm(F.gelu(self.dense(x)))
+            x = self.dense(x)
+            x = F.gelu(self.norm(x)) if self.norm_first else self.norm(F.gelu(x))
         return self.out(x)
 
 
@@ -58,15 +61,23 @@ class VectorHead(_Layers):
 
     ``hidden``: the width between both layers; 0 is that of the vectors. ``depth: 1`` is the layer ``out``
     alone. BERT's and UNITER's heads of masked words and regions, UNITER's head of answers. For masked words
-    ``out.weight`` is tied to the words of the embedding.
+    ``out.weight`` is tied to the words of the embedding. ``norm='before'`` normalizes before the activation,
+    ``out(gelu(norm(dense(x))))``: VLMo's ``vqa_classifier`` and ``nlvr2_classifier``.
     """
 
     inputs = {"vector": "vector M width"}
     outputs = "logits M classes"
 
-    def __init__(self, width: int, classes: int, depth: Literal[1, 2] = 2, hidden: int = 0) -> None:
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        depth: Literal[1, 2] = 2,
+        hidden: int = 0,
+        norm: Literal["after", "before"] = "after",
+    ) -> None:
         check_sizes(width=width, classes=classes, hidden=hidden or width)
-        super().__init__(width, classes, depth, hidden)
+        super().__init__(width, classes, depth, hidden, norm == "before")
 
     def forward(self, vector: Float[Tensor, "m width"]) -> Float[Tensor, "m classes"]:
         """Score every class."""

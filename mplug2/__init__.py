@@ -90,11 +90,13 @@ EVALUATORS.register("regression", "mplug2.eval.evaluators.regression:Regression"
 EVALUATORS.register("boxes", "mplug2.eval.evaluators.boxes:Boxes")
 EVALUATORS.register("perplexity", "mplug2.eval.evaluators.perplexity:Perplexity")
 EVALUATORS.register("retrieval", "mplug2.eval.evaluators.retrieval:Retrieval")
+KEY_MAPS.register("beit", "mplug2.weights.families.beit:KEY_MAP")
 KEY_MAPS.register("bert", "mplug2.weights.families.bert:KEY_MAP")
 KEY_MAPS.register("clip", "mplug2.weights.families.clip:KEY_MAP")
 KEY_MAPS.register("mplug", "mplug2.weights.families.mplug:KEY_MAP")
 KEY_MAPS.register("mplug2", "mplug2.weights.families.mplug2:KEY_MAP")
 KEY_MAPS.register("uniter", "mplug2.weights.families.uniter:KEY_MAP")
+KEY_MAPS.register("vlmo", "mplug2.weights.families.vlmo:KEY_MAP")
 KEY_MAPS.register("checkpoint", "mplug2.weights.families.checkpoint:KEY_MAP")
 
 _PUBLIC = {

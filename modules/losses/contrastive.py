@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -51,6 +52,7 @@ class Contrastive(nn.Module):
     partners of each other and share the target; without groups every row has one partner. ``alpha`` mixes in
     what the momentum features find: ALBEF's soft targets (arXiv 2107.07651, section 3.4). ``clamp='albef'``
     keeps the temperature in [0.001, 0.5]; ``'none'`` is released mPLUG's fine-tuning. Released ``temp``.
+    ``learn='log_scale'`` learns ``log(1 / tau)`` instead of tau (CLIP, VLMo: released ``logit_scale``).
     """
 
     inputs = {
@@ -63,7 +65,12 @@ class Contrastive(nn.Module):
     }
     outputs = {"loss": "scalar", "vision_to_text": "scores B S", "text_to_vision": "scores B S"}
 
-    def __init__(self, temperature: float = 0.07, clamp: Literal["albef", "none"] = "albef") -> None:
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        clamp: Literal["albef", "none"] = "albef",
+        learn: Literal["temperature", "log_scale"] = "temperature",
+    ) -> None:
         super().__init__()
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, but is {temperature}")
@@ -71,8 +78,9 @@ class Contrastive(nn.Module):
             raise ValueError(
                 f"temperature must be {LEAST} to {MOST} (clamp: none for any other), but is {temperature}"
             )
-        self.temperature = nn.Parameter(torch.full((1,), float(temperature)))
-        self.clamp = clamp
+        self.learn, self.clamp = learn, clamp
+        start = float(temperature) if learn == "temperature" else -math.log(temperature)
+        self.register_parameter(learn, nn.Parameter(torch.full((1,), start)))
 
     def forward(
         self,
@@ -98,7 +106,9 @@ class Contrastive(nn.Module):
             all_group = None if group is None else all_gather_rows(group)
         if (group is None) != (all_group is None):
             raise ValueError("group and all_group must be given together")
-        temperature = self.temperature.float()
+        temperature = self.get_parameter(self.learn).float()
+        if self.learn == "log_scale":
+            temperature = torch.exp(-temperature)
         if self.clamp == "albef":
             temperature = average_gradient(_Hold.apply(temperature))
         own = own_rows(len(vision), vision.device)

@@ -163,6 +163,8 @@ class BoundMap:
         """Yield the constants that the table can recreate: released key and tensor."""
         for entry in self._entries:
             if isinstance(entry, _BoundDrop) and entry.row.make is not None and entry.row.role:
+                if entry.row.where is not None and not entry.row.where(entry.numbers):
+                    continue  # This network holds the weight itself.
                 key = entry.pattern.write(entry.numbers)
                 if key is not None:
                     yield key, entry.row.make(entry.numbers)

@@ -100,6 +100,7 @@ class _Exporting:
     stored: dict[bool, dict[str, Tensor]] = field(default_factory=lambda: {False: {}, True: {}})
     values: dict[bool, dict[str, _Value]] = field(default_factory=lambda: {False: {}, True: {}})
     constants: dict[str, Tensor] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # why a second spelling cannot hold our weights
     written: dict[str, Tensor] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # our names that were written
 
@@ -119,7 +120,11 @@ class _Exporting:
         try:
             released = mapping.row.transform.write(tensors, mapping.values)
         except ValueError as error:
-            raise UserError(f"{self.report.origin}: {mapping.ours[0]}: {error}") from None
+            problem = f"{self.report.origin}: {mapping.ours[0]}: {error}"
+            if not mapping.row.alternative:
+                raise UserError(problem) from None
+            self.refused |= dict.fromkeys(mapping.released, problem)
+            return
         unchanged = _gives(mapping, self.stored[is_ema], tensors)
         for key, tensor in zip(mapping.released, released, strict=True):
             value = _Value(tensor, mapping.ours, mapping.row.alternative, unchanged)
@@ -147,6 +152,8 @@ class _Exporting:
         """Write the keys of the original, in its order and types, then what only this network has."""
         for key, dtype in original.dtypes.items():
             name, is_ema = self.key_map.canonical(key)
+            if name in self.refused:
+                raise UserError(f"{self.refused[name]}\n    hint: convert without --like")
             value = self.values[is_ema].get(name)
             student = self.values[False].get(name)
             if is_ema and value is None and student is not None and not student.unchanged:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 def resize_positions(
-    position: Float[Tensor, "one old width"], tokens: int
+    position: Float[Tensor, "one old width"], tokens: int, mode: str = "bilinear"
 ) -> Float[Tensor, "one tokens width"]:
-    """Return positional embeddings of another square grid: class row kept, the rest interpolated bilinearly.
+    """Return positional embeddings of another square grid: class row kept, the rest interpolated.
 
-    Released rule (align_corners off); ValueError if one of the grids is not square.
+    Released rules (align_corners off): ``bilinear`` for CLIP, ``bicubic`` for BEiT and VLMo. ValueError if
+    one of the grids is not square.
     """
     import torch
     from torch.nn import functional as F
@@ -30,7 +31,7 @@ def resize_positions(
         raise ValueError(f"grids must be square, but hold {grid.shape[1]} and {tokens - 1} patches")
     # (1, old * old, width) -> (1, width, old, old) -> (1, new * new, width)
     image = grid.transpose(1, 2).unflatten(2, (old, old))
-    image = F.interpolate(image, size=(new, new), mode="bilinear", align_corners=False)
+    image = F.interpolate(image, size=(new, new), mode=mode, align_corners=False)
     return torch.cat([cls, image.flatten(2).transpose(1, 2)], dim=1)
 
 
@@ -39,6 +40,14 @@ def grid_positions(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
     if value.ndim != 3 or value.shape[-1] != target.shape[-1]:
         return None
     resized = resize_positions(value.float(), target.shape[1])
+    return resized, f"{value.shape[1]} positions to {target.shape[1]}"
+
+
+def grid_positions_cubic(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
+    """Resize the positions of a square grid of patches by bicubic interpolation, (1, 1 + patches, width)."""
+    if value.ndim != 3 or value.shape[-1] != target.shape[-1]:
+        return None
+    resized = resize_positions(value.float(), target.shape[1], "bicubic")
     return resized, f"{value.shape[1]} positions to {target.shape[1]}"
 
 

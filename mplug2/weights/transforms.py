@@ -137,3 +137,65 @@ def _with_time(tensors: list[Tensor], values: Values) -> list[Tensor]:
 
 # (width, 3, 1, patch, patch) -> (width, 3, patch, patch); kernels over several frames stay.
 FRAME_PATCHES = Transform("kernel of patches of single frames", _without_time, _with_time)
+
+
+def _parts_of_table(tensors: list[Tensor], values: Values) -> list[Tensor]:
+    (table,), tail = tensors, values["tail"]
+    if len(table) <= tail:
+        raise ValueError(f"must have more than {tail} rows, those of texts (got {len(table)})")
+    rows = [table[:-tail], table[-tail:]]
+    if values["count"] == len(rows):
+        return rows
+    columns = values["columns"]
+    before = [part[:, :columns] for part in rows]
+    after = [part[:, columns:] for part in rows]
+    return before + after
+
+
+def _table_of_parts(tensors: list[Tensor], values: Values) -> list[Tensor]:
+    import torch
+
+    # image and text of the first blocks, then those of the last blocks if these are a module
+    tables = [torch.cat(tensors[start : start + 2]) for start in range(0, len(tensors), 2)]
+    return [torch.cat(tables, dim=1)]
+
+
+# VLMo has one table of relative positions; here each module has its columns, and image and text their rows.
+BIAS_TABLE = Transform("rows of image and text, columns of each module", _parts_of_table, _table_of_parts)
+
+
+def _joined_blocks(tensors: list[Tensor], values: Values) -> list[Tensor]:
+    import torch
+
+    return _by_module(torch.cat(tensors, dim=1), values)
+
+
+def _separate_blocks(tensors: list[Tensor], values: Values) -> list[Tensor]:
+    import torch
+
+    return list(torch.cat(tensors, dim=1).chunk(values["count"], dim=1))
+
+
+def _repeated(tensors: list[Tensor], values: Values) -> list[Tensor]:
+    return _by_module(tensors[0].repeat(1, values["blocks"]), values)
+
+
+def _first_block(tensors: list[Tensor], values: Values) -> list[Tensor]:
+    import torch
+
+    table = torch.cat(tensors, dim=1)
+    blocks = table.chunk(values["blocks"], dim=1)
+    if any(not torch.equal(block, blocks[0]) for block in blocks[1:]):
+        raise ValueError("blocks have different tables, which the layout with one shared table cannot hold")
+    return [blocks[0]]
+
+
+def _by_module(table: Tensor, values: Values) -> list[Tensor]:
+    if values["count"] == 1:
+        return [table]
+    return [table[:, : values["columns"]], table[:, values["columns"] :]]
+
+
+# BEiT's tables of relative positions: one for each block, or one that all blocks share.
+BLOCK_TABLES = Transform("a table for each block, columns of each module", _joined_blocks, _separate_blocks)
+SHARED_TABLE = Transform("one table for all blocks, columns of each module", _repeated, _first_block)

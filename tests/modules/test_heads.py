@@ -36,3 +36,19 @@ def test_features_have_length_1_in_half_precision_too() -> None:
     found = head(Tokens(torch.randn(2, 4, 8, dtype=torch.bfloat16)))
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float().norm(dim=1), torch.ones(2), atol=0.01, rtol=0.0)
+
+
+def test_patches_are_pooled_without_the_class_token() -> None:
+    torch.manual_seed(0)
+    values, mask = torch.randn(3, 4, 8), torch.tensor([[True, True, True, False]] * 3)
+    head = ClassHead(8, 3, pool="patches", depth=1, dropout=0.0, norm="layer")
+    assert isinstance(head.norm, torch.nn.LayerNorm)
+    torch.nn.init.normal_(head.norm.bias)
+    torch.testing.assert_close(head(Tokens(values)), head.out(head.norm(values[:, 1:].mean(dim=1))))
+    torch.testing.assert_close(head(Tokens(values, mask)), head.out(head.norm(values[:, 1:3].mean(dim=1))))
+
+
+def test_a_feature_head_without_bias() -> None:
+    head = FeatureHead(8, 4, bias=False)
+    assert [name for name, _ in head.named_parameters()] == ["linear.weight"]
+    torch.testing.assert_close(head(Tokens(torch.randn(3, 4, 8))).norm(dim=-1), torch.ones(3))

@@ -30,6 +30,15 @@ def test_two_layers_or_one() -> None:
     }
 
 
+def test_the_norm_before_the_activation() -> None:
+    torch.manual_seed(0)
+    vector, head = torch.randn(3, 4), VectorHead(4, 5, hidden=6, norm="before")
+    assert head.dense is not None
+    assert head.norm is not None
+    torch.nn.init.normal_(head.norm.bias)
+    torch.testing.assert_close(head(vector), head.out(F.gelu(head.norm(head.dense(vector)))))
+
+
 def test_padding_is_never_chosen() -> None:
     torch.manual_seed(0)
     mask = torch.tensor([[True, True, False], [True, False, False]])

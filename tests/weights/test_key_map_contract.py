@@ -13,9 +13,12 @@ from mplug2.weights.bound_map import forms_of, roles_of
 from mplug2.weights.key_pattern import INTEGER, KeyPattern, read_pattern
 from mplug2.weights.keymap import Drop, KeyMap, Row
 from mplug2.weights.transforms import (
+    BIAS_TABLE,
+    BLOCK_TABLES,
     DEPTHWISE,
     FRAME_PATCHES,
     IDENTITY,
+    SHARED_TABLE,
     TRANSPOSE,
     ZERO_KEY_BIAS,
     Transform,
@@ -40,7 +43,15 @@ TRANSFORMS: list[tuple[Transform, list[tuple[int, ...]], int]] = [
     (DEPTHWISE, [(8, 1, 3, 1, 1)], 1),
     (FRAME_PATCHES, [(4, 3, 1, 2, 2)], 1),
     (FRAME_PATCHES, [(4, 3, 3, 2, 2)], 1),
+    (BIAS_TABLE, [(12, 6)], 2),
+    (BIAS_TABLE, [(12, 6)], 4),
+    (BLOCK_TABLES, [(7, 2), (7, 2), (7, 2)], 1),
+    (BLOCK_TABLES, [(7, 2), (7, 2), (7, 2)], 2),
+    (SHARED_TABLE, [(7, 2)], 1),
+    (SHARED_TABLE, [(7, 2)], 2),
 ]
+# The numbers of a role that transforms ask for: rows of texts, columns of the first module, blocks.
+NUMBERS = {"tail": 5, "columns": 4, "blocks": 3}
 
 
 def tables() -> list[tuple[str, KeyMap]]:
@@ -114,9 +125,9 @@ def test_a_transform_leads_back_bit_equal(
 ) -> None:
     torch.manual_seed(0)
     tensors = [torch.randint(-99, 99, shape).to(dtype) for shape in shapes]
-    read = transform.read(list(tensors), {"count": count})
+    read = transform.read(list(tensors), {**NUMBERS, "count": count})
     assert len(read) == count
-    written = transform.write(list(read), {"count": len(tensors)})
+    written = transform.write(list(read), {**NUMBERS, "count": len(tensors)})
     assert len(written) == len(tensors)
     for back, tensor in zip(written, tensors, strict=True):
         assert back.dtype == tensor.dtype and torch.equal(back, tensor)

@@ -63,6 +63,10 @@ class Comparison:
         self.covered.add(name)
         self.equal(name, value.flatten().tolist(), self.outputs[name].flatten().tolist())
 
+    def miss(self, name: str) -> None:
+        """Add a failed row for a recorded tensor that has no place in the network."""
+        self.rows.append(Row(name, float("nan"), False, compared=False))
+
     def not_compared(self) -> list[Row]:
         """Return a failed row for each recorded output that nothing was compared with."""
         names = sorted(set(self.outputs) - self.covered)

@@ -28,6 +28,22 @@ def test_without_groups_it_is_clips_loss() -> None:
     torch.testing.assert_close(found["text_to_vision"], logits.T)
 
 
+def test_a_learned_log_scale_is_the_same_loss_with_another_parameter() -> None:
+    vision, text = _unit(4, 0), _unit(4, 1)
+    plain, scaled = Contrastive(0.1, clamp="none"), Contrastive(0.1, clamp="none", learn="log_scale")
+    losses = [module(vision, text)["loss"] for module in (plain, scaled)]
+    torch.testing.assert_close(losses[0], losses[1])
+    for loss in losses:
+        loss.backward()
+    assert [name for name, _ in scaled.named_parameters()] == ["log_scale"]
+    # d loss / d log(1 / tau) = -tau * d loss / d tau
+    by_temperature = plain.get_parameter("temperature").grad
+    by_scale = scaled.get_parameter("log_scale").grad
+    assert by_temperature is not None
+    assert by_scale is not None
+    torch.testing.assert_close(by_scale, -0.1 * by_temperature)
+
+
 def test_captions_of_one_image_share_the_target() -> None:
     vision, text = _unit(3, 0), _unit(3, 1)
     vision[2] = vision[0]
