@@ -13,7 +13,7 @@ BITS = (1 << 32) - 1
 FIRST = 0x9E3779B9  # any number but 0, which the hash does not change
 
 
-def uniform(seed: int, salt: int, step: Int[Tensor, " 1"], rows: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+def uniform(seed: int, salt: int, step: Int[Tensor, " 1"], rows: Int[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     """Numbers in [0, 1) that follow from ``seed``, ``salt``, ``step`` and row alone, on any device and number
     of ranks.
 

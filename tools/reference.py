@@ -36,6 +36,7 @@ EXAMPLES: dict[str, list[str]] = {
         '{"image": "a.jpg", "label": "dog"}',
         '{"video_id": "clip7", "label": ["running", "outdoors"]}',
     ],
+    "plain_text": ['{"text": "Dogs run."}'],
     "question_answer": [
         '{"image": "a.jpg", "question": "how many dogs?", "answer": {"2": 9, "3": 1}, "type": "number"}',
         '{"video_id": "clip7", "question": "what runs?", "answer": "dog", "weight": 0.5}',

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mplug2.data.vocabularies import load_tokenizer, tokenizer_places
+from mplug2.data.vocabularies import load_tokenizer, tokenizer_exists, tokenizer_places
 from registry import Location, Problem, Spec, SpecError, UserError, parse_spec
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def check_vocabularies(
     problems: list[Problem] = []
     notes: list[Problem] = []
     for name, place in tokenizer_places(spec).items():
-        exists = os.path.exists(name)
+        exists = tokenizer_exists(name)
         if exists and unchanged:
             continue
         if not required and not exists:
@@ -115,5 +114,5 @@ def _trained_vocabularies(checkpoint: Path) -> dict[str, dict[str, Any]]:
         spec = parse_spec(spec_file.read_text(encoding="utf-8"), str(spec_file))
     except (OSError, UnicodeDecodeError, UserError):
         return {}  # The weights decide whether such a checkpoint can be used.
-    here = all(os.path.exists(name) for name in tokenizer_places(spec))
+    here = all(tokenizer_exists(name) for name in tokenizer_places(spec))
     return describe_vocabularies(spec) if here else {}

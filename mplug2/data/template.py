@@ -40,6 +40,16 @@ class TextTemplate:
                 f"keeps a token (got {max_tokens})",
             )
 
+    def num_bytes(self, values: Mapping[str, str]) -> int:
+        """Return the bytes of the fields that one row holds: fewer than they have if they are cut."""
+        total = 0
+        for name, ids in self._cut_fields(values).items():
+            size = len(values[name].encode("utf-8", "surrogateescape"))
+            num_pieces = len(self.tokenizer.pieces(values[name]))
+            # Of a text that is cut the share of its tokens.
+            total += size if len(ids) == num_pieces else round(size * len(ids) / num_pieces)
+        return total
+
     def encode(self, values: Mapping[str, str]) -> list[int]:
         """Return the ids of one row."""
         return self.encode_segments(values)[0]
@@ -47,11 +57,7 @@ class TextTemplate:
     def encode_segments(self, values: Mapping[str, str]) -> tuple[list[int], list[int]]:
         """Return the ids of one row, and for each id its segment: 0 up to the first [SEP] of the template,
         1 after it (BERT's token type ids)."""
-        field_ids = {name: self.tokenizer.pieces(values[name]) for name in self.fields}
-        excess = self.num_fixed + sum(len(ids) for ids in field_ids.values()) - self.max_tokens
-        for _ in range(max(excess, 0)):
-            longest = max(field_ids.values(), key=len)
-            longest.pop()
+        field_ids = self._cut_fields(values)
         row: list[int] = []
         num_first: int | None = None  # The ids of segment 0.
         for literal_ids, name in self.parts:
@@ -63,3 +69,12 @@ class TextTemplate:
         if num_first is None:
             num_first = len(row)
         return row, [0] * num_first + [1] * (len(row) - num_first)
+
+    def _cut_fields(self, values: Mapping[str, str]) -> dict[str, list[int]]:
+        """Return the ids of each field, cut so that the row fits."""
+        field_ids = {name: self.tokenizer.pieces(values[name]) for name in self.fields}
+        excess = self.num_fixed + sum(len(ids) for ids in field_ids.values()) - self.max_tokens
+        for _ in range(max(excess, 0)):
+            longest = max(field_ids.values(), key=len)
+            longest.pop()
+        return field_ids

@@ -28,6 +28,8 @@ _SIDED = re.compile(
     r"\b((?:top|bottom|upper|lower|far)?)(left|right)((?:most|hand|handed|side|er|est|wards?|s)?)\b",
     re.IGNORECASE,
 )
+BYTES = "bytes"  # the name of the tokenizer that needs no vocabulary
+_FIRST_BYTE = 104
 _SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
@@ -113,10 +115,12 @@ class Tokenizer:
     @classmethod
     def load(cls, source: str | Path) -> Tokenizer:
         """Read a vocabulary: a ``vocab.txt``, a folder that holds one, or a Hugging Face name (network or
-        cache).
+        cache). The name ``bytes`` needs no file: `ByteTokenizer`.
 
         Raises UserError saying what to give instead when there is none.
         """
+        if str(source) == BYTES:
+            return ByteTokenizer()
         path = Path(source)
         if path.is_dir():
             return cls._from_folder(path)
@@ -146,7 +150,7 @@ class Tokenizer:
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """Return the ids of ``"[CLS] text"``, cut to ``max_tokens``."""
-        return [self.cls, *self._pieces.encode(text, add_special_tokens=False).ids][:max_tokens]
+        return [self.cls, *self.pieces(text)][:max_tokens]
 
     def __call__(self, texts: Iterable[str], max_tokens: int | None = None) -> Text:
         """Return the texts as `Text` (ids int64 [B L], mask bool [B L]), padded to the longest of them."""
@@ -199,6 +203,50 @@ class Tokenizer:
     def tokens(self, ids: Sequence[int]) -> list[str | None]:
         """Return the word pieces of ``ids``, special tokens included."""
         return [self._pieces.id_to_token(int(i)) for i in ids]
+
+
+class ByteTokenizer(Tokenizer):
+    """Bytes of UTF-8 as tokens: no word is unknown, and bits per byte of texts can be compared.
+
+    Special tokens have the numbers of BERT's, and byte ``b`` is the token ``104 + b``. A special token such
+    as ``[SEP]`` in a text is one token, as in `Tokenizer`. A text that was decoded with ``surrogateescape``
+    keeps bytes that are not UTF-8.
+    """
+
+    def __init__(self) -> None:
+        special = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
+        super().__init__(special, lower=False, source=BYTES)
+        self._special = special
+        self.vocab_size = _FIRST_BYTE + 256
+        self._begins_word = np.ones(self.vocab_size, dtype=bool)
+        self._split = re.compile("(" + "|".join(re.escape(token) for token in special) + ")")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the name of this numbering."""
+        return hashlib.sha256(f"{BYTES} from {_FIRST_BYTE}".encode()).hexdigest()
+
+    def pieces(self, text: str) -> list[int]:
+        """Return the ids of the bytes of a text, without [CLS]."""
+        ids = []
+        for part in self._split.split(text):
+            if part in self._special:
+                ids.append(self._special[part])
+            else:
+                ids += [_FIRST_BYTE + byte for byte in part.encode("utf-8", "surrogateescape")]
+        return ids
+
+    def decode_released(self, ids: Sequence[int]) -> str:
+        """Return the text of the bytes among ``ids``; what is not UTF-8 becomes U+FFFD."""
+        content = bytes(int(i) - _FIRST_BYTE for i in ids if int(i) >= _FIRST_BYTE)
+        return content.decode("utf-8", "replace")
+
+    def tokens(self, ids: Sequence[int]) -> list[str | None]:
+        """Return the names of special tokens, and of bytes their number as ``<0x41>``."""
+        names = {number: token for token, number in self._special.items()}
+        return [
+            f"<0x{int(i) - _FIRST_BYTE:02X}>" if int(i) >= _FIRST_BYTE else names.get(int(i)) for i in ids
+        ]
 
 
 def _lowers(settings: Path) -> bool:

@@ -5,6 +5,7 @@ The module imports neither torch nor numpy before a tokenizer is loaded.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from registry import MODULES, Location, Problem, Spec, SpecError, UserError
@@ -30,6 +31,11 @@ def tokenizer_places(spec: Spec) -> dict[str, Location]:
             if isinstance(name, str):
                 places.setdefault(name, spec.place(*base, split, "tokenizer"))
     return places
+
+
+def tokenizer_exists(name: str) -> bool:
+    """Return whether a tokenizer can be loaded without the network: `bytes`, or a file or folder."""
+    return name == "bytes" or os.path.exists(name)
 
 
 def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""Perplexity of texts."""
+"""How well texts are predicted: perplexity, bits per byte, and the accuracy of single tokens."""
 
 from __future__ import annotations
 
@@ -25,3 +25,35 @@ def perplexity(rows: Sequence[Row]) -> dict[str, float]:
     except OverflowError:
         value = math.inf
     return {"perplexity": value, "token_loss": token_loss}
+
+
+@metric(
+    inputs={"loss_sum": "weight B", "num_tokens": "weight B"},
+    outputs={"bits_per_byte": "scalar"},
+    smaller_is_better=["bits_per_byte"],
+)
+def bits_per_byte(rows: Sequence[Row]) -> dict[str, float]:
+    """The loss of all tokens in bits, divided by the bytes of their texts (``num_bytes``).
+
+    It compares networks with different vocabularies. NaN without texts, or if the task does not count bytes.
+    """
+    num_bytes = math.fsum(row.get("num_bytes", 0) for row in rows)
+    if not num_bytes:
+        return {"bits_per_byte": math.nan}
+    return {"bits_per_byte": math.fsum(row["loss_sum"] for row in rows) / math.log(2) / num_bytes}
+
+
+@metric(
+    inputs={"loss_sum": "weight B", "num_tokens": "weight B", "num_correct?": "weight B"},
+    outputs={"token_accuracy": "scalar"},
+)
+def token_accuracy(rows: Sequence[Row]) -> dict[str, float]:
+    """The fraction of scored tokens that are the most probable ones.
+
+    NaN if no token is scored, or if the goal has no output ``num_correct``.
+    """
+    counted = [row for row in rows if "num_correct" in row]
+    num_tokens = math.fsum(row["num_tokens"] for row in counted)
+    if not num_tokens:
+        return {"token_accuracy": math.nan}
+    return {"token_accuracy": math.fsum(row["num_correct"] for row in counted) / num_tokens}

@@ -57,7 +57,8 @@ class _Measured:
                 problems.append(Problem(place, str(error)))
                 continue
             problems += self.metric(evaluation.goal, declaration, metric, place)
-            outputs = tuple(name for name in declaration.inputs if name not in self.goals)
+            required = [name for name, port in declaration.inputs.items() if not port.optional]
+            outputs = tuple(name for name in required if name not in self.goals)
             if outputs:
                 measured.setdefault(outputs, metric)
         if len(measured) > 1 and not problems:

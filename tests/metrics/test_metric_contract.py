@@ -27,7 +27,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"prediction": [0.5, 0.5, 1.0, 1.0], "box": [0.0, 0.0, 0.2, 0.2]},
     ],
     "vector": [RETRIEVED, {"query": "text", "rank": None, "similarity_rank": 2}],
-    "weight": [{"loss_sum": 3.0, "num_tokens": 2.0}, {"loss_sum": 1.0, "num_tokens": 5.0}],
+    "weight": [
+        {"loss_sum": 3.0, "num_tokens": 2.0, "num_correct": 1.0, "num_bytes": 9},
+        {"loss_sum": 1.0, "num_tokens": 5.0, "num_correct": 5.0, "num_bytes": 6},
+    ],
 }
 NAMES = [name for name in METRICS.names() if name != "meteor"]
 

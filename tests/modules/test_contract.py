@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vector_head": {"width": 32, "classes": 3, "hidden": 24},
     "token_scores": {"width": 32},
     "pair_attention": {"width": 32, "heads": 2},
+    "word_masking": {"vocab_size": 60},
     "feature_queue": {"width": 16, "size": 5},
     "contrastive": {},
     "hard_negatives": {},
@@ -88,7 +89,7 @@ def _call(
 def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, dict):
         return [tensor for item in value.values() for tensor in _tensors(item)]
-    if isinstance(value, (Tokens, Sequences)):
+    if isinstance(value, (Text, Tokens, Sequences)):
         return [value[0]]
     return [value]
 
@@ -173,7 +174,7 @@ def test_half_precision_runs(name: str, options: dict[str, Any]) -> None:
     kinds = [declaration.outputs[key].kind for key in keys]
     for kind, b in zip(kinds, half, strict=True):
         # losses and what they are made of keep full precision; positions are whole numbers
-        assert b.dtype == torch.bfloat16 or kind in ("scalar", "scores", "index", "labels")
+        assert b.dtype == torch.bfloat16 or kind in ("scalar", "scores", "index", "labels", "text")
 
 
 def test_every_module_has_a_small_example() -> None:

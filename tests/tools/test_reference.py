@@ -14,7 +14,7 @@ from loaders import make_source
 
 import registry
 from mplug2.data.shapes.questions import vocabulary
-from mplug2.data.tasks.text_table import TextTableTask
+from mplug2.data.tasks.text_table import TextFieldsTask
 from mplug2.data.text import Tokenizer
 from registry.language.ports import StreamType
 
@@ -72,7 +72,7 @@ def test_tasks_read_their_example(name: str, line: str, tmp_path: Path) -> None:
     }
     if name in ("text_label", "text_class"):
         arguments["labels"] = LABELS
-    if not issubclass(task, TextTableTask):
+    if not issubclass(task, TextFieldsTask):
         key = next(key for key in TYPES if key in json.loads(line))
         arguments |= {"media": str(tmp_path), "types": TYPES[key]}
     assert make_source(task, path=str(path), **arguments).records()[0]

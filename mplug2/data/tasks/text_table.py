@@ -1,4 +1,4 @@
-"""What tasks of text alone share: tables whose columns a template joins to one text, with a target each."""
+"""What tasks of text alone share: tables whose columns a template joins to one text, with a target or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry.errors import UserError
 
 log = logging.getLogger(__name__)
 
-Target = TypeVar("Target", str, float)
+Target = TypeVar("Target", bound=str | float)
 
 
 @dataclass(frozen=True)
@@ -33,51 +33,27 @@ class TableText(Generic[Target]):
     id: int | str | None = None
 
 
-class TextTableTask(ABC, Generic[Target]):
-    """Texts of one or several fields with a target each.
+class TextFieldsTask(Generic[Target]):
+    """Texts of one or several fields, which a template joins.
 
     ``path`` holds a table of tab-separated columns with a header (``columns`` names those of a file without
     one), or JSON lines. ``template`` joins columns to one text of at most ``text_tokens`` tokens; the longest
-    field is cut first. What follows its first [SEP] is segment 1. A test set without the target's column
-    gives rows without targets. ``id_column`` holds the numbers under which predictions are submitted; without
-    it rows are counted from 0.
+    field is cut first. What follows its first [SEP] is segment 1.
     """
 
     query_input = "text"
     token_limits = {"text": "text_tokens"}
-    submission = "table"
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        template: str,
-        text_tokens: int,
-        columns: list[str] | None,
-        id_column: str | None,
-        training: bool,
-        target_column: tuple[str, str],
+        self, tokenizer: Tokenizer, template: str, text_tokens: int, columns: list[str] | None
     ) -> None:
-        """``target_column``: the column, and the key of the spec that names it."""
-        self.tokenizer, self.training = tokenizer, training
+        self.tokenizer = tokenizer
         self.template = TextTemplate(template, tokenizer, text_tokens)
-        self.columns, self.id_column = columns, id_column
-        self.target_column, self.target_key = target_column
+        self.columns = columns
         self.num_refused = 0
 
-    @abstractmethod
-    def target(self, value: Any, location: str) -> Target:
-        """Return the target that a column holds; raise UserError if it is not a target."""
-
-    @abstractmethod
-    def target_inputs(self, targets: Sequence[Target]) -> dict[str, Any]:
-        """Return the targets of a batch as inputs of the network."""
-
-    @abstractmethod
-    def target_record(self, target: Target | None) -> dict[str, Any]:
-        """Return what evaluation and metrics know of a target."""
-
     def read(self, path: Path) -> list[TableText[Target]]:
-        """Return the texts of a file; in training every one must have a target."""
+        """Return the texts of a file; rows with another number of columns are left out and counted."""
         table = read_table(path, self.columns)
         if table.refused:
             log.warning("%d rows are left out, the first: %s", len(table.refused), table.refused[0])
@@ -93,16 +69,95 @@ class TextTableTask(ABC, Generic[Target]):
                     f"{', '.join(row.values)}). Set data.template, or data.columns"
                 )
             fields[name] = row.values[name]
+        return TableText(fields, self.row_target(row), row.values.get("type"), self.row_id(row))
+
+    def row_target(self, row: Row) -> Target | None:
+        """Return the target of a row: None, unless the task has targets."""
+        return None
+
+    def row_id(self, row: Row) -> int | str | None:
+        """Return the number of a row: None, so that rows are counted, unless the file numbers them."""
+        return None
+
+    def question(self, text: str) -> TableText[Target]:
+        """Return a text without a target; the fields of a pair are separated by [SEP]."""
+        names = self.template.fields
+        parts = [part.strip() for part in text.split("[SEP]")] if len(names) > 1 else [text]
+        if len(parts) != len(names):
+            raise UserError(
+                f"a text must have {len(names)} part(s), {' [SEP] '.join(names)} (got {len(parts)}): {text!r}"
+            )
+        return TableText(dict(zip(names, parts, strict=True)), None)
+
+    def encode(self, items: Sequence[TableText[Target]], samples: Sequence[Sample]) -> dict[str, Any]:
+        """Return the texts, padded to the longest; with segments if the template joins several fields."""
+        encoded = [self.template.encode_segments(item.fields) for item in items]
+        rows = [row for row, _ in encoded]
+        has_pairs = len(self.template.fields) > 1
+        segments = [row_segments for _, row_segments in encoded] if has_pairs else None
+        return {"text": self.tokenizer.pad_rows(rows, segments)}
+
+    def record(self, item: TableText[Target], sample: Sample | None = None) -> dict[str, Any]:
+        """Return what evaluation and metrics know of a text."""
+        record: dict[str, Any] = {} if item.id is None else {"question_id": item.id}
+        record |= item.fields
+        if item.kind is not None:
+            record["type"] = item.kind
+        return record
+
+    def num_tokens(self, item: TableText[Target]) -> int:
+        """Return the tokens of a text, as it is cut."""
+        return len(self.template.encode(item.fields))
+
+
+class TextTableTask(TextFieldsTask[Target], ABC):
+    """Texts with a target each, which a column holds.
+
+    A test set without the column gives rows without targets. ``id_column`` holds the numbers under which
+    predictions are submitted; without it rows are counted from 0.
+    """
+
+    submission = "table"
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: str,
+        text_tokens: int,
+        columns: list[str] | None,
+        id_column: str | None,
+        training: bool,
+        target_column: tuple[str, str],
+    ) -> None:
+        """``target_column``: the column, and the key of the spec that names it."""
+        super().__init__(tokenizer, template, text_tokens, columns)
+        self.id_column, self.training = id_column, training
+        self.target_column, self.target_key = target_column
+
+    @abstractmethod
+    def target(self, value: Any, location: str) -> Target:
+        """Return the target that a column holds; raise UserError if it is not a target."""
+
+    @abstractmethod
+    def target_inputs(self, targets: Sequence[Target]) -> dict[str, Any]:
+        """Return the targets of a batch as inputs of the network."""
+
+    @abstractmethod
+    def target_record(self, target: Target | None) -> dict[str, Any]:
+        """Return what evaluation and metrics know of a target."""
+
+    def row_target(self, row: Row) -> Target | None:
+        """Return the target of a row; in training every row must have one."""
         value = row.values.get(self.target_column)
         if value is None and self.training:
             raise UserError(
                 f"{row.location}: in training a text needs the column '{self.target_column}' (got the "
                 f"columns {', '.join(row.values)}). Set data.{self.target_key}"
             )
-        target = None if value is None else self.target(value, row.location)
-        return TableText(fields, target, row.values.get("type"), self._id(row))
+        return None if value is None else self.target(value, row.location)
 
-    def _id(self, row: Row) -> int | str | None:
+    def row_id(self, row: Row) -> int | str | None:
+        """Return the number under which a prediction is submitted."""
         if self.id_column is None:
             return None
         value = row.values.get(self.id_column)
@@ -114,37 +169,14 @@ class TextTableTask(ABC, Generic[Target]):
         text = str(value)
         return int(text) if text.isdecimal() else text
 
-    def question(self, text: str) -> TableText[Target]:
-        """Return a text without a target; the fields of a pair are separated by [SEP]."""
-        names = self.template.fields
-        parts = [part.strip() for part in text.split("[SEP]")]
-        if len(parts) != len(names):
-            raise UserError(
-                f"a text must have {len(names)} part(s), {' [SEP] '.join(names)} (got {len(parts)}): {text!r}"
-            )
-        return TableText(dict(zip(names, parts, strict=True)), None)
-
     def encode(self, items: Sequence[TableText[Target]], samples: Sequence[Sample]) -> dict[str, Any]:
         """Return the texts, and their targets if all have one."""
-        encoded = [self.template.encode_segments(item.fields) for item in items]
-        rows = [row for row, _ in encoded]
-        has_pairs = len(self.template.fields) > 1
-        segments = [row_segments for _, row_segments in encoded] if has_pairs else None
-        inputs: dict[str, Any] = {"text": self.tokenizer.pad_rows(rows, segments)}
+        inputs = super().encode(items, samples)
         targets = [item.target for item in items if item.target is not None]
         if len(targets) == len(items):
             inputs |= self.target_inputs(targets)
         return inputs
 
     def record(self, item: TableText[Target], sample: Sample | None = None) -> dict[str, Any]:
-        """Return what evaluation and metrics know of a text."""
-        record: dict[str, Any] = {} if item.id is None else {"question_id": item.id}
-        record |= item.fields
-        record |= self.target_record(item.target)
-        if item.kind is not None:
-            record["type"] = item.kind
-        return record
-
-    def num_tokens(self, item: TableText[Target]) -> int:
-        """Return the tokens of a text, as it is cut."""
-        return len(self.template.encode(item.fields))
+        """Return what evaluation and metrics know of a text and its target."""
+        return super().record(item, sample) | self.target_record(item.target)

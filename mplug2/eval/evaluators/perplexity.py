@@ -15,11 +15,12 @@ from registry.training import EvaluationSpec
 class Perplexity:
     """Rows with the summed loss of a text (``loss_sum``, in nats) and its scored tokens (``num_tokens``).
 
-    The goal has outputs of these two names, such as those of the operation `token_loss`. Means of batch means
-    depend on the batch size; sums do not.
+    The goal has outputs of these two names, such as those of the operation `token_loss`. If it has
+    ``num_correct``, too (`masked_loss`), rows hold how many tokens were right. Means of batch means depend on
+    the batch size; sums do not.
     """
 
-    inputs = {"loss_sum": "weight B", "num_tokens": "weight B"}
+    inputs = {"loss_sum": "weight B", "num_tokens": "weight B", "num_correct?": "weight B"}
     outputs: ClassVar[dict[str, str]] = {}  # All values are those of metrics.
     one_row_per_record = True
 
@@ -34,8 +35,10 @@ class Perplexity:
 
     def update(self, outputs: Mapping[str, Any], records: Sequence[Row]) -> None:
         """Add a row for each record."""
-        columns = []
-        for name in self.inputs:
+        columns = {}
+        names = [name for name in self.inputs if not name.endswith("?")]
+        names += [name for name in ("num_correct",) if name in outputs]
+        for name in names:
             value = outputs.get(name)
             if not isinstance(value, torch.Tensor) or value.shape != (len(records),):
                 form = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
@@ -43,9 +46,9 @@ class Perplexity:
                     f"goal '{self.goals[0]}' must have the output '{name}' with one number for each of "
                     f"{len(records)} texts (got {form}). Use the outputs of `token_loss`"
                 )
-            columns.append(value.double().tolist())
-        for record, loss_sum, num_tokens in zip(records, *columns, strict=True):
-            self.rows.append({**record, "loss_sum": loss_sum, "num_tokens": num_tokens})
+            columns[name] = value.double().tolist()
+        for number, record in enumerate(records):
+            self.rows.append({**record, **{name: column[number] for name, column in columns.items()}})
 
     def compute(self) -> tuple[dict[str, float], list[Row]]:
         """Return the rows of this rank; the metrics compute the values."""

@@ -33,6 +33,7 @@ SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
     ),
     "retrieval": ({("video",): "video_retrieval", ("image",): "retrieval"}, "captions_per_clip: 2"),
     "text_class": ({(): "sentences"}, "labels: [entailment, contradiction, neutral]"),
+    "plain_text": ({(): "sentences"}, "template: '[CLS] {{sentence1}} [SEP] {{sentence2}}'"),
     "text_value": ({(): "values"}, "value_range: [0.0, 5.0]"),
     "text_label": (
         {("video",): "entailment", ("image",): "image_entailment", ("left", "right"): "pairs"},
@@ -125,17 +126,23 @@ def test_every_source_gives_each_sample_once_in_an_order_of_seed_and_epoch(
 ) -> None:
     task = TASKS.load("text_class")(labels=["entailment", "contradiction", "neutral"], tokenizer=_Letters())
     path = shapes / "sentences_train.jsonl"
-    where: dict[str, Any] = {"path": str(path), "items": task.read(path)}
+    where: dict[str, Any] = {"path": str(path), "items": task.read(path), "text_file": str(path)}
+    num_items = len(where["items"])
+    if name == "text_file":
+        num_items = -(-path.stat().st_size // 384)
+        task = TASKS.load("plain_text")(tokenizer=_Letters(), template="{text}")
     source = SOURCES.load(name)(**{name: where[name]}, task=task, training=training)
     requests = source.requests(1, 7)
-    assert len(requests) == len(source) == 48
-    assert sorted(request.items for request in requests) == [(number,) for number in range(48)]
+    assert len(requests) == len(source) == num_items
+    assert sorted(request.items for request in requests) == [(number,) for number in range(num_items)]
     assert [request.items for request in source.requests(1, 7)] == [request.items for request in requests]
     changed = [request.items for request in source.requests(2, 7)] != [request.items for request in requests]
     assert changed == training
     first, again = (source.read(requests[3]) for _ in range(2))
-    assert first.items == again.items == (task.read(path)[requests[3].items[0]],)
+    assert first.items == again.items == (source.items[requests[3].items[0]],)
     assert source.collate([first]).records[0]["question_id"] == requests[3].items[0]
+    if name != "text_file":
+        assert list(source.items) == task.read(path)
     assert source.names() == []
     assert isinstance(source.fingerprint(), int)
 
@@ -148,9 +155,11 @@ class _Letters:
     def pieces(self, text: str) -> list[int]:
         return [ord(letter) % 100 for letter in text]
 
-    def pad_rows(self, rows: list[list[int]], segments: list[list[int]]) -> Text:
+    def pad_rows(self, rows: list[list[int]], segments: list[list[int]] | None) -> Text:
         width = max(map(len, rows))
         ids, segment_ids = (
-            torch.tensor([row + [0] * (width - len(row)) for row in table]) for table in (rows, segments)
+            None if table is None else torch.tensor([row + [0] * (width - len(row)) for row in table])
+            for table in (rows, segments)
         )
+        assert ids is not None
         return Text(ids, ids > 0, segment_ids)

@@ -1,0 +1,95 @@
+"""Masked words: which tokens a network must fill in."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from modules.negatives import BITS, uniform
+from modules.sizes import check_rate, check_sizes
+from modules.streams import Text
+
+SPECIAL = (0, 101, 102)  # BERT's padding, [CLS] and [SEP]
+NO_LABEL = -100  # of a token that is not to be filled in
+
+
+class WordMasking(nn.Module):
+    """Hide a ``fraction`` of the tokens, and return what was there: BERT's masked words (arXiv 1810.04805).
+
+    Of the chosen tokens 8 in 10 become ``mask_token_id``, 1 in 10 a token drawn from the vocabulary, and 1 in
+    10 stays. Padding and ``special_token_ids`` (BERT's padding, [CLS] and [SEP]) are never chosen. With
+    ``whole_words`` all pieces of a word are chosen together; of a text without ``word_start`` each token is a
+    word. Labels are the ids that were there, and -100 elsewhere.
+
+    Draws follow from ``seed``, the tokens of a row and the number of steps, which is a buffer: the number of
+    ranks and the other rows of a batch do not change them, a resumed run draws the same ones, and dropout's
+    random numbers are not used. Each forward pass in training is a step; evaluation draws as at step 0.
+    """
+
+    inputs = {"text": "text B L"}
+    outputs = {"text": "text B L", "labels": "labels B L"}
+
+    # Weights of another run start at the first draw again.
+    run_state_buffers = ("step",)
+    step: Int[Tensor, " 1"]
+
+    def __init__(
+        self,
+        vocab_size: int = 30522,
+        fraction: float = 0.15,
+        mask_token_id: int = 103,
+        special_token_ids: list[int] | None = None,
+        whole_words: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_sizes(vocab_size=vocab_size)
+        check_rate(fraction=fraction)
+        self.vocab_size, self.fraction, self.mask_token_id = vocab_size, fraction, mask_token_id
+        self.special_token_ids = list(SPECIAL) if special_token_ids is None else special_token_ids
+        self.whole_words, self.seed = whole_words, seed
+        self.register_buffer("step", torch.zeros(1, dtype=torch.long))
+
+    def draw(
+        self, salt: int, row_keys: Int[Tensor, " b"], places: Int[Tensor, "b l"]
+    ) -> Float[Tensor, "b l"]:
+        """Return a number from [0, 1) for each place of each row."""
+        step = self.step if self.training else torch.zeros_like(self.step)
+        # Two rounds of the hash: one number for a row, then one for each of its places.
+        numbers = uniform(self.seed, salt, step, row_keys)[:, None] * BITS
+        return uniform(self.seed, salt, step, numbers.long() ^ places)
+
+    def chosen(self, text: Text, row_keys: Int[Tensor, " b"]) -> Bool[Tensor, "b l"]:
+        """Return which tokens are to be filled in."""
+        usable = text.mask
+        for special in self.special_token_ids:
+            usable = usable & (text.ids != special)
+        places = _positions(text)
+        if self.whole_words and text.word_start is not None:
+            places = text.word_start.long().cumsum(dim=1)
+        return usable & (self.draw(0, row_keys, places) < self.fraction)
+
+    def forward(self, text: Text) -> dict[str, Text | Tensor]:
+        """Choose, replace, and return the labels; each forward pass in training is a step."""
+        row_keys, places = _row_keys(text), _positions(text)
+        chosen = self.chosen(text, row_keys)
+        action = self.draw(1, row_keys, places)
+        random_ids = (self.draw(2, row_keys, places) * self.vocab_size).long()
+        ids = text.ids.masked_fill(chosen & (action < 0.8), self.mask_token_id)
+        ids = torch.where(chosen & (action >= 0.9), random_ids, ids)
+        if self.training and torch.is_grad_enabled():
+            self.step.add_(1)
+        labels = text.ids.masked_fill(~chosen, NO_LABEL)
+        return {"text": text._replace(ids=ids), "labels": labels}
+
+
+def _positions(text: Text) -> Int[Tensor, "b l"]:
+    return torch.arange(text.ids.shape[1], device=text.ids.device).expand(text.ids.shape)
+
+
+def _row_keys(text: Text) -> Int[Tensor, " b"]:
+    """Return a number for each row that follows from its tokens and their order, but not from its padding."""
+    step = torch.zeros(1, dtype=torch.long, device=text.ids.device)
+    numbers = uniform(0, 0, step, text.ids * (1 << 16) + _positions(text)) * BITS
+    return (numbers.long() * text.mask).sum(dim=1) & BITS
