@@ -22,7 +22,7 @@ NAMES = {
         "word_masking": "masking:word_masking",
     },
     TASKS: {
-        "plain_text": "tasks:PlainText",
+        "document_lines": "tasks:DocumentLines",
         "pretrain_caption": "tasks:PretrainCaption",
         "region_caption": "tasks:RegionCaption",
         "region_phrases": "tasks:RegionPhrases",

@@ -54,7 +54,7 @@ class PretrainCaption(RetrievalTask):
         }
 
 
-class PlainText:
+class DocumentLines:
     """The lines of a text file, each cut to `document_tokens` tokens."""
 
     outputs = {"document": "text N Ld"}
