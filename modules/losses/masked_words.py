@@ -22,7 +22,7 @@ def masked_loss(
     """Summed cross-entropy of the masked tokens of each text (nats), how many they are, how many are right.
 
     ``logits`` and ``target`` are those of the positions with a label (`select_labelled`), in their order;
-    ``labels`` says which row each belongs to. The metrics `perplexity` and `token_accuracy` measure the
+    the row of each follows from ``labels``. The metrics `perplexity` and `token_accuracy` measure the
     outputs.
     """
     rows = (labels >= 0).nonzero()[:, 0]

@@ -46,7 +46,7 @@ class TextTemplate:
         for name, ids in self._cut_fields(values).items():
             size = len(values[name].encode("utf-8", "surrogateescape"))
             num_pieces = len(self.tokenizer.pieces(values[name]))
-            # Of a text that is cut the share of its tokens.
+            # A text that is cut counts by the fraction of its tokens that stays.
             total += size if len(ids) == num_pieces else round(size * len(ids) / num_pieces)
         return total
 

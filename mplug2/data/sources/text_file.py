@@ -95,7 +95,7 @@ class _Windows(Sequence[Any]):
             begin, end = self._border(file, number), self._border(file, number + 1)
             file.seek(begin)
             content = file.read(max(end - begin, 0))
-        # Bytes that are not UTF-8 must survive in windows of bytes, where the next window goes on with them.
+        # Bytes that are not UTF-8 must survive in windows of bytes, which may end inside a character.
         errors = "surrogateescape" if self.cut == "bytes" else "replace"
         return self.task.window(content.decode("utf-8", errors))
 
