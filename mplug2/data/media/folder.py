@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os.path import isfile  # false, too, where a name is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -137,8 +137,15 @@ class MediaFolder:
             sampling: Literal["random", "middle"] = "random" if self.training else "middle"
             return frame_indices(total, self.frames, sampling, np.random.default_rng(seed))
 
+        return self.frames_of(file, choose)
+
+    def frames_of(self, file: Path, choose: Callable[[int], Sequence[int]]) -> np.ndarray:
+        """Return the frames [T H W 3] that ``choose(total number of frames)`` names, in ascending order.
+
+        They come from memory if the complete file was kept.
+        """
         if (kept := self._cache.get(file)) is not None:
-            return kept[choose(len(kept))]
+            return kept[list(choose(len(kept)))]
         if self._room <= 0:
             return read_frames(file, choose, decoder=self.decoder, threads=self.threads).frames
         # at most 64 frames: a longer video is not kept, and must never be in memory completely
@@ -150,7 +157,7 @@ class MediaFolder:
         )
         if len(clip.frames) != clip.total:
             return clip.frames
-        return self._keep(file, clip.frames)[choose(clip.total)]
+        return self._keep(file, clip.frames)[list(choose(clip.total))]
 
     def _keep(self, file: Path, pixels: np.ndarray) -> np.ndarray:
         if self._room > 0 and (room := self._room - pixels.nbytes) >= 0:

@@ -1,4 +1,4 @@
-"""Which frames of a video to look at: one in each of T equal intervals."""
+"""Which frames of a video to look at: one in each of T equal intervals, or every n-th of a part."""
 
 from __future__ import annotations
 
@@ -35,3 +35,26 @@ def frame_indices(
     else:
         raise ValueError(f"sampling must be 'middle' or 'random', but is {sampling!r}")
     return chosen.tolist() + [int(chosen[-1])] * (count - taken)
+
+
+def uniform_clip(total: int, count: int, clip: int = 0, clips: int = 1) -> list[int]:
+    """Return the frames of clip number ``clip`` of ``clips``: one in each of ``count`` equal intervals.
+
+    Each interval is divided into ``clips`` equal parts, and a clip takes the middle of its part. One clip
+    alone is `frame_indices` with ``middle``. A video shorter than ``count`` repeats its last frame.
+    """
+    taken = min(total, count)
+    edges = np.linspace(0, total, taken + 1).astype(int)
+    lengths = np.diff(edges)
+    chosen = (edges[:-1] + ((2 * clip + 1) * lengths - 1) // (2 * clips)).tolist()
+    return chosen + [chosen[-1]] * (count - taken)
+
+
+def dense_clip(total: int, count: int, stride: int, start: int) -> list[int]:
+    """Return every ``stride``-th frame from ``start`` on; past its end a video repeats its last frame."""
+    return [min(start + index * stride, total - 1) for index in range(count)]
+
+
+def last_dense_start(total: int, count: int, stride: int) -> int:
+    """Return the last frame at which a dense clip may start; 0 if the video is shorter than one."""
+    return max(total - (count - 1) * stride - 1, 0)

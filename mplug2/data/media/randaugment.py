@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 _GREY = 128.0
-_LEVELS = 10
+LEVELS = 10
 _MAX_SHEAR = 0.3
 _MAX_SHIFT = 10.0  # pixels
 _MAX_TURN = 30.0  # degrees
@@ -48,7 +48,7 @@ def rand_augment(
 def apply(name: str, clip: Tensor, level: int = 5, sign: float = 1.0) -> Tensor:
     """Return a clip [T 3 H W] after the named operation; ``sign`` turns shears, shifts and rotations
     around."""
-    part = level / _LEVELS
+    part = level / LEVELS
     height, width = clip.shape[-2:]
     if name == "Identity":
         return clip

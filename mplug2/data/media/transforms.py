@@ -17,6 +17,11 @@ Augment = Literal["none", "crop", "full"]
 # Which of a sample a random horizontal flip mirrors. The released recipes mirror pixels and leave the text.
 Flip = Literal["none", "media", "media_and_text"]
 
+# Of the released recipes: the crops' fraction of the area, and the strength M of RandAugment.
+CROP_SCALE = (0.5, 1.0)
+VIDEO_LEVEL = 5
+IMAGE_LEVEL = 7
+
 Channels = tuple[float, float, float]  # red, green, blue
 
 # statistics of CLIP's training images
@@ -66,7 +71,7 @@ def random_box(
     height: int,
     width: int,
     rng: np.random.Generator,
-    scale: tuple[float, float] = (0.5, 1.0),
+    scale: tuple[float, float] = CROP_SCALE,
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tuple[int, int, int, int]:
     """Return (top, left, height, width) of a random crop of ``scale`` of the area; the widest central one if
@@ -89,20 +94,23 @@ def train_transform(
     rng: np.random.Generator,
     mean: Channels = CLIP_MEAN,
     std: Channels = CLIP_STD,
+    scale: tuple[float, float] = CROP_SCALE,
+    level: int = VIDEO_LEVEL,
 ) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], with the same augmentation in every frame of
     the clip.
 
-    ``none`` equals `eval_transform`; ``crop`` takes a random resized crop; ``full`` adds RandAugment N=2 M=5
-    (the released training of mPLUG-2 on videos, which also mirrors: see `flip` of the source).
+    ``none`` equals `eval_transform`; ``crop`` takes a random resized crop of ``scale`` of the area; ``full``
+    adds RandAugment N=2 M=5, or of another ``level`` M (the released training of mPLUG-2 on videos, which
+    also mirrors: see `flip` of the source).
     """
     if augment == "none":
         return eval_transform(frames, size, mean, std)
-    top, left, height, width = random_box(frames.shape[1], frames.shape[2], rng)
+    top, left, height, width = random_box(frames.shape[1], frames.shape[2], rng, scale)
     clip = torch.from_numpy(frames[:, top : top + height, left : left + width]).permute(0, 3, 1, 2)
     clip = resize_bicubic(clip, size)
     if augment == "full":
-        clip = rand_augment(clip, rng)
+        clip = rand_augment(clip, rng, level=level)
     elif augment != "crop":
         raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
     return normalise(clip, mean, std)
@@ -123,20 +131,22 @@ def train_picture(
     rng: np.random.Generator,
     mean: Channels = CLIP_MEAN,
     std: Channels = CLIP_STD,
+    scale: tuple[float, float] = CROP_SCALE,
+    level: int = IMAGE_LEVEL,
 ) -> Tensor:
     """Return a uint8 image [H W 3] as float32 [3 size size], augmented as mPLUG's released training does it.
 
-    ``none`` equals `eval_picture`; ``crop`` takes a random crop of half to all of its area, resized as there;
-    ``full`` adds RandAugment N=2 M=7 over its own operations, of which each is left out once in two (as in
-    ALBEF, whose code mPLUG builds on).
+    ``none`` equals `eval_picture`; ``crop`` takes a random crop of ``scale`` of its area, resized as there;
+    ``full`` adds RandAugment N=2 M=7 (or another ``level`` M) over its own operations, of which each is left
+    out once in two (as in ALBEF, whose code mPLUG builds on).
     """
     if augment == "none":
         return eval_picture(pixels, size, mean, std)
-    top, left, height, width = random_box(pixels.shape[0], pixels.shape[1], rng)
+    top, left, height, width = random_box(pixels.shape[0], pixels.shape[1], rng, scale)
     crop = resize(np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size)
     clip = torch.from_numpy(crop[None]).permute(0, 3, 1, 2)
     if augment == "full":
-        clip = rand_augment(clip, rng, level=7, names=IMAGE_NAMES, chance=0.5)
+        clip = rand_augment(clip, rng, level=level, names=IMAGE_NAMES, chance=0.5)
     elif augment != "crop":
         raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
     return normalise(clip, mean, std)[:, 0]

@@ -35,7 +35,8 @@ class ItemSource:
     ``media_and_text`` swaps left and right in its texts. ``cache``: megabytes per process in which decoded
     files are kept (tiny ones: decoding costs more than training). ``image_mean`` and ``image_std`` (for red,
     green, blue, of values from 0 to 1) normalize pixels. ``exclude_list`` is a list that `mplug2 data check`
-    wrote: its files are left out with their items.
+    wrote: its files are left out with their items. ``repeats``: in training, an epoch has one in ``repeats``
+    files, each so many times, differently augmented, one after the other (arXiv 1901.09335).
     """
 
     def __init__(
@@ -54,8 +55,11 @@ class ItemSource:
         image_mean: Sequence[float] | float = CLIP_MEAN,
         image_std: Sequence[float] | float = CLIP_STD,
         exclude_list: str | None = None,
+        repeats: int = 1,
     ) -> None:
         at_least(0, threads=threads, cache=cache)
+        at_least(1, repeats=repeats)
+        self.repeats = repeats
         self.items: Sequence[Any] = items
         self.task, self.training = task, training
         self.inputs = None if inputs is None else frozenset(inputs)
@@ -66,6 +70,8 @@ class ItemSource:
         self.by_media: dict[tuple[str, ...], list[int]] = {}
         self.flip: Flip = "none"
         if self._media_of is None:
+            if repeats > 1:
+                raise ArgumentError("repeats", f"repeats needs media to augment, but is {repeats} for text")
             return
         types = types or {}
         self.views = media_views(task.outputs, types, inputs)
@@ -149,8 +155,8 @@ class ItemSource:
         return int(getattr(self.task, "items_per_sample", 1))
 
     def requests(self, epoch: int, seed: int) -> Sequence[SampleRequest]:
-        """Return the samples of an epoch, every item in exactly one: shuffled in training, else in file
-        order."""
+        """Return the samples of an epoch, every item in exactly one (but see ``repeats``): shuffled in
+        training, else in file order."""
         rng = np.random.default_rng([seed, epoch])
         if self._media_of is None:
             order = rng.permutation(len(self.items)) if self.training else np.arange(len(self.items))
@@ -163,7 +169,8 @@ class ItemSource:
                 requests.append(SampleRequest(names, items, (seed, epoch), media_id=media_id))
         if not self.training:
             return requests
-        return [requests[position] for position in rng.permutation(len(requests))]
+        shuffled_requests = [requests[position] for position in rng.permutation(len(requests))]
+        return shuffled_requests if self.repeats == 1 else _repeated(shuffled_requests, self.repeats)
 
     def __getitem__(self, position: int) -> Sample | FailedSample:
         """Return the sample at a position of epoch 0 with seed 0."""
@@ -261,6 +268,16 @@ class _TextRequests(Sequence[SampleRequest]):
             return [self[index] for index in range(*position.indices(len(self)))]
         number = int(self.order[position])
         return SampleRequest((), (number,), self.seed, media_id=number)
+
+
+def _repeated(requests: Sequence[SampleRequest], repeats: int) -> list[SampleRequest]:
+    """Return as many requests, of which the first ones occur ``repeats`` times with other random numbers."""
+    repeated = []
+    for request in requests[: -(-len(requests) // repeats)]:
+        for copy in range(repeats):
+            seed = (*request.seed, copy) if copy else request.seed
+            repeated.append(request._replace(seed=seed))
+    return repeated[: len(requests)]
 
 
 def _excluded(path: Path) -> set[str]:

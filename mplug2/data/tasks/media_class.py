@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,11 +16,17 @@ from mplug2.data.arguments import ArgumentError
 from mplug2.data.batch import Sample
 from mplug2.data.class_list import read_class_list
 from mplug2.data.labelled_media import LabelledMedia, LabelReader
-from mplug2.data.media.folder import media_views
+from mplug2.data.media.class_augmentation import ClassAugmentation, checked_scale
+from mplug2.data.media.class_views import ClassViews
+from mplug2.data.media.folder import MediaFolder, media_views
+from mplug2.data.media.mixing import BatchMixing
+from mplug2.data.media.transforms import CROP_SCALE
 from registry.errors import UserError
 
 if TYPE_CHECKING:
     from registry import StreamType
+
+_MIX_STREAM = 3  # separates the random numbers that mix a batch from those that augment its files
 
 
 class MediaClassTask:
@@ -30,6 +38,12 @@ class MediaClassTask:
     outputs, are ``labels``, a list or a mapping from labels in the data to names, or the lines of
     ``labels_file``. The input ``label`` is the number of the only class, ``targets`` has 1 for each label and
     0 for the other classes.
+
+    In training, ``sampling`` chooses frames (``dense``: every ``frame_stride``-th of a random part), crops
+    cover ``crop_scale`` of the area, ``rand_augment_level`` replaces the strength of `augment: full`,
+    ``erase`` is the probability that a random box is erased, and ``mixup`` and ``cutmix`` mix a batch with
+    itself in reverse order (parameters of a Beta distribution; 0: never). At test a file has ``clips`` x
+    ``crops`` views, whose probabilities are averaged: see `ClassViews`.
     """
 
     outputs = {
@@ -50,6 +64,17 @@ class MediaClassTask:
         media_field: str | None = None,
         label_field: str = "label",
         separator: str | None = None,
+        sampling: Literal["uniform", "dense"] = "uniform",
+        frame_stride: int = 1,
+        clips: int = 1,
+        crops: Literal[0, 1, 3] = 0,
+        crop_fraction: float = 1.0,
+        crop_scale: list[float] | None = None,
+        rand_augment_level: int | None = None,
+        flip: Literal["none", "media"] = "none",
+        erase: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         training: bool = False,
         types: Mapping[str, StreamType] | None = None,
         inputs: Collection[str] | None = None,
@@ -67,12 +92,28 @@ class MediaClassTask:
             )
         (self.view,) = views
         self.kind = "frames" if self.view == "video" else "image"
+        self.views = ClassViews(sampling, frame_stride, clips, crops, crop_fraction)
+        self.augmentation = ClassAugmentation(
+            CROP_SCALE if crop_scale is None else checked_scale(crop_scale),
+            rand_augment_level,
+            flip == "media",
+            erase,
+        )
+        self.mixing = BatchMixing(mixup, cutmix)
+        if training and self.mixing.active and "label" in (inputs or ()):
+            raise ArgumentError(
+                "mixup" if mixup else "cutmix",
+                "mixed media have no single class: a spec with mixup or cutmix must read 'targets', but "
+                "reads 'label'",
+            )
+        self.items_per_sample = 1 if training else self.views.number
 
     def read(self, path: Path) -> list[LabelledMedia]:
-        """Return the items of a folder of classes, or of a table or JSON lines."""
-        if path.is_dir():
-            return list(self.reader.folder(path, self.kind))
-        return list(self.reader.rows(path))
+        """Return the items of a folder of classes, or of a table or JSON lines, one for each view."""
+        items = self.reader.folder(path, self.kind) if path.is_dir() else self.reader.rows(path)
+        if self.items_per_sample == 1:
+            return list(items)
+        return [replace(item, view=view) for item in items for view in range(self.items_per_sample)]
 
     def media(self, item: LabelledMedia) -> tuple[str, ...]:
         """Return the name of the file of an item."""
@@ -80,15 +121,31 @@ class MediaClassTask:
 
     def question(self, text: str) -> LabelledMedia:
         """Return an item without a class, for prediction; the text is not used."""
-        return LabelledMedia(0, "", ())
+        return LabelledMedia(0, "", (), self.views.middle)
+
+    def decode(
+        self, media: MediaFolder, name: str, items: Sequence[LabelledMedia], rng: np.random.Generator
+    ) -> tuple[Tensor, None]:
+        """Return the views of a file that some items mean, [views 3 ...]: in training one, augmented."""
+        if self.training:
+            return self.augmentation.read(media, name, self.views, rng)[None], None
+        return self.views.read(media, name, [item.view for item in items]), None
 
     def encode(self, items: Sequence[LabelledMedia], samples: Sequence[Sample]) -> dict[str, Any]:
-        """Return the media, and their classes if all items have some."""
-        inputs: dict[str, Any] = {self.view: torch.stack([sample.views[0] for sample in samples])}
-        if all(item.labels for item in items):
-            inputs["label"] = lambda: self._label(items)
-            inputs["targets"] = lambda: self._targets(items)
-        return inputs
+        """Return the media, one row for each view, and their classes if all items have some."""
+        media = torch.cat([_rows_of(sample) for sample in samples])
+        if not all(item.labels for item in items):
+            return {self.view: media}
+        if self.training and self.mixing.active:
+            request = samples[0].request
+            rng = np.random.default_rng([*request.seed, request.items[0], _MIX_STREAM])
+            media, targets = self.mixing(media, self._targets(items), rng)
+            return {self.view: media, "targets": targets}
+        return {
+            self.view: media,
+            "label": lambda: self._label(items),
+            "targets": lambda: self._targets(items),
+        }
 
     def _label(self, items: Sequence[LabelledMedia]) -> Tensor:
         for item in items:
@@ -108,19 +165,26 @@ class MediaClassTask:
     def record(self, item: LabelledMedia, sample: Sample | None = None) -> dict[str, Any]:
         """Return what evaluation and metrics know of an item."""
         key = "video_id" if self.view == "video" else "image"
-        return {
-            "question_id": item.id,
-            key: item.name,
-            "answers": list(item.labels),
-            "classes": self.classes,
-        }
+        record: dict[str, Any] = {"question_id": item.id, key: item.name}
+        record |= {"answers": list(item.labels), "classes": self.classes}
+        if self.items_per_sample > 1:
+            record["view"] = item.view
+        return record
 
     def counts(self, items: Sequence[LabelledMedia]) -> dict[str, int]:
         """Return how many files each class has, for `mplug2 data check`."""
         numbers: Counter[str] = Counter()
         for item in items:
-            numbers.update(item.labels or ["without a label"])
+            if item.view == 0:
+                numbers.update(item.labels or ["without a label"])
         return dict(numbers)
+
+
+def _rows_of(sample: Sample) -> Tensor:
+    """Return the views of a sample; the black stand-in of a file that cannot be decoded, once for each."""
+    if sample.failure is None:
+        return sample.views[0]
+    return sample.views[0].expand(len(sample.items), *sample.views[0].shape)
 
 
 def _class_names(labels: list[str] | dict[str, str] | None, labels_file: str | None) -> dict[str, str]:

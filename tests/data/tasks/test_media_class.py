@@ -206,3 +206,45 @@ def test_wrong_lists_of_classes_are_refused(tmp_path: Path, name: str, text: str
 def test_targets_are_floats_of_the_number_of_classes(photos: Path) -> None:
     targets = batch_of(source(photos, labels=["cat", "dog", "bird"])).inputs["targets"]
     assert (targets.dtype, targets.shape) == (torch.float32, (3, 3))
+
+
+def test_views_of_a_file_stay_together_and_are_averaged(tmp_path: Path) -> None:
+    for name, grey in (("cat/a", 50), ("dog/b", 200)):
+        (tmp_path / name).parent.mkdir(parents=True)
+        encode(tmp_path / f"{name}.mp4", np.full((6, 32, 64, 3), grey, np.uint8))
+    (tmp_path / "dog" / "c.mp4").write_text("no video")
+    data = source(tmp_path, types=VIDEOS, clips=2, crops=3)
+    (batch,) = eval_loader(data, 8, max_bad_fraction=1.0)
+    assert batch.inputs["video"].shape == (18, 3, 4, 8, 8)
+    assert batch.inputs["label"].tolist() == [0] * 6 + [1] * 12
+    assert [record["view"] for record in batch.records] == [0, 1, 2, 3, 4, 5] * 3
+    assert (batch.inputs["video"][12:] == 0).all()  # black: the file that cannot be decoded
+    assert data.task.counts(data.items) == {"cat": 1, "dog": 2}
+    assert data.task.question("").view == 4  # prediction sees the middle
+    assert len(source(tmp_path, types=VIDEOS, clips=2, crops=3, training=True)) == 3
+
+
+def test_a_batch_is_mixed_in_training_alone(photos: Path) -> None:
+    def batches(**arguments: Any) -> Any:
+        data = source(photos, inputs=["image", "targets"], **arguments)
+        samples = [data.read(request) for request in data.requests(0, 0)]
+        return data.collate(samples).inputs  # type: ignore[arg-type]
+
+    mixed, plain = batches(training=True, mixup=0.8), batches(training=True)
+    assert not torch.equal(mixed["image"], plain["image"])
+    torch.testing.assert_close(mixed["targets"].sum(dim=1), torch.ones(3))
+    assert torch.equal(mixed["image"], batches(training=True, mixup=0.8)["image"])
+    assert batches(mixup=0.8)["targets"].max(dim=1).values.tolist() == [1, 1, 1]
+    with pytest.raises(UserError, match="must read 'targets', but reads 'label'"):
+        source(photos, inputs=["image", "label"], training=True, cutmix=1.0)
+
+
+def test_repeated_augmentation(photos: Path) -> None:
+    data = source(photos, training=True, repeats=2, augment="crop")
+    requests = data.requests(0, 0)
+    assert len(requests) == len(data) == 3
+    assert requests[0].items == requests[1].items != requests[2].items
+    assert requests[0].seed != requests[1].seed
+    assert [request.items for request in source(photos, repeats=2).requests(0, 0)] == [(0,), (1,), (2,)]
+    with pytest.raises(UserError, match="repeats must be at least 1"):
+        source(photos, repeats=0)

@@ -161,3 +161,26 @@ def test_a_network_by_the_operation_token_loss() -> None:
         loss = float(net.eval()(inputs, goal="train")["loss"])
     assert found.metrics["token_loss"] == pytest.approx(loss, rel=1e-5)
     assert found.metrics["perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)
+
+
+def test_probabilities_of_views_are_averaged() -> None:
+    """By hand: logits (0, log 3) are probabilities (1/4, 3/4); the mean of probabilities is not that of
+    logits."""
+    logits = torch.tensor([[0.0, math.log(3)], [math.log(19), 0.0], [0.0, math.log(3)], [0.0, math.log(3)]])
+    names = {"classes": ["a", "b"], "answers": ["a"]}
+    records = [{"question_id": row // 2, "view": row % 2, **names} for row in range(4)]
+    seen: list[Row] = []
+
+    @metric(inputs={"label": "logits B classes"}, outputs={"count": "scalar"}, needs=["probabilities"])
+    def count(rows: Sequence[Row]) -> dict[str, float]:
+        """Keep the rows."""
+        seen.extend(rows)
+        return {"count": float(len(rows))}
+
+    measure([Batch({"label": logits}, records)], [count])
+    assert len(seen) == 2
+    # views 1/4 and 19/20 of class a: 0.6 (the mean of logits would give 0.716)
+    assert [row["prediction"] for row in seen] == ["a", "b"]
+    assert seen[0]["probabilities"].tolist() == pytest.approx([0.6, 0.4])
+    assert seen[1]["probabilities"].tolist() == pytest.approx([0.25, 0.75])
+    assert all("view" not in row for row in seen)
