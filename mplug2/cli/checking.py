@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import registry
 from registry.errors import visible
+from registry.language.renames import collected_renames
 
 if TYPE_CHECKING:
     from mplug2.checking.stages import Findings
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 STAGES = ("1-3", "1-4")
 READ, AXES, DRY_RUN, SMOKE, RUN = 1, 3, 4, 5, 6
-SCHEMA = 1  # the version of the records of `--json` (docs/cli.md)
+SCHEMA = 1  # the version of the records of `--json` (docs/checking.md)
 WORD = re.compile(r"[\w.@*!/-]+")
 
 
@@ -44,6 +45,7 @@ class Outcome:
     problems: Sequence[Problem] = ()
     notes: Sequence[Problem] = ()
     remarks: list[str] = field(default_factory=list)  # about the check itself
+    warnings: Sequence[Problem] = ()  # old words
 
 
 def quick(words: Sequence[str]) -> int | None:
@@ -104,13 +106,22 @@ def check_specs(request: Request) -> bool:
     good = True
     for file in request.files:
         began = time.perf_counter()
-        outcome = _outcome(file, request)
-        good &= not outcome.problems
         if request.as_json:
+            outcome = _outcome_with_warnings(file, request)
             print(json.dumps(_record(file, outcome)))
         else:
+            outcome = _outcome(file, request)
             _print(file, outcome, request, time.perf_counter() - began)
+        good &= not outcome.problems
     return good
+
+
+def _outcome_with_warnings(file: str, request: Request) -> Outcome:
+    """Return the outcome of a spec, with its old words as warnings instead of lines on stderr."""
+    with collected_renames() as renames:
+        outcome = _outcome(file, request)
+    problems = [registry.Problem(rename.location, rename.message, f"`{rename.new}`") for rename in renames]
+    return replace(outcome, warnings=problems)
 
 
 def _outcome(file: str, request: Request) -> Outcome:
@@ -175,8 +186,9 @@ def _print(file: str, outcome: Outcome, request: Request, seconds: float) -> Non
 
 
 def _record(file: str, outcome: Outcome) -> dict[str, Any]:
-    """Return the JSON object of one spec (docs/cli.md)."""
+    """Return the JSON object of one spec (docs/checking.md)."""
     problems = [_problem_record(problem, "error", outcome.stage) for problem in outcome.problems]
+    problems += [_problem_record(warning, "warning", READ) for warning in outcome.warnings]
     problems += [_problem_record(note, "note", outcome.stage) for note in outcome.notes]
     ok = not outcome.problems
     return {"version": SCHEMA, "spec": file, "ok": ok, "stage": outcome.stage, "problems": problems}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from registry.errors import Location, Problem, SpecError
 from registry.language.aliases import (
@@ -27,7 +29,11 @@ _KEYWORD = re.compile(r"\s*=(?!=)")
 
 
 class RenamedWarning(FutureWarning):
-    """A spec, a command or a checkpoint uses an old name."""
+    """A spec, a command or a checkpoint uses an old name; of a spec, `rename` has the words."""
+
+    def __init__(self, message: str, rename: Rename | None = None) -> None:
+        super().__init__(message)
+        self.rename = rename
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,27 @@ class Rename:
 def warn(renames: Iterable[Rename]) -> None:
     """Warn of old words; Python shows the same text once."""
     for rename in renames:
-        warnings.warn(str(rename), RenamedWarning, stacklevel=4)
+        warnings.warn(RenamedWarning(str(rename), rename), stacklevel=4)
+
+
+@contextlib.contextmanager
+def collected_renames() -> Iterator[list[Rename]]:
+    """Collect the old words of the specs that are read inside, each once, instead of a warning."""
+    renames: list[Rename] = []
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def collect(message: Warning | str, *arguments: Any, **options: Any) -> None:
+            rename = message.rename if isinstance(message, RenamedWarning) else None
+            if rename is None:
+                show(message, *arguments, **options)
+            elif rename not in renames:
+                renames.append(rename)
+
+        # A word that this process has warned of before is collected, too.
+        warnings.simplefilter("always", RenamedWarning)
+        warnings.showwarning = collect
+        yield renames
 
 
 @dataclass

@@ -75,6 +75,30 @@ def test_records_have_places_and_ends(capsys: pytest.CaptureFixture[str]) -> Non
     assert (row["severity"], row["stage"], row["hint"]) == ("error", 2, "did you mean 'words'?")
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_old_words_are_warnings(broken: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    text = Path("spec.yaml").read_text().replace("batch_size: 4", "batch: 4")
+    if broken:
+        text = text.replace("words(text)", "words(text")
+    Path("spec.yaml").write_text(text)
+    for _ in range(2):  # Python would show the second warning of a process no more
+        record = answer(capsys)
+        assert record["ok"] is not broken
+        (row,) = [row for row in record["problems"] if row["severity"] == "warning"]
+        line, column = 19, text.splitlines()[18].index("batch: 4") + 1
+        assert row == {
+            "file": "spec.yaml",
+            "line": line,
+            "column": column,
+            "end_column": column + len("batch"),
+            "severity": "warning",
+            "stage": 1,
+            "message": "'batch' is now 'batch_size'",
+            "hint": "`batch_size`",
+        }
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -1,6 +1,6 @@
 """UNITER (arXiv 1909.11740): pre-trained and fine-tuned checkpoints of ChenRocks/UNITER, base and large.
 
-Heads are distinguished by the names of their modules, listed in `HEADS`, since their shapes are alike.
+Heads are distinguished by the names of their modules, listed in `HEADS`, since their shapes are equal.
 """
 
 from __future__ import annotations
