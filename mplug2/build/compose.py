@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from mplug2.build.patterns import freeze, tie
+from mplug2.build.undrawn import UndrawnWeights
 from mplug2.network import Network
 from mplug2.weights.sources import initialise
 from registry import MODULES, Problem, Spec, SpecError, UserError, check, read_spec
@@ -19,13 +21,17 @@ def compose(
     overrides: Sequence[str] = (),
     device: torch.device | str = "cpu",
     initial: bool = True,
+    drawn: bool = True,
 ) -> Network:
     """The network that ``spec`` (read or a path) describes, on ``device``; raise SpecError if the spec is not
     valid.
 
     Weights are drawn from torch's generator, then replaced by ``init:`` unless ``initial`` is False (for
-    a network whose weights are loaded next) or the device is ``meta``.
+    a network whose weights are loaded next) or the device is ``meta``. ``drawn=False``, with
+    ``initial=False``: weights are not even drawn but arbitrary numbers, for a checkpoint that holds all.
     """
+    if initial and not drawn:
+        raise ValueError("weights that are not drawn must be loaded: pass initial=False with drawn=False")
     if not isinstance(spec, Spec):
         spec = read_spec(spec, overrides)
     elif overrides:
@@ -33,7 +39,8 @@ def compose(
     filled = initial and torch.device(device).type != "meta"
     report = check(spec, files=filled)
     spec = report.complete_spec()  # with the arguments that it leaves out
-    net = Network(spec, report.types, _build(spec, device))
+    with contextlib.nullcontext() if drawn else UndrawnWeights():
+        net = Network(spec, report.types, _build(spec, device))
     if problems := tie(net) + freeze(net):
         raise SpecError(problems)
     if filled:

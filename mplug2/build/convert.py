@@ -45,7 +45,7 @@ def import_file(source: str | Path, spec: str | Path, target: str | Path, family
     target = Path(target)
     if target.suffix != ".safetensors":
         raise UserError(f"{target}: the converted file must end in .safetensors")
-    net = compose(spec, initial=False)
+    net = compose(spec, initial=False, drawn=False)
     released = key_map.open(str(source))
     report = load_mapped(net, key_map, released)
     alone = "a momentum copy: a converted file holds the weights alone"

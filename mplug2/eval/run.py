@@ -68,7 +68,7 @@ def evaluations_of_checkpoint(
     loaders = {}
     for evaluation in evaluations:
         loaders[evaluation.name] = eval_loader(spec, types, evaluation, evaluation.split)
-    net = compose(spec, initial=False)
+    net = compose(spec, initial=False, drawn=False)
     load_weights(net, checkpoint)
     net.to(distributed.device(), DTYPES[spec.train["precision"]])
     for evaluation in evaluations:

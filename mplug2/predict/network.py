@@ -49,7 +49,7 @@ def load(
     if tokenizer is not None:
         check_trained_vocabulary(read, weights, name)
     target = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    net = compose(with_num_outputs(read, best), device=target, initial=False)
+    net = compose(with_num_outputs(read, best), device=target, initial=False, drawn=False)
     load_weights(net, weights)
     if target.type == "cuda":
         net.to(DTYPES[read.train["precision"]])

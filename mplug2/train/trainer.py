@@ -80,7 +80,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     if last is not None:
         check_trained_vocabulary(spec, last)
     # A checkpoint holds all weights: the files that `init` names may no longer exist.
-    net = compose(spec, initial=last is None)
+    net = compose(spec, initial=last is None, drawn=last is None)
     main_loader = loaders[plan.main_batch]
     net.attach_data(main_loader.source, main_loader.decode)
     vocabularies = describe_vocabularies(spec)
