@@ -27,8 +27,8 @@ Context = tuple[int, ...]
 class KneserNey:
     """Probabilities of the next token after up to ``order - 1`` tokens, from the counts of texts.
 
-    The longest contexts count tokens; shorter ones count how many different tokens came before. A token that
-    was never seen has its share of what all levels discount, equal for all of ``vocab_size`` tokens.
+    The longest contexts count tokens; shorter ones count how many different tokens came before. What the
+    shortest one discounts is divided equally among all ``vocab_size`` tokens.
     """
 
     def __init__(self, texts: Iterable[Sequence[int]], order: int, vocab_size: int) -> None:
