@@ -123,6 +123,42 @@ def test_the_first_command_makes_data_trains_and_tests(project: Path) -> None:
     assert measured == f"mplug2 [eval] {TINY} [--checkpoint] [{RUN}/last] {out} [train.output_dir={RUN}]"
 
 
+def test_the_words_of_vlmos_command_become_settings(project: Path) -> None:
+    spec = project / "configs_image/retrieval_flickr30k_vlmo_large.yaml"
+    spec.write_text("")
+    (project / "vlmo.pt").write_text("")
+    words = (
+        "with data_root=D num_gpus=8 num_nodes=1 task_finetune_irtr_f30k_large_image384 per_gpu_batchsize=24"
+    )
+    trained, measured = called(
+        project, "run_vlmo.sh", *words.split(), "load_path=vlmo.pt", "log_dir=runs/f", "train.lr=1"
+    )
+    assert trained.startswith("deepspeed [--num_gpus] [8] [--module] [mplug2] [train]")
+    for part in (
+        f"[{spec.relative_to(project)}]",
+        "[*=vlmo:vlmo.pt]",
+        "[train.micro_batch=24]",
+        "[train.lr=1]",
+    ):
+        assert part in trained
+    assert "[--checkpoint] [runs/f/last]" in measured
+    tested = called(project, "run_vlmo.sh", *words.split(), "load_path=vlmo.pt", "test_only=True")
+    assert len(tested) == 1
+    assert "[eval]" in tested[0]
+    assert "[--checkpoint] [vlmo.pt]" in tested[0]
+
+
+def test_a_task_of_vlmo_without_a_spec_is_named(project: Path) -> None:
+    done = subprocess.run(
+        [SHELL, str(project / "scripts" / "run_vlmo.sh"), "task_finetune_vqa_base_image480"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "task_finetune_vqa_base_image480: has no spec here" in done.stderr
+
+
 def test_the_split_is_the_specs_own_unless_one_is_asked_for(project: Path) -> None:
     for script in ("run_vqa.sh", "inference_videoqa.sh"):
         settings = {"CONFIG": "configs_video/other.yaml", "CHECKPOINT": "scripts"}

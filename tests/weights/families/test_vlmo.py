@@ -19,9 +19,10 @@ from mplug2.weights.families import beit, vlmo
 from mplug2.weights.files import Released, read_released
 from mplug2.weights.keymap import KeyMap
 from mplug2.weights.load import load_mapped
-from registry import UserError, parse_spec
+from registry import UserError, parse_spec, read_spec
 from tools.parity.recipes.vlmo import beit_recipe, vlmo_recipe
 
+ROOT = Path(__file__).resolve().parents[3]
 SIZES = {"base": "vlmo_base_patch16", "base_plus": "vlmo_base_plus_patch16", "large": "vlmo_large_patch16"}
 # Depth, the first block with fused experts, heads.
 STACKS = {"base": (12, 10, 12), "base_plus": (24, 21, 16), "large": (24, 21, 16)}
@@ -238,6 +239,31 @@ def test_an_absolute_table_keeps_its_own_positions_when_written_alone() -> None:
     table = written(net, vlmo.KEY_MAP, None)["text_embeddings.position_embeddings.weight"]
     assert torch.equal(table, net.state_dict()["text_embedding.position.weight"])
     assert table.abs().sum() > 0
+
+
+def test_the_text_stage_trains_what_the_release_trains(shared: Path) -> None:
+    """The released rule names parts of keys; here the same weights train, and the others are in eval mode."""
+    tasks = json.loads((shared / "reference/vlmo_tasks.json").read_text())
+    rule = tasks["freeze_rules"]["textmlm"]
+    widths = ("text_embedding", "modality", "lower", "upper", "mlm_head")
+    overrides = [f"modules.{name}.width=24" for name in widths]
+    spec = read_spec(ROOT / "configs_text/vlmo_textmlm_base.yaml", overrides)
+    net = mplug2.compose(spec, device="meta", initial=False).train()
+    parameters = dict(net.named_parameters())
+    mappings, _ = BoundMap(vlmo.KEY_MAP, net, {}).write(net.state_dict())
+    compared = 0
+    for mapping in mappings:
+        is_released = any(part in key for key in mapping.released for part in rule)
+        for name in mapping.ours:
+            # No text reaches the rows of the table that belong to images.
+            expected = is_released and not name.endswith("bias.image")
+            assert parameters[name].requires_grad == expected, name
+            compared += 1
+    assert compared == len(parameters)
+    block: Any = net.get_submodule("lower.blocks.0")
+    assert not block.attn.training
+    assert not block.mlp["image"].training
+    assert block.mlp["text"].training
 
 
 BEIT = {
