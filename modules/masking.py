@@ -30,6 +30,7 @@ class WordMasking(nn.Module):
     inputs = {"text": "text B L"}
     outputs = {"text": "text B L", "labels": "labels B L"}
 
+    weightless = True  # a network and its average must fill in the same words
     # Weights of another run start at the first draw again.
     run_state_buffers = ("step",)
     step: Int[Tensor, " 1"]

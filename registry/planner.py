@@ -247,15 +247,25 @@ class _Planner:
             for ref in reversed(self.before(name)):
                 stack.append((ref.stream, (shadow or ref.ema) and ref.stream in self.weighted, False))
 
+    def has_weights(self, callee: str) -> bool:
+        """Return whether a line calls a module, and not one that declares to hold no weights.
+
+        What such a module draws, as words to mask, must be the same for a network and its average.
+        """
+        module = self.spec.modules.get(callee)
+        if module is None or module.use not in self.names.modules:
+            return module is not None
+        return not self.names.modules.declaration(module.use).weightless
+
     def weighted_streams(self) -> set[str]:
-        """Return the streams that modules compute, their own or those of what they read."""
+        """Return the streams that modules with weights compute, their own or those of what they read."""
         readers: dict[str, list[str]] = {}
         weighted_names: list[str] = []
         for name, line in self.spec.flow.items():
             if name not in self.given:
                 for ref in line.refs():
                     readers.setdefault(ref.stream, []).append(name)
-                if line.callee in self.spec.modules or any(True for _ in line.modules()):
+                if self.has_weights(line.callee) or any(True for _ in line.modules()):
                     weighted_names.append(name)
         weighted = set(weighted_names)
         while weighted_names:

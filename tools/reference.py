@@ -32,6 +32,7 @@ Row = tuple[str, ...]
 EXAMPLES: dict[str, list[str]] = {
     "caption": ['{"image": "a.jpg", "caption": ["two dogs run", "dogs in a field"]}'],
     "grounding": ['{"image": "a.jpg", "phrase": "the left dog", "box": [10, 20, 110, 220]}'],
+    "pretrain_caption": ['{"video_id": "clip7", "caption": "a dog runs"}'],
     "media_class": [
         '{"image": "a.jpg", "label": "dog"}',
         '{"video_id": "clip7", "label": ["running", "outdoors"]}',

@@ -80,6 +80,7 @@ class Declaration:
     declares_outputs: bool = False  # whether it has the literal `outputs`, which may be empty
     requests: bool = False  # whether `forward` has the parameter `requested`
     file_arguments: tuple[str, ...] = ()  # of a task or source: the arguments that name files or folders
+    weightless: bool = False  # a module that holds no weights: `ema(...)` reads what it gave, unaveraged
 
     @property
     def nameless(self) -> bool:
@@ -168,6 +169,7 @@ def _build(
         token_limits=dict(literals.get("token_limits") or {}),
         class_names=dict(literals.get("class_names") or {}),
         file_arguments=tuple(literals.get("file_arguments") or ()),
+        weightless=bool(literals.get("weightless")),
         counted=counted,
         requests=requests,
         declares_outputs="outputs" in literals,

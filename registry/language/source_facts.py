@@ -27,6 +27,7 @@ LITERALS = (
     "token_limits",
     "class_names",
     "file_arguments",
+    "weightless",
 )
 DECORATORS = ("operation", "metric")  # whose keywords declare the ports of a function
 COUNT = "count"  # the keyword of `operation` that makes a function a loss with a sum and a count

@@ -23,6 +23,7 @@ MODULES = {
     "head": "Head",
     "pool": "Pool",
     "backbone": "Backbone",
+    "word_dropout": "WordDropout",
 }
 
 

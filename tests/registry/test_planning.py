@@ -59,6 +59,25 @@ def test_shadows_run_what_has_weights_a_second_time(names: Registries) -> None:
     assert found.key(Ref("evidence"), True) == ("evidence", False)
 
 
+def test_a_network_and_its_average_read_what_a_weightless_module_drew(names: Registries) -> None:
+    spec = parse_spec(
+        "inputs: {text: text B L, answer: text B La}\n"
+        "modules:\n"
+        "  word_dropout: {use: word_dropout}\n"
+        "  words: {use: text_embedding, width: 8}\n"
+        "  decoder: {use: text_decoder, width: 8}\n"
+        "flow:\n"
+        "  kept: word_dropout(text)\n"
+        "  memory: words(kept)\n"
+        "  logits: decoder(answer, memory=memory)\n"
+        "  loss: lm_loss(logits, answer, teacher=ema(logits), alpha=0.5)\n"
+        "goals: {train: {loss: loss}}\n"
+        "momentum: {}\n"
+    )
+    assert run(plan(spec, "train", (), names)) == ["kept", "memory", "logits", "memory'", "logits'", "loss"]
+    assert shadowed_modules(spec, names) == {"words", "decoder"}
+
+
 def test_streams_without_weights_are_shared(names: Registries) -> None:
     spec = parse_spec(
         "inputs: {memory: tokens B N 8, question_index: index A -> B, answer: text A L}\n"

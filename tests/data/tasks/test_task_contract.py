@@ -32,6 +32,10 @@ SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
         "labels: [left, right, up, down, circle, square, triangle, cross, ring]",
     ),
     "retrieval": ({("video",): "video_retrieval", ("image",): "retrieval"}, "captions_per_clip: 2"),
+    "pretrain_caption": (
+        {("video",): "video_retrieval", ("image",): "retrieval"},
+        "instruction: what is in the image",
+    ),
     "text_class": ({(): "sentences"}, "labels: [entailment, contradiction, neutral]"),
     "plain_text": ({(): "sentences"}, "template: '[CLS] {{sentence1}} [SEP] {{sentence2}}'"),
     "text_value": ({(): "values"}, "value_range: [0.0, 5.0]"),

@@ -80,6 +80,18 @@ class TextDecoder:
     def __init__(self, width: int, vocab_size: int = 30522) -> None: ...
 
 
+class WordDropout:
+    """Draws words to hide, and has no weights."""
+
+    inputs = {"text": "text B L"}
+    outputs = "text B L"
+    weightless = True
+
+    def __init__(self) -> None: ...
+
+    def forward(self, text): ...
+
+
 class Pool:
     """Every so many tokens."""
 

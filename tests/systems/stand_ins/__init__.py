@@ -23,7 +23,6 @@ NAMES = {
     },
     TASKS: {
         "document_lines": "tasks:DocumentLines",
-        "pretrain_caption": "tasks:PretrainCaption",
         "region_caption": "tasks:RegionCaption",
         "region_phrases": "tasks:RegionPhrases",
     },

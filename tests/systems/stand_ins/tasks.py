@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +11,12 @@ import torch
 
 from modules.streams import Regions
 from mplug2.data.batch import Sample
-from mplug2.data.tasks.caption import Caption, RetrievalTask
-from mplug2.data.tasks.media_task import BatchItem
 from mplug2.data.text import Tokenizer
-
-INSTRUCTION = "describe the image"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the JSON objects of a file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-class PretrainCaption(RetrievalTask):
-    """Captions, cut into a prefix and its continuation, and as the response to an instruction."""
-
-    outputs = {
-        "video": "frames V 3 T H W",
-        "image": "image V 3 H W",
-        "caption": "text V L",
-        "media_id": "index V",
-        "prefix": "text V Lp",
-        "continuation": "text V Lc",
-        "instruction": "text V Li",
-        "response": "text V Lr",
-    }
-
-    def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
-        """Return builders of the texts of the captions."""
-        builders = super().input_builders(batch_items)
-        builders.pop(self.index)
-        captions = [self.clean(entry.item.texts[0]).split() for entry in batch_items]
-        prefixes = [" ".join(words[: len(words) // 2]) for words in captions]
-        endings = [" ".join(words[len(words) // 2 :]) + "[SEP]" for words in captions]
-        responses = [" ".join(words) + "[SEP]" for words in captions]
-        instructions = [INSTRUCTION for _ in captions]
-        return builders | {
-            "prefix": lambda: self.tokenizer(prefixes, self.caption_tokens),
-            "continuation": lambda: self.tokenizer(endings, self.caption_tokens),
-            "instruction": lambda: self.tokenizer(instructions, self.caption_tokens),
-            "response": lambda: self.tokenizer(responses, self.caption_tokens),
-        }
 
 
 class DocumentLines:
