@@ -3,6 +3,10 @@
 #
 #   sh scripts/run_ssv2.sh
 #       on generated data (data/shapes): configs_video/VideoClasses_shapes_tiny.yaml
+#   CONFIG=configs_video/VideoClasses_ssv2_base.yaml GPUS=8 sh scripts/run_ssv2.sh
+#       on Something-Something v2, from CLIP's ViT-B/16; the spec names the paths of files and annotations
+#
+# Steps and settings (CONFIG, CHECKPOINT, OUT, OVERRIDES, GPUS ...): scripts/README.md.
 . "$(dirname -- "$0")/lib/launcher.sh"
 
 tiny=configs_video/VideoClasses_shapes_tiny.yaml

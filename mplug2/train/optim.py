@@ -12,6 +12,7 @@ from torch import nn
 
 from modules.torchvision_guard import ensure_torchvision
 from mplug2.build.patterns import DEFAULT
+from mplug2.train.layer_decay import layer_scales
 from registry import OPTIMIZERS
 from registry.errors import UserError
 from registry.language.patterns import most_specific, select, suggestion, unmatched
@@ -44,10 +45,12 @@ def group_names(names: Sequence[str], lr: float | Mapping[str, float]) -> dict[s
 
 
 def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the optimizer's groups, one for each pattern of `train.lr` and with or without weight decay.
+    """Return the optimizer's groups, one for each pattern of `train.lr`, each factor of `train.layer_decay`,
+    and with or without weight decay.
 
     A group has ``name``, ``params``, ``param_names``, ``lr`` and ``weight_decay``. ``settings`` is the spec's
-    `train` section: ``lr``, ``weight_decay``, ``no_decay``. Each trainable parameter is in exactly one group.
+    `train` section: ``lr``, ``layer_decay``, ``weight_decay``, ``no_decay``. Each trainable parameter is in
+    exactly one group.
     Raises UserError if a parameter is in no group, if a pattern matches nothing, or if nothing is trainable.
     """
     trainable = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
@@ -56,13 +59,14 @@ def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[s
     everything = [name for name, _ in net.named_parameters()]
     patterns = group_names(everything, settings["lr"])
     exempt = _without_decay(everything, settings["no_decay"])
-    groups: dict[tuple[str, bool], dict[str, Any]] = {}
+    scales = layer_scales(everything, settings.get("layer_decay") or {})
+    groups: dict[tuple[str, bool, float], dict[str, Any]] = {}
     for name, parameter in trainable.items():
         if name not in patterns:
             raise UserError(
                 f"train.lr: parameter {name!r} is in no group. Add `default: 2e-5`, or a pattern for it"
             )
-        key = (patterns[name], name not in exempt)
+        key = (patterns[name], name not in exempt, scales.get(name, 1.0))
         if key not in groups:
             groups[key] = _empty_group(*key, settings)
         groups[key]["params"].append(parameter)
@@ -70,13 +74,14 @@ def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[s
     return list(groups.values())
 
 
-def _empty_group(pattern: str, decays: bool, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _empty_group(pattern: str, decays: bool, scale: float, settings: Mapping[str, Any]) -> dict[str, Any]:
     lr = settings["lr"]
+    name = pattern if scale == 1 else f"{pattern} x {scale:.4g}"
     return {
-        "name": pattern if decays else f"{pattern}, no decay",
+        "name": name if decays else f"{name}, no decay",
         "params": [],
         "param_names": [],
-        "lr": float(lr[pattern] if isinstance(lr, Mapping) else lr),
+        "lr": scale * float(lr[pattern] if isinstance(lr, Mapping) else lr),
         "weight_decay": float(settings["weight_decay"]) if decays else 0.0,
     }
 

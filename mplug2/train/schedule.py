@@ -71,7 +71,7 @@ def named_rates(
     ``peaks``: the highest rate of each parameter group; ``rates``: the rate of each group now.
     """
     if not isinstance(patterns, Mapping):
-        return {"lr": rates[0]}
+        return {"lr": max(rates)}  # Layers may learn more slowly: `train.layer_decay`.
     by_peak = dict(zip(peaks, rates, strict=True))
     named = {}
     for pattern, peak in patterns.items():

@@ -98,6 +98,13 @@ TRAIN = {
     "batch_size": Key("int", 4, "samples per rank and micro-batch", 1),
     "grad_accumulation_steps": Key("int", 1, "micro-batches per optimizer step", 1),
     "lr": Key("float | dict[str, float]", 2e-5, "peak learning rate, or {default: rate, pattern: rate}", 0),
+    "layer_decay": Key(
+        "dict[str, float] | None",
+        None,
+        "{module: factor of the rate from a layer to the one below}",
+        0,
+        1,
+    ),
     "min_lr": Key("float", 1e-6, "learning rate at the end of the schedule", 0),
     "warmup": Key("int", 200, "steps of linear warm-up", 0),
     "warmup_lr": Key("float", 1e-6, "learning rate at the first step of the warm-up", 0),

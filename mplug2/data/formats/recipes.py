@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mplug2.data.formats.captions import captions, drop_listed, keep_listed, names
+from mplug2.data.formats.class_recipes import CLASS_RECIPES
 from mplug2.data.formats.entry import Row
 from mplug2.data.formats.flickr import flickr
 from mplug2.data.formats.karpathy import karpathy
 from mplug2.data.formats.pairs import nlvr2, snli_ve
+from mplug2.data.formats.recipe import Output, Recipe, parts
 from mplug2.data.formats.refcoco import detections, refer
 from mplug2.data.formats.video_qa import tgif_frame_qa, video_qa
 from mplug2.data.formats.video_text import didemo, jsfusion, lsmdc, msrvtt
 from mplug2.data.formats.vqa import answer_list, frequent_answers, gqa, mplug_list, visual_genome, vqa
-
-
-@dataclass(frozen=True)
-class Output:
-    """One file to write, ``split`` (train, val, test, testA, answers ...), and the public files it is made
-    of, by name.
-
-    ``rows`` takes the found files in that order. ``a|b`` is either name.
-    """
-
-    split: str
-    files: tuple[str, ...]
-    rows: Callable[..., Iterable[Any]]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A data set: what it is, a spec that reads it, what can be made of it, and where that goes.
-
-    Of several outputs of one split the first whose files are there is made.
-    """
-
-    about: str
-    spec: str
-    outputs: tuple[Output, ...]
-    folder: str
-    prefix: str = ""
-    media: str = "image"  # or video: names then have no suffix
 
 
 def _token_list(path: Path, listed: Path) -> Iterator[Row]:
@@ -91,10 +63,6 @@ def _flickr(dataset: str, tables: str, train: str, val: str, test: str) -> tuple
 def _refer(folder: str, by: str, *splits: str) -> tuple[Output, ...]:
     files = (f"{folder}/refs({by}).p|{folder}/refs({by}).json", f"{folder}/instances.json")
     return tuple(Output(split, files, partial(refer, split=split)) for split in splits)
-
-
-def _parts(rows: Callable[..., Iterable[Row]], **files: str) -> tuple[Output, ...]:
-    return tuple(Output(split, (file,), rows) for split, file in files.items())
 
 
 def _msrvtt_retrieval(csv: str) -> tuple[Output, ...]:
@@ -147,7 +115,7 @@ RECIPES: dict[str, Recipe] = {
     "nocaps": Recipe(
         "NoCaps validation captions (its test captions are not published)",
         "configs_image/caption_nocaps_mplug_large.yaml",
-        _parts(captions, val="nocaps_val_4500_captions.json"),
+        parts(captions, val="nocaps_val_4500_captions.json"),
         "nocaps",
     ),
     "vqa": Recipe(
@@ -158,8 +126,8 @@ RECIPES: dict[str, Recipe] = {
                 Output(split, (_VQA_QUESTIONS.format(part), _VQA_ANNOTATIONS.format(part)), vqa)
                 for split, part in (("train", "train2014"), ("val", "val2014"))
             ),
-            *_parts(vqa, test=_VQA_QUESTIONS.format("test2015")),
-            *_parts(vqa, **{"test-dev": _VQA_QUESTIONS.format("test-dev2015")}),
+            *parts(vqa, test=_VQA_QUESTIONS.format("test2015")),
+            *parts(vqa, **{"test-dev": _VQA_QUESTIONS.format("test-dev2015")}),
             Output("answers", ("trainval_label2ans.json|trainval_ans2label.json",), answer_list),
             Output("answers", _VQA_ANNOTATED, frequent_answers),
         ),
@@ -169,8 +137,8 @@ RECIPES: dict[str, Recipe] = {
         "VQA v2 with Visual Genome as mPLUG's lists split them, without their ocr and object_label",
         "configs_image/vqa_mplug_base.yaml",
         (
-            *_parts(mplug_list, train="vqa_train.json", val="vqa_val.json", minival="vqa_minval.json"),
-            *_parts(mplug_list, test="vqa_test.json", genome="vg_qa.json"),
+            *parts(mplug_list, train="vqa_train.json", val="vqa_val.json", minival="vqa_minval.json"),
+            *parts(mplug_list, test="vqa_test.json", genome="vg_qa.json"),
             Output("answers", ("answer_list.json",), answer_list),
         ),
         "vqa_mplug",
@@ -178,15 +146,15 @@ RECIPES: dict[str, Recipe] = {
     "visual_genome": Recipe(
         "Visual Genome's questions",
         "configs_image/vqa_mplug_base.yaml",
-        _parts(visual_genome, train="question_answers.json"),
+        parts(visual_genome, train="question_answers.json"),
         "visual_genome",
     ),
     "gqa": Recipe(
         "GQA, balanced",
         "configs_image/vqa_mplug_base.yaml",
         (
-            *_parts(gqa, train="train_balanced_questions.json", val="val_balanced_questions.json"),
-            *_parts(gqa, test="testdev_balanced_questions.json"),
+            *parts(gqa, train="train_balanced_questions.json", val="val_balanced_questions.json"),
+            *parts(gqa, test="testdev_balanced_questions.json"),
         ),
         "gqa",
     ),
@@ -195,7 +163,7 @@ RECIPES: dict[str, Recipe] = {
         "configs_image/grounding_mplug_base.yaml",
         (
             *_refer("refcoco", "unc", "train", "val", "testA", "testB"),
-            *_parts(detections, testA="testA_refcoco_unc_dets.json"),
+            *parts(detections, testA="testA_refcoco_unc_dets.json"),
         ),
         "refcoco",
     ),
@@ -225,15 +193,15 @@ RECIPES: dict[str, Recipe] = {
         "SNLI-VE, or e-SNLI-VE's tables",
         "configs_image/snli_ve_mplug_base.yaml",
         (
-            *_parts(snli_ve, train="snli_ve_train.jsonl", val="snli_ve_dev.jsonl", test="snli_ve_test.jsonl"),
-            *_parts(snli_ve, train="esnlive_train.csv", val="esnlive_dev.csv", test="esnlive_test.csv"),
+            *parts(snli_ve, train="snli_ve_train.jsonl", val="snli_ve_dev.jsonl", test="snli_ve_test.jsonl"),
+            *parts(snli_ve, train="esnlive_train.csv", val="esnlive_dev.csv", test="esnlive_test.csv"),
         ),
         "snli_ve",
     ),
     "msrvtt_qa": Recipe(
         "MSRVTT-QA",
         "configs_video/VideoQA_msrvtt_large.yaml",
-        _parts(
+        parts(
             partial(video_qa, prefix="video"),
             train="train_qa.json|qa_train.json",
             val="val_qa.json|qa_val.json",
@@ -249,7 +217,7 @@ RECIPES: dict[str, Recipe] = {
             Output("train", _MSRVTT[:1], partial(msrvtt, split="train")),
             Output("val", _MSRVTT[:1], partial(msrvtt, split="validate")),
             Output("test", _MSRVTT[1:], partial(msrvtt, split="test")),
-            *_parts(
+            *parts(
                 partial(captions, key="video_id"),
                 train="train_captions.json|cap_train.json",
                 val="val_captions.json|cap_val.json",
@@ -304,21 +272,21 @@ RECIPES: dict[str, Recipe] = {
     "tgif_qa": Recipe(
         "TGIF-QA's frame questions",
         "configs_video/VideoQA_tgif_large.yaml",
-        _parts(tgif_frame_qa, train="Train_frameqa_question.csv", test="Test_frameqa_question.csv"),
+        parts(tgif_frame_qa, train="Train_frameqa_question.csv", test="Test_frameqa_question.csv"),
         "tgif",
         media="video",
     ),
     "didemo": Recipe(
         "DiDeMo, all descriptions of a video as one paragraph",
         "configs_video/VideoRetrieval_didemo_large.yaml",
-        _parts(didemo, train="train_data.json", val="val_data.json", test="test_data.json"),
+        parts(didemo, train="train_data.json", val="val_data.json", test="test_data.json"),
         "didemo",
         media="video",
     ),
     "lsmdc": Recipe(
         "LSMDC 2016 retrieval",
         "configs_video/VideoRetrieval_lsmdc_large.yaml",
-        _parts(
+        parts(
             lsmdc,
             train="LSMDC16_annos_training.csv",
             val="LSMDC16_annos_val.csv",
@@ -327,4 +295,5 @@ RECIPES: dict[str, Recipe] = {
         "lsmdc",
         media="video",
     ),
+    **CLASS_RECIPES,
 }
