@@ -12,4 +12,5 @@
 tiny=configs_text/mlm_shapes_tiny.yaml
 example='eval'
 inputs='--split test'
+note='other texts: CONFIG=configs_text/mlm_base.yaml data.train.text_file=FILE data.val.text_file=FILE (plain UTF-8, of any size)'
 run train_and_test "$@"

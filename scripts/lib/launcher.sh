@@ -5,10 +5,11 @@
 #   pretrained=SPEC    optional: the spec whose trained network initializes `tiny`; it is trained first if necessary
 #   example=COMMAND    optional: the mplug2 command suggested after training (default: predict)
 #   inputs=OPTIONS     the options of that command
+#   note=TEXT          optional: what other data the task takes, printed after training on generated data
 # The settings for users (CONFIG, CHECKPOINT, OUT ...) are described in scripts/README.md.
 . "$(dirname -- "$0")/lib/project.sh"
 
-tiny='' finetuned='' pretrained='' example=predict inputs=''
+tiny='' finetuned='' pretrained='' example=predict inputs='' note=''
 caller_folder=$PWD # relative paths in the settings start here
 mplug2=$venv/bin/mplug2
 
@@ -44,6 +45,7 @@ run() {
 # Train unless that is done, evaluate the best checkpoint, and suggest the next command.
 train_and_test() {
     train_then_evaluate "$@"
+    [ "$config" != "$tiny" ] || [ -z "$note" ] || say "$note"
     say "next: .venv/bin/mplug2 $example $(quoted "$config") --checkpoint $(quoted "$best") $inputs"
 }
 

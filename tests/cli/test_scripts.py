@@ -50,7 +50,7 @@ def test_every_task_script_is_short_and_ends_with_one_call() -> None:
         assert re.fullmatch(r'run (train_and_test|train_and_tabulate|evaluate) "\$@"', lines[-1]), script
         code = [line for line in lines[:-1] if line and not line.startswith("#")]
         assert code[0] == '. "$(dirname -- "$0")/lib/launcher.sh"', script
-        setting = r'(tiny|finetuned|pretrained|example|inputs)=|\. "\$\(dirname -- "\$0"\)/lib/'
+        setting = r'(tiny|finetuned|pretrained|example|inputs|note)=|\. "\$\(dirname -- "\$0"\)/lib/'
         assert all(re.match(setting, line) for line in code[1:]), script
 
 
@@ -418,3 +418,15 @@ def test_a_hugging_face_folder_is_read_as_bert(glue: Path) -> None:
     (glue / "bert/config.json").write_text("{}")
     trained = called(glue, "run_glue.sh", CHECKPOINT="bert", TASKS="cola")[0]
     assert "[--init] [*=bert:bert]" in trained
+
+
+def test_a_script_on_generated_data_prints_what_other_data_it_takes(project: Path) -> None:
+    done = subprocess.run(
+        [SHELL, str(project / "scripts/run_mlm.sh")],
+        env={**outside(), "CALLS": str(project / "calls")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "data.train.text_file=FILE" in done.stdout.splitlines()[-2]
+    assert done.stdout.splitlines()[-1].startswith("next: .venv/bin/mplug2 eval")
