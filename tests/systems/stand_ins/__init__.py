@@ -11,8 +11,6 @@ NAMES = {
     MODULES: {
         "end_head": "modules:EndHead",
         "masked_lm_head": "modules:MaskedLMHead",
-        "multiway": "multiway:Multiway",
-        "patch_embedding": "modules:PatchEmbedding",
         "patch_relevance": "modules:PatchRelevance",
     },
     OPERATIONS: {

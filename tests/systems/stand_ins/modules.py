@@ -9,25 +9,6 @@ from torch.nn import functional as F
 from modules.streams import Text, Tokens
 
 
-class PatchEmbedding(nn.Module):
-    """Patches of an image, and a class token in front."""
-
-    inputs = {"image": "image B 3 size size"}
-    outputs = "tokens B N width"
-
-    def __init__(self, width: int, patch: int, size: int) -> None:
-        super().__init__()
-        if size % patch:
-            raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
-        self.patches = nn.Conv2d(3, width, patch, stride=patch)
-        self.cls = nn.Parameter(torch.zeros(1, 1, width))
-
-    def forward(self, image: Tensor) -> Tokens:
-        """Embed images [B 3 size size] as 1 + (size / patch)^2 tokens."""
-        patches = self.patches(image).flatten(2).transpose(1, 2)
-        return Tokens(torch.cat([self.cls.expand(len(image), -1, -1), patches], dim=1))
-
-
 class MaskedLMHead(nn.Module):
     """Logits of the vocabulary for hidden states: BERT's transform, and a word layer."""
 
