@@ -12,6 +12,7 @@ from torch import nn
 from mplug2.runtime import distributed
 from mplug2.runtime.progress import duration
 from mplug2.train.run_state import Result, RunState
+from mplug2.train.skipped_samples import SKIPPED_SAMPLES
 from mplug2.weights.store import full_shape
 from registry import Spec
 from registry.training import BatchSpec
@@ -126,7 +127,7 @@ def diverged(loss: float, state: RunState, saved: Path | None) -> str:
     """The loss is NaN or infinite."""
     return (
         f"the loss must be finite, but is {loss} at step {state.step + 1}; "
-        f"this step was not taken. Last checkpoint: {saved or 'none'}. "
+        f"this step was not taken (its samples: {SKIPPED_SAMPLES}). Last checkpoint: {saved or 'none'}. "
         "Lower train.lr, lengthen train.warmup or set train.max_grad_norm"
     )
 
@@ -135,8 +136,16 @@ def skipped(state: RunState) -> str:
     """An optimizer step was not taken."""
     return (
         f"WARNING: step {state.step + 1}: the gradient is not finite, so the weights are unchanged "
-        f"({state.skipped} so far)"
+        f"({state.skipped} so far; samples: {SKIPPED_SAMPLES})"
     )
+
+
+def stopped_early(state: RunState, total: int, select: str, over: bool) -> list[str]:
+    """Evaluations no longer improve; no line if the run is not over, or took all its steps."""
+    if not over or state.step == total:
+        return []
+    text = f"early stop: {select} was not better in {state.num_not_better} evaluations in a row"
+    return [f"{text} (train.early_stop); best at step {state.best_step}"]
 
 
 def stuck(count: int, state: RunState, saved: Path | None) -> str:

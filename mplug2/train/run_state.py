@@ -38,6 +38,7 @@ class RunState:
     eval_pending: bool = False  # whether this step has not been evaluated yet
     best: float | None = None
     best_step: int | None = None
+    num_not_better: int = 0  # evaluations in a row since the best one
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> RunState:

@@ -35,7 +35,7 @@ from mplug2.train.checkpoint import (
 )
 from mplug2.train.engines.base import StepResult, check_engine, start_engine
 from mplug2.train.gradients import accumulate_gradients
-from mplug2.train.iteration import Iteration
+from mplug2.train.iteration import Iteration, OptimizerStep
 from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
@@ -43,12 +43,12 @@ from mplug2.train.ready import training_loaders
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
 from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.schedule import Schedule, named_rates, ramp_values
+from mplug2.train.skipped_samples import write_skipped
 from registry import Spec, SpecError, UserError, check, read_spec, write_spec
 from registry.checks.training import nothing_to_train
 from registry.training import LOSS, length_of, plan_of_loaders, training_plan
 
 Decode = Callable[[Sequence[int]], str]
-PATIENCE = 50  # steps in a row without a usable gradient; fp16 begins with a few while it finds its scale
 
 
 def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Result:
@@ -166,7 +166,7 @@ class Trainer:
             Interrupts() as interrupts,
         ):
             self.report.print_line(*self.opening())
-            while (self.state.step < self.total or self.state.eval_pending) and not stop:
+            while (self.state.eval_pending or not self.is_over()) and not stop:
                 if self.state.eval_pending:
                     self.evaluate()  # after saving, since an evaluation can fail
                     continue
@@ -190,12 +190,17 @@ class Trainer:
         assert self.saved is not None  # a run of no steps was saved before
         best = self.state.best_step
         best_folder = step_folder(self.folder / CHECKPOINTS, best) if best is not None else None
-        interrupted = stop and (self.state.step < self.total or self.state.eval_pending)
+        interrupted = stop and (self.state.eval_pending or not self.is_over())
         metrics = self.state.metrics
         result = Result(self.folder, self.state.step, self.saved, best_folder, metrics, interrupted)
         seconds = time.monotonic() - started
         self.report.print_line(*messages.closing(result, self.state, self.total, seconds, self.select))
         return result
+
+    def is_over(self) -> bool:
+        """Return whether all steps are done, or evaluations no longer improve (`train.early_stop`)."""
+        most = self.settings["early_stop"]
+        return self.state.step >= self.total or (most is not None and self.state.num_not_better >= most)
 
     def opening(self) -> list[str]:
         """Return the first lines that a run prints."""
@@ -223,18 +228,21 @@ class Trainer:
         results = []
         for step in self.iteration.steps(self.state):
             scalars = accumulate_gradients(self.engine, self.net, step)
-            values |= self.averaged(scalars)
+            values |= self.averaged(scalars, step)
             result = self.engine.step(self.settings["max_grad_norm"])
             results.append(result)
             self.skipped_in_a_row = 0 if result.taken else self.skipped_in_a_row + 1
             if not result.taken:
                 self.state.skipped += 1
+                write_skipped(self.folder, self.state.step + 1, step)
                 self.report.print_line(messages.skipped(self.state))
-            if self.skipped_in_a_row >= PATIENCE:
-                raise UserError(messages.stuck(PATIENCE, self.state, self.saved))
+            if self.skipped_in_a_row >= self.settings["max_skipped"]:
+                raise UserError(messages.stuck(self.skipped_in_a_row, self.state, self.saved))
         return values, results
 
-    def averaged(self, scalars: Mapping[tuple[str, str], Mapping[str, torch.Tensor]]) -> dict[str, float]:
+    def averaged(
+        self, scalars: Mapping[tuple[str, str], Mapping[str, torch.Tensor]], step: OptimizerStep
+    ) -> dict[str, float]:
         """Return the scalars of an optimizer step averaged over ranks; UserError if a loss is not finite."""
         names = [(part, name) for part, outputs in scalars.items() for name in outputs]
         sums = distributed.all_reduce_sum(*(scalars[part][name].item() for part, name in names))
@@ -243,6 +251,7 @@ class Trainer:
             key = self.logged_name(name, *part)
             values[key] = total / distributed.world_size()
             if name == LOSS and not math.isfinite(values[key]):
+                write_skipped(self.folder, self.state.step + 1, step)
                 raise UserError(messages.diverged(values[key], self.state, self.saved))
         return values
 
@@ -300,8 +309,9 @@ class Trainer:
         if self.saved == step_folder(self.folder / CHECKPOINTS, step):
             write_state(self.saved, self.net, state, self.invariants, self.writer)
             self.tidy_folder()
-        elif better:
+        elif better or self.is_over():
             self.save()
+        self.report.print_line(*messages.stopped_early(state, self.total, self.select, self.is_over()))
 
     def is_best(self, values: Mapping[str, float]) -> bool:
         """Return whether an evaluation is the best so far, and remember it if so."""
@@ -309,9 +319,11 @@ class Trainer:
             message = f"train.best_metric must be one of {', '.join(values)}, but is {self.select!r}"
             raise SpecError.at(self.spec.place("train", "best_metric"), message)
         smaller = self.select in self.smaller_is_better
+        self.state.num_not_better += 1
         if not is_better(values[self.select], self.state.best, smaller_is_better=smaller):
             return False
         self.state.best, self.state.best_step = values[self.select], self.state.step
+        self.state.num_not_better = 0
         return True
 
     def save(self) -> None:

@@ -43,15 +43,21 @@ class ReportedValues:
 
 
 def best_metric_problems(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
-    """Return a problem if no evaluation gives the value by which the best checkpoint is selected."""
+    """Return a problem if no evaluation gives the value by which the best checkpoint is selected, or by which
+    a run stops early."""
     chosen = spec.train.get("best_metric")
+    evaluations = training_plan(spec, names).evaluations
+    needing = [name for name in ("best_metric", "early_stop") if spec.train.get(name) is not None]
+    if spec.data and all(evaluation.train_split is None for evaluation in evaluations):
+        problems = []
+        for name in needing:
+            message = f"train.{name} needs an evaluation on a validation split, but the spec has none"
+            hint = "set `eval: {metrics: [...]}` and `data: {val: {path: ...}}`"
+            hint += f", or leave `train.{name}` out"
+            problems.append(Problem(spec.place("train", name), message, hint))
+        return problems
     if not isinstance(chosen, str):
         return []
-    evaluations = training_plan(spec, names).evaluations
-    if spec.data and all(evaluation.train_split is None for evaluation in evaluations):
-        message = "train.best_metric needs an evaluation on a validation split, but the spec has none"
-        hint = "set `eval: {metrics: [...]}` and `data: {val: {path: ...}}`, or leave `train.best_metric` out"
-        return [Problem(spec.place("train", "best_metric"), message, hint)]
     values = reported_values(spec, names)
     if values.allow(chosen) or not evaluations:
         return []

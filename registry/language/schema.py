@@ -120,6 +120,7 @@ TRAIN = {
     "precision": Key(
         "Literal['fp32', 'bf16', 'fp16']", "fp32", "number format of the forward and backward pass"
     ),
+    "max_skipped": Key("int", 50, "a run ends after so many steps in a row whose gradient is not finite", 1),
     "seed": Key("int", 0, "seed of weights, order and dropout", 0),
     "log_every": Key("int", 10, "steps between two lines of the log", 1),
     "eval_every": Key("int | dict", 1, "epochs between two evaluations, or a length: {steps: 500}", 1),
@@ -127,6 +128,9 @@ TRAIN = {
     "keep_last": Key("int", 3, "number of newest checkpoints to keep", 1),
     "loggers": Key("list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"),
     "output_dir": Key("str | None", None, "run folder. Default: runs/<name of the spec>"),
+    "early_stop": Key(
+        "int | None", None, "a run ends after so many evaluations in a row without a better best_metric", 1
+    ),
     "best_metric": Key("str | None", None, "name of the metric that selects the best checkpoint"),
 }
 EVAL = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from train_fakes import FakeLoader, FakeNet, decode, spec
 
 from mplug2.train import trainer
 from mplug2.train.logs import read_log
+from mplug2.train.skipped_samples import SKIPPED_SAMPLES
 from registry import UserError
 
 
@@ -69,7 +71,39 @@ def test_the_norm_that_is_logged_is_that_before_clipping(tmp_path: Path) -> None
     assert small == large > 0.01
 
 
-def test_a_run_whose_gradients_stay_no_numbers_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "PATIENCE", 3)
+def test_a_run_whose_gradients_stay_no_numbers_ends(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"3 steps in a row, up to step 4; .*Last checkpoint: none"):
-        trainer.fit(Cracked(range(2, 99), out=tmp_path), FakeLoader(), decode=decode)
+        trainer.fit(Cracked(range(2, 99), out=tmp_path, max_skipped=3), FakeLoader(), decode=decode)
+    skipped_steps = [row["step"] for row in skipped_samples(tmp_path)]
+    assert skipped_steps == [2, 3, 4]
+
+
+def skipped_samples(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of the file of skipped samples."""
+    text = (folder / SKIPPED_SAMPLES).read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_samples_of_a_step_that_is_not_taken_are_written(tmp_path: Path) -> None:
+    net = Cracked(range(3, 5), out=tmp_path, epochs=1, grad_accumulation_steps=2)
+    trainer.fit(net, FakeLoader(6, accumulate=2), decode=decode)
+    rows = skipped_samples(tmp_path)
+    assert [(row["step"], row["batch"], row["rank"]) for row in rows] == [(2, "train", 0), (2, "train", 0)]
+    names = [record["question_id"] for row in rows for record in row["records"]]
+    assert names == list(range(8, 16))
+
+
+class Diverging(FakeNet):
+    """Has a loss of NaN from the third step on."""
+
+    def forward(self, batch: dict[str, torch.Tensor], goal: str = "train") -> dict[str, Any]:
+        outputs = super().forward(batch, goal)
+        if goal == "train" and int(self.seen) >= 3:
+            outputs["loss"] = outputs["loss"] * float("nan")
+        return outputs
+
+
+def test_a_loss_that_is_not_finite_names_its_samples(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"is nan at step 3; .*{SKIPPED_SAMPLES}"):
+        trainer.fit(Diverging(spec(tmp_path)), FakeLoader(), decode=decode)
+    assert [row["records"][0]["question_id"] for row in skipped_samples(tmp_path)] == [8]

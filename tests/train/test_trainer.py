@@ -185,6 +185,23 @@ def test_nan_never_becomes_the_best_value(tmp_path: Path, monkeypatch: pytest.Mo
     assert math.isnan(result.metrics["accuracy"])
 
 
+def test_a_run_ends_when_evaluations_no_longer_improve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = iter([0.5, 0.4, 0.9, 0.8, 0.9])
+    monkeypatch.setattr(trainer, "evaluate_all", lambda *_: {"accuracy": next(values)})
+    settings = {"epochs": 9, "early_stop": 2, "save_every": "{steps: 3}", "eval_every": "{steps: 5}"}
+    result = run(tmp_path, **settings)
+    assert not result.interrupted
+    assert result.steps == 25, "the fifth evaluation"
+    assert result.last.name == "step_00000025", "saved, although no checkpoint was due"
+    assert result.best is not None
+    assert result.best.name == "step_00000015"
+    assert "early stop: accuracy was not better in 2 evaluations in a row" in capsys.readouterr().out
+    resumed = run(tmp_path, resume=True, **settings)
+    assert resumed.steps == 25, "a resumed run does not train longer"
+
+
 def test_without_a_number_there_is_no_best_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

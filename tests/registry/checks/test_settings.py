@@ -57,6 +57,16 @@ train: {{best_metric: label_accuracy}}
 """
 
 
+def test_early_stop_needs_an_evaluation_during_training() -> None:
+    import mplug2  # noqa: F401  (fills the registries)
+
+    text = SELECT.format(more="  val: {path: val.jsonl}").replace(
+        "best_metric: label_accuracy", "early_stop: 3"
+    )
+    messages = [problem.message for problem in check(parse_spec(text)).problems]
+    assert messages == ["train.early_stop needs an evaluation on a validation split, but the spec has none"]
+
+
 @pytest.mark.parametrize(
     ("more", "refused"),
     [
