@@ -33,6 +33,7 @@ for _name, _target in {
 for _name, _target in {
     "concat": "modules.ops:concat",
     "concat_vectors": "modules.ops:concat_vectors",
+    "identity": "modules.ops:identity",
     "split": "modules.ops:split",
     "take": "modules.ops:take",
     "gather_rows": "modules.ops:gather_rows",

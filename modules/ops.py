@@ -12,6 +12,12 @@ from modules.streams import Regions, Text, Tokens, full_mask, join_masks
 from registry import operation
 
 
+@operation(inputs={"logits": "logits B classes"}, outputs="logits B classes")
+def identity(logits: Float[Tensor, "b classes"]) -> Float[Tensor, "b classes"]:
+    """Return logits unchanged: with `averaged: identity(ema(logits))` a goal may give the averaged stream."""
+    return logits
+
+
 @operation(inputs={"*parts": "tokens B _ width"}, outputs="tokens B N width")
 def concat(*parts: Tokens) -> Tokens:
     """Concatenate token streams and their masks."""

@@ -21,6 +21,7 @@ from mplug2.runtime import distributed
 from mplug2.runtime.precision import DTYPES
 from mplug2.runtime.progress import ProgressReporter
 from mplug2.runtime.rng import fork_rng
+from mplug2.weights.momentum import load_momentum
 from mplug2.weights.store import load_weights
 from registry import EVALUATORS, Spec, SpecError, StreamType, UserError
 from registry.training import EvaluationSpec, splits_of_source, training_plan
@@ -70,6 +71,7 @@ def evaluations_of_checkpoint(
         loaders[evaluation.name] = eval_loader(spec, types, evaluation, evaluation.split)
     net = compose(spec, initial=False, drawn=False)
     load_weights(net, checkpoint)
+    load_momentum(net, checkpoint)
     net.to(distributed.device(), DTYPES[spec.train["precision"]])
     for evaluation in evaluations:
         loader = loaders[evaluation.name]

@@ -38,6 +38,7 @@ def load(
     """
     from mplug2.build.compose import compose
     from mplug2.runtime.precision import DTYPES
+    from mplug2.weights.momentum import load_momentum
     from mplug2.weights.store import load_weights, weights_file
 
     read = read_spec(spec, overrides)
@@ -51,6 +52,7 @@ def load(
     target = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     net = compose(with_num_outputs(read, best), device=target, initial=False, drawn=False)
     load_weights(net, weights)
+    load_momentum(net, weights)
     if target.type == "cuda":
         net.to(DTYPES[read.train["precision"]])
     return net.eval(), tokenizer, weights

@@ -48,8 +48,8 @@ from mplug2.train.engines.base import Engine
 from mplug2.train.engines.deepspeed_zero import format_1_types
 from mplug2.train.engines.rank_files import read_rank_file, write_rank_file
 from mplug2.train.run_state import RunState
-from mplug2.weights.module_names import in_new_names
-from mplug2.weights.store import MOMENTUM, WEIGHTS, load_weights, read_tensors, save_weights
+from mplug2.weights.momentum import load_momentum
+from mplug2.weights.store import MOMENTUM, WEIGHTS, load_weights, save_weights
 from registry.errors import UserError
 
 _STEP = "step_"
@@ -186,7 +186,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
         )
     distributed.raise_on_all_ranks(problem)
     load_weights(net, checkpoint / WEIGHTS)
-    _load_momentum(checkpoint, net, state)
+    load_momentum(net, checkpoint, required=bool(state.get("momentum")))
     if (extra := checkpoint / EXTRA).is_file():
         try:
             net.load_extra_state(json.loads(extra.read_text(encoding="utf-8")))
@@ -254,31 +254,6 @@ def _missing_manifest(checkpoint: Path, state: dict[str, Any]) -> str | None:
     if state.get("format", 1) > 1 and read_manifest(checkpoint) is None:
         return f"{checkpoint / MANIFEST}: the file is missing. Copy it there"
     return None
-
-
-def _load_momentum(checkpoint: Path, net: Any, state: dict[str, Any]) -> None:
-    """Fill the momentum copies: from the checkpoint or, where it has none, from its weights."""
-    file, wanted = checkpoint / MOMENTUM, net.ema_state_dict()
-    if file.is_file():
-        modules = {name.split(".")[0] for name in wanted}
-        stored = in_new_names(read_tensors(file), modules, str(file))
-        lacking = [n for n, t in wanted.items() if n not in stored or stored[n].shape != t.shape]
-        if lacking:
-            raise UserError(
-                f"{file} must hold the momentum copies of this network, but {len(lacking)} are missing or of "
-                f"another shape, such as {lacking[0]}: `ema(...)` was used for other streams when it was "
-                f"written. Use it in the same way, or start a new run from its weights with another "
-                f"train.output_dir and "
-                f"init: {{'*': 'checkpoint:{checkpoint}'}}"
-            )
-        net.load_ema_state_dict(stored)
-    elif wanted and state.get("momentum"):
-        raise UserError(f"{file} is missing, and the checkpoint was written with it: copy it there")
-    elif wanted:
-        weights = net.state_dict()
-        net.load_ema_state_dict({name: weights[name] for name in wanted})
-        if distributed.rank() == 0:
-            log.warning("%s has no momentum copies: they begin as its weights", checkpoint)
 
 
 def _recover_interrupted_saves(folder: Path) -> None:
