@@ -37,14 +37,20 @@ def normalise(clip: Tensor, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD
 
 
 def resize_nearest(frames: np.ndarray, size: int) -> np.ndarray:
-    """Return frames [T H W 3] resized to a square of ``size`` pixels, each from the pixel at the floor of its
-    place."""
+    """Return frames [T H W 3] resized to a square of ``size`` pixels, equal to torch's `nearest`."""
     height, width = frames.shape[1:3]
     if (height, width) == (size, size):
         return frames
-    rows = np.floor(np.arange(size) * (height / size)).astype(int)
-    columns = np.floor(np.arange(size) * (width / size)).astype(int)
+    rows, columns = _nearest_positions(height, size), _nearest_positions(width, size)
     return frames[:, rows[:, None], columns]
+
+
+def _nearest_positions(length: int, size: int) -> np.ndarray:
+    """Return the pixel of ``length`` that each of ``size`` pixels is taken from."""
+    # torch multiplies in single precision: for some lengths, double precision ends one pixel further.
+    scale = np.float32(length) / np.float32(size)
+    positions = np.floor(np.arange(size, dtype=np.float32) * scale).astype(int)
+    return positions.clip(max=length - 1)
 
 
 def resize_bicubic(clip: Tensor, size: int) -> Tensor:

@@ -19,6 +19,7 @@ from mplug2.data.media.transforms import (
     eval_transform,
     random_box,
     resize_bicubic,
+    resize_nearest,
     train_picture,
     train_transform,
 )
@@ -39,6 +40,20 @@ def test_the_evaluation_transform_is_bit_equal(recorded: dict[str, np.ndarray]) 
     ours = eval_transform(recorded["clip_uint8"], 16)
     assert ours.dtype == torch.float32
     assert np.array_equal(ours.numpy(), recorded["test_out_16"])
+
+
+@pytest.mark.parametrize("size", [7, 224, 336, 384])
+def test_nearest_resizing_equals_that_of_torch_for_every_length(size: int) -> None:
+    differ = []
+    for length in range(1, 2130):
+        pixels = np.arange(length, dtype=np.int32)
+        frames = np.broadcast_to(pixels[None, :, None, None], (1, length, size + 1, 1))
+        ours = resize_nearest(frames, size)[0, :, 0, 0]
+        row = torch.from_numpy(pixels.astype(np.float32))[None, None]
+        theirs = torch.nn.functional.interpolate(row, size, mode="nearest")[0, 0].numpy()
+        if not np.array_equal(ours, theirs):
+            differ.append(length)
+    assert differ == []
 
 
 @pytest.mark.parametrize(
