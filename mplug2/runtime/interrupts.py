@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop after the step under way; a second Ctrl-C stops it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP ask a run to stop after the step under way; a second Ctrl-C stops it at once."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ignore_signals(*_: object) -> None:
-    """Ignore SIGINT and SIGTERM in a worker process, so that it finishes the batch that the trainer waits
-    for.
+    """Ignore the signals that ask a run to stop in a worker process, so that it finishes the batch that the
+    trainer waits for.
 
     SIGTERM from the parent itself is obeyed: so it ends its workers where they do not end by themselves.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # macOS does not report who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_await_parent, args=(os.getppid(),), daemon=True).start()
@@ -38,7 +39,10 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():  # python allows handlers there alone
-            self._before = {number: signal.signal(number, self._ask) for number in _SIGNALS}
+            for number in _SIGNALS:
+                # `nohup` has a run ignore SIGHUP: it goes on when its terminal closes.
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(

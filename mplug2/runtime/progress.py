@@ -41,9 +41,12 @@ class ProgressReporter:
             self._bar.stop()
 
     def print_line(self, *things: object) -> None:
-        """Print lines or tables."""
+        """Print lines or tables; nothing once the terminal is closed."""
         for thing in things:
-            self._console.print(thing, highlight=False, markup=False)
+            try:
+                self._console.print(thing, highlight=False, markup=False)
+            except OSError:  # A run must not end, unsaved, because nobody reads what it says.
+                self._console.quiet = True
 
     def step(self, step: int, text: str, line: bool) -> None:
         """Move to ``step``; ``line`` asks for a printed line where there is no bar."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +52,11 @@ class TensorBoardLogger:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from torch.utils.tensorboard import SummaryWriter
+        before = set(threading.enumerate())
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._threads = set(threading.enumerate()) - before
+        self._excepthook = threading.excepthook
+        threading.excepthook = self._report
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write one point for each value."""
@@ -60,4 +65,12 @@ class TensorBoardLogger:
 
     def close(self) -> None:
         """Write what is buffered, and close the file."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            threading.excepthook = self._excepthook
+
+    def _report(self, failure: threading.ExceptHookArgs) -> None:
+        """Report what ends a thread, but for the writer's: `log` and `close` raise that again."""
+        if failure.thread not in self._threads:
+            self._excepthook(failure)

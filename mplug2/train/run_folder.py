@@ -8,16 +8,20 @@ from mplug2.runtime import distributed
 from mplug2.runtime.run_folder import CHECKPOINTS, run_folder
 from mplug2.train import messages
 from mplug2.train.checkpoint import latest_checkpoint, point_to, prune, step_folder
+from mplug2.train.run_lock import lock_run_folder
 from registry import Spec, UserError
 
 
 def open_run_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
     """Return the newest checkpoint, and whether this process writes for others; all ranks must call this.
 
-    UserError if the folder holds a run that is not to be resumed, or cannot hold links.
+    The folder is locked until `run_locks` ends. UserError if another process trains into it, if it holds a
+    run that is not to be resumed, or if it cannot hold links.
     """
     folder = run_folder(spec)
     writer = distributed.is_writer(folder)
+    # Before anything is read: the recovery of interrupted saves would remove one that is being written.
+    distributed.raise_on_all_ranks(lock_run_folder(folder) if writer else None)
     distributed.raise_on_all_ranks(messages.no_link(folder))
     last = latest_checkpoint(folder / CHECKPOINTS, writer)
     if last and not resume:

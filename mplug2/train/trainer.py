@@ -41,6 +41,7 @@ from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
 from mplug2.train.ready import training_loaders
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
+from mplug2.train.run_lock import lost_run_folder, run_locks
 from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.schedule import Schedule, named_rates, ramp_values
 from mplug2.train.skipped_samples import write_skipped
@@ -51,6 +52,7 @@ from registry.training import LOSS, length_of, plan_of_loaders, training_plan
 Decode = Callable[[Sequence[int]], str]
 
 
+@run_locks()
 def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Result:
     """Train the network of ``spec`` on as many processes as the launcher started, and return the outcome.
 
@@ -88,6 +90,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     return trainer.run()
 
 
+@run_locks()
 def fit(
     net: Any,
     loaders: Any,
@@ -327,7 +330,8 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write a checkpoint of the state."""
+        """Write a checkpoint of the state; UserError if the run folder is gone."""
+        distributed.raise_on_all_ranks(lost_run_folder(self.folder) if self.writer else None)
         # With its folder filled in, the spec inside a checkpoint is enough to resume from it.
         spec_text = write_spec(replace(self.spec, train={**self.settings, "output_dir": str(self.folder)}))
         folder = self.folder / CHECKPOINTS

@@ -18,7 +18,7 @@ from mplug2.runtime.interrupts import Interrupts
 from registry.language.ports import StreamType
 
 
-@pytest.mark.parametrize("number", [int(signal.SIGTERM), int(signal.SIGINT)])
+@pytest.mark.parametrize("number", [int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP)])
 def test_workers_live_through_it_and_obey_their_parent(tmp_path: Path, number: int) -> None:
     make_shapes(tmp_path, train=4, val=1, test=1, size=24, frames=6, workers=1)
     data = make_source(
@@ -45,3 +45,20 @@ def test_workers_live_through_it_and_obey_their_parent(tmp_path: Path, number: i
         worker.terminate()
         worker.join(10)
         assert worker.exitcode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_asks_a_run_to_stop(number: signal.Signals) -> None:
+    with Interrupts() as interrupts:
+        signal.raise_signal(number)
+        assert interrupts.stop_requested
+
+
+def test_a_run_under_nohup_goes_on_when_its_terminal_closes() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interrupts.stop_requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
