@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mplug2.weights.file_content import refuse_compressed, refuse_other_content, refuse_unfolding
 from registry import UserError
 
 WRAPPERS = ("model", "module", "state_dict", "ema")  # entries that hold the weights, the first one there wins
@@ -54,6 +55,7 @@ def read_released(path: str | Path) -> Released:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such weight file")
+    refuse_other_content(path)
     if path.suffix == ".safetensors":
         try:
             return _unprefixed(str(path), load_file(path), ())
@@ -68,6 +70,8 @@ def read_released(path: str | Path) -> Released:
             )
         with warnings.catch_warnings():  # torch warns of pickle protocols before it refuses or reads them
             warnings.simplefilter("ignore", UserWarning)
+            if zipfile.is_zipfile(path):
+                refuse_compressed(path)
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except UserError:
         raise
@@ -105,6 +109,7 @@ def _unwrapped(content: Any, path: Path) -> Released:
         raise UserError(
             f"{path}: must hold tensors (directly, or under {', '.join(map(repr, WRAPPERS))}), but does not"
         )
+    refuse_unfolding(path, tensors)
     return _unprefixed(str(path), tensors, tuple(wrappers))
 
 

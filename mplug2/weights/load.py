@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from mplug2.weights.bound_map import BoundMap, KeyMapping
+from mplug2.weights.file_content import value_problem
 from mplug2.weights.files import Released
 from mplug2.weights.keymap import KeyMap, Row
 from mplug2.weights.module_names import in_new_names
 from mplug2.weights.report import LoadReport, Status
+from mplug2.weights.store import persistent_buffers
 from registry import UserError
 
 if TYPE_CHECKING:
@@ -137,6 +139,10 @@ class _Loading:
 
     def _fit(self, mapping: KeyMapping) -> None:
         stored = [self.released.tensors[key] for key in mapping.released]
+        problem = self._broken(mapping, stored)
+        if problem is not None:
+            self._add("misfit", mapping, problem)
+            return
         try:
             tensors = mapping.row.transform.read(stored, mapping.values)
         except (ValueError, RuntimeError, IndexError) as error:  # shapes that the transform cannot take
@@ -165,6 +171,14 @@ class _Loading:
         self._add(status, mapping, ", ".join(notes))
         self.chosen |= dict(zip(targets, fitted, strict=True))
         self.sources |= dict.fromkeys(targets, mapping.released)
+
+    def _broken(self, mapping: KeyMapping, stored: Sequence[Tensor]) -> str | None:
+        """Return why the values of a mapping cannot be those of parameters."""
+        name = mapping.ours[0]
+        if not self.homes[mapping.ema][name].is_floating_point() or name in persistent_buffers(self.net):
+            return None
+        problems = [value_problem(tensor) for tensor in stored]
+        return next((problem for problem in problems if problem is not None), None)
 
     def _add(self, status: Status, mapping: KeyMapping, reason: str, target: str | None = None) -> None:
         named = mapping.ours[0] if target is None else target

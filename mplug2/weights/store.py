@@ -4,7 +4,7 @@ completely before loading."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mplug2.runtime.manifest import damage
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
+from mplug2.weights.file_content import refuse_other_content, value_problem
 from mplug2.weights.module_names import new_keys
 from registry.errors import UserError
 
@@ -79,9 +80,11 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     targets = _targets(net)
     with _opened(file) as stored:
         keys = _fitting(file, targets, stored, _run_state(net))
+        tensors = {name: stored.get_tensor(key) for name, key in keys.items()}
+        _refuse_broken_values(file, net, tensors)
         with torch.no_grad():
-            for name, key in keys.items():
-                targets[name].copy_(stored.get_tensor(key))
+            for name, tensor in tensors.items():
+                targets[name].copy_(tensor)
 
 
 def read_fitting(net: nn.Module, path: str | Path) -> dict[str, Tensor]:
@@ -93,7 +96,9 @@ def read_fitting(net: nn.Module, path: str | Path) -> dict[str, Tensor]:
     targets = _targets(net)
     with _opened(file) as stored:
         keys = _fitting(file, targets, stored, _run_state(net))
-        by_identity = {id(targets[name]): stored.get_tensor(key) for name, key in keys.items()}
+        tensors = {name: stored.get_tensor(key) for name, key in keys.items()}
+    _refuse_broken_values(file, net, tensors)
+    by_identity = {id(targets[name]): tensor for name, tensor in tensors.items()}
     return {name: by_identity[id(target)] for name, target in targets.items() if id(target) in by_identity}
 
 
@@ -116,6 +121,15 @@ def _fitting(file: Path, targets: dict[str, Tensor], stored: Any, optional: set[
     shapes = {name: tuple(stored.get_slice(key).get_shape()) for name, key in keys.items()}
     _refuse_misfits(file, targets, shapes, optional)
     return keys
+
+
+def _refuse_broken_values(file: Path, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raise UserError for a parameter that no training can have written."""
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        if name in tensors and parameter.is_floating_point():
+            problem = value_problem(tensors[name])
+            if problem is not None:
+                raise UserError(f"{file}: weight {name} {problem}; nothing was loaded")
 
 
 def _run_state(net: nn.Module) -> set[str]:
@@ -152,6 +166,7 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         stored = safe_open(str(file), framework="pt")
     except SafetensorError as error:
+        refuse_other_content(file)
         raise UserError(
             f"{file} must be a safetensors file, but is not ({error}); for a .pth use `mplug2 convert`"
         ) from error

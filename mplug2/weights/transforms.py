@@ -62,11 +62,16 @@ def leading(count: int) -> Transform:
     return Transform(f"{count} leading axes", read, write)
 
 
-def trailing(count: int) -> Transform:
-    """Return the transform that removes ``count`` axes of size 1 at the end, as a 1x1x1 kernel has them."""
+def trailing(count: int, *, optional: bool = False) -> Transform:
+    """Return the transform that removes ``count`` axes of size 1 at the end, as a 1x1x1 kernel has them.
+
+    ``optional``: a matrix, which a linear layer stores for such a kernel, is read as it is.
+    """
 
     def read(tensors: list[Tensor], values: Values) -> list[Tensor]:
         tensor = tensors[0]
+        if optional and tensor.ndim == 2:
+            return [tensor]
         if tuple(tensor.shape[-count:]) != (1,) * count:
             raise ValueError(f"must end with {count} axes of size 1 (got {list(tensor.shape)})")
         return [tensor.reshape(tensor.shape[:-count])]

@@ -86,3 +86,22 @@ def test_a_pickle_is_refused_and_not_opened(tmp_path: Path) -> None:
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must be a checkpoint folder"):
         load_weights(nn.Linear(1, 1), tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.tensor([[1.0, torch.nan], [torch.inf, 0.0]]), "must be finite, but 2 of 4 values are NaN"),
+        (torch.ones(2, 2, dtype=torch.int64), r"must hold floating-point numbers \(got int64\)"),
+    ],
+)
+def test_weights_that_no_training_wrote_are_refused(
+    tmp_path: Path, value: torch.Tensor, message: str
+) -> None:
+    net = nn.ModuleDict({"a": nn.Linear(2, 2)})
+    before = {name: weight.clone() for name, weight in net.state_dict().items()}
+    save_file({"a.weight": value, "a.bias": torch.zeros(2)}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=f"w.safetensors: weight a.weight {message}"):
+        load_weights(net, tmp_path / "w.safetensors")
+    for name, weight in net.state_dict().items():
+        assert torch.equal(weight, before[name])

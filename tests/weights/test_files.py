@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from mplug2.weights.files import read_released, read_tensors
 from registry import UserError
@@ -73,3 +75,65 @@ def test_the_first_of_two_wrappers_holds_the_weights(tmp_path: Path) -> None:
     weights = {"a": torch.ones(1)}
     torch.save({"ema": {"a": torch.zeros(1)}, "model": weights}, tmp_path / "model.pth")
     assert torch.equal(read_tensors(tmp_path / "model.pth")["a"], weights["a"])
+
+
+def saved(content: dict[str, torch.Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+SAFETENSORS = save({"a": torch.ones(300)})
+PAGE = b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>"
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".bin", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "is a git LFS pointer"),
+        (PAGE, r"is a web page \(HTML\)"),
+        (b"", r"is empty \(0 bytes\)"),
+        (saved({"a": torch.ones(300)})[:-40], "is cut off .*download complete"),
+        (SAFETENSORS[:-1], f"is cut off .got {len(SAFETENSORS) - 1} of {len(SAFETENSORS)} bytes"),
+        (SAFETENSORS[:20], "is cut off"),
+    ],
+)
+def test_what_is_no_weights_is_named(tmp_path: Path, suffix: str, content: bytes, message: str) -> None:
+    file = tmp_path / f"model{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{file}: .*{message}"):
+        read_released(file)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "message"),
+    [
+        (".pth", SAFETENSORS, r"is a safetensors file. Name it .safetensors"),
+        (".safetensors", saved({"a": torch.ones(3)}), r"is a PyTorch file \(.pth\)"),
+    ],
+)
+def test_another_format_than_the_name_says_is_named(
+    tmp_path: Path, suffix: str, content: bytes, message: str
+) -> None:
+    file = tmp_path / f"model{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_released(file)
+
+
+def test_a_few_bytes_that_unfold_to_gigabytes_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.pth"
+    torch.save({"small": torch.ones(2), "grid": torch.zeros(1).expand(1 << 17, 1 << 15)}, file)
+    with pytest.raises(UserError, match="tensor grid .* has 17179869184 bytes in memory"):
+        read_released(file)
+
+
+def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
+    torch.save({"grid": torch.zeros(1 << 16)}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    with pytest.raises(UserError, match="is compressed: "):
+        read_released(packed)

@@ -154,3 +154,12 @@ def test_tables_are_read_without_torch() -> None:
 def test_shapes_that_do_not_fit_are_refused(transform: Transform, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="got|divide"):
         transform.read([torch.zeros(shape)], {"count": 3})
+
+
+def test_an_optional_kernel_may_be_a_matrix() -> None:
+    matrix = torch.ones(3, 2)
+    kernel = matrix[:, :, None, None]
+    transform = trailing(2, optional=True)
+    for stored in (matrix, kernel):
+        (read,) = transform.read([stored], {})
+        assert torch.equal(read, matrix)

@@ -114,3 +114,21 @@ def test_released_weights_have_no_names_of_modules() -> None:
     (problem,) = check_init(spec)
     assert problem.message == "'clip:' cannot take one module by name (got '#left')"
     assert problem.hint == "write `clip:ViT-B-16`"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (torch.full((3, 4), torch.inf), "must be finite, but 12 of 12 values are NaN or infinite"),
+        (torch.ones(3, 4, dtype=torch.int32), "must hold floating-point numbers (got int32)"),
+    ],
+)
+def test_weights_that_no_training_wrote_are_named_and_refused(
+    tmp_path: Path, value: torch.Tensor, reason: str
+) -> None:
+    net, text = written(tmp_path)
+    save_file({**net.state_dict(), "left.linear.weight": value}, tmp_path / "own.safetensors")
+    with pytest.raises(UserError) as caught:
+        mplug2.compose(parse_spec(text, "small.yaml"))
+    assert "left.linear.weight" in str(caught.value)
+    assert reason in str(caught.value)

@@ -81,11 +81,12 @@ def _is_temporal(values: Values) -> bool:
 
 def _temporal_layers(released: str, ours: str) -> tuple[Row, ...]:
     """Return the rows of a local temporal layer: 1x1x1 convolutions around one over time."""
+    kernel = trailing(3, optional=True)
     return (
         Row(f"{released}ln.{LEAF}", f"{ours}norm.{{leaf}}", "vision", where=_is_temporal),
-        Row(f"{released}down_proj.weight", f"{ours}down.weight", "vision", trailing(3), where=_is_temporal),
+        Row(f"{released}down_proj.weight", f"{ours}down.weight", "vision", kernel, where=_is_temporal),
         Row(f"{released}down_proj.bias", f"{ours}down.bias", "vision", where=_is_temporal),
-        Row(f"{released}up_proj.weight", f"{ours}up.weight", "vision", trailing(3), where=_is_temporal),
+        Row(f"{released}up_proj.weight", f"{ours}up.weight", "vision", kernel, where=_is_temporal),
         Row(f"{released}up_proj.bias", f"{ours}up.bias", "vision", where=_is_temporal),
         Row(f"{released}conv.weight", f"{ours}kernel", "vision", DEPTHWISE, where=_is_temporal),
         Row(f"{released}conv.bias", f"{ours}kernel_bias", "vision", where=_is_temporal),
