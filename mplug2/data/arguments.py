@@ -14,7 +14,7 @@ class ArgumentError(UserError):
         self.argument = argument
 
 
-def at_least(least: int, **arguments: int | None) -> None:
+def at_least(least: int, **arguments: float | None) -> None:
     """Raise `ArgumentError` for an argument below ``least``; None means that an argument is not set."""
     for name, value in arguments.items():
         if value is not None and value < least:

@@ -98,7 +98,7 @@ class Index:
         net = self.embedder.net
         files = Files(Path(), self.embedder.view, net.types[self.embedder.view])
         files.read(str(found.path), np.random.default_rng(0))
-        return look(files.decoded[0], pictures)
+        return look(files.decoded[0], files.sizes[0], pictures)
 
     def _nearest(self, query: Tensor, top: int) -> list[SearchHit]:
         if top < 1:

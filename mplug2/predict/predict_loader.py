@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.build import build_prediction_source
 from mplug2.data.media.folder import MediaFolder
+from mplug2.data.media.image import resize
+from mplug2.data.media.video import Shrink, scan_video
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.text import Tokenizer
 from mplug2.predict.files import Entry
@@ -25,6 +27,7 @@ from registry.errors import UserError
 if TYPE_CHECKING:
     from mplug2.network import Network
 
+SHOWN_BYTES = 256 << 20  # of the frames of one clip that are kept in their own size
 EDGE = 192  # the longest side of the image of a frame; single images get twice as much
 
 
@@ -52,11 +55,16 @@ class Chunk:
 
 
 class Files(MediaFolder):
-    """Media named by their paths; it remembers what it decoded, as it was before it was made to fit."""
+    """Media named by their paths; it remembers what it decoded, as it was before it was made to fit.
+
+    Of clips above ``SHOWN_BYTES`` it remembers what the network sees, and their size.
+    """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.decoded: list[np.ndarray] = []
+        self.sizes: list[tuple[int, int]] = []  # height and width of what was decoded
+        self._is_large = False
 
     def file(self, name: str) -> Path:
         """Return the path itself."""
@@ -64,13 +72,24 @@ class Files(MediaFolder):
 
     def clip(self, file: Path, rng: np.random.Generator) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video."""
-        self.decoded.append(super().clip(file, rng))
-        return self.decoded[-1]
+        scan = scan_video(file, self.limits)
+        self._is_large = scan.width * scan.height * 3 * self.frames > SHOWN_BYTES
+        frames = super().clip(file, rng)
+        height, width = frames.shape[1:3]
+        self.decoded.append(frames)
+        self.sizes.append((scan.height, scan.width) if self._is_large else (height, width))
+        return frames
+
+    def shrink(self) -> Shrink | None:
+        """Return what makes the frames of a large clip small; None for others, which are shown."""
+        return super().shrink() if self._is_large else None
 
     def picture(self, file: Path) -> np.ndarray:
         """Return an image [H W 3]."""
-        self.decoded.append(super().picture(file)[None])
-        return self.decoded[-1][0]
+        pixels = super().picture(file)
+        self.decoded.append(pixels[None])
+        self.sizes.append((pixels.shape[0], pixels.shape[1]))
+        return pixels
 
 
 def question_source(
@@ -118,6 +137,7 @@ class Asked(Dataset[Any]):
                 mean=media.mean,
                 std=media.std,
             )
+            self.files.limits, self.files.max_image_pixels = media.limits, media.max_image_pixels
             source.media = self.files
 
     def __len__(self) -> int:
@@ -127,11 +147,13 @@ class Asked(Dataset[Any]):
         if self.files is None:
             return self.source.read(SampleRequest((), (number,))), ()
         self.files.decoded.clear()
+        self.files.sizes.clear()
         items = tuple(range(len(self.source.items)))
         sample = self.source.read(SampleRequest(self.entries[number], items))
         if isinstance(sample, FailedSample):
             return sample, ()
-        return sample, tuple(look(frames, self.pictures) for frames in self.files.decoded)
+        decoded = zip(self.files.decoded, self.files.sizes, strict=True)
+        return sample, tuple(look(frames, size, self.pictures) for frames, size in decoded)
 
     def collate(self, samples: Sequence[tuple[Sample | FailedSample, tuple[Look, ...]]]) -> Chunk:
         """Return entries that were read together."""
@@ -176,12 +198,21 @@ def chunks(asked: Asked, batch: int, workers: int) -> Iterator[Chunk]:
         ) from None
 
 
-def look(frames: np.ndarray, pictures: int) -> Look:
-    """The size of frames [T H W 3], and some of them, evenly spread, as small JPEG files."""
-    height, width = frames.shape[1:3]
+def look(frames: np.ndarray, size: tuple[int, int], pictures: int) -> Look:
+    """Return the size (height, width) of frames [T H W 3], and some of them, evenly spread, as small JPEG
+    files."""
+    height, width = size
     edge = EDGE if len(frames) > 1 else 2 * EDGE
     chosen = np.linspace(0, len(frames) - 1, min(pictures, len(frames))).round().astype(int)
-    return Look(width, height, tuple(_jpeg(frames[number], edge) for number in chosen))
+    scale = min(1.0, edge / max(size))
+    shown = (max(1, round(height * scale)), max(1, round(width * scale)))
+    jpegs = []
+    for number in chosen:
+        frame = frames[number]
+        # A large clip was reduced to a square: what is shown has the proportions of the file.
+        proportional = frame if frame.shape[:2] == size else resize(frame, *shown)
+        jpegs.append(_jpeg(proportional, edge))
+    return Look(width, height, tuple(jpegs))
 
 
 def _jpeg(pixels: np.ndarray, edge: int) -> bytes:

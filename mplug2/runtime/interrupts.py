@@ -40,7 +40,7 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():  # python allows handlers there alone
             for number in _SIGNALS:
-                # `nohup` has a run ignore SIGHUP: it goes on when its terminal closes.
+                # `nohup` has a run ignore SIGHUP: it continues when its terminal closes.
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._ask)
         return self

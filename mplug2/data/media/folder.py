@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mplug2.data.arguments import ArgumentError
 from mplug2.data.media.frames import frame_indices
-from mplug2.data.media.image import ImageError, read_image
+from mplug2.data.media.image import MAX_PIXELS, ImageError, read_image
 from mplug2.data.media.transforms import (
     CLIP_MEAN,
     CLIP_STD,
@@ -22,10 +22,11 @@ from mplug2.data.media.transforms import (
     eval_picture,
     eval_transform,
     normalise,
+    resize_nearest,
     train_picture,
     train_transform,
 )
-from mplug2.data.media.video import VideoError, read_frames
+from mplug2.data.media.video import Clip, Limits, Shrink, VideoError, read_frames, scan_video
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class MediaFolder:
 
     ``cache``: megabytes per process in which decoded files are kept (tiny ones: decoding costs more than
     training). Videos are seen in random frames in training, in the middle ones otherwise. ``mean`` and
-    ``std`` normalize pixels: one number, or three (red, green, blue).
+    ``std`` normalize pixels: one number, or three (red, green, blue). A file is refused beyond ``max_pixels``
+    in an image or a frame, ``max_frames`` in a video, and ``max_seconds`` of decoding.
     """
 
     def __init__(
@@ -70,6 +72,9 @@ class MediaFolder:
         cache: int = 0,
         mean: Sequence[float] | float = CLIP_MEAN,
         std: Sequence[float] | float = CLIP_STD,
+        max_pixels: int | None = None,
+        max_frames: int | None = None,
+        max_seconds: float | None = None,
     ) -> None:
         self.folder, self.kind = folder, stream.kind
         *counts, height, width = stream.axes[2:]
@@ -84,7 +89,15 @@ class MediaFolder:
         self.frames, self.size = frames, height
         self.training, self.augment, self.decoder, self.threads = training, augment, decoder, threads
         self.mean, self.std = _channels("image_mean", mean), _channels("image_std", std)
-        self._cache: dict[Path, np.ndarray] = {}
+        defaults = Limits()
+        self.max_image_pixels = max_pixels or MAX_PIXELS
+        self.limits = Limits(
+            frames=max_frames or defaults.frames,
+            pixels=max_pixels or defaults.pixels,
+            seconds=max_seconds or defaults.seconds,
+        )
+        # By file, and whether its frames were reduced.
+        self._cache: dict[tuple[Path, bool], np.ndarray] = {}
         self._room = cache << 20
 
     @property
@@ -126,42 +139,64 @@ class MediaFolder:
 
     def picture(self, file: Path) -> np.ndarray:
         """Return an image [H W 3] without changes, from memory if it was kept."""
-        kept = self._cache.get(file)
-        return self._keep(file, read_image(file)) if kept is None else kept
+        kept = self._cache.get((file, False))
+        return self._keep(file, read_image(file, self.max_image_pixels), False) if kept is None else kept
 
     def clip(self, file: Path, rng: np.random.Generator) -> np.ndarray:
-        """Return the chosen frames [T H W 3] of a video; from memory if the complete file was kept."""
+        """Return the chosen frames [T H W 3] of a video, from memory if they were kept.
+
+        They have their own size if training may crop them, else that of an item.
+        """
         seed = rng.integers(2**63)
 
         def choose(total: int) -> list[int]:
             sampling: Literal["random", "middle"] = "random" if self.training else "middle"
             return frame_indices(total, self.frames, sampling, np.random.default_rng(seed))
 
-        return self.frames_of(file, choose)
+        shrink = self.shrink()
+        if self.training or shrink is None:
+            return self.frames_of(file, choose, shrink)
+        # Always the same frames: these alone are kept, however long the video is.
+        kept = self._cache.get((file, True))
+        return self._keep(file, self._decoded(file, choose, shrink).frames, True) if kept is None else kept
 
-    def frames_of(self, file: Path, choose: Callable[[int], Sequence[int]]) -> np.ndarray:
+    def frames_of(
+        self, file: Path, choose: Callable[[int], Sequence[int]], shrink: Shrink | None = None
+    ) -> np.ndarray:
         """Return the frames [T H W 3] that ``choose(total number of frames)`` names, in ascending order.
 
-        They come from memory if the complete file was kept.
+        They come from memory if the complete file was kept. ``shrink`` makes each frame smaller.
         """
-        if (kept := self._cache.get(file)) is not None:
+        kept = self._cache.get((file, shrink is not None))
+        if kept is not None:
             return kept[list(choose(len(kept)))]
-        if self._room <= 0:
-            return read_frames(file, choose, decoder=self.decoder, threads=self.threads).frames
-        # at most 64 frames: a longer video is not kept, and must never be in memory completely
-        clip = read_frames(
-            file,
-            lambda total: range(total) if total <= 64 else choose(total),
-            decoder=self.decoder,
-            threads=self.threads,
-        )
-        if len(clip.frames) != clip.total:
-            return clip.frames
-        return self._keep(file, clip.frames)[list(choose(clip.total))]
+        if not self._fits(file, shrink):
+            return self._decoded(file, choose, shrink).frames
+        clip = self._decoded(file, range, shrink)
+        return self._keep(file, clip.frames, shrink is not None)[list(choose(clip.total))]
 
-    def _keep(self, file: Path, pixels: np.ndarray) -> np.ndarray:
+    def shrink(self) -> Shrink | None:
+        """Return what makes a frame as small as the transforms make it; None if they crop it first."""
+        if self.training and self.augment != "none":
+            return None
+        return lambda frame: resize_nearest(frame[None], self.size)[0]
+
+    def _decoded(self, file: Path, choose: Callable[[int], Sequence[int]], shrink: Shrink | None) -> Clip:
+        return read_frames(
+            file, choose, decoder=self.decoder, threads=self.threads, limits=self.limits, shrink=shrink
+        )
+
+    def _fits(self, file: Path, shrink: Shrink | None) -> bool:
+        """Return whether all frames of a video fit into what is left of the cache."""
+        if self._room <= 0:
+            return False
+        scan = scan_video(file, self.limits)
+        pixels = scan.width * scan.height if shrink is None else self.size**2
+        return scan.packets * pixels * 3 <= self._room
+
+    def _keep(self, file: Path, pixels: np.ndarray, is_reduced: bool) -> np.ndarray:
         if self._room > 0 and (room := self._room - pixels.nbytes) >= 0:
-            self._room, self._cache[file] = room, pixels
+            self._room, self._cache[file, is_reduced] = room, pixels
         return pixels
 
 

@@ -16,20 +16,21 @@ from registry.errors import UserError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 8192 * 8192
+_BAND = 1 << 20  # pixels that are converted at once: floating point needs several times the bytes of the file
 
 
 class ImageError(UserError):
     """A file is not a readable image; the message is one sentence with its name."""
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     """Return an image as uint8 [H W 3], turned according to its EXIF data; raise ImageError if it cannot be
     read.
 
-    Transparent images get a black background; 16 bits a pixel become 8. Nothing is decoded past ``MAX_BYTES``
-    of file or ``MAX_PIXELS`` of image.
+    Transparent images get a black background; 16 and 32 bits a pixel become 8. Nothing is decoded past
+    ``MAX_BYTES`` of file or ``max_pixels`` (by default `MAX_PIXELS`) of image.
     """
-    path = Path(path)
+    path, limit = Path(path), MAX_PIXELS if max_pixels is None else max_pixels
     if not isfile(path):
         raise ImageError(f"the image {path} does not exist")
     if path.stat().st_size > MAX_BYTES:
@@ -39,12 +40,12 @@ def read_image(path: str | Path) -> np.ndarray:
             # Pillow warns of large images, which have a limit here, and of odd metadata
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_formats()) as image:
-                if image.width * image.height > MAX_PIXELS:
+                if image.width * image.height > limit:
                     raise ImageError(
-                        f"{path} has {image.width}x{image.height} pixels; at most {MAX_PIXELS} are read"
+                        f"{path} has {image.width}x{image.height} pixels; at most {limit} are read"
                     )
                 image.load()
-                return np.array(_rgb(_upright(image)))
+                return _pixels(_upright(image), _grey_scale(image))
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -75,21 +76,54 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
+def _pixels(image: Image.Image, scale: float) -> np.ndarray:
+    """Return an image as uint8 [H W 3], converted band by band; ``scale`` is that of deep greys."""
+    pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    transparency = image.info.get("transparency")
+    rows = max(1, _BAND // max(image.width, 1))
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        band = image.crop((0, top, image.width, bottom))
+        if _is_deep(image):
+            pixels[top:bottom] = _grey(np.asarray(band), scale, transparency)[:, :, None]
+        else:
+            pixels[top:bottom] = np.asarray(_rgb(band))
+    return pixels
+
+
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _grey(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
         return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
 
 
-def _grey(image: Image.Image) -> Image.Image:
-    """16 bits a pixel, or floating point of 0 to 1 or to 255: a plain conversion clips either."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    clear = values == image.info.get("transparency")
-    if image.mode != "F":
-        values = values / 257
-    elif values.max() <= 1:
-        values = values * 255
-    return Image.fromarray(np.where(clear, 0, values).clip(0, 255).astype(np.uint8))
+def _is_deep(image: Image.Image) -> bool:
+    """Return whether an image has grey values of more than 8 bits, which a plain conversion clips."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _grey(values: np.ndarray, scale: float, transparency: object) -> np.ndarray:
+    grey = np.nan_to_num(values.astype(np.float64)) * scale
+    if isinstance(transparency, int):
+        grey[values == transparency] = 0
+    return grey.clip(0, 255).astype(np.uint8)
+
+
+def _grey_scale(image: Image.Image) -> float:
+    """Return the factor that brings deep greys to 0..255.
+
+    The white of a 16-bit file is 65535. A file of 32 bits or of floating point does not specify it: its
+    brightest pixel shows whether it holds 0..1, bytes, 16-bit or larger values.
+    """
+    if not _is_deep(image):
+        return 1.0
+    if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
+        return 1 / 257
+    extrema = image.getextrema()
+    brightest = float(np.nan_to_num(extrema[1]))  # type: ignore[arg-type]  # one band: two numbers
+    if image.mode == "F" and brightest <= 1:
+        return 255.0
+    if brightest <= 255:
+        return 1.0
+    return 1 / 257 if brightest <= 65535 else 255 / (2**31 - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import isfile  # false, too, where a name is too long
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from av.video.reformatter import VideoReformatter
 from registry.errors import UserError
 
 Decoder = Literal["av", "decord"]
+Shrink = Callable[[np.ndarray], np.ndarray]
 
 # What FFmpeg may take a file for, whose content decides and not its name: containers of videos, not those
 # lists (hls, concat, dash, sdp) that make it read other files or ask the network.
@@ -38,6 +39,7 @@ class Limits:
     frames: int = 200_000
     pixels: int = 8192 * 4352  # of one frame
     seconds: float = 300.0  # of decoding
+    kept_bytes: int = 1 << 30  # of the frames that are returned
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def read_frames(
     decoder: Decoder = "av",
     threads: int = 0,
     limits: Limits | None = None,
+    shrink: Shrink | None = None,
 ) -> Clip:
     """Return the frames that ``choose(total number of frames)`` names (ascending, repeats allowed).
 
@@ -77,20 +80,21 @@ def read_frames(
     sound files tried, at 2-5 ms); decoding to the end confirms it, and where it was wrong (damaged or cut off
     files) a second pass takes the frames of the true total. So memory holds the chosen frames alone, and a
     sound file is decoded once. ``choose`` must be a pure function of its argument. ``threads`` 0 leaves their
-    number to FFmpeg; loader workers use 1. Raises VideoError where there is nothing to decode, or past
-    ``limits``.
+    number to FFmpeg; loader workers use 1. ``shrink`` makes each frame [H W 3] smaller before it is kept.
+    Raises VideoError where there is nothing to decode, or past ``limits``.
     """
     path, limits = Path(path), limits or Limits()
     scan = scan_video(path, limits)
     if decoder == "decord" and scan.plain:
-        clip = _read_decord(path, scan, choose, threads)
+        clip = _read_decord(path, scan, choose, threads, limits)
         if clip is not None:
-            return clip
+            return clip if shrink is None else replace(clip, frames=np.stack(list(map(shrink, clip.frames))))
     deadline = time.monotonic() + limits.seconds
     expected = max(scan.packets, 1)
     for _ in range(2):
         indices = list(choose(expected))
-        taken, total, errors = _decode(path, set(indices), threads, limits, deadline)
+        kept = _KeptFrames(path, indices, limits, shrink)
+        total, errors = _decode(path, kept, threads, limits, deadline)
         if total == 0:
             raise VideoError(f"{path} holds a video stream but not one frame of it can be decoded")
         if total == expected:
@@ -98,9 +102,32 @@ def read_frames(
         expected = total
     else:
         raise VideoError(f"{path} decodes to a different number of frames each time; re-encode it")
-    if len({frame.shape for frame in taken.values()}) > 1:
-        raise VideoError(f"{path} rotates its frames within the video; re-encode it")
-    return Clip(np.stack([taken[i] for i in indices]), indices, total, errors)
+    return Clip(kept.stack(), indices, total, errors)
+
+
+class _KeptFrames:
+    """The frames that are asked for, as they come out of the decoder, upright and as small as they may be."""
+
+    def __init__(self, path: Path, indices: list[int], limits: Limits, shrink: Shrink | None) -> None:
+        self.path, self.indices, self.limits, self.shrink = path, indices, limits, shrink
+        self._wanted = set(indices)
+        self._taken: dict[int, np.ndarray] = {}
+        self._converter = VideoReformatter()  # Setting one up costs more than converting a small frame.
+
+    def add(self, number: int, frame: av.VideoFrame) -> None:
+        """Keep a frame if it is asked for; VideoError if all of them together are too large."""
+        if number not in self._wanted:
+            return
+        if self.shrink is None and not self._taken:
+            _check_clip(self.path, frame.width, frame.height, len(self.indices), self.limits)
+        picture = _upright(frame, self._converter)
+        self._taken[number] = picture if self.shrink is None else self.shrink(picture)
+
+    def stack(self) -> np.ndarray:
+        """Return all frames [T H W 3] in the order asked for, repeats too."""
+        if len({frame.shape for frame in self._taken.values()}) > 1:
+            raise VideoError(f"{self.path} rotates its frames within the video; re-encode it")
+        return np.stack([self._taken[index] for index in self.indices])
 
 
 def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
@@ -156,6 +183,15 @@ def _check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
         raise VideoError(f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read")
 
 
+def _check_clip(path: Path, width: int, height: int, frames: int, limits: Limits) -> None:
+    size = width * height * 3 * frames
+    if size > limits.kept_bytes:
+        raise VideoError(
+            f"{path}: {frames} frames of {width}x{height} pixels need {size} bytes, but at most "
+            f"{limits.kept_bytes} are kept; scale the video down"
+        )
+
+
 def _open(path: Path) -> av.container.InputContainer:
     options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
     try:
@@ -182,15 +218,10 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> av.Vide
     return stream
 
 
-def _decode(
-    path: Path, wanted: set[int], threads: int, limits: Limits, deadline: float
-) -> tuple[dict[int, np.ndarray], int, int]:
-    """Decode the complete stream in order; return the wanted frames, the number of frames and of broken
-    packets."""
-    taken: dict[int, np.ndarray] = {}
+def _decode(path: Path, kept: _KeptFrames, threads: int, limits: Limits, deadline: float) -> tuple[int, int]:
+    """Decode the complete stream into ``kept``; return the number of frames and of broken packets."""
     size: tuple[int, int] | None = None
     total = errors = 0
-    converter = VideoReformatter()  # shared: setting one up costs more than converting a small frame
     try:
         with _open(path) as container:
             stream = _video_stream(path, container)
@@ -213,8 +244,7 @@ def _decode(
                         )
                     size = frame.width, frame.height
                     _check_pixels(path, *size, limits)  # the metadata of the file need not be true
-                    if total in wanted:
-                        taken[total] = _upright(frame, converter)
+                    kept.add(total, frame)
                     total += 1
                 if total > limits.frames:
                     raise VideoError(
@@ -228,7 +258,7 @@ def _decode(
         if total == 0:
             raise VideoError(f"{path} cannot be decoded ({_reason(error)})") from None
         errors += 1
-    return taken, total, errors
+    return total, errors
 
 
 def _upright(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
@@ -242,7 +272,9 @@ def _reason(error: av.error.FFmpegError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _read_decord(path: Path, scan: Scan, choose: Callable[[int], Sequence[int]], threads: int) -> Clip | None:
+def _read_decord(
+    path: Path, scan: Scan, choose: Callable[[int], Sequence[int]], threads: int, limits: Limits
+) -> Clip | None:
     """Read with decord (optional, faster on H.264); None where it disagrees with the packets, so that av
     decides."""
     try:
@@ -256,6 +288,7 @@ def _read_decord(path: Path, scan: Scan, choose: Callable[[int], Sequence[int]],
         if len(reader) != scan.packets:
             return None
         indices = list(choose(len(reader)))
+        _check_clip(path, scan.width, scan.height, len(indices), limits)
         return Clip(reader.get_batch(indices).asnumpy(), indices, len(reader), 0)
     except decord.DECORDError:
         return None

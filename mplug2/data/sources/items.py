@@ -36,7 +36,9 @@ class ItemSource:
     files are kept (tiny ones: decoding costs more than training). ``image_mean`` and ``image_std`` (for red,
     green, blue, of values from 0 to 1) normalize pixels. ``exclude_list`` is a list that `mplug2 data check`
     wrote: its files are left out with their items. ``repeats``: in training, an epoch has one in ``repeats``
-    files, each so many times, differently augmented, one after the other (arXiv 1901.09335).
+    files, each so many times, differently augmented, one after the other (arXiv 1901.09335). A file is
+    refused beyond ``max_pixels`` of an image (default 67,108,864) or a frame (35,651,584), ``max_frames`` of
+    a video (200,000) and ``max_seconds`` of decoding it (300).
     """
 
     def __init__(
@@ -56,10 +58,14 @@ class ItemSource:
         image_std: Sequence[float] | float = CLIP_STD,
         exclude_list: str | None = None,
         repeats: int = 1,
+        max_pixels: int | None = None,
+        max_frames: int | None = None,
+        max_seconds: float | None = None,
     ) -> None:
         at_least(0, threads=threads, cache=cache)
         at_least(1, repeats=repeats)
         self.repeats = repeats
+        at_least(1, max_pixels=max_pixels, max_frames=max_frames, max_seconds=max_seconds)
         self.items: Sequence[Any] = items
         self.task, self.training = task, training
         self.inputs = None if inputs is None else frozenset(inputs)
@@ -97,6 +103,9 @@ class ItemSource:
             cache=cache,
             mean=image_mean,
             std=image_std,
+            max_pixels=max_pixels,
+            max_frames=max_frames,
+            max_seconds=max_seconds,
         )
         self._group_by_media(_excluded(Path(exclude_list)) if exclude_list else set())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -81,6 +82,44 @@ def test_deep_greys_keep_their_shades(tmp_path: Path) -> None:
         row = read_image(tmp_path / name)[0, :, 0].astype(float)
         assert np.allclose(row[:63], shades[0, :63] / 257, atol=1), name
         assert row[63] == (0 if name == "clear.png" else 254), name
+
+
+@pytest.mark.parametrize(
+    ("brightest", "dtype", "expected"),
+    [(200, np.int32, 200), (65535, np.int32, 255), (2**31 - 1, np.int32, 255), (51400, np.float32, 200)],
+)
+def test_deep_greys_without_a_declared_white(
+    tmp_path: Path, brightest: int, dtype: type, expected: int
+) -> None:
+    Image.fromarray(np.array([[0, brightest // 2, brightest]], dtype=dtype)).save(tmp_path / "a.tif")
+    row = read_image(tmp_path / "a.tif")[0, :, 0].astype(int)
+    assert row[0] == 0
+    assert abs(row[1] - expected // 2) <= 1
+    assert abs(row[2] - expected) <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "F", "I", "YCbCr", "HSV"])
+def test_an_image_that_is_converted_in_bands_is_the_same(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.effect_noise((13, 29), 80).convert("RGB").convert(mode)
+    complete = image._pixels(picture, 1.0)
+    monkeypatch.setattr(image, "_BAND", 50)
+    assert np.array_equal(image._pixels(picture, 1.0), complete)
+    assert complete.shape == (29, 13, 3)
+
+
+def test_a_deep_image_needs_little_more_memory_than_its_pixels(tmp_path: Path) -> None:
+    size = 3000
+    Image.fromarray(np.full((size, size), 40000, dtype=np.uint16)).save(tmp_path / "a.png")
+    tracemalloc.start()
+    try:
+        read_image(tmp_path / "a.png")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # In one piece, floating point alone has 8 bytes a pixel; a band has a million pixels.
+    assert peak < size * size * 6
 
 
 def test_what_pillow_would_hand_to_another_program_is_refused(

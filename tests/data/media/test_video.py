@@ -286,3 +286,13 @@ def test_checking_reports_damage(shared: Path) -> None:
     assert [f.usable for f in checked.findings] == [True]
     assert not checked.bad
     assert "1 broken packets, 49 frames decode" in checked.findings[0].reason
+
+
+def test_frames_that_unfold_to_too_much_memory_are_refused_or_reduced(tmp_path: Path) -> None:
+    path = tmp_path / "one.mp4"
+    encode(path, ramp(1))
+    limits = Limits(kept_bytes=15 * 32 * 48 * 3)
+    with pytest.raises(VideoError, match=r"16 frames of 48x32 pixels need 73728 bytes, but at most 69120"):
+        read_frames(path, lambda _: [0] * 16, limits=limits)
+    clip = read_frames(path, lambda _: [0] * 16, limits=limits, shrink=lambda frame: frame[::4, ::4])
+    assert clip.frames.shape == (16, 8, 12, 3)
