@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 SHOWN = 100  # characters of a source line that a message shows
+LONGEST = 400  # characters of a word that a message shows: longer ones are cut short
+_LONG_WORD = re.compile(rf"\S{{{LONGEST + 1},}}")
 # what a terminal would obey, or cannot show
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -68,7 +70,8 @@ NOWHERE = Location("")
 
 
 def visible(text: str) -> str:
-    """Return a text in which control characters and half characters are escaped (`\\x1b`), to be printed."""
+    """Return a text to be printed: control and half characters escaped (`\\x1b`), long words cut short."""
+    text = _LONG_WORD.sub(lambda match: f"{match.group()[: LONGEST // 2]}...{match.group()[-40:]}", text)
     return CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
 
 

@@ -33,12 +33,18 @@ def _group() -> None:
 def caption(
     predictions: Annotated[
         Path,
-        typer.Option(metavar="P.json", help="Generated captions by id, a JSON object.", show_default=False),
+        typer.Option(
+            metavar="P.json",
+            help="Generated captions: a JSON object by id, COCO results, or what `mplug2 eval --out` wrote.",
+            show_default=False,
+        ),
     ],
     references: Annotated[
         Path,
         typer.Option(
-            metavar="R.json", help="Human captions by id, a JSON object of lists.", show_default=False
+            metavar="R.json",
+            help="Human captions: a JSON object of lists by id, COCO annotations, or an annotation file.",
+            show_default=False,
         ),
     ],
     frequencies: Annotated[
@@ -71,4 +77,4 @@ def caption(
     for name, value in scores.values.items():
         print(f"  {name:<8} {'-' if value is None else format(value, '.4f'):>6}")
     for name, reason in scores.reasons.items():
-        print(f"{name} is missing: {reason}")
+        print(f"{name} is missing: {reason}" if scores.values[name] is None else f"{name}: {reason}")

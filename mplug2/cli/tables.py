@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from mplug2.metrics.metric import ResultTable
 
+LONGEST_CELL = 80  # characters
+
 
 def console() -> Console:
     """A console as wide as the terminal; in a pipe wide enough that no row is cut."""
@@ -45,15 +47,22 @@ def print_table(
 def print_result_table(result: ResultTable) -> None:
     """Print a table of an evaluation; columns with a format hold numbers and are aligned to the right."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=result.title)
+    # As `Text`, names from data are shown unchanged: "[red]" sets no colour.
+    table = Table(title=Text(result.title))
     for column, form in zip(result.columns, result.formats, strict=True):
-        table.add_column(column, justify="right" if form else "left")
+        table.add_column(Text(column), justify="right" if form else "left")
     for number, row in enumerate(result.rows):
         if number in result.sections:
             table.add_section()
-        table.add_row(*(format(cell, form) for cell, form in zip(row, result.formats, strict=True)))
+        cells = [format(cell, form) for cell, form in zip(row, result.formats, strict=True)]
+        table.add_row(*(Text(_short(cell)) for cell in cells))
     console().print(table)
+
+
+def _short(cell: str) -> str:
+    return cell if len(cell) <= LONGEST_CELL else f"{cell[: LONGEST_CELL - 3]}..."
 
 
 def amount(number: float, unit: str = "") -> str:

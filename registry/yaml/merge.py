@@ -11,6 +11,7 @@ from registry.spec_folders import find_shipped, near_names
 from registry.yaml.parse import LARGEST, parse
 from registry.yaml.tree import Node, Source
 
+SUFFIXES = (".yaml", ".yml")  # of a spec that others extend
 FILES = 64  # that one spec may come from
 Modernize = Callable[[Node, Node | None], Node]  # a file's tree and what it extends: the tree in new words
 HASH = "\ue000"  # replaces # while an override is read, which has no comments
@@ -86,9 +87,14 @@ def _merged(
     if not real.is_file():  # a pipe might never end
         what = "a folder" if real.is_dir() else "no regular file"
         raise SpecError.at(place, f"a spec must be a YAML file, but {shown} is {what}")
+    if chain and real.suffix not in SUFFIXES:
+        # The messages of the parser quote lines: nothing of another file may be shown.
+        raise SpecError.at(place, f"`extends` must name a spec ({' or '.join(SUFFIXES)}), but names {shown}")
     root = parse(Source(shown, _text(real, place)))
     if root.value is None:
         root.value = {}
+    if not isinstance(root.value, dict) and chain:
+        raise SpecError.at(place, f"`extends` must name a spec, but {shown} is not a mapping of sections")
     if not isinstance(root.value, dict):
         raise SpecError.at(root.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
     parents = root.value.pop("extends", None)

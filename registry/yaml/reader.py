@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,9 @@ from ruamel.yaml.events import (
 from registry.errors import Location, Problem, SpecError
 from registry.yaml.tree import DEEPEST, Node, Source, scalar
 
+_ESCAPE = re.compile(r"\\U([0-9a-fA-F]{8})")
+_VERSION = re.compile(r"^%YAML[ \t]+(\S+)", re.MULTILINE)
+
 
 def read_yaml(source: Source) -> Node:
     """Return the tree of a YAML text; raise `SpecError` with all duplicate keys, or what cannot be read."""
@@ -35,6 +39,9 @@ def read_yaml(source: Source) -> Node:
     except YAMLError as error:
         place = source.place(*_control_character(source.text))
         raise SpecError.at(place, f"not valid YAML: {str(error).splitlines()[0]}") from None
+    except (ValueError, AssertionError, OverflowError):  # The parser does not check what it converts.
+        place, problem = _unconvertible(source, builder.last)
+        raise SpecError.at(place, f"not valid YAML: {problem}") from None
     if builder.problems:
         raise SpecError(builder.problems)
     return root
@@ -63,6 +70,23 @@ def _mend(place: Location) -> str:
     return ""
 
 
+def _unconvertible(source: Source, last: Location) -> tuple[Location, str]:
+    """Return where the parser failed to convert a text, and why; ``last`` is the last thing that it read."""
+    for match in _ESCAPE.finditer(source.text):
+        if int(match[1], 16) > sys.maxunicode:
+            return _place_of(source, match.start()), f"{match[0]} is not a character"
+    version = _VERSION.search(source.text)
+    if version is not None and version[1] not in ("1.1", "1.2"):
+        place = _place_of(source, version.start(1))
+        return place, f"YAML {version[1][:20]} is not supported: write `%YAML 1.2`, or leave the line out"
+    return last, "what follows cannot be read"
+
+
+def _place_of(source: Source, index: int) -> Location:
+    before = source.text[:index]
+    return source.place(before.count("\n"), len(before) - before.rfind("\n") - 1)
+
+
 def _control_character(text: str) -> tuple[int, int]:
     """Return line and column, from 0, of the first character that YAML refuses."""
     match = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
@@ -76,6 +100,7 @@ class _Builder:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.problems: list[Problem] = []
+        self.last = source.place(0, 0)
 
     def document(self, events: Iterator[Event]) -> Node:
         root: Node | None = None
@@ -87,7 +112,8 @@ class _Builder:
         return root if root is not None else Node(None, self.source.place(0, 0), source=self.source)
 
     def place(self, event: Event) -> Location:
-        return self.source.place(event.start_mark.line, event.start_mark.column)
+        self.last = self.source.place(event.start_mark.line, event.start_mark.column)
+        return self.last
 
     def wrong(self, event: Event, message: str, hint: str = "") -> SpecError:
         return SpecError.at(self.place(event), message, hint)

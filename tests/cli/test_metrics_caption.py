@@ -114,3 +114,72 @@ def test_what_are_no_frequencies_is_told_with_the_file(tmp_path: Path, text: str
 def test_help_shows_what_the_files_hold() -> None:
     said = CliRunner().invoke(app, ["metrics", "caption", "--help"]).output
     assert "by id" in said and "{id: }" not in said
+
+
+COCO_RESULTS = [{"image_id": key, "caption": caption} for key, caption in SAID.items()]
+COCO_REFERENCES = {
+    "info": {},
+    "images": [{"id": "v1"}, {"id": "v2"}],
+    "annotations": [
+        {"id": number, "image_id": key, "caption": caption}
+        for key, captions in GIVEN.items()
+        for number, caption in enumerate(captions)
+    ],
+}
+
+
+def lines(rows: list[dict[str, object]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        json.dumps(COCO_RESULTS),
+        json.dumps(COCO_RESULTS, indent=1),
+        lines([{"question_id": 3, "video_id": key, "prediction": said} for key, said in SAID.items()]),
+        lines([{"image": key, "prediction": said, "score": -1.5} for key, said in SAID.items()]),
+    ],
+)
+@pytest.mark.parametrize(
+    "references",
+    [
+        json.dumps(COCO_REFERENCES),
+        lines([{"video_id": key, "golden_captions": captions} for key, captions in GIVEN.items()]),
+        lines([{"image": key, "caption": text} for key, captions in GIVEN.items() for text in captions]),
+    ],
+)
+def test_other_forms_of_files_have_the_same_scores(
+    files: tuple[Path, Path], predictions: str, references: str
+) -> None:
+    plain = json.loads(run(*files, "--json")[1])
+    for path, text in zip(files, (predictions, references), strict=True):
+        path.write_text(text, encoding="utf-8")
+    assert json.loads(run(*files, "--json")[1]) == plain
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        (lines([*COCO_RESULTS, COCO_RESULTS[0]]), "each id must be there once, but 'v1' is there twice"),
+        (json.dumps([{"image_id": 1, "text": "a"}]), "P.json: entry 1: must have an id (image_id"),
+        (json.dumps([{"image_id": 1, "caption": None}]), "the caption of id '1' must be a string"),
+    ],
+)
+def test_rows_that_are_wrong_are_named(files: tuple[Path, Path], predictions: str, message: str) -> None:
+    files[0].write_text(predictions, encoding="utf-8")
+    code, _, said = run(*files)
+    assert code == 2
+    assert message in said
+
+
+def test_one_item_says_why_cider_is_zero(files: tuple[Path, Path], tmp_path: Path) -> None:
+    files[0].write_text(json.dumps({"v1": GIVEN["v1"][0]}))
+    files[1].write_text(json.dumps({"v1": GIVEN["v1"]}))
+    _, shown, _ = run(*files)
+    assert "CIDEr: it is always 0 for one item" in shown
+    assert "CIDEr-D: it is always 0 for one item" in shown
+    CiderD([["a dog"], ["a hat"]]).frequencies.save(tmp_path / "F.json")
+    values = json.loads(run(*files, "--json", "--frequencies", str(tmp_path / "F.json"))[1])
+    assert values["CIDEr-D"] > 0
+    assert "CIDEr-D" not in values["reasons"]

@@ -1,17 +1,39 @@
-"""Predictions and references as JSON files: {id: caption} and {id: [captions]}."""
+"""Predictions and references in files: our own, those of COCO, and plain mappings.
+
+Predictions are ``{id: caption}``, COCO results (``[{"image_id": 1, "caption": ...}]``) or the JSON lines that
+`mplug2 eval --out` writes. References are ``{id: [captions]}``, COCO annotations (``{"annotations": [...]}``)
+or our annotation files. Ids are compared as texts.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from registry.errors import UserError
 
+_IDS = ("image_id", "video_id", "image", "id")  # keys that name the item of a row, the first one there wins
+_PREDICTIONS = ("prediction", "caption")
+_REFERENCES = ("golden_captions", "captions", "caption", "references")
+_SAID = '{"video7": "a dog runs"}'
+_GIVEN = '{"video7": ["a dog runs", "a dog is running"]}'
+
 
 def read_predictions(path: str | Path) -> dict[str, str]:
     """One caption an id, possibly empty; UserError where the file holds something else."""
-    data = _read(path, '{"video7": "a dog runs"}')
+    data = _read(path, _SAID)
+    rows = _rows(data, _PREDICTIONS, path)
+    if rows is not None:
+        captions: dict[str, Any] = {}
+        for key, caption in rows:
+            if key in captions:
+                raise UserError(f"{path}: each id must be there once, but '{key}' is there twice")
+            captions[key] = caption
+        data = captions
+    if not isinstance(data, dict):
+        raise _other_form(path, _SAID, data)
     for key, caption in data.items():
         if not isinstance(caption, str):
             raise UserError(f"{path}: the caption of id '{key}' must be a string, but is {_shown(caption)}")
@@ -20,7 +42,16 @@ def read_predictions(path: str | Path) -> dict[str, str]:
 
 def read_references(path: str | Path) -> dict[str, list[str]]:
     """At least one reference an id; UserError where the file holds something else."""
-    data = _read(path, '{"video7": ["a dog runs", "a dog is running"]}')
+    data = _read(path, _GIVEN)
+    annotations = data.get("annotations") if isinstance(data, dict) else None
+    rows = _rows(annotations if isinstance(annotations, list) else data, _REFERENCES, path)
+    if rows is not None:
+        collected: dict[str, Any] = {}
+        for key, captions in rows:
+            collected.setdefault(key, []).extend(captions if isinstance(captions, list) else [captions])
+        data = collected
+    if not isinstance(data, dict):
+        raise _other_form(path, _GIVEN, data)
     if not data:
         raise UserError(f"{path}: there must be references of at least one id, but the object is empty")
     for key, captions in data.items():
@@ -53,10 +84,36 @@ def check_same_ids(
             )
 
 
-def _read(path: str | Path, example: str) -> dict[str, Any]:
+def _rows(data: Any, values: tuple[str, ...], path: str | Path) -> Iterator[tuple[str, Any]] | None:
+    """Return the id and the value of each row of a list; None for another form.
+
+    A file of one JSON line is a list of one row.
+    """
+    if isinstance(data, dict) and _key(data, values) is not None and _key(data, _IDS) is not None:
+        data = [data]
+    if not isinstance(data, list) or not data:
+        return None
+    return (_row(row, values, f"{path}: entry {number}") for number, row in enumerate(data, 1))
+
+
+def _row(row: Any, values: tuple[str, ...], where: str) -> tuple[str, Any]:
+    key, name = (_key(row, _IDS), _key(row, values)) if isinstance(row, dict) else (None, None)
+    if key is None or name is None:
+        raise UserError(
+            f"{where}: must have an id ({', '.join(_IDS)}) and a caption ({', '.join(values)}), but is "
+            f"{_shown(row)}"
+        )
+    return str(row[key]), row[name]
+
+
+def _key(row: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in row), None)
+
+
+def _read(path: str | Path, example: str) -> Any:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        data = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
+        return _parsed(text, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except RecursionError:
@@ -67,18 +124,33 @@ def _read(path: str | Path, example: str) -> dict[str, Any]:
         raise UserError(
             f"{path}: must be a JSON object such as {example}, but cannot be read: {error}"
         ) from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: must be a JSON object such as {example}, but is {_shown(data)}")
-    return data
 
 
-def _once(pairs: list[tuple[str, Any]], path: str | Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise UserError(f"{path}: each id must be there once, but '{key}' is there twice")
-        found[key] = value
-    return found
+def _parsed(text: str, path: str | Path) -> Any:
+    """Return the value of a JSON text, or the list of the values of its lines."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entries: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in entries:
+                raise UserError(f"{path}: each id must be there once, but '{key}' is there twice")
+            entries[key] = value
+        return entries
+
+    first, _, rest = text.strip().partition("\n")
+    if rest:
+        try:
+            json.loads(first)
+        except ValueError:
+            rest = ""  # The first line is a part of one value.
+    if not rest:
+        return json.loads(text, object_pairs_hook=once)
+    lines = [line for line in text.split("\n") if line.strip()]
+    return [json.loads(line, object_pairs_hook=once) for line in lines]
+
+
+def _other_form(path: str | Path, example: str, data: Any) -> UserError:
+    return UserError(f"{path}: must be a JSON object such as {example}, but is {_shown(data)}")
 
 
 def _shown(value: object) -> str:

@@ -16,6 +16,7 @@ from mplug2.metrics.caption.cider import CiderD
 from mplug2.metrics.caption.ngrams import Grams, ngrams
 from mplug2.metrics.caption.ptb import tokenize
 from mplug2.metrics.caption.rouge import rouge_l
+from mplug2.metrics.caption.scores import ONE_ITEM
 from registry.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,12 @@ class Cider:
     outputs = {"cider": "scalar"}
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """``{"cider": mean}``, not a number where there are no rows."""
-        return {
-            "cider": _mean(CiderD.of_grams(_references(rows)).score_grams(_grams(rows))) if rows else math.nan
-        }
+        """``{"cider": mean}``, not a number where there are no rows; 0, with a warning, for one row."""
+        if not rows:
+            return {"cider": math.nan}
+        if len(rows) == 1:
+            log.warning("WARNING: cider: %s", ONE_ITEM)
+        return {"cider": _mean(CiderD.of_grams(_references(rows)).score_grams(_grams(rows)))}
 
 
 class Bleu:

@@ -13,11 +13,15 @@ from mplug2.metrics.caption.ptb import tokenize
 from mplug2.metrics.caption.rouge import rouge_l
 
 NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "CIDEr-D", "SPICE")
+ONE_ITEM = (
+    "it is always 0 for one item, whose n-grams all occur in every item: document frequencies of other "
+    "captions (--frequencies) are needed"
+)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The values by name, None where one cannot be had, and then the reason by name."""
+    """The values by name, None for one that is missing; and by name why it is, or why it means nothing."""
 
     values: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
@@ -45,6 +49,9 @@ def caption_scores(
     values: dict[str, float | None] = dict.fromkeys(NAMES)
     values |= java_free(list(said.values()), list(given.values()), frequencies)
     reasons = {}
+    if len(references) == 1:
+        names = ("CIDEr", "CIDEr-D") if frequencies is None else ("CIDEr",)
+        reasons.update(dict.fromkeys(names, ONE_ITEM))
     for name, compute in (("METEOR", java.meteor), ("SPICE", java.spice)):
         try:
             if not with_java:

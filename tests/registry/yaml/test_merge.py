@@ -286,3 +286,21 @@ def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path) -> None:
         read_tree(write(tmp_path, a="a: \x1b[31mred\n"), ["b=\udcff"])
     assert "\x1b" not in str(caught.value)
     assert "| a: \ufffd[31mred" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("private.txt", "PASSWORD=[correct horse }\n"),
+        (".env", "inputs: secret horse\n"),
+        ("notes.yaml", "the correct horse\n"),
+    ],
+)
+def test_nothing_of_a_file_that_is_no_spec_is_quoted(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    child = tmp_path / "child.yaml"
+    child.write_text(f"train: {{epochs: 1}}\nextends: {name}\n")
+    with pytest.raises(SpecError, match="`extends` must name a spec") as caught:
+        read_tree(child)
+    assert str(caught.value).startswith(f"{child}:2:10: ")
+    assert "horse" not in str(caught.value)

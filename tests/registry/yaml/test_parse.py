@@ -10,6 +10,7 @@ import pytest
 from registry import SpecError
 from registry.yaml import parse as parsing
 from registry.yaml.parse import CACHE, parse
+from registry.yaml.reader import read_yaml
 from registry.yaml.tree import Node, Source
 
 TEXT = """\
@@ -75,3 +76,18 @@ def test_a_change_of_the_tree_does_not_reach_the_cache() -> None:
     source = Source("x", "extends: y\na: 1")
     parse(source).value.pop("extends")
     assert parse(source).plain() == {"extends": "y", "a": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ('train:\n  out: "a \\U00110000"\n', "2:11", "is not a character"),
+        ('a: "\\UFFFFFFFF"\n', "1:5", "is not a character"),
+        ("%YAML 1.3\n---\na: 1\n", "1:7", "YAML 1.3 is not supported"),
+        ("# a spec\n%YAML 2.0\n---\na: 1\n", "2:7", "YAML 2.0 is not supported|incompatible"),
+    ],
+)
+def test_what_the_parser_cannot_convert_is_located(text: str, place: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        read_yaml(Source("a.yaml", text))
+    assert str(caught.value).startswith(f"a.yaml:{place.split(':')[0]}:")
