@@ -45,7 +45,7 @@ class ProgressReporter:
         for thing in things:
             try:
                 self._console.print(thing, highlight=False, markup=False)
-            except OSError:  # A run must not end, unsaved, because nobody reads what it says.
+            except OSError:  # A run must not end, unsaved, because its terminal was closed.
                 self._console.quiet = True
 
     def step(self, step: int, text: str, line: bool) -> None:
