@@ -133,7 +133,7 @@ class RunLock:
 
 
 def _holder(handle: int) -> dict[str, object]:
-    """Return what a lock file says of its holder; nothing if it is empty or half written."""
+    """Return what a lock file holds about its holder; nothing if it is empty or half written."""
     try:
         holder = json.loads(os.pread(handle, 1000, 0))
     except ValueError:
@@ -142,7 +142,7 @@ def _holder(handle: int) -> dict[str, object]:
 
 
 def _seconds_untouched(handle: int) -> float:
-    """Return how long ago a lock file was touched, by the clock of its disk, and touch it."""
+    """Return how long ago a lock file was touched in the time of its disk, and leave it so."""
     before = os.fstat(handle).st_mtime
     content = os.pread(handle, 1000, 0)
     os.pwrite(handle, content, 0)

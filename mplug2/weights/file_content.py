@@ -76,7 +76,7 @@ def value_problem(tensor: Tensor) -> str | None:
 
 
 def _safetensors_size(path: Path, head: bytes) -> int | None:
-    """Return the size that a safetensors file says it has; None for another file."""
+    """Return the size that the header of a safetensors file specifies; None for another file."""
     header_bytes = int.from_bytes(head[:8], "little")
     if head[8:9] != b"{" or header_bytes > _HEADER_BYTES:
         return None
