@@ -142,7 +142,7 @@ def _holder(handle: int) -> dict[str, object]:
 
 
 def _seconds_untouched(handle: int) -> float:
-    """Return how long ago a lock file was touched in the time of its disk, and leave it so."""
+    """Return how long ago a lock file was touched by the time of its disk, which is kept."""
     before = os.fstat(handle).st_mtime
     content = os.pread(handle, 1000, 0)
     os.pwrite(handle, content, 0)

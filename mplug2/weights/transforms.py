@@ -65,7 +65,7 @@ def leading(count: int) -> Transform:
 def trailing(count: int, *, optional: bool = False) -> Transform:
     """Return the transform that removes ``count`` axes of size 1 at the end, as a 1x1x1 kernel has them.
 
-    ``optional``: a matrix, which a linear layer stores for such a kernel, is read as it is.
+    ``optional``: a matrix, which a linear layer stores for such a kernel, is read unchanged.
     """
 
     def read(tensors: list[Tensor], values: Values) -> list[Tensor]:
