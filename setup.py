@@ -48,6 +48,12 @@ REQUIRES = [
 ]
 
 EXTRAS = {
+    "regions": [
+        "h5py>=3.8",
+        "lmdb>=1.4",
+        "lz4>=4",
+        "msgpack>=1",
+    ],  # features of image regions in HDF5 and LMDB
     "decord": [
         "decord>=0.6,<0.7"
     ],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only

@@ -108,3 +108,20 @@ class VqaAccuracy:
                     groups[f"vqa_accuracy_{kind}"].append(row["vqa_score"])
         means = {name: sum(groups[name]) / len(groups[name]) for name in sorted(groups)}
         return {"vqa_accuracy": means.pop("vqa_accuracy", math.nan), **means}
+
+
+class VqaLabelAccuracy(VqaAccuracy):
+    """VQA accuracy of networks that choose an answer of a list: the most probable class is the answer."""
+
+    inputs = {"label": "logits Q classes"}
+    outputs = {
+        "vqa_label_accuracy": "scalar",
+        "vqa_label_accuracy_yes_no?": "scalar",
+        "vqa_label_accuracy_number?": "scalar",
+        "vqa_label_accuracy_other?": "scalar",
+    }
+
+    def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """``{"vqa_label_accuracy": mean, "vqa_label_accuracy_yes_no": ..., ...}``, NaN without answers."""
+        values = super().compute(rows)
+        return {name.replace("vqa_", "vqa_label_", 1): value for name, value in values.items()}

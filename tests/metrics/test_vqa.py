@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mplug2.eval.results import Results
-from mplug2.metrics.vqa import VqaAccuracy, normalise, vqa_score
+from mplug2.metrics.vqa import VqaAccuracy, VqaLabelAccuracy, normalise, vqa_score
 
 
 @pytest.mark.parametrize(
@@ -129,3 +129,15 @@ def test_result_files_are_what_the_server_takes(tmp_path: Path) -> None:
         {"question_id": 8, "answer": ""},
     ]
     assert [path.name for path in out.parent.iterdir()] == ["r.json"]
+
+
+def test_a_chosen_answer_is_measured_as_a_generated_one() -> None:
+    row = {"prediction": "two", "answers": ["two", "three"], "counts": [2, 8], "type": "number"}
+    generated, chosen = VqaAccuracy(), VqaLabelAccuracy()
+    scored = {**row, **generated.score_row(row)}
+    assert chosen.score_row(row) == generated.score_row(row)
+    values = generated.compute([scored])
+    assert chosen.compute([scored]) == {
+        "vqa_label_accuracy": values["vqa_accuracy"],
+        "vqa_label_accuracy_number": values["vqa_accuracy_number"],
+    }

@@ -15,12 +15,20 @@ from registry.errors import UserError
 
 
 def refer(refs: Path, instances: Path, *, split: str) -> Iterator[Row]:
-    """Yield ``{"image", "phrase", "box": [left, top, right, bottom], "question_id"}`` for the phrases of a
-    split (train, val, test, testA, testB); ``refs`` is a pickle of plain data, or the same as JSON."""
+    """Yield the phrases of a split (train, val, test, testA, testB) as ``{"image", "phrase", "box": [left,
+    top, right, bottom], "question_id", "size"?}``; ``refs`` is a pickle of plain data, or the same as JSON.
+
+    ``size`` is [width, height] where the images of the instances have them.
+    """
     known = load(instances)
     images = entries_of(known, str(instances), "images")
     annotations = entries_of(known, str(instances), "annotations")
-    files = {image.whole("id"): image.media("file_name") for image in images}
+    files, sizes = {}, {}
+    for image in images:
+        number = image.whole("id")
+        files[number] = image.media("file_name")
+        if image.has("width") and image.has("height"):
+            sizes[number] = [image.whole("width"), image.whole("height")]
     boxes = {annotation.whole("id"): annotation for annotation in annotations}
     value = _unpickled(refs, _stamp(refs)) if ".p" in refs.suffixes[-2:] else load(refs)
     for entry in entries_of(value, str(refs)):
@@ -31,12 +39,15 @@ def refer(refs: Path, instances: Path, *, split: str) -> Iterator[Row]:
             lacking = f"image {image}" if image not in files else f"annotation {box}"
             raise UserError(f"{entry.where}: {lacking} must be in {instances}, but is not")
         for sentence in entry.entries("sentences"):
-            yield {
+            row = {
                 "image": in_folder(files[image], "train2014"),
                 "phrase": sentence.text("sent", "raw"),
                 "box": boxes[box].box("bbox"),
                 "question_id": sentence.whole("sent_id"),
             }
+            if image in sizes:
+                row["size"] = sizes[image]
+            yield row
 
 
 def detections(path: Path) -> Iterator[Row]:

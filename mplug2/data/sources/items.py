@@ -81,13 +81,22 @@ class ItemSource:
             return
         types = types or {}
         self.views = media_views(task.outputs, types, inputs)
-        if not self.views:
+        if not self.views and not getattr(task, "region_inputs", ()):
             listed = ", ".join(f"{name}: {port}" for name, port in task.outputs.items())
             raise UserError(
                 f"a spec over the task {type(task).__name__} must read its media by an input, but reads "
                 f"none; the task supplies {listed}"
             )
         self.flip = self._checked_flip(flip)
+        if getattr(task, "region_inputs", ()) and (augment != "none" or flip == "media"):
+            raise ArgumentError(
+                "augment" if augment != "none" else "flip",
+                "regions keep their places only without crops and flips "
+                f"(got augment: {augment}, flip: {flip}). Leave both out",
+            )
+        if not self.views:
+            self._group_by_media(_excluded(Path(exclude_list)) if exclude_list else set())
+            return
         if media is None:
             raise ArgumentError("media", "media must name the folder of the media files, but is not set")
         if not Path(media).is_dir():
@@ -133,7 +142,7 @@ class ItemSource:
             names = self._media_of(item)
             if not names:
                 continue  # a question without files: requests for prediction name them
-            if len(names) != len(self.views):
+            if self.views and len(names) != len(self.views):
                 raise UserError(
                     f"{self.location}: entry {number + 1} must name {len(self.views)} file(s), for the "
                     f"network reads {' and '.join(self.views)}, but names {', '.join(names)}"
@@ -191,7 +200,8 @@ class ItemSource:
         items = tuple(self.items[number] for number in request.items)
         mirrored = self._mirrored(request)
         views, geometry = [], None
-        for name, mirror in zip(request.media, mirrored, strict=True):
+        files = request.media if self.views else ()
+        for name, mirror in zip(files, mirrored, strict=True):
             try:
                 pixels, file_geometry = self._decode(name, items, rng, mirror)
             except UNREADABLE as error:
@@ -205,7 +215,7 @@ class ItemSource:
 
     def _mirrored(self, request: SampleRequest) -> list[bool]:
         """Return which files of a sample are mirrored."""
-        num_files = len(request.media)
+        num_files = len(request.media) if self.views else 0
         if self.flip == "none" or not self.training or hasattr(self.task, "decode"):
             return [False] * num_files
         rng = np.random.default_rng([*request.seed, request.items[0], _FLIP_STREAM])
@@ -233,7 +243,7 @@ class ItemSource:
 
     def files(self) -> list[Path]:
         """Return where those files are."""
-        return [self.media.file(name) for name in self.names()]
+        return [self.media.file(name) for name in self.names()] if self.views else []
 
     def num_tokens(self, request: SampleRequest) -> int:
         """Return the text tokens of a sample, as its task counts them."""

@@ -26,12 +26,16 @@ _FORM = "a line must be a JSON object with 'image', 'phrase' and 'box' ([left, t
 
 @dataclass(frozen=True)
 class Phrase:
-    """What one box [left, top, right, bottom] of an image is called; pixels of the file."""
+    """What one box [left, top, right, bottom] of an image is called; pixels of the file.
+
+    ``size``: width and height of the file, where the annotation has them.
+    """
 
     id: int | str
     media: tuple[str, ...]
     text: str
     box: tuple[float, float, float, float]
+    size: tuple[int, int] | None = None
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down."""
@@ -58,6 +62,11 @@ class Letterbox:
             placed = [1 - placed[2], placed[1], 1 - placed[0], placed[3]]
         return [min(max(value, 0.0), 1.0) for value in placed]
 
+    @property
+    def corner_and_size(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Left and top of the image in the square, and its width and height; sides of the square count 1."""
+        return (self.left, self.top), (1 - 2 * self.left, 1 - 2 * self.top)
+
     def shows(self, box: Sequence[float]) -> bool:
         """Return whether a part of a box in pixels of the file is in the image, to a pixel of the square."""
         x1, y1, x2, y2 = self.place(box)
@@ -76,7 +85,8 @@ class Letterbox:
 class GroundingTask(MediaTask[Phrase]):
     """Images with phrases and their boxes: one sample is one image and up to ``phrases_per_image`` phrases.
 
-    ``path`` holds JSON lines ``{"image": ..., "phrase": ..., "box": [left, top, right, bottom]}`` in pixels.
+    ``path`` holds JSON lines ``{"image": ..., "phrase": ..., "box": [left, top, right, bottom]}`` in pixels,
+    perhaps with the ``size`` [width, height] of the image, which a network without the image needs.
     Images keep their proportions: they are centred in the square, on grey. The input ``box`` is
     [left, top, right, bottom] in parts of that square; a box outside its image is treated as a file that
     cannot be decoded. A phrase is [CLS], its words in lower case with their punctuation, and [SEP], together
@@ -88,6 +98,7 @@ class GroundingTask(MediaTask[Phrase]):
     outputs = {
         "image": "image V 3 H W",
         "image_index": "index Q -> V",
+        "regions": "regions V R F",
         "phrase": "text Q L",
         "box": "boxes Q 4",
     }
@@ -110,7 +121,16 @@ class GroundingTask(MediaTask[Phrase]):
 
     def read(self, path: Path) -> list[Phrase]:
         """Return the phrases of the annotation file."""
-        return [_phrase(row, number, where) for number, (where, row) in enumerate(read_rows(path, _FORM))]
+        phrases = []
+        for number, (where, row) in enumerate(read_rows(path, _FORM)):
+            phrase = _phrase(row, number, where)
+            if not self.views and phrase.size is None:
+                raise UserError(
+                    f"{where}: without the input 'image', a line must have 'size' ([width, height] of "
+                    "the image in pixels), but has none. `mplug2 data prepare refcoco` writes it"
+                )
+            phrases.append(phrase)
+        return phrases
 
     def question(self, text: str) -> Phrase:
         """Return a phrase without a box."""
@@ -151,6 +171,17 @@ class GroundingTask(MediaTask[Phrase]):
             "box": lambda: torch.tensor([_placed(entry.item, entry.sample) for entry in batch_items]),
         }
 
+    def place_boxes(self, boxes: np.ndarray, sample: Sample) -> np.ndarray:
+        """Return boxes in fractions of the file as fractions of the square; unchanged without an image."""
+        letterbox: Letterbox | None = sample.crop_geometry
+        if letterbox is None:
+            return boxes
+        corner, inner = letterbox.corner_and_size
+        placed = boxes * (inner + inner) + (corner + corner)
+        if letterbox.mirrored:
+            placed = np.stack([1 - placed[:, 2], placed[:, 1], 1 - placed[:, 0], placed[:, 3]], axis=1)
+        return placed.astype(np.float32)
+
     def extra_record(self, item: Phrase, sample: Sample | None) -> dict[str, Any]:
         """Return the box in parts of the square, which a predicted one is compared with."""
         return {"box": _placed(item, sample)}
@@ -163,9 +194,15 @@ def _phrase_text(item: Phrase, sample: Sample) -> str:
 
 
 def _placed(item: Phrase, sample: Sample | None) -> list[float]:
-    """Return the box in the square; zeros without an image."""
+    """Return the box in the square, or as fractions of an image that is not read; zeros without either."""
     letterbox: Letterbox | None = None if sample is None else sample.crop_geometry
-    return [0.0] * 4 if letterbox is None else letterbox.place(item.box)
+    if letterbox is not None:
+        return letterbox.place(item.box)
+    if sample is None or item.size is None:
+        return [0.0] * 4
+    width, height = item.size
+    sides = (width, height, width, height)
+    return [min(max(side / length, 0.0), 1.0) for side, length in zip(item.box, sides, strict=True)]
 
 
 def _phrase(row: Any, number: int, where: str) -> Phrase:
@@ -185,5 +222,19 @@ def _phrase(row: Any, number: int, where: str) -> Phrase:
         )
     left, top, right, bottom = map(float, box)
     return Phrase(
-        row.get("question_id", number), media, text(row, "phrase", where), (left, top, right, bottom)
+        row.get("question_id", number),
+        media,
+        text(row, "phrase", where),
+        (left, top, right, bottom),
+        _size(row.get("size"), where),
     )
+
+
+def _size(value: Any, where: str) -> tuple[int, int] | None:
+    """Return width and height of an image, None if a line does not have them."""
+    if value is None:
+        return None
+    numbers = value if isinstance(value, list) else []
+    if len(numbers) != 2 or not all(type(number) is int and 0 < number < 1e6 for number in numbers):
+        raise UserError(f"{where}: 'size' must be [width, height] in pixels, but is {shown(value)}")
+    return numbers[0], numbers[1]

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 
-from mplug2.data.batch import Sample
+from mplug2.data.arguments import ArgumentError, at_least
+from mplug2.data.batch import Sample, SampleRequest
 from mplug2.data.media.folder import media_views
+from mplug2.data.regions.record import RegionRecord, RegionStore, batch_regions, confident
 from mplug2.data.text import Tokenizer
 from registry.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from modules.streams import Regions
     from registry import StreamType
 
 # Which inputs may hold the media, in a spec that declares them.
 VIEWS = (("video",), ("image",), ("left", "right"))
+# Which inputs may hold their regions, in the order of the files of an item.
+REGIONS = (("regions",), ("left_regions", "right_regions"))
 
 
 class Item(Protocol):
@@ -52,12 +60,19 @@ class MediaTask(ABC, Generic[ItemType]):
 
     The spec's inputs select which of them are read: ``video``, ``image``, or ``left`` and ``right``.
     Without an index input (``video_index``, ``image_index``) the media are repeated, one row for each item.
+
+    The input ``regions`` (``left_regions`` and ``right_regions``) holds features and boxes of regions, which
+    ``regions`` names: a folder of .npz files, an LMDB folder, or a file .jsonl (boxes alone), .tsv, .h5. Up
+    to ``max_regions`` of them are read, at least ``min_regions`` if their confidence is above
+    ``region_confidence``. ``region_image_size``: the edge of the images, for boxes in pixels. A spec with
+    regions may do without the media themselves.
     """
 
     outputs: ClassVar[dict[str, str]]
     query_input: ClassVar[str | None] = None  # the input for a user's text about a file
     items_per_sample = 1
     repeat_media = True
+    file_arguments: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(
         self,
@@ -65,10 +80,20 @@ class MediaTask(ABC, Generic[ItemType]):
         training: bool = False,
         types: Mapping[str, StreamType] | None = None,
         inputs: Collection[str] | None = None,
+        regions: str | None = None,
+        max_regions: int = 100,
+        min_regions: int = 10,
+        region_confidence: float = 0.2,
+        region_image_size: int = 0,
     ) -> None:
+        at_least(1, max_regions=max_regions, min_regions=min_regions)
+        at_least(0, region_image_size=region_image_size)
         self.tokenizer, self.training = tokenizer, training
         self.requested_inputs = frozenset(self.outputs if inputs is None else inputs)
-        self.views = _views(media_views(self.outputs, types or {}, inputs))
+        self.region_inputs = _region_inputs(self.outputs, inputs)
+        self.views = _views(media_views(self.outputs, types or {}, inputs), bool(self.region_inputs))
+        self.region_limits = (region_confidence, min_regions, max_regions)
+        self.region_store = self._opened(regions, region_image_size)
         self.index = "video_index" if self.views == ("video",) else "image_index"
 
     @abstractmethod
@@ -82,6 +107,36 @@ class MediaTask(ABC, Generic[ItemType]):
     @abstractmethod
     def input_builders(self, batch_items: Sequence[BatchItem[ItemType]]) -> dict[str, Callable[[], Any]]:
         """Return functions that build the inputs other than the media."""
+
+    def _opened(self, path: str | None, size: int) -> RegionStore | None:
+        """Open the file of regions, if the spec reads any."""
+        if not self.region_inputs:
+            return None
+        if path is None:
+            raise ArgumentError("regions", f"input '{self.region_inputs[0]}' needs a file: set data.regions")
+        from mplug2.data.regions.files import open_regions
+
+        try:
+            return open_regions(path, size)
+        except UserError as error:
+            raise ArgumentError("regions", str(error)) from None
+
+    def _regions(self, samples: Sequence[Sample], view: int) -> Regions:
+        """Return the regions of one file of each sample, a row each."""
+        assert self.region_store is not None  # a spec that reads regions has opened them
+        records: dict[SampleRequest, RegionRecord] = {}
+        rows = []
+        for sample in samples:
+            request = sample.request
+            if request not in records:
+                read = confident(self.region_store.read(request.media[view]), *self.region_limits)
+                records[request] = replace(read, boxes=self.place_boxes(read.boxes, sample))
+            rows.append(records[request])
+        return batch_regions(rows)
+
+    def place_boxes(self, boxes: np.ndarray, sample: Sample) -> np.ndarray:
+        """Return boxes in fractions of a file as fractions of the image that the network sees."""
+        return boxes
 
     def extra_record(self, item: ItemType, sample: Sample | None) -> dict[str, Any]:
         """Return what evaluation needs in addition to an item's record."""
@@ -108,11 +163,24 @@ class MediaTask(ABC, Generic[ItemType]):
             media = torch.stack([sample.views[view] for sample in samples])
             inputs[name] = media[item_to_sample] if repeat_media else media
         inputs[self.index] = item_to_sample
+        rows = [entry.sample for entry in batch_items] if repeat_media else samples
+        for view, name in enumerate(self.region_inputs):
+            inputs[name] = partial(self._regions, rows, view)
         return inputs | self.input_builders(batch_items)
 
 
-def _views(requested: tuple[str, ...]) -> tuple[str, ...]:
+def _region_inputs(outputs: Mapping[str, str], inputs: Collection[str] | None) -> tuple[str, ...]:
+    """Return the inputs of a spec that hold regions; none if it does not say which inputs it has."""
+    if inputs is None:
+        return ()
+    complete = [names for names in REGIONS if set(names) <= set(inputs) & set(outputs)]
+    return complete[0] if complete else ()
+
+
+def _views(requested: tuple[str, ...], has_regions: bool) -> tuple[str, ...]:
     complete = [views for views in VIEWS if set(views) <= set(requested)]
+    if not requested and has_regions:
+        return ()
     if len(complete) != 1:
         choices = "; ".join(" and ".join(views) for views in VIEWS)
         read = "several of them" if complete else "none of them"

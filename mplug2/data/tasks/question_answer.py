@@ -10,10 +10,13 @@ from typing import Any, Literal
 import torch
 
 from mplug2.data.arguments import ArgumentError, at_least
+from mplug2.data.batch import Sample
 from mplug2.data.rows import Question, read_questions, read_rows, shown
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
 from mplug2.data.text import clean_question, mirrored_words
 from registry.errors import UserError
+
+VOTE = 0.3  # what one annotator adds to the score of an answer (VQA v2)
 
 
 class QuestionAnswerTask(MediaTask[Question]):
@@ -25,7 +28,9 @@ class QuestionAnswerTask(MediaTask[Question]):
     taken ``as written``, with their punctuation, as released for VQA v2. Of either the first
     ``question_tokens`` count, which a split may set for itself (``train: {question_tokens: 25}`` cuts in
     training alone). ``answer_list`` names the answers to choose from, the input ``candidates``: a JSON list,
-    a text a line, or an annotation file, whose answers they are.
+    a text a line, or an annotation file, whose answers they are. ``answer_scores`` has a score from 0 to 1
+    for each of them: the ``fraction`` of the annotators who gave it, or by ``votes``, as VQA v2 is measured:
+    0.3 for each of them, at most 1.
     """
 
     outputs = {
@@ -33,15 +38,17 @@ class QuestionAnswerTask(MediaTask[Question]):
         "image": "image V 3 H W",
         "video_index": "index Q -> V",
         "image_index": "index Q -> V",
+        "regions": "regions V R F",
         "question": "text Q L",
         "answer": "text A La",
         "question_index": "index A -> Q",
         "answer_weight": "weight A",
         "candidates": "text C Lc",
+        "answer_scores": "scores Q C",
     }
     query_input = "question"
     token_limits = {"question": "question_tokens", "answer": "answer_tokens"}
-    file_arguments = ("answer_list",)
+    file_arguments = ("answer_list", "regions")
     submission = "answers"  # the form of result files for evaluation servers
 
     def __init__(
@@ -52,6 +59,7 @@ class QuestionAnswerTask(MediaTask[Question]):
         question_text: Literal["cleaned", "as written"] = "cleaned",
         answer_tokens: int | None = None,
         answer_list: str | None = None,
+        answer_score: Literal["fraction", "votes"] = "fraction",
         **settings: Any,
     ) -> None:
         at_least(
@@ -71,6 +79,13 @@ class QuestionAnswerTask(MediaTask[Question]):
             raise ArgumentError(
                 "answer_list", "input 'candidates' needs the answers to choose from: set data.answer_list"
             )
+        self.answer_numbers = {answer: number for number, answer in enumerate(answers)}
+        if not answers and "answer_scores" in (settings.get("inputs") or ()):
+            raise ArgumentError(
+                "answer_list",
+                "input 'answer_scores' needs the answers that have a class: set data.answer_list",
+            )
+        self.answer_score = answer_score
         self.candidates = self.tokenizer([f"{answer}[SEP]" for answer in answers], answer_tokens)
 
     def read(self, path: Path) -> list[Question]:
@@ -111,7 +126,26 @@ class QuestionAnswerTask(MediaTask[Question]):
             "question_index": lambda: torch.tensor(owners),
             "answer_weight": lambda: torch.tensor(weights, dtype=torch.float32),
             "candidates": lambda: self.candidates,
+            "answer_scores": lambda: self._scores(questions),
         }
+
+    def _scores(self, questions: Sequence[Question]) -> torch.Tensor:
+        """Return the score of each answer of the list for each question; other answers are left out."""
+        scores = torch.zeros(len(questions), len(self.answer_numbers))
+        for row, question in enumerate(questions):
+            total = sum(question.counts)
+            for answer, count in zip(question.answers, question.counts, strict=True):
+                column = self.answer_numbers.get(answer)
+                if column is not None:
+                    score = count / total if self.answer_score == "fraction" else VOTE * count
+                    scores[row, column] = min(1.0, score)
+        return scores
+
+    def extra_record(self, item: Question, sample: Sample | None) -> dict[str, Any]:
+        """Return the answers of the list, the names of the classes that a network may choose from."""
+        if "answer_scores" not in self.requested_inputs or not self.answer_numbers:
+            return {}
+        return {"classes": list(self.answer_numbers)}
 
 
 def _answers(path: str) -> list[str]:

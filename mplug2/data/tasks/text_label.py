@@ -53,7 +53,8 @@ class TextLabelTask(MediaTask[Sentence]):
     ``path`` holds JSON lines ``{"video_id" | "image" | "images": ..., "sentence": ..., "label": ..., "type"?,
     "question_id"?}``; ``labels`` are the names of the classes, in the order of the network's outputs.
     ``augment: full`` lets the images of one pair in two change places, with the words left and right (mPLUG's
-    training on NLVR2).
+    training on NLVR2). Sentences are ``cleaned`` (lower case, no punctuation, at most ``sentence_words``
+    words), or taken ``as written``.
     """
 
     outputs = {
@@ -63,6 +64,9 @@ class TextLabelTask(MediaTask[Sentence]):
         "right": "image V 3 H W",
         "video_index": "index Q -> V",
         "image_index": "index Q -> V",
+        "regions": "regions V R F",
+        "left_regions": "regions V R F",
+        "right_regions": "regions V S F",
         "sentence": "text Q L",
         "label": "labels Q",
     }
@@ -76,6 +80,7 @@ class TextLabelTask(MediaTask[Sentence]):
         sentences_per_clip: int = 1,
         sentence_words: int | None = None,
         sentence_tokens: int = 50,
+        sentence_text: Literal["cleaned", "as written"] = "cleaned",
         augment: Literal["none", "crop", "full"] = "none",
         **settings: Any,
     ) -> None:
@@ -89,6 +94,7 @@ class TextLabelTask(MediaTask[Sentence]):
         )
         self.labels = {name: index for index, name in enumerate(labels)}
         self.items_per_sample, self.sentence_tokens = sentences_per_clip, sentence_tokens
+        self.cleaned = sentence_text == "cleaned"
         super().__init__(**settings)
         self.sentence_words = sentence_words or (30 if self.training else 50)
         self.swap_pairs = len(self.views) == 2 and self.training and augment == "full"
@@ -136,9 +142,7 @@ class TextLabelTask(MediaTask[Sentence]):
 
     def num_tokens(self, item: Sentence) -> int:
         """Return the tokens of a sentence, as it is cut."""
-        return len(
-            self.tokenizer.encode(clean_question(item.text, self.sentence_words), self.sentence_tokens)
-        )
+        return len(self.tokenizer.encode(self._shown(item), self.sentence_tokens))
 
     def input_builders(self, batch_items: Sequence[BatchItem[Sentence]]) -> dict[str, Callable[[], Any]]:
         """Return builders of the sentences Q and their labels."""
@@ -148,6 +152,9 @@ class TextLabelTask(MediaTask[Sentence]):
             "label": lambda: torch.tensor([self.labels[entry.item.label] for entry in batch_items]),
         }
 
+    def _shown(self, item: Sentence) -> str:
+        return clean_question(item.text, self.sentence_words) if self.cleaned else item.text
+
     def _sentence_text(self, item: Sentence, sample: Sample) -> str:
-        sentence = clean_question(item.text, self.sentence_words)
+        sentence = self._shown(item)
         return swap_sides(sentence) if sample.crop_geometry == _CHANGED else sentence

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 import mplug2  # noqa: F401  (fills the registries)
-from modules.streams import Text
+from modules.streams import Regions, Text
 from mplug2.data.batch import Sample
 from mplug2.data.build import build_source
 from mplug2.data.shapes.write import make_shapes
-from mplug2.data.tasks.media_task import VIEWS
+from mplug2.data.tasks.media_task import REGIONS, VIEWS
 from registry import SOURCES, TASKS, StreamType, parse_spec, read_type
 
 # For each task: the file for each kind of media (() for text alone), and arguments to supply all inputs.
@@ -65,6 +65,10 @@ def form(kind: str, value: Any) -> tuple[int, ...]:
         assert (value.ids.dtype, value.mask.dtype) == (torch.int64, torch.bool)
         assert value.ids.shape == value.mask.shape
         return tuple(value.ids.shape)
+    if kind == "regions":
+        assert isinstance(value, Regions)
+        assert value.features.shape[:2] == value.boxes.shape[:2]
+        return tuple(value.features.shape)
     if kind == "strings":
         assert isinstance(value, list)
         return (len(value),)
@@ -87,10 +91,13 @@ def test_what_is_declared_comes(name: str, views: tuple[str, ...], training: str
     files, arguments = SMALL[name]
     declared = {key: read_type(str(port)) for key, port in TASKS.declaration(name).outputs.items()}
     other = {*sum(VIEWS, ()), "image_index" if views == ("video",) else "video_index"} - set(views)
+    # Regions are those of images: one file or two.
+    other |= {name for names in REGIONS for name in names if len(names) != len(views) or "video" in views}
     inputs = {key: kind for key, kind in declared.items() if key not in other}
     path = shapes / f"{files[views]}_train.jsonl"
     media = f"media: {shapes}/{'videos' if 'video' in views else 'images'}, " if views else ""
-    data = f"task: {name}, tokenizer: {shapes}/vocab.txt, {media}{arguments.format(path=path)}"
+    regions = f"regions: {shapes}/images_train.jsonl, region_image_size: 48, " if views else ""
+    data = f"task: {name}, tokenizer: {shapes}/vocab.txt, {media}{regions}{arguments.format(path=path)}"
     spec = parse_spec(
         f"inputs: {{{', '.join(f'{key}: {kind}' for key, kind in inputs.items())}}}\n"
         f"data: {{{data}, train: {{path: {path}}}}}\n"

@@ -1,0 +1,1 @@
+"""Features and boxes of image regions, read from files that a detector wrote."""
