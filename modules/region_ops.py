@@ -31,7 +31,7 @@ def roi_align(tokens: Tokens, regions: Regions, *, bins: int = 2, has_class: boo
     """Return the features of boxes: the mean of ``bins`` x ``bins`` samples of the patches in each box.
 
     RoIAlign (arXiv 1703.06870) over the patches of a square image, bilinear between their centres, without
-    its maximum over samples. ``has_class``: the first token is no patch.
+    its maximum over samples. ``has_class``: the first token is not a patch.
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, but is {bins}")

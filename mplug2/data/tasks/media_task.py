@@ -170,7 +170,7 @@ class MediaTask(ABC, Generic[ItemType]):
 
 
 def _region_inputs(outputs: Mapping[str, str], inputs: Collection[str] | None) -> tuple[str, ...]:
-    """Return the inputs of a spec that hold regions; none if it does not say which inputs it has."""
+    """Return the inputs of a spec that hold regions; none if its inputs are not listed."""
     if inputs is None:
         return ()
     complete = [names for names in REGIONS if set(names) <= set(inputs) & set(outputs)]
