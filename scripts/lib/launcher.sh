@@ -17,6 +17,7 @@ mplug2=$venv/bin/mplug2
 release_format() {
     case $1 in
         *_mplug_*) say mplug ;;
+        *_uniter_*) say uniter ;;
         *vlmo_*) say vlmo ;;
         *) say mplug2 ;;
     esac

@@ -44,7 +44,8 @@ def test_refs_are_read_from_every_kind_of_pickle(tmp_path: Path, instances: Path
     rows = list(refer(path, instances, split="train"))
     assert rows == [
         {"image": "train2014/COCO_train2014_000000000009.jpg", "phrase": phrase, "question_id": number,
-         "box": [10.5, 20, 40.5, 60.25], "size": [640, 480]} for number, phrase in enumerate(["the man", "left guy"])
+         "box": [10.5, 20, 40.5, 60.25], "size": [640, 480]}
+        for number, phrase in enumerate(["the man", "left guy"])
     ]  # fmt: skip
     assert [row["phrase"] for row in refer(path, instances, split="testA")] == ["caf\u00e9"]
 
