@@ -24,11 +24,11 @@ def refer(refs: Path, instances: Path, *, split: str) -> Iterator[Row]:
     images = entries_of(known, str(instances), "images")
     annotations = entries_of(known, str(instances), "annotations")
     files, sizes = {}, {}
-    for image in images:
-        number = image.whole("id")
-        files[number] = image.media("file_name")
-        if image.has("width") and image.has("height"):
-            sizes[number] = [image.whole("width"), image.whole("height")]
+    for record in images:
+        number = record.whole("id")
+        files[number] = record.media("file_name")
+        if record.has("width") and record.has("height"):
+            sizes[number] = [record.whole("width"), record.whole("height")]
     boxes = {annotation.whole("id"): annotation for annotation in annotations}
     value = _unpickled(refs, _stamp(refs)) if ".p" in refs.suffixes[-2:] else load(refs)
     for entry in entries_of(value, str(refs)):
