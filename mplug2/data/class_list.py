@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from mplug2.data.files import read_text
+from mplug2.data.json_text import JsonError, parse_json
 from mplug2.data.rows import shown
 from registry.errors import UserError
 
@@ -56,9 +56,9 @@ def _classes_of_lines(path: Path, lines: list[str]) -> list[tuple[str, str]]:
 
 def _json_classes(path: Path, text: str) -> list[tuple[str, str]]:
     try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: a list of classes must be valid JSON (got {error})") from None
+        value: Any = parse_json(text)
+    except JsonError as error:
+        raise UserError(f"{path}: a list of classes must be JSON, but {error}") from None
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return [(name, name) for name in value]
     if isinstance(value, dict):

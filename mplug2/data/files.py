@@ -12,7 +12,13 @@ LIMIT = 2 << 30  # bytes of one file once it is unpacked
 
 
 def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
-    """Return what a file holds, unpacked where it is .gz; UserError past ``limit`` bytes."""
+    """Return what a file holds, unpacked where it is .gz; UserError past ``limit`` bytes.
+
+    Pipes and devices are refused: they may never end.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise UserError(f"{path} must be a regular file, but is {what}")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(limit + 1)

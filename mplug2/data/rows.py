@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mplug2.data.files import read_text
+from mplug2.data.json_text import JsonError, parse_json
 from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image'), 'question' and 'answer'"
@@ -70,18 +71,18 @@ def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
     text = read_text(path)
     if text.lstrip().startswith("["):
         try:
-            rows = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: the list of annotations is not valid JSON ({error})") from None
+            rows = parse_json(text)
+        except JsonError as error:
+            raise UserError(f"{path}: the list of annotations {error}") from None
         yield from ((f"{path}: entry {number}", row) for number, row in enumerate(rows, 1))
         return
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            yield f"{path}:{number}", json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}:{number}: {form}, but is not valid JSON ({error})") from None
+            yield f"{path}:{number}", parse_json(line)
+        except JsonError as error:
+            raise UserError(f"{path}:{number}: {form}, but {error}") from None
 
 
 def fields(row: Any, where: str, form: str, *required: str) -> dict[str, Any]:
@@ -125,7 +126,9 @@ def _is_name(value: Any) -> bool:
 
 def media_name(name: str, where: str) -> str:
     """Return a file name of an annotation, which must not lead out of the media folder."""
-    leaves = name.startswith("/") or "\\" in name or ".." in name.split("/")
+    if "\\" in name:
+        raise UserError(f"{where}: a file name must be written with / instead of \\, but is {shown(name)}")
+    leaves = name.startswith("/") or ".." in name.split("/")
     if not name or leaves or not name.isprintable():
         raise UserError(
             f"{where}: a file name must stay inside the media folder (no '..', no leading '/'), "
@@ -183,6 +186,14 @@ def _weight(value: Any, where: str) -> float:
 
 
 def _votes(answer: Any, where: str) -> dict[str, float]:
+    votes = _all_votes(answer, where)
+    filled = {text: count for text, count in votes.items() if text.strip()}
+    if not filled:
+        raise UserError(f"{where}: 'answer' must be a text, but is empty. Remove the line, or answer it")
+    return filled
+
+
+def _all_votes(answer: Any, where: str) -> dict[str, float]:
     if isinstance(answer, str | int | float) and not isinstance(answer, bool):
         return {str(answer): 1}
     if isinstance(answer, list) and answer and all(isinstance(item, str) for item in answer):

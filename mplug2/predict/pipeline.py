@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -184,5 +185,20 @@ class Pipeline:
 
 
 def _listed(given: Any) -> Any:
-    """Paths as texts, in lists as they were given."""
-    return os.fspath(given) if isinstance(given, (str, os.PathLike)) else [_listed(one) for one in given]
+    """Return paths as texts, in the lists that hold them; UserError for anything else."""
+    if isinstance(given, (str, os.PathLike)):
+        path = os.fspath(given)
+        if isinstance(path, str):
+            return path
+    # An array or an image can be iterated over, too: it must not be taken for a list of paths.
+    elif isinstance(given, (list, tuple, set, Iterator)) or _is_plain_iterable(given):
+        return [_listed(entry) for entry in given]
+    kind = type(given).__name__
+    hint = "Save it to a file and give its path" if hasattr(given, "shape") or hasattr(given, "size") else ""
+    shown = "" if hint else f" {reprlib.repr(given)}"
+    raise UserError(f"a file must be a path (got {kind}{shown}). {hint or 'Give a path, or a list of them'}")
+
+
+def _is_plain_iterable(given: Any) -> bool:
+    is_value = isinstance(given, (bytes, bytearray, memoryview)) or hasattr(given, "shape")
+    return isinstance(given, Iterable) and not is_value and not isinstance(given, Mapping)

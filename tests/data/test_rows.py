@@ -25,7 +25,7 @@ def rows(folder: Path, content: bytes, name: str = "a.jsonl") -> list[tuple[str,
 
 @pytest.mark.parametrize("content", [DEEP, '{"image": ' + DEEP], ids=["list", "line"])
 def test_json_that_is_too_deep_is_named(tmp_path: Path, content: str) -> None:
-    with pytest.raises(UserError, match=r"a\.jsonl.*not valid JSON"):
+    with pytest.raises(UserError, match=r"a\.jsonl.*nested too deeply"):
         rows(tmp_path, content.encode())
 
 
@@ -46,7 +46,9 @@ def test_a_packed_file_is_read_and_bounded(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/a.png", "a/../../b.png", "a\0.png", "a\\b.png"])
 def test_a_file_outside_the_media_folder_is_refused_with_its_place(name: str) -> None:
     for row in ({"image": name}, {"images": ["a.png", name]}, {"left": "a.png", "right": name}):
-        with pytest.raises(UserError, match=r"^x:7: a file name must stay inside the media folder"):
+        with pytest.raises(
+            UserError, match=r"^x:7: a file name must (stay inside the media folder|be written with /)"
+        ):
             names(row, "x:7")
     assert names({"image": "a/..b/c...png"}, "x:7") == ("image", ("a/..b/c...png",))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mplug2.data.files import read_text
 from mplug2.data.formats.entry import Entry
+from mplug2.data.json_text import JsonError, parse_json
 from mplug2.data.rows import shown
 from registry.errors import UserError
 
@@ -21,14 +21,12 @@ def load(path: Path) -> Any:
     text = read_text(path)
     first, _, rest = text.lstrip().partition("\n")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except JsonError as error:
         try:
-            json.loads(first)
-        except (ValueError, RecursionError):
-            raise UserError(
-                f"{path} must be JSON, but is not ({error}); was the download complete?"
-            ) from None
+            parse_json(first)
+        except JsonError:
+            raise UserError(f"{path} must be JSON, but {error}; was the download complete?") from None
     if not rest.strip():
         raise UserError(f"{path} must be JSON, but is not; was the download complete?")
     return list(_lines_of_objects(path, text))
@@ -90,12 +88,12 @@ def _lines_of_objects(path: Path, text: str) -> Iterator[Entry]:
         if not line.strip():
             continue
         try:
-            yield Entry.of(json.loads(line), f"{path}:{number}")
-        except (ValueError, RecursionError) as error:
+            value = parse_json(line)
+        except JsonError as error:
             raise UserError(
-                f"{path}:{number}: a line must be a JSON object, but is not ({error}); "
-                "was the download complete?"
+                f"{path}:{number}: a line must be a JSON object, but {error}; was the download complete?"
             ) from None
+        yield Entry.of(value, f"{path}:{number}")
 
 
 def _kind(value: Any) -> str:

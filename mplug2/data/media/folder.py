@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 UNREADABLE = (VideoError, ImageError)
 # what is looked for where an annotation names a file without its suffix
-SUFFIXES = {"frames": (".mp4", ".avi"), "image": (".jpg", ".png", ".jpeg")}
+SUFFIXES = {
+    "frames": (".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif"),
+    "image": (".jpg", ".png", ".jpeg", ".webp", ".avif", ".JPG", ".JPEG", ".PNG"),
+}
 GIF_FIRST = "tumblr"  # TGIF's names begin so
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -13,6 +12,8 @@ from torch import Tensor
 from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.collate import Collator
+from mplug2.data.files import read_text
+from mplug2.data.json_text import parse_json
 from mplug2.data.media.folder import UNREADABLE, MediaFolder, media_views
 from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD, Flip
 from mplug2.data.tasks.task import Task
@@ -301,8 +302,9 @@ def _repeated(requests: Sequence[SampleRequest], repeats: int) -> list[SampleReq
 
 def _excluded(path: Path) -> set[str]:
     try:
-        return {json.loads(line)["video_id"] for line in path.read_text().splitlines() if line.strip()}
-    except (OSError, ValueError, KeyError, TypeError):
+        lines = read_text(path).split("\n")
+        return {parse_json(line)["video_id"] for line in lines if line.strip()}
+    except (UserError, ValueError, KeyError, TypeError):
         raise ArgumentError(
             "exclude_list",
             f"the list of excluded files {path} cannot be read; write it again with `mplug2 data check`",

@@ -213,4 +213,6 @@ def _captions_of_line(row: Any, number: int, where: str) -> list[Caption]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise UserError(f"{where}: 'caption' must be a text or a list of texts, but is {shown(value)}")
+    if not all(text.strip() for text in texts):
+        raise UserError(f"{where}: a caption must have words, but is empty. Remove it, or write one")
     return [Caption(row.get("question_id", number), key, media, (text,)) for text in texts]

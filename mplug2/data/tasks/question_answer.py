@@ -159,4 +159,6 @@ def _answers(path: str) -> list[str]:
     for where, answer in rows:
         if not isinstance(answer, str):
             raise UserError(f"{where}: {form}, but holds {shown(answer)}")
+        if not answer.strip():
+            raise UserError(f"{where}: an answer to choose from must have words, but is empty. Remove it")
     return [answer for _, answer in rows]

@@ -136,7 +136,7 @@ def test_videos_with_sentences(tmp_path: Path) -> None:
         ('{"image": ', "must be JSON, but is not"),
         ("[1]", "entry 1: an entry must be a JSON object, but is 1"),
         ("3", "must be a mapping with 'annotations' or 'sentences', or a list, but is int"),
-        ("[" * 100_000, "must be JSON, but is not"),
+        ("[" * 100_000, "must be JSON, but is nested too deeply"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, value: str, said: str) -> None:

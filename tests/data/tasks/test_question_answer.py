@@ -227,8 +227,9 @@ def test_a_quarantined_file_is_left_out(media: Path) -> None:
                 f'{{"video_id": "v", "question": "q", "answer": {{"a": 1, "b": {votes}}}}}',
                 "'answer' must be a text, a list of texts or texts with votes, but is",
             )
-            for votes in ("0", "-1", "NaN", "Infinity", "true", "1e309", "9" * 400, "null")
+            for votes in ("0", "-1", "NaN", "Infinity", "true", "1e309", "null")
         ),
+        (f'{{"video_id": "v", "answer": {{"a": {"9" * 400}}}}}', "holds an integer of 400 digits"),
         *(
             (
                 f'{{"video_id": "v", "question": "q", "answer": "a", "weight": {weight}}}',
@@ -252,7 +253,10 @@ NAMES = st.text("aZ09 ._-/\u00e9\u65e5", min_size=1).filter(
 )
 
 
-@given(rows=st.lists(st.tuples(NAMES, st.text(), st.text()), max_size=20))
+ANSWERS = st.text(min_size=1).filter(str.strip)
+
+
+@given(rows=st.lists(st.tuples(NAMES, st.text(), ANSWERS), max_size=20))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_any_text_survives_the_format(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
     path = write_lines(tmp_path / "any.jsonl", [ask(*row) for row in rows])
