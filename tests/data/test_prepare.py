@@ -167,7 +167,7 @@ def test_names_that_lead_out_are_refused_and_nothing_is_written(
     rows["images"][0]["filename"] = name
     (source / "dataset_flickr30k.json").write_text(json.dumps(rows))
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match=r"images: entry 1: a file name must stay inside the media folder"):
+    with pytest.raises(UserError, match=r"images: entry 1: a file name must (stay inside|be written with /)"):
         prepare("flickr30k", source, tmp_path / "out")
     assert sorted(tmp_path.rglob("*")) == [*before[:0], *sorted([*before, tmp_path / "out"])]
 

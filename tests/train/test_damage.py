@@ -164,7 +164,7 @@ def test_a_checkpoint_of_format_1_resumes_alike(copy: Path, tmp_path: Path) -> N
         ("engine/rank_00000.pt", lambda file: torch.save([1], file), "rank_00000.pt must be what mplug2"),
         ("engine/rank_00000.pt", Path.unlink, "rank_00000.pt is missing: start the ranks on the machines"),
         ("momentum.safetensors", Path.unlink, "momentum.safetensors is missing, and the checkpoint was writ"),
-        ("weights.safetensors", halve, "weights.safetensors must be a safetensors file, but is not"),
+        ("weights.safetensors", halve, r"weights.safetensors: the file is cut off \(got \d+ of \d+ bytes\)"),
         ("../../log.jsonl", lambda file: file.write_text("[1]\n"), "log.jsonl:1: must be a row of numbers"),
         ("../../log.jsonl", lambda file: file.write_text("{x\n{}\n"), "log.jsonl:1: must be a row of"),
     ],

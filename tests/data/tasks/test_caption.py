@@ -117,7 +117,10 @@ def test_retrieval_evaluates_all_captions_of_a_file_and_says_whose_they_are(medi
 
 # lines, of which some are about the same file
 lines = st.lists(
-    st.tuples(st.sampled_from("abc"), st.lists(st.text(max_size=12), min_size=1, max_size=5)),
+    st.tuples(
+        st.sampled_from("abc"),
+        st.lists(st.text(min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=5),
+    ),
     min_size=1,
     max_size=6,
 )

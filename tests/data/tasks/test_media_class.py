@@ -193,7 +193,7 @@ def test_lists_of_classes(tmp_path: Path, name: str, text: str, expected: dict[s
         ("classInd.txt", "1 A\n3 B\n", "the numbers of classes must be 1 to 2, each once"),
         ("a.json", '{"a": 0, "b": 2}', "a mapping from names to the numbers from 0"),
         ("a.json", "[1, 2]", "must be a list of names"),
-        ("a.json", "{", "must be valid JSON"),
+        ("a.json", "{", "must be JSON, but is not valid JSON"),
     ],
 )
 def test_wrong_lists_of_classes_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
