@@ -13,11 +13,12 @@ class JsonError(ValueError):
     """Why a text is refused, as a clause: "is nested too deeply"."""
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, *, half_characters: bool = False) -> Any:
     """Return the value of a JSON text.
 
     Raises JsonError if it is not JSON, is nested too deeply, or holds a larger integer than 64 bits, half a
-    character, or a text above ``LONGEST_TEXT`` characters.
+    character, or a text above ``LONGEST_TEXT`` characters. ``half_characters`` are accepted in predictions:
+    a network that writes bytes can produce them.
     """
     try:
         value = json.loads(text, parse_int=_integer)
@@ -29,7 +30,7 @@ def parse_json(text: str) -> Any:
         raise JsonError(f"is not valid JSON ({error})") from None
     # Only escapes such as \ud83d make half characters: the file itself is UTF-8.
     if len(text) > LONGEST_TEXT or "\\u" in text:
-        _check_texts(value)
+        _check_texts(value, half_characters)
     return value
 
 
@@ -41,7 +42,7 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _check_texts(value: Any) -> None:
+def _check_texts(value: Any, half_characters: bool) -> None:
     pending = [value]
     while pending:
         entry = pending.pop()
@@ -51,12 +52,14 @@ def _check_texts(value: Any) -> None:
         elif isinstance(entry, list):
             pending += entry
         elif isinstance(entry, str):
-            _check_text(entry)
+            _check_text(entry, half_characters)
 
 
-def _check_text(text: str) -> None:
+def _check_text(text: str, half_characters: bool) -> None:
     if len(text) > LONGEST_TEXT:
         raise JsonError(f"holds a text of {len(text)} characters (at most {LONGEST_TEXT})")
+    if half_characters:
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -65,13 +65,13 @@ def read_questions(path: Path, answers: Literal["needed", "absent too"] = "neede
     return [_question(row, index, where, needed) for index, (where, row) in enumerate(rows)]
 
 
-def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
+def read_rows(path: Path, form: str, *, half_characters: bool = False) -> Iterator[tuple[str, Any]]:
     """Yield the place and the JSON value of each line of a file, plain or .gz; ``form`` describes a line
-    in messages."""
+    in messages. ``half_characters`` are accepted in files of predictions."""
     text = read_text(path)
     if text.lstrip().startswith("["):
         try:
-            rows = parse_json(text)
+            rows = parse_json(text, half_characters=half_characters)
         except JsonError as error:
             raise UserError(f"{path}: the list of annotations {error}") from None
         yield from ((f"{path}: entry {number}", row) for number, row in enumerate(rows, 1))
@@ -80,7 +80,7 @@ def read_rows(path: Path, form: str) -> Iterator[tuple[str, Any]]:
         if not line.strip():
             continue
         try:
-            yield f"{path}:{number}", parse_json(line)
+            yield f"{path}:{number}", parse_json(line, half_characters=half_characters)
         except JsonError as error:
             raise UserError(f"{path}:{number}: {form}, but {error}") from None
 

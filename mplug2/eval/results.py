@@ -41,7 +41,7 @@ class Results:
     def write(self, predictions: Path, path: Path) -> int:
         """Write a result file from the predictions that `mplug2 eval --out` wrote; return how many rows."""
         entries = []
-        for where, row in read_rows(predictions, _FORM):
+        for where, row in read_rows(predictions, _FORM, half_characters=True):
             if self.images is None:
                 entries.append({"question_id": row["question_id"], "answer": row["prediction"]})
             else:
@@ -68,7 +68,7 @@ class TableResults:
         num_rows = 0
         with atomic_write(path) as file:
             file.write("index\tprediction\n")
-            for _, row in read_rows(predictions, _FORM):
+            for _, row in read_rows(predictions, _FORM, half_characters=True):
                 file.write(f"{row['question_id']}\t{self._value(row['prediction'])}\n")
                 num_rows += 1
         return num_rows

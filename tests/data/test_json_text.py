@@ -84,3 +84,11 @@ def test_a_backslash_in_a_name_gets_the_other_slash(tmp_path: Path) -> None:
     file.write_text(question(image="sub\\a.png"))
     with pytest.raises(UserError, match=r"qa\.jsonl:1: .*must be written with / instead of \\"):
         read_questions(file)
+
+
+def test_half_characters_are_accepted_where_a_network_wrote_them(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.jsonl"
+    file.write_text('{"prediction": "a \\ud800"}\n')
+    assert list(read_rows(file, "a line", half_characters=True)) == [
+        (f"{file}:1", {"prediction": "a \ud800"})
+    ]
