@@ -32,7 +32,9 @@ def golden(spec: Path) -> Path:
 
 def text(spec: Path) -> str:
     """Return what the golden file of a spec must hold."""
-    return describe_text(mplug2.read_spec(spec))
+    described = describe_text(mplug2.read_spec(spec))
+    # Sizes that a base sets are located by an absolute path, which differs between checkouts.
+    return described.replace(f"{ROOT.as_posix()}/", "")
 
 
 def changes(spec: Path) -> str:
