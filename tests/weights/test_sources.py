@@ -38,6 +38,9 @@ def test_every_source_that_a_check_knows_can_be_loaded() -> None:
         "clip": "NAME_OR_FILE",
         "mplug": "FILE",
         "mplug2": "FILE",
+        "beit": "FILE",
+        "uniter": "FILE",
+        "vlmo": "FILE",
         "checkpoint": "CHECKPOINT",
     }
     spec = parse_spec(f"{SPEC}init: {{'*': 'other:file'}}\n", "small.yaml")
