@@ -15,7 +15,9 @@ from registry import METRICS, TASKS, Spec, UserError
 from registry.training import EvaluationSpec, training_plan
 
 _FORM = "a line must be a JSON object that names its image or video"
-_TEXT_KINDS, _TABLE_KINDS = ("sequences",), ("logits", "scores")  # of what metrics measure
+# The kinds of what metrics measure.
+_TEXT_KINDS = ("sequences",)
+_TABLE_KINDS = ("logits", "scores")
 _COCO = re.compile(r"(?:COCO_\w+_)?(\d{12})\.\w+")  # file names of COCO end in the image's number
 
 

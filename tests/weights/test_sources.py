@@ -44,7 +44,7 @@ def test_every_source_that_a_check_knows_can_be_loaded() -> None:
         "checkpoint": "CHECKPOINT",
     }
     spec = parse_spec(f"{SPEC}init: {{'*': 'other:file'}}\n", "small.yaml")
-    assert "init source must be one of 'bert:NAME_OR_FOLDER'" in check_init(spec)[0].message
+    assert "init source must be one of 'beit:FILE', 'bert:NAME_OR_FOLDER'" in check_init(spec)[0].message
     others = Registry("key map")
     others.register("other", "mplug2.weights.families.mplug:KEY_MAP")
     assert check_init(spec, Registries(key_maps=others)) == []
