@@ -70,6 +70,8 @@ def reductions(name: str) -> list[str]:
                 arguments[argument] = reduced_size(entry.arguments[argument])
         if entry.use in ("text_embedding", "text_decoder"):
             arguments |= {"vocab_size": 128, "max_positions": POSITIONS}
+        if entry.use == "vector_head" and entry.arguments.get("classes") in NAMED_SIZES:
+            arguments["classes"] = NAMED_SIZES[entry.arguments["classes"]]  # tied to the words
         if entry.use == "feature_queue":
             arguments["size"] = 24
         if entry.use in ("video_vit", "image_vit", "text_encoder", "universal", "fusion", "text_decoder"):
