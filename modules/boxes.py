@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.decoder import TextDecoder
-from modules.losses.reduction import LossSum
+from modules.losses.reduction import LossSum, count_of
 from modules.search.common import eval_no_grad
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
@@ -90,7 +90,7 @@ def decode_boxes(sequences: Sequences, *, bins: int = BINS, prefix: int = PREFIX
 
 def box_count(box: Float[Tensor, "b 4"]) -> Float[Tensor, ""]:
     """Return the number of boxes."""
-    return torch.tensor(float(len(box)), device=box.device)
+    return count_of(len(box), box)
 
 
 @operation(

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from modules.losses.reduction import LossSum
+from modules.losses.reduction import LossSum, count_of
 from modules.streams import Tokens, full_mask
 from registry import operation
 
@@ -45,7 +45,7 @@ def transport_plan(
 
 def row_count(match: Int[Tensor, " b"]) -> Float[Tensor, ""]:
     """Return the number of pairs."""
-    return torch.tensor(float(len(match)), device=match.device)
+    return count_of(len(match), match)
 
 
 @operation(

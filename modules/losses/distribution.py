@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from modules.losses.reduction import LossSum
+from modules.losses.reduction import LossSum, count_of
 from modules.sizes import check_rate
 from registry import operation
 
@@ -19,12 +18,12 @@ def kl_count(
 ) -> Float[Tensor, ""]:
     """Return the number of rows, or of rows times classes."""
     count = target.numel() if reduction == "per_element" else len(target)
-    return torch.tensor(float(count), device=target.device)
+    return count_of(count, target)
 
 
 def num_rows(target: Float[Tensor, "b classes"]) -> Float[Tensor, ""]:
     """Return the number of rows."""
-    return torch.tensor(float(len(target)), device=target.device)
+    return count_of(len(target), target)
 
 
 @operation(

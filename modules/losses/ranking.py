@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from modules.losses.reduction import LossSum
+from modules.losses.reduction import LossSum, count_of
 from registry import operation
 
 
 def num_pairs(higher: Int[Tensor, " a"]) -> Float[Tensor, ""]:
     """Return the number of pairs."""
-    return torch.tensor(float(len(higher)), device=higher.device)
+    return count_of(len(higher), higher)
 
 
 @operation(

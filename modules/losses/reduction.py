@@ -32,6 +32,11 @@ class LossSum:
         return self.total / torch.where(count > 0, count, 1.0)
 
 
+def count_of(number: int, tensor: Tensor) -> Float[Tensor, ""]:
+    """Return a number of rows or elements as the count of a loss, on the device of ``tensor``."""
+    return torch.tensor(float(number), device=tensor.device)
+
+
 def reduce_loss(value: LossSum | Tensor) -> Float[Tensor, ""]:
     """Return the scalar of what a loss returned: a sum with its count, or a plain scalar."""
     return value.mean() if isinstance(value, LossSum) else value

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modules.losses.reduction import LossSum
+from modules.losses.reduction import LossSum, count_of
 from registry import operation
 
 
 def element_count(target: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """Return the number of elements."""
-    return torch.tensor(float(target.numel()), device=target.device)
+    return count_of(target.numel(), target)
 
 
 @operation(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modules.losses.reduction import LossSum
+from modules.losses.reduction import LossSum, count_of
 from modules.streams import Sequences
 from registry import operation
 
 
 def reward_count(reward: Float[Tensor, "b n"]) -> Float[Tensor, ""]:
     """Return the number of texts."""
-    return torch.tensor(float(reward.numel()), device=reward.device)
+    return count_of(reward.numel(), reward)
 
 
 @operation(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from modules.losses.reduction import LossSum
+from modules.losses.reduction import LossSum, count_of
 from modules.sizes import check_fraction, check_rate
 from modules.streams import Text
 from registry import operation
@@ -61,7 +60,7 @@ def lm_count(
         return (counts if weight is None else counts * weight).sum()
     if question_index is not None:
         return question_index.max().float() + 1
-    return torch.tensor(float(len(target.ids)), device=target.ids.device)
+    return count_of(len(target.ids), target.ids)
 
 
 def class_count(target: Int[Tensor, "*rows"]) -> Float[Tensor, ""]:
