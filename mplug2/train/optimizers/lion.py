@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from mplug2.train.optimizers.elements import parameters_with_gradients
+
 
 class Lion(torch.optim.Optimizer):
     """Moves each element by the sign of an interpolation between its momentum and its gradient.
@@ -27,17 +29,13 @@ class Lion(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
-        for group in self.param_groups:
+        for group, parameter, gradient in parameters_with_gradients(self):
             beta1, beta2 = group["betas"]
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                state = self.state[parameter]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                momentum = state["momentum"]
-                update = momentum.lerp(gradient, 1 - beta1).sign_()
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update, alpha=-group["lr"])
-                momentum.lerp_(gradient, 1 - beta2)
+            state = self.state[parameter]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(parameter)
+            momentum = state["momentum"]
+            update = momentum.lerp(gradient, 1 - beta1).sign_()
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(update, alpha=-group["lr"])
+            momentum.lerp_(gradient, 1 - beta2)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mplug2.train.optimizers.elements import parameters_with_gradients
 from mplug2.train.optimizers.factories import elementwise
 
 
@@ -32,26 +33,22 @@ class UniterAdamW(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
-        for group in self.param_groups:
+        for group, parameter, gradient in parameters_with_gradients(self):
             beta1, beta2 = group["betas"]
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["step"] = torch.zeros(())
-                    state["exp_avg"] = torch.zeros_like(parameter)
-                    state["exp_avg_sq"] = torch.zeros_like(parameter)
-                state["step"] += 1
-                step = int(state["step"])
-                mean, square = state["exp_avg"], state["exp_avg_sq"]
-                mean.mul_(beta1).add_(gradient, alpha=1 - beta1)
-                square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-                size = group["lr"] * math.sqrt(1 - beta2**step) / (1 - beta1**step)
-                parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-size)
-                if group["weight_decay"] > 0:
-                    parameter.add_(parameter, alpha=-group["lr"] * group["weight_decay"])
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros(())
+                state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
+            state["step"] += 1
+            step = int(state["step"])
+            mean, square = state["exp_avg"], state["exp_avg_sq"]
+            mean.mul_(beta1).add_(gradient, alpha=1 - beta1)
+            square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            size = group["lr"] * math.sqrt(1 - beta2**step) / (1 - beta1**step)
+            parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-size)
+            if group["weight_decay"] > 0:
+                parameter.add_(parameter, alpha=-group["lr"] * group["weight_decay"])
 
 
 @elementwise
