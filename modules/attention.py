@@ -29,13 +29,8 @@ def head_count(width: int, heads: int) -> int:
     return heads
 
 
-class Attention(nn.Module):
-    """``norm(x + dropout(out(softmax(q k^T / sqrt(d)) v)))``, queries from x, keys and values from x or a
-    memory.
-
-    BERT's self- or cross-attention with its residual (arXiv 1810.04805); released layers ``attention`` and
-    ``crossattention``.
-    """
+class MultiheadAttention(nn.Module):
+    """``out(softmax(q k^T / sqrt(d)) v)``, queries from x, keys and values from x or a memory."""
 
     def __init__(self, width: int, heads: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
@@ -44,7 +39,6 @@ class Attention(nn.Module):
         self.key = Linear(width, width)
         self.value = Linear(width, width)
         self.out = Linear(width, width)
-        self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
 
     def _split(self, x: Float[Tensor, "b n width"]) -> Float[Tensor, "b heads n head_width"]:
@@ -73,7 +67,28 @@ class Attention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
         )
         # (b, heads, n, head_width) -> (b, n, heads * head_width)
-        mixed = self.out(attended.transpose(1, 2).flatten(2))
+        return self.out(attended.transpose(1, 2).flatten(2))
+
+
+class Attention(MultiheadAttention):
+    """``norm(x + dropout(attention))``: BERT's self- or cross-attention with its residual (arXiv 1810.04805).
+
+    Released layers ``attention`` and ``crossattention``.
+    """
+
+    def __init__(self, width: int, heads: int = 0, dropout: float = 0.1) -> None:
+        super().__init__(width, heads, dropout)
+        self.norm = nn.LayerNorm(width, eps=EPS)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n width"],
+        memory: Float[Tensor, "b m width"] | KeysValues | None = None,
+        mask: Bool[Tensor, "*_ #n m"] | None = None,
+    ) -> Float[Tensor, "b n width"]:
+        """Attend from ``x`` to ``memory`` (to itself if none); ``mask`` is True where attention is
+        allowed."""
+        mixed = super().forward(x, memory, mask)
         return self.norm(x + F.dropout(mixed, self.dropout, self.training))
 
 

@@ -3,49 +3,14 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import head_count, init_weights, key_mask
-from modules.linear import Linear
+from modules.attention import MultiheadAttention, init_weights, key_mask
 from modules.sizes import check_sizes
 from modules.streams import Tokens
 from modules.vector_heads import PADDING_SCORE
-
-
-class CrossAttention(nn.Module):
-    """``out(softmax(q k^T / sqrt(d)) v)``, no residual, no norm; released torch ``MultiheadAttention``."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = head_count(width, heads)
-        self.query = Linear(width, width)
-        self.key = Linear(width, width)
-        self.value = Linear(width, width)
-        self.out = Linear(width, width)
-        self.dropout = dropout
-
-    def _split(self, x: Float[Tensor, "b n width"]) -> Float[Tensor, "b heads n head_width"]:
-        # (b, n, heads * head_width) -> (b, heads, n, head_width)
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def forward(
-        self,
-        x: Float[Tensor, "b n width"],
-        memory: Float[Tensor, "b m width"],
-        mask: Bool[Tensor, "b 1 1 m"] | None,
-    ) -> Float[Tensor, "b n width"]:
-        """Attend from ``x`` to the positions of ``memory`` where ``mask`` is True."""
-        attended = F.scaled_dot_product_attention(
-            self._split(self.query(x)),
-            self._split(self.key(memory)),
-            self._split(self.value(memory)),
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        # (b, heads, n, head_width) -> (b, n, heads * head_width)
-        return self.out(attended.transpose(1, 2).flatten(2))
 
 
 class PairAttention(nn.Module):
@@ -62,8 +27,8 @@ class PairAttention(nn.Module):
     def __init__(self, width: int, heads: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
         check_sizes(width=width)
-        self.left_to_right = CrossAttention(width, heads, dropout)
-        self.right_to_left = CrossAttention(width, heads, dropout)
+        self.left_to_right = MultiheadAttention(width, heads, dropout)
+        self.right_to_left = MultiheadAttention(width, heads, dropout)
         self.fuse = nn.Linear(2 * width, width)
         self.pool = nn.Linear(width, 1)
         self.dropout = dropout
