@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mplug2.eval.best import is_better
 from registry.training import LENGTHS, Length
 
 
@@ -50,6 +51,18 @@ class RunState:
             fields["loaders"] = {"train": {"epoch": state["epoch"], "samples": samples}}
             fields["eval_pending"] = state.get("due", False)
         return cls(**fields)
+
+    def record_best(self, value: float, *, smaller_is_better: bool) -> bool:
+        """Count an evaluation; if it is the best so far, remember its value and step, and return True."""
+        self.num_not_better += 1
+        if not is_better(value, self.best, smaller_is_better=smaller_is_better):
+            return False
+        self.best, self.best_step, self.num_not_better = value, self.step, 0
+        return True
+
+    def is_over(self, total: int, early_stop: int | None) -> bool:
+        """Return whether ``total`` steps are done, or ``early_stop`` evaluations in a row were not better."""
+        return self.step >= total or (early_stop is not None and self.num_not_better >= early_stop)
 
     def epoch_of(self, batch: str) -> int:
         """Return how many epochs of a batch are complete."""

@@ -17,7 +17,7 @@ import torch
 
 from mplug2.checking.stages import check_stages
 from mplug2.checking.vocabulary import check_trained_vocabulary, describe_vocabularies
-from mplug2.eval.best import is_better, selected_value, smaller_is_better
+from mplug2.eval.best import selected_value, smaller_is_better
 from mplug2.eval.run import eval_loader, evaluate_all
 from mplug2.runtime import distributed
 from mplug2.runtime.interrupts import Interrupts
@@ -43,6 +43,7 @@ from mplug2.train.ready import training_loaders
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
 from mplug2.train.run_lock import lost_run_folder, run_locks
 from mplug2.train.run_state import Result, RunState, is_due
+from mplug2.train.scalars import averaged_scalars, output_of
 from mplug2.train.schedule import Schedule, named_rates, ramp_values
 from mplug2.train.skipped_samples import write_skipped
 from registry import Spec, SpecError, UserError, check, read_spec, write_spec
@@ -202,8 +203,7 @@ class Trainer:
 
     def is_over(self) -> bool:
         """Return whether all steps are done, or evaluations no longer improve (`train.early_stop`)."""
-        most = self.settings["early_stop"]
-        return self.state.step >= self.total or (most is not None and self.state.num_not_better >= most)
+        return self.state.is_over(self.total, self.settings["early_stop"])
 
     def opening(self) -> list[str]:
         """Return the first lines that a run prints."""
@@ -230,8 +230,9 @@ class Trainer:
         values: dict[str, float] = {}
         results = []
         for step in self.iteration.steps(self.state):
-            scalars = accumulate_gradients(self.engine, self.net, step)
-            values |= self.averaged(scalars, step)
+            scalars = averaged_scalars(accumulate_gradients(self.engine, self.net, step), self.plan)
+            self.check_finite(scalars, step)
+            values |= scalars
             result = self.engine.step(self.settings["max_grad_norm"])
             results.append(result)
             self.skipped_in_a_row = 0 if result.taken else self.skipped_in_a_row + 1
@@ -243,27 +244,12 @@ class Trainer:
                 raise UserError(messages.stuck(self.skipped_in_a_row, self.state, self.saved))
         return values, results
 
-    def averaged(
-        self, scalars: Mapping[tuple[str, str], Mapping[str, torch.Tensor]], step: OptimizerStep
-    ) -> dict[str, float]:
-        """Return the scalars of an optimizer step averaged over ranks; UserError if a loss is not finite."""
-        names = [(part, name) for part, outputs in scalars.items() for name in outputs]
-        sums = distributed.all_reduce_sum(*(scalars[part][name].item() for part, name in names))
-        values = {}
-        for (part, name), total in zip(names, sums, strict=True):
-            key = self.logged_name(name, *part)
-            values[key] = total / distributed.world_size()
-            if name == LOSS and not math.isfinite(values[key]):
+    def check_finite(self, values: Mapping[str, float], step: OptimizerStep) -> None:
+        """Raise UserError if a loss of an optimizer step is not finite, and write down its samples."""
+        for name, value in values.items():
+            if output_of(name) == LOSS and not math.isfinite(value):
                 write_skipped(self.folder, self.state.step + 1, step)
-                raise UserError(messages.diverged(values[key], self.state, self.saved))
-        return values
-
-    def logged_name(self, output: str, batch: str, goal: str) -> str:
-        """Return the name of a scalar in the log: `loss`, `loss/BATCH`, or `loss/BATCH/GOAL` where a step
-        trains another goal than that of the batch."""
-        if goal != self.plan.batches[batch].goal:
-            return f"{output}/{batch}/{goal}"
-        return f"{output}/{batch}" if len(self.plan.batches) > 1 else output
+                raise UserError(messages.diverged(value, self.state, self.saved))
 
     def write_log(
         self,
@@ -275,8 +261,8 @@ class Trainer:
     ) -> None:
         """Show the progress of an iteration, and log every few of them."""
         step, taken = self.state.step, all(result.taken for result in results)
-        losses = {key: value for key, value in values.items() if key.split("/")[0] == LOSS}
-        text = "  ".join(f"{key} {value:.4f}" for key, value in losses.items())
+        losses = [f"{name} {value:.4f}" for name, value in values.items() if output_of(name) == LOSS]
+        text = "  ".join(losses)
         epoch = before.epoch_of(self.main_batch)
         line = step % self.settings["log_every"] == 0 or step in (1, self.total) or not taken
         self.report.step(step, f"epoch {epoch + 1}  {text}  lr {max(lrs):.2e}", line)
@@ -322,12 +308,7 @@ class Trainer:
             message = f"train.best_metric must be one of {', '.join(values)}, but is {self.select!r}"
             raise SpecError.at(self.spec.place("train", "best_metric"), message)
         smaller = self.select in self.smaller_is_better
-        self.state.num_not_better += 1
-        if not is_better(values[self.select], self.state.best, smaller_is_better=smaller):
-            return False
-        self.state.best, self.state.best_step = values[self.select], self.state.step
-        self.state.num_not_better = 0
-        return True
+        return self.state.record_best(values[self.select], smaller_is_better=smaller)
 
     def save(self) -> None:
         """Write a checkpoint of the state; UserError if the run folder is gone."""
