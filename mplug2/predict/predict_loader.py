@@ -17,7 +17,7 @@ from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.build import build_prediction_source
 from mplug2.data.media.folder import MediaFolder
 from mplug2.data.media.image import resize
-from mplug2.data.media.video import Shrink, scan_video
+from mplug2.data.media.video import Scan, Shrink, scan_video
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.text import Tokenizer
 from mplug2.predict.files import Entry
@@ -70,11 +70,11 @@ class Files(MediaFolder):
         """Return the path itself."""
         return Path(name)
 
-    def clip(self, file: Path, rng: np.random.Generator) -> np.ndarray:
+    def clip(self, file: Path, rng: np.random.Generator, scan: Scan | None = None) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video."""
-        scan = scan_video(file, self.limits)
+        scan = scan or scan_video(file, self.limits)
         self._is_large = scan.width * scan.height * 3 * self.frames > SHOWN_BYTES
-        frames = super().clip(file, rng)
+        frames = super().clip(file, rng, scan)
         height, width = frames.shape[1:3]
         self.decoded.append(frames)
         self.sizes.append((scan.height, scan.width) if self._is_large else (height, width))

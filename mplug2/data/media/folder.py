@@ -26,7 +26,7 @@ from mplug2.data.media.transforms import (
     train_picture,
     train_transform,
 )
-from mplug2.data.media.video import Clip, Limits, Shrink, VideoError, read_frames, scan_video
+from mplug2.data.media.video import Clip, Limits, Scan, Shrink, VideoError, read_frames, scan_video
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -145,10 +145,11 @@ class MediaFolder:
         kept = self._cache.get((file, False))
         return self._keep(file, read_image(file, self.max_image_pixels), False) if kept is None else kept
 
-    def clip(self, file: Path, rng: np.random.Generator) -> np.ndarray:
+    def clip(self, file: Path, rng: np.random.Generator, scan: Scan | None = None) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video, from memory if they were kept.
 
-        They have their own size if training may crop them, else that of an item.
+        They have their own size if training may crop them, else that of an item. ``scan`` is that of the
+        file, if it was scanned before.
         """
         seed = rng.integers(2**63)
 
@@ -158,13 +159,19 @@ class MediaFolder:
 
         shrink = self.shrink()
         if self.training or shrink is None:
-            return self.frames_of(file, choose, shrink)
+            return self.frames_of(file, choose, shrink, scan)
         # Always the same frames: these alone are kept, however long the video is.
         kept = self._cache.get((file, True))
-        return self._keep(file, self._decoded(file, choose, shrink).frames, True) if kept is None else kept
+        if kept is not None:
+            return kept
+        return self._keep(file, self._decoded(file, choose, shrink, scan).frames, True)
 
     def frames_of(
-        self, file: Path, choose: Callable[[int], Sequence[int]], shrink: Shrink | None = None
+        self,
+        file: Path,
+        choose: Callable[[int], Sequence[int]],
+        shrink: Shrink | None = None,
+        scan: Scan | None = None,
     ) -> np.ndarray:
         """Return the frames [T H W 3] that ``choose(total number of frames)`` names, in ascending order.
 
@@ -173,9 +180,12 @@ class MediaFolder:
         kept = self._cache.get((file, shrink is not None))
         if kept is not None:
             return kept[list(choose(len(kept)))]
-        if not self._fits(file, shrink):
-            return self._decoded(file, choose, shrink).frames
-        clip = self._decoded(file, range, shrink)
+        if self._room <= 0:
+            return self._decoded(file, choose, shrink, scan).frames
+        scan = scan or scan_video(file, self.limits)
+        if not self._fits(scan, shrink):
+            return self._decoded(file, choose, shrink, scan).frames
+        clip = self._decoded(file, range, shrink, scan)
         return self._keep(file, clip.frames, shrink is not None)[list(choose(clip.total))]
 
     def shrink(self) -> Shrink | None:
@@ -184,16 +194,21 @@ class MediaFolder:
             return None
         return lambda frame: resize_nearest(frame[None], self.size)[0]
 
-    def _decoded(self, file: Path, choose: Callable[[int], Sequence[int]], shrink: Shrink | None) -> Clip:
+    def _decoded(
+        self, file: Path, choose: Callable[[int], Sequence[int]], shrink: Shrink | None, scan: Scan | None
+    ) -> Clip:
         return read_frames(
-            file, choose, decoder=self.decoder, threads=self.threads, limits=self.limits, shrink=shrink
+            file,
+            choose,
+            decoder=self.decoder,
+            threads=self.threads,
+            limits=self.limits,
+            shrink=shrink,
+            scan=scan,
         )
 
-    def _fits(self, file: Path, shrink: Shrink | None) -> bool:
+    def _fits(self, scan: Scan, shrink: Shrink | None) -> bool:
         """Return whether all frames of a video fit into what is left of the cache."""
-        if self._room <= 0:
-            return False
-        scan = scan_video(file, self.limits)
         pixels = scan.width * scan.height if shrink is None else self.size**2
         return scan.packets * pixels * 3 <= self._room
 

@@ -72,6 +72,7 @@ def read_frames(
     threads: int = 0,
     limits: Limits | None = None,
     shrink: Shrink | None = None,
+    scan: Scan | None = None,
 ) -> Clip:
     """Return the frames that ``choose(total number of frames)`` names (ascending, repeats allowed).
 
@@ -81,10 +82,11 @@ def read_frames(
     files) a second pass takes the frames of the true total. So memory holds the chosen frames alone, and a
     sound file is decoded once. ``choose`` must be a pure function of its argument. ``threads`` 0 leaves their
     number to FFmpeg; loader workers use 1. ``shrink`` makes each frame [H W 3] smaller before it is kept.
-    Raises VideoError where there is nothing to decode, or past ``limits``.
+    ``scan``: what `scan_video` returned, if the caller needed it before. Raises VideoError where there is
+    nothing to decode, or past ``limits``.
     """
     path, limits = Path(path), limits or Limits()
-    scan = scan_video(path, limits)
+    scan = scan or scan_video(path, limits)
     if decoder == "decord" and scan.plain:
         clip = _read_decord(path, scan, choose, threads, limits)
         if clip is not None:

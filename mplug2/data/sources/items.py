@@ -65,8 +65,8 @@ class ItemSource:
     ) -> None:
         at_least(0, threads=threads, cache=cache)
         at_least(1, repeats=repeats)
-        self.repeats = repeats
         at_least(1, max_pixels=max_pixels, max_frames=max_frames, max_seconds=max_seconds)
+        self.repeats = repeats
         self.items: Sequence[Any] = items
         self.task, self.training = task, training
         self.inputs = None if inputs is None else frozenset(inputs)
@@ -82,42 +82,41 @@ class ItemSource:
             return
         types = types or {}
         self.views = media_views(task.outputs, types, inputs)
-        if not self.views and not getattr(task, "region_inputs", ()):
-            listed = ", ".join(f"{name}: {port}" for name, port in task.outputs.items())
+        self._check_views(augment, flip)
+        self.flip = self._checked_flip(flip)
+        if self.views:
+            self.media = MediaFolder(
+                _media_folder(media),
+                self.views[0],
+                types[self.views[0]],
+                training=training,
+                augment=augment,
+                decoder=decoder,
+                threads=threads,
+                cache=cache,
+                mean=image_mean,
+                std=image_std,
+                max_pixels=max_pixels,
+                max_frames=max_frames,
+                max_seconds=max_seconds,
+            )
+        self._group_by_media(_excluded(Path(exclude_list)) if exclude_list else set())
+
+    def _check_views(self, augment: str, flip: Flip) -> None:
+        """Raise UserError if a spec reads no media, ArgumentError if it augments media with given regions."""
+        has_regions = bool(getattr(self.task, "region_inputs", ()))
+        if not self.views and not has_regions:
+            listed = ", ".join(f"{name}: {port}" for name, port in self.task.outputs.items())
             raise UserError(
-                f"a spec over the task {type(task).__name__} must read its media by an input, but reads "
+                f"a spec over the task {type(self.task).__name__} must read its media by an input, but reads "
                 f"none; the task supplies {listed}"
             )
-        self.flip = self._checked_flip(flip)
-        if getattr(task, "region_inputs", ()) and (augment != "none" or flip == "media"):
+        if has_regions and (augment != "none" or flip == "media"):
             raise ArgumentError(
                 "augment" if augment != "none" else "flip",
                 "regions keep their places only without crops and flips "
                 f"(got augment: {augment}, flip: {flip}). Leave both out",
             )
-        if not self.views:
-            self._group_by_media(_excluded(Path(exclude_list)) if exclude_list else set())
-            return
-        if media is None:
-            raise ArgumentError("media", "media must name the folder of the media files, but is not set")
-        if not Path(media).is_dir():
-            raise ArgumentError("media", f"the media folder must exist, but {media} does not")
-        self.media = MediaFolder(
-            Path(media),
-            self.views[0],
-            types[self.views[0]],
-            training=training,
-            augment=augment,
-            decoder=decoder,
-            threads=threads,
-            cache=cache,
-            mean=image_mean,
-            std=image_std,
-            max_pixels=max_pixels,
-            max_frames=max_frames,
-            max_seconds=max_seconds,
-        )
-        self._group_by_media(_excluded(Path(exclude_list)) if exclude_list else set())
 
     def _checked_flip(self, flip: Flip) -> Flip:
         """Return the setting; raise ArgumentError if the texts of this task cannot follow their media."""
@@ -298,6 +297,15 @@ def _repeated(requests: Sequence[SampleRequest], repeats: int) -> list[SampleReq
             seed = (*request.seed, copy) if copy else request.seed
             repeated.append(request._replace(seed=seed))
     return repeated[: len(requests)]
+
+
+def _media_folder(media: str | None) -> Path:
+    """Return the folder of the media files; ArgumentError if it is not set or does not exist."""
+    if media is None:
+        raise ArgumentError("media", "media must name the folder of the media files, but is not set")
+    if not Path(media).is_dir():
+        raise ArgumentError("media", f"the media folder must exist, but {media} does not")
+    return Path(media)
 
 
 def _excluded(path: Path) -> set[str]:
