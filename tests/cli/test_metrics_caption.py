@@ -12,13 +12,13 @@ from mplug2.cli.app import app
 from mplug2.metrics.caption.cider import CiderD
 from mplug2.metrics.caption.scores import NAMES
 
-SAID = {"v1": "A dog runs.", "v2": "a man's hat"}
+CAPTIONS = {"v1": "A dog runs.", "v2": "a man's hat"}
 GIVEN = {"v1": ["a dog is running", "the dog runs"], "v2": ["a man in a hat"]}
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    for name, data in (("P.json", SAID), ("R.json", GIVEN)):
+    for name, data in (("P.json", CAPTIONS), ("R.json", GIVEN)):
         (tmp_path / name).write_text(json.dumps(data), encoding="utf-8")
     return tmp_path / "P.json", tmp_path / "R.json"
 
@@ -79,9 +79,9 @@ def test_bad_files(
     for path, text in zip(files, (predictions, references), strict=True):
         if text is not None:
             path.write_text(text, encoding="utf-8")
-    code, _, said = run(*files)
+    code, _, errors = run(*files)
     assert code == 2
-    assert message in said
+    assert message in errors
 
 
 def test_files_that_cannot_be_read(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_help_shows_what_the_files_hold() -> None:
     assert "by id" in said and "{id: }" not in said
 
 
-COCO_RESULTS = [{"image_id": key, "caption": caption} for key, caption in SAID.items()]
+COCO_RESULTS = [{"image_id": key, "caption": caption} for key, caption in CAPTIONS.items()]
 COCO_REFERENCES = {
     "info": {},
     "images": [{"id": "v1"}, {"id": "v2"}],
@@ -137,8 +137,8 @@ def lines(rows: list[dict[str, object]]) -> str:
     [
         json.dumps(COCO_RESULTS),
         json.dumps(COCO_RESULTS, indent=1),
-        lines([{"question_id": 3, "video_id": key, "prediction": said} for key, said in SAID.items()]),
-        lines([{"image": key, "prediction": said, "score": -1.5} for key, said in SAID.items()]),
+        lines([{"question_id": 3, "video_id": key, "prediction": text} for key, text in CAPTIONS.items()]),
+        lines([{"image": key, "prediction": text, "score": -1.5} for key, text in CAPTIONS.items()]),
     ],
 )
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_other_forms_of_files_have_the_same_scores(
 )
 def test_rows_that_are_wrong_are_named(files: tuple[Path, Path], predictions: str, message: str) -> None:
     files[0].write_text(predictions, encoding="utf-8")
-    code, _, said = run(*files)
+    code, _, errors = run(*files)
     assert code == 2
-    assert message in said
+    assert message in errors
 
 
 def test_one_item_says_why_cider_is_zero(files: tuple[Path, Path], tmp_path: Path) -> None:

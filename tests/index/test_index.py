@@ -277,7 +277,8 @@ def test_what_an_index_says_is_judged(world: Path) -> None:
 
 
 def test_what_is_no_number_is_neither_kept_nor_asked(world: Path) -> None:
-    bad = {name: one * 1e36 for name, one in load_file(world / "0.safetensors").items()}  # finite, but large
+    # Finite, but large.
+    bad = {name: value * 1e36 for name, value in load_file(world / "0.safetensors").items()}
     save_file(bad, world / "0.safetensors")
     found = build(world / "find.yaml", world / "0.safetensors", world / "media", world / "index")
     assert found.files == 0 and "numbers that are not finite" in found.broken["a.png"]

@@ -123,13 +123,13 @@ def test_operations_declare_what_they_take(name: str) -> None:
 def test_outputs_are_as_declared(name: str, options: dict[str, Any], device: str) -> None:
     declaration = MODULES.declaration(name)
     value = _call(name, _build(name, device).eval(), options, torch.float32, device)
-    found = {"": value} if declaration.nameless else value
+    outputs = {"": value} if declaration.nameless else value
     required = {key for key, port in declaration.outputs.items() if not port.optional}
-    assert required <= found.keys() <= declaration.outputs.keys()
-    for key in found:
+    assert required <= outputs.keys() <= declaration.outputs.keys()
+    for key in outputs:
         port = declaration.outputs[key]
-        assert isinstance(found[key], Tokens) == (port.kind == "tokens")
-        tensor = _tensors(found[key])[0]
+        assert isinstance(outputs[key], Tokens) == (port.kind == "tokens")
+        tensor = _tensors(outputs[key])[0]
         assert tensor.ndim == len(port.axes)
         inputs = {a for p in declaration.inputs.values() for a in p.axes if isinstance(a, str)}
         for axis, size in zip(port.axes, tensor.shape, strict=True):

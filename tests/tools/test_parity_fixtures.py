@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from registry import UserError
 from tools.parity import families
 from tools.parity.compare import compare
 
+Tensors = dict[str, torch.Tensor]
 FIXTURES = ("vqa_eq64", "vqa_v64_h32_distill_stride1", "caption_v64_h32")
 
 
@@ -23,6 +25,15 @@ MPLUG = (
     ("retrieval", ["loss_ita", "soft_t2i", "itm_logits", "pair_itm_logits", "after::image_queue"]),
     ("grounding", ["loss_seq", "loss_elementwise_intended", "pred_box", "pred_iou"]),
 )
+
+
+def failed_rows(fixture: Path, folder: Path, file: str, change: Callable[[Tensors], Tensors]) -> list[str]:
+    """Copy a fixture, replace tensors of one of its files by what ``change`` returns, and compare it."""
+    shutil.copytree(fixture, folder, dirs_exist_ok=True)
+    path = folder / f"{file}.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | change(tensors), path)
+    return [row.name for row in compare(folder) if not row.good]
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -61,15 +72,6 @@ def test_every_recorded_output_of_uniter_is_met(name: str, wanted: list[str], sh
     assert set(wanted) <= {row.name for row in rows}
 
 
-def test_a_weight_or_input_of_uniter_that_fits_no_name_is_a_failure(shared: Path, tmp_path: Path) -> None:
-    shutil.copytree(shared / "reference/parity/uniter/itm_rank", tmp_path, dirs_exist_ok=True)
-    for file, name in (("state_dict", "uniter.extra.weight"), ("inputs", "extra_ids")):
-        path = tmp_path / f"{file}.safetensors"
-        save_file(load_file(path) | {name: torch.zeros(1)}, path)
-    failed = [row.name for row in compare(tmp_path) if not row.good]
-    assert failed == ["weight uniter.extra.weight", "input extra_ids"]
-
-
 @pytest.mark.parametrize(
     ("name", "file", "key", "seen"),
     [
@@ -82,12 +84,8 @@ def test_a_weight_or_input_of_uniter_that_fits_no_name_is_a_failure(shared: Path
 def test_a_wrong_tensor_of_uniter_is_seen(
     name: str, file: str, key: str, seen: str, shared: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(shared / "reference/parity/uniter" / name, tmp_path, dirs_exist_ok=True)
-    path = tmp_path / f"{file}.safetensors"
-    tensors = load_file(path)
-    tensors[key] = 1 - tensors[key]
-    save_file(tensors, path)
-    assert seen in [row.name for row in compare(tmp_path) if not row.good]
+    fixture = shared / "reference/parity/uniter" / name
+    assert seen in failed_rows(fixture, tmp_path, file, lambda tensors: {key: 1 - tensors[key]})
 
 
 @pytest.mark.parametrize(
@@ -110,16 +108,23 @@ def test_every_recorded_output_of_vlmo_and_beit_is_met(name: str, wanted: list[s
     assert set(wanted) <= {row.name for row in rows}
 
 
-@pytest.mark.parametrize("name", ["vlmo/vqa", "beit/mim"])
-def test_a_weight_or_input_of_vlmo_and_beit_that_fits_no_name_is_a_failure(
-    name: str, shared: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("uniter/itm_rank", "uniter.extra.weight"),
+        ("vlmo/vqa", "extra.weight"),
+        ("beit/mim", "extra.weight"),
+    ],
+)
+def test_a_weight_or_input_that_fits_no_name_is_a_failure(
+    name: str, weight: str, shared: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(shared / "reference/parity" / name, tmp_path, dirs_exist_ok=True)
-    for file, key in (("state_dict", "extra.weight"), ("inputs", "extra_ids")):
+    for file, key in (("state_dict", weight), ("inputs", "extra_ids")):
         path = tmp_path / f"{file}.safetensors"
         save_file(load_file(path) | {key: torch.zeros(1)}, path)
     failed = [row.name for row in compare(tmp_path) if not row.good]
-    assert failed == ["weight extra.weight", "input extra_ids"]
+    assert failed == [f"weight {weight}", "input extra_ids"]
 
 
 @pytest.mark.parametrize(
@@ -135,12 +140,10 @@ def test_a_weight_or_input_of_vlmo_and_beit_that_fits_no_name_is_a_failure(
 def test_a_wrong_weight_of_vlmo_and_beit_is_seen(
     name: str, key: str, seen: str, shared: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(shared / "reference/parity" / name, tmp_path, dirs_exist_ok=True)
-    file = tmp_path / "state_dict.safetensors"
-    tensors = load_file(file)
-    tensors[key] = tensors[key] + torch.rand_like(tensors[key])
-    save_file(tensors, file)
-    assert seen in [row.name for row in compare(tmp_path) if not row.good]
+    def change(tensors: Tensors) -> Tensors:
+        return {key: tensors[key] + torch.rand_like(tensors[key])}
+
+    assert seen in failed_rows(shared / "reference/parity" / name, tmp_path, "state_dict", change)
 
 
 @pytest.mark.parametrize(
@@ -155,12 +158,11 @@ def test_a_wrong_weight_of_vlmo_and_beit_is_seen(
 def test_a_wrong_weight_of_mplug_is_seen(
     name: str, part: str, key: str, seen: str, shared: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(shared / "reference/parity/mplug" / name, tmp_path, dirs_exist_ok=True)
-    file = tmp_path / f"{part}state_dict.safetensors"
-    tensors = load_file(file)
-    tensors[key] = tensors[key] + 0.5 * torch.rand_like(tensors[key])
-    save_file(tensors, file)
-    assert seen in [row.name for row in compare(tmp_path) if not row.good]
+    def change(tensors: Tensors) -> Tensors:
+        return {key: tensors[key] + 0.5 * torch.rand_like(tensors[key])}
+
+    fixture = shared / "reference/parity/mplug" / name
+    assert seen in failed_rows(fixture, tmp_path, f"{part}state_dict", change)
 
 
 def test_an_output_that_nothing_was_compared_with_is_a_failure(shared: Path, tmp_path: Path) -> None:
