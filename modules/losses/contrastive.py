@@ -13,23 +13,55 @@ from torch.nn import functional as F
 from modules.distributed import all_gather_rows, average_gradient, own_rows
 from modules.sizes import check_fraction
 
-LEAST, MOST = 0.001, 0.5  # ALBEF's bounds of the temperature (arXiv 2107.07651)
+# Bounds of the temperature: ALBEF's (arXiv 2107.07651), and CLIP's, whose scale is at most 100.
+BOUNDS = {"albef": (0.001, 0.5), "clip": (0.01, math.inf), "none": (0.0, math.inf)}
+Clamp = Literal["albef", "clip", "none"]
+Learn = Literal["temperature", "log_scale"]
 
 
 class _Hold(torch.autograd.Function):
-    """``clamp`` whose gradient outside the bounds still leads back inside: ALBEF clamps the weight itself."""
+    """``clamp`` whose gradient beyond the bounds still leads back: released code clamps the weight."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, least: float, most: float) -> Tensor:
         ctx.save_for_backward(x)
-        return x.clamp(LEAST, MOST)
+        ctx.bounds = least, most
+        return x.clamp(least, most)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         (x,) = ctx.saved_tensors
+        least, most = ctx.bounds
         # a step goes against the gradient
-        outward = ((x <= LEAST) & (grad > 0)) | ((x >= MOST) & (grad < 0))
-        return grad.masked_fill(outward, 0)
+        outward = ((x <= least) & (grad > 0)) | ((x >= most) & (grad < 0))
+        return grad.masked_fill(outward, 0), None, None
+
+
+class Temperature(nn.Module):
+    """A learned temperature within bounds: the parameter ``temperature``, or ``log_scale``, log(1 / tau)."""
+
+    def __init__(self, temperature: float, clamp: Clamp, learn: Learn) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, but is {temperature}")
+        least, most = BOUNDS[clamp]
+        if not least <= temperature <= most:
+            bounds = f"at least {least}" if math.isinf(most) else f"{least} to {most}"
+            raise ValueError(
+                f"temperature must be {bounds} (clamp: none for any other), but is {temperature}"
+            )
+        self.learn, self.clamp = learn, clamp
+        start = float(temperature) if learn == "temperature" else -math.log(temperature)
+        self.register_parameter(learn, nn.Parameter(torch.full((1,), start)))
+
+    def bounded(self) -> Float[Tensor, " 1"]:
+        """Return the temperature, in float32."""
+        temperature = self.get_parameter(self.learn).float()
+        if self.learn == "log_scale":
+            temperature = torch.exp(-temperature)
+        if self.clamp != "none":
+            temperature = average_gradient(_Hold.apply(temperature, *BOUNDS[self.clamp]))
+        return temperature
 
 
 def shares(positive: Bool[Tensor, "b s"]) -> Float[Tensor, "b s"]:
@@ -44,14 +76,15 @@ def mix_soft_targets(
     return alpha * F.softmax(teacher, dim=1) + (1 - alpha) * target if alpha else target
 
 
-class Contrastive(nn.Module):
+class Contrastive(Temperature):
     """``(CE(v T' / tau, target) + CE(t V' / tau, target)) / 2``: a row's own partner among all, both ways.
 
     V, T: ``all_vision``, ``all_text``, whose first rows are the batch of all ranks (from a `feature_queue`);
     without them the features of all ranks, with gradients (CLIP, arXiv 2103.00020). Rows of one ``group`` are
     partners of each other and share the target; without groups every row has one partner. ``alpha`` mixes in
     what the momentum features find: ALBEF's soft targets (arXiv 2107.07651, section 3.4). ``clamp='albef'``
-    keeps the temperature in [0.001, 0.5]; ``'none'`` is released mPLUG's fine-tuning. Released ``temp``.
+    keeps the temperature in [0.001, 0.5], ``'clip'`` at 0.01 or more; ``'none'`` is released mPLUG's
+    fine-tuning. Released ``temp``.
     ``learn='log_scale'`` learns ``log(1 / tau)`` instead of tau (CLIP, VLMo: released ``logit_scale``).
     """
 
@@ -68,19 +101,10 @@ class Contrastive(nn.Module):
     def __init__(
         self,
         temperature: float = 0.07,
-        clamp: Literal["albef", "none"] = "albef",
+        clamp: Literal["albef", "clip", "none"] = "albef",
         learn: Literal["temperature", "log_scale"] = "temperature",
     ) -> None:
-        super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, but is {temperature}")
-        if clamp == "albef" and not LEAST <= temperature <= MOST:
-            raise ValueError(
-                f"temperature must be {LEAST} to {MOST} (clamp: none for any other), but is {temperature}"
-            )
-        self.learn, self.clamp = learn, clamp
-        start = float(temperature) if learn == "temperature" else -math.log(temperature)
-        self.register_parameter(learn, nn.Parameter(torch.full((1,), start)))
+        super().__init__(temperature, clamp, learn)
 
     def forward(
         self,
@@ -106,11 +130,7 @@ class Contrastive(nn.Module):
             all_group = None if group is None else all_gather_rows(group)
         if (group is None) != (all_group is None):
             raise ValueError("group and all_group must be given together")
-        temperature = self.get_parameter(self.learn).float()
-        if self.learn == "log_scale":
-            temperature = torch.exp(-temperature)
-        if self.clamp == "albef":
-            temperature = average_gradient(_Hold.apply(temperature))
+        temperature = self.bounded()
         own = own_rows(len(vision), vision.device)
         # products of unit vectors, divided by a small number: half precision would lose their differences
         vision, text, all_vision, all_text = (x.float() for x in (vision, text, all_vision, all_text))

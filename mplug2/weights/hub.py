@@ -31,9 +31,9 @@ def find_file(where: str, names: Sequence[str]) -> Path:
     )
 
 
-def read_config(where: str) -> dict[str, Any]:
+def read_config(where: str, name: str = "config.json") -> dict[str, Any]:
     """The ``config.json`` of a model; UserError where there is none, or none that can be read."""
-    file = find_file(where, ("config.json",))
+    file = find_file(where, (name,))
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

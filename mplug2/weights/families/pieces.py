@@ -23,6 +23,18 @@ def clip_tower(released: str, role: str, patches: Transform = IDENTITY) -> tuple
 
     ``patches``: the transform of the patch kernel.
     """
+    return (
+        Row(f"{released}class_embedding", "stem.cls", role, leading(2)),
+        Row(f"{released}positional_embedding", "stem.position", role, leading(1), resize=grid_positions),
+        Row(f"{released}conv1.weight", "stem.patch.proj.weight", role, patches, resize=tubes),
+        Row(f"{released}ln_pre.{LEAF}", "stem.norm.{leaf}", role),
+        Row(f"{released}ln_post.{LEAF}", "norm.{leaf}", role),
+        *clip_blocks(released, role),
+    )
+
+
+def clip_blocks(released: str, role: str) -> tuple[Row, ...]:
+    """Return the rows of the blocks of either of CLIP's towers in OpenAI's names."""
     block = f"{released}transformer.resblocks.{{layer}}."
     pairs = (
         ("attn.in_proj_{leaf:weight|bias}", "attn.qkv.{leaf}"),
@@ -32,14 +44,7 @@ def clip_tower(released: str, role: str, patches: Transform = IDENTITY) -> tuple
         (f"mlp.c_fc.{LEAF}", "mlp.fc1.{leaf}"),
         (f"mlp.c_proj.{LEAF}", "mlp.fc2.{leaf}"),
     )
-    return (
-        Row(f"{released}class_embedding", "stem.cls", role, leading(2)),
-        Row(f"{released}positional_embedding", "stem.position", role, leading(1), resize=grid_positions),
-        Row(f"{released}conv1.weight", "stem.patch.proj.weight", role, patches, resize=tubes),
-        Row(f"{released}ln_pre.{LEAF}", "stem.norm.{leaf}", role),
-        Row(f"{released}ln_post.{LEAF}", "norm.{leaf}", role),
-        *(Row(block + theirs, f"blocks.{{layer}}.{ours}", role) for theirs, ours in pairs),
-    )
+    return tuple(Row(block + theirs, f"blocks.{{layer}}.{ours}", role) for theirs, ours in pairs)
 
 
 def bert_layers(released: str, ours: str, role: str, where: Where | None = None) -> tuple[Row, ...]:

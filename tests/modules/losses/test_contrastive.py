@@ -86,6 +86,22 @@ def test_a_temperature_beyond_the_bounds_finds_back(start: float, better: float)
     assert inward > 0.0 if start > 0.5 else inward < 0.0
 
 
+@pytest.mark.parametrize("learn", ["temperature", "log_scale"])
+def test_the_scale_of_clip_is_at_most_100(learn: str) -> None:
+    # so similar that a wrong partner is not impossible at a scale of 100
+    vision = F.normalize(1 + 0.1 * _unit(4, 0), dim=1)
+    held, free = Contrastive(clamp="clip", learn=learn), Contrastive(0.001, clamp="none", learn=learn)  # type: ignore[arg-type]
+    held.load_state_dict(free.state_dict())
+    loss = held(vision, vision)["loss"]
+    assert loss > 0.01
+    torch.testing.assert_close(loss, Contrastive(0.01, clamp="none")(vision, vision)["loss"])
+    loss.backward()  # perfect pairs ask for a larger scale
+    assert float(held.get_parameter(learn).grad.abs()) == 0.0  # type: ignore[union-attr]
+    held.zero_grad()
+    held(vision, -vision)["loss"].backward()
+    assert float(held.get_parameter(learn).grad.abs()) > 0.0  # type: ignore[union-attr]
+
+
 def test_what_must_be_given_together() -> None:
     vision, group = _unit(2, 0), torch.tensor([0, 1])
     with pytest.raises(ValueError, match="alpha must be 0"):
@@ -98,6 +114,8 @@ def test_what_must_be_given_together() -> None:
         Contrastive(0.0)
     with pytest.raises(ValueError, match="temperature must be 0.001 to 0.5"):
         Contrastive(0.7)
+    with pytest.raises(ValueError, match="temperature must be at least 0.01"):
+        Contrastive(0.005, clamp="clip")
 
 
 def test_the_queue_gives_out_before_it_takes_in_and_forgets_the_oldest() -> None:

@@ -9,7 +9,6 @@ from registry import MODULES, OPERATIONS, TASKS
 
 NAMES = {
     MODULES: {
-        "end_head": "modules:EndHead",
         "masked_lm_head": "modules:MaskedLMHead",
         "patch_relevance": "modules:PatchRelevance",
     },

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.streams import Text, Tokens
+from modules.streams import Tokens
 
 
 class MaskedLMHead(nn.Module):
@@ -24,23 +24,6 @@ class MaskedLMHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Score every word of the vocabulary for hidden states [M width]."""
         return self.word(self.norm(F.gelu(self.dense(hidden))))
-
-
-class EndHead(nn.Module):
-    """A vector of length 1 for each text, from its last valid token, as in CLIP."""
-
-    inputs = {"tokens": "tokens B L width_in", "text": "text B L"}
-    outputs = "vector B width"
-
-    def __init__(self, width_in: int, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width_in, width, bias=False)
-
-    def forward(self, tokens: Tokens, text: Text) -> Tensor:
-        """Project the states of the last tokens."""
-        last = text.mask.sum(dim=1) - 1
-        rows = torch.arange(len(last), device=last.device)
-        return F.normalize(self.linear(tokens.values[rows, last]), dim=-1)
 
 
 class PatchRelevance(nn.Module):

@@ -1,7 +1,8 @@
-"""`init: clip:`: CLIP's visual tower, in OpenAI's names or Hugging Face's, as transformers computes it."""
+"""`init: clip:`: CLIP's towers, in OpenAI's names or Hugging Face's, as transformers computes it."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mplug2
+from modules.streams import Text
 from modules.torchvision_guard import ensure_torchvision
 from mplug2.build.convert import export_file, import_file
 from mplug2.network import Network
@@ -216,3 +218,147 @@ def test_the_tower_goes_there_and_back(source: Path, clip: CLIPModel, tmp_path: 
     load_tensors(net, "clip", read_released(tmp_path / "back.pt").tensors)
     for name, value in net.state_dict().items():
         assert torch.equal(value, weights[name]), name
+
+
+BOTH = f"""
+inputs: {{image: image B 3 H W, caption: text B L}}
+modules:
+  vision: {{use: image_vit, width: {WIDTH}, depth: {DEPTH}, patch: {PATCH}, size: {SIZE}}}
+  text: {{use: clip_text, width: 128, depth: 1, vocab_size: 20, max_positions: 77}}
+  vision_proj: {{use: feature_head, width_in: {WIDTH}, width: 16, bias: false}}
+  text_proj: {{use: end_head, width_in: 128, width: 16}}
+  contrastive: {{use: contrastive, clamp: none, learn: log_scale}}
+flow:
+  vision_hidden: vision(image)
+  text_hidden: text(caption)
+  image_features: vision_proj(vision_hidden)
+  text_features: text_proj(text_hidden, text=caption)
+  itc: contrastive(image_features, text_features)
+goals:
+  train: {{loss: itc.loss}}
+  embed_vision: {{features: image_features}}
+  embed_text: {{features: text_features}}
+  compare: {{similarities: itc.vision_to_text}}
+"""
+OPEN_CLIP = {
+    "embed_dim": 16,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": SIZE, "layers": DEPTH, "width": WIDTH, "patch_size": PATCH},
+    "text_cfg": {"context_length": 77, "vocab_size": 20, "width": 128, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def towers() -> CLIPModel:
+    """A CLIP of transformers with a text tower as OpenAI's sizes have it: 64 channels in each head."""
+    torch.manual_seed(2)
+    vision = {
+        "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": DEPTH,
+        "num_attention_heads": 2, "patch_size": PATCH, "image_size": SIZE, "hidden_act": "quick_gelu",
+    }  # fmt: skip
+    text = {
+        "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "vocab_size": 20, "max_position_embeddings": 77, "hidden_act": "quick_gelu", "eos_token_id": 19,
+        "bos_token_id": 18, "pad_token_id": 0,
+    }  # fmt: skip
+    config = CLIPConfig(
+        vision_config=vision, text_config=text, projection_dim=16, attn_implementation="eager"
+    )
+    model = CLIPModel(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def openai_towers(towers: CLIPModel) -> dict[str, Tensor]:
+    """The weights of both towers as OpenAI's archives store them, with the settings in the archive."""
+    hugging_face = towers.state_dict()
+    state = openai(towers)
+    names = [
+        (r"^text_model\.encoder\.layers", "transformer.resblocks"), (r"^text_model\.", ""),
+        (r"embeddings\.token_embedding", "token_embedding"),
+        (r"embeddings\.position_embedding\.weight", "positional_embedding"),
+        (r"final_layer_norm", "ln_final"), (r"self_attn\.out_proj", "attn.out_proj"),
+        (r"layer_norm(\d)", r"ln_\1"), (r"mlp\.fc1", "mlp.c_fc"), (r"mlp\.fc2", "mlp.c_proj"),
+    ]  # fmt: skip
+    for key, value in hugging_face.items():
+        if not key.startswith("text_model") or re.search("k_proj|v_proj|position_ids", key):
+            continue
+        if "q_proj" in key:
+            value = torch.cat([hugging_face[key.replace("q_proj", f"{part}_proj")] for part in "qkv"])
+            key = key.replace("self_attn.q_proj.", "attn.in_proj_")
+        for theirs, ours in names:
+            key = re.sub(theirs, ours, key)
+        state[key] = value
+    return state | {
+        "text_projection": hugging_face["text_projection.weight"].T.contiguous(),
+        "visual.proj": hugging_face["visual_projection.weight"].T.contiguous(),
+        "logit_scale": hugging_face["logit_scale"],
+        "input_resolution": torch.tensor(SIZE),
+        "context_length": torch.tensor(77),
+        "vocab_size": torch.tensor(20),
+    }
+
+
+@pytest.fixture(params=["openai.pt", "hugging_face", "open_clip", "open_clip_text"])
+def both(request: pytest.FixtureRequest, towers: CLIPModel, tmp_path: Path) -> Path:
+    """Both towers as OpenAI, transformers and open_clip store them, the latter in two spellings."""
+    source = tmp_path / str(request.param)
+    if request.param == "openai.pt":
+        torch.save(openai_towers(towers), source)
+        return source
+    if request.param == "hugging_face":
+        towers.save_pretrained(source)
+        return source
+    settings = ("input_resolution", "context_length", "vocab_size")
+    state = {key: value for key, value in openai_towers(towers).items() if key not in settings}
+    if request.param == "open_clip_text":
+        outside = ("visual.", "logit_scale")
+        state = {key if key.startswith(outside) else f"text.{key}": value for key, value in state.items()}
+    source.mkdir()
+    save_file(state, source / "open_clip_model.safetensors")
+    (source / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP}))
+    return source
+
+
+def test_images_and_texts_are_compared_as_transformers_compares_them(both: Path, towers: CLIPModel) -> None:
+    net = composed(both, BOTH)
+    images = torch.randn(3, 3, SIZE, SIZE)
+    ids = torch.tensor([[18, 3, 4, 19, 0], [18, 19, 0, 0, 0], [18, 7, 8, 9, 19]])
+    caption = Text(ids, torch.arange(5) <= ids.argmax(dim=1, keepdim=True))
+    with torch.no_grad():
+        ours = net({"image": images, "caption": caption}, goal="compare")
+        theirs = towers(input_ids=ids, pixel_values=images).logits_per_image
+    torch.testing.assert_close(ours["similarities"], theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_both_towers_go_there_and_back(both: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "both.yaml"
+    spec.write_text(BOTH)
+    weights = {"hugging_face": "model.safetensors", "openai.pt": ""}
+    file = both / weights.get(both.name, "open_clip_model.safetensors")
+    original = dict(read_released(file).tensors)
+    import_file(both, spec, tmp_path / "ours.safetensors", "clip")
+    text = export_file(tmp_path / "ours.safetensors", spec, tmp_path / "back.pt", "clip", like=both)
+    back = read_released(tmp_path / "back.pt").tensors
+    assert set(back) == set(original)
+    for key, value in original.items():
+        assert back[key].dtype == value.dtype and torch.equal(back[key], value), key
+    assert ("copied from the original" in text) == (both.name == "openai.pt")  # the three settings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"quick_gelu": False}, "does not set quick_gelu"),
+        ({"text_cfg": {**OPEN_CLIP["text_cfg"], "heads": 4}}, "has 4 heads, but module 'text' has 2"),  # type: ignore[dict-item]
+        ({"vision_cfg": "timm"}, "must describe a vision transformer"),
+    ],
+)
+def test_an_open_clip_that_computes_something_else_is_refused(
+    change: dict[str, object], message: str, towers: CLIPModel, tmp_path: Path
+) -> None:
+    save_file({"logit_scale": torch.zeros(())}, tmp_path / "open_clip_model.safetensors")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP | change}))
+    with pytest.raises(UserError, match=message):
+        composed(tmp_path, BOTH)
