@@ -64,6 +64,7 @@ EXTRAS = {
         "beartype>=0.18",
         "ruff>=0.8",
         "mypy>=1.13",
+        "jsonschema>=4.21",
     ],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -39,6 +40,16 @@ def test_torch_is_capped_where_it_was_measured() -> None:
     assert "<2.14" in required["torch"]
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "\ntorch==2.13.0\n" in pinned
+
+
+def test_requirements_are_those_of_setup() -> None:
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    assigned = {
+        ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)
+    }
+    comment, *lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert comment.startswith("#")
+    assert lines == ast.literal_eval(assigned["REQUIRES"])
 
 
 @pytest.mark.parametrize("module", ["registry", "modules", "mplug2", "mplug2.cli.app"])

@@ -8,7 +8,6 @@ python tools/reference.py --check    exit code 1 if a page differs from the code
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -19,10 +18,10 @@ sys.path.insert(0, str(ROOT))
 
 import mplug2  # noqa: E402, F401  (fills the registries)
 import registry  # noqa: E402
+from mplug2.cli.finding import default_text, range_text  # noqa: E402
 from mplug2.cli.listing import details  # noqa: E402
 from registry.language import aliases  # noqa: E402
-from registry.language.declaration import REQUIRED  # noqa: E402
-from registry.language.schema import SETTINGS, Key  # noqa: E402
+from registry.language.schema import SETTINGS  # noqa: E402
 from registry.registries import Registry  # noqa: E402
 
 NOTE = "<!-- Written by `python tools/reference.py`: edit the code, not this page. -->"
@@ -84,13 +83,15 @@ def settings_page() -> str:
         "# Settings",
         NOTE,
         "Every key of the sections `momentum`, `data`, `train` and `eval` of a spec. On the command line, "
-        "write `SECTION.KEY=VALUE`, for example `train.lr=1e-4`. Unknown keys are errors.",
+        "write `SECTION.KEY=VALUE`, for example `train.lr=1e-4`. Unknown keys are errors. "
+        "`mplug2 settings SECTION` prints these tables.",
         EXAMPLES_OF_SECTIONS,
     ]
     for section, keys in SETTINGS.items():
         rows = []
         for name, key in keys.items():
-            rows.append((f"`{name}`", code(key.annotation), default_text(key), range_text(key), key.meaning))
+            default = code(default_text(key))
+            rows.append((f"`{name}`", code(key.annotation), default, range_text(key), key.meaning))
         table = markdown_table(("key", "type", "default", "range", "meaning"), rows)
         parts += [f"## {section}", SECTIONS[section], table]
     return page(parts)
@@ -266,22 +267,6 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
 def code(text: str) -> str:
     """Return a text as code, or an empty cell."""
     return f"`{text}`" if text and text != "required" else text
-
-
-def default_text(key: Key) -> str:
-    """Return the default of a setting."""
-    if key.default is REQUIRED:
-        return "required"
-    return "" if key.default is None else code(str(key.default))
-
-
-def range_text(key: Key) -> str:
-    """Return the range of a setting: `0 to 1`, `at least 1`."""
-    if key.below != math.inf:
-        return f"{key.least:g} to less than {key.below:g}"
-    if key.most != math.inf:
-        return f"{key.least:g} to {key.most:g}"
-    return "" if key.least is None else f"at least {key.least:g}"
 
 
 PAGES: dict[str, Callable[[], str]] = {

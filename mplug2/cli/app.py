@@ -19,6 +19,7 @@ from mplug2.cli import (
     diff,
     drawing,
     eject,
+    finding,
     index,
     metrics,
     migrate,
@@ -89,6 +90,7 @@ def _top(
 
 specs.add_to(app)
 shipped.add_to(app)
+finding.add_to(app)
 migrate.add_to(app)
 drawing.add_to(app)
 diff.add_to(app)

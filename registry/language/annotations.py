@@ -134,3 +134,49 @@ def _fits_items(outer: str, items: list[ast.expr], value: list[Any] | tuple[Any,
     if outer in ("tuple", "Tuple") and not endless:
         return len(items) == len(value) and all(map(_fits, items, value))
     return all(_fits(items[0], element) for element in value)
+
+
+JSON_TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+
+
+def json_schema(annotation: str) -> dict[str, Any]:
+    """Return the JSON schema of the values that fit an annotation; an empty one accepts anything."""
+    tree = _parse(annotation)
+    if tree is None:
+        return {}
+    schemas = [_schema_of(part) for part in _parts(tree)]
+    if {} in schemas:
+        return {}
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def _schema_of(tree: ast.expr) -> dict[str, Any]:
+    """Return the JSON schema of one alternative of an annotation."""
+    if isinstance(tree, ast.Constant):
+        if isinstance(tree.value, str):  # a forward reference in quotes
+            return json_schema(tree.value)
+        return {"type": "null"} if tree.value is None else {}
+    if isinstance(tree, ast.Subscript):
+        return _schema_of_collection(_name(tree.value), _items(tree.slice))
+    name = _name(tree)
+    if name in JSON_TYPES:
+        return {"type": JSON_TYPES[name]}
+    if name in LISTS:
+        return {"type": "array"}
+    return {"type": "object"} if name in MAPPINGS else {}
+
+
+def _schema_of_collection(outer: str, items: list[ast.expr]) -> dict[str, Any]:
+    """Return the JSON schema of `Literal[...]`, a list, a tuple or a mapping with its items."""
+    if outer == "Literal":
+        return {"enum": [item.value for item in items if isinstance(item, ast.Constant)]}
+    texts = [ast.unparse(item) for item in items]
+    if outer in MAPPINGS:
+        return {"type": "object", "additionalProperties": json_schema(texts[-1])}
+    if outer not in LISTS:
+        return {}
+    is_fixed = outer in ("tuple", "Tuple") and texts[1:] != ["..."]
+    if not is_fixed:
+        return {"type": "array", "items": json_schema(texts[0])}
+    prefix = [json_schema(text) for text in texts]
+    return {"type": "array", "prefixItems": prefix, "items": False, "minItems": len(prefix)}

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from mplug2.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("cli.md", "cli_measure.md")
+PAGES = ("cli.md", "cli_measure.md", "cli_setup.md")
 
 
 def commands(tree: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -76,7 +76,7 @@ except SystemExit:
     print(*sorted(set(sys.modules) - before), file=sys.stderr)
 """
 TYPER = {"typer", "click", "typing_extensions", "annotated_doc", "shellingham"}
-RICH = {"rich", "markdown_it", "mdurl", "pygments"}
+RICH = {"rich", "markdown_it", "mdurl", "pygments", "attr"}
 
 
 def test_help_imports_the_command_line_and_nothing_that_computes() -> None:
