@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from registry import MODULES, Location, Problem, Spec, SpecError, UserError
+from mplug2.data.goal_source import goal_tokenizer
+from registry import MODULES, Location, Problem, Spec, SpecError, UserError, plan
 from registry.training import SHORT_SOURCE, training_plan
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def tokenizer_exists(name: str) -> bool:
 def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
     """Return the tokenizer of a name, or that of `data`.
 
-    `SpecError` if it does not exist, or if it has more tokens than the `vocab` of a module.
+    `SpecError` if it does not exist, or if it has more tokens than the `vocab_size` of a module that reads or
+    writes its texts.
     """
     from mplug2.data.text import Tokenizer  # It imports numpy, which takes longer than a check of a spec.
 
@@ -52,7 +54,8 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
         place = tokenizer_places(spec).get(name, spec.place("data"))
         raise SpecError.at(place, str(error)) from None
     problems = []
-    for module, entry in spec.modules.items():
+    for module in _modules_with(spec, name):
+        entry = spec.modules[module]
         vocab = entry.arguments.get("vocab_size")
         if vocab is None and (argument := MODULES.declaration(entry.use).arguments.get("vocab_size")):
             vocab = argument.default
@@ -66,3 +69,49 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
     if problems:
         raise SpecError(problems)
     return tokenizer
+
+
+def _modules_with(spec: Spec, tokenizer: str) -> list[str]:
+    """Return the modules in the goals that texts of a tokenizer reach; all of the spec where it has only one.
+
+    Two tokenizers of one spec may have different sizes, if each has an embedding of its own.
+    """
+    if len(tokenizer_places(spec)) < 2:
+        return list(spec.modules)
+    training = training_plan(spec)
+    sources = _sources_with(spec, tokenizer)
+    goals: dict[str, None] = {}
+    for batch in training.batches.values():
+        if batch.source in sources:
+            goals.update(dict.fromkeys(training.goals_of(batch.name) or [batch.goal]))
+    for evaluation in training.evaluations:
+        if evaluation.source in sources:
+            goals[evaluation.goal] = None
+    for goal in spec.goals:
+        if goal_tokenizer(spec, goal) == tokenizer:  # as `predict` chooses it
+            goals[goal] = None
+
+    reached: set[str] = set()
+    for goal in goals:
+        if goal not in spec.goals:
+            continue
+        for step in plan(spec, goal).steps:
+            reached.add(step.equation.callee)
+            reached.update(ref.name for ref in step.equation.modules())
+    return [module for module in spec.modules if module in reached]
+
+
+def _sources_with(spec: Spec, tokenizer: str) -> set[str]:
+    """Return the sources whose texts a tokenizer encodes, and the mixtures of them."""
+    sources = training_plan(spec).sources
+    users: set[str] = set()
+    for described in sources.values():
+        names = {described.arguments.get("tokenizer") or spec.data.get("tokenizer")}
+        for arguments in described.splits.values():
+            names.add(arguments.get("tokenizer"))
+        if tokenizer in names:
+            users.add(described.name)
+    for described in sources.values():
+        if users.intersection(described.mixture or ()):
+            users.add(described.name)
+    return users

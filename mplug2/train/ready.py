@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mplug2.checking.problems import problems_of
 from mplug2.data.build import build_loader
+from mplug2.data.text_lengths import check_text_lengths
 from mplug2.runtime import distributed
 from mplug2.train.engines.base import check_engine
 from mplug2.train.optim import build_optimizer
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 
 
 def training_loaders(spec: Spec, types: Mapping[str, StreamType], plan: TrainingPlan) -> dict[str, Any]:
-    """Return the loader of each batch, on this rank; raise UserError if its data cannot be read."""
+    """Return the loader of each batch, on this rank.
+
+    UserError if its data cannot be read, or has a text that is longer than the network reads.
+    """
     loaders = {}
     for name, batch in plan.batches.items():
-        loaders[name] = build_loader(
+        loader = build_loader(
             spec,
             types,
             batch,
@@ -29,6 +33,8 @@ def training_loaders(spec: Spec, types: Mapping[str, StreamType], plan: Training
             rank=distributed.rank(),
             world=distributed.world_size(),
         )
+        check_text_lengths(spec, types, batch, loader.source)
+        loaders[name] = loader
     return loaders
 
 

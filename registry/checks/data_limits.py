@@ -8,7 +8,7 @@ built without these checks, since it may be fed by other data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from registry.checks.supply import source_inputs
 from registry.errors import Location, Problem, SpecError
 from registry.language.binding import bind
 from registry.language.declaration import Declaration
-from registry.language.equation import Ref
+from registry.language.equation import Equation, Ref
 from registry.language.ports import StreamType
 from registry.language.spec import Spec
 from registry.planner import declaration_of
@@ -93,7 +93,7 @@ def _too_long(spec: Spec, types: Types, names: Registries, name: str, setting: _
     longest = setting.value(argument)
     if not isinstance(longest, int) or name not in types:
         return
-    for module, positions_argument in _readers(spec, types, names, name):
+    for module, positions_argument in text_readers(spec, types, names, name, spec.flow.values()):
         positions = argument_value(spec, names, module, positions_argument)
         if isinstance(positions, int) and longest > positions:
             message = (
@@ -105,13 +105,16 @@ def _too_long(spec: Spec, types: Types, names: Registries, name: str, setting: _
             yield Problem(setting.place(spec, argument), message, hint)
 
 
-def _readers(spec: Spec, types: Types, names: Registries, name: str) -> Iterator[tuple[str, str]]:
+def text_readers(
+    spec: Spec, types: Types, names: Registries, name: str, equations: Iterable[Equation]
+) -> Iterator[tuple[str, str]]:
     """Yield the modules that read a text as long as an input, with the argument that bounds their port.
 
-    A stream is as long as the input if it has the same letter on the axis of tokens, as after `mask_tokens`.
+    ``equations``: the lines to look at, all of the flow or those of a goal. A stream is as long as the input
+    if it has the same letter on the axis of tokens, as after `mask_tokens`.
     """
     letter = _length(types[name])
-    for equation in spec.flow.values():
+    for equation in equations:
         if equation.callee not in spec.modules:
             continue
         declaration = declaration_of(spec, equation, names)
