@@ -42,6 +42,8 @@ def shipped() -> list[tuple[str, str]]:
         roles = KEY_MAPS.load(family).roles.values()
         uses = {use for role in roles for use in role.uses}
         for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
+            if "shapes" in path.name:
+                continue  # no release has these sizes
             spec = read_spec(path)
             seen = [str(bool(spec.momentum))]
             for entry in spec.modules.values():
@@ -103,7 +105,16 @@ def layout(family: str, name: str, shared: Path) -> dict[str, list[int]]:
     # There is no recorded base layout for grounding: VQA's has the same modules.
     if task == "grounding" and not large:
         task = "vqa"
-    entries = layouts[f"model_{task}_mplug:{'ViT-L-14' if large else 'ViT-B-16'}"]
+    size = "ViT-L-14" if large else "ViT-B-16"
+    if "pretrain" in name:  # not recorded either: that of retrieval and the decoder, which it trains together
+        decoder = {
+            key: value
+            for key, value in layouts[f"model_vqa_mplug:{size}"].items()
+            if key.startswith("text_decoder.")
+        }
+        entries = layouts[f"model_retrieval_mplug:{size}"] | decoder
+    else:
+        entries = layouts[f"model_{task}_mplug:{size}"]
     return {
         pattern.replace("{i}", str(index)): shape
         for pattern, (count, shape) in entries.items()
