@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mplug2  # noqa: F401  (fills the registries)
-from registry import MODULES, Spec, read_spec
+from registry import MODULES, ModuleEntry, Spec, read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {
@@ -37,14 +39,9 @@ def writes_answers(file: Path) -> bool:
 
 
 def small(file: Path, *overrides: str) -> Spec:
-    """Return a spec with the sizes of all modules cut down, and its searches short."""
+    """Return a spec with the sizes of all modules and inputs cut down, and its searches short."""
     spec = read_spec(file, overrides)
-    settings = [
-        f"modules.{name}.{argument}={SIZES[argument]}"
-        for name, entry in spec.modules.items()
-        for argument in MODULES.declaration(entry.use).arguments
-        if argument in SIZES
-    ]
+    settings = [*_input_settings(spec), *_module_settings(spec)]
     for name, equation in spec.flow.items():
         short = re.sub(
             r"min_length=\d+", "min_length=1", re.sub(r"max_length=\d+", "max_length=3", equation.text)
@@ -52,6 +49,42 @@ def small(file: Path, *overrides: str) -> Spec:
         if short != equation.text:
             settings.append(f"flow.{name}={short}")
     return read_spec(file, [*overrides, *settings])
+
+
+def _input_settings(spec: Spec) -> Iterator[str]:
+    """Yield the settings of images and videos whose size is written in the spec."""
+    for name, stream in spec.inputs.items():
+        if stream.kind not in ("image", "frames") or not isinstance(stream.axes[-1], int):
+            continue
+        axes = [*stream.axes[:-2], SIZES["size"], SIZES["size"]]
+        if stream.kind == "frames" and isinstance(axes[2], int):
+            axes[2] = SIZES["frames"]
+        yield f"inputs.{name}={stream.kind} {' '.join(map(str, axes))}"
+
+
+def _module_settings(spec: Spec) -> Iterator[str]:
+    """Yield the settings of modules: what fitted together at full size still does."""
+    values = {name: _argument_values(entry) for name, entry in spec.modules.items()}
+    widths = {arguments.get("width") for arguments in values.values()} - {None}
+    vocab_sizes = {arguments.get("vocab_size") for arguments in values.values()} - {None}
+    input_widths = {stream.axes[-1] for stream in spec.inputs.values()}
+    for name, arguments in values.items():
+        for argument, value in arguments.items():
+            size = SIZES.get(argument)
+            if argument == "width_in" and value in input_widths:
+                continue  # features that were made elsewhere
+            if argument in ("width", "width_in") and isinstance(value, int) and value / 2 in widths:
+                size = 2 * SIZES["width"]  # two vectors side by side
+            elif argument == "classes" and value in vocab_sizes:
+                size = SIZES["vocab_size"]
+            if size is not None:
+                yield f"modules.{name}.{argument}={size}"
+
+
+def _argument_values(entry: ModuleEntry) -> dict[str, Any]:
+    """Return the arguments of a module, written or by default."""
+    declared = MODULES.declaration(entry.use).arguments
+    return {name: entry.arguments.get(name, argument.default) for name, argument in declared.items()}
 
 
 def _networks() -> list[Path]:
