@@ -113,7 +113,9 @@ class Multiway(nn.Module):
         init_weights(self)
         self.bias = None
         if position == "relative":
-            self.bias = _bias(heads, depth, size, patch, text_positions if "text" in names else 0)
+            # Fused tokens are those of a text and an image.
+            reads_text = "text" in names or "fused" in names
+            self.bias = _bias(heads, depth, size, patch, text_positions if reads_text else 0)
 
     def forward(
         self,

@@ -13,6 +13,6 @@
 
 tiny=configs_image/uniter_grounding_shapes_tiny.yaml
 finetuned=configs_image/vqa_uniter_base.yaml
-example=eval
+example='eval'
 inputs=''
 run train_and_test "$@"

@@ -11,8 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
+from registry import KEY_MAPS
+from registry.checks.initial import source_form
 
 BASE = Path(__file__).parent / "planted" / "base.yaml"
+WEIGHT_SOURCES = ", ".join(f"'{name}:{source_form(name)}'" for name in KEY_MAPS.names())
 
 MISTAKES = {
     "YAML syntax": (
@@ -109,9 +112,7 @@ MISTAKES = {
     ),
     "unknown source of weights": (
         "init: {text: «'brt:x'}\n",
-        "init source must be one of 'bert:NAME_OR_FOLDER', 'checkpoint:CHECKPOINT', "
-        "'clip:NAME_OR_FILE', 'mplug:FILE', "
-        "'mplug2:FILE', but is 'brt:x'",
+        f"init source must be one of {WEIGHT_SOURCES}, but is 'brt:x'",
     ),
     "lr pattern": (
         "train: {lr: {default: 1e-3, «tekst: 1e-4}}\n",

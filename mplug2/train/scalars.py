@@ -1,4 +1,4 @@
-"""The scalars of optimizer steps as they are logged: averaged over ranks, under names of their own."""
+"""The scalars of optimizer steps as logged: averaged over ranks, under names of their own."""
 
 from __future__ import annotations
 

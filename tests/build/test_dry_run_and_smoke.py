@@ -164,7 +164,9 @@ def test_one_letter_has_one_size_in_all_kinds() -> None:
     dry_run(spec)
     net = compose(spec)
     batch = tiny_batch(net, "out")
-    assert batch["t"].values.shape[1] == len(batch["w"]) == len(batch["v"].ids) == batch["x"].features.shape[1]
+    assert (
+        batch["t"].values.shape[1] == len(batch["w"]) == len(batch["v"].ids) == batch["x"].features.shape[1]
+    )
     net(tiny_batch(net, "train"), "train")
 
 

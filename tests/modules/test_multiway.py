@@ -52,6 +52,15 @@ def test_streams_and_the_option_choose_the_experts() -> None:
     assert used_experts(module, text=text(), image=image(), expert="fused") == {"fused"}
 
 
+def test_fused_experts_alone_read_text_and_image() -> None:
+    module = stack(experts=EXPERTS)
+    fused = stack(experts=["fused"])
+    weights = {name: module.state_dict()[name] for name in fused.state_dict()}
+    fused.load_state_dict(weights)
+    call = {"text": text(), "image": image(), "expert": "fused"}
+    torch.testing.assert_close(fused(**call)["text"].values, module(**call)["text"].values)
+
+
 def test_each_position_goes_to_the_expert_of_its_modality() -> None:
     """With attention cut off, a joint call equals two calls."""
     module = stack(depth=1)
