@@ -72,9 +72,9 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
 
 
 def _modules_with(spec: Spec, tokenizer: str) -> list[str]:
-    """Return the modules in the goals that texts of a tokenizer reach; all of the spec where it has only one.
+    """Return the modules that texts of a tokenizer reach; with one tokenizer in the spec, all of them.
 
-    Two tokenizers of one spec may have different sizes, if each has an embedding of its own.
+    Two tokenizers of one spec may have different sizes, if each has its own embedding.
     """
     if len(tokenizer_places(spec)) < 2:
         return list(spec.modules)

@@ -1,4 +1,4 @@
-"""The scalars of optimizer steps as logged: averaged over ranks, under names of their own."""
+"""The scalars of optimizer steps as logged: averaged over ranks, with the names of the log."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ class QuestionAnswerTask(MediaTask[Question]):
     cut to 30 words in training and 50 in evaluation, or to ``question_words``, as released for videos; or
     taken ``as written``, with their punctuation, as released for VQA v2. Of either the first
     ``question_tokens`` count, which a split may set for itself (``train: {question_tokens: 25}`` cuts in
-    training alone). Answers are cut to ``answer_tokens``; without it they are whole, and a run whose longest
-    answer has more tokens than the network has positions does not start. ``answer_list`` names the answers
-    to choose from, the input ``candidates``: a JSON list, a text a line, or an annotation file, whose answers
+    training alone). Answers are cut to ``answer_tokens``; without it they are not cut, and a run whose
+    longest answer has more tokens than the network has positions does not start. ``answer_list`` names the
+    answers to choose from, the input ``candidates``: a JSON list, a text a line, or an annotation file, whose answers
     they are. ``answer_scores`` has a score from 0 to 1 for each of them: the ``fraction`` of the annotators
     who gave it, or by ``votes``, as VQA v2 is measured: 0.3 for each of them, at most 1.
     """
@@ -110,7 +110,7 @@ class QuestionAnswerTask(MediaTask[Question]):
         return len(self.tokenizer.encode(self._question_text(item), self.question_tokens))
 
     def uncut_texts(self, items: Sequence[Question]) -> dict[str, list[str]]:
-        """Return all answers as they are encoded, unless ``answer_tokens`` cuts them."""
+        """Return all answers ready to be encoded; none if ``answer_tokens`` cuts them."""
         if self.answer_tokens is not None:
             return {}
         answers = dict.fromkeys(answer for item in items for answer in item.answers)

@@ -20,7 +20,7 @@ class Task(Protocol):
     - ``mirror(item) -> item``: the item as it holds of mirrored media, for `flip: media_and_text`.
     - ``record(item, sample) -> dict``: what evaluation and metrics know of an item (its number alone).
     - ``num_tokens(item) -> int``: text tokens, for batches by tokens.
-    - ``uncut_texts(items) -> dict[str, list[str]]``: by output, the texts that no argument cuts, as they are
+    - ``uncut_texts(items) -> dict[str, list[str]]``: by output, the texts that no argument cuts, ready to be
       encoded: training refuses those that are longer than a module has positions.
     - ``query_input: str | None``: the input that a question of `mplug2 predict` goes to (the first text).
     - ``counts(items) -> dict[str, int]``: what `mplug2 data check` prints of a split.
