@@ -29,9 +29,9 @@ class QuestionAnswerTask(MediaTask[Question]):
     ``question_tokens`` count, which a split may set for itself (``train: {question_tokens: 25}`` cuts in
     training alone). Answers are cut to ``answer_tokens``; without it they are not cut, and a run whose
     longest answer has more tokens than the network has positions does not start. ``answer_list`` names the
-    answers to choose from, the input ``candidates``: a JSON list, a text a line, or an annotation file, whose answers
-    they are. ``answer_scores`` has a score from 0 to 1 for each of them: the ``fraction`` of the annotators
-    who gave it, or by ``votes``, as VQA v2 is measured: 0.3 for each of them, at most 1.
+    answers to choose from, the input ``candidates``: a JSON list, a text a line, or an annotation file,
+    whose answers they are. ``answer_scores`` has a score from 0 to 1 for each of them: the ``fraction`` of
+    the annotators who gave it, or by ``votes``, as VQA v2 is measured: 0.3 for each of them, at most 1.
     """
 
     outputs = {
