@@ -57,6 +57,7 @@ EXTRAS = {
     "decord": [
         "decord>=0.6,<0.7"
     ],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only
+    "heif": ["pillow-heif>=1,<2"],  # images of phones (HEIC)
     "dev": [
         "pytest>=8.2",
         "pytest-xdist>=3.6",

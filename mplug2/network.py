@@ -14,6 +14,7 @@ from modules.ema import EMA
 from modules.kinds import half
 from modules.losses.reduction import LossSum
 from modules.streams import to_device
+from mplug2.batch_inputs import check_inputs
 from mplug2.freezing import FreezableNetwork
 from mplug2.loss_counts import counted_losses
 from mplug2.observing import Observer, observed_submodules
@@ -161,10 +162,11 @@ class Network(FreezableNetwork):
         ``goal``: the name of a goal, or a tuple of streams that are computed and returned by their names.
         ``observe(name, value)`` is called with every stream that is computed (``ema(name)`` for a momentum
         copy), and with the output of every submodule by its path, such as ``vision.blocks.3``. UserError if
-        the batch lacks an input or holds something that is not a stream.
+        the batch lacks an input, has one of another size, or holds something that is not a stream.
         """
         batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
+        check_inputs(batch, self.spec.inputs, self.types)
         values: dict[tuple[str, bool], Any] = {(name, False): self._cast(name, batch[name]) for name in batch}
         with observed_submodules(self, observe):
             for step in steps.steps:

@@ -17,6 +17,7 @@ PACKAGES = (
     *(
         "runtime",
         "freezing",
+        "batch_inputs",
         "loss_counts",
         "observing",
         "shipped_specs",

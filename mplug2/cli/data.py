@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mplug2.data.prepare import Prepared
 
 SPLITS = ("train", "val", "test")
+_SHOWN = 50  # wrong items that are listed
 
 commands = typer.Typer(
     help="Make, prepare and check data.",
@@ -172,7 +173,7 @@ def check(
         )
     if exclude_list and len(chosen) != 1:
         raise registry.UserError("--exclude-list names one list, so --split must name one split")
-    num_bad = 0
+    num_bad = num_wrong = 0
     for source, name in chosen:
         list_file = exclude_list or _list_file(source, name)
         checked = check_split(
@@ -184,8 +185,9 @@ def check(
             progress=sys.stderr.isatty(),
         )
         num_bad += len(checked.bad)
+        num_wrong += len(checked.item_problems)
         _print_checked(source, name, checked)
-    if num_bad:
+    if num_bad or num_wrong:
         raise typer.Exit(2)
 
 
@@ -202,14 +204,20 @@ def _splits(sources: Mapping[str, SourceSpec], only: str | None) -> list[tuple[S
 def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
     for finding in checked.findings:
         print(f"{'unusable' if not finding.usable else 'damaged'}: {finding.reason}")
+    for problem in checked.item_problems[:_SHOWN]:
+        print(f"wrong: {problem}")
     name = split if source.name == SHORT_SOURCE else f"{source.name}.{split}"
     if checked.files:
         written = f"; list: {checked.exclude_list}" if checked.exclude_list else ""
         print(f"{name}: {checked.files} files, {len(checked.bad)} unusable{written}")
     else:
         print(f"{name}: {checked.samples} samples")
+    if checked.item_problems:
+        print(f"  {len(checked.item_problems)} items do not fit their files: correct or remove their lines")
     if checked.counts:
         print("  " + ", ".join(f"{what} {number}" for what, number in checked.counts.items()))
+    if checked.words.unknown:
+        print(f"  not in the vocabulary: {checked.words}")
     if checked.sided_items:
         print(
             f"  note: {checked.sided_items} items contain left or right, but flip: media leaves texts "

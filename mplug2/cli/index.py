@@ -75,6 +75,8 @@ def build(
             one.__exit__(None, None, None)
     gone = f", {found.gone} left out that changed or are gone" if found.gone else ""
     print(f"{out}: {found.files} files, {found.embedded} of them new{gone}")
+    for line in found.skipped:
+        print(printable(line))
     for name, reason in list(found.broken.items())[:_SHOWN]:
         print(f"cannot be read: {printable(name)}: {printable(reason)}")
     if len(found.broken) > _SHOWN:

@@ -169,7 +169,13 @@ def _entries(
     assert pipe.kind != "text"
     if named and (pipe.kind == "video") != are_videos:
         raise UserError(f"{spec} reads {pipe.kind}s: name them by --{pipe.kind}")
-    return entries(named, listed, pipe.kind, pipe.views)
+    return entries(named, listed, pipe.kind, pipe.views, _print_skipped)
+
+
+def _print_skipped(line: str) -> None:
+    from mplug2.predict.result import printable
+
+    print(printable(line), file=sys.stderr)
 
 
 def _page(path: Path, pipe: Pipeline) -> contextlib.AbstractContextManager[Sheet]:

@@ -41,7 +41,9 @@ def train(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Resume from the newest checkpoint in the run folder, if there is one."
+            "--resume",
+            help="Resume from the newest checkpoint in the run folder, if there is one. With "
+            "train.zero 1 to 3, the number of processes must be as before.",
         ),
     ] = False,
     init: Annotated[

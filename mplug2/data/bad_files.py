@@ -1,4 +1,4 @@
-"""Files that cannot be decoded: each is counted once, whichever rank meets it, and named in the log."""
+"""Files that cannot be used: each is counted once, whichever rank meets it, and named in the log."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ class BadFiles:
         if failed.file in self.reasons:
             return
         self.reasons[failed.file] = failed.reason
-        log.warning("cannot decode %s: %s (%s)", failed.file, failed.reason, self.consequence)
+        log.warning("cannot use %s: %s (%s)", failed.file, failed.reason, self.consequence)
         num_bad = self.counter.add(failed.file)
         if num_bad > self.allowed:
             fraction = f"{num_bad} of {self.num_files} files"
             rule = f"data.max_bad_fraction allows {self.allowed:g} of them"
             hint = "`mplug2 data check` lists all, `exclude_list:` leaves them out"
-            raise self.error(f"{fraction} cannot be decoded, but {rule}; {hint}", num_bad)
+            raise self.error(f"{fraction} cannot be used, but {rule}; {hint}", num_bad)
 
     def error(self, message: str, num_bad: int | None = None) -> UserError:
         """Return an error with the files that this rank met."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,6 +18,7 @@ from mplug2.data.media.image import ImageError, read_image
 from mplug2.data.media.video import VideoError, read_frames
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.sources.source import Source
+from mplug2.data.unknown_words import WordCounts, count_words
 from mplug2.runtime.atomic_write import atomic_write
 from registry.training import SHORT_SOURCE
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ENCODED_TOGETHER = 64  # items of text
 Entry = TypeVar("Entry")
+Size = tuple[int, int]  # width and height in pixels
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,23 @@ class Finding:
     reason: str
 
 
+Decoded = tuple[Finding | None, Size | None]  # of one file
+
+
 @dataclass(frozen=True)
 class Checked:
     """What checking a split showed; ``exclude_list`` is the list that was written, if one was asked for."""
 
     files: int
     findings: list[Finding]
+    sizes: dict[str, Size] = field(default_factory=dict)  # of what was decoded, by the names of the files
     exclude_list: Path | None = None
     samples: int = 0
     items: int = 0
     counts: dict[str, int] = field(default_factory=dict)  # what the task counts: labels, refused rows
     sided_items: int = 0  # items with left or right although their media may be mirrored without them
+    words: WordCounts = field(default_factory=WordCounts)  # of a part of the samples
+    item_problems: tuple[str, ...] = ()  # items that their files contradict, such as a box outside its image
 
     @property
     def bad(self) -> list[Finding]:
@@ -77,6 +85,7 @@ def check_split(
     if names and isinstance(samples, ItemSource):
         kind = samples.media.kind
         checked = check_files(names, samples.files(), kind=kind, workers=workers, progress=progress)
+        checked = replace(checked, item_problems=tuple(_item_problems(samples, checked.sizes)))
     else:
         checked = Checked(len(names), _encode_all(samples, progress))
     count = getattr(samples.task, "counts", None)
@@ -86,6 +95,7 @@ def check_split(
         items=len(samples.items),
         counts={} if count is None else count(samples.items),
         sided_items=_count_sided_items(samples),
+        words=count_words(samples),
     )
     if exclude_list is None or not names:
         return checked
@@ -95,6 +105,20 @@ def check_split(
             line = {"video_id": finding.video_id, "file": finding.file, "reason": finding.reason}
             file.write(json.dumps(line) + "\n")
     return replace(checked, exclude_list=path)
+
+
+def _item_problems(source: ItemSource, sizes: Mapping[str, Size]) -> Iterator[str]:
+    """Yield why items cannot be about their files, by the sizes of these."""
+    problem_of = getattr(source.task, "item_problem", None)
+    if problem_of is None:
+        return
+    for names, numbers in source.by_media.items():
+        if names[0] not in sizes:
+            continue  # It cannot be decoded, which is a finding.
+        for number in numbers:
+            problem = problem_of(source.items[number], *sizes[names[0]])
+            if problem is not None:
+                yield problem
 
 
 def _count_sided_items(source: Source) -> int:
@@ -138,15 +162,22 @@ def check_files(
     check = partial(_check, kind)
     workers = min(workers or os.cpu_count() or 1, max(len(files) // 8, 1))
     if workers == 1:
-        return Checked(len(files), _found(_watch(map(check, names, files), len(files), progress, "decoding")))
+        return _collected(names, _watch(map(check, names, files), len(files), progress, "decoding"))
     # spawned, for forking a process with threads (torch, a progress bar) may hang
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        findings = pool.map(check, names, files, chunksize=8)
-        return Checked(len(files), _found(_watch(findings, len(files), progress, "decoding")))
+        decoded = pool.map(check, names, files, chunksize=8)
+        return _collected(names, _watch(decoded, len(files), progress, "decoding"))
 
 
-def _found(findings: Iterable[Finding | None]) -> list[Finding]:
-    return [finding for finding in findings if finding is not None]
+def _collected(names: Sequence[str], decoded: Iterable[Decoded]) -> Checked:
+    """Return what decoding some files showed."""
+    checked = Checked(len(names), [])
+    for name, (finding, size) in zip(names, decoded, strict=True):
+        if finding is not None:
+            checked.findings.append(finding)
+        if size is not None:
+            checked.sizes[name] = size
+    return checked
 
 
 def _watch(entries: Iterable[Entry], total: int, progress: bool, description: str) -> Iterable[Entry]:
@@ -157,19 +188,16 @@ def _watch(entries: Iterable[Entry], total: int, progress: bool, description: st
     return track(entries, total=total, description=description)
 
 
-def _check(kind: str, name: str, file: Path) -> Finding | None:
+def _check(kind: str, name: str, file: Path) -> Decoded:
     try:
         if kind == "image":
-            read_image(file)
-            return None
+            height, width, _ = read_image(file).shape
+            return None, (width, height)
         clip = read_frames(file, lambda total: [total - 1], threads=1)
     except (VideoError, ImageError) as error:
-        return Finding(name, str(file), False, str(error))
+        return Finding(name, str(file), False, str(error)), None
+    _, height, width, _ = clip.frames.shape
     if clip.errors:
-        return Finding(
-            name,
-            str(file),
-            True,
-            f"{file} is damaged: {clip.errors} broken packets, {clip.total} frames decode",
-        )
-    return None
+        reason = f"{file} is damaged: {clip.errors} broken packets, {clip.total} frames decode"
+        return Finding(name, str(file), True, reason), (width, height)
+    return None, (width, height)

@@ -142,18 +142,23 @@ class Loader(_Ordered):
 
     def _data_state(self) -> dict[str, int]:
         """Return what identifies the data, so that a position means the same samples."""
-        return {"samples_per_epoch": len(self.source), "fingerprint": self.source.fingerprint()}
+        state = {"samples_per_epoch": len(self.source), "fingerprint": self.source.fingerprint()}
+        checksum = getattr(self.source, "content_checksum", None)
+        if checksum is not None:
+            state["content"] = checksum
+        return state
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue from a position that `state_dict` returned; UserError in mid-epoch if the data changed."""
         data_state = self._data_state()
         before = {name: state.get(name, value) for name, value in data_state.items()}
         if state["samples"] and before != data_state:
+            location = getattr(self.source, "location", "its source")
             raise UserError(
-                f"batch '{self.kind}': to resume within an epoch, its data must be unchanged (got "
-                f"{data_state['samples_per_epoch']} samples, {before['samples_per_epoch']} when the "
-                "checkpoint was written). Restore the files, or resume from a checkpoint at the end of an "
-                "epoch"
+                f"batch '{self.kind}': to resume within an epoch, its data must be unchanged, but {location} "
+                f"has changed (got {data_state['samples_per_epoch']} samples, {before['samples_per_epoch']} "
+                "when the checkpoint was written). Restore the files, or resume from a checkpoint at the end "
+                "of an epoch"
             )
         self._epoch, self._samples = state["epoch"], state["samples"]
 

@@ -126,7 +126,7 @@ class MicroBatchReader:
             if isinstance(sample, Sample):
                 return sample
             self.bad_files.add(sample)
-        raise self.bad_files.error(f"none of {ATTEMPTS} samples could be decoded")
+        raise self.bad_files.error(f"none of {ATTEMPTS} samples could be used")
 
 
 def _unchanged(read: Any) -> Any:

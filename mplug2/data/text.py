@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,7 @@ class Tokenizer:
         if missing:
             raise UserError(f"{source}: a BERT vocabulary must hold {', '.join(missing)}, but does not")
         self.source, self.lower = source, lower
+        self._recorded: list[str] | None = None  # the list of `recorded_texts` while it is open
         self.vocab_size = max(vocabulary.values()) + 1
         self.pad, self.unk, self.cls, self.sep, self.mask = (vocabulary[token] for token in _SPECIAL.values())
         # A piece that continues a word begins with ##.
@@ -129,8 +131,8 @@ class Tokenizer:
         text = str(source)
         if path.suffix == ".txt" or text.startswith((".", "/", "~")) or text.count("/") > 1:
             raise UserError(
-                f"the vocabulary {path} does not exist (paths begin in the folder where the command runs, "
-                f"{Path.cwd()}); give the path of a vocab.txt, or a Hugging Face name such as "
+                f"the vocabulary {path} does not exist (a relative path starts from the folder where the "
+                f"command runs, {Path.cwd()}); give the path of a vocab.txt, or a Hugging Face name such as "
                 "bert-base-uncased (`mplug2 data make-shapes` writes one next to the shapes clips)"
             )
         return cls(
@@ -163,7 +165,28 @@ class Tokenizer:
 
     def pieces(self, text: str) -> list[int]:
         """Return the ids of a text alone, without [CLS]."""
+        if self._recorded is not None:
+            self._recorded.append(text)
         return list(self._pieces.encode(text, add_special_tokens=False).ids)
+
+    @contextlib.contextmanager
+    def recorded_texts(self) -> Iterator[list[str]]:
+        """Yield a list that gets every text that is encoded while the context is open."""
+        texts: list[str] = []
+        self._recorded = texts
+        try:
+            yield texts
+        finally:
+            self._recorded = None
+
+    def count_unknown(self, text: str) -> tuple[int, list[str]]:
+        """Return the number of words of a text, and those that become [UNK]."""
+        encoded = self._pieces.encode(text, add_special_tokens=False)
+        unknown = []
+        for number, (begin, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            if number == self.unk:
+                unknown.append(text[begin:end])
+        return int(self._begins_word[encoded.ids].sum()), unknown
 
     def pad_rows(
         self, rows: Sequence[Sequence[int]], segments: Sequence[Sequence[int]] | None = None
@@ -240,6 +263,10 @@ class ByteTokenizer(Tokenizer):
         """Return the text of the bytes among ``ids``; what is not UTF-8 becomes U+FFFD."""
         content = bytes(int(i) - _FIRST_BYTE for i in ids if int(i) >= _FIRST_BYTE)
         return content.decode("utf-8", "replace")
+
+    def count_unknown(self, text: str) -> tuple[int, list[str]]:
+        """Return the number of words of a text, and an empty list: no byte is unknown."""
+        return len(text.split()), []
 
     def tokens(self, ids: Sequence[int]) -> list[str | None]:
         """Return the names of special tokens, and of bytes their number as ``<0x41>``."""

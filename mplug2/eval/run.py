@@ -76,7 +76,7 @@ def evaluations_of_checkpoint(
     for evaluation in evaluations:
         loader = loaders[evaluation.name]
         title = " ".join(part for part in (evaluation.name, evaluation.split) if part)
-        with Phases(title, silent=distributed.rank() != 0) as phases:
+        with distributed.lost_rank_named(), Phases(title, silent=distributed.rank() != 0) as phases:
             yield evaluate(
                 net,
                 loader,

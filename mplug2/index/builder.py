@@ -38,12 +38,13 @@ FileKey = tuple[str, int, int]
 @dataclass(frozen=True)
 class Built:
     """What a build did: files in the index, read now, gone since the last time, and those that cannot be
-    read."""
+    read; ``skipped`` has a line about the files of the folder that are of another kind."""
 
     files: int
     embedded: int
     gone: int
     broken: dict[str, str]
+    skipped: tuple[str, ...] = ()
 
 
 def build(
@@ -79,7 +80,8 @@ def build(
     )
     if previous is not None:
         _refuse_another(previous, contents, out)
-    files = _files_of(media, embedder.kind)
+    skipped: list[str] = []
+    files = _files_of(media, embedder.kind, skipped)
     growing = _GrowingIndex(files, previous, contents, out, net.spec)
     try:
         growing.embed(embedder, media, on_progress, every)
@@ -89,7 +91,7 @@ def build(
     num_gone = 0
     if previous is not None:
         num_gone = len({file.key for file in previous.files} - {file.key for file in files})
-    return Built(len(contents.whole), growing.num_embedded, num_gone, unreadable)
+    return Built(len(contents.whole), growing.num_embedded, num_gone, unreadable, tuple(skipped))
 
 
 class _GrowingIndex:
@@ -141,10 +143,10 @@ class _GrowingIndex:
         write(self.out, self.contents, self.spec)
 
 
-def _files_of(media: Path, kind: Literal["video", "image"]) -> list[File]:
-    """Return the images or videos below a folder."""
+def _files_of(media: Path, kind: Literal["video", "image"], skipped: list[str]) -> list[File]:
+    """Return the images or videos below a folder; ``skipped`` gets a line about the others."""
     files = []
-    for (path,) in entries([media], [], kind, 1):
+    for (path,) in entries([media], [], kind, 1, skipped.append):
         name = Path(path).relative_to(media).as_posix()
         files.append(File.of(media, name))
     return files

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,24 +18,38 @@ SUFFIXES: dict[Kind, tuple[str, ...]] = {
         *(".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
         *(".ts", ".webm", ".wmv"),
     ),
-    "image": (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    "image": (
+        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpeg", ".jpg", ".jpx"),
+        *(".png", ".ppm", ".tif", ".tiff", ".webp"),
+    ),
 }
 MAX_LIST = 64 << 20  # bytes of a list of paths
+_SHOWN = 5  # names that a line about skipped files lists, for each reason
+
+Report = Callable[[str], None]
 
 
-def entries(named: Sequence[Path], lists: Sequence[Path], kind: Kind, each: int) -> list[Entry]:
+def entries(
+    named: Sequence[Path],
+    lists: Sequence[Path],
+    kind: Kind,
+    each: int,
+    report: Report = lambda line: None,
+) -> list[Entry]:
     """Return what ``named`` files and folders and ``lists`` mean, in that order; ``each`` files a question.
 
     Pairs (``each`` 2) are files named alternately, or two paths on a line of a list with a tab between them.
-    UserError where nothing is found.
+    ``report`` gets a line about each folder in which files were skipped, with the reason. UserError where
+    nothing is found.
     """
     found: list[Entry] = [
         tuple(map(str, named[start : start + each])) for start in range(0, len(named), each)
     ]
     if each == 1:
-        found = [
-            (one,) for path in named for one in (_walk(path, kind) if os.path.isdir(path) else [str(path)])
-        ]
+        found = []
+        for path in named:
+            files = _walk(path, kind, report) if os.path.isdir(path) else [str(path)]
+            found += [(file,) for file in files]
     else:
         if folder := next((path for path in named if os.path.isdir(path)), None):
             raise UserError(
@@ -53,22 +68,39 @@ def entries(named: Sequence[Path], lists: Sequence[Path], kind: Kind, each: int)
     return found
 
 
-def _walk(folder: Path, kind: Kind) -> list[str]:
+def _walk(folder: Path, kind: Kind, report: Report) -> list[str]:
     """The files below a folder by their suffix, sorted; nothing hidden, and no link that leads out of it."""
     inside = os.path.realpath(folder)
-    found = []
+    files = []
+    skipped = defaultdict(list)
     for where, folders, names in os.walk(folder):  # os.walk enters no linked folder
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(where, name)
-            if name.startswith(".") or path.suffix.lower() not in SUFFIXES[kind]:
+            if name.startswith("."):
                 continue
-            if not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(inside):
-                found.append(str(path))
-    if not found:
+            if path.suffix.lower() not in SUFFIXES[kind]:
+                skipped[f"no {kind} by the suffix"].append(name)
+            elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                skipped["a link that leads out of the folder"].append(name)
+            else:
+                files.append(str(path))
+    if not files:
         suffixes = " ".join(SUFFIXES[kind])
         raise UserError(f"the folder {folder} must hold {kind}s ({suffixes}), but does not")
-    return found
+    if skipped:
+        report(_skipped_line(folder, skipped))
+    return files
+
+
+def _skipped_line(folder: Path, skipped: dict[str, list[str]]) -> str:
+    """Return a line about the files of a folder that were skipped, by reason."""
+    parts = []
+    for reason, names in skipped.items():
+        more = ", ..." if len(names) > _SHOWN else ""
+        parts.append(f"{', '.join(names[:_SHOWN])}{more}: {reason}")
+    count = sum(map(len, skipped.values()))
+    return f"{folder}: {count} file{'s' if count > 1 else ''} skipped ({'; '.join(parts)})"
 
 
 def _listed(path: Path, each: int) -> Iterator[Entry]:

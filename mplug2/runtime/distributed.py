@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import re
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,6 +19,10 @@ import torch.distributed as dist
 from registry.errors import UserError
 
 T = TypeVar("T")
+# How the backends report it: gloo by the file of its transport, NCCL by its kind of error.
+_LOST_RANK = re.compile(
+    r"gloo/transport|[Cc]onnection (was )?(reset|closed|refused)|ncclRemoteError|Broken pipe"
+)
 
 
 def init_process_group(accelerator: bool) -> None:
@@ -152,6 +158,21 @@ def raise_on_all_ranks(problem: str | None) -> None:
     if problems:
         where = f" (rank {problems[0][0]} of {world_size()})" if world_size() > 1 else ""
         raise UserError(problems[0][1] + where)
+
+
+@contextlib.contextmanager
+def lost_rank_named() -> Iterator[None]:
+    """Turn the error of a broken connection to another rank into a UserError with what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world_size() == 1 or not _LOST_RANK.search(str(error)):
+            raise
+        raise UserError(
+            f"another process of this run has ended: rank {rank()} of {world_size()} has lost its "
+            "connection. The cause is the first error in the output of the others (one without a message was "
+            "often killed for memory). Start all of them again, a training with --resume"
+        ) from error
 
 
 def is_writer(folder: Path) -> bool:

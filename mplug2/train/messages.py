@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from torch import nn
 
@@ -18,6 +19,7 @@ from registry import Spec
 from registry.training import BatchSpec
 
 Positions = Mapping[str, Mapping[str, int]]  # of the loader of each batch
+_OF_DATA = ("samples_per_epoch", "fingerprint", "content")  # what a position stores of the data themselves
 
 
 def opening(
@@ -112,14 +114,20 @@ def no_link(folder: Path) -> str | None:
     return None
 
 
-def changed_sizes(before: Positions, after: Positions) -> list[str]:
-    """Return a warning for each batch whose epochs have another size than when the checkpoint was written."""
+def changed_data(before: Positions, after: Positions, loaders: Mapping[str, Any]) -> list[str]:
+    """Return a warning for each batch whose data are not those when the checkpoint was written."""
     lines = []
     for name, position in after.items():
-        old = before.get(name, {}).get("samples_per_epoch")
-        new = position.get("samples_per_epoch")
-        if old is not None and old != new:
-            lines.append(f"WARNING: an epoch of batch '{name}' has {new} samples, and had {old} before")
+        stored = before.get(name, {})
+        differ = {key for key in _OF_DATA if key in stored and stored[key] != position.get(key)}
+        if not differ:
+            continue
+        location = getattr(getattr(loaders[name], "source", None), "location", "its data")
+        text = f"WARNING: batch '{name}': {location} has changed since the checkpoint was written"
+        if "samples_per_epoch" in differ:
+            old, new = stored["samples_per_epoch"], position.get("samples_per_epoch")
+            text += f": an epoch has {new} samples, and had {old} before"
+        lines.append(text)
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mplug2.checking.problems import problems_of
 from mplug2.data.build import build_loader
 from mplug2.data.text_lengths import check_text_lengths
+from mplug2.data.unknown_words import count_words
 from mplug2.runtime import distributed
 from mplug2.train.engines.base import check_engine
 from mplug2.train.optim import build_optimizer
@@ -16,6 +17,8 @@ from registry.training import TrainingPlan, training_plan
 
 if TYPE_CHECKING:
     from mplug2.network import Network
+
+MAX_UNKNOWN = 0.05  # the part of the words of a batch that a vocabulary may lack without a warning
 
 
 def training_loaders(spec: Spec, types: Mapping[str, StreamType], plan: TrainingPlan) -> dict[str, Any]:
@@ -36,6 +39,23 @@ def training_loaders(spec: Spec, types: Mapping[str, StreamType], plan: Training
         check_text_lengths(spec, types, batch, loader.source)
         loaders[name] = loader
     return loaders
+
+
+def unknown_word_warnings(loaders: Mapping[str, Any]) -> list[str]:
+    """Return a warning for each batch whose vocabulary lacks more than `MAX_UNKNOWN` of the words."""
+    warnings = []
+    for name, loader in loaders.items():
+        source = getattr(loader, "source", None)
+        if source is None:
+            continue  # a loader of the user
+        counts = count_words(source)
+        if counts.fraction > MAX_UNKNOWN:
+            vocabulary = source.task.tokenizer.source
+            warnings.append(
+                f"WARNING: batch '{name}': the vocabulary {vocabulary} lacks {counts}. All of them are read "
+                "as [UNK]. Name another data.tokenizer"
+            )
+    return warnings
 
 
 def training_problems(spec: Spec, types: Mapping[str, StreamType], net: Network) -> list[Problem]:

@@ -39,7 +39,7 @@ from mplug2.train.iteration import Iteration, OptimizerStep
 from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
-from mplug2.train.ready import training_loaders
+from mplug2.train.ready import training_loaders, unknown_word_warnings
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
 from mplug2.train.run_lock import lost_run_folder, run_locks
 from mplug2.train.run_state import Result, RunState, is_due
@@ -53,6 +53,7 @@ from registry.training import LOSS, length_of, plan_of_loaders, training_plan
 Decode = Callable[[Sequence[int]], str]
 
 
+@distributed.lost_rank_named()
 @run_locks()
 def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Result:
     """Train the network of ``spec`` on as many processes as the launcher started, and return the outcome.
@@ -91,6 +92,7 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     return trainer.run()
 
 
+@distributed.lost_rank_named()
 @run_locks()
 def fit(
     net: Any,
@@ -145,7 +147,7 @@ class Trainer:
         for name, position in stored.items():
             loaders[name].load_state_dict(position)
         self.state.loaders = self.iteration.positions()
-        self.changes = messages.changed_sizes(stored, self.state.loaders)
+        self.changes = messages.changed_data(stored, self.state.loaders, loaders)
         self.total = total_steps(self.state, self.iteration, self.settings)
         self.schedule = Schedule(
             self.settings["schedule"],
@@ -212,6 +214,8 @@ class Trainer:
             texts[name] = messages.batch_text(batch, self.iteration.loaders[name].steps_per_epoch())
         lines = messages.opening(self.net, self.spec, self.folder, self.state, texts, self.total)
         lines += self.changes
+        if not self.state.step:
+            lines += unknown_word_warnings(self.iteration.loaders)
         return lines if self.evaluations else [*lines, messages.NO_VALIDATION]
 
     def is_due(self, setting: str, before: RunState) -> bool:

@@ -84,5 +84,5 @@ def test_a_missing_checkpoint_is_reported_before_a_missing_vocabulary(folder: Pa
     with pytest.raises(UserError, match="no checkpoint was given"):
         mplug2.pipeline("spec.yaml")
     (folder / "weights.safetensors").touch()
-    with pytest.raises(UserError, match=r"paths begin in the folder where the command runs"):
+    with pytest.raises(UserError, match=r"a relative path starts from the folder where the command runs"):
         mplug2.pipeline("spec.yaml", folder / "weights.safetensors")

@@ -152,6 +152,22 @@ def test_within_an_epoch_changed_data_is_refused(shapes: Path) -> None:
     fewer.load_state_dict(loader.state_dict() | {"epoch": 1, "samples": 0})
 
 
+def test_within_an_epoch_a_line_that_was_changed_in_place_is_refused(shapes: Path) -> None:
+    loader = train_loader(reader(shapes), 2)
+    next(iter(loader))
+    state = loader.state_dict()
+    path = loader.source.path  # type: ignore[attr-defined]
+    text = path.read_text()
+    try:
+        path.write_text(text.replace('"which way', '"WHICH way'))  # as many lines and bytes as before
+        changed = train_loader(reader(shapes), 2)
+        with pytest.raises(UserError, match=rf"must be unchanged, but {path} has changed"):
+            changed.load_state_dict(state)
+        changed.load_state_dict({key: value for key, value in state.items() if key != "content"})
+    finally:
+        path.write_text(text)
+
+
 # The question ids of each batch of 2 samples, as the loader of 2026-11 gave them (seed 5).
 ORDER: dict[tuple[int, int, int], list[list[int]]] = {  # by (world, rank, epoch)
     (1, 0, 0): [
@@ -244,7 +260,7 @@ def test_a_broken_file_is_replaced_with_its_questions(
 def test_too_many_broken_files_stop_the_run_with_the_list(shapes: Path, tmp_path: Path) -> None:
     loader = train_loader(reader(spoil(shapes, tmp_path / "s", 3)), 4, max_bad_fraction=0.2)
     with pytest.raises(
-        UserError, match=r"3 of 12 files cannot be decoded, but data\.max_bad_fraction allows 2\.4"
+        UserError, match=r"3 of 12 files cannot be used, but data\.max_bad_fraction allows 2\.4"
     ) as caught:
         one_epoch(loader)
     assert all(f"train_0000{index}.mp4" in str(caught.value) for index in range(3))

@@ -33,6 +33,30 @@ def test_a_folder_is_walked_in_order_and_no_link_leads_out_of_it(folder: Path) -
     assert entries([folder], [], "image", 1) == [(str(folder / "still.jpg"),)]
 
 
+def test_skipped_files_of_a_folder_are_reported_with_the_reason(folder: Path) -> None:
+    lines: list[str] = []
+    entries([folder], [], "video", 1, lines.append)
+    assert lines == [
+        f"{folder}: 3 files skipped (notes.txt, still.jpg: no video by the suffix; "
+        "out.mp4: a link that leads out of the folder)"
+    ]
+    for number in range(6):
+        (folder / "deep" / f"{number}.txt").touch()
+    entries([folder / "deep"], [], "video", 1, lines.append)
+    assert lines[1].endswith(
+        "6 files skipped (0.txt, 1.txt, 2.txt, 3.txt, 4.txt, ...: no video by the suffix)"
+    )
+
+
+def test_images_of_all_formats_that_are_read_are_taken(tmp_path: Path) -> None:
+    names = ["a.avif", "b.JP2", "c.heic", "d.png"]
+    for name in names:
+        (tmp_path / name).touch()
+    lines: list[str] = []
+    assert entries([tmp_path], [], "image", 1, lines.append) == [(str(tmp_path / name),) for name in names]
+    assert lines == []
+
+
 def test_files_folders_and_lists_are_joined_in_the_order_given(folder: Path, tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text("# clips\nsome where/x.mp4\r\n\nö.mp4\n")
@@ -64,7 +88,7 @@ def test_pairs_are_named_in_turn_or_stand_on_one_line(tmp_path: Path) -> None:
         ([], "a.jpg\tb.jpg\nc.jpg\n", 2, "list.txt:2: a line must be 2 path(s)"),
         ([], "a\0b.jpg\n", 1, "list.txt:1: a line must be 1 path(s)"),
         ([], "# nothing\n\n", 1, "name at least one file: --image FILE"),
-        (["."], None, 1, "must hold images (.bmp "),
+        (["."], None, 1, "must hold images (.avif .bmp "),
         ([], b"\xff\xfe", 1, "must be text with one path a line"),
         (["no/list"], None, 0, "no/list"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from train_fakes import Batch, FakeLoader, run
 
 import mplug2
 from mplug2.data.shapes.write import make_shapes
-from mplug2.train import trainer
+from mplug2.train import messages, trainer
 from mplug2.train.checkpoint import steps_written
 from mplug2.train.logs import read_log
 from registry import SpecError, read_spec
@@ -33,8 +34,20 @@ def test_after_a_whole_epoch_the_next_ones_may_be_of_another_length(
     assert result.steps == before + 2 * after
     assert epochs(tmp_path) == [0] * before + [1] * after + [2] * after
     assert steps_written(tmp_path / "checkpoints")[-1] == result.steps
-    warning = f"an epoch of batch 'train' has {4 * after} samples, and had {4 * before}"
+    warning = f"an epoch has {4 * after} samples, and had {4 * before}"
     assert warning in capsys.readouterr().out
+
+
+def test_annotations_that_changed_between_two_epochs_are_named() -> None:
+    before = {"a": {"epoch": 1, "samples": 0, "samples_per_epoch": 8, "fingerprint": 3, "content": 5}}
+    loaders = {"a": SimpleNamespace(source=SimpleNamespace(location="lines.jsonl"))}
+    assert messages.changed_data(before, before, loaders) == []
+    after = {"a": before["a"] | {"content": 6}}
+    assert messages.changed_data(before, after, loaders) == [
+        "WARNING: batch 'a': lines.jsonl has changed since the checkpoint was written"
+    ]
+    older = {"a": {"epoch": 1, "samples": 0, "samples_per_epoch": 8}}  # of a version that stored less
+    assert messages.changed_data(older, after, loaders) == []
 
 
 def test_the_length_that_is_now_is_the_one_of_the_next_resumption(
@@ -44,7 +57,7 @@ def test_the_length_that_is_now_is_the_one_of_the_next_resumption(
     run(tmp_path, FakeLoader(3), resume=True, epochs=2)
     capsys.readouterr()
     assert run(tmp_path, FakeLoader(3), resume=True, epochs=3).steps == 11
-    assert "an epoch of batch" not in capsys.readouterr().out
+    assert "an epoch has" not in capsys.readouterr().out
 
 
 def broken(*_: Any, **__: Any) -> Any:

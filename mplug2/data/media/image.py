@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from functools import cache
 from os.path import isfile  # false, too, where a name is too long
@@ -13,7 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from registry.errors import UserError
 
 # what data sets hold; Pillow knows more, and starts another program for some of them (EPS)
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
+# of the box `ftyp` (ISO/IEC 23008-12)
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 8192 * 8192
 _BAND = 1 << 20  # pixels that are converted at once: floating point needs several times the bytes of the file
@@ -49,6 +52,10 @@ def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     except ImageError:
         raise
     except UnidentifiedImageError:
+        if "HEIF" not in _formats() and _is_heic(path):
+            raise ImageError(
+                f"{path} is a HEIC image, which needs the package pillow-heif. Run `pip install mplug2[heif]`"
+            ) from None
         known = ", ".join(_formats())
         raise ImageError(f"{path} is not an image that can be read ({known})") from None
     # the file steers one of a dozen decoders; broken ones have raised nearly every kind of exception there
@@ -66,7 +73,18 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 @cache
 def _formats() -> tuple[str, ...]:
     Image.init()
+    with contextlib.suppress(ImportError):  # an extra, for photographs of phones
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _is_heic(path: Path) -> bool:
+    """Return whether a file begins as HEIC images do: a box `ftyp` with one of their brands."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
 
 
 def _upright(image: Image.Image) -> Image.Image:

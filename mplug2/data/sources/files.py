@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from mplug2.data.arguments import ArgumentError
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.tasks.task import Task
 from registry.errors import UserError
+
+_CHUNK_BYTES = 1 << 22
 
 
 class FileSource(ItemSource):
@@ -41,3 +44,14 @@ class FileSource(ItemSource):
         if self.path.is_dir():
             return zlib.crc32("\n".join([self.path.name, *self.names()]).encode())
         return zlib.crc32(f"{self.path.name} {self.path.stat().st_size} {len(self.items)}".encode())
+
+    @cached_property
+    def content_checksum(self) -> int:
+        """A checksum of the bytes of the annotation file, read once; of a folder its fingerprint."""
+        if self.path.is_dir():
+            return self.fingerprint()
+        checksum = 0
+        with self.path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                checksum = zlib.crc32(chunk, checksum)
+        return checksum

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -141,6 +142,17 @@ class MixtureSource:
         """Return the text tokens of a sample."""
         number, *inner = request.source
         return self.sources[number].num_tokens(request._replace(source=tuple(inner)))
+
+    @property
+    def location(self) -> str:
+        """Where the items of the sources come from, for messages."""
+        return ", ".join(getattr(source, "location", "items") for source in self.sources)
+
+    @cached_property
+    def content_checksum(self) -> int:
+        """A number that changes if the checksum of the annotations of a source does."""
+        parts = [getattr(source, "content_checksum", None) for source in self.sources]
+        return zlib.crc32(repr(parts).encode())
 
     def fingerprint(self) -> int:
         """Return a number that changes if a source or a weight does."""

@@ -11,6 +11,9 @@ from mplug2.data.batch import Batch, FailedSample, Sample, SampleRequest
 class Source(Protocol):
     """Samples by their position in an epoch; the order follows from (seed, epoch) and nothing else.
 
+    It may also have ``location: str``, where its items come from, for messages, and ``content_checksum:
+    int``, a checksum of its annotations: `fingerprint` alone may miss lines that were changed in place.
+
     A source is registered by the key that names it in a split: `train: {path: ...}` is the source `path`,
     whose constructor takes ``path``, the other keys that it declares, and of ``task``, ``types``, ``inputs``
     and ``training`` those that it declares. It may derive from `ItemSource`.

@@ -28,7 +28,7 @@ _FORM = "a line must be a JSON object with 'image', 'phrase' and 'box' ([left, t
 class Phrase:
     """What one box [left, top, right, bottom] of an image is called; pixels of the file.
 
-    ``size``: width and height of the file, where the annotation has them.
+    ``size``: width and height of the file, where the annotation has them. ``where``: FILE:LINE.
     """
 
     id: int | str
@@ -36,6 +36,7 @@ class Phrase:
     text: str
     box: tuple[float, float, float, float]
     size: tuple[int, int] | None = None
+    where: str = ""
 
     def record(self, **more: Any) -> dict[str, Any]:
         """Return what evaluation writes down."""
@@ -67,12 +68,6 @@ class Letterbox:
         """Left and top of the image in the square, and its width and height; sides of the square count 1."""
         return (self.left, self.top), (1 - 2 * self.left, 1 - 2 * self.top)
 
-    def shows(self, box: Sequence[float]) -> bool:
-        """Return whether a part of a box in pixels of the file is in the image, to a pixel of the square."""
-        x1, y1, x2, y2 = self.place(box)
-        x, y = self.left, self.top
-        return max(x1, x) < min(x2, 1 - x) and max(y1, y) < min(y2, 1 - y)
-
     def pixels(self, box: Sequence[float]) -> list[float]:
         """Return a box in parts of the square in pixels of the file: `place` undone."""
         x1, y1, x2, y2 = box
@@ -88,11 +83,11 @@ class GroundingTask(MediaTask[Phrase]):
     ``path`` holds JSON lines ``{"image": ..., "phrase": ..., "box": [left, top, right, bottom]}`` in pixels,
     perhaps with the ``size`` [width, height] of the image, which a network without the image needs.
     Images keep their proportions: they are centred in the square, on grey. The input ``box`` is
-    [left, top, right, bottom] in parts of that square; a box outside its image is treated as a file that
-    cannot be decoded. A phrase is [CLS], its words in lower case with their punctuation, and [SEP], together
-    at most ``phrase_tokens`` (mPLUG's text). ``flip: media_and_text`` mirrors one image in two with its
-    boxes, and swaps left and right in its phrases. ``augment`` must be none: a crop may cut off what a phrase
-    means.
+    [left, top, right, bottom] in parts of that square; a box outside its image, or a ``size`` that is not
+    that of the file, is treated as a file that cannot be decoded. A phrase is [CLS], its words in lower case
+    with their punctuation, and [SEP], together at most ``phrase_tokens`` (mPLUG's text). ``flip:
+    media_and_text`` mirrors one image in two with its boxes, and swaps left and right in its phrases.
+    ``augment`` must be none: a crop may cut off what a phrase means.
     """
 
     outputs = {
@@ -157,11 +152,22 @@ class GroundingTask(MediaTask[Phrase]):
         square = square.flip(-1) if mirrored else square
         letterbox = Letterbox(scale / size, left / size, top / size, bool(mirrored))
         for item in items:
-            if item.box != _NOWHERE and not letterbox.shows(item.box):
-                raise ImageError(
-                    f"the box {shown(item.box)} of {shown(item.text)} is outside the image {file}"
-                )
+            problem = self.item_problem(item, width, height)
+            if problem is not None:
+                raise ImageError(problem)
         return square, letterbox
+
+    def item_problem(self, item: Phrase, width: int, height: int) -> str | None:
+        """Return why a phrase cannot be about an image of this size in pixels: its box or its size."""
+        if item.box == _NOWHERE:
+            return None
+        image = f"the image {item.media[0]} ({width}x{height} pixels)"
+        if item.size not in (None, (width, height)):
+            return f"{item.where}: 'size' must be that of {image}, but is {shown(item.size)}"
+        left, top, right, bottom = item.box
+        if left < width and top < height and right > 0 and bottom > 0:  # a part of it may be outside
+            return None
+        return f"{item.where}: the box {shown(item.box)} of {shown(item.text)} is outside {image}"
 
     def input_builders(self, batch_items: Sequence[BatchItem[Phrase]]) -> dict[str, Callable[[], Any]]:
         """Return builders of the phrases Q and their boxes."""
@@ -227,6 +233,7 @@ def _phrase(row: Any, number: int, where: str) -> Phrase:
         text(row, "phrase", where),
         (left, top, right, bottom),
         _size(row.get("size"), where),
+        where,
     )
 
 

@@ -17,6 +17,8 @@ class Task(Protocol):
     - ``media(item) -> tuple[str, ...]``: the files an item is about. Absent: a task of text alone.
     - ``items_per_sample: int``: how many items about the same files one sample takes (1).
     - ``decode(media, name, items, rng) -> (pixels, geometry)``: its own way to read one file of a sample.
+    - ``item_problem(item, width, height) -> str | None``: why an item cannot be about a file of this size in
+      pixels, with FILE:LINE; `mplug2 data check` prints it.
     - ``mirror(item) -> item``: the item as it holds of mirrored media, for `flip: media_and_text`.
     - ``record(item, sample) -> dict``: what evaluation and metrics know of an item (its number alone).
     - ``num_tokens(item) -> int``: text tokens, for batches by tokens.

@@ -43,6 +43,33 @@ def test_a_turned_photograph_stands_upright(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.jpg").shape == (6, 4, 3)
 
 
+@pytest.mark.parametrize("suffix", ["avif", "jp2"])
+def test_newer_formats_are_read(tmp_path: Path, suffix: str) -> None:
+    Image.new("RGB", (6, 4), (255, 255, 255)).save(tmp_path / f"a.{suffix}")
+    pixels = read_image(tmp_path / f"a.{suffix}")
+    assert pixels.shape == (4, 6, 3)
+    assert pixels.min() >= 250
+
+
+def test_an_image_of_a_phone_names_the_package_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "_formats", lambda: ("PNG",))
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic")
+    with pytest.raises(ImageError, match=r"a\.heic is a HEIC image.*pip install mplug2\[heif\]"):
+        read_image(tmp_path / "a.heic")
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypmp42")
+    with pytest.raises(ImageError, match=r"b\.heic is not an image"):
+        read_image(tmp_path / "b.heic")
+
+
+def test_an_image_of_a_phone_is_read_with_that_package(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif", reason="pillow-heif is an extra")
+    assert "HEIF" in image._formats()
+    Image.new("RGB", (64, 48), (255, 255, 255)).save(tmp_path / "a.heic")
+    assert read_image(tmp_path / "a.heic").shape == (48, 64, 3)
+
+
 def test_files_that_are_no_images_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.jpg").write_text("no image")
     Image.new("RGB", (64, 64)).save(tmp_path / "good.png")

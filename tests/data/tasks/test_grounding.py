@@ -147,9 +147,8 @@ def test_a_box_outside_its_image_is_counted_as_broken(picture: Path, training: b
     )
     batch = next(iter(loader))
     (reason,) = loader.bad.values()
-    assert "the box [" in reason
-    assert "is outside the image" in reason
-    assert "wide.png" in reason
+    assert reason.startswith(f"{picture / 'phrases.jsonl'}:2: the box [")
+    assert reason.endswith('of "the left square" is outside the image wide.png (40x20 pixels)')
     assert [record["pixels"] for record in batch.records if "bad" not in record] == [ROW["box"]] * (
         2 if training else 1
     )
@@ -181,3 +180,11 @@ def test_a_crop_is_refused_before_anything_is_read() -> None:
     spec = read_spec("configs_image/grounding_shapes_tiny.yaml", ["data.augment=crop"])
     with pytest.raises(UserError, match="'augment' of task 'grounding' must be one of 'none'"):
         check(spec).raise_if_bad()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_size_of_another_file_is_counted_as_broken(picture: Path, training: bool) -> None:
+    data = reader(picture, [ROW | {"size": [20, 40]}], training=training)
+    failed = data[0]
+    assert "phrases.jsonl:1: 'size' must be that of the image wide.png (40x20 pixels)" in failed.reason  # type: ignore[union-attr]
+    assert isinstance(reader(picture, [ROW | {"size": [40, 20]}], training=training)[0], Sample)
