@@ -17,6 +17,7 @@ from mplug2.cli import (
     convert,
     data,
     diff,
+    doctor,
     drawing,
     eject,
     finding,
@@ -65,7 +66,6 @@ app = typer.Typer(
     help="Compose networks for text, image and video from one YAML file, train them, and use them.",
     epilog="Example: mplug2 check configs_video/VideoQA_shapes_tiny.yaml",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -91,6 +91,7 @@ def _top(
 specs.add_to(app)
 shipped.add_to(app)
 finding.add_to(app)
+doctor.add_to(app)
 migrate.add_to(app)
 drawing.add_to(app)
 diff.add_to(app)

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from registry.errors import UserError
+from registry.language.schema import SETTINGS
+from registry.spec_folders import shipped_specs
 
 
 def path(text: str) -> Path:
@@ -19,13 +21,33 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def complete_spec(incomplete: str) -> list[str]:
+    """Return the shipped specs whose names begin with a word; a shell completes files if there are none."""
+    return [file.stem for file in shipped_specs() if incomplete and file.stem.startswith(incomplete)]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Return the settings `SECTION.KEY=` that begin with a word."""
+    names = [f"{section}.{key}=" for section, keys in SETTINGS.items() for key in keys]
+    return [name for name in names if name.startswith(incomplete)]
+
+
 SpecFile = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A composition spec (YAML).", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SPEC",
+        help="A composition spec (YAML).",
+        show_default=False,
+        autocompletion=complete_spec,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="KEY=VALUE...", help="Settings on top of the spec: train.lr=1e-4", show_default=False
+        metavar="KEY=VALUE...",
+        help="Settings on top of the spec: train.lr=1e-4",
+        show_default=False,
+        autocompletion=complete_setting,
     ),
 ]
 Checkpoint = Annotated[
