@@ -27,6 +27,8 @@ for _name, _target in {
     "pair_attention": "modules.pair_attention:PairAttention",
     "word_masking": "modules.masking:WordMasking",
     "feature_queue": "modules.queue:FeatureQueue",
+    "patch_relevance": "modules.patch_relevance:PatchRelevance",
+    "window_mix": "modules.window_mix:WindowMix",
     "contrastive": "modules.losses.contrastive:Contrastive",
     "hard_negatives": "modules.negatives:HardNegatives",
 }.items():
@@ -43,6 +45,7 @@ for _name, _target in {
     "select_labelled": "modules.selection:select_labelled",
     "select_masked": "modules.selection:select_masked",
     "softmax": "modules.scores:softmax",
+    "log_softmax": "modules.scores:log_softmax",
     "standardize": "modules.scores:standardize",
     "mix_rows": "modules.scores:mix_rows",
     "best_class": "modules.scores:best_class",

@@ -20,15 +20,25 @@ def softmax(scores: Float[Tensor, "b s"], *, temperature: float = 1.0) -> Float[
     return F.softmax(scores.float() / temperature, dim=-1)
 
 
+@operation(inputs={"logits": "scores|logits B N classes"}, outputs="scores B N classes")
+def log_softmax(logits: Float[Tensor, "b n classes"]) -> Float[Tensor, "b n classes"]:
+    """Return ``log softmax(logits)`` over the classes of each position, in full precision."""
+    return F.log_softmax(logits.float(), dim=-1)
+
+
 @operation(inputs={"scores": "scores|logits B N classes"}, outputs="scores B N")
 def standardize(scores: Float[Tensor, "b n classes"], *, channel: int = 0) -> Float[Tensor, "b n"]:
-    """Return ``(x - mean(x)) / std(x)`` over each row of one channel of the last axis, in full precision."""
+    """Return ``(x - mean(x)) / std(x)`` over each row of one channel of the last axis, in full precision.
+
+    std is that of a sample: squares are divided by N - 1. A row of equal values becomes zeros.
+    """
     channels = scores.shape[-1]
     if not 0 <= channel < channels:
         raise ValueError(f"channel must be 0 to {channels - 1}, but is {channel}")
     chosen = scores[..., channel].float()
     centered = chosen - chosen.mean(dim=-1, keepdim=True)
-    std = centered.square().mean(dim=-1, keepdim=True).sqrt()
+    variance = centered.square().sum(dim=-1, keepdim=True) / max(centered.shape[-1] - 1, 1)
+    std = variance.sqrt()
     return centered / std.clamp(min=LEAST_STD)
 
 

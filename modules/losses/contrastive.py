@@ -82,9 +82,11 @@ class Contrastive(Temperature):
     V, T: ``all_vision``, ``all_text``, whose first rows are the batch of all ranks (from a `feature_queue`);
     without them the features of all ranks, with gradients (CLIP, arXiv 2103.00020). Rows of one ``group`` are
     partners of each other and share the target; without groups every row has one partner. ``alpha`` mixes in
-    what the momentum features find: ALBEF's soft targets (arXiv 2107.07651, section 3.4). ``clamp='albef'``
-    keeps the temperature in [0.001, 0.5], ``'clip'`` at 0.01 or more; ``'none'`` is released mPLUG's
-    fine-tuning. Released ``temp``.
+    what the momentum features find: ALBEF's soft targets (arXiv 2107.07651, section 3.4). Those of the batch
+    are the first rows of ``all_vision`` and ``all_text``, or ``teacher_vision`` and ``teacher_text`` (TiMix,
+    which has no queue). ``target`` replaces all of this: for each row a distribution over S, for both ways.
+    ``clamp='albef'`` keeps the temperature in [0.001, 0.5], ``'clip'`` at 0.01 or more; ``'none'`` is
+    released mPLUG's fine-tuning. Released ``temp``.
     ``learn='log_scale'`` learns ``log(1 / tau)`` instead of tau (CLIP, VLMo: released ``logit_scale``).
     """
 
@@ -95,6 +97,9 @@ class Contrastive(Temperature):
         "all_vision?": "vector S width",
         "all_text?": "vector S width",
         "all_group?": "index S",
+        "teacher_vision?": "vector B width",
+        "teacher_text?": "vector B width",
+        "target?": "scores B S",
     }
     outputs = {"loss": "scalar", "vision_to_text": "scores B S", "text_to_vision": "scores B S"}
 
@@ -114,38 +119,95 @@ class Contrastive(Temperature):
         all_vision: Float[Tensor, "s width"] | None = None,
         all_text: Float[Tensor, "s width"] | None = None,
         all_group: Int[Tensor, " s"] | None = None,
+        teacher_vision: Float[Tensor, "b width"] | None = None,
+        teacher_text: Float[Tensor, "b width"] | None = None,
+        target: Float[Tensor, "b s"] | None = None,
         *,
         alpha: float = 0.0,
     ) -> dict[str, Tensor]:
         """The loss, and the similarities over the temperature, in float32."""
         check_fraction(alpha=alpha)
-        if (all_vision is None) != (all_text is None):
-            raise ValueError("all_vision and all_text must be given together")
+        _check_together(all_vision=all_vision, all_text=all_text)
+        _check_together(teacher_vision=teacher_vision, teacher_text=teacher_text)
+        own = own_rows(len(vision), vision.device)
+        teachers = _teachers(own, all_vision, all_text, teacher_vision, teacher_text)
         if all_vision is None or all_text is None:
-            if alpha:
-                raise ValueError(
-                    f"alpha must be 0 without momentum features (all_vision, all_text), but is {alpha}"
-                )
             all_vision, all_text = all_gather_rows(vision), all_gather_rows(text)
             all_group = None if group is None else all_gather_rows(group)
-        if (group is None) != (all_group is None):
-            raise ValueError("group and all_group must be given together")
         temperature = self.bounded()
-        own = own_rows(len(vision), vision.device)
         # products of unit vectors, divided by a small number: half precision would lose their differences
-        vision, text, all_vision, all_text = (x.float() for x in (vision, text, all_vision, all_text))
-        vision_to_text, text_to_vision = vision @ all_text.T / temperature, text @ all_vision.T / temperature
-        if group is None or all_group is None:
-            positive = own[:, None] == torch.arange(len(all_text), device=own.device)
-        else:
-            positive = group[:, None] == all_group
+        vision_to_text = vision.float() @ all_text.float().T / temperature
+        text_to_vision = text.float() @ all_vision.float().T / temperature
+        with torch.no_grad():
+            if target is None:
+                positive = _positives(own, group, all_group, len(all_text))
+                targets = _soft_targets(shares(positive), teachers, temperature, alpha)
+            elif alpha:
+                raise ValueError(f"alpha must be 0 with a target, but is {alpha}")
+            else:
+                targets = (target.float(), target.float())
         losses = []
-        for similarity, teachers, others in (
-            (vision_to_text, all_vision, all_text),
-            (text_to_vision, all_text, all_vision),
-        ):
-            with torch.no_grad():
-                target = mix_soft_targets(shares(positive), teachers[own] @ others.T / temperature, alpha)
-            losses.append(-(target * F.log_softmax(similarity, dim=1)).sum(dim=1).mean())
+        for similarity, goal in zip((vision_to_text, text_to_vision), targets, strict=True):
+            losses.append(-(goal * F.log_softmax(similarity, dim=1)).sum(dim=1).mean())
         loss = torch.stack(losses).mean()
         return {"loss": loss, "vision_to_text": vision_to_text, "text_to_vision": text_to_vision}
+
+
+def _check_together(**values: Tensor | None) -> None:
+    """Raise ValueError if some of the inputs are there and others are not."""
+    missing = [name for name, value in values.items() if value is None]
+    if 0 < len(missing) < len(values):
+        raise ValueError(f"{' and '.join(values)} must be given together")
+
+
+def _positives(
+    own: Int[Tensor, " b"], group: Int[Tensor, " b"] | None, all_group: Int[Tensor, " s"] | None, count: int
+) -> Bool[Tensor, "b s"]:
+    """Return which of ``count`` rows are partners of this rank's rows: those of their group, or their own."""
+    if (group is None) != (all_group is None):
+        raise ValueError("group and all_group must be given together")
+    if group is None or all_group is None:
+        return own[:, None] == torch.arange(count, device=own.device)
+    return group[:, None] == all_group
+
+
+def _teachers(
+    own: Int[Tensor, " b"],
+    all_vision: Float[Tensor, "s width"] | None,
+    all_text: Float[Tensor, "s width"] | None,
+    vision: Float[Tensor, "b width"] | None,
+    text: Float[Tensor, "b width"] | None,
+) -> tuple[tuple[Tensor, Tensor], ...] | None:
+    """Return, for both ways, the momentum features of this rank's rows and those they are compared with.
+
+    None without momentum features.
+    """
+    if vision is not None and text is not None:
+        if all_vision is None or all_text is None:
+            all_vision, all_text = all_gather_rows(vision), all_gather_rows(text)
+    elif all_vision is not None and all_text is not None:
+        vision, text = all_vision[own], all_text[own]
+    else:
+        return None
+    return (vision, all_text), (text, all_vision)
+
+
+def _soft_targets(
+    target: Float[Tensor, "b s"],
+    teachers: tuple[tuple[Tensor, Tensor], ...] | None,
+    temperature: Float[Tensor, " 1"],
+    alpha: float,
+) -> tuple[Float[Tensor, "b s"], ...]:
+    """Return the targets of both ways, softened by the similarities of momentum features."""
+    if not alpha:
+        return target, target
+    if teachers is None:
+        raise ValueError(
+            "alpha must be 0 without momentum features (all_vision, all_text or teacher_vision, "
+            f"teacher_text), but is {alpha}"
+        )
+    targets = []
+    for rows, others in teachers:
+        similarity = rows.float() @ others.float().T / temperature
+        targets.append(mix_soft_targets(target, similarity, alpha))
+    return tuple(targets)

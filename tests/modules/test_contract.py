@@ -38,9 +38,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "feature_queue": {"width": 16, "size": 5},
     "contrastive": {},
     "hard_negatives": {},
+    "patch_relevance": {"width": 32, "text_width": 16},
+    "window_mix": {"ratio": [0.5, 0.5]},
 }
 OPTIONS: dict[str, list[dict[str, Any]]] = {"universal": [{"route": "text"}, {"route": "vision"}]}
-FREE = {"B": 2, "A": 2, "L": 5, "N": 5, "P": 4, "M": 7}
+# Losses and what they are made of keep full precision; positions are whole numbers.
+FULL_PRECISION = ("scalar", "scores", "weight", "mask", "index", "labels", "text")
+FREE = {"B": 2, "A": 2, "L": 5, "N": 5, "P": 4, "M": 7, "H": 4, "W": 4}
 
 
 def _sizes(port: Port, arguments: dict[str, Any]) -> list[int]:
@@ -175,8 +179,7 @@ def test_half_precision_runs(name: str, options: dict[str, Any]) -> None:
     keys = [""] if declaration.nameless else list(value)
     kinds = [declaration.outputs[key].kind for key in keys]
     for kind, b in zip(kinds, half, strict=True):
-        # losses and what they are made of keep full precision; positions are whole numbers
-        assert b.dtype == torch.bfloat16 or kind in ("scalar", "scores", "index", "labels", "text")
+        assert b.dtype == torch.bfloat16 or kind in FULL_PRECISION
 
 
 def test_every_module_has_a_small_example() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from modules.scores import best_class, mix_rows, softmax, standardize
+from modules.scores import best_class, log_softmax, mix_rows, softmax, standardize
 
 
 def test_softmax_of_rows() -> None:
@@ -23,12 +23,20 @@ def test_softmax_of_rows() -> None:
         softmax(scores, temperature=0.0)
 
 
+def test_log_probabilities_of_each_position() -> None:
+    logits = torch.tensor([[[0.0, 0.0], [0.0, math.log(3)]]])
+    scores = log_softmax(logits)
+    torch.testing.assert_close(scores[0, 0], torch.full((2,), math.log(0.5)))
+    torch.testing.assert_close(scores[0, 1].exp(), torch.tensor([0.25, 0.75]))
+    assert log_softmax(logits.bfloat16()).dtype == torch.float32
+
+
 def test_standardized_rows_have_mean_0_and_deviation_1() -> None:
     torch.manual_seed(0)
     scores = torch.randn(3, 5, 2, requires_grad=True)
     rows = standardize(scores, channel=1)
     torch.testing.assert_close(rows.mean(dim=1), torch.zeros(3), atol=1e-6, rtol=0)
-    torch.testing.assert_close(rows.square().mean(dim=1), torch.ones(3))
+    torch.testing.assert_close(rows.std(dim=1), torch.ones(3))
     rows[0, 0].backward()
     assert scores.grad is not None
     assert scores.grad[0, :, 1].abs().min() > 0
@@ -39,6 +47,7 @@ def test_standardized_rows_have_mean_0_and_deviation_1() -> None:
 
 def test_a_row_of_equal_values_stays_finite() -> None:
     assert standardize(torch.full((1, 4, 1), 3.0)).tolist() == [[0.0, 0.0, 0.0, 0.0]]
+    assert standardize(torch.full((1, 1, 1), 3.0)).tolist() == [[0.0]]
 
 
 def test_rows_are_mixed_with_their_partners() -> None:

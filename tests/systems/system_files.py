@@ -44,7 +44,7 @@ def write_files(folder: Path) -> None:
     phrases = []
     for number, text in captions:
         for phrase in (text, " ".join(text.split()[1:3])):
-            patches = [-1, *rng.integers(2, size=4).tolist()]  # the class token has no label
+            patches = rng.integers(2, size=4).tolist()
             phrases.append({"image": f"{number}.png", "phrase": phrase, "patches": patches})
     _write_rows(folder / "phrases.jsonl", phrases)
     for name in ("train", "matched", "mismatched"):

@@ -115,11 +115,40 @@ def test_every_recorded_output_of_vlmo_beit_and_clip_is_met(
     assert set(wanted) <= {row.name for row in rows}
 
 
+def test_every_recorded_output_of_timix_is_met(shared: Path) -> None:
+    rows = compare(shared / "reference/parity/timix/pretrain")
+    assert [row.name for row in rows if not row.good] == []
+    names = {row.name for row in rows}
+    assert {"loss_ita", "loss_mlm", "pta_loss", "mix3.loss", "mix1.source_mask", "salient_score"} <= names
+
+
+SCORE_PREDICTOR = "visual_encoder.visual.transformer.score_predictor"
+
+
+@pytest.mark.parametrize(
+    ("key", "seen"),
+    [
+        (f"{SCORE_PREDICTOR}.out_conv.2.weight", ["patch_predictor_log_probs", "pta_loss"]),
+        (f"{SCORE_PREDICTOR}.in_conv.0.bias", ["mix3.source_mask", "mix3.image"]),
+        ("fusion_encoder_m.cls.predictions.decoder.weight", ["loss_mlm"]),
+        ("text_proj.bias", ["mix1.loss", "predicted_distribution"]),
+    ],
+)
+def test_a_wrong_weight_of_timix_is_seen(key: str, seen: list[str], shared: Path, tmp_path: Path) -> None:
+    def change(tensors: Tensors) -> Tensors:
+        torch.manual_seed(0)
+        return {key: tensors[key] + torch.randn_like(tensors[key])}
+
+    failed = failed_rows(shared / "reference/parity/timix/pretrain", tmp_path, "state_dict", change)
+    assert set(seen) <= set(failed)
+
+
 @pytest.mark.parametrize(
     ("name", "weight"),
     [
         ("uniter/itm_rank", "uniter.extra.weight"),
         ("vlmo/vqa", "extra.weight"),
+        ("timix/pretrain", "extra.weight"),
         ("beit/mim", "extra.weight"),
         ("clip/contrastive", "extra.weight"),
     ],
@@ -237,10 +266,12 @@ def test_a_folder_that_is_no_fixture(tmp_path: Path) -> None:
         compare(tmp_path)
 
 
-@pytest.mark.parametrize("folder", ["timix/pretrain"])
-def test_a_family_that_has_no_comparison_here_is_not_taken_for_another(folder: str, shared: Path) -> None:
+def test_a_family_that_has_no_comparison_here_is_not_taken_for_another(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared / "reference/parity/clip/contrastive", tmp_path, dirs_exist_ok=True)
+    for name in ("config", "meta"):
+        (tmp_path / f"{name}.json").write_text('{"width": 8}')
     with pytest.raises(UserError, match=r"none of (\w+, )+\w+ recognizes its config.json and meta.json"):
-        compare(shared / "reference/parity" / folder)
+        compare(tmp_path)
 
 
 def test_a_family_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,10 @@ ENCODER = "text_encoder|text_encoder_m|fusion_encoder|fusion_encoder_m"
 
 
 def input_kinds(spec: Spec, module: str) -> set[str]:
-    """Return the kinds of the inputs from which the calls of ``module`` are computed."""
+    """Return the kinds of the inputs from which the calls of ``module`` are computed.
+
+    What a vision encoder reads is an image, whatever it is computed from: TiMix's are mixed by their texts.
+    """
     waiting = [ref.stream for line in spec.flow.values() if line.callee == module for ref in line.refs()]
     kinds: set[str] = set()
     seen: set[str] = set()
@@ -24,8 +27,12 @@ def input_kinds(spec: Spec, module: str) -> set[str]:
         seen.add(name)
         if name in spec.inputs:
             kinds.add(spec.inputs[name].kind)
+            continue
+        line = spec.flow[name]
+        if line.callee in spec.modules and spec.modules[line.callee].use in VISION:
+            kinds.add("image")
         else:
-            waiting += [ref.stream for ref in spec.flow[name].refs()]
+            waiting += [ref.stream for ref in line.refs()]
     return kinds
 
 
@@ -59,32 +66,9 @@ def _runs(values: Values) -> bool:
     return bool(values["layer"] < values["depth"])
 
 
-KEY_MAP = KeyMap(
-    title="mPLUG",
-    source="FILE",
-    roles={
-        "vision": Role("vision encoder", VISION),
-        "project": Role("project", {"project": ""}),
-        "words": Role("text_embedding", {"text_embedding": ""}, numbers=_words),
-        "text": Role("text_encoder", {"text_encoder": ""}, numbers=_text),
-        "fusion": Role("fusion", {"fusion": ""}, numbers=fusion),
-        "decoder": Role("text_decoder", {"text_decoder": ""}, numbers=_words),
-        "vision_proj": Role("feature_head of vision", {"feature_head": ""}, _reads_no_text),
-        "text_proj": Role("feature_head of text", {"feature_head": ""}, _reads_text),
-        "match": Role("class_head of depth 1", {"class_head": ""}, _has_one_layer),
-        "contrast": Role("contrastive", {"contrastive": ""}),
-        "queue": Role("feature_queue", {"feature_queue": ""}, numbers=_queue),
-    },
-    foreign={"universal": "universal layers"},
-    # Pre-trained checkpoints name the stack inside an encoder, fine-tuned ones do not.
-    renames=((f"{{part:{ENCODER}}}.{{stack:bert|fusion}}.{{rest*}}", "{part}.{rest}"),),
-    ema=(r"{part:\w+}_m.{rest*}", "{part}.{rest}"),
-    rows=(
-        Drop("visual_encoder.visual.proj", "CLIP's output projection, which mPLUG never runs"),
-        Drop("visual_encoder.{rest:(?!visual\\.).*}", "CLIP's text tower, which mPLUG never runs"),
-        *POSITION_IDS,
-        Drop("{part:text_encoder|fusion_encoder}.cls.{rest*}", "a head of pre-training"),
-        Drop("{name:prefix_ids|target_ids|bbox_prob_mask}", "a constant: the ids of coordinates"),
+def encoder_rows() -> tuple[Row | Drop, ...]:
+    """Return the rows of the vision tower, and of the text encoder, whose first layers run."""
+    return (
         *clip_tower("visual_encoder.visual.", "vision"),
         Row(f"visn_fc.{LEAF}", "linear.{leaf}", "project"),
         Row(f"visn_layer_norm.{LEAF}", "norm.{leaf}", "project"),
@@ -96,12 +80,55 @@ KEY_MAP = KeyMap(
             lambda values: not _runs(values),
         ),
         *bert_layers(LAYER, "layers.{layer}.", "text"),
-        *fusion_rows(),
-        *decoder_rows(),
+    )
+
+
+def head_rows() -> tuple[Row, ...]:
+    """Return the rows of what compares images and texts: features, matching, temperature."""
+    return (
         Row(f"vision_proj.{LEAF}", "linear.{leaf}", "vision_proj"),
         Row(f"text_proj.{LEAF}", "linear.{leaf}", "text_proj"),
         Row(f"itm_head.{LEAF}", "out.{leaf}", "match"),
         Row("temp", "temperature", "contrast", leading(1)),
+    )
+
+
+# Of the released towers, what mPLUG never runs.
+VISION_DROPS = (
+    Drop("visual_encoder.visual.proj", "CLIP's output projection, which mPLUG never runs"),
+    Drop("visual_encoder.{rest:(?!visual\\.).*}", "CLIP's text tower, which mPLUG never runs"),
+)
+ROLES = {
+    "vision": Role("vision encoder", VISION),
+    "project": Role("project", {"project": ""}),
+    "words": Role("text_embedding", {"text_embedding": ""}, numbers=_words),
+    "text": Role("text_encoder", {"text_encoder": ""}, numbers=_text),
+    "fusion": Role("fusion", {"fusion": ""}, numbers=fusion),
+    "decoder": Role("text_decoder", {"text_decoder": ""}, numbers=_words),
+    "vision_proj": Role("feature_head of vision", {"feature_head": ""}, _reads_no_text),
+    "text_proj": Role("feature_head of text", {"feature_head": ""}, _reads_text),
+    "match": Role("class_head of depth 1", {"class_head": ""}, _has_one_layer),
+    "contrast": Role("contrastive", {"contrastive": ""}),
+}
+
+
+KEY_MAP = KeyMap(
+    title="mPLUG",
+    source="FILE",
+    roles={**ROLES, "queue": Role("feature_queue", {"feature_queue": ""}, numbers=_queue)},
+    foreign={"universal": "universal layers"},
+    # Pre-trained checkpoints name the stack inside an encoder, fine-tuned ones do not.
+    renames=((f"{{part:{ENCODER}}}.{{stack:bert|fusion}}.{{rest*}}", "{part}.{rest}"),),
+    ema=(r"{part:\w+}_m.{rest*}", "{part}.{rest}"),
+    rows=(
+        *VISION_DROPS,
+        *POSITION_IDS,
+        Drop("{part:text_encoder|fusion_encoder}.cls.{rest*}", "a head of pre-training"),
+        Drop("{name:prefix_ids|target_ids|bbox_prob_mask}", "a constant: the ids of coordinates"),
+        *encoder_rows(),
+        *fusion_rows(),
+        *decoder_rows(),
+        *head_rows(),
         Drop(
             "{name:image_queue|text_queue|idx_queue|queue_ptr}",
             "a queue of {stored}, and this network's holds {size}",

@@ -17,6 +17,7 @@ from mplug2.weights.keymap import Drop, Facts, KeyMap, Role, Row, Values
 from mplug2.weights.transforms import DEPTHWISE, FRAME_PATCHES, trailing
 
 LAYER = "encoder.layer.{layer}."
+FUSION = "fusion_encoder."
 # Layers of the released sizes, by width: for files that are written without an original.
 STORED_LAYERS = {768: 12, 1024: 24}
 
@@ -53,11 +54,14 @@ def _universal(facts: Facts, module: str) -> Values:
     return {"first": first, "latents": facts.least("text_encoder.encoder.layer.{layer}.latents", first)}
 
 
-def fusion(facts: Facts, module: str) -> Values:
-    """Return the depth, stride and first stored layer of the fusion layers that run."""
+def fusion(facts: Facts, module: str, released: str = FUSION) -> Values:
+    """Return the depth, stride and first stored layer of the fusion layers that run.
+
+    ``released``: how their keys begin.
+    """
     depth = facts.argument(module, "depth", 0)
     layers = max(depth, STORED_LAYERS.get(facts.argument(module, "width", 0), 12))
-    stored = facts.count("fusion_encoder." + LAYER + "{rest*}", layers)
+    stored = facts.count(released + LAYER + "{rest*}", layers)
     return {"depth": depth, "first": stored - depth, "stride": facts.argument(module, "stride", 1000)}
 
 
@@ -93,11 +97,14 @@ def _temporal_layers(released: str, ours: str) -> tuple[Row, ...]:
     )
 
 
-def fusion_rows() -> tuple[Row | Drop, ...]:
-    """Return the rows of the fusion encoder: the last layers run, connected ones without cross-attention."""
-    released, ours = "fusion_encoder." + LAYER, "layers.{layer-first}."
+def fusion_rows(prefix: str = FUSION) -> tuple[Row | Drop, ...]:
+    """Return the rows of the fusion encoder: the last layers run, connected ones without cross-attention.
+
+    ``prefix``: how the released keys begin.
+    """
+    released, ours = prefix + LAYER, "layers.{layer-first}."
     return (
-        Drop("fusion_encoder.embeddings.{rest*}", "fusion layers read tokens, not words"),
+        Drop(prefix + "embeddings.{rest*}", "fusion layers read tokens, not words"),
         Drop(
             released + "{rest*}",
             "only the last {depth} stored fusion layers run",

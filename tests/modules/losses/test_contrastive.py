@@ -67,6 +67,31 @@ def test_soft_targets_come_from_the_momentum_features_of_the_batch() -> None:
     torch.testing.assert_close(found, sum(losses) / 2)
 
 
+def test_teachers_of_the_batch_soften_the_targets_of_both_ways() -> None:
+    """TiMix: similarities of the features themselves, targets from their momentum twins."""
+    vision, text, teachers = _unit(3, 0), _unit(3, 1), (_unit(3, 2), _unit(3, 3))
+    loss = Contrastive(0.1)(vision, text, teacher_vision=teachers[0], teacher_text=teachers[1], alpha=0.4)
+    expected = torch.zeros(())
+    for left, right, soft in (
+        (vision, text, teachers[0] @ teachers[1].T),
+        (text, vision, teachers[1] @ teachers[0].T),
+    ):
+        target = 0.4 * F.softmax(soft / 0.1, dim=1) + 0.6 * torch.eye(3)
+        expected = expected - (target * F.log_softmax(left @ right.T / 0.1, dim=1)).sum() / 6
+    torch.testing.assert_close(loss["loss"], expected)
+
+
+def test_a_given_target_serves_both_ways() -> None:
+    vision, text = _unit(3, 0), _unit(3, 1)
+    target = torch.softmax(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    rows = F.log_softmax(vision @ text.T / 0.1, dim=1)
+    columns = F.log_softmax(text @ vision.T / 0.1, dim=1)
+    loss = Contrastive(0.1)(vision, text, target=target)["loss"]
+    torch.testing.assert_close(loss, -((rows + columns) * target).sum() / 6)
+    with pytest.raises(ValueError, match="alpha must be 0 with a target, but is 0.4"):
+        Contrastive(0.1)(vision, text, teacher_vision=text, teacher_text=text, target=target, alpha=0.4)
+
+
 @pytest.mark.parametrize(("start", "better"), [(0.7, 0.5), (0.0001, 0.001)])
 def test_a_temperature_beyond_the_bounds_finds_back(start: float, better: float) -> None:
     vision, text = _unit(4, 0), _unit(4, 1)
@@ -108,6 +133,8 @@ def test_what_must_be_given_together() -> None:
         Contrastive()(vision, vision, alpha=0.4)
     with pytest.raises(ValueError, match="all_vision and all_text must be given together"):
         Contrastive()(vision, vision, all_text=vision)
+    with pytest.raises(ValueError, match="teacher_vision and teacher_text must be given together"):
+        Contrastive()(vision, vision, teacher_text=vision)
     with pytest.raises(ValueError, match="group and all_group must be given together"):
         Contrastive()(vision, vision, group, vision, vision)
     with pytest.raises(ValueError, match="temperature must be above 0"):

@@ -10,12 +10,9 @@ from registry import MODULES, OPERATIONS, TASKS
 NAMES = {
     MODULES: {
         "masked_lm_head": "modules:MaskedLMHead",
-        "patch_relevance": "modules:PatchRelevance",
     },
     OPERATIONS: {
         "region_masking": "masking:region_masking",
-        "soft_contrastive": "losses:soft_contrastive",
-        "window_mix": "masking:window_mix",
         "word_masking": "masking:word_masking",
     },
     TASKS: {

@@ -94,9 +94,9 @@ class RegionCaption:
 
 
 class RegionPhrases:
-    """Images with a phrase each, and for each token of the image whether the phrase speaks of it.
+    """Images with a phrase each, and for each patch of the image whether the phrase speaks of it.
 
-    Lines are `{"image": ..., "phrase": ..., "patches": [0, 1, ...]}`, -1 for the class token.
+    Lines are `{"image": ..., "phrase": ..., "patches": [0, 1, ...]}`.
     """
 
     outputs = {

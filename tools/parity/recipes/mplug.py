@@ -46,7 +46,8 @@ def _fused(bert: Numbers) -> str:
     return f"  fusion: {{use: fusion, {_common(bert)}, depth: {depth}, stride: {stride}}}\n"
 
 
-def _modules(config: Numbers, text_depth: int, decoder: bool) -> str:
+def module_lines(config: Numbers, text_depth: int, decoder: bool) -> str:
+    """Return the encoders, and the decoder where there is one, at the recorded sizes."""
     bert, clip = config["bert"], config["clip_tiny"]
     width, wide = bert["hidden_size"], config["vision_width"]
     words = f"vocab_size: {bert['vocab_size']}, max_positions: {bert['max_position_embeddings']}"
@@ -95,7 +96,7 @@ inputs:
   question_index: index A -> B
   answer_weight: weight A
   candidates: text C Lc
-{_modules(config, config["bert"]["text_encoder_layers"], decoder=True)}
+{module_lines(config, config["bert"]["text_encoder_layers"], decoder=True)}
 {_flow(config, "question")}{_BOTH}
   memory_per_answer: take(memory, question_index)
   logits: decoder(answer, memory=memory_per_answer)
@@ -117,7 +118,7 @@ def _retrieval(config: Numbers, meta: Numbers) -> str:
     return f"""
 inputs: {{image: image B 3 H W, caption: text B L, media_id: index B,
          wrong_image: index B -> B, wrong_text: index B -> B}}
-{_modules(config, config["bert"]["text_encoder_layers"], decoder=False)}
+{module_lines(config, config["bert"]["text_encoder_layers"], decoder=False)}
   vision_proj: {{use: feature_head, width_in: {width}, width: {shared}}}
   text_proj: {{use: feature_head, width_in: {width}, width: {shared}}}
   feature_queue: {{use: feature_queue, width: {shared}, size: {config["queue_size"]}}}
@@ -155,7 +156,7 @@ def _grounding(config: Numbers, meta: Numbers) -> str:
     ids = f"bins={bins}, prefix={meta['prefix_id']}"
     return f"""
 inputs: {{image: image B 3 H W, phrase: text B L, box: boxes B 4}}
-{_modules(config, meta["text_layers_kept"], decoder=True)}
+{module_lines(config, meta["text_layers_kept"], decoder=True)}
 {_flow(config, "phrase")}{_BOTH}
   target: encode_boxes(box, {ids})
   logits: decoder(target, memory=memory)
