@@ -54,6 +54,7 @@ EXTRAS = {
         "lz4>=4",
         "msgpack>=1",
     ],  # features of image regions in HDF5 and LMDB
+    "object_store": ["s3fs>=2024.6"],  # shards at s3:// addresses; fsspec names what others need
     "decord": [
         "decord>=0.6,<0.7"
     ],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only

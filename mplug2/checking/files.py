@@ -42,11 +42,13 @@ def _absent(
     spec: Spec, described: SourceSpec, path: tuple[str, ...], arguments: Mapping[str, Any]
 ) -> Iterator[Problem]:
     declared = {*TASKS.declaration(described.task or "").file_arguments}
+    # Those of the source that the split names: shards do not read the folder of another split.
     for source in SOURCES.names():
-        declared.update(SOURCES.declaration(source).file_arguments)
+        if source in arguments:
+            declared.update(SOURCES.declaration(source).file_arguments)
     for argument in sorted(declared & set(arguments)):
         value = arguments[argument]
-        if not isinstance(value, str) or os.path.exists(value):
+        if not isinstance(value, str) or "://" in value or os.path.exists(value):
             continue
         places = [(*path, argument), (*path[:-1], argument), ("data", argument)]
         where = next((keys for keys in places if spec.node(*keys) is not None), path)

@@ -1,10 +1,10 @@
-"""`mplug2 data`: make the shapes world, prepare public data sets, and try every file before training."""
+"""`mplug2 data`: make the shapes world, prepare and pack data sets, and try every file before training."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test")
 _SHOWN = 50  # wrong items that are listed
 
 commands = typer.Typer(
-    help="Make, prepare and check data.",
+    help="Make, prepare, pack and check data.",
     epilog="Example: mplug2 data make-shapes data/shapes",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -134,6 +134,52 @@ def _next(done: Prepared, media: Path | None) -> str:
     if answers := done.path("answers"):
         settings.append(f"data.answer_list={answers}")
     return f"mplug2 data check {done.recipe.spec} {shlex.join(settings)}"
+
+
+@commands.command(
+    "shard",
+    epilog="Example: mplug2 data shard data/coco/train.jsonl --media data/coco/images --out data/coco/shards",
+)
+def shard(
+    annotations: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ANNOTATIONS",
+            help="Annotations in JSON lines, or a folder with a folder for each class.",
+            show_default=False,
+        ),
+    ],
+    media: Annotated[Path, typer.Option(metavar="DIR", help="The folder of images or videos.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The output folder.")],
+    megabytes: Annotated[int, typer.Option(min=1, help="A shard ends when it has this size.")] = 500,
+    max_missing: Annotated[
+        float, typer.Option(min=0, max=1, help="Fraction of the files that may be missing.")
+    ] = 0.01,
+    replace: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output folder.")] = False,
+) -> None:
+    """Pack media and annotations into tar files in the WebDataset layout, with an index."""
+    from mplug2.data.shards.pack import MediaRows, pack_shards
+
+    def watch(samples: Sequence[MediaRows]) -> Iterable[MediaRows]:
+        if not sys.stderr.isatty():
+            return samples
+        from rich.progress import track
+
+        return track(samples, description="packing")
+
+    packed = pack_shards(
+        annotations,
+        media,
+        out,
+        shard_bytes=megabytes * 1_000_000,
+        max_missing=max_missing,
+        replace=replace,
+        watch=watch,
+    )
+    print(f"{out}: {packed.samples} samples with {packed.rows} entries in {packed.shards} shards")
+    for name in packed.missing:
+        print(f"  left out: {name} does not exist")
+    print(f"next: set data.train.shards={shlex.quote(str(out))} instead of data.train.path")
 
 
 @commands.command(

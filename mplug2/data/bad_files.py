@@ -34,15 +34,18 @@ class BadFileCounter:
 
     def __init__(self, store: Store | None = None, name: str = "") -> None:
         self.store, self.name = store, name
-        self._alone: set[str] = set()
+        self._alone: dict[str, int] = {}
 
-    def add(self, file: str) -> int:
-        """Count a file, unless it was counted before, and return how many there are."""
+    def add(self, file: str, num_files: int = 1) -> int:
+        """Count a file, unless it was counted before, and return how many there are.
+
+        An archive counts as the ``num_files`` that it holds.
+        """
         if self.store is None:
-            self._alone.add(file)
-            return len(self._alone)
+            self._alone[file] = num_files
+            return sum(self._alone.values())
         new = self.store.add(f"{self.name}/file/{file}", 1) == 1
-        return self.store.add(f"{self.name}/files", int(new))
+        return self.store.add(f"{self.name}/files", num_files if new else 0)
 
 
 def shared_counter() -> BadFileCounter:
@@ -74,7 +77,7 @@ class BadFiles:
             return
         self.reasons[failed.file] = failed.reason
         log.warning("cannot use %s: %s (%s)", failed.file, failed.reason, self.consequence)
-        num_bad = self.counter.add(failed.file)
+        num_bad = self.counter.add(failed.file, failed.num_files)
         if num_bad > self.allowed:
             fraction = f"{num_bad} of {self.num_files} files"
             rule = f"data.max_bad_fraction allows {self.allowed:g} of them"

@@ -47,11 +47,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class FailedSample:
-    """A request with a file that could not be decoded, and the reason."""
+    """A request with a file that could not be decoded, and the reason.
+
+    ``num_files``: media files that are unusable for this reason: more than one for an archive of them.
+    """
 
     request: SampleRequest
     file: str
     reason: str
+    num_files: int = 1
 
 
 class Batch(NamedTuple):

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mplug2.data.batch import FailedSample, Sample
 from mplug2.data.build import build_source
-from mplug2.data.media.image import ImageError, read_image
-from mplug2.data.media.video import VideoError, read_frames
+from mplug2.data.media.folder import UNREADABLE
+from mplug2.data.media.image import read_image
+from mplug2.data.media.video import read_frames
+from mplug2.data.packed_file import MediaFile
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.sources.source import Source
 from mplug2.data.unknown_words import WordCounts, count_words
@@ -151,7 +153,7 @@ def _encode_all(source: Source, progress: bool) -> list[Finding]:
 
 def check_files(
     names: Sequence[str],
-    files: Sequence[Path],
+    files: Sequence[MediaFile],
     *,
     kind: str = "frames",
     workers: int | None = None,
@@ -188,13 +190,13 @@ def _watch(entries: Iterable[Entry], total: int, progress: bool, description: st
     return track(entries, total=total, description=description)
 
 
-def _check(kind: str, name: str, file: Path) -> Decoded:
+def _check(kind: str, name: str, file: MediaFile) -> Decoded:
     try:
         if kind == "image":
             height, width, _ = read_image(file).shape
             return None, (width, height)
         clip = read_frames(file, lambda total: [total - 1], threads=1)
-    except (VideoError, ImageError) as error:
+    except UNREADABLE as error:
         return Finding(name, str(file), False, str(error)), None
     _, height, width, _ = clip.frames.shape
     if clip.errors:

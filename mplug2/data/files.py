@@ -6,16 +6,19 @@ import gzip
 import zlib
 from pathlib import Path
 
+from mplug2.data.packed_file import PackedFile
 from registry.errors import UserError
 
 LIMIT = 2 << 30  # bytes of one file once it is unpacked
 
 
-def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
+def read_bytes(path: Path | PackedFile, limit: int = LIMIT) -> bytes:
     """Return what a file holds, unpacked where it is .gz; UserError past ``limit`` bytes.
 
     Pipes and devices are refused: they may never end.
     """
+    if isinstance(path, PackedFile):
+        return path.read(limit)
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "a pipe or a device"
         raise UserError(f"{path} must be a regular file, but is {what}")
@@ -29,7 +32,7 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
     return content
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path | PackedFile) -> str:
     """Return the text of a UTF-8 file."""
     try:
         return read_bytes(path).decode("utf-8-sig")

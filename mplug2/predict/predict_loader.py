@@ -18,6 +18,7 @@ from mplug2.data.build import build_prediction_source
 from mplug2.data.media.folder import MediaFolder
 from mplug2.data.media.image import resize
 from mplug2.data.media.video import Scan, Shrink, scan_video
+from mplug2.data.packed_file import MediaFile
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.text import Tokenizer
 from mplug2.predict.files import Entry
@@ -70,7 +71,7 @@ class Files(MediaFolder):
         """Return the path itself."""
         return Path(name)
 
-    def clip(self, file: Path, rng: np.random.Generator, scan: Scan | None = None) -> np.ndarray:
+    def clip(self, file: MediaFile, rng: np.random.Generator, scan: Scan | None = None) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video."""
         scan = scan or scan_video(file, self.limits)
         self._is_large = scan.width * scan.height * 3 * self.frames > SHOWN_BYTES
@@ -84,7 +85,7 @@ class Files(MediaFolder):
         """Return what makes the frames of a large clip small; None for others, which are shown."""
         return super().shrink() if self._is_large else None
 
-    def picture(self, file: Path) -> np.ndarray:
+    def picture(self, file: MediaFile) -> np.ndarray:
         """Return an image [H W 3]."""
         pixels = super().picture(file)
         self.decoded.append(pixels[None])

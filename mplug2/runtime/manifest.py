@@ -28,7 +28,14 @@ def write_manifest(folder: Path, written_by: Mapping[str, Any]) -> None:
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name != MANIFEST:
             files[name] = file_entry(path)
-    _write(folder, {"version": VERSION, "written_by": dict(written_by), "files": files})
+    write_entries(folder, files, written_by)
+
+
+def write_entries(
+    folder: Path, files: Mapping[str, Mapping[str, Any]], written_by: Mapping[str, Any]
+) -> None:
+    """Write a manifest of entries that are known: at least "bytes" and "sha256" of each file."""
+    _write(folder, {"version": VERSION, "written_by": dict(written_by), "files": dict(files)})
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -27,12 +27,13 @@ from mplug2.data.media.transforms import (
     train_transform,
 )
 from mplug2.data.media.video import Clip, Limits, Scan, Shrink, VideoError, read_frames, scan_video
+from mplug2.data.packed_file import MediaFile, PackedFileError
 from registry.errors import UserError
 
 if TYPE_CHECKING:
     from registry import StreamType
 
-UNREADABLE = (VideoError, ImageError)
+UNREADABLE = (VideoError, ImageError, PackedFileError)
 # what is looked for where an annotation names a file without its suffix
 SUFFIXES = {
     "frames": (".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif"),
@@ -51,6 +52,18 @@ def media_views(
         if requested and name in types and types[name].kind in SUFFIXES:
             views.append(name)
     return tuple(views)
+
+
+def find_media(folder: Path, kind: str, name: str) -> Path:
+    """Return where the file of ``name`` is; where none is, the first place it was looked for."""
+    if kind == "image" and "." in name[-5:]:
+        return folder / name
+    suffixes = SUFFIXES[kind]
+    if kind == "frames" and name.startswith(GIF_FIRST):
+        suffixes = (".gif", *suffixes)
+    paths = [folder / f"{name}{suffix}" for suffix in suffixes]
+    # a video may be named with its suffix, where it has another one
+    return next((path for path in (*paths, folder / name) if isfile(path)), paths[0])
 
 
 class MediaFolder:
@@ -100,7 +113,7 @@ class MediaFolder:
             seconds=max_seconds or defaults.seconds,
         )
         # By file, and whether its frames were reduced.
-        self._cache: dict[tuple[Path, bool], np.ndarray] = {}
+        self._cache: dict[tuple[MediaFile, bool], np.ndarray] = {}
         self._room = cache << 20
 
     @property
@@ -109,16 +122,9 @@ class MediaFolder:
         middle = (self.frames,) if self.kind == "frames" else ()
         return (3, *middle, self.size, self.size)
 
-    def file(self, name: str) -> Path:
+    def file(self, name: str) -> MediaFile:
         """Return where the file of ``name`` is; where none is, the first place it was looked for."""
-        if self.kind == "image" and "." in name[-5:]:
-            return self.folder / name
-        suffixes = SUFFIXES[self.kind]
-        if self.kind == "frames" and name.startswith(GIF_FIRST):
-            suffixes = (".gif", *suffixes)
-        paths = [self.folder / f"{name}{suffix}" for suffix in suffixes]
-        # a video may be named with its suffix, where it has another one
-        return next((path for path in (*paths, self.folder / name) if isfile(path)), paths[0])
+        return find_media(self.folder, self.kind, name)
 
     def read(self, name: str, rng: np.random.Generator) -> Tensor:
         """Return an item as float32 [3 T H W] or [3 H W]; raise VideoError or ImageError."""
@@ -140,12 +146,12 @@ class MediaFolder:
         """Return a stand-in for a file that cannot be decoded."""
         return torch.zeros(self.shape)
 
-    def picture(self, file: Path) -> np.ndarray:
+    def picture(self, file: MediaFile) -> np.ndarray:
         """Return an image [H W 3] without changes, from memory if it was kept."""
         kept = self._cache.get((file, False))
         return self._keep(file, read_image(file, self.max_image_pixels), False) if kept is None else kept
 
-    def clip(self, file: Path, rng: np.random.Generator, scan: Scan | None = None) -> np.ndarray:
+    def clip(self, file: MediaFile, rng: np.random.Generator, scan: Scan | None = None) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video, from memory if they were kept.
 
         They have their own size if training may crop them, else that of an item. ``scan`` is that of the
@@ -168,7 +174,7 @@ class MediaFolder:
 
     def frames_of(
         self,
-        file: Path,
+        file: MediaFile,
         choose: Callable[[int], Sequence[int]],
         shrink: Shrink | None = None,
         scan: Scan | None = None,
@@ -195,7 +201,11 @@ class MediaFolder:
         return lambda frame: resize_nearest(frame[None], self.size)[0]
 
     def _decoded(
-        self, file: Path, choose: Callable[[int], Sequence[int]], shrink: Shrink | None, scan: Scan | None
+        self,
+        file: MediaFile,
+        choose: Callable[[int], Sequence[int]],
+        shrink: Shrink | None,
+        scan: Scan | None,
     ) -> Clip:
         return read_frames(
             file,
@@ -212,7 +222,7 @@ class MediaFolder:
         pixels = scan.width * scan.height if shrink is None else self.size**2
         return scan.packets * pixels * 3 <= self._room
 
-    def _keep(self, file: Path, pixels: np.ndarray, is_reduced: bool) -> np.ndarray:
+    def _keep(self, file: MediaFile, pixels: np.ndarray, is_reduced: bool) -> np.ndarray:
         if self._room > 0 and (room := self._room - pixels.nbytes) >= 0:
             self._room, self._cache[file, is_reduced] = room, pixels
         return pixels

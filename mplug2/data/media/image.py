@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mplug2.data.packed_file import MediaFile, byte_source
 from registry.errors import UserError
 
 # what data sets hold; Pillow knows more, and starts another program for some of them (EPS)
@@ -26,23 +27,23 @@ class ImageError(UserError):
     """A file is not a readable image; the message is one sentence with its name."""
 
 
-def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
+def read_image(path: str | MediaFile, max_pixels: int | None = None) -> np.ndarray:
     """Return an image as uint8 [H W 3], turned according to its EXIF data; raise ImageError if it cannot be
     read.
 
     Transparent images get a black background; 16 and 32 bits a pixel become 8. Nothing is decoded past
     ``MAX_BYTES`` of file or ``max_pixels`` (by default `MAX_PIXELS`) of image.
     """
-    path, limit = Path(path), MAX_PIXELS if max_pixels is None else max_pixels
-    if not isfile(path):
-        raise ImageError(f"the image {path} does not exist")
-    if path.stat().st_size > MAX_BYTES:
-        raise ImageError(f"the image {path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    path = Path(path) if isinstance(path, str) else path
+    if isinstance(path, Path):
+        _check_file(path)
+    source = byte_source(path, MAX_BYTES)
     try:
         with warnings.catch_warnings():
             # Pillow warns of large images, which have a limit here, and of odd metadata
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_formats()) as image:
+            with Image.open(source, formats=_formats()) as image:
                 if image.width * image.height > limit:
                     raise ImageError(
                         f"{path} has {image.width}x{image.height} pixels; at most {limit} are read"
@@ -61,6 +62,13 @@ def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     # the file steers one of a dozen decoders; broken ones have raised nearly every kind of exception there
     except Exception as error:
         raise ImageError(f"{path} cannot be decoded ({str(error) or type(error).__name__})") from None
+
+
+def _check_file(path: Path) -> None:
+    if not isfile(path):
+        raise ImageError(f"the image {path} does not exist")
+    if path.stat().st_size > MAX_BYTES:
+        raise ImageError(f"the image {path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

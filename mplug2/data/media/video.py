@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from mplug2.data.packed_file import MediaFile, byte_source
 from registry.errors import UserError
 
 Decoder = Literal["av", "decord"]
@@ -65,7 +66,7 @@ class Clip:
 
 
 def read_frames(
-    path: str | Path,
+    path: str | MediaFile,
     choose: Callable[[int], Sequence[int]],
     *,
     decoder: Decoder = "av",
@@ -85,9 +86,9 @@ def read_frames(
     ``scan``: what `scan_video` returned, if the caller needed it before. Raises VideoError where there is
     nothing to decode, or past ``limits``.
     """
-    path, limits = Path(path), limits or Limits()
+    path, limits = _media_file(path), limits or Limits()
     scan = scan or scan_video(path, limits)
-    if decoder == "decord" and scan.plain:
+    if decoder == "decord" and scan.plain and isinstance(path, Path):
         clip = _read_decord(path, scan, choose, threads, limits)
         if clip is not None:
             return clip if shrink is None else replace(clip, frames=np.stack(list(map(shrink, clip.frames))))
@@ -110,7 +111,7 @@ def read_frames(
 class _KeptFrames:
     """The frames that are asked for, as they come out of the decoder, upright and as small as they may be."""
 
-    def __init__(self, path: Path, indices: list[int], limits: Limits, shrink: Shrink | None) -> None:
+    def __init__(self, path: MediaFile, indices: list[int], limits: Limits, shrink: Shrink | None) -> None:
         self.path, self.indices, self.limits, self.shrink = path, indices, limits, shrink
         self._wanted = set(indices)
         self._taken: dict[int, np.ndarray] = {}
@@ -132,10 +133,11 @@ class _KeptFrames:
         return np.stack([self._taken[index] for index in self.indices])
 
 
-def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
+def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
     """Return the properties of the best video stream from its packets; raise VideoError if there is none."""
-    path, limits = Path(path), limits or Limits()
-    _check_file(path, limits)
+    path, limits = _media_file(path), limits or Limits()
+    if isinstance(path, Path):
+        _check_file(path, limits)
     packets = hidden = leading = 0
     key_time: int | None = None
     try:
@@ -170,6 +172,10 @@ def scan_video(path: str | Path, limits: Limits | None = None) -> Scan:
     return Scan(packets, width, height, plain)
 
 
+def _media_file(path: str | MediaFile) -> MediaFile:
+    return Path(path) if isinstance(path, str) else path
+
+
 def _check_file(path: Path, limits: Limits) -> None:
     if not isfile(path):
         raise VideoError(f"the video {path} does not exist")
@@ -180,12 +186,12 @@ def _check_file(path: Path, limits: Limits) -> None:
         raise VideoError(f"the video {path} has {size} bytes; at most {limits.bytes} are read")
 
 
-def _check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
+def _check_pixels(path: MediaFile, width: int, height: int, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise VideoError(f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read")
 
 
-def _check_clip(path: Path, width: int, height: int, frames: int, limits: Limits) -> None:
+def _check_clip(path: MediaFile, width: int, height: int, frames: int, limits: Limits) -> None:
     size = width * height * 3 * frames
     if size > limits.kept_bytes:
         raise VideoError(
@@ -194,21 +200,21 @@ def _check_clip(path: Path, width: int, height: int, frames: int, limits: Limits
         )
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: MediaFile) -> av.container.InputContainer:
     options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
     try:
         try:
             # names and titles in other encodings than UTF-8 are of no use here, and must do no harm
-            return av.open(str(path), container_options=options, metadata_errors="replace")
+            return av.open(byte_source(path), container_options=options, metadata_errors="replace")
         except TypeError:  # a PyAV that has no such argument
-            return av.open(str(path), container_options=options)
+            return av.open(byte_source(path), container_options=options)
     except av.error.ArgumentError:  # FFmpeg's message for a container that is not among them
         raise VideoError(
             f"{path} is not a video that can be read (its container is not one of {', '.join(_CONTAINERS)})"
         ) from None
 
 
-def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
+def _video_stream(path: MediaFile, container: av.container.InputContainer) -> av.VideoStream:
     """The stream FFmpeg calls best (largest frame), so that a cover or a preview is not taken for the
     video."""
     stream = container.streams.best("video")
@@ -220,7 +226,9 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> av.Vide
     return stream
 
 
-def _decode(path: Path, kept: _KeptFrames, threads: int, limits: Limits, deadline: float) -> tuple[int, int]:
+def _decode(
+    path: MediaFile, kept: _KeptFrames, threads: int, limits: Limits, deadline: float
+) -> tuple[int, int]:
     """Decode the complete stream into ``kept``; return the number of frames and of broken packets."""
     size: tuple[int, int] | None = None
     total = errors = 0

@@ -16,6 +16,7 @@ from mplug2.data.files import read_text
 from mplug2.data.json_text import parse_json
 from mplug2.data.media.folder import UNREADABLE, MediaFolder, media_views
 from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD, Flip
+from mplug2.data.packed_file import MediaFile, PackedFileError
 from mplug2.data.tasks.task import Task
 from registry.errors import UserError
 
@@ -85,8 +86,8 @@ class ItemSource:
         self._check_views(augment, flip)
         self.flip = self._checked_flip(flip)
         if self.views:
-            self.media = MediaFolder(
-                _media_folder(media),
+            self.media = self._open_media(
+                media,
                 self.views[0],
                 types[self.views[0]],
                 training=training,
@@ -100,7 +101,11 @@ class ItemSource:
                 max_frames=max_frames,
                 max_seconds=max_seconds,
             )
-        self._group_by_media(_excluded(Path(exclude_list)) if exclude_list else set())
+        self._group_by_media(excluded_names(Path(exclude_list)) if exclude_list else set())
+
+    def _open_media(self, media: str | None, view: str, stream: StreamType, **settings: Any) -> MediaFolder:
+        """Return what finds and decodes the media files, as inputs of one type."""
+        return MediaFolder(_media_folder(media), view, stream, **settings)
 
     def _check_views(self, augment: str, flip: Flip) -> None:
         """Raise UserError if a spec reads no media, ArgumentError if it augments media with given regions."""
@@ -196,8 +201,11 @@ class ItemSource:
 
     def read(self, request: SampleRequest) -> Sample | FailedSample:
         """Return one sample; it depends on the request alone, not on the worker that reads it."""
+        return self.read_items(request, tuple(self.items[number] for number in request.items))
+
+    def read_items(self, request: SampleRequest, items: tuple[Any, ...]) -> Sample | FailedSample:
+        """Return one sample with these items: its media are decoded, and mirrored together with them."""
         rng = np.random.default_rng([*request.seed, request.items[0]])
-        items = tuple(self.items[number] for number in request.items)
         mirrored = self._mirrored(request)
         views, geometry = [], None
         files = request.media if self.views else ()
@@ -205,7 +213,7 @@ class ItemSource:
             try:
                 pixels, file_geometry = self._decode(name, items, rng, mirror)
             except UNREADABLE as error:
-                return FailedSample(request, str(self.media.file(name)), str(error))
+                return failed_sample(request, self.media.file(name), error)
             views.append(pixels)
             geometry = file_geometry if geometry is None else geometry
         if self.flip == "media_and_text" and any(mirrored):
@@ -237,28 +245,32 @@ class ItemSource:
         views = (self.media.black(),) * len(self.views)
         return Sample(failed.request, items, views, failure=failed.reason)
 
-    def names(self) -> list[str]:
+    def names(self) -> Sequence[str]:
         """Return the name of every file that has items, in the order of the annotations."""
         return list(dict.fromkeys(name for names in self.by_media for name in names))
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[MediaFile]:
         """Return where those files are."""
         return [self.media.file(name) for name in self.names()] if self.views else []
 
     def num_tokens(self, request: SampleRequest) -> int:
         """Return the text tokens of a sample, as its task counts them."""
+        total = 0
+        for number in request.items:
+            if number not in self._item_tokens:
+                self._item_tokens[number] = self.count_tokens(self.items[number])
+            total += self._item_tokens[number]
+        return total
+
+    def count_tokens(self, item: Any) -> int:
+        """Return the text tokens of an item; UserError if its task does not count them."""
         count = getattr(self.task, "num_tokens", None)
         if count is None:
             raise UserError(
                 f"batches by tokens need a task that counts them: {type(self.task).__name__} has no "
                 "num_tokens(item). Set batch_size and micro_batch in samples"
             )
-        total = 0
-        for number in request.items:
-            if number not in self._item_tokens:
-                self._item_tokens[number] = int(count(self.items[number]))
-            total += self._item_tokens[number]
-        return total
+        return int(count(item))
 
     def fingerprint(self) -> int:
         """Return a number that changes if items are added or removed."""
@@ -267,6 +279,14 @@ class ItemSource:
     def records(self) -> list[dict[str, Any]]:
         """Return what evaluation would know of every item, without reading its media."""
         return [self.collate.record(item, number) for number, item in enumerate(self.items)]
+
+
+def failed_sample(request: SampleRequest, file: MediaFile, error: UserError) -> FailedSample:
+    """Return a sample whose file cannot be read; of an unusable archive, with all the files in it."""
+    archive = error.archive if isinstance(error, PackedFileError) else None
+    if archive is None:
+        return FailedSample(request, str(file), str(error))
+    return FailedSample(request, archive.address, str(error), archive.num_files)
 
 
 class _TextRequests(Sequence[SampleRequest]):
@@ -308,7 +328,8 @@ def _media_folder(media: str | None) -> Path:
     return Path(media)
 
 
-def _excluded(path: Path) -> set[str]:
+def excluded_names(path: Path) -> set[str]:
+    """Return the names in a list that `mplug2 data check` wrote; ArgumentError if it cannot be read."""
     try:
         lines = read_text(path).split("\n")
         return {parse_json(line)["video_id"] for line in lines if line.strip()}

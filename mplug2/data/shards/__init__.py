@@ -1,0 +1,1 @@
+"""Shards: tar files of many samples with an index of where each of them is."""
