@@ -18,16 +18,17 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.packed_file import PackedFile
 from mplug2.data.rows import media_name
 from mplug2.data.shards.storage import BLOCK, Shard, is_remote, join, read_file
@@ -163,7 +164,7 @@ class ShardIndex:
             raise UserError(f"{location}: every file must be inside its shard, but one is not")
 
 
-class _Names(Sequence[str]):
+class _Names(LazySequence[str]):
     """Texts in one array of bytes; millions of Python strings would take seconds and gigabytes."""
 
     def __init__(self, content: np.ndarray, ends: np.ndarray) -> None:
@@ -172,20 +173,10 @@ class _Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    @overload
-    def __getitem__(self, number: int) -> str: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[str]: ...
-    def __getitem__(self, number: int | slice) -> str | list[str]:
-        if isinstance(number, slice):
-            return [self[index] for index in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(f"there are {len(self)} names, but number {number} was asked for")
+    def at(self, number: int) -> str:
+        """Return a name."""
         start = int(self.ends[number - 1]) if number else 0
         return self.content[start : int(self.ends[number])].tobytes().decode("utf-8", "replace")
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[number] for number in range(len(self)))
 
 
 def _within(numbers: np.ndarray, limit: int) -> bool:

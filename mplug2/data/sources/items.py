@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +14,7 @@ from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.collate import Collator
 from mplug2.data.files import read_text
 from mplug2.data.json_text import parse_json
+from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.media.folder import UNREADABLE, MediaFolder, media_views
 from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD, Flip
 from mplug2.data.packed_file import MediaFile, PackedFileError
@@ -289,7 +290,7 @@ def failed_sample(request: SampleRequest, file: MediaFile, error: UserError) -> 
     return FailedSample(request, archive.address, str(error), archive.num_files)
 
 
-class _TextRequests(Sequence[SampleRequest]):
+class _TextRequests(LazySequence[SampleRequest]):
     """The samples of an epoch of text, one item each, made when they are asked for."""
 
     def __init__(self, order: np.ndarray, seed: tuple[int, ...]) -> None:
@@ -298,13 +299,8 @@ class _TextRequests(Sequence[SampleRequest]):
     def __len__(self) -> int:
         return len(self.order)
 
-    @overload
-    def __getitem__(self, position: int) -> SampleRequest: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[SampleRequest]: ...
-    def __getitem__(self, position: int | slice) -> SampleRequest | list[SampleRequest]:
-        if isinstance(position, slice):
-            return [self[index] for index in range(*position.indices(len(self)))]
+    def at(self, position: int) -> SampleRequest:
+        """Return the sample at a position."""
         number = int(self.order[position])
         return SampleRequest((), (number,), self.seed, media_id=number)
 

@@ -6,11 +6,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
+from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.sources.source import Source
 from registry.errors import UserError
 
@@ -161,7 +162,7 @@ class MixtureSource:
         return zlib.crc32(repr((parts, weights)).encode())
 
 
-class _MixedRequests(Sequence[SampleRequest]):
+class _MixedRequests(LazySequence[SampleRequest]):
     """The samples of an epoch of a mixture, made when they are asked for."""
 
     def __init__(self, mixture: MixtureSource, chosen: np.ndarray, before: np.ndarray, seed: int) -> None:
@@ -174,12 +175,7 @@ class _MixedRequests(Sequence[SampleRequest]):
     def __len__(self) -> int:
         return len(self.chosen)
 
-    @overload
-    def __getitem__(self, position: int) -> SampleRequest: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[SampleRequest]: ...
-    def __getitem__(self, position: int | slice) -> SampleRequest | list[SampleRequest]:
-        if isinstance(position, slice):
-            return [self[index] for index in range(*position.indices(len(self)))]
+    def at(self, position: int) -> SampleRequest:
+        """Return the sample at a position, by the source that was drawn for it."""
         number, draw = int(self.chosen[position]), int(self.draws[position])
         return self.mixture.part_request(number, draw, self.seed)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
+from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.media.folder import MediaFolder
 from mplug2.data.packed_file import MediaFile, PackedFileError
 from mplug2.data.shards.index import ShardIndex
@@ -112,7 +113,7 @@ class ShardSource(ItemSource):
         return self.read_items(request._replace(items=numbers), items)
 
     def _chosen_items(self, request: SampleRequest) -> tuple[Any, ...]:
-        """Return the items of a sample that this epoch has: the next ones in the order that the seed gives them."""
+        """Return the items of a sample that this epoch has: the next ones in an order drawn from the seed."""
         number, (seed, epoch) = request.items[0], request.seed[:2]
         items = self._items_of(self.task, number)
         if len(items) <= self._items_per_sample:
@@ -150,7 +151,7 @@ class _PackedMedia(MediaFolder):
         return super().file(name) if file is None else file
 
 
-class _ShardRequests(Sequence[SampleRequest]):
+class _ShardRequests(LazySequence[SampleRequest]):
     """The samples of an epoch, made when they are asked for."""
 
     def __init__(self, index: ShardIndex, order: np.ndarray, seed: tuple[int, int], repeats: int) -> None:
@@ -159,19 +160,14 @@ class _ShardRequests(Sequence[SampleRequest]):
     def __len__(self) -> int:
         return len(self.order)
 
-    @overload
-    def __getitem__(self, position: int) -> SampleRequest: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[SampleRequest]: ...
-    def __getitem__(self, position: int | slice) -> SampleRequest | list[SampleRequest]:
-        if isinstance(position, slice):
-            return [self[index] for index in range(*position.indices(len(self)))]
+    def at(self, position: int) -> SampleRequest:
+        """Return the sample at a position."""
         number, copy = int(self.order[position]), position % self.repeats
         seed = (*self.seed, copy) if copy else self.seed
         return SampleRequest(self.shards.media_of(number), (number,), seed, media_id=number)
 
 
-class _AllItems(Sequence[Any]):
+class _AllItems(LazySequence[Any]):
     """The items of all samples; the annotations of every shard are read when the first one is asked for."""
 
     def __init__(self, source: ShardSource) -> None:
@@ -188,9 +184,6 @@ class _AllItems(Sequence[Any]):
     def __len__(self) -> int:
         return len(self._read())
 
-    @overload
-    def __getitem__(self, position: int) -> Any: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[Any]: ...
-    def __getitem__(self, position: int | slice) -> Any:
-        return self._read()[position]
+    def at(self, number: int) -> Any:
+        """Return an item."""
+        return self._read()[number]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, overload
+from typing import Any, BinaryIO, Literal
 
 from mplug2.data.arguments import ArgumentError, at_least
+from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.tasks.task import Task
 
@@ -71,7 +71,7 @@ class TextFileSource(ItemSource):
         return zlib.crc32(text.encode())
 
 
-class _Windows(Sequence[Any]):
+class _Windows(LazySequence[Any]):
     """The items of a text file, by number."""
 
     def __init__(self, path: Path, task: Any, window_bytes: int, cut: str, start: float, end: float) -> None:
@@ -82,15 +82,8 @@ class _Windows(Sequence[Any]):
     def __len__(self) -> int:
         return -(-(self.last - self.first) // self.window_bytes)
 
-    @overload
-    def __getitem__(self, number: int) -> Any: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Any]: ...
-    def __getitem__(self, number: int | slice) -> Any:
-        if isinstance(number, slice):
-            return [self[index] for index in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(f"there are {len(self)} windows, but number {number} was asked for")
+    def at(self, number: int) -> Any:
+        """Return a window as an item of the task."""
         with self.path.open("rb") as file:
             begin, end = self._border(file, number), self._border(file, number + 1)
             file.seek(begin)
