@@ -279,7 +279,7 @@ def test_a_bad_shard_is_named_and_its_samples_replaced(
     assert (
         caplog.text.count(str(tars[1])) == 2 and what in caplog.text
     )  # once as the file, once in the reason
-    with pytest.raises(UserError, match=f"{shard.num_files} of 10 files cannot be decoded"):
+    with pytest.raises(UserError, match=f"{shard.num_files} of 10 files cannot be used"):
         one_epoch(train_loader(captions_source(folder), 1, max_bad_fraction=0.1))
     with pytest.raises(UserError, match="00001.tar"):
         captions_source(folder, training=False)

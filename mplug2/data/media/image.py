@@ -88,9 +88,10 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _is_heic(path: Path) -> bool:
+def _is_heic(path: MediaFile) -> bool:
     """Return whether a file begins as HEIC images do: a box `ftyp` with one of their brands."""
-    with path.open("rb") as file:
+    source = byte_source(path, MAX_BYTES)
+    with open(source, "rb") if isinstance(source, str) else source as file:
         head = file.read(12)
     return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
 
