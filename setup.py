@@ -55,6 +55,7 @@ EXTRAS = {
         "msgpack>=1",
     ],  # features of image regions in HDF5 and LMDB
     "object_store": ["s3fs>=2024.6"],  # shards at s3:// addresses; fsspec names what others need
+    "clip": ["ftfy>=6.1", "regex>=2023.8"],  # CLIP's tokenizer
     "decord": [
         "decord>=0.6,<0.7"
     ],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only
@@ -67,6 +68,7 @@ EXTRAS = {
         "ruff>=0.8",
         "mypy>=1.13",
         "jsonschema>=4.21",
+        "ftfy>=6.1",  # so that the tests compare CLIP's tokenizer with every recorded text
     ],
 }
 

@@ -30,6 +30,7 @@ from registry import (  # noqa: E402
     SOURCES,
     SPEC_FOLDERS,
     TASKS,
+    TOKENIZERS,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ EVALUATORS.register("regression", "mplug2.eval.evaluators.regression:Regression"
 EVALUATORS.register("boxes", "mplug2.eval.evaluators.boxes:Boxes")
 EVALUATORS.register("perplexity", "mplug2.eval.evaluators.perplexity:Perplexity")
 EVALUATORS.register("retrieval", "mplug2.eval.evaluators.retrieval:Retrieval")
+TOKENIZERS.register("bert", "mplug2.data.text:Tokenizer")
+TOKENIZERS.register("bytes", "mplug2.data.text:ByteTokenizer")
+TOKENIZERS.register("clip", "mplug2.data.clip_tokenizer:ClipTokenizer")
 KEY_MAPS.register("beit", "mplug2.weights.families.beit:KEY_MAP")
 KEY_MAPS.register("bert", "mplug2.weights.families.bert:KEY_MAP")
 KEY_MAPS.register("clip", "mplug2.weights.families.clip:KEY_MAP")

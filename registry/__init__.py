@@ -32,6 +32,7 @@ from registry.registries import (
     REGISTRIES,
     SOURCES,
     TASKS,
+    TOKENIZERS,
     Registries,
     Registry,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "SOURCES",
     "SPEC_FOLDERS",
     "TASKS",
+    "TOKENIZERS",
     "Answer",
     "Binding",
     "Declaration",

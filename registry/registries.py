@@ -37,6 +37,7 @@ METRICS = Registry("metric", "mplug2.metrics", requires=("inputs", "outputs", "c
 LOGGERS = Registry("logger", "mplug2.loggers", requires=("log", "close"))
 OPTIMIZERS = Registry("optimizer", "mplug2.optimizers")
 ENGINES = Registry("engine", "mplug2.engines", requires=("backward", "step", "save", "load", "consolidate"))
+TOKENIZERS = Registry("tokenizer", "mplug2.tokenizers", requires=("read", "encode", "pieces", "decode"))
 KEY_MAPS = NameTable("key map", "mplug2.key_maps", requires=("source", "roles", "rows"))
 
 
@@ -53,6 +54,7 @@ class Registries:
     loggers: Registry = LOGGERS
     optimizers: Registry = OPTIMIZERS
     engines: Registry = ENGINES
+    tokenizers: Registry = TOKENIZERS
     key_maps: NameTable = KEY_MAPS
 
 

@@ -13,7 +13,8 @@ import pytest
 import mplug2
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.tasks.task import Task
-from registry import KINDS, REGISTRIES, TASKS, UserError
+from mplug2.data.text import Tokenizer
+from registry import KINDS, REGISTRIES, TASKS, TOKENIZERS, UserError
 from registry import registries as all_registries
 from registry.name_table import NameTable
 
@@ -106,3 +107,16 @@ def test_the_spec_of_the_index_trains_with_the_task_of_its_page(
     assert result.metrics == {"label_accuracy": 1.0}
     answer = mplug2.pipeline("my.yaml")(question="blue")
     assert answer.text == "de"
+
+
+def test_the_tokenizer_of_the_page_reads_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (DOCS / "extending" / "tokenizer.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "characters.py").write_text(code)
+    (tmp_path / "letters.txt").write_text("abc\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(TOKENIZERS, "_entries", dict(TOKENIZERS._entries))
+    TOKENIZERS.register("characters", "characters:CharacterTokenizer")
+    tokenizer = Tokenizer.load(f"characters:{tmp_path}/letters.txt")
+    assert tokenizer(["cab", "ax"]).ids.tolist() == [[2, 7, 5, 6], [2, 5, 1, 0]]
+    assert tokenizer.decode([7, 5, 6, tokenizer.sep, 5]) == "cab"

@@ -33,6 +33,7 @@ TABLES: dict[str, NameTable] = {
     "optimizers": registry.OPTIMIZERS,
     "engines": registry.ENGINES,
     "loggers": registry.LOGGERS,
+    "tokenizers": registry.TOKENIZERS,
     "key maps": registry.KEY_MAPS,
 }
 # The framework passes these: no key of a spec sets them.

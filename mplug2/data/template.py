@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping
 
 from mplug2.data.arguments import ArgumentError
-from mplug2.data.text import Tokenizer
+from mplug2.data.text import SPECIAL_TOKENS, Tokenizer
 
 
 class TextTemplate:
@@ -18,8 +18,14 @@ class TextTemplate:
     """
 
     def __init__(self, template: str, tokenizer: Tokenizer, max_tokens: int) -> None:
-        """Raise `ArgumentError` for a template without fields, or one that leaves no token for a field."""
+        """Raise `ArgumentError` for a template without fields, with a token that the vocabulary lacks, or one
+        that leaves no token for a field."""
         self.template, self.tokenizer, self.max_tokens = template, tokenizer, max_tokens
+        for token in SPECIAL_TOKENS.values():
+            # Other tokenizers would split it into brackets and letters.
+            if token in template and len(tokenizer.pieces(token)) != 1:
+                problem = f"the tokenizer {tokenizer.source} has no token {token} (got {template!r})"
+                raise ArgumentError("template", f"{problem}. Write its special tokens instead")
         try:
             parts = list(string.Formatter().parse(template))
         except ValueError as error:

@@ -17,6 +17,8 @@ from tokenizers import Tokenizer as WordPieces
 from tokenizers.decoders import WordPiece as Joiner
 from tokenizers.models import WordPiece
 
+from mplug2.data.tokenizer_name import tokenizer_parts
+from registry import TOKENIZERS
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,9 +31,9 @@ _SIDED = re.compile(
     r"\b((?:top|bottom|upper|lower|far)?)(left|right)((?:most|hand|handed|side|er|est|wards?|s)?)\b",
     re.IGNORECASE,
 )
-BYTES = "bytes"  # the name of the tokenizer that needs no vocabulary
+BYTES = "bytes"  # the kind of the tokenizer that reads no file
 _FIRST_BYTE = 104
-_SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
 def _clean(text: str) -> str:
@@ -84,26 +86,28 @@ class Tokenizer:
     """
 
     def __init__(self, vocabulary: dict[str, int], *, lower: bool = True, source: str = "vocabulary") -> None:
-        missing = [token for token in _SPECIAL.values() if token not in vocabulary]
+        missing = [token for token in SPECIAL_TOKENS.values() if token not in vocabulary]
         if missing:
             raise UserError(f"{source}: a BERT vocabulary must hold {', '.join(missing)}, but does not")
         self.source, self.lower = source, lower
         self._recorded: list[str] | None = None  # the list of `recorded_texts` while it is open
         self.vocab_size = max(vocabulary.values()) + 1
-        self.pad, self.unk, self.cls, self.sep, self.mask = (vocabulary[token] for token in _SPECIAL.values())
+        self.pad, self.unk, self.cls, self.sep, self.mask = (
+            vocabulary[token] for token in SPECIAL_TOKENS.values()
+        )
         # A piece that continues a word begins with ##.
         self._begins_word = np.ones(self.vocab_size, dtype=bool)
         continuing = [number for token, number in vocabulary.items() if token.startswith("##")]
         self._begins_word[continuing] = False
         self._pieces = WordPieces(
-            WordPiece(vocabulary, unk_token=_SPECIAL["unk"], max_input_chars_per_word=100)
+            WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk"], max_input_chars_per_word=100)
         )
         self._pieces.normalizer = normalizers.BertNormalizer(lowercase=lower)
         self._pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         self._pieces.decoder = Joiner(cleanup=True)
         # unless they are registered, "man[SEP]" would be split into man, [, sep, ]
         self._pieces.add_special_tokens(
-            [AddedToken(t, special=True, normalized=False) for t in _SPECIAL.values()]
+            [AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS.values()]
         )
 
     @cached_property
@@ -116,27 +120,36 @@ class Tokenizer:
 
     @classmethod
     def load(cls, source: str | Path) -> Tokenizer:
-        """Read a vocabulary: a ``vocab.txt``, a folder that holds one, or a Hugging Face name (network or
-        cache). The name ``bytes`` needs no file: `ByteTokenizer`.
+        """Read the tokenizer that a spec names: ``KIND`` or ``KIND:FILE`` of a registered kind, else BERT's.
 
-        Raises UserError saying what to give instead when there is none.
+        UserError saying what to give instead when there is none.
         """
-        if str(source) == BYTES:
-            return ByteTokenizer()
+        kind, file = tokenizer_parts(str(source))
+        tokenizer: Tokenizer = TOKENIZERS.load(kind).read(file)
+        return tokenizer
+
+    @classmethod
+    def read(cls, source: str) -> Tokenizer:
+        """Read a vocabulary: a ``vocab.txt``, a folder that holds one, or a Hugging Face name (network or
+        cache).
+
+        UserError saying what to give instead when there is none.
+        """
         path = Path(source)
         if path.is_dir():
             return cls._from_folder(path)
         if path.is_file():
             return cls(_read_vocabulary(path), source=str(path))
-        text = str(source)
-        if path.suffix == ".txt" or text.startswith((".", "/", "~")) or text.count("/") > 1:
+        if path.suffix == ".txt" or source.startswith((".", "/", "~")) or source.count("/") > 1:
             raise UserError(
                 f"the vocabulary {path} does not exist (a relative path starts from the folder where the "
                 f"command runs, {Path.cwd()}); give the path of a vocab.txt, or a Hugging Face name such as "
                 "bert-base-uncased (`mplug2 data make-shapes` writes one next to the shapes clips)"
             )
         return cls(
-            _read_vocabulary(_from_hub(text)), lower="uncased" in text or "cased" not in text, source=text
+            _read_vocabulary(_from_hub(source)),
+            lower="uncased" in source or "cased" not in source,
+            source=source,
         )
 
     @classmethod
@@ -220,7 +233,7 @@ class Tokenizer:
         stays."""
         text = self._pieces.decode([int(i) for i in ids], skip_special_tokens=False)
         for token in ("pad", "cls", "sep"):
-            text = text.replace(_SPECIAL[token], "")
+            text = text.replace(SPECIAL_TOKENS[token], "")
         return text.strip()
 
     def tokens(self, ids: Sequence[int]) -> list[str | None]:
@@ -243,6 +256,13 @@ class ByteTokenizer(Tokenizer):
         self.vocab_size = _FIRST_BYTE + 256
         self._begins_word = np.ones(self.vocab_size, dtype=bool)
         self._split = re.compile("(" + "|".join(re.escape(token) for token in special) + ")")
+
+    @classmethod
+    def read(cls, source: str) -> ByteTokenizer:
+        """Return the tokenizer; UserError if a file is named, since it reads none."""
+        if source:
+            raise UserError(f"the tokenizer {BYTES} reads no file (got '{BYTES}:{source}'). Write {BYTES}")
+        return cls()
 
     @cached_property
     def fingerprint(self) -> str:

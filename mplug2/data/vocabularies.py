@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mplug2.data.goal_source import goal_tokenizer
+from mplug2.data.tokenizer_name import tokenizer_parts
 from registry import MODULES, Location, Problem, Spec, SpecError, UserError, plan
 from registry.training import SHORT_SOURCE, training_plan
 
@@ -35,8 +36,9 @@ def tokenizer_places(spec: Spec) -> dict[str, Location]:
 
 
 def tokenizer_exists(name: str) -> bool:
-    """Return whether a tokenizer can be loaded without the network: `bytes`, or a file or folder."""
-    return name == "bytes" or os.path.exists(name)
+    """Return whether a tokenizer can be loaded without the network: it needs no file, or its file exists."""
+    _, file = tokenizer_parts(name)
+    return not file or os.path.exists(file)
 
 
 def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:

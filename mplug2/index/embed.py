@@ -13,15 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from mplug2.data.goal_source import goal_arguments, source_of_goal
+from mplug2.data.goal_source import goal_arguments
 from mplug2.data.media.folder import UNREADABLE
 from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD
-from mplug2.data.template import TextTemplate
-from mplug2.data.text import Tokenizer, clean_caption
+from mplug2.data.text import Tokenizer
 from mplug2.eval.retrieval.embedders import GOALS, modality_embedders
+from mplug2.eval.retrieval.texts import CaptionReader
 from mplug2.predict.asking import check_length
 from mplug2.predict.predict_loader import Files
-from registry import TASKS, UserError
+from registry import UserError
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -49,6 +49,7 @@ class Embedder:
         if tokenizer is None:
             raise UserError(f"{net.spec.path}: data.tokenizer must name a vocabulary to search with")
         self.net, self.tokenizer, self.sides = net, tokenizer, modality_embedders(net, 0)
+        self.reader = CaptionReader(net.spec, self.sides["text"].goal, tokenizer)
         self.view = self._only("vision", ("frames", "image"))
         self.caption = self._only("text", ("text",))
         self.kind: Literal["video", "image"] = "video" if net.types[self.view].kind == "frames" else "image"
@@ -78,29 +79,9 @@ class Embedder:
 
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
         """Return a vector for each text, read as the spec's reader reads captions."""
-        max_words = self._caption_setting("caption_words", 30)
-        words = [clean_caption(text, max_words) for text in texts]
-        max_tokens = self._caption_setting("caption_tokens", 40)
-        template = goal_arguments(self.net.spec, self.sides["text"].goal).get("template")
-        if template is None:
-            ids = self.tokenizer(words, max_tokens)
-        else:
-            written = TextTemplate(template, self.tokenizer, max_tokens)
-            ids = self.tokenizer.pad_rows([written.encode({"caption": text}) for text in words])
+        ids = self.reader(texts)
         check_length(self.net.spec, self.caption, ids)
         return self._vectors("text", {self.caption: ids})
-
-    def _caption_setting(self, name: str, default: int) -> int:
-        """Return an argument of the task that supplies captions, or else its default."""
-        goal = self.sides["text"].goal
-        value = goal_arguments(self.net.spec, goal).get(name)
-        if value is not None:
-            return int(value)
-        found = source_of_goal(self.net.spec, goal)
-        if found is None or found.source.task is None:
-            return default
-        declared = TASKS.declaration(found.source.task).arguments
-        return int(declared[name].default) if name in declared else default
 
     def _media(self) -> Files:
         arguments = goal_arguments(self.net.spec, self.sides["vision"].goal)

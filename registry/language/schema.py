@@ -67,7 +67,10 @@ DATA = {
         "int | dict | None", None, "samples, or {tokens: N}, of an optimizer step over all ranks", 1
     ),
     "tokenizer": Key(
-        "str | None", None, "tokenizer: a `vocab.txt`, a folder, or a name on the Hugging Face Hub"
+        "str | None",
+        None,
+        "tokenizer: a `vocab.txt`, a folder, a name on the Hugging Face Hub, `bytes`, or `KIND:FILE` such as "
+        "`clip:merges.txt`",
     ),
     "workers": Key("int", 2, "worker processes that read samples", 0),
     "max_bad_fraction": Key(

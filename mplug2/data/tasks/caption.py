@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -52,6 +52,8 @@ class CaptionTask(MediaTask[Caption]):
     tokens: of a longer one [SEP] is cut off with the rest, so the network does not learn to end there (as
     released). ``template`` (`[CLS] {caption} [SEP]`) replaces prompt and [SEP]: then the caption is cut
     and the template's own tokens stay. ``references``: all captions of each file as they are written.
+    The network reads captions ``cleaned`` (lower case, no punctuation, at most ``caption_words`` words), or
+    ``as written``.
     """
 
     submission = "captions"  # the form of result files for evaluation servers
@@ -73,6 +75,7 @@ class CaptionTask(MediaTask[Caption]):
         caption_tokens: int = 20,
         prompt: str = "",
         template: str | None = None,
+        caption_text: Literal["cleaned", "as written"] = "cleaned",
         **settings: Any,
     ) -> None:
         at_least(
@@ -83,6 +86,7 @@ class CaptionTask(MediaTask[Caption]):
         )
         self.items_per_sample, self.prompt = captions_per_clip, prompt
         self.caption_words, self.caption_tokens = caption_words, caption_tokens
+        self.cleaned = caption_text == "cleaned"
         super().__init__(**settings)
         self.template = self._template(template)
 
@@ -147,7 +151,7 @@ class CaptionTask(MediaTask[Caption]):
 
     def clean(self, caption: str) -> str:
         """Return a caption as the network reads and writes it."""
-        return clean_caption(caption, self.caption_words)
+        return clean_caption(caption, self.caption_words) if self.cleaned else caption
 
     def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
         """Return builders of captions, prompts and references, one row each."""

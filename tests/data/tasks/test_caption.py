@@ -61,6 +61,14 @@ def test_training_has_a_row_a_caption_with_the_references_of_its_file(media: Pat
     assert (batch.inputs["caption"].ids == words.sep).sum(dim=1).tolist() == [1] * 4
 
 
+def test_a_network_reads_captions_cleaned_or_as_written(media: Path) -> None:
+    rows = [{"image": "a.png", "caption": "a red Circle, two"}]
+    for how, expected in (("cleaned", "a red circle two"), ("as written", "a red Circle, two")):
+        data = make_source(RetrievalTask, **arguments(media, rows, training=True, caption_text=how))
+        (ids,) = data.collate([data[0]]).inputs["caption"].ids.tolist()  # type: ignore[list-item]
+        assert ids == data.task.tokenizer.encode(expected)
+
+
 def test_evaluation_has_a_row_a_file_with_all_its_captions(media: Path) -> None:
     data = make_source(CaptionTask, **arguments(media, ROWS))
     batch = data.collate([data[0], data[1]])  # type: ignore[list-item]
