@@ -15,6 +15,7 @@ from mplug2.data.json_text import JsonError, parse_json
 from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image'), 'question' and 'answer'"
+_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
 _JSON = json.JSONEncoder(default=reprlib.repr)
 
 
@@ -91,7 +92,7 @@ def fields(row: Any, where: str, form: str, *required: str) -> dict[str, Any]:
     Raise UserError with the names of missing keys.
     """
     if not isinstance(row, dict):
-        raise UserError(f"{where}: {form}, but is {shown(row)}")
+        raise UserError(f"{where}: {form}, but is {kind_of(row)}")
     missing = [
         name for name in ("video_id|image|images|left", *required) if not set(name.split("|")) & set(row)
     ]
@@ -142,6 +143,15 @@ def text(row: dict[str, Any], key: str, where: str) -> str:
     if not isinstance(row[key], str):
         raise UserError(f"{where}: '{key}' must be a text, but is {shown(row[key])}")
     return row[key]
+
+
+def kind_of(value: Any) -> str:
+    """Return what a JSON value is, in words: of a file that is not an annotation file, nothing is quoted."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    return _KINDS.get(type(value), type(value).__name__)
 
 
 def shown(value: Any) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mplug2.data.files import read_text
-from mplug2.data.rows import read_rows, shown
+from mplug2.data.rows import kind_of, read_rows
 from registry.errors import UserError
 
 MAX_REFUSED = 0.01  # fraction of rows that may have another number of columns; more means another format
 JSON_SUFFIXES = (".json", ".jsonl")
 _FORM = "a line must be a JSON object with one value for each column"
+_COLUMN = re.compile(r"[\w.#-]{1,30}")
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,22 @@ def read_table(path: Path, columns: list[str] | None = None) -> Table:
         rows.append(Row(location, dict(zip(columns, values, strict=True))))
     if len(refused) > MAX_REFUSED * (len(rows) + len(refused)):
         raise UserError(
-            f"{path}: a row must have the columns {', '.join(columns)}, separated by tabs (got "
+            f"{path}: a row must have the columns {column_names(columns)}, separated by tabs (got "
             f"{len(refused)} of {len(rows) + len(refused)} rows with another number, the first at "
             f"{refused[0]}). Name the columns of a file without a header by `columns: [...]`"
         )
     return Table(rows, refused)
 
 
+def column_names(names: Iterable[str]) -> str:
+    """Return names of columns as messages list them.
+
+    The first line of a file that is not a table is not quoted: what is not a short word becomes `...`.
+    """
+    return ", ".join(name if _COLUMN.fullmatch(name) else "..." for name in names)
+
+
 def _json_row(location: str, row: Any) -> Row:
     if not isinstance(row, dict):
-        raise UserError(f"{location}: {_FORM}, but is {shown(row)}")
+        raise UserError(f"{location}: {_FORM}, but is {kind_of(row)}")
     return Row(location, row)

@@ -136,6 +136,13 @@ def optimizer_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
     except (ImportError, AttributeError) as error:
         raise UserError(f"train.optimizer: {name!r} cannot be imported ({error})") from error
 
+    # A spec must not be able to call anything else that Python can import.
+    if not (isinstance(constructor, type) and issubclass(constructor, torch.optim.Optimizer)):
+        raise UserError(
+            f"train.optimizer: {name!r} must be a class of optimizers (a subclass of "
+            f"torch.optim.Optimizer), but is {type(constructor).__name__} {attribute!r}"
+        )
+
     def build(groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any) -> Any:
         return constructor(groups, **options)
 

@@ -14,6 +14,15 @@ from registry.errors import UserError
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype html", b"<html", b"<?xml")
 _ZIP = b"PK\x03\x04"
+_PICKLE = b"\x80"  # torch.save before 1.6
+_OTHER_FORMATS = {
+    b"\x89HDF": "an HDF5 file",
+    b"GGUF": "a GGUF file",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x1f\x8b": "compressed by gzip",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+}
 _HEAD_BYTES = 1024
 _HEADER_BYTES = 100 << 20  # of a safetensors file, as its own reader has it
 
@@ -33,6 +42,9 @@ def refuse_other_content(path: Path) -> None:
         problem = "the file is cut off (its end is missing): was the download complete? Download it again"
     elif (size := _safetensors_size(path, head)) is not None:
         problem = _safetensors_problem(path, size)
+    elif path.suffix != ".safetensors" and not head.startswith((_ZIP, _PICKLE)):
+        name = next((name for begin, name in _OTHER_FORMATS.items() if head.startswith(begin)), None)
+        problem = f"is {name or 'of another format'}, not weights. Give a .safetensors or PyTorch file"
     elif path.suffix == ".safetensors" and zipfile.is_zipfile(path):
         problem = "is a PyTorch file (.pth), not a safetensors file. Name it .pth"
     if problem is not None:

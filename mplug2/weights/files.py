@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from registry import UserError
 
 WRAPPERS = ("model", "module", "state_dict", "ema")  # entries that hold the weights, the first one there wins
 PREFIXES = ("module.", "_orig_mod.")  # of all keys: left by data parallelism and by torch.compile
+
+_UNSUPPORTED = re.compile(r"Unsupported (?:global|class|operand):? (?:GLOBAL )?([\w.]+)")
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,22 @@ def read_released(path: str | Path) -> Released:
     except UserError:
         raise
     except Exception as error:  # which one depends on where the file is damaged
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{path}: not loaded: the file contains objects other than tensors: {reason[:200]}\n"
+            f"{path}: not loaded: the file contains objects other than tensors: {_reason(error)}\n"
             "    hint: a pickle can run code when it is opened; get the weights as .safetensors, or a "
             ".pth that holds tensors alone"
         ) from None
     return _unwrapped(content, path)
+
+
+def _reason(error: Exception) -> str:
+    """Return why torch did not unpickle a file; the rest of its message is about other settings of torch."""
+    text = str(error)
+    named = _UNSUPPORTED.search(text)
+    if named is not None:
+        return named[1]
+    first = text.splitlines()[0] if text else type(error).__name__
+    return "it is damaged" if first.startswith("Weights only load failed") else first[:200]
 
 
 def _torchscript(path: Path) -> bool:

@@ -111,6 +111,9 @@ def test_what_is_no_weights_is_named(tmp_path: Path, suffix: str, content: bytes
     [
         (".pth", SAFETENSORS, r"is a safetensors file. Name it .safetensors"),
         (".safetensors", saved({"a": torch.ones(3)}), r"is a PyTorch file \(.pth\)"),
+        (".h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file, not weights"),
+        (".bin", b"GGUF" + bytes(99), "is a GGUF file, not weights"),
+        (".pth", b"PASSWORD=[correct horse }", r"is of another format, not weights\. Give[a-zA-Z .]*$"),
     ],
 )
 def test_another_format_than_the_name_says_is_named(

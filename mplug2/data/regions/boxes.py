@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mplug2.data.regions.record import COORDINATES, RegionRecord
-from mplug2.data.rows import read_rows, shown
+from mplug2.data.rows import kind_of, read_rows, shown
 from registry.errors import UserError
 
 _FORM = (
@@ -47,7 +47,7 @@ class BoxFile:
 
 def _row(row: Any, where: str) -> tuple[str, np.ndarray]:
     if not isinstance(row, dict) or not isinstance(row.get("image"), str):
-        raise UserError(f"{where}: {_FORM}, but is {shown(row)}")
+        raise UserError(f"{where}: {_FORM}, but is {kind_of(row)}")
     boxes = row.get("boxes")
     if boxes is None and isinstance(row.get("things"), list):
         boxes = [thing.get("box") if isinstance(thing, dict) else None for thing in row["things"]]

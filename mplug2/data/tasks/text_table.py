@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mplug2.data.batch import Sample
-from mplug2.data.tables import Row, read_table
+from mplug2.data.tables import Row, column_names, read_table
 from mplug2.data.template import TextTemplate
 from mplug2.data.text import Tokenizer
 from registry.errors import UserError
@@ -66,7 +66,7 @@ class TextFieldsTask(Generic[Target]):
             if not isinstance(row.values.get(name), str):
                 raise UserError(
                     f"{row.location}: the template needs the text '{name}' (got the columns "
-                    f"{', '.join(row.values)}). Set data.template, or data.columns"
+                    f"{column_names(row.values)}). Set data.template, or data.columns"
                 )
             fields[name] = row.values[name]
         return TableText(fields, self.row_target(row), row.values.get("type"), self.row_id(row))
@@ -152,7 +152,7 @@ class TextTableTask(TextFieldsTask[Target], ABC):
         if value is None and self.training:
             raise UserError(
                 f"{row.location}: in training a text needs the column '{self.target_column}' (got the "
-                f"columns {', '.join(row.values)}). Set data.{self.target_key}"
+                f"columns {column_names(row.values)}). Set data.{self.target_key}"
             )
         return None if value is None else self.target(value, row.location)
 
@@ -164,7 +164,7 @@ class TextTableTask(TextFieldsTask[Target], ABC):
         if value is None:
             raise UserError(
                 f"{row.location}: a text needs the column '{self.id_column}' (got the columns "
-                f"{', '.join(row.values)}). Set data.id_column"
+                f"{column_names(row.values)}). Set data.id_column"
             )
         text = str(value)
         return int(text) if text.isdecimal() else text
