@@ -30,6 +30,7 @@ from mplug2.data.tasks.plain_text import PlainTextTask
 from mplug2.data.tasks.question_answer import QuestionAnswerTask
 from mplug2.data.tasks.text_label import TextLabelTask
 from mplug2.data.text import Tokenizer
+from mplug2.data.unknown_words import count_words
 from mplug2.runtime.manifest import MANIFEST, damage, file_entry
 from registry.errors import UserError
 from registry.language.ports import StreamType
@@ -380,3 +381,12 @@ def test_a_folder_of_classes_is_packed_with_its_labels(tmp_path: Path) -> None:
         *("cross", "cross", "ring", "ring")
     ]
     assert index.media_of(2) == ("ring/0.v1.png",)
+
+
+def test_unknown_words_of_shards_are_counted_in_the_samples_themselves(tmp_path: Path) -> None:
+    source = captions_source(captioned(tmp_path, [1, 1, 1]))
+    counts = count_words(source)
+    # Four words each; [CLS] is not one of them.
+    assert counts.words == 12
+    assert set(counts.unknown) == {"0", "1", "2"}
+    assert source.items._items is None, "the annotations of all shards were read"  # type: ignore[attr-defined]

@@ -202,7 +202,11 @@ class ItemSource:
 
     def read(self, request: SampleRequest) -> Sample | FailedSample:
         """Return one sample; it depends on the request alone, not on the worker that reads it."""
-        return self.read_items(request, tuple(self.items[number] for number in request.items))
+        return self.read_items(request, self.items_of(request))
+
+    def items_of(self, request: SampleRequest) -> tuple[Any, ...]:
+        """Return the items of a sample, without its media."""
+        return tuple(self.items[number] for number in request.items)
 
     def read_items(self, request: SampleRequest, items: tuple[Any, ...]) -> Sample | FailedSample:
         """Return one sample with these items: its media are decoded, and mirrored together with them."""
@@ -242,9 +246,8 @@ class ItemSource:
 
     def blank(self, failed: FailedSample) -> Sample:
         """Return a stand-in over black frames, so that evaluation has a row for each of its items."""
-        items = tuple(self.items[number] for number in failed.request.items)
         views = (self.media.black(),) * len(self.views)
-        return Sample(failed.request, items, views, failure=failed.reason)
+        return Sample(failed.request, self.items_of(failed.request), views, failure=failed.reason)
 
     def names(self) -> Sequence[str]:
         """Return the name of every file that has items, in the order of the annotations."""

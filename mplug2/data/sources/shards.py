@@ -105,15 +105,21 @@ class ShardSource(ItemSource):
         if not self.training:
             return super().read(request)
         try:
-            items = self._chosen_items(request)
+            items = self.items_of(request)
         except PackedFileError as error:
             return failed_sample(request, self.index.annotations(request.items[0]), error)
         # A record for each item; within a run, items are named by their sample.
         numbers = request.items[:1] * len(items)
         return self.read_items(request._replace(items=numbers), items)
 
-    def _chosen_items(self, request: SampleRequest) -> tuple[Any, ...]:
-        """Return the items of a sample that this epoch has: the next ones in an order drawn from the seed."""
+    def items_of(self, request: SampleRequest) -> tuple[Any, ...]:
+        """Return the items of a sample; in training the next ones, for its epoch, in an order drawn from the
+        seed.
+
+        PackedFileError if its shard is unusable.
+        """
+        if not self.training:
+            return super().items_of(request)
         number, (seed, epoch) = request.items[0], request.seed[:2]
         items = self._items_of(self.task, number)
         if len(items) <= self._items_per_sample:
@@ -131,7 +137,7 @@ class ShardSource(ItemSource):
         """Return the text tokens of a sample, as its task counts them."""
         if not self.training:
             return super().num_tokens(request)
-        return sum(self.count_tokens(item) for item in self._chosen_items(request))
+        return sum(self.count_tokens(item) for item in self.items_of(request))
 
     def fingerprint(self) -> int:
         """Return a number that changes if any shard or the list of excluded files does."""
