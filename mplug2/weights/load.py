@@ -76,6 +76,8 @@ class _Loading:
             False: self.net.weights(),
             True: self.net.ema_state_dict(),
         }
+        # Asked for every key of the file, so the modules are walked once.
+        self.buffers = frozenset(persistent_buffers(self.net))
 
     def take(self, mapping: KeyMapping) -> None:
         """Choose the tensors of one mapping, or report why they go nowhere."""
@@ -173,9 +175,9 @@ class _Loading:
         self.sources |= dict.fromkeys(targets, mapping.released)
 
     def _broken(self, mapping: KeyMapping, stored: Sequence[Tensor]) -> str | None:
-        """Return why the values of a mapping cannot be those of parameters."""
+        """Return why the values of a mapping cannot be those of parameters; None if they can."""
         name = mapping.ours[0]
-        if not self.homes[mapping.ema][name].is_floating_point() or name in persistent_buffers(self.net):
+        if not self.homes[mapping.ema][name].is_floating_point() or name in self.buffers:
             return None
         problems = [value_problem(tensor) for tensor in stored]
         return next((problem for problem in problems if problem is not None), None)
