@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 from modules.attention import EPS, KeysValues, Layer, causal_mask, init_weights, key_mask
 from modules.linear import Linear, Packs, linear, packing
+from modules.packing import visible
 from modules.recompute import checkpoint_layer
 from modules.sizes import check_sizes
 from modules.streams import Text, Tokens
 from modules.text import TextEmbedding
+from registry.errors import UserError
 
 PACK_FROM = 8  # words: packing the weights takes the time that five words then save
 
@@ -88,9 +90,11 @@ class TextDecoder(nn.Module):
     """BERT layers with causal self-attention and cross-attention to a memory, and a tied word head.
 
     With ``cross_attention: false`` it is a causal language model, which reads no memory. Released layers
-    ``text_decoder.bert`` and ``text_decoder.cls.predictions``.
+    ``text_decoder.bert`` and ``text_decoder.cls.predictions``. Without a memory, texts may be packed into
+    rows: each sees itself alone.
     """
 
+    reads_packed = True
     inputs = {"text": "text A L", "memory?": "tokens A M width"}
     outputs = "logits A L vocab_size"
     token_limits = {"text": "max_positions"}
@@ -131,8 +135,10 @@ class TextDecoder(nn.Module):
         memory: ``a`` is then a multiple of the memories, neighbouring rows of text belonging to one.
         """
         self._check_memory(memory)
-        x = self.embedding.embed(text.ids)
-        mask = causal_mask(text.ids.shape[1], x.device) & text.mask[:, None, None, :]
+        if memory is not None and text.parts is not None:
+            raise UserError("packed texts cannot share a memory. Remove `row_tokens` from the source")
+        x = self.embedding.embed(text.ids, positions=self.embedding.packed_positions(text))
+        mask = causal_mask(text.ids.shape[1], x.device) & visible(text.mask, text.parts)
         values, memory_mask = (None, None) if memory is None else (memory.values, key_mask(memory.mask))
         for layer in self.layers:
             x = checkpoint_layer(layer, x, mask, values, memory_mask, recompute=self.recompute)

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from modules.negatives import BITS, uniform
+from modules.packing import part_starts, positions_in_text
 from modules.sizes import check_rate, check_sizes
 from modules.streams import Text
 
@@ -30,6 +31,7 @@ class WordMasking(nn.Module):
     inputs = {"text": "text B L"}
     outputs = {"text": "text B L", "labels": "labels B L"}
 
+    reads_packed = True
     weightless = True  # a network and its average must fill in the same words
     # Weights of another run start at the first draw again.
     run_state_buffers = ("step",)
@@ -53,30 +55,30 @@ class WordMasking(nn.Module):
         self.register_buffer("step", torch.zeros(1, dtype=torch.long))
 
     def draw(
-        self, salt: int, row_keys: Int[Tensor, " b"], places: Int[Tensor, "b l"]
+        self, salt: int, text_keys: Int[Tensor, "b l"], places: Int[Tensor, "b l"]
     ) -> Float[Tensor, "b l"]:
-        """Return a number from [0, 1) for each place of each row."""
+        """Return a number from [0, 1) for each place of each text."""
         step = self.step if self.training else torch.zeros_like(self.step)
-        # Two rounds of the hash: one number for a row, then one for each of its places.
-        numbers = uniform(self.seed, salt, step, row_keys)[:, None] * BITS
+        # Two rounds of the hash: one number for a text, then one for each of its places.
+        numbers = uniform(self.seed, salt, step, text_keys) * BITS
         return uniform(self.seed, salt, step, numbers.long() ^ places)
 
-    def chosen(self, text: Text, row_keys: Int[Tensor, " b"]) -> Bool[Tensor, "b l"]:
+    def chosen(self, text: Text, text_keys: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"]:
         """Return which tokens are to be filled in."""
         usable = text.mask
         for special in self.special_token_ids:
             usable = usable & (text.ids != special)
-        places = _positions(text)
+        places = positions_in_text(text)
         if self.whole_words and text.word_start is not None:
-            places = text.word_start.long().cumsum(dim=1)
-        return usable & (self.draw(0, row_keys, places) < self.fraction)
+            places = _word_numbers(text, text.word_start.long())
+        return usable & (self.draw(0, text_keys, places) < self.fraction)
 
     def forward(self, text: Text) -> dict[str, Text | Tensor]:
         """Choose, replace, and return the labels; each forward pass in training is a step."""
-        row_keys, places = _row_keys(text), _positions(text)
-        chosen = self.chosen(text, row_keys)
-        action = self.draw(1, row_keys, places)
-        random_ids = (self.draw(2, row_keys, places) * self.vocab_size).long()
+        text_keys, places = _text_keys(text), positions_in_text(text)
+        chosen = self.chosen(text, text_keys)
+        action = self.draw(1, text_keys, places)
+        random_ids = (self.draw(2, text_keys, places) * self.vocab_size).long()
         ids = text.ids.masked_fill(chosen & (action < 0.8), self.mask_token_id)
         ids = torch.where(chosen & (action >= 0.9), random_ids, ids)
         if self.training and torch.is_grad_enabled():
@@ -85,12 +87,21 @@ class WordMasking(nn.Module):
         return {"text": text._replace(ids=ids), "labels": labels}
 
 
-def _positions(text: Text) -> Int[Tensor, "b l"]:
-    return torch.arange(text.ids.shape[1], device=text.ids.device).expand(text.ids.shape)
+def _word_numbers(text: Text, begins_word: Int[Tensor, "b l"]) -> Int[Tensor, "b l"]:
+    """Return the number of each token's word in its text."""
+    numbers = begins_word.cumsum(dim=1)
+    if text.parts is None:
+        return numbers
+    words_before = (numbers - begins_word).gather(1, part_starts(text.parts))
+    return numbers - words_before
 
 
-def _row_keys(text: Text) -> Int[Tensor, " b"]:
-    """Return a number for each row that follows from its tokens and their order, but not from its padding."""
+def _text_keys(text: Text) -> Int[Tensor, "b l"]:
+    """Return for each token a number that follows from the tokens of its text and their order, but neither
+    from padding nor from other texts in its row."""
     step = torch.zeros(1, dtype=torch.long, device=text.ids.device)
-    numbers = uniform(0, 0, step, text.ids * (1 << 16) + _positions(text)) * BITS
-    return (numbers.long() * text.mask).sum(dim=1) & BITS
+    places = positions_in_text(text)
+    numbers = (uniform(0, 0, step, text.ids * (1 << 16) + places) * BITS).long() * text.mask
+    parts = torch.zeros_like(text.ids) if text.parts is None else text.parts
+    sums = torch.zeros_like(numbers).scatter_add(1, parts, numbers)
+    return (sums & BITS).gather(1, parts)

@@ -74,7 +74,7 @@ def gather_rows(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     The rows of all ranks are in the order in which the loader deals samples. Without gradients wanted, only
     those of this rank are there.
     """
-    values, mask = tokens
+    values, mask = tokens.values, tokens.mask
     least, longest = shortest_and_longest(values.shape[1], values.device)
     if least < longest:  # texts are padded to the longest of their rank
         mask = F.pad(full_mask(tokens), (0, longest - values.shape[1]))

@@ -75,18 +75,24 @@ class TextValues(TupleValues):
         """Return the rows of several texts, padded to the longest."""
         ids = torch.cat(pad_to_longest([value.ids for value in values], axis=1))
         mask = torch.cat(pad_to_longest([value.mask for value in values], axis=1))
-        segments, word_start = None, None
+        segments, word_start, parts = None, None, None
         if any(value.segments is not None for value in values):
             # A text without segments is one segment, number 0.
-            parts = [_segments(value) for value in values]
-            segments = torch.cat(pad_to_longest(parts, axis=1))
+            segments = torch.cat(pad_to_longest([_segments(value) for value in values], axis=1))
         if all(value.word_start is not None for value in values):
             word_start = torch.cat(pad_to_longest([value.word_start for value in values], axis=1))
-        return Text(ids, mask, segments, word_start)
+        if any(value.parts is not None for value in values):
+            parts = torch.cat(pad_to_longest([_parts(value, value.ids) for value in values], axis=1))
+        return Text(ids, mask, segments, word_start, parts)
 
 
 def _segments(text: Text) -> Tensor:
     return torch.zeros_like(text.ids) if text.segments is None else text.segments
+
+
+def _parts(value: Text | Tokens, like: Tensor) -> Tensor:
+    """Return the numbers of packed texts; a row of one text has the number 0."""
+    return torch.zeros_like(like, dtype=torch.long) if value.parts is None else value.parts
 
 
 class TokenValues(TupleValues):
@@ -104,15 +110,20 @@ class TokenValues(TupleValues):
 
     def cast(self, value: Any, dtype: torch.dtype) -> Any:
         """Return hidden states in the network's precision."""
-        return Tokens(value.values.to(dtype), value.mask) if isinstance(value, Tokens) else value
+        return value._replace(values=value.values.to(dtype)) if isinstance(value, Tokens) else value
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several streams, padded to the longest; the mask is None if none has padding."""
         states = torch.cat(pad_to_longest([value.values for value in values], axis=1))
         lengths = {value.values.shape[1] for value in values}
+        parts = None
+        if any(value.parts is not None for value in values):
+            numbers = [_parts(value, value.values[..., 0]) for value in values]
+            parts = torch.cat(pad_to_longest(numbers, axis=1))
         if len(lengths) == 1 and all(value.mask is None for value in values):
-            return Tokens(states)
-        return Tokens(states, torch.cat(pad_to_longest([full_mask(value) for value in values], axis=1)))
+            return Tokens(states, parts=parts)
+        masks = [full_mask(value) for value in values]
+        return Tokens(states, torch.cat(pad_to_longest(masks, axis=1)), parts)
 
 
 class RegionValues(TupleValues):

@@ -44,6 +44,9 @@ def select_masked(values: Values, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "m
     return _dense(values)[mask]
 
 
+select_labelled.reads_packed = True  # type: ignore[attr-defined]  # each position by itself
+
+
 def _dry_select_labelled(tokens: Tokens, labels: Tensor) -> dict[str, Tensor]:
     return {"hidden": tokens.values.flatten(0, 1), "labels": labels.flatten()}
 

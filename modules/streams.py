@@ -16,20 +16,27 @@ class Text(NamedTuple):
 
     ``segments``: the segment of each token, as BERT's token type ids: 0 for the first sentence, 1 for the
     second. None means that all tokens are in segment 0. ``word_start``: True where a token begins a word,
-    False where it continues one or is padding. None where the task does not supply it.
+    False where it continues one or is padding. None where the task does not supply it. ``parts``: where
+    several texts are packed into a row, the number of each token's text in it, and 0 for padding; such texts
+    must not see each other, and their positions begin at 0. None where each row is one text.
     """
 
     ids: Int[Tensor, "batch length"]
     mask: Bool[Tensor, "batch length"]
     segments: Int[Tensor, "batch length"] | None = None
     word_start: Bool[Tensor, "batch length"] | None = None
+    parts: Int[Tensor, "batch length"] | None = None
 
 
 class Tokens(NamedTuple):
-    """Hidden states with their padding mask; ``mask=None`` means that every position is valid."""
+    """Hidden states with their padding mask; ``mask=None`` means that every position is valid.
+
+    ``parts``: the numbers of the texts that are packed into a row, as in `Text`.
+    """
 
     values: Float[Tensor, "batch length width"]
     mask: Bool[Tensor, "batch length"] | None = None
+    parts: Int[Tensor, "batch length"] | None = None
 
 
 class Regions(NamedTuple):

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modules.attention import EPS, Layer, init_weights, key_mask
+from modules.packing import positions_in_text, visible
 from modules.recompute import checkpoint_layer
 from modules.sizes import check_sizes
-from modules.streams import Text, Tokens
+from modules.streams import Text, Tokens, full_mask
 
 
 class TextEmbedding(nn.Module):
@@ -21,8 +22,10 @@ class TextEmbedding(nn.Module):
     The type of a token is its segment in the text, 0 in a text without segments. ``types``: the size of
     their table. With 1 all segments share a vector, with 0 there is no such embedding. ``position='none'``: a
     text without such embeddings, for a network with relative positions (VLMo); it still has a longest length.
+    Positions of texts that are packed into a row begin at 0 in each of them.
     """
 
+    reads_packed = True
     inputs = {"text": "text B L"}
     token_limits = {"text": "max_positions"}
     outputs = "tokens B L width"
@@ -54,19 +57,17 @@ class TextEmbedding(nn.Module):
         offset: int = 0,
         left_pad: Int[Tensor, "*batch"] | None = None,
         segments: Int[Tensor, "*batch length"] | None = None,
+        positions: Int[Tensor, "*batch length"] | None = None,
     ) -> Float[Tensor, "*batch length width"]:
-        """Embed ``ids`` at positions ``offset``, ``offset + 1``, ... of their sequences.
+        """Embed ``ids`` at ``positions``: by default ``offset``, ``offset + 1``, ... of their sequences.
 
         Of a sequence that begins after ``left_pad`` unused places, positions count from there.
         """
-        last = offset + ids.shape[-1]
-        if last > self.max_positions:
-            raise ValueError(
-                f"text must be at most {self.max_positions} tokens long, but is {last}: "
-                "shorten it or raise `positions`"
-            )
-        positions = torch.arange(offset, last, device=ids.device)
-        first_position = positions[:1]
+        if positions is None:
+            last = offset + ids.shape[-1]
+            self._check_length(last)
+            positions = torch.arange(offset, last, device=ids.device)
+        first_position = positions.flatten()[:1]
         if left_pad is not None:
             positions = (positions - left_pad[..., None]).clamp(min=0)
         x = self.word(ids)
@@ -81,7 +82,24 @@ class TextEmbedding(nn.Module):
         """Embed a batch of token ids with their segments."""
         if text.segments is not None and self.kind is not None:
             _check_segments(text.segments, self.kind.num_embeddings)
-        return Tokens(self.embed(text.ids, segments=text.segments), text.mask)
+        embeds = self.embed(text.ids, segments=text.segments, positions=self.packed_positions(text))
+        return Tokens(embeds, text.mask, text.parts)
+
+    def packed_positions(self, text: Text) -> Int[Tensor, "b l"] | None:
+        """Return the positions of packed texts, which begin at 0 in each of them; None if rows are texts."""
+        if text.parts is None:
+            return None
+        positions = positions_in_text(text) * text.mask
+        if positions.device.type == "cpu" and positions.numel():  # elsewhere reading a value would wait
+            self._check_length(int(positions.max()) + 1)
+        return positions
+
+    def _check_length(self, length: int) -> None:
+        if length > self.max_positions:
+            raise ValueError(
+                f"text must be at most {self.max_positions} tokens long, but is {length}: "
+                "shorten it or raise `positions`"
+            )
 
 
 def _check_segments(segments: Int[Tensor, "batch length"], types: int) -> None:
@@ -95,8 +113,9 @@ def _check_segments(segments: Int[Tensor, "batch length"], types: int) -> None:
 
 class TextEncoder(nn.Module):
     """``depth`` BERT layers over embedded text, without cross-attention (released
-    ``text_encoder.encoder``)."""
+    ``text_encoder.encoder``). Texts that are packed into a row do not see each other."""
 
+    reads_packed = True
     inputs = {"tokens": "tokens B L width"}
     outputs = "tokens B L width"
 
@@ -118,6 +137,8 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode; padding is neither seen nor changed in length."""
         x, mask = tokens.values, key_mask(tokens.mask)
+        if tokens.parts is not None:
+            mask = visible(full_mask(tokens), tokens.parts)
         for layer in self.layers:
             x = checkpoint_layer(layer, x, mask, recompute=self.recompute)
-        return Tokens(x, tokens.mask)
+        return tokens._replace(values=x)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modules.ema import EMA
 from modules.kinds import half
 from modules.losses.reduction import LossSum
+from modules.packing import refuse_packed
 from modules.streams import to_device
 from mplug2.batch_inputs import check_inputs
 from mplug2.freezing import FreezableNetwork
@@ -251,6 +252,7 @@ class Network(FreezableNetwork):
             options["requested"] = step.requested
         call = self._called(step.equation.callee, step.shadow)
         try:
+            refuse_packed(call, (*positional, *ports.values()))
             if not step.shadow:
                 return self._scalar(step, call(*positional, **ports, **options))
             with torch.no_grad(), self._full_precision():

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modules.losses.reduction import LossSum, count_of
+from modules.packing import num_packed, positions_in_text
 from modules.sizes import check_fraction, check_rate
 from modules.streams import Text
-from registry import operation
+from registry import UserError, operation
 
 
 def next_token_losses(
@@ -41,9 +42,9 @@ def next_token_losses(
 def token_counts(target: Text, ignore_first: int = 0) -> Float[Tensor, "a next"]:
     """Return 1.0 for each token that is predicted and scored: not padding, not among the first
     ``ignore_first``."""
-    counts = target.mask[:, 1:].float()
-    counts[:, : max(ignore_first - 1, 0)] = 0  # The first id, [CLS], is never predicted.
-    return counts
+    # The first id of a text, [CLS], is never predicted, also where another text precedes it in its row.
+    is_scored = positions_in_text(target)[:, 1:] >= max(ignore_first, 1)
+    return (target.mask[:, 1:] & is_scored).float()
 
 
 def lm_count(
@@ -60,7 +61,7 @@ def lm_count(
         return (counts if weight is None else counts * weight).sum()
     if question_index is not None:
         return question_index.max().float() + 1
-    return count_of(len(target.ids), target.ids)
+    return count_of(len(target.ids), target.ids) if target.parts is None else num_packed(target.parts)
 
 
 def class_count(target: Int[Tensor, "*rows"]) -> Float[Tensor, ""]:
@@ -99,6 +100,8 @@ def lm_loss(
     ``reduction='per_token'``: divided by the number of scored words: the released caption loss.
     """
     check_fraction(alpha=alpha)
+    if target.parts is not None and (weight is not None or question_index is not None):
+        raise UserError("packed texts have no weight or question each. Remove `row_tokens` from the source")
     # Softmax over the vocabulary loses digits that matter in half precision.
     losses, _ = next_token_losses(logits.float(), target, teacher, alpha, ignore_first)
     losses = losses.sum(dim=1)
@@ -107,6 +110,9 @@ def lm_loss(
     return LossSum(
         losses.sum(), lm_count(target, weight, question_index, ignore_first=ignore_first, reduction=reduction)
     )
+
+
+lm_loss.reads_packed = True  # type: ignore[attr-defined]
 
 
 @operation(

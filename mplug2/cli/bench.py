@@ -51,6 +51,39 @@ def train_step(
     console.print(table)
 
 
+@commands.command("reading", epilog="Example: mplug2 bench reading configs_image/vqa_shapes_tiny.yaml")
+def reading(
+    spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_video/VideoQA_shapes_tiny.yaml",
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
+    split: Annotated[str, typer.Option(help="The split that is read.")] = "train",
+    files: Annotated[int, typer.Option(help="Files to read at most.", min=1)] = 500,
+    rounds: Annotated[int, typer.Option(help="Rounds; the median is reported.", min=1)] = 3,
+    resume: Annotated[int, typer.Option(help="Samples of the run that resumes.", min=100)] = 1_000_100,
+) -> None:
+    """Compare reading samples from a folder and from shards of the same files, and time the resume of a
+    run."""
+    from rich.table import Table
+
+    from mplug2.bench.reading import bench_reading, bench_resume, lines
+    from mplug2.cli.tables import console
+
+    screen = console()
+    with screen.status("packing") as status:
+        figures = bench_reading(
+            spec, only_overrides(overrides), split, files, rounds, on_progress=status.update
+        )
+        status.update(f"resuming at the end of {resume} samples")
+        wall, cpu = bench_resume(resume)
+    table = Table("files in", title=f"{spec}, {figures.files} files, per second of one core")
+    for column in ("files", "frames", "MB"):
+        table.add_column(column, justify="right")
+    for row in lines(figures):
+        table.add_row(*row)
+    screen.print(table)
+    screen.print(f"shards / folder: {figures.ratio:.2f} times as fast (median of {rounds} rounds)")
+    screen.print(f"first batch of a run that resumes in {resume} samples: {wall:.2f} s, CPU {cpu:.2f} s")
+
+
 @commands.command("start", epilog="Example: mplug2 bench start --rounds 5")
 def start(
     spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_video/VideoQA_shapes_tiny.yaml",

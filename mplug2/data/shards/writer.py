@@ -111,6 +111,22 @@ class ShardWriter:
         }
 
 
+def tar_member(name: str, content: bytes) -> bytes:
+    """Return a regular file as it is in a tar file: a header of one block, the content, zeros to a block."""
+    return _header(name, len(content)) + content + _padding(len(content))
+
+
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    # Names are short and sizes below 8 GB, so the header is one block.
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)
+
+
 class _TarWriter:
     """One tar file. It is hashed while it is written: reading terabytes again would take hours."""
 
@@ -121,10 +137,7 @@ class _TarWriter:
 
     def add(self, name: str, content: BinaryIO, size: int) -> int:
         """Write a regular file of ``size`` bytes; return the offset of its first byte."""
-        info = tarfile.TarInfo(name)
-        info.size = size
-        # Names are short and sizes below 8 GB, so the header is one block.
-        self._write(info.tobuf(tarfile.USTAR_FORMAT))
+        self._write(_header(name, size))
         start, remaining = self.size, size
         while remaining:
             chunk = content.read(min(CHUNK_BYTES, remaining))
@@ -132,7 +145,7 @@ class _TarWriter:
                 raise UserError(f"{name}: the file became shorter while it was packed. Pack again")
             self._write(chunk)
             remaining -= len(chunk)
-        self._write(bytes(-size % tarfile.BLOCKSIZE))
+        self._write(_padding(size))
         return start
 
     def _write(self, content: bytes) -> None:

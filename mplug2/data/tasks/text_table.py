@@ -91,11 +91,14 @@ class TextFieldsTask(Generic[Target]):
 
     def encode(self, items: Sequence[TableText[Target]], samples: Sequence[Sample]) -> dict[str, Any]:
         """Return the texts, padded to the longest; with segments if the template joins several fields."""
+        return {"text": self.tokenizer.pad_rows(*self.encoded(items))}
+
+    def encoded(self, items: Sequence[TableText[Target]]) -> tuple[list[list[int]], list[list[int]] | None]:
+        """Return the ids of each text, and their segments if the template joins several fields."""
         encoded = [self.template.encode_segments(item.fields) for item in items]
         rows = [row for row, _ in encoded]
         has_pairs = len(self.template.fields) > 1
-        segments = [row_segments for _, row_segments in encoded] if has_pairs else None
-        return {"text": self.tokenizer.pad_rows(rows, segments)}
+        return rows, [row_segments for _, row_segments in encoded] if has_pairs else None
 
     def record(self, item: TableText[Target], sample: Sample | None = None) -> dict[str, Any]:
         """Return what evaluation and metrics know of a text."""
