@@ -24,6 +24,7 @@ from mplug2.cli import (
     index,
     metrics,
     migrate,
+    own_data,
     predict,
     running,
     runs,
@@ -101,6 +102,7 @@ runs.add_to(app)
 predict.add_to(app)
 index.add_to(app)
 data.add_to(app)
+own_data.add_to(app)
 convert.add_to(app)
 metrics.add_to(app)
 bench.add_to(app)
