@@ -1,4 +1,4 @@
-"""`mplug2 new` and `mplug2 data import`: a spec and JSON lines for a table and files of one's own."""
+"""`mplug2 new` and `mplug2 data import`: a spec and JSON lines for your table and your files."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def import_table(
 ) -> None:
     """Turn a table and a folder of images or videos into the JSON lines that the specs read.
 
-    The report says how many rows were read, repaired and refused, and where the first of each was. Rows of
+    The report has the number of rows that were read, repaired and refused, and where the first of each was. Rows of
     one file are in one split.
     """
     from mplug2.data.own_table import Columns, class_names, read_own_table, split_rows

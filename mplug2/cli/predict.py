@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+import registry
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, path
 from mplug2.cli.outputs import judge_outputs, print_checkpoint
 from registry.errors import UserError
@@ -99,6 +101,10 @@ def predict(
     if (video and image) or not (named or listed or question):
         raise UserError("name the files: --video or --image (not both), or --files-from; or a --text alone")
     _check_outputs({"--sheet": sheet, "--draw": draw, "--out": out}, [Path(spec), *named, *(listed or ())])
+    if checkpoint is None:  # An untrained spec is reported before torch is imported.
+        from mplug2.runtime.run_folder import trained_checkpoint
+
+        trained_checkpoint(registry.read_spec(spec, only_overrides(overrides)))
     # Imported after the checks, which need no network.
     from mplug2.predict import draw as drawing
     from mplug2.predict.pipeline import pipeline
@@ -123,6 +129,7 @@ def predict(
             step(summary.num_broken)
         if draw is not None:
             drawing.draw(results, draw)
+    summary.print_notes()
     summary.print_damaged()
     if checkpoint is None:  # Printed last, so that a mistake is a single line.
         print_checkpoint(pipe.checkpoint)
@@ -191,6 +198,7 @@ class _Summary:
         self.num_entries = num_entries
         self.num_broken = self.num_damaged = 0
         self.reasons: list[str] = []
+        self.notes: Counter[str] = Counter()
 
     def add(self, results: list[Result], single: bool) -> None:
         """Count the results of one entry; UserError if the only entry cannot be read."""
@@ -203,7 +211,17 @@ class _Summary:
                 raise UserError(printable(error))
             if self.num_broken <= _SHOWN:
                 self.reasons.append(error)
+        for result in results:
+            self.notes.update(result.notes)
         self.num_damaged += not all(result.numbers for result in results)
+
+    def print_notes(self) -> None:
+        """Print what the network did not know or see, each note once with the number of its answers."""
+        from mplug2.predict.result import printable
+
+        for note, number in self.notes.most_common(_SHOWN):
+            answers = f" ({number} answers)" if number > 1 else ""
+            print(f"note: {printable(note)}{answers}", file=sys.stderr)
 
     def print_damaged(self) -> None:
         """Print how many scores are not numbers."""

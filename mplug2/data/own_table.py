@@ -1,4 +1,4 @@
-"""A table of one's own, with a folder of images or videos, turned into the JSON lines of the tasks.
+"""A user's table, with a folder of images or videos, turned into the JSON lines of the tasks.
 
 Every row is read for itself: what can be repaired for certain is repaired, other rows are refused, and the
 report counts both with the first place of each reason.
@@ -78,7 +78,7 @@ def read_own_table(path: Path, columns: Columns, folder: Path | None = None) -> 
     """Return the rows of a .csv, .tsv or .jsonl file, plain or .gz.
 
     ``folder``: where the files are that the rows name; without it the rows are texts. Raises UserError for a
-    file that is no such table, for a column that does not exist, and if no row can be used.
+    file that is not a table, for a column that does not exist, and if no row can be used.
     """
     files = MediaFiles(folder) if folder is not None else None
     table = OwnTable(files.kind if files else "text")
@@ -106,7 +106,7 @@ def read_own_table(path: Path, columns: Columns, folder: Path | None = None) -> 
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield place and object of each line; a text in place of an object says why there is none."""
+    """Yield place and object of each line; a text in place of an object is the reason for having none."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
@@ -118,7 +118,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _table_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield place and values by column of each row; a text in place of them says why there are none."""
+    """Yield place and values by column of each row; a text in place of them is the reason for having none."""
     text = read_text(path)
     header = text.partition("\n")[0]
     # Spreadsheets of many countries write semicolons into a .csv.
@@ -214,7 +214,7 @@ class MediaFiles:
         self.folder = folder
         paths = [path for path in walk(folder) if path.suffix.lower() in (*VIDEOS, *IMAGES)]
         if not paths:
-            raise UserError(f"--media {folder} must hold images or videos, but holds none")
+            raise UserError(f"--media {folder} must hold images or videos (got no such file)")
         num_videos = sum(path.suffix.lower() in VIDEOS for path in paths)
         self.kind: Literal["video", "image"] = "video" if num_videos * 2 > len(paths) else "image"
         suffixes = VIDEOS if self.kind == "video" else IMAGES
@@ -254,7 +254,7 @@ class MediaFiles:
 def split_rows(
     rows: Iterable[tuple[str, dict[str, Any]]], val: float, test: float
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of each split that has any: as the rows say, or by fractions of the files.
+    """Return the rows of each split that has any: by what the rows name, or by fractions of the files.
 
     All rows of a file are in the same split. Which files these are follows from their names alone.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mplug2.data.batch import FailedSample, SampleRequest
@@ -39,15 +40,20 @@ def count_words(source: Source, max_samples: int = MAX_SAMPLES) -> WordCounts:
 
     Media are not decoded. All counts are 0 for a task without a `Tokenizer`.
     """
+    requests = source.requests(0, 0)
+    step = -(-len(requests) // max_samples)
+    return count_requested_words(source, [requests[index] for index in range(0, len(requests), max(step, 1))])
+
+
+def count_requested_words(source: Source, requests: Iterable[SampleRequest]) -> WordCounts:
+    """Count the words of the texts that become inputs in some samples of a source, as `count_words` does."""
     counts = WordCounts()
     tokenizer = getattr(source.task, "tokenizer", None)
     if not isinstance(tokenizer, Tokenizer):
         return counts
-    requests = source.requests(0, 0)
-    step = -(-len(requests) // max_samples)
     with tokenizer.recorded_texts() as texts:
-        for position in range(0, len(requests), max(step, 1)):
-            _encode(source, requests[position])
+        for request in requests:
+            _encode(source, request)
     for text in texts:
         words, unknown = tokenizer.count_unknown(text)
         counts.words += words

@@ -13,7 +13,7 @@ from mplug2.checking.vocabulary import check_trained_vocabulary
 from mplug2.data.goal_source import goal_tokenizer
 from mplug2.data.text import Tokenizer
 from mplug2.data.vocabularies import load_tokenizer
-from mplug2.runtime.run_folder import run_folder
+from mplug2.runtime.run_folder import trained_checkpoint
 from registry import Literal, Spec, UserError, check, declaration_of, read_spec
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def load(
 
     read = read_spec(spec, overrides)
     check(read).raise_if_bad()
-    weights = Path(checkpoint) if checkpoint is not None else _trained(read)
+    weights = Path(checkpoint) if checkpoint is not None else trained_checkpoint(read)
     weights_file(weights)  # A missing checkpoint is reported before a tokenizer is downloaded.
     name = goal_tokenizer(read, goal or read.eval["goal"])
     tokenizer = None if name is None else load_tokenizer(read, name)
@@ -70,19 +70,6 @@ def _device(name: torch.device | str) -> torch.device:
             f"device must be one that PyTorch has here, but is {str(name)!r} ({reason})"
         ) from None
     return device
-
-
-def _trained(spec: Spec) -> Path:
-    """Return the best checkpoint of the spec's run folder, or the last if none was selected."""
-    run = run_folder(spec)
-    for name in ("best", "last"):
-        checkpoint = run / name
-        if checkpoint.exists():
-            return checkpoint
-    raise UserError(
-        f"no checkpoint was given, and {run / 'best'} does not exist; train one "
-        f"(`mplug2 train {spec.path}`) or name one: --checkpoint PATH, in Python checkpoint=PATH"
-    )
 
 
 def with_num_outputs(spec: Spec, best: int) -> Spec:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from mplug2.data.batch import SampleRequest
 from mplug2.data.media.image import ImageError
 from mplug2.data.media.video import VideoError
 from mplug2.data.sources.source import decoder_of
 from mplug2.data.text import Tokenizer
+from mplug2.data.unknown_words import count_requested_words
 from mplug2.predict.answers import answered, guesses
 from mplug2.predict.asking import check_length, check_text
 from mplug2.predict.files import Entry
@@ -23,6 +25,7 @@ from mplug2.predict.result import Prediction, Result
 from registry import KINDS, UserError
 
 if TYPE_CHECKING:
+    from mplug2.data.sources.items import ItemSource
     from mplug2.network import Network
 
 File = str | os.PathLike[str]
@@ -138,10 +141,11 @@ class Pipeline:
             entries = [()] * len(questions)  # each text is an entry without files
         source = question_source(self.net, self.goal, self.tokenizer, asked)
         data = Asked(self.net, source, entries, asked, pictures)
+        notes = self._unknown_words(source, questions)
         settings = self.net.spec
         batch = settings.eval["batch_size"] or settings.train["batch_size"]
         workers = settings.data["workers"] if len(entries) > 1 and self.views else 0
-        return (results for chunk in chunks(data, batch, workers) for results in self._results(chunk))
+        return (results for chunk in chunks(data, batch, workers) for results in self._results(chunk, notes))
 
     def _judge(self, entries: Sequence[Entry], questions: Sequence[str]) -> None:
         name = self.net.spec.name
@@ -161,8 +165,19 @@ class Pipeline:
         for question in questions:
             check_text(question, "a question")
 
+    def _unknown_words(self, source: ItemSource, questions: Sequence[str]) -> dict[str, str]:
+        """Return a note on each question with words that are not in the network's vocabulary."""
+        notes = {}
+        for number, question in enumerate(questions):
+            request = SampleRequest(("",) * self.views, (number,))
+            counts = count_requested_words(source, [request])
+            if counts.unknown:
+                notes[question] = f"the network does not know {counts} of the {self.asks}: it reads [UNK]"
+        return notes
+
     @torch.inference_mode()
-    def _results(self, chunk: Chunk) -> list[list[Result]]:
+    def _results(self, chunk: Chunk, notes: Mapping[str, str]) -> list[list[Result]]:
+        """Return the results of each entry of a chunk; ``notes`` are those on questions."""
         rows = [read for read in chunk.entries if read.error is None for _ in read.questions]
         answers: Iterator[tuple[Prediction, ...]] = iter(())
         if rows:
@@ -179,7 +194,11 @@ class Pipeline:
                 continue
             entry_results = []
             for question in read.questions:
-                entry_results.append(Result(read.entry, key, next(answers), question, looks=read.looks))
+                note = notes.get(question or "")
+                missed = (*read.notes, *([note] if note else []))
+                entry_results.append(
+                    Result(read.entry, key, next(answers), question, None, read.looks, missed)
+                )
             results.append(entry_results)
         return results
 

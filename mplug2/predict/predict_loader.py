@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mplug2.network import Network
 
 SHOWN_BYTES = 256 << 20  # of the frames of one clip that are kept in their own size
+LONGEST_GAP = 5.0  # seconds between two frames, above which a result warns of missed events
 EDGE = 192  # the longest side of the image of a frame; single images get twice as much
 
 
@@ -44,6 +45,16 @@ class Read:
     crop_geometry: Any = None
     error: str | None = None
     questions: tuple[str | None, ...] = (None,)
+    notes: tuple[str, ...] = ()  # what the network misses of the files
+
+
+@dataclass(frozen=True)
+class ReadSample:
+    """What was read for one entry: a sample or why there is none, how its files look, and notes on them."""
+
+    sample: Sample | FailedSample
+    looks: tuple[Look, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Files(MediaFolder):
         super().__init__(*arguments, **settings)
         self.decoded: list[np.ndarray] = []
         self.sizes: list[tuple[int, int]] = []  # height and width of what was decoded
+        self.notes: list[str] = []  # what the network misses of it
         self._is_large = False
 
     def file(self, name: str) -> Path:
@@ -76,6 +88,8 @@ class Files(MediaFolder):
         scan = scan or scan_video(file, self.limits)
         self._is_large = scan.width * scan.height * 3 * self.frames > SHOWN_BYTES
         frames = super().clip(file, rng, scan)
+        if (note := sparse_frames(scan, self.frames)) is not None:
+            self.notes.append(note)
         height, width = frames.shape[1:3]
         self.decoded.append(frames)
         self.sizes.append((scan.height, scan.width) if self._is_large else (height, width))
@@ -144,27 +158,32 @@ class Asked(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, number: int) -> tuple[Sample | FailedSample, tuple[Look, ...]]:
+    def __getitem__(self, number: int) -> ReadSample:
         if self.files is None:
-            return self.source.read(SampleRequest((), (number,))), ()
+            return ReadSample(self.source.read(SampleRequest((), (number,))))
         self.files.decoded.clear()
         self.files.sizes.clear()
+        self.files.notes.clear()
         items = tuple(range(len(self.source.items)))
         sample = self.source.read(SampleRequest(self.entries[number], items))
         if isinstance(sample, FailedSample):
-            return sample, ()
+            return ReadSample(sample)
         decoded = zip(self.files.decoded, self.files.sizes, strict=True)
-        return sample, tuple(look(frames, size, self.pictures) for frames, size in decoded)
+        looks = tuple(look(frames, size, self.pictures) for frames, size in decoded)
+        return ReadSample(sample, looks, tuple(dict.fromkeys(self.files.notes)))
 
-    def collate(self, samples: Sequence[tuple[Sample | FailedSample, tuple[Look, ...]]]) -> Chunk:
+    def collate(self, samples: Sequence[ReadSample]) -> Chunk:
         """Return entries that were read together."""
         entries, readable = [], []
-        for sample, looks in samples:
+        for read in samples:
+            sample = read.sample
             if isinstance(sample, FailedSample):
                 entries.append(Read(sample.request.media, error=sample.reason))
                 continue
             questions = tuple(self.questions[number] for number in sample.request.items)
-            entries.append(Read(sample.request.media, looks, sample.crop_geometry, questions=questions))
+            entries.append(
+                Read(sample.request.media, read.looks, sample.crop_geometry, None, questions, read.notes)
+            )
             readable.append(sample)
         if not readable:
             return Chunk(entries, {}, [])
@@ -197,6 +216,15 @@ def chunks(asked: Asked, batch: int, workers: int) -> Iterator[Chunk]:
             f"a data worker was killed or ran out of memory after {done} files, near {near}; skip that "
             "file, or set data.workers=0 to see the error"
         ) from None
+
+
+def sparse_frames(scan: Scan, num_frames: int) -> str | None:
+    """Return a note if a network sees so few frames of a video that events between them may be missed."""
+    gap = 0.0 if scan.seconds is None else scan.seconds / num_frames
+    if gap <= LONGEST_GAP:
+        return None
+    seen = f"{num_frames} of {scan.packets} frames were seen, one in {gap:.0f} seconds"
+    return f"the video is longer than the network samples well: {seen}; shorter events may be missed"
 
 
 def look(frames: np.ndarray, size: tuple[int, int], pictures: int) -> Look:

@@ -63,6 +63,8 @@ class Result:
     question: str | None = None
     error: str | None = None
     looks: tuple[Look, ...] = field(default=(), compare=False)
+    # What the network did not know or see: unknown words of the question, parts of a long video.
+    notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -98,7 +100,8 @@ class Result:
         return printable(" + ".join(self.media))
 
     def row(self) -> dict[str, Any]:
-        """Return it as JSON: its file and question with ``answers`` (best first), ``box`` or ``error``."""
+        """Return it as JSON: its file and question with ``answers`` (best first), ``box`` or ``error``, and
+        ``notes`` if there are any."""
         row: dict[str, Any] = {}
         if self.media:
             row[self.key] = list(self.media) if len(self.media) > 1 else self.media[0]
@@ -106,6 +109,8 @@ class Result:
             return row | {"error": self.error}
         if self.question is not None:
             row["question" if self.media else self.key] = self.question
+        if self.notes:
+            row["notes"] = list(self.notes)
         if self.box is not None:
             return row | {"box": list(self.box)}
         return row | {"answers": [guess.row() for guess in self.guesses]}

@@ -1,4 +1,4 @@
-"""Tables of one's own: what is read, repaired and refused, and how rows are split."""
+"""Tables of users: what is read, repaired and refused, and how rows are split."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_tables_that_cannot_be_used_are_messages(
 
 
 def test_a_folder_without_media_is_a_message(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="must hold images or videos, but holds none"):
+    with pytest.raises(UserError, match="must hold images or videos"):
         read(tmp_path, "file,Q,A\n", tmp_path)
 
 

@@ -52,6 +52,7 @@ class Scan:
     height: int
     plain: bool
     """8-bit H.264 in mp4 without edit list or open GOPs: decord reads these correctly."""
+    seconds: float | None = None  # the duration in the header; None if it has none
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
         _check_file(path, limits)
     packets = hidden = leading = 0
     key_time: int | None = None
+    seconds: float | None = None
     try:
         with _open(path) as container:
             stream = _video_stream(path, container)
@@ -158,6 +160,7 @@ def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
                     raise VideoError(
                         f"{path} has more than {limits.frames} frames; cut it into shorter clips"
                     )
+            seconds = None if container.duration is None else container.duration / av.time_base
             plain = (
                 "mp4" in container.format.name
                 and stream.codec_context.name == "h264"
@@ -169,7 +172,7 @@ def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
         if packets == 0:
             raise VideoError(f"{path} is not a video that can be read ({_reason(error)})") from None
         plain = False  # the container breaks off: what came before may still decode
-    return Scan(packets, width, height, plain)
+    return Scan(packets, width, height, plain, seconds)
 
 
 def _media_file(path: str | MediaFile) -> MediaFile:
