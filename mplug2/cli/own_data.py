@@ -124,8 +124,8 @@ def import_table(
 ) -> None:
     """Turn a table and a folder of images or videos into the JSON lines that the specs read.
 
-    The report has the number of rows that were read, repaired and refused, and where the first of each was. Rows of
-    one file are in one split.
+    The report has the numbers of rows that were read, repaired and refused, and where the first of each was.
+    Rows of one file are in one split.
     """
     from mplug2.data.own_table import Columns, class_names, read_own_table, split_rows
 
