@@ -60,6 +60,13 @@ Checkpoint = Annotated[
         show_default=False,
     ),
 ]
+NoVerify = Annotated[
+    bool,
+    typer.Option(
+        "--no-verify",
+        help="Do not compare the files of checkpoints with the sizes and SHA-256 of their manifest.",
+    ),
+]
 
 
 def only_overrides(arguments: Iterable[str] | None) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 import registry
-from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, path
+from mplug2.cli.arguments import NoVerify, Overrides, SpecFile, only_overrides, path
 from mplug2.cli.outputs import judge_outputs, print_checkpoint
 from registry.errors import UserError
 
@@ -91,6 +91,7 @@ def predict(
     out: OutFile = None,
     sheet: SheetFile = None,
     draw: DrawFile = None,
+    no_verify: NoVerify = False,
 ) -> None:
     """Run a trained network on videos, images or texts: answer, caption, classify, or locate a phrase.
 
@@ -109,8 +110,10 @@ def predict(
     from mplug2.predict import draw as drawing
     from mplug2.predict.pipeline import pipeline
     from mplug2.predict.sheet import PICTURES
+    from mplug2.runtime.manifest import verification
 
-    pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
+    with verification(not no_verify):
+        pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
     entries, num_entries = _files_or_texts(spec, pipe, named, listed or (), question or (), bool(video))
     single = num_entries == 1 and not listed and not any(map(os.path.isdir, named))
     if draw is not None and (pipe.says != "boxes" or not single):

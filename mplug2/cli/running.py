@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import registry
-from mplug2.cli.arguments import Checkpoint, Overrides, SpecFile, init_overrides, only_overrides
+from mplug2.cli.arguments import Checkpoint, NoVerify, Overrides, SpecFile, init_overrides, only_overrides
 from mplug2.cli.outputs import judge_outputs, print_checkpoint
 from mplug2.cli.runs import print_spreads
 from mplug2.cli.tables import log_shown
@@ -61,14 +61,16 @@ def train(
             "the run folder, and print the median and the extent of what was measured.",
         ),
     ] = None,
+    no_verify: NoVerify = False,
 ) -> None:
     """Train a network, under torchrun or deepspeed on all processes. Ctrl-C saves; --resume continues."""
     from mplug2.runtime import distributed
+    from mplug2.runtime.manifest import verification
     from mplug2.train.seeds import train_seeds
     from mplug2.train.trainer import train as run
 
     settings = [*init_overrides(init), *only_overrides(overrides)]
-    with log_shown():
+    with log_shown(), verification(not no_verify):
         if seeds is None:
             result = run(spec, settings, resume=resume)
         else:
@@ -108,6 +110,7 @@ def evaluate(
             "to FILE.predictions.jsonl unless --out is set.",
         ),
     ] = None,
+    no_verify: NoVerify = False,
 ) -> None:
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
     # Nothing is selected here: other metrics than those of the training may be asked for.
@@ -117,6 +120,7 @@ def evaluate(
     out = out or (results.with_name(f"{results.stem}.predictions.jsonl") if results else None)
     from mplug2.eval.run import chosen_evaluations, evaluations_of_checkpoint, predictions_of
     from mplug2.runtime import distributed
+    from mplug2.runtime.manifest import verification
 
     evaluations = chosen_evaluations(read, only, split)
     several = len(evaluations) > 1
@@ -130,7 +134,7 @@ def evaluate(
     on_rank0 = distributed.rank() == 0
     if on_rank0:
         print_checkpoint(checkpoint)
-    with log_shown():
+    with log_shown(), verification(not no_verify):
         for evaluated in evaluations_of_checkpoint(read, checkpoint, only=only, split=split, predictions=out):
             if not on_rank0:
                 continue

@@ -142,7 +142,11 @@ class Loader(_Ordered):
 
     def _data_state(self) -> dict[str, int]:
         """Return what identifies the data, so that a position means the same samples."""
-        state = {"samples_per_epoch": len(self.source), "fingerprint": self.source.fingerprint()}
+        state = {
+            "samples_per_epoch": len(self.source),
+            "fingerprint": self.source.fingerprint(),
+            "seed": self.seed,
+        }
         checksum = getattr(self.source, "content_checksum", None)
         if checksum is not None:
             state["content"] = checksum
@@ -153,12 +157,14 @@ class Loader(_Ordered):
         data_state = self._data_state()
         before = {name: state.get(name, value) for name, value in data_state.items()}
         if state["samples"] and before != data_state:
-            location = getattr(self.source, "location", "its source")
+            changed = f"{getattr(self.source, 'location', 'its source')} has changed"
+            if before["seed"] != self.seed:
+                changed = f"the seed of its order was {before['seed']} and is {self.seed}"
             raise UserError(
-                f"batch '{self.kind}': to resume within an epoch, its data must be unchanged, but {location} "
-                f"has changed (got {data_state['samples_per_epoch']} samples, {before['samples_per_epoch']} "
-                "when the checkpoint was written). Restore the files, or resume from a checkpoint at the end "
-                "of an epoch"
+                f"batch '{self.kind}': to resume within an epoch, its data must be unchanged, but {changed} "
+                f"(got {data_state['samples_per_epoch']} samples, {before['samples_per_epoch']} "
+                "when the checkpoint was written). Restore it, or resume from a checkpoint at the end of an "
+                "epoch"
             )
         self._epoch, self._samples = state["epoch"], state["samples"]
 

@@ -40,6 +40,7 @@ from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
 from mplug2.train.optim import build_optimizer
 from mplug2.train.ready import training_loaders, unknown_word_warnings
+from mplug2.train.resume_changes import changed_settings
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
 from mplug2.train.run_lock import lost_run_folder, run_locks
 from mplug2.train.run_state import Result, RunState, is_due
@@ -147,7 +148,8 @@ class Trainer:
         for name, position in stored.items():
             loaders[name].load_state_dict(position)
         self.state.loaders = self.iteration.positions()
-        self.changes = messages.changed_data(stored, self.state.loaders, loaders)
+        self.changes = changed_settings(self.saved, self.spec)
+        self.changes += messages.changed_data(stored, self.state.loaders, loaders)
         self.total = total_steps(self.state, self.iteration, self.settings)
         self.schedule = Schedule(
             self.settings["schedule"],

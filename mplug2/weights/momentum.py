@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mplug2.runtime import distributed
+from mplug2.runtime.manifest import damage
 from mplug2.weights.module_names import in_new_names
 from mplug2.weights.store import MOMENTUM, read_tensors
 from registry.errors import UserError
@@ -18,13 +19,16 @@ def load_momentum(net: Any, checkpoint: str | Path, *, required: bool = False) -
     """Fill the EMA copies of ``net`` from a checkpoint folder or, if it has none, from its own weights.
 
     Nothing happens for a network without `ema(...)`. Raises UserError if the copies are ``required`` but
-    absent, or are those of another network.
+    absent, damaged, or those of another network.
     """
     expected = net.ema_state_dict()
     file = Path(checkpoint) / MOMENTUM
     if not expected:
         return
     if file.is_file():
+        problem = damage(Path(checkpoint), [MOMENTUM])
+        if problem is not None:
+            raise UserError(problem)
         modules = {name.split(".")[0] for name in expected}
         stored = in_new_names(read_tensors(file), modules, str(file))
         missing = [

@@ -152,6 +152,15 @@ def test_within_an_epoch_changed_data_is_refused(shapes: Path) -> None:
     fewer.load_state_dict(loader.state_dict() | {"epoch": 1, "samples": 0})
 
 
+def test_within_an_epoch_another_seed_is_refused(shapes: Path) -> None:
+    loader = train_loader(reader(shapes), 2, seed=3)
+    next(iter(loader))
+    other = train_loader(reader(shapes), 2, seed=4)
+    with pytest.raises(UserError, match="the seed of its order was 3 and is 4"):
+        other.load_state_dict(loader.state_dict())
+    other.load_state_dict(loader.state_dict() | {"epoch": 1, "samples": 0})
+
+
 def test_within_an_epoch_a_line_that_was_changed_in_place_is_refused(shapes: Path) -> None:
     loader = train_loader(reader(shapes), 2)
     next(iter(loader))

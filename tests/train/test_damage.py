@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from train_fakes import FakeLoader, FakeNet, decode, run, spec
 
-from mplug2.runtime.manifest import file_entry
+from mplug2.runtime.manifest import file_entry, verification
 from mplug2.train import checkpoint, trainer
 from mplug2.train.checkpoint import latest_checkpoint, steps_written
+from mplug2.weights.momentum import load_momentum
 from mplug2.weights.store import load_weights
 from registry import UserError
 
@@ -129,6 +130,21 @@ def test_a_crash_while_the_state_is_replaced_loses_nothing(copy: Path, manifest_
 def test_weights_of_a_damaged_checkpoint_are_not_loaded(copy: Path) -> None:
     flip_byte(copy / STEP / "weights.safetensors")
     with pytest.raises(UserError, match=r"weights.safetensors: the file is damaged"):
+        load_weights(FakeNet(spec(copy)), copy / STEP)
+
+
+def test_momentum_copies_of_a_damaged_checkpoint_are_not_loaded(copy: Path) -> None:
+    flip_byte(copy / STEP / "momentum.safetensors")
+    with pytest.raises(UserError, match=r"momentum.safetensors: the file is damaged"):
+        load_momentum(FakeNet(spec(copy)), copy / STEP)
+
+
+def test_without_verification_changed_files_are_read(copy: Path) -> None:
+    flip_byte(copy / STEP / "weights.safetensors")
+    with verification(False):
+        load_weights(FakeNet(spec(copy)), copy / STEP)
+        assert resume(copy).steps == 4
+    with pytest.raises(UserError, match="is damaged"):
         load_weights(FakeNet(spec(copy)), copy / STEP)
 
 
