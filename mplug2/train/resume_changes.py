@@ -26,7 +26,7 @@ def changed_settings(checkpoint: Path | None, spec: Spec) -> list[str]:
         return []
     text = (checkpoint / _SPEC).read_text(encoding="utf-8")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of old names, which nobody can change in a checkpoint
+        warnings.simplefilter("ignore")  # of old names, which a checkpoint may keep
         before = dict(_leaves(parse_spec(text, str(checkpoint / _SPEC)).resolved()))
     after = dict(_leaves(spec.resolved()))
     changes, refused = [], []
