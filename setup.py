@@ -56,6 +56,8 @@ EXTRAS = {
     ],  # features of image regions in HDF5 and LMDB
     "object_store": ["s3fs>=2024.6"],  # shards at s3:// addresses; fsspec names what others need
     "clip": ["ftfy>=6.1", "regex>=2023.8"],  # CLIP's tokenizer
+    "trackio": ["trackio>=0.5"],  # optional loggers
+    "wandb": ["wandb>=0.17"],
     "decord": [
         "decord>=0.6,<0.7"
     ],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only

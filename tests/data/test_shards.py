@@ -96,7 +96,7 @@ def captioned(folder: Path, captions: list[int], **settings: Any) -> Path:
     return folder / "packed"
 
 
-def captions_source(folder: Path, training: bool = True, **more: Any) -> ShardSource:
+def captions_source(folder: Path | str, training: bool = True, **more: Any) -> ShardSource:
     task = RetrievalTask(tokenizer=WORDS, types=IMAGE, inputs=None, training=training)
     return ShardSource(str(folder), task, training=training, types=IMAGE, **more)
 
