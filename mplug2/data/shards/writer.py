@@ -112,7 +112,7 @@ class ShardWriter:
 
 
 def tar_member(name: str, content: bytes) -> bytes:
-    """Return a regular file as it is in a tar file: a header of one block, the content, zeros to a block."""
+    """Return the bytes of a regular file in a tar file: a header of one block, the content, zeros to a block."""
     return _header(name, len(content)) + content + _padding(len(content))
 
 
