@@ -30,6 +30,8 @@ for _name, _target in {
     "patch_relevance": "modules.patch_relevance:PatchRelevance",
     "window_mix": "modules.window_mix:WindowMix",
     "contrastive": "modules.losses.contrastive:Contrastive",
+    "chunked_contrastive": "modules.losses.chunked_contrastive:ChunkedContrastive",
+    "sigmoid_contrastive": "modules.losses.chunked_contrastive:SigmoidContrastive",
     "hard_negatives": "modules.negatives:HardNegatives",
 }.items():
     MODULES.register(_name, _target)

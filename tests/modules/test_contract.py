@@ -37,6 +37,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "word_masking": {"vocab_size": 60},
     "feature_queue": {"width": 16, "size": 5},
     "contrastive": {},
+    "chunked_contrastive": {"chunk": 1},
+    "sigmoid_contrastive": {"chunk": 1},
     "hard_negatives": {},
     "patch_relevance": {"width": 32, "text_width": 16},
     "window_mix": {"ratio": [0.5, 0.5]},

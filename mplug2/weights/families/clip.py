@@ -210,7 +210,7 @@ KEY_MAP = KeyMap(
         "text": Role("clip_text", {"clip_text": ""}),
         "vision_proj": Role("feature_head", {"feature_head": ""}, _has_text),
         "text_proj": Role("end_head", {"end_head": ""}),
-        "contrastive": Role("contrastive", {"contrastive": ""}, _learns_scale),
+        "contrastive": Role("contrastive", {"contrastive": "", "chunked_contrastive": ""}, _learns_scale),
     },
     rows=(
         *(
