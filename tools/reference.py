@@ -31,6 +31,10 @@ Row = tuple[str, ...]
 EXAMPLES: dict[str, list[str]] = {
     "caption": ['{"image": "a.jpg", "caption": ["two dogs run", "dogs in a field"]}'],
     "grounding": ['{"image": "a.jpg", "phrase": "the left dog", "box": [10, 20, 110, 220]}'],
+    "region_phrases": [
+        '{"image": "a.jpg", "phrase": "a brown dog", "box": [10, 20, 110, 220]}',
+        '{"image": "b.jpg", "caption": "two cats", "elems": [{"bb": [5, 5, 60, 40], "caption": "a cat"}]}',
+    ],
     "pretrain_caption": ['{"video_id": "clip7", "caption": "a dog runs"}'],
     "media_class": [
         '{"image": "a.jpg", "label": "dog"}',

@@ -18,6 +18,7 @@ release_format() {
     case $1 in
         *_mplug_*) say mplug ;;
         *_uniter_*) say uniter ;;
+        *_timix_*) say timix ;;
         *vlmo_*) say vlmo ;;
         *) say mplug2 ;;
     esac

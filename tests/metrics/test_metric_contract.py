@@ -32,14 +32,20 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"loss_sum": 1.0, "num_tokens": 5.0, "num_correct": 5.0, "num_bytes": 6},
     ],
 }
+# Metrics whose rows are unlike those of others that measure the same kind.
+ROWS_BY_NAME: dict[str, list[dict[str, Any]]] = {
+    "patch_auc": [
+        {"prediction": [0.9, 0.2, 0.4], "patches": [1, 0, 1]},
+        {"prediction": [0.1, 0.2, 0.4], "patches": [0, 1, 0]},
+    ],
+}
 NAMES = [name for name in METRICS.names() if name != "meteor"]
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:
     kind = next(iter(METRICS.declaration(name).inputs.values())).kind
-    return [
-        {"question": "what is it?", "question_id": number, **row} for number, row in enumerate(ROWS[kind])
-    ]
+    rows = ROWS_BY_NAME.get(name, ROWS.get(kind, []))
+    return [{"question": "what is it?", "question_id": number, **row} for number, row in enumerate(rows)]
 
 
 @pytest.mark.parametrize("name", METRICS.names())

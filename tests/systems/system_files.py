@@ -44,8 +44,8 @@ def write_files(folder: Path) -> None:
     phrases = []
     for number, text in captions:
         for phrase in (text, " ".join(text.split()[1:3])):
-            patches = rng.integers(2, size=4).tolist()
-            phrases.append({"image": f"{number}.png", "phrase": phrase, "patches": patches})
+            left, top = rng.integers(SIZE - 1, size=2).tolist()
+            phrases.append({"image": f"{number}.png", "phrase": phrase, "box": [left, top, SIZE, top + 1]})
     _write_rows(folder / "phrases.jsonl", phrases)
     for name in ("train", "matched", "mismatched"):
         lines = ["sentence1\tsentence2\tlabel"]

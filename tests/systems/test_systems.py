@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.build.smoke import smoke
 from mplug2.cli.app import app
+from mplug2.network import Network
 from mplug2.train.logs import read_log
 from mplug2.train.trainer import train
 from registry import MODULES, OPERATIONS, TASKS, Spec, check, read_spec
@@ -132,9 +133,27 @@ def test_some_iterations_train(name: str, tmp_path: Path) -> None:
         assert measured, evaluation.name
 
 
-def test_timix_reuses_streams_until_a_length_and_resumes_bit_equal(tmp_path: Path) -> None:
-    complete = trained("timix", tmp_path / "complete", steps=3)
-    for number, row in enumerate(log_rows(tmp_path / "complete")):
+@pytest.fixture(scope="module")
+def timix_run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Three iterations of TiMix without an interruption."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return trained("timix", tmp_path_factory.mktemp("timix") / "complete", steps=3)
+
+
+def assert_same_end(complete: Any, resumed: Any) -> None:
+    """Assert that two runs ended with the same bits."""
+    assert resumed.steps == complete.steps
+    left, right = (load_file(result.last / "weights.safetensors") for result in (complete, resumed))
+    assert left.keys() == right.keys()
+    for key, value in left.items():
+        assert torch.equal(value, right[key]), key
+
+
+def test_timix_reuses_streams_until_a_length_and_resumes_bit_equal(timix_run: Any, tmp_path: Path) -> None:
+    rows = log_rows(timix_run.last.parents[1])
+    assert len(rows) == 3
+    for number, row in enumerate(rows):
         assert row["loss/regions"] > 0
         assert row["loss/pairs"] > 0
         # The step that mixes ends after two iterations; the ramp of its loss starts at zero.
@@ -143,8 +162,32 @@ def test_timix_reuses_streams_until_a_length_and_resumes_bit_equal(tmp_path: Pat
             assert (row["loss/pairs/mix"] > 0) == (number == 1)
     trained("timix", tmp_path / "part", steps=1)
     resumed = trained("timix", tmp_path / "part", steps=3, resume=True)
-    assert resumed.steps == complete.steps == 3
-    left, right = (load_file(result.last / "weights.safetensors") for result in (complete, resumed))
-    assert left.keys() == right.keys()
-    for key, value in left.items():
-        assert torch.equal(value, right[key]), key
+    assert_same_end(timix_run, resumed)
+
+
+class Killed(BaseException):
+    """What ends a run without giving it time for anything."""
+
+
+@pytest.mark.parametrize("last_goal", ["mix", pytest.param("pairs", marks=pytest.mark.slow)])
+def test_timix_killed_between_two_steps_of_an_iteration_resumes_bit_equal(
+    last_goal: str, timix_run: Any, tmp_path: Path
+) -> None:
+    """The second iteration has already taken a step on regions (and one on pairs) when the run ends."""
+    forward = Network.forward
+    seen: list[str] = []
+
+    def dies(self: Network, batch: Any, goal: str = "train", **more: Any) -> Any:
+        seen.append(goal)
+        if seen.count(last_goal) > 2:  # an iteration has two micro-batches of each goal
+            raise Killed
+        return forward(self, batch, goal, **more)
+
+    settings = ("train.save_every={steps: 1}",)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Network, "forward", dies)
+        with pytest.raises(Killed):
+            trained("timix", tmp_path / "part", *settings, steps=3)
+    assert seen[-3:-1] == {"pairs": ["regions"] * 2, "mix": ["pairs"] * 2}[last_goal]
+    resumed = trained("timix", tmp_path / "part", *settings, steps=3, resume=True)
+    assert_same_end(timix_run, resumed)

@@ -76,5 +76,8 @@ def test_tasks_read_their_example(name: str, line: str, tmp_path: Path) -> None:
         arguments["labels"] = LABELS
     if not issubclass(task, TextFieldsTask):
         key = next(key for key in TYPES if key in json.loads(line))
-        arguments |= {"media": str(tmp_path), "types": TYPES[key]}
+        types = TYPES[key]
+        if name == "region_phrases":
+            types = {"region_image": types["image"], "phrase_patches": StreamType("labels", ("P", 16))}
+        arguments |= {"media": str(tmp_path), "types": types}
     assert make_source(task, path=str(path), **arguments).records()[0]

@@ -31,6 +31,7 @@ POSITIONS = 32
 FAMILIES = {
     "mplug2": ["configs_video/Video*_msrvtt_*.yaml", "configs_image/*_mplug2_*.yaml"],
     "mplug": ["configs_image/*_mplug_*.yaml"],
+    "timix": ["configs_image/pretrain_timix_base.yaml", "configs_image/vqa_timix_base.yaml"],
 }
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -100,6 +101,9 @@ def layout(family: str, name: str, shared: Path) -> dict[str, list[int]]:
         kind = "caption" if "aption" in name else "vqa_distill" if "msrvtt" in name else "vqa"
         entries = facts[f"{'large' if large else 'base'}_{kind}"]["state_dict"]
         return {key: shape for key, (shape, _) in entries.items()}
+    if family == "timix":
+        layouts = recorded(shared / "reference/parity/timix/key_layout.json")
+        return timix_layout(layouts["model_pretrain_mplug:ViT-B-16"])
     task = next((task for task in ("retrieval", "caption", "grounding") if task in name), "vqa")
     layouts = recorded(shared / "reference/parity/mplug/key_layout.json")
     # There is no recorded base layout for grounding: VQA's has the same modules.
@@ -115,11 +119,42 @@ def layout(family: str, name: str, shared: Path) -> dict[str, list[int]]:
         entries = layouts[f"model_retrieval_mplug:{size}"] | decoder
     else:
         entries = layouts[f"model_{task}_mplug:{size}"]
-    return {
-        pattern.replace("{i}", str(index)): shape
-        for pattern, (count, shape) in entries.items()
-        for index in range(count)
-    }
+    return numbered(entries)
+
+
+def numbered(entries: dict[str, Any]) -> dict[str, list[int]]:
+    """Return the shape of each key of patterns whose hole `{i}` counts from 0."""
+    shapes = {}
+    for pattern, (count, shape) in entries.items():
+        for index in range(count):
+            shapes[pattern.replace("{i}", str(index))] = shape
+    return shapes
+
+
+# TiMix's patch predictor: its recorded patterns give layers of one name one shape, and have no numbers.
+PREDICTOR = {
+    "in_conv.0": [768],
+    "in_conv.1": [768, 768],
+    "out_conv.0": [384, 1536],
+    "out_conv.2": [192, 384],
+    "softmax_output.0": [2, 192],
+    "sigmoid_output.0": [1, 192],
+}
+
+
+def timix_layout(entries: dict[str, Any]) -> dict[str, list[int]]:
+    """Return the keys and shapes of TiMix's pre-training."""
+    shapes: dict[str, list[int]] = {}
+    for pattern, entry in entries.items():
+        before, mark, _ = pattern.partition("score_predictor.")
+        if not mark:
+            shapes |= numbered({pattern: entry})
+            continue
+        for layer, shape in PREDICTOR.items():
+            shapes[f"{before}{mark}{layer}.weight"] = shape
+            shapes[f"{before}{mark}{layer}.bias"] = shape[:1]
+    assert len(shapes) == 2359
+    return shapes
 
 
 def checkpoint(shapes: dict[str, list[int]], dtype: torch.dtype, seed: int) -> dict[str, Tensor]:

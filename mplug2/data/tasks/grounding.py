@@ -20,7 +20,7 @@ from mplug2.data.tasks.media_task import BatchItem, MediaTask
 from mplug2.data.text import mirrored_words
 from registry.errors import UserError
 
-_NOWHERE = (0.0, 0.0, 0.0, 0.0)  # the box of a phrase that is asked for
+NOWHERE = (0.0, 0.0, 0.0, 0.0)  # the box of a phrase that is asked for
 _FORM = "a line must be a JSON object with 'image', 'phrase' and 'box' ([left, top, right, bottom] in pixels)"
 
 
@@ -118,7 +118,7 @@ class GroundingTask(MediaTask[Phrase]):
         """Return the phrases of the annotation file."""
         phrases = []
         for number, (where, row) in enumerate(read_rows(path, _FORM)):
-            phrase = _phrase(row, number, where)
+            phrase = read_phrase(row, number, where)
             if not self.views and phrase.size is None:
                 raise UserError(
                     f"{where}: without the input 'image', a line must have 'size' ([width, height] of "
@@ -129,7 +129,7 @@ class GroundingTask(MediaTask[Phrase]):
 
     def question(self, text: str) -> Phrase:
         """Return a phrase without a box."""
-        return Phrase(0, (), text, _NOWHERE)
+        return Phrase(0, (), text, NOWHERE)
 
     def num_tokens(self, item: Phrase) -> int:
         """Return the tokens of a phrase, as it is cut."""
@@ -159,7 +159,7 @@ class GroundingTask(MediaTask[Phrase]):
 
     def item_problem(self, item: Phrase, width: int, height: int) -> str | None:
         """Return why a phrase cannot be about an image of this size in pixels: its box or its size."""
-        if item.box == _NOWHERE:
+        if item.box == NOWHERE:
             return None
         image = f"the image {item.media[0]} ({width}x{height} pixels)"
         if item.size not in (None, (width, height)):
@@ -174,7 +174,7 @@ class GroundingTask(MediaTask[Phrase]):
         texts = [_phrase_text(entry.item, entry.sample) for entry in batch_items]
         return {
             "phrase": lambda: self.tokenizer.encode_with_sep(texts, self.phrase_tokens),
-            "box": lambda: torch.tensor([_placed(entry.item, entry.sample) for entry in batch_items]),
+            "box": lambda: torch.tensor([placed_box(entry.item, entry.sample) for entry in batch_items]),
         }
 
     def place_boxes(self, boxes: np.ndarray, sample: Sample) -> np.ndarray:
@@ -190,7 +190,7 @@ class GroundingTask(MediaTask[Phrase]):
 
     def extra_record(self, item: Phrase, sample: Sample | None) -> dict[str, Any]:
         """Return the box in parts of the square, which a predicted one is compared with."""
-        return {"box": _placed(item, sample)}
+        return {"box": placed_box(item, sample)}
 
 
 def _phrase_text(item: Phrase, sample: Sample) -> str:
@@ -199,7 +199,7 @@ def _phrase_text(item: Phrase, sample: Sample) -> str:
     return mirrored_words(phrase) if letterbox is not None and letterbox.mirrored else phrase
 
 
-def _placed(item: Phrase, sample: Sample | None) -> list[float]:
+def placed_box(item: Phrase, sample: Sample | None) -> list[float]:
     """Return the box in the square, or as fractions of an image that is not read; zeros without either."""
     letterbox: Letterbox | None = None if sample is None else sample.crop_geometry
     if letterbox is not None:
@@ -211,7 +211,8 @@ def _placed(item: Phrase, sample: Sample | None) -> list[float]:
     return [min(max(side / length, 0.0), 1.0) for side, length in zip(item.box, sides, strict=True)]
 
 
-def _phrase(row: Any, number: int, where: str) -> Phrase:
+def read_phrase(row: Any, number: int, where: str) -> Phrase:
+    """Return the phrase of a line; UserError with file and line if it is not one."""
     fields(row, where, _FORM, "phrase", "box")
     _, media = names(row, where)
     box = row["box"]

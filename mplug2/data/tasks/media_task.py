@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from registry import StreamType
 
 # Which inputs may hold the media, in a spec that declares them.
-VIEWS = (("video",), ("image",), ("left", "right"))
+VIEWS = (("video",), ("image",), ("region_image",), ("left", "right"))
 # Which inputs may hold their regions, in the order of the files of an item.
 REGIONS = (("regions",), ("left_regions", "right_regions"))
 

@@ -27,6 +27,7 @@ SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
     ),
     "caption": ({("video",): "captions", ("image",): "retrieval"}, "prompt: a video of"),
     "grounding": ({("image",): "phrases"}, "phrases_per_image: 2"),
+    "region_phrases": ({("region_image",): "phrases"}, "phrases_per_image: 3"),
     "media_class": (
         {("video",): "motions", ("image",): "image_classes"},
         "labels: [left, right, up, down, circle, square, triangle, cross, ring]",
@@ -44,7 +45,7 @@ SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
         "sentences_per_clip: 2, labels: ['yes', 'no', unknown, 'True', 'False']",
     ),
 }
-SIZES: dict[str, int] = {"T": 3, "H": 48, "W": 48, "classes": 9}
+SIZES: dict[str, int] = {"T": 3, "H": 48, "W": 48, "classes": 9, "patches": 36}
 WHOLE = ("index", "labels")
 CASES = [(name, views) for name, (files, _) in SMALL.items() for views in files]
 

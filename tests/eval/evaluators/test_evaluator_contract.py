@@ -28,6 +28,10 @@ CASES: dict[str, tuple[str, Outputs]] = {
     ),
     "classification": ("label_accuracy", lambda: {"label": torch.randn(ROWS, 4)}),
     "boxes": ("iou", lambda: {"box": torch.rand(ROWS, 4)}),
+    "patches": (
+        "patch_auc",
+        lambda: {"patch_logits": torch.randn(ROWS, 4, 2), "patches": torch.tensor([[1, 0, 0, 1]] * ROWS)},
+    ),
     "regression": ("", lambda: {"value": torch.randn(ROWS)}),
     "perplexity": ("perplexity", lambda: {"loss_sum": torch.rand(ROWS), "num_tokens": torch.ones(ROWS)}),
 }

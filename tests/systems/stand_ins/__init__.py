@@ -18,7 +18,6 @@ NAMES = {
     TASKS: {
         "document_lines": "tasks:DocumentLines",
         "region_caption": "tasks:RegionCaption",
-        "region_phrases": "tasks:RegionPhrases",
     },
 }
 

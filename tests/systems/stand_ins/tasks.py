@@ -1,4 +1,4 @@
-"""Tasks of pre-training: captions with instructions, plain text, regions with their captions and phrases."""
+"""Tasks of pre-training: captions with instructions, plain text, regions with their captions."""
 
 from __future__ import annotations
 
@@ -91,44 +91,3 @@ class RegionCaption:
     def num_tokens(self, item: dict[str, Any]) -> int:
         """Return the tokens of a caption and its regions."""
         return len(self.tokenizer.encode(item["caption"], self.caption_tokens)) + len(item["regions"])
-
-
-class RegionPhrases:
-    """Images with a phrase each, and for each patch of the image whether the phrase speaks of it.
-
-    Lines are `{"image": ..., "phrase": ..., "patches": [0, 1, ...]}`.
-    """
-
-    outputs = {
-        "region_image": "image G 3 H W",
-        "phrase": "text P Lp",
-        "phrase_image": "index P -> G",
-        "phrase_patches": "labels P N",
-    }
-    items_per_sample = 2
-
-    def __init__(self, tokenizer: Tokenizer, phrase_tokens: int = 6) -> None:
-        self.tokenizer, self.phrase_tokens = tokenizer, phrase_tokens
-
-    def read(self, path: Path) -> list[dict[str, Any]]:
-        """Return the phrases."""
-        return read_lines(path)
-
-    def media(self, item: dict[str, Any]) -> tuple[str, ...]:
-        """Return the image of a phrase."""
-        return (item["image"],)
-
-    def question(self, text: str) -> dict[str, Any]:
-        """Return a phrase without patches."""
-        return {"phrase": text, "patches": []}
-
-    def encode(self, items: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> dict[str, Any]:
-        """Return each image once, and the phrases with the rows of their images."""
-        rows = [row for row, sample in enumerate(samples) for _ in sample.items]
-        phrases = [item["phrase"] for item in items]
-        return {
-            "region_image": torch.stack([sample.views[0] for sample in samples]),
-            "phrase": self.tokenizer(phrases, self.phrase_tokens),
-            "phrase_image": torch.tensor(rows),
-            "phrase_patches": torch.tensor([item["patches"] for item in items]),
-        }
