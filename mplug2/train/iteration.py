@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,7 @@ class Iteration:
     def __init__(self, spec: Spec, plan: TrainingPlan, loaders: Mapping[str, Any], seed: int) -> None:
         self.spec, self.plan, self.loaders, self.seed = spec, plan, loaders, seed
         self._batches: dict[str, Iterator[Any]] = {}
+        self.seconds_waited = 0.0  # for the loaders, since the start
 
     def steps(self, state: RunState) -> Iterator[OptimizerStep]:
         """Yield the optimizer steps of the next iteration one after another.
@@ -140,8 +142,10 @@ class Iteration:
         if name not in self._batches:
             self._batches[name] = iter(self.loaders[name])
         micro_batches = []
+        begin = time.monotonic()
         for batch in self._batches[name]:
             micro_batches.append(batch)
             if batch.final:
+                self.seconds_waited += time.monotonic() - begin
                 return micro_batches
         raise UserError(f"the loader of batch '{name}' ended, but a loader for training must be endless")

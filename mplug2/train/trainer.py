@@ -38,6 +38,7 @@ from mplug2.train.gradients import accumulate_gradients
 from mplug2.train.iteration import Iteration, OptimizerStep
 from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
+from mplug2.train.meter import Meter
 from mplug2.train.optim import build_optimizer
 from mplug2.train.ready import training_loaders, unknown_word_warnings
 from mplug2.train.resume_changes import changed_settings
@@ -164,6 +165,7 @@ class Trainer:
             load_into_engine(self.saved, self.engine)
         self.state.eval_pending = self.state.eval_pending and bool(self.evaluations)
         self.skipped_in_a_row = 0
+        self.meter = Meter(self.iteration, self.folder, self.settings["profile"])
 
     def run(self) -> Result:
         """Train to the end, or until a signal asks to stop; return the outcome."""
@@ -172,6 +174,7 @@ class Trainer:
             ProgressReporter(self.total, self.state.step, silent=silent) as self.report,
             RunLog(self.folder, self.state.step, self.settings, silent=silent) as self.log,
             Interrupts() as interrupts,
+            self.meter,
         ):
             self.report.print_line(*self.opening())
             while (self.state.eval_pending or not self.is_over()) and not stop:
@@ -179,7 +182,7 @@ class Trainer:
                     self.evaluate()  # after saving, since an evaluation can fail
                     continue
                 before = copy.deepcopy(self.state)
-                begin = time.monotonic()
+                self.meter.begin(self.state.step + 1)
                 lrs = self.set_learning_rates()
                 self.net.update_ema(self.engine.consolidate)
                 self.report.print_line(*messages.unfreezing(self.net, self.state.step))
@@ -187,7 +190,7 @@ class Trainer:
                     values, results = self.train_iteration()
                 self.state.step += 1
                 self.state.loaders = self.iteration.positions()
-                self.write_log(values, results, lrs, before, time.monotonic() - begin)
+                self.write_log(values, results, lrs, before, self.meter.end(self.state.step))
                 stop = distributed.all_reduce_sum(float(interrupts.stop_requested))[0] > 0
                 over = self.state.step == self.total
                 self.state.eval_pending = bool(self.evaluations) and (
@@ -236,6 +239,7 @@ class Trainer:
         values: dict[str, float] = {}
         results = []
         for step in self.iteration.steps(self.state):
+            self.meter.count(step)
             scalars = averaged_scalars(accumulate_gradients(self.engine, self.net, step), self.plan)
             self.check_finite(scalars, step)
             values |= scalars
@@ -282,7 +286,7 @@ class Trainer:
         numbers |= ramp_values(self.spec, before.position(self.main_batch))
         numbers["grad_norm"] = results[-1].grad_norm if results else None
         numbers["skipped"] = self.state.skipped or None
-        self.log.write(step, **numbers, seconds=seconds)
+        self.log.write(step, **numbers, **self.meter.take(), seconds=seconds)
 
     def evaluate(self) -> None:
         """Run all evaluations, and remember this step if it is the best so far."""

@@ -17,10 +17,11 @@ FACTORY_PARAMETERS = ("groups", "settings")
 
 
 class RunnerChecker(Collector):
-    """Checks `train.engine` and `train.optimizer`."""
+    """Checks `train.engine`, `train.optimizer` and `train.profile`."""
 
     def check(self) -> None:
-        """Collect the problems of both."""
+        """Collect the problems of all three."""
+        self.profile(self.spec.train.get("profile"))
         engine = self.spec.train.get("engine")
         if isinstance(engine, str) and engine not in self.names.engines:
             self.unknown(self.spec.place("train", "engine"), "engine", engine, self.names.engines.names())
@@ -29,6 +30,16 @@ class RunnerChecker(Collector):
             self.optimizer(value, self.spec.place("train", "optimizer"))
         elif isinstance(value, Mapping):
             self.optimizer_mapping(value)
+
+    def profile(self, value: Any) -> None:
+        """Check the first and the last step of a profile."""
+        if not isinstance(value, list) or len(value) != 2 or not all(isinstance(n, int) for n in value):
+            return  # another type is a problem of the settings
+        first, last = value
+        if first > last:
+            place = self.spec.place("train", "profile")
+            message = f"'train.profile' must be the first and the last step, but is {value}"
+            self.wrong(place, message, f"`profile: [{last}, {first}]`")
 
     def optimizer_mapping(self, value: Mapping[str, Any]) -> None:
         """Check an optimizer with options."""

@@ -130,6 +130,9 @@ TRAIN = {
     "save_every": Key("int | dict", 1, "epochs between two checkpoints, or a length: {steps: 500}", 1),
     "keep_last": Key("int", 3, "number of newest checkpoints to keep", 1),
     "loggers": Key("list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"),
+    "profile": Key(
+        "tuple[int, int] | None", None, "first and last step that torch's profiler records, on rank 0", 1
+    ),
     "output_dir": Key("str | None", None, "run folder. Default: runs/<name of the spec>"),
     "early_stop": Key(
         "int | None", None, "a run ends after so many evaluations in a row without a better best_metric", 1

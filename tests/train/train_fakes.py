@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from modules.distributed import any_rank_active, mean_over_ranks
 from modules.streams import Sequences
+from mplug2.train.logs import read_log
+from mplug2.train.meter import PREFIX
 from mplug2.train.trainer import Result, fit
 from registry import Spec, parse_spec
 
@@ -34,6 +36,15 @@ def spec(out: Path, **train: Any) -> Spec:
     }
     lines = "\n".join(f"  {key}: {value}" for key, value in settings.items())
     return parse_spec(f"eval: {{metrics: [accuracy]}}\ntrain:\n{lines}\n", "fake.yaml")
+
+
+def repeatable_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's log without what depends on the machine: an equal run has equal ones."""
+    measured = ("seconds", PREFIX)
+    rows = []
+    for row in read_log(folder / "log.jsonl"):
+        rows.append({key: value for key, value in row.items() if key.split("/")[0] not in measured})
+    return rows
 
 
 class FakeNet(nn.Module):

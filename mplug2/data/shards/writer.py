@@ -112,7 +112,7 @@ class ShardWriter:
 
 
 def tar_member(name: str, content: bytes) -> bytes:
-    """Return the bytes of a regular file in a tar file: a header of one block, the content, zeros to a block."""
+    """Return a regular file in the form of a tar file: header, content, and zeros to the end of a block."""
     return _header(name, len(content)) + content + _padding(len(content))
 
 
