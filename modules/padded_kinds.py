@@ -58,6 +58,7 @@ class TextValues(TupleValues):
     """`Text`: token ids and their padding mask, and if they are supplied segments and word starts."""
 
     value_class = Text
+    dtype = torch.long  # of the ids
 
     def blank(self, sizes: Sequence[int], device: torch.device | str) -> Any:
         """Return a text of padding ids that all count."""

@@ -15,7 +15,7 @@ from modules.kinds import half
 from modules.losses.reduction import LossSum
 from modules.packing import refuse_packed
 from modules.streams import to_device
-from mplug2.batch_inputs import check_inputs
+from mplug2.batch_inputs import check_classes, check_inputs, in_words
 from mplug2.freezing import FreezableNetwork
 from mplug2.loss_counts import counted_losses
 from mplug2.observing import Observer, observed_submodules
@@ -33,6 +33,7 @@ from registry import (
     plan_streams,
     shadowed_modules,
 )
+from registry.errors import require
 from registry.language.ramp import value_at
 
 Goal = str | tuple[str, ...]  # the name of a goal, or the names of streams to compute
@@ -63,8 +64,9 @@ class Network(FreezableNetwork):
 
     def get_module(self, name: str) -> nn.Module:
         """Return the module that the spec calls ``name``."""
-        module = self._modules[name]
-        assert module is not None
+        module = self._modules.get(name)
+        if module is None:
+            raise UserError(f"no module '{name}' in {self.spec.path} ({', '.join(self.spec.modules)})")
         return module
 
     def init_ema(self) -> None:
@@ -137,6 +139,7 @@ class Network(FreezableNetwork):
 
     def move(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return the streams of a batch on the network's device."""
+        check_classes(batch, self.types)
         device = self.device
         moved: dict[str, Any] = {}
         for name, value in batch.items():
@@ -147,6 +150,7 @@ class Network(FreezableNetwork):
 
     def plan(self, goal: Goal, given: frozenset[str] = frozenset()) -> Plan:
         """Return the steps of a goal that starts from the streams ``given``; kept for the next call."""
+        require(goal, (str, tuple), "goal")
         if (goal, given) not in self._plans:
             if isinstance(goal, str):
                 steps = plan(self.spec, goal, given)
@@ -184,6 +188,7 @@ class Network(FreezableNetwork):
         """
         batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
+        check_inputs(batch, self.spec.inputs, self.types)
         losses, needed = counted_losses(steps, self.spec, self._operations, self._options)
         values: dict[tuple[str, bool], Any] = {(name, False): batch[name] for name in batch}
         counts = {}
@@ -209,6 +214,7 @@ class Network(FreezableNetwork):
 
     def _by_stream(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a batch by the names of streams: that of a call means the stream that the call returns."""
+        require(batch, Mapping, "a batch")
         aliases = self.spec.expansion.aliases
         # Not a set operation on the keys: torch.compile breaks the graph at those.
         if not any(name in aliases for name in batch):
@@ -259,8 +265,8 @@ class Network(FreezableNetwork):
                 return self._scalar(step, call(*positional, **ports, **options))
         except SpecError:
             raise
-        except UserError as error:  # what a module knows by its values alone
-            raise SpecError.at(step.equation.place, f"{step.equation.callee}: {error}") from error
+        except (UserError, ValueError, IndexError) as error:  # what a module knows by its values alone
+            raise SpecError.at(step.equation.place, f"{step.equation.callee}: {in_words(error)}") from error
         except Exception as error:
             if sys.version_info >= (3, 11):
                 error.add_note(f"while computing `{step.name}` ({step.equation.place})")

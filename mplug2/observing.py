@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from registry import UserError
+
 Observer = Callable[[str, Any], None]
 
 
@@ -17,6 +19,8 @@ def observed_submodules(network: nn.Module, observe: Observer | None) -> Iterato
     if observe is None:
         yield
         return
+    if not callable(observe):
+        raise UserError(f"observe must be a function of a name and a value (got {observe!r})")
     with contextlib.ExitStack() as stack:
         for path, module in network.named_modules():
             if path:  # the network itself has none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -115,6 +116,22 @@ class SpecError(UserError):
     def at(cls, place: Location, message: str, hint: str = "") -> SpecError:
         """Return the error of a single problem."""
         return cls([Problem(place, message, hint)])
+
+
+def require(value: object, expected: type | tuple[type, ...], name: str) -> None:
+    """Raise `UserError` if an argument of a Python function is of another class than expected.
+
+    ``name``: the argument, or what it holds.
+    """
+    if isinstance(value, expected):
+        return
+    classes = expected if isinstance(expected, tuple) else (expected,)
+    listed = " or ".join(one.__name__ for one in classes)
+    raise UserError(f"{name} must be of the class {listed} (got {type(value).__name__}: {_short(value)})")
+
+
+def _short(value: object) -> str:
+    return visible(reprlib.repr(value))
 
 
 def _without_call(problem: Problem) -> str:

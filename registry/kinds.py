@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from registry.errors import UserError
+from registry.errors import UserError, require
 from registry.name_table import Entry, NameTable, check_attributes, import_target
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -53,6 +53,7 @@ class Kind:
 
     def __post_init__(self) -> None:
         """Raise `UserError` for a name that a port cannot write, or a kind without a torch half."""
+        require(self.name, str, "the name of a kind")
         if not NAME.fullmatch(self.name):
             raise UserError(f"a kind must be named by a lower-case word (got '{self.name}')")
         if not self.torch_half and not self.ports_only:
@@ -72,6 +73,7 @@ class KindTable(NameTable):
 
         A second owner of a name, which is another Python module, is refused by `UserError`.
         """
+        require(kind, Kind, "a kind")
         caller = sys._getframe(1)
         owner = f"{os.path.relpath(caller.f_code.co_filename)}:{caller.f_lineno}"
         target = f"{caller.f_globals['__name__']}:{kind.name}"

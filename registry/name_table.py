@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar, overload
 
 from registry.entry_points import entry_points
-from registry.errors import UserError
+from registry.errors import UserError, require
 
 Thing = TypeVar("Thing")
 
@@ -57,14 +57,20 @@ class NameTable:
 
         A second, different owner of a name is refused by `UserError`; the same one may register it again.
         """
+        require(name, str, f"the name of a {self.kind}")
         caller = sys._getframe(1)
         owner = f"{os.path.relpath(caller.f_code.co_filename)}:{caller.f_lineno}"
         if target is not None:
+            require(target, str, f"the target of {self.kind} '{name}'")
+            if ":" not in target:
+                raise UserError(f"{self.kind} '{name}' must name 'package.module:Name' (got '{target}')")
             self._add(name, Entry(target, owner))
             return None
 
         def decorate(thing: Thing) -> Thing:
             self._check_protocol(name, thing)
+            if not hasattr(thing, "__module__"):
+                raise UserError(f"{self.kind} '{name}' must be a class or function (got {thing!r})")
             target = f"{thing.__module__}:{getattr(thing, '__qualname__', name)}"
             self._add(name, Entry(target, owner, thing))
             return thing
@@ -90,6 +96,7 @@ class NameTable:
                 self._add(point.name, Entry(point.target, f"the entry points of {point.package}"))
 
     def _entry(self, name: str) -> Entry:
+        require(name, str, f"the name of a {self.kind}")
         if name not in self:
             suggestion = self.suggest(name)
             hint = f"; did you mean '{suggestion}'?" if suggestion else ""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from registry.checks.ties import roots
-from registry.errors import SpecError, UserError
+from registry.errors import SpecError, UserError, require
 from registry.language.binding import Binding, bind
 from registry.language.declaration import REQUIRED, Declaration
 from registry.language.equation import Equation, Ref
@@ -72,6 +72,8 @@ class Plan:
 
 def steps_without_modules(plan: Plan, spec: Spec) -> frozenset[tuple[str, bool]]:
     """Return the keys of the steps that depend on inputs and operations alone, on no module's weights."""
+    require(plan, Plan, "plan")
+    require(spec, Spec, "spec")
     with_modules: set[tuple[str, bool]] = set()
     for step in plan.steps:
         refs = [filling for _, filling in step.binding.arguments()]
@@ -85,6 +87,8 @@ def steps_without_modules(plan: Plan, spec: Spec) -> frozenset[tuple[str, bool]]
 
 def ancestors(plan: Plan, refs: Iterable[Ref]) -> frozenset[tuple[str, bool]]:
     """Return the keys of the steps that the values of some streams need."""
+    require(plan, Plan, "plan")
+    require(refs, Iterable, "refs")
     needed = {plan.key(ref) for ref in refs}
     for step in reversed(plan.steps):
         if step.key in needed:
@@ -99,6 +103,8 @@ def declaration_of(spec: Spec, equation: Equation, names: Registries = REGISTRIE
 
     Ports that the call names are written out. Raises `UserError`.
     """
+    require(spec, Spec, "spec")
+    require(equation, Equation, "equation")
     module = spec.modules.get(equation.callee)
     if module is None:
         declaration = names.operations.declaration(equation.callee)
@@ -136,6 +142,8 @@ def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Registries =
 
     A given stream is not computed, and neither is what only it needed; its shadow is the given value itself.
     """
+    require(spec, Spec, "spec")
+    require(goal, str, "goal")
     if goal not in spec.goals:
         listed = ", ".join(spec.goals) or "none"
         raise UserError(f"{spec.path}: there is no goal '{goal}'; goals: {listed}")
@@ -149,12 +157,18 @@ def plan_streams(
 
     The name of a call, or of a part that it returns, means the stream behind it.
     """
+    require(spec, Spec, "spec")
+    require(streams, Iterable, "streams")
+    streams = list(streams)
+    for name in streams:
+        require(name, str, "a stream")
     outputs = {name: spec.stream(name) for name in streams}
     return _Planner(spec, frozenset(given), names).plan(", ".join(outputs), outputs)
 
 
 def shadowed_modules(spec: Spec, names: Registries = REGISTRIES) -> frozenset[str]:
     """Return the modules that need averaged weights for one goal or another."""
+    require(spec, Spec, "spec")
     shadowed: set[str] = set()
     for goal in spec.goals:
         for step in plan(spec, goal, (), names).steps:

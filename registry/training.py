@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.errors import NOWHERE, Location, UserError
+from registry.errors import NOWHERE, Location, UserError, require
 from registry.language.schema import DATA, EVAL, EVALUATIONS
 from registry.language.spec import Spec
 from registry.registries import REGISTRIES, Registries
@@ -142,6 +142,7 @@ class TrainingPlan:
 
 def training_plan(spec: Spec, names: Registries = REGISTRIES) -> TrainingPlan:
     """Return the plan of a checked spec; its iteration is empty if no goal can be trained."""
+    require(spec, Spec, "spec")
     sources = _sources(spec, names)
     batches = _batches(spec, sources)
     return TrainingPlan(sources, batches, _iteration(spec, batches), _evaluations(spec, sources))

@@ -12,6 +12,7 @@ from torch import nn
 from mplug2.build.patterns import freeze, tie
 from mplug2.build.undrawn import UndrawnWeights
 from mplug2.network import Network
+from mplug2.runtime.devices import usable_device
 from mplug2.weights.sources import initialise
 from registry import MODULES, Problem, Spec, SpecError, UserError, check, read_spec
 
@@ -31,12 +32,13 @@ def compose(
     ``initial=False``: weights are not even drawn but arbitrary numbers, for a checkpoint that holds all.
     """
     if initial and not drawn:
-        raise ValueError("weights that are not drawn must be loaded: pass initial=False with drawn=False")
+        raise UserError("weights that are not drawn must be loaded: pass initial=False with drawn=False")
+    device = usable_device(device)
     if not isinstance(spec, Spec):
         spec = read_spec(spec, overrides)
     elif overrides:
-        raise ValueError("overrides apply to a spec that is read from a file")
-    filled = initial and torch.device(device).type != "meta"
+        raise UserError("overrides apply to a spec that is read from a file: use spec.with_(...)")
+    filled = initial and device.type != "meta"
     report = check(spec, files=filled)
     spec = report.complete_spec()  # with the arguments that it leaves out
     with contextlib.nullcontext() if drawn else UndrawnWeights():

@@ -13,12 +13,12 @@ from mplug2.data.source_builder import SourceBuilder
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.sources.source import Source
 from mplug2.data.text import Tokenizer
-from registry import SOURCES, plan
-from registry.errors import UserError
+from registry import SOURCES, Spec, plan
+from registry.errors import UserError, require
 from registry.training import BatchSpec, training_plan
 
 if TYPE_CHECKING:
-    from registry import Spec, StreamType
+    from registry import StreamType
 
 
 def build_loader(
@@ -31,6 +31,9 @@ def build_loader(
     seed: int = 0,
 ) -> Loader:
     """Return the loader of a batch for training; `data.seed` takes precedence over ``seed``."""
+    require(spec, Spec, "spec")
+    require(types, Mapping, "types")
+    require(batch, BatchSpec, "batch (of `training_plan(spec).batches`)")
     inputs = goal_inputs(spec, training_plan(spec).goals_of(batch.name))
     source = build_source(
         spec, types, batch.source, batch.split, training=True, arguments=batch.arguments, inputs=inputs
@@ -65,6 +68,10 @@ def build_eval_loader(
 
     It supplies the inputs of ``goals``; of all goals by default.
     """
+    require(spec, Spec, "spec")
+    require(types, Mapping, "types")
+    require(source, str, "source")
+    require(split, str, "split")
     samples = build_source(spec, types, source, split, inputs=goal_inputs(spec, goals))
     return EvalLoader(
         samples,

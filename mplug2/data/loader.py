@@ -37,7 +37,7 @@ class _Ordered:
 
     def __init__(self, source: Source, formation: BatchFormation, rank: int, world: int, seed: int) -> None:
         if not 0 <= rank < world:
-            raise ValueError(f"rank must be within the number of ranks (got {rank} of {world})")
+            raise UserError(f"rank must be within the number of ranks (got {rank} of {world})")
         self.source, self.formation = source, formation
         self.rank, self.world, self.seed = rank, world, seed
         self._orders: dict[int, EpochOrder] = {}

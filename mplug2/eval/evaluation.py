@@ -30,6 +30,7 @@ from mplug2.eval.predictions import merge_rows, without_fields, write_prediction
 from mplug2.metrics.metric import Metric, ResultTable, Row, TrainRecords, load_metric, score_rows
 from mplug2.runtime import distributed
 from registry import UserError
+from registry.errors import require
 from registry.training import EvaluationSpec
 
 Move = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -84,6 +85,9 @@ def evaluate(
     engine). Rank 0 writes ``predictions`` as JSON lines, atomically, also if a metric fails.
     ``train_records()`` returns the records of the training split, if it is available, for baselines.
     """
+    if not callable(net):
+        raise UserError(f"net must be a network (got {type(net).__name__})")
+    require(evaluation, EvaluationSpec, "evaluation (of `training_plan(spec).evaluations`)")
     metric_objects = load_metrics(evaluation.metrics if metrics is None else metrics)
     call = net if engine is None else engine
     synced = getattr(engine, "sharded", False) if synced is None else synced

@@ -13,8 +13,9 @@ from mplug2.checking.vocabulary import check_trained_vocabulary
 from mplug2.data.goal_source import goal_tokenizer
 from mplug2.data.text import Tokenizer
 from mplug2.data.vocabularies import load_tokenizer
+from mplug2.runtime.devices import usable_device
 from mplug2.runtime.run_folder import trained_checkpoint
-from registry import Literal, Spec, UserError, check, declaration_of, read_spec
+from registry import Literal, Spec, check, declaration_of, read_spec
 
 if TYPE_CHECKING:
     from mplug2.network import Network
@@ -49,27 +50,13 @@ def load(
     tokenizer = None if name is None else load_tokenizer(read, name)
     if tokenizer is not None:
         check_trained_vocabulary(read, weights, name)
-    target = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    target = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     net = compose(with_num_outputs(read, best), device=target, initial=False, drawn=False)
     load_weights(net, weights)
     load_momentum(net, weights)
     if target.type == "cuda":
         net.to(DTYPES[read.train["precision"]])
     return net.eval(), tokenizer, weights
-
-
-def _device(name: torch.device | str) -> torch.device:
-    """Return a device after a trial allocation; UserError if PyTorch cannot use it here."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    # PyTorch raises each of these: an unknown name, a build without that backend, one without its kernels.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(
-            f"device must be one that PyTorch has here, but is {str(name)!r} ({reason})"
-        ) from None
-    return device
 
 
 def with_num_outputs(spec: Spec, best: int) -> Spec:

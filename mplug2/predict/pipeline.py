@@ -23,6 +23,7 @@ from mplug2.predict.network import load
 from mplug2.predict.predict_loader import Asked, Chunk, chunks, query_input, question_source
 from mplug2.predict.result import Prediction, Result
 from registry import KINDS, UserError
+from registry.errors import require
 
 if TYPE_CHECKING:
     from mplug2.data.sources.items import ItemSource
@@ -44,8 +45,10 @@ def pipeline(
     Without ``checkpoint`` the best one of the spec's run folder is taken (runs/NAME/best). ``top``: how many
     guesses a result has at most. Raises UserError where spec, checkpoint or vocabulary do not fit.
     """
-    if top < 1:
-        raise UserError(f"top must be at least 1, but is {top}")
+    if type(top) is not int or top < 1:
+        raise UserError(f"top must be an integer of at least 1, but is {top!r}")
+    require(checkpoint, (str, os.PathLike, type(None)), "checkpoint")
+    require(spec, (str, os.PathLike), "spec")
     net, tokenizer, weights = load(
         Path(spec), None if checkpoint is None else Path(checkpoint), overrides, best=top, device=device
     )

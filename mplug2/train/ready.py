@@ -12,12 +12,14 @@ from mplug2.data.unknown_words import count_words
 from mplug2.runtime import distributed
 from mplug2.train.engines.base import check_engine
 from mplug2.train.optim import build_optimizer
-from registry import Problem, Spec, StreamType
+from registry import Problem, Spec, StreamType, UserError
+from registry.errors import require
 from registry.training import TrainingPlan, training_plan
 
 if TYPE_CHECKING:
     from mplug2.network import Network
 
+_OF_LOADERS = ("__iter__", "state_dict", "load_state_dict", "steps_per_epoch")
 MAX_UNKNOWN = 0.05  # the part of the words of a batch that a vocabulary may lack without a warning
 
 
@@ -39,6 +41,22 @@ def training_loaders(spec: Spec, types: Mapping[str, StreamType], plan: Training
         check_text_lengths(spec, types, batch, loader.source)
         loaders[name] = loader
     return loaders
+
+
+def check_fit_arguments(net: Any, loaders: Mapping[str, Any], evaluation_loaders: Any) -> None:
+    """Raise UserError for what cannot be trained, or cannot be iterated over and resumed."""
+    if not isinstance(getattr(net, "spec", None), Spec):
+        raise UserError(f"net must be a composed network with its spec (got {type(net).__name__})")
+    if not loaders:
+        raise UserError("loaders must have at least one loader, but is empty")
+    require(evaluation_loaders, (Mapping, type(None)), "evaluation_loaders")
+    for name, loader in loaders.items():
+        missing = [member for member in _OF_LOADERS if not hasattr(loader, member)]
+        if missing:
+            raise UserError(
+                f"loader '{name}' must have {', '.join(_OF_LOADERS)}, but {type(loader).__name__} lacks "
+                f"{', '.join(missing)} (docs/extending/loader.md)"
+            )
 
 
 def unknown_word_warnings(loaders: Mapping[str, Any]) -> list[str]:

@@ -40,7 +40,11 @@ from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
 from mplug2.train.meter import Meter
 from mplug2.train.optim import build_optimizer
-from mplug2.train.ready import training_loaders, unknown_word_warnings
+from mplug2.train.ready import (
+    check_fit_arguments,
+    training_loaders,
+    unknown_word_warnings,
+)
 from mplug2.train.resume_changes import changed_settings
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
 from mplug2.train.run_lock import lost_run_folder, run_locks
@@ -111,6 +115,7 @@ def fit(
     """
     distributed.init_process_group(accelerator=torch.cuda.is_available())
     loaders = loaders if isinstance(loaders, Mapping) else {"train": loaders}
+    check_fit_arguments(net, loaders, evaluation_loaders)
     return Trainer(net, loaders, evaluation_loaders or {}, decode, resume=resume).run()
 
 

@@ -11,7 +11,7 @@ from registry.checks.measured import check_measured
 from registry.checks.names import check_names
 from registry.checks.supply import check_supply
 from registry.checks.types import Misfit, check_axes
-from registry.errors import Problem, SpecError
+from registry.errors import Problem, SpecError, require
 from registry.language.ports import StreamType
 from registry.language.spec import Spec
 from registry.registries import REGISTRIES, Registries
@@ -52,6 +52,7 @@ def check(spec: Spec, names: Registries = REGISTRIES, files: bool = False) -> Re
 
     A stage with problems suppresses the next. `files`: what `init` names must exist, too.
     """
+    require(spec, Spec, "spec")
     problems = check_names(spec, names) + (missing_files(spec, names) if files else [])
     if problems:
         return Report(SpecError(problems).problems, {}, 2)

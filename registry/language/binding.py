@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from registry.errors import Location, Problem
+from registry.errors import Location, Problem, require
 from registry.language.annotations import accepts, as_annotated
 from registry.language.declaration import Declaration, Parameter
 from registry.language.equation import Equation, Literal, ModuleRef, Ref
@@ -40,6 +40,8 @@ class Binding:
 
 def bind(equation: Equation, declaration: Declaration) -> tuple[Binding, list[Problem]]:
     """Return the binding of a line to the declaration of what it calls, and every problem of it."""
+    require(equation, Equation, "equation")
+    require(declaration, Declaration, "declaration")
     binder = _Binder(equation, declaration)
     binder.positional()
     binder.keywords()

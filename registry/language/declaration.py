@@ -113,6 +113,8 @@ class Declaration:
     @staticmethod
     def of(thing: Any) -> Declaration:
         """Return the declaration of a live class or function, from its source where there is one."""
+        if not hasattr(thing, "__qualname__"):
+            raise UserError(f"a declaration needs a class or function (got {type(thing).__name__})")
         target = f"{thing.__module__}:{thing.__qualname__}"
         live: dict[str, Any] = {}
         for name in LITERALS:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from keyword import kwlist
 from typing import Any, TypeGuard
 
-from registry.errors import NOWHERE, Location, SpecError
+from registry.errors import NOWHERE, Location, SpecError, require
 from registry.language.ramp import NAME as RAMP
 from registry.language.ramp import read_ramp
 from registry.yaml.tree import Node
@@ -140,6 +140,7 @@ def name_problem(name: str) -> str:
 
 def read_equation(name: str, node: Node) -> Equation:
     """Return the equation that a node of `flow` holds; raise `SpecError` at what does not belong there."""
+    require(node, Node, "node")
     if not isinstance(node.value, str):
         raise SpecError.at(node.place, f"'{name}' must be one call, but is {_what(node)}", EXAMPLE)
     return _Reader(node).equation(name)

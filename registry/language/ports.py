@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from registry.errors import require
 from registry.kinds import KINDS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -133,6 +134,7 @@ def read_port(text: str, name: str = "") -> Port:
     Marks: `"name?"` may stay empty, `"*name"` takes any number of streams, `"**name"` as many as a call
     names by keyword.
     """
+    require(text, str, "a port")
     first, *others = (_one_type(part) for part in ALTERNATIVES.split(text.strip()))
     return replace(
         first,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from registry.errors import Location, Problem, SpecError
+from registry.errors import Location, Problem, SpecError, require
 from registry.language.aliases import (
     ARGUMENTS,
     INPUTS,
@@ -88,6 +88,7 @@ class Renames:
 
     def apply(self, root: Node, base: Node | None = None) -> Node:
         """Return the tree of a file with new words; ``base`` is what the file extends, with new words."""
+        require(root, Node, "tree")
         sections = dict(root.value)
         for name, words in SETTINGS.items():
             if name in sections and isinstance(sections[name].value, dict):

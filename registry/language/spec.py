@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry.errors import Location, Problem, SpecError
+from registry.errors import Location, Problem, SpecError, require
 from registry.kinds import KINDS
 from registry.language.entries import ModuleEntry, Written
 from registry.language.equation import Equation, Ref, name_problem, read_equation, read_ref
@@ -135,10 +135,11 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
 
 
 def write_spec(spec: Spec) -> str:
-    """Return the YAML text of the resolved spec; `parse_spec` reads it back to an equal one.
+    """Return the YAML text of the resolved spec, which `parse_spec` reads back to an equal one.
 
     Comments at the top name the source of each argument that the spec left out.
     """
+    require(spec, Spec, "spec")
     # Its patterns take longer to compile than the rest of a check, which writes nothing.
     from registry.yaml.write import write_tree
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from registry.errors import UserError
+from registry.errors import UserError, require
 from registry.language.renames import Renames
 from registry.yaml.merge import override
 from registry.yaml.plain import KeyPath, override_value, tree_of
@@ -38,6 +38,9 @@ class SpecValue:
     @staticmethod
     def read(path: str | os.PathLike[str], overrides: Sequence[Override] = ()) -> Spec:
         """Return the checked spec in a file; see `with_` for the overrides."""
+        require(overrides, Sequence, "overrides (a list of KEY=VALUE, or of mappings)")
+        if isinstance(overrides, str):
+            raise UserError(f"overrides must be a list of KEY=VALUE (got the text '{overrides}')")
         spec = SpecValue.tools.read(path)
         if overrides:
             return spec.with_(*overrides)
@@ -67,6 +70,7 @@ class SpecValue:
             if isinstance(entry, str):
                 tree = override(tree, entry, renames.apply)
                 continue
+            require(entry, Mapping, "an override (KEY=VALUE, or a mapping)")
             for path, value in entry.items():
                 tree = override_value(tree, KeyPath(path), value, renames.apply)
         changed = SpecValue.tools.of_tree(tree, spec.path, renames)
@@ -75,6 +79,7 @@ class SpecValue:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the resolved spec as YAML, with all defaults; `read` returns an equal one."""
+        require(path, (str, os.PathLike), "path")
         text = SpecValue.tools.text(cast("Spec", self))
         try:
             with open(path, "w", encoding="utf-8") as file:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from registry.errors import Location, Problem, SpecError
+from registry.errors import Location, Problem, SpecError, UserError, require
 from registry.spec_folders import find_shipped, near_names
 from registry.yaml.parse import LARGEST, parse
 from registry.yaml.tree import Node, Source
@@ -33,12 +33,17 @@ def read_tree(
     comment. A path without a file
     may name a shipped spec. `modernize` replaces old words in the tree of each file, before it is merged.
     """
+    require(path, (str, os.PathLike), "the path of a spec")
+    require(overrides, Sequence, "overrides (a list of KEY=VALUE)")
+    if isinstance(overrides, str):
+        raise UserError(f"overrides must be a list of KEY=VALUE (got the text '{overrides}')")
     file, shown = Path(path), str(path)
     if not os.path.exists(file) and (shipped := find_shipped(shown, Location(shown))) is not None:
         file, shown = shipped, str(shipped)
     root = _load(file, shown, None, (), _Files(modernize))
     problems: list[Problem] = []
     for text in overrides:
+        require(text, str, "an override (KEY=VALUE)")
         try:
             root = override(root, text, modernize)
         except SpecError as error:

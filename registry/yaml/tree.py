@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from registry.errors import Location
+from registry.errors import Location, require
 
 DEEPEST = 32
 INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
@@ -30,6 +30,7 @@ class Source:
     lines: list[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        require(self.text, str, "the text of a spec")
         # the line breaks of YAML 1.2, as the scanner counts them
         object.__setattr__(self, "lines", re.split(r"\r\n|[\n\r\x85\u2028\u2029]", self.text))
 
