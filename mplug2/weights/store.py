@@ -146,7 +146,7 @@ def weights_file(path: str | Path) -> Path:
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         problem = "is neither" if path.exists() else "does not exist"
-        last = path.with_name("last")
+        last = path.parent / "last"
         # A run whose values were all NaN has no best checkpoint.
         hint = f". Use {last}" if path.name == "best" and last.exists() else ""
         raise UserError(
