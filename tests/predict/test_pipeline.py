@@ -256,7 +256,7 @@ def test_what_is_no_question_is_refused(made: Path, question: Any, said: str) ->
 
 def test_top_and_device_are_judged(made: Path) -> None:
     for top in (0, -1):
-        with pytest.raises(UserError, match=f"top must be at least 1, but is {top}"):
+        with pytest.raises(UserError, match=f"top must be an integer of at least 1, but is {top}"):
             ready(made, "entailment", top=top)
     for device in ("nope", "cpu:x", "meta:-3"):
         with pytest.raises(UserError, match=f"device must be one that PyTorch has here, but is '{device}'"):
