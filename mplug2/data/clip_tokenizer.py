@@ -118,7 +118,7 @@ class ClipTokenizer(Tokenizer):
         return self.decode_released([number for number in numbers if number != self.cls]).strip()
 
     def decode_released(self, ids: Sequence[int]) -> str:
-        """Return the text as the original does: a blank after each word, specials as they are."""
+        """Return the text as the original does: a blank after each word, specials unchanged."""
         joined = "".join(self._tokens[int(number)] for number in ids)
         numbers = {symbol: byte for byte, symbol in self._printable.items()}
         content = bytes(numbers[symbol] for symbol in joined)

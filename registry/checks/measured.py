@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from registry.checks.types import Misfit
 from registry.errors import Location, Problem, UserError
 from registry.language.declaration import Declaration
-from registry.language.ports import StreamType
+from registry.language.ports import Port, StreamType
 from registry.language.spec import Spec
 from registry.registries import Registries
 from registry.training import EvaluationSpec, training_plan
@@ -45,6 +45,7 @@ class _Measured:
     def evaluation(self, evaluation: EvaluationSpec) -> list[Misfit]:
         """Return the misfits of one evaluation."""
         problems: list[Problem] = []
+        supplied = self.supplied(evaluation.evaluator)
         measured: dict[tuple[str, ...], str] = {}  # outputs of the goal, and the first metric of them
         path = ("eval", evaluation.name) if evaluation.name else ("eval",)
         if self.spec.node(*path, "metrics") is None:
@@ -56,7 +57,7 @@ class _Measured:
             except UserError as error:
                 problems.append(Problem(place, str(error)))
                 continue
-            problems += self.metric(evaluation.goal, declaration, metric, place)
+            problems += self.metric(evaluation.goal, declaration, metric, place, supplied)
             required = [name for name, port in declaration.inputs.items() if not port.optional]
             outputs = tuple(name for name in required if name not in self.goals)
             if outputs:
@@ -96,12 +97,28 @@ class _Measured:
             problems.append(Problem(place, message))
         return problems
 
-    def metric(self, goal: str, declaration: Declaration, metric: str, place: Location) -> list[Problem]:
+    def supplied(self, evaluator: str | None) -> dict[str, Port]:
+        """Return what an evaluator computes for metrics itself, in place of outputs of the goal."""
+        evaluators = self.names.evaluators
+        if evaluator is None or evaluator not in evaluators:
+            return {}
+        return evaluators.declaration(evaluator).supplies
+
+    def metric(
+        self,
+        goal: str,
+        declaration: Declaration,
+        metric: str,
+        place: Location,
+        supplied: Mapping[str, Port],
+    ) -> list[Problem]:
         """Return a problem for each output that the goal lacks or has in another kind than a metric needs."""
         outputs = self.spec.goals.get(goal, {})
         problems = []
         for name, port in declaration.inputs.items():
             ref = outputs.get(name)
+            if name in supplied and set(supplied[name].kinds) & set(port.kinds):
+                continue
             if name in self.goals and name in self.spec.goals:  # Its outputs may have any names.
                 streams = [stream for stream in self.spec.goals[name].values() if stream.name in self.types]
                 if sum(self.types[stream.name].kind in port.kinds for stream in streams) != 1:

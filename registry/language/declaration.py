@@ -72,6 +72,7 @@ class Declaration:
     line: int = 0
     counted: bool = False  # a loss that returns a sum and a count
     goals: tuple[str, ...] = ()  # of an evaluator that names its goals; its inputs are goals, too
+    supplies: dict[str, Port] = field(default_factory=dict)  # what an evaluator with goals gives to metrics
     conditions: tuple[Condition, ...] = ()  # between options, or between constructor arguments
     # The most tokens of a text: for a port of a module, or an output of a task, the argument that sets it.
     token_limits: dict[str, str] = field(default_factory=dict)
@@ -143,7 +144,7 @@ def _build(
     counted: bool = False,
 ) -> Declaration:
     try:
-        ports = {name: read_ports(literals.get(name) or {}) for name in ("inputs", "outputs")}
+        ports = {name: read_ports(literals.get(name) or {}) for name in ("inputs", "outputs", "supplies")}
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
     try:
@@ -167,6 +168,7 @@ def _build(
         file,
         line,
         goals=tuple(literals.get("goals") or ()),
+        supplies=ports["supplies"],
         conditions=conditions,
         token_limits=dict(literals.get("token_limits") or {}),
         class_names=dict(literals.get("class_names") or {}),

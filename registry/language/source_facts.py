@@ -23,6 +23,7 @@ LITERALS = (
     "outputs",
     "off",
     "goals",
+    "supplies",
     "conditions",
     "token_limits",
     "class_names",

@@ -1,1 +1,2 @@
-"""The evaluators that ship: generation, classification, regression, boxes, perplexity, retrieval."""
+"""The evaluators that ship: generation, classification, regression, boxes, perplexity, retrieval,
+zero-shot classes."""
