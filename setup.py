@@ -54,6 +54,7 @@ EXTRAS = {
         "lz4>=4",
         "msgpack>=1",
     ],  # features of image regions in HDF5 and LMDB
+    "arrow": ["pyarrow>=14"],  # the tables of ViLT and VLMo
     "object_store": ["s3fs>=2024.6"],  # shards at s3:// addresses; fsspec names what others need
     "clip": ["ftfy>=6.1", "regex>=2023.8"],  # CLIP's tokenizer
     "trackio": ["trackio>=0.5"],  # optional loggers
@@ -70,6 +71,7 @@ EXTRAS = {
         "ruff>=0.8",
         "mypy>=1.13",
         "jsonschema>=4.21",
+        "pyarrow>=14",  # so that the tests read tables
         "ftfy>=6.1",  # so that the tests compare CLIP's tokenizer with every recorded text
     ],
 }
