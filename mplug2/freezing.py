@@ -6,7 +6,7 @@ import contextlib
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -21,16 +21,25 @@ class Freezer:
 
     A module is frozen as long as all of its parameters are. It is then in eval mode, also while the network
     trains: no dropout, and no update of running statistics. A module without parameters is frozen if a
-    pattern matches its name, or with the module around it.
+    pattern matches its name, or with the module around it. Parameters named in ``frozen`` are frozen for the
+    complete run, and those in ``trained`` never are, without regard to ``freeze``.
     """
 
-    def __init__(self, net: nn.Module, freeze: Freeze) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        freeze: Freeze,
+        *,
+        frozen: Collection[str] = (),
+        trained: Collection[str] = (),
+    ) -> None:
         self._net = net
         # A tied weight has several names: it is frozen for the longest of their times.
         self._parameters: dict[nn.Parameter, float] = {}
         names = dict(net.named_parameters(remove_duplicate=False))
         for name, parameter in names.items():
-            until = frozen_until(freeze, name)
+            until = math.inf if name in frozen else frozen_until(freeze, name)
+            until = 0 if name in trained else until
             self._parameters[parameter] = max(until, self._parameters.get(parameter, 0))
         inside: dict[str, list[float]] = defaultdict(list)
         for name, parameter in names.items():
@@ -66,7 +75,8 @@ class FreezableNetwork(nn.Module):
     """A network with frozen parts, transposed ties and a position in a run.
 
     ``freezer`` is set when a network is composed, ``position`` while an iteration of a run is computed.
-    ``transposed``: weights that are the transpose of a parameter, by the names of both.
+    ``transposed``: weights that are the transpose of a parameter, by the names of both. ``supplied``: names
+    of frozen weights that `init` gives at each start, so that checkpoints leave them out.
     """
 
     def __init__(self) -> None:
@@ -74,6 +84,7 @@ class FreezableNetwork(nn.Module):
         self.freezer: Freezer | None = None
         self.position: Mapping[str, float] | None = None
         self.transposed: dict[str, str] = {}
+        self.supplied: frozenset[str] = frozenset()
 
     def weights(self, keep_vars: bool = False) -> dict[str, Tensor]:
         """Return the state dict with the transposed ties, which are views of their parameters."""

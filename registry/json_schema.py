@@ -16,6 +16,7 @@ from registry.checks.sources import SOURCE_KEYS
 from registry.checks.training import BATCH_KEYS, STEP_KEYS
 from registry.kinds import KINDS
 from registry.language import aliases
+from registry.language.adapting import KINDS as ADAPTERS
 from registry.language.annotations import json_schema
 from registry.language.declaration import REQUIRED, Parameter
 from registry.language.freezing import UNTIL
@@ -40,20 +41,18 @@ STRING: Schema = {"type": "string"}
 STRINGS: Schema = {"type": "array", "items": STRING}
 MAPPING: Schema = {"type": "object"}
 COUNT: Schema = {"type": "integer", "minimum": 1}
-AMOUNT: Schema = {
-    "anyOf": [
-        COUNT,
-        {
-            "type": "object",
-            "properties": {"tokens": COUNT},
-            "required": ["tokens"],
-            "additionalProperties": False,
-        },
-    ]
-}
 # In a file that YAML tore apart at a comma, a key is not a word: `{a: join(x, y)}`.
 WORD = {"pattern": r"^[^\W\d]\w*$"}
 CALL: Schema = {"type": "string", "pattern": r"\(|^[\w.]+$"}
+
+
+def _exact(**properties: Schema) -> Schema:
+    """Return the schema of a mapping with these keys, the first of which it must have."""
+    required = [next(iter(properties))]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+AMOUNT: Schema = {"anyOf": [COUNT, _exact(tokens=COUNT)]}
 
 
 def spec_schema(names: Registries = REGISTRIES) -> Schema:
@@ -69,6 +68,7 @@ def spec_schema(names: Registries = REGISTRIES) -> Schema:
         "init": _section("first weights", _weight_source(names)),
         "tie": _section("one tensor under two names", STRING),
         "freeze": _freeze(),
+        "adapt": _section("low-rank adapters of linear layers, by pattern", _adapter()),
         "momentum": _closed(settings.keys("momentum")),
         "data": settings.data(),
         "train": settings.train(),
@@ -122,14 +122,13 @@ def _weight_source(names: Registries) -> Schema:
 
 
 def _freeze() -> Schema:
-    until = {
-        "type": "object",
-        "properties": {UNTIL: COUNT},
-        "required": [UNTIL],
-        "additionalProperties": False,
-    }
-    entries = _values_of(anyOf=[{"type": "boolean"}, until])
+    entries = _values_of(anyOf=[{"type": "boolean"}, _exact(**{UNTIL: COUNT})])
     return {"anyOf": [STRINGS, entries], "description": "modules or parameters that do not train"}
+
+
+def _adapter() -> Schema:
+    above_zero = {"type": "number", "exclusiveMinimum": 0}
+    return {"anyOf": [{"const": False}, _exact(rank=COUNT, alpha=above_zero, kind={"enum": list(ADAPTERS)})]}
 
 
 def _parameter(parameter: Parameter) -> Schema:

@@ -114,6 +114,7 @@ EXAMPLES_OF_SECTIONS = """The other sections of a spec, each with an example:
 | `init` | `init: {vision: 'clip:ViT-L-14', '*': 'bert:bert-large-uncased'}` |
 | `tie` | `tie: {text_embedding.word.weight: decoder.embedding.word.weight}`: one tensor under two names |
 | `freeze` | `freeze: [vision.stem]`: modules or parameters that do not train |
+| `adapt` | `adapt: {vision: {rank: 8}, vision.stem: false}`: low-rank adapters of linear layers |
 | `momentum` | `momentum: {decay: 0.995}`, and `ema(logits)` in a flow line |
 
 [Writing a spec](writing_a_spec.md#8-start-from-what-others-trained) lists the sources of `init`."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from mplug2.build.adapt import adapt
 from mplug2.build.patterns import freeze, tie
 from mplug2.build.undrawn import UndrawnWeights
 from mplug2.network import Network
@@ -29,7 +30,8 @@ def compose(
 
     Weights are drawn from torch's generator, then replaced by ``init:`` unless ``initial`` is False (for
     a network whose weights are loaded next) or the device is ``meta``. ``drawn=False``, with
-    ``initial=False``: weights are not even drawn but arbitrary numbers, for a checkpoint that holds all.
+    ``initial=False``: weights are not even drawn but arbitrary numbers, for a checkpoint that holds all. That
+    of a spec with `adapt` does not hold what `init` gives: such a network is drawn and filled anyway.
     """
     if initial and not drawn:
         raise UserError("weights that are not drawn must be loaded: pass initial=False with drawn=False")
@@ -38,6 +40,8 @@ def compose(
         spec = read_spec(spec, overrides)
     elif overrides:
         raise UserError("overrides apply to a spec that is read from a file: use spec.with_(...)")
+    if spec.adapt and not drawn:
+        initial = drawn = True
     filled = initial and device.type != "meta"
     report = check(spec, files=filled)
     spec = report.complete_spec()  # with the arguments that it leaves out
@@ -48,8 +52,11 @@ def compose(
     if filled:
         _load_pretrained(net)
     net.init_ema()  # before: released files hold momentum copies, too
-    if filled:
-        initialise(net)
+    reports = initialise(net) if filled else []
+    if spec.adapt:
+        given = {name for report in reports for name in report.filled()}
+        if problems := adapt(net, given):
+            raise SpecError(problems)
     return net
 
 

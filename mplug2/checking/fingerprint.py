@@ -15,7 +15,7 @@ from registry import MODULES, OPERATIONS, Spec, StreamType
 from registry.language.locate import source_file
 from registry.user_cache import file_state
 
-SECTIONS = ("inputs", "modules", "flow", "goals", "momentum", "freeze", "tie")
+SECTIONS = ("inputs", "modules", "flow", "goals", "momentum", "freeze", "adapt", "tie")
 PACKAGES = ("registry", "modules", "mplug2")  # Their sources build every network.
 LIBRARIES = ("torch", "timm", "transformers", "einops", "tokenizers")
 MOST_FILES = 5000  # of a plug-in: a larger package is not worth reading

@@ -22,6 +22,7 @@ from mplug2.cli import (
     eject,
     finding,
     index,
+    merge,
     metrics,
     migrate,
     own_data,
@@ -104,5 +105,6 @@ index.add_to(app)
 data.add_to(app)
 own_data.add_to(app)
 convert.add_to(app)
+merge.add_to(app)
 metrics.add_to(app)
 bench.add_to(app)

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from modules.adapters import CHECKSUM, AdaptedLinear, checksum
 from mplug2.runtime.manifest import damage
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
 from mplug2.weights.file_content import refuse_other_content, value_problem
@@ -39,8 +40,11 @@ def save_weights(net: nn.Module, path: Path | None, consolidate: Consolidate | N
 
     ``consolidate`` returns the complete tensor of a parameter that may be sharded over ranks, and the float32
     master of a trainable one (``Engine.consolidate``). A tied weight is written once, under its first name.
+    Frozen weights that `init` gives again (``net.supplied``) are left out.
     """
     tensors: dict[str, Tensor] = {**dict(net.named_parameters()), **persistent_buffers(net)}
+    for name in _supplied(net):
+        tensors.pop(name, None)
     entries = []
     for name, tensor in tensors.items():
         has_master = consolidate is not None and tensor.requires_grad
@@ -79,9 +83,10 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     file = _verified_file(path)
     targets = _targets(net)
     with _opened(file) as stored:
-        keys = _fitting(file, targets, stored, _run_state(net))
+        keys = _fitting(file, targets, stored, _run_state(net) | _supplied(net))
         tensors = {name: stored.get_tensor(key) for name, key in keys.items()}
         _refuse_broken_values(file, net, tensors)
+        _refuse_other_base(file, net, tensors)
         with torch.no_grad():
             for name, tensor in tensors.items():
                 targets[name].copy_(tensor)
@@ -130,6 +135,27 @@ def _refuse_broken_values(file: Path, net: nn.Module, tensors: Mapping[str, Tens
             problem = value_problem(tensors[name])
             if problem is not None:
                 raise UserError(f"{file}: weight {name} {problem}; nothing was loaded")
+
+
+def _supplied(net: nn.Module) -> set[str]:
+    """Return the weights that a checkpoint of this network does not hold."""
+    return set(getattr(net, "supplied", ()))
+
+
+def _refuse_other_base(file: Path, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raise UserError if adapters were trained on other weights than the network has from `init`."""
+    differ = []
+    for name, layer in net.named_modules():
+        stored = tensors.get(f"{name}.{CHECKSUM}")
+        if not isinstance(layer, AdaptedLinear) or stored is None or f"{name}.weight" in tensors:
+            continue
+        if int(stored) != int(checksum(layer.weight)):
+            differ.append(name)
+    if differ:
+        raise UserError(
+            f"{file}: its adapters were trained on other weights than `init` gives now: {len(differ)} layers "
+            f"differ, such as {differ[0]}. Name the weights in `init` that the run started from"
+        )
 
 
 def _run_state(net: nn.Module) -> set[str]:

@@ -36,6 +36,7 @@ def freeze_place(spec: Spec, pattern: str) -> Location:
 def _patterns(spec: Spec) -> list[tuple[str, Location]]:
     """Return every pattern of a spec with its place."""
     patterns = [(pattern, freeze_place(spec, pattern)) for pattern in spec.freeze]
+    patterns += [(pattern, spec.key_place("adapt", pattern)) for pattern in spec.adapt]
     for left, right in spec.tie.items():
         patterns += [(left, spec.key_place("tie", left)), (right, spec.place("tie", left))]
     lr = spec.train.get("lr")

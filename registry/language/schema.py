@@ -35,6 +35,7 @@ SECTIONS = (
         "goals",
         "momentum",
         "freeze",
+        "adapt",
         "init",
         "tie",
         "data",
@@ -167,3 +168,15 @@ def with_defaults(section: str, given: dict[str, Any]) -> dict[str, Any]:
         if filled.get(name) is None and key.default is not REQUIRED:
             filled[name] = list(key.default) if isinstance(key.default, list) else key.default
     return filled
+
+
+def with_evaluations(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of `eval` with its named evaluations, keys that hold mappings, under one key."""
+    shared: dict[str, Any] = {}
+    evaluations: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict) and name not in EVAL:
+            evaluations[name] = value
+        else:
+            shared[name] = value
+    return {**shared, EVALUATIONS: evaluations} if evaluations else shared

@@ -10,13 +10,14 @@ from typing import Any
 
 from registry.errors import Location, Problem, SpecError, require
 from registry.kinds import KINDS
+from registry.language.adapting import Adapt, read_adapt
 from registry.language.entries import ModuleEntry, Written
 from registry.language.equation import Equation, Ref, name_problem, read_equation, read_ref
 from registry.language.expansion import Expander, Expansion
 from registry.language.freezing import Freeze, read_freeze
 from registry.language.ports import StreamType, read_type
 from registry.language.renames import Rename, Renames, warn
-from registry.language.schema import EVAL, EVALUATIONS, SETTINGS, with_defaults
+from registry.language.schema import EVALUATIONS, SETTINGS, with_defaults, with_evaluations
 from registry.language.spec_value import SpecValue
 from registry.language.subflows import Definition, read_definitions
 from registry.yaml.merge import read_tree
@@ -44,6 +45,7 @@ class Spec(SpecValue):
     data: dict[str, Any]
     train: dict[str, Any]
     eval: dict[str, Any]
+    adapt: Adapt = field(default_factory=dict)
     path: str = field(default="", compare=False)
     # Arguments that were left out and settled (`head.width`), with what settled them.
     inferred: dict[str, str] = field(default_factory=dict, compare=False)
@@ -107,7 +109,7 @@ class Spec(SpecValue):
                 sections["goals"][goal] = str(outputs)
             else:
                 sections["goals"][goal] = {output: str(ref) for output, ref in outputs.items()}
-        for name in ("momentum", "freeze", "init", "tie", "data", "train", "eval"):
+        for name in ("momentum", "freeze", "adapt", "init", "tie", "data", "train", "eval"):
             if value := getattr(self, name):
                 sections[name] = value
         for name in set(SETTINGS) & set(sections):
@@ -176,6 +178,7 @@ def spec_of_tree(tree: Node, path: str, renames: Renames | None = None) -> Spec:
         written=written,
         expansion=expansion,
         freeze=read.freeze(),
+        adapt=read.adapt(),
         init=read.strings("init"),
         tie=read.strings("tie"),
         path=path,
@@ -307,6 +310,11 @@ class _Reader:
         self.problems += problems
         return freeze
 
+    def adapt(self) -> Adapt:
+        adapt, problems = read_adapt(self.tree.value.get("adapt"))
+        self.problems += problems
+        return adapt
+
     def strings(self, name: str) -> dict[str, str]:
         texts: dict[str, str] = {}
         for key, node in self.section(name, f"`{name}: {{...}}`").items():
@@ -322,20 +330,8 @@ class _Reader:
             return {}  # empty deletes here, too: `momentum: {}` is what asks for the defaults
         values = {key: node.plain() for key, node in entries.items()}
         if name == "eval":
-            values = _with_evaluations(values)
+            values = with_evaluations(values)
         return with_defaults(name, values)
-
-
-def _with_evaluations(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of `eval` with its named evaluations, keys that hold mappings, under one key."""
-    shared: dict[str, Any] = {}
-    evaluations: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict) and name not in EVAL:
-            evaluations[name] = value
-        else:
-            shared[name] = value
-    return {**shared, EVALUATIONS: evaluations} if evaluations else shared
 
 
 def _open(node: Node) -> bool:

@@ -158,7 +158,10 @@ def run_section(section: str) -> None:
         run(shortened(words[1:]))
 
 
-@pytest.mark.parametrize("section", ["Question answering", "Classes"])
+@pytest.mark.parametrize(
+    "section",
+    ["Classes", pytest.param("Question answering", marks=pytest.mark.slow)],  # the longer one
+)
 def test_the_commands_of_the_page_run(section: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
     run_section(section)
