@@ -1,6 +1,6 @@
 """Low-rank adapters of linear layers: LoRA (arXiv 2106.09685) and DoRA (arXiv 2402.09353).
 
-A layer becomes one of a subclass of its own class, with the same names of weight and bias and with few more
+A layer becomes one of a subclass, with the same names of weight and bias and with few more
 parameters. Nothing around it changes, so every module with linear layers can be adapted.
 """
 
