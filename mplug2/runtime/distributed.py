@@ -41,12 +41,19 @@ def init_process_group(accelerator: bool) -> None:
         raise UserError(
             f"{', '.join(missing)} must be set, as RANK is: start with torchrun or deepspeed, or unset RANK"
         )
-    if accelerator:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
-    else:
-        dist.init_process_group("gloo")
+    try:
+        if accelerator:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
+            dist.init_process_group("nccl", device_id=device)
+        else:
+            dist.init_process_group("gloo")
+    except dist.DistNetworkError as error:
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise UserError(
+            f"the processes cannot meet at {address} ({str(error).splitlines()[0]}). Set another "
+            "MASTER_PORT, or unset RANK if there is no launcher"
+        ) from error
     atexit.register(leave)
 
 

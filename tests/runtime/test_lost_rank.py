@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from mplug2.runtime import distributed
@@ -28,3 +30,20 @@ def test_other_errors_stay(monkeypatch: pytest.MonkeyPatch, world: int, message:
     with pytest.raises(RuntimeError) as raised, distributed.lost_rank_named():
         raise RuntimeError(message)
     assert str(raised.value) == message
+
+
+def test_a_port_in_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed.dist, "is_initialized", lambda: False)
+    with socket.socket() as busy:
+        busy.bind(("", 0))
+        busy.listen()
+        monkeypatch.setenv("MASTER_PORT", str(busy.getsockname()[1]))
+        with pytest.raises(UserError, match=r"cannot meet at 127\.0\.0\.1:\d+ .*Set another MASTER_PORT"):
+            distributed.init_process_group(accelerator=False)
