@@ -20,6 +20,7 @@ release_format() {
         *_uniter_*) say uniter ;;
         *_timix_*) say timix ;;
         *vlmo_*) say vlmo ;;
+        clip_*) say clip ;;
         *) say mplug2 ;;
     esac
 }
