@@ -11,16 +11,17 @@ vlmo_spec() {
         textmlm_*) say "configs_text/vlmo_textmlm_$size.yaml" ;;
         mlm_itm_itc_*) say "configs_image/vlmo_pretrain_$size.yaml" ;;
         finetune_nlvr2_*) say "configs_image/nlvr2_vlmo_$size.yaml" ;;
+        finetune_vqa_*) say "configs_image/vqa_vlmo_$size.yaml" ;;
         finetune_irtr_coco_*) say "configs_image/retrieval_coco_vlmo_$size.yaml" ;;
         finetune_irtr_f30k_*) say "configs_image/retrieval_flickr30k_vlmo_$size.yaml" ;;
-        *) die "$1: has no spec here. Tasks: task_textmlm_SIZE, task_mlm_itm_itc_SIZE, task_finetune_nlvr2_SIZE_image384, task_finetune_irtr_coco_SIZE_image384, task_finetune_irtr_f30k_SIZE_image384, with SIZE base, base_plus or large" ;;
+        *) die "$1: has no spec here. Tasks: task_textmlm_SIZE, task_mlm_itm_itc_SIZE, task_finetune_vqa_SIZE_image480, task_finetune_nlvr2_SIZE_image384, task_finetune_irtr_coco_SIZE_image384, task_finetune_irtr_f30k_SIZE_image384, with SIZE base, base_plus or large" ;;
     esac
 }
 
 # The overrides of a task whose spec is for another resolution.
 vlmo_size() {
     case $1 in
-        *_image384 | *_textmlm_* | *_mlm_itm_itc_*) ;;
+        *_image384 | *_image480 | *_textmlm_* | *_mlm_itm_itc_*) ;;
         *) say "modules.image_embedding.size=224 modules.lower.size=224 modules.upper.size=224" ;;
     esac
 }
@@ -46,7 +47,7 @@ for word; do
         whole_word_masking=[Tt]rue | get_recall_metric=* | test_only=[Ff]alse) ;;
         whole_word_masking=*) vlmo_words="$vlmo_words modules.word_masking.whole_words=false" ;;
         test_only=*) train_and_test() { evaluate "$@"; } ;;
-        data_root=*) say "data_root: the specs name the files of images and annotations (mplug2 data prepare), not ARROW tables" ;;
+        data_root=*) say "data_root: the specs name the files of images and annotations; a source with arrow: reads ARROW tables (docs/data.md)" ;;
         *) set -- "$@" "$word" ;;
     esac
 done

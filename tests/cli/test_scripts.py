@@ -150,13 +150,13 @@ def test_the_words_of_vlmos_command_become_settings(project: Path) -> None:
 
 def test_a_task_of_vlmo_without_a_spec_is_named(project: Path) -> None:
     done = subprocess.run(
-        [SHELL, str(project / "scripts" / "run_vlmo.sh"), "task_finetune_vqa_base_image480"],
+        [SHELL, str(project / "scripts" / "run_vlmo.sh"), "task_finetune_gqa_base_image480"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
-    assert "task_finetune_vqa_base_image480: has no spec here" in done.stderr
+    assert "task_finetune_gqa_base_image480: has no spec here" in done.stderr
 
 
 def test_the_split_is_the_specs_own_unless_one_is_asked_for(project: Path) -> None:
