@@ -9,15 +9,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
 from mplug2.checking.stages import check_stages
-from mplug2.data.batch import Sample, SampleRequest
+from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.batching import FixedBatches
 from mplug2.data.build import build_source
 from mplug2.data.loader import Loader
@@ -83,41 +85,45 @@ def bench_reading(
             source = build_source(changed, types, SHORT_SOURCE, split, training=True)
             assert isinstance(source, ItemSource)
             sources[name] = source
-        requests = {name: _one_by_file(source.requests(0, 0)) for name, source in sources.items()}
-        shared = [media for media in requests[SHARDS] if media in requests[FOLDER]][:max_files]
-        return _measure(sources, requests, shared, rounds, on_progress)
-
-
-def _one_by_file(requests: Iterable[SampleRequest]) -> dict[tuple[str, ...], SampleRequest]:
-    chosen: dict[tuple[str, ...], SampleRequest] = {}
-    for request in requests:
-        chosen.setdefault(request.media, request)
-    return chosen
+        return _measure(sources[FOLDER], sources[SHARDS], max_files, rounds, on_progress)
 
 
 def _measure(
-    sources: dict[str, ItemSource],
-    requests: dict[str, dict[tuple[str, ...], SampleRequest]],
-    files: Sequence[tuple[str, ...]],
+    folder: ItemSource,
+    shards: ItemSource,
+    max_files: int,
     rounds: int,
     on_progress: Callable[[str], object],
 ) -> Reading:
-    media = sources[FOLDER].media
-    num_bytes = 0
-    for names in files:
-        for name in names:
-            num_bytes += os.path.getsize(str(media.file(name)))
-    reading = Reading(len(files), len(files) * media.frames, num_bytes)
+    """Time both sources file by file, so that other work on the machine slows them equally."""
+    reading = Reading(0, 0, 0)
+    pairs: list[tuple[SampleRequest, tuple[Any, ...]]] = []
+    for request in shards.requests(0, 0):
+        numbers = folder.by_media.get(request.media, [])
+        if numbers and len(pairs) < max_files:
+            pairs.append((request, (folder.items[numbers[0]],)))
+            reading.num_bytes += sum(os.path.getsize(str(folder.media.file(name))) for name in request.media)
+    reading.files, reading.frames = len(pairs), len(pairs) * folder.media.frames
     for turn in range(rounds + 1):
         on_progress(f"round {turn} of {rounds}" if turn else "warm-up")
-        for name, source in sources.items():
-            start = time.process_time()
-            for names in files:
-                if not isinstance(source.read(requests[name][names]), Sample):
-                    raise UserError(f"{names[0]} cannot be decoded. Run `mplug2 data check` first")
-            if turn:  # the first round takes the files from the disk
-                reading.seconds[name].append(time.process_time() - start)
+        seconds = dict.fromkeys(reading.seconds, 0.0)
+        for request, items in pairs:
+            # The seed of the request is that of the crops, so both decode and transform the same.
+            seconds[FOLDER] += _cpu_seconds(partial(folder.read_items, request, items))
+            seconds[SHARDS] += _cpu_seconds(partial(shards.read, request))
+        if turn:  # the first round takes the files from the disk
+            for name, total in seconds.items():
+                reading.seconds[name].append(total)
     return reading
+
+
+def _cpu_seconds(read: Callable[[], Sample | FailedSample]) -> float:
+    start = time.process_time()
+    sample = read()
+    seconds = time.process_time() - start
+    if isinstance(sample, FailedSample):
+        raise UserError(f"{sample.file} cannot be decoded. Run `mplug2 data check` first")
+    return seconds
 
 
 def bench_resume(num_samples: int, seed: int = 0) -> tuple[float, float]:
