@@ -10,7 +10,7 @@ from small_specs import ROOT
 
 import mplug2
 from mplug2.weights.store import load_weights, save_weights
-from registry import read_spec
+from registry import UserError, read_spec
 
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
 
@@ -23,7 +23,7 @@ def test_building_draws_no_random_numbers() -> None:
 
 
 def test_weights_that_are_not_drawn_must_be_loaded() -> None:
-    with pytest.raises(ValueError, match="pass initial=False with drawn=False"):
+    with pytest.raises(UserError, match="pass initial=False with drawn=False"):
         mplug2.compose(read_spec(TINY), drawn=False)
 
 
