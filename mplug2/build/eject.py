@@ -22,13 +22,31 @@ from mplug2.build.ejected_code import (
     weight_code,
 )
 from mplug2.freezing import END, Freezer
-from registry import KINDS, MODULES, OPERATIONS, ModuleRef, Plan, Ref, Spec, Step, plan, shadowed_modules
+from registry import (
+    KINDS,
+    MODULES,
+    OPERATIONS,
+    ModuleRef,
+    Plan,
+    Ref,
+    Spec,
+    SpecError,
+    Step,
+    plan,
+    shadowed_modules,
+)
 from registry.checks.ties import roots
 from registry.language.ramp import UNITS, Ramp, has_ramp
 
 
 def eject(spec: Spec) -> str:
-    """Return the source of a Python file for a valid spec; raise `SpecError` if it is not."""
+    """Return the source of a Python file for a valid spec; raise `SpecError` if it is not.
+
+    Adapters are refused: they belong to layers, of which the file knows the names alone.
+    """
+    if spec.adapt:
+        hint = "merge them (`mplug2 merge`), and eject with the setting `adapt=`"
+        raise SpecError.at(spec.key_place("adapt"), "a network with adapters cannot be ejected", hint)
     net = compose(spec, device="meta", initial=False)  # finds what only the modules themselves know
     weightless = not any(p.is_floating_point() for p in net.parameters())
     assert net.freezer is not None

@@ -12,6 +12,7 @@ from torch import nn
 import mplug2
 from modules.adapters import AdaptedLinear, adapt_linear, merge_linear
 from mplug2.build.adapt import merge
+from mplug2.build.eject import eject
 from mplug2.build.smoke import smoke
 from mplug2.network import Network
 from mplug2.weights.store import load_weights, save_weights
@@ -223,6 +224,13 @@ def test_averaged_modules_are_refused(tmp_path: Path) -> None:
     average = "momentum: {decay: 0.9}\nflow: {slow: identity(ema(logits))}\ngoals: {predict: {label: slow}}\n"
     with pytest.raises(SpecError, match="cannot be adapted: `ema"):
         compose(write(tmp_path, average + ADAPT))
+
+
+def test_a_network_with_adapters_is_not_ejected(tmp_path: Path) -> None:
+    spec = write(tmp_path)
+    with pytest.raises(SpecError, match="a network with adapters cannot be ejected"):
+        eject(mplug2.Spec.read(spec))
+    assert "class" in eject(mplug2.Spec.read(spec, ["adapt="]))
 
 
 def test_a_step_reaches_every_adapter(tmp_path: Path) -> None:
