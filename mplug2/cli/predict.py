@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 _SHOWN = 20  # files that a message lists
 
 
+CheckpointPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint", "-c", metavar="PATH", help="A checkpoint. Default: the best one of the run folder."
+    ),
+]
 Videos = Annotated[
     list[Path] | None,
     typer.Option("--video", "-v", metavar="PATH", parser=path, help="A video file or a folder; repeatable."),
@@ -77,15 +83,7 @@ def predict(
     image: Images = None,
     listed: FileLists = None,
     question: Questions = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            "-c",
-            metavar="PATH",
-            help="A checkpoint. Default: the best one of the run folder.",
-        ),
-    ] = None,
+    checkpoint: CheckpointPath = None,
     top: Annotated[int, typer.Option(min=1, help="The largest number of answers.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a single file, too.")] = False,
     out: OutFile = None,
@@ -102,18 +100,11 @@ def predict(
     if (video and image) or not (named or listed or question):
         raise UserError("name the files: --video or --image (not both), or --files-from; or a --text alone")
     _check_outputs({"--sheet": sheet, "--draw": draw, "--out": out}, [Path(spec), *named, *(listed or ())])
-    if checkpoint is None:  # An untrained spec is reported before torch is imported.
-        from mplug2.runtime.run_folder import trained_checkpoint
-
-        trained_checkpoint(registry.read_spec(spec, only_overrides(overrides)))
+    pipe = _open_pipeline(spec, checkpoint, only_overrides(overrides), top, verify=not no_verify)
     # Imported after the checks, which need no network.
     from mplug2.predict import draw as drawing
-    from mplug2.predict.pipeline import pipeline
     from mplug2.predict.sheet import PICTURES
-    from mplug2.runtime.manifest import verification
 
-    with verification(not no_verify):
-        pipe = pipeline(spec, checkpoint, only_overrides(overrides), top=top)
     entries, num_entries = _files_or_texts(spec, pipe, named, listed or (), question or (), bool(video))
     single = num_entries == 1 and not listed and not any(map(os.path.isdir, named))
     if draw is not None and (pipe.says != "boxes" or not single):
@@ -138,6 +129,21 @@ def predict(
         print_checkpoint(pipe.checkpoint)
     if not single:
         summary.print()
+
+
+def _open_pipeline(
+    spec: str, checkpoint: Path | None, overrides: list[str], top: int, *, verify: bool
+) -> Pipeline:
+    """Return the network with its weights; an untrained spec is reported before torch is imported."""
+    if checkpoint is None:
+        from mplug2.runtime.run_folder import trained_checkpoint
+
+        trained_checkpoint(registry.read_spec(spec, overrides))
+    from mplug2.predict.pipeline import pipeline
+    from mplug2.runtime.manifest import verification
+
+    with verification(verify):
+        return pipeline(spec, checkpoint, overrides, top=top)
 
 
 def _files_or_texts(

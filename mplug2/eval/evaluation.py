@@ -85,9 +85,7 @@ def evaluate(
     engine). Rank 0 writes ``predictions`` as JSON lines, atomically, also if a metric fails.
     ``train_records()`` returns the records of the training split, if it is available, for baselines.
     """
-    if not callable(net):
-        raise UserError(f"net must be a network (got {type(net).__name__})")
-    require(evaluation, EvaluationSpec, "evaluation (of `training_plan(spec).evaluations`)")
+    _check_arguments(net, evaluation)
     metric_objects = load_metrics(evaluation.metrics if metrics is None else metrics)
     call = net if engine is None else engine
     synced = getattr(engine, "sharded", False) if synced is None else synced
@@ -119,14 +117,25 @@ def evaluate(
         finally:
             # Written even if a metric fails: predictions are expensive to compute again.
             if predictions is not None and rows:
-                unwritten = getattr(evaluator, "unwritten", ())
-                write_predictions(predictions, without_fields(rows, unwritten), values)
+                write_predictions(predictions, _written_rows(evaluator, rows), values)
         tables = _tables(evaluation, metric_objects, values, rows, train_records)
         no_answers = sum(row.get("answers") == [] for row in rows)
         file = predictions if rows else None
         return Evaluation(values, len(rows) or samples, bad, tables, no_answers, file, evaluation)
 
     return distributed.on_rank0(summarize)
+
+
+def _check_arguments(net: Any, evaluation: EvaluationSpec) -> None:
+    """Raise UserError if a network or a description of an evaluation is something else."""
+    if not callable(net):
+        raise UserError(f"net must be a network (got {type(net).__name__})")
+    require(evaluation, EvaluationSpec, "evaluation (of `training_plan(spec).evaluations`)")
+
+
+def _written_rows(evaluator: Any, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return rows without the fields that an evaluator keeps for metrics alone."""
+    return without_fields(rows, getattr(evaluator, "unwritten", ()))
 
 
 def _bad_files(loader: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Loading costs as much per key for a deep network as for a shallow one: the modules are walked a few times."""
+"""Loading a key costs as much for a deep network as for a shallow one: modules are not walked each time."""
 
 from __future__ import annotations
 
