@@ -126,7 +126,7 @@ def require(value: object, expected: type | tuple[type, ...], name: str) -> None
     if isinstance(value, expected):
         return
     classes = expected if isinstance(expected, tuple) else (expected,)
-    listed = " or ".join(one.__name__ for one in classes)
+    listed = " or ".join(expected_class.__name__ for expected_class in classes)
     raise UserError(f"{name} must be of the class {listed} (got {type(value).__name__}: {_short(value)})")
 
 

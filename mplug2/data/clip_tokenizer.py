@@ -64,7 +64,7 @@ class ClipTokenizer(Tokenizer):
     def read(cls, where: str) -> ClipTokenizer:
         """Read merges: OpenAI's ``bpe_simple_vocab_16e6.txt.gz``, or a ``merges.txt`` or its folder.
 
-        UserError if the file cannot be read, or is no such file.
+        UserError if the file cannot be read, or has no merges.
         """
         path = Path(where)
         file = path / "merges.txt" if path.is_dir() else path

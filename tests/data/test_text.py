@@ -73,7 +73,7 @@ def test_workers_can_take_a_copy(tiny: Path) -> None:
 
 
 def test_a_missing_vocabulary_says_what_to_give(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = r"does not exist \(paths begin in .*\); give the path of a vocab\.txt"
+    missing = r"does not exist \(a relative path starts from .*\); give the path of a vocab\.txt"
     with pytest.raises(UserError, match=missing):
         Tokenizer.load(tiny.parent / "none.txt")
     with pytest.raises(UserError, match=r"must hold a vocab\.txt"):

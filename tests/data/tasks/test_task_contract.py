@@ -166,6 +166,7 @@ def test_every_source_gives_each_sample_once_in_an_order_of_seed_and_epoch(
 class _Letters:
     """A tokenizer of one token for each letter."""
 
+    source = "letters"
     sep = 102  # the id of no letter
 
     def pieces(self, text: str) -> list[int]:
