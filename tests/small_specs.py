@@ -52,14 +52,25 @@ def small(file: Path, *overrides: str) -> Spec:
 
 
 def _input_settings(spec: Spec) -> Iterator[str]:
-    """Yield the settings of images and videos whose size is written in the spec."""
+    """Yield the settings of images and videos whose size is written in the spec, and of labels of patches."""
+    num_patches = _written_patch_counts(spec)
     for name, stream in spec.inputs.items():
+        if stream.kind == "labels" and stream.axes[-1] in num_patches:
+            yield f"inputs.{name}=labels {stream.axes[0]} {(SIZES['size'] // SIZES['patch']) ** 2}"
         if stream.kind not in ("image", "frames") or not isinstance(stream.axes[-1], int):
             continue
         axes = [*stream.axes[:-2], SIZES["size"], SIZES["size"]]
         if stream.kind == "frames" and isinstance(axes[2], int):
             axes[2] = SIZES["frames"]
         yield f"inputs.{name}={stream.kind} {' '.join(map(str, axes))}"
+
+
+def _written_patch_counts(spec: Spec) -> set[int]:
+    """Return how many patches the encoders of a spec make of images whose size is written."""
+    sizes = {stream.axes[-1] for stream in spec.inputs.values() if stream.kind in ("image", "frames")}
+    patches = {_argument_values(entry).get("patch") for entry in spec.modules.values()}
+    written = [size for size in sizes if isinstance(size, int)]
+    return {(size // patch) ** 2 for patch in patches - {None} for size in written}
 
 
 def _module_settings(spec: Spec) -> Iterator[str]:
@@ -77,6 +88,8 @@ def _module_settings(spec: Spec) -> Iterator[str]:
                 size = 2 * SIZES["width"]  # two vectors side by side
             elif argument == "classes" and value in vocab_sizes:
                 size = SIZES["vocab_size"]
+            elif argument == "early" and value:
+                size = 1  # a layer of those that are left
             if size is not None:
                 yield f"modules.{name}.{argument}={size}"
 

@@ -17,6 +17,7 @@ from mplug2.data.batch import Sample
 from mplug2.data.build import build_source
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.tasks.media_task import REGIONS, VIEWS
+from mplug2.data.text import ByteTokenizer
 from registry import SOURCES, TASKS, StreamType, parse_spec, read_type
 
 # For each task: the file for each kind of media (() for text alone), and arguments to supply all inputs.
@@ -140,13 +141,14 @@ WITH_MEDIA = {"arrow", "shards"}
 def test_every_source_gives_each_sample_once_in_an_order_of_seed_and_epoch(
     name: str, training: bool, shapes: Path
 ) -> None:
-    task = TASKS.load("text_class")(labels=["entailment", "contradiction", "neutral"], tokenizer=_Letters())
+    labels = ["entailment", "contradiction", "neutral"]
+    task = TASKS.load("text_class")(labels=labels, tokenizer=ByteTokenizer())
     path = shapes / "sentences_train.jsonl"
     where: dict[str, Any] = {"path": str(path), "items": task.read(path), "text_file": str(path)}
     num_items = len(where["items"])
     if name == "text_file":
         num_items = -(-path.stat().st_size // 384)
-        task = TASKS.load("plain_text")(tokenizer=_Letters(), template="{text}")
+        task = TASKS.load("plain_text")(tokenizer=ByteTokenizer(), template="{text}")
     source = SOURCES.load(name)(**{name: where[name]}, task=task, training=training)
     requests = source.requests(1, 7)
     assert len(requests) == len(source) == num_items
@@ -161,22 +163,3 @@ def test_every_source_gives_each_sample_once_in_an_order_of_seed_and_epoch(
         assert list(source.items) == task.read(path)
     assert source.names() == []
     assert isinstance(source.fingerprint(), int)
-
-
-class _Letters:
-    """A tokenizer of one token for each letter."""
-
-    source = "letters"
-    sep = 102  # the id of no letter
-
-    def pieces(self, text: str) -> list[int]:
-        return [ord(letter) % 100 for letter in text]
-
-    def pad_rows(self, rows: list[list[int]], segments: list[list[int]] | None) -> Text:
-        width = max(map(len, rows))
-        ids, segment_ids = (
-            None if table is None else torch.tensor([row + [0] * (width - len(row)) for row in table])
-            for table in (rows, segments)
-        )
-        assert ids is not None
-        return Text(ids, ids > 0, segment_ids)
