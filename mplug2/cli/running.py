@@ -42,8 +42,8 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Resume from the newest checkpoint in the run folder, if there is one. With "
-            "train.zero 1 to 3, the number of processes must be as before.",
+            help="Resume, with as many processes as before if train.zero is above 0, from the newest "
+            "checkpoint in the run folder (if there is one).",
         ),
     ] = False,
     init: Annotated[
