@@ -33,9 +33,14 @@ def entry_points() -> dict[str, dict[str, str]]:
 
 def mplug2(site: Path, *words: str, code: int = 0) -> str:
     """Run a command with the package on the path; return what it prints on standard output."""
+    return python(site, "-m", "mplug2", *words, code=code)
+
+
+def python(site: Path, *words: str, code: int = 0) -> str:
+    """Run Python with the package on the path; return what it prints on standard output."""
     path = f"{site}{os.pathsep}{ROOT}"
     done = subprocess.run(
-        [sys.executable, "-m", "mplug2", *words],
+        [sys.executable, *words],
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -85,6 +90,8 @@ def test_a_spec_over_it_is_checked(tmp_path: Path) -> None:
     (tmp_path / "digits").symlink_to(PACKAGE / "digits")
     spec = str(PACKAGE / "digits.yaml")
     assert "no mistakes (stages 1-4" in mplug2(tmp_path, "check", spec)
+    program = "from mplug2.data.text import Tokenizer; print(Tokenizer.load('characters').encode('a1'))"
+    assert python(tmp_path, "-c", program) == "[2, 102, 54]\n"
     printed = mplug2(tmp_path, "check", spec, "train.optimizer.momentom=0.9", code=2)
     assert "did you mean 'momentum'?" in printed
 
