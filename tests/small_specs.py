@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import mplug2  # noqa: F401  (fills the registries)
 from registry import MODULES, ModuleEntry, Spec, read_spec
 
@@ -113,3 +115,8 @@ def _networks() -> list[Path]:
 
 
 SHIPPED = _networks()
+# The large networks join the modules of the base ones, and some more layers: they run with the slow tests.
+SHIPPED_PARAMETERS = [
+    pytest.param(file, id=file.stem, marks=pytest.mark.slow if "large" in file.stem else ())
+    for file in SHIPPED
+]

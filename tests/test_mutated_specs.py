@@ -90,7 +90,7 @@ def test_mutated_shipped_specs(file: Path, turns: int, good: Counter[str], layer
         text = write_tree(tree)
         layers.clear()
         problems = outcome(text, "mutant.yaml")
-        assert layers.total() < 2000, text  # no more than 660 in 640 mutants
+        assert layers.total() < 4000, text  # no more than 2,200, in the specs of pre-training
         good["wrong" if problems else "valid"] += 1
         for problem in problems:
             assert problem.place.file == "mutant.yaml", text

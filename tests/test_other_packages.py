@@ -146,4 +146,4 @@ def test_a_broken_package_hides_no_other(tmp_path: Path, monkeypatch: pytest.Mon
         "flow: {x: t(q)}\ngoals: {out: {x: x}}\n"
     )
     done = CliRunner().invoke(app, ["check", str(file), "--stages", "1-3"])
-    assert "what makes tokens of text: text_embedding" in done.output, done.output
+    assert "what makes tokens of text: clip_text, text_embedding" in done.output, done.output

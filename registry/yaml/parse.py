@@ -17,7 +17,7 @@ from registry.yaml.tree import Node, Source
 
 LARGEST = 256 * 1024  # characters; the largest spec of the project has about 5,000
 LARGEST_STORED = 64 * 1024  # characters; it bounds the size of the cache
-CACHE = UserCache("specs", most_entries=200)
+CACHE = UserCache("specs", most_entries=1000)  # the shipped files alone are some 200
 MAPPING, LIST, SCALAR = range(3)
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from small_specs import ROOT, SHIPPED, TEACHER, small, writes_answers
+from small_specs import ROOT, SHIPPED_PARAMETERS, TEACHER, small, writes_answers
 from typer.testing import CliRunner
 
 from mplug2.build.compose import compose
@@ -105,7 +105,7 @@ def test_all_patterns_are_reported_at_once(tmp_path: Path) -> None:
     assert len(problems(small(file))) == 3
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SHIPPED_PARAMETERS)
 def test_shipped_specs_pass_stage_5_when_small(file: Path) -> None:
     teacher = TEACHER if writes_answers(file) else ()
     assert problems(small(file, *teacher), 5) == []

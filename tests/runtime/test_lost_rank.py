@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -32,18 +36,26 @@ def test_other_errors_stay(monkeypatch: pytest.MonkeyPatch, world: int, message:
     assert str(raised.value) == message
 
 
-def test_a_port_in_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "LOCAL_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(distributed.dist, "is_initialized", lambda: False)
+def test_a_port_in_use_is_named() -> None:
     with socket.socket() as busy:
         busy.bind(("", 0))
         busy.listen()
-        monkeypatch.setenv("MASTER_PORT", str(busy.getsockname()[1]))
-        with pytest.raises(UserError, match=r"cannot meet at 127\.0\.0\.1:\d+ .*Set another MASTER_PORT"):
-            distributed.init_process_group(accelerator=False)
+        launcher = {
+            "RANK": "0",
+            "WORLD_SIZE": "1",
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(busy.getsockname()[1]),
+        }
+        # In a process of its own: this one may have a group of ranks.
+        program = "from mplug2.runtime import distributed; distributed.init_process_group(accelerator=False)"
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **launcher},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    error = done.stderr.strip().splitlines()[-1]
+    assert re.search(r"UserError: .*cannot meet at 127\.0\.0\.1:\d+ .*Set another MASTER_PORT", error), error

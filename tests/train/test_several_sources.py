@@ -29,7 +29,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the spec of the page, with a small shapes world."""
     folder = tmp_path_factory.mktemp("several")
     make_shapes(folder / "shapes", train=16, val=4, test=2, workers=1)
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    text, *_ = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
     path = folder / "several.yaml"
     path.write_text(text.replace("data/shapes", str(folder / "shapes")))
     return path

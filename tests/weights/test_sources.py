@@ -39,6 +39,7 @@ def test_every_source_that_a_check_knows_can_be_loaded() -> None:
         "mplug": "FILE",
         "mplug2": "FILE",
         "beit": "FILE",
+        "timix": "FILE",
         "uniter": "FILE",
         "vlmo": "FILE",
         "checkpoint": "CHECKPOINT",

@@ -204,9 +204,9 @@ class RetrievalTask(CaptionTask):
                 groups.append(entry.sample.request.media_id)
                 texts.append(text)
         return {
-            self.index: lambda: torch.tensor(rows),
+            self.index: lambda: torch.tensor(rows, dtype=torch.long),
             "caption": lambda: self.tokenizer.pad_rows([self._caption_ids(text) for text in texts]),
-            "media_id": lambda: torch.tensor(groups),
+            "media_id": lambda: torch.tensor(groups, dtype=torch.long),
         }
 
 

@@ -155,7 +155,7 @@ class MediaTask(ABC, Generic[ItemType]):
         batch_items: list[BatchItem[ItemType]] = []
         for row, sample in enumerate(samples):
             batch_items += [BatchItem(row, item, sample) for item in sample.items]
-        item_to_sample = torch.tensor([entry.row for entry in batch_items])
+        item_to_sample = torch.tensor([entry.row for entry in batch_items], dtype=torch.long)
 
         inputs: dict[str, Any] = {}
         repeat_media = self.repeat_media and self.index not in self.requested_inputs

@@ -131,7 +131,7 @@ class QuestionAnswerTask(MediaTask[Question]):
         return {
             "question": lambda: self.tokenizer(texts, self.question_tokens),
             "answer": lambda: self.tokenizer(answers, self.answer_tokens),
-            "question_index": lambda: torch.tensor(owners),
+            "question_index": lambda: torch.tensor(owners, dtype=torch.long),
             "answer_weight": lambda: torch.tensor(weights, dtype=torch.float32),
             "candidates": lambda: self.candidates,
             "answer_scores": lambda: self._scores(questions),

@@ -225,9 +225,8 @@ def test_a_malformed_line_is_named(media: Path, line: str, said: str) -> None:
 
 def test_a_network_must_say_what_it_reads(media: Path) -> None:
     given = arguments(media, ROWS) | {"types": {"caption": StreamType("text", ("B", "L"))}}
-    with pytest.raises(
-        UserError, match="inputs of one of these names: video; image; left and right; it reads none"
-    ):
+    names = "video; image; region_image; left and right"
+    with pytest.raises(UserError, match=f"inputs of one of these names: {names}; it reads none"):
         make_source(CaptionTask, **given)
 
 
