@@ -1,6 +1,6 @@
 """Hours of training, killing, resuming and evaluating on growing clips, with the memory watched.
 
-python tools/soak.py --hours 1 --out /tmp/soak
+python tools/soak.py --hours 1 --out runs/soak
 
 Each cycle resumes one training of the smallest video network on generated clips, ends it with the next of
 SIGKILL, SIGTERM, SIGHUP and SIGINT, and then, in this process, evaluates its newest checkpoint and asks it

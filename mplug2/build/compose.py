@@ -54,8 +54,8 @@ def compose(
     net.init_ema()  # before: released files hold momentum copies, too
     reports = initialise(net) if filled else []
     if spec.adapt:
-        given = {name for report in reports for name in report.filled()}
-        if problems := adapt(net, given):
+        filled_names = {name for report in reports for name in report.filled()}
+        if problems := adapt(net, filled_names):
             raise SpecError(problems)
     return net
 

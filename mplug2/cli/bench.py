@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mplug2.cli.arguments import only_overrides
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 commands = typer.Typer(
     name="bench",
@@ -36,19 +40,19 @@ def train_step(
     """Measure time and peak memory of a training step: plain, recomputed, and with several questions per
     video."""
     from rich.console import Console
-    from rich.table import Table
 
     from mplug2.bench.train_step import bench, lines
 
     console = Console()
     with console.status("each variant runs in a new process; base size takes minutes on a CPU"):
         figures = bench(spec, only_overrides(overrides), clips, questions, steps, rounds)
-    table = Table("variant", title=f"{spec}, {clips} clips")
-    for column in ("s / step", "questions / s", "peak GB", "peak GB with AdamW"):
-        table.add_column(column, justify="right")
-    for row in lines(figures):
-        table.add_row(*row)
-    console.print(table)
+    _print_figures(
+        console,
+        f"{spec}, {clips} clips",
+        ("variant",),
+        ("s / step", "questions / s", "peak GB", "peak GB with AdamW"),
+        lines(figures),
+    )
 
 
 @commands.command("reading", epilog="Example: mplug2 bench reading configs_image/vqa_shapes_tiny.yaml")
@@ -62,8 +66,6 @@ def reading(
 ) -> None:
     """Compare reading samples from a folder and from shards of the same files, and time the resume of a
     run."""
-    from rich.table import Table
-
     from mplug2.bench.reading import bench_reading, bench_resume, lines
     from mplug2.cli.tables import console
 
@@ -74,12 +76,13 @@ def reading(
         )
         status.update(f"resuming at the end of {resume} samples")
         wall, cpu = bench_resume(resume)
-    table = Table("files in", title=f"{spec}, {figures.files} files, per second of one core")
-    for column in ("files", "frames", "MB"):
-        table.add_column(column, justify="right")
-    for row in lines(figures):
-        table.add_row(*row)
-    screen.print(table)
+    _print_figures(
+        screen,
+        f"{spec}, {figures.files} files, per second of one core",
+        ("files in",),
+        ("files", "frames", "MB"),
+        lines(figures),
+    )
     screen.print(f"shards / folder: {figures.ratio:.2f} times as fast (median of {rounds} rounds)")
     screen.print(f"first batch of a run that resumes in {resume} samples: {wall:.2f} s, CPU {cpu:.2f} s")
 
@@ -92,20 +95,19 @@ def start(
 ) -> None:
     """Measure the CPU time of `mplug2 --help` and `mplug2 check`, beyond the start of Python and relative to
     the import of torch."""
-    from rich.table import Table
-
     from mplug2.bench.start import bench, lines
     from mplug2.cli.tables import console
 
     screen = console()
     with screen.status("each command runs in new processes") as status:
         figures = bench(spec, only_overrides(overrides), rounds, on_progress=status.update)
-    table = Table("command", title=f"{spec}, CPU time from start to exit")
-    for column in ("s", "s beyond python", "x import of torch and timm"):
-        table.add_column(column, justify="right")
-    for row in lines(figures):
-        table.add_row(*row)
-    screen.print(table)
+    _print_figures(
+        screen,
+        f"{spec}, CPU time from start to exit",
+        ("command",),
+        ("s", "s beyond python", "x import of torch and timm"),
+        lines(figures),
+    )
 
 
 @commands.command("generate", epilog="Example: mplug2 bench generate --rounds 2")
@@ -126,7 +128,6 @@ def generate(
     """Compare beam search and ranking with plain decoding, which processes the complete prefix for every
     token."""
     from rich.console import Console
-    from rich.table import Table
 
     from mplug2.bench.generate import Sizes, bench, lines
 
@@ -134,12 +135,13 @@ def generate(
     console = Console()
     with console.status("plain decoding takes minutes on a CPU") as status:
         figures = bench(sizes, rounds, clock, on_progress=status.update)
-    table = Table("task", title=f"width {width}, {depth} layers, memory {memory}, batch {batch}, float32")
-    for column in ("engine s", "plain s", "engine TFLOP", "plain TFLOP", "times faster", "times fewer FLOP"):
-        table.add_column(column, justify="right")
-    for row in lines(figures):
-        table.add_row(*row)
-    console.print(table)
+    _print_figures(
+        console,
+        f"width {width}, {depth} layers, memory {memory}, batch {batch}, float32",
+        ("task",),
+        ("engine s", "plain s", "engine TFLOP", "plain TFLOP", "times faster", "times fewer FLOP"),
+        lines(figures),
+    )
 
 
 @commands.command("retrieval", epilog="Example: mplug2 bench retrieval --rounds 1")
@@ -156,8 +158,6 @@ def retrieval(
 ) -> None:
     """Measure the evaluation of retrieval on synthetic embeddings: time and memory by items and re-ranked
     pairs."""
-    from rich.table import Table
-
     from mplug2.bench.retrieval import Case, bench, growth, lines
     from mplug2.cli.tables import console
 
@@ -167,20 +167,26 @@ def retrieval(
     screen = console()
     with screen.status("each case runs in a new process") as status:
         figures = bench(cases, rounds, on_progress=status.update)
-    table = Table("items", "k", title="CPU seconds, both directions")
-    for column in (
-        "embed",
-        "compare",
-        "re-rank",
-        "all",
-        "ms / item",
-        "us / pair",
-        "held MB",
-        "peak above MB",
-    ):
-        table.add_column(column, justify="right")
-    for row in lines(figures):
-        table.add_row(*row)
-    screen.print(table)
+    _print_figures(
+        screen,
+        "CPU seconds, both directions",
+        ("items", "k"),
+        ("embed", "compare", "re-rank", "all", "ms / item", "us / pair", "held MB", "peak above MB"),
+        lines(figures),
+    )
     for sentence in growth(figures):
         screen.print(sentence)
+
+
+def _print_figures(
+    screen: Console, title: str, names: Sequence[str], columns: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """Print a table whose first columns name what was measured; the others are numbers."""
+    from rich.table import Table
+
+    table = Table(*names, title=title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    screen.print(table)

@@ -69,18 +69,18 @@ def build(
         bar[0].step(done, "embedded", line=done == total)
 
     try:
-        found = run(spec, checkpoint, media, out, only_overrides(overrides), on_progress=on_progress)
+        summary = run(spec, checkpoint, media, out, only_overrides(overrides), on_progress=on_progress)
     finally:
-        for one in bar:
-            one.__exit__(None, None, None)
-    gone = f", {found.gone} left out that changed or are gone" if found.gone else ""
-    print(f"{out}: {found.files} files, {found.embedded} of them new{gone}")
-    for line in found.skipped:
+        for reporter in bar:
+            reporter.__exit__(None, None, None)
+    gone = f", {summary.gone} left out that changed or are gone" if summary.gone else ""
+    print(f"{out}: {summary.files} files, {summary.embedded} of them new{gone}")
+    for line in summary.skipped:
         print(printable(line))
-    for name, reason in list(found.broken.items())[:_SHOWN]:
+    for name, reason in list(summary.broken.items())[:_SHOWN]:
         print(f"cannot be read: {printable(name)}: {printable(reason)}")
-    if len(found.broken) > _SHOWN:
-        print(f"and {len(found.broken) - _SHOWN} more that cannot be read")
+    if len(summary.broken) > _SHOWN:
+        print(f"and {len(summary.broken) - _SHOWN} more that cannot be read")
     print(f"next: mplug2 index search {out} 'what you look for'")
 
 

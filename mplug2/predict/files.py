@@ -42,14 +42,14 @@ def entries(
     ``report`` gets a line about each folder in which files were skipped, with the reason. UserError where
     nothing is found.
     """
-    found: list[Entry] = [
+    entries: list[Entry] = [
         tuple(map(str, named[start : start + each])) for start in range(0, len(named), each)
     ]
     if each == 1:
-        found = []
+        entries = []
         for path in named:
             files = _walk(path, kind, report) if os.path.isdir(path) else [str(path)]
-            found += [(file,) for file in files]
+            entries += [(file,) for file in files]
     else:
         if folder := next((path for path in named if os.path.isdir(path)), None):
             raise UserError(
@@ -62,10 +62,10 @@ def entries(
                 f"the network compares {each} {kind}s: name them alternately, --{kind} A --{kind} B; "
                 f"there are {len(named)}"
             )
-    found += [entry for path in lists for entry in _listed(path, each)]
-    if not found:
+    entries += [entry for path in lists for entry in _listed(path, each)]
+    if not entries:
         raise UserError(f"name at least one file: --{kind} FILE, --{kind} FOLDER or --files-from FILE")
-    return found
+    return entries
 
 
 def _walk(folder: Path, kind: Kind, report: Report) -> list[str]:

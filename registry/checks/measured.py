@@ -51,13 +51,13 @@ class _Measured:
         if self.spec.node(*path, "metrics") is None:
             path = ("eval",)
         for index, metric in enumerate(evaluation.metrics):
-            place = self.spec.place(*path, "metrics", index)
+            location = self.spec.place(*path, "metrics", index)
             try:
                 declaration = self.names.metrics.declaration(metric)
             except UserError as error:
-                problems.append(Problem(place, str(error)))
+                problems.append(Problem(location, str(error)))
                 continue
-            problems += self.metric(evaluation.goal, declaration, metric, place, supplied)
+            problems += self.metric(evaluation.goal, declaration, metric, location, supplied)
             required = [name for name, port in declaration.inputs.items() if not port.optional]
             outputs = tuple(name for name in required if name not in self.goals)
             if outputs:
@@ -109,7 +109,7 @@ class _Measured:
         goal: str,
         declaration: Declaration,
         metric: str,
-        place: Location,
+        location: Location,
         supplied: Mapping[str, Port],
     ) -> list[Problem]:
         """Return a problem for each output that the goal lacks or has in another kind than a metric needs."""
@@ -131,11 +131,11 @@ class _Measured:
                 if name in self.goals:
                     message = f"metric '{metric}' measures goal '{name}' ({port}), but there is no such goal"
                     hint = f"goals: {', '.join(self.spec.goals)}"
-                problems.append(Problem(place, message, hint))
+                problems.append(Problem(location, message, hint))
             elif ref is not None and ref.name in self.types and self.types[ref.name].kind not in port.kinds:
                 stream = f"stream '{ref.name}' (goal '{goal}') is {self.types[ref.name]}"
                 message = f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"
-                problems.append(Problem(place, message))
+                problems.append(Problem(location, message))
         return problems
 
 

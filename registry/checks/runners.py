@@ -37,9 +37,9 @@ class RunnerChecker(Collector):
             return  # another type is a problem of the settings
         first, last = value
         if first > last:
-            place = self.spec.place("train", "profile")
+            location = self.spec.place("train", "profile")
             message = f"'train.profile' must be the first and the last step, but is {value}"
-            self.wrong(place, message, f"`profile: [{last}, {first}]`")
+            self.wrong(location, message, f"`profile: [{last}, {first}]`")
 
     def optimizer_mapping(self, value: Mapping[str, Any]) -> None:
         """Check an optimizer with options."""

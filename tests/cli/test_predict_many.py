@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_message(made: Path) -> None:
 
 def test_scores_that_are_not_finite_are_reported(made: Path, tmp_path: Path) -> None:
     best = made / "runs/entailment/best/weights.safetensors"
-    bad = {name: one * 1e30 for name, one in load_file(best).items()}
+    bad = {name: weight * 1e30 for name, weight in load_file(best).items()}
     save_file(bad, tmp_path / "weights.safetensors")
     done = run(made, "entailment", "--image", made / "still0.png", "-q", "red", "--json", "-c", tmp_path)
     assert done.exit_code == 0, done.output

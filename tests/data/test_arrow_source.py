@@ -83,7 +83,9 @@ def test_every_recorded_image_has_the_stored_bytes(arrow: Path) -> None:
 def test_questions_have_their_answers_with_votes(arrow: Path) -> None:
     tables, samples = recorded(arrow / "vqa", "train")
     data = source(QuestionAnswerTask, tables, training=True)
-    assert [(item.id, item.text) for item in data.items] == [(one["qid"], one["text"]) for one in samples]
+    assert [(item.id, item.text) for item in data.items] == [
+        (sample["qid"], sample["text"]) for sample in samples
+    ]
     scores = {1: 0.3, 2: 0.6, 3: 0.9, 4: 1.0}
     for item, sample in zip(data.items, samples, strict=True):
         assert list(item.answers) == sample["vqa_answer"]

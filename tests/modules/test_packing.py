@@ -33,12 +33,12 @@ def packed() -> Text:
 def by_text(values: torch.Tensor, text: Text) -> dict[tuple[int, ...], torch.Tensor]:
     """Return what belongs to each text, by its ids."""
     parts = torch.zeros_like(text.ids) if text.parts is None else text.parts
-    found = {}
+    values_of_text = {}
     for row in range(len(text.ids)):
         for number in range(int(parts[row].max()) + 1):
-            place = text.mask[row] & (parts[row] == number)
-            found[tuple(text.ids[row][place].tolist())] = values[row][place]
-    return found
+            is_of_text = text.mask[row] & (parts[row] == number)
+            values_of_text[tuple(text.ids[row][is_of_text].tolist())] = values[row][is_of_text]
+    return values_of_text
 
 
 def test_rows_hold_all_texts_once_with_their_numbers() -> None:

@@ -29,14 +29,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_unknown_words_of_a_question_are_named(made: Path) -> None:
     pipe = ready(made, "entailment")
-    known, unknown = pipe(str(made / "still0.png"), question=[KNOWN, UNKNOWN])
-    assert known.notes == ()
-    (note,) = unknown.notes
+    with_known, with_unknown = pipe(str(made / "still0.png"), question=[KNOWN, UNKNOWN])
+    assert with_known.notes == ()
+    (note,) = with_unknown.notes
     assert note == (
         "the network does not know 2 of 4 words (50.0%: mauve, sings) of the sentence: it reads [UNK]"
     )
-    assert unknown.row()["notes"] == [note]
-    assert "notes" not in known.row()
+    assert with_unknown.row()["notes"] == [note]
+    assert "notes" not in with_known.row()
 
 
 def test_a_video_of_which_little_is_seen_has_a_note(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,18 +41,18 @@ def test_every_recorded_output_is_met(name: str, shared: Path) -> None:
     rows = compare(shared / "reference/parity/mplug2" / name)
     assert [row.name for row in rows if not row.good] == []
     names = " ".join(row.name for row in rows)
-    wanted = ["universal_output", "decoder_logits", "beam ids"]
+    required = ["universal_output", "decoder_logits", "beam ids"]
     if name.startswith("vqa"):
-        wanted += ["fusion_image_output", "rank_k3_ids"]
-    assert all(part in names for part in wanted)
+        required += ["fusion_image_output", "rank_k3_ids"]
+    assert all(part in names for part in required)
 
 
-@pytest.mark.parametrize(("name", "wanted"), MPLUG)
-def test_every_recorded_output_of_mplug_is_met(name: str, wanted: list[str], shared: Path) -> None:
+@pytest.mark.parametrize(("name", "required"), MPLUG)
+def test_every_recorded_output_of_mplug_is_met(name: str, required: list[str], shared: Path) -> None:
     rows = compare(shared / "reference/parity/mplug" / name)
     assert [row.name for row in rows if not row.good] == []
     names = {row.name for row in rows}
-    assert set(wanted) <= names and len(names) == len(rows)
+    assert set(required) <= names and len(names) == len(rows)
 
 
 UNITER = (
@@ -65,11 +65,11 @@ UNITER = (
 )
 
 
-@pytest.mark.parametrize(("name", "wanted"), UNITER)
-def test_every_recorded_output_of_uniter_is_met(name: str, wanted: list[str], shared: Path) -> None:
+@pytest.mark.parametrize(("name", "required"), UNITER)
+def test_every_recorded_output_of_uniter_is_met(name: str, required: list[str], shared: Path) -> None:
     rows = compare(shared / "reference/parity/uniter" / name)
     assert [row.name for row in rows if not row.good] == []
-    assert set(wanted) <= {row.name for row in rows}
+    assert set(required) <= {row.name for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_wrong_tensor_of_uniter_is_seen(
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "required"),
     [
         ("vlmo/base_pretrain", ["vl.block3", "itc.loss", "itm.logits", "mlm.logits", "index.text_image"]),
         ("vlmo/irtr", ["irtr.loss", "image_ft.raw_cls_feats"]),
@@ -108,11 +108,11 @@ def test_a_wrong_tensor_of_uniter_is_seen(
     ],
 )
 def test_every_recorded_output_of_vlmo_beit_and_clip_is_met(
-    name: str, wanted: list[str], shared: Path
+    name: str, required: list[str], shared: Path
 ) -> None:
     rows = compare(shared / "reference/parity" / name)
     assert [row.name for row in rows if not row.good] == []
-    assert set(wanted) <= {row.name for row in rows}
+    assert set(required) <= {row.name for row in rows}
 
 
 def test_every_recorded_output_of_timix_is_met(shared: Path) -> None:

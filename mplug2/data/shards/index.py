@@ -131,10 +131,10 @@ class ShardIndex:
     def _find(self, name: str) -> int | None:
         """Return the position of a name among all names, or None, by bisection."""
         order = self.arrays["name_order"]
-        place = bisect_left(order, name.encode(), key=lambda position: self.names[int(position)].encode())
-        if place == len(order) or self.names[int(order[place])] != name:
+        index = bisect_left(order, name.encode(), key=lambda position: self.names[int(position)].encode())
+        if index == len(order) or self.names[int(order[index])] != name:
             return None
-        return int(order[place])
+        return int(order[index])
 
     def _member(self, number: int, column: int, name: str) -> PackedFile:
         shard = self.shards[int(self.arrays["shard"][number])]

@@ -103,9 +103,9 @@ def _check_templates(templates: list[str], net: Network, settings: EvaluationSpe
     path = ("eval", settings.name, "templates") if settings.name else ("eval", "templates")
     for number, template in enumerate(templates):
         if template.count(HOLE) != 1:
-            place = net.spec.place(*path, number)
+            location = net.spec.place(*path, number)
             raise SpecError.at(
-                place, f"a template must have {HOLE} once, for the name of a class (got {template!r})"
+                location, f"a template must have {HOLE} once, for the name of a class (got {template!r})"
             )
     if not templates:
         raise SpecError.at(net.spec.place(*path), "there must be a template, such as 'a photo of a {}.'")
