@@ -55,7 +55,9 @@ EXTRAS = {
         "msgpack>=1",
     ],  # features of image regions in HDF5 and LMDB
     "arrow": ["pyarrow>=14"],  # the tables of ViLT and VLMo
-    "object_store": ["s3fs>=2024.6"],  # shards at s3:// addresses; fsspec names what others need
+    "object_store": [
+        "s3fs>=2024.6"
+    ],  # shards at s3:// addresses; fsspec names what others need
     "clip": ["ftfy>=6.1", "regex>=2023.8"],  # CLIP's tokenizer
     "trackio": ["trackio>=0.5"],  # optional loggers
     "wandb": ["wandb>=0.17"],
@@ -85,7 +87,9 @@ class BuildWithSpecs(build_py):
         if self.editable_mode:  # an editable install finds those of the checkout
             return
         for folder in sorted(HERE.glob("configs_*")):
-            self.copy_tree(str(folder), str(Path(self.build_lib, "mplug2", "specs", folder.name)))
+            self.copy_tree(
+                str(folder), str(Path(self.build_lib, "mplug2", "specs", folder.name))
+            )
 
 
 setup(
@@ -98,7 +102,9 @@ setup(
     python_requires=">=3.10",
     # package_dir {"": "."} makes an editable install one line in a .pth file, which type checkers follow.
     package_dir={"": "."},
-    packages=find_packages(include=["registry", "registry.*", "modules", "modules.*", "mplug2", "mplug2.*"]),
+    packages=find_packages(
+        include=["registry", "registry.*", "modules", "modules.*", "mplug2", "mplug2.*"]
+    ),
     package_data={"": ["py.typed", "*.txt", "*.json", "*.yaml"]},
     cmdclass={"build_py": BuildWithSpecs},
     install_requires=REQUIRES,

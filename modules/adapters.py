@@ -27,11 +27,15 @@ class AdaptedLinear(nn.Linear):
 
     lora_down: nn.Parameter  # [rank, inputs]
     lora_up: nn.Parameter  # [outputs, rank], zero at first
-    lora_magnitude: nn.Parameter | None  # [outputs]: in DoRA the length of each row of the weight
+    lora_magnitude: (
+        nn.Parameter | None
+    )  # [outputs]: in DoRA the length of each row of the weight
     lora_base: Tensor
     lora_scale: float
 
-    def forward(self, input: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+    def forward(
+        self, input: Float[Tensor, "*batch inputs"]
+    ) -> Float[Tensor, "*batch outputs"]:
         """Return the output of the layer with its adapter.
 
         DoRA takes the length of the changed rows as a constant in the gradient (section 4.3 of the paper).
@@ -40,7 +44,9 @@ class AdaptedLinear(nn.Linear):
         change = F.linear(F.linear(input, self.lora_down), self.lora_up) * self.lora_scale
         if self.lora_magnitude is None:
             return output + change
-        factor = self.lora_magnitude / row_lengths(self.weight + self.lora_change()).detach()
+        factor = (
+            self.lora_magnitude / row_lengths(self.weight + self.lora_change()).detach()
+        )
         if self.bias is None:
             return (output + change) * factor
         return (output - self.bias + change) * factor + self.bias
@@ -63,7 +69,9 @@ def row_lengths(weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, " outp
     return torch.linalg.vector_norm(weight, dim=1)
 
 
-_classes: dict[type[nn.Linear], type[AdaptedLinear]] = {}  # of adapted layers, by the class of the layer
+_classes: dict[
+    type[nn.Linear], type[AdaptedLinear]
+] = {}  # of adapted layers, by the class of the layer
 
 
 def _adapted_class(base: type[nn.Linear]) -> type[AdaptedLinear]:
@@ -75,7 +83,9 @@ def _adapted_class(base: type[nn.Linear]) -> type[AdaptedLinear]:
     return _classes[base]
 
 
-def adapt_linear(layer: nn.Linear, rank: int, alpha: float, *, magnitude: bool = False) -> AdaptedLinear:
+def adapt_linear(
+    layer: nn.Linear, rank: int, alpha: float, *, magnitude: bool = False
+) -> AdaptedLinear:
     """Turn a layer into an adapted one, in place, and return it; its output does not change yet.
 
     ``alpha`` / ``rank`` scales the change. ``magnitude``: DoRA. ValueError for a layer that has an adapter,
@@ -85,7 +95,9 @@ def adapt_linear(layer: nn.Linear, rank: int, alpha: float, *, magnitude: bool =
         raise ValueError("the layer has an adapter already")
     outputs, inputs = layer.weight.shape
     if not 1 <= rank <= min(outputs, inputs):
-        raise ValueError(f"rank must be from 1 to {min(outputs, inputs)}, the smaller size of the weight")
+        raise ValueError(
+            f"rank must be from 1 to {min(outputs, inputs)}, the smaller size of the weight"
+        )
     layer.__class__ = _adapted_class(type(layer))
     assert isinstance(layer, AdaptedLinear)
     weight = layer.weight.detach()
@@ -93,7 +105,9 @@ def adapt_linear(layer: nn.Linear, rank: int, alpha: float, *, magnitude: bool =
     layer.lora_down = nn.Parameter(weight.new_empty(rank, inputs))
     nn.init.kaiming_uniform_(layer.lora_down, a=math.sqrt(5))
     layer.lora_up = nn.Parameter(weight.new_zeros(outputs, rank))
-    layer.register_parameter("lora_magnitude", nn.Parameter(row_lengths(weight)) if magnitude else None)
+    layer.register_parameter(
+        "lora_magnitude", nn.Parameter(row_lengths(weight)) if magnitude else None
+    )
     layer.register_buffer(CHECKSUM, checksum(weight))
     return layer
 

@@ -25,7 +25,9 @@ def head_count(width: int, heads: int) -> int:
     """The number of heads: as given, or one for every 64 channels where ``heads`` is 0."""
     heads = heads or max(1, width // 64)
     if heads < 1 or width % heads:
-        raise ValueError(f"heads must divide width, but width is {width} and heads is {heads}")
+        raise ValueError(
+            f"heads must divide width, but width is {width} and heads is {heads}"
+        )
     return heads
 
 
@@ -41,7 +43,9 @@ class MultiheadAttention(nn.Module):
         self.out = Linear(width, width)
         self.dropout = dropout
 
-    def _split(self, x: Float[Tensor, "b n width"]) -> Float[Tensor, "b heads n head_width"]:
+    def _split(
+        self, x: Float[Tensor, "b n width"]
+    ) -> Float[Tensor, "b heads n head_width"]:
         # (b, n, heads * head_width) -> (b, heads, n, head_width)
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
@@ -104,7 +108,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         """Apply the block to every position."""
-        return self.norm(x + F.dropout(self.down(F.gelu(self.up(x))), self.dropout, self.training))
+        return self.norm(
+            x + F.dropout(self.down(F.gelu(self.up(x))), self.dropout, self.training)
+        )
 
 
 class Layer(nn.Module):
@@ -112,7 +118,12 @@ class Layer(nn.Module):
     and norm."""
 
     def __init__(
-        self, width: int, heads: int = 0, hidden: int = 0, dropout: float = 0.1, cross: bool = False
+        self,
+        width: int,
+        heads: int = 0,
+        hidden: int = 0,
+        dropout: float = 0.1,
+        cross: bool = False,
     ) -> None:
         super().__init__()
         self.attention = Attention(width, heads, dropout)
@@ -135,7 +146,9 @@ class Layer(nn.Module):
         if memory is not None:
             assert self.cross is not None, "this layer was built without cross-attention"
             # (samples * k, n, width) -> (samples, k * n, width) and back
-            x = self.cross(x.reshape(len(memory), -1, x.shape[-1]), memory, memory_mask).reshape(x.shape)
+            x = self.cross(
+                x.reshape(len(memory), -1, x.shape[-1]), memory, memory_mask
+            ).reshape(x.shape)
         return self.feed(x)
 
 

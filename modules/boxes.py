@@ -55,12 +55,16 @@ def overlap(
     return iou, iou - (outer - union) / (outer + eps)
 
 
-def coordinates(ids: Int[Tensor, "*b 4"], bins: int, prefix: int) -> Float[Tensor, "*b 4"]:
+def coordinates(
+    ids: Int[Tensor, "*b 4"], bins: int, prefix: int
+) -> Float[Tensor, "*b 4"]:
     """Return the values of coordinate ids: centre x, centre y, width, height in [0, 1]."""
     return (ids - prefix - 1).clamp(0, bins - 1).float() / (bins - 1)
 
 
-def among(logits: Float[Tensor, "*b vocab"], bins: int, prefix: int) -> Float[Tensor, "*b bins"]:
+def among(
+    logits: Float[Tensor, "*b vocab"], bins: int, prefix: int
+) -> Float[Tensor, "*b bins"]:
     """The logits of the coordinate ids alone, in float32."""
     _check_room(logits.shape[-1], bins, prefix)
     return logits[..., prefix + 1 : prefix + 1 + bins].float()
@@ -75,15 +79,21 @@ def _check_room(vocab: int, bins: int, prefix: int) -> None:
 
 
 @operation(inputs={"box": "boxes B 4"}, outputs="text B 5")
-def encode_boxes(box: Float[Tensor, "b 4"], *, bins: int = BINS, prefix: int = PREFIX) -> Text:
+def encode_boxes(
+    box: Float[Tensor, "b 4"], *, bins: int = BINS, prefix: int = PREFIX
+) -> Text:
     """Write boxes as ``prefix`` and four ids, ``prefix + 1 + floor(c * (bins - 1))`` for a coordinate c."""
-    places = (xyxy_to_cxcywh(box.float()).clamp(0, 1) * (bins - 1) + ROUNDING).floor().long()
+    places = (
+        (xyxy_to_cxcywh(box.float()).clamp(0, 1) * (bins - 1) + ROUNDING).floor().long()
+    )
     ids = F.pad(places + prefix + 1, (1, 0), value=prefix)
     return Text(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
 @operation(inputs={"sequences": "sequences B n"}, outputs="boxes B 4")
-def decode_boxes(sequences: Sequences, *, bins: int = BINS, prefix: int = PREFIX) -> Float[Tensor, "b 4"]:
+def decode_boxes(
+    sequences: Sequences, *, bins: int = BINS, prefix: int = PREFIX
+) -> Float[Tensor, "b 4"]:
     """Read the best text of each row, a prefix and four coordinate ids, as a box within the image."""
     return cxcywh_to_xyxy(coordinates(sequences.ids[:, 0, 1:5], bins, prefix)).clamp(0, 1)
 
@@ -124,13 +134,19 @@ def box_loss(
 
 
 def box_errors(
-    logits: Float[Tensor, "b 5 vocab"], target: Text, box: Float[Tensor, "b 4"], bins: int, prefix: int
+    logits: Float[Tensor, "b 5 vocab"],
+    target: Text,
+    box: Float[Tensor, "b 4"],
+    bins: int,
+    prefix: int,
 ) -> tuple[Float[Tensor, "b 4"], Float[Tensor, "b 4"], Float[Tensor, " b"]]:
     """Cross-entropy of each coordinate, its distance and ``1 - GIoU`` of the most probable box, these
     without gradient."""
     scores = among(logits[:, :-1], bins, prefix)
     # (b, 4, bins) -> (b, bins, 4), as cross_entropy wants classes
-    ce = F.cross_entropy(scores.transpose(1, 2), target.ids[:, 1:] - prefix - 1, reduction="none")
+    ce = F.cross_entropy(
+        scores.transpose(1, 2), target.ids[:, 1:] - prefix - 1, reduction="none"
+    )
     with torch.no_grad():
         guess = coordinates(scores.argmax(dim=-1) + prefix + 1, bins, prefix)
         l1 = (guess - xyxy_to_cxcywh(box.float())).abs().clamp(0, 5)
@@ -138,9 +154,13 @@ def box_errors(
     return ce, l1, far
 
 
-@operation(inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B 1")
+@operation(
+    inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B 1"
+)
 @eval_no_grad
-def box_search(decoder: TextDecoder, memory: Tokens, *, bins: int = BINS, prefix: int = PREFIX) -> Sequences:
+def box_search(
+    decoder: TextDecoder, memory: Tokens, *, bins: int = BINS, prefix: int = PREFIX
+) -> Sequences:
     """Generate the most probable box: after ``prefix``, four times the most probable coordinate id.
 
     The score is the sum of their log-probabilities among coordinates.
@@ -156,4 +176,6 @@ def box_search(decoder: TextDecoder, memory: Tokens, *, bins: int = BINS, prefix
         best_logprob, best_bin = logprobs.max(dim=-1, keepdim=True)
         ids = torch.cat([ids, best_bin + prefix + 1], dim=1)
         token_logprobs = torch.cat([token_logprobs, best_logprob], dim=1)
-    return Sequences(ids[:, None], token_logprobs.sum(dim=1, keepdim=True), token_logprobs[:, None])
+    return Sequences(
+        ids[:, None], token_logprobs.sum(dim=1, keepdim=True), token_logprobs[:, None]
+    )

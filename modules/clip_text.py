@@ -29,7 +29,9 @@ class CausalBlock(Block):
 
     def __init__(self, width: int, heads: int) -> None:
         norm = partial(nn.LayerNorm, eps=CLIP_EPS)
-        super().__init__(width, heads, qkv_bias=True, act_layer=QuickGELU, norm_layer=norm)
+        super().__init__(
+            width, heads, qkv_bias=True, act_layer=QuickGELU, norm_layer=norm
+        )
 
     def forward(self, x: Float[Tensor, "b n width"]) -> Float[Tensor, "b n width"]:
         """Attend, then feed forward."""
@@ -64,7 +66,9 @@ class ClipText(nn.Module):
         recompute: Literal["none", "all"] = "none",
     ) -> None:
         super().__init__()
-        check_sizes(width=width, depth=depth, vocab_size=vocab_size, max_positions=max_positions)
+        check_sizes(
+            width=width, depth=depth, vocab_size=vocab_size, max_positions=max_positions
+        )
         heads = head_count(width, heads)
         self.vocab_size, self.max_positions = vocab_size, max_positions
         self.word = nn.Embedding(vocab_size, width)
@@ -80,7 +84,9 @@ class ClipText(nn.Module):
         """Encode texts of at most ``max_positions`` tokens; ValueError for a longer one."""
         length = text.ids.shape[1]
         if length > self.max_positions:
-            raise ValueError(f"a text must have at most {self.max_positions} tokens, but has {length}")
+            raise ValueError(
+                f"a text must have at most {self.max_positions} tokens, but has {length}"
+            )
         x = self.word(text.ids) + self.position[:length]
         for block in self.blocks:
             x = checkpoint_layer(block, x, recompute=self.recompute)
@@ -98,7 +104,9 @@ class EndHead(nn.Module):
     inputs = {"tokens": "tokens B L width_in", "text": "text B L"}
     outputs = "vector B width"
 
-    def __init__(self, width_in: int, width: int, end: Literal["highest_id", "last"] = "highest_id") -> None:
+    def __init__(
+        self, width_in: int, width: int, end: Literal["highest_id", "last"] = "highest_id"
+    ) -> None:
         super().__init__()
         check_sizes(width_in=width_in, width=width)
         self.linear = nn.Linear(width_in, width, bias=False)

@@ -52,7 +52,9 @@ class DecoderCache:
     self_attention_cache: list[KeysValues] = field(default_factory=list)
     length: int = 0
     left_pad: Int[Tensor, " samples"] | None = None
-    packs: Packs | None = None  # the weights in the order that the CPU reads quickest, where it is worth it
+    packs: Packs | None = (
+        None  # the weights in the order that the CPU reads quickest, where it is worth it
+    )
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """Let row i continue from row ``rows[i]`` (samples x beams, flattened)."""
@@ -63,7 +65,8 @@ class DecoderCache:
     def keep(self, samples: Int[Tensor, " kept"]) -> None:
         """Drop the memories of all samples but ``samples``."""
         self.cross_attention_cache = [
-            KeysValues(kv.keys[samples], kv.values[samples]) for kv in self.cross_attention_cache
+            KeysValues(kv.keys[samples], kv.values[samples])
+            for kv in self.cross_attention_cache
         ]
         if self.memory_mask is not None:
             self.memory_mask = self.memory_mask[samples]
@@ -82,7 +85,9 @@ class DecoderCache:
             return causal
         used = torch.arange(self.length + new, device=device) >= self.left_pad[:, None]
         # Let padding positions attend to themselves: softmax over a fully masked row gives NaN.
-        used = used.repeat_interleave(beams, dim=0)[:, None, None, :] | seen.triu(self.length)
+        used = used.repeat_interleave(beams, dim=0)[:, None, None, :] | seen.triu(
+            self.length
+        )
         return causal & used
 
 
@@ -116,7 +121,8 @@ class TextDecoder(nn.Module):
         check_sizes(width=width, depth=depth)
         self.embedding = TextEmbedding(width, vocab_size, max_positions, types, dropout)
         self.layers = nn.ModuleList(
-            Layer(width, heads, hidden, dropout, cross=cross_attention) for _ in range(depth)
+            Layer(width, heads, hidden, dropout, cross=cross_attention)
+            for _ in range(depth)
         )
         self.cross_attention = cross_attention
         self.head = WordHead(width, vocab_size)
@@ -128,7 +134,9 @@ class TextDecoder(nn.Module):
         """The number of words that can be written."""
         return self.embedding.word.num_embeddings
 
-    def forward(self, text: Text, memory: Tokens | None = None) -> Float[Tensor, "a l vocab"]:
+    def forward(
+        self, text: Text, memory: Tokens | None = None
+    ) -> Float[Tensor, "a l vocab"]:
         """Logits of the word after each position, with the true words before it (teacher forcing).
 
         Segments of the text are not read, because generated tokens do not have any. Several texts may share a
@@ -136,12 +144,20 @@ class TextDecoder(nn.Module):
         """
         self._check_memory(memory)
         if memory is not None and text.parts is not None:
-            raise UserError("packed texts cannot share a memory. Remove `row_tokens` from the source")
-        x = self.embedding.embed(text.ids, positions=self.embedding.packed_positions(text))
+            raise UserError(
+                "packed texts cannot share a memory. Remove `row_tokens` from the source"
+            )
+        x = self.embedding.embed(
+            text.ids, positions=self.embedding.packed_positions(text)
+        )
         mask = causal_mask(text.ids.shape[1], x.device) & visible(text.mask, text.parts)
-        values, memory_mask = (None, None) if memory is None else (memory.values, key_mask(memory.mask))
+        values, memory_mask = (
+            (None, None) if memory is None else (memory.values, key_mask(memory.mask))
+        )
         for layer in self.layers:
-            x = checkpoint_layer(layer, x, mask, values, memory_mask, recompute=self.recompute)
+            x = checkpoint_layer(
+                layer, x, mask, values, memory_mask, recompute=self.recompute
+            )
         return self.head(x, self.embedding.word.weight)
 
     def _layers(self) -> list[Layer]:
@@ -176,7 +192,10 @@ class TextDecoder(nn.Module):
         return DecoderCache(projected, key_mask(memory.mask), packs=packs)
 
     def decode(
-        self, ids: Int[Tensor, "samples beams new"], state: DecoderCache, last_only: bool = True
+        self,
+        ids: Int[Tensor, "samples beams new"],
+        state: DecoderCache,
+        last_only: bool = True,
     ) -> Float[Tensor, "samples beams out vocab"]:
         """Read ``new`` more words of every beam and score the next one (after each of them unless
         ``last_only``).
@@ -191,7 +210,9 @@ class TextDecoder(nn.Module):
         self, ids: Int[Tensor, "samples beams new"], state: DecoderCache, last_only: bool
     ) -> Float[Tensor, "samples beams out vocab"]:
         samples, beams, new = ids.shape
-        left_pad = None if state.left_pad is None else state.left_pad.repeat_interleave(beams)
+        left_pad = (
+            None if state.left_pad is None else state.left_pad.repeat_interleave(beams)
+        )
         x = self.embedding.embed(ids.flatten(0, 1), state.length, left_pad)
         mask = state.attention_mask(new, beams, x.device)
         words = []
@@ -205,7 +226,9 @@ class TextDecoder(nn.Module):
             if layer.cross is not None:
                 # (samples * beams, new, width) -> (samples, beams * new, width) and back
                 x = layer.cross(
-                    x.reshape(samples, beams * new, -1), state.cross_attention_cache[i], state.memory_mask
+                    x.reshape(samples, beams * new, -1),
+                    state.cross_attention_cache[i],
+                    state.memory_mask,
                 )
             x = layer.feed(x).reshape(samples * beams, new, -1)
         state.self_attention_cache, state.length = words, state.length + new

@@ -67,7 +67,9 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         total = grad.float().contiguous()
         dist.all_reduce(total, op=dist.ReduceOp.SUM)
-        return total.unflatten(0, (-1, dist.get_world_size()))[:, dist.get_rank()].to(grad.dtype)
+        return total.unflatten(0, (-1, dist.get_world_size()))[:, dist.get_rank()].to(
+            grad.dtype
+        )
 
 
 class _Agree(torch.autograd.Function):
@@ -101,10 +103,14 @@ def all_gather_rows(rows: Shaped[Tensor, "own *rest"]) -> Shaped[Tensor, "joint 
 def own_rows(count: int, device: torch.device | str = "cpu") -> Int[Tensor, " own"]:
     """Where this rank's ``count`` rows are among those of all ranks (`all_gather_rows`)."""
     world = _sharing()
-    return torch.arange(count, device=device) * world + (dist.get_rank() if world > 1 else 0)
+    return torch.arange(count, device=device) * world + (
+        dist.get_rank() if world > 1 else 0
+    )
 
 
-def shortest_and_longest(length: int, device: torch.device | str = "cpu") -> tuple[int, int]:
+def shortest_and_longest(
+    length: int, device: torch.device | str = "cpu"
+) -> tuple[int, int]:
     """The least and the greatest ``length`` among the ranks that share the batch."""
     if _sharing() == 1:
         return length, length

@@ -28,7 +28,9 @@ class EMA:
             self.modules[name] = copy.deepcopy(student, memo).requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, decay: float | None = None, master: Callable[[Tensor], Tensor] | None = None) -> None:
+    def update(
+        self, decay: float | None = None, master: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         """Take one step towards the students; ``decay=0`` copies them. Buffers are copied.
 
         ``master`` returns the complete float32 value of a parameter that an engine shards or keeps in 16 bit;
@@ -39,7 +41,9 @@ class EMA:
         averaged: set[int] = set()
         for name, student in self.students.items():
             average = self.modules[name]
-            for target, source in zip(average.parameters(), student.parameters(), strict=True):
+            for target, source in zip(
+                average.parameters(), student.parameters(), strict=True
+            ):
                 if id(target) in averaged:  # a tied weight, which takes one step
                     continue
                 averaged.add(id(target))

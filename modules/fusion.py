@@ -38,7 +38,9 @@ class Fusion(nn.Module):
         super().__init__()
         check_sizes(width=width, depth=depth)
         if stride < 1:
-            raise ValueError(f"stride must be 1 or more (1000: never connected), but is {stride}")
+            raise ValueError(
+                f"stride must be 1 or more (1000: never connected), but is {stride}"
+            )
         connected = [r > 0 and r % stride == 0 for r in range(depth)]
         # A connected layer has no cross-attention, so it gets no weights for one.
         self.layers = nn.ModuleList(
@@ -53,9 +55,13 @@ class Fusion(nn.Module):
         text_mask, vision_mask = key_mask(text.mask), key_mask(vision.mask)
         for layer in self.layers:
             if layer.cross is not None:
-                t = checkpoint_layer(layer, t, text_mask, v, vision_mask, recompute=self.recompute)
+                t = checkpoint_layer(
+                    layer, t, text_mask, v, vision_mask, recompute=self.recompute
+                )
                 continue
             mask = key_mask(join_masks(vision, text))
-            both = checkpoint_layer(layer, torch.cat([v, t], dim=1), mask, recompute=self.recompute)
+            both = checkpoint_layer(
+                layer, torch.cat([v, t], dim=1), mask, recompute=self.recompute
+            )
             v, t = v + both[:, : v.shape[1]], both[:, v.shape[1] :]
         return {"text": Tokens(t, text.mask), "vision": Tokens(v, vision.mask)}

@@ -23,7 +23,11 @@ class Project(nn.Module):
     outputs = "tokens B N width"
 
     def __init__(
-        self, width_in: int, width: int, norm: Literal["layer", "none"] = "layer", dropout: float = 0.1
+        self,
+        width_in: int,
+        width: int,
+        norm: Literal["layer", "none"] = "layer",
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         check_sizes(width_in=width_in, width=width)
@@ -77,7 +81,9 @@ class ClassHead(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(width=width, classes=classes)
-        self.norm = nn.LayerNorm(width, eps=BEIT_EPS) if norm == "layer" else nn.Identity()
+        self.norm = (
+            nn.LayerNorm(width, eps=BEIT_EPS) if norm == "layer" else nn.Identity()
+        )
         self.dense = nn.Linear(width, width) if depth == 2 else None
         self.out = nn.Linear(width, classes)
         self.pool = pool
@@ -125,7 +131,11 @@ class FeatureHead(nn.Module):
     outputs = "vector B width"
 
     def __init__(
-        self, width_in: int, width: int, pool: Literal["first", "mean"] = "first", bias: bool = True
+        self,
+        width_in: int,
+        width: int,
+        pool: Literal["first", "mean"] = "first",
+        bias: bool = True,
     ) -> None:
         super().__init__()
         check_sizes(width_in=width_in, width=width)

@@ -163,7 +163,9 @@ class IndexValues(LabelValues):
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return all row numbers, each raised by the offset of its value: the rows that come before."""
         if offsets is None:
-            raise ValueError("an index counts rows of another stream: concat needs `offsets`, one a value")
+            raise ValueError(
+                "an index counts rows of another stream: concat needs `offsets`, one a value"
+            )
         shifted = [value + offset for value, offset in zip(values, offsets, strict=True)]
         return torch.cat(shifted)
 

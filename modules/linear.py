@@ -52,7 +52,9 @@ def linear(
         if weight not in packs:
             packs[weight] = torch.ops.mkldnn._reorder_linear_weight(weight, len(flat))
         # What torch's own compiler calls; the arguments after the bias mean that nothing else is fused.
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(flat, packs[weight], bias, "none", [], "")
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            flat, packs[weight], bias, "none", [], ""
+        )
         return product.view(*x.shape[:-1], -1)
     if len(flat) not in FEW:
         return F.linear(x, weight, bias)
@@ -63,7 +65,9 @@ def linear(
 
 def _packable(x: Tensor, weight: Tensor) -> bool:
     """True where torch was built with oneDNN and both are float32, not cast on the way."""
-    plain = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    plain = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled(
+        "cpu"
+    )
     # A transposed tie is another view at each access, so a copy of it would never be read again.
     return plain and weight._base is None and torch.backends.mkldnn.is_available()
 
@@ -71,6 +75,8 @@ def _packable(x: Tensor, weight: Tensor) -> bool:
 class Linear(nn.Linear):
     """``nn.Linear`` with a bias, by `linear`."""
 
-    def forward(self, input: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+    def forward(
+        self, input: Float[Tensor, "*batch inputs"]
+    ) -> Float[Tensor, "*batch outputs"]:
         """Multiply and add."""
         return linear(input, self.weight, self.bias)

@@ -24,7 +24,9 @@ from timm.models.beit import Attention  # noqa: E402
 EXPERTS = ("text", "image", "fused")
 BEIT_EPS = 1e-6
 
-Parts = tuple[tuple[str, int], ...]  # the expert of each range of positions, and its length
+Parts = tuple[
+    tuple[str, int], ...
+]  # the expert of each range of positions, and its length
 
 
 class MultiwayBlock(nn.Module):
@@ -35,7 +37,13 @@ class MultiwayBlock(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, hidden: int, experts: list[str], layer_scale: float, drop_path: float
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        experts: list[str],
+        layer_scale: float,
+        drop_path: float,
     ) -> None:
         super().__init__()
         norm = partial(nn.LayerNorm, width, eps=BEIT_EPS)
@@ -48,13 +56,20 @@ class MultiwayBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, x: Float[Tensor, "b n width"], bias: Float[Tensor, "#b #heads #n n"] | None, parts: Parts
+        self,
+        x: Float[Tensor, "b n width"],
+        bias: Float[Tensor, "#b #heads #n n"] | None,
+        parts: Parts,
     ) -> Float[Tensor, "b n width"]:
         """Attend with ``bias`` added to the scores, then feed each part to its expert."""
         x = x + self.drop_path(self.scale1(self.attn(self.norm1(x), bias)))
         fed = []
-        for (name, _), part in zip(parts, x.split([length for _, length in parts], dim=1), strict=True):
-            fed.append(part + self.drop_path(self.scale2(self.mlp[name](self.norm2[name](part)))))
+        for (name, _), part in zip(
+            parts, x.split([length for _, length in parts], dim=1), strict=True
+        ):
+            fed.append(
+                part + self.drop_path(self.scale2(self.mlp[name](self.norm2[name](part))))
+            )
         return fed[0] if len(fed) == 1 else torch.cat(fed, dim=1)
 
 
@@ -100,14 +115,17 @@ class Multiway(nn.Module):
             )
         names: list[str] = ["text", "image"] if experts is None else list(experts)
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"experts must be different ones of {', '.join(EXPERTS)}, but are {names}")
+            raise ValueError(
+                f"experts must be different ones of {', '.join(EXPERTS)}, but are {names}"
+            )
         if layer_scale < 0:
             raise ValueError(f"layer_scale must be at least 0, but is {layer_scale}")
         heads = head_count(width, heads)
         self.heads, self.experts, self.recompute = heads, tuple(names), recompute
         rates = [drop_path * (first + i) / max(total - 1, 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
-            MultiwayBlock(width, heads, hidden or 4 * width, names, layer_scale, rate) for rate in rates
+            MultiwayBlock(width, heads, hidden or 4 * width, names, layer_scale, rate)
+            for rate in rates
         )
         self.norm = nn.LayerNorm(width, eps=BEIT_EPS) if norm else None
         init_weights(self)
@@ -115,7 +133,9 @@ class Multiway(nn.Module):
         if position == "relative":
             # Fused tokens are those of a text and an image.
             reads_text = "text" in names or "fused" in names
-            self.bias = _bias(heads, depth, size, patch, text_positions if reads_text else 0)
+            self.bias = _bias(
+                heads, depth, size, patch, text_positions if reads_text else 0
+            )
 
     def forward(
         self,
@@ -135,7 +155,9 @@ class Multiway(nn.Module):
             parts = (("fused", sum(lengths.values())),)
         missing = [name for name, _ in parts if name not in self.experts]
         if missing:
-            raise ValueError(f"experts must hold '{missing[0]}' for this call, but are {list(self.experts)}")
+            raise ValueError(
+                f"experts must hold '{missing[0]}' for this call, but are {list(self.experts)}"
+            )
         x = torch.cat([stream.values for stream in present.values()], dim=1)
         mask = key_mask(join_masks(*present.values()))
         index = None
@@ -144,7 +166,9 @@ class Multiway(nn.Module):
             self._check_image(lengths.get("image"))
         for number, block in enumerate(self.blocks):
             added = None if self.bias is None else self.bias(number, index)
-            x = checkpoint_layer(block, x, _masked(added, mask, x), parts, recompute=self.recompute)
+            x = checkpoint_layer(
+                block, x, _masked(added, mask, x), parts, recompute=self.recompute
+            )
         if self.norm is not None:
             x = self.norm(x)
         cut = dict(zip(lengths, x.split(list(lengths.values()), dim=1), strict=True))
@@ -162,7 +186,9 @@ class Multiway(nn.Module):
 
 def _bias(heads: int, depth: int, size: int, patch: int, positions: int) -> RelativeBias:
     if size % patch:
-        raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
+        raise ValueError(
+            f"size must be a multiple of patch, but size is {size} and patch is {patch}"
+        )
     if positions and positions < 2:
         raise ValueError(f"text_positions must be at least 2, but is {positions}")
     return RelativeBias(heads, depth, size // patch, positions)

@@ -13,7 +13,9 @@ BITS = (1 << 32) - 1
 FIRST = 0x9E3779B9  # any number but 0, which the hash does not change
 
 
-def uniform(seed: int, salt: int, step: Int[Tensor, " 1"], rows: Int[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+def uniform(
+    seed: int, salt: int, step: Int[Tensor, " 1"], rows: Int[Tensor, "*b"]
+) -> Float[Tensor, "*b"]:
     """Numbers in [0, 1) that follow from ``seed``, ``salt``, ``step`` and row alone, on any device and number
     of ranks.
 
@@ -29,7 +31,9 @@ def uniform(seed: int, salt: int, step: Int[Tensor, " 1"], rows: Int[Tensor, "*b
     return (x >> 8).double() / (1 << 24)
 
 
-def chances(similarity: Float[Tensor, "b s"], same: Bool[Tensor, "b joint"]) -> Float[Tensor, "b joint"]:
+def chances(
+    similarity: Float[Tensor, "b s"], same: Bool[Tensor, "b joint"]
+) -> Float[Tensor, "b joint"]:
     """How likely each row of the batch of all ranks is drawn: softmax over those that are not ``same``."""
     logits = similarity[:, : same.shape[1]].float().masked_fill(same, -torch.inf)
     return F.softmax(logits, dim=1).nan_to_num(0.0)
@@ -76,7 +80,11 @@ class HardNegatives(nn.Module):
         reached = chances(similarity, same).double().cumsum(dim=1)
         number = uniform(self.seed, salt, self.step, own_rows(len(group), group.device))
         # the first row whose sum is beyond the number drawn; zero weights are never it
-        chosen = (reached <= number[:, None] * reached[:, -1:]).sum(dim=1).clamp(max=len(all_groups) - 1)
+        chosen = (
+            (reached <= number[:, None] * reached[:, -1:])
+            .sum(dim=1)
+            .clamp(max=len(all_groups) - 1)
+        )
         return chosen, -same.all(dim=1).long()
 
     def forward(

@@ -61,13 +61,21 @@ def split(tokens: Tokens, **parts: Tokens | Text | Regions) -> dict[str, Tokens]
     return cut
 
 
-@operation(inputs={"tokens": "tokens B N width", "index": "index A -> B"}, outputs="tokens A N width")
+@operation(
+    inputs={"tokens": "tokens B N width", "index": "index A -> B"},
+    outputs="tokens A N width",
+)
 def take(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     """Row ``index[i]`` of ``tokens`` as row i: repeat a memory for each of its questions or answers."""
-    return Tokens(tokens.values[index], None if tokens.mask is None else tokens.mask[index])
+    return Tokens(
+        tokens.values[index], None if tokens.mask is None else tokens.mask[index]
+    )
 
 
-@operation(inputs={"tokens": "tokens B N width", "index": "index A -> B"}, outputs="tokens A N width")
+@operation(
+    inputs={"tokens": "tokens B N width", "index": "index A -> B"},
+    outputs="tokens A N width",
+)
 def gather_rows(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     """Row ``index[i]`` of the tokens of all ranks as row i, with gradients back to the rank it came from.
 
@@ -79,14 +87,23 @@ def gather_rows(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     if least < longest:  # texts are padded to the longest of their rank
         mask = F.pad(full_mask(tokens), (0, longest - values.shape[1]))
         values = F.pad(values, (0, 0, 0, longest - values.shape[1]))
-    return Tokens(all_gather_rows(values)[index], None if mask is None else all_gather_rows(mask)[index])
+    return Tokens(
+        all_gather_rows(values)[index],
+        None if mask is None else all_gather_rows(mask)[index],
+    )
 
 
 @operation(inputs={"*losses": "scalar"}, outputs="scalar")
-def weighted_sum(*losses: Float[Tensor, ""], weights: list[float] | None = None) -> Float[Tensor, ""]:
+def weighted_sum(
+    *losses: Float[Tensor, ""], weights: list[float] | None = None
+) -> Float[Tensor, ""]:
     """``sum_i weights[i] * losses[i]``; without weights the sum of the losses."""
     if weights is None:
         return torch.stack(list(losses)).sum()
     if len(weights) != len(losses):
-        raise ValueError(f"weights must be one per loss ({len(losses)}), but are {len(weights)}")
-    return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
+        raise ValueError(
+            f"weights must be one per loss ({len(losses)}), but are {len(weights)}"
+        )
+    return torch.stack(
+        [weight * loss for weight, loss in zip(weights, losses, strict=True)]
+    ).sum()

@@ -23,18 +23,26 @@ def part_starts(parts: Int[Tensor, "b l"]) -> Int[Tensor, "b l"]:
 
 def positions_in_text(text: Text) -> Int[Tensor, "b l"]:
     """Return the position of each token in its text, from 0."""
-    places = torch.arange(text.ids.shape[1], device=text.ids.device).expand(text.ids.shape)
+    places = torch.arange(text.ids.shape[1], device=text.ids.device).expand(
+        text.ids.shape
+    )
     return places if text.parts is None else places - part_starts(text.parts)
 
 
-def visible(mask: Bool[Tensor, "b l"], parts: Int[Tensor, "b l"] | None) -> Bool[Tensor, "b 1 _ l"]:
+def visible(
+    mask: Bool[Tensor, "b l"], parts: Int[Tensor, "b l"] | None
+) -> Bool[Tensor, "b 1 _ l"]:
     """Return which keys each query sees: those that are not padding, and of packed rows the same text's.
 
     Padding belongs to text 0 of its row, which is not empty: no query is left without a key, which would
     give NaN.
     """
     keys = mask[:, None, None, :]
-    return keys if parts is None else keys & (parts[:, None, :, None] == parts[:, None, None, :])
+    return (
+        keys
+        if parts is None
+        else keys & (parts[:, None, :, None] == parts[:, None, None, :])
+    )
 
 
 def num_packed(parts: Int[Tensor, "b l"]) -> Float[Tensor, ""]:

@@ -35,7 +35,9 @@ class MaskValues(TensorValues):
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several masks, padded with False to the longest."""
-        return torch.cat(pad_to_longest(values, axis=1) if values[0].ndim > 1 else list(values))
+        return torch.cat(
+            pad_to_longest(values, axis=1) if values[0].ndim > 1 else list(values)
+        )
 
 
 class TupleValues(TensorValues):
@@ -79,11 +81,17 @@ class TextValues(TupleValues):
         segments, word_start, parts = None, None, None
         if any(value.segments is not None for value in values):
             # A text without segments is one segment, number 0.
-            segments = torch.cat(pad_to_longest([_segments(value) for value in values], axis=1))
+            segments = torch.cat(
+                pad_to_longest([_segments(value) for value in values], axis=1)
+            )
         if all(value.word_start is not None for value in values):
-            word_start = torch.cat(pad_to_longest([value.word_start for value in values], axis=1))
+            word_start = torch.cat(
+                pad_to_longest([value.word_start for value in values], axis=1)
+            )
         if any(value.parts is not None for value in values):
-            parts = torch.cat(pad_to_longest([_parts(value, value.ids) for value in values], axis=1))
+            parts = torch.cat(
+                pad_to_longest([_parts(value, value.ids) for value in values], axis=1)
+            )
         return Text(ids, mask, segments, word_start, parts)
 
 
@@ -93,7 +101,9 @@ def _segments(text: Text) -> Tensor:
 
 def _parts(value: Text | Tokens, like: Tensor) -> Tensor:
     """Return the numbers of packed texts; a row of one text has the number 0."""
-    return torch.zeros_like(like, dtype=torch.long) if value.parts is None else value.parts
+    return (
+        torch.zeros_like(like, dtype=torch.long) if value.parts is None else value.parts
+    )
 
 
 class TokenValues(TupleValues):
@@ -111,7 +121,11 @@ class TokenValues(TupleValues):
 
     def cast(self, value: Any, dtype: torch.dtype) -> Any:
         """Return hidden states in the network's precision."""
-        return value._replace(values=value.values.to(dtype)) if isinstance(value, Tokens) else value
+        return (
+            value._replace(values=value.values.to(dtype))
+            if isinstance(value, Tokens)
+            else value
+        )
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several streams, padded to the longest; the mask is None if none has padding."""
@@ -176,7 +190,9 @@ class SequenceValues(TupleValues):
 
     def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
         """Return ids of a small vocabulary with negative scores, best first."""
-        ids = torch.randint(1, SMALL_VOCABULARY, [*sizes, TEXT_LENGTH], generator=generator)
+        ids = torch.randint(
+            1, SMALL_VOCABULARY, [*sizes, TEXT_LENGTH], generator=generator
+        )
         scores = -torch.rand(list(sizes), generator=generator)
         return Sequences(ids, scores.sort(dim=-1, descending=True).values)
 
@@ -187,7 +203,9 @@ class SequenceValues(TupleValues):
             parts = [getattr(value, name) for value in values]
             missing = sum(part is None for part in parts)
             if 0 < missing < len(parts):
-                raise ValueError(f"`{name}` of sequences must be set in all values or in none")
+                raise ValueError(
+                    f"`{name}` of sequences must be set in all values or in none"
+                )
             if missing:
                 fields[name] = None
             elif name in ("ids", "logprobs"):
@@ -204,5 +222,9 @@ def pad_to_longest(tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
     for tensor in tensors:
         sizes = list(tensor.shape)
         sizes[axis] = longest - tensor.shape[axis]
-        padded.append(torch.cat([tensor, tensor.new_zeros(sizes)], dim=axis) if sizes[axis] else tensor)
+        padded.append(
+            torch.cat([tensor, tensor.new_zeros(sizes)], dim=axis)
+            if sizes[axis]
+            else tensor
+        )
     return padded

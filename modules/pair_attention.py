@@ -41,7 +41,9 @@ class PairAttention(nn.Module):
         vectors = [self._pooled(left, from_right), self._pooled(right, from_left)]
         return torch.cat(vectors, dim=-1)
 
-    def _pooled(self, tokens: Tokens, attended: Float[Tensor, "b n width"]) -> Float[Tensor, "b width"]:
+    def _pooled(
+        self, tokens: Tokens, attended: Float[Tensor, "b n width"]
+    ) -> Float[Tensor, "b width"]:
         fused = F.relu(self.fuse(torch.cat([attended, tokens.values], dim=-1)))
         fused = F.dropout(fused, self.dropout, self.training)
         # (b, n, width) -> (b, n)

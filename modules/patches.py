@@ -40,7 +40,9 @@ class ImageEmbedding(nn.Module):
         super().__init__()
         check_sizes(width=width, patch=patch, size=size)
         if size % patch:
-            raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
+            raise ValueError(
+                f"size must be a multiple of patch, but size is {size} and patch is {patch}"
+            )
         self.patch = PatchEmbed(size, patch, embed_dim=width)
         self.cls = nn.Parameter(torch.empty(1, 1, width))
         nn.init.normal_(self.cls, std=width**-0.5)
@@ -51,7 +53,9 @@ class ImageEmbedding(nn.Module):
             # The size of a fresh patch embedding of normalized pixels (docs/decisions/0003).
             nn.init.normal_(self.position, std=3**-0.5)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"], mask: Bool[Tensor, "b p"] | None = None) -> Tokens:
+    def forward(
+        self, image: Float[Tensor, "b 3 h w"], mask: Bool[Tensor, "b p"] | None = None
+    ) -> Tokens:
         """Embed images; ValueError for a mask without ``mask_token``."""
         x = self.patch(image)
         if mask is not None:
@@ -80,5 +84,7 @@ class ModalityEmbedding(nn.Module):
     def forward(self, tokens: Tokens, *, modality: int = 0) -> Tokens:
         """Add the row; ValueError if the table does not have it."""
         if not 0 <= modality < self.table.num_embeddings:
-            raise ValueError(f"modality must be 0 to {self.table.num_embeddings - 1}, but is {modality}")
+            raise ValueError(
+                f"modality must be 0 to {self.table.num_embeddings - 1}, but is {modality}"
+            )
         return Tokens(tokens.values + self.table.weight[modality], tokens.mask)

@@ -57,14 +57,18 @@ class FeatureQueue(nn.Module):
         self.pointer.copy_((self.pointer + count) % size)
 
     def forward(
-        self, vision: Float[Tensor, "b width"], text: Float[Tensor, "b width"], group: Int[Tensor, " b"]
+        self,
+        vision: Float[Tensor, "b width"],
+        text: Float[Tensor, "b width"],
+        group: Int[Tensor, " b"],
     ) -> dict[str, Tensor]:
         """Return the batch and the queue, then enqueue the batch. Raise UserError if the batch is larger
         than the queue."""
         own = {"vision": vision.detach(), "text": text.detach(), "group": group}
         fresh = {name: all_gather_rows(rows) for name, rows in own.items()}
         given = {
-            name: torch.cat([rows, self.get_buffer(name).to(rows.dtype)]) for name, rows in fresh.items()
+            name: torch.cat([rows, self.get_buffer(name).to(rows.dtype)])
+            for name, rows in fresh.items()
         }
         if self.training and torch.is_grad_enabled() and len(self.group):
             self._enqueue(fresh)

@@ -14,7 +14,9 @@ from torch.utils.checkpoint import checkpoint
 on_saved_tensor: Callable[[Tensor], object] | None = None
 
 
-def checkpoint_layer(layer: Callable[..., Any], *args: Any, recompute: str = "none") -> Any:
+def checkpoint_layer(
+    layer: Callable[..., Any], *args: Any, recompute: str = "none"
+) -> Any:
     """Call ``layer(*args)``, under gradient checkpointing if ``recompute`` is 'all' and gradients are
     wanted."""
     if recompute != "all" or not torch.is_grad_enabled():

@@ -16,7 +16,9 @@ from registry import operation
 EDGE = 1e-4  # samples stay this far inside the image, as a fraction of it
 
 
-def patch_grid(tokens: Tokens, has_class: bool) -> tuple[Float[Tensor, "b width rows columns"], int]:
+def patch_grid(
+    tokens: Tokens, has_class: bool
+) -> tuple[Float[Tensor, "b width rows columns"], int]:
     """Return the patches of a square image as a map of features, and the length of its edge in patches."""
     values = tokens.values[:, 1:] if has_class else tokens.values
     edge = math.isqrt(values.shape[1])
@@ -26,8 +28,13 @@ def patch_grid(tokens: Tokens, has_class: bool) -> tuple[Float[Tensor, "b width 
     return values.transpose(1, 2).unflatten(2, (edge, edge)), edge
 
 
-@operation(inputs={"tokens": "tokens B N width", "regions": "regions B R _"}, outputs="regions B R width")
-def roi_align(tokens: Tokens, regions: Regions, *, bins: int = 2, has_class: bool = True) -> Regions:
+@operation(
+    inputs={"tokens": "tokens B N width", "regions": "regions B R _"},
+    outputs="regions B R width",
+)
+def roi_align(
+    tokens: Tokens, regions: Regions, *, bins: int = 2, has_class: bool = True
+) -> Regions:
     """Return the features of boxes: the mean of ``bins`` x ``bins`` samples of the patches in each box.
 
     RoIAlign (arXiv 1703.06870) over the patches of a square image, bilinear between their centres, without
@@ -44,7 +51,10 @@ def roi_align(tokens: Tokens, regions: Regions, *, bins: int = 2, has_class: boo
     x, y = x[..., None, :].expand(-1, -1, bins, -1), y[..., None].expand(-1, -1, -1, bins)
     points = torch.stack([x, y], dim=-1).clamp(EDGE, 1 - EDGE) * 2 - 1
     samples = F.grid_sample(
-        grid, points.flatten(2, 3).to(grid.dtype), padding_mode="border", align_corners=False
+        grid,
+        points.flatten(2, 3).to(grid.dtype),
+        padding_mode="border",
+        align_corners=False,
     )
     # (b, width, r, bins * bins) -> (b, r, width)
     features = samples.mean(dim=-1).transpose(1, 2)
@@ -57,7 +67,9 @@ def grid_regions(tokens: Tokens, *, has_class: bool = True) -> Regions:
     grid, edge = patch_grid(tokens, has_class)
     starts = torch.arange(edge, device=grid.device) / edge
     top, left = torch.meshgrid(starts, starts, indexing="ij")
-    cells = torch.stack([left, top, left + 1 / edge, top + 1 / edge], dim=-1).flatten(0, 1)
+    cells = torch.stack([left, top, left + 1 / edge, top + 1 / edge], dim=-1).flatten(
+        0, 1
+    )
     # (b, width, edge, edge) -> (b, edge * edge, width)
     return Regions(grid.flatten(2).transpose(1, 2), cells.expand(len(grid), -1, -1))
 
@@ -75,7 +87,9 @@ def region_of_box(
     return torch.where(best >= threshold, index, -1)
 
 
-@operation(inputs={"logits": "logits B R", "regions": "regions B R _"}, outputs="boxes B 4")
+@operation(
+    inputs={"logits": "logits B R", "regions": "regions B R _"}, outputs="boxes B 4"
+)
 def best_box(logits: Float[Tensor, "b r"], regions: Regions) -> Float[Tensor, "b 4"]:
     """Return the box of the region with the highest score; padding is never chosen."""
     scores = logits.float().masked_fill(~_valid(regions), float("-inf"))
@@ -83,7 +97,10 @@ def best_box(logits: Float[Tensor, "b r"], regions: Regions) -> Float[Tensor, "b
     return regions.boxes[torch.arange(len(index), device=index.device), index]
 
 
-@operation(inputs={"regions": "regions B R width", "index": "index A -> B"}, outputs="regions A R width")
+@operation(
+    inputs={"regions": "regions B R width", "index": "index A -> B"},
+    outputs="regions A R width",
+)
 def take_regions(regions: Regions, index: Int[Tensor, " a"]) -> Regions:
     """Return row ``index[i]`` as row i: the regions of an image for each of its questions."""
     mask = None if regions.mask is None else regions.mask[index]

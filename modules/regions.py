@@ -33,7 +33,9 @@ class RegionEmbedding(nn.Module):
     inputs = {"regions": "regions B R width_in", "masked?": "mask B R"}
     outputs = "tokens B R width"
 
-    def __init__(self, width_in: int, width: int, types: int = 2, dropout: float = 0.1) -> None:
+    def __init__(
+        self, width_in: int, width: int, types: int = 2, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         check_sizes(width_in=width_in, width=width, types=types)
         self.feature = nn.Linear(width_in, width)
@@ -49,11 +51,17 @@ class RegionEmbedding(nn.Module):
         nn.init.zeros_(self.mask.weight[0])
 
     def forward(
-        self, regions: Regions, masked: Bool[Tensor, "b r"] | None = None, *, segment: int = 1
+        self,
+        regions: Regions,
+        masked: Bool[Tensor, "b r"] | None = None,
+        *,
+        segment: int = 1,
     ) -> Tokens:
         """Embed regions, all of one type: 1, or 2 for the second image of a pair."""
         if not 0 <= segment < self.kind.num_embeddings:
-            raise ValueError(f"segment must be 0 to {self.kind.num_embeddings - 1}, but is {segment}")
+            raise ValueError(
+                f"segment must be 0 to {self.kind.num_embeddings - 1}, but is {segment}"
+            )
         features = regions.features
         if masked is not None:
             features = torch.where(masked[..., None], self.mask.weight[1], features)

@@ -6,9 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-CORNERS = (
-    3  # rows of a table for: first token to others, others to the first token, the first token to itself
-)
+CORNERS = 3  # rows of a table for: first token to others, others to the first token, the first token to itself
 CROSS = 2  # rows of a table for: text to image, image to text
 
 
@@ -50,12 +48,16 @@ def text_index(
     return _with_first_token(rows, first + text_rows(positions) - CORNERS)
 
 
-def joint_index(text: Int[Tensor, "l l"], image: Int[Tensor, "n n"], first: int) -> Int[Tensor, "ln ln"]:
+def joint_index(
+    text: Int[Tensor, "l l"], image: Int[Tensor, "n n"], first: int
+) -> Int[Tensor, "ln ln"]:
     """Return the row for each pair of tokens of a text followed by an image."""
     length, tokens = len(text), len(image)
     to_image = text.new_full((length, tokens), first)
     to_text = text.new_full((tokens, length), first + 1)
-    return torch.cat([torch.cat([text, to_image], dim=1), torch.cat([to_text, image], dim=1)])
+    return torch.cat(
+        [torch.cat([text, to_image], dim=1), torch.cat([to_text, image], dim=1)]
+    )
 
 
 def _with_first_token(rows: Int[Tensor, "m m"], corner: int) -> Int[Tensor, "n n"]:
@@ -82,7 +84,11 @@ class RelativeBias(nn.Module):
         self.heads, self.side, self.positions = heads, side, positions
         columns = heads * depth
         self.image = nn.Parameter(torch.zeros(image_rows(side), columns))
-        self.text = nn.Parameter(torch.zeros(text_rows(positions), columns)) if positions else None
+        self.text = (
+            nn.Parameter(torch.zeros(text_rows(positions), columns))
+            if positions
+            else None
+        )
 
     def index(self, length: int, has_image: bool) -> Int[Tensor, "n n"]:
         """Return the rows for a text of ``length`` tokens (0: no text), followed by an image or not.
@@ -98,9 +104,15 @@ class RelativeBias(nn.Module):
         if not length:
             return image_index(self.side, device)
         text = text_index(length, self.positions, first, device)
-        return joint_index(text, image_index(self.side, device), first) if has_image else text
+        return (
+            joint_index(text, image_index(self.side, device), first)
+            if has_image
+            else text
+        )
 
-    def forward(self, layer: int, index: Int[Tensor, "n n"]) -> Float[Tensor, "1 heads n n"]:
+    def forward(
+        self, layer: int, index: Int[Tensor, "n n"]
+    ) -> Float[Tensor, "1 heads n n"]:
         """Return the bias of one layer."""
         columns = slice(layer * self.heads, (layer + 1) * self.heads)
         table = self.image[:, columns]

@@ -13,7 +13,9 @@ LEAST_STD = 1e-6  # what a row of equal values is divided by
 
 
 @operation(inputs={"scores": "scores|logits B S"}, outputs="scores B S")
-def softmax(scores: Float[Tensor, "b s"], *, temperature: float = 1.0) -> Float[Tensor, "b s"]:
+def softmax(
+    scores: Float[Tensor, "b s"], *, temperature: float = 1.0
+) -> Float[Tensor, "b s"]:
     """Return ``softmax(scores / temperature)`` of each row, in full precision."""
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, but is {temperature}")
@@ -27,7 +29,9 @@ def log_softmax(logits: Float[Tensor, "b n classes"]) -> Float[Tensor, "b n clas
 
 
 @operation(inputs={"scores": "scores|logits B N classes"}, outputs="scores B N")
-def standardize(scores: Float[Tensor, "b n classes"], *, channel: int = 0) -> Float[Tensor, "b n"]:
+def standardize(
+    scores: Float[Tensor, "b n classes"], *, channel: int = 0
+) -> Float[Tensor, "b n"]:
     """Return ``(x - mean(x)) / std(x)`` over each row of one channel of the last axis, in full precision.
 
     std is that of a sample: squares are divided by N - 1. A row of equal values becomes zeros.
@@ -37,13 +41,19 @@ def standardize(scores: Float[Tensor, "b n classes"], *, channel: int = 0) -> Fl
         raise ValueError(f"channel must be 0 to {channels - 1}, but is {channel}")
     chosen = scores[..., channel].float()
     centered = chosen - chosen.mean(dim=-1, keepdim=True)
-    variance = centered.square().sum(dim=-1, keepdim=True) / max(centered.shape[-1] - 1, 1)
+    variance = centered.square().sum(dim=-1, keepdim=True) / max(
+        centered.shape[-1] - 1, 1
+    )
     std = variance.sqrt()
     return centered / std.clamp(min=LEAST_STD)
 
 
 @operation(
-    inputs={"rows": "scores|logits B S", "partner": "index B -> B", "share": "weight|scores B"},
+    inputs={
+        "rows": "scores|logits B S",
+        "partner": "index B -> B",
+        "share": "weight|scores B",
+    },
     outputs="scores B S",
 )
 def mix_rows(
@@ -55,7 +65,9 @@ def mix_rows(
 
 
 @operation(inputs={"scores": "scores|logits|vector B classes"}, outputs="labels B")
-def best_class(scores: Float[Tensor, "b classes"], *, first: int = 0) -> Int[Tensor, " b"]:
+def best_class(
+    scores: Float[Tensor, "b classes"], *, first: int = 0
+) -> Int[Tensor, " b"]:
     """Return the class with the highest score, one of ``first``, ``first + 1``, ...
 
     ``first=1`` leaves out class 0: the background of a detector.

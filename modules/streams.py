@@ -68,7 +68,9 @@ def full_mask(tokens: Tokens) -> Bool[Tensor, "batch length"]:
     """The mask of ``tokens`` as a tensor; ``None`` means that all are valid."""
     if tokens.mask is not None:
         return tokens.mask
-    return torch.ones(tokens.values.shape[:2], dtype=torch.bool, device=tokens.values.device)
+    return torch.ones(
+        tokens.values.shape[:2], dtype=torch.bool, device=tokens.values.device
+    )
 
 
 def join_masks(*parts: Tokens) -> Bool[Tensor, "batch total"] | None:
@@ -89,7 +91,11 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, dict):
         return {key: map_tensors(item, function) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        fields = {
+            field.name: getattr(value, field.name)
+            for field in dataclasses.fields(value)
+            if field.init
+        }
         return dataclasses.replace(value, **map_tensors(fields, function))
     return value
 

@@ -59,7 +59,9 @@ class LocalTemporal(nn.Module):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
-    def forward(self, x: Float[Tensor, "b frames patches width"]) -> Float[Tensor, "b frames patches width"]:
+    def forward(
+        self, x: Float[Tensor, "b frames patches width"]
+    ) -> Float[Tensor, "b frames patches width"]:
         """The residual to add to ``x``."""
         y = self.down(self.norm(x))
         # Three shifted products: on [b, frames, patches, width] they are several times faster than a Conv3d.

@@ -45,7 +45,9 @@ class TextEmbedding(nn.Module):
             raise ValueError(f"types must be at least 0, but is {types}")
         self.word = nn.Embedding(vocab_size, width)
         self.max_positions = max_positions
-        self.position = nn.Embedding(max_positions, width) if position == "absolute" else None
+        self.position = (
+            nn.Embedding(max_positions, width) if position == "absolute" else None
+        )
         self.kind = nn.Embedding(types, width) if types else None
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
@@ -75,14 +77,18 @@ class TextEmbedding(nn.Module):
             x = x + self.position(positions)
         if self.kind is not None:
             has_several = segments is not None and self.kind.num_embeddings > 1
-            x = x + self.kind(segments if has_several else torch.zeros_like(first_position))
+            x = x + self.kind(
+                segments if has_several else torch.zeros_like(first_position)
+            )
         return F.dropout(self.norm(x), self.dropout, self.training)
 
     def forward(self, text: Text) -> Tokens:
         """Embed a batch of token ids with their segments."""
         if text.segments is not None and self.kind is not None:
             _check_segments(text.segments, self.kind.num_embeddings)
-        embeds = self.embed(text.ids, segments=text.segments, positions=self.packed_positions(text))
+        embeds = self.embed(
+            text.ids, segments=text.segments, positions=self.packed_positions(text)
+        )
         return Tokens(embeds, text.mask, text.parts)
 
     def packed_positions(self, text: Text) -> Int[Tensor, "b l"] | None:
@@ -90,7 +96,9 @@ class TextEmbedding(nn.Module):
         if text.parts is None:
             return None
         positions = positions_in_text(text) * text.mask
-        if positions.device.type == "cpu" and positions.numel():  # elsewhere reading a value would wait
+        if (
+            positions.device.type == "cpu" and positions.numel()
+        ):  # elsewhere reading a value would wait
             self._check_length(int(positions.max()) + 1)
         return positions
 
@@ -104,7 +112,12 @@ class TextEmbedding(nn.Module):
 
 def _check_segments(segments: Int[Tensor, "batch length"], types: int) -> None:
     """Raise ValueError for a segment without an embedding; only on the CPU, since it reads the values."""
-    if types > 1 and segments.device.type == "cpu" and segments.numel() and int(segments.max()) >= types:
+    if (
+        types > 1
+        and segments.device.type == "cpu"
+        and segments.numel()
+        and int(segments.max()) >= types
+    ):
         raise ValueError(
             f"the segments of a text must be below types, {types}, but one is {int(segments.max())}: "
             "raise `types`"
@@ -130,7 +143,9 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(width=width, depth=depth)
-        self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout) for _ in range(depth))
+        self.layers = nn.ModuleList(
+            Layer(width, heads, hidden, dropout) for _ in range(depth)
+        )
         self.recompute = recompute
         init_weights(self)
 

@@ -19,7 +19,12 @@ ensure_torchvision()
 
 import timm  # noqa: E402
 
-RESERVED = ("pretrained", "num_classes", "img_size", "features_only")  # options that this module sets itself
+RESERVED = (
+    "pretrained",
+    "num_classes",
+    "img_size",
+    "features_only",
+)  # options that this module sets itself
 
 
 class TimmBackbone(nn.Module):
@@ -49,14 +54,22 @@ class TimmBackbone(nn.Module):
         # On the meta device a model costs no memory and no time, whatever its size.
         with torch.device("meta"), torch.inference_mode(False), torch.enable_grad():
             probe = timm.create_model(name, **self.arguments)
-            features = probe.eval().forward_features(torch.zeros(1, 3, image_size, image_size))
+            features = probe.eval().forward_features(
+                torch.zeros(1, 3, image_size, image_size)
+            )
             unused_parts = _unused_children(probe, features)
         if not isinstance(features, Tensor) or features.ndim not in (3, 4):
-            raise ValueError(f"timm model '{name}' returns no tokens and no map of features")
-        self.channels_last = features.ndim == 3 or getattr(probe, "output_fmt", "NCHW") == "NHWC"
+            raise ValueError(
+                f"timm model '{name}' returns no tokens and no map of features"
+            )
+        self.channels_last = (
+            features.ndim == 3 or getattr(probe, "output_fmt", "NCHW") == "NHWC"
+        )
         model_width = features.shape[-1 if self.channels_last else 1]
         if width != model_width:
-            raise ValueError(f"width must be {model_width}, that of timm model '{name}', but is {width}")
+            raise ValueError(
+                f"width must be {model_width}, that of timm model '{name}', but is {width}"
+            )
         self.body = timm.create_model(name, **self.arguments)
         for unused in unused_parts:
             setattr(self.body, unused, nn.Identity())
@@ -91,7 +104,11 @@ def _arguments(name: str, image_size: int, options: dict[str, Any]) -> dict[str,
     """Return the arguments of `timm.create_model`; raise ValueError for a model or option without meaning."""
     if not timm.is_model(name):
         near = closest_name(name.split(".")[0], timm.list_models())
-        hint = f"did you mean '{near}'?" if near else "`timm.list_models('*vit*')` lists them"
+        hint = (
+            f"did you mean '{near}'?"
+            if near
+            else "`timm.list_models('*vit*')` lists them"
+        )
         raise ValueError(f"timm has no model '{name}': {hint}")
     for option in options:
         if option in RESERVED:
@@ -101,7 +118,11 @@ def _arguments(name: str, image_size: int, options: dict[str, Any]) -> dict[str,
     for option in options:
         if option not in parameters:
             near = closest_name(option, parameters)
-            hint = f"did you mean '{near}'?" if near else f"its options: {', '.join(parameters)}"
+            hint = (
+                f"did you mean '{near}'?"
+                if near
+                else f"its options: {', '.join(parameters)}"
+            )
             raise ValueError(f"timm model '{name}' has no option '{option}': {hint}")
     arguments = {**options, "num_classes": 0}
     if "img_size" in parameters:
@@ -116,7 +137,10 @@ def _constructor_parameters(model_class: type) -> list[str]:
         if base is nn.Module:
             break
         for parameter in inspect.signature(base.__init__).parameters.values():  # type: ignore[misc]
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            if parameter.kind in (
+                parameter.POSITIONAL_OR_KEYWORD,
+                parameter.KEYWORD_ONLY,
+            ):
                 names[parameter.name] = None
     names.pop("self", None)
     return list(names)

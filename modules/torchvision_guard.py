@@ -13,7 +13,9 @@ import sys
 
 _MISSING = "operator torchvision::nms does not exist"
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_libraries: list[object] = []  # an operator disappears with the library object that defined it
+_libraries: list[
+    object
+] = []  # an operator disappears with the library object that defined it
 
 
 def ensure_torchvision() -> None:
@@ -35,7 +37,11 @@ def ensure_torchvision() -> None:
 
 
 def _forget_half_imported() -> None:
-    for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
+    for name in [
+        name
+        for name in sys.modules
+        if name == "torchvision" or name.startswith("torchvision.")
+    ]:
         del sys.modules[name]
 
 

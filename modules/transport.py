@@ -61,7 +61,9 @@ def optimal_transport(
     nothing and gets nothing.
     """
     if beta <= 0 or iterations < 1:
-        raise ValueError(f"beta and iterations must be above 0, but are {beta} and {iterations}")
+        raise ValueError(
+            f"beta and iterations must be above 0, but are {beta} and {iterations}"
+        )
     words, areas = full_mask(text), full_mask(regions)
     # Cosines near 1 lose their differences in half precision.
     word_vectors = F.normalize(text.values.float(), dim=-1, eps=LEAST_NORM)

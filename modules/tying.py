@@ -9,7 +9,9 @@ from torch import Tensor, nn
 _OWNERS = "_transposed_owners"
 
 
-def tie_transposed(module: nn.Module, name: str, owner: nn.Module, owner_name: str) -> None:
+def tie_transposed(
+    module: nn.Module, name: str, owner: nn.Module, owner_name: str
+) -> None:
     """Make ``module.name`` [A, B] the transpose of the parameter ``owner.owner_name`` [B, A].
 
     The weight is computed from the parameter at each access. It is not a parameter: optimizers, state

@@ -43,7 +43,9 @@ class Universal(nn.Module):
             raise ValueError(
                 f"universal needs depth 2 or more (latents read, then are read), but depth is {depth}"
             )
-        self.layers = nn.ModuleList(Layer(width, heads, hidden, dropout, cross=True) for _ in range(depth))
+        self.layers = nn.ModuleList(
+            Layer(width, heads, hidden, dropout, cross=True) for _ in range(depth)
+        )
         self.latents = nn.Parameter(torch.empty(latents, width))
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
@@ -58,10 +60,14 @@ class Universal(nn.Module):
         *gather, spread = self.layers
         latents = self.latents.expand(x.shape[0], -1, -1)
         for layer in gather:
-            latents = checkpoint_layer(layer, latents, None, x, mask, recompute=self.recompute)
+            latents = checkpoint_layer(
+                layer, latents, None, x, mask, recompute=self.recompute
+            )
         return checkpoint_layer(spread, x, mask, latents, None, recompute=self.recompute)
 
-    def forward(self, tokens: Tokens, *, route: Literal["text", "vision"] = "text") -> Tokens:
+    def forward(
+        self, tokens: Tokens, *, route: Literal["text", "vision"] = "text"
+    ) -> Tokens:
         """Run the layers by the route named."""
         if route == "vision":
             x = self.norm(tokens.values + self.vision_route(tokens))

@@ -39,12 +39,18 @@ class Pooler(nn.Module):
 class _Layers(nn.Module):
     """``out(norm(gelu(dense(x))))``; ``out(x)`` with depth 1. ``norm_first``: norm before the activation."""
 
-    def __init__(self, width: int, outputs: int, depth: int, hidden: int, norm_first: bool = False) -> None:
+    def __init__(
+        self, width: int, outputs: int, depth: int, hidden: int, norm_first: bool = False
+    ) -> None:
         super().__init__()
         hidden = hidden or width
         self.norm_first = norm_first
         self.dense = nn.Linear(width, hidden) if depth == 2 else None
-        self.norm = nn.LayerNorm(hidden, eps=VLMO_EPS if norm_first else EPS) if depth == 2 else None
+        self.norm = (
+            nn.LayerNorm(hidden, eps=VLMO_EPS if norm_first else EPS)
+            if depth == 2
+            else None
+        )
         self.out = nn.Linear(hidden if depth == 2 else width, outputs)
         init_weights(self)
 

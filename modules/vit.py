@@ -29,9 +29,13 @@ class TubeletEmbed(nn.Module):
 
     def __init__(self, width: int, patch: int, stride: int) -> None:
         super().__init__()
-        self.proj = nn.Conv3d(3, width, (3, patch, patch), (stride, patch, patch), (1, 0, 0), bias=False)
+        self.proj = nn.Conv3d(
+            3, width, (3, patch, patch), (stride, patch, patch), (1, 0, 0), bias=False
+        )
 
-    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "bt patches width"]:
+    def forward(
+        self, video: Float[Tensor, "b 3 t h w"]
+    ) -> Float[Tensor, "bt patches width"]:
         """Embed; frames are folded into the batch."""
         # (b, width, frames, rows, columns) -> (b * frames, patches, width)
         return self.proj(video).permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1, 2)
@@ -43,7 +47,9 @@ class Stem(nn.Module):
     ``temporal_stride`` above 0 uses the released down-sampling convolution of three frames with that stride.
     """
 
-    def __init__(self, width: int, patch: int, size: int, temporal_stride: int = 0) -> None:
+    def __init__(
+        self, width: int, patch: int, size: int, temporal_stride: int = 0
+    ) -> None:
         super().__init__()
         self.tubes = temporal_stride > 0
         self.patch: nn.Module = (
@@ -60,7 +66,9 @@ class Stem(nn.Module):
         # width^-0.5 the position embedding is too small compared with the patch embedding.
         nn.init.normal_(self.position, std=3**-0.5)
 
-    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b frames tokens width"]:
+    def forward(
+        self, video: Float[Tensor, "b 3 t h w"]
+    ) -> Float[Tensor, "b frames tokens width"]:
         """Embed the patches of every frame; ``tokens`` is 1 + patches."""
         # without tubes every frame is an image: (b, 3, t, h, w) -> (b * t, 3, h, w)
         x = self.patch(video if self.tubes else video.transpose(1, 2).flatten(0, 1))
@@ -145,24 +153,36 @@ class VideoViT(nn.Module):
         early: int | None = None,
     ) -> None:
         super().__init__()
-        check_sizes(width=width, depth=depth, patch=patch, frames=1 if frames is None else frames, size=size)
+        check_sizes(
+            width=width,
+            depth=depth,
+            patch=patch,
+            frames=1 if frames is None else frames,
+            size=size,
+        )
         check_rate(drop_path=drop_path, attention_dropout=attention_dropout)
         if size % patch:
-            raise ValueError(f"size must be a multiple of patch, but size is {size} and patch is {patch}")
+            raise ValueError(
+                f"size must be a multiple of patch, but size is {size} and patch is {patch}"
+            )
         if early is not None and not 1 <= early <= depth:
             raise ValueError(f"early must be 1 to {depth} (depth), but is {early}")
         heads = head_count(width, heads)
         rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
         self.stem = Stem(width, patch, size, temporal_stride)
         self.blocks = nn.ModuleList(
-            VideoBlock(width, heads, temporal == "local", mlp_ratio, p, attention_dropout) for p in rates
+            VideoBlock(width, heads, temporal == "local", mlp_ratio, p, attention_dropout)
+            for p in rates
         )
         self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
         self.recompute = recompute
         self.early = early
 
     def forward(
-        self, video: Float[Tensor, "b 3 *t h w"], *, requested: frozenset[str] = frozenset()
+        self,
+        video: Float[Tensor, "b 3 *t h w"],
+        *,
+        requested: frozenset[str] = frozenset(),
     ) -> Tokens | dict[str, Tokens]:
         """Encode clips [B 3 T H W] or images [B 3 H W]; every token is valid, so there is no mask."""
         clips = video if video.ndim == 5 else video.unsqueeze(2)
@@ -181,7 +201,9 @@ class VideoViT(nn.Module):
 def _join_frames(x: Float[Tensor, "b frames n width"]) -> Float[Tensor, "b joined width"]:
     """Return the mean of the frames' class tokens, then the patches of all frames."""
     # (b, frames, 1 + patches, width) -> (b, 1 + frames * patches, width)
-    return torch.cat([x[:, :, 0].mean(dim=1, keepdim=True), x[:, :, 1:].flatten(1, 2)], dim=1)
+    return torch.cat(
+        [x[:, :, 0].mean(dim=1, keepdim=True), x[:, :, 1:].flatten(1, 2)], dim=1
+    )
 
 
 class ImageViT(nn.Module):

@@ -56,10 +56,16 @@ class WindowMix(nn.Module):
         number = uniform(self.seed, 0, step, torch.zeros_like(step))
         return least + int(number * (most - least + 1))
 
-    def forward(self, image: Float[Tensor, "b 3 h w"], saliency: Float[Tensor, "b p"]) -> dict[str, Tensor]:
+    def forward(
+        self, image: Float[Tensor, "b 3 h w"], saliency: Float[Tensor, "b p"]
+    ) -> dict[str, Tensor]:
         """Mix; each forward pass in training is a step."""
         side = math.isqrt(saliency.shape[1])
-        if side * side != saliency.shape[1] or image.shape[2] % side or image.shape[3] % side:
+        if (
+            side * side != saliency.shape[1]
+            or image.shape[2] % side
+            or image.shape[3] % side
+        ):
             raise ValueError(
                 f"saliency must have one value for each patch of a square grid that divides the image of "
                 f"{list(image.shape[2:])} pixels, but has {saliency.shape[1]}"
@@ -78,12 +84,21 @@ class WindowMix(nn.Module):
         to_rows, to_columns = _square(target, window, height, width)
         from_rows, from_columns = _square(source, window, height, width)
         mixed = image.clone()
-        mixed[batch, :, to_rows, to_columns] = image[partner[batch], :, from_rows, from_columns]
-        pasted = torch.zeros(len(image), side, side, dtype=torch.bool, device=image.device)
+        mixed[batch, :, to_rows, to_columns] = image[
+            partner[batch], :, from_rows, from_columns
+        ]
+        pasted = torch.zeros(
+            len(image), side, side, dtype=torch.bool, device=image.device
+        )
         rows, columns = _square(target, window, 1, 1)
         pasted[batch, rows, columns] = True
         share = torch.full((len(image),), 1 - window**2 / side**2, device=image.device)
-        return {"image": mixed, "partner": partner, "share": share, "pasted": pasted.flatten(1)}
+        return {
+            "image": mixed,
+            "partner": partner,
+            "share": share,
+            "pasted": pasted.flatten(1),
+        }
 
 
 def _corners(number: Int[Tensor, " b"], per_row: int) -> Int[Tensor, "b 2"]:

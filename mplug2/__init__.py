@@ -52,7 +52,9 @@ TASKS.register("region_phrases", "mplug2.data.tasks.region_phrases:RegionPhrases
 TASKS.register("media_class", "mplug2.data.tasks.media_class:MediaClassTask")
 TASKS.register("retrieval", "mplug2.data.tasks.caption:RetrievalTask")
 TASKS.register("plain_text", "mplug2.data.tasks.plain_text:PlainTextTask")
-TASKS.register("pretrain_caption", "mplug2.data.tasks.pretrain_caption:PretrainCaptionTask")
+TASKS.register(
+    "pretrain_caption", "mplug2.data.tasks.pretrain_caption:PretrainCaptionTask"
+)
 TASKS.register("text_class", "mplug2.data.tasks.text_class:TextClassTask")
 TASKS.register("text_value", "mplug2.data.tasks.text_value:TextValueTask")
 TASKS.register("text_label", "mplug2.data.tasks.text_label:TextLabelTask")
@@ -79,7 +81,9 @@ METRICS.register("pearson", "mplug2.metrics.correlation:pearson")
 METRICS.register("spearman", "mplug2.metrics.correlation:spearman")
 METRICS.register("top_k", "mplug2.metrics.class_ranking:top_k")
 METRICS.register("mean_class_accuracy", "mplug2.metrics.class_ranking:MeanClassAccuracy")
-METRICS.register("mean_average_precision", "mplug2.metrics.class_ranking:mean_average_precision")
+METRICS.register(
+    "mean_average_precision", "mplug2.metrics.class_ranking:mean_average_precision"
+)
 METRICS.register("bleu4", "mplug2.metrics.caption.metrics:Bleu")
 METRICS.register("cider", "mplug2.metrics.caption.metrics:Cider")
 METRICS.register("exact_match", "mplug2.metrics.caption.exact:ExactMatch")
@@ -98,7 +102,9 @@ LOGGERS.register("tensorboard", "mplug2.train.loggers:TensorBoardLogger")
 LOGGERS.register("trackio", "mplug2.train.trackers:TrackioLogger")
 LOGGERS.register("wandb", "mplug2.train.trackers:WandbLogger")
 EVALUATORS.register("generation", "mplug2.eval.evaluators.generation:Generation")
-EVALUATORS.register("classification", "mplug2.eval.evaluators.classification:Classification")
+EVALUATORS.register(
+    "classification", "mplug2.eval.evaluators.classification:Classification"
+)
 EVALUATORS.register("regression", "mplug2.eval.evaluators.regression:Regression")
 EVALUATORS.register("boxes", "mplug2.eval.evaluators.boxes:Boxes")
 EVALUATORS.register("patches", "mplug2.eval.evaluators.patches:Patches")
@@ -146,7 +152,9 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mplug2' has no attribute '{name}'")
     value = _lookup(name)
-    return globals().setdefault(name, value)  # the import may have set a submodule of the same name
+    return globals().setdefault(
+        name, value
+    )  # the import may have set a submodule of the same name
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,9 @@ from registry import StreamType, UserError
 from registry.errors import require
 
 
-def check_inputs(batch: Mapping[str, Any], inputs: Collection[str], types: Mapping[str, StreamType]) -> None:
+def check_inputs(
+    batch: Mapping[str, Any], inputs: Collection[str], types: Mapping[str, StreamType]
+) -> None:
     """Raise UserError for an input whose class or known sizes are not those of its type.
 
     Some networks would compute something from it, such as scores from fewer frames than they have positions
@@ -24,11 +26,18 @@ def check_inputs(batch: Mapping[str, Any], inputs: Collection[str], types: Mappi
             continue
         _check_class(name, value, declared)
         kind = half(declared.kind)
-        if getattr(kind, "dtype", None) == torch.long and kind.tensors(value)[0].is_floating_point():
-            raise UserError(f"input '{name}' must hold integers for '{declared}', but holds real numbers")
+        if (
+            getattr(kind, "dtype", None) == torch.long
+            and kind.tensors(value)[0].is_floating_point()
+        ):
+            raise UserError(
+                f"input '{name}' must hold integers for '{declared}', but holds real numbers"
+            )
         sizes = kind.shape(value)
         if not _fits(sizes, declared):
-            raise UserError(f"input '{name}' must be '{declared}', but the batch has {sizes}")
+            raise UserError(
+                f"input '{name}' must be '{declared}', but the batch has {sizes}"
+            )
 
 
 def check_classes(batch: Mapping[str, Any], types: Mapping[str, StreamType]) -> None:

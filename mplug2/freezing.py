@@ -60,11 +60,18 @@ class Freezer:
 
     def named_parameters(self) -> list[tuple[str, float]]:
         """Return the name of each parameter, with the iterations for which it is frozen."""
-        return [(name, self._parameters[parameter]) for name, parameter in self._net.named_parameters()]
+        return [
+            (name, self._parameters[parameter])
+            for name, parameter in self._net.named_parameters()
+        ]
 
     def parameters(self, iteration: float) -> list[nn.Parameter]:
         """Return the parameters that are frozen in an iteration; the first one is 0."""
-        return [parameter for parameter, until in self._parameters.items() if until > iteration]
+        return [
+            parameter
+            for parameter, until in self._parameters.items()
+            if until > iteration
+        ]
 
     def modules(self, iteration: float) -> list[str]:
         """Return the paths of the modules that are frozen in an iteration."""
@@ -115,7 +122,9 @@ class FreezableNetwork(nn.Module):
         vars(self)["position"] = position
         frozen = []
         if self.freezer is not None and self.freezer.ends:
-            frozen = [p for p in self.freezer.parameters(position["steps"]) if p.requires_grad]
+            frozen = [
+                p for p in self.freezer.parameters(position["steps"]) if p.requires_grad
+            ]
             self.train(self.training)
         for parameter in frozen:
             parameter.requires_grad_(False)
@@ -132,4 +141,6 @@ class FreezableNetwork(nn.Module):
         """Return the paths of the modules that are frozen now; outside of a run, those frozen for good."""
         if self.freezer is None:
             return []
-        return self.freezer.modules(END if self.position is None else self.position["steps"])
+        return self.freezer.modules(
+            END if self.position is None else self.position["steps"]
+        )

@@ -23,7 +23,10 @@ class CountedLoss:
 
 
 def counted_losses(
-    plan: Plan, spec: Spec, operations: Mapping[str, Any], options_of: Callable[[Step], dict[str, Any]]
+    plan: Plan,
+    spec: Spec,
+    operations: Mapping[str, Any],
+    options_of: Callable[[Step], dict[str, Any]],
 ) -> tuple[list[CountedLoss], frozenset[StepKey]]:
     """Return the losses of a plan that can be counted, and the keys of the steps that their counts need.
 
@@ -43,7 +46,9 @@ def counted_losses(
         for name, ref in step.binding.ports.items():
             if name in names and isinstance(ref, Ref):
                 ports[name] = ref
-        options = {name: value for name, value in options_of(step).items() if name in names}
+        options = {
+            name: value for name, value in options_of(step).items() if name in names
+        }
         before = ancestors(plan, ports.values()) & keys
         if before <= without_modules:
             losses.append(CountedLoss(step, count, ports, options))

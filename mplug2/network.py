@@ -48,7 +48,9 @@ class Network(FreezableNetwork):
 
     ema: EMA | None
 
-    def __init__(self, spec: Spec, types: Mapping[str, StreamType], parts: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, spec: Spec, types: Mapping[str, StreamType], parts: Mapping[str, nn.Module]
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.types = dict(types)
@@ -56,17 +58,23 @@ class Network(FreezableNetwork):
         self._modules.update(parts)
         self._plans: dict[tuple[Goal, frozenset[str]], Plan] = {}
         self._operations = {
-            e.callee: OPERATIONS.load(e.callee) for e in spec.flow.values() if e.callee not in parts
+            e.callee: OPERATIONS.load(e.callee)
+            for e in spec.flow.values()
+            if e.callee not in parts
         }
         # Outside the module tree: the engine must neither train, split nor cast it.
         self.__dict__["ema"] = None
-        self._counts: dict[str, Tensor] = {}  # what losses divide by, while a trainer sets it
+        self._counts: dict[
+            str, Tensor
+        ] = {}  # what losses divide by, while a trainer sets it
 
     def get_module(self, name: str) -> nn.Module:
         """Return the module that the spec calls ``name``."""
         module = self._modules.get(name)
         if module is None:
-            raise UserError(f"no module '{name}' in {self.spec.path} ({', '.join(self.spec.modules)})")
+            raise UserError(
+                f"no module '{name}' in {self.spec.path} ({', '.join(self.spec.modules)})"
+            )
         return module
 
     def init_ema(self) -> None:
@@ -119,7 +127,9 @@ class Network(FreezableNetwork):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
         super()._apply(fn, recurse)
         if self.ema is not None:
-            self.ema.to(self.device)  # the copies follow to another device, but keep full precision
+            self.ema.to(
+                self.device
+            )  # the copies follow to another device, but keep full precision
         return self
 
     @property
@@ -127,7 +137,9 @@ class Network(FreezableNetwork):
         """Where the weights are."""
         for parameter in self.parameters():
             return parameter.device
-        return torch.get_default_device()  # not traced by torch.compile, so only asked for where needed
+        return (
+            torch.get_default_device()
+        )  # not traced by torch.compile, so only asked for where needed
 
     @property
     def dtype(self) -> torch.dtype:
@@ -160,7 +172,10 @@ class Network(FreezableNetwork):
         return self._plans[goal, given]
 
     def forward(
-        self, batch: Mapping[str, Any], goal: Goal = "train", observe: Observer | None = None
+        self,
+        batch: Mapping[str, Any],
+        goal: Goal = "train",
+        observe: Observer | None = None,
     ) -> dict[str, Any]:
         """Return the outputs of ``goal``; a loss is a scalar, the mean over the batch of all ranks.
 
@@ -172,16 +187,23 @@ class Network(FreezableNetwork):
         batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
         check_inputs(batch, self.spec.inputs, self.types)
-        values: dict[tuple[str, bool], Any] = {(name, False): self._cast(name, batch[name]) for name in batch}
+        values: dict[tuple[str, bool], Any] = {
+            (name, False): self._cast(name, batch[name]) for name in batch
+        }
         with observed_submodules(self, observe):
             for step in steps.steps:
                 value = self._run(steps, step, values)
                 values[step.key] = value
                 if observe is not None:
                     observe(f"ema({step.name})" if step.shadow else step.name, value)
-        return {name: _field(values[steps.key(ref)], ref) for name, ref in steps.outputs.items()}
+        return {
+            name: _field(values[steps.key(ref)], ref)
+            for name, ref in steps.outputs.items()
+        }
 
-    def count_losses(self, batch: Mapping[str, Any], goal: Goal = "train") -> dict[str, Tensor]:
+    def count_losses(
+        self, batch: Mapping[str, Any], goal: Goal = "train"
+    ) -> dict[str, Tensor]:
         """Return what the losses of ``goal`` divide by in this batch, by stream, before any forward pass.
 
         A loss whose count depends on the output of a module is left out: it is averaged over micro-batches.
@@ -190,7 +212,9 @@ class Network(FreezableNetwork):
         steps = self._steps(batch, goal)
         check_inputs(batch, self.spec.inputs, self.types)
         losses, needed = counted_losses(steps, self.spec, self._operations, self._options)
-        values: dict[tuple[str, bool], Any] = {(name, False): batch[name] for name in batch}
+        values: dict[tuple[str, bool], Any] = {
+            (name, False): batch[name] for name in batch
+        }
         counts = {}
         with torch.no_grad():
             for step in steps.steps:
@@ -228,7 +252,9 @@ class Network(FreezableNetwork):
     def _steps(self, batch: Mapping[str, Any], goal: Goal) -> Plan:
         """Return the plan of a goal that starts from what the batch holds."""
         given = frozenset(name for name in batch if name in self.spec.flow)
-        unknown = [name for name in batch if name not in given and name not in self.spec.inputs]
+        unknown = [
+            name for name in batch if name not in given and name not in self.spec.inputs
+        ]
         if unknown:
             raise UserError(
                 f"a batch must hold inputs or streams of {self.spec.path}, but holds '{unknown[0]}'"
@@ -241,7 +267,11 @@ class Network(FreezableNetwork):
         """Return a value with its losses, sums with their counts, made scalars."""
         if isinstance(value, LossSum):
             count = self._counts.get(step.name)
-            return value.mean() if count is None else value.divide(count.to(value.total.device))
+            return (
+                value.mean()
+                if count is None
+                else value.divide(count.to(value.total.device))
+            )
         if isinstance(value, dict):
             return {name: self._scalar(step, part) for name, part in value.items()}
         return value
@@ -251,7 +281,9 @@ class Network(FreezableNetwork):
         declared = self.spec.inputs.get(name)
         return value if declared is None else half(declared.kind).cast(value, self.dtype)
 
-    def _run(self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
+    def _run(
+        self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]
+    ) -> Any:
         positional, ports = self._arguments(steps, step, values)
         options = self._options(step)
         if step.declaration.requests:
@@ -265,8 +297,14 @@ class Network(FreezableNetwork):
                 return self._scalar(step, call(*positional, **ports, **options))
         except SpecError:
             raise
-        except (UserError, ValueError, IndexError) as error:  # what a module knows by its values alone
-            raise SpecError.at(step.equation.place, f"{step.equation.callee}: {in_words(error)}") from error
+        except (
+            UserError,
+            ValueError,
+            IndexError,
+        ) as error:  # what a module knows by its values alone
+            raise SpecError.at(
+                step.equation.place, f"{step.equation.callee}: {in_words(error)}"
+            ) from error
         except Exception as error:
             if sys.version_info >= (3, 11):
                 error.add_note(f"while computing `{step.name}` ({step.equation.place})")
@@ -295,7 +333,10 @@ class Network(FreezableNetwork):
 
     def _options(self, step: Step) -> dict[str, Any]:
         """Return the options of a call; ramps have their last value outside of a run."""
-        return {name: value_at(value, self.position) for name, value in step.binding.options.items()}
+        return {
+            name: value_at(value, self.position)
+            for name, value in step.binding.options.items()
+        }
 
     # a method, for a closure that calls itself would keep all streams until the garbage collector runs
     def _fill(
@@ -329,7 +370,9 @@ class Network(FreezableNetwork):
         if self.device.type == "meta":  # a dry run, which autocast does not know
             return contextlib.nullcontext()
         half = self.dtype in (torch.bfloat16, torch.float16)
-        return torch.autocast(self.device.type, dtype=self.dtype if half else torch.bfloat16, enabled=half)
+        return torch.autocast(
+            self.device.type, dtype=self.dtype if half else torch.bfloat16, enabled=half
+        )
 
     def extra_repr(self) -> str:
         """The goals, for ``print(net)``."""

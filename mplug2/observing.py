@@ -20,7 +20,9 @@ def observed_submodules(network: nn.Module, observe: Observer | None) -> Iterato
         yield
         return
     if not callable(observe):
-        raise UserError(f"observe must be a function of a name and a value (got {observe!r})")
+        raise UserError(
+            f"observe must be a function of a name and a value (got {observe!r})"
+        )
     with contextlib.ExitStack() as stack:
         for path, module in network.named_modules():
             if path:  # the network itself has none

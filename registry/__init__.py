@@ -8,7 +8,14 @@ from registry.language.declaration import Declaration, Parameter, operation
 from registry.language.equation import Equation, Literal, ModuleRef, Ref, read_equation
 from registry.language.ports import Port, StreamType, read_port, read_type
 from registry.language.schema import SETTINGS
-from registry.language.spec import ModuleEntry, Spec, parse_spec, read_spec, spec_of_tree, write_spec
+from registry.language.spec import (
+    ModuleEntry,
+    Spec,
+    parse_spec,
+    read_spec,
+    spec_of_tree,
+    write_spec,
+)
 from registry.language.spec_value import SpecTools, SpecValue
 from registry.planner import (
     Plan,

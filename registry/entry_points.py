@@ -55,7 +55,9 @@ def _listed(folder: str, _changed: int) -> tuple[str, ...]:
         names = sorted(os.listdir(folder))
     except OSError:  # a file, such as a zip
         return ()
-    return tuple(os.path.join(folder, name) for name in names if name.endswith(INFORMATION))
+    return tuple(
+        os.path.join(folder, name) for name in names if name.endswith(INFORMATION)
+    )
 
 
 def _package(info: str) -> str:

@@ -11,7 +11,9 @@ SHOWN = 100  # characters of a source line that a message shows
 LONGEST = 400  # characters of a word that a message shows: longer ones are cut short
 _LONG_WORD = re.compile(rf"\S{{{LONGEST + 1},}}")
 # what a terminal would obey, or cannot show
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,12 @@ class Location:
         if not self.line or not self.text.strip():
             return ""
         first = max(0, self.column - SHOWN // 2) if len(self.text) > SHOWN else 0
-        shown = CONTROL.sub("\ufffd", self.text[first : first + SHOWN])  # one for one: the caret stays right
-        blank = "".join("\t" if letter == "\t" else " " for letter in shown[: self.column - 1 - first])
+        shown = CONTROL.sub(
+            "\ufffd", self.text[first : first + SHOWN]
+        )  # one for one: the caret stays right
+        blank = "".join(
+            "\t" if letter == "\t" else " " for letter in shown[: self.column - 1 - first]
+        )
         return f"{self.line:>8} | {shown}\n{'':>8} | {blank}^"
 
 
@@ -62,7 +68,9 @@ class CallSite:
         lines = []
         site: CallSite | None = self
         while site is not None:
-            lines.append(f"    in the call `{site.name}: {site.definition}(...)` at {site.place}")
+            lines.append(
+                f"    in the call `{site.name}: {site.definition}(...)` at {site.place}"
+            )
             site = site.place.call
         return lines
 
@@ -72,7 +80,9 @@ NOWHERE = Location("")
 
 def visible(text: str) -> str:
     """Return a text to be printed: control and half characters escaped (`\\x1b`), long words cut short."""
-    text = _LONG_WORD.sub(lambda match: f"{match.group()[: LONGEST // 2]}...{match.group()[-40:]}", text)
+    text = _LONG_WORD.sub(
+        lambda match: f"{match.group()[: LONGEST // 2]}...{match.group()[-40:]}", text
+    )
     return CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
@@ -127,7 +137,9 @@ def require(value: object, expected: type | tuple[type, ...], name: str) -> None
         return
     classes = expected if isinstance(expected, tuple) else (expected,)
     listed = " or ".join(expected_class.__name__ for expected_class in classes)
-    raise UserError(f"{name} must be of the class {listed} (got {type(value).__name__}: {_short(value)})")
+    raise UserError(
+        f"{name} must be of the class {listed} (got {type(value).__name__}: {_short(value)})"
+    )
 
 
 def _short(value: object) -> str:
@@ -137,9 +149,19 @@ def _short(value: object) -> str:
 def _without_call(problem: Problem) -> str:
     """Return the message of a problem with the names of streams as their definition has them."""
     site = problem.place.call
-    return problem.message + problem.hint if site is None else problem.message.replace(f"{site.name}.", "")
+    return (
+        problem.message + problem.hint
+        if site is None
+        else problem.message.replace(f"{site.name}.", "")
+    )
 
 
 def _position(problem: Problem) -> tuple[str, int, int, str, str]:
     place = problem.place
-    return place.file, place.line, place.column, "" if place.line else place.text, problem.message
+    return (
+        place.file,
+        place.line,
+        place.column,
+        "" if place.line else place.text,
+        problem.message,
+    )

@@ -49,7 +49,12 @@ CALL: Schema = {"type": "string", "pattern": r"\(|^[\w.]+$"}
 def _exact(**properties: Schema) -> Schema:
     """Return the schema of a mapping with these keys, the first of which it must have."""
     required = [next(iter(properties))]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 AMOUNT: Schema = {"anyOf": [COUNT, _exact(tokens=COUNT)]}
@@ -59,12 +64,19 @@ def spec_schema(names: Registries = REGISTRIES) -> Schema:
     """Return the schema of a spec file, as plain values that JSON can hold."""
     settings = _Settings(names)
     sections: dict[str, Schema] = {
-        "extends": {"anyOf": [STRING, STRINGS], "description": "files that this one changes"},
+        "extends": {
+            "anyOf": [STRING, STRINGS],
+            "description": "files that this one changes",
+        },
         "inputs": _section("what a batch holds", _input(), WORD),
         "modules": _section("what has weights", _modules(names), WORD),
-        "define": _section("definitions of sub-flows", _values_of(anyOf=[STRING, _values_of(**STRING)])),
+        "define": _section(
+            "definitions of sub-flows", _values_of(anyOf=[STRING, _values_of(**STRING)])
+        ),
         "flow": _section("one call a line", CALL, WORD),
-        "goals": _section("the outputs of each goal", {"anyOf": [STRING, _values_of(**STRING)]}, WORD),
+        "goals": _section(
+            "the outputs of each goal", {"anyOf": [STRING, _values_of(**STRING)]}, WORD
+        ),
         "init": _section("first weights", _weight_source(names)),
         "tie": _section("one tensor under two names", STRING),
         "freeze": _freeze(),
@@ -85,7 +97,11 @@ def spec_schema(names: Registries = REGISTRIES) -> Schema:
 
 def _or_empty(schema: Schema) -> Schema:
     """Return a schema that also accepts an empty value; what describes the value stays outside."""
-    outside: Schema = {key: schema[key] for key in ("description", "default", "deprecated") if key in schema}
+    outside: Schema = {
+        key: schema[key]
+        for key in ("description", "default", "deprecated")
+        if key in schema
+    }
     inside = {key: value for key, value in schema.items() if key not in outside}
     return {"anyOf": [inside, {"type": "null"}], **outside} if inside else outside
 
@@ -117,18 +133,28 @@ def _input() -> Schema:
 
 
 def _weight_source(names: Registries) -> Schema:
-    families = "|".join(map(re.escape, [*names.key_maps.names(), *aliases.WEIGHT_SOURCES]))
+    families = "|".join(
+        map(re.escape, [*names.key_maps.names(), *aliases.WEIGHT_SOURCES])
+    )
     return {"type": "string", "pattern": rf"^({families}):."}
 
 
 def _freeze() -> Schema:
     entries = _values_of(anyOf=[{"type": "boolean"}, _exact(**{UNTIL: COUNT})])
-    return {"anyOf": [STRINGS, entries], "description": "modules or parameters that do not train"}
+    return {
+        "anyOf": [STRINGS, entries],
+        "description": "modules or parameters that do not train",
+    }
 
 
 def _adapter() -> Schema:
     above_zero = {"type": "number", "exclusiveMinimum": 0}
-    return {"anyOf": [{"const": False}, _exact(rank=COUNT, alpha=above_zero, kind={"enum": list(ADAPTERS)})]}
+    return {
+        "anyOf": [
+            {"const": False},
+            _exact(rank=COUNT, alpha=above_zero, kind={"enum": list(ADAPTERS)}),
+        ]
+    }
 
 
 def _parameter(parameter: Parameter) -> Schema:
@@ -137,22 +163,36 @@ def _parameter(parameter: Parameter) -> Schema:
     schema = json_schema(parameter.annotation)
     if shared is not None:
         schema = _in_range(schema, shared)
-    if parameter.required or not isinstance(parameter.default, str | int | float | bool | list | tuple):
+    if parameter.required or not isinstance(
+        parameter.default, str | int | float | bool | list | tuple
+    ):
         return schema
     return {**schema, "default": parameter.default}
 
 
-def _parameters(parameters: Mapping[str, Parameter], left_out: Iterable[str] = ()) -> dict[str, Schema]:
+def _parameters(
+    parameters: Mapping[str, Parameter], left_out: Iterable[str] = ()
+) -> dict[str, Schema]:
     left_out = set(left_out)
-    return {name: _parameter(value) for name, value in parameters.items() if name not in left_out}
+    return {
+        name: _parameter(value)
+        for name, value in parameters.items()
+        if name not in left_out
+    }
 
 
-def _with_old_names(properties: Mapping[str, Schema], old_names: aliases.Words) -> dict[str, Schema]:
+def _with_old_names(
+    properties: Mapping[str, Schema], old_names: aliases.Words
+) -> dict[str, Schema]:
     """Return properties with those that have older names, too, which an editor strikes out."""
     renamed = {}
     for old, new in old_names.items():
         if new in properties and old not in properties:
-            renamed[old] = {**properties[new], "deprecated": True, "description": f"now `{new}`"}
+            renamed[old] = {
+                **properties[new],
+                "deprecated": True,
+                "description": f"now `{new}`",
+            }
     return {**properties, **renamed}
 
 
@@ -161,14 +201,23 @@ def _modules(names: Registries) -> Schema:
     rules = []
     for use in names.modules.names():
         declaration = names.modules.declaration(use)
-        properties = _with_old_names(_parameters(declaration.arguments), aliases.ARGUMENTS.get(use, {}))
+        properties = _with_old_names(
+            _parameters(declaration.arguments), aliases.ARGUMENTS.get(use, {})
+        )
         properties["use"] = {"const": use, "description": declaration.doc}
         rules.append(_if("use", use, _closed(properties)))
-    return {"type": "object", "properties": {"use": _one_of(names.modules)}, "allOf": rules}
+    return {
+        "type": "object",
+        "properties": {"use": _one_of(names.modules)},
+        "allOf": rules,
+    }
 
 
 def _if(key: str, value: str, then: Schema) -> Schema:
-    return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
+    return {
+        "if": {"properties": {key: {"const": value}}, "required": [key]},
+        "then": then,
+    }
 
 
 def _in_range(schema: Schema, key: Key) -> Schema:
@@ -231,7 +280,10 @@ class _Settings:
             ("iteration", {"type": "array", "items": self.step()}),
             ("micro_batch", {"anyOf": [AMOUNT, _values_of(**AMOUNT)]}),
         ):
-            described = {"description": TRAIN[name].meaning, "default": TRAIN[name].default}
+            described = {
+                "description": TRAIN[name].meaning,
+                "default": TRAIN[name].default,
+            }
             properties[name] = {**schema, **described}
         return _closed(properties)
 
@@ -255,11 +307,19 @@ class _Settings:
             "cache_gradients": STRINGS,
         }
         step = _closed({name: forms[name] for name in STEP_KEYS})
-        return {**step, "oneOf": [{"required": [name]} for name in ("draw", "all", "batch")]}
+        return {
+            **step,
+            "oneOf": [{"required": [name]} for name in ("draw", "all", "batch")],
+        }
 
     def optimizer(self) -> Schema:
         """Return the schema of an optimizer: a registered name, or a class, with or without options."""
-        name = {"anyOf": [_one_of(self.names.optimizers), {"type": "string", "pattern": ".:."}]}
+        name = {
+            "anyOf": [
+                _one_of(self.names.optimizers),
+                {"type": "string", "pattern": ".:."},
+            ]
+        }
         rules = []
         for optimizer in self.names.optimizers.names():
             declaration = self.names.optimizers.declaration(optimizer)
@@ -267,7 +327,12 @@ class _Settings:
             properties = _parameters(parameters, FACTORY_PARAMETERS)
             properties |= {key: {} for key in OWN_KEYS}
             rules.append(_if("name", optimizer, _closed(properties)))
-        mapping = {"type": "object", "properties": {"name": name}, "required": ["name"], "allOf": rules}
+        mapping = {
+            "type": "object",
+            "properties": {"name": name},
+            "required": ["name"],
+            "allOf": rules,
+        }
         return {"anyOf": [*name["anyOf"], mapping]}
 
     def task_arguments(self, task: str | None) -> dict[str, Schema]:
@@ -277,7 +342,9 @@ class _Settings:
         tables.append((self.names.sources, self.names.sources.names()))
         for table, entries in tables:
             for name in entries:
-                arguments = _parameters(table.declaration(name).arguments, INJECTED_ARGUMENTS)
+                arguments = _parameters(
+                    table.declaration(name).arguments, INJECTED_ARGUMENTS
+                )
                 for argument, schema in arguments.items():
                     present = properties.get(argument, schema)
                     # The same argument may have another type in another task.
@@ -301,18 +368,30 @@ class _Settings:
             else:
                 rules += [_if("task", task, then), _if("kind", task, then)]
         task_names = _one_of(self.names.tasks)
-        return {"type": "object", "properties": {"task": task_names, "kind": task_names}, "allOf": rules}
+        return {
+            "type": "object",
+            "properties": {"task": task_names, "kind": task_names},
+            "allOf": rules,
+        }
 
     def data(self) -> Schema:
         """Return the schema of `data`: one source, or named sources and the batches that read them."""
         keys = self.keys("data")
         settings: dict[str, Schema] = {name: {} for name in SOURCE_KEYS}
         settings["tokenizer"] = keys["tokenizer"]
-        mixture = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number"}}
+        mixture = {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"type": "number"},
+        }
         sources = _values_of(anyOf=[STRINGS, mixture, self.source("source", settings)])
         options = {name: {} if name == "batch_size" else STRING for name in BATCH_KEYS}
         batch = _closed({**self.task_arguments(None), **options, "batch_size": AMOUNT})
-        for name, schema in (("sources", sources), ("batches", _values_of(**batch)), ("batch_size", AMOUNT)):
+        for name, schema in (
+            ("sources", sources),
+            ("batches", _values_of(**batch)),
+            ("batch_size", AMOUNT),
+        ):
             keys[name] = {**schema, "description": DATA[name].meaning}
         return self.source("data", keys)
 
@@ -320,13 +399,18 @@ class _Settings:
         """Return the schema of `eval`: shared settings, and mappings that are named evaluations."""
         keys = self.keys("eval")
         keys["metrics"] |= {"items": _one_of(self.names.metrics)}
-        keys["evaluator"] = {**_one_of(self.names.evaluators), "description": EVAL["evaluator"].meaning}
+        keys["evaluator"] = {
+            **_one_of(self.names.evaluators),
+            "description": EVAL["evaluator"].meaning,
+        }
         arguments: dict[str, Schema] = {}
         for name in self.names.evaluators.names():
             declaration = self.names.evaluators.declaration(name)
             parameters = {**declaration.arguments, **declaration.options}
             for argument, schema in _parameters(parameters, EVALUATOR_ARGUMENTS).items():
-                arguments[argument] = schema if arguments.get(argument, schema) == schema else {}
+                arguments[argument] = (
+                    schema if arguments.get(argument, schema) == schema else {}
+                )
         named = _closed({**arguments, **keys})
         evaluation = self.defined("evaluation", _or_empty(named))
         return {**named, "additionalProperties": evaluation}

@@ -41,23 +41,37 @@ class Kind:
 
     name: str
     meaning: str  # one sentence, for `mplug2 list` and messages
-    torch_half: str = ""  # "package.module:Class" of the half that needs torch, made without arguments
+    torch_half: str = (
+        ""  # "package.module:Class" of the half that needs torch, made without arguments
+    )
     has_axes: bool = True  # the first axis counts rows
-    has_mask: bool = False  # values carry a padding mask, so rows of different lengths can be joined
-    real: bool = False  # real numbers: values from outside the network are cast by the torch half
-    channels_last: bool = False  # the last axis counts channels, and may be made narrow to try a network
+    has_mask: bool = (
+        False  # values carry a padding mask, so rows of different lengths can be joined
+    )
+    real: bool = (
+        False  # real numbers: values from outside the network are cast by the torch half
+    )
+    channels_last: bool = (
+        False  # the last axis counts channels, and may be made narrow to try a network
+    )
     blank_length: int = 1  # size of a free axis after the first one in the dry run
     ports_only: bool = False  # a kind of ports, which no stream has
-    counts_rows: bool = False  # values are row numbers of another stream, whose axis follows `->`
+    counts_rows: bool = (
+        False  # values are row numbers of another stream, whose axis follows `->`
+    )
     answer: Answer | None = None  # set if prediction can show an output with two axes
 
     def __post_init__(self) -> None:
         """Raise `UserError` for a name that a port cannot write, or a kind without a torch half."""
         require(self.name, str, "the name of a kind")
         if not NAME.fullmatch(self.name):
-            raise UserError(f"a kind must be named by a lower-case word (got '{self.name}')")
+            raise UserError(
+                f"a kind must be named by a lower-case word (got '{self.name}')"
+            )
         if not self.torch_half and not self.ports_only:
-            raise UserError(f"kind '{self.name}' must name its torch half: torch_half='package.module:Class'")
+            raise UserError(
+                f"kind '{self.name}' must name its torch half: torch_half='package.module:Class'"
+            )
 
 
 class KindTable(NameTable):
@@ -98,7 +112,9 @@ class KindTable(NameTable):
         if kind not in self._halves:
             owner = f"the torch half of kind '{name}'"
             if not kind.torch_half:
-                raise UserError(f"{owner} does not exist: '{name}' is a kind of ports only")
+                raise UserError(
+                    f"{owner} does not exist: '{name}' is a kind of ports only"
+                )
             half = import_target(kind.torch_half, owner)()
             check_attributes(owner, half, TORCH_HALF)
             self._halves[kind] = half
@@ -107,9 +123,13 @@ class KindTable(NameTable):
     def _check_protocol(self, name: str, thing: object) -> None:
         """Raise `UserError` if an entry point names something other than the `Kind` of that name."""
         if not isinstance(thing, Kind):
-            raise UserError(f"kind '{name}' must be a registry.Kind (got {type(thing).__name__})")
+            raise UserError(
+                f"kind '{name}' must be a registry.Kind (got {type(thing).__name__})"
+            )
         if thing.name != name:
-            raise UserError(f"kind '{name}' must have that name, but its `name` is '{thing.name}'")
+            raise UserError(
+                f"kind '{name}' must have that name, but its `name` is '{thing.name}'"
+            )
 
 
 KINDS = KindTable()
@@ -118,7 +138,9 @@ _REAL = "modules.kinds:RealValues"
 _FULL = "modules.kinds:FullPrecisionValues"
 
 _BUILT_IN = (
-    Kind("frames", "Pixels of videos, channels first: frames B 3 T H W.", _REAL, real=True),
+    Kind(
+        "frames", "Pixels of videos, channels first: frames B 3 T H W.", _REAL, real=True
+    ),
     Kind("image", "Pixels of images, channels first: image B 3 H W.", _REAL, real=True),
     Kind(
         "regions",
@@ -127,7 +149,13 @@ _BUILT_IN = (
         has_mask=True,
         real=True,
     ),
-    Kind("vector", "One feature vector for each row: vector B width.", _REAL, real=True, channels_last=True),
+    Kind(
+        "vector",
+        "One feature vector for each row: vector B width.",
+        _REAL,
+        real=True,
+        channels_last=True,
+    ),
     Kind(
         "tokens",
         "Hidden states with their padding mask: tokens B L width.",
@@ -169,7 +197,12 @@ _BUILT_IN = (
         real=True,
         answer=Answer("a box", "mplug2.predict.answers:box_guesses"),
     ),
-    Kind("weight", "Weights of rows in a loss: weight B.", "modules.kinds:WeightValues", real=True),
+    Kind(
+        "weight",
+        "Weights of rows in a loss: weight B.",
+        "modules.kinds:WeightValues",
+        real=True,
+    ),
     Kind("labels", "Class numbers, from 0: labels B.", "modules.kinds:LabelValues"),
     Kind(
         "index",
@@ -183,9 +216,24 @@ _BUILT_IN = (
         "modules.padded_kinds:MaskValues",
         has_mask=True,
     ),
-    Kind("strings", "A list of texts for each row: strings B.", "modules.kinds:StringValues"),
-    Kind("scalar", "One real number, such as a loss: scalar.", _FULL, has_axes=False, real=True),
-    Kind("module", "A module that an operation is handed: @name.", has_axes=False, ports_only=True),
+    Kind(
+        "strings",
+        "A list of texts for each row: strings B.",
+        "modules.kinds:StringValues",
+    ),
+    Kind(
+        "scalar",
+        "One real number, such as a loss: scalar.",
+        _FULL,
+        has_axes=False,
+        real=True,
+    ),
+    Kind(
+        "module",
+        "A module that an operation is handed: @name.",
+        has_axes=False,
+        ports_only=True,
+    ),
 )
 for _kind in _BUILT_IN:
     KINDS.add(_kind)

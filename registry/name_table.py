@@ -20,7 +20,9 @@ Thing = TypeVar("Thing")
 # Similarity of two names, from 0 to 1, above which one is suggested in place of the other.
 SIMILAR = 0.6
 SIMILAR_WITH_OTHER_WORDS = 0.75
-CANDIDATES = 5  # The most similar names, of which the first that has the same words is suggested.
+CANDIDATES = (
+    5  # The most similar names, of which the first that has the same words is suggested.
+)
 ABBREVIATION = 3  # Letters of a word that is probably an abbreviation.
 
 
@@ -52,7 +54,9 @@ class NameTable:
     def register(self, name: str, target: str) -> None: ...
     @overload
     def register(self, name: str) -> Callable[[Thing], Thing]: ...
-    def register(self, name: str, target: str | None = None) -> Callable[[Thing], Thing] | None:
+    def register(
+        self, name: str, target: str | None = None
+    ) -> Callable[[Thing], Thing] | None:
         """Register `"package.module:Name"` lazily, or the class or function below the decorator.
 
         A second, different owner of a name is refused by `UserError`; the same one may register it again.
@@ -63,14 +67,18 @@ class NameTable:
         if target is not None:
             require(target, str, f"the target of {self.kind} '{name}'")
             if ":" not in target:
-                raise UserError(f"{self.kind} '{name}' must name 'package.module:Name' (got '{target}')")
+                raise UserError(
+                    f"{self.kind} '{name}' must name 'package.module:Name' (got '{target}')"
+                )
             self._add(name, Entry(target, owner))
             return None
 
         def decorate(thing: Thing) -> Thing:
             self._check_protocol(name, thing)
             if not hasattr(thing, "__module__"):
-                raise UserError(f"{self.kind} '{name}' must be a class or function (got {thing!r})")
+                raise UserError(
+                    f"{self.kind} '{name}' must be a class or function (got {thing!r})"
+                )
             target = f"{thing.__module__}:{getattr(thing, '__qualname__', name)}"
             self._add(name, Entry(target, owner, thing))
             return thing
@@ -93,7 +101,10 @@ class NameTable:
         if not self._searched:
             self._searched = True
             for point in entry_points(self.group):
-                self._add(point.name, Entry(point.target, f"the entry points of {point.package}"))
+                self._add(
+                    point.name,
+                    Entry(point.target, f"the entry points of {point.package}"),
+                )
 
     def _entry(self, name: str) -> Entry:
         require(name, str, f"the name of a {self.kind}")
@@ -177,7 +188,9 @@ def _same_words(name: str, near: str) -> bool:
     if len(words) == len(near_words) == 1:
         return True
     if len(words) != len(near_words):
-        return difflib.SequenceMatcher(None, name, near).ratio() >= SIMILAR_WITH_OTHER_WORDS
+        return (
+            difflib.SequenceMatcher(None, name, near).ratio() >= SIMILAR_WITH_OTHER_WORDS
+        )
     for word, near_word in zip(words, near_words, strict=True):
         if max(len(word), len(near_word)) <= ABBREVIATION:
             is_longer = word.startswith(near_word) or near_word.startswith(word)

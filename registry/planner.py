@@ -26,7 +26,9 @@ class Step:
     binding: Binding
     declaration: Declaration
     shadow: bool = False
-    requested: frozenset[str] = frozenset()  # the named outputs that other steps, or the goal, read
+    requested: frozenset[str] = (
+        frozenset()
+    )  # the named outputs that other steps, or the goal, read
 
     @property
     def name(self) -> str:
@@ -42,7 +44,9 @@ class Step:
     def before_variadic(self) -> tuple[str, ...]:
         """The ports to be filled by position, since one that takes many streams is, and comes after them."""
         names = list(self.declaration.inputs)
-        several = [name for name in self.binding.ports if self.declaration.inputs[name].variadic]
+        several = [
+            name for name in self.binding.ports if self.declaration.inputs[name].variadic
+        ]
         return tuple(names[: names.index(several[0])]) if several else ()
 
 
@@ -67,7 +71,9 @@ class Plan:
         if missing:
             names = ", ".join(f"'{name}'" for name in missing)
             have = ", ".join(sorted(batch)) or "nothing"
-            raise UserError(f"goal '{self.goal}' needs {names} in the batch, but it holds {have}")
+            raise UserError(
+                f"goal '{self.goal}' needs {names} in the batch, but it holds {have}"
+            )
 
 
 def steps_without_modules(plan: Plan, spec: Spec) -> frozenset[tuple[str, bool]]:
@@ -79,7 +85,10 @@ def steps_without_modules(plan: Plan, spec: Spec) -> frozenset[tuple[str, bool]]
         refs = [filling for _, filling in step.binding.arguments()]
         calls_module = step.equation.callee in spec.modules
         takes_module = any(not isinstance(ref, Ref) for ref in refs)
-        reads_one = any(isinstance(ref, Ref) and plan.key(ref, step.shadow) in with_modules for ref in refs)
+        reads_one = any(
+            isinstance(ref, Ref) and plan.key(ref, step.shadow) in with_modules
+            for ref in refs
+        )
         if calls_module or takes_module or reads_one:
             with_modules.add(step.key)
     return frozenset(step.key for step in plan.steps) - with_modules
@@ -98,7 +107,9 @@ def ancestors(plan: Plan, refs: Iterable[Ref]) -> frozenset[tuple[str, bool]]:
     return frozenset(needed)
 
 
-def declaration_of(spec: Spec, equation: Equation, names: Registries = REGISTRIES) -> Declaration:
+def declaration_of(
+    spec: Spec, equation: Equation, names: Registries = REGISTRIES
+) -> Declaration:
     """Return the declaration of what a line calls, a module or an operation, for this call.
 
     Ports that the call names are written out. Raises `UserError`.
@@ -131,13 +142,19 @@ def switched_off(
     off: set[str] = set()
     for port, option in declaration.off.items():
         parameter = declaration.options.get(option) or declaration.arguments.get(option)
-        default = None if parameter is None or parameter.default is REQUIRED else parameter.default
+        default = (
+            None
+            if parameter is None or parameter.default is REQUIRED
+            else parameter.default
+        )
         if not values.get(option, default):
             off.add(port)
     return frozenset(off)
 
 
-def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Registries = REGISTRIES) -> Plan:
+def plan(
+    spec: Spec, goal: str, given: Collection[str] = (), names: Registries = REGISTRIES
+) -> Plan:
     """Return the plan of a goal that starts from the inputs and from the `given` streams; raise `UserError`.
 
     A given stream is not computed, and neither is what only it needed; its shadow is the given value itself.
@@ -151,7 +168,10 @@ def plan(spec: Spec, goal: str, given: Collection[str] = (), names: Registries =
 
 
 def plan_streams(
-    spec: Spec, streams: Iterable[str], given: Collection[str] = (), names: Registries = REGISTRIES
+    spec: Spec,
+    streams: Iterable[str],
+    given: Collection[str] = (),
+    names: Registries = REGISTRIES,
 ) -> Plan:
     """Return the plan that computes some streams, by their names, like the outputs of a goal.
 
@@ -182,15 +202,21 @@ def shadowed_modules(spec: Spec, names: Registries = REGISTRIES) -> frozenset[st
     return frozenset(shadowed)
 
 
-def absent_outputs(spec: Spec, equation: Equation, declaration: Declaration) -> frozenset[str]:
+def absent_outputs(
+    spec: Spec, equation: Equation, declaration: Declaration
+) -> frozenset[str]:
     """Return the outputs that a line does not have, since the option that their `off` rule names is false."""
     binding, _ = bind(equation, declaration)
-    return switched_off(spec, equation, declaration, binding) & frozenset(declaration.outputs)
+    return switched_off(spec, equation, declaration, binding) & frozenset(
+        declaration.outputs
+    )
 
 
 def _with_requests(plan: Plan, spec: Spec) -> Plan:
     """Return a plan whose steps know which of their named outputs are read."""
-    reads: dict[tuple[str, bool], set[str | None]] = {step.key: set() for step in plan.steps}
+    reads: dict[tuple[str, bool], set[str | None]] = {
+        step.key: set() for step in plan.steps
+    }
     for step in plan.steps:
         for _, filling in step.binding.arguments():
             if isinstance(filling, Ref):
@@ -200,7 +226,9 @@ def _with_requests(plan: Plan, spec: Spec) -> Plan:
     steps = []
     for step in plan.steps:
         named = frozenset(field for field in reads[step.key] if field)
-        if None in reads[step.key] and not step.declaration.nameless:  # all of them, by `net(batch, names)`
+        if (
+            None in reads[step.key] and not step.declaration.nameless
+        ):  # all of them, by `net(batch, names)`
             absent = absent_outputs(spec, step.equation, step.declaration)
             named = frozenset(step.declaration.outputs) - absent
         steps.append(replace(step, requested=named))
@@ -220,11 +248,17 @@ class _Planner:
     def plan(self, goal: str, outputs: dict[str, Ref]) -> Plan:
         for ref in outputs.values():
             self.walk(ref.stream, False)
-        inputs = tuple(name for name in self.spec.inputs if name in self.started and name not in self.given)
+        inputs = tuple(
+            name
+            for name in self.spec.inputs
+            if name in self.started and name not in self.given
+        )
         given = tuple(name for name in self.started if name in self.given)
         shadowed = frozenset(name for name, shadow in self.steps if shadow)
         steps = list(self.steps.values())
-        return _with_requests(Plan(goal, steps, inputs, given, dict(outputs), shadowed), self.spec)
+        return _with_requests(
+            Plan(goal, steps, inputs, given, dict(outputs), shadowed), self.spec
+        )
 
     def bound(self, name: str) -> tuple[Binding, Declaration]:
         if name not in self.bindings:
@@ -235,7 +269,11 @@ class _Planner:
 
     def before(self, name: str) -> list[Ref]:
         """Return the streams that an equation reads."""
-        return [argument for _, argument in self.bound(name)[0].arguments() if isinstance(argument, Ref)]
+        return [
+            argument
+            for _, argument in self.bound(name)[0].arguments()
+            if isinstance(argument, Ref)
+        ]
 
     def walk(self, name: str, shadow: bool) -> None:
         """Add the steps that compute a stream, or its shadow, after those that they need."""
@@ -249,17 +287,29 @@ class _Planner:
                 self.started[name] = None
                 continue
             if name not in self.spec.flow:
-                raise SpecError.at(self.spec.place("flow"), f"there is no stream '{name}'")
+                raise SpecError.at(
+                    self.spec.place("flow"), f"there is no stream '{name}'"
+                )
             if ready:
                 binding, declaration = self.bound(name)
-                self.steps[name, shadow] = Step(self.spec.flow[name], binding, declaration, shadow)
+                self.steps[name, shadow] = Step(
+                    self.spec.flow[name], binding, declaration, shadow
+                )
                 continue
             if (name, shadow) in open_:
-                raise SpecError.at(self.spec.flow[name].place, f"stream '{name}' depends on itself")
+                raise SpecError.at(
+                    self.spec.flow[name].place, f"stream '{name}' depends on itself"
+                )
             open_.add((name, shadow))
             stack.append((name, shadow, True))
             for ref in reversed(self.before(name)):
-                stack.append((ref.stream, (shadow or ref.ema) and ref.stream in self.weighted, False))
+                stack.append(
+                    (
+                        ref.stream,
+                        (shadow or ref.ema) and ref.stream in self.weighted,
+                        False,
+                    )
+                )
 
     def has_weights(self, callee: str) -> bool:
         """Return whether a line calls a module, and not one that declares to hold no weights.
@@ -283,7 +333,11 @@ class _Planner:
                     weighted_names.append(name)
         weighted = set(weighted_names)
         while weighted_names:
-            new = [name for name in readers.get(weighted_names.pop(), ()) if name not in weighted]
+            new = [
+                name
+                for name in readers.get(weighted_names.pop(), ())
+                if name not in weighted
+            ]
             weighted.update(new)
             weighted_names.extend(new)
         return weighted

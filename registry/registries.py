@@ -30,14 +30,26 @@ class Registry(NameTable):
 
 MODULES = Registry("module", "mplug2.modules")
 OPERATIONS = Registry("operation", "mplug2.operations")
-TASKS = Registry("task", "mplug2.tasks", requires=("outputs", "read", "encode", "question"))
-SOURCES = Registry("source", "mplug2.sources", requires=("requests", "read", "blank", "names"))
-EVALUATORS = Registry("evaluator", "mplug2.evaluators", requires=("goals", "update", "compute"))
+TASKS = Registry(
+    "task", "mplug2.tasks", requires=("outputs", "read", "encode", "question")
+)
+SOURCES = Registry(
+    "source", "mplug2.sources", requires=("requests", "read", "blank", "names")
+)
+EVALUATORS = Registry(
+    "evaluator", "mplug2.evaluators", requires=("goals", "update", "compute")
+)
 METRICS = Registry("metric", "mplug2.metrics", requires=("inputs", "outputs", "compute"))
 LOGGERS = Registry("logger", "mplug2.loggers", requires=("log", "close"))
 OPTIMIZERS = Registry("optimizer", "mplug2.optimizers")
-ENGINES = Registry("engine", "mplug2.engines", requires=("backward", "step", "save", "load", "consolidate"))
-TOKENIZERS = Registry("tokenizer", "mplug2.tokenizers", requires=("read", "encode", "pieces", "decode"))
+ENGINES = Registry(
+    "engine",
+    "mplug2.engines",
+    requires=("backward", "step", "save", "load", "consolidate"),
+)
+TOKENIZERS = Registry(
+    "tokenizer", "mplug2.tokenizers", requires=("read", "encode", "pieces", "decode")
+)
 KEY_MAPS = NameTable("key map", "mplug2.key_maps", requires=("source", "roles", "rows"))
 
 

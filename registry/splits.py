@@ -20,10 +20,16 @@ def is_mixture(value: Any) -> bool:
     """Return whether the value of a source lists other sources: `[a, b]`, or by weight `{a: 2, b: 1}`."""
     if isinstance(value, list):
         return True
-    return isinstance(value, dict) and bool(value) and all(isinstance(v, int | float) for v in value.values())
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(v, int | float) for v in value.values())
+    )
 
 
-def splits_of(settings: Mapping[str, Any], task: str | None, names: Registries) -> dict[str, dict[str, Any]]:
+def splits_of(
+    settings: Mapping[str, Any], task: str | None, names: Registries
+) -> dict[str, dict[str, Any]]:
     """Return the splits of a source: its keys with mappings that are not arguments of its task."""
     arguments: Mapping[str, Any] = {}
     if task is not None and task in names.tasks:

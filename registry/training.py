@@ -145,7 +145,9 @@ def training_plan(spec: Spec, names: Registries = REGISTRIES) -> TrainingPlan:
     require(spec, Spec, "spec")
     sources = _sources(spec, names)
     batches = _batches(spec, sources)
-    return TrainingPlan(sources, batches, _iteration(spec, batches), _evaluations(spec, sources))
+    return TrainingPlan(
+        sources, batches, _iteration(spec, batches), _evaluations(spec, sources)
+    )
 
 
 def plan_of_loaders(plan: TrainingPlan, names: Iterable[str]) -> TrainingPlan:
@@ -207,12 +209,19 @@ def _batches(spec: Spec, sources: Mapping[str, SourceSpec]) -> dict[str, BatchSp
             return {}
         goal = "train" if "train" in goals else goals[0]
         (source,) = sources
-        size, accumulation = spec.train["batch_size"], spec.train["grad_accumulation_steps"]
-        batch = BatchSpec("train", source, goal, micro_batch=size, accumulation=accumulation)
+        size, accumulation = (
+            spec.train["batch_size"],
+            spec.train["grad_accumulation_steps"],
+        )
+        batch = BatchSpec(
+            "train", source, goal, micro_batch=size, accumulation=accumulation
+        )
         return {batch.name: batch}
     batches = {}
     for name, value in (spec.data["batches"] or {}).items():
-        settings = {key: spec.data[key] for key in DATA_DEFAULTS if spec.data.get(key) is not None}
+        settings = {
+            key: spec.data[key] for key in DATA_DEFAULTS if spec.data.get(key) is not None
+        }
         settings |= value
         size, tokens = _amount(settings.pop("batch_size", None))
         micro, micro_tokens = _amount(_of_batch(spec.train["micro_batch"], name))
@@ -256,19 +265,26 @@ def _iteration(spec: Spec, batches: Mapping[str, BatchSpec]) -> tuple[StepSpec, 
         settings: dict[str, Any] = {"batch": entry} if isinstance(entry, str) else entry
         steps.append(
             StepSpec(
-                draw={name: float(weight) for name, weight in settings.get("draw", {}).items()},
+                draw={
+                    name: float(weight)
+                    for name, weight in settings.get("draw", {}).items()
+                },
                 all=tuple(settings.get("all", ())),
                 batch=settings.get("batch"),
                 goal=settings.get("goal"),
                 reuse=tuple(settings.get("reuse", ())),
                 until=length_of(settings["until"]) if "until" in settings else None,
-                cache_gradients=tuple(spec.stream(name).name for name in settings.get("cache_gradients", ())),
+                cache_gradients=tuple(
+                    spec.stream(name).name for name in settings.get("cache_gradients", ())
+                ),
             )
         )
     return tuple(steps)
 
 
-def _evaluations(spec: Spec, sources: Mapping[str, SourceSpec]) -> tuple[EvaluationSpec, ...]:
+def _evaluations(
+    spec: Spec, sources: Mapping[str, SourceSpec]
+) -> tuple[EvaluationSpec, ...]:
     evaluations = []
     for name, settings in evaluation_settings(spec.eval).items():
         if name or settings["metrics"] or settings["evaluator"]:
@@ -299,7 +315,11 @@ def _evaluation(
     name: str, spec: Spec, settings: dict[str, Any], sources: Mapping[str, SourceSpec]
 ) -> EvaluationSpec:
     settings = dict(settings)
-    source = settings.pop("source") or spec.data.get("source") or next(iter(sources), SHORT_SOURCE)
+    source = (
+        settings.pop("source")
+        or spec.data.get("source")
+        or next(iter(sources), SHORT_SOURCE)
+    )
     split = settings.pop("split")
     splits = splits_of_source(source, sources)
     # A test split never chooses a checkpoint, so training measures the validation split in its place.
@@ -330,11 +350,15 @@ def splits_of_source(name: str, sources: Mapping[str, SourceSpec]) -> set[str]:
     return set.intersection(*parts) if parts else set()
 
 
-def evaluation_of(spec: Spec, name: str, names: Registries = REGISTRIES) -> EvaluationSpec:
+def evaluation_of(
+    spec: Spec, name: str, names: Registries = REGISTRIES
+) -> EvaluationSpec:
     """Return the evaluation of a name; raise `UserError` with the names that there are."""
     evaluations = training_plan(spec, names).evaluations
     for evaluation in evaluations:
         if evaluation.name == name:
             return evaluation
     listed = ", ".join(evaluation.name for evaluation in evaluations if evaluation.name)
-    raise UserError(f"{spec.place('eval')}: there is no evaluation '{name}'. Evaluations: {listed or 'none'}")
+    raise UserError(
+        f"{spec.place('eval')}: there is no evaluation '{name}'. Evaluations: {listed or 'none'}"
+    )

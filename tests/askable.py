@@ -100,7 +100,9 @@ def write_spec(folder: Path, name: str) -> Path:
     (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     file = folder / f"{name}.yaml"
     text = SPECS[name].replace("vocab.txt", str(folder / "vocab.txt"))
-    file.write_text(f"{text}train: {{batch_size: 2, output_dir: {folder / 'runs' / name}}}\n")
+    file.write_text(
+        f"{text}train: {{batch_size: 2, output_dir: {folder / 'runs' / name}}}\n"
+    )
     best = folder / "runs" / name / "best"
     best.mkdir(parents=True)
     save_weights(mplug2.compose(file), best / "weights.safetensors")
@@ -117,7 +119,9 @@ def write_files(folder: Path) -> None:
     """Write three clips and three images of different sizes, and one file that is neither."""
     for number in range(3):
         rng = np.random.default_rng(number)
-        encode(folder / f"clip{number}.mp4", rng.integers(0, 255, (5, 48, 64, 3), np.uint8))
+        encode(
+            folder / f"clip{number}.mp4", rng.integers(0, 255, (5, 48, 64, 3), np.uint8)
+        )
         pixels = rng.integers(0, 255, (40 + 8 * number, 64, 3), np.uint8)
         Image.fromarray(pixels).save(folder / f"still{number}.png")
     (folder / "broken.mp4").write_bytes(b"no video at all\n" * 50)

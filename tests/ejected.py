@@ -66,7 +66,9 @@ def assert_same_network(spec: Spec, ejected: nn.Module) -> None:
             torch.manual_seed(1)  # dropout
             outputs.append(network.train(has_loss)(batch, goal))
         assert list(outputs[0]) == list(outputs[1])
-        for left, right in zip(tensors_of(outputs[0]), tensors_of(outputs[1]), strict=True):
+        for left, right in zip(
+            tensors_of(outputs[0]), tensors_of(outputs[1]), strict=True
+        ):
             assert torch.equal(left, right)
         if has_loss:
             for values in outputs:

@@ -72,7 +72,9 @@ def check_cast(name: str) -> None:
     cast = torch_half.cast(value, torch.bfloat16)
     assert type(cast) is type(value)
     assert torch_half.shape(cast) == torch_half.shape(value)
-    for before, after in zip(torch_half.tensors(value), torch_half.tensors(cast), strict=True):
+    for before, after in zip(
+        torch_half.tensors(value), torch_half.tensors(cast), strict=True
+    ):
         if KINDS[name].real and before.is_floating_point():
             assert after.dtype in (torch.bfloat16, torch.float32)
         else:
@@ -117,11 +119,17 @@ def check_rows(name: str) -> None:
     joined = torch_half.concat([first, second], [0, 0])
     assert torch_half.shape(joined)[0] == 2 * ROWS
     assert equal(torch_half, torch_half.select(joined, torch.arange(ROWS)), first)
-    assert equal(torch_half, torch_half.select(joined, torch.arange(ROWS, 2 * ROWS)), second)
+    assert equal(
+        torch_half, torch_half.select(joined, torch.arange(ROWS, 2 * ROWS)), second
+    )
     picked = torch_half.select(joined, torch.tensor([4, 0, 4]))
-    again = torch_half.select(torch_half.concat([second, first], [0, 0]), torch.tensor([1, 3, 1]))
+    again = torch_half.select(
+        torch_half.concat([second, first], [0, 0]), torch.tensor([1, 3, 1])
+    )
     assert equal(torch_half, picked, again)
-    totals = [tensor.sum() for tensor in torch_half.tensors(picked) if tensor.requires_grad]
+    totals = [
+        tensor.sum() for tensor in torch_half.tensors(picked) if tensor.requires_grad
+    ]
     if real:
         torch.stack(totals).sum().backward()
         assert all(tensor.grad is not None for tensor in real)

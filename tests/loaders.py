@@ -41,7 +41,9 @@ def one_epoch(loader: Loader, epoch: int | None = None) -> list[Batch]:
 
 def make_source(task_class: Any, path: Any, **arguments: Any) -> FileSource:
     """Return a file source with its task; each argument goes to those of the two that declare it."""
-    source: FileSource = make_source_of(FileSource, task_class, path=str(path), **arguments)
+    source: FileSource = make_source_of(
+        FileSource, task_class, path=str(path), **arguments
+    )
     return source
 
 
@@ -51,7 +53,9 @@ def make_source_of(source_class: Any, task_class: Any, **arguments: Any) -> Any:
     source_names = Declaration.of(source_class).arguments
     unknown = set(arguments) - {*task_names, *source_names}
     assert not unknown, unknown
-    task = task_class(**{name: value for name, value in arguments.items() if name in task_names})
+    task = task_class(
+        **{name: value for name, value in arguments.items() if name in task_names}
+    )
     settings = {name: value for name, value in arguments.items() if name in source_names}
     return source_class(task=task, **settings)
 
@@ -60,6 +64,8 @@ def make_items(task_class: Any, items: Sequence[Any], **arguments: Any) -> ItemS
     """Return a source of items in memory with its task."""
     task_names = Declaration.of(task_class).arguments
     source_names = Declaration.of(ItemSource).arguments
-    task = task_class(**{name: value for name, value in arguments.items() if name in task_names})
+    task = task_class(
+        **{name: value for name, value in arguments.items() if name in task_names}
+    )
     settings = {name: value for name, value in arguments.items() if name in source_names}
     return ItemSource(items=list(items), task=task, **settings)

@@ -6,7 +6,22 @@ import random
 from typing import Any
 
 VALUES: list[Any] = [
-    *(None, True, 0, -1, 3, 1.5, 10**17, "", "x", "loss", "ema", "@decoder", "frames B 3 T H W", "text Q L"),
+    *(
+        None,
+        True,
+        0,
+        -1,
+        3,
+        1.5,
+        10**17,
+        "",
+        "x",
+        "loss",
+        "ema",
+        "@decoder",
+        "frames B 3 T H W",
+        "text Q L",
+    ),
     *(
         "words(question)",
         "f(",
@@ -18,7 +33,15 @@ VALUES: list[Any] = [
         {"use": "fusion"},
         [[]],
     ),
-    *("lm_loss(logits, target=answer, alpha=ema(logits))", "concat()", "'", "\t", "é\u2028", "a: b", "*"),
+    *(
+        "lm_loss(logits, target=answer, alpha=ema(logits))",
+        "concat()",
+        "'",
+        "\t",
+        "é\u2028",
+        "a: b",
+        "*",
+    ),
     *(
         "text",
         "vision",
@@ -40,18 +63,27 @@ def mutate(tree: dict[str, Any], chance: random.Random) -> None:
     for key in path[:-1]:
         parent = parent[key]
     key = path[-1]
-    action, value = chance.choice(["drop", "rename", "swap", "retype", "spoil"]), parent[key]
+    action, value = (
+        chance.choice(["drop", "rename", "swap", "retype", "spoil"]),
+        parent[key],
+    )
     if action == "drop":
         del parent[key]
     elif action == "rename" and isinstance(parent, dict):
         parent[chance.choice([f"{key}x", str(key)[:-1], *NAMES])] = parent.pop(key)
     elif action == "swap":
-        other = chance.choice(list(parent) if isinstance(parent, dict) else range(len(parent)))
+        other = chance.choice(
+            list(parent) if isinstance(parent, dict) else range(len(parent))
+        )
         parent[key], parent[other] = parent[other], parent[key]
     elif action == "spoil" and isinstance(value, str) and value:
         at = chance.randrange(len(value))
         parent[key] = value[:at] + chance.choice(LETTERS) + value[at + 1 :]
-    elif action == "spoil" and isinstance(value, int | float) and not isinstance(value, bool):
+    elif (
+        action == "spoil"
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    ):
         parent[key] = chance.choice([value + 1, value - 1, value * 2, -value])
     else:
         parent[key] = chance.choice(VALUES)
@@ -59,7 +91,13 @@ def mutate(tree: dict[str, Any], chance: random.Random) -> None:
 
 def _places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the paths of all keys and list positions."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     found = []
     for key, value in items:
         found += [(*path, key), *_places(value, (*path, key))]

@@ -37,7 +37,10 @@ TEACHER = (
 
 def writes_answers(file: Path) -> bool:
     """Whether a spec has the streams that `TEACHER` names."""
-    return {"logits", "answer", "generated"} <= {*(spec := read_spec(file)).inputs, *spec.flow}
+    return {"logits", "answer", "generated"} <= {
+        *(spec := read_spec(file)).inputs,
+        *spec.flow,
+    }
 
 
 def small(file: Path, *overrides: str) -> Spec:
@@ -46,7 +49,9 @@ def small(file: Path, *overrides: str) -> Spec:
     settings = [*_input_settings(spec), *_module_settings(spec)]
     for name, equation in spec.flow.items():
         short = re.sub(
-            r"min_length=\d+", "min_length=1", re.sub(r"max_length=\d+", "max_length=3", equation.text)
+            r"min_length=\d+",
+            "min_length=1",
+            re.sub(r"max_length=\d+", "max_length=3", equation.text),
         )
         if short != equation.text:
             settings.append(f"flow.{name}={short}")
@@ -69,7 +74,11 @@ def _input_settings(spec: Spec) -> Iterator[str]:
 
 def _written_patch_counts(spec: Spec) -> set[int]:
     """Return how many patches the encoders of a spec make of images whose size is written."""
-    sizes = {stream.axes[-1] for stream in spec.inputs.values() if stream.kind in ("image", "frames")}
+    sizes = {
+        stream.axes[-1]
+        for stream in spec.inputs.values()
+        if stream.kind in ("image", "frames")
+    }
     patches = {_argument_values(entry).get("patch") for entry in spec.modules.values()}
     written = [size for size in sizes if isinstance(size, int)]
     return {(size // patch) ** 2 for patch in patches - {None} for size in written}
@@ -86,7 +95,11 @@ def _module_settings(spec: Spec) -> Iterator[str]:
             size = SIZES.get(argument)
             if argument == "width_in" and value in input_widths:
                 continue  # features that were made elsewhere
-            if argument in ("width", "width_in") and isinstance(value, int) and value / 2 in widths:
+            if (
+                argument in ("width", "width_in")
+                and isinstance(value, int)
+                and value / 2 in widths
+            ):
                 size = 2 * SIZES["width"]  # two vectors side by side
             elif argument == "classes" and value in vocab_sizes:
                 size = SIZES["vocab_size"]
@@ -99,18 +112,25 @@ def _module_settings(spec: Spec) -> Iterator[str]:
 def _argument_values(entry: ModuleEntry) -> dict[str, Any]:
     """Return the arguments of a module, written or by default."""
     declared = MODULES.declaration(entry.use).arguments
-    return {name: entry.arguments.get(name, argument.default) for name, argument in declared.items()}
+    return {
+        name: entry.arguments.get(name, argument.default)
+        for name, argument in declared.items()
+    }
 
 
 def _networks() -> list[Path]:
     """The shipped specs of which no two join the same modules in the same way."""
     found: dict[str, Path] = {}
     # A tiny spec stands for those of published sizes that join the same modules.
-    for file in sorted(ROOT.glob("configs_*/*.yaml"), key=lambda file: ("tiny" not in file.stem, file)):
+    for file in sorted(
+        ROOT.glob("configs_*/*.yaml"), key=lambda file: ("tiny" not in file.stem, file)
+    ):
         spec = read_spec(file)
         uses = {name: entry.use for name, entry in spec.modules.items()}
         # options are left out: min_length=4, weights=[1.0, 1.0], route='vision'
-        flow = [re.sub(r", *\w+=['\[\d][^),]*", "", line.text) for line in spec.flow.values()]
+        flow = [
+            re.sub(r", *\w+=['\[\d][^),]*", "", line.text) for line in spec.flow.values()
+        ]
         found.setdefault(repr((spec.resolved()["inputs"], uses, sorted(flow))), file)
     return list(found.values())
 
@@ -118,6 +138,8 @@ def _networks() -> list[Path]:
 SHIPPED = _networks()
 # The tiny specs have the modules of all families; those of published sizes run with the slow tests.
 SHIPPED_PARAMETERS = [
-    pytest.param(file, id=file.stem, marks=() if "tiny" in file.stem else pytest.mark.slow)
+    pytest.param(
+        file, id=file.stem, marks=() if "tiny" in file.stem else pytest.mark.slow
+    )
     for file in SHIPPED
 ]

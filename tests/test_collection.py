@@ -11,7 +11,11 @@ TESTS = Path(__file__).parent
 
 def test_every_test_file_is_collected(pytestconfig: pytest.Config) -> None:
     patterns = pytestconfig.getini("norecursedirs")
-    folders = {folder for file in TESTS.rglob("test_*.py") for folder in file.relative_to(TESTS).parents}
+    folders = {
+        folder
+        for file in TESTS.rglob("test_*.py")
+        for folder in file.relative_to(TESTS).parents
+    }
     left_out = []
     for folder in sorted(folders):
         if any(folder.match(pattern) for pattern in patterns if folder.name):

@@ -31,12 +31,16 @@ def run(code: str) -> dict[str, Any]:
     return names
 
 
-def test_the_loop_trains_and_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_trains_and_evaluates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert len([line for line in LOOP.splitlines() if line]) <= 32
     monkeypatch.chdir(tmp_path)
     make_shapes(tmp_path / "data" / "shapes", train=6, val=3, test=3, workers=1)
     (tmp_path / "configs_image").mkdir()
-    (tmp_path / "configs_image" / "retrieval_shapes_tiny.yaml").write_text(SMALL.format(root=ROOT))
+    (tmp_path / "configs_image" / "retrieval_shapes_tiny.yaml").write_text(
+        SMALL.format(root=ROOT)
+    )
     names = run(LOOP.replace("STEPS = 200", "STEPS = 3"))
     assert len(names["losses"]) == 3
     assert all(math.isfinite(loss) for loss in names["losses"])
@@ -49,7 +53,9 @@ def test_the_loop_trains_and_evaluates(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(0 <= value <= 1 for value in names["result"].metrics.values())
 
 
-def test_fit_learns_from_the_loader_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_learns_from_the_loader_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (spec,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
     (tmp_path / "tokens.yaml").write_text(spec)
@@ -59,6 +65,8 @@ def test_fit_learns_from_the_loader_of_the_page(tmp_path: Path, monkeypatch: pyt
     # The classes are 58 % and 42 % of all texts.
     assert result.metrics["label_accuracy"] > 0.9
     # Resuming a run that is done restores the position and trains no further.
-    again = names["mplug2"].fit(names["net"], loader := names["GeneratedTexts"](), resume=True)
+    again = names["mplug2"].fit(
+        names["net"], loader := names["GeneratedTexts"](), resume=True
+    )
     assert again.steps == 60
     assert loader.state_dict() == {"epoch": 6, "samples": 0, "samples_per_epoch": 320}

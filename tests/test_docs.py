@@ -14,9 +14,15 @@ from mplug2.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", ".cache", "runs"} & set(path.parts))
+PAGES = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not {".venv", ".cache", "runs"} & set(path.parts)
+)
 MAX_LINES = 350
-MAX_REFERENCE_LINES = 650  # of the pages that `tools/reference.py` writes: a reader looks entries up there
+MAX_REFERENCE_LINES = (
+    650  # of the pages that `tools/reference.py` writes: a reader looks entries up there
+)
 MESSAGE = re.compile(r"```\n(configs_video/my_task\.yaml:3:12: .*?)```", flags=re.DOTALL)
 
 
@@ -38,7 +44,9 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         if not target.exists():
             broken.append(link)
         elif anchor:
-            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            headings = re.findall(
+                r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE
+            )
             if anchor not in [slug(heading) for heading in headings]:
                 broken.append(link)
     assert broken == []
@@ -47,13 +55,19 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_are_short(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    limit = MAX_REFERENCE_LINES if "tools/reference.py`: edit the code" in text else MAX_LINES
+    limit = (
+        MAX_REFERENCE_LINES if "tools/reference.py`: edit the code" in text else MAX_LINES
+    )
     assert len(text.splitlines()) <= limit
 
 
 def test_every_guide_is_in_the_table_of_contents() -> None:
     contents = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    missing = [page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name})" not in contents]
+    missing = [
+        page.name
+        for page in (ROOT / "docs").glob("*.md")
+        if f"({page.name})" not in contents
+    ]
     assert [name for name in missing if name != "README.md"] == []
 
 
@@ -65,7 +79,9 @@ def test_the_spec_of_the_readme_is_right_and_so_are_its_types(tmp_path: Path) ->
     assert [problem.message for problem in report.problems] == []
     # Only streams whose comment is a single type: `both` has two named parts.
     comments = re.findall(
-        r"^  (\w+): .*?# ([a-z]\w*(?: [\w+]+)*)", body.partition("\nflow:")[2], flags=re.MULTILINE
+        r"^  (\w+): .*?# ([a-z]\w*(?: [\w+]+)*)",
+        body.partition("\nflow:")[2],
+        flags=re.MULTILINE,
     )
     assert len(comments) == 11
     for stream, written in comments:
@@ -78,15 +94,21 @@ def test_the_spec_of_the_readme_is_right_and_so_are_its_types(tmp_path: Path) ->
                 assert (stream, axis) == (stream, str(size))
 
 
-def test_the_message_of_the_readme_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_of_the_readme_is_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     match = MESSAGE.search(README)
     assert match
     folder = tmp_path / "configs_video"
     folder.mkdir()
     base = ROOT / "configs_video" / "VideoQA_msrvtt_large.yaml"
-    (folder / "my_task.yaml").write_text(f"extends: {base}\nmodules:\n  fusion: {{strid: 3}}\n")
+    (folder / "my_task.yaml").write_text(
+        f"extends: {base}\nmodules:\n  fusion: {{strid: 3}}\n"
+    )
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["check", "configs_video/my_task.yaml", "--stages", "1-3"])
+    done = CliRunner().invoke(
+        app, ["check", "configs_video/my_task.yaml", "--stages", "1-3"]
+    )
     assert done.exit_code == 2
     assert done.output.startswith(match.group(1))
 

@@ -22,9 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 INDEX = (DOCS / "extending.md").read_text(encoding="utf-8")
 ROW = re.compile(
-    r"^\| ([\w ]+) \| [^|]+ \| `(\w+)` \| `([\w.]+)` \| \[\1\]\(([\w./]+)\) \|$", flags=re.MULTILINE
+    r"^\| ([\w ]+) \| [^|]+ \| `(\w+)` \| `([\w.]+)` \| \[\1\]\(([\w./]+)\) \|$",
+    flags=re.MULTILINE,
 )
-PLUGINS = {"operation.md": "loss.py", "optimizer.md": "optimizer.py", "engine.md": "engine.py"}
+PLUGINS = {
+    "operation.md": "loss.py",
+    "optimizer.md": "optimizer.py",
+    "engine.md": "engine.py",
+}
 
 
 def tables() -> dict[str, NameTable]:
@@ -53,7 +58,9 @@ def test_each_page_exists_and_each_file_is_linked() -> None:
 def test_a_page_shows_a_plug_in_unchanged(page: str) -> None:
     text = (DOCS / "extending" / page).read_text(encoding="utf-8")
     (shown,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert shown == (ROOT / "tests" / "plugins" / "digits" / PLUGINS[page]).read_text(encoding="utf-8")
+    assert shown == (ROOT / "tests" / "plugins" / "digits" / PLUGINS[page]).read_text(
+        encoding="utf-8"
+    )
     assert len(text.splitlines()) <= 90
 
 
@@ -69,7 +76,9 @@ def language_task() -> Any:
 def test_the_task_of_the_page_refuses_a_wrong_line(tmp_path: Path) -> None:
     task = language_task()(None, ["en", "de"])
     path = tmp_path / "train.jsonl"
-    path.write_text('{"text": "red", "language": "en"}\n{"text": "rouge", "language": "fr"}\n')
+    path.write_text(
+        '{"text": "red", "language": "en"}\n{"text": "rouge", "language": "fr"}\n'
+    )
     message = "train.jsonl:2: language must be one of en, de (got 'fr')"
     with pytest.raises(UserError, match=f"{re.escape(message)}$"):
         task.read(path)
@@ -85,7 +94,9 @@ def test_the_page_of_tasks_has_all_optional_members() -> None:
     text = (DOCS / "extending" / "task.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     names = [re.findall(r"`(\w+)", line)[0] for line in rows]
-    described = "".join(re.findall(r"^    - (.*)$", Task.__doc__ or "", flags=re.MULTILINE))
+    described = "".join(
+        re.findall(r"^    - (.*)$", Task.__doc__ or "", flags=re.MULTILINE)
+    )
     members = re.findall(r"``(\w+)[^`]*``(?=[:,])", described)
     assert {"record", "mirror", "token_limits", "class_names"} <= set(members)
     assert [name for name in members if name not in names] == []
@@ -101,15 +112,23 @@ def test_the_spec_of_the_index_trains_with_the_task_of_its_page(
     Path("my.yaml").write_text(textwrap.dedent(spec))
     Path("vocab.txt").write_text("\n".join(vocabulary()))
     for split in ("train", "val", "test"):
-        rows = [{"text": "red circle", "language": "en"}, {"text": "blue", "language": "de"}]
+        rows = [
+            {"text": "red circle", "language": "en"},
+            {"text": "blue", "language": "de"},
+        ]
         Path(f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    result = mplug2.train("my.yaml", ["data.workers=0", "train.epochs=20", "train.warmup=1", "train.lr=1e-3"])
+    result = mplug2.train(
+        "my.yaml",
+        ["data.workers=0", "train.epochs=20", "train.warmup=1", "train.lr=1e-3"],
+    )
     assert result.metrics == {"label_accuracy": 1.0}
     answer = mplug2.pipeline("my.yaml")(question="blue")
     assert answer.text == "de"
 
 
-def test_the_tokenizer_of_the_page_reads_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tokenizer_of_the_page_reads_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (DOCS / "extending" / "tokenizer.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "characters.py").write_text(code)

@@ -33,7 +33,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.fixture
-def installed(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+def installed(
+    request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Registry]:
     """The Python files of a page on the path, and what its entry points name in a registry of its own."""
     modules = []
     for block in blocks(request.param, "python"):
@@ -44,17 +46,24 @@ def installed(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     importlib.invalidate_caches()
     (points,) = blocks(request.param, "toml")
     (kind,) = re.findall(r'"mplug2\.(\w+)"', points)
-    full, own = REGISTRIES[kind], Registry(REGISTRIES[kind].kind, requires=REGISTRIES[kind].requires)
+    full, own = (
+        REGISTRIES[kind],
+        Registry(REGISTRIES[kind].kind, requires=REGISTRIES[kind].requires),
+    )
     for name in full.names():
         own.register(name, full.target(name))
-    for name, target in re.findall(r'^(\w+) = "([\w.]+:\w+)"', points, flags=re.MULTILINE):
+    for name, target in re.findall(
+        r'^(\w+) = "([\w.]+:\w+)"', points, flags=re.MULTILINE
+    ):
         own.register(name, target)
     yield own
     for name in modules:
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize(("page", "limit"), [("evaluator", 90), ("metric", 60), ("logger", 60)])
+@pytest.mark.parametrize(
+    ("page", "limit"), [("evaluator", 90), ("metric", 60), ("logger", 60)]
+)
 def test_a_page_is_short(page: str, limit: int) -> None:
     assert len((PAGES / f"{page}.md").read_text(encoding="utf-8").splitlines()) <= limit
 
@@ -65,7 +74,9 @@ def test_the_page_of_evaluators_has_all_optional_attributes_and_arguments() -> N
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     first_cells = " ".join(line.split(" | ")[0] for line in rows)
     listed = Evaluator.__doc__ or ""
-    attributes = re.findall(r"``(\w+)``", "".join(re.findall(r"^    - (.*?):", listed, flags=re.MULTILINE)))
+    attributes = re.findall(
+        r"``(\w+)``", "".join(re.findall(r"^    - (.*?):", listed, flags=re.MULTILINE))
+    )
     assert {"outputs", "smaller_is_better", "one_row_per_record"} <= set(attributes)
     for name in (*attributes, *EVALUATOR_ARGUMENTS):
         assert f"`{name}`" in first_cells, name
@@ -85,27 +96,46 @@ class Batch:
 
 def record(number: int, answer: str, **more: Any) -> dict[str, Any]:
     classes = ["run", "jump", "sit"]
-    return {"question_id": number, "question": "", "answers": [answer], "classes": classes, **more}
+    return {
+        "question_id": number,
+        "question": "",
+        "answers": [answer],
+        "classes": classes,
+        **more,
+    }
 
 
 # Two views of a video whose probabilities disagree, one of another, and one that repeats a sample.
 BATCHES = [
     Batch([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0]], [record(1, "jump"), record(1, "jump")]),
-    Batch([[0.0, 0.0, 5.0], [9.0, 0.0, 0.0]], [record(0, "run"), record(0, "run", padding=True)]),
+    Batch(
+        [[0.0, 0.0, 5.0], [9.0, 0.0, 0.0]],
+        [record(0, "run"), record(0, "run", padding=True)],
+    ),
 ]
 
 
 def measure(metrics: list[Any], evaluator: str | None, **arguments: Any) -> Evaluation:
-    settings = EvaluationSpec("test", "data", "test", None, "predict", evaluator, (), arguments)
+    settings = EvaluationSpec(
+        "test", "data", "test", None, "predict", evaluator, (), arguments
+    )
     return evaluate(Logits(), BATCHES, settings, decode=str, metrics=metrics)
 
 
 @pytest.mark.parametrize("installed", ["evaluator"], indirect=True)
-def test_the_evaluator_of_the_page(installed: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_evaluator_of_the_page(
+    installed: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mplug2.eval.evaluator.EVALUATORS", installed)
     (text,) = blocks("evaluator", "yaml")
-    settings = parse_spec(f"goals: {{predict: {{label: x}}}}\n{text}", "x.yaml").eval["evaluations"]["test"]
-    assert settings == {"evaluator": "averaged_views", "output": "label", "metrics": ["label_accuracy"]}
+    settings = parse_spec(f"goals: {{predict: {{label: x}}}}\n{text}", "x.yaml").eval[
+        "evaluations"
+    ]["test"]
+    assert settings == {
+        "evaluator": "averaged_views",
+        "output": "label",
+        "metrics": ["label_accuracy"],
+    }
     found = measure(settings["metrics"], settings["evaluator"], output=settings["output"])
     assert found.metrics == {"views_per_sample": 1.5, "label_accuracy": 0.5}
     assert found.samples == 2
@@ -138,7 +168,9 @@ def test_the_metrics_of_the_page(installed: Registry) -> None:
 
 
 @pytest.mark.parametrize("installed", ["logger"], indirect=True)
-def test_the_logger_of_the_page(installed: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logger_of_the_page(
+    installed: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logs, "LOGGERS", installed)
     (text,) = blocks("logger", "yaml")
     settings = parse_spec(f"goals: {{predict: {{label: x}}}}\n{text}", "x.yaml").train
@@ -147,6 +179,11 @@ def test_the_logger_of_the_page(installed: Registry, tmp_path: Path, monkeypatch
             for step in range(start + 1, 5):
                 log.write(step, loss=1.0, **{"val/accuracy": step / 10 + start})
     rows = (tmp_path / "table.csv").read_text().split()
-    assert rows == ["1,accuracy,0.1", "2,accuracy,0.2", "3,accuracy,2.3", "4,accuracy,2.4"]
+    assert rows == [
+        "1,accuracy,0.1",
+        "2,accuracy,0.2",
+        "3,accuracy,2.3",
+        "4,accuracy,2.4",
+    ]
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]

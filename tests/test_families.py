@@ -15,7 +15,9 @@ from registry import MODULES
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "families.md"
 SPECS = re.findall(r"\(`(configs_\w+/\w+\.yaml)`\)", PAGE.read_text(encoding="utf-8"))
-DRAWINGS = re.findall(r"\]\((images/families/\w+\.svg)\)", PAGE.read_text(encoding="utf-8"))
+DRAWINGS = re.findall(
+    r"\]\((images/families/\w+\.svg)\)", PAGE.read_text(encoding="utf-8")
+)
 SYSTEMS = list(zip(SPECS, DRAWINGS, strict=True))
 
 

@@ -38,7 +38,9 @@ def files(floor: str) -> list[Path]:
 
 
 def module_name(file: Path) -> str:
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )
 
 
 def imports(file: Path, *, types: bool = True) -> Iterator[tuple[str, int]]:
@@ -50,7 +52,11 @@ def imports(file: Path, *, types: bool = True) -> Iterator[tuple[str, int]]:
     todo: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"), str(file))]
     while todo:
         node = todo.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not types:
+        if (
+            isinstance(node, ast.If)
+            and ast.unparse(node.test) == "TYPE_CHECKING"
+            and not types
+        ):
             continue
         todo.extend(ast.iter_child_nodes(node))
         if isinstance(node, ast.Import):
@@ -65,10 +71,16 @@ def imports(file: Path, *, types: bool = True) -> Iterator[tuple[str, int]]:
 def package_of(module: str) -> str | None:
     """Return the package (or top-level file) of mplug2 that a module belongs to, or None."""
     parts = module.split(".")
-    return parts[1] if parts[0] == "mplug2" and len(parts) > 1 and parts[1] in PACKAGES else None
+    return (
+        parts[1]
+        if parts[0] == "mplug2" and len(parts) > 1 and parts[1] in PACKAGES
+        else None
+    )
 
 
-@pytest.mark.parametrize("floor", FLOORS[:3])  # tools and scripts are side by side, on top
+@pytest.mark.parametrize(
+    "floor", FLOORS[:3]
+)  # tools and scripts are side by side, on top
 def test_no_floor_imports_from_above(floor: str) -> None:
     above = set(FLOORS[FLOORS.index(floor) + 1 :])
     assert files(floor)
@@ -81,7 +93,9 @@ def test_no_floor_imports_from_above(floor: str) -> None:
 
 
 def test_no_package_of_mplug2_imports_from_above() -> None:
-    assert {path.stem for path in (ROOT / "mplug2").glob("[!_]*") if path.name != "py.typed"} == {
+    assert {
+        path.stem for path in (ROOT / "mplug2").glob("[!_]*") if path.name != "py.typed"
+    } == {
         *PACKAGES,
         "import_guard",
     }
@@ -104,11 +118,15 @@ def test_no_imports_in_a_circle() -> None:
     for name, file in modules.items():
         if file.name == "__init__.py":
             continue  # re-exports only
-        graph[name] = [target for target, _ in imports(file, types=False) if target in modules]
+        graph[name] = [
+            target for target, _ in imports(file, types=False) if target in modules
+        ]
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
-        assert name not in path, f"imports in a circle: {' -> '.join([*path[path.index(name) :], name])}"
+        assert name not in path, (
+            f"imports in a circle: {' -> '.join([*path[path.index(name) :], name])}"
+        )
         if name in done:
             return
         for target in graph.get(name, ()):
@@ -135,5 +153,7 @@ def test_the_front_doors_are_light(floor: str) -> None:
     tree = ast.parse((ROOT / floor / "__init__.py").read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            module = node.names[0].name if isinstance(node, ast.Import) else node.module or ""
+            module = (
+                node.names[0].name if isinstance(node, ast.Import) else node.module or ""
+            )
             assert module.split(".")[0] in {*REGISTRY_MAY, "modules", "mplug2"}

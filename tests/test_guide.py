@@ -17,11 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "writing_a_spec.md").read_text(encoding="utf-8")
 SHIPPED = ROOT / "configs_video" / "VideoEntailment_shapes_tiny.yaml"
 # each spec, and the message right after it, if it has a mistake
-BLOCKS = re.findall(r"```yaml\n(.*?)```(?:(?:(?!```).)*?```text\n(.*?)```)?", GUIDE, flags=re.DOTALL)
+BLOCKS = re.findall(
+    r"```yaml\n(.*?)```(?:(?:(?!```).)*?```text\n(.*?)```)?", GUIDE, flags=re.DOTALL
+)
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_each_spec_is_as_the_guide_says(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_spec_is_as_the_guide_says(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body, said = BLOCKS[number]
     monkeypatch.chdir(tmp_path)
     Path("entailment.yaml").write_text(body)
@@ -38,14 +42,33 @@ def test_the_guide_has_good_specs_and_bad_ones() -> None:
 
 def test_the_complete_spec_is_the_shipped_one_and_short() -> None:
     assert BLOCKS[3][0] == SHIPPED.read_text()
-    assert len(SHIPPED.read_text().splitlines()) < 25 + 4  # the first four lines are comments
-    assert len([line for line in SHIPPED.read_text().splitlines() if not line.startswith("#")]) < 25
+    assert (
+        len(SHIPPED.read_text().splitlines()) < 25 + 4
+    )  # the first four lines are comments
+    assert (
+        len(
+            [
+                line
+                for line in SHIPPED.read_text().splitlines()
+                if not line.startswith("#")
+            ]
+        )
+        < 25
+    )
 
 
 def at(folder: Path, *more: str) -> list[str]:
     """The settings that read the data from ``folder``."""
-    splits = [f"data.{split}.path={folder}/entailment_{split}.jsonl" for split in ("train", "val", "test")]
-    return [f"data.tokenizer={folder}/vocab.txt", f"data.media={folder}/videos", *splits, *more]
+    splits = [
+        f"data.{split}.path={folder}/entailment_{split}.jsonl"
+        for split in ("train", "val", "test")
+    ]
+    return [
+        f"data.tokenizer={folder}/vocab.txt",
+        f"data.media={folder}/videos",
+        *splits,
+        *more,
+    ]
 
 
 def test_it_trains_a_few_steps_and_is_measured(tmp_path: Path) -> None:
@@ -63,7 +86,16 @@ def test_it_trains_a_few_steps_and_is_measured(tmp_path: Path) -> None:
     assert 0 <= result.metrics["label_accuracy"] <= 1
     assert result.best is not None
     done = CliRunner().invoke(
-        app, ["eval", str(SHIPPED), "-c", str(result.best), "--out", str(tmp_path / "p.jsonl"), *settings]
+        app,
+        [
+            "eval",
+            str(SHIPPED),
+            "-c",
+            str(result.best),
+            "--out",
+            str(tmp_path / "p.jsonl"),
+            *settings,
+        ],
     )
     assert done.exit_code == 0, done.output
     assert "label_accuracy" in done.output

@@ -14,7 +14,9 @@ import mplug2
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {name: target.split(":") for name, target in mplug2._PUBLIC.items()}
-SHARED = [name for name in PUBLIC if importlib.util.find_spec(f"mplug2.{name}")]  # with a submodule
+SHARED = [
+    name for name in PUBLIC if importlib.util.find_spec(f"mplug2.{name}")
+]  # with a submodule
 
 
 def run(*lines: str) -> str:
@@ -33,7 +35,9 @@ def test_a_public_name_is_the_object_of_its_module(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHARED)
 @pytest.mark.parametrize("function_first", [True, False])
-def test_a_shared_name_is_both_function_and_module(name: str, function_first: bool) -> None:
+def test_a_shared_name_is_both_function_and_module(
+    name: str, function_first: bool
+) -> None:
     module, attribute = PUBLIC[name]
     parent, _, last = module.rpartition(".")
     first, second = f"mplug2.{name}", f"import {module} as direct"

@@ -52,8 +52,13 @@ ARCHAIC = {
     r"wherever": "anywhere",
     r"whole": "complete, full",
 }
-PATTERN = re.compile(r"(?<![\w.-])(" + "|".join(ARCHAIC) + r")(?![\w-]|'\w)", flags=re.IGNORECASE)
-CODE = re.compile(r"```.*?```|``[^`]*``|`[^`]*`|\]\([^)]*\)|\"[^\"\n]*\"|'[^'\n]*'(?!\w)", flags=re.DOTALL)
+PATTERN = re.compile(
+    r"(?<![\w.-])(" + "|".join(ARCHAIC) + r")(?![\w-]|'\w)", flags=re.IGNORECASE
+)
+CODE = re.compile(
+    r"```.*?```|``[^`]*``|`[^`]*`|\]\([^)]*\)|\"[^\"\n]*\"|'[^'\n]*'(?!\w)",
+    flags=re.DOTALL,
+)
 
 # Files that are not rewritten yet. This list may only shrink.
 NOT_YET: frozenset[str] = frozenset()
@@ -81,7 +86,9 @@ def prose_of_source(text: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(text)):
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
         # A string without punctuation over several lines is a list of words, not a sentence.
-        is_word_list = is_text and "\n" in node.value and not re.search("[.,:;]", node.value)
+        is_word_list = (
+            is_text and "\n" in node.value and not re.search("[.,:;]", node.value)
+        )
         if is_text and not is_word_list and len(node.value.split()) >= MIN_WORDS:
             yield node.lineno, CODE.sub("", node.value)
 
@@ -89,7 +96,9 @@ def prose_of_source(text: str) -> Iterator[tuple[int, str]]:
 def archaic_words(path: Path) -> list[str]:
     """Return `line: word (write: ...)` for each archaic word of a file."""
     text = path.read_text(encoding="utf-8")
-    prose = {".md": prose_of_page, ".py": prose_of_source, ".yaml": prose_of_spec}[path.suffix]
+    prose = {".md": prose_of_page, ".py": prose_of_source, ".yaml": prose_of_spec}[
+        path.suffix
+    ]
     findings = []
     for number, line in prose(text):
         for match in PATTERN.finditer(line):
@@ -139,7 +148,8 @@ def test_what_is_not_rewritten_yet_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "sentence", ["Write it anew.", "The file says so.", "there is none: is none", "the whole run"]
+    "sentence",
+    ["Write it anew.", "The file says so.", "there is none: is none", "the whole run"],
 )
 def test_archaic_words_are_found(sentence: str, tmp_path: Path) -> None:
     for name, text in (
@@ -154,5 +164,7 @@ def test_archaic_words_are_found(sentence: str, tmp_path: Path) -> None:
 
 def test_code_and_quotations_are_not_prose(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
-    path.write_text('`image_index: index Q` and "told"\n```\nsays\n```\n', encoding="utf-8")
+    path.write_text(
+        '`image_index: index Q` and "told"\n```\nsays\n```\n', encoding="utf-8"
+    )
     assert archaic_words(path) == []

@@ -69,7 +69,10 @@ def layers() -> Iterator[Counter[str]]:
     def called(*_: object) -> None:
         counts["called"] += 1
 
-    hooks = [register_module_module_registration_hook(built), register_module_forward_pre_hook(called)]
+    hooks = [
+        register_module_module_registration_hook(built),
+        register_module_forward_pre_hook(called),
+    ]
     yield counts
     for hook in hooks:
         hook.remove()
@@ -77,7 +80,9 @@ def layers() -> Iterator[Counter[str]]:
 
 @pytest.mark.parametrize("turns", [QUICK, pytest.param(EACH, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
-def test_mutated_shipped_specs(file: Path, turns: int, good: Counter[str], layers: Counter[str]) -> None:
+def test_mutated_shipped_specs(
+    file: Path, turns: int, good: Counter[str], layers: Counter[str]
+) -> None:
     chance = random.Random(file.stem)
     if writes_answers(file):
         bases = [shallow(file, SHORT), shallow(file, SHORT, *TEACHER) | MORE]
@@ -90,7 +95,9 @@ def test_mutated_shipped_specs(file: Path, turns: int, good: Counter[str], layer
         text = write_tree(tree)
         layers.clear()
         problems = outcome(text, "mutant.yaml")
-        assert layers.total() < 4000, text  # no more than 2,200, in the specs of pre-training
+        assert layers.total() < 4000, (
+            text
+        )  # no more than 2,200, in the specs of pre-training
         good["wrong" if problems else "valid"] += 1
         for problem in problems:
             assert problem.place.file == "mutant.yaml", text

@@ -19,10 +19,39 @@ PACKAGES = ("registry", "modules", "mplug2/train", "mplug2/data", "mplug2/eval")
 LOCALS = {"one", "found", "told", "said"}
 # Old names that cannot mean anything else, wherever they are written.
 UNIQUE = (
-    *("box_tokens", "tokens_box", "max_bad", "quarantine", "--hold-out", "--results", "--quarantine"),
-    *("train.batch", "train.steps", "train.accumulate", "train.clip", "train.keep", "train.out"),
-    *("train.select", "eval.batch", "begins_anew", "as_in_use", "next_word_losses", "DecoderState"),
-    *("init_fresh", "read_through_latents", "check_share", "on_kept", "Catalogue", "CATALOGUE"),
+    *(
+        "box_tokens",
+        "tokens_box",
+        "max_bad",
+        "quarantine",
+        "--hold-out",
+        "--results",
+        "--quarantine",
+    ),
+    *(
+        "train.batch",
+        "train.steps",
+        "train.accumulate",
+        "train.clip",
+        "train.keep",
+        "train.out",
+    ),
+    *(
+        "train.select",
+        "eval.batch",
+        "begins_anew",
+        "as_in_use",
+        "next_word_losses",
+        "DecoderState",
+    ),
+    *(
+        "init_fresh",
+        "read_through_latents",
+        "check_share",
+        "on_kept",
+        "Catalogue",
+        "CATALOGUE",
+    ),
 )
 # Pages and files that tell old names.
 TELLERS = {"docs/migration.md", "registry/language/aliases.py"}
@@ -65,7 +94,11 @@ def test_calls_in_docs_and_code_have_new_keywords() -> None:
     for name, text in _texts():
         for operation, words in aliases.KEYWORDS.items():
             for call in re.finditer(rf"\b{operation}\(@?\w[^()]*\)", text):
-                used += [(name, call.group()) for old in words if re.search(rf"[(,] *{old}=", call.group())]
+                used += [
+                    (name, call.group())
+                    for old in words
+                    if re.search(rf"[(,] *{old}=", call.group())
+                ]
     assert used == []
 
 

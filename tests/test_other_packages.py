@@ -20,18 +20,25 @@ from mplug2.cli.app import app
 from registry import MODULES, OPERATIONS, Registry, Spec, SpecError, operation, parse_spec
 
 
-@operation(inputs={"first": "tokens B N D", "*parts": "tokens B _ D"}, outputs="tokens B N D")
+@operation(
+    inputs={"first": "tokens B N D", "*parts": "tokens B _ D"}, outputs="tokens B N D"
+)
 def after(first: Tokens, *parts: Tokens) -> Tokens:
     """Add the first token of every part to the first stream."""
     return Tokens(first.values + sum(part.values[:, :1] for part in parts))
 
 
 @operation(
-    inputs={"first?": "tokens B N D", "*parts": "tokens B N D", "scale?": "weight B"}, outputs="tokens B N D"
+    inputs={"first?": "tokens B N D", "*parts": "tokens B N D", "scale?": "weight B"},
+    outputs="tokens B N D",
 )
-def between(first: Tokens | None, *parts: Tokens, scale: Tensor | None = None, factor: float = 1.0) -> Tokens:
+def between(
+    first: Tokens | None, *parts: Tokens, scale: Tensor | None = None, factor: float = 1.0
+) -> Tokens:
     """Sum the streams and scale the sum."""
-    total = torch.stack([one.values for one in ([first] if first else []) + list(parts)]).sum(0)
+    total = torch.stack(
+        [one.values for one in ([first] if first else []) + list(parts)]
+    ).sum(0)
     return Tokens(factor * total * (1.0 if scale is None else scale[:, None, None]))
 
 
@@ -57,7 +64,12 @@ class Careless(nn.Module):
         return {"mean": values.mean(1)}
 
 
-def enter(monkeypatch: pytest.MonkeyPatch, registry: Registry, name: str, thing: Callable[..., Any]) -> None:
+def enter(
+    monkeypatch: pytest.MonkeyPatch,
+    registry: Registry,
+    name: str,
+    thing: Callable[..., Any],
+) -> None:
     """Register a thing for one test."""
     monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     registry.register(name)(thing)
@@ -83,7 +95,9 @@ def flow(line: str) -> Spec:
         "between(parts=b)",
     ],
 )
-def test_a_port_of_many_streams_beside_others(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_of_many_streams_beside_others(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     enter(monkeypatch, OPERATIONS, "after", after)
     enter(monkeypatch, OPERATIONS, "between", between)
     spec = flow(line)
@@ -110,8 +124,14 @@ def test_a_port_of_many_streams_beside_others(line: str, monkeypatch: pytest.Mon
     ("gives", "message"),
     [
         ("both", ""),
-        ("bare", "'x.all' is declared as tokens B N 8, but comes out as Tensor, not Tokens"),
-        ("wrapped", "'x.mean' is declared as vector B 8, but comes out as Tokens, not Tensor"),
+        (
+            "bare",
+            "'x.all' is declared as tokens B N 8, but comes out as Tensor, not Tokens",
+        ),
+        (
+            "wrapped",
+            "'x.mean' is declared as vector B 8, but comes out as Tokens, not Tensor",
+        ),
         ("one", "'x.all' is declared as tokens B N 8, but comes out as nothing"),
     ],
 )
@@ -133,7 +153,9 @@ def test_what_comes_out_must_be_of_the_declared_kind(
     assert found == message
 
 
-def test_a_broken_package_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_package_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(MODULES, "_entries", dict(MODULES._entries))
     MODULES.register("broken", "no_such_package.at_all:Thing")
     done = CliRunner().invoke(app, ["list", "*o*"])
@@ -146,4 +168,6 @@ def test_a_broken_package_hides_no_other(tmp_path: Path, monkeypatch: pytest.Mon
         "flow: {x: t(q)}\ngoals: {out: {x: x}}\n"
     )
     done = CliRunner().invoke(app, ["check", str(file), "--stages", "1-3"])
-    assert "what makes tokens of text: clip_text, text_embedding" in done.output, done.output
+    assert "what makes tokens of text: clip_text, text_embedding" in done.output, (
+        done.output
+    )

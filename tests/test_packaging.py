@@ -31,12 +31,17 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_one_version() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", mplug2.__version__)
-    assert f"## {mplug2.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {mplug2.__version__}" in (ROOT / "CHANGELOG.md").read_text(
+        encoding="utf-8"
+    )
     assert metadata.version("mplug2") == mplug2.__version__
 
 
 def test_torch_is_capped_where_it_was_measured() -> None:
-    required = {re.split(r"[<>=;\[ ]", line)[0]: line for line in metadata.requires("mplug2") or ()}
+    required = {
+        re.split(r"[<>=;\[ ]", line)[0]: line
+        for line in metadata.requires("mplug2") or ()
+    }
     assert "<2.14" in required["torch"]
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "\ntorch==2.13.0\n" in pinned
@@ -45,7 +50,9 @@ def test_torch_is_capped_where_it_was_measured() -> None:
 def test_requirements_are_those_of_setup() -> None:
     tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
     assigned = {
-        ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)
+        ast.unparse(node.targets[0]): node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
     }
     comment, *lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert comment.startswith("#")
@@ -55,7 +62,9 @@ def test_requirements_are_those_of_setup() -> None:
 @pytest.mark.parametrize("module", ["registry", "modules", "mplug2", "mplug2.cli.app"])
 def test_import_without_torch(module: str) -> None:
     slow = "torch transformers timm deepspeed numpy matplotlib"
-    done = python(f"import sys, {module}; print([name for name in '{slow}'.split() if name in sys.modules])")
+    done = python(
+        f"import sys, {module}; print([name for name in '{slow}'.split() if name in sys.modules])"
+    )
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
@@ -77,10 +86,14 @@ def test_public_names_are_listed() -> None:
 
 
 @pytest.mark.parametrize("name", ["registry", "modules"])
-def test_a_foreign_package_that_hides_a_neighbour_is_named(tmp_path: Path, name: str) -> None:
+def test_a_foreign_package_that_hides_a_neighbour_is_named(
+    tmp_path: Path, name: str
+) -> None:
     foreign = tmp_path / name
     foreign.mkdir()
-    (foreign / "__init__.py").write_text("raise SystemExit('a foreign package was imported')\n")
+    (foreign / "__init__.py").write_text(
+        "raise SystemExit('a foreign package was imported')\n"
+    )
     done = python(
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.path.append({str(ROOT)!r}); import mplug2"
     )
@@ -106,6 +119,10 @@ def test_a_missing_neighbour_is_named(tmp_path: Path) -> None:
 def test_every_folder_of_the_packages_is_installed() -> None:
     """A folder without __init__.py works in a clone, and is missing from a wheel."""
     folders = {
-        file.parent for top in ("registry", "modules", "mplug2") for file in (ROOT / top).rglob("*.py")
+        file.parent
+        for top in ("registry", "modules", "mplug2")
+        for file in (ROOT / top).rglob("*.py")
     }
-    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+    assert [
+        str(folder) for folder in folders if not (folder / "__init__.py").is_file()
+    ] == []

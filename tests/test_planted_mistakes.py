@@ -37,7 +37,10 @@ MISTAKES = {
         "modules: {text: {use: «text_encodr, width: 96, depth: 1}}\n",
         "unknown module 'text_encodr'",
     ),
-    "unknown argument": ("modules: {text: {«dept: 3}}\n", "unknown argument of 'text_encoder': 'dept'"),
+    "unknown argument": (
+        "modules: {text: {«dept: 3}}\n",
+        "unknown argument of 'text_encoder': 'dept'",
+    ),
     "unknown port": (
         "flow:\n  logits: decoder(answer, «memry=evidence)\n",
         "unknown port or option 'memry' of decoder",
@@ -91,13 +94,22 @@ MISTAKES = {
         "goals: {embed: {read: read}}\n",
         "the flow has a cycle: asked <- again <- asked",
     ),
-    "stream never used": ("flow:\n  «more: text(spoken)\n", "stream 'more' is computed and never used"),
+    "stream never used": (
+        "flow:\n  «more: text(spoken)\n",
+        "stream 'more' is computed and never used",
+    ),
     "module never called": (
         "modules:\n  «more: {use: text_encoder, width: 96, depth: 1}\n",
         "module 'more' is built and never called",
     ),
-    "input never used": ("inputs:\n  «again: text Q L\n", "input 'again' is declared and never used"),
-    "freeze pattern": ("freeze: [text, «tekst]\n", "'tekst' matches nothing: there is no module 'tekst'"),
+    "input never used": (
+        "inputs:\n  «again: text Q L\n",
+        "input 'again' is declared and never used",
+    ),
+    "freeze pattern": (
+        "freeze: [text, «tekst]\n",
+        "'tekst' matches nothing: there is no module 'tekst'",
+    ),
     "freeze pattern inside a module": (
         "freeze: [text, «vision.stam]\n",
         "freeze pattern 'vision.stam' must match a parameter, but matches none",
@@ -122,7 +134,10 @@ MISTAKES = {
         "train: {lr: {default: 1e-3, «vision.blok: 1e-4}}\n",
         "lr pattern 'vision.blok' must match a parameter, but matches none",
     ),
-    "goal without outputs": ("goals:\n  «embed: {}\n", "goal 'embed' must have outputs, but has none"),
+    "goal without outputs": (
+        "goals:\n  «embed: {}\n",
+        "goal 'embed' must have outputs, but has none",
+    ),
     "ema without momentum": (
         "flow:\n  loss: lm_loss(logits, target=answer, teacher=«ema(logits), alpha=0.4)\n",
         "ema(logits) needs averaged weights, but there is no section 'momentum'",
@@ -158,7 +173,9 @@ def first_line(file: Path) -> str:
     assert "Traceback" not in done.output
     assert done.output.splitlines()[-1] == f"{file}: 1 mistake", done.output
     # what the spec names and this folder lacks is a note, before the mistakes
-    mistakes = [line for line in done.output.splitlines() if not line.startswith("note: ")]
+    mistakes = [
+        line for line in done.output.splitlines() if not line.startswith("note: ")
+    ]
     return mistakes[0]
 
 
@@ -172,7 +189,10 @@ def test_planted(name: str, tmp_path: Path) -> None:
         message = f"FILE:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}: {message}"
     line = first_line(file).replace(str(file), "FILE").replace(str(BASE), "BASE")
     # a place in the same file is named without its folder
-    assert line.replace("at mine.yaml:", "at FILE:").replace("at base.yaml:", "at BASE:") == message
+    assert (
+        line.replace("at mine.yaml:", "at FILE:").replace("at base.yaml:", "at BASE:")
+        == message
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +208,9 @@ def test_a_missing_file_of_weights_is_a_note_and_a_mistake_of_a_run(
     monkeypatch.chdir(tmp_path)  # where the file is missing
     file = tmp_path / "mine.yaml"
     file.write_text(f"extends: {BASE}\ninit: {init}\n")
-    message = f"{file}:2:{column}: init must name what exists, but there is no '{missing}'"
+    message = (
+        f"{file}:2:{column}: init must name what exists, but there is no '{missing}'"
+    )
     alone = CliRunner().invoke(app, ["check", str(file)])
     assert alone.exit_code == 0, alone.output
     assert f"note: {message} (not checked)" in alone.output.splitlines()
@@ -201,17 +223,25 @@ def test_a_missing_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"extends: [{BASE}, {BASE.parent}/bass.yaml]\n")
     line = first_line(file)
-    assert line == (f"{file}:1:{len(str(BASE)) + 13}: no such file: {BASE.parent}/bass.yaml")
+    assert line == (
+        f"{file}:1:{len(str(BASE)) + 13}: no such file: {BASE.parent}/bass.yaml"
+    )
 
 
 def test_an_extends_loop(tmp_path: Path) -> None:
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text("extends: other.yaml\n")
     other.write_text("train: {lr: 1e-3}\nextends: one.yaml\n")
-    assert first_line(one) == f"{other}:2:10: `extends` has a cycle: {one} -> {other} -> {one}"
+    assert (
+        first_line(one)
+        == f"{other}:2:10: `extends` has a cycle: {one} -> {other} -> {one}"
+    )
 
 
 def test_an_override_is_a_place() -> None:
     done = CliRunner().invoke(app, ["check", str(BASE), "inputs.video=frames V 3 9 H W"])
     assert done.exit_code == 2
-    assert "set at command line: inputs.video=frames V 3 9 H W" in done.output.splitlines()[0]
+    assert (
+        "set at command line: inputs.video=frames V 3 9 H W"
+        in done.output.splitlines()[0]
+    )

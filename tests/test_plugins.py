@@ -19,14 +19,19 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tests" / "plugins"
 STEPS, EPOCHS = 256, 8
 # Key maps describe released weights: the page key_map.md has an example of its own.
-TABLES: list[NameTable] = [KINDS, *(table for table in vars(REGISTRIES).values() if table.kind != "key map")]
+TABLES: list[NameTable] = [
+    KINDS,
+    *(table for table in vars(REGISTRIES).values() if table.kind != "key map"),
+]
 
 
 def entry_points() -> dict[str, dict[str, str]]:
     """Return the entry points in pyproject.toml by their group."""
     groups: dict[str, dict[str, str]] = {}
     text = (PACKAGE / "pyproject.toml").read_text(encoding="utf-8")
-    for group, body in re.findall(r'\[project\.entry-points\."([\w.]+)"\]\n((?:.+\n)+)', text):
+    for group, body in re.findall(
+        r'\[project\.entry-points\."([\w.]+)"\]\n((?:.+\n)+)', text
+    ):
         groups[group] = dict(re.findall(r'^(\w+) = "(.+)"$', body, flags=re.MULTILINE))
     return groups
 
@@ -54,12 +59,26 @@ def python(site: Path, *words: str, code: int = 0) -> str:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a fresh folder in which the package is installed."""
     pytest.importorskip("setuptools", reason="the package is built with setuptools")
-    folder, source = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("source") / "package"
+    folder, source = (
+        tmp_path_factory.mktemp("site"),
+        tmp_path_factory.mktemp("source") / "package",
+    )
     # The build writes into the folder of the sources.
     subprocess.run(["cp", "-r", str(PACKAGE), str(source)], check=True)
-    words = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(folder)]
+    words = [
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--target",
+        str(folder),
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", *words, str(source)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pip", *words, str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -85,8 +104,12 @@ def test_a_spec_over_it_is_checked(tmp_path: Path) -> None:
     for group, names in entry_points().items():
         lines += [f"[{group}]", *(f"{name} = {target}" for name, target in names.items())]
     (tmp_path / "digits.egg-info").mkdir()
-    (tmp_path / "digits.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: digits\n")
-    (tmp_path / "digits.egg-info" / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "digits.egg-info" / "PKG-INFO").write_text(
+        "Metadata-Version: 2.1\nName: digits\n"
+    )
+    (tmp_path / "digits.egg-info" / "entry_points.txt").write_text(
+        "\n".join(lines) + "\n"
+    )
     (tmp_path / "digits").symlink_to(PACKAGE / "digits")
     spec = str(PACKAGE / "digits.yaml")
     assert "no mistakes (stages 1-4" in mplug2(tmp_path, "check", spec)
@@ -132,7 +155,9 @@ def test_train_learns_and_logs(run: Path) -> None:
     losses = [float(row["value"]) for row in rows if row["name"] == "loss"]
     assert len(losses) == STEPS
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
-    evaluated = [int(row["step"]) for row in rows if row["name"] == "val/error/mean_error"]
+    evaluated = [
+        int(row["step"]) for row in rows if row["name"] == "val/error/mean_error"
+    ]
     assert evaluated == [STEPS // EPOCHS * epoch for epoch in range(1, EPOCHS + 1)]
     assert json.loads((run / "last" / "engine" / "steps.json").read_text()) == STEPS
 
@@ -141,16 +166,33 @@ def test_train_learns_and_logs(run: Path) -> None:
 def test_training_resumes_with_the_count_of_the_engine(run: Path, site: Path) -> None:
     settings = (f"train.output_dir={run}", f"train.epochs={EPOCHS + 1}")
     mplug2(site, "train", str(PACKAGE / "digits.yaml"), "--resume", *settings)
-    assert json.loads((run / "last" / "engine" / "steps.json").read_text()) == STEPS + STEPS // EPOCHS
+    assert (
+        json.loads((run / "last" / "engine" / "steps.json").read_text())
+        == STEPS + STEPS // EPOCHS
+    )
 
 
 @pytest.mark.slow
 def test_eval_is_better_than_chance(run: Path, site: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
-    words = ("eval", str(PACKAGE / "digits.yaml"), "-c", str(run / "best"), "--out", str(out))
-    values = dict(re.findall(r"^(\w+/\w+): ([\d.]+)", mplug2(site, *words), flags=re.MULTILINE))
-    rows = [json.loads(line) for line in (tmp_path / "rows.near.jsonl").read_text().splitlines()]
-    errors = [abs(int(row["prediction"]) - sum(map(str.isdigit, row["text"]))) for row in rows]
+    words = (
+        "eval",
+        str(PACKAGE / "digits.yaml"),
+        "-c",
+        str(run / "best"),
+        "--out",
+        str(out),
+    )
+    values = dict(
+        re.findall(r"^(\w+/\w+): ([\d.]+)", mplug2(site, *words), flags=re.MULTILINE)
+    )
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "rows.near.jsonl").read_text().splitlines()
+    ]
+    errors = [
+        abs(int(row["prediction"]) - sum(map(str.isdigit, row["text"]))) for row in rows
+    ]
     assert len(rows) == 64
     # 18 of the 64 texts have the most frequent number of digits.
     assert float(values["near/within_0"]) > 0.6

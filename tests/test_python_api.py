@@ -32,7 +32,9 @@ def problem_of(error: pytest.ExceptionInfo[SpecError]) -> tuple[str, str, str]:
     return str(problem.place), problem.message, problem.hint
 
 
-def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(ROOT / "configs_video", tmp_path / "configs_video")
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -65,7 +67,9 @@ def test_with_is_the_same_as_overrides_of_a_file() -> None:
         "data.val": None,
     }
     by_texts = Spec.read(TINY, texts)
-    assert by_texts == spec.with_(*texts) == spec.with_(values) == Spec.read(TINY, [values])
+    assert (
+        by_texts == spec.with_(*texts) == spec.with_(values) == Spec.read(TINY, [values])
+    )
     assert by_texts != spec
     assert by_texts.train["best_metric"] is None
     assert spec.with_() == spec
@@ -75,7 +79,9 @@ def test_a_module_with_use_replaces_and_one_without_edits() -> None:
     spec = Spec.from_dict(sections())
     edited = spec.with_({"modules.head": {"classes": 5}})
     assert edited.modules["head"].arguments == {"width": 8, "classes": 5}
-    replaced = spec.with_({"modules": {"head": {"use": "class_head", "width": 8, "classes": 3}}})
+    replaced = spec.with_(
+        {"modules": {"head": {"use": "class_head", "width": 8, "classes": 3}}}
+    )
     assert replaced.modules["head"].arguments == {"width": 8, "classes": 3}
 
 
@@ -124,7 +130,10 @@ def test_mistakes_of_mappings_have_key_paths() -> None:
         (math.inf, "a number must be finite (got inf)"),
         (10**18, "a number must have at most 18 digits (got 19 digits)"),
         ("\ud800", "a text must not hold half a character (got '\\ud800')"),
-        (Path("runs"), "a value must be a text, a number, a truth value, a list or a mapping (got pathlib."),
+        (
+            Path("runs"),
+            "a value must be a text, a number, a truth value, a list or a mapping (got pathlib.",
+        ),
         ({1: 2}, "a key must be a text (got 1)"),
         (
             [[{"a": {2}}]],

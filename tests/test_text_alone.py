@@ -33,10 +33,19 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("sentences")
     for number, split in enumerate(("train", "val", "test")):
         rows = [row for index in range(4) for row in sentence_rows([0, number, index])]
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows)
+        )
     (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
-    values = {f"data.{split}.path": folder / f"{split}.jsonl" for split in ("train", "val", "test")}
-    values |= {"data.tokenizer": folder / "vocab.txt", "data.workers": 0, "train.output_dir": folder / "run"}
+    values = {
+        f"data.{split}.path": folder / f"{split}.jsonl"
+        for split in ("train", "val", "test")
+    }
+    values |= {
+        "data.tokenizer": folder / "vocab.txt",
+        "data.workers": 0,
+        "train.output_dir": folder / "run",
+    }
     values |= {"train.engine": "torch", "train.max_steps": 2, "train.batch_size": 8}
     return [f"{key}={value}" for key, value in values.items()]
 
@@ -53,10 +62,18 @@ def test_data_check_counts_texts_and_labels(settings: list[str]) -> None:
     spec = read_spec(TINY, settings)
     checked = check_split(spec, check(spec).types, "train")
     assert (checked.files, checked.samples, checked.items) == (0, 24, 24)
-    assert checked.counts == {"entailment": 8, "contradiction": 8, "neutral": 8, "refused rows": 0}
+    assert checked.counts == {
+        "entailment": 8,
+        "contradiction": 8,
+        "neutral": 8,
+        "refused rows": 0,
+    }
     done = CliRunner().invoke(app, ["data", "check", str(TINY), *settings])
     assert done.exit_code == 0, done.output
-    assert "val: 24 samples\n  entailment 8, contradiction 8, neutral 8, refused rows 0" in done.output
+    assert (
+        "val: 24 samples\n  entailment 8, contradiction 8, neutral 8, refused rows 0"
+        in done.output
+    )
 
 
 def test_evaluation_has_a_row_for_each_text(trained: list[str], tmp_path: Path) -> None:
@@ -64,7 +81,9 @@ def test_evaluation_has_a_row_for_each_text(trained: list[str], tmp_path: Path) 
     best = Path(str(spec.train["output_dir"])) / "best"
     results = evaluate_checkpoint(spec, best, predictions=tmp_path / "rows.jsonl")
     (evaluation,) = results.values()
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()
+    ]
     assert len(rows) == evaluation.samples == 24
     assert {row["type"] for row in rows} <= set(KINDS)
     right = sum(row["prediction"] in row["answers"] for row in rows)
@@ -77,7 +96,11 @@ def test_texts_are_predicted_in_python(trained: list[str]) -> None:
     pair = "a red circle [SEP] the circle is red"
     alone = pipe(question=pair)
     assert isinstance(alone, Result)
-    assert {guess.text for guess in alone.guesses} == {"entailment", "contradiction", "neutral"}
+    assert {guess.text for guess in alone.guesses} == {
+        "entailment",
+        "contradiction",
+        "neutral",
+    }
     assert alone.row()["text"] == pair and alone.media == ()
     both = pipe(question=[pair, "a ring [SEP] there is a ring"])
     assert isinstance(both, list)
@@ -89,8 +112,16 @@ def test_texts_are_predicted_in_python(trained: list[str]) -> None:
         pipe(question="a red circle")
 
 
-def test_texts_are_predicted_on_the_command_line(trained: list[str], tmp_path: Path) -> None:
-    words = ["predict", str(TINY), *trained, "--text", "a red circle [SEP] the circle is red"]
+def test_texts_are_predicted_on_the_command_line(
+    trained: list[str], tmp_path: Path
+) -> None:
+    words = [
+        "predict",
+        str(TINY),
+        *trained,
+        "--text",
+        "a red circle [SEP] the circle is red",
+    ]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert done.output.startswith("a red circle [SEP] the circle is red\n  ")
@@ -129,7 +160,9 @@ eval: {{hard: {{source: first, split: hard, goal: predict, metrics: [label_accur
 """
 
 
-def long_spec(settings: list[str], mixture: str = "{first: 3, second: 1}", **changes: str) -> Any:
+def long_spec(
+    settings: list[str], mixture: str = "{first: 3, second: 1}", **changes: str
+) -> Any:
     folder = Path(settings[0].partition("=")[2]).parent
     text = LONG.format(folder=folder, mixture=mixture)
     for old, new in changes.items():
@@ -144,7 +177,10 @@ def test_a_batch_has_options_of_its_own_and_may_count_tokens(settings: list[str]
     mixed, short = (build_loader(spec, types, batches[name]) for name in ("a", "b"))
     assert (mixed.kind, short.kind) == ("a", "b")
     assert isinstance(mixed.source, MixtureSource)
-    assert mixed.source.weights is not None and mixed.source.weights.tolist() == [0.75, 0.25]
+    assert mixed.source.weights is not None and mixed.source.weights.tolist() == [
+        0.75,
+        0.25,
+    ]
     for batch in one_epoch(short):
         assert batch.kind == "b"
         assert batch.inputs["text"].ids.shape[1] <= 12
@@ -154,7 +190,9 @@ def test_a_batch_has_options_of_its_own_and_may_count_tokens(settings: list[str]
 
 def test_a_split_may_have_any_name(settings: list[str]) -> None:
     spec = long_spec(settings)
-    loader = build_eval_loader(spec, check(spec).types, "first", "hard", goals=["predict"])
+    loader = build_eval_loader(
+        spec, check(spec).types, "first", "hard", goals=["predict"]
+    )
     records = [record for batch in loader for record in batch.records]
     assert [record["question_id"] for record in records] == list(range(24))
 
@@ -162,7 +200,8 @@ def test_a_split_may_have_any_name(settings: list[str]) -> None:
 def test_sources_of_a_mixture_share_one_task(settings: list[str]) -> None:
     spec = long_spec(settings, **{"second: {": "second: {text_tokens: 30, "})
     with pytest.raises(
-        UserError, match=r"long\.yaml:19:12: all sources of a mixture must have the same task"
+        UserError,
+        match=r"long\.yaml:19:12: all sources of a mixture must have the same task",
     ):
         build_loader(spec, check(spec).types, training_plan(spec).batches["a"])
 
@@ -170,8 +209,16 @@ def test_sources_of_a_mixture_share_one_task(settings: list[str]) -> None:
 @pytest.mark.parametrize(
     ("changes", "world", "message"),
     [
-        ({"batch_size: 4": "batch_size: 5"}, 2, "multiple of the number of ranks (got 5 on 2 ranks)"),
-        ({"a: 2, b": "a: {tokens: 60}, b"}, 1, "needs a batch_size by tokens (got 4 samples)"),
+        (
+            {"batch_size: 4": "batch_size: 5"},
+            2,
+            "multiple of the number of ranks (got 5 on 2 ranks)",
+        ),
+        (
+            {"a: 2, b": "a: {tokens: 60}, b"},
+            1,
+            "needs a batch_size by tokens (got 4 samples)",
+        ),
     ],
 )
 def test_batches_that_cannot_be_formed_are_refused_at_their_position(
@@ -179,6 +226,8 @@ def test_batches_that_cannot_be_formed_are_refused_at_their_position(
 ) -> None:
     spec = long_spec(settings, **changes)
     with pytest.raises(UserError) as caught:
-        build_loader(spec, check(spec).types, training_plan(spec).batches["a"], world=world)
+        build_loader(
+            spec, check(spec).types, training_plan(spec).batches["a"], world=world
+        )
     assert str(caught.value).startswith("long.yaml:21:8: ")
     assert message in str(caught.value)

@@ -53,7 +53,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("content", [PLAIN, JSON], ids=["plain", "json"])
 @pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".tsv", ".pth"])
 @pytest.mark.parametrize("reader", READERS)
-def test_a_file_of_another_form_is_not_quoted(tmp_path: Path, reader: str, suffix: str, content: str) -> None:
+def test_a_file_of_another_form_is_not_quoted(
+    tmp_path: Path, reader: str, suffix: str, content: str
+) -> None:
     file = tmp_path / f"private{suffix}"
     file.write_text(content)
     try:
@@ -74,7 +76,9 @@ class NotAnOptimizer:
         NotAnOptimizer.called = True
 
 
-@pytest.mark.parametrize("name", [f"{__name__}:NotAnOptimizer", "subprocess:Popen", "os:system", "os:name"])
+@pytest.mark.parametrize(
+    "name", [f"{__name__}:NotAnOptimizer", "subprocess:Popen", "os:system", "os:name"]
+)
 def test_a_spec_cannot_call_what_is_not_an_optimizer(name: str) -> None:
     with pytest.raises(UserError, match="must be a class of optimizers"):
         optimizer_factory(name)
@@ -89,7 +93,9 @@ class Code:
         return (print, ("code ran",))
 
 
-def test_the_state_of_an_optimizer_runs_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_state_of_an_optimizer_runs_no_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.save({"optimizer": Code()}, rank_file(tmp_path))
     with pytest.raises(UserError, match="must be what mplug2 wrote"):
         read_rank_file(tmp_path, "optimizer")
@@ -98,10 +104,14 @@ def test_the_state_of_an_optimizer_runs_no_code(tmp_path: Path, capsys: pytest.C
 
 def test_every_threat_names_tests_that_exist() -> None:
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-    threats = [line for line in page.split("\n") if line.startswith("| ") and "tests/" in line]
+    threats = [
+        line for line in page.split("\n") if line.startswith("| ") and "tests/" in line
+    ]
     assert len(threats) >= 20
     for line in threats:
         named = ROW.findall(line)
         assert named, line
         for file, test in named:
-            assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"
+            assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), (
+                f"{file}::{test}"
+            )

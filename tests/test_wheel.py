@@ -18,10 +18,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the installed wheel; what it depends on comes from this environment."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = ["wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    build = [
+        "wheel",
+        str(ROOT),
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder),
+    ]
     subprocess.run([*pip, *build], check=True)
     (wheel,) = folder.glob("*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)],
+        check=True,
+    )
     return folder / "site"
 
 
@@ -40,7 +50,9 @@ def test_train_eval_and_predict_by_the_name_of_a_spec(site: Path, tmp_path: Path
         return done.stdout
 
     spec = "VideoQA_shapes_tiny"
-    run("data", "make-shapes", "data/shapes", "--train", "16", "--val", "4", "--test", "4")
+    run(
+        "data", "make-shapes", "data/shapes", "--train", "16", "--val", "4", "--test", "4"
+    )
     assert "no mistakes" in run("check", spec, "--run")
     run("train", spec, "train.max_steps=2", "train.warmup=0", "data.workers=0")
     checkpoint = ("--checkpoint", f"runs/{spec}/last")

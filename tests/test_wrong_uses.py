@@ -46,8 +46,20 @@ def text(*ids: int) -> Text:
 
 
 GOOD = {"text": text(1, 2, 3), "label": torch.tensor([0])}
-NOT_PATHS = {"None": None, "a number": 5, "a list": ["a"], "bytes": b"small.yaml", "a mapping": {}}
-BAD_PATHS = {"missing": "no.yaml", "a folder": ".", "NUL": "a\0b", "empty": "", "long": "a" * 5000}
+NOT_PATHS = {
+    "None": None,
+    "a number": 5,
+    "a list": ["a"],
+    "bytes": b"small.yaml",
+    "a mapping": {},
+}
+BAD_PATHS = {
+    "missing": "no.yaml",
+    "a folder": ".",
+    "NUL": "a\0b",
+    "empty": "",
+    "long": "a" * 5000,
+}
 OVERRIDES = {
     "a text": "train.lr=1",
     "numbers": [5],
@@ -82,13 +94,21 @@ BATCHES: dict[str, Any] = {
     "label out of range": {**GOOD, "label": torch.tensor([7])},
     "id out of range": {**GOOD, "text": text(1, 99)},
     "negative id": {**GOOD, "text": text(1, -4)},
-    "real ids": {**GOOD, "text": Text(torch.ones(1, 3), torch.ones(1, 3, dtype=torch.bool))},
+    "real ids": {
+        **GOOD,
+        "text": Text(torch.ones(1, 3), torch.ones(1, 3, dtype=torch.bool)),
+    },
     "too long": {**GOOD, "text": text(*[1] * 9)},
     "other number of rows": {**GOOD, "label": torch.tensor([0, 1])},
 }
 VALUE_ONLY = ("unknown input", "without label", "empty", "key that is a number")
 NOT_SPECS = {"None": None, "a path": "small.yaml", "a number": 5, "a mapping": {}}
-DEVICES: dict[str, Any] = {"unknown": "nowhere", "negative": -5, "a list": [], "absent": "xla:9"}
+DEVICES: dict[str, Any] = {
+    "unknown": "nowhere",
+    "negative": -5,
+    "a list": [],
+    "absent": "xla:9",
+}
 Call = Callable[[], Any]
 
 
@@ -100,10 +120,17 @@ def calls_of_specs() -> Iterator[tuple[str, Call]]:
         "pipeline": mplug2.pipeline,
         "Spec.read": Spec.read,
     }
-    for (name, read), (kind, path) in itertools.product(readers.items(), (NOT_PATHS | BAD_PATHS).items()):
+    for (name, read), (kind, path) in itertools.product(
+        readers.items(), (NOT_PATHS | BAD_PATHS).items()
+    ):
         yield f"{name}({kind})", partial(read, path)
-    for (name, read), (kind, overrides) in itertools.product(readers.items(), OVERRIDES.items()):
-        if name != "read_spec" or kind not in ("unknown", "too deep"):  # which a check finds
+    for (name, read), (kind, overrides) in itertools.product(
+        readers.items(), OVERRIDES.items()
+    ):
+        if name != "read_spec" or kind not in (
+            "unknown",
+            "too deep",
+        ):  # which a check finds
             yield f"{name} with overrides: {kind}", partial(read, "small.yaml", overrides)
     for kind, overrides in OVERRIDES.items():
         if kind != "a text":
@@ -118,9 +145,13 @@ def calls_of_specs() -> Iterator[tuple[str, Call]]:
         "plan_streams": lambda spec: registry.plan_streams(spec, ["logits"]),
         "declaration_of": lambda spec: registry.declaration_of(spec, SPEC.flow["logits"]),
     }
-    for (name, function), (kind, value) in itertools.product(functions.items(), NOT_SPECS.items()):
+    for (name, function), (kind, value) in itertools.product(
+        functions.items(), NOT_SPECS.items()
+    ):
         yield f"{name}({kind})", partial(function, value)
-    for kind, value in (NOT_SPECS | {"a list": "[1]", "open": "{", "a tag": "!!python/none x"}).items():
+    for kind, value in (
+        NOT_SPECS | {"a list": "[1]", "open": "{", "a tag": "!!python/none x"}
+    ).items():
         yield f"parse_spec({kind})", partial(registry.parse_spec, value)
     for kind, value in NOT_SPECS.items():
         yield f"spec_of_tree({kind})", partial(registry.spec_of_tree, value, "small.yaml")
@@ -134,7 +165,12 @@ def calls_of_specs() -> Iterator[tuple[str, Call]]:
         "a set": {"train": {"lr": {1, 2}}},
     }.items():
         yield f"from_dict({kind})", partial(Spec.from_dict, sections)
-    for kind, path in {"a number": 5, "None": None, "a folder": ".", "nowhere": "no/where.yaml"}.items():
+    for kind, path in {
+        "a number": 5,
+        "None": None,
+        "a folder": ".",
+        "nowhere": "no/where.yaml",
+    }.items():
         yield f"write({kind})", partial(SPEC.write, path)
 
 
@@ -156,7 +192,10 @@ def calls_of_networks() -> Iterator[tuple[str, Call]]:
     yield "load_extra_state", partial(NET.load_extra_state, {"nosuch": 1})
     for kind, device in DEVICES.items():
         yield f"compose on device: {kind}", partial(mplug2.compose, SPEC, device=device)
-    yield "compose of a spec with overrides", partial(mplug2.compose, SPEC, ["train.lr=1"])
+    yield (
+        "compose of a spec with overrides",
+        partial(mplug2.compose, SPEC, ["train.lr=1"]),
+    )
     yield "compose undrawn", partial(mplug2.compose, SPEC, drawn=False)
 
 
@@ -164,22 +203,42 @@ def calls_of_runs() -> Iterator[tuple[str, Call]]:
     wrong: list[Any] = [None, 5, "train"]
     for value in wrong:
         yield f"build_loader({value})", partial(mplug2.build_loader, value, {}, None)
-        yield f"build_loader(spec, types, {value})", partial(mplug2.build_loader, SPEC, {}, value)
-        yield f"build_eval_loader({value})", partial(mplug2.build_eval_loader, value, {}, "x", "val")
+        yield (
+            f"build_loader(spec, types, {value})",
+            partial(mplug2.build_loader, SPEC, {}, value),
+        )
+        yield (
+            f"build_eval_loader({value})",
+            partial(mplug2.build_eval_loader, value, {}, "x", "val"),
+        )
         yield f"fit({value}, [])", partial(mplug2.fit, value, [])
         yield f"fit(net, {value})", partial(mplug2.fit, NET, value)
         evaluate = partial(mplug2.evaluate, decode=str)
         yield f"evaluate(net, [], {value})", partial(evaluate, NET, [], value)
-    yield "build_eval_loader of no source", partial(mplug2.build_eval_loader, SPEC, {}, "nosuch", "val")
-    yield "build_eval_loader of no split", partial(mplug2.build_eval_loader, SPEC, {}, "data", None)
+    yield (
+        "build_eval_loader of no source",
+        partial(mplug2.build_eval_loader, SPEC, {}, "nosuch", "val"),
+    )
+    yield (
+        "build_eval_loader of no split",
+        partial(mplug2.build_eval_loader, SPEC, {}, "data", None),
+    )
     yield "evaluate(None)", partial(evaluate, None, [], PLAN)
     yield "evaluate without decode", partial(mplug2.evaluate, NET, [], None)  # type: ignore[call-arg]
     yield "fit(net, {})", partial(mplug2.fit, NET, {})
     yield "fit(a layer)", partial(mplug2.fit, torch.nn.Linear(1, 1), [1])
     yield "fit with evaluation loaders", partial(mplug2.fit, NET, {}, 5)  # type: ignore[arg-type]
-    checkpoints = {"missing": "nosuch", "a number": 5, "a folder": ".", "a spec": "small.yaml"}
+    checkpoints = {
+        "missing": "nosuch",
+        "a number": 5,
+        "a folder": ".",
+        "a spec": "small.yaml",
+    }
     for kind, checkpoint in checkpoints.items():
-        yield f"pipeline of checkpoint: {kind}", partial(mplug2.pipeline, "small.yaml", checkpoint)
+        yield (
+            f"pipeline of checkpoint: {kind}",
+            partial(mplug2.pipeline, "small.yaml", checkpoint),
+        )
     for top in (0, -1, "a", 1.5, None, True):
         yield f"pipeline(top={top})", partial(mplug2.pipeline, "small.yaml", ".", top=top)
     yield "pipeline with a wrong keyword", partial(mplug2.pipeline, "small.yaml", batch=3)
@@ -187,13 +246,25 @@ def calls_of_runs() -> Iterator[tuple[str, Call]]:
 
 
 def calls_of_registries() -> Iterator[tuple[str, Call]]:
-    for table in (registry.MODULES, registry.OPERATIONS, registry.TASKS, registry.METRICS, KINDS):
+    for table in (
+        registry.MODULES,
+        registry.OPERATIONS,
+        registry.TASKS,
+        registry.METRICS,
+        KINDS,
+    ):
         for name in ("nosuch", "", 5, None):
             for method in ("load", "summary", "target"):
-                yield f"{table.kind}.{method}({name!r})", partial(getattr(table, method), name)
+                yield (
+                    f"{table.kind}.{method}({name!r})",
+                    partial(getattr(table, method), name),
+                )
     names: list[Any] = ["nosuch", 5, None]
     for name in names:
-        yield f"MODULES.declaration({name!r})", partial(registry.MODULES.declaration, name)
+        yield (
+            f"MODULES.declaration({name!r})",
+            partial(registry.MODULES.declaration, name),
+        )
         yield f"KINDS.half({name!r})", partial(KINDS.half, name)
         yield f"KINDS[{name!r}]", partial(KINDS.__getitem__, name)
         yield f"KINDS.add({name!r})", partial(KINDS.add, name)
@@ -213,14 +284,24 @@ def calls_of_registries() -> Iterator[tuple[str, Call]]:
         yield f"read_port({value})", partial(registry.read_port, value)  # type: ignore[arg-type]
         yield f"bind({value})", partial(registry.bind, value, value)  # type: ignore[arg-type]
         yield f"ancestors({value})", partial(registry.ancestors, value, value)  # type: ignore[arg-type]
-        yield f"steps_without_modules({value})", partial(registry.steps_without_modules, value, SPEC)  # type: ignore[arg-type]
+        yield (
+            f"steps_without_modules({value})",
+            partial(registry.steps_without_modules, value, SPEC),
+        )  # type: ignore[arg-type]
     for word in ("", "nosuch B", "loss B", "text B L |", "text -> 5"):
         yield f"read_type('{word}')", partial(registry.read_type, word)
         yield f"read_port('{word}')", partial(registry.read_port, word)
 
 
-CASES = dict(itertools.chain(calls_of_specs(), calls_of_networks(), calls_of_runs(), calls_of_registries()))
-WORDS = ("read_type('", "read_port('")  # they read a word of the language, and raise ValueError
+CASES = dict(
+    itertools.chain(
+        calls_of_specs(), calls_of_networks(), calls_of_runs(), calls_of_registries()
+    )
+)
+WORDS = (
+    "read_type('",
+    "read_port('",
+)  # they read a word of the language, and raise ValueError
 ARGUMENTS = re.compile(r"unexpected keyword argument|missing \d+ required")
 
 
@@ -250,7 +331,11 @@ def test_a_wrong_use_is_a_sentence(name: str) -> None:
 
 
 def test_mistakes_in_values_are_located() -> None:
-    with pytest.raises(SpecError, match=r"small.yaml:7:13: words: a token id, label or row number"):
+    with pytest.raises(
+        SpecError, match=r"small.yaml:7:13: words: a token id, label or row number"
+    ):
         NET({**GOOD, "text": text(1, 99)})
-    with pytest.raises(SpecError, match=r"small.yaml:7:13: words: text must be at most 6 tokens long"):
+    with pytest.raises(
+        SpecError, match=r"small.yaml:7:13: words: text must be at most 6 tokens long"
+    ):
         NET({**GOOD, "text": text(*[1] * 9)})

@@ -42,7 +42,11 @@ def changes(spec: Path) -> str:
     file, now = golden(spec), text(spec)
     before = file.read_text(encoding="utf-8") if file.is_file() else ""
     name = file.relative_to(ROOT).as_posix()
-    return "".join(difflib.unified_diff(before.splitlines(True), now.splitlines(True), name, "now", n=1))
+    return "".join(
+        difflib.unified_diff(
+            before.splitlines(True), now.splitlines(True), name, "now", n=1
+        )
+    )
 
 
 def stale() -> Iterator[Path]:
@@ -73,7 +77,11 @@ def main() -> int:
         print(f"{file.relative_to(ROOT)}: its spec is gone")
         if update:
             file.unlink()
-    told = "written" if update else "out of date; `python tools/golden.py --update` writes them"
+    told = (
+        "written"
+        if update
+        else "out of date; `python tools/golden.py --update` writes them"
+    )
     print(f"{len(shipped())} specs, {bad} golden files {told if bad else 'out of date'}")
     return 1 if bad and not update else 0
 

@@ -18,12 +18,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("data/shapes"), help="where to write")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another data set")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("data/shapes"), help="where to write"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another seed, another data set"
+    )
     for split, number in (("train", 3000), ("val", 300), ("test", 300)):
-        parser.add_argument(f"--{split}", type=int, default=number, help=f"number of {split} clips")
+        parser.add_argument(
+            f"--{split}", type=int, default=number, help=f"number of {split} clips"
+        )
     parser.add_argument("--size", type=int, default=48, help="edge of an image in pixels")
-    parser.add_argument("--frames", type=int, default=12, help="frames of a clip, a multiple of 6")
+    parser.add_argument(
+        "--frames", type=int, default=12, help="frames of a clip, a multiple of 6"
+    )
     parser.add_argument("--workers", type=int, default=None, help="processes (all cores)")
     chosen = vars(parser.parse_args(arguments))
     start = time.monotonic()
@@ -33,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     seconds = f"in {time.monotonic() - start:.0f} s"
-    print(f"{chosen['folder']}: {f'written {seconds}' if written else 'is there already, nothing to do'}")
+    print(
+        f"{chosen['folder']}: {f'written {seconds}' if written else 'is there already, nothing to do'}"
+    )
     return 0
 
 

@@ -51,7 +51,9 @@ LOSS_SETTINGS_OF = {
     "VideoCaption_shapes_tiny_scst": ("modules.reward.workers=0",),
 }
 LOSS_TOLERANCE = 1e-5  # absolute or relative
-SUM_TOLERANCE = 1e-12  # relative, of sums that do not depend on the names of the parameters
+SUM_TOLERANCE = (
+    1e-12  # relative, of sums that do not depend on the names of the parameters
+)
 
 
 def record_losses(out: Path, specs: Sequence[Path], jobs: int) -> int:
@@ -72,7 +74,10 @@ def record_losses(out: Path, specs: Sequence[Path], jobs: int) -> int:
             record["results"][name_of(spec)] = result
             write_record(out, record)
             last_loss = result["losses"][-1]
-            print(f"{name_of(spec)}: last loss {last_loss:.6f}, {result['seconds']:.0f} s", flush=True)
+            print(
+                f"{name_of(spec)}: last loss {last_loss:.6f}, {result['seconds']:.0f} s",
+                flush=True,
+            )
     return 1 if failures else 0
 
 
@@ -86,12 +91,25 @@ def losses_of(spec: Path) -> dict[str, Any]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="record_") as folder:
         out = Path(folder) / "run"
-        settings = [*LOSS_SETTINGS, *LOSS_SETTINGS_OF.get(spec.stem, ()), f"train.output_dir={out}"]
-        run_mplug2(["train", str(spec), *settings], Path(folder) / "log.txt", Clock(math.inf))
-        rows = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        settings = [
+            *LOSS_SETTINGS,
+            *LOSS_SETTINGS_OF.get(spec.stem, ()),
+            f"train.output_dir={out}",
+        ]
+        run_mplug2(
+            ["train", str(spec), *settings], Path(folder) / "log.txt", Clock(math.inf)
+        )
+        rows = [
+            json.loads(line)
+            for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         losses = [row["loss"] for row in rows if "loss" in row]
         checksums = checksums_of(out / "last" / "weights.safetensors")
-    return {"losses": losses, **checksums, "seconds": round(time.monotonic() - started, 1)}
+    return {
+        "losses": losses,
+        **checksums,
+        "seconds": round(time.monotonic() - started, 1),
+    }
 
 
 def checksums_of(path: Path) -> dict[str, Any]:
@@ -101,7 +119,9 @@ def checksums_of(path: Path) -> dict[str, Any]:
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensors[name]).tobytes())
-    floating = [tensor for tensor in tensors.values() if np.issubdtype(tensor.dtype, np.floating)]
+    floating = [
+        tensor for tensor in tensors.values() if np.issubdtype(tensor.dtype, np.floating)
+    ]
     values = [tensor.astype(np.float64) for tensor in floating]
     return {
         "sha256": digest.hexdigest(),
@@ -118,16 +138,31 @@ def compare_losses(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
     for name in sorted({*before, *after}):
         if name not in before or name not in after:
             different += 1
-            print(f"{name:32} {'':>28}  missing in the {'first' if name not in before else 'second'} record")
+            print(
+                f"{name:32} {'':>28}  missing in the {'first' if name not in before else 'second'} record"
+            )
             continue
         first, second = before[name], after[name]
         losses = list(zip(first["losses"], second["losses"], strict=False))
-        relative = max((abs(a - b) / max(abs(a), abs(b), 1e-30) for a, b in losses), default=0.0)
-        close = [math.isclose(a, b, rel_tol=LOSS_TOLERANCE, abs_tol=LOSS_TOLERANCE) for a, b in losses]
+        relative = max(
+            (abs(a - b) / max(abs(a), abs(b), 1e-30) for a, b in losses), default=0.0
+        )
+        close = [
+            math.isclose(a, b, rel_tol=LOSS_TOLERANCE, abs_tol=LOSS_TOLERANCE)
+            for a, b in losses
+        ]
         same = all(close) and len(first["losses"]) == len(second["losses"])
         different += not same
-        verdict = "equal" if first["losses"] == second["losses"] else "close" if same else "DIFFERENT"
-        print(f"{name:32} {relative:28.2e}  {verdict:10} {compare_parameters(first, second)}")
+        verdict = (
+            "equal"
+            if first["losses"] == second["losses"]
+            else "close"
+            if same
+            else "DIFFERENT"
+        )
+        print(
+            f"{name:32} {relative:28.2e}  {verdict:10} {compare_parameters(first, second)}"
+        )
     return 1 if different else 0
 
 
@@ -149,14 +184,24 @@ def parse_arguments() -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     losses = commands.add_parser("losses", help="20 training steps of every shapes spec")
-    losses.add_argument("specs", nargs="*", type=Path, help="specs; all shapes specs unless given")
+    losses.add_argument(
+        "specs", nargs="*", type=Path, help="specs; all shapes specs unless given"
+    )
     accuracies = commands.add_parser("accuracies", help="training and test of every task")
     accuracies.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    accuracies.add_argument("--limit-seconds", type=float, default=math.inf, help="stop after this time")
-    accuracies.add_argument("--overrides", nargs="+", default=[], help="settings on top of the recipes")
-    accuracies.add_argument("--runs", type=Path, help="folder of the runs; FILE_runs unless given")
+    accuracies.add_argument(
+        "--limit-seconds", type=float, default=math.inf, help="stop after this time"
+    )
+    accuracies.add_argument(
+        "--overrides", nargs="+", default=[], help="settings on top of the recipes"
+    )
+    accuracies.add_argument(
+        "--runs", type=Path, help="folder of the runs; FILE_runs unless given"
+    )
     for command in (losses, accuracies):
-        command.add_argument("--out", type=Path, required=True, help="record to write, or to continue")
+        command.add_argument(
+            "--out", type=Path, required=True, help="record to write, or to continue"
+        )
         command.add_argument("--jobs", type=int, default=1, help="runs at a time")
     compare = commands.add_parser("compare", help="compare two records of the same kind")
     compare.add_argument("before", type=Path)
@@ -174,10 +219,19 @@ def main() -> int:
         return record_losses(options.out, specs, options.jobs)
     if options.command == "accuracies":
         return record_accuracies(options)
-    (kind, before), (other_kind, after) = read_results(options.before), read_results(options.after)
+    (kind, before), (other_kind, after) = (
+        read_results(options.before),
+        read_results(options.after),
+    )
     if kind != other_kind:
-        raise SystemExit(f"{options.before} holds {kind}, but {options.after} holds {other_kind}")
-    return compare_losses(before, after) if kind == "losses" else compare_accuracies(before, after)
+        raise SystemExit(
+            f"{options.before} holds {kind}, but {options.after} holds {other_kind}"
+        )
+    return (
+        compare_losses(before, after)
+        if kind == "losses"
+        else compare_accuracies(before, after)
+    )
 
 
 if __name__ == "__main__":

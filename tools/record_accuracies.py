@@ -14,7 +14,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from record_runs import Clock, CommandFailed, OutOfTime, make_shapes, open_record, run_mplug2, write_record
+from record_runs import (
+    Clock,
+    CommandFailed,
+    OutOfTime,
+    make_shapes,
+    open_record,
+    run_mplug2,
+    write_record,
+)
 
 ACCURACY_SETTINGS = ("data.workers=1",)
 METRIC_TOLERANCE = 0.005  # medians of metrics may always differ by this much
@@ -33,7 +41,11 @@ class Task:
 TASKS = (
     Task("configs_video/VideoQA_shapes_tiny.yaml", 13),
     Task("configs_video/VideoCaption_shapes_tiny.yaml", 6),
-    Task("configs_video/VideoCaption_shapes_tiny_scst.yaml", 2.5, "VideoCaption_shapes_tiny"),
+    Task(
+        "configs_video/VideoCaption_shapes_tiny_scst.yaml",
+        2.5,
+        "VideoCaption_shapes_tiny",
+    ),
     Task("configs_video/VideoRetrieval_shapes_tiny.yaml", 12, "VideoCaption_shapes_tiny"),
     Task("configs_video/VideoEntailment_shapes_tiny.yaml", 5),
     Task("configs_image/vqa_shapes_tiny.yaml", 2.5),
@@ -69,8 +81,14 @@ class Job:
     @property
     def minutes_to_end(self) -> float:
         """Return the time of this job and of the longest chain of jobs that wait for it."""
-        later = [Job(name, self.seed) for name, task in TASK_OF.items() if task.starts_from == self.task]
-        return TASK_OF[self.task].minutes + max((job.minutes_to_end for job in later), default=0.0)
+        later = [
+            Job(name, self.seed)
+            for name, task in TASK_OF.items()
+            if task.starts_from == self.task
+        ]
+        return TASK_OF[self.task].minutes + max(
+            (job.minutes_to_end for job in later), default=0.0
+        )
 
 
 @dataclass(frozen=True)
@@ -91,15 +109,31 @@ class Accuracies:
     def measure(self, job: Job) -> dict[str, Any]:
         """Train a job unless it has been trained, test it, and return its metrics."""
         started, task, folder = time.monotonic(), TASK_OF[job.task], self.runs / job.name
-        settings = [*self.settings, f"train.seed={job.seed}", f"train.output_dir={folder}"]
+        settings = [
+            *self.settings,
+            f"train.seed={job.seed}",
+            f"train.output_dir={folder}",
+        ]
         start = self.weights(job.needs) if job.needs else None
         if task.trains and self.weights(job) is None:
             init = ["--init", f"*=checkpoint:{start}"] if start else []
-            run_mplug2(["train", task.spec, "--resume", *init, *settings], folder / "train.txt", self.clock)
+            run_mplug2(
+                ["train", task.spec, "--resume", *init, *settings],
+                folder / "train.txt",
+                self.clock,
+            )
             (folder / "trained").touch()
         checkpoint = self.weights(job) if task.trains else start
         predictions = folder / "test.jsonl"
-        arguments = ["eval", task.spec, "--checkpoint", str(checkpoint), "--out", str(predictions), *settings]
+        arguments = [
+            "eval",
+            task.spec,
+            "--checkpoint",
+            str(checkpoint),
+            "--out",
+            str(predictions),
+            *settings,
+        ]
         text = run_mplug2(arguments, folder / "test.txt", self.clock)
         seconds = round(time.monotonic() - started, 1)
         return {**printed_metrics(text), **recall_at_1(predictions), "seconds": seconds}
@@ -107,7 +141,9 @@ class Accuracies:
 
 def printed_metrics(text: str) -> dict[str, float]:
     """Return the metrics that `mplug2 eval` printed, such as `accuracy: 0.8363 on 1607 samples of test`."""
-    found = re.findall(r"^(\w+): (-?[\d.]+)(?: on \d+ samples of \w+)?$", text, flags=re.MULTILINE)
+    found = re.findall(
+        r"^(\w+): (-?[\d.]+)(?: on \d+ samples of \w+)?$", text, flags=re.MULTILINE
+    )
     return {name: float(value) for name, value in found}
 
 
@@ -117,7 +153,9 @@ def recall_at_1(predictions: Path) -> dict[str, float]:
     for line in predictions.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         if "query" in row and "rank" in row:
-            ranks.setdefault(f"R@1 of {row['query']} queries", []).append(row["rank"] == 1)
+            ranks.setdefault(f"R@1 of {row['query']} queries", []).append(
+                row["rank"] == 1
+            )
     return {name: sum(hits) / len(hits) for name, hits in ranks.items()}
 
 
@@ -138,7 +176,11 @@ def record_accuracies(options: argparse.Namespace) -> int:
         if str(seed) not in results.get(task, {})
     ]
     # A record may have come from elsewhere without the weights: those that are needed are trained again.
-    again = {job.needs for job in missing if job.needs and accuracies.weights(job.needs) is None}
+    again = {
+        job.needs
+        for job in missing
+        if job.needs and accuracies.weights(job.needs) is None
+    }
     jobs = sorted({*missing, *again}, key=lambda job: (-job.minutes_to_end, job.name))
 
     def finish(job: Job, metrics: dict[str, Any]) -> None:
@@ -160,8 +202,14 @@ def run_jobs(
     waiting, running, succeeded = list(jobs), dict[Future[dict[str, Any]], Job](), 0
     with ThreadPoolExecutor(parallel) as pool:
         while True:
-            ready = [job for job in waiting if job.needs is None or accuracies.weights(job.needs)]
-            for job in ready[: parallel - len(running)] if accuracies.clock.left() > 0 else []:
+            ready = [
+                job
+                for job in waiting
+                if job.needs is None or accuracies.weights(job.needs)
+            ]
+            for job in (
+                ready[: parallel - len(running)] if accuracies.clock.left() > 0 else []
+            ):
                 waiting.remove(job)
                 running[pool.submit(accuracies.measure, job)] = job
             if not running:
@@ -177,7 +225,10 @@ def run_jobs(
                 else:
                     succeeded += 1
                     finish(job, metrics)
-                    print(f"{job.name}: {metrics}, {accuracies.clock.left():.0f} s left", flush=True)
+                    print(
+                        f"{job.name}: {metrics}, {accuracies.clock.left():.0f} s left",
+                        flush=True,
+                    )
     for job in waiting:
         print(f"{job.name}: not started", flush=True)
     return succeeded == len(jobs)
@@ -209,10 +260,19 @@ def compare_accuracies(before: Mapping[str, Any], after: Mapping[str, Any]) -> i
     different = 0
     print(f"{'spec':32} {'metric':24} {'before':>8} {'after':>8} {'spread':>8}")
     for spec, name in sorted({*first, *second}):
-        old, new = first.get((spec, name), [math.nan]), second.get((spec, name), [math.nan])
+        old, new = (
+            first.get((spec, name), [math.nan]),
+            second.get((spec, name), [math.nan]),
+        )
         spread = max(max(old) - min(old), max(new) - min(new))
-        within = abs(median(old) - median(new)) <= max(spread, METRIC_TOLERANCE)  # False for a missing one
+        within = abs(median(old) - median(new)) <= max(
+            spread, METRIC_TOLERANCE
+        )  # False for a missing one
         different += not within
-        verdict = "equal" if old == new else "within the spread" if within else "DIFFERENT"
-        print(f"{spec:32} {name:24} {median(old):8.4f} {median(new):8.4f} {spread:8.4f}  {verdict}")
+        verdict = (
+            "equal" if old == new else "within the spread" if within else "DIFFERENT"
+        )
+        print(
+            f"{spec:32} {name:24} {median(old):8.4f} {median(new):8.4f} {spread:8.4f}  {verdict}"
+        )
     return 1 if different else 0

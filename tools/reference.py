@@ -30,7 +30,9 @@ Row = tuple[str, ...]
 # One line of an annotation file for each task; tests/tools/test_reference.py reads them with the task.
 EXAMPLES: dict[str, list[str]] = {
     "caption": ['{"image": "a.jpg", "caption": ["two dogs run", "dogs in a field"]}'],
-    "grounding": ['{"image": "a.jpg", "phrase": "the left dog", "box": [10, 20, 110, 220]}'],
+    "grounding": [
+        '{"image": "a.jpg", "phrase": "the left dog", "box": [10, 20, 110, 220]}'
+    ],
     "region_phrases": [
         '{"image": "a.jpg", "phrase": "a brown dog", "box": [10, 20, 110, 220]}',
         '{"image": "b.jpg", "caption": "two cats", "elems": [{"bb": [5, 5, 60, 40], "caption": "a cat"}]}',
@@ -46,8 +48,12 @@ EXAMPLES: dict[str, list[str]] = {
         '{"video_id": "clip7", "question": "what runs?", "answer": "dog", "weight": 0.5}',
     ],
     "retrieval": ['{"video_id": "clip7", "caption": "two dogs run"}'],
-    "text_class": ['{"sentence1": "Dogs run.", "sentence2": "Dogs sleep.", "label": "contradiction"}'],
-    "text_value": ['{"sentence1": "Dogs run.", "sentence2": "A dog runs.", "score": 3.8}'],
+    "text_class": [
+        '{"sentence1": "Dogs run.", "sentence2": "Dogs sleep.", "label": "contradiction"}'
+    ],
+    "text_value": [
+        '{"sentence1": "Dogs run.", "sentence2": "A dog runs.", "score": 3.8}'
+    ],
     "text_label": [
         '{"images": ["a.jpg", "b.jpg"], "sentence": "Both show dogs.", "label": "True"}',
         '{"image": "a.jpg", "sentence": "Dogs sleep.", "label": "contradiction"}',
@@ -65,8 +71,12 @@ SECTIONS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write or check the pages; return the exit code."""
-    parser = argparse.ArgumentParser(description="Write the reference pages of docs/ from the code.")
-    parser.add_argument("--check", action="store_true", help="only compare, exit code 1 on a difference")
+    parser = argparse.ArgumentParser(
+        description="Write the reference pages of docs/ from the code."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only compare, exit code 1 on a difference"
+    )
     check = parser.parse_args(argv).check
     outdated = []
     for name, build in PAGES.items():
@@ -95,7 +105,9 @@ def settings_page() -> str:
         rows = []
         for name, key in keys.items():
             default = code(default_text(key))
-            rows.append((f"`{name}`", code(key.annotation), default, range_text(key), key.meaning))
+            rows.append(
+                (f"`{name}`", code(key.annotation), default, range_text(key), key.meaning)
+            )
         table = markdown_table(("key", "type", "default", "range", "meaning"), rows)
         parts += [f"## {section}", SECTIONS[section], table]
     return page(parts)
@@ -189,20 +201,36 @@ def _renamed() -> list[tuple[str, str, aliases.Words]]:
     """Return the tables of names: title, where they occur, old and new names."""
     tables = [("Operations", "What a flow line calls.", aliases.OPERATIONS)]
     for operation, words in aliases.KEYWORDS.items():
-        tables.append((f"Options of {operation}", f"Keywords of `{operation}(...)`.", words))
+        tables.append(
+            (f"Options of {operation}", f"Keywords of `{operation}(...)`.", words)
+        )
     for (operation, option), words in aliases.VALUES.items():
-        tables.append((f"Values of {option}", f"Values of `{operation}({option}=...)`.", words))
+        tables.append(
+            (f"Values of {option}", f"Values of `{operation}({option}=...)`.", words)
+        )
     for use, words in aliases.ARGUMENTS.items():
-        tables.append((f"Arguments of {use}", f"Keys of a module with `use: {use}`.", words))
+        tables.append(
+            (f"Arguments of {use}", f"Keys of a module with `use: {use}`.", words)
+        )
     for section, words in aliases.SETTINGS.items():
         tables.append((f"Settings of {section}", f"Keys of `{section}`.", words))
     tables += [
-        ("Arguments of sources", "Keys of `data`, its sources and splits.", aliases.SOURCE_ARGUMENTS),
+        (
+            "Arguments of sources",
+            "Keys of `data`, its sources and splits.",
+            aliases.SOURCE_ARGUMENTS,
+        ),
         ("Inputs", "What the tasks of mplug2 supply.", aliases.INPUTS),
-        ("Sources of weights", "The word before the colon in `init`.", aliases.WEIGHT_SOURCES),
+        (
+            "Sources of weights",
+            "The word before the colon in `init`.",
+            aliases.WEIGHT_SOURCES,
+        ),
     ]
     for command, words in aliases.COMMAND_OPTIONS.items():
-        tables.append((f"Options of mplug2 {' '.join(command)}", "On the command line.", words))
+        tables.append(
+            (f"Options of mplug2 {' '.join(command)}", "On the command line.", words)
+        )
     shipped_note = "`mplug2 migrate` replaces them in specs that extend a shipped spec. "
     tables += [
         (
@@ -230,7 +258,9 @@ def shipped(table: Registry) -> list[str]:
     return names
 
 
-def entries(table: Registry, examples: dict[str, list[str]] | None = None, level: int = 2) -> list[str]:
+def entries(
+    table: Registry, examples: dict[str, list[str]] | None = None, level: int = 2
+) -> list[str]:
     """Return the blocks of all entries of a table: docstring, ports, arguments, options, example."""
     blocks = []
     for name in shipped(table):
@@ -247,11 +277,16 @@ def entries(table: Registry, examples: dict[str, list[str]] | None = None, level
         for port, kind, note in [] if table.kind == "task" else entry.ports:
             direction, _, port_name = port.partition(" ")
             rows.append((direction, code(port_name.strip()), code(kind), note))
-        for label, parameters in (("argument", entry.arguments), ("option", entry.options)):
+        for label, parameters in (
+            ("argument", entry.arguments),
+            ("option", entry.options),
+        ):
             for parameter, values, default in parameters:
                 rows.append((label, code(parameter), code(values), code(default)))
         if rows:
-            blocks.append(markdown_table(("", "name", "type or values", "default or note"), rows))
+            blocks.append(
+                markdown_table(("", "name", "type or values", "default or note"), rows)
+            )
     return blocks
 
 

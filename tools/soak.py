@@ -90,7 +90,9 @@ def lost_steps(cycles: Sequence[Cycle]) -> list[str]:
     lost = []
     for before, after in itertools.pairwise(cycles):
         if after.step < before.step:
-            lost.append(f"step {after.step} after {after.signal}, but {before.step} was saved before")
+            lost.append(
+                f"step {after.step} after {after.signal}, but {before.step} was saved before"
+            )
     return lost
 
 
@@ -107,7 +109,10 @@ def memory_of(pid: int | str) -> float:
 def settings_of(out: Path) -> list[str]:
     """Return the overrides of the spec: data below ``out``, and a run that never ends by itself."""
     data = out / "data"
-    paths = {f"data.{split}.path": data / f"qa_{split}.jsonl" for split in ("train", "val", "test")}
+    paths = {
+        f"data.{split}.path": data / f"qa_{split}.jsonl"
+        for split in ("train", "val", "test")
+    }
     values: dict[str, Any] = {
         **paths,
         "data.media": data / "videos",
@@ -121,17 +126,23 @@ def settings_of(out: Path) -> list[str]:
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def train_and_kill(settings: Sequence[str], out: Path, kill: signal.Signals, seconds: float) -> float:
+def train_and_kill(
+    settings: Sequence[str], out: Path, kill: signal.Signals, seconds: float
+) -> float:
     """Resume the training, end it by a signal after some seconds, and return its memory before that.
 
     Raises RuntimeError if it ended by itself.
     """
     # An evaluation in this process sets the variables of a launcher, which a training must not inherit.
-    environment = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in LAUNCHER
+    }
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mplug2", "train", SPEC, *settings, "--resume"]
     with (out / "train.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
         try:
             process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -144,7 +155,13 @@ def train_and_kill(settings: Sequence[str], out: Path, kill: signal.Signals, sec
     )
 
 
-def evaluate(spec: Spec, checkpoint: Path, clips: Sequence[Path], out: Path, settings: Sequence[str]) -> Any:
+def evaluate(
+    spec: Spec,
+    checkpoint: Path,
+    clips: Sequence[Path],
+    out: Path,
+    settings: Sequence[str],
+) -> Any:
     """Return the accuracy of a checkpoint on the test split, and the number of clips it answers about."""
     accuracy = evaluate_checkpoint(spec, checkpoint)[""].metrics["accuracy"]
     pipe = mplug2.pipeline(ROOT / SPEC, checkpoint, settings)
@@ -159,7 +176,9 @@ def soak(hours: float, seconds: float, out: Path) -> list[Cycle]:
     clips = []
     for frames in CLIPS:
         clip = out / f"clip_{frames}.mp4"
-        pixels = np.random.default_rng(frames).integers(0, 255, (1, 48, 48, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(frames).integers(
+            0, 255, (1, 48, 48, 3), dtype=np.uint8
+        )
         encode(clip, np.repeat(pixels, frames, axis=0))
         clips.append(clip)
     settings = settings_of(out)
@@ -178,7 +197,9 @@ def soak(hours: float, seconds: float, out: Path) -> list[Cycle]:
         passed = time.monotonic() - started
         step = json.loads((last / "state.json").read_text())["step"]
         memory = memory_of("self")
-        cycles.append(Cycle(passed, kill.name, step, trainer_memory, memory, accuracy, answers))
+        cycles.append(
+            Cycle(passed, kill.name, step, trainer_memory, memory, accuracy, answers)
+        )
         with (out / "soak.jsonl").open("a") as file:
             file.write(json.dumps(asdict(cycles[-1])) + "\n")
     return cycles
@@ -186,16 +207,26 @@ def soak(hours: float, seconds: float, out: Path) -> list[Cycle]:
 
 def main() -> int:
     """Read the command line, and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--hours", type=float, default=1.0)
-    parser.add_argument("--cycle", type=float, default=45.0, help="seconds of training in a cycle")
-    parser.add_argument("--out", type=Path, required=True, help="a folder for data, run and results")
+    parser.add_argument(
+        "--cycle", type=float, default=45.0, help="seconds of training in a cycle"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="a folder for data, run and results"
+    )
     arguments = parser.parse_args()
     cycles = soak(arguments.hours, arguments.cycle, arguments.out.resolve())
     trend, lost = trend_of(cycles), lost_steps(cycles)
     steps = cycles[-1].step if cycles else 0
-    print(f"{len(cycles)} cycles, {steps} steps, {sum(cycle.answers for cycle in cycles)} answers")
-    print(f"memory: {trend.slope:+.1f} MB an hour over {trend.hours:.2f} h, noise {trend.noise:.1f} MB")
+    print(
+        f"{len(cycles)} cycles, {steps} steps, {sum(cycle.answers for cycle in cycles)} answers"
+    )
+    print(
+        f"memory: {trend.slope:+.1f} MB an hour over {trend.hours:.2f} h, noise {trend.noise:.1f} MB"
+    )
     for sentence in lost:
         print(f"lost: {sentence}")
     return 1 if lost or trend.grows or not cycles else 0

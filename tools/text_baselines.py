@@ -31,9 +31,13 @@ class KneserNey:
     shortest one discounts is divided equally among all ``vocab_size`` tokens.
     """
 
-    def __init__(self, texts: Iterable[Sequence[int]], order: int, vocab_size: int) -> None:
+    def __init__(
+        self, texts: Iterable[Sequence[int]], order: int, vocab_size: int
+    ) -> None:
         self.order, self.vocab_size = order, vocab_size
-        self.levels: list[dict[Context, Counter[int]]] = [defaultdict(Counter) for _ in range(order)]
+        self.levels: list[dict[Context, Counter[int]]] = [
+            defaultdict(Counter) for _ in range(order)
+        ]
         for ids in texts:
             for position in range(1, len(ids)):
                 context = tuple(ids[max(position - order + 1, 0) : position])
@@ -41,7 +45,8 @@ class KneserNey:
         self.discounts = [_discount(level) for level in self.levels]
         # Summed once: the counter of the empty context has an entry for every token of the vocabulary.
         self.totals = [
-            {context: counter.total() for context, counter in level.items()} for level in self.levels
+            {context: counter.total() for context, counter in level.items()}
+            for level in self.levels
         ]
 
     def _count(self, context: Context, token: int) -> None:
@@ -102,12 +107,17 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_intermixed_args(arguments)
     try:
         spec = read_spec(chosen.spec, chosen.overrides)
-        vocab_size = build_source(spec, check(spec).types, SHORT_SOURCE, "train").task.tokenizer.vocab_size
+        vocab_size = build_source(
+            spec, check(spec).types, SHORT_SOURCE, "train"
+        ).task.tokenizer.vocab_size
         for order in range(1, chosen.order + 1):
             loss = mean_loss(
-                KneserNey(texts_of(spec, "train"), order, vocab_size), texts_of(spec, spec.eval["split"])
+                KneserNey(texts_of(spec, "train"), order, vocab_size),
+                texts_of(spec, spec.eval["split"]),
             )
-            print(f"order {order}: perplexity {math.exp(loss):.2f}, {loss:.4f} nats a token")
+            print(
+                f"order {order}: perplexity {math.exp(loss):.2f}, {loss:.4f} nats a token"
+            )
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

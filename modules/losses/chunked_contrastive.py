@@ -51,10 +51,21 @@ class ChunkedContrastive(Temperature):
         partners = _Partners(len(vision), group, vision.device)
         vision, text = vision.float(), text.float()
         total = vision.new_zeros(())
-        for queries, keys in ((vision, all_gather_rows(text)), (text, all_gather_rows(vision))):
+        for queries, keys in (
+            (vision, all_gather_rows(text)),
+            (text, all_gather_rows(vision)),
+        ):
             for rows, columns, groups in partners.chunks(self.chunk):
                 total = total + checkpoint_layer(
-                    *(_cross_entropy, queries[rows], keys, temperature, columns, groups, partners.all_groups),
+                    *(
+                        _cross_entropy,
+                        queries[rows],
+                        keys,
+                        temperature,
+                        columns,
+                        groups,
+                        partners.all_groups,
+                    ),
                     recompute="all",
                 )
         return {"loss": total / (2 * len(vision))}
@@ -71,7 +82,9 @@ class SigmoidContrastive(nn.Module):
     inputs = {"vision": "vector B width", "text": "vector B width", "group?": "index B"}
     outputs = {"loss": "scalar"}
 
-    def __init__(self, scale: float = 10.0, bias: float = -10.0, chunk: int = 512) -> None:
+    def __init__(
+        self, scale: float = 10.0, bias: float = -10.0, chunk: int = 512
+    ) -> None:
         super().__init__()
         check_sizes(chunk=chunk)
         if not scale > 0:
@@ -93,7 +106,16 @@ class SigmoidContrastive(nn.Module):
         total = vision.new_zeros(())
         for rows, columns, groups in partners.chunks(self.chunk):
             total = total + checkpoint_layer(
-                *(_decisions, vision[rows], keys, scale, bias, columns, groups, partners.all_groups),
+                *(
+                    _decisions,
+                    vision[rows],
+                    keys,
+                    scale,
+                    bias,
+                    columns,
+                    groups,
+                    partners.all_groups,
+                ),
                 recompute="all",
             )
         return {"loss": total / len(vision)}
@@ -111,7 +133,11 @@ class _Partners:
         """Yield the rows of each chunk, the columns of the same number in the batch, and their groups."""
         for start in range(0, len(self.columns), size):
             rows = slice(start, start + size)
-            yield rows, self.columns[rows], None if self.group is None else self.group[rows]
+            yield (
+                rows,
+                self.columns[rows],
+                None if self.group is None else self.group[rows],
+            )
 
 
 def _positives(

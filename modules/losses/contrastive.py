@@ -101,7 +101,11 @@ class Contrastive(Temperature):
         "teacher_text?": "vector B width",
         "target?": "scores B S",
     }
-    outputs = {"loss": "scalar", "vision_to_text": "scores B S", "text_to_vision": "scores B S"}
+    outputs = {
+        "loss": "scalar",
+        "vision_to_text": "scores B S",
+        "text_to_vision": "scores B S",
+    }
 
     def __init__(
         self,
@@ -147,10 +151,16 @@ class Contrastive(Temperature):
             else:
                 targets = (target.float(), target.float())
         losses = []
-        for similarity, goal in zip((vision_to_text, text_to_vision), targets, strict=True):
+        for similarity, goal in zip(
+            (vision_to_text, text_to_vision), targets, strict=True
+        ):
             losses.append(-(goal * F.log_softmax(similarity, dim=1)).sum(dim=1).mean())
         loss = torch.stack(losses).mean()
-        return {"loss": loss, "vision_to_text": vision_to_text, "text_to_vision": text_to_vision}
+        return {
+            "loss": loss,
+            "vision_to_text": vision_to_text,
+            "text_to_vision": text_to_vision,
+        }
 
 
 def _check_together(**values: Tensor | None) -> None:
@@ -161,7 +171,10 @@ def _check_together(**values: Tensor | None) -> None:
 
 
 def _positives(
-    own: Int[Tensor, " b"], group: Int[Tensor, " b"] | None, all_group: Int[Tensor, " s"] | None, count: int
+    own: Int[Tensor, " b"],
+    group: Int[Tensor, " b"] | None,
+    all_group: Int[Tensor, " s"] | None,
+    count: int,
 ) -> Bool[Tensor, "b s"]:
     """Return which of ``count`` rows are partners of this rank's rows: those of their group, or their own."""
     if (group is None) != (all_group is None):

@@ -14,7 +14,9 @@ from registry import operation
 
 
 def kl_count(
-    target: Float[Tensor, "b classes"], *, reduction: Literal["per_row", "per_element"] = "per_row"
+    target: Float[Tensor, "b classes"],
+    *,
+    reduction: Literal["per_row", "per_element"] = "per_row",
 ) -> Float[Tensor, ""]:
     """Return the number of rows, or of rows times classes."""
     count = target.numel() if reduction == "per_element" else len(target)
@@ -53,7 +55,10 @@ def kl_loss(
     count=num_rows,
 )
 def soft_cross_entropy(
-    logits: Float[Tensor, "b classes"], target: Float[Tensor, "b classes"], *, smoothing: float = 0.0
+    logits: Float[Tensor, "b classes"],
+    target: Float[Tensor, "b classes"],
+    *,
+    smoothing: float = 0.0,
 ) -> LossSum:
     """``-sum_c target_c log softmax(logits)_c``, averaged over the rows of all ranks.
 
@@ -72,10 +77,14 @@ def soft_cross_entropy(
     outputs="scalar",
     count=num_rows,
 )
-def binary_cross_entropy(logits: Float[Tensor, "b classes"], target: Float[Tensor, "b classes"]) -> LossSum:
+def binary_cross_entropy(
+    logits: Float[Tensor, "b classes"], target: Float[Tensor, "b classes"]
+) -> LossSum:
     """Cross-entropy of each class on its own, summed over classes and averaged over rows.
 
     ``target``: from 0 to 1 for each class, such as the fraction of annotators who gave an answer.
     """
-    losses = F.binary_cross_entropy_with_logits(logits.float(), target.float(), reduction="sum")
+    losses = F.binary_cross_entropy_with_logits(
+        logits.float(), target.float(), reduction="sum"
+    )
     return LossSum(losses, num_rows(target))

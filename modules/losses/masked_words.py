@@ -17,7 +17,9 @@ from registry import operation
     outputs={"loss_sum": "weight B", "num_tokens": "weight B", "num_correct": "weight B"},
 )
 def masked_loss(
-    logits: Float[Tensor, "m vocab"], target: Int[Tensor, " m"], labels: Int[Tensor, "b l"]
+    logits: Float[Tensor, "m vocab"],
+    target: Int[Tensor, " m"],
+    labels: Int[Tensor, "b l"],
 ) -> dict[str, Float[Tensor, " b"]]:
     """Summed cross-entropy of the masked tokens of each text (nats), how many they are, how many are right.
 
@@ -27,11 +29,17 @@ def masked_loss(
     """
     rows = (labels >= 0).nonzero()[:, 0]
     if len(rows) != len(target):
-        raise ValueError(f"target must have one class for each of {len(rows)} labels (got {len(target)})")
+        raise ValueError(
+            f"target must have one class for each of {len(rows)} labels (got {len(target)})"
+        )
     # Softmax over the vocabulary loses digits that matter in half precision.
     losses = F.cross_entropy(logits.float(), target, reduction="none")
     correct = (logits.argmax(dim=-1) == target).float()
-    sums = {"loss_sum": losses, "num_tokens": torch.ones_like(losses), "num_correct": correct}
+    sums = {
+        "loss_sum": losses,
+        "num_tokens": torch.ones_like(losses),
+        "num_correct": correct,
+    }
     zeros = torch.zeros(len(labels), device=losses.device)
     return {name: zeros.index_add(0, rows, values) for name, values in sums.items()}
 

@@ -25,6 +25,8 @@ def element_count(target: Float[Tensor, "..."]) -> Float[Tensor, ""]:
 def mse_loss(values: Float[Tensor, "..."], target: Float[Tensor, "..."]) -> LossSum:
     """``(values - target)^2``, averaged over all elements of the rows of all ranks."""
     if values.shape != target.shape:
-        raise ValueError(f"target must have the shape {list(values.shape)}, but has {list(target.shape)}")
+        raise ValueError(
+            f"target must have the shape {list(values.shape)}, but has {list(target.shape)}"
+        )
     errors = (values.float() - target.float()).square()
     return LossSum(errors.sum(), element_count(target))

@@ -40,7 +40,9 @@ def self_critical(
     if baseline is not None:
         usual = baseline.mean(dim=1, keepdim=True)
     elif count == 1:
-        raise ValueError("a single text has no others to compare with: draw n=2 or more, or give a baseline")
+        raise ValueError(
+            "a single text has no others to compare with: draw n=2 or more, or give a baseline"
+        )
     elif baseline_mode == "all":
         usual = reward.mean(dim=1, keepdim=True)
     else:

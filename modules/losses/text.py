@@ -27,7 +27,9 @@ def next_token_losses(
 
     With a teacher: ``(1 - alpha) ce + alpha * -sum_v softmax(teacher)_v log_softmax(logits)_v``.
     """
-    losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), target.ids[:, 1:].flatten(), reduction="none")
+    losses = F.cross_entropy(
+        logits[:, :-1].flatten(0, 1), target.ids[:, 1:].flatten(), reduction="none"
+    )
     losses = losses.view(target.ids.shape[0], -1)
     if teacher is not None and alpha:
         # Use float32: softmax over the vocabulary is inaccurate in half precision. Detach the teacher: it
@@ -61,7 +63,11 @@ def lm_count(
         return (counts if weight is None else counts * weight).sum()
     if question_index is not None:
         return question_index.max().float() + 1
-    return count_of(len(target.ids), target.ids) if target.parts is None else num_packed(target.parts)
+    return (
+        count_of(len(target.ids), target.ids)
+        if target.parts is None
+        else num_packed(target.parts)
+    )
 
 
 def class_count(target: Int[Tensor, "*rows"]) -> Float[Tensor, ""]:
@@ -101,14 +107,19 @@ def lm_loss(
     """
     check_fraction(alpha=alpha)
     if target.parts is not None and (weight is not None or question_index is not None):
-        raise UserError("packed texts have no weight or question each. Remove `row_tokens` from the source")
+        raise UserError(
+            "packed texts have no weight or question each. Remove `row_tokens` from the source"
+        )
     # Softmax over the vocabulary loses digits that matter in half precision.
     losses, _ = next_token_losses(logits.float(), target, teacher, alpha, ignore_first)
     losses = losses.sum(dim=1)
     if weight is not None:
         losses = losses * weight
     return LossSum(
-        losses.sum(), lm_count(target, weight, question_index, ignore_first=ignore_first, reduction=reduction)
+        losses.sum(),
+        lm_count(
+            target, weight, question_index, ignore_first=ignore_first, reduction=reduction
+        ),
     )
 
 
@@ -148,7 +159,9 @@ def cross_entropy(
         )
     # (*rows, classes) -> (rows, classes); half precision would lose digits that matter
     scores, classes = logits.float().flatten(0, -2), target.flatten()
-    losses = F.cross_entropy(scores, classes.clamp(min=0), reduction="none", label_smoothing=smoothing)
+    losses = F.cross_entropy(
+        scores, classes.clamp(min=0), reduction="none", label_smoothing=smoothing
+    )
     if teacher is not None and alpha:
         soft_targets = F.softmax(teacher.detach().float(), dim=-1).flatten(0, -2)
         soft_losses = -(soft_targets * F.log_softmax(scores, dim=-1)).sum(dim=-1)

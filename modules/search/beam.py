@@ -27,7 +27,11 @@ from registry import operation
 
 
 def _check(
-    num_beams: int, num_return_sequences: int, num_beam_groups: int, min_length: int, max_length: int
+    num_beams: int,
+    num_return_sequences: int,
+    num_beam_groups: int,
+    min_length: int,
+    max_length: int,
 ) -> None:
     check_lengths(min_length, max_length)
     if not 1 <= num_return_sequences <= num_beams:
@@ -80,7 +84,9 @@ def _note(
     """File the hypotheses marked in ``which`` under their samples."""
     samples, values = row_to_sample.tolist(), scores.tolist()
     for row, beam in which.nonzero().tolist():
-        done[samples[row]].append(Hypothesis(values[row][beam], texts[row, beam], token_logprobs[row, beam]))
+        done[samples[row]].append(
+            Hypothesis(values[row][beam], texts[row, beam], token_logprobs[row, beam])
+        )
 
 
 def _choose(
@@ -88,7 +94,9 @@ def _choose(
     logprobs: Float[Tensor, "rows beams vocab"],
     diversity_penalty: float,
     counts: Bool[Tensor, "rows groups"],
-) -> tuple[Float[Tensor, "rows beams"], Int[Tensor, "rows beams"], Int[Tensor, "rows beams"]]:
+) -> tuple[
+    Float[Tensor, "rows beams"], Int[Tensor, "rows beams"], Int[Tensor, "rows beams"]
+]:
     """Return each group's best continuations: their log-probabilities, the beams that they continue, and
     their tokens.
 
@@ -102,7 +110,9 @@ def _choose(
     for group, first in enumerate(range(0, cum_logprobs.shape[1], size)):
         beams_of_group = slice(first, first + size)
         worth = cum_logprobs[:, beams_of_group, None] + logprobs[:, beams_of_group]
-        wished = worth - diversity_penalty * taken if group and diversity_penalty else worth
+        wished = (
+            worth - diversity_penalty * taken if group and diversity_penalty else worth
+        )
         # (rows, size, vocab) -> (rows, size * vocab): all continuations of a group's beams compete
         choice = wished.flatten(1).topk(size).indices
         totals.append(worth.flatten(1).gather(1, choice))
@@ -125,7 +135,9 @@ def _first_scores(
 
 
 def _continue_rows(
-    state: DecoderCache, remaining: Int[Tensor, " kept"], parents: Int[Tensor, "rows beams"]
+    state: DecoderCache,
+    remaining: Int[Tensor, " kept"],
+    parents: Int[Tensor, "rows beams"],
 ) -> None:
     """Keep the ``remaining`` rows of the cache.
 
@@ -147,7 +159,9 @@ def _extended(
 
 
 def _finished(
-    ended: Bool[Tensor, "rows beams"], is_last: bool, active_groups: Bool[Tensor, "rows groups"]
+    ended: Bool[Tensor, "rows beams"],
+    is_last: bool,
+    active_groups: Bool[Tensor, "rows groups"],
 ) -> tuple[Bool[Tensor, "rows beams"], Bool[Tensor, "rows groups"]]:
     """Return the beams whose text is complete in this step, and the groups that remain active.
 
@@ -210,7 +224,9 @@ def beam_search(
     # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once
     logits, width = logits[:, None].expand(-1, num_beams, -1), 1
     row_to_sample = torch.arange(samples, device=device)
-    texts = torch.full((samples, num_beams, 1), bos_token_id, dtype=torch.long, device=device)
+    texts = torch.full(
+        (samples, num_beams, 1), bos_token_id, dtype=torch.long, device=device
+    )
     token_logprobs = torch.zeros(texts.shape, device=device)
     cum_logprobs = _first_scores(samples, num_beams, num_beam_groups, device)
     active_groups = torch.ones(samples, num_beam_groups, dtype=torch.bool, device=device)
@@ -219,13 +235,17 @@ def beam_search(
         logprobs = F.log_softmax(logits.float(), dim=-1)
         if step < min_length:
             logprobs[..., eos_token_id] = FORBIDDEN
-        cum_logprobs, origin, chosen = _choose(cum_logprobs, logprobs, diversity_penalty, active_groups)
+        cum_logprobs, origin, chosen = _choose(
+            cum_logprobs, logprobs, diversity_penalty, active_groups
+        )
         scores = cum_logprobs / ((5 + step + 1) / 6) ** length_penalty
         rows = torch.arange(len(logprobs), device=device)[:, None]
         texts = _extended(texts, origin, chosen)
         token_logprobs = _extended(token_logprobs, origin, logprobs[rows, origin, chosen])
         is_last = step + 1 == max_length
-        finished, active_groups = _finished(chosen == eos_token_id, is_last, active_groups)
+        finished, active_groups = _finished(
+            chosen == eos_token_id, is_last, active_groups
+        )
         _note(done, row_to_sample, finished, scores, texts, token_logprobs)
         remaining = None if is_last else remaining_rows(active_groups.any(dim=1))
         if remaining is None:

@@ -77,12 +77,18 @@ def rows_of(memory: Tokens | None, prefix: Text | None) -> tuple[int, torch.devi
     if memory is not None:
         return memory.values.shape[0], memory.values.device
     if prefix is None:
-        raise ValueError("a search needs a memory, or a prefix to continue, to know how many texts to write")
+        raise ValueError(
+            "a search needs a memory, or a prefix to continue, to know how many texts to write"
+        )
     return prefix.ids.shape[0], prefix.ids.device
 
 
 def prefill(
-    decoder: TextDecoder, memory: Tokens | None, prefix: Text | None, bos_token_id: int, words: int = 1
+    decoder: TextDecoder,
+    memory: Tokens | None,
+    prefix: Text | None,
+    bos_token_id: int,
+    words: int = 1,
 ) -> tuple[DecoderCache, Float[Tensor, "samples vocab"]]:
     """Read the ``prefix``, or ``bos_token_id`` where there is none, once per sample, and score the word after
     it.
@@ -97,10 +103,14 @@ def prefill(
     else:
         lengths = prefix.mask.sum(dim=1)
         if not lengths.all():
-            raise ValueError("a prefix must have at least one token ([CLS]) in every row, but one has none")
+            raise ValueError(
+                "a prefix must have at least one token ([CLS]) in every row, but one has none"
+            )
         longest = int(lengths.max())
         left_pad = longest - lengths
-        places = (torch.arange(longest, device=left_pad.device) - left_pad[:, None]).clamp(min=0)
+        places = (
+            torch.arange(longest, device=left_pad.device) - left_pad[:, None]
+        ).clamp(min=0)
         ids = prefix.ids.gather(1, places)
         state.left_pad = left_pad if left_pad.any() else None
     return state, decoder.decode(ids[:, None], state)[:, 0, -1]
@@ -123,13 +133,21 @@ def stack_hypotheses(
     """The ``num_return_sequences`` hypotheses of every sample, best first, padded with 0."""
     chosen = []
     for hypotheses in per_sample:
-        ordered = sorted(hypotheses, key=lambda hypothesis: hypothesis.score, reverse=True)
+        ordered = sorted(
+            hypotheses, key=lambda hypothesis: hypothesis.score, reverse=True
+        )
         chosen.append(ordered[:num_return_sequences])
     flat = [hypothesis for sample in chosen for hypothesis in sample]
     ids = pad_sequence([hypothesis.ids for hypothesis in flat], batch_first=True)
-    logprobs = pad_sequence([hypothesis.logprobs for hypothesis in flat], batch_first=True)
-    scores = torch.tensor([[hypothesis.score for hypothesis in sample] for sample in chosen], device=device)
-    lengths = torch.tensor([[len(h.ids) - 1 for h in sample] for sample in chosen], device=device)
+    logprobs = pad_sequence(
+        [hypothesis.logprobs for hypothesis in flat], batch_first=True
+    )
+    scores = torch.tensor(
+        [[hypothesis.score for hypothesis in sample] for sample in chosen], device=device
+    )
+    lengths = torch.tensor(
+        [[len(h.ids) - 1 for h in sample] for sample in chosen], device=device
+    )
     # (samples * best, length) -> (samples, best, length)
     ids = ids.unflatten(0, (len(per_sample), -1))
     logprobs = logprobs.unflatten(0, (len(per_sample), -1))
@@ -151,8 +169,13 @@ def write_all(
     separate beams, as if none saw another. The errors of the two cancel.
     """
     samples, device = rows_of(memory, prefix)
-    state, before = decoder.init_cache(memory), 1 if prefix is None else prefix.ids.shape[1]
-    decoder.decode(torch.empty(samples, 1, before, dtype=torch.long, device=device), state)
+    state, before = (
+        decoder.init_cache(memory),
+        1 if prefix is None else prefix.ids.shape[1],
+    )
+    decoder.decode(
+        torch.empty(samples, 1, before, dtype=torch.long, device=device), state
+    )
     half = (max_length - 1) // 2
     if half:
         state.reorder(torch.zeros(samples * num_beams, dtype=torch.long, device=device))
@@ -160,8 +183,14 @@ def write_all(
         decoder.decode(words, state, last_only=False)
     if rest := num_beams * (max_length - 1 - half):
         state.reorder(torch.zeros(samples * rest, dtype=torch.long, device=device))
-        decoder.decode(torch.empty(samples, rest, 1, dtype=torch.long, device=device), state)
-    ids = torch.empty(samples, num_return_sequences, max_length + 1, dtype=torch.long, device=device)
+        decoder.decode(
+            torch.empty(samples, rest, 1, dtype=torch.long, device=device), state
+        )
+    ids = torch.empty(
+        samples, num_return_sequences, max_length + 1, dtype=torch.long, device=device
+    )
     return Sequences(
-        ids, torch.empty(samples, num_return_sequences, device=device), torch.empty(ids.shape, device=device)
+        ids,
+        torch.empty(samples, num_return_sequences, device=device),
+        torch.empty(ids.shape, device=device),
     )

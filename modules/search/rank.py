@@ -25,14 +25,21 @@ def _dry_rank(
     check_sizes(top_k=top_k)
     samples, (count, length) = memory.values.shape[0], candidates.ids.shape
     top_k, before = min(top_k, count), 1 if prefix is None else prefix.ids.shape[1]
-    ids = torch.empty(samples, top_k, length, dtype=torch.long, device=memory.values.device)
+    ids = torch.empty(
+        samples, top_k, length, dtype=torch.long, device=memory.values.device
+    )
     state = decoder.init_cache(memory)
     decoder.decode(ids.new_empty(samples, 1, before), state)
     state.reorder(ids.new_zeros(samples * top_k))
     decoder.decode(ids[:, :, 1:-1], state, last_only=False)
     scores = torch.empty(samples, top_k, device=ids.device)
     first = torch.empty(samples, count, device=ids.device)
-    return {"answer": Sequences(ids, scores), "choice": ids[..., 0], "first": first, "losses": scores}
+    return {
+        "answer": Sequences(ids, scores),
+        "choice": ids[..., 0],
+        "first": first,
+        "losses": scores,
+    }
 
 
 @dry_run(_dry_rank)
@@ -82,10 +89,17 @@ def rank_answers(
         state.reorder(torch.arange(samples, device=ids.device).repeat_interleave(top_k))
         logits = decoder.decode(ids[..., 1:-1], state, last_only=False)
         # (samples, keep, length - 2, vocab) -> (samples, keep, length - 2)
-        rest = F.cross_entropy(logits.float().flatten(0, 2), ids[..., 2:].flatten(), reduction="none")
+        rest = F.cross_entropy(
+            logits.float().flatten(0, 2), ids[..., 2:].flatten(), reduction="none"
+        )
         losses = losses + (rest.view(ids[..., 2:].shape) * mask[..., 2:]).sum(dim=-1)
     score = likely - losses if first_token == "twice" else -losses
     score, order = F.softmax(score, dim=-1).sort(dim=-1, descending=True)
     choice = choice.gather(1, order)
     answer = Sequences(candidates.ids[choice], score)
-    return {"answer": answer, "choice": choice, "first": first.exp(), "losses": losses.gather(1, order)}
+    return {
+        "answer": answer,
+        "choice": choice,
+        "first": first.exp(),
+        "losses": losses.gather(1, order),
+    }

@@ -21,7 +21,9 @@ def written(texts: Sequences, eos_token_id: int) -> Bool[Tensor, "b n length"]:
     mask = ends.cumsum(dim=-1) - ends.long() == 0
     mask[..., 0] = False
     if texts.lengths is not None:
-        mask &= torch.arange(mask.shape[-1], device=mask.device) <= texts.lengths[..., None]
+        mask &= (
+            torch.arange(mask.shape[-1], device=mask.device) <= texts.lengths[..., None]
+        )
     return mask
 
 
@@ -63,7 +65,9 @@ def score_sequences(
         valid = prefix.mask[:, None].expand(-1, count, -1)
         last = valid.sum(dim=-1, keepdim=True) - 1  # the place of the prefix's last token
     # The words follow the prefix's last token, whatever comes after it in other rows.
-    places = torch.arange(first.shape[-1] + length - 1, device=ids.device).expand(samples, count, -1)
+    places = torch.arange(first.shape[-1] + length - 1, device=ids.device).expand(
+        samples, count, -1
+    )
     shift = (places > last) * (first.shape[-1] - 1 - last)
     source = (places + shift).clamp(max=places.shape[-1] - 1)
     joined = torch.cat([first, ids[..., 1:]], dim=2).gather(2, source)
@@ -72,9 +76,13 @@ def score_sequences(
     # (samples, n, length) -> (samples * n, length): the texts of a sample are adjacent
     logits = decoder(Text(joined.flatten(0, 1), valid_tokens.flatten(0, 1)), memory)
     losses = F.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), joined.flatten(0, 1)[:, 1:].flatten(), reduction="none"
+        logits[:, :-1].float().flatten(0, 1),
+        joined.flatten(0, 1)[:, 1:].flatten(),
+        reduction="none",
     ).view(samples, count, -1)
-    positions = last + torch.arange(length - 1, device=ids.device)  # the place that each word is foretold at
+    positions = last + torch.arange(
+        length - 1, device=ids.device
+    )  # the place that each word is foretold at
     logprobs = -losses.gather(2, positions) * mask[..., 1:]
     total = logprobs.sum(dim=-1)
     num_tokens = mask.sum(dim=-1)

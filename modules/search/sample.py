@@ -24,7 +24,9 @@ from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
 
-def _check(n: int, top_k: int, top_p: float, temperature: float, min_length: int, max_length: int) -> None:
+def _check(
+    n: int, top_k: int, top_p: float, temperature: float, min_length: int, max_length: int
+) -> None:
     check_lengths(min_length, max_length)
     if n < 1 or top_k < 0 or not 0 < top_p <= 1 or temperature <= 0:
         raise ValueError(
@@ -118,7 +120,9 @@ def sample_search(
     # (samples, vocab) -> (samples, n, vocab): the prefix is read once for all n
     state.reorder(torch.arange(samples, device=device).repeat_interleave(n))
     logits = logits[:, None].expand(-1, n, -1)
-    row_to_sample = torch.arange(samples, device=device)  # which sample each remaining row is
+    row_to_sample = torch.arange(
+        samples, device=device
+    )  # which sample each remaining row is
     over = torch.zeros(samples, n, dtype=torch.bool, device=device)
     ids = torch.zeros(samples, n, max_length + 1, dtype=torch.long, device=device)
     ids[..., 0] = bos_token_id
@@ -129,7 +133,9 @@ def sample_search(
         if step < min_length:
             offered[..., eos_token_id] = FORBIDDEN
         chances = likely(offered, temperature, top_k, top_p)
-        chosen = torch.multinomial(chances.flatten(0, 1), 1, generator=generator).view(over.shape)
+        chosen = torch.multinomial(chances.flatten(0, 1), 1, generator=generator).view(
+            over.shape
+        )
         chosen_logprobs = step_logprobs.gather(2, chosen[..., None])[..., 0]
         # A text that has ended keeps its padding.
         before = ids[row_to_sample, :, step + 1]
@@ -149,7 +155,9 @@ def sample_search(
     return _best_first(ids[..., : step + 2], logprobs[..., : step + 2])
 
 
-def _best_first(ids: Int[Tensor, "b n length"], logprobs: Float[Tensor, "b n length"]) -> Sequences:
+def _best_first(
+    ids: Int[Tensor, "b n length"], logprobs: Float[Tensor, "b n length"]
+) -> Sequences:
     scores, order = logprobs.sum(dim=-1).sort(dim=-1, descending=True)
     places = order[..., None].expand(ids.shape)
     return Sequences(ids.gather(1, places), scores, logprobs.gather(1, places))

@@ -55,7 +55,9 @@ class Figure:
     @property
     def ratio(self) -> float:
         """How many times faster the engine is: the median over the rounds."""
-        return median(slow / fast for slow, fast in zip(self.plain, self.engine, strict=True))
+        return median(
+            slow / fast for slow, fast in zip(self.plain, self.engine, strict=True)
+        )
 
     @property
     def floor(self) -> float:
@@ -63,13 +65,17 @@ class Figure:
         return self.plain_flops / self.engine_flops
 
 
-def plain_logits(decoder: TextDecoder, ids: Tensor, memory: Tensor, last_only: bool) -> Tensor:
+def plain_logits(
+    decoder: TextDecoder, ids: Tensor, memory: Tensor, last_only: bool
+) -> Tensor:
     """Scores after the last or after each of ``ids`` [rows length]; every row has its copy of the memory."""
     x: Tensor = decoder.embedding.embed(ids)
     mask = causal_mask(ids.shape[1], ids.device)
     for layer in decoder.layers:
         x = layer(x, mask, memory)
-    logits: Tensor = decoder.head(x[:, -1:] if last_only else x, decoder.embedding.word.weight)
+    logits: Tensor = decoder.head(
+        x[:, -1:] if last_only else x, decoder.embedding.word.weight
+    )
     return logits
 
 
@@ -88,7 +94,9 @@ def plain_beams(decoder: TextDecoder, memory: Tensor, sizes: Sizes) -> Tensor:
         # the penalty for length divides all beams of a step by the same number: it changes no choice
         total, choice = (total[..., None] + words).flatten(1).topk(beams)
         origin = (choice // words.shape[-1])[..., None].expand(texts.shape)
-        texts = torch.cat([texts.gather(1, origin), (choice % words.shape[-1])[..., None]], dim=2)
+        texts = torch.cat(
+            [texts.gather(1, origin), (choice % words.shape[-1])[..., None]], dim=2
+        )
     return texts
 
 
@@ -97,8 +105,12 @@ def plain_rank(decoder: TextDecoder, memory: Tensor, candidates: Tensor) -> Tens
     """The candidates' order for every sample [batch candidates]."""
     batch, count = len(memory), len(candidates)
     ids = candidates.repeat(batch, 1)
-    logits = plain_logits(decoder, ids[:, :-1], memory.repeat_interleave(count, dim=0), last_only=False)
-    losses = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    logits = plain_logits(
+        decoder, ids[:, :-1], memory.repeat_interleave(count, dim=0), last_only=False
+    )
+    losses = F.cross_entropy(
+        logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+    )
     return losses.view(batch, count, -1).sum(dim=-1).sort(dim=-1).indices
 
 
@@ -126,16 +138,22 @@ def bench(
                 results[name], seconds = _timed(run, device, clock)
                 times[name].append(seconds)
             if not torch.equal(results["engine"], results["plain"]):
-                raise UserError(f"{task}: the engine's result must be that of plain decoding, but differs")
+                raise UserError(
+                    f"{task}: the engine's result must be that of plain decoding, but differs"
+                )
         found.append(Figure(task, times["engine"], times["plain"], *_flops(task, sizes)))
     return found
 
 
-def _tasks(sizes: Sizes, device: str) -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
+def _tasks(
+    sizes: Sizes, device: str
+) -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
     """For each task the engine's call and the plain one, over the same random weights and inputs."""
     torch.manual_seed(0)
     with torch.device(device):
-        decoder = TextDecoder(sizes.width, sizes.depth, max_positions=max(64, sizes.length + 1)).eval()
+        decoder = TextDecoder(
+            sizes.width, sizes.depth, max_positions=max(64, sizes.length + 1)
+        ).eval()
         memory = torch.randn(sizes.batch, sizes.memory, sizes.width)
         ids = torch.randint(1000, 30000, (sizes.candidates, sizes.words))
     ids[:, 0], ids[:, -1] = START, END
@@ -153,7 +171,9 @@ def _tasks(sizes: Sizes, device: str) -> dict[str, tuple[Callable[[], Tensor], C
         return found.ids
 
     def ranked() -> Tensor:
-        choice: Tensor = rank_answers(decoder, Tokens(memory), text, top_k=sizes.candidates)["choice"]
+        choice: Tensor = rank_answers(
+            decoder, Tokens(memory), text, top_k=sizes.candidates
+        )["choice"]
         return choice
 
     return {
@@ -174,7 +194,9 @@ def _timed(run: Callable[[], Tensor], device: str, clock: Clock) -> tuple[Tensor
 def _flops(task: str, sizes: Sizes) -> tuple[int, int]:
     """The FLOPs of matrix products and attention in the engine and in plain decoding (meta device)."""
     with torch.device("meta"):
-        decoder = TextDecoder(sizes.width, sizes.depth, max_positions=max(64, sizes.length + 1)).eval()
+        decoder = TextDecoder(
+            sizes.width, sizes.depth, max_positions=max(64, sizes.length + 1)
+        ).eval()
         memory = torch.empty(sizes.batch, sizes.memory, sizes.width)
         ids = torch.empty(sizes.candidates, sizes.words, dtype=torch.long)
     text = Text(ids, ids.bool())
@@ -186,7 +208,12 @@ def _flops(task: str, sizes: Sizes) -> tuple[int, int]:
             if not plain and task == "ranking":
                 dry.dry_run(decoder, Tokens(memory), text, top_k=sizes.candidates)
             elif not plain:
-                dry.dry_run(decoder, Tokens(memory), num_beams=sizes.beams, max_length=sizes.length)
+                dry.dry_run(
+                    decoder,
+                    Tokens(memory),
+                    num_beams=sizes.beams,
+                    max_length=sizes.length,
+                )
             elif task == "ranking":
                 plain_rank(decoder, memory, ids)
             else:

@@ -47,12 +47,16 @@ class Reading:
     files: int
     frames: int
     num_bytes: int
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {FOLDER: [], SHARDS: []})
+    seconds: dict[str, list[float]] = field(
+        default_factory=lambda: {FOLDER: [], SHARDS: []}
+    )
 
     @property
     def ratio(self) -> float:
         """How many times as fast shards are as the folder: the median over the rounds."""
-        return median(a / b for a, b in zip(self.seconds[FOLDER], self.seconds[SHARDS], strict=True))
+        return median(
+            a / b for a, b in zip(self.seconds[FOLDER], self.seconds[SHARDS], strict=True)
+        )
 
 
 def bench_reading(
@@ -73,7 +77,9 @@ def bench_reading(
         types = check_stages(spec, required=True).raise_if_bad().types
         data = {**spec.data, **(spec.data.get(split) or {})}
         if not (isinstance(data.get("path"), str) and isinstance(data.get("media"), str)):
-            raise UserError(f"{spec.place('data')}: data.{split} must name its path and media, but does not")
+            raise UserError(
+                f"{spec.place('data')}: data.{split} must name its path and media, but does not"
+            )
         on_progress("packing")
         packed = Path(temporary, "packed")
         pack_shards(Path(data["path"]), Path(data["media"]), packed, max_missing=0.5)
@@ -81,7 +87,9 @@ def bench_reading(
         to_shards = [f"data.{split}.path=", f"data.{split}.shards={packed}"]
         for name, settings in ((FOLDER, []), (SHARDS, to_shards)):
             # Decoded files that are kept in memory would hide how they are read.
-            changed = read_spec(spec_file, [*overrides, f"data.{split}.cache=0", *settings])
+            changed = read_spec(
+                spec_file, [*overrides, f"data.{split}.cache=0", *settings]
+            )
             source = build_source(changed, types, SHORT_SOURCE, split, training=True)
             assert isinstance(source, ItemSource)
             sources[name] = source
@@ -102,7 +110,9 @@ def _measure(
         numbers = folder.by_media.get(request.media, [])
         if numbers and len(pairs) < max_files:
             pairs.append((request, (folder.items[numbers[0]],)))
-            reading.num_bytes += sum(os.path.getsize(str(folder.media.file(name))) for name in request.media)
+            reading.num_bytes += sum(
+                os.path.getsize(str(folder.media.file(name))) for name in request.media
+            )
     reading.files, reading.frames = len(pairs), len(pairs) * folder.media.frames
     for turn in range(rounds + 1):
         on_progress(f"round {turn} of {rounds}" if turn else "warm-up")
@@ -147,19 +157,27 @@ def resumed_loader(folder: Path, position: int, seed: int) -> Loader:
     types = {"image": StreamType("image", ("V", 3, EDGE, EDGE))}
     task = RetrievalTask(tokenizer=ByteTokenizer(), types=types, training=True)
     source = ShardSource(str(folder), task, training=True, types=types)
-    loader = Loader(source, source.collate, FixedBatches(BATCH, BATCH), seed=seed, max_bad_fraction=0)
+    loader = Loader(
+        source, source.collate, FixedBatches(BATCH, BATCH), seed=seed, max_bad_fraction=0
+    )
     loader.load_state_dict({"epoch": 0, "samples": position})
     return loader
 
 
-def write_synthetic_shards(folder: Path, num_samples: int, existing: Iterable[int]) -> None:
+def write_synthetic_shards(
+    folder: Path, num_samples: int, existing: Iterable[int]
+) -> None:
     """Write index, manifest and one tar file in which only some samples exist."""
     image = io.BytesIO()
     Image.new("RGB", (EDGE, EDGE)).save(image, "PNG")
     names = [f"{number:09d}.png" for number in range(num_samples)]
 
     def rows(number: int) -> bytes:
-        row = {"image": names[number], "caption": "a ring", "question_id": f"{number:09d}"}
+        row = {
+            "image": names[number],
+            "caption": "a ring",
+            "question_id": f"{number:09d}",
+        }
         return json.dumps([row]).encode()
 
     tar = folder / "00000.tar"
@@ -172,7 +190,9 @@ def write_synthetic_shards(folder: Path, num_samples: int, existing: Iterable[in
         file.truncate(num_samples * stride)
     starts = np.arange(num_samples, dtype=np.int64)[:, None] * stride
     offsets = starts + np.array([BLOCK, len(example[0]) + BLOCK])
-    sizes = np.tile(np.array([len(rows(0)), len(image.getvalue())], np.int64), (num_samples, 1))
+    sizes = np.tile(
+        np.array([len(rows(0)), len(image.getvalue())], np.int64), (num_samples, 1)
+    )
     suffix = np.frombuffer(b".png".ljust(SUFFIX_BYTES, b"\0"), np.uint8)
     arrays = {
         "shard": np.zeros(num_samples, np.int32),
@@ -186,7 +206,9 @@ def write_synthetic_shards(folder: Path, num_samples: int, existing: Iterable[in
     save_file(arrays, folder / INDEX)
     # The checksum of a tar file is not used to read it, and hashing gigabytes of zeros takes seconds.
     entry = {"bytes": tar.stat().st_size, "sha256": "", "media": num_samples}
-    write_entries(folder, {tar.name: entry, INDEX: file_entry(folder / INDEX)}, {"mplug2": "bench"})
+    write_entries(
+        folder, {tar.name: entry, INDEX: file_entry(folder / INDEX)}, {"mplug2": "bench"}
+    )
 
 
 def _members(number: int, rows: bytes, image: bytes) -> list[bytes]:

@@ -71,7 +71,9 @@ class Figure:
 
 
 def bench(
-    cases: Sequence[Case], rounds: int = 2, on_progress: Callable[[str], None] = lambda label: None
+    cases: Sequence[Case],
+    rounds: int = 2,
+    on_progress: Callable[[str], None] = lambda label: None,
 ) -> dict[Case, list[Figure]]:
     """Measure every case ``rounds`` times, alternately, each time in a new process; UserError if it
     fails."""
@@ -79,11 +81,21 @@ def bench(
     for turn in range(rounds):
         for case in dict.fromkeys(cases):
             on_progress(f"round {turn + 1} of {rounds}: {case.items} items, k = {case.k}")
-            command = [sys.executable, "-m", "mplug2.bench.retrieval", str(case.items), str(case.k)]
+            command = [
+                sys.executable,
+                "-m",
+                "mplug2.bench.retrieval",
+                str(case.items),
+                str(case.k),
+            ]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                raise UserError(f"{case.items} items, k = {case.k} failed:\n{done.stderr.strip()[-2000:]}")
-            figures.setdefault(case, []).append(Figure(**json.loads(done.stdout.splitlines()[-1])))
+                raise UserError(
+                    f"{case.items} items, k = {case.k} failed:\n{done.stderr.strip()[-2000:]}"
+                )
+            figures.setdefault(case, []).append(
+                Figure(**json.loads(done.stdout.splitlines()[-1]))
+            )
     return figures
 
 
@@ -129,7 +141,10 @@ def growth(figures: dict[Case, list[Figure]]) -> list[str]:
                 continue
             powers = [
                 exponent(
-                    [(case[axis], median(getattr(one, part) for one in figures[case])) for case in cases]
+                    [
+                        (case[axis], median(getattr(one, part) for one in figures[case]))
+                        for case in cases
+                    ]
                 )
                 for part in ("total", "rerank")
             ]
@@ -151,9 +166,14 @@ def _batches(items: int) -> Iterator[_Batch]:
     draw = torch.Generator().manual_seed(0)
     for start in range(0, items, BATCH):
         count = min(BATCH, items - start)
-        seen, read = (torch.randn(count, length, WIDTH, generator=draw) for length in (PATCHES, WORDS))
+        seen, read = (
+            torch.randn(count, length, WIDTH, generator=draw)
+            for length in (PATCHES, WORDS)
+        )
         names = range(start, start + count)
-        records = [{"question_id": i, "image": f"{i}.jpg", "references": [str(i)]} for i in names]
+        records = [
+            {"question_id": i, "image": f"{i}.jpg", "references": [str(i)]} for i in names
+        ]
         yield _Batch({"seen": Tokens(seen), "read": Tokens(read)}, records)
 
 
@@ -168,8 +188,12 @@ def _worker(case: Case) -> Figure:
         times[unit, True] = time.process_time()
 
     def retrieve(items: int) -> int:
-        evaluator = Retrieval(net=net, rerank=case.k, rerank_batch=256, on_progress=on_progress)
-        run_goals(net, net.move, evaluator, _batches(items), -(-items // BATCH), on_progress)
+        evaluator = Retrieval(
+            net=net, rerank=case.k, rerank_batch=256, on_progress=on_progress
+        )
+        run_goals(
+            net, net.move, evaluator, _batches(items), -(-items // BATCH), on_progress
+        )
         return len(evaluator.compute()[1])
 
     with torch.no_grad():
@@ -182,7 +206,11 @@ def _worker(case: Case) -> Figure:
     end = time.process_time()
     found = 2 * max(case.k, SHOWN) * (4 + 4)  # number and similarity, in both directions
     held = case.items * ((PATCHES + WORDS) * WIDTH * 2 + 2 * VECTOR * 4 + found)
-    embedded, asked, scored = times["batches", True], times["pairs", False], times["pairs", True]
+    embedded, asked, scored = (
+        times["batches", True],
+        times["pairs", False],
+        times["pairs", True],
+    )
     return Figure(
         embed=embedded - start,
         compare=asked - embedded + end - scored,
@@ -204,7 +232,9 @@ def _peak() -> int:
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    line = next(
+        line for line in status.read_text().splitlines() if line.startswith("VmHWM:")
+    )
     return int(line.split()[1]) * 1024
 
 

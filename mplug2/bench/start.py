@@ -17,7 +17,10 @@ IMPORT_TORCH = f"import {ensure_torchvision.__module__} as m; m.ensure_torchvisi
 FIRST = "mplug2 check --stages 1-3, empty cache"
 UNCACHED = "mplug2 check, empty cache"
 NO_CACHE = {"XDG_CACHE_HOME": os.devnull}
-WITHOUT_CACHE = (FIRST, UNCACHED)  # The others read what the warm-up round has left in the user's cache.
+WITHOUT_CACHE = (
+    FIRST,
+    UNCACHED,
+)  # The others read what the warm-up round has left in the user's cache.
 # Packages are installed with their bytecode; in a checkout, the warm-up round writes it.
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 Figures = dict[str, list[float]]  # command: CPU seconds in each round
@@ -47,22 +50,30 @@ def bench(
     figures: Figures = {}
     for turn in range(rounds + 1):
         for name, words in commands(spec, overrides).items():
-            on_progress(f"round {turn} of {rounds}: {name}" if turn else f"warm-up: {name}")
+            on_progress(
+                f"round {turn} of {rounds}: {name}" if turn else f"warm-up: {name}"
+            )
             seconds = _cpu_seconds(words, NO_CACHE if name in WITHOUT_CACHE else {})
             if turn:  # the first run of each reads its files from disk
                 figures.setdefault(name, []).append(seconds)
     return figures
 
 
-def _cpu_seconds(words: Sequence[str], variables: Mapping[str, str] | None = None) -> float:
+def _cpu_seconds(
+    words: Sequence[str], variables: Mapping[str, str] | None = None
+) -> float:
     environment = {**os.environ, **(variables or {})}
     environment.pop(NO_BYTECODE, None)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env=environment
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         output = (done.stderr.strip() or done.stdout.strip())[-2000:]
-        raise UserError(f"python {' '.join(words)} failed with exit code {done.returncode}:\n{output}")
+        raise UserError(
+            f"python {' '.join(words)} failed with exit code {done.returncode}:\n{output}"
+        )
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 

@@ -45,10 +45,15 @@ class Figure:
     shadow: bool
 
 
-def variants(spec: str, overrides: Sequence[str], clips: int, questions: int) -> list[Variant]:
+def variants(
+    spec: str, overrides: Sequence[str], clips: int, questions: int
+) -> list[Variant]:
     """The plain step, the same with gradient checkpointing, and with ``questions`` grouped by clip."""
     plain = (*overrides, "modules.vision.recompute=none")
-    saving = tuple(f"modules.{m}.recompute=all" for m in ("vision", "text", "universal", "fusion", "decoder"))
+    saving = tuple(
+        f"modules.{m}.recompute=all"
+        for m in ("vision", "text", "universal", "fusion", "decoder")
+    )
     return [
         Variant("one question a clip", spec, plain, clips, 1),
         Variant("the same, recompute", spec, (*overrides, *saving), clips, 1),
@@ -58,7 +63,13 @@ def variants(spec: str, overrides: Sequence[str], clips: int, questions: int) ->
 
 def measure(variant: Variant, steps: int) -> Figure:
     """Run ``steps`` steps in a new process; raise UserError with its message if it fails."""
-    command = [sys.executable, "-m", "mplug2.bench.train_step", json.dumps(asdict(variant)), str(steps)]
+    command = [
+        sys.executable,
+        "-m",
+        "mplug2.bench.train_step",
+        json.dumps(asdict(variant)),
+        str(steps),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == MISTAKE:
         raise UserError(done.stderr.strip())
@@ -90,10 +101,21 @@ def lines(figures: dict[str, list[Figure]]) -> list[tuple[str, str, str, str, st
     rows = []
     for name, found in figures.items():
         seconds = median(f.seconds for f in found)
-        peak, both = (max(getattr(f, key) for f in found) / 1e9 for key in ("peak", "peak_with_optimiser"))
+        peak, both = (
+            max(getattr(f, key) for f in found) / 1e9
+            for key in ("peak", "peak_with_optimiser")
+        )
         teacher = " (with teacher)" if found[0].shadow else ""
         rate = found[0].questions / seconds
-        rows.append((name + teacher, f"{seconds:.2f}", f"{rate:.3f}", f"{peak:.2f}", f"{both:.2f}"))
+        rows.append(
+            (
+                name + teacher,
+                f"{seconds:.2f}",
+                f"{rate:.3f}",
+                f"{peak:.2f}",
+                f"{both:.2f}",
+            )
+        )
     return rows
 
 
@@ -149,13 +171,17 @@ def _worker(variant: Variant, steps: int) -> Figure:
     net.zero_grad(set_to_none=True)
     net(batch)["loss"].backward()
     optimiser.step()
-    return Figure(min(times), peak, _peak(), variant.clips * variant.questions, net.ema is not None)
+    return Figure(
+        min(times), peak, _peak(), variant.clips * variant.questions, net.ema is not None
+    )
 
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     try:
-        figure = _worker(Variant(**{**given, "overrides": tuple(given["overrides"])}), int(sys.argv[2]))
+        figure = _worker(
+            Variant(**{**given, "overrides": tuple(given["overrides"])}), int(sys.argv[2])
+        )
     except UserError as mistake:
         print(mistake, file=sys.stderr)
         sys.exit(MISTAKE)

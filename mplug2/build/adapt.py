@@ -28,7 +28,9 @@ def adapt(net: Network, filled: Collection[str] = ()) -> list[Problem]:
     """
     spec = net.spec
     before = dict(net.named_parameters(remove_duplicate=False))
-    layers = {name: part for name, part in net.named_modules() if isinstance(part, nn.Linear)}
+    layers = {
+        name: part for name, part in net.named_modules() if isinstance(part, nn.Linear)
+    }
     problems = []
     for pattern, value in spec.adapt.items():
         # An exception may also keep other parameters in training, such as an embedding.
@@ -36,7 +38,11 @@ def adapt(net: Network, filled: Collection[str] = ()) -> list[Problem]:
         if unmatched([pattern], names):
             what = "parameter" if value is False else "linear layer"
             message = f"adapt pattern '{pattern}' must match a {what}, but matches none"
-            problems.append(Problem(spec.key_place("adapt", pattern), message, suggestion(pattern, names)))
+            problems.append(
+                Problem(
+                    spec.key_place("adapt", pattern), message, suggestion(pattern, names)
+                )
+            )
     averaged = set() if net.ema is None else set(net.ema.modules)
     for name, layer in layers.items():
         adapter = adapter_of(spec.adapt, name)
@@ -45,19 +51,28 @@ def adapt(net: Network, filled: Collection[str] = ()) -> list[Problem]:
         problem = _refusal(name, layer, before, averaged)
         if problem is None:
             try:
-                adapt_linear(layer, adapter.rank, adapter.alpha, magnitude=adapter.kind == "dora")
+                adapt_linear(
+                    layer, adapter.rank, adapter.alpha, magnitude=adapter.kind == "dora"
+                )
             except ValueError as error:
                 problem = str(error)
         if problem is not None:
             hint = f"exempt it: `adapt: {{{name}: false}}`"
-            problems.append(Problem(spec.place("adapt"), f"'{name}' cannot be adapted: {problem}", hint))
+            problems.append(
+                Problem(
+                    spec.place("adapt"), f"'{name}' cannot be adapted: {problem}", hint
+                )
+            )
     if not problems:
         _freeze(net, before, filled)
     return problems
 
 
 def _refusal(
-    name: str, layer: nn.Linear, parameters: dict[str, nn.Parameter], averaged: Collection[str]
+    name: str,
+    layer: nn.Linear,
+    parameters: dict[str, nn.Parameter],
+    averaged: Collection[str],
 ) -> str | None:
     """Return why a layer cannot have an adapter."""
     if name.partition(".")[0] in averaged:
@@ -70,7 +85,9 @@ def _refusal(
     return None
 
 
-def _freeze(net: Network, before: dict[str, nn.Parameter], filled: Collection[str]) -> None:
+def _freeze(
+    net: Network, before: dict[str, nn.Parameter], filled: Collection[str]
+) -> None:
     """Freeze what `adapt` matches; adapters train, also in modules that `freeze` matches."""
     matched = {name for name in before if adapter_of(net.spec.adapt, name) is not None}
     adapters = set(dict(net.named_parameters(remove_duplicate=False))) - set(before)
@@ -79,7 +96,11 @@ def _freeze(net: Network, before: dict[str, nn.Parameter], filled: Collection[st
     frozen = set(freezer.parameters(END))
     for parameter in frozen:
         parameter.requires_grad_(False)
-    left_out = {name for name, parameter in before.items() if parameter in frozen and name in filled}
+    left_out = {
+        name
+        for name, parameter in before.items()
+        if parameter in frozen and name in filled
+    }
     vars(net)["supplied"] = frozenset(left_out)
     net.train(net.training)
 
@@ -90,7 +111,11 @@ def merge(net: Network) -> int:
     Each merged layer is compared with the adapted one on random rows. UserError if one differs, as for
     weights that are too coarse (16 bit) or not finite.
     """
-    layers = {name: part for name, part in net.named_modules() if isinstance(part, AdaptedLinear)}
+    layers = {
+        name: part
+        for name, part in net.named_modules()
+        if isinstance(part, AdaptedLinear)
+    }
     generator = torch.Generator().manual_seed(0)
     for name, layer in layers.items():
         rows = torch.randn(8, layer.in_features, generator=generator).to(layer.weight)
@@ -98,7 +123,9 @@ def merge(net: Network) -> int:
             adapted = layer(rows)
             merge_linear(layer)
             merged = layer(rows)
-        difference = float((adapted - merged).abs().max() / adapted.abs().max().clamp_min(1e-12))
+        difference = float(
+            (adapted - merged).abs().max() / adapted.abs().max().clamp_min(1e-12)
+        )
         if not difference <= TOLERANCE:
             raise UserError(
                 f"'{name}' cannot be merged: the outputs of the adapted and the merged layer differ by "

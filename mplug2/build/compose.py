@@ -34,12 +34,16 @@ def compose(
     of a spec with `adapt` does not hold what `init` gives: such a network is drawn and filled anyway.
     """
     if initial and not drawn:
-        raise UserError("weights that are not drawn must be loaded: pass initial=False with drawn=False")
+        raise UserError(
+            "weights that are not drawn must be loaded: pass initial=False with drawn=False"
+        )
     device = usable_device(device)
     if not isinstance(spec, Spec):
         spec = read_spec(spec, overrides)
     elif overrides:
-        raise UserError("overrides apply to a spec that is read from a file: use spec.with_(...)")
+        raise UserError(
+            "overrides apply to a spec that is read from a file: use spec.with_(...)"
+        )
     if spec.adapt and not drawn:
         initial = drawn = True
     filled = initial and device.type != "meta"
@@ -85,7 +89,13 @@ def _build(spec: Spec, device: torch.device | str) -> dict[str, nn.Module]:
             with torch.device(device):
                 parts[name] = MODULES.load(entry.use)(**arguments)
         # what only the module itself, or torch, knows of its arguments
-        except (ValueError, TypeError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+        except (
+            ValueError,
+            TypeError,
+            RuntimeError,
+            OverflowError,
+            ZeroDivisionError,
+        ) as error:
             problems.append(Problem(entry.place, f"{name}: {str(error).splitlines()[0]}"))
     if problems:
         raise SpecError(problems)

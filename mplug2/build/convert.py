@@ -34,7 +34,9 @@ ORIGINAL = "mplug2.original"  # the entry of a converted file's metadata
 PICKLES = (".pth", ".pt", ".bin")
 
 
-def import_file(source: str | Path, spec: str | Path, target: str | Path, family: str = "mplug2") -> str:
+def import_file(
+    source: str | Path, spec: str | Path, target: str | Path, family: str = "mplug2"
+) -> str:
     """Convert the released checkpoint ``source`` to the weights of the network of ``spec``.
 
     ``target`` is a ``.safetensors`` file. Its metadata names the original and lists its keys and their types,
@@ -51,7 +53,9 @@ def import_file(source: str | Path, spec: str | Path, target: str | Path, family
     alone = "a momentum copy: a converted file holds the weights alone"
     for index, row in enumerate(report.rows):
         if row.momentum:
-            report.rows[index] = replace(row, status="dropped", reason=alone, momentum=False)
+            report.rows[index] = replace(
+                row, status="dropped", reason=alone, momentum=False
+            )
     parameters = dict(net.named_parameters())
     # Queues and counters keep their initial values if the file does not have them.
     absent = [row for row in report.of("missing") if row.target in parameters]
@@ -60,16 +64,29 @@ def import_file(source: str | Path, spec: str | Path, target: str | Path, family
             f"{source}: lacks weights of this network; nothing was written\n{report.table(absent)}"
         )
     loaded = report.filled()
-    buffers = {name: value for name, value in persistent_buffers(net).items() if name in loaded}
+    buffers = {
+        name: value for name, value in persistent_buffers(net).items() if name in loaded
+    }
     # A tied weight is stored once, under its first name.
-    tensors = {name: value.detach().contiguous() for name, value in (parameters | buffers).items()}
+    tensors = {
+        name: value.detach().contiguous()
+        for name, value in (parameters | buffers).items()
+    }
     with _unfinished(target) as file:
-        save_file(tensors, file, {"format": "pt", ORIGINAL: _described(family, source, target, released)})
+        save_file(
+            tensors,
+            file,
+            {"format": "pt", ORIGINAL: _described(family, source, target, released)},
+        )
     return f"{report.summary()}\n{report.table()}\nwritten: {target}"
 
 
 def export_file(
-    source: str | Path, spec: str | Path, target: str | Path, family: str, like: str | Path | None = None
+    source: str | Path,
+    spec: str | Path,
+    target: str | Path,
+    family: str,
+    like: str | Path | None = None,
 ) -> str:
     """Write our weights in the released form of ``family``: the inverse of `import_file`.
 
@@ -82,7 +99,9 @@ def export_file(
         raise UserError(f"{family}: this family cannot be written: {key_map.read_only}")
     target = Path(target)
     if target.suffix not in (*PICKLES, ".safetensors"):
-        raise UserError(f"{target}: the released file must end in .pth, .pt, .bin or .safetensors")
+        raise UserError(
+            f"{target}: the released file must end in .pth, .pt, .bin or .safetensors"
+        )
     checkpoint = _checkpoint(Path(source))
     file = weights_file(checkpoint)
     net = compose(spec, device="meta", initial=False)
@@ -92,10 +111,19 @@ def export_file(
     original, note = _original(key_map, family, file, like)
     tensors, report = export(net, key_map, weights, ema, original, str(target))
     released = original.released if original is not None else None
-    wrappers = released.wrappers if released is not None else tuple(filter(None, [key_map.wrapper]))
+    wrappers = (
+        released.wrappers
+        if released is not None
+        else tuple(filter(None, [key_map.wrapper]))
+    )
     prefix = released.prefix if released is not None else ""
     with _unfinished(target) as unfinished:
-        _save(unfinished, target.suffix, {prefix + key: value for key, value in tensors.items()}, wrappers)
+        _save(
+            unfinished,
+            target.suffix,
+            {prefix + key: value for key, value in tensors.items()},
+            wrappers,
+        )
     return f"{report.summary()}\n{report.table()}\n{note}\nwritten: {target}"
 
 
@@ -105,7 +133,9 @@ def released_family(family: str) -> KeyMap:
     if family not in names:
         suggestion = KEY_MAPS.suggest(family)
         hint = f"; did you mean '{suggestion}'?" if suggestion in names else ""
-        raise UserError(f"a released family must be one of {', '.join(names)} (got '{family}'){hint}")
+        raise UserError(
+            f"a released family must be one of {', '.join(names)} (got '{family}'){hint}"
+        )
     key_map: KeyMap = KEY_MAPS.load(family)
     return key_map
 
@@ -123,7 +153,9 @@ def _described(family: str, source: str | Path, target: Path, released: Released
     keys = {}
     for key, value in released.tensors.items():
         keys[key] = [str(value.dtype).removeprefix("torch."), list(value.shape)]
-    path = os.path.relpath(source, target.parent) if os.path.exists(source) else str(source)
+    path = (
+        os.path.relpath(source, target.parent) if os.path.exists(source) else str(source)
+    )
     return json.dumps({"family": family, "path": path, "keys": keys})
 
 
@@ -135,7 +167,10 @@ def _original(
         return Original.of(key_map.open(str(like))), f"original: {like}"
     described = _description(file)
     if described is None or described["family"] != family:
-        return None, f"original: none; {key_map.title}'s other keys are absent, `--like ORIGINAL` copies them"
+        return (
+            None,
+            f"original: none; {key_map.title}'s other keys are absent, `--like ORIGINAL` copies them",
+        )
     path = Path(os.path.normpath(file.parent / described["path"]))
     shapes = {key: tuple(shape) for key, (_, shape) in described["keys"].items()}
     dtypes = {key: getattr(torch, dtype) for key, (dtype, _) in described["keys"].items()}
@@ -146,7 +181,9 @@ def _original(
         problem = "is another file now"
     else:
         problem = "does not exist"
-    return Original(dtypes, shapes), f"original: {path} {problem}; `--like ORIGINAL` copies the missing keys"
+    return Original(
+        dtypes, shapes
+    ), f"original: {path} {problem}; `--like ORIGINAL` copies the missing keys"
 
 
 def _description(file: Path) -> dict[str, Any] | None:
@@ -170,7 +207,9 @@ def _unfinished(target: Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
-def _save(file: Path, suffix: str, tensors: dict[str, Tensor], wrappers: tuple[str, ...]) -> None:
+def _save(
+    file: Path, suffix: str, tensors: dict[str, Tensor], wrappers: tuple[str, ...]
+) -> None:
     content: dict[str, Any] = separate(tensors, share=suffix in PICKLES)
     if suffix == ".safetensors":
         save_file(content, file, {"format": "pt"})

@@ -16,7 +16,9 @@ class Description:
 
     settings: dict[str, str]  # every leaf of the resolved spec, by its dotted path
     streams: dict[str, str]  # the solved type of every stream, fields as `fused.vision`
-    weights: dict[str, str]  # modules by their counts, weights by their shapes; layers are folded to `*`
+    weights: dict[
+        str, str
+    ]  # modules by their counts, weights by their shapes; layers are folded to `*`
 
     def sections(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield each mapping with its title."""
@@ -36,29 +38,50 @@ def describe(spec: Spec) -> Description:
         parameters = list(net.get_module(name).parameters())
         total = sum(p.numel() for p in parameters)
         trained = sum(p.numel() for p in parameters if p.requires_grad)
-        weights[name] = f"{total:,} parameters" + ("" if trained == total else f", {trained:,} trainable")
+        weights[name] = f"{total:,} parameters" + (
+            "" if trained == total else f", {trained:,} trainable"
+        )
     folded: dict[str, list[str]] = {}
     for name, tensor in net.state_dict().items():
-        folded.setdefault(re.sub(r"\.\d+(?=\.)", ".*", name), []).append(str(list(tensor.shape)))
+        folded.setdefault(re.sub(r"\.\d+(?=\.)", ".*", name), []).append(
+            str(list(tensor.shape))
+        )
     for name, shapes in folded.items():
-        kinds = [f"{shapes.count(one)} x {one}" if len(shapes) > 1 else one for one in dict.fromkeys(shapes)]
+        kinds = [
+            f"{shapes.count(one)} x {one}" if len(shapes) > 1 else one
+            for one in dict.fromkeys(shapes)
+        ]
         weights[name] = ", ".join(kinds)
     streams = {name: str(kind) for name, kind in net.types.items()}
     settings = spec.resolved()
     for name, entry in spec.modules.items():
         arguments = MODULES.declaration(entry.use).arguments.items()
         defaults = {key: one.default for key, one in arguments if not one.required}
-        settings["modules"][name] = {"use": entry.use, **_plainly(entry.arguments, defaults)}
+        settings["modules"][name] = {
+            "use": entry.use,
+            **_plainly(entry.arguments, defaults),
+        }
     for section in settings.keys() & SETTINGS:
-        defaults = {key: one.default for key, one in SETTINGS[section].items() if key in settings[section]}
+        defaults = {
+            key: one.default
+            for key, one in SETTINGS[section].items()
+            if key in settings[section]
+        }
         settings[section] = _plainly(settings[section], defaults)
     return Description(dict(_leaves(settings)), streams, weights)
 
 
 def _plainly(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults and what is given in their place; 1 written out is the default 1.0."""
-    same = [name for name, value in given.items() if name in defaults and value == defaults[name]]
-    return {**defaults, **{name: value for name, value in given.items() if name not in same}}
+    same = [
+        name
+        for name, value in given.items()
+        if name in defaults and value == defaults[name]
+    ]
+    return {
+        **defaults,
+        **{name: value for name, value in given.items() if name not in same},
+    }
 
 
 def describe_text(spec: Spec) -> str:
@@ -73,7 +96,9 @@ def describe_text(spec: Spec) -> str:
     return "\n".join(parts)
 
 
-def differences(one: Description, other: Description) -> dict[str, list[tuple[str, str, str]]]:
+def differences(
+    one: Description, other: Description
+) -> dict[str, list[tuple[str, str, str]]]:
     """Return name and both values of what differs, by section; '' where one side has nothing of that name."""
     found: dict[str, list[tuple[str, str, str]]] = {}
     for (title, left), (_, right) in zip(one.sections(), other.sections(), strict=True):

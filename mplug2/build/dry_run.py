@@ -94,7 +94,9 @@ class Summary:
         return sum(row.trainable for row in self.modules)
 
 
-def dry_run(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) -> Summary:
+def dry_run(
+    spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()
+) -> Summary:
     """Build ``spec`` on the meta device and run each goal once; SpecError where what comes out is not as
     declared."""
     net = _built(spec, overrides)
@@ -151,7 +153,9 @@ def _try_first_values(net: Network, batch: dict[str, Any]) -> None:
     """Run the goals that have ramps at the start of a run; SpecError if a first value is out of range."""
     for goal in net.spec.goals:
         plan = net.plan(goal)
-        options = [value for step in plan.steps for value in step.binding.options.values()]
+        options = [
+            value for step in plan.steps for value in step.binding.options.values()
+        ]
         if any(map(has_ramp, options)):
             with net.training_at(dict.fromkeys(UNITS, 0)):
                 _dry_forward(net, {name: batch[name] for name in plan.inputs}, goal)
@@ -206,7 +210,9 @@ def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
         storage = tensor.untyped_storage()
         if storage._cdata not in weights:
             kept[storage._cdata] = storage.nbytes()
-            alive.append(tensor)  # a freed storage's address would be counted as another's
+            alive.append(
+                tensor
+            )  # a freed storage's address would be counted as another's
         return tensor
 
     alive: list[Tensor] = []
@@ -218,7 +224,9 @@ def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
     finally:
         recompute.on_saved_tensor = None
     # a goal without a loss is run without gradients, and then nothing is kept
-    return GoalRow(goal, counter.get_total_flops(), sum(kept.values()) if "loss" in outputs else 0)
+    return GoalRow(
+        goal, counter.get_total_flops(), sum(kept.values()) if "loss" in outputs else 0
+    )
 
 
 def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, Any]:
@@ -230,7 +238,9 @@ def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, An
         _compare(net, step, value)
         return value
 
-    net._operations = {name: getattr(op, "dry_run", op) for name, op in operations.items()}
+    net._operations = {
+        name: getattr(op, "dry_run", op) for name, op in operations.items()
+    }
     net.__dict__["_run"] = compared
     try:
         return net(batch, goal)
@@ -249,7 +259,9 @@ def located(error: Exception, spec: Spec) -> Problem:
     what = f"{type(error).__name__}: {[*str(error).strip().splitlines(), ''][0]}"
     if step is None:
         return Problem(spec.place("flow"), f"the network cannot be computed: {what}")
-    return Problem(step.equation.place, f"stream '{step.name}' cannot be computed: {what}")
+    return Problem(
+        step.equation.place, f"stream '{step.name}' cannot be computed: {what}"
+    )
 
 
 def _compare(net: Network, step: Step, value: Any) -> None:
@@ -266,7 +278,9 @@ def _compare(net: Network, step: Step, value: Any) -> None:
         declared = net.types[stream]
         description = _misfit(declared, output)
         if description is not None:
-            message = f"'{stream}' is declared as {declared}, but comes out as {description}"
+            message = (
+                f"'{stream}' is declared as {declared}, but comes out as {description}"
+            )
             raise SpecError([Problem(step.equation.place, message)])
 
 
@@ -297,5 +311,9 @@ def _modules(net: Network) -> list[ModuleRow]:
             for equation in net.spec.flow.values()
         )
         trained = sum(p.numel() for p in own.values() if p.requires_grad)
-        rows.append(ModuleRow(name, entry.use, sum(p.numel() for p in own.values()), trained, uses))
+        rows.append(
+            ModuleRow(
+                name, entry.use, sum(p.numel() for p in own.values()), trained, uses
+            )
+        )
     return rows

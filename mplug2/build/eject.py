@@ -46,8 +46,12 @@ def eject(spec: Spec) -> str:
     """
     if spec.adapt:
         hint = "merge them (`mplug2 merge`), and eject with the setting `adapt=`"
-        raise SpecError.at(spec.key_place("adapt"), "a network with adapters cannot be ejected", hint)
-    net = compose(spec, device="meta", initial=False)  # finds what only the modules themselves know
+        raise SpecError.at(
+            spec.key_place("adapt"), "a network with adapters cannot be ejected", hint
+        )
+    net = compose(
+        spec, device="meta", initial=False
+    )  # finds what only the modules themselves know
     weightless = not any(p.is_floating_point() for p in net.parameters())
     assert net.freezer is not None
     return "\n".join(_Writer(net.spec, weightless, net.freezer).file()) + "\n"
@@ -62,27 +66,42 @@ class _Writer:
         self.ramped = False
         for one in self.plans.values():
             for step in one.steps:
-                self.ramped = self.ramped or any(map(has_ramp, step.binding.options.values()))
+                self.ramped = self.ramped or any(
+                    map(has_ramp, step.binding.options.values())
+                )
         self.imports: dict[str, str] = {}  # "package.module:Name" to its name in the file
         used = {name: MODULES.target(entry.use) for name, entry in spec.modules.items()}
-        called = {step.equation.callee for one in self.plans.values() for step in one.steps} - set(used)
+        called = {
+            step.equation.callee for one in self.plans.values() for step in one.steps
+        } - set(used)
         self.classes = {name: self.imported(target) for name, target in used.items()}
-        self.functions = {name: self.imported(OPERATIONS.target(name)) for name in sorted(called)}
+        self.functions = {
+            name: self.imported(OPERATIONS.target(name)) for name in sorted(called)
+        }
         self.halves = {}  # inputs that are cast to the class, as the file names it, that casts them
-        for name in dict.fromkeys(name for one in self.plans.values() for name in one.inputs):
+        for name in dict.fromkeys(
+            name for one in self.plans.values() for name in one.inputs
+        ):
             kind = KINDS[spec.inputs[name].kind]
             if kind.real:
                 self.halves[name] = self.imported(kind.torch_half)
         self.names: dict[tuple[str, bool], str] = {}
-        self.mappings: set[tuple[str, bool]] = set()  # steps whose nameless output comes with others
+        self.mappings: set[tuple[str, bool]] = (
+            set()
+        )  # steps whose nameless output comes with others
 
     def imported(self, target: str) -> str:
         if target not in self.imports:
-            self.imports[target] = free_name(target.partition(":")[2], self.imports.values())
+            self.imports[target] = free_name(
+                target.partition(":")[2], self.imports.values()
+            )
         return self.imports[target]
 
     def file(self) -> Iterator[str]:
-        spec, title = self.spec, free_name(class_name(self.spec.name), self.imports.values())
+        spec, title = (
+            self.spec,
+            free_name(class_name(self.spec.name), self.imports.values()),
+        )
         yield f'"""The network of {literal(spec.path)[1:-1]}, written out by `mplug2 eject`.'
         yield ""
         yield f"    net = {title}()"
@@ -101,7 +120,9 @@ class _Writer:
         origins: dict[str, list[str]] = {}
         for target, name in self.imports.items():
             module, _, original = target.partition(":")
-            origins.setdefault(module, []).append(original if original == name else f"{original} as {name}")
+            origins.setdefault(module, []).append(
+                original if original == name else f"{original} as {name}"
+            )
         if self.shadowed:
             origins["modules.ema"] = ["EMA"]
         if self.ramped:
@@ -131,7 +152,9 @@ class _Writer:
         for name, entry in self.spec.modules.items():
             values = MODULES.declaration(entry.use).constructor_values(entry.arguments)
             arguments = [f"{key}={literal(value)}" for key, value in values.items()]
-            yield from indented(call_lines(f"{module_code(name)} = {self.classes[name]}", arguments), 1)
+            yield from indented(
+                call_lines(f"{module_code(name)} = {self.classes[name]}", arguments), 1
+            )
         for left, root in roots(self.spec.tie).items():
             if root.transposed:
                 owner, name = attribute_code(root.name)
@@ -156,7 +179,9 @@ class _Writer:
     def frozen_parameters(self) -> Iterator[str]:
         """Yield the lines of the constructor that freeze parameters."""
         for end in self.freezer.ends:
-            later = [name for name, until in self.freezer.named_parameters() if until == end]
+            later = [
+                name for name, until in self.freezer.named_parameters() if until == end
+            ]
             yield f"    # `mplug2 train` freezes these until iteration {end}: {', '.join(outer_paths(later))}"
         if self.frozen:
             yield "    for module in self.frozen_modules():"
@@ -171,7 +196,10 @@ class _Writer:
         yield ""
         yield "def frozen_modules(self) -> list[nn.Module]:"
         yield '    """In eval mode, also while the network trains: no dropout, no running statistics."""'
-        yield from indented(call_lines("return list", [f"({', '.join(map(weight_code, self.frozen))},)"]), 1)
+        yield from indented(
+            call_lines("return list", [f"({', '.join(map(weight_code, self.frozen))},)"]),
+            1,
+        )
         yield ""
         yield "def train(self, mode: bool = True) -> Any:"
         yield "    super().train(mode)"
@@ -216,7 +244,10 @@ class _Writer:
                 yield "    with torch.no_grad(), self.full_precision(dtype):"
             within = step.shadow
             yield from indented(self.step(steps, step), 2 if within else 1)
-        outputs = [f'"{name}": {self.value(steps, ref, False)}' for name, ref in steps.outputs.items()]
+        outputs = [
+            f'"{name}": {self.value(steps, ref, False)}'
+            for name, ref in steps.outputs.items()
+        ]
         yield f"    return {{{', '.join(outputs)}}}"
 
     def local(self, stream: str, shadow: bool) -> str:
@@ -246,7 +277,9 @@ class _Writer:
     def option(self, value: Any) -> str:
         """Return the value of an option as Python; a ramp asks for the position of the run."""
         if isinstance(value, Ramp):
-            arguments = f"{value.start!r}, {value.end!r}, {value.unit!r}, {value.length!r}"
+            arguments = (
+                f"{value.start!r}, {value.end!r}, {value.unit!r}, {value.length!r}"
+            )
             return f"Ramp({arguments}).at(self.position)".replace("'", '"')
         if isinstance(value, list):
             return f"[{', '.join(self.option(entry) for entry in value)}]"
@@ -263,13 +296,19 @@ class _Writer:
             if isinstance(filling, tuple):
                 positional += [self.filling(steps, step, one) for one in filling]
             elif port in before:
-                positional.append("None" if filling is None else self.filling(steps, step, filling))
+                positional.append(
+                    "None" if filling is None else self.filling(steps, step, filling)
+                )
             elif filling is not None:
                 named.append(f"{port}={self.filling(steps, step, filling)}")
-        options = [f"{name}={self.option(value)}" for name, value in step.binding.options.items()]
+        options = [
+            f"{name}={self.option(value)}" for name, value in step.binding.options.items()
+        ]
         if step.declaration.requests:
             options.append(f"requested=frozenset({literal(sorted(step.requested))})")
-        lines = call_lines(f"{self.local(*step.key)} = {called}", [*positional, *named, *options])
+        lines = call_lines(
+            f"{self.local(*step.key)} = {called}", [*positional, *named, *options]
+        )
         return [*lines[:-1], f"{lines[-1]}.mean()"] if step.declaration.counted else lines
 
 

@@ -27,7 +27,13 @@ TAKEN = {
     ),
     *("any", "getattr", "next", "super", "__debug__"),
 }
-METHODS = ("ema", "update_ema", "full_precision", "frozen_modules", "position")  # and one for each goal
+METHODS = (
+    "ema",
+    "update_ema",
+    "full_precision",
+    "frozen_modules",
+    "position",
+)  # and one for each goal
 
 
 def call_lines(begin: str, arguments: list[str]) -> list[str]:
@@ -55,14 +61,18 @@ def free_name(name: str, taken: Iterable[str]) -> str:
 def module_code(name: str) -> str:
     """Return how a module is reached; `nn.Module` has taken names such as `train` for itself."""
     taken = hasattr(nn.Module(), name) or keyword.iskeyword(name) or name in METHODS
-    plain = not taken and not name.startswith(("__", "goal_"))  # Python renames what begins with two
+    plain = not taken and not name.startswith(
+        ("__", "goal_")
+    )  # Python renames what begins with two
     return f"self.{name}" if plain else f'self._modules["{name}"]'
 
 
 def weight_code(path: str) -> str:
     """Return how a weight is reached: layers.0 is `layers[0]`."""
     first, *parts = path.split(".")
-    return module_code(first) + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
+    return module_code(first) + "".join(
+        f"[{part}]" if part.isdigit() else f".{part}" for part in parts
+    )
 
 
 def outer_paths(paths: Iterable[str]) -> list[str]:
@@ -83,7 +93,9 @@ def attribute_code(path: str) -> tuple[str, str]:
 def literal(value: Any) -> str:
     """Return a value of a spec as Python, with double quotes."""
     if isinstance(value, str):
-        return json.dumps(value.encode(errors="backslashreplace").decode(), ensure_ascii=False)
+        return json.dumps(
+            value.encode(errors="backslashreplace").decode(), ensure_ascii=False
+        )
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
     return repr(value)
@@ -91,6 +103,8 @@ def literal(value: Any) -> str:
 
 def class_name(stem: str) -> str:
     """Return the name of a class for a spec's file name."""
-    words = "".join(c if f"_{c}".isidentifier() else " " for c in stem.replace("_", " ")).split()
+    words = "".join(
+        c if f"_{c}".isidentifier() else " " for c in stem.replace("_", " ")
+    ).split()
     name = "".join(word[:1].upper() + word[1:] for word in words)
     return name if name[:1].isalpha() and name.isidentifier() else f"Net{name}"

@@ -27,20 +27,32 @@ def tie(net: Network) -> list[Problem]:
     targets = roots(net.spec.tie)
     names = _names(net)
     # All weights, before any is replaced: an entry may name a weight that another one replaces.
-    weights = {name: _weight(net, name) for side in net.spec.tie.items() for name in _sides(*side)}
+    weights = {
+        name: _weight(net, name)
+        for side in net.spec.tie.items()
+        for name in _sides(*side)
+    }
     for left, root in targets.items():
         right = read_target(net.spec.tie[left]).name
         missing = [name for name in (left, right) if weights[name] is None]
         for name in missing:
-            place = net.spec.key_place("tie", left) if name == left else net.spec.place("tie", left)
+            place = (
+                net.spec.key_place("tie", left)
+                if name == left
+                else net.spec.place("tie", left)
+            )
             message = f"tie must name two weights, but '{name}' is not a weight"
             problems.append(Problem(place, message, suggestion(name, names)))
         old, new = weights[left], weights[root.name]
-        if missing or old is None or new is None:  # the end of a chain is reported where it is named
+        if (
+            missing or old is None or new is None
+        ):  # the end of a chain is reported where it is named
             continue
         problem = _misfit(root, old, new)
         if problem is not None:
-            problems.append(Problem(net.spec.key_place("tie", left), problem.format(left=left)))
+            problems.append(
+                Problem(net.spec.key_place("tie", left), problem.format(left=left))
+            )
         elif root.transposed:
             tie_transposed(*_owner(net, left), *_owner(net, root.name))
             net.transposed[left] = root.name
@@ -59,7 +71,11 @@ def _misfit(root: Root, old: nn.Parameter, new: nn.Parameter) -> str | None:
         if old.shape == new.shape:
             return None
         shapes = f"{{left}} is {[*old.shape]} and {root.name} is {[*new.shape]}"
-        hint = f"; write `{root.name}.T` for the transpose" if old.T.shape == new.shape else ""
+        hint = (
+            f"; write `{root.name}.T` for the transpose"
+            if old.T.shape == new.shape
+            else ""
+        )
         return f"tied weights must have one shape, but {shapes}{hint}"
     if new.ndim != 2:
         return f"only a matrix can be transposed, but {root.name} is {[*new.shape]}"
@@ -90,12 +106,16 @@ def freeze(net: Network) -> list[Problem]:
     names = [name for name, _ in net.named_parameters(remove_duplicate=False)]
     problems = []
     for pattern in unmatched(spec.freeze, names):
-        problems.append(_problem(freeze_place(spec, pattern), "freeze pattern", pattern, names))
+        problems.append(
+            _problem(freeze_place(spec, pattern), "freeze pattern", pattern, names)
+        )
     ends = freezer.ends
     total = len(list(net.parameters()))
     if ends and len(freezer.parameters(0)) == total:
         message = f"no parameter trains before iteration {ends[0]}: 'freeze' matches all of them"
-        problems.append(Problem(spec.place("freeze"), message, "freeze fewer modules at first"))
+        problems.append(
+            Problem(spec.place("freeze"), message, "freeze fewer modules at first")
+        )
     return problems
 
 
@@ -111,8 +131,12 @@ def unmatched_rates(net: Network) -> list[Problem]:
             problems.append(_problem(place, "lr pattern", pattern, names))
         without = [name for name in names if most_specific(patterns, name) is None]
         if without and DEFAULT not in lr:
-            message = f"train.lr must give every parameter a rate, but '{without[0]}' has none"
-            problems.append(Problem(spec.place("train", "lr"), message, "add `default: 2e-5`"))
+            message = (
+                f"train.lr must give every parameter a rate, but '{without[0]}' has none"
+            )
+            problems.append(
+                Problem(spec.place("train", "lr"), message, "add `default: 2e-5`")
+            )
     # The default may match nothing in a small network.
     no_decay = spec.train["no_decay"]
     if no_decay != TRAIN["no_decay"].default:
@@ -129,7 +153,9 @@ def _names(net: Network) -> list[str]:
 def _weight(net: Network, name: str) -> nn.Parameter | None:
     module, _, path = name.partition(".")
     try:
-        return net.get_module(module).get_parameter(path)  # by `get_module`: a module may be called `train`
+        return net.get_module(module).get_parameter(
+            path
+        )  # by `get_module`: a module may be called `train`
     except (AttributeError, KeyError):
         return None
 

@@ -36,7 +36,11 @@ class RepeatedOps(TorchDispatchMode):
         self._results: dict[Any, Any] = {}
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return the result of an operation, or an empty tensor like that of an equal call before."""
         settings = dict(kwargs or {})

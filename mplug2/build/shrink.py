@@ -24,16 +24,23 @@ def narrowed(spec: Spec) -> tuple[Spec, int]:
     """
     widths = {name: _widths(spec, name) for name in spec.modules}
     for divisor in DIVISORS:
-        if not all(_divides(divisor, spec, name, width) for name in widths for width in widths[name]):
+        if not all(
+            _divides(divisor, spec, name, width)
+            for name in widths
+            for width in widths[name]
+        ):
             continue
         modules = {
             name: replace(
                 entry,
-                arguments=entry.arguments | {one: entry.arguments[one] // divisor for one in widths[name]},
+                arguments=entry.arguments
+                | {one: entry.arguments[one] // divisor for one in widths[name]},
             )
             for name, entry in spec.modules.items()
         }
-        inputs = {name: _narrow_input(kind, divisor) for name, kind in spec.inputs.items()}
+        inputs = {
+            name: _narrow_input(kind, divisor) for name, kind in spec.inputs.items()
+        }
         narrow = replace(spec, modules=modules, inputs=inputs)
         try:
             compose(narrow, device="meta", initial=False)
@@ -51,7 +58,9 @@ def _widths(spec: Spec, module: str) -> list[str]:
     names = set()
     for port in ports:
         for one_type in port.alternatives:
-            if one_type.axes and all(KINDS[kind].channels_last for kind in one_type.kinds):
+            if one_type.axes and all(
+                KINDS[kind].channels_last for kind in one_type.kinds
+            ):
                 names.add(str(one_type.axes[-1]))
     return sorted(name for name in names if isinstance(entry.arguments.get(name), int))
 

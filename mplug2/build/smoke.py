@@ -100,7 +100,10 @@ def check_step(net: Network) -> None:
         net.train(goal in losses)
         with torch.set_grad_enabled(goal in losses):
             outputs = _computed(net, goal)
-        if goal in losses and (loss := _judged(spec, goal, outputs["loss"])).requires_grad:
+        if (
+            goal in losses
+            and (loss := _judged(spec, goal, outputs["loss"])).requires_grad
+        ):
             loss.backward()
     problems = []
     for name in spec.modules:
@@ -113,20 +116,28 @@ def _judged(spec: Spec, goal: str, loss: Tensor) -> Tensor:
     """A goal's loss, if it is a finite number, and that of training depends on something to train."""
     place, what = spec.goals[goal]["loss"].place, f"the loss of goal '{goal}' must"
     if loss.numel() != 1:
-        raise SpecError.at(place, f"{what} be one number, but its shape is {list(loss.shape)}")
+        raise SpecError.at(
+            place, f"{what} be one number, but its shape is {list(loss.shape)}"
+        )
     if not torch.isfinite(loss):
         raise SpecError.at(place, f"{what} be finite, but is {loss.item()}")
     if goal == "train" and not loss.requires_grad:
         hint = (
-            "let `freeze` leave something over" if spec.freeze else "compute it by a module with parameters"
+            "let `freeze` leave something over"
+            if spec.freeze
+            else "compute it by a module with parameters"
         )
-        raise SpecError.at(place, f"{what} depend on a trainable parameter, but depends on none", hint)
+        raise SpecError.at(
+            place, f"{what} depend on a trainable parameter, but depends on none", hint
+        )
     return loss
 
 
 def _affordable(spec: Spec) -> tuple[Spec, str]:
     """Return the network to test, and a note about it."""
-    parameters = sum(one.numel() for one in compose(spec, device="meta", initial=False).parameters())
+    parameters = sum(
+        one.numel() for one in compose(spec, device="meta", initial=False).parameters()
+    )
     if parameters <= LARGE:
         return spec, ""
     narrow, divisor = narrowed(spec)
@@ -155,14 +166,24 @@ def _computed(net: Network, goal: str) -> dict[str, Any]:
 def _without_gradient(net: Network, name: str, losses: list[str]) -> list[Problem]:
     """The problem of a module with trainable parameters that got no gradient, or none."""
     part: nn.Module = net.get_module(name)
-    missed = [key for key, one in part.named_parameters() if one.requires_grad and one.grad is None]
+    missed = [
+        key
+        for key, one in part.named_parameters()
+        if one.requires_grad and one.grad is None
+    ]
     if not missed or not losses:
         return []
     more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
     listed = ", ".join(f"{name}.{key}" for key in missed[:SHOWN]) + more
     goals = ", ".join(losses)
     message = f"every trainable parameter must get a gradient, but no loss ({goals}) reaches {listed}"
-    pattern = name if all(p.grad is None for p in part.parameters()) else f"{name}.{missed[0]}"
+    pattern = (
+        name if all(p.grad is None for p in part.parameters()) else f"{name}.{missed[0]}"
+    )
     return [
-        Problem(net.spec.key_place("modules", name), message, f"use it in a loss, or `freeze: [{pattern}]`")
+        Problem(
+            net.spec.key_place("modules", name),
+            message,
+            f"use it in a loss, or `freeze: [{pattern}]`",
+        )
     ]

@@ -9,7 +9,14 @@ from torch.overrides import TorchFunctionMode
 
 # Functions of torch.nn.init and methods of tensors that fill a tensor with random numbers. Not `torch.randn`,
 # which makes a new tensor: a buffer that a checkpoint may lack keeps its first value.
-DRAWS = ("normal_", "uniform_", "trunc_normal_", "erfinv_", "kaiming_uniform_", "kaiming_normal_")
+DRAWS = (
+    "normal_",
+    "uniform_",
+    "trunc_normal_",
+    "erfinv_",
+    "kaiming_uniform_",
+    "kaiming_normal_",
+)
 
 
 class UndrawnWeights(TorchFunctionMode):

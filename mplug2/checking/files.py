@@ -33,7 +33,11 @@ def absent_of_split(spec: Spec, source: str, split: str) -> list[Problem]:
 
 def _splits(described: SourceSpec) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Yield the path of each split in the spec, with its arguments."""
-    base = ("data",) if described.name == SHORT_SOURCE else ("data", "sources", described.name)
+    base = (
+        ("data",)
+        if described.name == SHORT_SOURCE
+        else ("data", "sources", described.name)
+    )
     for split, arguments in described.splits.items():
         yield (*base, split), {**described.arguments, **arguments}
 

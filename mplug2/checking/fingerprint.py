@@ -56,7 +56,10 @@ def _code_of(spec: Spec) -> set[str] | None:
     for equation in spec.flow.values():
         if equation.callee not in spec.modules:
             targets.append(OPERATIONS.target(equation.callee))
-    tops = {*PACKAGES, *(target.partition(":")[0].partition(".")[0] for target in targets)}
+    tops = {
+        *PACKAGES,
+        *(target.partition(":")[0].partition(".")[0] for target in targets),
+    }
     folders: set[str] = set()
     for top in tops:
         file = getattr(sys.modules.get(top), "__file__", None) or source_file(top)

@@ -38,7 +38,9 @@ def check_stages(spec: Spec, last: int = DRY_RUN, *, required: bool = False) -> 
     if report.problems:
         return Findings(report.stage, report.problems, types=report.types)
     problems = check_data_limits(spec, report.types)
-    if problems or report.notes or last < DRY_RUN:  # A network is not built while an argument is open.
+    if (
+        problems or report.notes or last < DRY_RUN
+    ):  # A network is not built while an argument is open.
         return Findings(AXES, problems, report.notes, report.types)
     # Up to stage 3 neither torch nor the tokenizers are imported.
     from mplug2.checking import dry_run_cache

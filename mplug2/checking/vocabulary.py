@@ -49,11 +49,16 @@ def describe_vocabularies(spec: Spec) -> dict[str, dict[str, Any]]:
     described = {}
     for name in tokenizer_places(spec):
         tokenizer = Tokenizer.load(name)
-        described[name] = {"tokens": tokenizer.vocab_size, "sha256": tokenizer.fingerprint}
+        described[name] = {
+            "tokens": tokenizer.vocab_size,
+            "sha256": tokenizer.fingerprint,
+        }
     return described
 
 
-def check_trained_vocabulary(spec: Spec, checkpoint: str | Path, only: str | None = None) -> None:
+def check_trained_vocabulary(
+    spec: Spec, checkpoint: str | Path, only: str | None = None
+) -> None:
     """Raise `SpecError` if a checkpoint folder was trained with other vocabularies than ``spec`` names.
 
     ``only``: the vocabulary to compare; all of the spec by default.
@@ -73,17 +78,24 @@ def check_trained_vocabulary(spec: Spec, checkpoint: str | Path, only: str | Non
             continue
         tokenizer = Tokenizer.load(name)
         if tokenizer.fingerprint not in known:
-            problems.append(_other_vocabulary(place, tokenizer, trained, Path(checkpoint)))
+            problems.append(
+                _other_vocabulary(place, tokenizer, trained, Path(checkpoint))
+            )
     if problems:
         raise SpecError(problems)
 
 
 def _other_vocabulary(
-    place: Location, tokenizer: Tokenizer, trained: dict[str, dict[str, Any]], checkpoint: Path
+    place: Location,
+    tokenizer: Tokenizer,
+    trained: dict[str, dict[str, Any]],
+    checkpoint: Path,
 ) -> Problem:
     listed = []
     for name, entry in trained.items():
-        listed.append(f"{name} ({entry.get('tokens')} tokens, SHA-256 {str(entry.get('sha256'))[:12]})")
+        listed.append(
+            f"{name} ({entry.get('tokens')} tokens, SHA-256 {str(entry.get('sha256'))[:12]})"
+        )
     found = f"{tokenizer.source} ({tokenizer.vocab_size} tokens, SHA-256 {tokenizer.fingerprint[:12]})"
     message = (
         f"the vocabulary must be the one that the checkpoint {checkpoint} was trained with, "
@@ -104,8 +116,12 @@ def _trained_vocabularies(checkpoint: Path) -> dict[str, dict[str, Any]]:
             stored = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{file}: the file is damaged ({error})") from None
-        if not isinstance(stored, dict) or not all(isinstance(entry, dict) for entry in stored.values()):
-            raise UserError(f"{file}: the file is damaged (it must map names to sizes and checksums)")
+        if not isinstance(stored, dict) or not all(
+            isinstance(entry, dict) for entry in stored.values()
+        ):
+            raise UserError(
+                f"{file}: the file is damaged (it must map names to sizes and checksums)"
+            )
         return stored
     spec_file = checkpoint / "spec.yaml"
     if not spec_file.is_file():

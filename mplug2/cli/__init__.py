@@ -10,7 +10,10 @@ from typing import TextIO
 def main() -> None:
     """Run the command that ``sys.argv`` holds, and exit: 0 done, 1 some of it, 2 a user's mistake, 130
     interrupted."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal may know fewer letters than a message has
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a terminal may know fewer letters than a message has
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     _read_old_words()

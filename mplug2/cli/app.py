@@ -52,9 +52,14 @@ class Commands(TyperGroup):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            with contextlib.suppress(OSError, ValueError):  # nor can what is left in the buffer be written
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # nor can what is left in the buffer be written
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            print(f"{error.filename or 'the output'} cannot be written ({error.strerror})", file=sys.stderr)
+            print(
+                f"{error.filename or 'the output'} cannot be written ({error.strerror})",
+                file=sys.stderr,
+            )
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
@@ -83,7 +88,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
     local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = -1,
 ) -> None:

@@ -23,7 +23,11 @@ def path(text: str) -> Path:
 
 def complete_spec(incomplete: str) -> list[str]:
     """Return the shipped specs whose names begin with a word; a shell completes files if there are none."""
-    return [file.stem for file in shipped_specs() if incomplete and file.stem.startswith(incomplete)]
+    return [
+        file.stem
+        for file in shipped_specs()
+        if incomplete and file.stem.startswith(incomplete)
+    ]
 
 
 def complete_setting(incomplete: str) -> list[str]:

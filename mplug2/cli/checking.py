@@ -97,7 +97,9 @@ def specs_and_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]
     specs: list[str] = []
     overrides: list[str] = []
     for argument in arguments:
-        (overrides if "=" in argument and not os.path.isfile(argument) else specs).append(argument)
+        (overrides if "=" in argument and not os.path.isfile(argument) else specs).append(
+            argument
+        )
     return specs, overrides
 
 
@@ -120,7 +122,10 @@ def _outcome_with_warnings(file: str, request: Request) -> Outcome:
     """Return the outcome of a spec, with its old words as warnings instead of lines on stderr."""
     with collected_renames() as renames:
         outcome = _outcome(file, request)
-    problems = [registry.Problem(rename.location, rename.message, f"`{rename.new}`") for rename in renames]
+    problems = [
+        registry.Problem(rename.location, rename.message, f"`{rename.new}`")
+        for rename in renames
+    ]
     return replace(outcome, warnings=problems)
 
 
@@ -181,17 +186,33 @@ def _print(file: str, outcome: Outcome, request: Request, seconds: float) -> Non
         print(f"{shown}: {count} mistake{'s' if count > 1 else ''}")
         return
     last = SMOKE if request.smoke else request.last
-    parts = [f"stages 1-{last}{' and the run' if request.run else ''}", f"{seconds:.1f} s", *outcome.remarks]
-    print(f"{shown}: no mistakes ({', '.join(parts[:2])}{''.join('; ' + part for part in parts[2:])})")
+    parts = [
+        f"stages 1-{last}{' and the run' if request.run else ''}",
+        f"{seconds:.1f} s",
+        *outcome.remarks,
+    ]
+    print(
+        f"{shown}: no mistakes ({', '.join(parts[:2])}{''.join('; ' + part for part in parts[2:])})"
+    )
 
 
 def _record(file: str, outcome: Outcome) -> dict[str, Any]:
     """Return the JSON object of one spec (docs/checking.md)."""
-    problems = [_problem_record(problem, "error", outcome.stage) for problem in outcome.problems]
-    problems += [_problem_record(warning, "warning", READ) for warning in outcome.warnings]
+    problems = [
+        _problem_record(problem, "error", outcome.stage) for problem in outcome.problems
+    ]
+    problems += [
+        _problem_record(warning, "warning", READ) for warning in outcome.warnings
+    ]
     problems += [_problem_record(note, "note", outcome.stage) for note in outcome.notes]
     ok = not outcome.problems
-    return {"version": SCHEMA, "spec": file, "ok": ok, "stage": outcome.stage, "problems": problems}
+    return {
+        "version": SCHEMA,
+        "spec": file,
+        "ok": ok,
+        "stage": outcome.stage,
+        "problems": problems,
+    }
 
 
 def _problem_record(problem: Problem, severity: str, stage: int) -> Mapping[str, Any]:

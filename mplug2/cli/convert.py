@@ -32,12 +32,19 @@ def convert(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT", help="The file to write: .safetensors; with --to also .pth.", show_default=False
+            metavar="OUT",
+            help="The file to write: .safetensors; with --to also .pth.",
+            show_default=False,
         ),
     ],
     spec: Annotated[
         str,
-        typer.Option("--spec", metavar="SPEC", help="The network the weights are for.", show_default=False),
+        typer.Option(
+            "--spec",
+            metavar="SPEC",
+            help="The network the weights are for.",
+            show_default=False,
+        ),
     ],
     read_family: Annotated[
         str | None,
@@ -48,7 +55,10 @@ def convert(
         ),
     ] = None,
     write_family: Annotated[
-        str | None, typer.Option("--to", metavar="FAMILY", help="Write the released form of this family.")
+        str | None,
+        typer.Option(
+            "--to", metavar="FAMILY", help="Write the released form of this family."
+        ),
     ] = None,
     like: Annotated[
         Path | None,
@@ -64,7 +74,9 @@ def convert(
 
     if write_family is not None:
         if read_family is not None:
-            raise UserError("mplug2 convert: --from and --to exclude each other. Remove one of them")
+            raise UserError(
+                "mplug2 convert: --from and --to exclude each other. Remove one of them"
+            )
         print(export_file(source, spec, target, write_family, like))
         return
     if like is not None:

@@ -35,9 +35,13 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(commands, name="data")
 
 
-@commands.command("make-shapes", epilog="Example: mplug2 data make-shapes data/shapes --train 500")
+@commands.command(
+    "make-shapes", epilog="Example: mplug2 data make-shapes data/shapes --train 500"
+)
 def make_shapes(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to write.", show_default=False)
+    ],
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     train: Annotated[int, typer.Option(min=0, help="Clips for training.")] = 3000,
     val: Annotated[int, typer.Option(min=0, help="Clips for validation.")] = 300,
@@ -50,27 +54,39 @@ def make_shapes(
 
     sizes = {"train": train, "val": val, "test": test, "size": size, "frames": frames}
     written = write(folder, seed=seed, **sizes, progress=sys.stderr.isatty())
-    print(f"{folder}: {train} + {val} + {test} clips {'written' if written else 'are there already'}")
+    print(
+        f"{folder}: {train} + {val} + {test} clips {'written' if written else 'are there already'}"
+    )
 
 
 @commands.command(
-    "prepare", epilog="Example: mplug2 data prepare flickr30k --source ~/flickr30k --media ~/flickr30k/images"
+    "prepare",
+    epilog="Example: mplug2 data prepare flickr30k --source ~/flickr30k --media ~/flickr30k/images",
 )
 def prepare(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="A data set; all are listed without it.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="A data set; all are listed without it.",
+            show_default=False,
+        ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder with the downloaded annotation files.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder with the downloaded annotation files."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The output folder. Default: data/NAME.")
+        Path | None,
+        typer.Option(metavar="DIR", help="The output folder. Default: data/NAME."),
     ] = None,
     media: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="The folder of images or videos; names are written as the files are found."
+            metavar="DIR",
+            help="The folder of images or videos; names are written as the files are found.",
         ),
     ] = None,
     val_fraction: Annotated[
@@ -80,7 +96,9 @@ def prepare(
             help="Fraction of the training files to use for validation if no split is published.",
         ),
     ] = 0.0,
-    replace: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--overwrite", help="Overwrite existing files.")
+    ] = False,
 ) -> None:
     """Turn the public files of a data set into the JSON lines that the specs read."""
     from mplug2.data.formats.recipes import RECIPES
@@ -93,7 +111,9 @@ def prepare(
         return
     named(name)
     if source is None:
-        raise registry.UserError(f"--source must name the folder with the downloaded files of {name}")
+        raise registry.UserError(
+            f"--source must name the folder with the downloaded files of {name}"
+        )
     done = run(name, source, out, media, val_fraction=val_fraction, replace=replace)
     print(f"{name}: {done.recipe.about}")
     for file in done.files.values():
@@ -104,11 +124,15 @@ def prepare(
     for split, ways in done.missing_sources.items():
         print(f"  no {split}: there is no {', nor '.join(ways)} below {source}")
     if done.missing:
-        print(f"  {len(done.missing)} {done.recipe.media}s are not below {media}, such as {done.missing[0]}")
+        print(
+            f"  {len(done.missing)} {done.recipe.media}s are not below {media}, such as {done.missing[0]}"
+        )
     if done.unclear:
         name, places = next(iter(done.unclear.items()))
         about = f"{len(done.unclear)} {done.recipe.media}s are in several places below {media}"
-        print(f"  {about}, such as {name} ({', '.join(places)}): their names are unchanged")
+        print(
+            f"  {about}, such as {name} ({', '.join(places)}): their names are unchanged"
+        )
     print(f"next: {_next(done, media)}")
 
 
@@ -122,14 +146,19 @@ def _tell(name: str, recipe: Recipe) -> None:
     for output in recipe.outputs:
         splits.setdefault(output.files, []).append(output.split)
     for files, made in splits.items():
-        print(f"  {'or ' if told.issuperset(made) else ''}{', '.join(made)}: {in_words(files)}")
+        print(
+            f"  {'or ' if told.issuperset(made) else ''}{', '.join(made)}: {in_words(files)}"
+        )
         told |= set(made)
 
 
 def _next(done: Prepared, media: Path | None) -> str:
     """Return the command that checks every file, with settings for its paths, without the splits that were
     not written."""
-    settings = [f"data.{s}.path={path}" if (path := done.path(s)) else f"data.{s}=" for s in SPLITS]
+    settings = [
+        f"data.{s}.path={path}" if (path := done.path(s)) else f"data.{s}="
+        for s in SPLITS
+    ]
     settings.append(f"data.media={media or 'DIR'}")
     if answers := done.path("answers"):
         settings.append(f"data.answer_list={answers}")
@@ -149,13 +178,20 @@ def shard(
             show_default=False,
         ),
     ],
-    media: Annotated[Path, typer.Option(metavar="DIR", help="The folder of images or videos.")],
+    media: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder of images or videos.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The output folder.")],
-    megabytes: Annotated[int, typer.Option(min=1, help="A shard ends when it has this size.")] = 500,
+    megabytes: Annotated[
+        int, typer.Option(min=1, help="A shard ends when it has this size.")
+    ] = 500,
     max_missing: Annotated[
-        float, typer.Option(min=0, max=1, help="Fraction of the files that may be missing.")
+        float,
+        typer.Option(min=0, max=1, help="Fraction of the files that may be missing."),
     ] = 0.01,
-    replace: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output folder.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output folder.")
+    ] = False,
 ) -> None:
     """Pack media and annotations into tar files in the WebDataset layout, with an index."""
     from mplug2.data.shards.pack import MediaRows, pack_shards
@@ -176,14 +212,19 @@ def shard(
         replace=replace,
         watch=watch,
     )
-    print(f"{out}: {packed.samples} samples with {packed.rows} entries in {packed.shards} shards")
+    print(
+        f"{out}: {packed.samples} samples with {packed.rows} entries in {packed.shards} shards"
+    )
     for name in packed.missing:
         print(f"  left out: {name} does not exist")
-    print(f"next: set data.train.shards={shlex.quote(str(out))} instead of data.train.path")
+    print(
+        f"next: set data.train.shards={shlex.quote(str(out))} instead of data.train.path"
+    )
 
 
 @commands.command(
-    "check", epilog="Example: mplug2 data check configs_video/VideoQA_shapes_tiny.yaml --split train"
+    "check",
+    epilog="Example: mplug2 data check configs_video/VideoQA_shapes_tiny.yaml --split train",
 )
 def check(
     spec: SpecFile,
@@ -218,7 +259,9 @@ def check(
             f"{read.place('data')}: data has no {requested} to check. Splits: {names or 'none'}"
         )
     if exclude_list and len(chosen) != 1:
-        raise registry.UserError("--exclude-list names one list, so --split must name one split")
+        raise registry.UserError(
+            "--exclude-list names one list, so --split must name one split"
+        )
     num_bad = num_wrong = 0
     for source, name in chosen:
         list_file = exclude_list or _list_file(source, name)
@@ -237,7 +280,9 @@ def check(
         raise typer.Exit(2)
 
 
-def _splits(sources: Mapping[str, SourceSpec], only: str | None) -> list[tuple[SourceSpec, str]]:
+def _splits(
+    sources: Mapping[str, SourceSpec], only: str | None
+) -> list[tuple[SourceSpec, str]]:
     """Return the splits of all sources with files, or those of one name."""
     chosen = []
     for source in sources.values():
@@ -259,9 +304,14 @@ def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
     else:
         print(f"{name}: {checked.samples} samples")
     if checked.item_problems:
-        print(f"  {len(checked.item_problems)} items do not fit their files: correct or remove their lines")
+        print(
+            f"  {len(checked.item_problems)} items do not fit their files: correct or remove their lines"
+        )
     if checked.counts:
-        print("  " + ", ".join(f"{what} {number}" for what, number in checked.counts.items()))
+        print(
+            "  "
+            + ", ".join(f"{what} {number}" for what, number in checked.counts.items())
+        )
     if checked.words.unknown:
         print(f"  not in the vocabulary: {checked.words}")
     if checked.sided_items:
@@ -281,4 +331,6 @@ def _list_file(source: SourceSpec, split: str) -> Path | None:
     if isinstance(listed := source.splits[split].get("exclude_list"), str):
         return Path(listed)
     path = arguments.get("path")
-    return Path(path).with_suffix(".exclude_list.jsonl") if isinstance(path, str) else None
+    return (
+        Path(path).with_suffix(".exclude_list.jsonl") if isinstance(path, str) else None
+    )

@@ -20,7 +20,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Print versions, devices, decoders and disk space, and how to get what is missing.
 
@@ -32,16 +34,29 @@ def doctor(
     complete = all(finding.state != "missing" for finding in results)
     if as_json:
         entries = [asdict(finding) for finding in results]
-        report = {"version": VERSION, "mplug2": mplug2.__version__, "ok": complete, "findings": entries}
+        report = {
+            "version": VERSION,
+            "mplug2": mplug2.__version__,
+            "ok": complete,
+            "findings": entries,
+        }
         print(json.dumps(report, indent=1))
     else:
         print(f"mplug2 {mplug2.__version__}")
         for topic in dict.fromkeys(finding.topic for finding in results):
-            rows = [(item.name, item.state, item.value) for item in results if item.topic == topic]
+            rows = [
+                (item.name, item.state, item.value)
+                for item in results
+                if item.topic == topic
+            ]
             print_table(f"\n{topic}", ("name", "state", "what is here"), rows)
         fixes = [(item.name, item.fix) for item in results if item.fix]
         if fixes:
             print_table("\nwhat to do", ("for", "command or change"), fixes)
-        print("\nall that commands need is here" if complete else "\nsomething that commands need is missing")
+        print(
+            "\nall that commands need is here"
+            if complete
+            else "\nsomething that commands need is missing"
+        )
     if not complete:
         raise typer.Exit(1)

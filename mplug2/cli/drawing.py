@@ -13,9 +13,10 @@ from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("draw", epilog="Example: mplug2 draw configs_video/VideoQA_msrvtt_large.yaml -o net.svg")(
-        draw
-    )
+    app.command(
+        "draw",
+        epilog="Example: mplug2 draw configs_video/VideoQA_msrvtt_large.yaml -o net.svg",
+    )(draw)
 
 
 def draw(
@@ -24,7 +25,10 @@ def draw(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="A .svg, .png or .mmd (Mermaid) file. Default: SPEC.svg."
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="A .svg, .png or .mmd (Mermaid) file. Default: SPEC.svg.",
         ),
     ] = None,
 ) -> None:

@@ -14,16 +14,20 @@ from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("eject", epilog="Example: mplug2 eject configs_video/VideoQA_msrvtt_large.yaml -o net.py")(
-        eject
-    )
+    app.command(
+        "eject",
+        epilog="Example: mplug2 eject configs_video/VideoQA_msrvtt_large.yaml -o net.py",
+    )(eject)
 
 
 def eject(
     spec: SpecFile,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.py", help="The file. Default: print it.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE.py", help="The file. Default: print it."
+        ),
     ] = None,
 ) -> None:
     """Write a network out as one plain PyTorch class over the modules: same weight names, same outputs."""

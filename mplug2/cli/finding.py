@@ -38,7 +38,9 @@ def settings(
             owner, _, key = full_name.partition(".")
             if owner == name:
                 limits = range_text(keys[key])
-                rows.append((full_name, annotation, default_text(keys[key]), limits, meaning))
+                rows.append(
+                    (full_name, annotation, default_text(keys[key]), limits, meaning)
+                )
         if rows:
             title = f"\n{name}" if tables else name
             print_table(title, ("setting", "type", "default", "range", "meaning"), rows)

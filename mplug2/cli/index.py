@@ -40,10 +40,16 @@ def add_to(app: typer.Typer) -> None:
 def build(
     spec: SpecFile,
     media: Annotated[
-        Path, typer.Option("--media", parser=path, metavar="DIR", help="A folder of images or videos.")
+        Path,
+        typer.Option(
+            "--media", parser=path, metavar="DIR", help="A folder of images or videos."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", parser=path, metavar="INDEX", help="The folder of the index.")
+        Path,
+        typer.Option(
+            "--out", "-o", parser=path, metavar="INDEX", help="The folder of the index."
+        ),
     ],
     overrides: Overrides = None,
     checkpoint: Annotated[
@@ -69,7 +75,14 @@ def build(
         bar[0].step(done, "embedded", line=done == total)
 
     try:
-        summary = run(spec, checkpoint, media, out, only_overrides(overrides), on_progress=on_progress)
+        summary = run(
+            spec,
+            checkpoint,
+            media,
+            out,
+            only_overrides(overrides),
+            on_progress=on_progress,
+        )
     finally:
         for reporter in bar:
             reporter.__exit__(None, None, None)
@@ -85,37 +98,67 @@ def build(
 
 
 @commands.command(
-    "search", epilog="Example: mplug2 index search photos.index 'a red square' --sheet found.html"
+    "search",
+    epilog="Example: mplug2 index search photos.index 'a red square' --sheet found.html",
 )
 def search(
     index: Annotated[
-        Path, typer.Argument(metavar="INDEX", help="The folder of the index.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="INDEX", help="The folder of the index.", show_default=False
+        ),
     ],
     text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="What to look for.", show_default=False)
+        str | None,
+        typer.Argument(metavar="TEXT", help="What to look for.", show_default=False),
     ] = None,
     image: Annotated[
         Path | None,
-        typer.Option("--image", "-i", parser=path, metavar="FILE", help="Look for what is like this image."),
+        typer.Option(
+            "--image",
+            "-i",
+            parser=path,
+            metavar="FILE",
+            help="Look for what is like this image.",
+        ),
     ] = None,
     video: Annotated[
         Path | None,
-        typer.Option("--video", "-v", parser=path, metavar="FILE", help="Look for what is like this video."),
+        typer.Option(
+            "--video",
+            "-v",
+            parser=path,
+            metavar="FILE",
+            help="Look for what is like this video.",
+        ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many files to show.")] = 10,
     checkpoint: Annotated[
         Path | None,
-        typer.Option("--checkpoint", "-c", metavar="PATH", help="The index's weights, if they were moved."),
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            metavar="PATH",
+            help="The index's weights, if they were moved.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each file.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each file.")
+    ] = False,
     sheet: Annotated[
         Path | None,
-        typer.Option("--sheet", metavar="FILE.html|FILE.png", help="Write a page with images of the files."),
+        typer.Option(
+            "--sheet",
+            metavar="FILE.html|FILE.png",
+            help="Write a page with images of the files.",
+        ),
     ] = None,
 ) -> None:
     """Find the files that are most similar to a text, an image or a video; the score is the cosine."""
     if sum(one is not None for one in (text, image, video)) != 1:
-        raise UserError("search must have one query: a text, --image FILE or --video FILE")
+        raise UserError(
+            "search must have one query: a text, --image FILE or --video FILE"
+        )
     from mplug2.index import open_index
     from mplug2.predict.result import printable
     from mplug2.predict.sheet import check_path
@@ -123,12 +166,17 @@ def search(
 
     if sheet is not None:
         check_path(sheet)
-        judge_outputs({"--sheet": sheet}, [Path(os.path.realpath(one)) for one in (image, video) if one])
+        judge_outputs(
+            {"--sheet": sheet},
+            [Path(os.path.realpath(one)) for one in (image, video) if one],
+        )
     opened = open_index(index, checkpoint)
     query = image or video
     wanted = "image" if image else "video"
     if query is not None and wanted != opened.kind:
-        raise UserError(f"the index {index} holds {opened.kind}s: look by a text or by --{opened.kind} FILE")
+        raise UserError(
+            f"the index {index} holds {opened.kind}s: look by a text or by --{opened.kind} FILE"
+        )
     found = opened.text(text, top) if text is not None else opened.file(query or "", top)
     for one in found:
         print(

@@ -82,7 +82,9 @@ def list_names(
             _print_details(table, pattern)
     if empty:
         count = sum(len(table.names()) for table in TABLES.values())
-        raise registry.UserError(f"nothing is named like '{pattern}'; there are {count} names: mplug2 list")
+        raise registry.UserError(
+            f"nothing is named like '{pattern}'; there are {count} names: mplug2 list"
+        )
 
 
 def settings_rows(pattern: str) -> list[tuple[str, str, str, str]]:
@@ -96,10 +98,14 @@ def settings_rows(pattern: str) -> list[tuple[str, str, str, str]]:
         return rows
     for section, keys in SETTINGS.items():
         old_names = RENAMED_SETTINGS.get(section, {})
-        sought_name = old_names.get(pattern.removeprefix(f"{section}."), FOREIGN_NAMES.get(pattern, pattern))
+        sought_name = old_names.get(
+            pattern.removeprefix(f"{section}."), FOREIGN_NAMES.get(pattern, pattern)
+        )
         for name, key in keys.items():
             full_name = f"{section}.{name}"
-            is_named = fnmatchcase(name, sought_name) or fnmatchcase(full_name, sought_name)
+            is_named = fnmatchcase(name, sought_name) or fnmatchcase(
+                full_name, sought_name
+            )
             if section == pattern or is_named:
                 default = "required" if key.default is REQUIRED else repr(key.default)
                 rows.append((full_name, key.annotation, default, key.meaning))
@@ -110,9 +116,13 @@ def details(table: Registry, name: str) -> Details:
     """Return the ports and parameters of a name, without importing it; raise `UserError`."""
     declaration = table.declaration(name)
     injected = INJECTED.get(table.kind, ())
-    arguments = [row for row in _parameters(declaration.arguments) if row[0] not in injected]
+    arguments = [
+        row for row in _parameters(declaration.arguments) if row[0] not in injected
+    ]
     options = _parameters(declaration.options)
-    return Details(_docstring(table, name), _ports(table.kind, declaration), arguments, options)
+    return Details(
+        _docstring(table, name), _ports(table.kind, declaration), arguments, options
+    )
 
 
 def _print_details(table: Registry, name: str) -> None:
@@ -153,7 +163,13 @@ def _ports(kind: str, declaration: Declaration) -> list[tuple[str, str, str]]:
     # A task has no inputs: its outputs are the inputs of a network. A metric reads outputs of a goal.
     rows = []
     for name, port in declaration.inputs.items():
-        rows.append((f"in   {_port_name(name, port)}", str(port), _port_note(name, port, declaration)))
+        rows.append(
+            (
+                f"in   {_port_name(name, port)}",
+                str(port),
+                _port_note(name, port, declaration),
+            )
+        )
     if kind != "metric":
         for name, port in declaration.outputs.items():
             note = _port_note(name, port, declaration) if port.optional else ""
@@ -188,7 +204,9 @@ def _default(parameter: Parameter) -> str:
     if parameter.required:
         return "required"
     # The default of `x: float = math.inf` is known as source text only, since nothing is imported.
-    is_source_text = isinstance(parameter.default, str) and "str" not in parameter.annotation
+    is_source_text = (
+        isinstance(parameter.default, str) and "str" not in parameter.annotation
+    )
     if is_source_text and parameter.default not in parameter.choices:
         return str(parameter.default)
     return repr(parameter.default)

@@ -39,7 +39,11 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Return all that was found on this machine."""
-    result = [Finding("packages", "python", "ok", f"{platform.python_version()} ({sys.executable})")]
+    result = [
+        Finding(
+            "packages", "python", "ok", f"{platform.python_version()} ({sys.executable})"
+        )
+    ]
     try:
         result += packages(metadata.requires("mplug2") or (), metadata.version)
     except metadata.PackageNotFoundError:
@@ -48,19 +52,35 @@ def findings() -> list[Finding]:
     for name, look in (("torch", devices), ("av", decoders), ("PIL", pictures)):
         try:
             result += look()
-        except (ImportError, OSError, RuntimeError) as error:  # of a library that does not fit this machine
+        except (
+            ImportError,
+            OSError,
+            RuntimeError,
+        ) as error:  # of a library that does not fit this machine
             value = f"cannot be imported: {str(error).splitlines()[0]}"
             result.append(
-                Finding("packages", name, "missing", value, f"pip install --force-reinstall {name}")
+                Finding(
+                    "packages",
+                    name,
+                    "missing",
+                    value,
+                    f"pip install --force-reinstall {name}",
+                )
             )
     result += programs()
-    folders = {"run folders": Path.cwd(), "cache": cache_folder(""), "temporary": Path(tempfile.gettempdir())}
+    folders = {
+        "run folders": Path.cwd(),
+        "cache": cache_folder(""),
+        "temporary": Path(tempfile.gettempdir()),
+    }
     result += disk(folders)
     result += shared_memory(SHARED_MEMORY)
     return result
 
 
-def packages(requires: Iterable[str], version_of: Callable[[str], str]) -> Iterator[Finding]:
+def packages(
+    requires: Iterable[str], version_of: Callable[[str], str]
+) -> Iterator[Finding]:
     """Yield a finding for each required package, and for each one of an extra that is absent.
 
     ``requires``: requirements as in package metadata. ``version_of`` raises `PackageNotFoundError`.
@@ -68,7 +88,9 @@ def packages(requires: Iterable[str], version_of: Callable[[str], str]) -> Itera
     try:
         from packaging.requirements import Requirement
     except ImportError:
-        yield Finding("packages", "packaging", "missing", "not installed", "pip install packaging")
+        yield Finding(
+            "packages", "packaging", "missing", "not installed", "pip install packaging"
+        )
         return
     for text in requires:
         requirement = Requirement(text)
@@ -78,7 +100,11 @@ def packages(requires: Iterable[str], version_of: Callable[[str], str]) -> Itera
         ):
             continue
         state: State = "note" if extra else "missing"
-        install = f"pip install 'mplug2[{extra}]'" if extra else f"pip install '{requirement.name}"
+        install = (
+            f"pip install 'mplug2[{extra}]'"
+            if extra
+            else f"pip install '{requirement.name}"
+        )
         install += "" if extra else f"{requirement.specifier}'"
         try:
             version = version_of(requirement.name)
@@ -107,20 +133,44 @@ def _extra_of(requirement: str) -> str:
 def devices() -> Iterator[Finding]:
     """Yield what torch computes on."""
     torch = importlib.import_module("torch")
-    yield Finding("devices", "CPU", "ok", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}")
+    yield Finding(
+        "devices",
+        "CPU",
+        "ok",
+        f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}",
+    )
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         size = f"{properties.total_memory / GIB:.0f} GiB"
-        precision = "bf16" if properties.major >= 8 else "no bf16: use train.precision=fp16"
-        yield Finding("devices", f"GPU {index}", "ok", f"{properties.name}, {size}, {precision}")
+        precision = (
+            "bf16" if properties.major >= 8 else "no bf16: use train.precision=fp16"
+        )
+        yield Finding(
+            "devices", f"GPU {index}", "ok", f"{properties.name}, {size}, {precision}"
+        )
     if torch.cuda.is_available():
         return
     if shutil.which("nvidia-smi") is None:
-        yield Finding("devices", "GPU", "note", "none: base and large networks train slowly on a CPU")
+        yield Finding(
+            "devices",
+            "GPU",
+            "note",
+            "none: base and large networks train slowly on a CPU",
+        )
         return
-    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    built = (
+        f"built for CUDA {torch.version.cuda}"
+        if torch.version.cuda
+        else "built without CUDA"
+    )
     fix = "pip install --force-reinstall torch torchvision, from the index that fits your driver: pytorch.org"
-    yield Finding("devices", "GPU", "note", f"a driver is installed, but torch ({built}) sees no GPU", fix)
+    yield Finding(
+        "devices",
+        "GPU",
+        "note",
+        f"a driver is installed, but torch ({built}) sees no GPU",
+        fix,
+    )
 
 
 def decoders() -> Iterator[Finding]:
@@ -131,7 +181,9 @@ def decoders() -> Iterator[Finding]:
     yield Finding("decoders", "PyAV", "ok", f"{av.__version__}: {present}")
     if absent:
         fix = "pip install --force-reinstall --only-binary=:all: av"
-        yield Finding("decoders", "video", "note", f"PyAV cannot decode {', '.join(absent)}", fix)
+        yield Finding(
+            "decoders", "video", "note", f"PyAV cannot decode {', '.join(absent)}", fix
+        )
 
 
 def pictures() -> Iterator[Finding]:
@@ -149,7 +201,10 @@ def programs() -> Iterator[Finding]:
     """Yield whether the Java programs of METEOR and SPICE can run."""
     from mplug2.metrics.caption import java
 
-    for metric, require in (("METEOR", lambda: java.require_java("METEOR")), ("SPICE", java.require_spice)):
+    for metric, require in (
+        ("METEOR", lambda: java.require_java("METEOR")),
+        ("SPICE", java.require_spice),
+    ):
         try:
             require()
         except java.Unavailable as reason:
@@ -164,17 +219,27 @@ def programs() -> Iterator[Finding]:
 def disk(folders: Mapping[str, Path]) -> Iterator[Finding]:
     """Yield the free space for each folder, or for the nearest one above that exists."""
     for name, folder in folders.items():
-        existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        existing = next(
+            path for path in (folder, *folder.absolute().parents) if path.is_dir()
+        )
         free = shutil.disk_usage(existing).free
         value = f"{free / GIB:.1f} GiB free ({existing})"
         if not os.access(existing, os.W_OK):
             state: State = "note" if name == "cache" else "missing"
-            yield Finding("disk", name, state, f"cannot be written ({existing})", f"chmod u+w {existing}")
+            yield Finding(
+                "disk",
+                name,
+                state,
+                f"cannot be written ({existing})",
+                f"chmod u+w {existing}",
+            )
         elif free < ROOM:
             fix = "train in another folder: train.output_dir=FOLDER"
             if name != "run folders":
                 fix = "set XDG_CACHE_HOME or TMPDIR to a folder on another disk"
-            yield Finding("disk", name, "missing" if free < LEAST_ROOM else "note", value, fix)
+            yield Finding(
+                "disk", name, "missing" if free < LEAST_ROOM else "note", value, fix
+            )
         else:
             yield Finding("disk", name, "ok", value)
 

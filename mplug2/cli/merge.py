@@ -14,7 +14,8 @@ from registry import UserError, read_spec
 def add_to(app: typer.Typer) -> None:
     """Add the command to ``app``."""
     app.command(
-        "merge", epilog="Example: mplug2 merge my_lora.yaml -c runs/my_lora/best -o merged.safetensors"
+        "merge",
+        epilog="Example: mplug2 merge my_lora.yaml -c runs/my_lora/best -o merged.safetensors",
     )(merge)
 
 
@@ -22,7 +23,14 @@ def merge(
     spec: SpecFile,
     checkpoint: Checkpoint,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The .safetensors file.", show_default=False)
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The .safetensors file.",
+            show_default=False,
+        ),
     ],
     overrides: Overrides = None,
 ) -> None:
@@ -40,4 +48,6 @@ def merge(
     load_weights(net, checkpoint)
     count = merge_adapters(net)
     save_weights(net, out)
-    print(f"{out}: {count} adapters merged. Load it with the spec without adapters: adapt=")
+    print(
+        f"{out}: {count} adapters merged. Load it with the spec without adapters: adapt="
+    )

@@ -28,7 +28,8 @@ def _group() -> None:
 
 
 @commands.command(
-    "caption", epilog="Example: mplug2 metrics caption --predictions P.json --references R.json --json"
+    "caption",
+    epilog="Example: mplug2 metrics caption --predictions P.json --references R.json --json",
 )
 def caption(
     predictions: Annotated[
@@ -50,13 +51,16 @@ def caption(
     frequencies: Annotated[
         Path | None,
         typer.Option(
-            metavar="F.json", help="Document frequencies for CIDEr-D. Default: those of the references."
+            metavar="F.json",
+            help="Document frequencies for CIDEr-D. Default: those of the references.",
         ),
     ] = None,
     tokenized: Annotated[
         bool, typer.Option("--tokenized", help="The captions are tokenized already.")
     ] = False,
-    no_java: Annotated[bool, typer.Option("--no-java", help="Skip METEOR and SPICE.")] = False,
+    no_java: Annotated[
+        bool, typer.Option("--no-java", help="Skip METEOR and SPICE.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D and SPICE, as the COCO caption tools compute them."""
@@ -68,13 +72,24 @@ def caption(
     said, given = files.read_predictions(predictions), files.read_references(references)
     files.check_same_ids(said, given, (predictions, references))
     known = Frequencies.load(frequencies) if frequencies else None
-    scores = caption_scores(said, given, known, tokenized=tokenized, with_java=not no_java)
+    scores = caption_scores(
+        said, given, known, tokenized=tokenized, with_java=not no_java
+    )
     if json:
-        print(json_line(scores.values | {"reasons": scores.reasons}, sys.stdout.encoding or "utf-8"))
+        print(
+            json_line(
+                scores.values | {"reasons": scores.reasons},
+                sys.stdout.encoding or "utf-8",
+            )
+        )
         return
     count = sum(map(len, given.values()))
     print(f"{predictions}: {len(said)} captions against {count} references")
     for name, value in scores.values.items():
         print(f"  {name:<8} {'-' if value is None else format(value, '.4f'):>6}")
     for name, reason in scores.reasons.items():
-        print(f"{name} is missing: {reason}" if scores.values[name] is None else f"{name}: {reason}")
+        print(
+            f"{name} is missing: {reason}"
+            if scores.values[name] is None
+            else f"{name}: {reason}"
+        )

@@ -18,9 +18,12 @@ def add_to(app: typer.Typer) -> None:
 
 def migrate(
     specs: Annotated[
-        list[str], typer.Argument(metavar="SPEC...", help="Specs to rewrite.", show_default=False)
+        list[str],
+        typer.Argument(metavar="SPEC...", help="Specs to rewrite.", show_default=False),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the changes, and write nothing.")
+    ] = False,
 ) -> None:
     """Replace old names in specs, in place. Comments and layout stay."""
     from mplug2.runtime.atomic_write import atomic_write

@@ -32,19 +32,31 @@ def judge_outputs(
             if path.exists() and not path.is_file():
                 if not path.is_dir() and kinds == "pipes too":
                     continue
-                raise UserError(f"{option} {path} must be a file, but is a folder or a device")
+                raise UserError(
+                    f"{option} {path} must be a file, but is a folder or a device"
+                )
             if len(os.fsencode(path.name)) > LONGEST:
-                raise UserError(f"{option} {path} must have a shorter name: at most {LONGEST} bytes")
+                raise UserError(
+                    f"{option} {path} must have a shorter name: at most {LONGEST} bytes"
+                )
             folder = next(one for one in path.absolute().parents if one.exists())
             with tempfile.TemporaryFile(dir=folder):
                 pass
-        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # RuntimeError: links in a circle
             why = error.strerror if isinstance(error, OSError) else error
             raise UserError(f"{option} {path} cannot be written ({why})") from None
         if place in places:
-            raise UserError(f"{option} must be another file than {places[place]}, but both are {path}")
+            raise UserError(
+                f"{option} must be another file than {places[place]}, but both are {path}"
+            )
         if place in taken:
-            raise UserError(f"{option} {path} must be a new file, but is one that this command reads")
+            raise UserError(
+                f"{option} {path} must be a new file, but is one that this command reads"
+            )
         places[place] = option
 
 

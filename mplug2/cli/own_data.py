@@ -27,7 +27,9 @@ TASKS: dict[frozenset[str], tuple[str, bool]] = {
 
 def add_to(app: typer.Typer) -> None:
     """Add `new` to ``app`` and `import` to `data`."""
-    app.command("new", epilog="Example: mplug2 new my_qa --task question_answer --media video")(new)
+    app.command(
+        "new", epilog="Example: mplug2 new my_qa --task question_answer --media video"
+    )(new)
     commands.command(
         "import",
         epilog="Example: mplug2 data import table.csv --media clips/ --question Question --answer Answer",
@@ -36,26 +38,42 @@ def add_to(app: typer.Typer) -> None:
 
 def new(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The spec is written to NAME.yaml.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME", help="The spec is written to NAME.yaml.", show_default=False
+        ),
     ],
     task: Annotated[
         str,
         typer.Option(
-            metavar="TASK", help="question_answer, caption, retrieval or media_class; text_class for texts."
+            metavar="TASK",
+            help="question_answer, caption, retrieval or media_class; text_class for texts.",
         ),
     ],
-    media: Annotated[Literal["image", "video", "text"], typer.Option(help="What the network reads.")],
+    media: Annotated[
+        Literal["image", "video", "text"], typer.Option(help="What the network reads.")
+    ],
     size: Annotated[
         Literal["small", "base"],
-        typer.Option(help="small: from random weights, also on a CPU. base: from CLIP and BERT, on a GPU."),
+        typer.Option(
+            help="small: from random weights, also on a CPU. base: from CLIP and BERT, on a GPU."
+        ),
     ] = "small",
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of train.jsonl, val.jsonl. Default: data/NAME.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of train.jsonl, val.jsonl. Default: data/NAME."
+        ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the images or videos. Default: DATA/media.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the images or videos. Default: DATA/media."
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing spec.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Overwrite an existing spec.")
+    ] = False,
 ) -> None:
     """Write a spec for your own data, and print what to edit and the next commands."""
     from mplug2.cli.templates import CLASS_TASKS, spec_text
@@ -63,9 +81,13 @@ def new(
 
     path = Path(f"{name.removesuffix('.yaml')}.yaml")
     if not path.stem.replace("-", "_").isidentifier():
-        raise registry.UserError(f"NAME must be a word of letters, digits, - and _ (got '{name}')")
+        raise registry.UserError(
+            f"NAME must be a word of letters, digits, - and _ (got '{name}')"
+        )
     if path.exists() and not overwrite:
-        raise registry.UserError(f"{path} already exists. Use --overwrite, or choose another NAME")
+        raise registry.UserError(
+            f"{path} already exists. Use --overwrite, or choose another NAME"
+        )
     data = data or Path("data") / path.stem
     text = spec_text(path.with_suffix("").as_posix(), task, media, size, data, folder)
     with atomic_write(path) as file:
@@ -91,36 +113,65 @@ def new(
 
 def _import_example(task: str, media: str, data: Path) -> str:
     """Return the command that makes the data of a task, with names of columns to be replaced."""
-    fields = next((fields for fields, entry in TASKS.items() if entry[0] == task), frozenset({"caption"}))
-    words = ["mplug2 data import table.csv", *([] if media == "text" else ["--media DIR"])]
+    fields = next(
+        (fields for fields, entry in TASKS.items() if entry[0] == task),
+        frozenset({"caption"}),
+    )
+    words = [
+        "mplug2 data import table.csv",
+        *([] if media == "text" else ["--media DIR"]),
+    ]
     words += [f"--{field} COLUMN" for field in sorted(fields, reverse=True)]
     return " ".join([*words, f"--out {shlex.quote(str(data))}"])
 
 
 def import_table(
     table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="A .csv, .tsv or .jsonl file.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="A .csv, .tsv or .jsonl file.", show_default=False
+        ),
     ],
     media: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder of the images or videos.")
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder of the images or videos."),
     ] = None,
     file: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Names of the files. Default: a usual name.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Names of the files. Default: a usual name."),
     ] = None,
-    question: Annotated[str | None, typer.Option(metavar="COLUMN", help="The question.")] = None,
-    answer: Annotated[str | None, typer.Option(metavar="COLUMN", help="Its answer.")] = None,
-    caption: Annotated[str | None, typer.Option(metavar="COLUMN", help="A caption of the file.")] = None,
-    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="The class of the row.")] = None,
-    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="The text that has a class.")] = None,
+    question: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The question.")
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Its answer.")
+    ] = None,
+    caption: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="A caption of the file.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The class of the row.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The text that has a class.")
+    ] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="A column with train, val or test.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="A column with train, val or test."),
     ] = None,
-    val: Annotated[float, typer.Option(min=0, max=0.5, help="Fraction of the files for validation.")] = 0.1,
-    test: Annotated[float, typer.Option(min=0, max=0.4, help="Fraction of the files for testing.")] = 0.1,
+    val: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Fraction of the files for validation.")
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option(min=0, max=0.4, help="Fraction of the files for testing.")
+    ] = 0.1,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The output folder. Default: data/TABLE.")
+        Path | None,
+        typer.Option(metavar="DIR", help="The output folder. Default: data/TABLE."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Overwrite existing files.")
+    ] = False,
 ) -> None:
     """Turn a table and a folder of images or videos into the JSON lines that the specs read.
 
@@ -129,7 +180,13 @@ def import_table(
     """
     from mplug2.data.own_table import Columns, class_names, read_own_table, split_rows
 
-    columns = {"text": text, "question": question, "answer": answer, "caption": caption, "label": label}
+    columns = {
+        "text": text,
+        "question": question,
+        "answer": answer,
+        "caption": caption,
+        "label": label,
+    }
     fields = {key: column for key, column in columns.items() if column is not None}
     task, has_files = TASKS.get(frozenset(fields), ("", False))
     if not task or has_files != (media is not None):
@@ -147,22 +204,41 @@ def import_table(
         print(f"  wrote {folder / f'{name}.jsonl'}: {len(entries)} rows")
     if labels:
         print(f"  wrote {folder / 'labels.json'}: {len(labels)} classes")
-    words = ["mplug2", "new", folder.name, "--task", task, "--media", rows.kind, "--data", str(folder)]
+    words = [
+        "mplug2",
+        "new",
+        folder.name,
+        "--task",
+        task,
+        "--media",
+        rows.kind,
+        "--data",
+        str(folder),
+    ]
     print(f"next: {shlex.join([*words, *(['--folder', str(media)] if media else [])])}")
 
 
-def _write(folder: Path, lines: dict[str, list[dict[str, Any]]], labels: list[str], overwrite: bool) -> None:
+def _write(
+    folder: Path,
+    lines: dict[str, list[dict[str, Any]]],
+    labels: list[str],
+    overwrite: bool,
+) -> None:
     """Write the JSON lines of each split, and the list of classes if there are any; all files or none."""
     from mplug2.runtime.atomic_write import atomic_write
 
     texts = {}
     for split, rows in lines.items():
-        texts[f"{split}.jsonl"] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        texts[f"{split}.jsonl"] = "".join(
+            json.dumps(row, ensure_ascii=False) + "\n" for row in rows
+        )
     if labels:
         texts["labels.json"] = json.dumps(labels, ensure_ascii=False, indent=1) + "\n"
     present = [str(folder / name) for name in texts if (folder / name).exists()]
     if present and not overwrite:
-        raise registry.UserError(f"{', '.join(present)} already exists. Use --overwrite, or another --out")
+        raise registry.UserError(
+            f"{', '.join(present)} already exists. Use --overwrite, or another --out"
+        )
     with contextlib.ExitStack() as stack:
         for name, content in texts.items():
             stack.enter_context(atomic_write(folder / name)).write(content)

@@ -28,12 +28,21 @@ _SHOWN = 20  # files that a message lists
 CheckpointPath = Annotated[
     Path | None,
     typer.Option(
-        "--checkpoint", "-c", metavar="PATH", help="A checkpoint. Default: the best one of the run folder."
+        "--checkpoint",
+        "-c",
+        metavar="PATH",
+        help="A checkpoint. Default: the best one of the run folder.",
     ),
 ]
 Videos = Annotated[
     list[Path] | None,
-    typer.Option("--video", "-v", metavar="PATH", parser=path, help="A video file or a folder; repeatable."),
+    typer.Option(
+        "--video",
+        "-v",
+        metavar="PATH",
+        parser=path,
+        help="A video file or a folder; repeatable.",
+    ),
 ]
 Images = Annotated[
     list[Path] | None,
@@ -47,21 +56,36 @@ Images = Annotated[
 ]
 FileLists = Annotated[
     list[Path] | None,
-    typer.Option("--files-from", parser=path, metavar="FILE", help="A text file with one path per line."),
+    typer.Option(
+        "--files-from",
+        parser=path,
+        metavar="FILE",
+        help="A text file with one path per line.",
+    ),
 ]
 Questions = Annotated[
     list[str] | None,
-    typer.Option("--question", "-q", "--text", help="The question, sentence or phrase; repeatable."),
+    typer.Option(
+        "--question", "-q", "--text", help="The question, sentence or phrase; repeatable."
+    ),
 ]
 OutFile = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Write the JSON lines here.")
+    Path | None,
+    typer.Option("--out", metavar="FILE.jsonl", help="Write the JSON lines here."),
 ]
 SheetFile = Annotated[
     Path | None,
-    typer.Option("--sheet", metavar="FILE.html|FILE.png", help="Write a page with images and answers."),
+    typer.Option(
+        "--sheet",
+        metavar="FILE.html|FILE.png",
+        help="Write a page with images and answers.",
+    ),
 ]
 DrawFile = Annotated[
-    Path | None, typer.Option("--draw", metavar="FILE.png", help="Draw the predicted boxes on an image.")
+    Path | None,
+    typer.Option(
+        "--draw", metavar="FILE.png", help="Draw the predicted boxes on an image."
+    ),
 ]
 
 
@@ -85,7 +109,9 @@ def predict(
     question: Questions = None,
     checkpoint: CheckpointPath = None,
     top: Annotated[int, typer.Option(min=1, help="The largest number of answers.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a single file, too.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for a single file, too.")
+    ] = False,
     out: OutFile = None,
     sheet: SheetFile = None,
     draw: DrawFile = None,
@@ -98,23 +124,38 @@ def predict(
     """
     named = [*(video or ()), *(image or ())]
     if (video and image) or not (named or listed or question):
-        raise UserError("name the files: --video or --image (not both), or --files-from; or a --text alone")
-    _check_outputs({"--sheet": sheet, "--draw": draw, "--out": out}, [Path(spec), *named, *(listed or ())])
-    pipe = _open_pipeline(spec, checkpoint, only_overrides(overrides), top, verify=not no_verify)
+        raise UserError(
+            "name the files: --video or --image (not both), or --files-from; or a --text alone"
+        )
+    _check_outputs(
+        {"--sheet": sheet, "--draw": draw, "--out": out},
+        [Path(spec), *named, *(listed or ())],
+    )
+    pipe = _open_pipeline(
+        spec, checkpoint, only_overrides(overrides), top, verify=not no_verify
+    )
     # Imported after the checks, which need no network.
     from mplug2.predict import draw as drawing
     from mplug2.predict.sheet import PICTURES
 
-    entries, num_entries = _files_or_texts(spec, pipe, named, listed or (), question or (), bool(video))
+    entries, num_entries = _files_or_texts(
+        spec, pipe, named, listed or (), question or (), bool(video)
+    )
     single = num_entries == 1 and not listed and not any(map(os.path.isdir, named))
     if draw is not None and (pipe.says != "boxes" or not single):
-        raise UserError("--draw needs one image, and a network that finds boxes; --sheet shows many files")
-    stream = pipe.stream(entries, question or (), pictures=PICTURES if sheet is not None else 0)
+        raise UserError(
+            "--draw needs one image, and a network that finds boxes; --sheet shows many files"
+        )
+    stream = pipe.stream(
+        entries, question or (), pictures=PICTURES if sheet is not None else 0
+    )
     summary = _Summary(num_entries)
     with contextlib.ExitStack() as stack:
         page = stack.enter_context(_page(sheet, pipe)) if sheet is not None else None
         written = stack.enter_context(_opened(out))
-        step = stack.enter_context(_bar(num_entries, single or (out is None and sys.stdout.isatty())))
+        step = stack.enter_context(
+            _bar(num_entries, single or (out is None and sys.stdout.isatty()))
+        )
         for results in stream:
             summary.add(results, single)
             if page is not None:
@@ -157,7 +198,9 @@ def _files_or_texts(
     """Return the files to run on, none for a network that reads text alone, and the number of results."""
     if pipe.kind == "text":
         if named or listed or not texts:
-            raise UserError(f"{spec} reads text alone: give it by --text TEXT, and no files")
+            raise UserError(
+                f"{spec} reads text alone: give it by --text TEXT, and no files"
+            )
         return [], len(texts)
     entries = _entries(spec, pipe, named, listed, are_videos=are_videos)
     return entries, len(entries)
@@ -168,7 +211,11 @@ def _check_outputs(outputs: dict[str, Path | None], inputs: Sequence[Path]) -> N
     from mplug2.predict import draw as drawing
     from mplug2.predict import sheet as sheets
 
-    checks = {"--sheet": sheets.check_path, "--draw": drawing.check_path, "--out": _check_out}
+    checks = {
+        "--sheet": sheets.check_path,
+        "--draw": drawing.check_path,
+        "--out": _check_out,
+    }
     for option, file in outputs.items():
         if file is not None:
             checks[option](file)
@@ -177,7 +224,12 @@ def _check_outputs(outputs: dict[str, Path | None], inputs: Sequence[Path]) -> N
 
 
 def _entries(
-    spec: str, pipe: Pipeline, named: Sequence[Path], listed: Sequence[Path], *, are_videos: bool
+    spec: str,
+    pipe: Pipeline,
+    named: Sequence[Path],
+    listed: Sequence[Path],
+    *,
+    are_videos: bool,
 ) -> list[tuple[str, ...]]:
     """Return the files to run the network on, or pairs of them; UserError if it reads another kind."""
     from mplug2.predict.files import entries
@@ -245,7 +297,10 @@ class _Summary:
         """Print a summary on standard error; exit code 1 if files could not be read."""
         from mplug2.predict.result import printable
 
-        print(f"{self.num_entries - self.num_broken} of {self.num_entries} answered", file=sys.stderr)
+        print(
+            f"{self.num_entries - self.num_broken} of {self.num_entries} answered",
+            file=sys.stderr,
+        )
         if not self.num_broken:
             return
         print(f"{self.num_broken} could not be read:", file=sys.stderr)
@@ -268,7 +323,10 @@ def _write(results: list[Result], file: TextIO, in_words: bool) -> None:
             parts.append(printable(result.question))
         print(f"{': '.join(parts)}\n  {printable(str(result))}", file=file)
         if result.alternatives:
-            print(f"  next best: {printable(', '.join(map(str, result.alternatives)))}", file=file)
+            print(
+                f"  next best: {printable(', '.join(map(str, result.alternatives)))}",
+                file=file,
+            )
 
 
 def _check_out(out: Path) -> None:
@@ -295,7 +353,13 @@ def _bar(total: int, hidden: bool) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error if that is a terminal; `step` takes the number of unreadable
     files."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     bar = Progress(

@@ -21,7 +21,9 @@ from registry.checks.training import nothing_to_train
 from registry.training import training_plan
 
 
-def run_findings(spec: Spec, types: Mapping[str, StreamType]) -> tuple[list[Problem], list[Problem]]:
+def run_findings(
+    spec: Spec, types: Mapping[str, StreamType]
+) -> tuple[list[Problem], list[Problem]]:
     """Return why a spec without mistakes cannot be run here, and notes on what it cannot be used for."""
     net = compose(spec, device="meta", initial=False)
     problems = [*missing_files(spec), *training_problems(spec, types, net)]
@@ -56,12 +58,26 @@ def _notes(spec: Spec) -> list[Problem]:
     notes = []
     if not plan.iteration:
         error = nothing_to_train(spec).problems[0]
-        notes.append(Problem(error.place, f"`mplug2 train` refuses this spec: {error.message}", error.hint))
+        notes.append(
+            Problem(
+                error.place,
+                f"`mplug2 train` refuses this spec: {error.message}",
+                error.hint,
+            )
+        )
     if not plan.evaluations:
-        notes.append(Problem(spec.place("eval"), "`mplug2 eval` refuses this spec: it has no evaluation"))
+        notes.append(
+            Problem(
+                spec.place("eval"),
+                "`mplug2 eval` refuses this spec: it has no evaluation",
+            )
+        )
     folder = run_folder(spec)
     if plan.iteration and (folder / CHECKPOINTS).is_dir():
         notes.append(
-            Problem(spec.place("train", "output_dir"), f"{folder} holds a run: `mplug2 train` needs --resume")
+            Problem(
+                spec.place("train", "output_dir"),
+                f"{folder} holds a run: `mplug2 train` needs --resume",
+            )
         )
     return notes

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import registry
-from mplug2.cli.arguments import Checkpoint, NoVerify, Overrides, SpecFile, init_overrides, only_overrides
+from mplug2.cli.arguments import (
+    Checkpoint,
+    NoVerify,
+    Overrides,
+    SpecFile,
+    init_overrides,
+    only_overrides,
+)
 from mplug2.cli.outputs import judge_outputs, print_checkpoint
 from mplug2.cli.runs import print_spreads
 from mplug2.cli.tables import log_shown
@@ -49,7 +56,9 @@ def train(
     init: Annotated[
         list[str] | None,
         typer.Option(
-            "--init", metavar="PATTERN=SOURCE", help="Start weights from here: '*=mplug2:model.pth'."
+            "--init",
+            metavar="PATTERN=SOURCE",
+            help="Start weights from here: '*=mplug2:model.pth'.",
         ),
     ] = None,
     seeds: Annotated[
@@ -86,10 +95,12 @@ def evaluate(
     checkpoint: Checkpoint,
     overrides: Overrides = None,
     only: Annotated[
-        str | None, typer.Option("--only", metavar="NAME", help="Run this named evaluation alone.")
+        str | None,
+        typer.Option("--only", metavar="NAME", help="Run this named evaluation alone."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="The split to measure, in place of those that the spec names.")
+        str | None,
+        typer.Option(help="The split to measure, in place of those that the spec names."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -117,8 +128,14 @@ def evaluate(
     settings = [*only_overrides(overrides), "train.best_metric="]
     read = registry.read_spec(spec, overrides=settings)
     registry.check(read).raise_if_bad()
-    out = out or (results.with_name(f"{results.stem}.predictions.jsonl") if results else None)
-    from mplug2.eval.run import chosen_evaluations, evaluations_of_checkpoint, predictions_of
+    out = out or (
+        results.with_name(f"{results.stem}.predictions.jsonl") if results else None
+    )
+    from mplug2.eval.run import (
+        chosen_evaluations,
+        evaluations_of_checkpoint,
+        predictions_of,
+    )
     from mplug2.runtime import distributed
     from mplug2.runtime.manifest import verification
 
@@ -135,21 +152,29 @@ def evaluate(
     if on_rank0:
         print_checkpoint(checkpoint)
     with log_shown(), verification(not no_verify):
-        for evaluated in evaluations_of_checkpoint(read, checkpoint, only=only, split=split, predictions=out):
+        for evaluated in evaluations_of_checkpoint(
+            read, checkpoint, only=only, split=split, predictions=out
+        ):
             if not on_rank0:
                 continue
             _print_evaluation(evaluated, wants_results=results is not None)
             if results and form and evaluated.predictions:
-                print(f"results: {form.write(evaluated.predictions, results)} {form.noun} in {results}")
+                print(
+                    f"results: {form.write(evaluated.predictions, results)} {form.noun} in {results}"
+                )
 
 
-def _submission_form(spec: registry.Spec, evaluations: Sequence[EvaluationSpec]) -> Results | TableResults:
+def _submission_form(
+    spec: registry.Spec, evaluations: Sequence[EvaluationSpec]
+) -> Results | TableResults:
     """Return the form of the file for an evaluation server; UserError unless there is one evaluation."""
     from mplug2.eval.results import results_of
 
     if len(evaluations) > 1:
         names = ", ".join(evaluation.name for evaluation in evaluations)
-        raise registry.UserError(f"--submission needs one evaluation (got {names}). Name it: --only NAME")
+        raise registry.UserError(
+            f"--submission needs one evaluation (got {names}). Name it: --only NAME"
+        )
     return results_of(spec, evaluations[0])
 
 
@@ -171,12 +196,18 @@ def _print_evaluation(evaluated: Evaluation, *, wants_results: bool) -> None:
         if name in in_tables or not measured:
             continue
         text = "cannot be measured" if math.isnan(value) else f"{value:.4f}"
-        extent = f" on {measured} samples of {evaluation.split}" if name in complete else ""
+        extent = (
+            f" on {measured} samples of {evaluation.split}" if name in complete else ""
+        )
         print(f"{evaluation.key(name)}: {text}{extent}")
     if evaluated.unanswered and measured:
         print(f"not counted: {evaluated.unanswered} samples without answers")
     elif evaluated.unanswered:
-        hint = "" if wants_results else ": --submission FILE writes what an evaluation server takes"
+        hint = (
+            ""
+            if wants_results
+            else ": --submission FILE writes what an evaluation server takes"
+        )
         samples = f"{evaluated.samples} samples of {evaluation.split}"
         print(f"nothing to measure: none of the {samples} has answers{hint}")
     for file in evaluated.bad:

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("table", epilog="Example: mplug2 table runs/cola_tiny runs/mrpc_tiny --average")(table)
+    app.command(
+        "table", epilog="Example: mplug2 table runs/cola_tiny runs/mrpc_tiny --average"
+    )(table)
 
 
 def table(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, also those of `train --seeds`.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders, also those of `train --seeds`."
+        ),
     ],
     average: Annotated[
         bool,
@@ -37,7 +42,10 @@ def table(
     rows, scores = [], []
     for run in runs:
         spreads = spread_of_runs(run)
-        row = [run.name, ", ".join(f"{name} {_text(spread)}" for name, spread in spreads.items())]
+        row = [
+            run.name,
+            ", ".join(f"{name} {_text(spread)}" for name, spread in spreads.items()),
+        ]
         if average and spreads:
             scores.append(statistics.fmean(spread.median for spread in spreads.values()))
             row.append(f"{scores[-1]:.4f}")
@@ -45,7 +53,9 @@ def table(
     if scores:
         rows.append(["average", "", f"{statistics.fmean(scores):.4f}"])
     columns = ["run", "values", *(["score"] if average else [])]
-    print_table("best checkpoints, on the validation split", columns, rows, right=["score"])
+    print_table(
+        "best checkpoints, on the validation split", columns, rows, right=["score"]
+    )
 
 
 def print_spreads(folder: Path) -> None:

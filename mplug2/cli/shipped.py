@@ -20,7 +20,10 @@ def add_to(app: typer.Typer) -> None:
 
 def list_specs(
     pattern: Annotated[
-        str, typer.Argument(metavar="PATTERN", help="A name or a pattern, such as 'VideoQA_*'.")
+        str,
+        typer.Argument(
+            metavar="PATTERN", help="A name or a pattern, such as 'VideoQA_*'."
+        ),
     ] = "*",
 ) -> None:
     """List the specs that mplug2 ships. Each command takes them by name: mplug2 train VideoQA_shapes_tiny."""
@@ -30,7 +33,9 @@ def list_specs(
             files.append(file)
     if not files:
         count = len(registry.shipped_specs())
-        raise registry.UserError(f"no spec is named like '{pattern}'; there are {count}: mplug2 specs")
+        raise registry.UserError(
+            f"no spec is named like '{pattern}'; there are {count}: mplug2 specs"
+        )
     for folder in sorted({file.parent for file in files}):
         rows = [(file.stem, purpose(file)) for file in files if file.parent == folder]
         print_table(folder.name, ("name", "description"), rows)

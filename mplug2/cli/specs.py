@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    app.command("check", epilog="Example: mplug2 check configs_video/VideoQA_*.yaml --stages 1-3")(check)
     app.command(
-        "show", epilog="Example: mplug2 show configs_video/VideoQA_shapes_tiny.yaml modules.vision.frames=8"
+        "check", epilog="Example: mplug2 check configs_video/VideoQA_*.yaml --stages 1-3"
+    )(check)
+    app.command(
+        "show",
+        epilog="Example: mplug2 show configs_video/VideoQA_shapes_tiny.yaml modules.vision.frames=8",
     )(show)
     app.command("list", epilog="Example: mplug2 list 'video*'")(list_names)
 
@@ -29,12 +32,16 @@ def check(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="SPEC... [KEY=VALUE...]", help="Specs, and settings for them.", show_default=False
+            metavar="SPEC... [KEY=VALUE...]",
+            help="Specs, and settings for them.",
+            show_default=False,
         ),
     ],
     stages: Annotated[
         Literal["1-3", "1-4"],
-        typer.Option(help="1 read, 2 names, 3 axes, 4 dry run (only this one needs torch)."),
+        typer.Option(
+            help="1 read, 2 names, 3 axes, 4 dry run (only this one needs torch)."
+        ),
     ] = "1-4",
     smoke: Annotated[
         bool,
@@ -47,12 +54,16 @@ def check(
             help="Also check everything that train, eval, predict and index need: files, vocabularies.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per spec and line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per spec and line.")
+    ] = False,
 ) -> None:
     """Report the mistakes of specs before any weights are created; exit code 2 if a spec has one."""
     files, overrides = specs_and_overrides(arguments)
     if not files:
-        raise registry.UserError("name at least one spec, for example configs_video/VideoQA_shapes_tiny.yaml")
+        raise registry.UserError(
+            "name at least one spec, for example configs_video/VideoQA_shapes_tiny.yaml"
+        )
     last = 4 if smoke or run else int(stages[-1])
     request = Request(files, overrides, last, smoke=smoke, run=run, as_json=as_json)
     if not check_specs(request):
@@ -67,13 +78,23 @@ def show(spec: SpecFile, overrides: Overrides = None) -> None:
     print_table(
         "streams",
         ("stream", "call", "shape", "goals"),
-        [(row.name, row.call, row.shape, ", ".join(row.goals)) for row in summary.streams],
+        [
+            (row.name, row.call, row.shape, ", ".join(row.goals))
+            for row in summary.streams
+        ],
     )
     print_table(
         "modules",
         ("module", "use", "parameters", "trainable", "lines", ""),
         [
-            (row.name, row.use, f"{row.parameters:,}", f"{row.trainable:,}", row.shared, _marks(row))
+            (
+                row.name,
+                row.use,
+                f"{row.parameters:,}",
+                f"{row.trainable:,}",
+                row.shared,
+                _marks(row),
+            )
             for row in summary.modules
         ],
         right=("parameters", "trainable", "lines"),
@@ -84,7 +105,10 @@ def show(spec: SpecFile, overrides: Overrides = None) -> None:
     print_table(
         "goals",
         ("goal", "forward", "activations"),
-        [(row.goal, amount(row.flops, "FLOP"), amount(row.activations, "B")) for row in summary.goals],
+        [
+            (row.goal, amount(row.flops, "FLOP"), amount(row.activations, "B"))
+            for row in summary.goals
+        ],
         right=("forward", "activations"),
     )
     print(f"{summary.total:,} parameters, {summary.trainable:,} of them trainable")
@@ -92,5 +116,11 @@ def show(spec: SpecFile, overrides: Overrides = None) -> None:
 
 def _marks(row: ModuleRow) -> str:
     """What is to be noticed about a module: that it is called in several lines, that it is held still."""
-    frozen = "" if row.trainable == row.parameters else "frozen" if not row.trainable else "frozen in part"
+    frozen = (
+        ""
+        if row.trainable == row.parameters
+        else "frozen"
+        if not row.trainable
+        else "frozen in part"
+    )
     return ", ".join(one for one in ("shared" if row.shared > 1 else "", frozen) if one)

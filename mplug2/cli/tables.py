@@ -18,24 +18,40 @@ LONGEST_CELL = 80  # characters
 
 def console() -> Console:
     """A console as wide as the terminal; in a pipe wide enough that no row is cut."""
-    from rich.console import Console  # here and below: a check that finds nothing prints no table
+    from rich.console import (
+        Console,
+    )  # here and below: a check that finds nothing prints no table
 
     plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=max(plain.width, 200))
+    return (
+        plain
+        if plain.is_terminal
+        else Console(highlight=False, width=max(plain.width, 200))
+    )
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    right: Sequence[str] = (),
 ) -> None:
     """Print rows under a title; the columns named in ``right`` are aligned there."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
     )
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     screen = console()
@@ -56,7 +72,9 @@ def print_result_table(result: ResultTable) -> None:
     for number, row in enumerate(result.rows):
         if number in result.sections:
             table.add_section()
-        cells = [format(cell, form) for cell, form in zip(row, result.formats, strict=True)]
+        cells = [
+            format(cell, form) for cell, form in zip(row, result.formats, strict=True)
+        ]
         table.add_row(*(Text(_short(cell)) for cell in cells))
     console().print(table)
 
@@ -80,7 +98,9 @@ def log_shown() -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(message)s"))
     before = logger.level
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+    logger.setLevel(
+        logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    )
     try:
         yield
     finally:

@@ -40,7 +40,10 @@ class Template:
 
 
 def _base(
-    *extends: str, modules: tuple[str, ...] = (), data: tuple[str, ...] = (), init: str = RELEASED
+    *extends: str,
+    modules: tuple[str, ...] = (),
+    data: tuple[str, ...] = (),
+    init: str = RELEASED,
 ) -> Template:
     """Return a template that fine-tunes released weights."""
     rates = "{default: 2e-5, vision: 2e-6}" if "vision" in init else "2e-5"
@@ -64,10 +67,14 @@ _HEADS = (
 # By task, media and size.
 TEMPLATES: dict[tuple[str, str, str], Template] = {
     ("question_answer", "video", "small"): Template(
-        ("configs_video/VideoQA_shapes_tiny.yaml",), (_VIDEO, _EMBEDDING, _DECODER), _QUESTIONS
+        ("configs_video/VideoQA_shapes_tiny.yaml",),
+        (_VIDEO, _EMBEDDING, _DECODER),
+        _QUESTIONS,
     ),
     ("question_answer", "image", "small"): Template(
-        ("configs_image/vqa_shapes_tiny.yaml",), (_IMAGE, _EMBEDDING, _DECODER), _QUESTIONS
+        ("configs_image/vqa_shapes_tiny.yaml",),
+        (_IMAGE, _EMBEDDING, _DECODER),
+        _QUESTIONS,
     ),
     ("caption", "video", "small"): Template(
         ("configs_video/VideoCaption_shapes_tiny.yaml",), (_VIDEO, _DECODER), _CAPTIONS
@@ -76,22 +83,31 @@ TEMPLATES: dict[tuple[str, str, str], Template] = {
         ("configs_image/caption_shapes_tiny.yaml",), (_IMAGE, _DECODER), _CAPTIONS
     ),
     ("retrieval", "video", "small"): Template(
-        ("configs_video/VideoRetrieval_shapes_tiny.yaml",), (_VIDEO, _EMBEDDING), _CAPTIONS
+        ("configs_video/VideoRetrieval_shapes_tiny.yaml",),
+        (_VIDEO, _EMBEDDING),
+        _CAPTIONS,
     ),
     ("retrieval", "image", "small"): Template(
         ("configs_image/retrieval_shapes_tiny.yaml",), (_IMAGE, _EMBEDDING), _CAPTIONS
     ),
-    ("media_class", "video", "small"): Template(("configs_video/VideoClasses_shapes_tiny.yaml",), (_VIDEO,)),
-    ("media_class", "image", "small"): Template(("configs_image/classes_shapes_tiny.yaml",), (_IMAGE,)),
+    ("media_class", "video", "small"): Template(
+        ("configs_video/VideoClasses_shapes_tiny.yaml",), (_VIDEO,)
+    ),
+    ("media_class", "image", "small"): Template(
+        ("configs_image/classes_shapes_tiny.yaml",), (_IMAGE,)
+    ),
     ("text_class", "text", "small"): Template(
-        ("configs_text/_base_/text_tiny.yaml", "configs_text/_base_/text_class.yaml"), data=_TEMPLATE
+        ("configs_text/_base_/text_tiny.yaml", "configs_text/_base_/text_class.yaml"),
+        data=_TEMPLATE,
     ),
     ("question_answer", "video", "base"): _base("configs_video/VideoQA_msrvtt_base.yaml"),
     ("question_answer", "image", "base"): _base("configs_image/vqa_mplug_base.yaml"),
     ("caption", "video", "base"): _base("configs_video/VideoCaption_msrvtt_base.yaml"),
     ("caption", "image", "base"): _base("configs_image/caption_mplug_base.yaml"),
     ("retrieval", "video", "base"): _base(
-        "configs_video/_base_/mplug2_base.yaml", "configs_video/_base_/video_retrieval.yaml", modules=_HEADS
+        "configs_video/_base_/mplug2_base.yaml",
+        "configs_video/_base_/video_retrieval.yaml",
+        modules=_HEADS,
     ),
     ("retrieval", "image", "base"): _base("configs_image/retrieval_coco_mplug_base.yaml"),
     ("media_class", "video", "base"): _base(
@@ -119,22 +135,30 @@ def template(task: str, media: str, size: str) -> Template:
     entry = TEMPLATES.get((task, media, size))
     if entry is None:
         listed = ", ".join(tasks_of(media))
-        raise UserError(f"--task must be one of {listed} for --media {media} (got '{task}')")
+        raise UserError(
+            f"--task must be one of {listed} for --media {media} (got '{task}')"
+        )
     return entry
 
 
-def spec_text(name: str, task: str, media: str, size: str, data: Path, folder: Path | None) -> str:
+def spec_text(
+    name: str, task: str, media: str, size: str, data: Path, folder: Path | None
+) -> str:
     """Return the text of a spec; ``data`` is the folder of its JSON lines, ``folder`` that of its files.
 
     What `mplug2 data import` wrote into ``data`` already decides its splits and classes.
     """
     chosen = template(task, media, size)
-    splits = [split for split in SPLITS if (data / f"{split}.jsonl").is_file()] or list(SPLITS)
+    splits = [split for split in SPLITS if (data / f"{split}.jsonl").is_file()] or list(
+        SPLITS
+    )
     labels = _labels(data) if task in CLASS_TASKS else []
     head = [f"head: {{classes: {len(labels)}}}"] if task == "media_class" else []
     lines = [*chosen.data, "workers: 2"]
     if task != "media_class":
-        lines.append("tokenizer: bert-base-uncased          # or the path of a vocab.txt or of a folder")
+        lines.append(
+            "tokenizer: bert-base-uncased          # or the path of a vocab.txt or of a folder"
+        )
     if labels:
         lines.append(f"labels: {json.dumps(labels, ensure_ascii=False)}")
     if media != "text":

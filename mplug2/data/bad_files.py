@@ -62,7 +62,11 @@ class BadFiles:
     """The bad files that this rank met (``reasons``); UserError once too many were met over all ranks."""
 
     def __init__(
-        self, num_files: int, max_bad_fraction: float, counter: BadFileCounter | None, consequence: str
+        self,
+        num_files: int,
+        max_bad_fraction: float,
+        counter: BadFileCounter | None,
+        consequence: str,
     ) -> None:
         """Take the number of files, the fraction that may be bad, and the consequence that the log prints
         for a bad one."""
@@ -76,7 +80,9 @@ class BadFiles:
         if failed.file in self.reasons:
             return
         self.reasons[failed.file] = failed.reason
-        log.warning("cannot use %s: %s (%s)", failed.file, failed.reason, self.consequence)
+        log.warning(
+            "cannot use %s: %s (%s)", failed.file, failed.reason, self.consequence
+        )
         num_bad = self.counter.add(failed.file, failed.num_files)
         if num_bad > self.allowed:
             fraction = f"{num_bad} of {self.num_files} files"

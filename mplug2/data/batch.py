@@ -20,8 +20,12 @@ class SampleRequest(NamedTuple):
     items: tuple[int, ...]  # numbers of the items in their source
     seed: tuple[int, ...] = (0, 0)
     padding: bool = False  # a repetition, so that all ranks have equally many samples
-    media_id: int = 0  # number of the media in its source: the same for all samples about them
-    source: tuple[int, ...] = ()  # of a mixture: the number of the source that is to read it
+    media_id: int = (
+        0  # number of the media in its source: the same for all samples about them
+    )
+    source: tuple[
+        int, ...
+    ] = ()  # of a mixture: the number of the source that is to read it
 
     @property
     def id(self) -> str:

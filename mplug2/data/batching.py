@@ -68,7 +68,9 @@ class FixedBatches:
             padded_end = end + -(end - begin) % world
             yield Step(tuple(self._micro_batches(begin, padded_end, rank, world)), end)
 
-    def _micro_batches(self, begin: int, end: int, rank: int, world: int) -> Iterator[tuple[int, ...]]:
+    def _micro_batches(
+        self, begin: int, end: int, rank: int, world: int
+    ) -> Iterator[tuple[int, ...]]:
         stride = self.micro_batch * world
         for first in range(begin, end, stride):
             last = min(first + stride, end)
@@ -105,7 +107,9 @@ class TokenBatches:
             micro_batches = []
             for first, last in rounds:
                 # Only the last round of an epoch can be short of samples: each rank gets one.
-                micro_batches.append(tuple(range(first + rank, max(last, first + world), world)))
+                micro_batches.append(
+                    tuple(range(first + rank, max(last, first + world), world))
+                )
             yield Step(tuple(micro_batches), end)
             del lengths[: end - begin]
             begin = end
@@ -130,7 +134,9 @@ class TokenBatches:
             )
         return length
 
-    def _rounds(self, lengths: Sequence[int], begin: int, world: int) -> list[tuple[int, int]]:
+    def _rounds(
+        self, lengths: Sequence[int], begin: int, world: int
+    ) -> list[tuple[int, int]]:
         """Return the ranges of positions that are dealt together, one micro-batch for each rank."""
         rounds = []
         first, counts, longest = 0, [0] * world, [0] * world

@@ -36,7 +36,13 @@ def build_loader(
     require(batch, BatchSpec, "batch (of `training_plan(spec).batches`)")
     inputs = goal_inputs(spec, training_plan(spec).goals_of(batch.name))
     source = build_source(
-        spec, types, batch.source, batch.split, training=True, arguments=batch.arguments, inputs=inputs
+        spec,
+        types,
+        batch.source,
+        batch.split,
+        training=True,
+        arguments=batch.arguments,
+        inputs=inputs,
     )
     data_seed = spec.data.get("seed")
     return Loader(
@@ -127,7 +133,9 @@ def build_source(
     Arguments in ``without`` are left out. ``inputs``: those that are supplied; all of the spec by default.
     UserError if the source has no such split.
     """
-    builder = SourceBuilder(spec, types, split, training, arguments or {}, without, inputs=inputs)
+    builder = SourceBuilder(
+        spec, types, split, training, arguments or {}, without, inputs=inputs
+    )
     return builder.source(source)
 
 
@@ -154,9 +162,13 @@ def build_prediction_source(
     """
     goal_source = source_of_goal(spec, goal)
     if goal_source is None:
-        raise UserError(f"{spec.path}: data.task must name a task to predict with, but is not set")
+        raise UserError(
+            f"{spec.path}: data.task must name a task to predict with, but is not set"
+        )
     inputs = plan(spec, goal).inputs
-    builder = SourceBuilder(spec, types, goal_source.split, False, {}, (), inputs=inputs, tokenizer=tokenizer)
+    builder = SourceBuilder(
+        spec, types, goal_source.split, False, {}, (), inputs=inputs, tokenizer=tokenizer
+    )
     arguments = builder.arguments_of(goal_source.source)
     task = builder.task(goal_source.source, arguments)
     # A file is read once, from anywhere.
@@ -167,6 +179,9 @@ def build_prediction_source(
     }
     items = [task.question(question) for question in questions]
     source: ItemSource = builder.build(
-        SOURCES, goal_source.source, "items", {**kept, "task": task, "items": items, "media": "."}
+        SOURCES,
+        goal_source.source,
+        "items",
+        {**kept, "task": task, "items": items, "media": "."},
     )
     return source

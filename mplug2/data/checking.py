@@ -51,14 +51,22 @@ class Checked:
 
     files: int
     findings: list[Finding]
-    sizes: dict[str, Size] = field(default_factory=dict)  # of what was decoded, by the names of the files
+    sizes: dict[str, Size] = field(
+        default_factory=dict
+    )  # of what was decoded, by the names of the files
     exclude_list: Path | None = None
     samples: int = 0
     items: int = 0
-    counts: dict[str, int] = field(default_factory=dict)  # what the task counts: labels, refused rows
-    sided_items: int = 0  # items with left or right although their media may be mirrored without them
+    counts: dict[str, int] = field(
+        default_factory=dict
+    )  # what the task counts: labels, refused rows
+    sided_items: int = (
+        0  # items with left or right although their media may be mirrored without them
+    )
     words: WordCounts = field(default_factory=WordCounts)  # of a part of the samples
-    item_problems: tuple[str, ...] = ()  # items that their files contradict, such as a box outside its image
+    item_problems: tuple[
+        str, ...
+    ] = ()  # items that their files contradict, such as a box outside its image
 
     @property
     def bad(self) -> list[Finding]:
@@ -86,8 +94,12 @@ def check_split(
     names = samples.names()
     if names and isinstance(samples, ItemSource):
         kind = samples.media.kind
-        checked = check_files(names, samples.files(), kind=kind, workers=workers, progress=progress)
-        checked = replace(checked, item_problems=tuple(_item_problems(samples, checked.sizes)))
+        checked = check_files(
+            names, samples.files(), kind=kind, workers=workers, progress=progress
+        )
+        checked = replace(
+            checked, item_problems=tuple(_item_problems(samples, checked.sizes))
+        )
     else:
         checked = Checked(len(names), _encode_all(samples, progress))
     count = getattr(samples.task, "counts", None)
@@ -104,7 +116,11 @@ def check_split(
     path = Path(exclude_list)
     with atomic_write(path) as file:
         for finding in checked.bad:
-            line = {"video_id": finding.video_id, "file": finding.file, "reason": finding.reason}
+            line = {
+                "video_id": finding.video_id,
+                "file": finding.file,
+                "reason": finding.reason,
+            }
             file.write(json.dumps(line) + "\n")
     return replace(checked, exclude_list=path)
 
@@ -140,14 +156,18 @@ def _encode_all(source: Source, progress: bool) -> list[Finding]:
     requests = source.requests(0, 0)
     starts = range(0, len(requests), ENCODED_TOGETHER)
     for start in _watch(starts, len(starts), progress, "encoding"):
-        read = [source.read(request) for request in requests[start : start + ENCODED_TOGETHER]]
+        read = [
+            source.read(request) for request in requests[start : start + ENCODED_TOGETHER]
+        ]
         samples = [sample for sample in read if isinstance(sample, Sample)]
         if samples:
             source.collate(samples)
         for sample in read:
             if isinstance(sample, FailedSample):
                 name = " ".join(sample.request.media)
-                findings.append(Finding(name, sample.file, usable=False, reason=sample.reason))
+                findings.append(
+                    Finding(name, sample.file, usable=False, reason=sample.reason)
+                )
     return findings
 
 
@@ -164,7 +184,9 @@ def check_files(
     check = partial(_check, kind)
     workers = min(workers or os.cpu_count() or 1, max(len(files) // 8, 1))
     if workers == 1:
-        return _collected(names, _watch(map(check, names, files), len(files), progress, "decoding"))
+        return _collected(
+            names, _watch(map(check, names, files), len(files), progress, "decoding")
+        )
     # spawned, for forking a process with threads (torch, a progress bar) may hang
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         decoded = pool.map(check, names, files, chunksize=8)
@@ -182,7 +204,9 @@ def _collected(names: Sequence[str], decoded: Iterable[Decoded]) -> Checked:
     return checked
 
 
-def _watch(entries: Iterable[Entry], total: int, progress: bool, description: str) -> Iterable[Entry]:
+def _watch(
+    entries: Iterable[Entry], total: int, progress: bool, description: str
+) -> Iterable[Entry]:
     if not progress:
         return entries
     from rich.progress import track
@@ -200,6 +224,8 @@ def _check(kind: str, name: str, file: MediaFile) -> Decoded:
         return Finding(name, str(file), False, str(error)), None
     _, height, width, _ = clip.frames.shape
     if clip.errors:
-        reason = f"{file} is damaged: {clip.errors} broken packets, {clip.total} frames decode"
+        reason = (
+            f"{file} is damaged: {clip.errors} broken packets, {clip.total} frames decode"
+        )
         return Finding(name, str(file), True, reason), (width, height)
     return None, (width, height)

@@ -49,7 +49,9 @@ def _classes_of_lines(path: Path, lines: list[str]) -> list[tuple[str, str]]:
     if lines and all(numbered):
         by_number = {int(match[1]): match[2] for match in numbered if match}
         if sorted(by_number) != list(range(1, len(lines) + 1)):
-            raise UserError(f"{path}: the numbers of classes must be 1 to {len(lines)}, each once")
+            raise UserError(
+                f"{path}: the numbers of classes must be 1 to {len(lines)}, each once"
+            )
         return [(by_number[number], by_number[number]) for number in sorted(by_number)]
     return [(line, line) for line in lines]
 
@@ -64,7 +66,9 @@ def _json_classes(path: Path, text: str) -> list[tuple[str, str]]:
     if isinstance(value, dict):
         numbers = {name: str(number) for name, number in value.items()}
         order = sorted(numbers, key=lambda name: (len(numbers[name]), numbers[name]))
-        if [numbers[name] for name in order] == [str(index) for index in range(len(order))]:
+        if [numbers[name] for name in order] == [
+            str(index) for index in range(len(order))
+        ]:
             return [(name, name) for name in order]
     raise UserError(
         f"{path}: classes in JSON must be a list of names, or a mapping from names to the numbers from 0 "

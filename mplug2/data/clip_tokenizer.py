@@ -42,7 +42,9 @@ class ClipTokenizer(Tokenizer):
     in their order of precedence. Texts beyond plain ASCII need the package ftfy (`pip install mplug2[clip]`).
     """
 
-    def __init__(self, merges: Sequence[tuple[str, str]], *, source: str = "merges") -> None:
+    def __init__(
+        self, merges: Sequence[tuple[str, str]], *, source: str = "merges"
+    ) -> None:
         self.source, self.lower = source, True
         self._printable = _printable_bytes()
         symbols = list(self._printable.values())
@@ -52,13 +54,20 @@ class ClipTokenizer(Tokenizer):
         self._tokens = tokens
         self._ids = {token: number for number, token in enumerate(tokens)}
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._cache: dict[str, list[int]] = {START: [self._ids[START]], END: [self._ids[END]]}
+        self._cache: dict[str, list[int]] = {
+            START: [self._ids[START]],
+            END: [self._ids[END]],
+        }
         self.vocab_size = len(tokens)
         self.cls, self.sep = self._ids[START], self._ids[END]
         # There is no token for unknown text, and none for hidden words. The original pads with 0.
         self.pad, self.unk, self.mask = 0, self.sep, self.sep
-        self._ends_word = np.array([token.endswith((_WORD_END, START, END)) for token in tokens])
-        self._begins_word = np.ones(self.vocab_size, dtype=bool)  # which `pad_rows` replaces
+        self._ends_word = np.array(
+            [token.endswith((_WORD_END, START, END)) for token in tokens]
+        )
+        self._begins_word = np.ones(
+            self.vocab_size, dtype=bool
+        )  # which `pad_rows` replaces
 
     @classmethod
     def read(cls, where: str) -> ClipTokenizer:
@@ -93,7 +102,9 @@ class ClipTokenizer(Tokenizer):
         return self(texts, max_tokens)
 
     def pad_rows(
-        self, rows: Sequence[Sequence[int]], segments: Sequence[Sequence[int]] | None = None
+        self,
+        rows: Sequence[Sequence[int]],
+        segments: Sequence[Sequence[int]] | None = None,
     ) -> Text:
         """Return rows of ids as `Text`; a token begins a word if the one before it ends one."""
         import torch
@@ -115,7 +126,9 @@ class ClipTokenizer(Tokenizer):
         numbers = [int(number) for number in ids]
         if self.sep in numbers:
             numbers = numbers[: numbers.index(self.sep)]
-        return self.decode_released([number for number in numbers if number != self.cls]).strip()
+        return self.decode_released(
+            [number for number in numbers if number != self.cls]
+        ).strip()
 
     def decode_released(self, ids: Sequence[int]) -> str:
         """Return the text as the original does: a blank after each word, specials unchanged."""
@@ -136,7 +149,10 @@ class ClipTokenizer(Tokenizer):
         symbols = [self._printable[byte] for byte in word.encode("utf-8")]
         symbols[-1] += _WORD_END
         while len(symbols) > 1:
-            best = min(itertools.pairwise(symbols), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            best = min(
+                itertools.pairwise(symbols),
+                key=lambda pair: self._ranks.get(pair, len(self._ranks)),
+            )
             if best not in self._ranks:
                 break
             symbols = _merged(symbols, best)
@@ -199,7 +215,9 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
             content = file.read(_MAX_BYTES + 1)
         lines = content.decode("utf-8").split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"the merges {path} cannot be read as text ({error}). Give a merges.txt") from None
+        raise UserError(
+            f"the merges {path} cannot be read as text ({error}). Give a merges.txt"
+        ) from None
     if len(content) > _MAX_BYTES or "#version" not in lines[0]:
         raise UserError(
             f"{path}: a file of merges must begin with a line `#version` and have at most {_MAX_BYTES} bytes "
@@ -211,6 +229,8 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
         if not parts and number == len(lines):
             break  # after the last line's end there is no merge
         if len(parts) != 2:
-            raise UserError(f"{path}:{number}: a merge must be two symbols (got {line[:60]!r})")
+            raise UserError(
+                f"{path}:{number}: a merge must be two symbols (got {line[:60]!r})"
+            )
         merges.append((parts[0], parts[1]))
     return merges

@@ -30,7 +30,9 @@ class Collator:
                 records.append(self.record(item, number, sample))
         return Batch(inputs, records)
 
-    def record(self, item: Any, number: int, sample: Sample | None = None) -> dict[str, Any]:
+    def record(
+        self, item: Any, number: int, sample: Sample | None = None
+    ) -> dict[str, Any]:
         """Return what evaluation knows of an item; ``number`` is its position in the annotations."""
         make = getattr(self.task, "record", None)
         record: dict[str, Any] = {} if make is None else make(item, sample)

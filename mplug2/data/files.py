@@ -28,7 +28,9 @@ def read_bytes(path: Path | PackedFile, limit: int = LIMIT) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error})") from None
     if len(content) > limit:
-        raise UserError(f"{path} must hold at most {limit} bytes, but unpacks to more; is it the right file?")
+        raise UserError(
+            f"{path} must hold at most {limit} bytes, but unpacks to more; is it the right file?"
+        )
     return content
 
 

@@ -48,7 +48,9 @@ def goal_arguments(spec: Spec, goal: str) -> dict[str, Any]:
 
 def goal_tokenizer(spec: Spec, goal: str) -> str | None:
     """Return the name of the tokenizer of the source that a goal reads, or else that of `data`."""
-    name: str | None = goal_arguments(spec, goal).get("tokenizer") or spec.data.get("tokenizer")
+    name: str | None = goal_arguments(spec, goal).get("tokenizer") or spec.data.get(
+        "tokenizer"
+    )
     return name
 
 

@@ -57,11 +57,15 @@ def _check_texts(value: Any, half_characters: bool) -> None:
 
 def _check_text(text: str, half_characters: bool) -> None:
     if len(text) > LONGEST_TEXT:
-        raise JsonError(f"holds a text of {len(text)} characters (at most {LONGEST_TEXT})")
+        raise JsonError(
+            f"holds a text of {len(text)} characters (at most {LONGEST_TEXT})"
+        )
     if half_characters:
         return
     try:
         text.encode()
     except UnicodeEncodeError as error:
         half = ascii(text[error.start])[1:-1]
-        raise JsonError(f"holds half a character ({half} without its other half)") from None
+        raise JsonError(
+            f"holds half a character ({half} without its other half)"
+        ) from None

@@ -55,14 +55,18 @@ class LabelReader:
             label = self._class_name(class_folder.name, str(class_folder))
             for file in walk(class_folder):
                 if file.suffix.lower() in suffixes:
-                    yield LabelledMedia(number, file.relative_to(path).as_posix(), (label,))
+                    yield LabelledMedia(
+                        number, file.relative_to(path).as_posix(), (label,)
+                    )
                     number += 1
 
     def rows(self, path: Path) -> Iterator[LabelledMedia]:
         """Yield the rows of a .csv, .tsv or .jsonl file, plain or .gz; UserError with file and line."""
         for number, (location, row) in enumerate(_located_rows(path)):
             name = media_name(self._file_name(row, location), location)
-            yield LabelledMedia(row.get("question_id", number), name, self._labels(row, location))
+            yield LabelledMedia(
+                row.get("question_id", number), name, self._labels(row, location)
+            )
 
     def _file_name(self, row: Mapping[str, Any], location: str) -> str:
         fields = _NAMES if self.media_field is None else (self.media_field,)
@@ -81,8 +85,13 @@ class LabelReader:
             return ()
         labels = value if isinstance(value, list) else [value]
         if self.separator is not None and isinstance(value, str):
-            labels = [part.strip() for part in value.split(self.separator) if part.strip()]
-        if not all(isinstance(label, str | int) and not isinstance(label, bool) for label in labels):
+            labels = [
+                part.strip() for part in value.split(self.separator) if part.strip()
+            ]
+        if not all(
+            isinstance(label, str | int) and not isinstance(label, bool)
+            for label in labels
+        ):
             raise UserError(
                 f"{location}: '{self.label_field}' must be a label or a list of labels (got {shown(value)}). "
                 "Set data.label_field"
@@ -108,6 +117,8 @@ def _located_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         return
     rows = read_table(path)
     if rows.refused:
-        raise UserError(f"{rows.refused[0]}, but the header has another number. Correct the row")
+        raise UserError(
+            f"{rows.refused[0]}, but the header has another number. Correct the row"
+        )
     for row in rows.rows:
         yield row.location, row.values

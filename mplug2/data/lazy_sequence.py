@@ -24,7 +24,9 @@ class LazySequence(Sequence[Entry]):
         if isinstance(number, slice):
             return [self.at(index) for index in range(*number.indices(len(self)))]
         if not -len(self) <= number < len(self):
-            raise IndexError(f"there are {len(self)} entries, but number {number} was asked for")
+            raise IndexError(
+                f"there are {len(self)} entries, but number {number} was asked for"
+            )
         return self.at(number % len(self))
 
     def __iter__(self) -> Iterator[Entry]:

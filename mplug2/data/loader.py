@@ -35,9 +35,13 @@ class EpochOrder:
 class _Ordered:
     """What both loaders share: the order of an epoch, made once, and this rank's part of it."""
 
-    def __init__(self, source: Source, formation: BatchFormation, rank: int, world: int, seed: int) -> None:
+    def __init__(
+        self, source: Source, formation: BatchFormation, rank: int, world: int, seed: int
+    ) -> None:
         if not 0 <= rank < world:
-            raise UserError(f"rank must be within the number of ranks (got {rank} of {world})")
+            raise UserError(
+                f"rank must be within the number of ranks (got {rank} of {world})"
+            )
         self.source, self.formation = source, formation
         self.rank, self.world, self.seed = rank, world, seed
         self._orders: dict[int, EpochOrder] = {}
@@ -101,7 +105,9 @@ class Loader(_Ordered):
             raise UserError("a source for training must have samples")
         self.kind = kind
         self._epoch = self._samples = 0
-        bad_files = BadFiles(len(source.names()), max_bad_fraction, counter, "replaced by another sample")
+        bad_files = BadFiles(
+            len(source.names()), max_bad_fraction, counter, "replaced by another sample"
+        )
         self._bad_files = bad_files
         self._reader = MicroBatchReader(
             source,
@@ -173,7 +179,9 @@ class Loader(_Ordered):
         fixed = self.formation.steps_per_epoch(len(self.source))
         if fixed is not None:
             return fixed
-        return sum(1 for _ in self.formation.steps(self.order(epoch), 0, self.rank, self.world))
+        return sum(
+            1 for _ in self.formation.steps(self.order(epoch), 0, self.rank, self.world)
+        )
 
     def steps_per_epoch(self) -> int | None:
         """Return the optimizer steps of an epoch; None if they vary from epoch to epoch (see `steps_in`)."""
@@ -203,7 +211,9 @@ class EvalLoader(_Ordered):
     ) -> None:
         formation = FixedBatches(batch_size * world, batch_size)
         super().__init__(source, formation, rank, world, seed)
-        self._bad_files = BadFiles(len(source.names()), max_bad_fraction, counter, "its rows count as wrong")
+        self._bad_files = BadFiles(
+            len(source.names()), max_bad_fraction, counter, "its rows count as wrong"
+        )
         self._reader = MicroBatchReader(
             source, collate, self._plans, self._bad_files, workers=workers, seed=seed
         )

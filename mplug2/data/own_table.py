@@ -24,9 +24,25 @@ from registry.errors import UserError
 
 Kind = Literal["video", "image", "text"]
 MEDIA_KEYS = {"video": "video_id", "image": "image"}
-FILE_COLUMNS = ("video_id", "video", "image", "image_id", "file", "file_name", "filename", "path", "name")
+FILE_COLUMNS = (
+    "video_id",
+    "video",
+    "image",
+    "image_id",
+    "file",
+    "file_name",
+    "filename",
+    "path",
+    "name",
+)
 # What a column of splits may hold.
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
 SPLIT_NAMES |= {"dev": "val", "test": "test", "testing": "test"}
 SEPARATORS = ",;\t|"
 SPACES = re.compile(r"\s+")
@@ -82,7 +98,10 @@ def read_own_table(path: Path, columns: Columns, folder: Path | None = None) -> 
     """
     files = MediaFiles(folder) if folder is not None else None
     table = OwnTable(files.kind if files else "text")
-    is_json = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:] in ([".jsonl"], [".json"])
+    is_json = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:] in (
+        [".jsonl"],
+        [".json"],
+    )
     reader = _RowReader(columns, files, table)
     seen: set[str] = set()
     for where, values in _json_rows(path) if is_json else _table_rows(path):
@@ -100,8 +119,12 @@ def read_own_table(path: Path, columns: Columns, folder: Path | None = None) -> 
         seen.add(repr(row))
         table.rows.append((split, row))
     if not table.rows:
-        reasons = "; ".join(f"{reason} ({table.refused.first[reason]})" for reason in table.refused.counts)
-        raise UserError(f"{path}: at least one row must be usable (got none of {table.rows_read}). {reasons}")
+        reasons = "; ".join(
+            f"{reason} ({table.refused.first[reason]})" for reason in table.refused.counts
+        )
+        raise UserError(
+            f"{path}: at least one row must be usable (got none of {table.rows_read}). {reasons}"
+        )
     return table
 
 
@@ -114,7 +137,10 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
             value = parse_json(line)
         except JsonError:
             value = "the line is not JSON"
-        yield f"{path}:{number}", value if isinstance(value, dict | str) else "the line is not a JSON object"
+        yield (
+            f"{path}:{number}",
+            value if isinstance(value, dict | str) else "the line is not a JSON object",
+        )
 
 
 def _table_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -128,26 +154,39 @@ def _table_rows(path: Path) -> Iterator[tuple[str, Any]]:
         names = [name.strip() for name in next(reader, [])]
         repeated = sorted({name for name in names if names.count(name) > 1 and name})
         if repeated:
-            raise UserError(f"{path}:1: the names of columns must differ (got {repeated[0]!r} twice)")
+            raise UserError(
+                f"{path}:1: the names of columns must differ (got {repeated[0]!r} twice)"
+            )
         for values in reader:
             where = f"{path}:{reader.line_num}"
             if not any(value.strip() for value in values):
                 continue
             is_row = len(values) == len(names)
-            yield where, dict(zip(names, values, strict=True)) if is_row else "another number of columns"
+            yield (
+                where,
+                dict(zip(names, values, strict=True))
+                if is_row
+                else "another number of columns",
+            )
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: the table cannot be read ({error})") from None
+        raise UserError(
+            f"{path}:{reader.line_num}: the table cannot be read ({error})"
+        ) from None
 
 
 class _RowReader:
     """Turns the values of one row into a JSON line."""
 
-    def __init__(self, columns: Columns, files: MediaFiles | None, table: OwnTable) -> None:
+    def __init__(
+        self, columns: Columns, files: MediaFiles | None, table: OwnTable
+    ) -> None:
         self.columns, self.files, self.table = columns, files, table
         self.file_column = columns.file
         self.is_first = True
 
-    def row(self, values: Mapping[str, Any], where: str, path: Path) -> tuple[str, dict[str, Any]]:
+    def row(
+        self, values: Mapping[str, Any], where: str, path: Path
+    ) -> tuple[str, dict[str, Any]]:
         """Return the split that the row names, '' for none, and its JSON line; raise Refused or UserError."""
         if self.is_first:
             self.is_first = False
@@ -157,7 +196,9 @@ class _RowReader:
             name = self._text(values, self.file_column, where)
             file = self.files.find(name, where)
             if file != name:
-                self.table.repaired.add("names of files were completed or corrected", where)
+                self.table.repaired.add(
+                    "names of files were completed or corrected", where
+                )
             row[MEDIA_KEYS[self.files.kind]] = file
         for key, column in self.columns.fields.items():
             value = values.get(column)
@@ -173,13 +214,19 @@ class _RowReader:
         """Raise UserError for a column that the table lacks; choose that of the files if none is named."""
         listed = ", ".join(values)
         if self.files is not None and self.file_column is None:
-            self.file_column = next((name for name in FILE_COLUMNS if name in values), None)
+            self.file_column = next(
+                (name for name in FILE_COLUMNS if name in values), None
+            )
             if self.file_column is None:
-                raise UserError(f"{path}: --file must name the column of the files. Columns: {listed}")
+                raise UserError(
+                    f"{path}: --file must name the column of the files. Columns: {listed}"
+                )
         needed = [*self.columns.fields.values(), self.columns.split, self.file_column]
         for column in needed:
             if column is not None and column not in values:
-                raise UserError(f"{path}: there is no column '{column}'. Columns: {listed}")
+                raise UserError(
+                    f"{path}: there is no column '{column}'. Columns: {listed}"
+                )
 
     def _text(self, values: Mapping[str, Any], column: str, where: str) -> str:
         """Return the text of a column without needless spaces."""
@@ -191,7 +238,9 @@ class _RowReader:
         if not stripped:
             raise Refused(f"'{column}' is empty")
         if stripped != text:
-            self.table.repaired.add(f"spaces and line breaks in '{column}' were removed", where)
+            self.table.repaired.add(
+                f"spaces and line breaks in '{column}' were removed", where
+            )
         return stripped
 
     def _split(self, values: Mapping[str, Any], where: str) -> str:
@@ -210,13 +259,21 @@ class MediaFiles:
     def __init__(self, folder: Path) -> None:
         """Look at the names of all files; UserError if the folder has no image and no video."""
         if not folder.is_dir():
-            raise UserError(f"--media must be the folder of the images or videos (got {folder})")
+            raise UserError(
+                f"--media must be the folder of the images or videos (got {folder})"
+            )
         self.folder = folder
-        paths = [path for path in walk(folder) if path.suffix.lower() in (*VIDEOS, *IMAGES)]
+        paths = [
+            path for path in walk(folder) if path.suffix.lower() in (*VIDEOS, *IMAGES)
+        ]
         if not paths:
-            raise UserError(f"--media {folder} must hold images or videos (got no such file)")
+            raise UserError(
+                f"--media {folder} must hold images or videos (got no such file)"
+            )
         num_videos = sum(path.suffix.lower() in VIDEOS for path in paths)
-        self.kind: Literal["video", "image"] = "video" if num_videos * 2 > len(paths) else "image"
+        self.kind: Literal["video", "image"] = (
+            "video" if num_videos * 2 > len(paths) else "image"
+        )
         suffixes = VIDEOS if self.kind == "video" else IMAGES
         self.names: set[str] = set()
         self.by_name: dict[str, list[str]] = {}
@@ -237,7 +294,9 @@ class MediaFiles:
             name = path.relative_to(self.folder.absolute().as_posix()).as_posix()
         if name in self.names:
             return self._inside(name, where)
-        candidates = self.by_name.get(name.lower()) or self.by_name.get(path.name.lower()) or []
+        candidates = (
+            self.by_name.get(name.lower()) or self.by_name.get(path.name.lower()) or []
+        )
         if not candidates:
             raise Refused(f"the {self.kind} is not below {self.folder}")
         if len(candidates) > 1:
@@ -248,7 +307,9 @@ class MediaFiles:
         try:
             return media_name(name, where)
         except UserError:
-            raise Refused(f"the name of the {self.kind} has unprintable characters") from None
+            raise Refused(
+                f"the name of the {self.kind} has unprintable characters"
+            ) from None
 
 
 def split_rows(
@@ -260,13 +321,20 @@ def split_rows(
     """
     rows = list(rows)
     splits: dict[str, list[dict[str, Any]]] = {"train": [], "val": [], "test": []}
-    names = sorted({_media(row) for _, row in rows}, key=lambda name: (zlib.crc32(name.encode()), name))
+    names = sorted(
+        {_media(row) for _, row in rows},
+        key=lambda name: (zlib.crc32(name.encode()), name),
+    )
     shares = {"val": val, "test": test}
     split_of = dict.fromkeys(names, "train")
     begin = 0
     for split, share in shares.items():
         # At least one file for each split that is asked for, if training keeps one.
-        count = max(1, round(share * len(names))) if share > 0 and len(names) > len(shares) else 0
+        count = (
+            max(1, round(share * len(names)))
+            if share > 0 and len(names) > len(shares)
+            else 0
+        )
         split_of |= dict.fromkeys(names[begin : begin + count], split)
         begin += count
     for split, row in rows:
@@ -284,5 +352,7 @@ def class_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the labels of all rows, sorted; UserError for fewer than two."""
     labels = sorted({row["label"] for row in rows})
     if len(labels) < 2:
-        raise UserError(f"a table of classes must have two or more labels (got {shown(labels)})")
+        raise UserError(
+            f"a table of classes must have two or more labels (got {shown(labels)})"
+        )
     return labels

@@ -38,12 +38,18 @@ class Prepared:
     written: list[Written] = field(default_factory=list)
     # For each split, in words, the files that each way to make it lacks.
     missing_sources: dict[str, list[str]] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)  # names without a file in the media folder
-    unclear: dict[str, tuple[str, str]] = field(default_factory=dict)  # names of several files: two of them
+    missing: list[str] = field(
+        default_factory=list
+    )  # names without a file in the media folder
+    unclear: dict[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # names of several files: two of them
 
     def path(self, split: str) -> Path | None:
         """Return where a split was written."""
-        return next((written.path for written in self.written if written.split == split), None)
+        return next(
+            (written.path for written in self.written if written.split == split), None
+        )
 
 
 def named(name: str) -> Recipe:
@@ -51,7 +57,9 @@ def named(name: str) -> Recipe:
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"the data set must be one of {', '.join(RECIPES)}, but is '{name}'{hint}")
+        raise UserError(
+            f"the data set must be one of {', '.join(RECIPES)}, but is '{name}'{hint}"
+        )
     return RECIPES[name]
 
 
@@ -72,16 +80,24 @@ def prepare(
     already and ``replace`` is not set.
     """
     recipe = named(name)
-    files = SourceFiles(source, (file for output in recipe.outputs for file in output.files))
+    files = SourceFiles(
+        source, (file for output in recipe.outputs for file in output.files)
+    )
     done = Prepared(recipe)
     chosen = _chosen(recipe, files, done)
     if not chosen:
         raise UserError(
             f"nothing of {name} can be made: below {source} there is no "
-            + "; no ".join(dict.fromkeys(", nor ".join(ways) for ways in done.missing_sources.values()))
+            + "; no ".join(
+                dict.fromkeys(
+                    ", nor ".join(ways) for ways in done.missing_sources.values()
+                )
+            )
             + "\n  hint: `mplug2 data prepare` lists all files that each set can be made of"
         )
-    if val_fraction and not (0 < val_fraction < 1 and "train" in chosen and "val" not in chosen):
+    if val_fraction and not (
+        0 < val_fraction < 1 and "train" in chosen and "val" not in chosen
+    ):
         raise UserError(
             "--val-fraction must be a fraction of a training split (0.05) without a validation "
             "split, but is "
@@ -89,10 +105,15 @@ def prepare(
         )
     index = MediaIndex(media, recipe.media) if media else None
     folder = out or Path("data") / recipe.folder
-    paths = {split: _target(folder, recipe, split) for split in [*chosen, *(["val"] if val_fraction else [])]}
+    paths = {
+        split: _target(folder, recipe, split)
+        for split in [*chosen, *(["val"] if val_fraction else [])]
+    }
     sources = {path.resolve() for path in done.files.values()}
     if clash := [path for path in paths.values() if path.resolve() in sources]:
-        raise UserError(f"{clash[0]} is read from, and must not be written to: name another --out")
+        raise UserError(
+            f"{clash[0]} is read from, and must not be written to: name another --out"
+        )
     taken = [path for path in paths.values() if path.exists()]
     if taken and not replace:
         raise UserError(
@@ -100,12 +121,19 @@ def prepare(
             "--out to choose"
             f" another folder"
         )
-    with contextlib.ExitStack() as stack:  # all files lose their temporary names together, or none does
-        opened = {split: stack.enter_context(atomic_write(path)) for split, path in paths.items()}
+    with (
+        contextlib.ExitStack() as stack
+    ):  # all files lose their temporary names together, or none does
+        opened = {
+            split: stack.enter_context(atomic_write(path))
+            for split, path in paths.items()
+        }
         for split, output in chosen.items():
             rows = output.rows(*(done.files[file] for file in output.files))
             parts = [split, "val"] if val_fraction and split == "train" else [split]
-            counts = _write({part: opened[part] for part in parts}, rows, index, val_fraction)
+            counts = _write(
+                {part: opened[part] for part in parts}, rows, index, val_fraction
+            )
             done.written += [Written(part, paths[part], *counts[part]) for part in parts]
     if index is not None:
         done.missing, done.unclear = list(index.missing), index.unclear
@@ -132,7 +160,9 @@ def _chosen(recipe: Recipe, files: SourceFiles, done: Prepared) -> dict[str, Out
 
 
 def _target(folder: Path, recipe: Recipe, split: str) -> Path:
-    return folder / (f"{split}.json" if split == ANSWERS else f"{recipe.prefix}{split}.jsonl")
+    return folder / (
+        f"{split}.json" if split == ANSWERS else f"{recipe.prefix}{split}.jsonl"
+    )
 
 
 def _write(
@@ -157,7 +187,9 @@ def _write(
         counts[part] += 1
         media[part].update(names)
     if empty := [part for part in files if not counts[part]]:
-        raise UserError(f"{empty[0]} must have at least one entry, but its files are empty")
+        raise UserError(
+            f"{empty[0]} must have at least one entry, but its files are empty"
+        )
     return {part: (counts[part], len(media[part])) for part in files}
 
 

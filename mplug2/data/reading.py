@@ -41,7 +41,9 @@ class ReadMicroBatch:
         """Return it with the inputs in page-locked memory (called by torch's data loader)."""
         if self.batch is None:
             return self
-        return replace(self, batch=self.batch._replace(inputs=pin_memory(self.batch.inputs)))
+        return replace(
+            self, batch=self.batch._replace(inputs=pin_memory(self.batch.inputs))
+        )
 
 
 class _Planned(Sampler[MicroBatch]):
@@ -107,7 +109,9 @@ class MicroBatchReader:
         for read in reads:
             batch = read.batch
             if batch is None:
-                batch = self.collate([self._usable(sample, read.plan.epoch) for sample in read.samples])
+                batch = self.collate(
+                    [self._usable(sample, read.plan.epoch) for sample in read.samples]
+                )
             yield read.plan, batch._replace(final=read.plan.final)
 
     def _usable(self, sample: Sample | FailedSample, epoch: int) -> Sample:
@@ -118,7 +122,9 @@ class MicroBatchReader:
             return self.source.blank(sample)
         return self._replacement(sample.request, self.candidates(epoch))
 
-    def _replacement(self, request: SampleRequest, candidates: Sequence[SampleRequest]) -> Sample:
+    def _replacement(
+        self, request: SampleRequest, candidates: Sequence[SampleRequest]
+    ) -> Sample:
         """Return another sample of the epoch, drawn from the seed of the one it replaces."""
         rng = np.random.default_rng([*request.seed, request.items[0], 1])
         for _ in range(ATTEMPTS):

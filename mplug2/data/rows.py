@@ -14,8 +14,16 @@ from mplug2.data.files import read_text
 from mplug2.data.json_text import JsonError, parse_json
 from registry.errors import UserError
 
-_FORM = "a line must be a JSON object with 'video_id' (or 'image'), 'question' and 'answer'"
-_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+_FORM = (
+    "a line must be a JSON object with 'video_id' (or 'image'), 'question' and 'answer'"
+)
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "a number",
+    float: "a number",
+}
 _JSON = json.JSONEncoder(default=reprlib.repr)
 
 
@@ -51,7 +59,9 @@ class Question:
         return record | more
 
 
-def read_questions(path: Path, answers: Literal["needed", "absent too"] = "needed") -> list[Question]:
+def read_questions(
+    path: Path, answers: Literal["needed", "absent too"] = "needed"
+) -> list[Question]:
     """Return the questions of an annotation file: JSON lines (one list of objects is read, too), plain or
     .gz.
 
@@ -63,10 +73,14 @@ def read_questions(path: Path, answers: Literal["needed", "absent too"] = "neede
     rows = list(read_rows(path, _FORM))
     given = any(isinstance(row, dict) and "answer" in row for _, row in rows)
     needed = ("question", "answer") if given or answers == "needed" else ("question",)
-    return [_question(row, index, where, needed) for index, (where, row) in enumerate(rows)]
+    return [
+        _question(row, index, where, needed) for index, (where, row) in enumerate(rows)
+    ]
 
 
-def read_rows(path: Path, form: str, *, half_characters: bool = False) -> Iterator[tuple[str, Any]]:
+def read_rows(
+    path: Path, form: str, *, half_characters: bool = False
+) -> Iterator[tuple[str, Any]]:
     """Yield the place and the JSON value of each line of a file, plain or .gz; ``form`` describes a line
     in messages. ``half_characters`` are accepted in files of predictions."""
     text = read_text(path)
@@ -75,7 +89,9 @@ def read_rows(path: Path, form: str, *, half_characters: bool = False) -> Iterat
             rows = parse_json(text, half_characters=half_characters)
         except JsonError as error:
             raise UserError(f"{path}: the list of annotations {error}") from None
-        yield from ((f"{path}: entry {number}", row) for number, row in enumerate(rows, 1))
+        yield from (
+            (f"{path}: entry {number}", row) for number, row in enumerate(rows, 1)
+        )
         return
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -94,7 +110,9 @@ def fields(row: Any, where: str, form: str, *required: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise UserError(f"{where}: {form}, but is {kind_of(row)}")
     missing = [
-        name for name in ("video_id|image|images|left", *required) if not set(name.split("|")) & set(row)
+        name
+        for name in ("video_id|image|images|left", *required)
+        if not set(name.split("|")) & set(row)
     ]
     if missing:
         lacking = " and no ".join(repr(name.split("|")[0]) for name in missing)
@@ -122,13 +140,17 @@ def names(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value))
+    return (
+        isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value))
+    )
 
 
 def media_name(name: str, where: str) -> str:
     """Return a file name of an annotation, which must not lead out of the media folder."""
     if "\\" in name:
-        raise UserError(f"{where}: a file name must be written with / instead of \\, but is {shown(name)}")
+        raise UserError(
+            f"{where}: a file name must be written with / instead of \\, but is {shown(name)}"
+        )
     leaves = name.startswith("/") or ".." in name.split("/")
     if not name or leaves or not name.isprintable():
         raise UserError(
@@ -162,7 +184,11 @@ def shown(value: Any) -> str:
             quoted += part
             if len(quoted) > 40:
                 break
-    except (TypeError, ValueError, RecursionError):  # keys that are not texts, and recursive values
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # keys that are not texts, and recursive values
         quoted = reprlib.repr(value)
     return quoted if len(quoted) <= 40 else f"{quoted[:37]}..."
 
@@ -186,12 +212,18 @@ def _question(row: Any, index: int, where: str, needed: tuple[str, ...]) -> Ques
 
 def _positive(value: Any) -> bool:
     """Whether a value is a number that sums and shares can be made of."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-9 < value < 1e9
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 1e-9 < value < 1e9
+    )
 
 
 def _weight(value: Any, where: str) -> float:
     if not _positive(value):
-        raise UserError(f"{where}: 'weight' must be a positive number, but is {shown(value)}")
+        raise UserError(
+            f"{where}: 'weight' must be a positive number, but is {shown(value)}"
+        )
     return float(value)
 
 
@@ -199,14 +231,20 @@ def _votes(answer: Any, where: str) -> dict[str, float]:
     votes = _all_votes(answer, where)
     filled = {text: count for text, count in votes.items() if text.strip()}
     if not filled:
-        raise UserError(f"{where}: 'answer' must be a text, but is empty. Remove the line, or answer it")
+        raise UserError(
+            f"{where}: 'answer' must be a text, but is empty. Remove the line, or answer it"
+        )
     return filled
 
 
 def _all_votes(answer: Any, where: str) -> dict[str, float]:
     if isinstance(answer, str | int | float) and not isinstance(answer, bool):
         return {str(answer): 1}
-    if isinstance(answer, list) and answer and all(isinstance(item, str) for item in answer):
+    if (
+        isinstance(answer, list)
+        and answer
+        and all(isinstance(item, str) for item in answer)
+    ):
         return dict(Counter(answer))
     if isinstance(answer, dict) and answer and all(map(_positive, answer.values())):
         return answer

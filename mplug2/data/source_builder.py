@@ -54,8 +54,14 @@ class SourceBuilder:
 
     def arguments_of(self, described: SourceSpec) -> dict[str, Any]:
         """Return the arguments of a source for this split, those of the batch last."""
-        arguments = {**described.arguments, **described.splits.get(self.split, {}), **self.batch_arguments}
-        return {name: value for name, value in arguments.items() if name not in self.without}
+        arguments = {
+            **described.arguments,
+            **described.splits.get(self.split, {}),
+            **self.batch_arguments,
+        }
+        return {
+            name: value for name, value in arguments.items() if name not in self.without
+        }
 
     def source(self, name: str) -> Source:
         """Build a source by its name."""
@@ -90,7 +96,9 @@ class SourceBuilder:
             sources[name] = self.plain_source(part, arguments, task)
         return MixtureSource(sources, described.mixture)
 
-    def task_arguments(self, described: SourceSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def task_arguments(
+        self, described: SourceSpec, arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the arguments that the task of a source declares."""
         declared = TASKS.declaration(described.task or "").arguments
         return {name: value for name, value in arguments.items() if name in declared}
@@ -98,7 +106,9 @@ class SourceBuilder:
     def source_kind(self, described: SourceSpec, arguments: Mapping[str, Any]) -> str:
         """Return the registered source that a key names; keys of the split win over those of the source."""
         split = described.splits.get(self.split, {})
-        named = [name for name in split if name in SOURCES] or [name for name in arguments if name in SOURCES]
+        named = [name for name in split if name in SOURCES] or [
+            name for name in arguments if name in SOURCES
+        ]
         kinds = _without_arguments(named)
         if len(kinds) > 1:
             raise UserError(
@@ -117,10 +127,14 @@ class SourceBuilder:
         declared = TASKS.declaration(described.task or "").arguments
         chosen = dict(arguments)
         if "tokenizer" in declared:
-            chosen["tokenizer"] = self.load_tokenizer(arguments, required=declared["tokenizer"].required)
+            chosen["tokenizer"] = self.load_tokenizer(
+                arguments, required=declared["tokenizer"].required
+            )
         return self.build(TASKS, described, described.task or "", chosen)
 
-    def load_tokenizer(self, arguments: Mapping[str, Any], required: bool) -> Tokenizer | None:
+    def load_tokenizer(
+        self, arguments: Mapping[str, Any], required: bool
+    ) -> Tokenizer | None:
         """Return the tokenizer of a source, or else that of `data`."""
         if self.tokenizer is not None:
             return self.tokenizer
@@ -132,13 +146,21 @@ class SourceBuilder:
             )
         return None if name is None else load_tokenizer(self.spec, name)
 
-    def plain_source(self, described: SourceSpec, arguments: Mapping[str, Any], task: Any) -> Source:
+    def plain_source(
+        self, described: SourceSpec, arguments: Mapping[str, Any], task: Any
+    ) -> Source:
         """Build a source that is not a mixture."""
         kind = self.source_kind(described, arguments)
         source: Source = self.build(SOURCES, described, kind, {**arguments, "task": task})
         return source
 
-    def build(self, registry: Registry, described: SourceSpec, name: str, arguments: dict[str, Any]) -> Any:
+    def build(
+        self,
+        registry: Registry,
+        described: SourceSpec,
+        name: str,
+        arguments: dict[str, Any],
+    ) -> Any:
         """Call a registered constructor with those of the arguments that it declares."""
         declared = registry.declaration(name).arguments
         supplied = {key: value for key, value in self.supplied.items() if key in declared}
@@ -146,11 +168,17 @@ class SourceBuilder:
         try:
             return registry.load(name)(**{**supplied, **arguments})
         except ArgumentError as error:
-            raise SpecError.at(self.position(described, error.argument), str(error)) from None
+            raise SpecError.at(
+                self.position(described, error.argument), str(error)
+            ) from None
 
     def position(self, described: SourceSpec, argument: str) -> Location:
         """Return where an argument is set: in the split, the source, the batch, or the section `data`."""
-        base = ("data",) if described.name == SHORT_SOURCE else ("data", "sources", described.name)
+        base = (
+            ("data",)
+            if described.name == SHORT_SOURCE
+            else ("data", "sources", described.name)
+        )
         if argument in described.splits.get(self.split, {}):
             return self.spec.place(*base, self.split, argument)
         if self.spec.node(*base, argument) is not None:

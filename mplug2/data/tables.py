@@ -43,7 +43,9 @@ def read_table(path: Path, columns: list[str] | None = None) -> Table:
     """
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     if suffixes and suffixes[-1] in JSON_SUFFIXES:
-        return Table([_json_row(location, row) for location, row in read_rows(path, _FORM)])
+        return Table(
+            [_json_row(location, row) for location, row in read_rows(path, _FORM)]
+        )
     lines = read_text(path).split("\n")
     first = 1
     if columns is None:

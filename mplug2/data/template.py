@@ -25,19 +25,29 @@ class TextTemplate:
             # Other tokenizers would split it into brackets and letters.
             if token in template and len(tokenizer.pieces(token)) != 1:
                 problem = f"the tokenizer {tokenizer.source} has no token {token} (got {template!r})"
-                raise ArgumentError("template", f"{problem}. Write its special tokens instead")
+                raise ArgumentError(
+                    "template", f"{problem}. Write its special tokens instead"
+                )
         try:
             parts = list(string.Formatter().parse(template))
         except ValueError as error:
-            raise ArgumentError("template", f"template {template!r} cannot be read: {error}") from None
-        self.parts: list[tuple[list[int], str | None]] = []  # ids of the template's text, then a field
+            raise ArgumentError(
+                "template", f"template {template!r} cannot be read: {error}"
+            ) from None
+        self.parts: list[
+            tuple[list[int], str | None]
+        ] = []  # ids of the template's text, then a field
         for literal, name, _, _ in parts:
             if name is not None and not name.strip():
-                raise ArgumentError("template", f"a template field must be a name (got {{{name}}})")
+                raise ArgumentError(
+                    "template", f"a template field must be a name (got {{{name}}})"
+                )
             self.parts.append((tokenizer.pieces(literal), name))
         self.fields = tuple(name for _, name in self.parts if name is not None)
         if not self.fields or len(set(self.fields)) != len(self.fields):
-            raise ArgumentError("template", f"a template must have fields, each once (got {template!r})")
+            raise ArgumentError(
+                "template", f"a template must have fields, each once (got {template!r})"
+            )
         self.num_fixed = sum(len(ids) for ids, _ in self.parts)
         if self.num_fixed + len(self.fields) > max_tokens:
             raise ArgumentError(
@@ -53,7 +63,9 @@ class TextTemplate:
             size = len(values[name].encode("utf-8", "surrogateescape"))
             num_pieces = len(self.tokenizer.pieces(values[name]))
             # A text that is cut counts by the fraction of its tokens that stays.
-            total += size if len(ids) == num_pieces else round(size * len(ids) / num_pieces)
+            total += (
+                size if len(ids) == num_pieces else round(size * len(ids) / num_pieces)
+            )
         return total
 
     def encode(self, values: Mapping[str, str]) -> list[int]:
@@ -79,7 +91,9 @@ class TextTemplate:
     def _cut_fields(self, values: Mapping[str, str]) -> dict[str, list[int]]:
         """Return the ids of each field, cut so that the row fits."""
         field_ids = {name: self.tokenizer.pieces(values[name]) for name in self.fields}
-        excess = self.num_fixed + sum(len(ids) for ids in field_ids.values()) - self.max_tokens
+        excess = (
+            self.num_fixed + sum(len(ids) for ids in field_ids.values()) - self.max_tokens
+        )
         for _ in range(max(excess, 0)):
             longest = max(field_ids.values(), key=len)
             longest.pop()

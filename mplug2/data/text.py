@@ -33,7 +33,13 @@ _SIDED = re.compile(
 )
 BYTES = "bytes"  # the kind of the tokenizer that reads no file
 _FIRST_BYTE = 104
-SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+SPECIAL_TOKENS = {
+    "pad": "[PAD]",
+    "unk": "[UNK]",
+    "cls": "[CLS]",
+    "sep": "[SEP]",
+    "mask": "[MASK]",
+}
 
 
 def _clean(text: str) -> str:
@@ -85,29 +91,46 @@ class Tokenizer:
     Built on ``tokenizers`` alone, which imports in 0.01 s where all of transformers takes seconds.
     """
 
-    def __init__(self, vocabulary: dict[str, int], *, lower: bool = True, source: str = "vocabulary") -> None:
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        *,
+        lower: bool = True,
+        source: str = "vocabulary",
+    ) -> None:
         missing = [token for token in SPECIAL_TOKENS.values() if token not in vocabulary]
         if missing:
-            raise UserError(f"{source}: a BERT vocabulary must hold {', '.join(missing)}, but does not")
+            raise UserError(
+                f"{source}: a BERT vocabulary must hold {', '.join(missing)}, but does not"
+            )
         self.source, self.lower = source, lower
-        self._recorded: list[str] | None = None  # the list of `recorded_texts` while it is open
+        self._recorded: list[str] | None = (
+            None  # the list of `recorded_texts` while it is open
+        )
         self.vocab_size = max(vocabulary.values()) + 1
         self.pad, self.unk, self.cls, self.sep, self.mask = (
             vocabulary[token] for token in SPECIAL_TOKENS.values()
         )
         # A piece that continues a word begins with ##.
         self._begins_word = np.ones(self.vocab_size, dtype=bool)
-        continuing = [number for token, number in vocabulary.items() if token.startswith("##")]
+        continuing = [
+            number for token, number in vocabulary.items() if token.startswith("##")
+        ]
         self._begins_word[continuing] = False
         self._pieces = WordPieces(
-            WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk"], max_input_chars_per_word=100)
+            WordPiece(
+                vocabulary, unk_token=SPECIAL_TOKENS["unk"], max_input_chars_per_word=100
+            )
         )
         self._pieces.normalizer = normalizers.BertNormalizer(lowercase=lower)
         self._pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         self._pieces.decoder = Joiner(cleanup=True)
         # unless they are registered, "man[SEP]" would be split into man, [, sep, ]
         self._pieces.add_special_tokens(
-            [AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS.values()]
+            [
+                AddedToken(t, special=True, normalized=False)
+                for t in SPECIAL_TOKENS.values()
+            ]
         )
 
     @cached_property
@@ -140,7 +163,11 @@ class Tokenizer:
             return cls._from_folder(path)
         if path.is_file():
             return cls(_read_vocabulary(path), source=str(path))
-        if path.suffix == ".txt" or source.startswith((".", "/", "~")) or source.count("/") > 1:
+        if (
+            path.suffix == ".txt"
+            or source.startswith((".", "/", "~"))
+            or source.count("/") > 1
+        ):
             raise UserError(
                 f"the vocabulary {path} does not exist (a relative path starts from the folder where the "
                 f"command runs, {Path.cwd()}); give the path of a vocab.txt, or a Hugging Face name such as "
@@ -160,7 +187,9 @@ class Tokenizer:
                 f"the tokenizer folder {folder} must hold a vocab.txt (BERT word pieces), but does not"
             )
         return cls(
-            _read_vocabulary(path), lower=_lowers(folder / "tokenizer_config.json"), source=str(folder)
+            _read_vocabulary(path),
+            lower=_lowers(folder / "tokenizer_config.json"),
+            source=str(folder),
         )
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
@@ -174,7 +203,9 @@ class Tokenizer:
     def encode_with_sep(self, texts: Iterable[str], max_tokens: int) -> Text:
         """Return the texts as `Text`, each with a [SEP] at its end: longer ones are cut before it, so that
         ``max_tokens`` hold it, too."""
-        return self.pad_rows([[*self.encode(text, max_tokens - 1), self.sep] for text in texts])
+        return self.pad_rows(
+            [[*self.encode(text, max_tokens - 1), self.sep] for text in texts]
+        )
 
     def pieces(self, text: str) -> list[int]:
         """Return the ids of a text alone, without [CLS]."""
@@ -202,7 +233,9 @@ class Tokenizer:
         return int(self._begins_word[encoded.ids].sum()), unknown
 
     def pad_rows(
-        self, rows: Sequence[Sequence[int]], segments: Sequence[Sequence[int]] | None = None
+        self,
+        rows: Sequence[Sequence[int]],
+        segments: Sequence[Sequence[int]] | None = None,
     ) -> Text:
         """Return rows of ids as `Text` with word starts, padded to the longest of them.
 
@@ -212,7 +245,9 @@ class Tokenizer:
 
         from modules.streams import Text
 
-        ids = torch.full((len(rows), max(map(len, rows), default=0)), self.pad, dtype=torch.long)
+        ids = torch.full(
+            (len(rows), max(map(len, rows), default=0)), self.pad, dtype=torch.long
+        )
         mask = torch.zeros_like(ids, dtype=torch.bool)
         segment_ids = None if segments is None else torch.zeros_like(ids)
         for index, row in enumerate(rows):
@@ -226,7 +261,9 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids up to the first [SEP], special tokens dropped."""
         ids = [int(i) for i in ids]
-        return self.decode_released(ids[: ids.index(self.sep)] if self.sep in ids else ids)
+        return self.decode_released(
+            ids[: ids.index(self.sep)] if self.sep in ids else ids
+        )
 
     def decode_released(self, ids: Sequence[int]) -> str:
         """Return the text as the released code does: special tokens are cut out of it, what follows a [SEP]
@@ -255,13 +292,17 @@ class ByteTokenizer(Tokenizer):
         self._special = special
         self.vocab_size = _FIRST_BYTE + 256
         self._begins_word = np.ones(self.vocab_size, dtype=bool)
-        self._split = re.compile("(" + "|".join(re.escape(token) for token in special) + ")")
+        self._split = re.compile(
+            "(" + "|".join(re.escape(token) for token in special) + ")"
+        )
 
     @classmethod
     def read(cls, source: str) -> ByteTokenizer:
         """Return the tokenizer; UserError if a file is named, since it reads none."""
         if source:
-            raise UserError(f"the tokenizer {BYTES} reads no file (got '{BYTES}:{source}'). Write {BYTES}")
+            raise UserError(
+                f"the tokenizer {BYTES} reads no file (got '{BYTES}:{source}'). Write {BYTES}"
+            )
         return cls()
 
     @cached_property
@@ -276,7 +317,9 @@ class ByteTokenizer(Tokenizer):
             if part in self._special:
                 ids.append(self._special[part])
             else:
-                ids += [_FIRST_BYTE + byte for byte in part.encode("utf-8", "surrogateescape")]
+                ids += [
+                    _FIRST_BYTE + byte for byte in part.encode("utf-8", "surrogateescape")
+                ]
         return ids
 
     def decode_released(self, ids: Sequence[int]) -> str:
@@ -292,7 +335,10 @@ class ByteTokenizer(Tokenizer):
         """Return the names of special tokens, and of bytes their number as ``<0x41>``."""
         names = {number: token for token, number in self._special.items()}
         return [
-            f"<0x{int(i) - _FIRST_BYTE:02X}>" if int(i) >= _FIRST_BYTE else names.get(int(i)) for i in ids
+            f"<0x{int(i) - _FIRST_BYTE:02X}>"
+            if int(i) >= _FIRST_BYTE
+            else names.get(int(i))
+            for i in ids
         ]
 
 
@@ -301,17 +347,25 @@ def _lowers(settings: Path) -> bool:
     if not settings.is_file():
         return True
     try:
-        lower = json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True)
+        lower = json.loads(settings.read_text(encoding="utf-8")).get(
+            "do_lower_case", True
+        )
     except (OSError, ValueError, RecursionError, AttributeError) as error:
-        raise UserError(f"{settings} must be a JSON object, but cannot be read as one ({error})") from None
+        raise UserError(
+            f"{settings} must be a JSON object, but cannot be read as one ({error})"
+        ) from None
     if not isinstance(lower, bool):
-        raise UserError(f"{settings}: do_lower_case must be true or false, but is {json.dumps(lower)}")
+        raise UserError(
+            f"{settings}: do_lower_case must be true or false, but is {json.dumps(lower)}"
+        )
     return lower
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # no other line ends: some are tokens
+        lines = path.read_text(encoding="utf-8-sig").split(
+            "\n"
+        )  # no other line ends: some are tokens
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the vocabulary {path} cannot be read as text ({error}); it must hold one token per line"
@@ -327,8 +381,12 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        cached = try_to_load_from_cache(name, "vocab.txt")  # asks no network, which may not be there
-        return Path(cached if isinstance(cached, str) else hf_hub_download(name, "vocab.txt"))
+        cached = try_to_load_from_cache(
+            name, "vocab.txt"
+        )  # asks no network, which may not be there
+        return Path(
+            cached if isinstance(cached, str) else hf_hub_download(name, "vocab.txt")
+        )
     except (OSError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from registry.language.equation import Equation
 
 
-def check_text_lengths(spec: Spec, types: Mapping[str, StreamType], batch: BatchSpec, source: Source) -> None:
+def check_text_lengths(
+    spec: Spec, types: Mapping[str, StreamType], batch: BatchSpec, source: Source
+) -> None:
     """Raise `SpecError` if a text of a batch is longer than a module that reads it has positions.
 
     Only a task with ``uncut_texts`` is asked; the other texts are cut by settings, which `check` compares.
@@ -33,7 +35,9 @@ def check_text_lengths(spec: Spec, types: Mapping[str, StreamType], batch: Batch
     for name, texts in uncut_texts(source.items).items():
         if name not in types:
             continue
-        for module, argument in text_readers(spec, types, REGISTRIES, name, equations.values()):
+        for module, argument in text_readers(
+            spec, types, REGISTRIES, name, equations.values()
+        ):
             positions = argument_value(spec, REGISTRIES, module, argument)
             if not isinstance(positions, int):
                 continue
@@ -45,7 +49,9 @@ def check_text_lengths(spec: Spec, types: Mapping[str, StreamType], batch: Batch
                 f"of split '{batch.split}', but is {positions}"
             )
             hint = f"write `{argument}: {longest}`{_cut(spec, batch, name, positions)}"
-            problems.append(Problem(spec.place("modules", module, argument), message, hint))
+            problems.append(
+                Problem(spec.place("modules", module, argument), message, hint)
+            )
     if problems:
         raise SpecError(problems)
 
@@ -66,5 +72,7 @@ def longest_above(tokenizer: Tokenizer, texts: Iterable[str], limit: int) -> int
 def _cut(spec: Spec, batch: BatchSpec, name: str, positions: int) -> str:
     """Return the part of a hint that names the argument of the task which cuts a text; '' without one."""
     task = training_plan(spec).sources[batch.source].task
-    argument = TASKS.declaration(task).token_limits.get(name) if task is not None else None
+    argument = (
+        TASKS.declaration(task).token_limits.get(name) if task is not None else None
+    )
     return f", or cut the texts: `data.{argument}={positions}`" if argument else ""

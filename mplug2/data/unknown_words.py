@@ -42,10 +42,14 @@ def count_words(source: Source, max_samples: int = MAX_SAMPLES) -> WordCounts:
     """
     requests = source.requests(0, 0)
     step = -(-len(requests) // max_samples)
-    return count_requested_words(source, [requests[index] for index in range(0, len(requests), max(step, 1))])
+    return count_requested_words(
+        source, [requests[index] for index in range(0, len(requests), max(step, 1))]
+    )
 
 
-def count_requested_words(source: Source, requests: Iterable[SampleRequest]) -> WordCounts:
+def count_requested_words(
+    source: Source, requests: Iterable[SampleRequest]
+) -> WordCounts:
     """Count the words of the texts that become inputs in some samples of a source, as `count_words` does."""
     counts = WordCounts()
     tokenizer = getattr(source.task, "tokenizer", None)
@@ -64,7 +68,9 @@ def count_requested_words(source: Source, requests: Iterable[SampleRequest]) -> 
 def _encode(source: Source, request: SampleRequest) -> None:
     """Build the inputs of one sample, over black frames if it has media."""
     if request.media:
-        with contextlib.suppress(PackedFileError):  # of a bad shard, which is counted where it is read
+        with contextlib.suppress(
+            PackedFileError
+        ):  # of a bad shard, which is counted where it is read
             source.collate([source.blank(FailedSample(request, "", "not read"))])
         return
     sample = source.read(request)

@@ -24,7 +24,11 @@ def tokenizer_places(spec: Spec) -> dict[str, Location]:
     if isinstance(name, str):
         places[name] = spec.place("data", "tokenizer")
     for described in training_plan(spec).sources.values():
-        base = ("data",) if described.name == SHORT_SOURCE else ("data", "sources", described.name)
+        base = (
+            ("data",)
+            if described.name == SHORT_SOURCE
+            else ("data", "sources", described.name)
+        )
         name = described.arguments.get("tokenizer")
         if isinstance(name, str):
             places.setdefault(name, spec.place(*base, "tokenizer"))
@@ -47,7 +51,9 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
     `SpecError` if it does not exist, or if it has more tokens than the `vocab_size` of a module that reads or
     writes its texts.
     """
-    from mplug2.data.text import Tokenizer  # It imports numpy, which takes longer than a check of a spec.
+    from mplug2.data.text import (
+        Tokenizer,
+    )  # It imports numpy, which takes longer than a check of a spec.
 
     name = name or str(spec.data["tokenizer"])
     try:
@@ -59,7 +65,9 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
     for module in _modules_with(spec, name):
         entry = spec.modules[module]
         vocab = entry.arguments.get("vocab_size")
-        if vocab is None and (argument := MODULES.declaration(entry.use).arguments.get("vocab_size")):
+        if vocab is None and (
+            argument := MODULES.declaration(entry.use).arguments.get("vocab_size")
+        ):
             vocab = argument.default
         if isinstance(vocab, int) and vocab < tokenizer.vocab_size:
             message = (
@@ -67,7 +75,9 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
                 f"{tokenizer.source}, but is {vocab}"
             )
             hint = f"write vocab_size: {tokenizer.vocab_size}, or name another data.tokenizer"
-            problems.append(Problem(spec.place("modules", module, "vocab_size"), message, hint))
+            problems.append(
+                Problem(spec.place("modules", module, "vocab_size"), message, hint)
+            )
     if problems:
         raise SpecError(problems)
     return tokenizer

@@ -11,7 +11,9 @@ from registry import EVALUATORS, METRICS, Spec, UserError
 from registry.training import EvaluationSpec
 
 
-def is_better(value: float, best: float | None, *, smaller_is_better: bool = False) -> bool:
+def is_better(
+    value: float, best: float | None, *, smaller_is_better: bool = False
+) -> bool:
     """Return whether ``value`` becomes the best one; NaN never does, and never stays the best one."""
     if math.isnan(value):
         return False

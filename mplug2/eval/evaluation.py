@@ -27,7 +27,14 @@ from mplug2.eval.evaluator import (
 )
 from mplug2.eval.failures import CheckedEvaluator, check_values, failures_of
 from mplug2.eval.predictions import merge_rows, without_fields, write_predictions
-from mplug2.metrics.metric import Metric, ResultTable, Row, TrainRecords, load_metric, score_rows
+from mplug2.metrics.metric import (
+    Metric,
+    ResultTable,
+    Row,
+    TrainRecords,
+    load_metric,
+    score_rows,
+)
 from mplug2.runtime import distributed
 from registry import UserError
 from registry.errors import require
@@ -44,7 +51,9 @@ class Evaluation:
     samples: int  # records that were evaluated, or rows if the evaluator makes more than one of a record
     bad: list[str]  # files that could not be decoded; their rows count as wrong
     tables: list[ResultTable] = field(default_factory=list)
-    unanswered: int = 0  # samples without answers (test splits), which no metric of answers counts
+    unanswered: int = (
+        0  # samples without answers (test splits), which no metric of answers counts
+    )
     predictions: Path | None = None
     settings: EvaluationSpec | None = None
 
@@ -99,10 +108,18 @@ def evaluate(
         on_progress=on_progress,
         detailed=predictions is not None,
     )
-    checked = CheckedEvaluator(evaluator, evaluation, evaluator_name(evaluation, metric_objects))
+    checked = CheckedEvaluator(
+        evaluator, evaluation, evaluator_name(evaluation, metric_objects)
+    )
     batches = padded_batches(loader, synced)
-    with eval_mode(net), torch.no_grad(), synced_ranks() if synced else contextlib.nullcontext():
-        local_samples = run_goals(call, _mover(net), checked, batches, len(loader), on_progress)
+    with (
+        eval_mode(net),
+        torch.no_grad(),
+        synced_ranks() if synced else contextlib.nullcontext(),
+    ):
+        local_samples = run_goals(
+            call, _mover(net), checked, batches, len(loader), on_progress
+        )
         own_values, local_rows = checked.compute()
     samples = round(distributed.all_reduce_sum(float(local_samples))[0])
     bad = _bad_files(loader)
@@ -121,7 +138,9 @@ def evaluate(
         tables = _tables(evaluation, metric_objects, values, rows, train_records)
         no_answers = sum(row.get("answers") == [] for row in rows)
         file = predictions if rows else None
-        return Evaluation(values, len(rows) or samples, bad, tables, no_answers, file, evaluation)
+        return Evaluation(
+            values, len(rows) or samples, bad, tables, no_answers, file, evaluation
+        )
 
     return distributed.on_rank0(summarize)
 
@@ -130,10 +149,14 @@ def _check_arguments(net: Any, evaluation: EvaluationSpec) -> None:
     """Raise UserError if a network or a description of an evaluation is something else."""
     if not callable(net):
         raise UserError(f"net must be a network (got {type(net).__name__})")
-    require(evaluation, EvaluationSpec, "evaluation (of `training_plan(spec).evaluations`)")
+    require(
+        evaluation, EvaluationSpec, "evaluation (of `training_plan(spec).evaluations`)"
+    )
 
 
-def _written_rows(evaluator: Any, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+def _written_rows(
+    evaluator: Any, rows: Sequence[dict[str, Any]]
+) -> Sequence[dict[str, Any]]:
     """Return rows without the fields that an evaluator keeps for metrics alone."""
     return without_fields(rows, getattr(evaluator, "unwritten", ()))
 
@@ -146,7 +169,9 @@ def _bad_files(loader: Any) -> list[str]:
 
 def load_metrics(metrics: Iterable[str | Metric]) -> list[Metric]:
     """Return metrics ready to compute; `UserError` if one is unknown or cannot run here (METEOR and Java)."""
-    return [load_metric(metric) if isinstance(metric, str) else metric for metric in metrics]
+    return [
+        load_metric(metric) if isinstance(metric, str) else metric for metric in metrics
+    ]
 
 
 def run_goals(
@@ -188,7 +213,9 @@ def padded_batches(loader: Any, synced: bool) -> Iterator[Any]:
     for turn in range(max(lengths)):
         if batch is None:
             assert spare is not None
-            yield _Batch(spare.inputs, [{**record, "padding": True} for record in spare.records])
+            yield _Batch(
+                spare.inputs, [{**record, "padding": True} for record in spare.records]
+            )
         else:
             yield batch
         batch = next(iterator, None) if turn + 1 < lengths[distributed.rank()] else None
@@ -208,7 +235,9 @@ def _metric_values(
     return values
 
 
-def _metric_failures(evaluation: EvaluationSpec, metric: Metric) -> contextlib.AbstractContextManager[None]:
+def _metric_failures(
+    evaluation: EvaluationSpec, metric: Metric
+) -> contextlib.AbstractContextManager[None]:
     return failures_of(evaluation, f"metric '{metric_name(metric)}'", metric)
 
 
@@ -232,12 +261,18 @@ def _mover(net: nn.Module) -> Move:
     move: Move | None = getattr(net, "move", None)
     if move is not None:
         return move
-    device = next((parameter.device for parameter in net.parameters()), distributed.device())
+    device = next(
+        (parameter.device for parameter in net.parameters()), distributed.device()
+    )
     return functools.partial(to_device, device=device)
 
 
 def _check_rows(
-    evaluation: EvaluationSpec, evaluator: Evaluator, rows: Sequence[Row], samples: int, loader: Any
+    evaluation: EvaluationSpec,
+    evaluator: Evaluator,
+    rows: Sequence[Row],
+    samples: int,
+    loader: Any,
 ) -> None:
     """Raise `UserError` unless every sample is counted exactly once."""
     where = evaluation.label

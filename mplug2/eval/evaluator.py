@@ -28,7 +28,9 @@ class GoalOutputs(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         """Raise `KeyError` with the outputs that there are."""
-        raise KeyError(f"goal '{self.goal}' has no output '{name}' (outputs: {', '.join(self)})")
+        raise KeyError(
+            f"goal '{self.goal}' has no output '{name}' (outputs: {', '.join(self)})"
+        )
 
 
 class Evaluator(Protocol):
@@ -74,12 +76,22 @@ def evaluator_name(evaluation: EvaluationSpec, metrics: Sequence[Metric]) -> str
         return evaluation.evaluator
     where = evaluation.label
     if not metrics:
-        raise UserError(f"{where}: no metric and no evaluator is named. Add `metrics: [accuracy]`")
+        raise UserError(
+            f"{where}: no metric and no evaluator is named. Add `metrics: [accuracy]`"
+        )
     chosen: dict[str, Metric] = {}
     for metric in metrics:
-        names = [name for name in EVALUATORS.names() if _fits(EVALUATORS.declaration(name).inputs, metric)]
+        names = [
+            name
+            for name in EVALUATORS.names()
+            if _fits(EVALUATORS.declaration(name).inputs, metric)
+        ]
         if len(names) != 1:
-            problem = f"has several evaluators ({', '.join(names)})" if names else "has no evaluator"
+            problem = (
+                f"has several evaluators ({', '.join(names)})"
+                if names
+                else "has no evaluator"
+            )
             ports = ", ".join(metric.inputs.values())
             raise UserError(
                 f"{where}: metric '{metric_name(metric)}', which measures {ports}, {problem}. "
@@ -87,7 +99,9 @@ def evaluator_name(evaluation: EvaluationSpec, metrics: Sequence[Metric]) -> str
             )
         chosen.setdefault(names[0], metric)
     if len(chosen) > 1:
-        parts = [f"'{metric_name(metric)}' needs '{name}'" for name, metric in chosen.items()]
+        parts = [
+            f"'{metric_name(metric)}' needs '{name}'" for name, metric in chosen.items()
+        ]
         raise UserError(
             f"{where}: all metrics must use one evaluator, but {' and '.join(parts)}. "
             "Make two named evaluations of them"
@@ -95,7 +109,9 @@ def evaluator_name(evaluation: EvaluationSpec, metrics: Sequence[Metric]) -> str
     return next(iter(chosen))
 
 
-def build_evaluator(evaluation: EvaluationSpec, metrics: Sequence[Metric], **supplied: Any) -> Evaluator:
+def build_evaluator(
+    evaluation: EvaluationSpec, metrics: Sequence[Metric], **supplied: Any
+) -> Evaluator:
     """Return a new evaluator for an evaluation; see `Evaluator` for what may be ``supplied``."""
     name = evaluator_name(evaluation, metrics)
     make = EVALUATORS.load(name)
@@ -104,7 +120,9 @@ def build_evaluator(evaluation: EvaluationSpec, metrics: Sequence[Metric], **sup
     arguments = {key: value for key, value in supplied.items() if key in parameters}
     for key, value in evaluation.arguments.items():
         if key in parameters and key not in supplied:
-            if value is not None:  # An absent setting leaves the evaluator's own default in force.
+            if (
+                value is not None
+            ):  # An absent setting leaves the evaluator's own default in force.
                 arguments[key] = value
         elif key not in SETTINGS["eval"]:
             allowed = [other for other in parameters if other not in supplied]
@@ -113,7 +131,10 @@ def build_evaluator(evaluation: EvaluationSpec, metrics: Sequence[Metric], **sup
                 f"Settings: {', '.join(allowed) or 'none'}"
             )
     for key, parameter in parameters.items():
-        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        is_named = parameter.kind in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        )
         if key not in arguments and parameter.default is parameter.empty and is_named:
             raise UserError(
                 f"{evaluation.label}: evaluator '{name}' needs the setting '{key}'. Add `{key}: ...`"
@@ -137,6 +158,15 @@ def _fits(inputs: Mapping[str, Port], metric: Metric) -> bool:
     """Return whether an evaluator's ports and a metric's have the same kinds, the optional ones left out."""
     offered = [set(port.kinds) for port in inputs.values() if not port.optional]
     asked = [set(port.kinds) for port in required_inputs(metric).values()]
-    every_asked_is_offered = all(any(kinds & other for other in offered) for kinds in asked)
-    every_offered_is_asked = all(any(kinds & other for other in asked) for kinds in offered)
-    return bool(offered) and bool(asked) and every_asked_is_offered and every_offered_is_asked
+    every_asked_is_offered = all(
+        any(kinds & other for other in offered) for kinds in asked
+    )
+    every_offered_is_asked = all(
+        any(kinds & other for other in asked) for kinds in offered
+    )
+    return (
+        bool(offered)
+        and bool(asked)
+        and every_asked_is_offered
+        and every_offered_is_asked
+    )

@@ -20,7 +20,9 @@ HINT = "MPLUG2_DEBUG=1 prints the traceback"
 
 
 @contextlib.contextmanager
-def failures_of(evaluation: EvaluationSpec, description: str, owner: Any) -> Iterator[None]:
+def failures_of(
+    evaluation: EvaluationSpec, description: str, owner: Any
+) -> Iterator[None]:
     """Raise every exception of ``owner`` as `UserError` at the place of its evaluation.
 
     ``description`` names it in the message: "evaluator 'rows'". The message has the last line of the code of
@@ -43,17 +45,23 @@ def failures_of(evaluation: EvaluationSpec, description: str, owner: Any) -> Ite
 def check_values(values: Any) -> Mapping[str, float]:
     """Return values by name; raise `TypeError` if they are anything else."""
     if not isinstance(values, Mapping):
-        raise TypeError(f"compute() must return values by name, but they are {type(values).__name__}")
+        raise TypeError(
+            f"compute() must return values by name, but they are {type(values).__name__}"
+        )
     for name, value in values.items():
         if not isinstance(value, Real):
-            raise TypeError(f"the value '{name}' must be a number, but is {type(value).__name__}")
+            raise TypeError(
+                f"the value '{name}' must be a number, but is {type(value).__name__}"
+            )
     return values
 
 
 class CheckedEvaluator:
     """An evaluator whose exceptions and wrong results are reported at the place of its evaluation."""
 
-    def __init__(self, evaluator: Evaluator, evaluation: EvaluationSpec, name: str) -> None:
+    def __init__(
+        self, evaluator: Evaluator, evaluation: EvaluationSpec, name: str
+    ) -> None:
         self.evaluator, self.evaluation = evaluator, evaluation
         self.description = f"evaluator '{name}'"
 
@@ -73,7 +81,9 @@ class CheckedEvaluator:
         with self._failures():
             result = self.evaluator.compute()
             if not isinstance(result, tuple) or len(result) != 2:
-                raise TypeError(f"compute() must return (values, rows), but returned {type(result).__name__}")
+                raise TypeError(
+                    f"compute() must return (values, rows), but returned {type(result).__name__}"
+                )
             values, rows = result
             return check_values(values), list(rows)
 

@@ -29,7 +29,12 @@ def merge_rows(parts: Sequence[Sequence[Row]]) -> list[Row]:
 def write_jsonl(path: Path, rows: Sequence[Row]) -> None:
     """Write one JSON object a line to ``path``, atomically; numbers that are not finite become null."""
     if damaged := sum(finite(row) != row for row in rows):
-        log.warning("%s: %d of %d rows have numbers that are not finite: null", path, damaged, len(rows))
+        log.warning(
+            "%s: %d of %d rows have numbers that are not finite: null",
+            path,
+            damaged,
+            len(rows),
+        )
     with atomic_write(path) as file:
         file.writelines(json_line(row) + "\n" for row in rows)
 
@@ -38,7 +43,9 @@ def without_fields(rows: Sequence[Row], fields: Collection[str]) -> Sequence[Row
     """Return the rows without some of their fields."""
     if not fields:
         return rows
-    return [{name: value for name, value in row.items() if name not in fields} for row in rows]
+    return [
+        {name: value for name, value in row.items() if name not in fields} for row in rows
+    ]
 
 
 def values_in_words(values: Mapping[str, float]) -> str:
@@ -46,7 +53,9 @@ def values_in_words(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in values.items()) or "nothing"
 
 
-def write_predictions(path: Path, rows: Sequence[Row], values: Mapping[str, float]) -> None:
+def write_predictions(
+    path: Path, rows: Sequence[Row], values: Mapping[str, float]
+) -> None:
     """Write the rows; the error of a failed write reports the values, which would be lost with them."""
     try:
         write_jsonl(path, rows)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from mplug2.network import Network
 
 
-def evaluation_problems(spec: Spec, types: Mapping[str, StreamType], net: Network) -> list[Problem]:
+def evaluation_problems(
+    spec: Spec, types: Mapping[str, StreamType], net: Network
+) -> list[Problem]:
     """Return why evaluations of a spec cannot start; ``net`` may be on the meta device.
 
     The annotations of each split that `mplug2 eval` measures, and of each that training measures, are read.
@@ -32,7 +34,11 @@ def evaluation_problems(spec: Spec, types: Mapping[str, StreamType], net: Networ
 
 
 def _start(
-    spec: Spec, types: Mapping[str, StreamType], net: Network, evaluation: EvaluationSpec, split: str
+    spec: Spec,
+    types: Mapping[str, StreamType],
+    net: Network,
+    evaluation: EvaluationSpec,
+    split: str,
 ) -> None:
     """Build everything of an evaluation but its weights; raise UserError."""
     metrics = load_metrics(evaluation.metrics)

@@ -42,8 +42,14 @@ def try_evaluations(
             reason, values = _try(spec, net, evaluation, incomplete)
             reported += values
             if reason:
-                described = f"evaluation '{evaluation.name}'" if evaluation.name else "the evaluation"
-                notes.append(Problem(evaluation.place, f"{described} on samples: {reason}"))
+                described = (
+                    f"evaluation '{evaluation.name}'"
+                    if evaluation.name
+                    else "the evaluation"
+                )
+                notes.append(
+                    Problem(evaluation.place, f"{described} on samples: {reason}")
+                )
         except SpecError as error:
             _show_cause(error.__cause__)
             problems += error.problems
@@ -65,7 +71,9 @@ def _best_metric_problems(spec: Spec, reported: list[str]) -> list[Problem]:
     return [ReportedValues(reported).problem(spec, chosen)]
 
 
-def _try(spec: Spec, net: Network, evaluation: EvaluationSpec, incomplete: bool) -> tuple[str, list[str]]:
+def _try(
+    spec: Spec, net: Network, evaluation: EvaluationSpec, incomplete: bool
+) -> tuple[str, list[str]]:
     """Evaluate the first samples of a split.
 
     Returns why that is not possible here, an empty text if it is, and the names of the reported values.
@@ -98,7 +106,9 @@ def _read(net: Network, evaluation: EvaluationSpec, split: str) -> FirstBatches:
     """Read the first samples of a split; raise `UserError`."""
     with failures_of(evaluation, f"to read the split '{split}'", None):
         inputs = goal_inputs(net.spec, evaluation_goals(evaluation))
-        source = build_source(net.spec, net.types, evaluation.source, split, inputs=inputs)
+        source = build_source(
+            net.spec, net.types, evaluation.source, split, inputs=inputs
+        )
         return FirstBatches(source)
 
 
@@ -113,7 +123,9 @@ class FirstBatches:
 
     def __init__(self, source: Any) -> None:
         few: Any = _FirstSamples(source)
-        loader = EvalLoader(few, source.collate, batch_size=BATCH_SIZE, max_bad_fraction=1.0)
+        loader = EvalLoader(
+            few, source.collate, batch_size=BATCH_SIZE, max_bad_fraction=1.0
+        )
         self.batches = list(loader)
         self.source, self.decode, self.bad = few, loader.decode, loader.bad
 

@@ -18,7 +18,9 @@ _FORM = "a line must be a JSON object that names its image or video"
 # The kinds of what metrics measure.
 _TEXT_KINDS = ("sequences",)
 _TABLE_KINDS = ("logits", "scores")
-_COCO = re.compile(r"(?:COCO_\w+_)?(\d{12})\.\w+")  # file names of COCO end in the image's number
+_COCO = re.compile(
+    r"(?:COCO_\w+_)?(\d{12})\.\w+"
+)  # file names of COCO end in the image's number
 
 
 QUESTIONS = "an integer  'question_id' in every line"
@@ -45,9 +47,16 @@ class Results:
         entries = []
         for where, row in read_rows(predictions, _FORM, half_characters=True):
             if self.images is None:
-                entries.append({"question_id": row["question_id"], "answer": row["prediction"]})
+                entries.append(
+                    {"question_id": row["question_id"], "answer": row["prediction"]}
+                )
             else:
-                entries.append({"image_id": self.images[_name(row, where)], "caption": row["prediction"]})
+                entries.append(
+                    {
+                        "image_id": self.images[_name(row, where)],
+                        "caption": row["prediction"],
+                    }
+                )
         with atomic_write(path) as file:
             file.write(json_line(entries))
         return len(entries)
@@ -92,10 +101,20 @@ def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results | TableResults
     """
     source = training_plan(spec).sources.get(evaluation.source)
     task = source.task if source is not None else None
-    submission = getattr(TASKS.load(task), "submission", None) if task is not None else None
-    ports = [port for name in evaluation.metrics for port in METRICS.declaration(name).inputs.values()]
+    submission = (
+        getattr(TASKS.load(task), "submission", None) if task is not None else None
+    )
+    ports = [
+        port
+        for name in evaluation.metrics
+        for port in METRICS.declaration(name).inputs.values()
+    ]
     kinds = _TABLE_KINDS if submission == "table" else _TEXT_KINDS
-    if source is None or submission is None or any(port.kind not in kinds for port in ports):
+    if (
+        source is None
+        or submission is None
+        or any(port.kind not in kinds for port in ports)
+    ):
         raise UserError(
             f"{spec.place('data', 'kind')}: --submission must have answers or captions in words (data.kind "
             f"question_answer or caption, and metrics of such), but data.kind is {task} and eval.metrics are "
@@ -103,7 +122,9 @@ def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results | TableResults
         )
     arguments = source.arguments | source.splits.get(evaluation.split, {})
     if submission == "table":
-        return TableResults(_values_of_labels(arguments.get("labels")), arguments.get("value_range"))
+        return TableResults(
+            _values_of_labels(arguments.get("labels")), arguments.get("value_range")
+        )
     path = arguments.get("path")
     if not isinstance(path, str):
         raise UserError(
@@ -111,7 +132,13 @@ def results_of(spec: Spec, evaluation: EvaluationSpec) -> Results | TableResults
         )
     if submission == "captions":
         return Results(_images(Path(path)))
-    _numbers(((at, at, row.get("question_id", row.get("id"))) for at, row in _rows(Path(path))), QUESTIONS)
+    _numbers(
+        (
+            (at, at, row.get("question_id", row.get("id")))
+            for at, row in _rows(Path(path))
+        ),
+        QUESTIONS,
+    )
     return Results()
 
 
@@ -130,7 +157,9 @@ def _images(path: Path) -> dict[str, int]:
     for where, row in _rows(path):
         name = _name(row, where)
         match = _COCO.fullmatch(PurePosixPath(name).name)
-        first.setdefault(name, (where, name, row.get("question_id", int(match[1]) if match else None)))
+        first.setdefault(
+            name, (where, name, row.get("question_id", int(match[1]) if match else None))
+        )
     return _numbers(first.values(), IMAGES)
 
 
@@ -153,6 +182,8 @@ def _numbers(given: Iterable[tuple[str, str, Any]], need: str) -> dict[str, int]
             what = "has none" if number is None else f"has {shown(number)}"
             raise UserError(f"{where}: --submission needs {need}, but this one {what}")
         if number in places:
-            raise UserError(f"{where}: --submission needs {need}, but {number} is at {places[number]}, too")
+            raise UserError(
+                f"{where}: --submission needs {need}, but {number} is at {places[number]}, too"
+            )
         places[number], numbers[name] = where, number
     return numbers

@@ -44,8 +44,12 @@ def evaluate_checkpoint(
     evaluations go to separate files, named by ``predictions_of``. Raises UserError if the spec has
     no evaluation, or if the checkpoint does not fit.
     """
-    results = evaluations_of_checkpoint(spec, checkpoint, only=only, split=split, predictions=predictions)
-    return {result.settings.name: result for result in results if result.settings is not None}
+    results = evaluations_of_checkpoint(
+        spec, checkpoint, only=only, split=split, predictions=predictions
+    )
+    return {
+        result.settings.name: result for result in results if result.settings is not None
+    }
 
 
 def evaluations_of_checkpoint(
@@ -76,34 +80,49 @@ def evaluations_of_checkpoint(
     for evaluation in evaluations:
         loader = loaders[evaluation.name]
         title = " ".join(part for part in (evaluation.name, evaluation.split) if part)
-        with distributed.lost_rank_named(), Phases(title, silent=distributed.rank() != 0) as phases:
+        with (
+            distributed.lost_rank_named(),
+            Phases(title, silent=distributed.rank() != 0) as phases,
+        ):
             yield evaluate(
                 net,
                 loader,
                 evaluation,
                 decode=_decode(loader, str),
-                predictions=predictions_of(predictions, evaluation, several=len(evaluations) > 1),
+                predictions=predictions_of(
+                    predictions, evaluation, several=len(evaluations) > 1
+                ),
                 train_records=functools.partial(_train_records, spec, net, evaluation),
                 on_progress=phases.on_progress,
             )
 
 
-def chosen_evaluations(spec: Spec, only: str | None = None, split: str | None = None) -> list[EvaluationSpec]:
+def chosen_evaluations(
+    spec: Spec, only: str | None = None, split: str | None = None
+) -> list[EvaluationSpec]:
     """Return the evaluations of a spec, or the one named ``only``, with ``split`` in place of theirs."""
     evaluations = training_plan(spec).evaluations
     if not evaluations:
-        raise UserError(f"{spec.place('eval')}: eval.metrics must name a metric, such as [accuracy]")
+        raise UserError(
+            f"{spec.place('eval')}: eval.metrics must name a metric, such as [accuracy]"
+        )
     names = [evaluation.name for evaluation in evaluations]
     if only is not None and only not in names:
         listed = ", ".join(name for name in names if name)
         raise UserError(
             f"{spec.place('eval')}: there is no evaluation '{only}'. "
-            + (f"Evaluations: {listed}" if listed else "The spec has one without a name: leave --only out")
+            + (
+                f"Evaluations: {listed}"
+                if listed
+                else "The spec has one without a name: leave --only out"
+            )
         )
     chosen = []
     for evaluation in evaluations:
         if only in (None, evaluation.name):
-            chosen.append(evaluation if split is None else replace(evaluation, split=split))
+            chosen.append(
+                evaluation if split is None else replace(evaluation, split=split)
+            )
     return chosen
 
 
@@ -140,14 +159,18 @@ def evaluate_all(
     return values
 
 
-def predictions_of(path: Path | None, evaluation: EvaluationSpec, *, several: bool) -> Path | None:
+def predictions_of(
+    path: Path | None, evaluation: EvaluationSpec, *, several: bool
+) -> Path | None:
     """Return the file of an evaluation's predictions: ``path``, or `STEM.NAME.jsonl` if there are several."""
     if path is None or not several:
         return path
     return path.with_name(f"{path.stem}.{quote(evaluation.name, safe='')}{path.suffix}")
 
 
-def eval_loader(spec: Spec, types: Mapping[str, StreamType], evaluation: EvaluationSpec, split: str) -> Any:
+def eval_loader(
+    spec: Spec, types: Mapping[str, StreamType], evaluation: EvaluationSpec, split: str
+) -> Any:
     """Return the loader of a split for an evaluation, on this rank; ``types`` are those of the streams."""
     from mplug2.data.build import build_eval_loader
 
@@ -177,7 +200,9 @@ def _require_split(spec: Spec, evaluation: EvaluationSpec, split: str) -> None:
             settings = f"{{{evaluation.name}: {settings}}}"
         hint += f", or measure another: `eval: {settings}`, or `--split {others[0]}`"
     message = f"{evaluation.label} measures the split '{split}', but the splits of '{evaluation.source}' are"
-    raise SpecError.at(evaluation.place, f"{message} {', '.join(sorted(available)) or 'none'}", hint)
+    raise SpecError.at(
+        evaluation.place, f"{message} {', '.join(sorted(available)) or 'none'}", hint
+    )
 
 
 def _decode(loader: Any, default: Decode) -> Decode:
@@ -185,7 +210,9 @@ def _decode(loader: Any, default: Decode) -> Decode:
     return cast(Decode, getattr(loader, "decode", default))
 
 
-def _train_records(spec: Spec, net: Network, evaluation: EvaluationSpec) -> Iterable[Row] | None:
+def _train_records(
+    spec: Spec, net: Network, evaluation: EvaluationSpec
+) -> Iterable[Row] | None:
     """Return the records of the training split; None if it is the evaluated one, or is not available."""
     from mplug2.data.build import build_source, goal_inputs
 
@@ -223,7 +250,9 @@ class Phases:
         if unit != self._unit:
             self._bar.close()
             self._unit, self._quarter = unit, 0
-            self._report = self._bar.enter_context(ProgressReporter(total, silent=self._silent, unit=unit))
+            self._report = self._bar.enter_context(
+                ProgressReporter(total, silent=self._silent, unit=unit)
+            )
         quarter = 4 * done // max(total, 1)
         self._report.step(done, self._title, line=quarter > self._quarter)
         self._quarter = quarter

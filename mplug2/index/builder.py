@@ -87,18 +87,29 @@ def build(
         growing.embed(embedder, media, on_progress, every)
     finally:
         growing.save()
-    unreadable = {file.name: file.broken for file in contents.files if file.broken is not None}
+    unreadable = {
+        file.name: file.broken for file in contents.files if file.broken is not None
+    }
     num_gone = 0
     if previous is not None:
-        num_gone = len({file.key for file in previous.files} - {file.key for file in files})
-    return Built(len(contents.whole), growing.num_embedded, num_gone, unreadable, tuple(skipped))
+        num_gone = len(
+            {file.key for file in previous.files} - {file.key for file in files}
+        )
+    return Built(
+        len(contents.whole), growing.num_embedded, num_gone, unreadable, tuple(skipped)
+    )
 
 
 class _GrowingIndex:
     """An index while it is built: what it holds already, and what is still to be read."""
 
     def __init__(
-        self, files: list[File], previous: Contents | None, contents: Contents, out: Path, spec: Spec
+        self,
+        files: list[File],
+        previous: Contents | None,
+        contents: Contents,
+        out: Path,
+        spec: Spec,
     ) -> None:
         self.files, self.contents, self.out, self.spec = files, contents, out, spec
         self.vectors = _vectors(previous)
@@ -116,7 +127,9 @@ class _GrowingIndex:
         """The files that were read now, without those that could not be decoded."""
         return sum(self.broken.get(file.key) is None for file in self.todo)
 
-    def embed(self, embedder: Embedder, media: Path, on_progress: Tick, every: float) -> None:
+    def embed(
+        self, embedder: Embedder, media: Path, on_progress: Tick, every: float
+    ) -> None:
         """Read the files that are missing, and save every so many seconds."""
         if not self.todo:
             return
@@ -143,7 +156,9 @@ class _GrowingIndex:
         write(self.out, self.contents, self.spec)
 
 
-def _files_of(media: Path, kind: Literal["video", "image"], skipped: list[str]) -> list[File]:
+def _files_of(
+    media: Path, kind: Literal["video", "image"], skipped: list[str]
+) -> list[File]:
     """Return the images or videos below a folder; ``skipped`` gets a line about the others."""
     files = []
     for (path,) in entries([media], [], kind, 1, skipped.append):
@@ -155,7 +170,9 @@ def _files_of(media: Path, kind: Literal["video", "image"], skipped: list[str]) 
 def _vectors(previous: Contents | None) -> dict[FileKey, Tensor]:
     if previous is None:
         return {}
-    return {file.key: row for file, row in zip(previous.whole, previous.features, strict=True)}
+    return {
+        file.key: row for file, row in zip(previous.whole, previous.features, strict=True)
+    }
 
 
 def _refuse_another(previous: Contents, contents: Contents, out: Path) -> None:

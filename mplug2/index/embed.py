@@ -47,12 +47,16 @@ class Embedder:
     def __init__(self, net: Network, tokenizer: Tokenizer | None) -> None:
         check_searchable(net.spec)
         if tokenizer is None:
-            raise UserError(f"{net.spec.path}: data.tokenizer must name a vocabulary to search with")
+            raise UserError(
+                f"{net.spec.path}: data.tokenizer must name a vocabulary to search with"
+            )
         self.net, self.tokenizer, self.sides = net, tokenizer, modality_embedders(net, 0)
         self.reader = CaptionReader(net.spec, self.sides["text"].goal, tokenizer)
         self.view = self._only("vision", ("frames", "image"))
         self.caption = self._only("text", ("text",))
-        self.kind: Literal["video", "image"] = "video" if net.types[self.view].kind == "frames" else "image"
+        self.kind: Literal["video", "image"] = (
+            "video" if net.types[self.view].kind == "frames" else "image"
+        )
 
     def files(self, paths: Sequence[Path]) -> Iterator[list[tuple[int, Tensor | str]]]:
         """Yield, batch by batch, the number of each path with its vector, or why it cannot be read."""
@@ -62,15 +66,21 @@ class Embedder:
         loader: DataLoader[Any] = DataLoader(
             source,
             batch_size=batch,
-            num_workers=min(data["workers"], -(-len(paths) // batch)) if len(paths) > 1 else 0,
+            num_workers=min(data["workers"], -(-len(paths) // batch))
+            if len(paths) > 1
+            else 0,
             collate_fn=list,
             generator=torch.Generator(),  # a loader must not draw from the caller's random numbers
         )
         for read in loader:
             whole = [(number, one) for number, one in read if isinstance(one, Tensor)]
-            told: list[tuple[int, Tensor | str]] = [one for one in read if isinstance(one[1], str)]
+            told: list[tuple[int, Tensor | str]] = [
+                one for one in read if isinstance(one[1], str)
+            ]
             if whole:
-                vectors = self._vectors("vision", {self.view: torch.stack([one for _, one in whole])})
+                vectors = self._vectors(
+                    "vision", {self.view: torch.stack([one for _, one in whole])}
+                )
                 told += [
                     (number, one if one.isfinite().all() else NO_NUMBERS)
                     for (number, _), one in zip(whole, vectors, strict=True)
@@ -122,6 +132,8 @@ class _Pixels(Dataset[Any]):
     def __getitem__(self, number: int) -> tuple[int, Tensor | str]:
         self.media.decoded.clear()
         try:
-            return number, self.media.read(str(self.paths[number]), np.random.default_rng(0))
+            return number, self.media.read(
+                str(self.paths[number]), np.random.default_rng(0)
+            )
         except UNREADABLE as error:
             return number, str(error)

@@ -37,8 +37,19 @@ from registry import Spec, UserError, write_spec
 FORMAT = 1
 CONTENTS, SPEC, TOKENIZER = "index.json", "spec.yaml", "tokenizer"
 _OWN = (CONTENTS, SPEC, TOKENIZER, "features-*.safetensors", "*.tmp")
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError)
-_SAMPLES, _SAMPLE = 64, 1 << 18  # places of a checkpoint that are looked at, and bytes at each
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    SafetensorError,
+)
+_SAMPLES, _SAMPLE = (
+    64,
+    1 << 18,
+)  # places of a checkpoint that are looked at, and bytes at each
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,9 @@ class Contents:
     weights: str
     checkpoint: str
     files: list[File] = field(default_factory=list)
-    features: Float[Tensor, "files width"] = field(default_factory=lambda: torch.empty(0, 0))
+    features: Float[Tensor, "files width"] = field(
+        default_factory=lambda: torch.empty(0, 0)
+    )
 
     @property
     def whole(self) -> list[File]:
@@ -122,9 +135,13 @@ def check_path(index: Path) -> None:
         ):
             pass
     except OSError as error:
-        raise UserError(f"the index {index} cannot be written ({error.strerror})") from None
+        raise UserError(
+            f"the index {index} cannot be written ({error.strerror})"
+        ) from None
     if any(not any(fnmatch(name, own) for own in _OWN) for name in names):
-        raise UserError(f"{index} must be a new folder or an index, but holds other files; choose another")
+        raise UserError(
+            f"{index} must be a new folder or an index, but holds other files; choose another"
+        )
 
 
 def write(index: Path, contents: Contents, spec: Spec) -> None:
@@ -136,7 +153,9 @@ def write(index: Path, contents: Contents, spec: Spec) -> None:
         with contextlib.suppress(OSError):
             (index / name).unlink(missing_ok=True)
         why = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"the index {index} cannot be written ({why}); what was there before stays") from None
+        raise UserError(
+            f"the index {index} cannot be written ({why}); what was there before stays"
+        ) from None
     for old in index.glob("features-*.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)
@@ -150,9 +169,14 @@ def _write(index: Path, contents: Contents, spec: Spec, name: str) -> None:
         opened.write(write_spec(spec))
     _copy_tokenizer(index, spec)
     row = {"format": FORMAT, "features": name}
-    row |= {key: value for key, value in vars(contents).items() if key not in ("files", "features")}
+    row |= {
+        key: value
+        for key, value in vars(contents).items()
+        if key not in ("files", "features")
+    }
     row["files"] = [
-        {key: value for key, value in asdict(file).items() if value is not None} for file in contents.files
+        {key: value for key, value in asdict(file).items() if value is not None}
+        for file in contents.files
     ]
     with atomic_write(index / CONTENTS) as opened:
         json.dump(row, opened, indent=1)
@@ -162,7 +186,11 @@ def _copy_tokenizer(index: Path, spec: Spec) -> None:
     """Copy the files of the tokenizer of the captions; a name on the Hugging Face Hub has no local files."""
     source = Path(goal_tokenizer(spec, GOALS["text"]) or "")
     is_folder = source.is_dir()
-    files = (source / "vocab.txt", source / "tokenizer_config.json") if is_folder else (source,)
+    files = (
+        (source / "vocab.txt", source / "tokenizer_config.json")
+        if is_folder
+        else (source,)
+    )
     for file in files:
         if file.is_file():
             (index / TOKENIZER).mkdir(exist_ok=True)
@@ -186,9 +214,13 @@ def read(index: Path) -> Contents:
         if not fnmatch(str(name), "features-*.safetensors") or Path(name).name != name:
             raise ValueError(f"'{name}' is not the name of a file in the same folder")
         files = [_file(one) for one in row.pop("files")]
-        if bad := next((key for key, value in row.items() if not isinstance(value, str)), None):
+        if bad := next(
+            (key for key, value in row.items() if not isinstance(value, str)), None
+        ):
             raise ValueError(f"'{bad}' is not a text")
-        contents = Contents(**row, files=files, features=load_file(index / name)["features"])
+        contents = Contents(
+            **row, files=files, features=load_file(index / name)["features"]
+        )
         _judge_vectors(contents)
     except _DAMAGE as error:
         raise UserError(
@@ -212,7 +244,11 @@ def _file(row: dict[str, Any]) -> File:
 
 def _judge_vectors(contents: Contents) -> None:
     vectors, count = contents.features, len(contents.whole)
-    if vectors.ndim != 2 or vectors.dtype != torch.float32 or not vectors.isfinite().all():
+    if (
+        vectors.ndim != 2
+        or vectors.dtype != torch.float32
+        or not vectors.isfinite().all()
+    ):
         raise ValueError(
             f"vectors must be finite float32 [files width], not {vectors.dtype} {[*vectors.shape]}"
         )

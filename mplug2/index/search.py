@@ -14,7 +14,14 @@ from mplug2.data.goal_source import tokenizer_key
 from mplug2.eval.retrieval.embedders import GOALS
 from mplug2.eval.retrieval.similarity import nearest
 from mplug2.index.embed import Embedder
-from mplug2.index.files import SPEC, TOKENIZER, Contents, read, spec_fingerprint, weights_fingerprint
+from mplug2.index.files import (
+    SPEC,
+    TOKENIZER,
+    Contents,
+    read,
+    spec_fingerprint,
+    weights_fingerprint,
+)
 from mplug2.predict.asking import check_text
 from mplug2.predict.network import load
 from mplug2.predict.predict_loader import Files, look
@@ -116,6 +123,12 @@ class Index:
         near = nearest(query, self.contents.features, top)
         folder = self.path / self.contents.media
         return [
-            SearchHit(self.files[number].name, (folder / self.files[number].name).resolve(), score)
-            for number, score in zip(near.items[0].tolist(), near.values[0].tolist(), strict=True)
+            SearchHit(
+                self.files[number].name,
+                (folder / self.files[number].name).resolve(),
+                score,
+            )
+            for number, score in zip(
+                near.items[0].tolist(), near.values[0].tolist(), strict=True
+            )
         ]

@@ -28,7 +28,9 @@ class Accuracy:
         if not row["answers"]:
             return {}
         answers = {_normalized(answer) for answer in row["answers"]}
-        return {"correct": not row.get("bad") and _normalized(row["prediction"]) in answers}
+        return {
+            "correct": not row.get("bad") and _normalized(row["prediction"]) in answers
+        }
 
     def compute(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return ``{"accuracy": fraction of correct rows}``, NaN if no row has answers."""
@@ -36,7 +38,10 @@ class Accuracy:
         return {"accuracy": sum(correct) / len(correct) if correct else math.nan}
 
     def tables(
-        self, values: Mapping[str, float], rows: Sequence[Row], train_records: TrainRecords
+        self,
+        values: Mapping[str, float],
+        rows: Sequence[Row],
+        train_records: TrainRecords,
     ) -> list[ResultTable]:
         """Return the accuracy by type of question."""
         return accuracy_by_type(rows, train_records)

@@ -38,7 +38,9 @@ def most_frequent(rows: Iterable[Row]) -> dict[str, str]:
     """Return the most frequent answer of each type; of equally frequent ones the first in the alphabet."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        counts[question_type(row)].update(str(answer) for answer in row.get("answers", ()))
+        counts[question_type(row)].update(
+            str(answer) for answer in row.get("answers", ())
+        )
     frequent = {}
     for kind, counter in counts.items():
         if counter:
@@ -61,7 +63,9 @@ def by_type(rows: Sequence[Row], prior: Mapping[str, str]) -> list[Line]:
     return [*lines, _line(ALL, rows, prior)]
 
 
-def accuracy_by_type(rows: Sequence[Row], train_records: TrainRecords) -> list[ResultTable]:
+def accuracy_by_type(
+    rows: Sequence[Row], train_records: TrainRecords
+) -> list[ResultTable]:
     """Return the table of `by_type`, or nothing; majority answers come from training if it is available."""
     if not any(row.keys() >= {"correct", "answers"} for row in rows):
         return []
@@ -73,7 +77,9 @@ def accuracy_by_type(rows: Sequence[Row], train_records: TrainRecords) -> list[R
             title=f"accuracy by type; majority: the most frequent answer per type of {baseline}",
             columns=("type", "samples", "accuracy", "majority"),
             formats=("", "d", ".1%", ".1%"),
-            rows=tuple((line.type, line.samples, line.accuracy, line.majority) for line in lines),
+            rows=tuple(
+                (line.type, line.samples, line.accuracy, line.majority) for line in lines
+            ),
             sections=(len(lines) - 1,),
         )
     ]
@@ -83,5 +89,7 @@ def _line(kind: str, rows: Sequence[Row], prior: Mapping[str, str]) -> Line:
     correct = majority_correct = 0
     for row in rows:
         correct += row["correct"]
-        majority_correct += prior.get(question_type(row)) in [str(answer) for answer in row["answers"]]
+        majority_correct += prior.get(question_type(row)) in [
+            str(answer) for answer in row["answers"]
+        ]
     return Line(kind, len(rows), correct / len(rows), majority_correct / len(rows))

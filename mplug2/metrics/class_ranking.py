@@ -26,7 +26,10 @@ def top_k(rows: Sequence[Row]) -> dict[str, float]:
     ranks = [_best_rank(row) for row in rows if row["answers"]]
     if not ranks:
         return {"top1": math.nan, "top5": math.nan}
-    return {"top1": float(np.mean(np.array(ranks) < 1)), "top5": float(np.mean(np.array(ranks) < 5))}
+    return {
+        "top1": float(np.mean(np.array(ranks) < 1)),
+        "top5": float(np.mean(np.array(ranks) < 5)),
+    }
 
 
 def _best_rank(row: Row) -> float:
@@ -34,7 +37,11 @@ def _best_rank(row: Row) -> float:
     if row.get("bad"):
         return math.inf
     order = np.argsort(row["probabilities"], kind="stable")[::-1]
-    ranks = [rank for rank, index in enumerate(order) if row["classes"][index] in row["answers"]]
+    ranks = [
+        rank
+        for rank, index in enumerate(order)
+        if row["classes"][index] in row["answers"]
+    ]
     return ranks[0] if ranks else math.inf
 
 
@@ -48,21 +55,35 @@ class MeanClassAccuracy:
     def compute(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return ``{"mean_class_accuracy": mean}``, NaN if no row has a class."""
         accuracies = [accuracy for _, accuracy in _by_class(rows).values()]
-        return {"mean_class_accuracy": sum(accuracies) / len(accuracies) if accuracies else math.nan}
+        return {
+            "mean_class_accuracy": sum(accuracies) / len(accuracies)
+            if accuracies
+            else math.nan
+        }
 
     def tables(
-        self, values: Mapping[str, float], rows: Sequence[Row], train_records: TrainRecords
+        self,
+        values: Mapping[str, float],
+        rows: Sequence[Row],
+        train_records: TrainRecords,
     ) -> list[ResultTable]:
         """Return the accuracy of each class; of many classes the worst ones."""
         by_class = _by_class(rows)
         if not by_class:
             return []
-        lines = [(name, count, accuracy) for name, (count, accuracy) in sorted(by_class.items())]
+        lines = [
+            (name, count, accuracy)
+            for name, (count, accuracy) in sorted(by_class.items())
+        ]
         title = "accuracy by class"
         if len(lines) > MAX_LINES:
             lines = sorted(lines, key=lambda line: line[2])[:MAX_LINES]
             title = f"accuracy by class: the worst {MAX_LINES} of {len(by_class)}"
-        return [ResultTable(title, ("class", "samples", "accuracy"), ("", "d", ".1%"), tuple(lines))]
+        return [
+            ResultTable(
+                title, ("class", "samples", "accuracy"), ("", "d", ".1%"), tuple(lines)
+            )
+        ]
 
 
 def _by_class(rows: Sequence[Row]) -> dict[str, tuple[int, float]]:
@@ -70,7 +91,9 @@ def _by_class(rows: Sequence[Row]) -> dict[str, tuple[int, float]]:
     hits: dict[str, list[bool]] = {}
     for row in rows:
         for answer in row["answers"]:
-            hits.setdefault(answer, []).append(row["prediction"] == answer and not row.get("bad"))
+            hits.setdefault(answer, []).append(
+                row["prediction"] == answer and not row.get("bad")
+            )
     return {name: (len(marks), sum(marks) / len(marks)) for name, marks in hits.items()}
 
 
@@ -94,7 +117,11 @@ def mean_average_precision(rows: Sequence[Row]) -> dict[str, float]:
         positives = np.array([name in row["answers"] for row in rows])
         if positives.any():
             precisions.append(average_precision(table[:, index], positives))
-    return {"mean_average_precision": sum(precisions) / len(precisions) if precisions else math.nan}
+    return {
+        "mean_average_precision": sum(precisions) / len(precisions)
+        if precisions
+        else math.nan
+    }
 
 
 def average_precision(scores: np.ndarray, positives: np.ndarray) -> float:

@@ -30,7 +30,11 @@ def f1_of(pairs: Sequence[tuple[str, str]], name: str) -> float:
     return 2 * hits / (num_true + num_predicted) if num_true + num_predicted else 0.0
 
 
-@metric(inputs={"label": "logits B classes"}, outputs={"label_f1": "scalar"}, needs=["classes"])
+@metric(
+    inputs={"label": "logits B classes"},
+    outputs={"label_f1": "scalar"},
+    needs=["classes"],
+)
 def label_f1(rows: Sequence[Row]) -> dict[str, float]:
     """F1 of the second of two classes, as GLUE measures MRPC and QQP (the class of the value 1).
 
@@ -41,7 +45,9 @@ def label_f1(rows: Sequence[Row]) -> dict[str, float]:
         return {"label_f1": math.nan}
     classes = rows[0].get("classes", ())
     if len(classes) != 2:
-        raise UserError(f"label_f1 needs two classes (got {len(classes)}). Use label_macro_f1")
+        raise UserError(
+            f"label_f1 needs two classes (got {len(classes)}). Use label_macro_f1"
+        )
     return {"label_f1": f1_of(pairs, classes[1])}
 
 
@@ -52,7 +58,9 @@ def label_macro_f1(rows: Sequence[Row]) -> dict[str, float]:
     names = {name for pair in pairs for name in pair} - {NO_CLASS}
     if not names:
         return {"label_macro_f1": math.nan}
-    return {"label_macro_f1": math.fsum(f1_of(pairs, name) for name in names) / len(names)}
+    return {
+        "label_macro_f1": math.fsum(f1_of(pairs, name) for name in names) / len(names)
+    }
 
 
 @metric(inputs={"label": "logits B classes"}, outputs={"matthews": "scalar"})
@@ -64,7 +72,10 @@ def matthews(rows: Sequence[Row]) -> dict[str, float]:
     pairs = class_pairs(rows)
     if not pairs:
         return {"matthews": math.nan}
-    true, predicted = Counter(pair[0] for pair in pairs), Counter(pair[1] for pair in pairs)
+    true, predicted = (
+        Counter(pair[0] for pair in pairs),
+        Counter(pair[1] for pair in pairs),
+    )
     num_rows = len(pairs)
     hits = sum(pair[0] == pair[1] for pair in pairs)
     common = sum(true[name] * predicted[name] for name in true)
@@ -72,4 +83,6 @@ def matthews(rows: Sequence[Row]) -> dict[str, float]:
     spread_predicted = num_rows**2 - sum(count**2 for count in predicted.values())
     if not spread_true or not spread_predicted:
         return {"matthews": 0.0}
-    return {"matthews": (hits * num_rows - common) / math.sqrt(spread_true * spread_predicted)}
+    return {
+        "matthews": (hits * num_rows - common) / math.sqrt(spread_true * spread_predicted)
+    }

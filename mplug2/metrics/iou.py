@@ -26,8 +26,12 @@ class IoU:
         """``{"iou_accuracy": share found, "mean_iou": mean}``, not numbers where there are no rows."""
         count = len(rows)
         return {
-            "iou_accuracy": sum(row["correct"] for row in rows) / count if count else float("nan"),
-            "mean_iou": sum(row["iou"] for row in rows) / count if count else float("nan"),
+            "iou_accuracy": sum(row["correct"] for row in rows) / count
+            if count
+            else float("nan"),
+            "mean_iou": sum(row["iou"] for row in rows) / count
+            if count
+            else float("nan"),
         }
 
 
@@ -36,5 +40,7 @@ def iou(one: Sequence[float], other: Sequence[float]) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     inner = max(width, 0.0) * max(height, 0.0)
-    union = sum(max(b[2] - b[0], 0.0) * max(b[3] - b[1], 0.0) for b in (one, other)) - inner
+    union = (
+        sum(max(b[2] - b[0], 0.0) * max(b[3] - b[1], 0.0) for b in (one, other)) - inner
+    )
     return inner / union if union > 0 else 0.0

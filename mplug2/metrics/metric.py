@@ -26,8 +26,12 @@ class Metric(Protocol):
       returns the records of the training split, or None if it is not available.
     """
 
-    inputs: Mapping[str, str]  # the measured output of the goal and its port: {"answer": "sequences Q n"}
-    outputs: Mapping[str, str]  # its values, the main one first; "?" marks values that some data lack
+    inputs: Mapping[
+        str, str
+    ]  # the measured output of the goal and its port: {"answer": "sequences Q n"}
+    outputs: Mapping[
+        str, str
+    ]  # its values, the main one first; "?" marks values that some data lack
 
     def compute(self, rows: Sequence[Row]) -> Mapping[str, float]:
         """Return the values over all rows, the main one first; NaN if there is nothing to measure."""

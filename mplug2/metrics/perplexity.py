@@ -40,7 +40,11 @@ def bits_per_byte(rows: Sequence[Row]) -> dict[str, float]:
     num_bytes = math.fsum(row.get("num_bytes", 0) for row in rows)
     if not num_bytes:
         return {"bits_per_byte": math.nan}
-    return {"bits_per_byte": math.fsum(row["loss_sum"] for row in rows) / math.log(2) / num_bytes}
+    return {
+        "bits_per_byte": math.fsum(row["loss_sum"] for row in rows)
+        / math.log(2)
+        / num_bytes
+    }
 
 
 @metric(
@@ -56,4 +60,6 @@ def token_accuracy(rows: Sequence[Row]) -> dict[str, float]:
     num_tokens = math.fsum(row["num_tokens"] for row in counted)
     if not num_tokens:
         return {"token_accuracy": math.nan}
-    return {"token_accuracy": math.fsum(row["num_correct"] for row in counted) / num_tokens}
+    return {
+        "token_accuracy": math.fsum(row["num_correct"] for row in counted) / num_tokens
+    }

@@ -10,7 +10,10 @@ from mplug2.metrics.metric import ResultTable, Row, TrainRecords
 DEPTHS = (1, 5, 10)
 # text retrieval: an image or video asks for its captions; image (or video) retrieval: a caption asks for it
 DIRECTIONS = {"tr": "vision", "ir": "text"}
-QUERIES = (("tr", "image or video", "its captions"), ("ir", "caption", "its image or video"))
+QUERIES = (
+    ("tr", "image or video", "its captions"),
+    ("ir", "caption", "its image or video"),
+)
 
 
 class Recall:
@@ -57,11 +60,16 @@ class Recall:
         return values
 
     def tables(
-        self, values: Mapping[str, float], rows: Sequence[Row], train_records: TrainRecords
+        self,
+        values: Mapping[str, float],
+        rows: Sequence[Row],
+        train_records: TrainRecords,
     ) -> list[ResultTable]:
         """Return R@1, R@5 and R@10 of both directions; also by similarity alone if pairs were re-ranked."""
         reranked = "sim_tr_r1" in values
-        orders = {"": "re-ranking", "sim_": "similarity"} if reranked else {"": "similarity"}
+        orders = (
+            {"": "re-ranking", "sim_": "similarity"} if reranked else {"": "similarity"}
+        )
         lines = []
         for direction, query, found in QUERIES:
             for prefix, order in orders.items():
@@ -70,7 +78,12 @@ class Recall:
         return [
             ResultTable(
                 title="recall",
-                columns=("a query", "finds", "ordered by", *(f"R@{depth}" for depth in DEPTHS)),
+                columns=(
+                    "a query",
+                    "finds",
+                    "ordered by",
+                    *(f"R@{depth}" for depth in DEPTHS),
+                ),
                 formats=("", "", "", *(".1%" for _ in DEPTHS)),
                 rows=tuple(lines),
                 values=tuple(name for name in values if name != "recall"),
@@ -81,7 +94,9 @@ class Recall:
 def _values(rows: Iterable[Row], key: str) -> dict[str, float]:
     ranks: dict[str, list[float]] = {query: [] for query in DIRECTIONS.values()}
     for row in rows:
-        ranks[row["query"]].append(math.inf if row.get("bad") or row[key] is None else row[key])
+        ranks[row["query"]].append(
+            math.inf if row.get("bad") or row[key] is None else row[key]
+        )
     values = {
         f"{direction}_r{depth}": _share(ranks[query], depth)
         for direction, query in DIRECTIONS.items()

@@ -26,7 +26,9 @@ _CONTRACTED = """
 
 def _slips() -> dict[str, str]:
     """Every contraction by its spellings that lack one apostrophe."""
-    slips = {"somebody'd": "somebodyd"}  # the other way round in the published list, and so here
+    slips = {
+        "somebody'd": "somebodyd"
+    }  # the other way round in the published list, and so here
     for word in _CONTRACTED.split():
         for place in (match.start() for match in re.finditer("'", word)):
             slips[word[:place] + word[place + 1 :]] = word
@@ -51,7 +53,9 @@ def normalise(answer: str) -> str:
     for mark in _PUNCTUATION:
         loose = grouped or f"{mark} " in plain or f" {mark}" in plain
         said = said.replace(mark, "" if loose else " ")
-    words = (_WORDS.get(word, word) for word in _LOOSE_PERIOD.sub("", said).lower().split())
+    words = (
+        _WORDS.get(word, word) for word in _LOOSE_PERIOD.sub("", said).lower().split()
+    )
     return " ".join(_SLIPS.get(word, word) for word in words if word)
 
 
@@ -67,9 +71,13 @@ def vqa_score(answer: str, votes: Mapping[str, float]) -> float:
         answer = normalise(answer)
     counts: Counter[str] = Counter()
     for said, count in votes.items():
-        counts[normalise(said) if len(votes) > 1 else said.strip()] += max(1, round(count))
+        counts[normalise(said) if len(votes) > 1 else said.strip()] += max(
+            1, round(count)
+        )
     people, agreeing = sum(counts.values()), counts[answer.strip()]
-    left_out = agreeing * min(1.0, (agreeing - 1) / 3) + (people - agreeing) * min(1.0, agreeing / 3)
+    left_out = agreeing * min(1.0, (agreeing - 1) / 3) + (people - agreeing) * min(
+        1.0, agreeing / 3
+    )
     return left_out / people
 
 
@@ -95,7 +103,9 @@ class VqaAccuracy:
         # A question whose answers all agree has no counts: any number above three gives the same score.
         counts = row.get("counts") or [10]
         votes = dict(zip(answers, counts, strict=True))
-        return {"vqa_score": 0.0 if row.get("bad") else vqa_score(row["prediction"], votes)}
+        return {
+            "vqa_score": 0.0 if row.get("bad") else vqa_score(row["prediction"], votes)
+        }
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"vqa_accuracy": mean, "vqa_accuracy_yes_no": ..., ...}``, not a number without answers."""
@@ -124,4 +134,6 @@ class VqaLabelAccuracy(VqaAccuracy):
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"vqa_label_accuracy": mean, "vqa_label_accuracy_yes_no": ..., ...}``, NaN without answers."""
         values = super().compute(rows)
-        return {name.replace("vqa_", "vqa_label_", 1): value for name, value in values.items()}
+        return {
+            name.replace("vqa_", "vqa_label_", 1): value for name, value in values.items()
+        }

@@ -17,7 +17,9 @@ from mplug2.metrics.caption.ptb import tokenize
 from mplug2.runtime.interrupts import ignore_signals
 from registry.errors import UserError
 
-Item = tuple[Sequence[str], Sequence[str]]  # candidates of one sample, and its references: plain text
+Item = tuple[
+    Sequence[str], Sequence[str]
+]  # candidates of one sample, and its references: plain text
 
 _known: Frequencies | None = None  # of this worker
 
@@ -34,9 +36,13 @@ def count(references: Iterable[Sequence[str]]) -> Frequencies:
 
 def score(items: Sequence[Item], frequencies: Frequencies) -> list[list[float]]:
     """CIDEr-D (0 to 10) of every candidate of every item; candidates and references are plain text."""
-    judge = CiderD.of_grams([[_grams(text) for text in references] for _, references in items], frequencies)
+    judge = CiderD.of_grams(
+        [[_grams(text) for text in references] for _, references in items], frequencies
+    )
     return [
-        judge.score_grams([_grams(text) for text in candidates], [number] * len(candidates))
+        judge.score_grams(
+            [_grams(text) for text in candidates], [number] * len(candidates)
+        )
         for number, (candidates, _) in enumerate(items)
     ]
 
@@ -58,7 +64,9 @@ class Workers:
         if self._pool is None:
             # spawned, not forked: a fork of a process with threads (torch has some) may hang
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.count, context, _begin, (self.frequencies,))
+            self._pool = ProcessPoolExecutor(
+                self.count, context, _begin, (self.frequencies,)
+            )
             self._end = weakref.finalize(self, self._pool.shutdown)
         share = -(-len(items) // self.count)
         parts = [items[first : first + share] for first in range(0, len(items), share)]

@@ -20,7 +20,10 @@ Decode = Callable[[Sequence[int]], str]
 
 def answered(net: Network, goal: str) -> tuple[str, str]:
     """Return the goal's first output that can be shown as an answer, and its kind; UserError without one."""
-    if goal not in net.spec.goals and {"embed_vision", "embed_text"} <= net.spec.goals.keys():
+    if (
+        goal not in net.spec.goals
+        and {"embed_vision", "embed_text"} <= net.spec.goals.keys()
+    ):
         raise UserError(
             f"{net.spec.path} compares files with texts and answers nothing: search a folder with "
             "`mplug2 index build` and `mplug2 index search`"
@@ -28,9 +31,15 @@ def answered(net: Network, goal: str) -> tuple[str, str]:
     outputs = net.plan(goal).outputs
     for name, ref in outputs.items():
         stream = net.types.get(ref.name)
-        if stream is not None and len(stream.axes) == 2 and KINDS[stream.kind].answer is not None:
+        if (
+            stream is not None
+            and len(stream.axes) == 2
+            and KINDS[stream.kind].answer is not None
+        ):
             return name, stream.kind
-    given = ", ".join(f"{name}: {net.types.get(ref.name, 'unknown')}" for name, ref in outputs.items())
+    given = ", ".join(
+        f"{name}: {net.types.get(ref.name, 'unknown')}" for name, ref in outputs.items()
+    )
     shown = []
     for kind in KINDS.names():
         if (answer := KINDS[kind].answer) is not None:
@@ -55,14 +64,20 @@ def guesses(
     """
     answer = KINDS[kind].answer
     if answer is None:
-        raise UserError(f"kind '{kind}' has no answer that can be shown (registry.Kind.answer)")
+        raise UserError(
+            f"kind '{kind}' has no answer that can be shown (registry.Kind.answer)"
+        )
     show = import_target(answer.guesses, f"the answer of kind '{kind}'")
     rows: list[tuple[Prediction, ...]] = show(value, records, reads, decode, top)
     return rows
 
 
 def text_guesses(
-    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
+    value: Any,
+    records: Sequence[dict[str, Any]],
+    reads: Sequence[Read],
+    decode: Decode,
+    top: int,
 ) -> list[tuple[Prediction, ...]]:
     """Return the texts of generated sequences. Of equal texts only the best one counts."""
     rows = zip(value.ids.tolist(), value.scores.tolist(), strict=True)
@@ -70,7 +85,11 @@ def text_guesses(
 
 
 def class_guesses(
-    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
+    value: Any,
+    records: Sequence[dict[str, Any]],
+    reads: Sequence[Read],
+    decode: Decode,
+    top: int,
 ) -> list[tuple[Prediction, ...]]:
     """Return the most probable classes of logits, by the names in ``classes`` of the records."""
     rows = zip(value, records, strict=True)
@@ -78,14 +97,20 @@ def class_guesses(
 
 
 def box_guesses(
-    value: Any, records: Sequence[dict[str, Any]], reads: Sequence[Read], decode: Decode, top: int
+    value: Any,
+    records: Sequence[dict[str, Any]],
+    reads: Sequence[Read],
+    decode: Decode,
+    top: int,
 ) -> list[tuple[Prediction, ...]]:
     """Return boxes in pixels of the files."""
     rows = zip(value.float().tolist(), reads, strict=True)
     return [(Prediction("", box=_in_pixels(box, read)),) for box, read in rows]
 
 
-def _texts(ids: list[list[int]], scores: list[float], decode: Decode, top: int) -> tuple[Prediction, ...]:
+def _texts(
+    ids: list[list[int]], scores: list[float], decode: Decode, top: int
+) -> tuple[Prediction, ...]:
     best: dict[str, Prediction] = {}
     for row, score in zip(ids, scores, strict=True):
         text = decode(row)

@@ -31,7 +31,9 @@ def check_length(spec: Spec, name: str, text: Text) -> None:
         if entry is None or name not in {ref.stream for ref in equation.refs()}:
             continue
         declared = MODULES.declaration(entry.use).arguments.get("max_positions")
-        most = entry.arguments.get("max_positions", declared.default if declared is not None else None)
+        most = entry.arguments.get(
+            "max_positions", declared.default if declared is not None else None
+        )
         if isinstance(most, int) and text.ids.shape[1] > most:
             raise UserError(
                 f"input '{name}' must be at most {most} tokens long, the positions of '{entry.name}', but is "

@@ -22,7 +22,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 def check_path(path: Path) -> None:
     """Raise UserError if an image cannot be written to ``path``."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--draw must be a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, but is {path}")
+        raise UserError(
+            f"--draw must be a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, but is {path}"
+        )
     if os.path.isdir(path) or not os.path.isdir(path.parent):
         raise UserError(f"--draw {path} must be a file in a folder that exists")
 
@@ -34,8 +36,13 @@ def draw(results: Sequence[Result], path: Path) -> None:
     """
     picture = Image.fromarray(read_image(results[0].media[0]))
     times = math.ceil(SIDE / max(picture.size))
-    picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
-    pen, unit = ImageDraw.Draw(picture), max(picture.size) / SIDE  # marks grow with the image
+    picture = picture.resize(
+        (picture.width * times, picture.height * times), Image.Resampling.NEAREST
+    )
+    pen, unit = (
+        ImageDraw.Draw(picture),
+        max(picture.size) / SIDE,
+    )  # marks grow with the image
     size, line = max(12, round(8 * unit)), max(2, round(unit))
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     letters = ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
@@ -51,7 +58,9 @@ def draw(results: Sequence[Result], path: Path) -> None:
         x = max(0.0, min(left, picture.width - width))
         y = top - height if top >= height else min(bottom, picture.height - height)
         pen.rectangle((x, y, x + width, y + height), fill=colour)
-        pen.text((x + size / 2, y + height / 2), text, font=letters, fill="white", anchor="lm")
+        pen.text(
+            (x + size / 2, y + height / 2), text, font=letters, fill="white", anchor="lm"
+        )
     try:
         picture.save(path)
     except OSError as error:

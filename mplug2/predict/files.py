@@ -15,11 +15,36 @@ Entry = tuple[str, ...]  # the paths that one question is about: one, or the two
 
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "video": (
-        *(".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
+        *(
+            ".3gp",
+            ".avi",
+            ".flv",
+            ".gif",
+            ".m4v",
+            ".mkv",
+            ".mov",
+            ".mp4",
+            ".mpeg",
+            ".mpg",
+            ".mts",
+            ".ogv",
+        ),
         *(".ts", ".webm", ".wmv"),
     ),
     "image": (
-        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpeg", ".jpg", ".jpx"),
+        *(
+            ".avif",
+            ".bmp",
+            ".gif",
+            ".heic",
+            ".heif",
+            ".j2k",
+            ".jfif",
+            ".jp2",
+            ".jpeg",
+            ".jpg",
+            ".jpx",
+        ),
         *(".png", ".ppm", ".tif", ".tiff", ".webp"),
     ),
 }
@@ -43,7 +68,8 @@ def entries(
     nothing is found.
     """
     entries: list[Entry] = [
-        tuple(map(str, named[start : start + each])) for start in range(0, len(named), each)
+        tuple(map(str, named[start : start + each]))
+        for start in range(0, len(named), each)
     ]
     if each == 1:
         entries = []
@@ -64,7 +90,9 @@ def entries(
             )
     entries += [entry for path in lists for entry in _listed(path, each)]
     if not entries:
-        raise UserError(f"name at least one file: --{kind} FILE, --{kind} FOLDER or --files-from FILE")
+        raise UserError(
+            f"name at least one file: --{kind} FILE, --{kind} FOLDER or --files-from FILE"
+        )
     return entries
 
 
@@ -81,13 +109,17 @@ def _walk(folder: Path, kind: Kind, report: Report) -> list[str]:
                 continue
             if path.suffix.lower() not in SUFFIXES[kind]:
                 skipped[f"no {kind} by the suffix"].append(name)
-            elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+            elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(
+                inside
+            ):
                 skipped["a link that leads out of the folder"].append(name)
             else:
                 files.append(str(path))
     if not files:
         suffixes = " ".join(SUFFIXES[kind])
-        raise UserError(f"the folder {folder} must hold {kind}s ({suffixes}), but does not")
+        raise UserError(
+            f"the folder {folder} must hold {kind}s ({suffixes}), but does not"
+        )
     if skipped:
         report(_skipped_line(folder, skipped))
     return files
@@ -100,14 +132,18 @@ def _skipped_line(folder: Path, skipped: dict[str, list[str]]) -> str:
         more = ", ..." if len(names) > _SHOWN else ""
         parts.append(f"{', '.join(names[:_SHOWN])}{more}: {reason}")
     count = sum(map(len, skipped.values()))
-    return f"{folder}: {count} file{'s' if count > 1 else ''} skipped ({'; '.join(parts)})"
+    return (
+        f"{folder}: {count} file{'s' if count > 1 else ''} skipped ({'; '.join(parts)})"
+    )
 
 
 def _listed(path: Path, each: int) -> Iterator[Entry]:
     """The paths of a list, one entry a line; empty lines and those that begin with # are passed over."""
     try:
         if path.stat().st_size > MAX_LIST:
-            raise UserError(f"the list {path} must have at most {MAX_LIST >> 20} MB; cut it into several")
+            raise UserError(
+                f"the list {path} must have at most {MAX_LIST >> 20} MB; cut it into several"
+            )
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
@@ -119,5 +155,7 @@ def _listed(path: Path, each: int) -> Iterator[Entry]:
             continue
         entry = tuple(line.split("\t")) if each > 1 else (line,)
         if len(entry) != each or not all(entry) or "\0" in line:
-            raise UserError(f"{path}:{number}: a line must be {each} path(s), with tabs between them")
+            raise UserError(
+                f"{path}:{number}: a line must be {each} path(s), with tabs between them"
+            )
         yield entry

@@ -45,7 +45,9 @@ def load(
     read = read_spec(spec, overrides)
     check(read).raise_if_bad()
     weights = Path(checkpoint) if checkpoint is not None else trained_checkpoint(read)
-    weights_file(weights)  # A missing checkpoint is reported before a tokenizer is downloaded.
+    weights_file(
+        weights
+    )  # A missing checkpoint is reported before a tokenizer is downloaded.
     name = goal_tokenizer(read, goal or read.eval["goal"])
     tokenizer = None if name is None else load_tokenizer(read, name)
     if tokenizer is not None:
@@ -68,7 +70,12 @@ def with_num_outputs(spec: Spec, best: int) -> Spec:
         if equation is None or not {"num_return_sequences", "num_beams"} <= set(options):
             continue
         given = equation.keywords.get("num_beams")
-        beams = given.value if isinstance(given, Literal) else options["num_beams"].default
-        keywords = {**equation.keywords, "num_return_sequences": Literal(min(best, beams))}
+        beams = (
+            given.value if isinstance(given, Literal) else options["num_beams"].default
+        )
+        keywords = {
+            **equation.keywords,
+            "num_return_sequences": Literal(min(best, beams)),
+        }
         flow[ref.stream] = replace(equation, keywords=keywords)
     return replace(spec, flow=flow)

@@ -20,7 +20,13 @@ from mplug2.predict.answers import answered, guesses
 from mplug2.predict.asking import check_length, check_text
 from mplug2.predict.files import Entry
 from mplug2.predict.network import load
-from mplug2.predict.predict_loader import Asked, Chunk, chunks, query_input, question_source
+from mplug2.predict.predict_loader import (
+    Asked,
+    Chunk,
+    chunks,
+    query_input,
+    question_source,
+)
 from mplug2.predict.result import Prediction, Result
 from registry import KINDS, UserError
 from registry.errors import require
@@ -50,7 +56,11 @@ def pipeline(
     require(checkpoint, (str, os.PathLike, type(None)), "checkpoint")
     require(spec, (str, os.PathLike), "spec")
     net, tokenizer, weights = load(
-        Path(spec), None if checkpoint is None else Path(checkpoint), overrides, best=top, device=device
+        Path(spec),
+        None if checkpoint is None else Path(checkpoint),
+        overrides,
+        best=top,
+        device=device,
     )
     return Pipeline(net, tokenizer, weights, top)
 
@@ -63,8 +73,15 @@ class Pipeline:
     kind of its output: sequences (generated texts), logits (classes) or boxes.
     """
 
-    def __init__(self, net: Network, tokenizer: Tokenizer | None, checkpoint: Path, top: int = 5) -> None:
-        self.net, self.tokenizer, self.checkpoint, self.top = net, tokenizer, checkpoint, top
+    def __init__(
+        self, net: Network, tokenizer: Tokenizer | None, checkpoint: Path, top: int = 5
+    ) -> None:
+        self.net, self.tokenizer, self.checkpoint, self.top = (
+            net,
+            tokenizer,
+            checkpoint,
+            top,
+        )
         self.goal: str = net.spec.eval["goal"]
         self.output, self.says = answered(net, self.goal)
         source = question_source(net, self.goal, tokenizer, ())
@@ -83,7 +100,9 @@ class Pipeline:
     def __repr__(self) -> str:
         media = {"video": "a video", "image": "an image"}.get(self.kind)
         reads = media if self.views == 1 else f"two {self.kind}s" if self.views else None
-        parts = [part for part in (reads, f"a {self.asks}" if self.asks else None) if part]
+        parts = [
+            part for part in (reads, f"a {self.asks}" if self.asks else None) if part
+        ]
         declared = KINDS[self.says].answer
         answer = self.says if declared is None else declared.noun
         where = f"{self.checkpoint} on {self.net.device}"
@@ -106,19 +125,30 @@ class Pipeline:
         """
         if self.kind == "text":
             if media is not None or image is not None or question is None:
-                raise UserError(f"{self.net.spec.name} reads text alone: call it with question=TEXT")
+                raise UserError(
+                    f"{self.net.spec.name} reads text alone: call it with question=TEXT"
+                )
             texts = [question] if isinstance(question, str) else list(question)
             answers = [result for results in self.stream([], texts) for result in results]
             return answers[0] if isinstance(question, str) else answers
-        if (media is None) == (image is None) or (image is not None and self.kind != "image"):
+        if (media is None) == (image is None) or (
+            image is not None and self.kind != "image"
+        ):
             name = "image=FILE" if self.kind == "image" else "FILE"
             raise UserError(
                 f"{self.net.spec.name} reads {self.kind}s: call it with a file, pipe({name}), or a list"
             )
         given = _listed(media if image is None else image)
-        alone = isinstance(given, str) or (self.views == 2 and all(isinstance(one, str) for one in given))
-        entries = [(one,) if isinstance(one, str) else tuple(one) for one in ([given] if alone else given)]
-        several = question is None or (isinstance(question, Iterable) and not isinstance(question, str))
+        alone = isinstance(given, str) or (
+            self.views == 2 and all(isinstance(one, str) for one in given)
+        )
+        entries = [
+            (one,) if isinstance(one, str) else tuple(one)
+            for one in ([given] if alone else given)
+        ]
+        several = question is None or (
+            isinstance(question, Iterable) and not isinstance(question, str)
+        )
         # a value that is not a text is refused below
         questions: list[Any] = list(question or ()) if several else [question]
         stream = self.stream(entries, questions)
@@ -130,7 +160,11 @@ class Pipeline:
         return results[0] if question is None or isinstance(question, str) else results
 
     def stream(
-        self, entries: Sequence[Entry], questions: Sequence[str] = (), *, pictures: int = 0
+        self,
+        entries: Sequence[Entry],
+        questions: Sequence[str] = (),
+        *,
+        pictures: int = 0,
     ) -> Iterator[list[Result]]:
         """Yield the results of each entry (its files), one for each question, in order.
 
@@ -148,16 +182,24 @@ class Pipeline:
         settings = self.net.spec
         batch = settings.eval["batch_size"] or settings.train["batch_size"]
         workers = settings.data["workers"] if len(entries) > 1 and self.views else 0
-        return (results for chunk in chunks(data, batch, workers) for results in self._results(chunk, notes))
+        return (
+            results
+            for chunk in chunks(data, batch, workers)
+            for results in self._results(chunk, notes)
+        )
 
     def _judge(self, entries: Sequence[Entry], questions: Sequence[str]) -> None:
         name = self.net.spec.name
         if self.kind == "text" and (entries or not questions):
-            raise UserError(f"{name} reads text alone: give it texts (--text TEXT) and no files")
+            raise UserError(
+                f"{name} reads text alone: give it texts (--text TEXT) and no files"
+            )
         wrong = next((entry for entry in entries if len(entry) != self.views), None)
         if wrong is not None:
             given = ", ".join(wrong) or "none"
-            raise UserError(f"{name} takes {self.views} {self.kind}(s) at once, but is given {given}")
+            raise UserError(
+                f"{name} takes {self.views} {self.kind}(s) at once, but is given {given}"
+            )
         if self.asks is None and questions:
             raise UserError(f"{name} reads {self.kind}s alone: leave the question out")
         if self.asks is not None and not questions:
@@ -168,27 +210,35 @@ class Pipeline:
         for question in questions:
             check_text(question, "a question")
 
-    def _unknown_words(self, source: ItemSource, questions: Sequence[str]) -> dict[str, str]:
+    def _unknown_words(
+        self, source: ItemSource, questions: Sequence[str]
+    ) -> dict[str, str]:
         """Return a note on each question with words that are not in the network's vocabulary."""
         notes = {}
         for number, question in enumerate(questions):
             request = SampleRequest(("",) * self.views, (number,))
             counts = count_requested_words(source, [request])
             if counts.unknown:
-                notes[question] = f"the network does not know {counts} of the {self.asks}: it reads [UNK]"
+                notes[question] = (
+                    f"the network does not know {counts} of the {self.asks}: it reads [UNK]"
+                )
         return notes
 
     @torch.inference_mode()
     def _results(self, chunk: Chunk, notes: Mapping[str, str]) -> list[list[Result]]:
         """Return the results of each entry of a chunk; ``notes`` are those on questions."""
-        rows = [read for read in chunk.entries if read.error is None for _ in read.questions]
+        rows = [
+            read for read in chunk.entries if read.error is None for _ in read.questions
+        ]
         answers: Iterator[tuple[Prediction, ...]] = iter(())
         if rows:
             if self.asks is not None:
                 check_length(self.net.spec, self.asks, chunk.inputs[self.asks])
             outputs = self.net(self.net.move(chunk.inputs), goal=self.goal)
             value, records = outputs[self.output], chunk.records
-            answers = iter(guesses(self.says, value, records, rows, self._decode, self.top))
+            answers = iter(
+                guesses(self.says, value, records, rows, self._decode, self.top)
+            )
         key = f"{self.kind}s" if self.views > 1 else self.kind
         results = []
         for read in chunk.entries:
@@ -200,7 +250,9 @@ class Pipeline:
                 note = notes.get(question or "")
                 missed = (*read.notes, *([note] if note else []))
                 entry_results.append(
-                    Result(read.entry, key, next(answers), question, None, read.looks, missed)
+                    Result(
+                        read.entry, key, next(answers), question, None, read.looks, missed
+                    )
                 )
             results.append(entry_results)
         return results
@@ -216,11 +268,19 @@ def _listed(given: Any) -> Any:
     elif isinstance(given, (list, tuple, set, Iterator)) or _is_plain_iterable(given):
         return [_listed(entry) for entry in given]
     kind = type(given).__name__
-    hint = "Save it to a file and give its path" if hasattr(given, "shape") or hasattr(given, "size") else ""
+    hint = (
+        "Save it to a file and give its path"
+        if hasattr(given, "shape") or hasattr(given, "size")
+        else ""
+    )
     shown = "" if hint else f" {reprlib.repr(given)}"
-    raise UserError(f"a file must be a path (got {kind}{shown}). {hint or 'Give a path, or a list of them'}")
+    raise UserError(
+        f"a file must be a path (got {kind}{shown}). {hint or 'Give a path, or a list of them'}"
+    )
 
 
 def _is_plain_iterable(given: Any) -> bool:
-    is_value = isinstance(given, (bytes, bytearray, memoryview)) or hasattr(given, "shape")
+    is_value = isinstance(given, (bytes, bytearray, memoryview)) or hasattr(
+        given, "shape"
+    )
     return isinstance(given, Iterable) and not is_value and not isinstance(given, Mapping)

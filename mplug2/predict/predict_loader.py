@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from mplug2.network import Network
 
 SHOWN_BYTES = 256 << 20  # of the frames of one clip that are kept in their own size
-LONGEST_GAP = 5.0  # seconds between two frames, above which a result warns of missed events
+LONGEST_GAP = (
+    5.0  # seconds between two frames, above which a result warns of missed events
+)
 EDGE = 192  # the longest side of the image of a frame; single images get twice as much
 
 
@@ -83,7 +85,9 @@ class Files(MediaFolder):
         """Return the path itself."""
         return Path(name)
 
-    def clip(self, file: MediaFile, rng: np.random.Generator, scan: Scan | None = None) -> np.ndarray:
+    def clip(
+        self, file: MediaFile, rng: np.random.Generator, scan: Scan | None = None
+    ) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video."""
         scan = scan or scan_video(file, self.limits)
         self._is_large = scan.width * scan.height * 3 * self.frames > SHOWN_BYTES
@@ -92,7 +96,9 @@ class Files(MediaFolder):
             self.notes.append(note)
         height, width = frames.shape[1:3]
         self.decoded.append(frames)
-        self.sizes.append((scan.height, scan.width) if self._is_large else (height, width))
+        self.sizes.append(
+            (scan.height, scan.width) if self._is_large else (height, width)
+        )
         return frames
 
     def shrink(self) -> Shrink | None:
@@ -120,7 +126,14 @@ def query_input(net: Network, goal: str, task: Any) -> str | None:
     inputs = net.plan(goal).inputs
     if hasattr(task, "query_input"):
         return task.query_input if task.query_input in inputs else None
-    return next((name for name in task.outputs if name in inputs and net.types[name].kind == "text"), None)
+    return next(
+        (
+            name
+            for name in task.outputs
+            if name in inputs and net.types[name].kind == "text"
+        ),
+        None,
+    )
 
 
 class Asked(Dataset[Any]):
@@ -141,7 +154,10 @@ class Asked(Dataset[Any]):
         self.questions = tuple(questions)
         self.files: Files | None = None
         if source.views:
-            view, threads = source.views[0], 0 if len(entries) == 1 else 1  # several are read side by side
+            view, threads = (
+                source.views[0],
+                0 if len(entries) == 1 else 1,
+            )  # several are read side by side
             media = source.media
             self.files = Files(
                 Path(),
@@ -152,7 +168,10 @@ class Asked(Dataset[Any]):
                 mean=media.mean,
                 std=media.std,
             )
-            self.files.limits, self.files.max_image_pixels = media.limits, media.max_image_pixels
+            self.files.limits, self.files.max_image_pixels = (
+                media.limits,
+                media.max_image_pixels,
+            )
             source.media = self.files
 
     def __len__(self) -> int:
@@ -182,7 +201,14 @@ class Asked(Dataset[Any]):
                 continue
             questions = tuple(self.questions[number] for number in sample.request.items)
             entries.append(
-                Read(sample.request.media, read.looks, sample.crop_geometry, None, questions, read.notes)
+                Read(
+                    sample.request.media,
+                    read.looks,
+                    sample.crop_geometry,
+                    None,
+                    questions,
+                    read.notes,
+                )
             )
             readable.append(sample)
         if not readable:
@@ -232,7 +258,9 @@ def look(frames: np.ndarray, size: tuple[int, int], pictures: int) -> Look:
     files."""
     height, width = size
     edge = EDGE if len(frames) > 1 else 2 * EDGE
-    chosen = np.linspace(0, len(frames) - 1, min(pictures, len(frames))).round().astype(int)
+    chosen = (
+        np.linspace(0, len(frames) - 1, min(pictures, len(frames))).round().astype(int)
+    )
     scale = min(1.0, edge / max(size))
     shown = (max(1, round(height * scale)), max(1, round(width * scale)))
     jpegs = []

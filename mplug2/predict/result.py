@@ -85,7 +85,10 @@ class Result:
     def numbers(self) -> bool:
         """Whether all scores and boxes are finite numbers: they are not where weights are damaged."""
         given = [
-            one for guess in self.guesses for one in (guess.score, *(guess.box or ())) if one is not None
+            one
+            for guess in self.guesses
+            for one in (guess.score, *(guess.box or ()))
+            if one is not None
         ]
         return all(map(math.isfinite, given))
 
@@ -116,7 +119,11 @@ class Result:
         return row | {"answers": [guess.row() for guess in self.guesses]}
 
     def __str__(self) -> str:
-        return f"cannot be read: {self.error}" if self.error is not None else str(self.guesses[0])
+        return (
+            f"cannot be read: {self.error}"
+            if self.error is not None
+            else str(self.guesses[0])
+        )
 
     def __repr__(self) -> str:
         said = [f"{self.key}={', '.join(self.media)!r}"] if self.media else []
@@ -139,4 +146,6 @@ def line(result: Result, encoding: str = "utf-8") -> str:
 
 def printable(text: str) -> str:
     """Return a text that cannot move the cursor, colour the terminal or break a file's encoding."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return "".join(
+        one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text
+    )

@@ -66,7 +66,10 @@ class Sheet:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             if kind is None:
@@ -81,7 +84,9 @@ class Sheet:
             self._temporary.unlink(missing_ok=True)
 
     def _unwritten(self, error: OSError) -> UserError:
-        return UserError(f"the contact sheet {self.path} cannot be written ({error.strerror or error})")
+        return UserError(
+            f"the contact sheet {self.path} cannot be written ({error.strerror or error})"
+        )
 
     def _notes(self) -> list[str]:
         notes = [f"{self.files} file{'s' * (self.files != 1)}"]
@@ -97,4 +102,6 @@ def check_path(path: Path) -> None:
     if path.suffix.lower() not in MOST:
         raise UserError(f"a contact sheet must be a .html or .png file, but is {path}")
     if os.path.isdir(path) or not os.path.isdir(path.parent):
-        raise UserError(f"the contact sheet {path} must be a file in a folder that exists")
+        raise UserError(
+            f"the contact sheet {path} must be a file in a folder that exists"
+        )

@@ -51,11 +51,15 @@ class HtmlPaper:
         if first.error is not None:
             reason = escape(printable(first.error))
             said = f'<p class="best">cannot be read</p><p class="others">{reason}</p>'
-            self._write(f'<article class="broken"><div class="said">{said}{name}</div></article>\n')
+            self._write(
+                f'<article class="broken"><div class="said">{said}{name}</div></article>\n'
+            )
             return
         boxes = "".join(map(_box, results))
         several = len(first.looks) > 1 or len(first.looks[0].pictures) > 1
-        strip = "".join(_picture(look, one, boxes) for look in first.looks for one in look.pictures)
+        strip = "".join(
+            _picture(look, one, boxes) for look in first.looks for one in look.pictures
+        )
         columns = f"grid-template-columns: repeat({2 if several else 1}, 1fr)"
         said = "".join(map(_said, results))
         self._write(
@@ -65,7 +69,9 @@ class HtmlPaper:
 
     def finish(self, notes: list[str]) -> None:
         """Write the summary."""
-        self._write(f"</main>\n<footer>{escape(NOTES.join(notes))}</footer>\n</body>\n</html>\n")
+        self._write(
+            f"</main>\n<footer>{escape(NOTES.join(notes))}</footer>\n</body>\n</html>\n"
+        )
 
     def _write(self, text: str) -> None:
         self.file.write(text.encode())
@@ -81,16 +87,23 @@ def _box(result: Result) -> str:
         return ""
     look = result.looks[0]
     left, top, right, bottom = result.box
-    place = (left / look.width, top / look.height, (right - left) / look.width, (bottom - top) / look.height)
-    sides = zip(("left", "top", "width", "height"), place, strict=True)
-    return (
-        f'<div class="box" style="{"; ".join(f"{side}: {100 * part:.2f}%" for side, part in sides)}"></div>'
+    place = (
+        left / look.width,
+        top / look.height,
+        (right - left) / look.width,
+        (bottom - top) / look.height,
     )
+    sides = zip(("left", "top", "width", "height"), place, strict=True)
+    return f'<div class="box" style="{"; ".join(f"{side}: {100 * part:.2f}%" for side, part in sides)}"></div>'
 
 
 def _said(result: Result) -> str:
     best = result.guesses[0]
-    asked = f"<dt>{escape(printable(result.question))}</dt>" if result.question is not None else ""
+    asked = (
+        f"<dt>{escape(printable(result.question))}</dt>"
+        if result.question is not None
+        else ""
+    )
     others = ", ".join(_short(guess) for guess in result.alternatives[:3])
     more = f'<dd class="others">next best: {others}</dd>' if others else ""
     return f'{asked}<dd class="best">{_short(best)}</dd>{more}'

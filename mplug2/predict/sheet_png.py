@@ -12,7 +12,14 @@ from PIL import Image, ImageDraw, ImageFont
 from mplug2.predict.result import Look, Result, printable
 
 COLUMNS, CARD, GAP, EDGE, INSET = 4, 320, 20, 32, 14
-GROUND, PAPER, LINE, INK, PALE, RED = "#f6f7f9", "#ffffff", "#e1e5ea", "#1c2530", "#667382", "#b3261e"
+GROUND, PAPER, LINE, INK, PALE, RED = (
+    "#f6f7f9",
+    "#ffffff",
+    "#e1e5ea",
+    "#1c2530",
+    "#667382",
+    "#b3261e",
+)
 MARK = "#e5484d"
 LINES = 4  # of each text
 TALLEST = 2  # height of an image relative to its width: a taller one is scaled down, with margins
@@ -25,14 +32,23 @@ class PngPaper:
     def __init__(self, file: BinaryIO, heading: str) -> None:
         self.file, self.heading = file, heading
         self.cards: list[Image.Image] = []
-        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the same letters on every machine
-        self.plain = {size: ImageFont.truetype(fonts / "DejaVuSans.ttf", size) for size in (11, 13)}
-        self.bold = {size: ImageFont.truetype(fonts / "DejaVuSans-Bold.ttf", size) for size in (15, 22)}
+        fonts = (
+            Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+        )  # the same letters on every machine
+        self.plain = {
+            size: ImageFont.truetype(fonts / "DejaVuSans.ttf", size) for size in (11, 13)
+        }
+        self.bold = {
+            size: ImageFont.truetype(fonts / "DejaVuSans-Bold.ttf", size)
+            for size in (15, 22)
+        }
 
     def add(self, results: list[Result]) -> None:
         """Paint a card."""
         first = results[0]
-        pictures = [_marked(look, jpeg, results) for look in first.looks for jpeg in look.pictures]
+        pictures = [
+            _marked(look, jpeg, results) for look in first.looks for jpeg in look.pictures
+        ]
         strip = _strip(pictures)
         lines = self._lines(results)
         height = strip.height + sum(font.size * 1.35 for _, font, _ in lines) + 2 * INSET
@@ -45,36 +61,60 @@ class PngPaper:
         pen.rectangle((0, 0, CARD - 1, card.height - 1), outline=LINE)
         self.cards.append(card)
 
-    def _lines(self, results: list[Result]) -> list[tuple[str, ImageFont.FreeTypeFont, str]]:
+    def _lines(
+        self, results: list[Result]
+    ) -> list[tuple[str, ImageFont.FreeTypeFont, str]]:
         found, gap = [], ("", self.plain[11], PALE)
         if results[0].error is not None:
             found += [("cannot be read", self.bold[15], RED)]
-            found += [(one, self.plain[13], PALE) for one in _wrapped(results[0].error, self.plain[13])]
+            found += [
+                (one, self.plain[13], PALE)
+                for one in _wrapped(results[0].error, self.plain[13])
+            ]
         for result in results if results[0].error is None else ():
             if result.question is not None:
                 found += [gap] if found else []
-                found += [(one, self.plain[13], PALE) for one in _wrapped(result.question, self.plain[13])]
-            found += [(one, self.bold[15], INK) for one in _wrapped(str(result), self.bold[15])]
+                found += [
+                    (one, self.plain[13], PALE)
+                    for one in _wrapped(result.question, self.plain[13])
+                ]
+            found += [
+                (one, self.bold[15], INK) for one in _wrapped(str(result), self.bold[15])
+            ]
             if result.alternatives:
                 others = "next best: " + ", ".join(map(str, result.alternatives[:3]))
-                found += [(one, self.plain[11], PALE) for one in _wrapped(others, self.plain[11])]
+                found += [
+                    (one, self.plain[11], PALE)
+                    for one in _wrapped(others, self.plain[11])
+                ]
         if len(found) > MOST_LINES:
             found[MOST_LINES:] = [("\N{HORIZONTAL ELLIPSIS}", self.plain[13], PALE)]
         return [*found, gap] + [
-            (one, self.plain[11], PALE) for one in _wrapped(results[0].name, self.plain[11])
+            (one, self.plain[11], PALE)
+            for one in _wrapped(results[0].name, self.plain[11])
         ]
 
     def finish(self, notes: list[str]) -> None:
         """Put the cards in rows under the heading and write the file."""
-        rows = [self.cards[start : start + COLUMNS] for start in range(0, len(self.cards), COLUMNS)]
+        rows = [
+            self.cards[start : start + COLUMNS]
+            for start in range(0, len(self.cards), COLUMNS)
+        ]
         columns = max(2, min(COLUMNS, len(self.cards)))
         top = EDGE + 64
-        height = top + sum(max(card.height for card in row) + GAP for row in rows) - GAP + EDGE
+        height = (
+            top + sum(max(card.height for card in row) + GAP for row in rows) - GAP + EDGE
+        )
         page = Image.new("RGB", (2 * EDGE + columns * (CARD + GAP) - GAP, height), GROUND)
         pen = ImageDraw.Draw(page)
         (title, *_) = _wrapped(self.heading, self.bold[22], page.width - 2 * EDGE) or [""]
         pen.text((EDGE, EDGE - 6), title, font=self.bold[22], fill=INK)
-        pen.text((EDGE, EDGE + 26), " \N{MIDDLE DOT} ".join(notes), font=self.plain[13], fill=PALE)
+        pen.text(
+            (EDGE, EDGE + 26),
+            " \N{MIDDLE DOT} ".join(notes),
+            font=self.plain[13],
+            fill=PALE,
+        )
         y = top
         for row in rows:
             for place, card in enumerate(row):
@@ -91,7 +131,9 @@ def _strip(pictures: list[Image.Image]) -> Image.Image:
     width = CARD // across
     scaled = [_fitting(one, width) for one in pictures]
     rows = [scaled[start : start + across] for start in range(0, len(scaled), across)]
-    strip = Image.new("RGB", (CARD, sum(max(one.height for one in row) for row in rows)), LINE)
+    strip = Image.new(
+        "RGB", (CARD, sum(max(one.height for one in row) for row in rows)), LINE
+    )
     y = 0
     for row in rows:
         for place, one in enumerate(row):
@@ -103,9 +145,13 @@ def _strip(pictures: list[Image.Image]) -> Image.Image:
 def _fitting(picture: Image.Image, width: int) -> Image.Image:
     """An image as wide as its place, or as tall as is allowed and centred."""
     if picture.height <= TALLEST * picture.width:
-        return picture.resize((width, max(1, round(picture.height * width / picture.width))))
+        return picture.resize(
+            (width, max(1, round(picture.height * width / picture.width)))
+        )
     place = Image.new("RGB", (width, TALLEST * width), LINE)
-    inner = picture.resize((max(1, round(picture.width * place.height / picture.height)), place.height))
+    inner = picture.resize(
+        (max(1, round(picture.width * place.height / picture.height)), place.height)
+    )
     place.paste(inner, ((width - inner.width) // 2, 0))
     return place
 
@@ -119,7 +165,9 @@ def _marked(look: Look, jpeg: bytes, results: list[Result]) -> Image.Image:
     return picture
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int = CARD - 2 * INSET) -> list[str]:
+def _wrapped(
+    text: str, font: ImageFont.FreeTypeFont, width: int = CARD - 2 * INSET
+) -> list[str]:
     """A text in at most `LINES` lines of ``width`` pixels, broken between words where that is possible."""
     lines, line = [], ""
     for word in printable(text[:1000]).split(" "):
@@ -128,7 +176,12 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int = CARD - 2 * IN
             line = ""
         line = f"{line} {word}" if line else word
         while font.getlength(line) > width:
-            cut = max(1, next(n for n in range(len(line)) if font.getlength(line[: n + 1]) > width))
+            cut = max(
+                1,
+                next(
+                    n for n in range(len(line)) if font.getlength(line[: n + 1]) > width
+                ),
+            )
             lines.append(line[:cut])
             line = line[cut:]
     lines.append(line)

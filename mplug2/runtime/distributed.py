@@ -32,10 +32,17 @@ def init_process_group(accelerator: bool) -> None:
         return
     if "RANK" not in os.environ:
         # A free port, since several runs may share a machine; DeepSpeed reads these variables, too.
-        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        alone = {
+            "RANK": "0",
+            "WORLD_SIZE": "1",
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+        }
         os.environ.update(alone, MASTER_PORT=str(_free_port()))
     missing = [
-        key for key in ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if key not in os.environ
+        key
+        for key in ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+        if key not in os.environ
     ]
     if missing:
         raise UserError(
@@ -81,7 +88,11 @@ def local_rank() -> int:
 
 def device() -> torch.device:
     """Where this process computes: its own GPU, or the CPU."""
-    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+    return (
+        torch.device("cuda", local_rank())
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
 
 
 def barrier() -> None:
@@ -150,7 +161,9 @@ def on_rank0(function: Callable[[], T]) -> T:
             result = function()
         except Exception as error:
             failure = error
-    result, message = broadcast_from_rank0((result, None if failure is None else str(failure)))
+    result, message = broadcast_from_rank0(
+        (result, None if failure is None else str(failure))
+    )
     if failure is not None:
         raise failure
     if message is not None:

@@ -38,7 +38,9 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():  # python allows handlers there alone
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # python allows handlers there alone
             for number in _SIGNALS:
                 # `nohup` has a run ignore SIGHUP: it continues when its terminal closes.
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
@@ -46,7 +48,10 @@ class Interrupts:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -13,7 +13,9 @@ def json_line(row: Any, encoding: str = "utf-8") -> str:
     said = json.dumps(row, ensure_ascii=False, allow_nan=False)
     try:
         said.encode(encoding)
-    except UnicodeEncodeError:  # or half of a surrogate pair: how Python holds a byte that is no UTF-8
+    except (
+        UnicodeEncodeError
+    ):  # or half of a surrogate pair: how Python holds a byte that is no UTF-8
         return json.dumps(row, allow_nan=False)
     return said
 

@@ -38,7 +38,9 @@ def write_entries(
     folder: Path, files: Mapping[str, Mapping[str, Any]], written_by: Mapping[str, Any]
 ) -> None:
     """Write a manifest of entries that are known: at least "bytes" and "sha256" of each file."""
-    _write(folder, {"version": VERSION, "written_by": dict(written_by), "files": dict(files)})
+    _write(
+        folder, {"version": VERSION, "written_by": dict(written_by), "files": dict(files)}
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -49,7 +51,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version, files = manifest["version"], manifest["files"]
-        is_valid = isinstance(version, int) and all("sha256" in entry for entry in files.values())
+        is_valid = isinstance(version, int) and all(
+            "sha256" in entry for entry in files.values()
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         is_valid = False
     if not is_valid:

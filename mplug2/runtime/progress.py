@@ -8,13 +8,21 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 
 class ProgressReporter:
     """A progress bar with lines above it; ``silent`` on all ranks but the first."""
 
-    def __init__(self, total: int, done: int = 0, *, silent: bool = False, unit: str = "step") -> None:
+    def __init__(
+        self, total: int, done: int = 0, *, silent: bool = False, unit: str = "step"
+    ) -> None:
         self._unit = unit
         self._console = Console(file=sys.stdout, quiet=silent, soft_wrap=True)
         self._bar: Progress | None = None
@@ -35,7 +43,10 @@ class ProgressReporter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._bar:
             self._bar.stop()
@@ -45,7 +56,9 @@ class ProgressReporter:
         for thing in things:
             try:
                 self._console.print(thing, highlight=False, markup=False)
-            except OSError:  # A run must not end, unsaved, because its terminal was closed.
+            except (
+                OSError
+            ):  # A run must not end, unsaved, because its terminal was closed.
                 self._console.quiet = True
 
     def step(self, step: int, text: str, line: bool) -> None:
@@ -53,8 +66,14 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, completed=step, description=text)
         elif line:
-            left = (time.monotonic() - self._started) / max(step - self._first, 1) * (self._total - step)
-            self.print_line(f"{self._unit} {step}/{self._total}  {text}  {duration(left)} left")
+            left = (
+                (time.monotonic() - self._started)
+                / max(step - self._first, 1)
+                * (self._total - step)
+            )
+            self.print_line(
+                f"{self._unit} {step}/{self._total}  {text}  {duration(left)} left"
+            )
 
 
 def duration(seconds: float) -> str:

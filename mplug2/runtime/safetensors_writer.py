@@ -45,7 +45,9 @@ def in_file_order(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda entry: -entry.dtype.itemsize)
 
 
-def write_safetensors(path: Path, entries: list[Entry], tensors: Iterable[Tensor]) -> None:
+def write_safetensors(
+    path: Path, entries: list[Entry], tensors: Iterable[Tensor]
+) -> None:
     """Write ``tensors``, which come in the order of ``entries`` and agree with them, to ``path`` (a
     safetensors file).
 

@@ -109,11 +109,17 @@ def save_checkpoint(
         if writer:
             _save_momentum(net, temporary / MOMENTUM)
             if extra := net.extra_state():
-                (temporary / EXTRA).write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
+                (temporary / EXTRA).write_text(
+                    json.dumps(extra, ensure_ascii=False), encoding="utf-8"
+                )
             (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
             if vocabularies:
-                (temporary / VOCABULARIES).write_text(json.dumps(vocabularies), encoding="utf-8")
-            (temporary / STATE).write_text(_state_text(net, state, settings), encoding="utf-8")
+                (temporary / VOCABULARIES).write_text(
+                    json.dumps(vocabularies), encoding="utf-8"
+                )
+            (temporary / STATE).write_text(
+                _state_text(net, state, settings), encoding="utf-8"
+            )
         distributed.barrier()
         if writer:
             write_manifest(temporary, _written_by(engine))
@@ -143,7 +149,9 @@ def _clean_up_failed_save(temporary: Path, step: int, writer: bool) -> Iterator[
         ) from error
 
 
-def write_state(checkpoint: Path, net: Any, state: RunState, settings: dict[str, Any], writer: bool) -> None:
+def write_state(
+    checkpoint: Path, net: Any, state: RunState, settings: dict[str, Any], writer: bool
+) -> None:
     """Replace the state of a checkpoint, after its evaluation; all ranks must call this."""
     if writer:
         replace_file(checkpoint, STATE, _state_text(net, state, settings))
@@ -191,7 +199,9 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
         try:
             net.load_extra_state(json.loads(extra.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{extra} must be what mplug2 wrote, but is damaged ({error})") from error
+            raise UserError(
+                f"{extra} must be what mplug2 wrote, but is damaged ({error})"
+            ) from error
     return RunState.from_dict(state)
 
 
@@ -237,9 +247,16 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
     file = checkpoint / STATE
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
-        counts = (state["step"], *(() if "loaders" in state else (state["epoch"], state["batches"])))
+        counts = (
+            state["step"],
+            *(() if "loaders" in state else (state["epoch"], state["batches"])),
+        )
         good = all(isinstance(count, int) for count in counts)
-        if good and isinstance(state.get("loaders", {}), dict) and isinstance(state["agree"], dict):
+        if (
+            good
+            and isinstance(state.get("loaders", {}), dict)
+            and isinstance(state["agree"], dict)
+        ):
             return state
     except (OSError, ValueError, KeyError, TypeError):
         pass
@@ -263,8 +280,15 @@ def _recover_interrupted_saves(folder: Path) -> None:
     for path in folder.glob(_STEP + "*"):
         name = _NAME.fullmatch(path.name)
         final = path.with_suffix("")
-        if name and name[2] == ".tmp" and path.with_suffix(".old").exists() and not final.exists():
-            path.rename(final)  # It was complete when the one that it replaces was renamed.
+        if (
+            name
+            and name[2] == ".tmp"
+            and path.with_suffix(".old").exists()
+            and not final.exists()
+        ):
+            path.rename(
+                final
+            )  # It was complete when the one that it replaces was renamed.
     for path in folder.glob(_STEP + "*"):
         name = _NAME.fullmatch(path.name)
         if name and name[2]:
@@ -278,7 +302,9 @@ def _free(folder: Path) -> str:
 def _save_momentum(net: Any, path: Path) -> None:
     shadows = net.ema_state_dict()
     if shadows:
-        entries = in_file_order(Entry(name, t.dtype, tuple(t.shape)) for name, t in shadows.items())
+        entries = in_file_order(
+            Entry(name, t.dtype, tuple(t.shape)) for name, t in shadows.items()
+        )
         write_safetensors(path, entries, (shadows[entry.name] for entry in entries))
 
 
@@ -305,14 +331,24 @@ def _raise_if_damaged(checkpoint: Path) -> None:
         except UserError as error:
             problem = str(error)
     distributed.raise_on_all_ranks(
-        None if problem is None else f"{problem}. Delete {checkpoint} to resume from the checkpoint before it"
+        None
+        if problem is None
+        else f"{problem}. Delete {checkpoint} to resume from the checkpoint before it"
     )
 
 
-def resume_invariants(settings: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def resume_invariants(
+    settings: Mapping[str, Any], optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
     """Return what must be the same when a run is resumed; batch sizes and replicated ranks may change."""
     sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
-    invariants = {"zero": settings["zero"], "precision": settings["precision"], "parameters in groups": sizes}
+    invariants = {
+        "zero": settings["zero"],
+        "precision": settings["precision"],
+        "parameters in groups": sizes,
+    }
     if settings["zero"]:
-        invariants["processes"] = distributed.world_size()  # each rank stores its own part
+        invariants["processes"] = (
+            distributed.world_size()
+        )  # each rank stores its own part
     return invariants

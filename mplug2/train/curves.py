@@ -21,12 +21,16 @@ def draw_curves(log: Path, picture: Path) -> None:
                 steps, values = points.setdefault(key, ([], []))
                 steps.append(row["step"])
                 values.append(value)
-    panels = [group for group in TITLES if any(key.split("/")[0] == group for key in points)]
+    panels = [
+        group for group in TITLES if any(key.split("/")[0] == group for key in points)
+    ]
     if not panels:
         return
     figure = Figure(figsize=(5 * len(panels), 3.5), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, group in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    for axes, group in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
         for key, (steps, values) in points.items():
             if key.split("/")[0] == group:
                 marker = "o" if len(steps) < 30 else None

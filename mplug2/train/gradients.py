@@ -17,10 +17,14 @@ from mplug2.train.engines.base import Engine
 from mplug2.train.iteration import OptimizerStep, Part
 from registry.training import LOSS
 
-Scalars = dict[str, Tensor]  # this rank's mean of each scalar output over its micro-batches
+Scalars = dict[
+    str, Tensor
+]  # this rank's mean of each scalar output over its micro-batches
 
 
-def accumulate_gradients(engine: Engine, net: Any, step: OptimizerStep) -> dict[tuple[str, str], Scalars]:
+def accumulate_gradients(
+    engine: Engine, net: Any, step: OptimizerStep
+) -> dict[tuple[str, str], Scalars]:
     """Run forward and backward passes of an optimizer step; return the scalars of each batch and goal.
 
     The gradient is that of the mean over the samples of all micro-batches and ranks; several goals are added.
@@ -30,7 +34,9 @@ def accumulate_gradients(engine: Engine, net: Any, step: OptimizerStep) -> dict[
         # Ranks may write texts of unequal lengths, but must call sharded layers equally often.
         with synced_ranks() if engine.sharded else contextlib.nullcontext():
             if step.cache_gradients:
-                scalars[part.batch, part.goal] = _cached_part(engine, net, part, step.cache_gradients)
+                scalars[part.batch, part.goal] = _cached_part(
+                    engine, net, part, step.cache_gradients
+                )
             else:
                 scalars[part.batch, part.goal] = _plain_part(engine, net, part)
     return scalars
@@ -71,7 +77,9 @@ def _common_counts(net: Any, part: Part) -> contextlib.AbstractContextManager[An
     return net.loss_counts(counts)
 
 
-def _cached_part(engine: Engine, net: Any, part: Part, streams: tuple[str, ...]) -> Scalars:
+def _cached_part(
+    engine: Engine, net: Any, part: Part, streams: tuple[str, ...]
+) -> Scalars:
     """Compute a loss over all micro-batches at once, in the memory of one (GradCache, arXiv 2101.06983).
 
     First the streams are computed without gradients, a micro-batch at a time. The loss of all of them
@@ -94,7 +102,10 @@ def _cached_part(engine: Engine, net: Any, part: Part, streams: tuple[str, ...])
         computed = engine(net.move(part.inputs(index)), streams)
         surrogate = torch.zeros((), device=net.device)
         for stream in streams:
-            leaf, value = _tensor(net, stream, joined[stream]), _tensor(net, stream, computed[stream])
+            leaf, value = (
+                _tensor(net, stream, joined[stream]),
+                _tensor(net, stream, computed[stream]),
+            )
             begin = first[stream]
             first[stream] = begin + len(value)
             if leaf.grad is not None:
@@ -106,7 +117,9 @@ def _cached_part(engine: Engine, net: Any, part: Part, streams: tuple[str, ...])
     return _scalars(outputs)
 
 
-def _joined(net: Any, part: Part, streams: tuple[str, ...], values: list[dict[str, Any]]) -> dict[str, Any]:
+def _joined(
+    net: Any, part: Part, streams: tuple[str, ...], values: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Return the batch of all micro-batches: cached streams as leaves, and the inputs that are read."""
     joined: dict[str, Any] = {}
     for stream in streams:
@@ -136,5 +149,7 @@ def _scalars(outputs: Mapping[str, Any]) -> Scalars:
     scalars = {}
     for name, value in outputs.items():
         if isinstance(value, Tensor) and value.ndim == 0:
-            scalars[name] = value.detach().float()  # stays on its device: reading it would wait for it
+            scalars[name] = (
+                value.detach().float()
+            )  # stays on its device: reading it would wait for it
     return scalars

@@ -59,7 +59,9 @@ class Iteration:
     resume.
     """
 
-    def __init__(self, spec: Spec, plan: TrainingPlan, loaders: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self, spec: Spec, plan: TrainingPlan, loaders: Mapping[str, Any], seed: int
+    ) -> None:
         self.spec, self.plan, self.loaders, self.seed = spec, plan, loaders, seed
         self._batches: dict[str, Iterator[Any]] = {}
         self.seconds_waited = 0.0  # for the loaders, since the start
@@ -72,7 +74,10 @@ class Iteration:
         drawn: dict[str, Part] = {}  # the latest part of each batch in this iteration
         for index, step in enumerate(self.plan.iteration):
             until = step.until
-            if until is not None and state.progress(until, self.plan.main_batch) >= until.number:
+            if (
+                until is not None
+                and state.progress(until, self.plan.main_batch) >= until.number
+            ):
                 continue
             parts = []
             for name in self._chosen(step, index, state.step):
@@ -129,10 +134,14 @@ class Iteration:
     def _stream(self, name: str, index: int, output: str) -> str:
         """Return the stream behind an output that an earlier step of the same batch gives."""
         for step in reversed(self.plan.iteration[:index]):
-            outputs = self.spec.goals[self._goal(name, step)] if name in step.batches else {}
+            outputs = (
+                self.spec.goals[self._goal(name, step)] if name in step.batches else {}
+            )
             if output in outputs:
                 return outputs[output].stream
-        raise UserError(f"no earlier step of the iteration gives '{output}' for batch '{name}'")
+        raise UserError(
+            f"no earlier step of the iteration gives '{output}' for batch '{name}'"
+        )
 
     def _goal(self, name: str, step: StepSpec) -> str:
         return step.goal or self.plan.batches[name].goal
@@ -148,4 +157,6 @@ class Iteration:
             if batch.final:
                 self.seconds_waited += time.monotonic() - begin
                 return micro_batches
-        raise UserError(f"the loader of batch '{name}' ended, but a loader for training must be endless")
+        raise UserError(
+            f"the loader of batch '{name}' ended, but a loader for training must be endless"
+        )

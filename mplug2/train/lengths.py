@@ -12,7 +12,9 @@ from registry import UserError
 from registry.training import Length, length_of
 
 
-def total_steps(state: RunState, iteration: Iteration, settings: Mapping[str, Any]) -> int:
+def total_steps(
+    state: RunState, iteration: Iteration, settings: Mapping[str, Any]
+) -> int:
     """Return the iterations of a complete run: those that are done, and those that are left."""
     total = state.step + _iterations_left(length_of(settings["epochs"]), state, iteration)
     if settings["samples"] is not None:
@@ -27,7 +29,9 @@ def _iterations_left(length: Length, state: RunState, iteration: Iteration) -> i
     batch = length.of or iteration.plan.main_batch
     uses = iteration.uses(batch)
     if not uses:
-        raise UserError(f"a length in {length.unit} of batch '{batch}' needs a step that reads it")
+        raise UserError(
+            f"a length in {length.unit} of batch '{batch}' needs a step that reads it"
+        )
     steps = _steps_left(length, state.loaders[batch], iteration.loaders[batch])
     # A batch that is drawn by chance comes `uses` times an iteration, on average.
     return math.ceil(steps / uses)
@@ -35,7 +39,11 @@ def _iterations_left(length: Length, state: RunState, iteration: Iteration) -> i
 
 def _steps_left(length: Length, position: Mapping[str, int], loader: Any) -> int:
     """Return the optimizer steps that a loader gives until a number of epochs or samples is reached."""
-    epoch, samples, epoch_samples = position["epoch"], position["samples"], position["samples_per_epoch"]
+    epoch, samples, epoch_samples = (
+        position["epoch"],
+        position["samples"],
+        position["samples_per_epoch"],
+    )
     epochs = length.number if length.unit == "epochs" else length.number / epoch_samples
     steps = 0.0
     while epoch < epochs:

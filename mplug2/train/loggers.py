@@ -21,8 +21,12 @@ class JsonlLogger:
     def __init__(self, folder: Path, step: int, settings: Mapping[str, Any]) -> None:
         """Open the log to continue after ``step``; rows beyond it, of an interrupted run, are dropped."""
         self.path = folder / "log.jsonl"
-        kept = [json.dumps(row) + "\n" for row in read_log(self.path) if row["step"] <= step]
-        with atomic_write(self.path) as file:  # If the disk is full, the old file remains.
+        kept = [
+            json.dumps(row) + "\n" for row in read_log(self.path) if row["step"] <= step
+        ]
+        with atomic_write(
+            self.path
+        ) as file:  # If the disk is full, the old file remains.
             file.writelines(kept)
         # Unbuffered: a row is in the file when `log` returns, or none of it is.
         self._file = self.path.open("ab", buffering=0)

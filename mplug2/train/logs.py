@@ -41,7 +41,14 @@ class RunLog:
     with each later one. Rows that it has not taken at the end are written to a separate file.
     """
 
-    def __init__(self, folder: Path, step: int, settings: Mapping[str, Any], *, silent: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        settings: Mapping[str, Any],
+        *,
+        silent: bool = False,
+    ) -> None:
         """Open all loggers, to continue after ``step``."""
         self.folder = folder
         self._loggers: dict[str, Logger] = {}
@@ -55,7 +62,10 @@ class RunLog:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Close all loggers."""
         for name, logger in self._loggers.items():
@@ -63,7 +73,9 @@ class RunLog:
             try:
                 logger.close()
             except Exception as failure:
-                log.warning("WARNING: logger '%s' cannot be closed (%s)", name, _reason(failure))
+                log.warning(
+                    "WARNING: logger '%s' cannot be closed (%s)", name, _reason(failure)
+                )
             if self._pending[name]:
                 self._write_pending(name)
 
@@ -97,15 +109,24 @@ class RunLog:
 
     def _write_pending(self, name: str) -> None:
         """Write the rows that a logger never took; if the disk refuses them, into the messages of the run."""
-        rows = [json.dumps({"step": step, **values}) for step, values in self._pending[name]]
+        rows = [
+            json.dumps({"step": step, **values}) for step, values in self._pending[name]
+        ]
         path = self.folder / f"unlogged_{name}.jsonl"
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.writelines(row + "\n" for row in rows)
         except OSError:
-            log.warning("WARNING: logger '%s' did not take these rows:\n%s", name, "\n".join(rows))
+            log.warning(
+                "WARNING: logger '%s' did not take these rows:\n%s", name, "\n".join(rows)
+            )
         else:
-            log.warning("WARNING: logger '%s' did not take %d rows: they are in %s", name, len(rows), path)
+            log.warning(
+                "WARNING: logger '%s' did not take %d rows: they are in %s",
+                name,
+                len(rows),
+                path,
+            )
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

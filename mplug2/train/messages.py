@@ -19,11 +19,20 @@ from registry import Spec
 from registry.training import BatchSpec
 
 Positions = Mapping[str, Mapping[str, int]]  # of the loader of each batch
-_OF_DATA = ("samples_per_epoch", "fingerprint", "content")  # what a position stores of the data themselves
+_OF_DATA = (
+    "samples_per_epoch",
+    "fingerprint",
+    "content",
+)  # what a position stores of the data themselves
 
 
 def opening(
-    net: nn.Module, spec: Spec, folder: Path, state: RunState, batches: Mapping[str, str], total: int
+    net: nn.Module,
+    spec: Spec,
+    folder: Path,
+    state: RunState,
+    batches: Mapping[str, str],
+    total: int,
 ) -> list[str]:
     """Return what is about to be trained, on what, and for how long; ``batches`` describes each batch."""
     settings = spec.train
@@ -38,7 +47,11 @@ def opening(
         f"ZeRO {settings['zero']}, {settings['precision']}; {listed}; {total} steps in all; into {folder}"
     ]
     if state.step:
-        unread = "; `init` is not read again: the checkpoint holds all weights" if spec.init else ""
+        unread = (
+            "; `init` is not read again: the checkpoint holds all weights"
+            if spec.init
+            else ""
+        )
         lines.append(f"resumed after step {state.step}{unread}")
     freezer = getattr(net, "freezer", None)
     for end in freezer.ends if freezer is not None else ():
@@ -60,13 +73,19 @@ def unfreezing(net: nn.Module, step: int) -> list[str]:
         return []  # also for a network that `compose` did not make
     all_parameters = sum(math.prod(full_shape(p)) for p in net.parameters())
     trained = _trained_size(net, step)
-    return [f"step {step + 1}: {trained / 1e6:.2f} M of {all_parameters / 1e6:.2f} M parameters train now"]
+    return [
+        f"step {step + 1}: {trained / 1e6:.2f} M of {all_parameters / 1e6:.2f} M parameters train now"
+    ]
 
 
 def _trained_size(net: nn.Module, step: int) -> int:
     """Return how many parameters train in the iteration after ``step`` iterations."""
     freezer = getattr(net, "freezer", None)
-    frozen = set() if freezer is None else {id(parameter) for parameter in freezer.parameters(step)}
+    frozen = (
+        set()
+        if freezer is None
+        else {id(parameter) for parameter in freezer.parameters(step)}
+    )
     size = 0
     for parameter in net.parameters():
         if parameter.requires_grad and id(parameter) not in frozen:
@@ -82,7 +101,9 @@ def batch_text(batch: BatchSpec, steps_per_epoch: int | None) -> str:
     elif batch.batch_size is not None:
         texts.append(f"batch {batch.batch_size}")
     elif batch.micro_batch is not None:
-        texts.append(f"batch {batch.micro_batch} x {distributed.world_size()} x {batch.accumulation}")
+        texts.append(
+            f"batch {batch.micro_batch} x {distributed.world_size()} x {batch.accumulation}"
+        )
     if steps_per_epoch is not None:
         texts.append(f"{steps_per_epoch} steps an epoch")
     return ", ".join(texts)
@@ -114,12 +135,16 @@ def no_link(folder: Path) -> str | None:
     return None
 
 
-def changed_data(before: Positions, after: Positions, loaders: Mapping[str, Any]) -> list[str]:
+def changed_data(
+    before: Positions, after: Positions, loaders: Mapping[str, Any]
+) -> list[str]:
     """Return a warning for each batch whose data are not those when the checkpoint was written."""
     lines = []
     for name, position in after.items():
         stored = before.get(name, {})
-        differ = {key for key in _OF_DATA if key in stored and stored[key] != position.get(key)}
+        differ = {
+            key for key in _OF_DATA if key in stored and stored[key] != position.get(key)
+        }
         if not differ:
             continue
         location = getattr(getattr(loaders[name], "source", None), "location", "its data")
@@ -165,7 +190,9 @@ def stuck(count: int, state: RunState, saved: Path | None) -> str:
     )
 
 
-def closing(result: Result, state: RunState, total: int, seconds: float, select: str) -> list[str]:
+def closing(
+    result: Result, state: RunState, total: int, seconds: float, select: str
+) -> list[str]:
     """Return what the run produced, where it is, and the command to type next."""
     done = f"done: {result.steps} steps"
     if result.interrupted:
@@ -174,12 +201,16 @@ def closing(result: Result, state: RunState, total: int, seconds: float, select:
     lines = [f"{done} in {duration(seconds)}"]
     if state.skipped:
         steps = "step was" if state.skipped == 1 else "steps were"
-        lines.append(f"{state.skipped} {steps} not taken, since the gradient was not finite")
+        lines.append(
+            f"{state.skipped} {steps} not taken, since the gradient was not finite"
+        )
     if result.best is not None:
         lines.append(f"best {select} on validation: {state.best:.4f}, {result.best}")
     elif select in state.metrics:
         # Only NaN never becomes the best value.
-        lines.append(f"{select} was NaN in every evaluation, so there is no best checkpoint: use `last`")
+        lines.append(
+            f"{select} was NaN in every evaluation, so there is no best checkpoint: use `last`"
+        )
     curves = result.folder / "curves.png"
     # Only some loggers draw curves.
     drawn = f"; curves: {curves}" if curves.is_file() else ""
@@ -187,7 +218,9 @@ def closing(result: Result, state: RunState, total: int, seconds: float, select:
     chosen = result.folder / ("best" if result.best else "last")
     # The resolved spec, so that settings of the command line need not be typed again.
     if result.interrupted:
-        lines.append(f"next: mplug2 train {quote(str(result.folder / 'last' / 'spec.yaml'))} --resume")
+        lines.append(
+            f"next: mplug2 train {quote(str(result.folder / 'last' / 'spec.yaml'))} --resume"
+        )
     else:
         lines.append(
             f"next: mplug2 eval {quote(str(chosen / 'spec.yaml'))} --checkpoint {quote(str(chosen))}"

@@ -29,7 +29,9 @@ class Meter:
     Ranks have equally many samples up to padding: rates are those of this rank times the number of ranks.
     """
 
-    def __init__(self, iteration: Iteration, folder: Path, profiled: Sequence[int] | None) -> None:
+    def __init__(
+        self, iteration: Iteration, folder: Path, profiled: Sequence[int] | None
+    ) -> None:
         self.iteration = iteration
         is_first = distributed.rank() == 0
         self.profile = StepProfile(folder, profiled if is_first else None)
@@ -43,7 +45,10 @@ class Meter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """End a profile that is under way."""
         self.profile.close()
@@ -120,13 +125,19 @@ class StepProfile:
 
     def end(self, step: int) -> None:
         """Stop after the last profiled step, and write what was recorded."""
-        if self._profiler is not None and self.profiled is not None and step >= self.profiled[1]:
+        if (
+            self._profiler is not None
+            and self.profiled is not None
+            and step >= self.profiled[1]
+        ):
             self._write(f"steps_{self._first}_{step}")
 
     def close(self) -> None:
         """Stop the profiler if the run ends before the last profiled step."""
         if self._profiler is not None:
-            with contextlib.suppress(OSError):  # The run has ended: its error comes first.
+            with contextlib.suppress(
+                OSError
+            ):  # The run has ended: its error comes first.
                 self._write(f"steps_{self._first}_unfinished")
 
     def _write(self, name: str) -> None:
@@ -135,6 +146,8 @@ class StepProfile:
         profiler.stop()
         self.folder.mkdir(parents=True, exist_ok=True)
         profiler.export_chrome_trace(str(self.folder / f"{name}.json"))
-        order = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        order = (
+            "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        )
         with atomic_write(self.folder / f"{name}.txt") as file:
             file.write(profiler.key_averages().table(sort_by=order, row_limit=TABLE_ROWS))

@@ -53,9 +53,15 @@ def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[s
     exactly one group.
     Raises UserError if a parameter is in no group, if a pattern matches nothing, or if nothing is trainable.
     """
-    trainable = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
+    trainable = {
+        name: parameter
+        for name, parameter in net.named_parameters()
+        if parameter.requires_grad
+    }
     if not trainable:
-        raise UserError("freeze: the network has no parameter to train. Freeze fewer modules")
+        raise UserError(
+            "freeze: the network has no parameter to train. Freeze fewer modules"
+        )
     everything = [name for name, _ in net.named_parameters()]
     patterns = group_names(everything, settings["lr"])
     exempt = _without_decay(everything, settings["no_decay"])
@@ -74,7 +80,9 @@ def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[s
     return list(groups.values())
 
 
-def _empty_group(pattern: str, decays: bool, scale: float, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _empty_group(
+    pattern: str, decays: bool, scale: float, settings: Mapping[str, Any]
+) -> dict[str, Any]:
     lr = settings["lr"]
     name = pattern if scale == 1 else f"{pattern} x {scale:.4g}"
     return {
@@ -109,7 +117,9 @@ def build_optimizer(net: nn.Module, settings: Mapping[str, Any]) -> torch.optim.
     try:
         optimizer: torch.optim.Optimizer = factory(groups, settings, **options)
     except (TypeError, ValueError) as error:
-        raise UserError(f"train.optimizer: {name!r} cannot be built ({error}). Check its options") from error
+        raise UserError(
+            f"train.optimizer: {name!r} cannot be built ({error}). Check its options"
+        ) from error
     optimizer.elementwise = is_elementwise  # type: ignore[attr-defined]
     _check_coverage(net, optimizer, name)
     return optimizer
@@ -134,16 +144,22 @@ def optimizer_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
     try:
         constructor = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"train.optimizer: {name!r} cannot be imported ({error})") from error
+        raise UserError(
+            f"train.optimizer: {name!r} cannot be imported ({error})"
+        ) from error
 
     # A spec must not be able to call anything else that Python can import.
-    if not (isinstance(constructor, type) and issubclass(constructor, torch.optim.Optimizer)):
+    if not (
+        isinstance(constructor, type) and issubclass(constructor, torch.optim.Optimizer)
+    ):
         raise UserError(
             f"train.optimizer: {name!r} must be a class of optimizers (a subclass of "
             f"torch.optim.Optimizer), but is {type(constructor).__name__} {attribute!r}"
         )
 
-    def build(groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any) -> Any:
+    def build(
+        groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any
+    ) -> Any:
         return constructor(groups, **options)
 
     if hasattr(constructor, "elementwise"):
@@ -158,10 +174,16 @@ def _timm_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
     choices = list_optimizers()
     if name.lower() not in choices:
         suggestion = closest_name(name.lower(), choices)
-        hint = f"Did you mean '{suggestion}'?" if suggestion else f"It has {', '.join(choices)}"
+        hint = (
+            f"Did you mean '{suggestion}'?"
+            if suggestion
+            else f"It has {', '.join(choices)}"
+        )
         raise UserError(f"train.optimizer: timm has no optimizer (got '{name}'). {hint}")
 
-    def build(groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any) -> Any:
+    def build(
+        groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any
+    ) -> Any:
         return create_optimizer_v2(groups, opt=name, filter_bias_and_bn=False, **options)
 
     return build
@@ -169,7 +191,9 @@ def _timm_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
 
 def _check_coverage(net: nn.Module, optimizer: torch.optim.Optimizer, name: str) -> None:
     """Raise UserError unless the optimizer holds each trainable parameter exactly once."""
-    held = Counter(id(parameter) for group in optimizer.param_groups for parameter in group["params"])
+    held = Counter(
+        id(parameter) for group in optimizer.param_groups for parameter in group["params"]
+    )
     for parameter_name, parameter in net.named_parameters():
         count = held[id(parameter)]
         if parameter.requires_grad and count != 1:
@@ -182,4 +206,6 @@ def _check_coverage(net: nn.Module, optimizer: torch.optim.Optimizer, name: str)
 def _raise_unmatched(key: str, pattern: str, names: Sequence[str]) -> NoReturn:
     modules = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
     hint = suggestion(pattern, names) or f"the modules are {modules}"
-    raise UserError(f"{key}: pattern {pattern!r} must match a parameter, but matches none; {hint}")
+    raise UserError(
+        f"{key}: pattern {pattern!r} must match a parameter, but matches none; {hint}"
+    )

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from mplug2.network import Network
 
 _OF_LOADERS = ("__iter__", "state_dict", "load_state_dict", "steps_per_epoch")
-MAX_UNKNOWN = 0.05  # the part of the words of a batch that a vocabulary may lack without a warning
+MAX_UNKNOWN = (
+    0.05  # the part of the words of a batch that a vocabulary may lack without a warning
+)
 
 
-def training_loaders(spec: Spec, types: Mapping[str, StreamType], plan: TrainingPlan) -> dict[str, Any]:
+def training_loaders(
+    spec: Spec, types: Mapping[str, StreamType], plan: TrainingPlan
+) -> dict[str, Any]:
     """Return the loader of each batch, on this rank.
 
     UserError if its data cannot be read, or has a text that is longer than the network reads.
@@ -43,10 +47,14 @@ def training_loaders(spec: Spec, types: Mapping[str, StreamType], plan: Training
     return loaders
 
 
-def check_fit_arguments(net: Any, loaders: Mapping[str, Any], evaluation_loaders: Any) -> None:
+def check_fit_arguments(
+    net: Any, loaders: Mapping[str, Any], evaluation_loaders: Any
+) -> None:
     """Raise UserError for what cannot be trained, or cannot be iterated over and resumed."""
     if not isinstance(getattr(net, "spec", None), Spec):
-        raise UserError(f"net must be a composed network with its spec (got {type(net).__name__})")
+        raise UserError(
+            f"net must be a composed network with its spec (got {type(net).__name__})"
+        )
     if not loaders:
         raise UserError("loaders must have at least one loader, but is empty")
     require(evaluation_loaders, (Mapping, type(None)), "evaluation_loaders")
@@ -76,7 +84,9 @@ def unknown_word_warnings(loaders: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def training_problems(spec: Spec, types: Mapping[str, StreamType], net: Network) -> list[Problem]:
+def training_problems(
+    spec: Spec, types: Mapping[str, StreamType], net: Network
+) -> list[Problem]:
     """Return why a spec with a goal to train cannot be trained; ``net`` may be on the meta device."""
     problems: list[Problem] = []
     plan = training_plan(spec)

@@ -12,7 +12,10 @@ from mplug2.runtime.manifest import read_manifest
 from registry import Spec, UserError, parse_spec
 
 _SPEC = "spec.yaml"
-_FREE = ("train.output_dir", "init")  # where a run is, and what a resumed run does not read again
+_FREE = (
+    "train.output_dir",
+    "init",
+)  # where a run is, and what a resumed run does not read again
 _SHOWN = 12  # changed settings that a line lists
 
 
@@ -55,7 +58,10 @@ def changed_settings(checkpoint: Path | None, spec: Spec) -> list[str]:
 
 def _changed_processes(checkpoint: Path) -> list[str]:
     manifest = read_manifest(checkpoint) or {}
-    before, now = manifest.get("written_by", {}).get("world_size"), distributed.world_size()
+    before, now = (
+        manifest.get("written_by", {}).get("world_size"),
+        distributed.world_size(),
+    )
     if before in (None, now):
         return []
     return [

@@ -29,7 +29,9 @@ def open_run_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
     return last, writer
 
 
-def tidy_run_folder(folder: Path, saved: Path, best_step: int | None, keep_last: int) -> None:
+def tidy_run_folder(
+    folder: Path, saved: Path, best_step: int | None, keep_last: int
+) -> None:
     """Point `last` and `best` to their checkpoints, and delete those that are neither recent nor best."""
     checkpoints = folder / CHECKPOINTS
     point_to(folder / "last", saved)

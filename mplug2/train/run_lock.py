@@ -79,7 +79,11 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self.file = folder / LOCK
         self._handle = self._lock()
-        holder = {"host": socket.gethostname(), "process": os.getpid(), "rank": distributed.rank()}
+        holder = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "rank": distributed.rank(),
+        }
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, json.dumps(holder).encode(), 0)
         self._released = threading.Event()
@@ -123,7 +127,10 @@ class RunLock:
                 raise
             raise UserError(_occupied(self.file, holder)) from None
         host = holder.get("host")
-        if host not in (None, socket.gethostname()) and _seconds_untouched(handle) < STALE_SECONDS:
+        if (
+            host not in (None, socket.gethostname())
+            and _seconds_untouched(handle) < STALE_SECONDS
+        ):
             raise UserError(_occupied(self.file, holder))
 
     def _beat(self) -> None:

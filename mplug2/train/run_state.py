@@ -34,7 +34,9 @@ class RunState:
 
     step: int = 0  # iterations done
     loaders: dict[str, dict[str, int]] = field(default_factory=dict)
-    skipped: int = 0  # optimizer steps that were not taken because the gradient was not finite
+    skipped: int = (
+        0  # optimizer steps that were not taken because the gradient was not finite
+    )
     metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
     eval_pending: bool = False  # whether this step has not been evaluated yet
     best: float | None = None
@@ -47,7 +49,9 @@ class RunState:
         fields = {key: state[key] for key in cls.__dataclass_fields__ if key in state}
         if "loaders" not in state:
             settings = state["agree"]
-            samples = state["batches"] * settings.get("batch", 1) * settings.get("processes", 1)
+            samples = (
+                state["batches"] * settings.get("batch", 1) * settings.get("processes", 1)
+            )
             fields["loaders"] = {"train": {"epoch": state["epoch"], "samples": samples}}
             fields["eval_pending"] = state.get("due", False)
         return cls(**fields)
@@ -62,7 +66,9 @@ class RunState:
 
     def is_over(self, total: int, early_stop: int | None) -> bool:
         """Return whether ``total`` steps are done, or ``early_stop`` evaluations in a row were not better."""
-        return self.step >= total or (early_stop is not None and self.num_not_better >= early_stop)
+        return self.step >= total or (
+            early_stop is not None and self.num_not_better >= early_stop
+        )
 
     def epoch_of(self, batch: str) -> int:
         """Return how many epochs of a batch are complete."""

@@ -12,10 +12,14 @@ from registry.training import TrainingPlan
 Part = tuple[str, str]  # a batch, and the goal that it trains
 
 
-def averaged_scalars(scalars: Mapping[Part, Mapping[str, Tensor]], plan: TrainingPlan) -> dict[str, float]:
+def averaged_scalars(
+    scalars: Mapping[Part, Mapping[str, Tensor]], plan: TrainingPlan
+) -> dict[str, float]:
     """Return the outputs of all parts of an optimizer step by their logged names, averaged over ranks."""
     names = [(part, output) for part, outputs in scalars.items() for output in outputs]
-    sums = distributed.all_reduce_sum(*(scalars[part][output].item() for part, output in names))
+    sums = distributed.all_reduce_sum(
+        *(scalars[part][output].item() for part, output in names)
+    )
     values = {}
     for (part, output), total in zip(names, sums, strict=True):
         values[logged_name(output, part, plan)] = total / distributed.world_size()

@@ -38,12 +38,17 @@ def train_seeds(
     from mplug2.train.trainer import train
 
     if num_seeds < 1:
-        raise UserError(f"--seeds must be at least 1 (got {num_seeds}). Leave it out for one run")
+        raise UserError(
+            f"--seeds must be at least 1 (got {num_seeds}). Leave it out for one run"
+        )
     described = read_spec(spec, overrides)
     first, folder = described.train["seed"], run_folder(described)
     results = []
     for seed in range(first, first + num_seeds):
-        settings = [f"train.seed={seed}", f"train.output_dir={folder / f'{PREFIX}{seed}'}"]
+        settings = [
+            f"train.seed={seed}",
+            f"train.output_dir={folder / f'{PREFIX}{seed}'}",
+        ]
         result = train(spec, [*overrides, *settings], resume=resume)
         results.append(result)
         if result.interrupted:
@@ -68,7 +73,14 @@ def best_values(run: Path) -> dict[str, float]:
         with path.open("rb") as file:
             state = json.loads(file.read(MAX_STATE))
         values = {str(name): float(value) for name, value in state["metrics"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise UserError(
             f"{run}: must be the folder of a run with a checkpoint (got {type(error).__name__} for {path}). "
             "Give train.output_dir of a finished `mplug2 train`"
@@ -84,5 +96,7 @@ def spread_of_runs(folder: Path) -> dict[str, Spread]:
             values.setdefault(name, []).append(value)
     spreads = {}
     for name, numbers in values.items():
-        spreads[name] = Spread(statistics.median(numbers), min(numbers), max(numbers), len(numbers))
+        spreads[name] = Spread(
+            statistics.median(numbers), min(numbers), max(numbers), len(numbers)
+        )
     return spreads

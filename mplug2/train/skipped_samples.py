@@ -23,7 +23,9 @@ def write_skipped(folder: Path, number: int, step: OptimizerStep) -> None:
     for part in step.parts:
         for micro_batch in part.micro_batches:
             records: list[dict[str, Any]] = list(micro_batch.records)
-            lines.append({"step": number, "batch": part.batch, "rank": rank, "records": records})
+            lines.append(
+                {"step": number, "batch": part.batch, "rank": rank, "records": records}
+            )
     by_rank = distributed.all_gather_object(lines)
     if rank != 0:
         return

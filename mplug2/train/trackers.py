@@ -58,7 +58,9 @@ class TrackioLogger:
         """Start or continue the run of a folder; UserError if the package is missing."""
         self._trackio = load_tracker("trackio")
         name = f"{folder.name}-{run_id(folder)}"
-        self._trackio.init(project=PROJECT, name=name, resume="allow", config=dict(settings))
+        self._trackio.init(
+            project=PROJECT, name=name, resume="allow", config=dict(settings)
+        )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write the values of a step."""

@@ -61,7 +61,9 @@ Decode = Callable[[Sequence[int]], str]
 
 @distributed.lost_rank_named()
 @run_locks()
-def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> Result:
+def train(
+    spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: bool = False
+) -> Result:
     """Train the network of ``spec`` on as many processes as the launcher started, and return the outcome.
 
     With ``resume`` training continues at the step after the newest checkpoint of the run folder. Mistakes of
@@ -94,7 +96,14 @@ def train(spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: boo
     main_loader = loaders[plan.main_batch]
     net.attach_data(main_loader.source, main_loader.decode)
     vocabularies = describe_vocabularies(spec)
-    trainer = Trainer(net, loaders, evaluations, main_loader.decode, resume=resume, vocabularies=vocabularies)
+    trainer = Trainer(
+        net,
+        loaders,
+        evaluations,
+        main_loader.decode,
+        resume=resume,
+        vocabularies=vocabularies,
+    )
     return trainer.run()
 
 
@@ -141,7 +150,9 @@ class Trainer:
         self.iteration = Iteration(self.spec, self.plan, loaders, self.settings["seed"])
         optimizer = build_optimizer(net, self.settings)
         self.peak_lrs = [group["lr"] for group in optimizer.param_groups]
-        self.evaluations = [e for e in self.plan.evaluations if e.name in evaluation_loaders]
+        self.evaluations = [
+            e for e in self.plan.evaluations if e.name in evaluation_loaders
+        ]
         self.select = selected_value(self.spec, self.evaluations)
         # This loads the metrics: one that cannot run here (METEOR without Java) fails before training.
         self.smaller_is_better = smaller_is_better(self.evaluations)
@@ -149,7 +160,11 @@ class Trainer:
         self.saved, self.writer = open_run_folder(self.spec, resume)
         self.folder = run_folder(self.spec)
         self.invariants = resume_invariants(self.settings, optimizer)
-        self.state = load_before_engine(self.saved, net, self.invariants) if self.saved else RunState()
+        self.state = (
+            load_before_engine(self.saved, net, self.invariants)
+            if self.saved
+            else RunState()
+        )
         stored = dict(self.state.loaders)
         for name, position in stored.items():
             loaders[name].load_state_dict(position)
@@ -165,7 +180,9 @@ class Trainer:
             self.settings["min_lr"],
         )
         self.engine = start_engine(net, optimizer, self.settings)
-        seed_everything(self.settings["seed"], distributed.rank())  # other dropout on every rank
+        seed_everything(
+            self.settings["seed"], distributed.rank()
+        )  # other dropout on every rank
         if self.saved:
             load_into_engine(self.saved, self.engine)
         self.state.eval_pending = self.state.eval_pending and bool(self.evaluations)
@@ -177,7 +194,9 @@ class Trainer:
         silent, started, stop = distributed.rank() != 0, time.monotonic(), False
         with (
             ProgressReporter(self.total, self.state.step, silent=silent) as self.report,
-            RunLog(self.folder, self.state.step, self.settings, silent=silent) as self.log,
+            RunLog(
+                self.folder, self.state.step, self.settings, silent=silent
+            ) as self.log,
             Interrupts() as interrupts,
             self.meter,
         ):
@@ -195,7 +214,9 @@ class Trainer:
                     values, results = self.train_iteration()
                 self.state.step += 1
                 self.state.loaders = self.iteration.positions()
-                self.write_log(values, results, lrs, before, self.meter.end(self.state.step))
+                self.write_log(
+                    values, results, lrs, before, self.meter.end(self.state.step)
+                )
                 stop = distributed.all_reduce_sum(float(interrupts.stop_requested))[0] > 0
                 over = self.state.step == self.total
                 self.state.eval_pending = bool(self.evaluations) and (
@@ -205,12 +226,18 @@ class Trainer:
                     self.save()
         assert self.saved is not None  # a run of no steps was saved before
         best = self.state.best_step
-        best_folder = step_folder(self.folder / CHECKPOINTS, best) if best is not None else None
+        best_folder = (
+            step_folder(self.folder / CHECKPOINTS, best) if best is not None else None
+        )
         interrupted = stop and (self.state.eval_pending or not self.is_over())
         metrics = self.state.metrics
-        result = Result(self.folder, self.state.step, self.saved, best_folder, metrics, interrupted)
+        result = Result(
+            self.folder, self.state.step, self.saved, best_folder, metrics, interrupted
+        )
         seconds = time.monotonic() - started
-        self.report.print_line(*messages.closing(result, self.state, self.total, seconds, self.select))
+        self.report.print_line(
+            *messages.closing(result, self.state, self.total, seconds, self.select)
+        )
         return result
 
     def is_over(self) -> bool:
@@ -221,8 +248,12 @@ class Trainer:
         """Return the first lines that a run prints."""
         texts = {}
         for name, batch in self.plan.batches.items():
-            texts[name] = messages.batch_text(batch, self.iteration.loaders[name].steps_per_epoch())
-        lines = messages.opening(self.net, self.spec, self.folder, self.state, texts, self.total)
+            texts[name] = messages.batch_text(
+                batch, self.iteration.loaders[name].steps_per_epoch()
+            )
+        lines = messages.opening(
+            self.net, self.spec, self.folder, self.state, texts, self.total
+        )
         lines += self.changes
         if not self.state.step:
             lines += unknown_word_warnings(self.iteration.loaders)
@@ -230,7 +261,9 @@ class Trainer:
 
     def is_due(self, setting: str, before: RunState) -> bool:
         """Return whether something that happens every so often happens after this iteration."""
-        return is_due(length_of(self.settings[setting]), before, self.state, self.main_batch)
+        return is_due(
+            length_of(self.settings[setting]), before, self.state, self.main_batch
+        )
 
     def set_learning_rates(self) -> list[float]:
         """Write the rates of this iteration into the optimizer, and return them."""
@@ -245,7 +278,9 @@ class Trainer:
         results = []
         for step in self.iteration.steps(self.state):
             self.meter.count(step)
-            scalars = averaged_scalars(accumulate_gradients(self.engine, self.net, step), self.plan)
+            scalars = averaged_scalars(
+                accumulate_gradients(self.engine, self.net, step), self.plan
+            )
             self.check_finite(scalars, step)
             values |= scalars
             result = self.engine.step(self.settings["max_grad_norm"])
@@ -256,7 +291,9 @@ class Trainer:
                 write_skipped(self.folder, self.state.step + 1, step)
                 self.report.print_line(messages.skipped(self.state))
             if self.skipped_in_a_row >= self.settings["max_skipped"]:
-                raise UserError(messages.stuck(self.skipped_in_a_row, self.state, self.saved))
+                raise UserError(
+                    messages.stuck(self.skipped_in_a_row, self.state, self.saved)
+                )
         return values, results
 
     def check_finite(self, values: Mapping[str, float], step: OptimizerStep) -> None:
@@ -276,10 +313,16 @@ class Trainer:
     ) -> None:
         """Show the progress of an iteration, and log every few of them."""
         step, taken = self.state.step, all(result.taken for result in results)
-        losses = [f"{name} {value:.4f}" for name, value in values.items() if output_of(name) == LOSS]
+        losses = [
+            f"{name} {value:.4f}"
+            for name, value in values.items()
+            if output_of(name) == LOSS
+        ]
         text = "  ".join(losses)
         epoch = before.epoch_of(self.main_batch)
-        line = step % self.settings["log_every"] == 0 or step in (1, self.total) or not taken
+        line = (
+            step % self.settings["log_every"] == 0 or step in (1, self.total) or not taken
+        )
         self.report.step(step, f"epoch {epoch + 1}  {text}  lr {max(lrs):.2e}", line)
         if not line:
             return
@@ -308,14 +351,18 @@ class Trainer:
         state.metrics, state.eval_pending = values, False
         better = self.is_best(values)
         shown = "  ".join(f"{key} {value:.4f}" for key, value in values.items())
-        self.report.print_line(f"step {step}  val  {shown}{'  (best so far)' if better else ''}")
+        self.report.print_line(
+            f"step {step}  val  {shown}{'  (best so far)' if better else ''}"
+        )
         self.log.write(step, **{f"val/{key}": value for key, value in values.items()})
         if self.saved == step_folder(self.folder / CHECKPOINTS, step):
             write_state(self.saved, self.net, state, self.invariants, self.writer)
             self.tidy_folder()
         elif better or self.is_over():
             self.save()
-        self.report.print_line(*messages.stopped_early(state, self.total, self.select, self.is_over()))
+        self.report.print_line(
+            *messages.stopped_early(state, self.total, self.select, self.is_over())
+        )
 
     def is_best(self, values: Mapping[str, float]) -> bool:
         """Return whether an evaluation is the best so far, and remember it if so."""
@@ -327,9 +374,13 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of the state; UserError if the run folder is gone."""
-        distributed.raise_on_all_ranks(lost_run_folder(self.folder) if self.writer else None)
+        distributed.raise_on_all_ranks(
+            lost_run_folder(self.folder) if self.writer else None
+        )
         # With its folder filled in, the spec inside a checkpoint is enough to resume from it.
-        spec_text = write_spec(replace(self.spec, train={**self.settings, "output_dir": str(self.folder)}))
+        spec_text = write_spec(
+            replace(self.spec, train={**self.settings, "output_dir": str(self.folder)})
+        )
         folder = self.folder / CHECKPOINTS
         self.saved = save_checkpoint(
             folder,
@@ -347,4 +398,6 @@ class Trainer:
         """Bring links and old checkpoints up to date, on the process that writes."""
         if self.writer:
             assert self.saved is not None
-            tidy_run_folder(self.folder, self.saved, self.state.best_step, self.settings["keep_last"])
+            tidy_run_folder(
+                self.folder, self.saved, self.state.best_step, self.settings["keep_last"]
+            )

@@ -26,16 +26,24 @@ def relative_bias(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
         return None
     old, new = math.isqrt(len(value) - CORNERS), math.isqrt(len(target) - CORNERS)
     if old * old != len(value) - CORNERS or new * new != len(target) - CORNERS:
-        raise ValueError(f"tables must be of square grids, but have {len(value)} and {len(target)} rows")
-    return resize_table(value, old, new), f"relative positions: {old}x{old} offsets to {new}x{new}"
+        raise ValueError(
+            f"tables must be of square grids, but have {len(value)} and {len(target)} rows"
+        )
+    return resize_table(
+        value, old, new
+    ), f"relative positions: {old}x{old} offsets to {new}x{new}"
 
 
-def resize_table(table: Float[Tensor, "rows columns"], old: int, new: int) -> Float[Tensor, "_ columns"]:
+def resize_table(
+    table: Float[Tensor, "rows columns"], old: int, new: int
+) -> Float[Tensor, "_ columns"]:
     """Return a table of ``old x old`` offsets and three rows for ``new x new`` offsets."""
     import torch
 
     if old < FEWEST:
-        raise ValueError(f"a table must have {FEWEST} offsets or more in each direction, but has {old}")
+        raise ValueError(
+            f"a table must have {FEWEST} offsets or more in each direction, but has {old}"
+        )
     positions = source_positions(old, new)
     weights = spline_weights(positions, [float(step - new // 2) for step in range(new)])
     # (old * old, columns) -> (columns, old, old)
@@ -65,7 +73,9 @@ def source_positions(old: int, new: int) -> list[float]:
     return [-distance for distance in reversed(distances)] + [0.0] + distances
 
 
-def spline_weights(points: list[float], targets: list[float]) -> Float[Tensor, "targets points"]:
+def spline_weights(
+    points: list[float], targets: list[float]
+) -> Float[Tensor, "targets points"]:
     """Return the matrix that reads a cubic spline through values at ``points`` at ``targets``.
 
     The spline is not-a-knot: its third derivative does not jump at the second and the last but one point.
@@ -81,10 +91,15 @@ def spline_weights(points: list[float], targets: list[float]) -> Float[Tensor, "
     width = step[interval]
     left, right = (x[interval + 1] - at) / width, (at - x[interval]) / width
     identity = torch.eye(count, dtype=torch.float64)
-    straight = left[:, None] * identity[interval] + right[:, None] * identity[interval + 1]
+    straight = (
+        left[:, None] * identity[interval] + right[:, None] * identity[interval + 1]
+    )
     bend_left = (left**3 - left) * width**2 / 6
     bend_right = (right**3 - right) * width**2 / 6
-    bent = bend_left[:, None] * curvature[interval] + bend_right[:, None] * curvature[interval + 1]
+    bent = (
+        bend_left[:, None] * curvature[interval]
+        + bend_right[:, None] * curvature[interval + 1]
+    )
     return straight + bent
 
 
@@ -97,8 +112,16 @@ def _curvature(step: Float[Tensor, " intervals"]) -> Float[Tensor, "points point
     slopes = torch.zeros(count, count, dtype=torch.float64)
     for i in range(1, count - 1):
         before, after = step[i - 1], step[i]
-        system[i, i - 1], system[i, i], system[i, i + 1] = before / 6, (before + after) / 3, after / 6
-        slopes[i, i - 1], slopes[i, i], slopes[i, i + 1] = 1 / before, -1 / before - 1 / after, 1 / after
+        system[i, i - 1], system[i, i], system[i, i + 1] = (
+            before / 6,
+            (before + after) / 3,
+            after / 6,
+        )
+        slopes[i, i - 1], slopes[i, i], slopes[i, i + 1] = (
+            1 / before,
+            -1 / before - 1 / after,
+            1 / after,
+        )
     for row, first in ((0, 0), (count - 1, count - 3)):
         before, after = step[first], step[first + 1]
         system[row, first], system[row, first + 1] = 1 / before, -1 / before - 1 / after

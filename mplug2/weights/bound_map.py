@@ -7,13 +7,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mplug2.weights.key_pattern import KeyMatcher, KeyPattern, declared_forms, read_pattern
+from mplug2.weights.key_pattern import (
+    KeyMatcher,
+    KeyPattern,
+    declared_forms,
+    read_pattern,
+)
 from mplug2.weights.keymap import Drop, Facts, Fresh, KeyMap, Row, Values
 
 if TYPE_CHECKING:
     from mplug2.network import Network
 
-Slot = tuple[int, int]  # which pattern of a row, and which value of the hole that `over` names
+Slot = tuple[
+    int, int
+]  # which pattern of a row, and which value of the hole that `over` names
 
 
 @dataclass(frozen=True)
@@ -59,13 +66,19 @@ class _BoundRow:
     def writers(self) -> tuple[KeyMatcher, ...]:
         return tuple(pattern.bind(self.numbers) for pattern in self.ours)
 
-    def matches(self, matchers: Iterable[KeyMatcher], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    def matches(
+        self, matchers: Iterable[KeyMatcher], name: str
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         for slot, matcher in enumerate(matchers):
             values = matcher.matches(name)
             if values is None:
                 continue
             # Without a module there are no numbers that a condition could ask for.
-            if self.absent or self.row.where is None or self.row.where({**self.numbers, **values}):
+            if (
+                self.absent
+                or self.row.where is None
+                or self.row.where({**self.numbers, **values})
+            ):
                 yield slot, values
 
 
@@ -83,7 +96,9 @@ class _BoundDrop:
 
     def reason(self, name: str) -> str | None:
         values = self.readers[0].matches(name)
-        if values is None or (self.row.where is not None and not self.row.where({**self.numbers, **values})):
+        if values is None or (
+            self.row.where is not None and not self.row.where({**self.numbers, **values})
+        ):
             return None
         return self.row.reason.format_map({**self.numbers, **values})
 
@@ -118,7 +133,11 @@ class BoundMap:
         self._entries: list[_BoundRow | _BoundDrop] = []
         self._by_head: dict[tuple[str, bool], list[_BoundRow | _BoundDrop]] = {}
         for order, row in enumerate(key_map.rows):
-            self._entries += self._bind_drop(row) if isinstance(row, Drop) else self._bind_row(row, order)
+            self._entries += (
+                self._bind_drop(row)
+                if isinstance(row, Drop)
+                else self._bind_row(row, order)
+            )
 
     def read(self, keys: Iterable[str]) -> tuple[list[KeyMapping], list[Unmapped]]:
         """Return where released keys go, and those that go nowhere with the reason; nothing is left out."""
@@ -154,15 +173,23 @@ class BoundMap:
         for fresh in self.key_map.fresh:
             for module in self.players[fresh.role]:
                 numbers = self._role_numbers(fresh.role, module)
-                values = self._ours(fresh, fresh.ours, module, {}).bind(numbers).matches(name)
-                if values is not None and (fresh.where is None or fresh.where({**numbers, **values})):
+                values = (
+                    self._ours(fresh, fresh.ours, module, {}).bind(numbers).matches(name)
+                )
+                if values is not None and (
+                    fresh.where is None or fresh.where({**numbers, **values})
+                ):
                     return fresh.reason
         return None
 
     def constants(self) -> Iterator[tuple[str, Any]]:
         """Yield the constants that the table can recreate: released key and tensor."""
         for entry in self._entries:
-            if isinstance(entry, _BoundDrop) and entry.row.make is not None and entry.row.role:
+            if (
+                isinstance(entry, _BoundDrop)
+                and entry.row.make is not None
+                and entry.row.role
+            ):
                 if entry.row.where is not None and not entry.row.where(entry.numbers):
                     continue  # This network holds the weight itself.
                 key = entry.pattern.write(entry.numbers)
@@ -187,7 +214,9 @@ class BoundMap:
             self._numbers[role, module] = {"module": module, **numbers}
         return self._numbers[role, module]
 
-    def _ours(self, row: Row | Fresh, name: str, module: str, forms: Mapping[str, str]) -> KeyPattern:
+    def _ours(
+        self, row: Row | Fresh, name: str, module: str, forms: Mapping[str, str]
+    ) -> KeyPattern:
         role, colon, inside = name.partition(":")
         if colon and role in self.key_map.roles:
             module = self.players[role][0]
@@ -203,11 +232,15 @@ class BoundMap:
         patterns = tuple(read_pattern(text, forms) for text in released)
         absent = [role for role in roles_of(row, self.key_map) if not self.players[role]]
         if absent:
-            yield _BoundRow(row, order, {}, patterns, (), self.key_map.roles[absent[0]].label)
+            yield _BoundRow(
+                row, order, {}, patterns, (), self.key_map.roles[absent[0]].label
+            )
             return
         for module in self.players[row.role]:
             names = tuple(self._ours(row, name, module, forms) for name in ours)
-            yield _BoundRow(row, order, self._role_numbers(row.role, module), patterns, names)
+            yield _BoundRow(
+                row, order, self._role_numbers(row.role, module), patterns, names
+            )
 
     def _bind_drop(self, drop: Drop) -> Iterator[_BoundDrop]:
         pattern = read_pattern(drop.released)
@@ -237,17 +270,25 @@ class BoundMap:
                 placed = True
         if placed:
             return None
-        return f"this network has no {absent}" if absent else f"not a key of {self.key_map.title}"
+        return (
+            f"this network has no {absent}"
+            if absent
+            else f"not a key of {self.key_map.title}"
+        )
 
     def _read_mapping(self, instance: _Instance) -> KeyMapping:
         bound, parts = instance.bound, instance.parts
         count = 1 + max(index for _, index in parts) if bound.row.over else 1
-        slots = [(slot, index) for index in range(count) for slot in range(len(bound.released))]
+        slots = [
+            (slot, index) for index in range(count) for slot in range(len(bound.released))
+        ]
         values = {**bound.numbers, **instance.values}
         missing = ""
         for slot, index in slots:
             if (slot, index) not in parts:
-                missing = bound.released[slot].write({**values, bound.row.over: index}) or ""
+                missing = (
+                    bound.released[slot].write({**values, bound.row.over: index}) or ""
+                )
         names = [pattern.write(values) for pattern in bound.ours]
         return KeyMapping(
             bound.row,
@@ -269,7 +310,9 @@ class BoundMap:
                 keys.append(pattern.write({**values, bound.row.over: index}))
         names = tuple(instance.parts[slot, 0] for slot in range(len(bound.ours)))
         written = tuple(key for key in keys if key is not None)
-        return KeyMapping(bound.row, bound.order, written, names, {**values, "count": len(keys)})
+        return KeyMapping(
+            bound.row, bound.order, written, names, {**values, "count": len(keys)}
+        )
 
 
 def forms_of(row: Row) -> dict[str, str]:

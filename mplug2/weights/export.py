@@ -69,7 +69,9 @@ def export(
     else:
         exporting.write_like(original)
     if not exporting.written:
-        raise UserError(f"{origin}: no weight of this network has a released name of {key_map.title}")
+        raise UserError(
+            f"{origin}: no weight of this network has a released name of {key_map.title}"
+        )
     return exporting.written, exporting.report
 
 
@@ -97,10 +99,16 @@ class _Exporting:
     key_map: KeyMap
     report: LoadReport
     # By whether they are EMA copies, and by released key without the mark of one.
-    stored: dict[bool, dict[str, Tensor]] = field(default_factory=lambda: {False: {}, True: {}})
-    values: dict[bool, dict[str, _Value]] = field(default_factory=lambda: {False: {}, True: {}})
+    stored: dict[bool, dict[str, Tensor]] = field(
+        default_factory=lambda: {False: {}, True: {}}
+    )
+    values: dict[bool, dict[str, _Value]] = field(
+        default_factory=lambda: {False: {}, True: {}}
+    )
     constants: dict[str, Tensor] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)  # why a second spelling cannot hold our weights
+    refused: dict[str, str] = field(
+        default_factory=dict
+    )  # why a second spelling cannot hold our weights
     written: dict[str, Tensor] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # our names that were written
 
@@ -112,7 +120,9 @@ class _Exporting:
             name, is_ema = self.key_map.canonical(key)
             self.stored[is_ema][name] = tensor
 
-    def take(self, mapping: KeyMapping, weights: Mapping[str, Tensor], is_ema: bool) -> None:
+    def take(
+        self, mapping: KeyMapping, weights: Mapping[str, Tensor], is_ema: bool
+    ) -> None:
         """Compute the released tensors of one mapping."""
         if any(name not in weights for name in mapping.ours):
             return
@@ -164,29 +174,45 @@ class _Exporting:
                 self._write(key, value, dtype, original.shapes.get(key))
             elif original.released is not None:
                 self.written[key] = original.released.tensors[key]
-                self.report.add("kept", target=key, reason="not in this network: copied from the original")
+                self.report.add(
+                    "kept",
+                    target=key,
+                    reason="not in this network: copied from the original",
+                )
             elif not is_ema and name in self.constants:
                 self.written[key] = self.constants[name].to(dtype)
                 self.report.add("kept", target=key, reason="a constant, recreated")
             else:
-                self.report.add("missing", target=key, reason="not in this network, and there is no original")
+                self.report.add(
+                    "missing",
+                    target=key,
+                    reason="not in this network, and there is no original",
+                )
         self._write_additions()
 
     def _write_additions(self) -> None:
         """Write the weights that the original has no key for; report such EMA copies."""
         for key, value in self.values[False].items():
             if not value.alternative and not set(value.names) <= self.names:
-                self._write(key, value, value.tensor.dtype, reason="the original has no such key")
+                self._write(
+                    key, value, value.tensor.dtype, reason="the original has no such key"
+                )
         for key, value in self.values[True].items():
             if not value.alternative and self.key_map.ema_key(key) not in self.written:
                 self.report.add(
-                    "dropped", value.names[0], reason="an EMA copy, which the original does not have"
+                    "dropped",
+                    value.names[0],
+                    reason="an EMA copy, which the original does not have",
                 )
 
     def _keep_written(self, key: str, value: _Value, stored: Tensor) -> None:
         """Write the original's own tensor, since ours is what reading it gives."""
         resized = stored.shape != value.tensor.shape
-        reason = "resized when it was read, and unchanged since: as the original has it" if resized else ""
+        reason = (
+            "resized when it was read, and unchanged since: as the original has it"
+            if resized
+            else ""
+        )
         self._report(key, value, reason)
         self.written[key] = stored
 
@@ -199,7 +225,11 @@ class _Exporting:
         reason: str = "",
     ) -> None:
         tensor = value.tensor.to(dtype)
-        if tensor.is_floating_point() and tensor.isinf().any() and not value.tensor.isinf().any():
+        if (
+            tensor.is_floating_point()
+            and tensor.isinf().any()
+            and not value.tensor.isinf().any()
+        ):
             largest = float(value.tensor.abs().max())
             raise UserError(
                 f"{self.report.origin}: {key}: a value of {largest:.6g} does not fit the original's {dtype}. "
@@ -211,7 +241,9 @@ class _Exporting:
         self._report(key, value, reason, "resized" if resized else "written")
         self.written[key] = tensor
 
-    def _report(self, key: str, value: _Value, reason: str, status: Status = "written") -> None:
+    def _report(
+        self, key: str, value: _Value, reason: str, status: Status = "written"
+    ) -> None:
         is_ema = self.key_map.canonical(key)[1]
         if status == "written" and not is_ema and set(value.names) <= self.names:
             status = "tied"
@@ -226,7 +258,9 @@ def _gives(mapping: KeyMapping, stored: Mapping[str, Tensor], ours: list[Tensor]
         return False
     values = {**mapping.values, "count": len(ours)}
     try:
-        tensors = mapping.row.transform.read([stored[key] for key in mapping.released], values)
+        tensors = mapping.row.transform.read(
+            [stored[key] for key in mapping.released], values
+        )
         for tensor, target in zip(tensors, ours, strict=True):
             # Zeros, so that a resize which fills only a part does not find the rest in its target.
             fitted = in_shape(mapping.row, tensor, torch.zeros_like(target))

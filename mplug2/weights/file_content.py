@@ -37,13 +37,18 @@ def refuse_other_content(path: Path) -> None:
     elif head.startswith(_LFS):
         problem = "is a git LFS pointer, not the weights. Fetch them: `git lfs pull`"
     elif head.lstrip().lower().startswith(_PAGES):
-        problem = "is a web page (HTML), not weights. Download the file that the page links to"
+        problem = (
+            "is a web page (HTML), not weights. Download the file that the page links to"
+        )
     elif head.startswith(_ZIP) and not zipfile.is_zipfile(path):
         problem = "the file is cut off (its end is missing): was the download complete? Download it again"
     elif (size := _safetensors_size(path, head)) is not None:
         problem = _safetensors_problem(path, size)
     elif path.suffix != ".safetensors" and not head.startswith((_ZIP, _PICKLE)):
-        name = next((name for begin, name in _OTHER_FORMATS.items() if head.startswith(begin)), None)
+        name = next(
+            (name for begin, name in _OTHER_FORMATS.items() if head.startswith(begin)),
+            None,
+        )
         problem = f"is {name or 'of another format'}, not weights. Give a .safetensors or PyTorch file"
     elif path.suffix == ".safetensors" and zipfile.is_zipfile(path):
         problem = "is a PyTorch file (.pth), not a safetensors file. Name it .pth"
@@ -101,7 +106,11 @@ def _safetensors_size(path: Path, head: bytes) -> int | None:
         return 8 + header_bytes
     try:
         entries = json.loads(header)
-        ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
+        ends = [
+            entry["data_offsets"][1]
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        ]
         return 8 + header_bytes + max(ends, default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return None

@@ -15,11 +15,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mplug2.weights.file_content import refuse_compressed, refuse_other_content, refuse_unfolding
+from mplug2.weights.file_content import (
+    refuse_compressed,
+    refuse_other_content,
+    refuse_unfolding,
+)
 from registry import UserError
 
-WRAPPERS = ("model", "module", "state_dict", "ema")  # entries that hold the weights, the first one there wins
-PREFIXES = ("module.", "_orig_mod.")  # of all keys: left by data parallelism and by torch.compile
+WRAPPERS = (
+    "model",
+    "module",
+    "state_dict",
+    "ema",
+)  # entries that hold the weights, the first one there wins
+PREFIXES = (
+    "module.",
+    "_orig_mod.",
+)  # of all keys: left by data parallelism and by torch.compile
 
 _UNSUPPORTED = re.compile(r"Unsupported (?:global|class|operand):? (?:GLOBAL )?([\w.]+)")
 
@@ -63,7 +75,9 @@ def read_released(path: str | Path) -> Released:
         try:
             return _unprefixed(str(path), load_file(path), ())
         except SafetensorError as error:
-            raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+            raise UserError(
+                f"{path}: not a readable safetensors file ({error})"
+            ) from None
     try:
         if _torchscript(path):
             raise UserError(
@@ -71,11 +85,15 @@ def read_released(path: str | Path) -> Released:
                 "    hint: if you trust it, save only its tensors: `torch.save(torch.jit.load(FILE, "
                 "map_location='cpu').state_dict(), 'weights.pth')`"
             )
-        with warnings.catch_warnings():  # torch warns of pickle protocols before it refuses or reads them
+        with (
+            warnings.catch_warnings()
+        ):  # torch warns of pickle protocols before it refuses or reads them
             warnings.simplefilter("ignore", UserWarning)
             if zipfile.is_zipfile(path):
                 refuse_compressed(path)
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
     except UserError:
         raise
     except Exception as error:  # which one depends on where the file is damaged
@@ -94,20 +112,26 @@ def _reason(error: Exception) -> str:
     if named is not None:
         return named[1]
     first = text.splitlines()[0] if text else type(error).__name__
-    return "it is damaged" if first.startswith("Weights only load failed") else first[:200]
+    return (
+        "it is damaged" if first.startswith("Weights only load failed") else first[:200]
+    )
 
 
 def _torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist())
+        return any(
+            name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist()
+        )
 
 
 def _unwrapped(content: Any, path: Path) -> Released:
     wrappers: list[str] = []
     while isinstance(content, dict):
-        wrapper = next((name for name in WRAPPERS if isinstance(content.get(name), dict)), None)
+        wrapper = next(
+            (name for name in WRAPPERS if isinstance(content.get(name), dict)), None
+        )
         if wrapper is None:
             break
         wrappers.append(wrapper)
@@ -116,7 +140,9 @@ def _unwrapped(content: Any, path: Path) -> Released:
         raise UserError(
             f"{path}: must hold a mapping of names to tensors, but holds a {type(content).__name__}"
         )
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {
+        str(key): value for key, value in content.items() if isinstance(value, Tensor)
+    }
     if not tensors:
         raise UserError(
             f"{path}: must hold tensors (directly, or under {', '.join(map(repr, WRAPPERS))}), but does not"
@@ -125,10 +151,19 @@ def _unwrapped(content: Any, path: Path) -> Released:
     return _unprefixed(str(path), tensors, tuple(wrappers))
 
 
-def _unprefixed(origin: str, tensors: dict[str, Tensor], wrappers: tuple[str, ...]) -> Released:
+def _unprefixed(
+    origin: str, tensors: dict[str, Tensor], wrappers: tuple[str, ...]
+) -> Released:
     removed = ""
     while True:
-        prefix = next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in tensors)), None)
+        prefix = next(
+            (
+                prefix
+                for prefix in PREFIXES
+                if all(key.startswith(prefix) for key in tensors)
+            ),
+            None,
+        )
         if prefix is None or not tensors:
             return Released(origin, tensors, wrappers, removed)
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}

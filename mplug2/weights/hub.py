@@ -51,5 +51,9 @@ def _fetched(model: str, name: str) -> Path | None:
     try:
         cached = try_to_load_from_cache(model, name)
         return Path(cached if isinstance(cached, str) else hf_hub_download(model, name))
-    except (HfHubHTTPError, HFValidationError, OSError):  # no such model, no such file, no network
+    except (
+        HfHubHTTPError,
+        HFValidationError,
+        OSError,
+    ):  # no such model, no such file, no network
         return None

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-HOLE = re.compile(r"\{(?P<name>[a-z_]+)(?:(?P<sign>[+-])(?P<shift>\w+))?(?P<any>\*)?(?::(?P<form>[^{}]*))?\}")
+HOLE = re.compile(
+    r"\{(?P<name>[a-z_]+)(?:(?P<sign>[+-])(?P<shift>\w+))?(?P<any>\*)?(?::(?P<form>[^{}]*))?\}"
+)
 INTEGER = r"\d+"
 
 Values = Mapping[str, Any]
@@ -36,7 +38,9 @@ class Hole:
         """Return the shift as a number; KeyError if it is a name without a value."""
         if not self.shift:
             return 0
-        return self.sign * (int(self.shift) if self.shift.isdigit() else int(values[self.shift]))
+        return self.sign * (
+            int(self.shift) if self.shift.isdigit() else int(values[self.shift])
+        )
 
     def text(self, values: Values) -> str:
         """Return the text in the hole."""
@@ -65,13 +69,19 @@ class KeyPattern:
             if isinstance(piece, Hole) and piece.name not in constants:
                 literal = False
                 repeated = f"(?P<{piece.name}>" in "".join(parts)
-                parts.append(f"(?P={piece.name})" if repeated else f"(?P<{piece.name}>{piece.form})")
+                parts.append(
+                    f"(?P={piece.name})"
+                    if repeated
+                    else f"(?P<{piece.name}>{piece.form})"
+                )
                 continue
             text = piece if isinstance(piece, str) else piece.text(constants)
             parts.append(re.escape(text))
             prefix += text if literal else ""
         holes = tuple(hole for hole in self.holes if hole.name not in constants)
-        shifts = tuple(hole.offset(constants) if hole.form == INTEGER else 0 for hole in holes)
+        shifts = tuple(
+            hole.offset(constants) if hole.form == INTEGER else 0 for hole in holes
+        )
         return KeyMatcher(re.compile("".join(parts)), prefix, holes, shifts)
 
     def write(self, values: Values) -> str | None:
@@ -143,7 +153,9 @@ def _read_pattern(text: str, forms: tuple[tuple[str, str], ...]) -> KeyPattern:
         pieces.append(text[end:])
     literal = "".join(piece for piece in pieces if isinstance(piece, str))
     if "{" in literal or "}" in literal or not pieces:
-        raise ValueError(f"'{text}' must be a key with holes such as {{layer}} or {{leaf:weight|bias}}")
+        raise ValueError(
+            f"'{text}' must be a key with holes such as {{layer}} or {{leaf:weight|bias}}"
+        )
     return KeyPattern(text, tuple(pieces))
 
 

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from mplug2.weights.key_pattern import KeyMatcher, KeyPattern, declared_forms, read_pattern
+from mplug2.weights.key_pattern import (
+    KeyMatcher,
+    KeyPattern,
+    declared_forms,
+    read_pattern,
+)
 from mplug2.weights.transforms import IDENTITY, Transform
 from registry import Spec, UserError
 
@@ -32,7 +37,10 @@ class Facts:
     """What the tables of a family may ask of a network and of the released keys that are read or written."""
 
     def __init__(
-        self, net: Network, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any] | None = None
+        self,
+        net: Network,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.net = net
         self.spec: Spec = net.spec
@@ -153,7 +161,9 @@ def _open_file(where: str) -> Released:
     return read_released(where)
 
 
-def _nothing_to_check(net: Network, released: Released, module_names: Collection[str]) -> None:
+def _nothing_to_check(
+    net: Network, released: Released, module_names: Collection[str]
+) -> None:
     return None
 
 
@@ -195,7 +205,9 @@ class KeyMap:
         for name, entry in spec.modules.items():
             if entry.use in self.foreign:
                 what = self.foreign[entry.use]
-                raise UserError(f"{entry.place}: {self.title} has no {what}, as module '{name}' is")
+                raise UserError(
+                    f"{entry.place}: {self.title} has no {what}, as module '{name}' is"
+                )
             for role, part in self.roles.items():
                 if part.prefix(entry.use) is None or not part.when(spec, name):
                     continue

@@ -25,7 +25,10 @@ Target = tuple[bool, str]  # whether it is an EMA copy, and its name
 
 
 def load_mapped(
-    net: Network, key_map: KeyMap, released: Released, module_names: Collection[str] | None = None
+    net: Network,
+    key_map: KeyMap,
+    released: Released,
+    module_names: Collection[str] | None = None,
 ) -> LoadReport:
     """Load released weights into the modules named (all, if None) and return what became of each key.
 
@@ -35,7 +38,8 @@ def load_mapped(
     names = set(net.spec.modules) if module_names is None else set(module_names)
     if not key_map.released:
         released = replace(
-            released, tensors=in_new_names(released.tensors, net.spec.modules, released.origin)
+            released,
+            tensors=in_new_names(released.tensors, net.spec.modules, released.origin),
         )
     key_map.check(net, released, names)
     bound = BoundMap(key_map, net, released.shapes, released.config)
@@ -54,7 +58,9 @@ def load_mapped(
 
 def tied_names(net: Network) -> dict[str, int]:
     """Return the names of all weights and buffers, those that are one tensor with the same number."""
-    identities = {name: id(value) for name, value in net.state_dict(keep_vars=True).items()}
+    identities = {
+        name: id(value) for name, value in net.state_dict(keep_vars=True).items()
+    }
     for name, owner in net.transposed.items():
         identities[name] = identities[owner]
     return identities
@@ -88,7 +94,12 @@ class _Loading:
         elif mapping.missing:
             self._add("misfit", mapping, f"{mapping.missing} is not in the file")
         elif mapping.ema and not home:
-            self._add("dropped", mapping, "a momentum copy, and this network keeps none", target="")
+            self._add(
+                "dropped",
+                mapping,
+                "a momentum copy, and this network keeps none",
+                target="",
+            )
         elif any(name not in home for name in mapping.ours):
             reason = "a momentum copy that no ema(...) reads"
             if not mapping.ema:
@@ -102,7 +113,9 @@ class _Loading:
         taken = {row.source for row in self.report.rows}
         for key, name in self.unasked.items():
             if key not in taken:
-                self.report.add("dropped", key, name, f"init does not ask it for {name.split('.')[0]}")
+                self.report.add(
+                    "dropped", key, name, f"init does not ask it for {name.split('.')[0]}"
+                )
 
     def report_missing(self, bound: BoundMap) -> None:
         """Report what the file does not give.
@@ -147,7 +160,11 @@ class _Loading:
             return
         try:
             tensors = mapping.row.transform.read(stored, mapping.values)
-        except (ValueError, RuntimeError, IndexError) as error:  # shapes that the transform cannot take
+        except (
+            ValueError,
+            RuntimeError,
+            IndexError,
+        ) as error:  # shapes that the transform cannot take
             self._add("misfit", mapping, str(error).splitlines()[0])
             return
         notes: list[str] = []
@@ -160,7 +177,9 @@ class _Loading:
                 self._add("misfit", mapping, str(error))
                 return
             if resized is None:
-                sizes = f"file has {list(stored[0].shape)}, network has {list(target.shape)}"
+                sizes = (
+                    f"file has {list(stored[0].shape)}, network has {list(target.shape)}"
+                )
                 self._add("misfit", mapping, sizes)
                 return
             fitted.append(resized[0])
@@ -182,10 +201,14 @@ class _Loading:
         problems = [value_problem(tensor) for tensor in stored]
         return next((problem for problem in problems if problem is not None), None)
 
-    def _add(self, status: Status, mapping: KeyMapping, reason: str, target: str | None = None) -> None:
+    def _add(
+        self, status: Status, mapping: KeyMapping, reason: str, target: str | None = None
+    ) -> None:
         named = mapping.ours[0] if target is None else target
         for key in mapping.released:
-            self.report.add(status, key, named, reason, momentum=mapping.ema and status != "dropped")
+            self.report.add(
+                status, key, named, reason, momentum=mapping.ema and status != "dropped"
+            )
 
 
 def in_shape(row: Row, tensor: Tensor, target: Tensor) -> tuple[Tensor, str] | None:

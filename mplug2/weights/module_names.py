@@ -11,7 +11,9 @@ from registry.language.aliases import module_names
 from registry.language.renames import RenamedWarning
 
 
-def new_keys(stored: Iterable[str], modules: Collection[str], origin: str) -> dict[str, str]:
+def new_keys(
+    stored: Iterable[str], modules: Collection[str], origin: str
+) -> dict[str, str]:
     """Return the key of each weight in a file by its present name.
 
     ``modules``: the modules of the network. ``origin``: the file, for the warning of an old name.
@@ -28,6 +30,10 @@ def new_keys(stored: Iterable[str], modules: Collection[str], origin: str) -> di
     return present
 
 
-def in_new_names(tensors: Mapping[str, Tensor], modules: Collection[str], origin: str) -> dict[str, Tensor]:
+def in_new_names(
+    tensors: Mapping[str, Tensor], modules: Collection[str], origin: str
+) -> dict[str, Tensor]:
     """Return the tensors of a file by the present names of their modules."""
-    return {name: tensors[key] for name, key in new_keys(tensors, modules, origin).items()}
+    return {
+        name: tensors[key] for name, key in new_keys(tensors, modules, origin).items()
+    }

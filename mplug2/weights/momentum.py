@@ -46,7 +46,9 @@ def load_momentum(net: Any, checkpoint: str | Path, *, required: bool = False) -
         net.load_ema_state_dict(stored)
         return
     if required:
-        raise UserError(f"{file} is missing, and the checkpoint was written with it: copy it there")
+        raise UserError(
+            f"{file} is missing, and the checkpoint was written with it: copy it there"
+        )
     weights = net.state_dict()
     net.load_ema_state_dict({name: weights[name] for name in expected})
     if distributed.rank() == 0:

@@ -28,7 +28,9 @@ def resize_positions(
     cls, grid = position[:, :1], position[:, 1:]
     old, new = math.isqrt(grid.shape[1]), math.isqrt(tokens - 1)
     if old * old != grid.shape[1] or new * new != tokens - 1:
-        raise ValueError(f"grids must be square, but hold {grid.shape[1]} and {tokens - 1} patches")
+        raise ValueError(
+            f"grids must be square, but hold {grid.shape[1]} and {tokens - 1} patches"
+        )
     # (1, old * old, width) -> (1, width, old, old) -> (1, new * new, width)
     image = grid.transpose(1, 2).unflatten(2, (old, old))
     image = F.interpolate(image, size=(new, new), mode=mode, align_corners=False)
@@ -62,17 +64,27 @@ def repeat_last_row(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
     """Add rows to a table of types, (types, width), each a copy of its last one."""
     import torch
 
-    if value.ndim != 2 or value.shape[1:] != target.shape[1:] or not 0 < len(value) < len(target):
+    if (
+        value.ndim != 2
+        or value.shape[1:] != target.shape[1:]
+        or not 0 < len(value) < len(target)
+    ):
         return None
     added = value[-1:].expand(len(target) - len(value), -1)
-    return torch.cat([value, added]), f"{len(value)} types to {len(target)}: copies of the last"
+    return torch.cat(
+        [value, added]
+    ), f"{len(value)} types to {len(target)}: copies of the last"
 
 
 def tubes(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
     """Make kernels of three frames from kernels of one: CLIP's kernel in the middle, zeros around it."""
     import torch
 
-    if value.ndim != 4 or target.ndim != 5 or value.shape != target.shape[:2] + target.shape[3:]:
+    if (
+        value.ndim != 4
+        or target.ndim != 5
+        or value.shape != target.shape[:2] + target.shape[3:]
+    ):
         return None
     kernels = torch.zeros(target.shape, dtype=value.dtype)
     kernels[:, :, target.shape[2] // 2] = value

@@ -64,7 +64,11 @@ def _renamed(released: Released, module: str, targets: Iterable[str]) -> Release
             f"{released.origin}: has no module '{module}'. {hint}Its modules: {', '.join(modules)}"
         )
     # A module of the source that has the name of a target gives it nothing.
-    others = {key: tensor for key, tensor in others.items() if key.partition(".")[0] not in targets}
+    others = {
+        key: tensor
+        for key, tensor in others.items()
+        if key.partition(".")[0] not in targets
+    }
     return replace(released, tensors=others | renamed)
 
 
@@ -76,7 +80,9 @@ def load_tensors(
     origin: str = "checkpoint",
 ) -> LoadReport:
     """Load a released state dict of ``family`` into the modules named (all, if None); return the report."""
-    return load_mapped(net, KEY_MAPS.load(family), Released(origin, tensors), module_names)
+    return load_mapped(
+        net, KEY_MAPS.load(family), Released(origin, tensors), module_names
+    )
 
 
 def map_keys(net: Network, family: str, keys: Iterable[str]) -> dict[str, str]:
@@ -87,7 +93,9 @@ def map_keys(net: Network, family: str, keys: Iterable[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for mapping in mappings:
         if not mapping.ema:
-            names |= {key: mapping.ours[0] for key in mapping.released if key not in names}
+            names |= {
+                key: mapping.ours[0] for key in mapping.released if key not in names
+            }
     return names
 
 
@@ -110,7 +118,9 @@ def initialise(net: Network) -> list[LoadReport]:
     return reports
 
 
-def _warn_of_fresh(net: Network, source: str, module_names: Collection[str], report: LoadReport) -> None:
+def _warn_of_fresh(
+    net: Network, source: str, module_names: Collection[str], report: LoadReport
+) -> None:
     """Warn of modules that were to get weights from ``source`` and got none at all."""
     filled = {name.split(".")[0] for name in report.filled()}
     fresh = []
@@ -119,7 +129,11 @@ def _warn_of_fresh(net: Network, source: str, module_names: Collection[str], rep
         if size and name not in filled:
             fresh.append(f"{name} ({size:,} parameters)")
     if fresh and distributed.rank() == 0:
-        log.warning("WARNING: %s holds nothing for %s: fresh weights stay", source, ", ".join(fresh))
+        log.warning(
+            "WARNING: %s holds nothing for %s: fresh weights stay",
+            source,
+            ", ".join(fresh),
+        )
 
 
 def _follow(net: Network, reports: Collection[LoadReport]) -> None:

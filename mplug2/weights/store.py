@@ -35,14 +35,19 @@ def persistent_buffers(net: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def save_weights(net: nn.Module, path: Path | None, consolidate: Consolidate | None = None) -> None:
+def save_weights(
+    net: nn.Module, path: Path | None, consolidate: Consolidate | None = None
+) -> None:
     """Write all weights to ``path``; all ranks must call this; ranks that do not write pass ``None``.
 
     ``consolidate`` returns the complete tensor of a parameter that may be sharded over ranks, and the float32
     master of a trainable one (``Engine.consolidate``). A tied weight is written once, under its first name.
     Frozen weights that `init` gives again (``net.supplied``) are left out.
     """
-    tensors: dict[str, Tensor] = {**dict(net.named_parameters()), **persistent_buffers(net)}
+    tensors: dict[str, Tensor] = {
+        **dict(net.named_parameters()),
+        **persistent_buffers(net),
+    }
     for name in _supplied(net):
         tensors.pop(name, None)
     entries = []
@@ -104,7 +109,11 @@ def read_fitting(net: nn.Module, path: str | Path) -> dict[str, Tensor]:
         tensors = {name: stored.get_tensor(key) for name, key in keys.items()}
     _refuse_broken_values(file, net, tensors)
     by_identity = {id(targets[name]): tensor for name, tensor in tensors.items()}
-    return {name: by_identity[id(target)] for name, target in targets.items() if id(target) in by_identity}
+    return {
+        name: by_identity[id(target)]
+        for name, target in targets.items()
+        if id(target) in by_identity
+    }
 
 
 def _verified_file(path: str | Path) -> Path:
@@ -117,18 +126,27 @@ def _verified_file(path: str | Path) -> Path:
 
 
 def _targets(net: nn.Module) -> dict[str, Tensor]:
-    return {**dict(net.named_parameters(remove_duplicate=False)), **persistent_buffers(net)}
+    return {
+        **dict(net.named_parameters(remove_duplicate=False)),
+        **persistent_buffers(net),
+    }
 
 
-def _fitting(file: Path, targets: dict[str, Tensor], stored: Any, optional: set[str]) -> dict[str, str]:
+def _fitting(
+    file: Path, targets: dict[str, Tensor], stored: Any, optional: set[str]
+) -> dict[str, str]:
     """Return the key of each weight in a file; UserError if they or their shapes are not the network's."""
     keys = new_keys(stored.keys(), {name.split(".")[0] for name in targets}, str(file))
-    shapes = {name: tuple(stored.get_slice(key).get_shape()) for name, key in keys.items()}
+    shapes = {
+        name: tuple(stored.get_slice(key).get_shape()) for name, key in keys.items()
+    }
     _refuse_misfits(file, targets, shapes, optional)
     return keys
 
 
-def _refuse_broken_values(file: Path, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def _refuse_broken_values(
+    file: Path, net: nn.Module, tensors: Mapping[str, Tensor]
+) -> None:
     """Raise UserError for a parameter that no training can have written."""
     for name, parameter in net.named_parameters(remove_duplicate=False):
         if name in tensors and parameter.is_floating_point():
@@ -147,7 +165,11 @@ def _refuse_other_base(file: Path, net: nn.Module, tensors: Mapping[str, Tensor]
     differ = []
     for name, layer in net.named_modules():
         stored = tensors.get(f"{name}.{CHECKSUM}")
-        if not isinstance(layer, AdaptedLinear) or stored is None or f"{name}.weight" in tensors:
+        if (
+            not isinstance(layer, AdaptedLinear)
+            or stored is None
+            or f"{name}.weight" in tensors
+        ):
             continue
         if int(stored) != int(checksum(layer.weight)):
             differ.append(name)
@@ -201,25 +223,38 @@ def _opened(file: Path) -> Iterator[Any]:
 
 
 def _refuse_misfits(
-    file: Path, targets: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], optional: set[str]
+    file: Path,
+    targets: dict[str, Tensor],
+    shapes: dict[str, tuple[int, ...]],
+    optional: set[str],
 ) -> None:
     given = {
         id(targets[name]) for name in shapes if name in targets
     }  # a tied weight has several names and one identity
     rows = [
-        ("unexpected", name, f"file {_size(shape)}") for name, shape in shapes.items() if name not in targets
+        ("unexpected", name, f"file {_size(shape)}")
+        for name, shape in shapes.items()
+        if name not in targets
     ]
     seen: set[int] = set()
     for name, target in targets.items():
         if name in shapes and shapes[name] != tuple(target.shape):
-            rows.append(("shape", name, f"network {_size(tuple(target.shape))}, file {_size(shapes[name])}"))
+            rows.append(
+                (
+                    "shape",
+                    name,
+                    f"network {_size(tuple(target.shape))}, file {_size(shapes[name])}",
+                )
+            )
         elif id(target) not in given and id(target) not in seen and name not in optional:
             rows.append(("missing", name, f"network {_size(tuple(target.shape))}"))
         seen.add(id(target))
     if not rows:
         return
     width = max(len(name) for _, name, _ in rows[:_SHOWN])
-    table = [f"  {kind:<10}  {name:<{width}}  {what}" for kind, name, what in rows[:_SHOWN]]
+    table = [
+        f"  {kind:<10}  {name:<{width}}  {what}" for kind, name, what in rows[:_SHOWN]
+    ]
     if len(rows) > _SHOWN:
         table.append(f"  ... and {len(rows) - _SHOWN} more")
     raise UserError(

@@ -56,7 +56,9 @@ def leading(count: int) -> Transform:
     def write(tensors: list[Tensor], values: Values) -> list[Tensor]:
         tensor = tensors[0]
         if tuple(tensor.shape[:count]) != (1,) * count:
-            raise ValueError(f"must begin with {count} axes of size 1 (got {list(tensor.shape)})")
+            raise ValueError(
+                f"must begin with {count} axes of size 1 (got {list(tensor.shape)})"
+            )
         return [tensor.reshape(tensor.shape[count:])]
 
     return Transform(f"{count} leading axes", read, write)
@@ -73,7 +75,9 @@ def trailing(count: int, *, optional: bool = False) -> Transform:
         if optional and tensor.ndim == 2:
             return [tensor]
         if tuple(tensor.shape[-count:]) != (1,) * count:
-            raise ValueError(f"must end with {count} axes of size 1 (got {list(tensor.shape)})")
+            raise ValueError(
+                f"must end with {count} axes of size 1 (got {list(tensor.shape)})"
+            )
         return [tensor.reshape(tensor.shape[:-count])]
 
     def write(tensors: list[Tensor], values: Values) -> list[Tensor]:
@@ -94,7 +98,9 @@ def concat(axis: int = 0) -> Transform:
     def write(tensors: list[Tensor], values: Values) -> list[Tensor]:
         size, count = tensors[0].shape[axis], values["count"]
         if size % count:
-            raise ValueError(f"axis {axis} of size {size} does not divide into {count} equal parts")
+            raise ValueError(
+                f"axis {axis} of size {size} does not divide into {count} equal parts"
+            )
         return list(tensors[0].chunk(count, dim=axis))
 
     return Transform(f"concatenation along axis {axis}", read, write)
@@ -113,7 +119,9 @@ def _without_keys(tensors: list[Tensor], values: Values) -> list[Tensor]:
 
 
 # BEiT and VLMo store no bias of the keys: the softmax cancels it.
-ZERO_KEY_BIAS = Transform("query and value bias, zeros for the keys", _with_zero_keys, _without_keys)
+ZERO_KEY_BIAS = Transform(
+    "query and value bias, zeros for the keys", _with_zero_keys, _without_keys
+)
 
 
 def _taps_first(tensors: list[Tensor], values: Values) -> list[Tensor]:
@@ -126,7 +134,9 @@ def _channels_first(tensors: list[Tensor], values: Values) -> list[Tensor]:
     return [tensors[0].T[:, None, :, None, None]]
 
 
-DEPTHWISE = Transform("kernel of a depthwise convolution over time", _taps_first, _channels_first)
+DEPTHWISE = Transform(
+    "kernel of a depthwise convolution over time", _taps_first, _channels_first
+)
 
 
 def _without_time(tensors: list[Tensor], values: Values) -> list[Tensor]:
@@ -147,7 +157,9 @@ FRAME_PATCHES = Transform("kernel of patches of single frames", _without_time, _
 def _parts_of_table(tensors: list[Tensor], values: Values) -> list[Tensor]:
     (table,), tail = tensors, values["tail"]
     if len(table) <= tail:
-        raise ValueError(f"must have more than {tail} rows, those of texts (got {len(table)})")
+        raise ValueError(
+            f"must have more than {tail} rows, those of texts (got {len(table)})"
+        )
     rows = [table[:-tail], table[-tail:]]
     if values["count"] == len(rows):
         return rows
@@ -161,12 +173,16 @@ def _table_of_parts(tensors: list[Tensor], values: Values) -> list[Tensor]:
     import torch
 
     # image and text of the first blocks, then those of the last blocks if these are a module
-    tables = [torch.cat(tensors[start : start + 2]) for start in range(0, len(tensors), 2)]
+    tables = [
+        torch.cat(tensors[start : start + 2]) for start in range(0, len(tensors), 2)
+    ]
     return [torch.cat(tables, dim=1)]
 
 
 # VLMo has one table of relative positions; here each module has its columns, and image and text their rows.
-BIAS_TABLE = Transform("rows of image and text, columns of each module", _parts_of_table, _table_of_parts)
+BIAS_TABLE = Transform(
+    "rows of image and text, columns of each module", _parts_of_table, _table_of_parts
+)
 
 
 def _joined_blocks(tensors: list[Tensor], values: Values) -> list[Tensor]:
@@ -191,7 +207,9 @@ def _first_block(tensors: list[Tensor], values: Values) -> list[Tensor]:
     table = torch.cat(tensors, dim=1)
     blocks = table.chunk(values["blocks"], dim=1)
     if any(not torch.equal(block, blocks[0]) for block in blocks[1:]):
-        raise ValueError("blocks have different tables, which the layout with one shared table cannot hold")
+        raise ValueError(
+            "blocks have different tables, which the layout with one shared table cannot hold"
+        )
     return [blocks[0]]
 
 
@@ -202,5 +220,9 @@ def _by_module(table: Tensor, values: Values) -> list[Tensor]:
 
 
 # BEiT's tables of relative positions: one for each block, or one that all blocks share.
-BLOCK_TABLES = Transform("a table for each block, columns of each module", _joined_blocks, _separate_blocks)
-SHARED_TABLE = Transform("one table for all blocks, columns of each module", _repeated, _first_block)
+BLOCK_TABLES = Transform(
+    "a table for each block, columns of each module", _joined_blocks, _separate_blocks
+)
+SHARED_TABLE = Transform(
+    "one table for all blocks, columns of each module", _repeated, _first_block
+)

@@ -9,7 +9,9 @@ from registry.language.spec import Spec
 from registry.registries import Registries
 
 
-def converters(spec: Spec, names: Registries, kind: str, kinds: tuple[str, ...], ref: Ref) -> str:
+def converters(
+    spec: Spec, names: Registries, kind: str, kinds: tuple[str, ...], ref: Ref
+) -> str:
     """Return a line that makes a wanted kind of what is there, by a module of the spec or another one."""
     for name, module in spec.modules.items():
         if _turns(names, module.use, kind, kinds):
@@ -71,6 +73,4 @@ def join_hint(
     wanted = right[2].axis
     name = f"{ref.local_name.replace('.', '_')}_taken"
     lines = f"add the input `row: index {wanted} -> {size.axis}` and `{name}: take({ref.local_name}, row)`"
-    return (
-        f"where each {wanted} has its row of '{ref.local_name}', {lines}; where both are one axis, one letter"
-    )
+    return f"where each {wanted} has its row of '{ref.local_name}', {lines}; where both are one axis, one letter"

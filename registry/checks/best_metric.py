@@ -27,8 +27,13 @@ class ReportedValues:
 
     def problem(self, spec: Spec, value: str) -> Problem:
         """Return the problem of a value that no evaluation reports."""
-        choices = [*self.names, *(evaluation.key("...") for evaluation in self.open_evaluations)]
-        message = f"train.best_metric must be one of {', '.join(choices)}, but is '{value}'"
+        choices = [
+            *self.names,
+            *(evaluation.key("...") for evaluation in self.open_evaluations),
+        ]
+        message = (
+            f"train.best_metric must be one of {', '.join(choices)}, but is '{value}'"
+        )
         suggestion = self._with_prefix(spec, value) or closest_name(value, self.names)
         hint = f"did you mean '{suggestion}'?" if suggestion else ""
         return Problem(spec.place("train", "best_metric"), message, hint)
@@ -47,7 +52,9 @@ def best_metric_problems(spec: Spec, names: Registries = REGISTRIES) -> list[Pro
     a run stops early."""
     chosen = spec.train.get("best_metric")
     evaluations = training_plan(spec, names).evaluations
-    needing = [name for name in ("best_metric", "early_stop") if spec.train.get(name) is not None]
+    needing = [
+        name for name in ("best_metric", "early_stop") if spec.train.get(name) is not None
+    ]
     if spec.data and all(evaluation.train_split is None for evaluation in evaluations):
         problems = []
         for name in needing:

@@ -24,8 +24,12 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     types: dict[str, StreamType] = field(default_factory=dict)
     stage: int = 3
-    spec: Spec | None = None  # the spec with the arguments that it leaves out, if nothing is wrong
-    notes: list[Problem] = field(default_factory=list)  # what stays open until there is data
+    spec: Spec | None = (
+        None  # the spec with the arguments that it leaves out, if nothing is wrong
+    )
+    notes: list[Problem] = field(
+        default_factory=list
+    )  # what stays open until there is data
 
     @property
     def good(self) -> bool:
@@ -75,7 +79,9 @@ def complete(spec: Spec, names: Registries = REGISTRIES) -> Spec:
     return check(spec, names).complete_spec()
 
 
-def _without_consequences(misfits: list[Misfit], graph: Graph, types: dict[str, StreamType]) -> list[Problem]:
+def _without_consequences(
+    misfits: list[Misfit], graph: Graph, types: dict[str, StreamType]
+) -> list[Problem]:
     """Return the misfits, and the unused streams that no misfit explains.
 
     An unused stream of the kind that a misfit needs was probably meant there.
@@ -83,12 +89,23 @@ def _without_consequences(misfits: list[Misfit], graph: Graph, types: dict[str, 
     unused = {} if graph.cycles else dict(graph.unused)
     problems = []
     for misfit in misfits:
-        meant = next((name for name in unused if name in types and types[name].kind in misfit.kinds), None)
+        meant = next(
+            (
+                name
+                for name in unused
+                if name in types and types[name].kind in misfit.kinds
+            ),
+            None,
+        )
         if meant is None:
             problems.append(misfit.problem)
         else:
             del unused[meant]
-            problems.append(replace(misfit.problem, hint=f"did you mean '{meant}', which nothing uses?"))
+            problems.append(
+                replace(
+                    misfit.problem, hint=f"did you mean '{meant}', which nothing uses?"
+                )
+            )
     return problems + list(unused.values())
 
 
@@ -97,6 +114,8 @@ def _losses(spec: Spec, types: dict[str, StreamType]) -> list[Misfit]:
     misfits = []
     for loss in (outputs["loss"] for outputs in spec.goals.values() if "loss" in outputs):
         if loss.name in types and types[loss.name].kind != "scalar":
-            message = f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}"
+            message = (
+                f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}"
+            )
             misfits.append(Misfit(Problem(loss.place, message), ("scalar",)))
     return misfits

@@ -42,7 +42,14 @@ class Collector:
             if limit is not None:
                 self.wrong(place, f"{what} must be {limit}, but is {number:g}")
 
-    def unknown(self, place: Location, what: str, name: str, choices: Iterable[str], meant: str = "") -> None:
+    def unknown(
+        self,
+        place: Location,
+        what: str,
+        name: str,
+        choices: Iterable[str],
+        meant: str = "",
+    ) -> None:
         """Add the problem of an unknown name, with a hint: what is ``meant``, the closest choice, or all."""
         choices = list(choices)
         suggestion = closest_name(name, choices)

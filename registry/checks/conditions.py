@@ -44,12 +44,16 @@ def _module_problems(module: ModuleEntry, names: Registries) -> list[Problem]:
     except UserError:  # Reported where the module is named.
         return []
     values = {
-        name: parameter.default for name, parameter in declaration.arguments.items() if not parameter.required
+        name: parameter.default
+        for name, parameter in declaration.arguments.items()
+        if not parameter.required
     }
     values |= module.arguments
     problems = []
     for condition in _broken(declaration.conditions, values):
-        message = f"module '{module.name}': {condition.in_words()} ({_got(condition, values)})"
+        message = (
+            f"module '{module.name}': {condition.in_words()} ({_got(condition, values)})"
+        )
         place = _place(condition, module.places, module.place)
         problems.append(Problem(place, message))
     return problems
@@ -80,9 +84,15 @@ def _call_problems(spec: Spec, equation: Equation, names: Registries) -> list[Pr
     return problems
 
 
-def _call_values(spec: Spec, declaration: Declaration, binding: Binding, names: Registries) -> dict[str, Any]:
+def _call_values(
+    spec: Spec, declaration: Declaration, binding: Binding, names: Registries
+) -> dict[str, Any]:
     """Return the options of a call, and as `port.argument` the arguments of modules handed over."""
-    values = {name: option.default for name, option in declaration.options.items() if not option.required}
+    values = {
+        name: option.default
+        for name, option in declaration.options.items()
+        if not option.required
+    }
     values |= binding.options
     for condition in declaration.conditions:
         for name in condition.names:
@@ -93,7 +103,9 @@ def _call_values(spec: Spec, declaration: Declaration, binding: Binding, names: 
     return values
 
 
-def _broken(conditions: Iterable[Condition], values: Mapping[str, Any]) -> list[Condition]:
+def _broken(
+    conditions: Iterable[Condition], values: Mapping[str, Any]
+) -> list[Condition]:
     """Return the conditions that do not hold; of those about one name only the first."""
     broken: list[Condition] = []
     reported: set[str] = set()
@@ -109,12 +121,16 @@ def _got(condition: Condition, values: Mapping[str, Any]) -> str:
     return f"got {', '.join(listed)}"
 
 
-def _place(condition: Condition, places: Mapping[str, Location], otherwise: Location) -> Location:
+def _place(
+    condition: Condition, places: Mapping[str, Location], otherwise: Location
+) -> Location:
     """Return where the first name of a condition is set; one that is set nowhere has its default."""
     return next((places[name] for name in condition.names if name in places), otherwise)
 
 
-def _hint(spec: Spec, condition: Condition, binding: Binding, values: Mapping[str, Any]) -> str:
+def _hint(
+    spec: Spec, condition: Condition, binding: Binding, values: Mapping[str, Any]
+) -> str:
     """Return where an argument of a module that the call hands over is set, if the condition has one."""
     for name in condition.names:
         port, _, argument = name.partition(".")

@@ -28,7 +28,9 @@ from registry.training import SHORT_SOURCE, SourceSpec, training_plan
 Types = Mapping[str, StreamType]
 
 
-def check_data_limits(spec: Spec, types: Types, names: Registries = REGISTRIES) -> list[Problem]:
+def check_data_limits(
+    spec: Spec, types: Types, names: Registries = REGISTRIES
+) -> list[Problem]:
     """Return texts that may be longer than the positions of a module, and classes that the network lacks.
 
     ``types`` are the solved types of `check`, which must have found no problem.
@@ -80,20 +82,34 @@ def _plain_sources(sources: Mapping[str, SourceSpec], name: str) -> Iterator[Sou
         yield from _plain_sources(sources, part)
 
 
-def _settings(spec: Spec, described: SourceSpec, declaration: Declaration) -> Iterator[_Setting]:
+def _settings(
+    spec: Spec, described: SourceSpec, declaration: Declaration
+) -> Iterator[_Setting]:
     """Yield the arguments of each split; those of the source alone if it has no split."""
-    base = ("data",) if described.name == SHORT_SOURCE else ("data", "sources", described.name)
+    base = (
+        ("data",)
+        if described.name == SHORT_SOURCE
+        else ("data", "sources", described.name)
+    )
     for split, values in (described.splits or {"": {}}).items():
-        yield _Setting(declaration, (*base, split) if split else base, {**described.arguments, **values})
+        yield _Setting(
+            declaration,
+            (*base, split) if split else base,
+            {**described.arguments, **values},
+        )
 
 
-def _too_long(spec: Spec, types: Types, names: Registries, name: str, setting: _Setting) -> Iterator[Problem]:
+def _too_long(
+    spec: Spec, types: Types, names: Registries, name: str, setting: _Setting
+) -> Iterator[Problem]:
     """Yield a problem for each module that has fewer positions than an input may have tokens."""
     argument = setting.declaration.token_limits.get(name, "")
     longest = setting.value(argument)
     if not isinstance(longest, int) or name not in types:
         return
-    for module, positions_argument in text_readers(spec, types, names, name, spec.flow.values()):
+    for module, positions_argument in text_readers(
+        spec, types, names, name, spec.flow.values()
+    ):
         positions = argument_value(spec, names, module, positions_argument)
         if isinstance(positions, int) and longest > positions:
             message = (
@@ -123,7 +139,9 @@ def text_readers(
             if port not in declaration.token_limits or not isinstance(argument, Ref):
                 continue
             stream = types.get(argument.name)
-            if argument.name == name or (letter and stream is not None and _length(stream) == letter):
+            if argument.name == name or (
+                letter and stream is not None and _length(stream) == letter
+            ):
                 yield equation.callee, declaration.token_limits[port]
 
 
@@ -141,7 +159,9 @@ def _too_few_classes(
     value = setting.value(argument)
     if not isinstance(value, list | dict):
         return
-    labels = dict.fromkeys(str(label) for label in (value.values() if isinstance(value, dict) else value))
+    labels = dict.fromkeys(
+        str(label) for label in (value.values() if isinstance(value, dict) else value)
+    )
     for logits in dict.fromkeys(_logits_for(spec, types, names, name)):
         classes = types[logits].axes[-1]
         if not isinstance(classes, int) or classes >= len(labels):
@@ -159,7 +179,9 @@ def _logits_for(spec: Spec, types: Types, names: Registries, name: str) -> Itera
     """Yield the logits that a call compares with a class input, or that a goal gives by its name."""
     for equation in spec.flow.values():
         binding, _ = bind(equation, declaration_of(spec, equation, names))
-        streams = [argument for _, argument in binding.arguments() if isinstance(argument, Ref)]
+        streams = [
+            argument for _, argument in binding.arguments() if isinstance(argument, Ref)
+        ]
         if name in [ref.name for ref in streams]:
             yield from (ref.name for ref in streams if _is_logits(types, ref))
     for outputs in spec.goals.values():
@@ -171,7 +193,9 @@ def _is_logits(types: Types, ref: Ref) -> bool:
     return ref.name in types and types[ref.name].kind == "logits"
 
 
-def _class_place(spec: Spec, names: Registries, logits: str, count: int) -> tuple[Location, str]:
+def _class_place(
+    spec: Spec, names: Registries, logits: str, count: int
+) -> tuple[Location, str]:
     """Return where the number of classes of a stream is set, and what to write there."""
     equation = spec.flow.get(logits.split(".")[0])
     if equation is None:
@@ -182,4 +206,6 @@ def _class_place(spec: Spec, names: Registries, logits: str, count: int) -> tupl
     arguments = names.modules.declaration(module.use).arguments
     if "classes" not in arguments:
         return equation.place, ""
-    return module.places.get("classes", module.place), f"`classes: {count}` in module '{module.name}'"
+    return module.places.get(
+        "classes", module.place
+    ), f"`classes: {count}` in module '{module.name}'"

@@ -7,7 +7,12 @@ from registry.language.equation import Ref
 from registry.language.spec import Spec
 
 SHOWN = 4  # users in a message
-SECTIONS = {"inputs": "input", "flow": "stream", "modules": "module", "define": "definition"}
+SECTIONS = {
+    "inputs": "input",
+    "flow": "stream",
+    "modules": "module",
+    "define": "definition",
+}
 
 
 def deleted_message(spec: Spec, user: Location, section: str, name: str) -> str:
@@ -16,7 +21,9 @@ def deleted_message(spec: Spec, user: Location, section: str, name: str) -> str:
     if node is None or name not in node.deleted:
         return ""
     place = node.deleted[name].seen_from(user)
-    return f"{SECTIONS[section]} '{name}' was deleted (at {place}), but is still used here"
+    return (
+        f"{SECTIONS[section]} '{name}' was deleted (at {place}), but is still used here"
+    )
 
 
 def stream_deleted(spec: Spec, ref: Ref, users: dict[str, list[str]]) -> str:

@@ -28,7 +28,11 @@ class EvaluationChecker(Collector):
     def evaluations(self) -> None:
         """Check the shared settings of `eval`, and each named evaluation."""
         named: Mapping[str, Any] = self.spec.eval.get(EVALUATIONS) or {}
-        shared = {key: value for key, value in self.spec.eval.items() if key not in (*EVAL, EVALUATIONS)}
+        shared = {
+            key: value
+            for key, value in self.spec.eval.items()
+            if key not in (*EVAL, EVALUATIONS)
+        }
         shared_evaluator = self.spec.eval.get("evaluator")
         meant_by_all = self.arguments(("eval",), shared, shared_evaluator)
         for name, settings in evaluation_settings(self.spec.eval).items():
@@ -39,7 +43,9 @@ class EvaluationChecker(Collector):
             meant = set(meant_by_all)
             if name:
                 self.named_settings(name, named[name])
-                arguments = {key: value for key, value in named[name].items() if key not in EVAL}
+                arguments = {
+                    key: value for key, value in named[name].items() if key not in EVAL
+                }
                 meant |= self.arguments(path, arguments, evaluator)
             self.evaluation(path, settings)
             self.missing(path, settings, evaluator, meant)
@@ -53,7 +59,9 @@ class EvaluationChecker(Collector):
                 problem = value_problem(f"'eval.{name}.{key}'", parameter, value, place)
                 self.problems.extend([problem] if problem else [])
 
-    def arguments(self, path: tuple[str, ...], arguments: Mapping[str, Any], evaluator: Any) -> set[str]:
+    def arguments(
+        self, path: tuple[str, ...], arguments: Mapping[str, Any], evaluator: Any
+    ) -> set[str]:
         """Check arguments of an evaluator; return the names that unknown ones were probably meant to be."""
         meant: set[str] = set()
         parameters = self.parameters(evaluator)
@@ -66,19 +74,27 @@ class EvaluationChecker(Collector):
                 what = f"argument '{key}' of evaluator '{evaluator}'"
                 if evaluator is None:
                     what = f"'{'.'.join((*path, key))}'"
-                problem = value_problem(what, accepted[key], value, self.spec.place(*path, key))
+                problem = value_problem(
+                    what, accepted[key], value, self.spec.place(*path, key)
+                )
                 self.problems.extend([problem] if problem else [])
                 continue
             hint = setting_hint("eval", key)
             if key in parameters:
                 hint = f"name the evaluator that has this argument: `eval: {{evaluator: ..., {key}: ...}}`"
             what = f"key of '{'.'.join(path)}':"
-            self.unknown(self.spec.key_place(*path, key), what, key, [*EVAL, *accepted], hint)
+            self.unknown(
+                self.spec.key_place(*path, key), what, key, [*EVAL, *accepted], hint
+            )
             meant.add(closest_name(key, accepted) or "")
         return meant
 
     def missing(
-        self, path: tuple[str, ...], settings: Mapping[str, Any], evaluator: Any, meant: set[str]
+        self,
+        path: tuple[str, ...],
+        settings: Mapping[str, Any],
+        evaluator: Any,
+        meant: set[str],
     ) -> None:
         """Report each required argument of an evaluator that is not set, nor ``meant`` by another key."""
         if not self.is_registered(evaluator):
@@ -86,7 +102,9 @@ class EvaluationChecker(Collector):
         for name, parameter in self.parameters(evaluator).items():
             if parameter.required and settings.get(name) is None and name not in meant:
                 where = ".".join(path)
-                message = f"{where} must set '{name}' of evaluator '{evaluator}', but does not"
+                message = (
+                    f"{where} must set '{name}' of evaluator '{evaluator}', but does not"
+                )
                 hint = f"add `{name}: ...` ({parameter.annotation or 'any value'})"
                 self.wrong(self.spec.place(*path, "evaluator"), message, hint)
 
@@ -110,16 +128,25 @@ class EvaluationChecker(Collector):
         for name in [evaluator] if self.is_registered(evaluator) else evaluators.names():
             try:
                 declaration = evaluators.declaration(name)
-            except UserError:  # It cannot be read, which is reported where an evaluation names it.
+            except (
+                UserError
+            ):  # It cannot be read, which is reported where an evaluation names it.
                 continue
-            for key, parameter in {**declaration.arguments, **declaration.options}.items():
+            for key, parameter in {
+                **declaration.arguments,
+                **declaration.options,
+            }.items():
                 if key not in EVALUATOR_ARGUMENTS:
                     parameters.setdefault(key, parameter)
         return parameters
 
     def evaluation(self, path: tuple[str, ...], settings: Mapping[str, Any]) -> None:
         """Check what an evaluation measures: its goal, metrics, evaluator, source and split."""
-        goal, metrics, evaluator = settings.get("goal"), settings.get("metrics"), settings.get("evaluator")
+        goal, metrics, evaluator = (
+            settings.get("goal"),
+            settings.get("metrics"),
+            settings.get("evaluator"),
+        )
         try:
             self.evaluation_goal(path, goal, metrics, evaluator)
         except UserError as error:  # The evaluator cannot be read.
@@ -131,7 +158,11 @@ class EvaluationChecker(Collector):
         self.registered(path, settings, "evaluator", self.names.evaluators)
         if settings.get("rerank") and "rerank" not in self.spec.goals:
             message = "to re-rank, a spec must have a goal 'rerank'"
-            self.wrong(self.spec.place(*path, "rerank"), message, "`rerank: {score: <logits of 2 classes>}`")
+            self.wrong(
+                self.spec.place(*path, "rerank"),
+                message,
+                "`rerank: {score: <logits of 2 classes>}`",
+            )
         source = settings.get("source")
         # A value of another type, which a set cannot hold, is reported by the schema.
         if isinstance(source, str) and source not in self.splits:
@@ -150,25 +181,37 @@ class EvaluationChecker(Collector):
         if len(path) == 1 and split in SPLITS:
             return
         evaluation = f" of evaluation '{path[1]}'" if len(path) > 1 else ""
-        described = "'data'" if source == SHORT_SOURCE else f"source '{source}'{evaluation}"
+        described = (
+            "'data'" if source == SHORT_SOURCE else f"source '{source}'{evaluation}"
+        )
         message = f"{described} has no split '{split}'"
         self.wrong(self.spec.place(*path, "split"), message, self._splits(source))
 
     def registered(
-        self, path: tuple[str, ...], settings: Mapping[str, Any], key: str, registry: Registry
+        self,
+        path: tuple[str, ...],
+        settings: Mapping[str, Any],
+        key: str,
+        registry: Registry,
     ) -> None:
         name = settings.get(key)
         if isinstance(name, str) and name not in registry:
-            self.unknown(self.spec.place(*path, key), registry.kind, name, registry.names())
+            self.unknown(
+                self.spec.place(*path, key), registry.kind, name, registry.names()
+            )
 
-    def evaluation_goal(self, path: tuple[str, ...], goal: Any, metrics: Any, evaluator: Any) -> None:
+    def evaluation_goal(
+        self, path: tuple[str, ...], goal: Any, metrics: Any, evaluator: Any
+    ) -> None:
         evaluators = self.names.evaluators
         registered = isinstance(evaluator, str) and evaluator in evaluators
         if registered and evaluators.declaration(evaluator).goals:
             return  # It computes other goals.
         measured = self._measured(metrics)
         # A resolved spec writes the default, too, which may go unused.
-        named = self.spec.node(*path, "goal") is not None and (measured or goal != EVAL["goal"].default)
+        named = self.spec.node(*path, "goal") is not None and (
+            measured or goal != EVAL["goal"].default
+        )
         if not isinstance(goal, str) or goal in self.spec.goals:
             return
         if named:
@@ -184,7 +227,9 @@ class EvaluationChecker(Collector):
         for metric in metrics if isinstance(metrics, list) else ():
             if not isinstance(metric, str):
                 continue
-            if metric not in registry or not goals & set(registry.declaration(metric).inputs):
+            if metric not in registry or not goals & set(
+                registry.declaration(metric).inputs
+            ):
                 return True
         return False
 

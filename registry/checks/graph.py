@@ -31,13 +31,17 @@ class Graph:
 def read_graph(spec: Spec) -> Graph:
     """Return the cycles, the order of computation, and all that is made and never used."""
     reads = {
-        name: list(dict.fromkeys(ref.stream for ref in line.refs() if ref.stream in spec.flow))
+        name: list(
+            dict.fromkeys(ref.stream for ref in line.refs() if ref.stream in spec.flow)
+        )
         for name, line in spec.flow.items()
     }
     order = topological_order(reads)
     unused = _unused_streams(spec, reads) | _unused_inputs(spec)
     uncalled = _unused_modules(spec) + _unused_definitions(spec)
-    return Graph(_cycles(spec, reads, set(order)), uncalled, unused, order, _unused_lines(spec))
+    return Graph(
+        _cycles(spec, reads, set(order)), uncalled, unused, order, _unused_lines(spec)
+    )
 
 
 def _cycles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Problem]:
@@ -58,7 +62,11 @@ def _cycles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Pro
             text = " <- ".join([*turn, first])
             message = f"the flow has a cycle: {text}"
             problems.append(
-                Problem(spec.flow[first].place, message, "let one of these lines read something else")
+                Problem(
+                    spec.flow[first].place,
+                    message,
+                    "let one of these lines read something else",
+                )
             )
         seen.update(path)
     return problems
@@ -85,7 +93,9 @@ def _unused_streams(spec: Spec, reads: dict[str, list[str]]) -> dict[str, Proble
         also = f", and {', '.join(in_order)}, which only it needs" if in_order else ""
         place = spec.key_place("flow", name)
         hint = f"use it, add it to a goal, or {_delete(spec, place, name)}{also}"
-        problems[name] = Problem(place, f"stream '{name}' is computed and never used", hint)
+        problems[name] = Problem(
+            place, f"stream '{name}' is computed and never used", hint
+        )
     return problems
 
 
@@ -108,7 +118,9 @@ def _closure(reads: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[st
 
 def _wanted(spec: Spec) -> list[str]:
     """Return the lines that goals return, and those that a definition reads which nothing calls."""
-    wanted = [_line(ref.stream) for outputs in spec.goals.values() for ref in outputs.values()]
+    wanted = [
+        _line(ref.stream) for outputs in spec.goals.values() for ref in outputs.values()
+    ]
     for definition in _uncalled_definitions(spec):
         for line in definition.equations():
             wanted += [ref.words[0] for ref in line.refs()]
@@ -117,15 +129,23 @@ def _wanted(spec: Spec) -> list[str]:
 
 def _uncalled_definitions(spec: Spec) -> list[Definition]:
     """Return the definitions that no call of the flow leads to."""
-    called = {call.definition.name for call in spec.expansion.calls.values() if call.definition is not None}
-    return [definition for name, definition in spec.definitions.items() if name not in called]
+    called = {
+        call.definition.name
+        for call in spec.expansion.calls.values()
+        if call.definition is not None
+    }
+    return [
+        definition for name, definition in spec.definitions.items() if name not in called
+    ]
 
 
 def _unused_definitions(spec: Spec) -> list[Problem]:
     """Return the problems of definitions that nothing calls, and of parameters that nothing reads."""
     problems: list[Problem] = []
     uncalled = _uncalled_definitions(spec)
-    called_by_others = {line.callee for definition in uncalled for line in definition.equations()}
+    called_by_others = {
+        line.callee for definition in uncalled for line in definition.equations()
+    }
     for definition in uncalled:
         if definition.name not in called_by_others:
             message = f"definition '{definition.name}' is never called"
@@ -141,7 +161,11 @@ def _unused_definitions(spec: Spec) -> list[Problem]:
             if parameter not in used:
                 message = f"parameter '{parameter}' of definition '{name}' is never used"
                 problems.append(
-                    Problem(definition.place, message, "use it, or remove it from the calls, too")
+                    Problem(
+                        definition.place,
+                        message,
+                        "use it, or remove it from the calls, too",
+                    )
                 )
     return problems
 
@@ -167,7 +191,9 @@ def _unused_lines(spec: Spec) -> list[Problem]:
         for line_name, line in definition.lines.items():
             if line_name not in needed:
                 message = f"line '{line_name}' of definition '{name}' is computed and never used"
-                problems.append(Problem(line.place, message, "use it, return it, or delete the line"))
+                problems.append(
+                    Problem(line.place, message, "use it, return it, or delete the line")
+                )
     return problems
 
 
@@ -186,9 +212,17 @@ def _unused_modules(spec: Spec) -> list[Problem]:
     called |= {module.name for line in spec.flow.values() for module in line.modules()}
     for definition in _uncalled_definitions(spec):  # that nothing calls it is the mistake
         called |= {line.callee for line in definition.equations()}
-        called |= {module.name for line in definition.equations() for module in line.modules()}
+        called |= {
+            module.name for line in definition.equations() for module in line.modules()
+        }
     return [
-        _never(spec, "modules", name, f"module '{name}' is built and never called", "call it in `flow`")
+        _never(
+            spec,
+            "modules",
+            name,
+            f"module '{name}' is built and never called",
+            "call it in `flow`",
+        )
         for name in spec.modules
         if name not in called
     ]
@@ -200,7 +234,13 @@ def _unused_inputs(spec: Spec) -> dict[str, Problem]:
     for definition in _uncalled_definitions(spec):
         read |= {ref.words[0] for line in definition.equations() for ref in line.refs()}
     return {
-        name: _never(spec, "inputs", name, f"input '{name}' is declared and never used", "read it in `flow`")
+        name: _never(
+            spec,
+            "inputs",
+            name,
+            f"input '{name}' is declared and never used",
+            "read it in `flow`",
+        )
         for name in spec.inputs
         if name not in read
     }

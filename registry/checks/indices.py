@@ -43,13 +43,21 @@ def unknown_targets(spec: Spec) -> dict[str, Problem]:
             continue
         axes = [axis for axis in letters if isinstance(axis, str)]
         near = closest_name(target, axes)
-        hint = f"did you mean '{near}'?" if near else f"axes of the inputs: {', '.join(axes) or 'none'}"
-        message = f"index '{name}' counts rows of '{target}', but no input has such an axis"
+        hint = (
+            f"did you mean '{near}'?"
+            if near
+            else f"axes of the inputs: {', '.join(axes) or 'none'}"
+        )
+        message = (
+            f"index '{name}' counts rows of '{target}', but no input has such an axis"
+        )
         problems[name] = Problem(spec.place("inputs", name), message, hint)
     return problems
 
 
-def wrong_index(spec: Spec, streams: Mapping[str, StreamType], use: IndexUse, counted: Size) -> Problem:
+def wrong_index(
+    spec: Spec, streams: Mapping[str, StreamType], use: IndexUse, counted: Size
+) -> Problem:
     """Return the problem of an index that counts other rows than those of the stream it picks from."""
     axis, wrong = use.wanted.axis, counted.axis
     message = f"wrong index: stream '{use.ref.name}' counts rows of {wrong}"
@@ -65,7 +73,9 @@ def wrong_index(spec: Spec, streams: Mapping[str, StreamType], use: IndexUse, co
     return Problem(use.ref.place, message, hint)
 
 
-def _hint(streams: Mapping[str, StreamType], use: IndexUse, axis: Axis, wrong: Axis) -> str:
+def _hint(
+    streams: Mapping[str, StreamType], use: IndexUse, axis: Axis, wrong: Axis
+) -> str:
     """Return which index counts the right rows, or which streams have the rows that are counted."""
     fixes: list[str] = []
     for name, kind in streams.items():
@@ -75,7 +85,14 @@ def _hint(streams: Mapping[str, StreamType], use: IndexUse, axis: Axis, wrong: A
     taken = streams[use.rows[1].name].kind if use.rows is not None else ""
     for name, kind in streams.items():
         has_rows = bool(kind.axes) and kind.axes[0] == wrong
-        if use.rows is not None and kind.kind == taken and has_rows and not KINDS[taken].counts_rows:
-            fixes.append(f"fill '{use.rows[0]}' by a stream with rows of {wrong} ('{name}')")
+        if (
+            use.rows is not None
+            and kind.kind == taken
+            and has_rows
+            and not KINDS[taken].counts_rows
+        ):
+            fixes.append(
+                f"fill '{use.rows[0]}' by a stream with rows of {wrong} ('{name}')"
+            )
             break
     return ", or ".join(fixes) or f"add an input `NAME: index AXIS {ARROW} {axis}`"

@@ -48,12 +48,16 @@ def class_counts(spec: Spec, names: Registries) -> dict[str, ClassCount]:
         for name, argument in names.tasks.declaration(source.task).class_names.items():
             for listed, place in _class_lists(spec, source, argument):
                 count = len(dict.fromkeys(listed))
-                if name in spec.inputs and (name not in counts or counts[name].count < count):
+                if name in spec.inputs and (
+                    name not in counts or counts[name].count < count
+                ):
                     counts[name] = ClassCount(count, place)
     return counts
 
 
-def _class_lists(spec: Spec, source: SourceSpec, argument: str) -> Iterator[tuple[list[str], Location]]:
+def _class_lists(
+    spec: Spec, source: SourceSpec, argument: str
+) -> Iterator[tuple[list[str], Location]]:
     """Yield the lists of classes that a source and its splits set, as text, with their places."""
     paths: list[tuple[str, ...]] = [("data",), ("data", "sources", source.name)]
     for base in list(paths):
@@ -75,7 +79,9 @@ def count_classes(
     `last_axes`: the last axis of each stream of logits. Returns the arguments that stay open, though other
     data could settle them.
     """
-    still_open = {id(size.root()): key for key, size in sizes.items() if size.root().value is None}
+    still_open = {
+        id(size.root()): key for key, size in sizes.items() if size.root().value is None
+    }
     if not still_open:
         return frozenset()
     counts = class_counts(spec, names)
@@ -92,11 +98,15 @@ def count_classes(
     return frozenset(key for key in waiting if sizes[key].root().value is None)
 
 
-def _compared(spec: Spec, names: Registries, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _compared(
+    spec: Spec, names: Registries, inputs: Iterable[str]
+) -> Iterator[tuple[str, str]]:
     """Yield the inputs of class numbers with the streams that a call, or a goal, compares them with."""
     for equation in spec.flow.values():
         binding, _ = bind(equation, declaration_of(spec, equation, names))
-        streams = [filling.name for _, filling in binding.arguments() if isinstance(filling, Ref)]
+        streams = [
+            filling.name for _, filling in binding.arguments() if isinstance(filling, Ref)
+        ]
         for name in inputs:
             if name in streams:
                 yield from ((name, stream) for stream in streams)
@@ -117,7 +127,10 @@ class Completed:
 
 
 def completed(
-    spec: Spec, names: Registries, sizes: OpenSizes, waiting: frozenset[tuple[str, str]] = frozenset()
+    spec: Spec,
+    names: Registries,
+    sizes: OpenSizes,
+    waiting: frozenset[tuple[str, str]] = frozenset(),
 ) -> Completed:
     """Return a spec with the arguments that were left out; `waiting` are those that data could settle."""
     problems: list[Problem] = []
@@ -125,7 +138,9 @@ def completed(
     modules = dict(spec.modules)
     inferred = dict(spec.inferred)
     order = list(spec.modules)
-    for (module, argument), size in sorted(sizes.items(), key=lambda item: order.index(item[0][0])):
+    for (module, argument), size in sorted(
+        sizes.items(), key=lambda item: order.index(item[0][0])
+    ):
         root = size.root()
         entry = modules[module]
         if root.value is None and (module, argument) in waiting:
@@ -138,7 +153,9 @@ def completed(
     return Completed(replace(spec, modules=modules, inferred=inferred), problems, notes)
 
 
-def _with_argument(entry: ModuleEntry, argument: str, value: int, origin: Location | str) -> ModuleEntry:
+def _with_argument(
+    entry: ModuleEntry, argument: str, value: int, origin: Location | str
+) -> ModuleEntry:
     """Return a module with one more argument, set where its size was set."""
     place = origin if isinstance(origin, Location) and origin.file else entry.place
     arguments = {**entry.arguments, argument: value}
@@ -154,4 +171,6 @@ def _unsettled(entry: ModuleEntry, argument: str, names: Registries) -> Problem:
 
 def _waiting(entry: ModuleEntry, argument: str) -> Problem:
     message = f"'{argument}' of module '{entry.name}' ({entry.use}) is open: no data names the classes"
-    return Problem(entry.place, message, f"add `{argument}: ...`, or `data: {{labels: [...]}}`")
+    return Problem(
+        entry.place, message, f"add `{argument}: ...`, or `data: {{labels: [...]}}`"
+    )

@@ -43,8 +43,16 @@ def source_form(family: str, names: Registries = REGISTRIES) -> str:
 
 def is_name(family: str, source: str, names: Registries = REGISTRIES) -> bool:
     """Return whether a source is to be downloaded by its name, since it does not look like a path."""
-    path = os.path.exists(source) or source.endswith(FILE) or os.path.isdir(os.path.dirname(source))
-    return source_form(family, names).startswith("NAME") and not path and bool(NAME.fullmatch(source))
+    path = (
+        os.path.exists(source)
+        or source.endswith(FILE)
+        or os.path.isdir(os.path.dirname(source))
+    )
+    return (
+        source_form(family, names).startswith("NAME")
+        and not path
+        and bool(NAME.fullmatch(source))
+    )
 
 
 def check_init(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
@@ -56,11 +64,16 @@ def check_init(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
         place = spec.place("init", pattern)
         if family not in names.key_maps or not path:
             problems.append(Problem(place, *_unknown_source(source, names)))
-        elif module is not None and not (names.key_maps.load(family).by_module and module):
+        elif module is not None and not (
+            names.key_maps.load(family).by_module and module
+        ):
             message = f"'{family}:' cannot take one module by name (got '#{module}')"
             hint = f"write `{family}:{path}`"
             if names.key_maps.load(family).by_module:
-                message, hint = "a name of a module must follow '#' (got none)", f"`{source}NAME`"
+                message, hint = (
+                    "a name of a module must follow '#' (got none)",
+                    f"`{source}NAME`",
+                )
             problems.append(Problem(place, message, hint))
         key = spec.key_place("init", pattern)
         if not any(matches(base(pattern), name) for name in spec.modules):
@@ -71,9 +84,7 @@ def check_init(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
                 hint = f"did you mean '{near}'?"
             problems.append(Problem(key, message, hint))
         elif pattern not in owned:
-            message = (
-                f"init pattern '{pattern}' gives no module its weights: more exact patterns take them all"
-            )
+            message = f"init pattern '{pattern}' gives no module its weights: more exact patterns take them all"
             problems.append(Problem(key, message, "remove it"))
     return problems
 
@@ -83,7 +94,12 @@ def missing_files(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
     problems = []
     for pattern, source in spec.init.items():
         family, path, _ = split_source(source)
-        if family not in names.key_maps or not path or os.path.exists(path) or is_name(family, path, names):
+        if (
+            family not in names.key_maps
+            or not path
+            or os.path.exists(path)
+            or is_name(family, path, names)
+        ):
             continue
         message = f"init must name what exists, but there is no '{path}'"
         hint = _path_hint(family, path, source_form(family, names))
@@ -97,14 +113,20 @@ def _unknown_source(source: str, names: Registries) -> tuple[str, str]:
     forms = {name: source_form(name, names) for name in names.key_maps.names()}
     known = ", ".join(f"'{name}:{form}'" for name, form in forms.items())
     suggestion = closest_name(family, forms)
-    hint = f"did you mean '{suggestion}:{path or forms[suggestion]}'?" if suggestion else ""
+    hint = (
+        f"did you mean '{suggestion}:{path or forms[suggestion]}'?" if suggestion else ""
+    )
     return f"init source must be one of {known}, but is '{source}'", hint
 
 
 def _path_hint(family: str, path: str, form: str) -> str:
     """Return the neighbor of nearly that name; else what the source can be instead."""
     folder = os.path.dirname(path) or "."
-    near = closest_name(os.path.basename(path), os.listdir(folder)) if os.access(folder, os.R_OK) else None
+    near = (
+        closest_name(os.path.basename(path), os.listdir(folder))
+        if os.access(folder, os.R_OK)
+        else None
+    )
     if near:
         return f"did you mean '{family}:{os.path.join(os.path.dirname(path), near)}'?"
     if not os.path.isdir(folder):

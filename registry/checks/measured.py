@@ -26,7 +26,9 @@ def goals_by_name(names: Registries) -> frozenset[str]:
     return frozenset(goals)
 
 
-def check_measured(spec: Spec, names: Registries, types: dict[str, StreamType]) -> list[Misfit]:
+def check_measured(
+    spec: Spec, names: Registries, types: dict[str, StreamType]
+) -> list[Misfit]:
     """Return the misfits of all evaluations: a metric must find what it measures, in its kind."""
     misfits: list[Misfit] = []
     if not any(len(outputs) for outputs in spec.goals.values()):
@@ -38,7 +40,9 @@ def check_measured(spec: Spec, names: Registries, types: dict[str, StreamType]) 
 
 
 class _Measured:
-    def __init__(self, spec: Spec, names: Registries, types: dict[str, StreamType]) -> None:
+    def __init__(
+        self, spec: Spec, names: Registries, types: dict[str, StreamType]
+    ) -> None:
         self.spec, self.names, self.types = spec, names, types
         self.goals = goals_by_name(names)
 
@@ -46,7 +50,9 @@ class _Measured:
         """Return the misfits of one evaluation."""
         problems: list[Problem] = []
         supplied = self.supplied(evaluation.evaluator)
-        measured: dict[tuple[str, ...], str] = {}  # outputs of the goal, and the first metric of them
+        measured: dict[
+            tuple[str, ...], str
+        ] = {}  # outputs of the goal, and the first metric of them
         path = ("eval", evaluation.name) if evaluation.name else ("eval",)
         if self.spec.node(*path, "metrics") is None:
             path = ("eval",)
@@ -57,8 +63,12 @@ class _Measured:
             except UserError as error:
                 problems.append(Problem(location, str(error)))
                 continue
-            problems += self.metric(evaluation.goal, declaration, metric, location, supplied)
-            required = [name for name, port in declaration.inputs.items() if not port.optional]
+            problems += self.metric(
+                evaluation.goal, declaration, metric, location, supplied
+            )
+            required = [
+                name for name, port in declaration.inputs.items() if not port.optional
+            ]
             outputs = tuple(name for name in required if name not in self.goals)
             if outputs:
                 measured.setdefault(outputs, metric)
@@ -66,9 +76,7 @@ class _Measured:
             parts = []
             for outputs, metric in measured.items():
                 parts.append(f"'{metric}' {_quoted(outputs)}")
-            message = (
-                f"metrics must measure one output of goal '{evaluation.goal}', but {' and '.join(parts)}"
-            )
+            message = f"metrics must measure one output of goal '{evaluation.goal}', but {' and '.join(parts)}"
             hint = "name the metrics of one; evaluate again with those of the other"
             problems.append(Problem(self.spec.place(*path, "metrics"), message, hint))
         problems += self.evaluator(evaluation)
@@ -84,8 +92,14 @@ class _Measured:
             return []  # It measures other goals.
         path = ("eval", evaluation.name) if evaluation.name else ("eval",)
         place = self.spec.place(*path, "evaluator")
-        kinds = {self.types[ref.name].kind for ref in outputs.values() if ref.name in self.types}
-        given = ", ".join(f"{key}: {self.types.get(ref.name, '?')}" for key, ref in outputs.items())
+        kinds = {
+            self.types[ref.name].kind
+            for ref in outputs.values()
+            if ref.name in self.types
+        }
+        given = ", ".join(
+            f"{key}: {self.types.get(ref.name, '?')}" for key, ref in outputs.items()
+        )
         problems = []
         for port in declaration.inputs.values():
             if port.optional or kinds & set(port.kinds):
@@ -119,12 +133,28 @@ class _Measured:
             ref = outputs.get(name)
             if name in supplied and set(supplied[name].kinds) & set(port.kinds):
                 continue
-            if name in self.goals and name in self.spec.goals:  # Its outputs may have any names.
-                streams = [stream for stream in self.spec.goals[name].values() if stream.name in self.types]
-                if sum(self.types[stream.name].kind in port.kinds for stream in streams) != 1:
-                    listed = ", ".join(f"'{stream}' ({self.types[stream.name]})" for stream in streams)
+            if (
+                name in self.goals and name in self.spec.goals
+            ):  # Its outputs may have any names.
+                streams = [
+                    stream
+                    for stream in self.spec.goals[name].values()
+                    if stream.name in self.types
+                ]
+                if (
+                    sum(self.types[stream.name].kind in port.kinds for stream in streams)
+                    != 1
+                ):
+                    listed = ", ".join(
+                        f"'{stream}' ({self.types[stream.name]})" for stream in streams
+                    )
                     message = f"metric '{metric}' measures one {port.kind} of goal '{name}', which gives "
-                    problems.append(Problem(self.spec.key_place("goals", name), message + (listed or "none")))
+                    problems.append(
+                        Problem(
+                            self.spec.key_place("goals", name),
+                            message + (listed or "none"),
+                        )
+                    )
             elif ref is None and not port.optional:
                 message = f"metric '{metric}' measures output '{name}' ({port}), which goal '{goal}' has not"
                 hint = f"outputs of the goal: {', '.join(outputs) or 'none'}"
@@ -132,9 +162,15 @@ class _Measured:
                     message = f"metric '{metric}' measures goal '{name}' ({port}), but there is no such goal"
                     hint = f"goals: {', '.join(self.spec.goals)}"
                 problems.append(Problem(location, message, hint))
-            elif ref is not None and ref.name in self.types and self.types[ref.name].kind not in port.kinds:
+            elif (
+                ref is not None
+                and ref.name in self.types
+                and self.types[ref.name].kind not in port.kinds
+            ):
                 stream = f"stream '{ref.name}' (goal '{goal}') is {self.types[ref.name]}"
-                message = f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"
+                message = (
+                    f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"
+                )
                 problems.append(Problem(location, message))
         return problems
 

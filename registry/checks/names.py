@@ -55,14 +55,23 @@ class _Checker:
         self.problems.append(Problem(place, message, hint))
 
     def unknown(
-        self, place: Location, what: str, name: str, known: Iterable[str], otherwise: str = ""
+        self,
+        place: Location,
+        what: str,
+        name: str,
+        known: Iterable[str],
+        otherwise: str = "",
     ) -> None:
         """Report an unknown name with the nearest known one, or with another hint."""
         known = list(known)
         self.compared += len(known)
         hint = ""
         if self.compared <= COMPARED:
-            hint = f"did you mean '{near}'?" if (near := closest_name(name, known)) else otherwise
+            hint = (
+                f"did you mean '{near}'?"
+                if (near := closest_name(name, known))
+                else otherwise
+            )
         self.wrong(place, f"unknown {what} '{name}'", hint)
 
     def sections(self) -> None:
@@ -75,13 +84,16 @@ class _Checker:
             if name in self.spec.inputs:
                 first = self.spec.key_place("inputs", name).seen_from(place)
                 self.wrong(
-                    place, f"'{name}' is an input already (set at {first})", "give the stream another name"
+                    place,
+                    f"'{name}' is an input already (set at {first})",
+                    "give the stream another name",
                 )
         for name in (*self.spec.modules, *self.spec.written.flow):
             section = "modules" if name in self.spec.modules else "flow"
             if name in RESERVED:
                 self.wrong(
-                    self.spec.key_place(section, name), f"'{name}' has a special meaning in flow lines"
+                    self.spec.key_place(section, name),
+                    f"'{name}' has a special meaning in flow lines",
                 )
 
     @cached_property
@@ -104,7 +116,11 @@ class _Checker:
             for argument in call.arguments.values():
                 if isinstance(argument, ModuleRef) and call.outer is not None:
                     module = call.outer.modules.get(argument.name, argument.name)
-                    self.module_ref(replace(argument, name=module, place=call.outer.at(argument.place)))
+                    self.module_ref(
+                        replace(
+                            argument, name=module, place=call.outer.at(argument.place)
+                        )
+                    )
 
     def hidden_outputs(self, call: Call) -> None:
         """Report lines of a definition with the name of an output of the stream that it returns."""
@@ -121,14 +137,22 @@ class _Checker:
             if line is not None:
                 message = f"line '{name}' of definition '{call.definition.name}' hides the output '{name}'"
                 message += " of the stream that it returns"
-                self.wrong(replace(line.place, call=call.site), message, "give the line another name")
+                self.wrong(
+                    replace(line.place, call=call.site),
+                    message,
+                    "give the line another name",
+                )
 
     def module(self, module: ModuleEntry) -> None:
         registry, place = self.names.modules, module.places["use"]
         if module.use not in registry:
             operation = module.use in self.names.operations
-            hint = "it is an operation: call it in `flow` by that name" if operation else ""
-            self.unknown(place, "module", module.use, registry.names(), hint or _listed(registry))
+            hint = (
+                "it is an operation: call it in `flow` by that name" if operation else ""
+            )
+            self.unknown(
+                place, "module", module.use, registry.names(), hint or _listed(registry)
+            )
             return
         declaration = self.declared(registry, module.use, place)
         if declaration is None:
@@ -138,8 +162,14 @@ class _Checker:
         for name in unknown:
             key = self.spec.key_place("modules", module.name, name)
             if name in declaration.options:
-                hint = f"set it where the module is called: `{module.name}(..., {name}=...)`"
-                self.wrong(key, f"'{name}' is an option of calls of '{module.use}', not an argument", hint)
+                hint = (
+                    f"set it where the module is called: `{module.name}(..., {name}=...)`"
+                )
+                self.wrong(
+                    key,
+                    f"'{name}' is an option of calls of '{module.use}', not an argument",
+                    hint,
+                )
             else:
                 listed = f"arguments of '{module.use}': {', '.join(arguments) or 'none'}"
                 self.unknown(key, f"argument of '{module.use}':", name, arguments, listed)
@@ -147,15 +177,25 @@ class _Checker:
         for name, parameter in arguments.items():
             if name in module.arguments:
                 value, where = module.arguments[name], module.places[name]
-                problem = value_problem(f"argument '{name}' of '{module.use}'", parameter, value, where)
+                problem = value_problem(
+                    f"argument '{name}' of '{module.use}'", parameter, value, where
+                )
                 self.problems.extend([problem] if problem else [])
-            elif parameter.required and name not in meant and not may_be_left_out(declaration, name):
+            elif (
+                parameter.required
+                and name not in meant
+                and not may_be_left_out(declaration, name)
+            ):
                 message = f"module '{module.name}' ({module.use}) must set '{name}', but does not"
                 self.wrong(
-                    module.place, message, f"add `{name}: ...` ({parameter.annotation or 'any value'})"
+                    module.place,
+                    message,
+                    f"add `{name}: ...` ({parameter.annotation or 'any value'})",
                 )
 
-    def declared(self, registry: Registry, name: str, place: Location) -> Declaration | None:
+    def declared(
+        self, registry: Registry, name: str, place: Location
+    ) -> Declaration | None:
         try:
             return registry.declaration(name)
         except UserError as error:
@@ -171,12 +211,18 @@ class _Checker:
         quotable = [
             argument for key, argument in equation.keywords.items() if key in options
         ]  # `bind` wants quotes there
-        for ref in (ref for ref in equation.refs() if not any(ref is argument for argument in quotable)):
+        for ref in (
+            ref
+            for ref in equation.refs()
+            if not any(ref is argument for argument in quotable)
+        ):
             self.stream(ref)
             if ref.ema and not spec.momentum:
                 hint = "add the section `momentum: {decay: 0.995}`"
                 self.wrong(
-                    ref.place, f"{ref} needs averaged weights, but there is no section 'momentum'", hint
+                    ref.place,
+                    f"{ref} needs averaged weights, but there is no section 'momentum'",
+                    hint,
                 )
         for module in equation.modules():
             if not passed_module(spec, module.place, module.name):
@@ -185,26 +231,40 @@ class _Checker:
             # a module is not a stream
             reported = {problem.place for problem in self.problems[before:]}
             self.problems.extend(
-                problem for problem in bind(equation, declaration)[1] if problem.place not in reported
+                problem
+                for problem in bind(equation, declaration)[1]
+                if problem.place not in reported
             )
 
     def called(self, equation: Equation) -> Declaration | None:
         """Return the declaration of what an equation calls, or report why there is none."""
         spec, callee = self.spec, equation.callee
         if callee in spec.modules:
-            use = spec.modules[callee].use  # reported where the module is built, if at all
+            use = spec.modules[
+                callee
+            ].use  # reported where the module is built, if at all
             return self.declared_quietly(use)
         if callee in self.names.operations:
             return self.declared(self.names.operations, callee, equation.place)
         if callee in self.names.modules:
-            message = f"'{callee}' is a registered module, but none is built here by that name"
-            self.wrong(equation.place, message, f"add to `modules`: `{callee}: {{use: {callee}, ...}}`")
+            message = (
+                f"'{callee}' is a registered module, but none is built here by that name"
+            )
+            self.wrong(
+                equation.place,
+                message,
+                f"add to `modules`: `{callee}: {{use: {callee}, ...}}`",
+            )
         elif passed_module(spec, equation.place, callee):
             pass  # Reported where the call of the definition passes it.
         elif message := deleted_message(spec, equation.place, "modules", callee):
-            self.wrong(equation.place, message, f"set `modules.{callee}`, or call another module")
+            self.wrong(
+                equation.place, message, f"set `modules.{callee}`, or call another module"
+            )
         elif message := deleted_message(spec, equation.place, "define", callee):
-            self.wrong(equation.place, message, f"define `{callee}(...)`, or call something else")
+            self.wrong(
+                equation.place, message, f"define `{callee}(...)`, or call something else"
+            )
         else:
             operations = self.names.operations.names()
             choices = [*spec.modules, *spec.definitions, *operations]
@@ -222,7 +282,11 @@ class _Checker:
         if module.name in self.spec.modules:
             return
         if message := deleted_message(self.spec, module.place, "modules", module.name):
-            self.wrong(module.place, message, f"set `modules.{module.name}`, or pass on another module")
+            self.wrong(
+                module.place,
+                message,
+                f"set `modules.{module.name}`, or pass on another module",
+            )
             return
         listed = _built(self.spec)
         if takes_stream(self.spec, module.place, module.name):
@@ -240,7 +304,10 @@ class _Checker:
         spec = self.spec
         if ref.stream in spec.inputs:
             if ref.field is not None:
-                self.wrong(ref.place, f"input '{ref.stream}' has no fields, but '{ref.name}' is used")
+                self.wrong(
+                    ref.place,
+                    f"input '{ref.stream}' has no fields, but '{ref.name}' is used",
+                )
             return
         if ref.stream not in spec.flow:
             if ref.stream in spec.modules:
@@ -263,7 +330,9 @@ class _Checker:
             if ref.field is not None:
                 message = f"'{ref.stream}' is one stream without fields, but '{ref.name}' is used"
                 inner = _lines_of_call(spec, ref.stream)
-                hint = f"write `{ref.stream}`" + (f", or one of its lines: {inner}" if inner else "")
+                hint = f"write `{ref.stream}`" + (
+                    f", or one of its lines: {inner}" if inner else ""
+                )
                 self.wrong(ref.place, message, hint)
         elif ref.field in outputs:
             self.optional_output(ref, declaration)
@@ -271,11 +340,17 @@ class _Checker:
             return
         elif ref.field is None:
             fields = ", ".join(f"{ref.stream}.{name}" for name in outputs)
-            self.wrong(ref.place, f"'{ref.stream}' has several outputs: name one", f"one of {fields}")
+            self.wrong(
+                ref.place,
+                f"'{ref.stream}' has several outputs: name one",
+                f"one of {fields}",
+            )
         else:
             streams = [f"{ref.stream}.{name}" if name else ref.stream for name in outputs]
             inner = _lines_of_call(spec, ref.stream)
-            listed = f"one of {', '.join(streams)}" + (f"; lines: {inner}" if inner else "")
+            listed = f"one of {', '.join(streams)}" + (
+                f"; lines: {inner}" if inner else ""
+            )
             self.unknown(ref.place, "stream", ref.name, streams, listed)
 
     def optional_output(self, ref: Ref, declaration: Declaration) -> None:
@@ -285,9 +360,7 @@ class _Checker:
         if ref.field not in absent_outputs(self.spec, equation, declaration):
             return
         option = declaration.off[ref.field]
-        message = (
-            f"output '{ref.field}' of {callee} needs '{option}', which is not set, but '{ref.name}' is used"
-        )
+        message = f"output '{ref.field}' of {callee} needs '{option}', which is not set, but '{ref.name}' is used"
         hint = f"set it where the module is built: `{callee}: {{..., {option}: ...}}`"
         if option in declaration.options:
             hint = f"set it in the call: `{ref.stream}: {callee}(..., {option}=...)`"
@@ -296,16 +369,24 @@ class _Checker:
     def goals(self) -> None:
         if not self.spec.goals:
             place = self.spec.place("goals")
-            self.wrong(place, "a spec must have goals, but has none", "add `goals: {train: {loss: loss}}`")
+            self.wrong(
+                place,
+                "a spec must have goals, but has none",
+                "add `goals: {train: {loss: loss}}`",
+            )
         for goal, outputs in self.spec.goals.items():
             place = self.spec.key_place("goals", goal)
             if not outputs:
                 self.wrong(
-                    place, f"goal '{goal}' must have outputs, but has none", f"`{goal}: {{loss: loss}}`"
+                    place,
+                    f"goal '{goal}' must have outputs, but has none",
+                    f"`{goal}: {{loss: loss}}`",
                 )
             elif goal == "train" and "loss" not in outputs:
                 self.wrong(
-                    place, "goal 'train' must have the output 'loss', but has not", "`train: {loss: loss}`"
+                    place,
+                    "goal 'train' must have the output 'loss', but has not",
+                    "`train: {loss: loss}`",
                 )
             for ref in outputs.values():
                 self.stream(ref)
@@ -317,7 +398,9 @@ def visible_streams(spec: Spec, place: Location) -> list[str]:
     if place.call is None:
         return streams
     definition = spec.definitions[place.call.definition]
-    parameters = [name for name, is_module in definition.parameters.items() if not is_module]
+    parameters = [
+        name for name, is_module in definition.parameters.items() if not is_module
+    ]
     return list(dict.fromkeys([*parameters, *definition.lines, *streams]))
 
 
@@ -331,7 +414,10 @@ def _lines_of_call(spec: Spec, stream: str) -> str:
 
 def passed_module(spec: Spec, place: Location, name: str) -> bool:
     """Return whether a module came into a definition by a parameter."""
-    return place.call is not None and name in spec.expansion.calls[place.call.name].modules.values()
+    return (
+        place.call is not None
+        and name in spec.expansion.calls[place.call.name].modules.values()
+    )
 
 
 def takes_stream(spec: Spec, place: Location, name: str) -> bool:

@@ -38,7 +38,10 @@ def _patterns(spec: Spec) -> list[tuple[str, Location]]:
     patterns = [(pattern, freeze_place(spec, pattern)) for pattern in spec.freeze]
     patterns += [(pattern, spec.key_place("adapt", pattern)) for pattern in spec.adapt]
     for left, right in spec.tie.items():
-        patterns += [(left, spec.key_place("tie", left)), (right, spec.place("tie", left))]
+        patterns += [
+            (left, spec.key_place("tie", left)),
+            (right, spec.place("tie", left)),
+        ]
     lr = spec.train.get("lr")
     if isinstance(lr, dict):
         for pattern in lr:

@@ -32,7 +32,11 @@ def check_settings(spec: Spec, names: Registries) -> list[Problem]:
     runners = RunnerChecker(spec, names)
     runners.check()
     problems = (
-        checker.problems + runners.problems + sources.problems + training.problems + evaluations.problems
+        checker.problems
+        + runners.problems
+        + sources.problems
+        + training.problems
+        + evaluations.problems
     )
     return problems or best_metric_problems(spec, names)
 
@@ -42,22 +46,41 @@ class _Settings(Collector):
         """Check the keys that a section sets; those of a reader are checked by `data`."""
         node = self.spec.node(section)
         values = getattr(self.spec, section)
-        for name in node.value if node is not None and isinstance(node.value, dict) else ():
+        for name in (
+            node.value if node is not None and isinstance(node.value, dict) else ()
+        ):
             if name in values.get(EVALUATIONS, ()):
                 continue
             value = values[name]
             if name in schema:
-                self.value(f"{section}.{name}", schema[name], value, self.spec.place(section, name))
-            elif section not in ("data", "eval"):  # Their arguments are checked separately.
-                place, meant = self.spec.key_place(section, name), setting_hint(section, name)
+                self.value(
+                    f"{section}.{name}",
+                    schema[name],
+                    value,
+                    self.spec.place(section, name),
+                )
+            elif section not in (
+                "data",
+                "eval",
+            ):  # Their arguments are checked separately.
+                place, meant = (
+                    self.spec.key_place(section, name),
+                    setting_hint(section, name),
+                )
                 self.unknown(place, f"key of '{section}':", name, schema, meant)
 
     def value(self, what: str, key: Key, value: Any, place: Location) -> None:
-        problem = value_problem(f"'{what}'", Parameter(what, key.annotation, key.default), value, place)
+        problem = value_problem(
+            f"'{what}'", Parameter(what, key.annotation, key.default), value, place
+        )
         if problem is not None:
             self.problems.append(problem)
         elif value == {} and what == "train.lr":
-            self.wrong(place, "'train.lr' must hold a rate, but is empty", "`lr: {default: 2e-5}`")
+            self.wrong(
+                place,
+                "'train.lr' must hold a rate, but is empty",
+                "`lr: {default: 2e-5}`",
+            )
         else:
             self.in_range(f"'{what}'", key, value, place)
 
@@ -68,5 +91,9 @@ class _Settings(Collector):
         value = self.spec.train[key]
         for index, name in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(name, str) and name not in registry:
-                path = ("train", key, index) if isinstance(value, list) else ("train", key)
-                self.unknown(self.spec.place(*path), registry.kind, name, registry.names())
+                path = (
+                    ("train", key, index) if isinstance(value, list) else ("train", key)
+                )
+                self.unknown(
+                    self.spec.place(*path), registry.kind, name, registry.names()
+                )

@@ -57,7 +57,10 @@ def unify(left: Size, right: Size) -> str:
         if left.value is None and right.value is None:
             return "letters"
         settled = left if left.value is not None else right
-        left.value, left.origin = right.value, right.origin = settled.value, settled.origin
+        left.value, left.origin = right.value, right.origin = (
+            settled.value,
+            settled.origin,
+        )
         return ""
     right.same = left
     if left.value is None:

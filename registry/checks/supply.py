@@ -39,7 +39,10 @@ def source_inputs(
     """Yield the sources with the inputs that each must supply."""
     if spec.data.get("sources") is None:
         if spec.data:
-            yield SHORT_SOURCE, spec.inputs  # of all goals: the reader of the short form feeds each of them
+            yield (
+                SHORT_SOURCE,
+                spec.inputs,
+            )  # of all goals: the reader of the short form feeds each of them
         return
     if graph.cycles:
         return  # goals in a cycle have no plan; the cycle is reported
@@ -62,7 +65,9 @@ def source_inputs(
         yield source, inputs
 
 
-def _tasks(spec: Spec, training: TrainingPlan, source: str) -> Iterator[tuple[str, Location]]:
+def _tasks(
+    spec: Spec, training: TrainingPlan, source: str
+) -> Iterator[tuple[str, Location]]:
     """Yield the tasks of a source with the positions where they are set; those of all parts of a mixture."""
     described = training.sources.get(source)
     if described is None:
@@ -78,17 +83,23 @@ def _tasks(spec: Spec, training: TrainingPlan, source: str) -> Iterator[tuple[st
         yield described.task, spec.place(*path, key)
 
 
-def _problem(spec: Spec, names: Registries, name: str, task: str, location: Location) -> Problem | None:
+def _problem(
+    spec: Spec, names: Registries, name: str, task: str, location: Location
+) -> Problem | None:
     """Return the problem of one input that a task must supply, or None."""
     outputs = names.tasks.declaration(task).outputs
     place, expected = spec.key_place("inputs", name), spec.inputs[name]
     port = outputs.get(name)
     if port is None:
-        fitting = [output for output, other in outputs.items() if expected.kind in other.kinds]
+        fitting = [
+            output for output, other in outputs.items() if expected.kind in other.kinds
+        ]
         hint = f"it supplies {', '.join(f'{output}: {other}' for output, other in outputs.items())}"
         if len(fitting) == 1:
             hint = f"did you mean '{fitting[0]}'?"
-        message = f"task '{task}' (set at {location.seen_from(place)}) supplies no '{name}'"
+        message = (
+            f"task '{task}' (set at {location.seen_from(place)}) supplies no '{name}'"
+        )
         return Problem(place, message, hint)
     if expected.kind in port.kinds and len(expected.axes) == len(port.axes):
         return None
@@ -120,4 +131,6 @@ def _wrong_target(
         f"but here it counts rows of {solved.target}"
     )
     fixed = replace(spec.inputs[name], target=axis)
-    return Problem(place, message, f"write `{name}: {fixed}`, and use it for rows of {axis}")
+    return Problem(
+        place, message, f"write `{name}: {fixed}`, and use it for rows of {axis}"
+    )

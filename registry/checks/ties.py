@@ -52,7 +52,11 @@ def _wrong_names(spec: Spec) -> list[Problem]:
         if left.endswith(TRANSPOSED):
             name = left.removesuffix(TRANSPOSED)
             message = f"only the right side of a tie can be transposed (got '{left}')"
-            problems.append(Problem(spec.key_place("tie", left), message, f"`{name}: {right}{TRANSPOSED}`"))
+            problems.append(
+                Problem(
+                    spec.key_place("tie", left), message, f"`{name}: {right}{TRANSPOSED}`"
+                )
+            )
             continue
         sides = (
             (left, spec.key_place("tie", left)),
@@ -77,5 +81,9 @@ def _cycles(spec: Spec) -> list[Problem]:
         if name == left and left not in reported:
             reported.update(path)
             message = f"`tie` has a cycle: {' -> '.join([*path, left])}"
-            problems.append(Problem(spec.key_place("tie", left), message, "remove one of these entries"))
+            problems.append(
+                Problem(
+                    spec.key_place("tie", left), message, "remove one of these entries"
+                )
+            )
     return problems

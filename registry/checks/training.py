@@ -33,7 +33,9 @@ def nothing_to_train(spec: Spec) -> SpecError:
     message = "this spec trains nothing"
     if not trainable_goals(spec):
         what = "no goal has an output 'loss'"
-        return SpecError.at(spec.key_place("goals"), f"{message}: {what}", "add `train: {loss: loss}`")
+        return SpecError.at(
+            spec.key_place("goals"), f"{message}: {what}", "add `train: {loss: loss}`"
+        )
     if not spec.data:
         hint = "add `data: {task: ..., train: {path: ...}}`"
         return SpecError.at(spec.tree.place, f"{message}: it has no section 'data'", hint)
@@ -71,7 +73,9 @@ class TrainingChecker(Collector):
             else:
                 hint = f"`{name}: {{source: ..., batch_size: 32}}`"
                 place = self.spec.place("data", "batches", name)
-                self.wrong(place, f"batch '{name}' must be a mapping, but is {value!r}", hint)
+                self.wrong(
+                    place, f"batch '{name}' must be a mapping, but is {value!r}", hint
+                )
         self.micro_batches()
         self.iteration()
 
@@ -85,14 +89,22 @@ class TrainingChecker(Collector):
             hint = "`batch_size: 32`, or `batch_size: {tokens: 4096}`"
             self.wrong(self.spec.key_place(*path), message, hint)
         else:
-            self.amount(f"batch_size of batch '{name}'", size, self.spec.place(*path, "batch_size"))
+            self.amount(
+                f"batch_size of batch '{name}'",
+                size,
+                self.spec.place(*path, "batch_size"),
+            )
         self.batch_goal(name, value)
         task = self.sources.tasks.get(source) if isinstance(source, str) else None
-        options = {key: setting for key, setting in value.items() if key not in BATCH_KEYS}
+        options = {
+            key: setting for key, setting in value.items() if key not in BATCH_KEYS
+        }
         if task is not None and options:
             arguments = self.sources.task_arguments(task)
             problems = len(self.sources.problems)
-            self.sources.arguments(task, path, options, arguments, [*BATCH_KEYS, *arguments])
+            self.sources.arguments(
+                task, path, options, arguments, [*BATCH_KEYS, *arguments]
+            )
             self.problems += self.sources.problems[problems:]
             del self.sources.problems[problems:]
 
@@ -104,13 +116,23 @@ class TrainingChecker(Collector):
         split = value.get("split", "train")
         if source is None:
             hint = f"sources: {', '.join(sources)}"
-            self.wrong(self.spec.key_place(*path), f"batch '{name}' must name its source", hint)
+            self.wrong(
+                self.spec.key_place(*path), f"batch '{name}' must name its source", hint
+            )
         elif source not in sources:
             here = "source" in value
-            place = self.spec.place(*path, "source") if here else self.spec.place("data", "source")
+            place = (
+                self.spec.place(*path, "source")
+                if here
+                else self.spec.place("data", "source")
+            )
             self.unknown(place, "source", str(source), sources)
         elif source in splits and split not in splits[source]:
-            place = self.spec.place(*path, "split") if "split" in value else self.spec.key_place(*path)
+            place = (
+                self.spec.place(*path, "split")
+                if "split" in value
+                else self.spec.key_place(*path)
+            )
             listed = ", ".join(sorted(splits[source])) or "none"
             message = f"source '{source}' of batch '{name}' has no split '{split}'"
             self.wrong(place, message, f"splits of '{source}': {listed}")
@@ -120,9 +142,15 @@ class TrainingChecker(Collector):
         """Check that the goal that a batch feeds exists and, without an iteration, has a loss."""
         path = ("data", "batches", name)
         goal = value.get("goal", name)
-        place = self.spec.place(*path, "goal") if "goal" in value else self.spec.key_place(*path)
+        place = (
+            self.spec.place(*path, "goal")
+            if "goal" in value
+            else self.spec.key_place(*path)
+        )
         if goal not in self.spec.goals:
-            self.unknown(place, f"goal of batch '{name}':", str(goal), trainable_goals(self.spec))
+            self.unknown(
+                place, f"goal of batch '{name}':", str(goal), trainable_goals(self.spec)
+            )
         elif LOSS not in self.spec.goals[goal] and self.spec.train["iteration"] is None:
             message = f"batch '{name}' feeds goal '{goal}', which has no output 'loss'"
             self.wrong(place, message, f"`{goal}: {{loss: ...}}`")
@@ -132,7 +160,9 @@ class TrainingChecker(Collector):
         value = self.spec.train["micro_batch"]
         if not isinstance(value, dict) or "tokens" in value:
             if value is not None:
-                self.amount("'train.micro_batch'", value, self.spec.place("train", "micro_batch"))
+                self.amount(
+                    "'train.micro_batch'", value, self.spec.place("train", "micro_batch")
+                )
             return
         for name, amount in value.items():
             if name not in self.all_batches:
@@ -143,9 +173,14 @@ class TrainingChecker(Collector):
 
     def amount(self, what: str, value: Any, place: Location) -> None:
         """Check an amount of samples or of tokens."""
-        number = value.get("tokens") if isinstance(value, dict) and len(value) == 1 else value
+        number = (
+            value.get("tokens") if isinstance(value, dict) and len(value) == 1 else value
+        )
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            self.wrong(place, f"{what} must be a number of samples or {{tokens: N}}, but is {value!r}")
+            self.wrong(
+                place,
+                f"{what} must be a number of samples or {{tokens: N}}, but is {value!r}",
+            )
 
     def iteration(self) -> None:
         """Check the steps of an iteration one after another."""
@@ -157,10 +192,14 @@ class TrainingChecker(Collector):
             place = self.spec.place("train", "iteration")
             self.wrong(place, "'train.iteration' must be a list of steps", hint)
             return
-        outputs: dict[str, dict[str, Ref]] = {}  # of the goals that each batch has been used for
+        outputs: dict[
+            str, dict[str, Ref]
+        ] = {}  # of the goals that each batch has been used for
         for index, step in enumerate(steps):
             self.step(
-                ("train", "iteration", index), {"batch": step} if isinstance(step, str) else step, outputs
+                ("train", "iteration", index),
+                {"batch": step} if isinstance(step, str) else step,
+                outputs,
             )
 
     def step(self, path: Path, step: Any, outputs: dict[str, dict[str, Ref]]) -> None:
@@ -171,7 +210,9 @@ class TrainingChecker(Collector):
             return
         for key in step:
             if key not in STEP_KEYS:
-                self.unknown(self.spec.place(*path, key), "key of a step:", str(key), STEP_KEYS)
+                self.unknown(
+                    self.spec.place(*path, key), "key of a step:", str(key), STEP_KEYS
+                )
         forms = [key for key in ("draw", "all", "batch") if key in step]
         if len(forms) != 1:
             message = f"a step must have one of draw, all and batch, but has {' and '.join(forms) or 'none'}"
@@ -183,7 +224,9 @@ class TrainingChecker(Collector):
         names = [step[form]] if form == "batch" else list(step[form])
         for name in names:
             if name not in self.all_batches:
-                self.unknown(self.spec.place(*path, form), "batch", str(name), self.all_batches)
+                self.unknown(
+                    self.spec.place(*path, form), "batch", str(name), self.all_batches
+                )
             elif form == "draw" and not _positive(step["draw"][name]):
                 message = f"the weight of batch '{name}' must be positive, but is {step['draw'][name]!r}"
                 self.wrong(self.spec.place(*path, "draw", name), message)
@@ -204,18 +247,26 @@ class TrainingChecker(Collector):
         return right
 
     def step_goal(
-        self, path: Path, step: Mapping[str, Any], name: str, outputs: dict[str, dict[str, Ref]]
+        self,
+        path: Path,
+        step: Mapping[str, Any],
+        name: str,
+        outputs: dict[str, dict[str, Ref]],
     ) -> None:
         """Check the goal of a step, what it reuses of an earlier step, and whose gradients it caches."""
         settings = self.all_batches[name]
-        goal = step.get("goal", settings.get("goal", name) if isinstance(settings, dict) else name)
+        goal = step.get(
+            "goal", settings.get("goal", name) if isinstance(settings, dict) else name
+        )
         if goal not in self.spec.goals:
             if "goal" in step:
                 place = self.spec.place(*path, "goal")
                 self.unknown(place, "goal", str(goal), trainable_goals(self.spec))
             return
         if LOSS not in self.spec.goals[goal]:
-            message = f"goal '{goal}' of this step has no output 'loss', so it trains nothing"
+            message = (
+                f"goal '{goal}' of this step has no output 'loss', so it trains nothing"
+            )
             self.wrong(self.spec.place(*path), message, f"`{goal}: {{loss: ...}}`")
         earlier = outputs.setdefault(name, {})
         for output in step.get("reuse", ()):
@@ -231,18 +282,31 @@ class TrainingChecker(Collector):
         for stream in step.get("cache_gradients", ()):
             if self.spec.stream(str(stream)).name not in self.spec.flow:
                 choices = [*self.spec.flow, *self.spec.expansion.aliases]
-                self.unknown(self.spec.place(*path, "cache_gradients"), "stream", str(stream), choices)
+                self.unknown(
+                    self.spec.place(*path, "cache_gradients"),
+                    "stream",
+                    str(stream),
+                    choices,
+                )
         earlier.update(self.spec.goals[goal])
 
     def length(self, what: str, value: Any, place: Location) -> None:
         """Check a length: a number of epochs, or `{steps: N}`, `{samples: N}`, `{epochs: N, of: batch}`."""
-        units = [key for key in value if key in LENGTHS] if isinstance(value, dict) else []
+        units = (
+            [key for key in value if key in LENGTHS] if isinstance(value, dict) else []
+        )
         number = value[units[0]] if len(units) == 1 else value
-        extra: Iterable[str] = set(value) - {*units, "of"} if isinstance(value, dict) else ()
+        extra: Iterable[str] = (
+            set(value) - {*units, "of"} if isinstance(value, dict) else ()
+        )
         if not _positive(number) or extra:
             hint = "`{steps: 500}`, `{samples: 10000}` or `{epochs: 3, of: BATCH}`"
             self.wrong(place, f"{what} must be a length, but is {value!r}", hint)
-        elif isinstance(value, dict) and (of := value.get("of")) is not None and of not in self.all_batches:
+        elif (
+            isinstance(value, dict)
+            and (of := value.get("of")) is not None
+            and of not in self.all_batches
+        ):
             self.unknown(place, f"batch of {what}:", str(of), self.all_batches)
 
 

@@ -95,15 +95,21 @@ class _Solver:
         self.later: list[_Meeting] = []
         self.clashes: dict[frozenset[Location | str], Misfit] = {}
         self.letters_of_inputs: dict[str, Size] = {}
-        self.selections: dict[tuple[str, str, str], Size] = {}  # by operation, axis and stream
+        self.selections: dict[
+            tuple[str, str, str], Size
+        ] = {}  # by operation, axis and stream
         self.waiting: frozenset[tuple[str, str]] = frozenset()
-        self.sizes: dict[tuple[str, str], Size] = {}  # of arguments that the spec leaves out
+        self.sizes: dict[
+            tuple[str, str], Size
+        ] = {}  # of arguments that the spec leaves out
         unknown = unknown_targets(spec)
         for name, declared in spec.inputs.items():
             sizes = tuple(self.input_axis(name, axis) for axis in declared.axes)
             target = _open_target(declared.kind)
             if name in unknown:
-                self.misfits.append(Misfit(unknown[name], ()))  # open: the mistake is reported once
+                self.misfits.append(
+                    Misfit(unknown[name], ())
+                )  # open: the mistake is reported once
             elif declared.target is not None:
                 target = self.input_axis(name, declared.target)
             self.streams[name] = _Stream(declared.kind, sizes, target)
@@ -120,8 +126,12 @@ class _Solver:
 
     def finish(self) -> list[Misfit]:
         """Return all misfits, when every line has been read."""
-        logits = {name: stream for name, stream in self.streams.items() if stream.kind == LOGITS}
-        last_axes = {name: stream.sizes[-1] for name, stream in logits.items() if stream.sizes}
+        logits = {
+            name: stream for name, stream in self.streams.items() if stream.kind == LOGITS
+        }
+        last_axes = {
+            name: stream.sizes[-1] for name, stream in logits.items() if stream.sizes
+        }
         self.waiting = count_classes(self.spec, self.names, self.sizes, last_axes)
         apart = [Misfit(meeting.letters(), meeting.kinds) for meeting in self.settled()]
         return [*self.misfits, *self.clashes.values(), *apart]
@@ -146,7 +156,10 @@ class _Solver:
         key = frozenset(settings)
         if "" in key:  # a size that no setting made
             self.misfits.append(misfit)
-        elif key not in self.clashes or misfit.problem.place.line < self.clashes[key].problem.place.line:
+        elif (
+            key not in self.clashes
+            or misfit.problem.place.line < self.clashes[key].problem.place.line
+        ):
             self.clashes[key] = misfit
 
     def equation(self, equation: Equation) -> None:
@@ -156,7 +169,8 @@ class _Solver:
         scope = _Scope(equation.callee)
         # indices last: then the other ports have settled the rows
         arguments = sorted(
-            binding.arguments(), key=lambda pair: declaration.inputs[pair[0]].target is not None
+            binding.arguments(),
+            key=lambda pair: declaration.inputs[pair[0]].target is not None,
         )
         for filled, argument in arguments:
             if isinstance(argument, Ref):
@@ -182,9 +196,13 @@ class _Solver:
             self.selections[key] = Size(name, letter=name)
         return self.selections[key]
 
-    def output(self, scope: _Scope, declaration: Declaration, equation: Equation, port: Port) -> _Stream:
+    def output(
+        self, scope: _Scope, declaration: Declaration, equation: Equation, port: Port
+    ) -> _Stream:
         """Return what a line computes at one output; an axis that no input has is a new letter."""
-        input_names = {axis for filled in declaration.inputs.values() for axis in filled.names}
+        input_names = {
+            axis for filled in declaration.inputs.values() for axis in filled.names
+        }
         sizes: dict[Axis, Size] = {}
         for axis in port.names:
             size = self.size(scope, declaration, equation.callee, axis)
@@ -197,7 +215,9 @@ class _Solver:
         target = _open_target(port.kind) if port.target is None else sizes[port.target]
         return _Stream(port.kind, tuple(sizes[axis] for axis in port.axes), target)
 
-    def size(self, scope: _Scope, declaration: Declaration, callee: str, axis: Axis) -> Size:
+    def size(
+        self, scope: _Scope, declaration: Declaration, callee: str, axis: Axis
+    ) -> Size:
         """Return the axis that a name in a declaration means in one call."""
         if isinstance(axis, int):
             return Size(str(axis), value=axis)
@@ -235,7 +255,9 @@ class _Solver:
             if isinstance(argument, Ref) and port in declaration.inputs:
                 self.fit(scope, declaration, module.name, port, argument)
 
-    def fit(self, scope: _Scope, declaration: Declaration, callee: str, name: str, ref: Ref) -> None:
+    def fit(
+        self, scope: _Scope, declaration: Declaration, callee: str, name: str, ref: Ref
+    ) -> None:
         """Fit one stream to one port."""
         stream, port = self.streams.get(ref.name), declaration.inputs[name]
         if stream is None:  # in a cycle
@@ -253,7 +275,9 @@ class _Solver:
             return
         self.fit_axes(scope, declaration, name, fitting, ref)
 
-    def fit_axes(self, scope: _Scope, declaration: Declaration, name: str, port: Port, ref: Ref) -> None:
+    def fit_axes(
+        self, scope: _Scope, declaration: Declaration, name: str, port: Port, ref: Ref
+    ) -> None:
         """Fit the axes of a stream to those of the one type of a port that takes its kind."""
         stream = self.streams[ref.name]
         for at, (axis, size) in enumerate(zip(port.axes, stream.sizes, strict=True)):
@@ -261,7 +285,10 @@ class _Solver:
             clash = unify(wanted, size)
             mismatch = partial(self.mismatch, scope, port, name, at, ref, wanted, size)
             if clash == "sizes":
-                self.clash((wanted.root().origin, size.root().origin), Misfit(mismatch(), port.kinds))
+                self.clash(
+                    (wanted.root().origin, size.root().origin),
+                    Misfit(mismatch(), port.kinds),
+                )
             elif clash == "letters":
                 tell = self.letters(scope, port, name, at, ref, wanted, size)
                 self.later.append(_Meeting(wanted, size, port.kinds, tell, mismatch))
@@ -270,11 +297,16 @@ class _Solver:
         if port.target is not None:
             self.point(scope, declaration, name, port, ref)
 
-    def point(self, scope: _Scope, declaration: Declaration, name: str, port: Port, ref: Ref) -> None:
+    def point(
+        self, scope: _Scope, declaration: Declaration, name: str, port: Port, ref: Ref
+    ) -> None:
         """Fit the axis that an index counts to the rows that its port wants counted."""
         stream = self.streams[ref.name]
         assert port.target is not None and stream.target is not None
-        wanted, counted = self.size(scope, declaration, scope.callee, port.target), stream.target
+        wanted, counted = (
+            self.size(scope, declaration, scope.callee, port.target),
+            stream.target,
+        )
         use = IndexUse(scope.callee, name, ref, wanted, scope.first.get(str(port.target)))
 
         def problem() -> Problem:
@@ -282,7 +314,9 @@ class _Solver:
 
         kinds = port.kinds
         if use.rows is not None and use.rows[0] in declaration.inputs:
-            kinds += declaration.inputs[use.rows[0]].kinds  # either of the two may be the wrong one
+            kinds += declaration.inputs[
+                use.rows[0]
+            ].kinds  # either of the two may be the wrong one
         clash = unify(wanted, counted)
         if clash == "sizes":
             self.misfits.append(Misfit(problem(), kinds))
@@ -290,7 +324,14 @@ class _Solver:
             self.later.append(_Meeting(wanted, counted, kinds, problem, problem))
 
     def mismatch(
-        self, scope: _Scope, port: Port, name: str, at: int, ref: Ref, wanted: Size, size: Size
+        self,
+        scope: _Scope,
+        port: Port,
+        name: str,
+        at: int,
+        ref: Ref,
+        wanted: Size,
+        size: Size,
     ) -> Problem:
         """Return the problem of two different sizes."""
         axis = port.axes[at]
@@ -300,11 +341,20 @@ class _Solver:
         message = f"{called} mismatch: {must}{where}, but stream '{ref.name}' has {size.axis} there"
         hint = ""
         if at == len(port.axes) - 1:
-            hint = projection(self.names, scope.callee, name, ref, port.kinds, size.axis, wanted.axis)
+            hint = projection(
+                self.names, scope.callee, name, ref, port.kinds, size.axis, wanted.axis
+            )
         return Problem(ref.place, message + size.set_at(ref.place), hint)
 
     def letters(
-        self, scope: _Scope, port: Port, name: str, at: int, ref: Ref, wanted: Size, size: Size
+        self,
+        scope: _Scope,
+        port: Port,
+        name: str,
+        at: int,
+        ref: Ref,
+        wanted: Size,
+        size: Size,
     ) -> Callable[[], Problem]:
         """Return the problem of two axes that are not the same one, reported when all sizes are known."""
         axis = port.axes[at]
@@ -313,10 +363,20 @@ class _Solver:
         def problem() -> Problem:
             shares = f"port '{name}' of {scope.callee} must have axis {wanted.axis}"
             shares += (
-                f", as port '{other}' has (stream '{first.name}')" if other != name or first != ref else ""
+                f", as port '{other}' has (stream '{first.name}')"
+                if other != name or first != ref
+                else ""
             )
-            message = f"axis mismatch: {shares}, but stream '{ref.name}' has {size.axis} there"
-            hint = join_hint(self.spec, self.names, scope.callee, (name, ref, size), (other, first, wanted))
+            message = (
+                f"axis mismatch: {shares}, but stream '{ref.name}' has {size.axis} there"
+            )
+            hint = join_hint(
+                self.spec,
+                self.names,
+                scope.callee,
+                (name, ref, size),
+                (other, first, wanted),
+            )
             return Problem(ref.place, message, hint if at == 0 else "")
 
         return problem

@@ -10,7 +10,12 @@ import ast
 from functools import lru_cache
 from typing import Any
 
-PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+PLAIN: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "bool": (bool,),
+}
 LISTS = ("list", "List", "Sequence", "Iterable", "tuple", "Tuple", "set", "frozenset")
 MAPPINGS = ("dict", "Dict", "Mapping")
 
@@ -59,7 +64,9 @@ def _converted_items(outer: str, items: list[ast.expr], value: Any) -> Any:
         return value
     has_one_tree = outer not in ("tuple", "Tuple") or len(items) != len(value)
     trees = [items[0]] * len(value) if has_one_tree else items
-    return type(value)(_converted(tree, entry) for tree, entry in zip(trees, value, strict=True))
+    return type(value)(
+        _converted(tree, entry) for tree, entry in zip(trees, value, strict=True)
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -71,7 +78,11 @@ def choices(annotation: str) -> tuple[Any, ...]:
     values: list[Any] = []
     for part in _parts(tree):
         if isinstance(part, ast.Subscript) and _name(part.value) == "Literal":
-            values.extend(item.value for item in _items(part.slice) if isinstance(item, ast.Constant))
+            values.extend(
+                item.value
+                for item in _items(part.slice)
+                if isinstance(item, ast.Constant)
+            )
     return tuple(values)
 
 
@@ -95,7 +106,13 @@ def _parts(tree: ast.expr) -> list[ast.expr]:
 
 
 def _name(tree: ast.expr) -> str:
-    return tree.attr if isinstance(tree, ast.Attribute) else tree.id if isinstance(tree, ast.Name) else ""
+    return (
+        tree.attr
+        if isinstance(tree, ast.Attribute)
+        else tree.id
+        if isinstance(tree, ast.Name)
+        else ""
+    )
 
 
 def _items(tree: ast.expr) -> list[ast.expr]:
@@ -115,22 +132,33 @@ def _fits_one(tree: ast.expr, value: Any) -> bool:
         outer, items = _name(tree.value), _items(tree.slice)
         if outer == "Literal":
             values = [item.value for item in items if isinstance(item, ast.Constant)]
-            return any(item == value and isinstance(item, bool) == isinstance(value, bool) for item in values)
+            return any(
+                item == value and isinstance(item, bool) == isinstance(value, bool)
+                for item in values
+            )
         if outer in LISTS:
             return isinstance(value, list | tuple) and _fits_items(outer, items, value)
         if outer in MAPPINGS:
-            return isinstance(value, dict) and all(_fits(items[-1], element) for element in value.values())
+            return isinstance(value, dict) and all(
+                _fits(items[-1], element) for element in value.values()
+            )
         return True
     name = _name(tree)
     if name in PLAIN:
-        return isinstance(value, PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
+        return isinstance(value, PLAIN[name]) and (
+            name == "bool" or not isinstance(value, bool)
+        )
     if name in LISTS:
         return isinstance(value, list | tuple)
     return isinstance(value, dict) if name in MAPPINGS else True
 
 
-def _fits_items(outer: str, items: list[ast.expr], value: list[Any] | tuple[Any, ...]) -> bool:
-    endless = len(items) == 2 and isinstance(items[1], ast.Constant) and items[1].value is ...
+def _fits_items(
+    outer: str, items: list[ast.expr], value: list[Any] | tuple[Any, ...]
+) -> bool:
+    endless = (
+        len(items) == 2 and isinstance(items[1], ast.Constant) and items[1].value is ...
+    )
     if outer in ("tuple", "Tuple") and not endless:
         return len(items) == len(value) and all(map(_fits, items, value))
     return all(_fits(items[0], element) for element in value)
@@ -179,4 +207,9 @@ def _schema_of_collection(outer: str, items: list[ast.expr]) -> dict[str, Any]:
     if not is_fixed:
         return {"type": "array", "items": json_schema(texts[0])}
     prefix = [json_schema(text) for text in texts]
-    return {"type": "array", "prefixItems": prefix, "items": False, "minItems": len(prefix)}
+    return {
+        "type": "array",
+        "prefixItems": prefix,
+        "items": False,
+        "minItems": len(prefix),
+    }

@@ -34,7 +34,10 @@ class Binding:
     def without(self, ports: frozenset[str]) -> Binding:
         """Return the binding with some ports left empty."""
         return replace(
-            self, ports={name: filling for name, filling in self.ports.items() if name not in ports}
+            self,
+            ports={
+                name: filling for name, filling in self.ports.items() if name not in ports
+            },
         )
 
 
@@ -50,7 +53,9 @@ def bind(equation: Equation, declaration: Declaration) -> tuple[Binding, list[Pr
     return Binding(binder.ports, binder.options), binder.problems
 
 
-def value_problem(what: str, parameter: Parameter, value: Any, place: Location) -> Problem | None:
+def value_problem(
+    what: str, parameter: Parameter, value: Any, place: Location
+) -> Problem | None:
     """Return the problem of a value that does not fit a parameter's annotation."""
     if all(accepts(parameter.annotation, sample) for sample in ramp_samples(value)):
         return None
@@ -94,11 +99,17 @@ class _Binder:
 
     def too_many(self, first: Ref | ModuleRef) -> None:
         """Report the first stream that no port takes by position."""
-        ports = {name: port for name, port in self.declaration.inputs.items() if not port.named_by_call}
+        ports = {
+            name: port
+            for name, port in self.declaration.inputs.items()
+            if not port.named_by_call
+        }
         takes = f"{len(ports)} streams ({', '.join(ports) or 'none'})"
         count = len(self.equation.positional)
         message = f"{self.equation.callee} takes {takes}, but is given {count}"
-        parts = [name for name, port in self.declaration.inputs.items() if port.named_by_call]
+        parts = [
+            name for name, port in self.declaration.inputs.items() if port.named_by_call
+        ]
         hint = f"name each part: `NAME={first}`" if parts else ""
         self.wrong(first.place, message, hint)
 
@@ -107,7 +118,11 @@ class _Binder:
         ports = list(self.declaration.inputs.items())
         rest = ports[list(self.declaration.inputs).index(name) :]
         free = [port for key, port in rest if key not in self.equation.keywords]
-        return len(self.equation.positional) if any(port.variadic for port in free) else len(free)
+        return (
+            len(self.equation.positional)
+            if any(port.variadic for port in free)
+            else len(free)
+        )
 
     def fill(self, name: str, port: Port, argument: Ref | ModuleRef) -> None:
         takes_module = "module" in port.kinds
@@ -134,15 +149,24 @@ class _Binder:
             elif name in inputs and isinstance(argument, Literal):
                 message = f"port '{name}' of {callee} takes a stream, but {argument.value!r} is a value"
                 self.wrong(argument.place, message)
-            elif name in inputs and inputs[name].variadic and not isinstance(argument, Literal):
+            elif (
+                name in inputs
+                and inputs[name].variadic
+                and not isinstance(argument, Literal)
+            ):
                 self.ports[name] = (argument,)
             elif name in inputs and not isinstance(argument, Literal):
                 self.fill(name, inputs[name], argument)
             elif name in options and isinstance(argument, Literal):
                 problem = value_problem(
-                    f"option '{name}' of {callee}", options[name], argument.value, argument.place
+                    f"option '{name}' of {callee}",
+                    options[name],
+                    argument.value,
+                    argument.place,
                 )
-                self.options[name] = as_annotated(options[name].annotation, argument.value)
+                self.options[name] = as_annotated(
+                    options[name].annotation, argument.value
+                )
                 self.problems.extend([problem] if problem else [])
             elif name in options:
                 hint = f"quote it: `{name}='{argument}'`"
@@ -159,13 +183,19 @@ class _Binder:
         if name in declaration.arguments:
             hint = f"set it where the module is built: `{callee}: {{..., {name}: ...}}`"
             self.wrong(
-                place, f"'{name}' is an argument of {callee}, not a port or an option of its calls", hint
+                place,
+                f"'{name}' is an argument of {callee}, not a port or an option of its calls",
+                hint,
             )
             return
         names = [*declaration.inputs, *declaration.options]
         near = closest_name(name, names)
         listed = ", ".join(names) or "none"
-        hint = f"did you mean '{near}'?" if near else f"ports and options of {callee}: {listed}"
+        hint = (
+            f"did you mean '{near}'?"
+            if near
+            else f"ports and options of {callee}: {listed}"
+        )
         self.wrong(place, f"unknown port or option '{name}' of {callee}", hint)
 
     def missing(self) -> None:
@@ -175,9 +205,13 @@ class _Binder:
                 self.wrong(self.equation.place, message, f"add `NAME=stream` ({port})")
             elif name not in self.ports and not port.optional:
                 what = "@module" if port.kinds == ("module",) else "stream"
-                message = f"port '{name}' of {self.equation.callee} must be filled, but is not"
+                message = (
+                    f"port '{name}' of {self.equation.callee} must be filled, but is not"
+                )
                 self.wrong(self.equation.place, message, f"add `{name}={what}` ({port})")
         for name, option in self.declaration.options.items():
             if option.required and name not in self.options:
-                message = f"option '{name}' of {self.equation.callee} must be set, but is not"
+                message = (
+                    f"option '{name}' of {self.equation.callee} must be set, but is not"
+                )
                 self.wrong(self.equation.place, message, f"add `{name}=...`")

@@ -18,16 +18,22 @@ DEEPEST = 32
 class CallGraph:
     """The calls of a flow and of its definitions, and the size of each when it is expanded."""
 
-    def __init__(self, flow: Mapping[str, Equation], definitions: Mapping[str, Definition]) -> None:
+    def __init__(
+        self, flow: Mapping[str, Equation], definitions: Mapping[str, Definition]
+    ) -> None:
         self.flow, self.definitions = flow, definitions
         self.calls: dict[str, list[Equation]] = {}
         for name, definition in definitions.items():
             self.calls[name] = []
             for line in definition.equations():
                 # A module parameter hides a definition of the same name.
-                if line.callee in definitions and not definition.parameters.get(line.callee):
+                if line.callee in definitions and not definition.parameters.get(
+                    line.callee
+                ):
                     self.calls[name].append(line)
-        callees = {name: [line.callee for line in calls] for name, calls in self.calls.items()}
+        callees = {
+            name: [line.callee for line in calls] for name, calls in self.calls.items()
+        }
         # Each definition after those that it calls, without those in a cycle.
         self.order = topological_order(callees)
         self.acyclic = frozenset(self.order)
@@ -45,14 +51,22 @@ class CallGraph:
             path: dict[str, Equation] = {}
             name = start
             while name not in seen and name not in path:
-                path[name] = next(line for line in self.calls[name] if line.callee not in self.acyclic)
+                path[name] = next(
+                    line for line in self.calls[name] if line.callee not in self.acyclic
+                )
                 name = path[name].callee
             if name in path:
                 names = list(path)
                 cycle = names[names.index(name) :]
                 shown = " -> ".join([*cycle, name])
                 message = f"definition '{name}' calls itself: {shown}"
-                problems.append(Problem(path[name].place, message, "a definition is expanded: end the cycle"))
+                problems.append(
+                    Problem(
+                        path[name].place,
+                        message,
+                        "a definition is expanded: end the cycle",
+                    )
+                )
             seen.update(path)
         return problems
 
@@ -65,7 +79,9 @@ class CallGraph:
             definition, calls = self.definitions[name], self.calls[name]
             below = [line.callee for line in calls]
             equations = list(definition.equations())
-            lines[name] = len(equations) - len(calls) + sum(lines[callee] for callee in below)
+            lines[name] = (
+                len(equations) - len(calls) + sum(lines[callee] for callee in below)
+            )
             arguments[name] = sum(_size(line) for line in equations)
             arguments[name] += sum(arguments[callee] for callee in below)
             depth[name] = 1 + max((depth[callee] for callee in below), default=0)
@@ -76,10 +92,14 @@ class CallGraph:
         for line in self.flow.values():
             total_lines += lines.get(line.callee, 1)
             total_arguments += arguments.get(line.callee, _size(line))
-            if line.callee in lines and (total_lines > MOST_LINES or total_arguments > MOST_ARGUMENTS):
+            if line.callee in lines and (
+                total_lines > MOST_LINES or total_arguments > MOST_ARGUMENTS
+            ):
                 message = f"the flow expands to more than {MOST_LINES:,} lines"
                 if total_lines <= MOST_LINES:
-                    message = f"the flow expands to more than {MOST_ARGUMENTS:,} arguments"
+                    message = (
+                        f"the flow expands to more than {MOST_ARGUMENTS:,} arguments"
+                    )
                 hint = f"'{line.callee}' expands to {lines[line.callee]:,} lines"
                 return [Problem(line.place, message, hint)]
         return []

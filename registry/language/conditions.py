@@ -58,7 +58,9 @@ class Condition:
             return compare(_number(self.left, values), _number(self.right, values))
         except _Unknown:
             return True
-        except ZeroDivisionError:  # `beams % groups` with groups=0, which another condition refuses
+        except (
+            ZeroDivisionError
+        ):  # `beams % groups` with groups=0, which another condition refuses
             return True
 
     def in_words(self) -> str:
@@ -66,7 +68,9 @@ class Condition:
         if isinstance(self.left, ast.Name | ast.Attribute):
             _, words = COMPARISONS[type(self.comparison)]
             return f"{ast.unparse(self.left)} must be {words} {ast.unparse(self.right)}"
-        return f"`{ast.unparse(self.left)} {self.sign} {ast.unparse(self.right)}` must hold"
+        return (
+            f"`{ast.unparse(self.left)} {self.sign} {ast.unparse(self.right)}` must hold"
+        )
 
     @property
     def sign(self) -> str:
@@ -89,15 +93,21 @@ def _read(text: str) -> list[Condition]:
     except SyntaxError as error:
         raise ValueError(f"condition {text!r} cannot be read ({error.msg})") from None
     if not isinstance(tree, ast.Compare):
-        raise ValueError(f"condition {text!r} must compare numbers, such as 'min_length <= max_length'")
+        raise ValueError(
+            f"condition {text!r} must compare numbers, such as 'min_length <= max_length'"
+        )
     terms = [tree.left, *tree.comparators]
     conditions = []
     for left, comparison, right in zip(terms, tree.ops, terms[1:], strict=False):
         if type(comparison) not in COMPARISONS:
-            raise ValueError(f"condition {text!r} must use one of <=, >=, <, >, == and !=")
+            raise ValueError(
+                f"condition {text!r} must use one of <=, >=, <, >, == and !="
+            )
         _names(left)
         _names(right)
-        if isinstance(left, ast.Constant):  # `1 <= beams` reads as `beams >= 1` in messages
+        if isinstance(
+            left, ast.Constant
+        ):  # `1 <= beams` reads as `beams >= 1` in messages
             left, comparison, right = right, _turned(comparison), left
         conditions.append(Condition(text, left, comparison, right))
     return conditions

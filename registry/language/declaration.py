@@ -18,7 +18,13 @@ from registry.language.conditions import Condition, read_conditions
 from registry.language.parameter import REQUIRED as REQUIRED
 from registry.language.parameter import Parameter as Parameter
 from registry.language.ports import Port, followed_axes, read_ports
-from registry.language.source_facts import COUNT, LITERALS, first_sentence, inherited, read_facts
+from registry.language.source_facts import (
+    COUNT,
+    LITERALS,
+    first_sentence,
+    inherited,
+    read_facts,
+)
 
 REQUESTED = "requested"  # the parameter of `forward` that gets the names of the outputs that are read
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -42,7 +48,11 @@ def operation(
     """
 
     def attach(function: Function) -> Function:
-        for name, literal in (("inputs", inputs), ("outputs", outputs), ("off", off or {})):
+        for name, literal in (
+            ("inputs", inputs),
+            ("outputs", outputs),
+            ("off", off or {}),
+        ):
             setattr(function, name, literal)
         if conditions:
             function.conditions = conditions  # type: ignore[attr-defined]
@@ -71,17 +81,29 @@ class Declaration:
     file: str = ""
     line: int = 0
     counted: bool = False  # a loss that returns a sum and a count
-    goals: tuple[str, ...] = ()  # of an evaluator that names its goals; its inputs are goals, too
-    supplies: dict[str, Port] = field(default_factory=dict)  # what an evaluator with goals gives to metrics
-    conditions: tuple[Condition, ...] = ()  # between options, or between constructor arguments
+    goals: tuple[
+        str, ...
+    ] = ()  # of an evaluator that names its goals; its inputs are goals, too
+    supplies: dict[str, Port] = field(
+        default_factory=dict
+    )  # what an evaluator with goals gives to metrics
+    conditions: tuple[
+        Condition, ...
+    ] = ()  # between options, or between constructor arguments
     # The most tokens of a text: for a port of a module, or an output of a task, the argument that sets it.
     token_limits: dict[str, str] = field(default_factory=dict)
     # For an output of a task that holds class numbers: the argument that names the classes.
     class_names: dict[str, str] = field(default_factory=dict)
-    declares_outputs: bool = False  # whether it has the literal `outputs`, which may be empty
+    declares_outputs: bool = (
+        False  # whether it has the literal `outputs`, which may be empty
+    )
     requests: bool = False  # whether `forward` has the parameter `requested`
-    file_arguments: tuple[str, ...] = ()  # of a task or source: the arguments that name files or folders
-    weightless: bool = False  # a module that holds no weights: `ema(...)` reads what it gave, unaveraged
+    file_arguments: tuple[
+        str, ...
+    ] = ()  # of a task or source: the arguments that name files or folders
+    weightless: bool = (
+        False  # a module that holds no weights: `ema(...)` reads what it gave, unaveraged
+    )
 
     @property
     def nameless(self) -> bool:
@@ -93,7 +115,9 @@ class Declaration:
         values = {}
         for name, value in arguments.items():
             parameter = self.arguments.get(name)
-            values[name] = value if parameter is None else as_annotated(parameter.annotation, value)
+            values[name] = (
+                value if parameter is None else as_annotated(parameter.annotation, value)
+            )
         return values
 
     @staticmethod
@@ -115,7 +139,9 @@ class Declaration:
     def of(thing: Any) -> Declaration:
         """Return the declaration of a live class or function, from its source where there is one."""
         if not hasattr(thing, "__qualname__"):
-            raise UserError(f"a declaration needs a class or function (got {type(thing).__name__})")
+            raise UserError(
+                f"a declaration needs a class or function (got {type(thing).__name__})"
+            )
         target = f"{thing.__module__}:{thing.__qualname__}"
         live: dict[str, Any] = {}
         for name in LITERALS:
@@ -129,7 +155,12 @@ class Declaration:
         arguments = inherited((_live(maker), _hands_on(maker)) for maker in makers)
         options = _live(called, keyword_only=True) if called is not None else {}
         return _build(
-            target, live, arguments, options, doc, counted=inspect.isfunction(thing) and hasattr(thing, COUNT)
+            target,
+            live,
+            arguments,
+            options,
+            doc,
+            counted=inspect.isfunction(thing) and hasattr(thing, COUNT),
         )
 
 
@@ -144,7 +175,10 @@ def _build(
     counted: bool = False,
 ) -> Declaration:
     try:
-        ports = {name: read_ports(literals.get(name) or {}) for name in ("inputs", "outputs", "supplies")}
+        ports = {
+            name: read_ports(literals.get(name) or {})
+            for name in ("inputs", "outputs", "supplies")
+        }
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
     try:
@@ -155,7 +189,10 @@ def _build(
     _check_outputs(target, ports["outputs"], requests)
     _check_followed_axes(target, ports["inputs"], ports["outputs"])
     off = dict(literals.get("off") or {})
-    taken = {*ports["inputs"], REQUESTED}  # a port after `*parts` is a keyword-only parameter, too
+    taken = {
+        *ports["inputs"],
+        REQUESTED,
+    }  # a port after `*parts` is a keyword-only parameter, too
     options = {name: option for name, option in options.items() if name not in taken}
     return Declaration(
         target,
@@ -180,26 +217,34 @@ def _build(
     )
 
 
-def _check_followed_axes(target: str, inputs: dict[str, Port], outputs: dict[str, Port]) -> None:
+def _check_followed_axes(
+    target: str, inputs: dict[str, Port], outputs: dict[str, Port]
+) -> None:
     """Raise `UserError` for an axis such as `M@mask` in an input, or without a port of that name."""
     if followed_axes(inputs):
         raise UserError(f"{target}: '@' is allowed in the axes of outputs only")
     for axis, name in followed_axes(outputs).items():
         if name not in inputs:
             listed = ", ".join(inputs) or "none"
-            raise UserError(f"{target}: axis '{axis}' must name an input after '@' (inputs: {listed})")
+            raise UserError(
+                f"{target}: axis '{axis}' must name an input after '@' (inputs: {listed})"
+            )
 
 
 def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> None:
     """Raise `UserError` for outputs of several types, or a nameless one next to required others."""
     for name, port in outputs.items():
         if len(port.kinds) > 1:
-            raise UserError(f"{target}: an output must have one type, but '{name}' has '{port}'")
+            raise UserError(
+                f"{target}: an output must have one type, but '{name}' has '{port}'"
+            )
     named = {name: port for name, port in outputs.items() if name}
     if "" in outputs and named:
         must = next((name for name, port in named.items() if not port.optional), "")
         if must:
-            raise UserError(f"{target}: next to a nameless output, '{must}' must be optional: '{must}?'")
+            raise UserError(
+                f"{target}: next to a nameless output, '{must}' must be optional: '{must}?'"
+            )
         if not requests:
             hint = f"add the keyword-only parameter `{REQUESTED}: frozenset[str] = frozenset()` to `forward`"
             raise UserError(
@@ -219,9 +264,15 @@ def _live(function: Any, keyword_only: bool = False) -> dict[str, Parameter]:
             else (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         )
         if parameter.kind in kinds and parameter.name != "self":
-            written = "" if parameter.annotation is parameter.empty else parameter.annotation
-            text = written if isinstance(written, str) else inspect.formatannotation(written)
-            parameters[parameter.name] = Parameter(parameter.name, text, parameter.default)
+            written = (
+                "" if parameter.annotation is parameter.empty else parameter.annotation
+            )
+            text = (
+                written if isinstance(written, str) else inspect.formatannotation(written)
+            )
+            parameters[parameter.name] = Parameter(
+                parameter.name, text, parameter.default
+            )
     return parameters
 
 

@@ -21,7 +21,15 @@ from registry.language.ramp import read_ramp
 from registry.yaml.tree import Node
 
 LONGEST = 4000
-WORDS = {"true": True, "false": False, "null": None, "none": None, "True": True, "False": False, "None": None}
+WORDS = {
+    "true": True,
+    "false": False,
+    "null": None,
+    "none": None,
+    "True": True,
+    "False": False,
+    "None": None,
+}
 # strings are unchanged; outside them `@` becomes the operator that no line may use otherwise
 MARKS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[@~]""")
 STRINGS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
@@ -106,7 +114,9 @@ class Equation:
     keywords: dict[str, Argument] = dataclasses.field(default_factory=dict)
     place: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
     text: str = dataclasses.field(default="", compare=False, repr=False)
-    keys: dict[str, Location] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    keys: dict[str, Location] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def arguments(self) -> Iterator[Argument]:
         """Yield all arguments, the positional ones first."""
@@ -119,7 +129,9 @@ class Equation:
 
     def modules(self) -> Iterator[ModuleRef]:
         """Yield the modules that the line hands on by `@`."""
-        return (argument for argument in self.arguments() if isinstance(argument, ModuleRef))
+        return (
+            argument for argument in self.arguments() if isinstance(argument, ModuleRef)
+        )
 
     def write(self) -> str:
         """Return the call as a line of text."""
@@ -142,7 +154,9 @@ def read_equation(name: str, node: Node) -> Equation:
     """Return the equation that a node of `flow` holds; raise `SpecError` at what does not belong there."""
     require(node, Node, "node")
     if not isinstance(node.value, str):
-        raise SpecError.at(node.place, f"'{name}' must be one call, but is {_what(node)}", EXAMPLE)
+        raise SpecError.at(
+            node.place, f"'{name}' must be one call, but is {_what(node)}", EXAMPLE
+        )
     return _Reader(node).equation(name)
 
 
@@ -150,11 +164,17 @@ def read_ref(node: Node) -> Ref:
     """Return the stream that a node of `goals` names (`loss`, `both.vision`); raise `SpecError`."""
     text = node.value
     if isinstance(text, str) and re.fullmatch(r"ema\s*\(.*\)", text.strip(), re.DOTALL):
-        message = f"an output must be a stream of the flow, but `{text}` is an averaged one"
+        message = (
+            f"an output must be a stream of the flow, but `{text}` is an averaged one"
+        )
         hint = "ema(...) is for the arguments of flow lines: return the stream of a line that reads it"
         raise SpecError.at(node.place, message, hint)
     if not isinstance(text, str) or not PATH.fullmatch(text):
-        raise SpecError.at(node.place, f"an output must be a stream, but is {_what(node)}", "`loss: loss`")
+        raise SpecError.at(
+            node.place,
+            f"an output must be a stream, but is {_what(node)}",
+            "`loss: loss`",
+        )
     return make_ref(text.split("."), False, node.place)
 
 
@@ -164,7 +184,11 @@ def _what(node: Node) -> str:
 
 
 def _is_ramp(tree: ast.expr) -> TypeGuard[ast.Call]:
-    return isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == RAMP
+    return (
+        isinstance(tree, ast.Call)
+        and isinstance(tree.func, ast.Name)
+        and tree.func.id == RAMP
+    )
 
 
 class _Reader:
@@ -180,23 +204,32 @@ class _Reader:
             raise self.wrong(call, f"'{name}' must be one call", EXAMPLE)
         if not isinstance(call.func, ast.Name):
             raise self.wrong(
-                call.func, "what is called must be the name of a module or an operation", EXAMPLE
+                call.func,
+                "what is called must be the name of a module or an operation",
+                EXAMPLE,
             )
         keywords: dict[str, Argument] = {}
         keys: dict[str, Location] = {}
         for keyword in call.keywords:
             if keyword.arg is None:
-                raise self.wrong(keyword.value, "a line has no `**`: write each keyword out")
+                raise self.wrong(
+                    keyword.value, "a line has no `**`: write each keyword out"
+                )
             if keyword.arg in keywords:
                 raise self.wrong(keyword, f"'{keyword.arg}' is given twice")
             keywords[keyword.arg] = self.argument(keyword.value)
             keys[keyword.arg] = self.place(keyword)
         positional = tuple(self.positional(argument) for argument in call.args)
-        return Equation(name, call.func.id, positional, keywords, self.place(call), self.text, keys)
+        return Equation(
+            name, call.func.id, positional, keywords, self.place(call), self.text, keys
+        )
 
     def parse(self) -> ast.expr:
         if len(self.text) > LONGEST:
-            raise self.wrong(0, f"a line must have at most {LONGEST} characters, but has {len(self.text)}")
+            raise self.wrong(
+                0,
+                f"a line must have at most {LONGEST} characters, but has {len(self.text)}",
+            )
 
         def replace(mark: re.Match[str]) -> str:
             if mark.group() == "~":
@@ -211,10 +244,16 @@ class _Reader:
             tree = ast.parse("(" + line[indent:] + "\n)", mode="eval").body
         except SyntaxError as error:
             self.refuse_keyword(error)
-            at = max(0, min((error.offset or 1) - 2 + indent, len(self.text.rstrip()) - 1))
+            at = max(
+                0, min((error.offset or 1) - 2 + indent, len(self.text.rstrip()) - 1)
+            )
             torn = "was never closed" in error.msg
-            hint = f"quote a line within {{ }}: `'{self.text}, ...)'`" if torn else EXAMPLE
-            raise self.wrong(at, f"not a call that can be read: {error.msg}", hint) from None
+            hint = (
+                f"quote a line within {{ }}: `'{self.text}, ...)'`" if torn else EXAMPLE
+            )
+            raise self.wrong(
+                at, f"not a call that can be read: {error.msg}", hint
+            ) from None
         except (ValueError, RecursionError, MemoryError):
             raise self.wrong(0, "not a call that can be read", EXAMPLE) from None
         self.encoded, self.indent = line[indent:].encode(), indent
@@ -236,7 +275,9 @@ class _Reader:
         if isinstance(at, int):
             return self.node.at(at)
         column = max(0, getattr(at, "col_offset", 1) - 1)  # after the bracket, in bytes
-        return self.node.at(self.indent + len(self.encoded[:column].decode(errors="ignore")))
+        return self.node.at(
+            self.indent + len(self.encoded[:column].decode(errors="ignore"))
+        )
 
     def wrong(self, at: ast.AST | int, message: str, hint: str = "") -> SpecError:
         return SpecError.at(self.place(at), message, hint)
@@ -256,7 +297,9 @@ class _Reader:
             return ModuleRef(tree.operand.id, self.place(tree))
         if isinstance(tree, ast.Call) and not _is_ramp(tree):
             return self.average(tree)
-        if (isinstance(tree, ast.Name) and tree.id not in WORDS) or isinstance(tree, ast.Attribute):
+        if (isinstance(tree, ast.Name) and tree.id not in WORDS) or isinstance(
+            tree, ast.Attribute
+        ):
             return self.stream(tree)
         return Literal(self.literal(tree), self.place(tree))
 
@@ -266,8 +309,14 @@ class _Reader:
         if called != "ema":
             hint = f"give it a separate line: `name: {called}(...)`, and use `name` here"
             raise self.wrong(tree, "calls are never nested, except for ema(stream)", hint)
-        if len(tree.args) != 1 or tree.keywords or not isinstance(tree.args[0], ast.Name | ast.Attribute):
-            raise self.wrong(tree, "ema(...) must hold one stream", "`teacher=ema(logits)`")
+        if (
+            len(tree.args) != 1
+            or tree.keywords
+            or not isinstance(tree.args[0], ast.Name | ast.Attribute)
+        ):
+            raise self.wrong(
+                tree, "ema(...) must hold one stream", "`teacher=ema(logits)`"
+            )
         ref = self.stream(tree.args[0])
         return Ref(ref.stream, ref.field, True, self.place(tree))
 
@@ -279,7 +328,9 @@ class _Reader:
             words.append(node.attr)
             node = node.value
         if not isinstance(node, ast.Name) or node.id in WORDS:
-            raise self.wrong(tree, "a stream must be a name, or names joined by dots", "`both.vision`")
+            raise self.wrong(
+                tree, "a stream must be a name, or names joined by dots", "`both.vision`"
+            )
         words.append(node.id)
         return make_ref(words[::-1], False, self.place(tree))
 
@@ -287,7 +338,9 @@ class _Reader:
         """Return the value of a literal: number, string, truth value, None, or a list or tuple of such."""
         if isinstance(tree, ast.Name) and tree.id in WORDS:
             return WORDS[tree.id]
-        if isinstance(tree, ast.Constant) and isinstance(tree.value, bool | int | float | str | None):
+        if isinstance(tree, ast.Constant) and isinstance(
+            tree.value, bool | int | float | str | None
+        ):
             return tree.value
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
             value = self.literal(tree.operand)
@@ -297,4 +350,6 @@ class _Reader:
             return [self.literal(element) for element in tree.elts]
         if _is_ramp(tree):
             return read_ramp(tree, self.literal, self.wrong)
-        raise self.wrong(tree, "an argument must be a stream, @module, ema(stream) or a plain value")
+        raise self.wrong(
+            tree, "an argument must be a stream, @module, ema(stream) or a plain value"
+        )

@@ -30,7 +30,9 @@ class Call:
     definition: Definition | None = None
     outer: Call | None = None
     arguments: dict[str, Ref | ModuleRef] = field(default_factory=dict)
-    modules: dict[str, str] = field(default_factory=dict)  # the module of each module parameter
+    modules: dict[str, str] = field(
+        default_factory=dict
+    )  # the module of each module parameter
     calls: dict[str, Call] = field(default_factory=dict)  # by the line that makes them
     site: CallSite | None = None
 
@@ -102,12 +104,18 @@ class Expander:
             for parameter, argument in arguments.items():
                 if isinstance(argument, ModuleRef):
                     modules[parameter] = call.modules.get(argument.name, argument.name)
-            full_name = f"{call.name}.{RETURN}" if name == RETURN and call.outer else call.stream(name)
+            full_name = (
+                f"{call.name}.{RETURN}"
+                if name == RETURN and call.outer
+                else call.stream(name)
+            )
             lines = dict(definition.lines)
             if isinstance(definition.returns, Equation):
                 lines[RETURN] = definition.returns
             site = CallSite(full_name, definition.name, call.at(line.place))
-            inner = Call(full_name, lines, definition, call, arguments, modules, site=site)
+            inner = Call(
+                full_name, lines, definition, call, arguments, modules, site=site
+            )
             call.calls[name] = inner
             self.result.calls[full_name] = inner
             self.add_calls(inner)
@@ -128,10 +136,21 @@ class Expander:
             argument = self.argument(call, one_argument)
             assert isinstance(argument, Ref | ModuleRef)
             positional.append(argument)
-        keywords = {name: self.argument(call, argument) for name, argument in line.keywords.items()}
+        keywords = {
+            name: self.argument(call, argument)
+            for name, argument in line.keywords.items()
+        }
         keys = {name: call.at(place) for name, place in line.keys.items()}
         callee = call.modules.get(line.callee, line.callee)
-        changed = Equation(stream, callee, tuple(positional), keywords, call.at(line.place), line.text, keys)
+        changed = Equation(
+            stream,
+            callee,
+            tuple(positional),
+            keywords,
+            call.at(line.place),
+            line.text,
+            keys,
+        )
         unchanged = call.outer is None and changed == line
         return line if unchanged else replace(changed, text=changed.write())
 
@@ -161,7 +180,9 @@ class Expander:
                 target = self.resolved[key]
                 break
             if key in passed:
-                self.result.problems.append(Problem(start, f"'{ref.name}' leads back to itself"))
+                self.result.problems.append(
+                    Problem(start, f"'{ref.name}' leads back to itself")
+                )
                 return replace(ref, place=start)
             step = self.step(path, ref, start)
             passed[key] = step.ema
@@ -175,7 +196,9 @@ class Expander:
             averaged = averaged or added
             if exists and len(self.result.problems) == before:
                 self.resolved[key] = replace(target, ema=averaged)
-        return replace(target, ema=averaged or ref.ema, place=start if exists else path.place)
+        return replace(
+            target, ema=averaged or ref.ema, place=start if exists else path.place
+        )
 
     def step(self, path: _Path, ref: Ref, start: Location) -> _Path | Ref:
         """Follow a path by one word: to an argument, to a call, or to the stream of a line."""
@@ -192,17 +215,26 @@ class Expander:
             return self.enter(call.calls[head], rest, path, ref, start)
         if len(rest) > 1:
             message = f"a stream has at most one field, but '{ref.name}' names a field of a field"
-            self.result.problems.append(Problem(start, message, f"`{call.stream(head)}.{rest[0]}`"))
+            self.result.problems.append(
+                Problem(start, message, f"`{call.stream(head)}.{rest[0]}`")
+            )
         return Ref(call.stream(head), rest[0] if rest else None)
 
-    def enter(self, inner: Call, rest: list[str], path: _Path, ref: Ref, start: Location) -> _Path | Ref:
+    def enter(
+        self, inner: Call, rest: list[str], path: _Path, ref: Ref, start: Location
+    ) -> _Path | Ref:
         """Follow a path into a call: to what it returns, or to one of its lines."""
         assert inner.definition is not None
-        returns, is_line = inner.definition.returns, bool(rest) and rest[0] in inner.definition.lines
+        returns, is_line = (
+            inner.definition.returns,
+            bool(rest) and rest[0] in inner.definition.lines,
+        )
         if isinstance(returns, dict):
             part = returns.get(rest[0]) if rest else None
             # A part that has a field already has no fields: what follows is read from the line.
-            if part is not None and not (is_line and len(rest) > 1 and part.field is not None):
+            if part is not None and not (
+                is_line and len(rest) > 1 and part.field is not None
+            ):
                 return _Path(inner, (*part.words, *rest[1:]), False, path.place)
         if is_line:
             self.result.read_lines.add((inner.definition.name, rest[0]))
@@ -218,29 +250,41 @@ class Expander:
         else:
             lines = ", ".join(inner.definition.lines)
             message = f"the call '{inner.name}' of '{inner.definition.name}' has no part '{rest[0]}'"
-            self.result.problems.append(Problem(start, message, f"parts: {parts}; lines: {lines}"))
+            self.result.problems.append(
+                Problem(start, message, f"parts: {parts}; lines: {lines}")
+            )
         return Ref(inner.name, rest[0] if rest else None)
 
-    def goals(self, written: Mapping[str, Ref | dict[str, Ref]]) -> dict[str, dict[str, Ref]]:
+    def goals(
+        self, written: Mapping[str, Ref | dict[str, Ref]]
+    ) -> dict[str, dict[str, Ref]]:
         """Return the outputs of all goals; a goal that is a call has all parts that the call returns."""
         goals: dict[str, dict[str, Ref]] = {}
         for goal, outputs in written.items():
             if isinstance(outputs, Ref):
                 goals[goal] = self.returned(goal, outputs)
             else:
-                goals[goal] = {output: self.resolve(self.top, ref) for output, ref in outputs.items()}
+                goals[goal] = {
+                    output: self.resolve(self.top, ref) for output, ref in outputs.items()
+                }
         return goals
 
     def returned(self, goal: str, ref: Ref) -> dict[str, Ref]:
         """Return all parts of the call that is a goal, or report that the stream is not such a call."""
         call = self.top.calls.get(ref.name)
-        returns = call.definition.returns if call is not None and call.definition is not None else None
+        returns = (
+            call.definition.returns
+            if call is not None and call.definition is not None
+            else None
+        )
         if not isinstance(returns, dict):
             message = f"goal '{goal}' must be a mapping of outputs, or a call that returns parts"
             message += f", but is '{ref.name}'"
             exists = ref.words[0] in self.top.lines or ref.words[0] in self.inputs
             near = None if exists else closest_name(ref.name, self.top.calls)
-            hint = f"did you mean '{near}'?" if near else f"`{goal}: {{loss: {ref.name}}}`"
+            hint = (
+                f"did you mean '{near}'?" if near else f"`{goal}: {{loss: {ref.name}}}`"
+            )
             self.result.problems.append(Problem(ref.place, message, hint))
             return {}
         outputs = {}

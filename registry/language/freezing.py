@@ -25,7 +25,9 @@ def read_freeze(node: Node | None) -> tuple[Freeze, list[Problem]]:
         return [], []
     if isinstance(node.value, dict):
         return _read_mapping(node)
-    if not isinstance(node.value, list) or not all(isinstance(entry.value, str) for entry in node.value):
+    if not isinstance(node.value, list) or not all(
+        isinstance(entry.value, str) for entry in node.value
+    ):
         kind = "a list" if isinstance(node.value, list) else repr(node.value)
         message = f"'freeze' must be a list of patterns, but is {kind}"
         return [], [Problem(node.place, message, EXAMPLE)]
@@ -58,7 +60,9 @@ def _problem(pattern: str, value: Any) -> str | None:
         return f"{what} takes the key 'until' alone (got {got})"
     until = value[UNTIL]
     if isinstance(until, bool) or not isinstance(until, int) or until < 1:
-        return f"{what}: 'until' must be a number of iterations, at least 1 (got {until!r})"
+        return (
+            f"{what}: 'until' must be a number of iterations, at least 1 (got {until!r})"
+        )
     return None
 
 

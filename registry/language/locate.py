@@ -13,7 +13,9 @@ from functools import lru_cache
 from registry.errors import UserError
 
 FARTHEST = 8  # re-exports and base classes that are followed
-FOREIGN = sys.stdlib_module_names | {"torch"}  # what comes from there declares nothing: not worth parsing
+FOREIGN = sys.stdlib_module_names | {
+    "torch"
+}  # what comes from there declares nothing: not worth parsing
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,23 @@ class Definition:
 def definition(target: str) -> Definition:
     """Return the definition of `"package.module:Name"`, following re-exports; raise `UserError`."""
     module, colon, name = target.partition(":")
-    if not colon or not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+    if (
+        not colon
+        or not name.isidentifier()
+        or not all(part.isidentifier() for part in module.split("."))
+    ):
         raise UserError(f"a target must read 'package.module:Name', but is '{target}'")
     modules: dict[str, str | None] = {}
     located = _find(module, name, FARTHEST, modules)
     if located is None:
         where = source_file(module)
         raise UserError(
-            f"{target}: " + (f"{where} defines no '{name}'" if where else f"there is no module '{module}'")
+            f"{target}: "
+            + (
+                f"{where} defines no '{name}'"
+                if where
+                else f"there is no module '{module}'"
+            )
         )
     return replace(located, modules=modules)
 
@@ -63,7 +74,9 @@ def source_file(module: str) -> str | None:
     return None
 
 
-def _find(module: str, name: str, steps: int, modules: dict[str, str | None]) -> Definition | None:
+def _find(
+    module: str, name: str, steps: int, modules: dict[str, str | None]
+) -> Definition | None:
     file = modules[module] = source_file(module)
     if file is None or steps == 0:
         return None
@@ -72,23 +85,41 @@ def _find(module: str, name: str, steps: int, modules: dict[str, str | None]) ->
     if isinstance(node, ast.ImportFrom):
         if not node.level and (node.module or "").partition(".")[0] in FOREIGN:
             return None
-        origin = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
+        origin = next(
+            alias.name for alias in node.names if (alias.asname or alias.name) == name
+        )
         return _find(_absolute(node, module, file), origin, steps - 1, modules)
     if isinstance(node, ast.ClassDef):
         bodies = [node.body]
         for base in node.bases:
-            plain = base.value if isinstance(base, ast.Subscript) else base  # Reader[Item]
-            above = _find(module, plain.id, steps - 1, modules) if isinstance(plain, ast.Name) else None
-            if above is not None and isinstance(above.node, ast.ClassDef) and above.node is not node:
+            plain = (
+                base.value if isinstance(base, ast.Subscript) else base
+            )  # Reader[Item]
+            above = (
+                _find(module, plain.id, steps - 1, modules)
+                if isinstance(plain, ast.Name)
+                else None
+            )
+            if (
+                above is not None
+                and isinstance(above.node, ast.ClassDef)
+                and above.node is not node
+            ):
                 # a base of two bases comes after both, as when Python looks for a method
-                bodies = [body for body in bodies if all(body is not other for other in above.bases)]
+                bodies = [
+                    body
+                    for body in bodies
+                    if all(body is not other for other in above.bases)
+                ]
                 bodies.extend(above.bases)
         return Definition(node, file, tuple(bodies))
     return Definition(node, file) if node is not None else None
 
 
 @lru_cache(maxsize=256)
-def _names(file: str, _changed: int) -> dict[str, ast.ClassDef | ast.FunctionDef | ast.ImportFrom]:
+def _names(
+    file: str, _changed: int
+) -> dict[str, ast.ClassDef | ast.FunctionDef | ast.ImportFrom]:
     """Return the classes, functions and from-imports at the top of a file, parsed once until it changes."""
     with open(file, encoding="utf-8") as stream:
         source = stream.read()
@@ -101,7 +132,9 @@ def _names(file: str, _changed: int) -> dict[str, ast.ClassDef | ast.FunctionDef
         if isinstance(statement, ast.ClassDef | ast.FunctionDef):
             definitions[statement.name] = statement
         elif isinstance(statement, ast.ImportFrom):
-            definitions.update({alias.asname or alias.name: statement for alias in statement.names})
+            definitions.update(
+                {alias.asname or alias.name: statement for alias in statement.names}
+            )
     return definitions
 
 

@@ -28,7 +28,9 @@ def migrated(path: str | os.PathLike[str]) -> tuple[str, list[Rename]]:
         text = stream.read()
     renames = Renames()
     renames.inputs(read_tree(path, (), renames.apply))
-    found_here = [rename for rename in renames.finish() if rename.location.file == str(path)]
+    found_here = [
+        rename for rename in renames.finish() if rename.location.file == str(path)
+    ]
     found_here += _shipped_names(path, text)
     found_here.sort(key=lambda rename: (rename.location.line, rename.location.column))
     return _replaced(text, found_here), found_here
@@ -39,7 +41,9 @@ def _replaced(text: str, renames: list[Rename]) -> str:
     for rename in reversed(renames):
         line = lines[rename.location.line - 1]
         start = line.find(rename.old, rename.location.column - 1)  # a key may be quoted
-        lines[rename.location.line - 1] = line[:start] + rename.new + line[start + len(rename.old) :]
+        lines[rename.location.line - 1] = (
+            line[:start] + rename.new + line[start + len(rename.old) :]
+        )
     return "\n".join(lines)
 
 
@@ -63,7 +67,9 @@ def _shipped_names(path: str | os.PathLike[str], text: str) -> list[Rename]:
 def _new_names(base: Node, section: str, words: Words) -> dict[str, str]:
     node = base.value.get(section)
     present = node.value if node is not None and isinstance(node.value, dict) else {}
-    return {old: new for old, new in words.items() if new in present and old not in present}
+    return {
+        old: new for old, new in words.items() if new in present and old not in present
+    }
 
 
 class _NameFinder:
@@ -102,12 +108,16 @@ class _NameFinder:
             if not isinstance(entry.value, str):
                 continue
             for edit in reference_edits(entry.value, self.streams):
-                yield Rename(entry.at(edit.start), entry.value[edit.start : edit.end], edit.new)
+                yield Rename(
+                    entry.at(edit.start), entry.value[edit.start : edit.end], edit.new
+                )
             callee = _CALLEE.match(entry.value)
             handed_on = list(_HANDED_ON.finditer(entry.value))
             for match in [callee, *handed_on] if callee else handed_on:
                 if match[1] in self.modules:
-                    yield Rename(entry.at(match.start(1)), match[1], self.modules[match[1]])
+                    yield Rename(
+                        entry.at(match.start(1)), match[1], self.modules[match[1]]
+                    )
 
     def _patterns(self, node: Node) -> Iterator[Rename]:
         if isinstance(node.value, dict):

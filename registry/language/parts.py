@@ -24,7 +24,9 @@ def with_parts(declaration: Declaration, equation: Equation) -> Declaration:
     names = _part_names(declaration, equation)
     if not names:
         return declaration
-    shared: set[Axis] = {axis for port in ports if not port.named_by_call for axis in port.names}
+    shared: set[Axis] = {
+        axis for port in ports if not port.named_by_call for axis in port.names
+    }
     shared.update(declaration.arguments)
     inputs = _expanded(declaration.inputs, names, shared)
     outputs = _expanded(declaration.outputs, names, shared)
@@ -33,7 +35,12 @@ def with_parts(declaration: Declaration, equation: Equation) -> Declaration:
 
 def _part_names(declaration: Declaration, equation: Equation) -> list[str]:
     """Return the keywords of a call that name parts: those with a stream that nothing else takes."""
-    taken = {*declaration.inputs, *declaration.options, *declaration.outputs, *declaration.arguments}
+    taken = {
+        *declaration.inputs,
+        *declaration.options,
+        *declaration.outputs,
+        *declaration.arguments,
+    }
     names = []
     for name, argument in equation.keywords.items():
         if name not in taken and not isinstance(argument, Literal):
@@ -41,7 +48,9 @@ def _part_names(declaration: Declaration, equation: Equation) -> list[str]:
     return names
 
 
-def _expanded(ports: Mapping[str, Port], names: list[str], shared: set[Axis]) -> dict[str, Port]:
+def _expanded(
+    ports: Mapping[str, Port], names: list[str], shared: set[Axis]
+) -> dict[str, Port]:
     """Return ports with one for each part in the position of a `**` port."""
     expanded: dict[str, Port] = {}
     for declared, port in ports.items():
@@ -49,7 +58,9 @@ def _expanded(ports: Mapping[str, Port], names: list[str], shared: set[Axis]) ->
             expanded[declared] = port
             continue
         for name in names:
-            renamed = {axis: f"{axis}.{name}" for axis in port.names if _is_private(axis, shared)}
+            renamed = {
+                axis: f"{axis}.{name}" for axis in port.names if _is_private(axis, shared)
+            }
             expanded[name] = port.renamed(renamed)
     return expanded
 

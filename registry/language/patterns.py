@@ -71,7 +71,11 @@ def select(patterns: Sequence[str], names: Iterable[str]) -> set[str]:
 
 def unmatched(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
     """Return the patterns that match no name (the rest of a pattern with ``!``)."""
-    return [pattern for pattern in patterns if not any(matches(base(pattern), name) for name in names)]
+    return [
+        pattern
+        for pattern in patterns
+        if not any(matches(base(pattern), name) for name in names)
+    ]
 
 
 def may_match(pattern: str, modules: Iterable[str]) -> bool:

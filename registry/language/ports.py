@@ -16,7 +16,9 @@ from registry.kinds import KINDS
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(@[A-Za-z_][A-Za-z0-9_]*)?|[0-9]{1,9}")
 FOLLOWS = "@"  # `M@mask`: an axis whose size follows from the values of the stream in port `mask`
-ALTERNATIVES = re.compile(r"\s+\|\s+")  # between complete types; `text|tokens B L` are kinds of one
+ALTERNATIVES = re.compile(
+    r"\s+\|\s+"
+)  # between complete types; `text|tokens B L` are kinds of one
 ARROW = "->"  # before the axis whose rows an index counts
 
 Axis = str | int
@@ -113,7 +115,9 @@ def read_type(text: str) -> StreamType:
         raise ValueError("'_' is an axis in ports only: give the axis a letter")
     for axis in port.names:
         if FOLLOWS in str(axis):
-            raise ValueError(f"'{FOLLOWS}' is allowed in the axes of outputs only, but is in '{axis}'")
+            raise ValueError(
+                f"'{FOLLOWS}' is allowed in the axes of outputs only, but is in '{axis}'"
+            )
     return StreamType(port.kind, port.axes, port.target)
 
 
@@ -155,7 +159,9 @@ def _one_type(text: str) -> Port:
         if axes and not KINDS[kind].has_axes:
             raise ValueError(f"kind '{kind}' has no axes, but has '{' '.join(axes)}'")
         if arrow and not KINDS[kind].counts_rows:
-            raise ValueError(f"kind '{kind}' counts no rows, so it cannot have '{ARROW}{after}'")
+            raise ValueError(
+                f"kind '{kind}' counts no rows, so it cannot have '{ARROW}{after}'"
+            )
     sizes = tuple(_axis(axis) for axis in axes)
     target = _target(after) if arrow else None
     return Port(kinds, sizes, target=target)
@@ -177,7 +183,9 @@ def _target(text: str) -> Axis:
     targets = text.split()
     if len(targets) != 1:
         count = len(targets) or "none"
-        raise ValueError(f"one axis must follow '{ARROW}', the one whose rows are counted (got {count})")
+        raise ValueError(
+            f"one axis must follow '{ARROW}', the one whose rows are counted (got {count})"
+        )
     return _axis(targets[0])
 
 
@@ -191,7 +199,9 @@ def read_ports(declared: dict[str, str] | str) -> dict[str, Port]:
         if name and not NAME.fullmatch(bare):
             raise ValueError(f"a port must be named by a word, but is named '{name}'")
         if bare in ports:
-            raise ValueError(f"a port must be declared once, but '{bare}' is declared twice")
+            raise ValueError(
+                f"a port must be declared once, but '{bare}' is declared twice"
+            )
         ports[bare] = read_port(text, name)
     if sum(port.named_by_call for port in ports.values()) > 1:
         raise ValueError("at most one port may begin with '**'")

@@ -96,14 +96,20 @@ class Renames:
         modules = _mapping(sections.get("modules"))
         inherited = _mapping(base.value.get("modules")) if base is not None else {}
         if modules:
-            renamed = {name: self._module(node, inherited.get(name)) for name, node in modules.items()}
+            renamed = {
+                name: self._module(node, inherited.get(name))
+                for name, node in modules.items()
+            }
             sections["modules"] = replace(sections["modules"], value=renamed)
         local_names = {*modules, *inherited, *_definitions(root), *_definitions(base)}
         for name in ("flow", "define"):
             if name in sections:
                 sections[name] = self._lines(sections[name], local_names)
         if _mapping(sections.get("init")):
-            entries = {key: self._source(node) for key, node in _mapping(sections["init"]).items()}
+            entries = {
+                key: self._source(node)
+                for key, node in _mapping(sections["init"]).items()
+            }
             sections["init"] = replace(sections["init"], value=entries)
         return replace(root, value=sections)
 
@@ -116,7 +122,10 @@ class Renames:
         if not nested:
             return renamed
         return replace(
-            renamed, value={key: self._nested(entry, nested) for key, entry in renamed.value.items()}
+            renamed,
+            value={
+                key: self._nested(entry, nested) for key, entry in renamed.value.items()
+            },
         )
 
     def _nested(self, node: Node, words: Words) -> Node:
@@ -154,7 +163,9 @@ class Renames:
     def _lines(self, node: Node, local_names: Collection[str]) -> Node:
         """Return the flow, or a definition, with new words in its lines."""
         if isinstance(node.value, dict):
-            lines = {key: self._lines(entry, local_names) for key, entry in node.value.items()}
+            lines = {
+                key: self._lines(entry, local_names) for key, entry in node.value.items()
+            }
             return replace(node, value=lines)
         if not isinstance(node.value, str) or "(" not in node.value:
             return node
@@ -188,26 +199,42 @@ class Renames:
             if name in sections:
                 sections[name] = self._references(sections[name], words)
         if definitions := _mapping(sections.get("define")):
-            bodies = {key: self._definition(key, node, words) for key, node in definitions.items()}
+            bodies = {
+                key: self._definition(key, node, words)
+                for key, node in definitions.items()
+            }
             sections["define"] = replace(sections["define"], value=bodies)
         return replace(root, value=sections)
 
     def _definition(self, key: str, node: Node, words: Words) -> Node:
         """Return a definition in which inputs are renamed, but not its parameters and lines."""
         local_names = {*re.findall(r"\w+", key), *_mapping(node)}
-        return self._references(node, {old: new for old, new in words.items() if old not in local_names})
+        return self._references(
+            node, {old: new for old, new in words.items() if old not in local_names}
+        )
 
     def _input_words(self, root: Node) -> dict[str, str]:
-        inputs, flow = _mapping(root.value.get("inputs")), _mapping(root.value.get("flow"))
-        old_words = {old: new for old, new in INPUTS.items() if old in inputs and old not in flow}
+        inputs, flow = (
+            _mapping(root.value.get("inputs")),
+            _mapping(root.value.get("flow")),
+        )
+        old_words = {
+            old: new for old, new in INPUTS.items() if old in inputs and old not in flow
+        }
         if not old_words:
             return {}
         supplied = _supplied(root)
-        return {old: new for old, new in old_words.items() if new in supplied and old not in supplied}
+        return {
+            old: new
+            for old, new in old_words.items()
+            if new in supplied and old not in supplied
+        }
 
     def _references(self, node: Node, words: Words) -> Node:
         if isinstance(node.value, dict):
-            entries = {key: self._references(entry, words) for key, entry in node.value.items()}
+            entries = {
+                key: self._references(entry, words) for key, entry in node.value.items()
+            }
             return replace(node, value=entries)
         if not isinstance(node.value, str):
             return node
@@ -220,7 +247,9 @@ class Renames:
         return tuple(dict.fromkeys(self.renames))
 
 
-def call_edits(text: str, local_names: Collection[str]) -> tuple[list[Edit], list[tuple[int, str, str]]]:
+def call_edits(
+    text: str, local_names: Collection[str]
+) -> tuple[list[Edit], list[tuple[int, str, str]]]:
     """Return the edits that make a flow line new, and each old keyword whose new one is there, too.
 
     ``local_names``: modules and definitions of the spec, which hide operations of the same name.

@@ -46,7 +46,16 @@ SECTIONS = (
 )
 SPLITS = ("train", "val", "test")
 # what an evaluation hands to an evaluator that asks for it: no key of a spec sets these
-EVALUATOR_ARGUMENTS = ("net", "call", "decode", "metrics", "settings", "loader", "on_progress", "detailed")
+EVALUATOR_ARGUMENTS = (
+    "net",
+    "call",
+    "decode",
+    "metrics",
+    "settings",
+    "loader",
+    "on_progress",
+    "detailed",
+)
 EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
 # what the framework itself passes to a task or source that declares it: no argument of a spec sets these
 INJECTED_ARGUMENTS = ("inputs", "types", "tokenizer", "split", "training", "seed", "task")
@@ -61,11 +70,20 @@ MOMENTUM = {
 DATA = {
     "task": Key("str | None", None, "the task: how annotated entries become inputs"),
     "kind": Key("str | None", None, "older name of `task`"),
-    "sources": Key("dict | None", None, "named sources: a task with files for each split, or a mixture"),
-    "batches": Key("dict | None", None, "named batches: which source feeds the goal of that name"),
+    "sources": Key(
+        "dict | None",
+        None,
+        "named sources: a task with files for each split, or a mixture",
+    ),
+    "batches": Key(
+        "dict | None", None, "named batches: which source feeds the goal of that name"
+    ),
     "source": Key("str | None", None, "source of batches and evaluations that name none"),
     "batch_size": Key(
-        "int | dict | None", None, "samples, or {tokens: N}, of an optimizer step over all ranks", 1
+        "int | dict | None",
+        None,
+        "samples, or {tokens: N}, of an optimizer step over all ranks",
+        1,
     ),
     "tokenizer": Key(
         "str | None",
@@ -75,9 +93,15 @@ DATA = {
     ),
     "workers": Key("int", 2, "worker processes that read samples", 0),
     "max_bad_fraction": Key(
-        "float", 0.01, "stop the run if more than this fraction of the files cannot be decoded", 0, 1
+        "float",
+        0.01,
+        "stop the run if more than this fraction of the files cannot be decoded",
+        0,
+        1,
     ),
-    "seed": Key("int | None", None, "seed of order and sampling. Default: that of `train`", 0),
+    "seed": Key(
+        "int | None", None, "seed of order and sampling. Default: that of `train`", 0
+    ),
     "train": Key("dict | None", None, "arguments of task and source for training"),
     "val": Key("dict | None", None, "arguments of task and source for validation"),
     "test": Key("dict | None", None, "arguments of task and source for testing"),
@@ -85,23 +109,43 @@ DATA = {
 # Arguments that tasks and sources of any package share by name: keys of a source, or of `data` for all
 # sources. Their ranges are checked here, because an annotation cannot contain them.
 SHARED_ARGUMENTS = {
-    "image_mean": Key("float | list[float]", None, "mean of pixels from 0 to 1, one or by colour", 0, 1),
+    "image_mean": Key(
+        "float | list[float]", None, "mean of pixels from 0 to 1, one or by colour", 0, 1
+    ),
     "image_std": Key(
-        "float | list[float]", None, "deviation of pixels from 0 to 1, one or by colour", most=1, above=0
+        "float | list[float]",
+        None,
+        "deviation of pixels from 0 to 1, one or by colour",
+        most=1,
+        above=0,
     ),
 }
 COLOURS = 3
 TRAIN = {
-    "epochs": Key("int | dict", 10, "passes over the training data, or {epochs: N, of: batch}", 1),
-    "samples": Key("float | None", None, "at most this many samples of the first batch", 1),
-    "micro_batch": Key(
-        "int | dict | None", None, "samples, or {tokens: N}, of a forward pass of a rank; may be by batch", 1
+    "epochs": Key(
+        "int | dict", 10, "passes over the training data, or {epochs: N, of: batch}", 1
     ),
-    "iteration": Key("list | None", None, "optimizer steps of an iteration: draw, all or batch"),
+    "samples": Key(
+        "float | None", None, "at most this many samples of the first batch", 1
+    ),
+    "micro_batch": Key(
+        "int | dict | None",
+        None,
+        "samples, or {tokens: N}, of a forward pass of a rank; may be by batch",
+        1,
+    ),
+    "iteration": Key(
+        "list | None", None, "optimizer steps of an iteration: draw, all or batch"
+    ),
     "max_steps": Key("int | None", None, "at most this many iterations", 1),
     "batch_size": Key("int", 4, "samples per rank and micro-batch", 1),
     "grad_accumulation_steps": Key("int", 1, "micro-batches per optimizer step", 1),
-    "lr": Key("float | dict[str, float]", 2e-5, "peak learning rate, or {default: rate, pattern: rate}", 0),
+    "lr": Key(
+        "float | dict[str, float]",
+        2e-5,
+        "peak learning rate, or {default: rate, pattern: rate}",
+        0,
+    ),
     "layer_decay": Key(
         "dict[str, float] | None",
         None,
@@ -112,41 +156,82 @@ TRAIN = {
     "min_lr": Key("float", 1e-6, "learning rate at the end of the schedule", 0),
     "warmup": Key("int", 200, "steps of linear warm-up", 0),
     "warmup_lr": Key("float", 1e-6, "learning rate at the first step of the warm-up", 0),
-    "schedule": Key("Literal['cosine', 'constant', 'linear']", "cosine", "schedule of the learning rate"),
+    "schedule": Key(
+        "Literal['cosine', 'constant', 'linear']",
+        "cosine",
+        "schedule of the learning rate",
+    ),
     "optimizer": Key("str | dict", "adamw", "its name, or {name: ..., option: value}"),
-    "betas": Key("tuple[float, float]", [0.9, 0.999], "decay of AdamW's two averages", 0, below=1),
+    "betas": Key(
+        "tuple[float, float]", [0.9, 0.999], "decay of AdamW's two averages", 0, below=1
+    ),
     "eps": Key("float", 1e-8, "AdamW's epsilon", 0),
     "weight_decay": Key("float", 0.02, "AdamW's decoupled weight decay", 0),
-    "no_decay": Key("list[str]", list(NO_DECAY), "patterns of parameters without weight decay"),
+    "no_decay": Key(
+        "list[str]", list(NO_DECAY), "patterns of parameters without weight decay"
+    ),
     "max_grad_norm": Key("float", 1.0, "largest gradient norm. 0: no clipping", 0),
-    "engine": Key("str", "deepspeed", "engine that runs the steps: deepspeed, torch, or a plug-in"),
+    "engine": Key(
+        "str", "deepspeed", "engine that runs the steps: deepspeed, torch, or a plug-in"
+    ),
     "zero": Key("Literal[0, 1, 2, 3]", 0, "DeepSpeed ZeRO stage"),
     "precision": Key(
-        "Literal['fp32', 'bf16', 'fp16']", "fp32", "number format of the forward and backward pass"
+        "Literal['fp32', 'bf16', 'fp16']",
+        "fp32",
+        "number format of the forward and backward pass",
     ),
-    "max_skipped": Key("int", 50, "a run ends after so many steps in a row whose gradient is not finite", 1),
+    "max_skipped": Key(
+        "int",
+        50,
+        "a run ends after so many steps in a row whose gradient is not finite",
+        1,
+    ),
     "seed": Key("int", 0, "seed of weights, order and dropout", 0),
     "log_every": Key("int", 10, "steps between two lines of the log", 1),
-    "eval_every": Key("int | dict", 1, "epochs between two evaluations, or a length: {steps: 500}", 1),
-    "save_every": Key("int | dict", 1, "epochs between two checkpoints, or a length: {steps: 500}", 1),
+    "eval_every": Key(
+        "int | dict", 1, "epochs between two evaluations, or a length: {steps: 500}", 1
+    ),
+    "save_every": Key(
+        "int | dict", 1, "epochs between two checkpoints, or a length: {steps: 500}", 1
+    ),
     "keep_last": Key("int", 3, "number of newest checkpoints to keep", 1),
-    "loggers": Key("list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"),
+    "loggers": Key(
+        "list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"
+    ),
     "profile": Key(
-        "tuple[int, int] | None", None, "first and last step that torch's profiler records, on rank 0", 1
+        "tuple[int, int] | None",
+        None,
+        "first and last step that torch's profiler records, on rank 0",
+        1,
     ),
     "output_dir": Key("str | None", None, "run folder. Default: runs/<name of the spec>"),
     "early_stop": Key(
-        "int | None", None, "a run ends after so many evaluations in a row without a better best_metric", 1
+        "int | None",
+        None,
+        "a run ends after so many evaluations in a row without a better best_metric",
+        1,
     ),
-    "best_metric": Key("str | None", None, "name of the metric that selects the best checkpoint"),
+    "best_metric": Key(
+        "str | None", None, "name of the metric that selects the best checkpoint"
+    ),
 }
 EVAL = {
     "goal": Key("str", "predict", "the goal whose outputs are measured"),
     "metrics": Key("list[str]", [], "names of metrics"),
-    "batch_size": Key("int | None", None, "samples per rank. Default: that of `train`", 1),
+    "batch_size": Key(
+        "int | None", None, "samples per rank. Default: that of `train`", 1
+    ),
     "split": Key("str", "test", "the split that is measured"),
-    "source": Key("str | None", None, "the source that is measured; default: `data.source`, or the first"),
-    "evaluator": Key("str | None", None, "evaluator of the outputs. Default: the one that the metrics need"),
+    "source": Key(
+        "str | None",
+        None,
+        "the source that is measured; default: `data.source`, or the first",
+    ),
+    "evaluator": Key(
+        "str | None",
+        None,
+        "evaluator of the outputs. Default: the one that the metrics need",
+    ),
     "rerank": Key(
         "int | None",
         None,
@@ -154,11 +239,20 @@ EVAL = {
         1,
     ),
     "rerank_score": Key(
-        "Literal['match', 'match_plus_similarity'] | None", None, "the score that orders them. Default: match"
+        "Literal['match', 'match_plus_similarity'] | None",
+        None,
+        "the score that orders them. Default: match",
     ),
-    "rerank_batch": Key("int | None", None, "pairs per rank in a batch of re-ranking. Default: 64", 1),
+    "rerank_batch": Key(
+        "int | None", None, "pairs per rank in a batch of re-ranking. Default: 64", 1
+    ),
 }
-SETTINGS: dict[str, dict[str, Key]] = {"momentum": MOMENTUM, "data": DATA, "train": TRAIN, "eval": EVAL}
+SETTINGS: dict[str, dict[str, Key]] = {
+    "momentum": MOMENTUM,
+    "data": DATA,
+    "train": TRAIN,
+    "eval": EVAL,
+}
 
 
 def with_defaults(section: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +260,9 @@ def with_defaults(section: str, given: dict[str, Any]) -> dict[str, Any]:
     filled = dict(given)
     for name, key in SETTINGS[section].items():
         if filled.get(name) is None and key.default is not REQUIRED:
-            filled[name] = list(key.default) if isinstance(key.default, list) else key.default
+            filled[name] = (
+                list(key.default) if isinstance(key.default, list) else key.default
+            )
     return filled
 
 

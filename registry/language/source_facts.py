@@ -66,13 +66,19 @@ def _facts(target: str, source: Definition) -> SourceFacts:
     counted = False
     if isinstance(source.node, ast.ClassDef):
         methods = [
-            statement for body in source.bases for statement in body if isinstance(statement, ast.FunctionDef)
+            statement
+            for body in source.bases
+            for statement in body
+            if isinstance(statement, ast.FunctionDef)
         ]
         makers = [method for method in methods if method.name == "__init__"]
         arguments = inherited(
-            (_parameters(method, skip=1), method.args.kwarg is not None) for method in makers
+            (_parameters(method, skip=1), method.args.kwarg is not None)
+            for method in makers
         )
-        for body in reversed(source.bases):  # the class itself comes first and overrides its bases
+        for body in reversed(
+            source.bases
+        ):  # the class itself comes first and overrides its bases
             for name, value in _assigned(body, LITERALS):
                 literals[name] = _literal(target, name, value)
         for method in (method for method in methods if method.name == "forward"):
@@ -80,33 +86,51 @@ def _facts(target: str, source: Definition) -> SourceFacts:
             break
     else:
         for call in (
-            decorator for decorator in source.node.decorator_list if isinstance(decorator, ast.Call)
+            decorator
+            for decorator in source.node.decorator_list
+            if isinstance(decorator, ast.Call)
         ):
-            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            name = (
+                call.func.attr
+                if isinstance(call.func, ast.Attribute)
+                else getattr(call.func, "id", "")
+            )
             if name in DECORATORS:
                 for keyword in call.keywords:
                     if keyword.arg in LITERALS:
-                        literals[keyword.arg] = _literal(target, keyword.arg, keyword.value)
+                        literals[keyword.arg] = _literal(
+                            target, keyword.arg, keyword.value
+                        )
                     counted = counted or keyword.arg == COUNT
         options = _parameters(source.node, keyword_only=True)
     sentence = first_sentence(ast.get_docstring(source.node))
-    return SourceFacts(literals, arguments, options, sentence, source.file, source.node.lineno, counted)
+    return SourceFacts(
+        literals, arguments, options, sentence, source.file, source.node.lineno, counted
+    )
 
 
-def inherited(makers: Iterable[tuple[dict[str, Parameter], bool]]) -> dict[str, Parameter]:
+def inherited(
+    makers: Iterable[tuple[dict[str, Parameter], bool]],
+) -> dict[str, Parameter]:
     """Return the arguments of a class from its constructors, nearest first: (parameters, ends in `**`)."""
     arguments: dict[str, Parameter] = {}
     for parameters, hands_on in makers:
         arguments = {
             **arguments,
-            **{name: parameter for name, parameter in parameters.items() if name not in arguments},
+            **{
+                name: parameter
+                for name, parameter in parameters.items()
+                if name not in arguments
+            },
         }
         if not hands_on:
             break
     return arguments
 
 
-def _assigned(body: Iterable[ast.stmt], names: Iterable[str]) -> Iterable[tuple[str, ast.expr]]:
+def _assigned(
+    body: Iterable[ast.stmt], names: Iterable[str]
+) -> Iterable[tuple[str, ast.expr]]:
     """Yield the assignments of a class body to one of `names`."""
     for statement in body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
@@ -128,7 +152,9 @@ def _literal(target: str, name: str, tree: ast.expr) -> Any:
         ) from None
 
 
-def _parameters(function: ast.FunctionDef, skip: int = 0, keyword_only: bool = False) -> dict[str, Parameter]:
+def _parameters(
+    function: ast.FunctionDef, skip: int = 0, keyword_only: bool = False
+) -> dict[str, Parameter]:
     """Return a function's parameters: those after the first `skip`, or the keyword-only ones alone."""
     spec = function.args
     pairs = list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
@@ -138,7 +164,9 @@ def _parameters(function: ast.FunctionDef, skip: int = 0, keyword_only: bool = F
         pairs = list(zip(plain, defaults, strict=True))[skip:] + pairs
     return {
         argument.arg: Parameter(
-            argument.arg, ast.unparse(argument.annotation) if argument.annotation else "", _default(default)
+            argument.arg,
+            ast.unparse(argument.annotation) if argument.annotation else "",
+            _default(default),
         )
         for argument, default in pairs
     }
@@ -181,7 +209,12 @@ def _stored(target: str) -> SourceFacts | None:
             int(record["line"]),
             bool(record["counted"]),
         )
-    except (OSError, LookupError, TypeError, ValueError):  # No entry, or not one that `_store` writes.
+    except (
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):  # No entry, or not one that `_store` writes.
         return None
 
 
@@ -255,5 +288,7 @@ def _packed_parameters(parameters: Mapping[str, Parameter]) -> list[list[Any]]:
 def _unpacked_parameters(records: Iterable[Any]) -> dict[str, Parameter]:
     parameters = {}
     for name, annotation, *default in records:
-        parameters[name] = Parameter(name, annotation, _unpacked(default[0]) if default else REQUIRED)
+        parameters[name] = Parameter(
+            name, annotation, _unpacked(default[0]) if default else REQUIRED
+        )
     return parameters

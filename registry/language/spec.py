@@ -12,12 +12,23 @@ from registry.errors import Location, Problem, SpecError, require
 from registry.kinds import KINDS
 from registry.language.adapting import Adapt, read_adapt
 from registry.language.entries import ModuleEntry, Written
-from registry.language.equation import Equation, Ref, name_problem, read_equation, read_ref
+from registry.language.equation import (
+    Equation,
+    Ref,
+    name_problem,
+    read_equation,
+    read_ref,
+)
 from registry.language.expansion import Expander, Expansion
 from registry.language.freezing import Freeze, read_freeze
 from registry.language.ports import StreamType, read_type
 from registry.language.renames import Rename, Renames, warn
-from registry.language.schema import EVALUATIONS, SETTINGS, with_defaults, with_evaluations
+from registry.language.schema import (
+    EVALUATIONS,
+    SETTINGS,
+    with_defaults,
+    with_evaluations,
+)
 from registry.language.spec_value import SpecValue
 from registry.language.subflows import Definition, read_definitions
 from registry.yaml.merge import read_tree
@@ -49,8 +60,12 @@ class Spec(SpecValue):
     path: str = field(default="", compare=False)
     # Arguments that were left out and settled (`head.width`), with what settled them.
     inferred: dict[str, str] = field(default_factory=dict, compare=False)
-    tree: Node = field(default_factory=lambda: Node({}, Location("")), compare=False, repr=False)
-    renames: tuple[Rename, ...] = field(default=(), compare=False, repr=False)  # old words that were read
+    tree: Node = field(
+        default_factory=lambda: Node({}, Location("")), compare=False, repr=False
+    )
+    renames: tuple[Rename, ...] = field(
+        default=(), compare=False, repr=False
+    )  # old words that were read
     definitions: dict[str, Definition] = field(default_factory=dict)
     written: Written = field(default_factory=Written)
     expansion: Expansion = field(default_factory=Expansion, compare=False, repr=False)
@@ -68,7 +83,11 @@ class Spec(SpecValue):
                 return None
             if isinstance(node.value, dict):
                 node = node.value.get(str(key))
-            elif isinstance(node.value, list) and isinstance(key, int) and key < len(node.value):
+            elif (
+                isinstance(node.value, list)
+                and isinstance(key, int)
+                and key < len(node.value)
+            ):
                 node = node.value[key]
             else:
                 return None
@@ -85,7 +104,9 @@ class Spec(SpecValue):
     def key_place(self, *keys: str) -> Location:
         """Return the location of the key at a path of keys."""
         node = self.node(*keys)
-        return node.key if node is not None and node.key is not None else self.place(*keys)
+        return (
+            node.key if node is not None and node.key is not None else self.place(*keys)
+        )
 
     def stream(self, name: str) -> Ref:
         """Return the stream of the expanded flow that a name means, that of a call or of its part, too."""
@@ -96,10 +117,16 @@ class Spec(SpecValue):
         sections: dict[str, Any] = {
             "inputs": {name: str(declared) for name, declared in self.inputs.items()},
             "modules": {
-                name: {"use": module.use, **module.arguments} for name, module in self.modules.items()
+                name: {"use": module.use, **module.arguments}
+                for name, module in self.modules.items()
             },
-            "define": {equation.header: equation.resolved() for equation in self.definitions.values()},
-            "flow": {name: line.text for name, line in (self.written.flow or self.flow).items()},
+            "define": {
+                equation.header: equation.resolved()
+                for equation in self.definitions.values()
+            },
+            "flow": {
+                name: line.text for name, line in (self.written.flow or self.flow).items()
+            },
             "goals": {},
         }
         if not sections["define"]:
@@ -108,12 +135,25 @@ class Spec(SpecValue):
             if isinstance(outputs, Ref):
                 sections["goals"][goal] = str(outputs)
             else:
-                sections["goals"][goal] = {output: str(ref) for output, ref in outputs.items()}
-        for name in ("momentum", "freeze", "adapt", "init", "tie", "data", "train", "eval"):
+                sections["goals"][goal] = {
+                    output: str(ref) for output, ref in outputs.items()
+                }
+        for name in (
+            "momentum",
+            "freeze",
+            "adapt",
+            "init",
+            "tie",
+            "data",
+            "train",
+            "eval",
+        ):
             if value := getattr(self, name):
                 sections[name] = value
         for name in set(SETTINGS) & set(sections):
-            sections[name] = {key: value for key, value in sections[name].items() if value is not None}
+            sections[name] = {
+                key: value for key, value in sections[name].items() if value is not None
+            }
         if "eval" in sections:
             sections["eval"] |= sections["eval"].pop(EVALUATIONS, {})
         return sections
@@ -129,10 +169,14 @@ def parse_spec(text: str, name: str = "spec.yaml") -> Spec:
     """Return the spec that a text holds (without `extends`); raise `SpecError` when unreadable."""
     tree = parse(Source(name, text))
     if not isinstance(tree.value, dict):
-        raise SpecError.at(tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
+        raise SpecError.at(
+            tree.place, "a spec must be a mapping of sections, such as `inputs: {...}`"
+        )
     if (parent := tree.value.get("extends")) is not None:
         message = "a text cannot extend a file, because it has no folder"
-        raise SpecError.at(parent.key or parent.place, message, "write it to a file, and read that")
+        raise SpecError.at(
+            parent.key or parent.place, message, "write it to a file, and read that"
+        )
     return spec_of_tree(tree, name)
 
 
@@ -207,7 +251,9 @@ class _Reader:
         if node is None or node.value is None:
             return {}
         if not isinstance(node.value, dict):
-            self.wrong(node.place, f"'{name}' must be a mapping, but is {_what(node)}", form)
+            self.wrong(
+                node.place, f"'{name}' must be a mapping, but is {_what(node)}", form
+            )
             return {}
         entries: dict[str, Node] = {}
         torn = name == "flow" and any(_open(entry) for entry in node.value.values())
@@ -215,7 +261,10 @@ class _Reader:
             if torn and entry.value is None and not key.isidentifier():
                 continue  # the rest of a line that a comma in { } tore apart
             if name in ("inputs", "modules", "flow", "goals") and not key.isidentifier():
-                self.wrong(entry.key or entry.place, f"a name in '{name}' must be one word, but is '{key}'")
+                self.wrong(
+                    entry.key or entry.place,
+                    f"a name in '{name}' must be one word, but is '{key}'",
+                )
             elif name in ("inputs", "modules", "flow") and (message := name_problem(key)):
                 self.wrong(entry.key or entry.place, message, "choose another name")
             elif entry.value is None and name != "goals" and name not in SETTINGS:
@@ -229,10 +278,14 @@ class _Reader:
 
     def inputs(self) -> dict[str, StreamType]:
         types: dict[str, StreamType] = {}
-        for name, node in self.section("inputs", "`inputs: {video: frames B 3 T H W}`").items():
+        for name, node in self.section(
+            "inputs", "`inputs: {video: frames B 3 T H W}`"
+        ).items():
             if not isinstance(node.value, str):
                 self.wrong(
-                    node.place, f"input '{name}' must be a kind with axes, but is {_what(node)}", "`text B L`"
+                    node.place,
+                    f"input '{name}' must be a kind with axes, but is {_what(node)}",
+                    "`text B L`",
                 )
                 continue
             try:
@@ -251,9 +304,15 @@ class _Reader:
     def modules(self) -> dict[str, ModuleEntry]:
         modules: dict[str, ModuleEntry] = {}
         example = "`vision: {use: video_vit, width: 768}`"
-        for name, node in self.section("modules", f"`modules: {{{example[1:-1]}}}`").items():
+        for name, node in self.section(
+            "modules", f"`modules: {{{example[1:-1]}}}`"
+        ).items():
             if not isinstance(node.value, dict):
-                self.wrong(node.place, f"module '{name}' must be a mapping, but is {_what(node)}", example)
+                self.wrong(
+                    node.place,
+                    f"module '{name}' must be a mapping, but is {_what(node)}",
+                    example,
+                )
                 continue
             use = node.value.get("use")
             if use is None or not isinstance(use.value, str):
@@ -262,14 +321,22 @@ class _Reader:
                 )
                 self.wrong(use.place if use else node.key or node.place, message, example)
                 continue
-            arguments = {key: argument.plain() for key, argument in node.value.items() if key != "use"}
+            arguments = {
+                key: argument.plain()
+                for key, argument in node.value.items()
+                if key != "use"
+            }
             places = {key: argument.place for key, argument in node.value.items()}
-            modules[name] = ModuleEntry(name, use.value, arguments, node.key or node.place, places)
+            modules[name] = ModuleEntry(
+                name, use.value, arguments, node.key or node.place, places
+            )
         return modules
 
     def flow(self) -> dict[str, Equation]:
         equations: dict[str, Equation] = {}
-        for name, node in self.section("flow", "`flow: {patches: vision(video)}`").items():
+        for name, node in self.section(
+            "flow", "`flow: {patches: vision(video)}`"
+        ).items():
             try:
                 equations[name] = read_equation(name, node)
             except SpecError as error:
@@ -296,7 +363,9 @@ class _Reader:
             goals[goal] = outputs
             for name, output in (node.value or {}).items():
                 if not name.isidentifier():
-                    message = f"an output of goal '{goal}' must be one word, but is {name!r}"
+                    message = (
+                        f"an output of goal '{goal}' must be one word, but is {name!r}"
+                    )
                     self.wrong(output.key or output.place, message)
                     continue
                 try:
@@ -321,11 +390,16 @@ class _Reader:
             if isinstance(node.value, str):
                 texts[key] = node.value
             else:
-                self.wrong(node.place, f"'{name}.{key}' must be text, but is {_what(node)}")
+                self.wrong(
+                    node.place, f"'{name}.{key}' must be text, but is {_what(node)}"
+                )
         return texts
 
     def settings(self, name: str) -> dict[str, Any]:
-        entries, node = self.section(name, f"`{name}: {{...}}`"), self.tree.value.get(name)
+        entries, node = (
+            self.section(name, f"`{name}: {{...}}`"),
+            self.tree.value.get(name),
+        )
         if name in ("momentum", "data") and (node is None or node.value is None):
             return {}  # empty deletes here, too: `momentum: {}` is what asks for the defaults
         values = {key: node.plain() for key, node in entries.items()}

@@ -40,7 +40,9 @@ class SpecValue:
         """Return the checked spec in a file; see `with_` for the overrides."""
         require(overrides, Sequence, "overrides (a list of KEY=VALUE, or of mappings)")
         if isinstance(overrides, str):
-            raise UserError(f"overrides must be a list of KEY=VALUE (got the text '{overrides}')")
+            raise UserError(
+                f"overrides must be a list of KEY=VALUE (got the text '{overrides}')"
+            )
         spec = SpecValue.tools.read(path)
         if overrides:
             return spec.with_(*overrides)
@@ -85,4 +87,6 @@ class SpecValue:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
-            raise UserError(f"{os.fspath(path)} cannot be written ({error.strerror})") from None
+            raise UserError(
+                f"{os.fspath(path)} cannot be written ({error.strerror})"
+            ) from None

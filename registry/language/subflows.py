@@ -28,7 +28,9 @@ from registry.yaml.tree import Node
 
 RETURN = "return"
 HEADER = re.compile(r"(\w+)\s*\(([^()]*)\)")
-EXAMPLE = "`encode(text, @encoder): {embeds: text_embedding(text), return: encoder(embeds)}`"
+EXAMPLE = (
+    "`encode(text, @encoder): {embeds: text_embedding(text), return: encoder(embeds)}`"
+)
 Returns = Ref | Equation | dict[str, Ref]
 
 
@@ -45,7 +47,9 @@ class Definition:
     @property
     def header(self) -> str:
         """The key of the definition in a spec."""
-        written = [f"@{name}" if module else name for name, module in self.parameters.items()]
+        written = [
+            f"@{name}" if module else name for name, module in self.parameters.items()
+        ]
         return f"{self.name}({', '.join(written)})"
 
     def equations(self) -> Iterator[Equation]:
@@ -66,7 +70,11 @@ class Definition:
         if isinstance(self.returns, dict):
             written[RETURN] = {part: str(ref) for part, ref in self.returns.items()}
         else:
-            written[RETURN] = self.returns.text if isinstance(self.returns, Equation) else str(self.returns)
+            written[RETURN] = (
+                self.returns.text
+                if isinstance(self.returns, Equation)
+                else str(self.returns)
+            )
         return written
 
 
@@ -78,7 +86,9 @@ def read_definitions(section: Node | None) -> tuple[dict[str, Definition], list[
         return definitions, problems
     if not isinstance(section.value, dict):
         hint = f"`define: {{{EXAMPLE[1:-1]}}}`"
-        return definitions, [Problem(section.place, "'define' must be a mapping of definitions", hint)]
+        return definitions, [
+            Problem(section.place, "'define' must be a mapping of definitions", hint)
+        ]
     torn = any("(" in key and ")" not in key for key in section.value)
     for key, node in section.value.items():
         if torn and "(" not in key:
@@ -103,13 +113,19 @@ def read_definition(key: str, node: Node) -> Definition:
     place = node.key or node.place
     name, parameters = _read_header(key, place)
     if not isinstance(node.value, dict) or not node.value:
-        raise SpecError.at(place, f"definition '{name}' must be a mapping of lines with `return`", EXAMPLE)
+        raise SpecError.at(
+            place,
+            f"definition '{name}' must be a mapping of lines with `return`",
+            EXAMPLE,
+        )
     problems: list[Problem] = []
     lines: dict[str, Equation] = {}
     torn = any(_is_open(line) for line in node.value.values())
     for line_name, line in node.value.items():
         # The second test is for the rest of a line that a comma within { } tore apart.
-        if line_name == RETURN or (torn and line.value is None and not line_name.isidentifier()):
+        if line_name == RETURN or (
+            torn and line.value is None and not line_name.isidentifier()
+        ):
             continue
         problem = _line_problem(name, parameters, line_name, line)
         if problem is not None:
@@ -122,7 +138,9 @@ def read_definition(key: str, node: Node) -> Definition:
     returns: Returns = {}
     if node.value.get(RETURN) is None:
         hint = "`return: STREAM`, `return: CALL` or `return: {PART: STREAM}`"
-        problems.append(Problem(place, f"definition '{name}' must have the line `return`", hint))
+        problems.append(
+            Problem(place, f"definition '{name}' must have the line `return`", hint)
+        )
     else:
         try:
             returns = _read_returns(name, node.value[RETURN])
@@ -131,7 +149,9 @@ def read_definition(key: str, node: Node) -> Definition:
     if problems:
         raise SpecError(problems)
     if not lines and not isinstance(returns, Equation):
-        raise SpecError.at(place, f"definition '{name}' computes nothing: it has no line but `return`")
+        raise SpecError.at(
+            place, f"definition '{name}' computes nothing: it has no line but `return`"
+        )
     return Definition(name, parameters, lines, returns, place)
 
 
@@ -142,7 +162,9 @@ def _read_header(key: str, place: Location) -> tuple[str, dict[str, bool]]:
         if "(" in key and ")" not in key:
             hint = f"within {{ }}, quote it: `'{key}, ...)': {{...}}`"
             raise SpecError.at(place, f"the parameters of '{key}' are not closed", hint)
-        message = f"the key of a definition must be a name with parameters, but is '{key}'"
+        message = (
+            f"the key of a definition must be a name with parameters, but is '{key}'"
+        )
         name = key.partition("(")[0].strip()
         hint = f"`{name}(stream, @module):`" if name.isidentifier() else EXAMPLE
         raise SpecError.at(place, message, f"{hint}, or `()` if it has no parameters")
@@ -155,13 +177,17 @@ def _read_header(key: str, place: Location) -> tuple[str, dict[str, bool]]:
             message = f"a parameter of '{name}' must be a name or @name, but is '{written.strip()}'"
             raise SpecError.at(place, message, f"`{name}(stream, @module):`")
         if parameter in parameters:
-            raise SpecError.at(place, f"parameter '{parameter}' of '{name}' is listed twice")
+            raise SpecError.at(
+                place, f"parameter '{parameter}' of '{name}' is listed twice"
+            )
         parameters[parameter] = is_module
     for used in (name, *parameters):
         if problem := name_problem(used):
             raise SpecError.at(place, problem, "choose another name")
     if not name.isidentifier() or name == "ema":
-        raise SpecError.at(place, f"'{name}' cannot be the name of a definition", "choose another name")
+        raise SpecError.at(
+            place, f"'{name}' cannot be the name of a definition", "choose another name"
+        )
     return name, parameters
 
 
@@ -170,7 +196,9 @@ def _is_open(line: Node) -> bool:
     return isinstance(line.value, str) and line.value.count("(") > line.value.count(")")
 
 
-def _line_problem(name: str, parameters: Mapping[str, bool], line_name: str, line: Node) -> Problem | None:
+def _line_problem(
+    name: str, parameters: Mapping[str, bool], line_name: str, line: Node
+) -> Problem | None:
     """Return what is wrong with the name of a line of a definition."""
     place = line.key or line.place
     if not line_name.isidentifier():
@@ -182,7 +210,9 @@ def _line_problem(name: str, parameters: Mapping[str, bool], line_name: str, lin
         message = f"'{line_name}' is a parameter of definition '{name}' already"
         return Problem(place, message, "give the line another name")
     if line.value is None:
-        message = f"'{name}.{line_name}' is empty, which deletes, but nothing set it before"
+        message = (
+            f"'{name}.{line_name}' is empty, which deletes, but nothing set it before"
+        )
         return Problem(place, message)
     return None
 
@@ -194,14 +224,22 @@ def _read_returns(name: str, node: Node) -> Returns:
         return read_equation(RETURN, node) if called else read_ref(node)
     if not isinstance(node.value, dict) or not node.value:
         hint = "`return: STREAM`, `return: CALL` or `return: {PART: STREAM}`"
-        raise SpecError.at(node.place, f"`return` of '{name}' must be a stream, a call or parts", hint)
+        raise SpecError.at(
+            node.place, f"`return` of '{name}' must be a stream, a call or parts", hint
+        )
     parts: dict[str, Ref] = {}
     problems: list[Problem] = []
     for part, stream in node.value.items():
-        message = "" if part.isidentifier() else f"a part of '{name}' must be one word, but is '{part}'"
+        message = (
+            ""
+            if part.isidentifier()
+            else f"a part of '{name}' must be one word, but is '{part}'"
+        )
         message = message or name_problem(part)
         if message:
-            problems.append(Problem(stream.key or stream.place, message, "choose another name"))
+            problems.append(
+                Problem(stream.key or stream.place, message, "choose another name")
+            )
             continue
         try:
             parts[part] = read_ref(stream)
@@ -212,7 +250,9 @@ def _read_returns(name: str, node: Node) -> Returns:
     return parts
 
 
-def check_definition(definition: Definition, definitions: Mapping[str, Definition]) -> list[Problem]:
+def check_definition(
+    definition: Definition, definitions: Mapping[str, Definition]
+) -> list[Problem]:
     """Return what is wrong in a definition, whatever calls it."""
     problems: list[Problem] = []
     parameters = definition.parameters
@@ -227,28 +267,42 @@ def check_definition(definition: Definition, definitions: Mapping[str, Definitio
             near = closest_name(head, [*definition.lines, *parameters])
             listed = f"lines: {', '.join(definition.lines)}"
             message = f"definition '{definition.name}' has no line '{head}' to return"
-            problems.append(Problem(ref.place, message, f"did you mean '{near}'?" if near else listed))
+            problems.append(
+                Problem(ref.place, message, f"did you mean '{near}'?" if near else listed)
+            )
         problems += _misused(definition, ref)
     return problems
 
 
-def _misused(definition: Definition, argument: Ref | ModuleRef | Literal) -> list[Problem]:
+def _misused(
+    definition: Definition, argument: Ref | ModuleRef | Literal
+) -> list[Problem]:
     """Return the problem of a module parameter that is used as a stream."""
     if isinstance(argument, Ref) and definition.parameters.get(argument.words[0]) is True:
         name = argument.words[0]
         message = f"'{name}' is a module parameter of '{definition.name}', not a stream"
-        return [Problem(argument.place, message, f"pass it on as `@{name}`, or call it: `{name}(...)`")]
+        return [
+            Problem(
+                argument.place,
+                message,
+                f"pass it on as `@{name}`, or call it: `{name}(...)`",
+            )
+        ]
     return []
 
 
-def bind_call(call: Equation, definition: Definition) -> tuple[dict[str, Ref | ModuleRef], list[Problem]]:
+def bind_call(
+    call: Equation, definition: Definition
+) -> tuple[dict[str, Ref | ModuleRef], list[Problem]]:
     """Return what fills each parameter of a definition in a call, and every problem of the call."""
     names = list(definition.parameters)
     filled: dict[str, Ref | ModuleRef] = {}
     problems: list[Problem] = []
     if len(call.positional) > len(names):
         takes = f"{len(names)} argument{'' if len(names) == 1 else 's'}"
-        message = f"{definition.header} takes {takes}, but is given {len(call.positional)}"
+        message = (
+            f"{definition.header} takes {takes}, but is given {len(call.positional)}"
+        )
         problems.append(Problem(call.positional[len(names)].place, message))
     arguments: list[tuple[str, Ref | ModuleRef | Literal, Location]] = []
     for name, positional in zip(names, call.positional, strict=False):
@@ -258,10 +312,20 @@ def bind_call(call: Equation, definition: Definition) -> tuple[dict[str, Ref | M
     for name, argument, place in arguments:
         if name not in definition.parameters:
             near = closest_name(name, names)
-            hint = f"did you mean '{near}'?" if near else f"write it as in {definition.header}"
-            problems.append(Problem(place, f"unknown parameter '{name}' of '{definition.name}'", hint))
+            hint = (
+                f"did you mean '{near}'?"
+                if near
+                else f"write it as in {definition.header}"
+            )
+            problems.append(
+                Problem(place, f"unknown parameter '{name}' of '{definition.name}'", hint)
+            )
         elif name in filled:
-            problems.append(Problem(place, f"parameter '{name}' of '{definition.name}' is filled twice"))
+            problems.append(
+                Problem(
+                    place, f"parameter '{name}' of '{definition.name}' is filled twice"
+                )
+            )
         else:
             problem = _argument_problem(definition, name, argument)
             if problem is not None:
@@ -273,7 +337,9 @@ def bind_call(call: Equation, definition: Definition) -> tuple[dict[str, Ref | M
             if name not in filled:
                 written = f"@{name}" if definition.parameters[name] else name
                 message = f"parameter '{written}' of '{definition.name}' must be filled, but is not"
-                problems.append(Problem(call.place, message, f"write it as in {definition.header}"))
+                problems.append(
+                    Problem(call.place, message, f"write it as in {definition.header}")
+                )
     return filled, problems
 
 
@@ -287,7 +353,9 @@ def _argument_problem(
         message = f"{parameter} takes a {'module' if is_module else 'stream'}, but {argument} is a value"
         return Problem(argument.place, message, "write the value in the definition")
     if is_module and isinstance(argument, Ref):
-        message = f"{parameter} takes a module, written with @, but {argument} is a stream"
+        message = (
+            f"{parameter} takes a module, written with @, but {argument} is a stream"
+        )
         return Problem(argument.place, message, f"`@{argument.words[0]}`")
     if not is_module and isinstance(argument, ModuleRef):
         message = f"{parameter} takes a stream, but {argument} is a module"

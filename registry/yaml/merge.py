@@ -13,7 +13,9 @@ from registry.yaml.tree import Node, Source
 
 SUFFIXES = (".yaml", ".yml")  # of a spec that others extend
 FILES = 64  # that one spec may come from
-Modernize = Callable[[Node, Node | None], Node]  # a file's tree and what it extends: the tree in new words
+Modernize = Callable[
+    [Node, Node | None], Node
+]  # a file's tree and what it extends: the tree in new words
 HASH = "\ue000"  # replaces # while an override is read, which has no comments
 
 
@@ -23,7 +25,9 @@ def unchanged(root: Node, base: Node | None) -> Node:
 
 
 def read_tree(
-    path: str | os.PathLike[str], overrides: Sequence[str] = (), modernize: Modernize = unchanged
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    modernize: Modernize = unchanged,
 ) -> Node:
     """Return the merged tree of a spec file, all that it extends, and `overrides` ("train.lr=1e-4") on top.
 
@@ -36,9 +40,14 @@ def read_tree(
     require(path, (str, os.PathLike), "the path of a spec")
     require(overrides, Sequence, "overrides (a list of KEY=VALUE)")
     if isinstance(overrides, str):
-        raise UserError(f"overrides must be a list of KEY=VALUE (got the text '{overrides}')")
+        raise UserError(
+            f"overrides must be a list of KEY=VALUE (got the text '{overrides}')"
+        )
     file, shown = Path(path), str(path)
-    if not os.path.exists(file) and (shipped := find_shipped(shown, Location(shown))) is not None:
+    if (
+        not os.path.exists(file)
+        and (shipped := find_shipped(shown, Location(shown))) is not None
+    ):
         file, shown = shipped, str(shipped)
     root = _load(file, shown, None, (), _Files(modernize))
     problems: list[Problem] = []
@@ -62,7 +71,11 @@ class _Files(dict[Path, Node | SpecError]):
 
 
 def _load(
-    path: Path, shown: str, asked: Location | None, chain: tuple[tuple[Path, str], ...], known: _Files
+    path: Path,
+    shown: str,
+    asked: Location | None,
+    chain: tuple[tuple[Path, str], ...],
+    known: _Files,
 ) -> Node:
     """Return the tree of one file, merged over all that it extends; `chain` holds the files that led here."""
     place = asked or Location(shown)
@@ -72,10 +85,15 @@ def _load(
         raise SpecError.at(place, f"no such file: {shown}", _neighbour(path)) from None
     if real in [file for file, _ in chain]:
         names = " -> ".join([name for _, name in chain] + [shown])
-        raise SpecError.at(place, f"`extends` has a cycle: {names}", "remove one of these `extends`")
+        raise SpecError.at(
+            place, f"`extends` has a cycle: {names}", "remove one of these `extends`"
+        )
     if real not in known:
         if len(known) + len(chain) >= FILES:
-            raise SpecError.at(place, f"a spec must come from at most {FILES} files, but here is one more")
+            raise SpecError.at(
+                place,
+                f"a spec must come from at most {FILES} files, but here is one more",
+            )
         try:
             known[real] = _merged(path, real, shown, place, chain, known)
         except SpecError as error:
@@ -86,7 +104,12 @@ def _load(
 
 
 def _merged(
-    path: Path, real: Path, shown: str, place: Location, chain: tuple[tuple[Path, str], ...], known: _Files
+    path: Path,
+    real: Path,
+    shown: str,
+    place: Location,
+    chain: tuple[tuple[Path, str], ...],
+    known: _Files,
 ) -> Node:
     """Return the tree of a file that was not read before."""
     if not real.is_file():  # a pipe might never end
@@ -94,14 +117,21 @@ def _merged(
         raise SpecError.at(place, f"a spec must be a YAML file, but {shown} is {what}")
     if chain and real.suffix not in SUFFIXES:
         # The messages of the parser quote lines: nothing of another file may be shown.
-        raise SpecError.at(place, f"`extends` must name a spec ({' or '.join(SUFFIXES)}), but names {shown}")
+        raise SpecError.at(
+            place,
+            f"`extends` must name a spec ({' or '.join(SUFFIXES)}), but names {shown}",
+        )
     root = parse(Source(shown, _text(real, place)))
     if root.value is None:
         root.value = {}
     if not isinstance(root.value, dict) and chain:
-        raise SpecError.at(place, f"`extends` must name a spec, but {shown} is not a mapping of sections")
+        raise SpecError.at(
+            place, f"`extends` must name a spec, but {shown} is not a mapping of sections"
+        )
     if not isinstance(root.value, dict):
-        raise SpecError.at(root.place, "a spec must be a mapping of sections, such as `inputs: {...}`")
+        raise SpecError.at(
+            root.place, "a spec must be a mapping of sections, such as `inputs: {...}`"
+        )
     parents = root.value.pop("extends", None)
     merged: Node | None = None
     problems: list[Problem] = []
@@ -109,7 +139,9 @@ def _merged(
         name = os.path.normpath(os.path.join(os.path.dirname(shown), parent.value))
         file = path.parent / parent.value
         try:
-            shipped = None if os.path.exists(file) else find_shipped(parent.value, parent.place)
+            shipped = (
+                None if os.path.exists(file) else find_shipped(parent.value, parent.place)
+            )
             if shipped is not None:
                 file, name = shipped, str(shipped)
             other = _load(file, name, parent.place, (*chain, (real, shown)), known)
@@ -132,8 +164,12 @@ def _text(path: Path, place: Location) -> str:
     except UnicodeDecodeError as error:
         before = content[: error.start]
         line, column = before.count(b"\n"), error.start - before.rfind(b"\n") - 1
-        where = Location(place.file if not place.line else str(path), line + 1, column + 1)
-        raise SpecError.at(where, "a spec must be UTF-8 text, but here it is not") from None
+        where = Location(
+            place.file if not place.line else str(path), line + 1, column + 1
+        )
+        raise SpecError.at(
+            where, "a spec must be UTF-8 text, but here it is not"
+        ) from None
     except OSError as error:
         raise SpecError.at(place, f"cannot read {path.name}: {error.strerror}") from None
 
@@ -146,7 +182,10 @@ def _parents(node: Node | None) -> list[Node]:
     wrong = [parent for parent in nodes if not isinstance(parent.value, str)]
     if wrong:
         raise SpecError(
-            [Problem(parent.place, "extends must be a path or a list of paths") for parent in wrong]
+            [
+                Problem(parent.place, "extends must be a path or a list of paths")
+                for parent in wrong
+            ]
         )
     return nodes
 
@@ -158,7 +197,9 @@ def _neighbour(path: Path) -> str:
     if not os.path.isdir(path.parent):
         return f"there is no folder '{path.parent}'" if str(path.parent) != "." else ""
     try:
-        names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]
+        names = [
+            name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))
+        ]
     except OSError:
         return ""
     near = difflib.get_close_matches(path.name, names, 1) or near_names(path.name)
@@ -187,7 +228,9 @@ def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
         else:
             merged[present] = merge(merged[present], node, (*path, name))
             if present != key and "(" in key:
-                renamed[present] = key  # the parameters of a definition replace the inherited ones
+                renamed[present] = (
+                    key  # the parameters of a definition replace the inherited ones
+                )
     if renamed:
         merged = {renamed.get(key, key): node for key, node in merged.items()}
     return Node(merged, over.place, over.key, over.source, over.span, deleted)
@@ -209,7 +252,9 @@ def override(root: Node, text: str, modernize: Modernize = unchanged) -> Node:
     name, equals, value = text.partition("=")
     keys = tuple(name.strip().split("."))
     if not equals or not all(keys):
-        raise SpecError.at(place, "an override must be KEY.KEY=VALUE", "for example `train.lr=1e-4`")
+        raise SpecError.at(
+            place, "an override must be KEY.KEY=VALUE", "for example `train.lr=1e-4`"
+        )
     if keys[0] == "extends":
         hint = "write a file with `extends: FILE`, and name that one"
         raise SpecError.at(place, "an override cannot set what a spec extends", hint)
@@ -217,7 +262,9 @@ def override(root: Node, text: str, modernize: Modernize = unchanged) -> Node:
     return set_modern(root, keys, _placed(node, place), place, modernize)
 
 
-def set_modern(root: Node, keys: tuple[str, ...], node: Node, place: Location, modernize: Modernize) -> Node:
+def set_modern(
+    root: Node, keys: tuple[str, ...], node: Node, place: Location, modernize: Modernize
+) -> Node:
     """Return `root` with `node` at `keys` below it; old words in the keys and in the value are replaced."""
     # As a spec of one entry, so that the words are found as in a file.
     entry = node
@@ -238,22 +285,26 @@ def _placed(node: Node, place: Location) -> Node:
     if isinstance(value, str):
         value = value.replace(HASH, "#")
     elif isinstance(value, dict):
-        value = {key.replace(HASH, "#"): _placed(item, place) for key, item in value.items()}
+        value = {
+            key.replace(HASH, "#"): _placed(item, place) for key, item in value.items()
+        }
     elif isinstance(value, list):
         value = [_placed(item, place) for item in value]
     return Node(value, place, place if node.key else None)
 
 
 def set_value(
-    root: Node, keys: tuple[str, ...], node: Node, place: Location, path: tuple[str, ...] = ()
+    root: Node,
+    keys: tuple[str, ...],
+    node: Node,
+    place: Location,
+    path: tuple[str, ...] = (),
 ) -> Node:
     """Return `root` with `node` at `keys` below it; a mapping merges, unlike `use` of a module entry."""
     if not keys:
         return merge(root, node, path)
     if not isinstance(root.value, dict):
-        message = (
-            f"'{'.'.join(path)}' is {root.plain()!r} (set at {root.place}), so it has no key '{keys[0]}'"
-        )
+        message = f"'{'.'.join(path)}' is {root.plain()!r} (set at {root.place}), so it has no key '{keys[0]}'"
         raise SpecError.at(place, message)
     changed = dict(root.value)
     deleted = dict(root.deleted)
@@ -273,5 +324,7 @@ def set_value(
         edited.key = below.key if isinstance(below.value, dict) else place
         changed[name] = edited
         if name != keys[0] and "(" in keys[0]:
-            changed = {keys[0] if key == name else key: node for key, node in changed.items()}
+            changed = {
+                keys[0] if key == name else key: node for key, node in changed.items()
+            }
     return Node(changed, root.place, root.key, root.source, root.span, deleted)

@@ -36,7 +36,11 @@ def parse(source: Source) -> Node:
     record = CACHE.read(key)
     try:
         return _unpacked(record, source)
-    except (LookupError, TypeError, ValueError):  # No entry, or not one that is written below.
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+    ):  # No entry, or not one that is written below.
         root = _read(source)
     CACHE.write(key, _packed(root))
     return root

@@ -35,28 +35,41 @@ class KeyPath(str):
 def tree_of(sections: Mapping[str, Any], name: str) -> Node:
     """Return the tree of a spec that plain mappings describe; raise `SpecError` at what YAML cannot hold."""
     if not isinstance(sections, Mapping):
-        message = f"a spec must be a mapping of sections, but is {type(sections).__name__}"
+        message = (
+            f"a spec must be a mapping of sections, but is {type(sections).__name__}"
+        )
         raise SpecError.at(Location(name), message)
     if "extends" in sections:
         message = "a spec of mappings cannot extend a file"
-        raise SpecError.at(KeyPath("extends").place(name), message, "Spec.read(FILE).with_({...})")
+        raise SpecError.at(
+            KeyPath("extends").place(name), message, "Spec.read(FILE).with_({...})"
+        )
     return _node(sections, KeyPath(), name)
 
 
-def override_value(root: Node, path: KeyPath, value: Any, modernize: Modernize = unchanged) -> Node:
+def override_value(
+    root: Node, path: KeyPath, value: Any, modernize: Modernize = unchanged
+) -> Node:
     """Return the tree with a plain value at a path of keys; None deletes, a mapping is merged."""
     place = path.place("with_")
     if not all(path.keys):
-        raise SpecError.at(place, "a key path must be words with dots", "for example `train.lr`")
+        raise SpecError.at(
+            place, "a key path must be words with dots", "for example `train.lr`"
+        )
     if path.keys[0] == "extends":
-        raise SpecError.at(place, "a value cannot set what a spec extends", "read another file")
+        raise SpecError.at(
+            place, "a value cannot set what a spec extends", "read another file"
+        )
     return set_modern(root, path.keys, _node(value, path, "with_"), place, modernize)
 
 
 def _node(value: Any, path: KeyPath, name: str, depth: int = 0) -> Node:
     place = path.place(name)
     if depth > DEEPEST:
-        raise SpecError.at(place, f"a spec must be nested at most {DEEPEST} deep, but this value is deeper")
+        raise SpecError.at(
+            place,
+            f"a spec must be nested at most {DEEPEST} deep, but this value is deeper",
+        )
     if isinstance(value, Mapping):
         return Node(_entries(value, path, name, depth), place, place)
     if isinstance(value, list | tuple):
@@ -68,7 +81,9 @@ def _node(value: Any, path: KeyPath, name: str, depth: int = 0) -> Node:
     return Node(value, place, place)
 
 
-def _entries(value: Mapping[Any, Any], path: KeyPath, name: str, depth: int) -> dict[str, Node]:
+def _entries(
+    value: Mapping[Any, Any], path: KeyPath, name: str, depth: int
+) -> dict[str, Node]:
     entries: dict[str, Node] = {}
     for key, item in value.items():
         if not isinstance(key, str):
@@ -83,14 +98,21 @@ def _check_scalar(value: Any, place: Location) -> None:
         return
     if type(value) is str:
         if HALF_CHARACTER.search(value):
-            raise SpecError.at(place, f"a text must not hold half a character (got {value!a})")
+            raise SpecError.at(
+                place, f"a text must not hold half a character (got {value!a})"
+            )
     elif type(value) is int:
         if abs(value) >= LARGEST_INTEGER:
-            raise SpecError.at(place, f"a number must have at most 18 digits (got {len(str(value))} digits)")
+            raise SpecError.at(
+                place,
+                f"a number must have at most 18 digits (got {len(str(value))} digits)",
+            )
     elif type(value) is float:
         if not math.isfinite(value):
             raise SpecError.at(place, f"a number must be finite (got {value})")
     else:
         what = f"{type(value).__module__}.{type(value).__qualname__}"
         message = f"a value must be a text, a number, a truth value, a list or a mapping (got {what})"
-        raise SpecError.at(place, message, "convert it: `int(...)`, `float(...)`, `str(...)`")
+        raise SpecError.at(
+            place, message, "convert it: `int(...)`, `float(...)`, `str(...)`"
+        )

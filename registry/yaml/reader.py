@@ -35,11 +35,19 @@ def read_yaml(source: Source) -> Node:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = source.place(mark.line, mark.column) if mark else source.place(0, 0)
-        raise SpecError.at(place, f"not valid YAML: {_sentence(error)}", _mend(place)) from None
+        raise SpecError.at(
+            place, f"not valid YAML: {_sentence(error)}", _mend(place)
+        ) from None
     except YAMLError as error:
         place = source.place(*_control_character(source.text))
-        raise SpecError.at(place, f"not valid YAML: {str(error).splitlines()[0]}") from None
-    except (ValueError, AssertionError, OverflowError):  # The parser does not check what it converts.
+        raise SpecError.at(
+            place, f"not valid YAML: {str(error).splitlines()[0]}"
+        ) from None
+    except (
+        ValueError,
+        AssertionError,
+        OverflowError,
+    ):  # The parser does not check what it converts.
         place, problem = _unconvertible(source, builder.last)
         raise SpecError.at(place, f"not valid YAML: {problem}") from None
     if builder.problems:
@@ -78,7 +86,10 @@ def _unconvertible(source: Source, last: Location) -> tuple[Location, str]:
     version = _VERSION.search(source.text)
     if version is not None and version[1] not in ("1.1", "1.2"):
         place = _place_of(source, version.start(1))
-        return place, f"YAML {version[1][:20]} is not supported: write `%YAML 1.2`, or leave the line out"
+        return (
+            place,
+            f"YAML {version[1][:20]} is not supported: write `%YAML 1.2`, or leave the line out",
+        )
     return last, "what follows cannot be read"
 
 
@@ -89,7 +100,9 @@ def _place_of(source: Source, index: int) -> Location:
 
 def _control_character(text: str) -> tuple[int, int]:
     """Return line and column, from 0, of the first character that YAML refuses."""
-    match = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
+    match = re.search(
+        r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text
+    )
     before = text[: match.start()] if match else ""
     return before.count("\n"), len(before) - before.rfind("\n") - 1
 
@@ -106,10 +119,19 @@ class _Builder:
         root: Node | None = None
         for event in events:
             if isinstance(event, DocumentStartEvent) and root is not None:
-                raise self.wrong(event, "a spec must be one YAML document, but a second one begins here")
-            if isinstance(event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent):
+                raise self.wrong(
+                    event,
+                    "a spec must be one YAML document, but a second one begins here",
+                )
+            if isinstance(
+                event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent
+            ):
                 root = self.node(event, events, 0)
-        return root if root is not None else Node(None, self.source.place(0, 0), source=self.source)
+        return (
+            root
+            if root is not None
+            else Node(None, self.source.place(0, 0), source=self.source)
+        )
 
     def place(self, event: Event) -> Location:
         self.last = self.source.place(event.start_mark.line, event.start_mark.column)
@@ -123,24 +145,39 @@ class _Builder:
         if isinstance(event, AliasEvent):
             name = f"*{event.anchor}"
             hint = f"a pattern must be quoted: '{name}'"
-            raise self.wrong(event, f"'{name}' is a YAML alias, which specs do not have", hint)
+            raise self.wrong(
+                event, f"'{name}' is a YAML alias, which specs do not have", hint
+            )
         if event.anchor is not None:
             hint = "share by `extends: FILE`, or by calling the same module again"
-            raise self.wrong(event, f"'&{event.anchor}' is a YAML anchor, which specs do not have", hint)
+            raise self.wrong(
+                event,
+                f"'&{event.anchor}' is a YAML anchor, which specs do not have",
+                hint,
+            )
         if event.tag not in (None, "!"):
-            raise self.wrong(event, f"'{event.tag}' is a YAML tag, which specs do not have")
+            raise self.wrong(
+                event, f"'{event.tag}' is a YAML tag, which specs do not have"
+            )
 
     def encodable(self, event: ScalarEvent) -> None:
         """Raise `SpecError` at an escape such as "\\ud800", which is half a character."""
         if any("\ud800" <= letter <= "\udfff" for letter in event.value):
-            raise self.wrong(event, f"a text must be complete characters, but {event.value!r} has half a one")
+            raise self.wrong(
+                event,
+                f"a text must be complete characters, but {event.value!r} has half a one",
+            )
 
     def node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
         self.refuse(event)
         if depth > DEEPEST:
-            raise self.wrong(event, f"a spec must be nested at most {DEEPEST} deep, but continues here")
+            raise self.wrong(
+                event, f"a spec must be nested at most {DEEPEST} deep, but continues here"
+            )
         if isinstance(event, MappingStartEvent):
-            return Node(self.mapping(events, depth), self.place(event), source=self.source)
+            return Node(
+                self.mapping(events, depth), self.place(event), source=self.source
+            )
         if isinstance(event, SequenceStartEvent):
             items = []
             while not isinstance(item := next(events), SequenceEndEvent):
@@ -157,7 +194,9 @@ class _Builder:
         while not isinstance(event := next(events), MappingEndEvent):
             self.refuse(event)
             if not isinstance(event, ScalarEvent):
-                raise self.wrong(event, "a key must be one word, but is a mapping or a list")
+                raise self.wrong(
+                    event, "a key must be one word, but is a mapping or a list"
+                )
             self.encodable(event)
             name, place = event.value, self.place(event)
             node = self.node(next(events), events, depth + 1)

@@ -10,7 +10,9 @@ from registry.yaml.tree import scalar
 
 # what needs no quotes: no character of these means anything to YAML within a word
 SAFE = re.compile(r"[A-Za-z_/][\w./=()-]*( [\w./=()-]+)*", re.ASCII)
-ODD = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+ODD = re.compile(
+    r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 
 
 def write_tree(value: dict[str, Any]) -> str:
@@ -31,7 +33,11 @@ def _block(value: dict[str, Any], depth: int) -> list[str]:
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(key)}: {_inline(item)}" for key, item in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{_scalar(key)}: {_inline(item)}" for key, item in value.items())
+            + "}"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return _scalar(value)
@@ -46,4 +52,7 @@ def _scalar(value: Any) -> str:
         return repr(value)
     if SAFE.fullmatch(value) and isinstance(scalar(value), str):
         return value
-    return ODD.sub(lambda match: f"\\u{ord(match.group()):04x}", json.dumps(value, ensure_ascii=False))
+    return ODD.sub(
+        lambda match: f"\\u{ord(match.group()):04x}",
+        json.dumps(value, ensure_ascii=False),
+    )

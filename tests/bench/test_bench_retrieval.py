@@ -21,14 +21,32 @@ def test_growth_by_items_and_by_k() -> None:
     cases = [Case(1000, 8), Case(4000, 8), Case(16000, 8), Case(4000, 64)]
     found = {case: [figure(*case)] for case in cases}
     by_items, by_k = growth(found)
-    assert by_items == "seconds grow as items ^ 1.00, those of re-ranking as items ^ 1.00 (at k = 8)"
-    assert by_k == "seconds grow as k ^ 0.20, those of re-ranking as k ^ 1.00 (at items = 4,000)"
+    assert (
+        by_items
+        == "seconds grow as items ^ 1.00, those of re-ranking as items ^ 1.00 (at k = 8)"
+    )
+    assert (
+        by_k
+        == "seconds grow as k ^ 0.20, those of re-ranking as k ^ 1.00 (at items = 4,000)"
+    )
     assert lines(found)[0][:2] == ["1,000", "8"]
 
 
 def test_a_small_case_from_the_command_line() -> None:
     done = CliRunner().invoke(
-        app, ["bench", "retrieval", "--items", "60", "--items", "120", "--k", "4", "--rounds", "1"]
+        app,
+        [
+            "bench",
+            "retrieval",
+            "--items",
+            "60",
+            "--items",
+            "120",
+            "--k",
+            "4",
+            "--rounds",
+            "1",
+        ],
     )
     assert done.exit_code == 0, done.output
     assert "seconds grow as items" in done.output and "120" in done.output

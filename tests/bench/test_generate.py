@@ -36,8 +36,12 @@ def test_what_a_token_of_memory_costs() -> None:
 
 
 def test_another_result_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "plain_rank", lambda *_: torch.zeros(2, 6, dtype=torch.long))
-    with pytest.raises(UserError, match="ranking: the engine's result must be that of plain decoding"):
+    monkeypatch.setattr(
+        generate, "plain_rank", lambda *_: torch.zeros(2, 6, dtype=torch.long)
+    )
+    with pytest.raises(
+        UserError, match="ranking: the engine's result must be that of plain decoding"
+    ):
         bench(SMALL)
 
 

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mplug2.bench.reading import BATCH, FOLDER, SHARDS, Reading, lines, resumed_loader, write_synthetic_shards
+from mplug2.bench.reading import (
+    BATCH,
+    FOLDER,
+    SHARDS,
+    Reading,
+    lines,
+    resumed_loader,
+    write_synthetic_shards,
+)
 from mplug2.cli.app import app
 from mplug2.data.shapes.write import make_shapes
 from registry import UserError
@@ -28,7 +36,9 @@ def test_a_resumed_run_reads_no_sample_before_its_position(tmp_path: Path) -> No
     order = np.random.default_rng([3, 0]).permutation(position + BATCH)
     write_synthetic_shards(tmp_path, position + BATCH, order[position:].tolist())
     batch = next(iter(resumed_loader(tmp_path, position, seed=3)))
-    assert [int(record["question_id"]) for record in batch.records] == order[position:].tolist()
+    assert [int(record["question_id"]) for record in batch.records] == order[
+        position:
+    ].tolist()
     with pytest.raises(UserError, match="no file begins at byte"):
         next(iter(resumed_loader(tmp_path, position - 1, seed=3)))
 

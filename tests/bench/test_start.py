@@ -16,7 +16,11 @@ TINY = "configs_video/VideoQA_shapes_tiny.yaml"
 
 
 def test_the_least_of_all_rounds_counts() -> None:
-    figures = {BARE: [2.0, 1.0, 4.0], TORCH: [40.0, 20.0, 50.0], "mplug2 --help": [8.0, 6.0, 5.0]}
+    figures = {
+        BARE: [2.0, 1.0, 4.0],
+        TORCH: [40.0, 20.0, 50.0],
+        "mplug2 --help": [8.0, 6.0, 5.0],
+    }
     assert lines(figures) == [
         (BARE, "1.00", "0.00", "0.05"),
         (TORCH, "20.00", "19.00", "1.00"),
@@ -24,7 +28,9 @@ def test_the_least_of_all_rounds_counts() -> None:
     ]
 
 
-def test_all_commands_run_once_before_they_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_commands_run_once_before_they_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     runs: list[list[str]] = []
     caches: list[bool] = []
 
@@ -41,7 +47,9 @@ def test_all_commands_run_once_before_they_are_measured(monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-def test_the_command_prints_a_table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_a_table(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(request.config.rootpath)
     done = CliRunner().invoke(app, ["bench", "start", "--rounds", "1"])
     assert done.exit_code == 0, done.output
@@ -52,15 +60,21 @@ def test_the_command_prints_a_table(request: pytest.FixtureRequest, monkeypatch:
         "mplug2 check",
         start.UNCACHED,
     ):
-        assert re.search(rf"{command} +│ +\d+\.\d\d │ +\d+\.\d\d │ +\d+\.\d\d │", done.output), done.output
+        assert re.search(
+            rf"{command} +│ +\d+\.\d\d │ +\d+\.\d\d │ +\d+\.\d\d │", done.output
+        ), done.output
 
 
-def test_bytecode_is_written_as_in_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytecode_is_written_as_in_an_installed_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     seconds = start._cpu_seconds(["-c", "import sys; assert not sys.dont_write_bytecode"])
     assert seconds > 0
 
 
 def test_a_command_that_fails_is_reported() -> None:
-    with pytest.raises(UserError, match="no/such.yaml --stages 1-3 failed with exit code 2"):
+    with pytest.raises(
+        UserError, match="no/such.yaml --stages 1-3 failed with exit code 2"
+    ):
         start._cpu_seconds(["-m", "mplug2", "check", "no/such.yaml", "--stages", "1-3"])

@@ -84,11 +84,19 @@ def moved(net: Network) -> Network:
 
 def test_adapters_change_nothing_at_first_and_train_alone(tmp_path: Path) -> None:
     net = compose(write(tmp_path))
-    assert torch.allclose(logits(net), logits(compose(write(tmp_path, "", "plain"))), atol=1e-6)
+    assert torch.allclose(
+        logits(net), logits(compose(write(tmp_path, "", "plain"))), atol=1e-6
+    )
     before = {name: parameter.clone() for name, parameter in net.named_parameters()}
     moved(net)
-    changed = {name for name, parameter in net.named_parameters() if not torch.equal(parameter, before[name])}
-    trainable = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+    changed = {
+        name
+        for name, parameter in net.named_parameters()
+        if not torch.equal(parameter, before[name])
+    }
+    trainable = {
+        name for name, parameter in net.named_parameters() if parameter.requires_grad
+    }
     assert changed == trainable
     in_modules = {name for name in trainable if name.startswith(("vision.", "fusion."))}
     assert in_modules
@@ -99,7 +107,9 @@ def test_adapters_change_nothing_at_first_and_train_alone(tmp_path: Path) -> Non
 def test_merged_and_adapted_networks_agree(tmp_path: Path) -> None:
     net = moved(compose(write(tmp_path)))
     adapted = logits(net)
-    assert not torch.allclose(adapted, logits(compose(write(tmp_path, "", "plain"))), atol=1e-3)
+    assert not torch.allclose(
+        adapted, logits(compose(write(tmp_path, "", "plain"))), atol=1e-3
+    )
     count = merge(net)
     assert count == sum(
         isinstance(part, nn.Linear)
@@ -119,10 +129,16 @@ def test_a_checkpoint_holds_what_trains_and_loads_again(tmp_path: Path) -> None:
     file = tmp_path / "small.safetensors"
     save_weights(net, file)
     stored = set(load_file(file))
-    trainable = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+    trainable = {
+        name for name, parameter in net.named_parameters() if parameter.requires_grad
+    }
     assert trainable <= stored
-    assert not any(name.startswith(("vision.", "fusion.")) and "lora_" not in name for name in stored)
-    again: Network = mplug2.compose(tmp_path / "adapted.yaml", initial=False, drawn=False).eval()
+    assert not any(
+        name.startswith(("vision.", "fusion.")) and "lora_" not in name for name in stored
+    )
+    again: Network = mplug2.compose(
+        tmp_path / "adapted.yaml", initial=False, drawn=False
+    ).eval()
     load_weights(again, file)
     assert torch.equal(logits(again), logits(net))
 
@@ -131,7 +147,10 @@ def test_adapters_of_another_base_are_refused(tmp_path: Path) -> None:
     net = moved(compose(write(tmp_path)))
     save_weights(net, tmp_path / "small.safetensors")
     base = load_file(tmp_path / "base.safetensors")
-    base = {name: tensor + 0.01 if tensor.ndim == 2 else tensor for name, tensor in base.items()}
+    base = {
+        name: tensor + 0.01 if tensor.ndim == 2 else tensor
+        for name, tensor in base.items()
+    }
     save_file(base, tmp_path / "base.safetensors")
     other = compose(tmp_path / "adapted.yaml")
     before = logits(other)
@@ -158,13 +177,19 @@ def test_the_most_specific_pattern_decides_and_false_exempts(tmp_path: Path) -> 
     text = "adapt: {'*': {rank: 2}, fusion: {rank: 3}, head: false, vision.body.stem: false}\n"
     net = compose(write(tmp_path, text))
     ranks = {
-        name: part.lora_down.shape[0] for name, part in net.named_modules() if isinstance(part, AdaptedLinear)
+        name: part.lora_down.shape[0]
+        for name, part in net.named_modules()
+        if isinstance(part, AdaptedLinear)
     }
     assert set(ranks.values()) == {2, 3}
     assert {rank for name, rank in ranks.items() if name.startswith("fusion.")} == {3}
     assert not any(name.startswith("head.") for name in ranks)
-    assert all(parameter.requires_grad for parameter in net.get_module("head").parameters())
-    assert not any(parameter.requires_grad for parameter in net.get_module("words").parameters())
+    assert all(
+        parameter.requires_grad for parameter in net.get_module("head").parameters()
+    )
+    assert not any(
+        parameter.requires_grad for parameter in net.get_module("words").parameters()
+    )
     stem = net.get_module("vision").get_submodule("body.stem")
     assert all(parameter.requires_grad for parameter in stem.parameters())
 
@@ -172,12 +197,15 @@ def test_the_most_specific_pattern_decides_and_false_exempts(tmp_path: Path) -> 
 def test_adapters_train_in_frozen_modules(tmp_path: Path) -> None:
     text = "freeze: [vision, words, fusion]\nadapt: {'vision.body.blocks.*.attn': {rank: 2}}\n"
     net = compose(write(tmp_path, text))
-    trainable = [name for name, parameter in net.named_parameters() if parameter.requires_grad]
+    trainable = [
+        name for name, parameter in net.named_parameters() if parameter.requires_grad
+    ]
     assert any("lora_" in name for name in trainable)
     assert all("lora_" in name or name.startswith("head.") for name in trainable)
     save_weights(net, tmp_path / "small.safetensors")
     assert all(
-        "lora_" in name or name.startswith("head.") for name in load_file(tmp_path / "small.safetensors")
+        "lora_" in name or name.startswith("head.")
+        for name in load_file(tmp_path / "small.safetensors")
     )
 
 
@@ -216,7 +244,10 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str) -> None:
 def test_tied_layers_are_refused(tmp_path: Path) -> None:
     names = [f"vision.body.blocks.{number}.mlp.fc1.weight" for number in range(2)]
     spec = write(tmp_path, f"tie: {{{names[1]}: {names[0]}}}\n{ADAPT}")
-    with pytest.raises(SpecError, match=r"cannot be adapted: its weight is tied to vision\.body\.blocks\.1"):
+    with pytest.raises(
+        SpecError,
+        match=r"cannot be adapted: its weight is tied to vision\.body\.blocks\.1",
+    ):
         compose(spec)
 
 
@@ -250,12 +281,18 @@ def test_one_layer_by_its_equation(magnitude: bool, bias: bool) -> None:
     if magnitude:
         assert adapted.lora_magnitude is not None
         nn.init.uniform_(adapted.lora_magnitude, 0.5, 2)
-        expected = adapted.lora_magnitude[:, None] * expected / expected.norm(dim=1, keepdim=True)
+        expected = (
+            adapted.lora_magnitude[:, None]
+            * expected
+            / expected.norm(dim=1, keepdim=True)
+        )
     product = nn.functional.linear(rows, expected, layer.bias)
     assert torch.allclose(layer(rows), product, atol=1e-5)
     merge_linear(adapted)
     assert type(layer) is nn.Linear
-    assert set(dict(layer.named_parameters())) == ({"weight", "bias"} if bias else {"weight"})
+    assert set(dict(layer.named_parameters())) == (
+        {"weight", "bias"} if bias else {"weight"}
+    )
     assert torch.allclose(layer(rows), product, atol=1e-5)
 
 

@@ -18,15 +18,22 @@ goals: {predict: {seen: seen}}
 """
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 2, 16, 16), (1, 3, 0, 16, 16), (1, 1, 4, 16, 16), (3, 4, 16, 16)])
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 2, 16, 16), (1, 3, 0, 16, 16), (1, 1, 4, 16, 16), (3, 4, 16, 16)]
+)
 def test_frames_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
     net = mplug2.compose(parse_spec(SPEC, "small.yaml")).eval()
-    with pytest.raises(UserError, match="input 'video' must be 'frames V 3 4 16 16', but the batch has"):
+    with pytest.raises(
+        UserError, match="input 'video' must be 'frames V 3 4 16 16', but the batch has"
+    ):
         net({"video": torch.rand(*shape)}, goal="predict")
     assert net({"video": torch.rand(2, 3, 4, 16, 16)}, goal="predict")["seen"] is not None
 
 
 def test_an_input_of_another_class_is_refused() -> None:
     net = mplug2.compose(parse_spec(SPEC, "small.yaml"))
-    with pytest.raises(UserError, match="input 'video' must be a Tensor for 'frames V 3 4 16 16'.*ndarray"):
+    with pytest.raises(
+        UserError,
+        match="input 'video' must be a Tensor for 'frames V 3 4 16 16'.*ndarray",
+    ):
         net({"video": np.zeros((1, 3, 4, 16, 16))}, goal="predict")

@@ -19,14 +19,19 @@ SCRIPT = Path(__file__).with_name("compile_network.py")
 def compile_network(part: str, *overrides: str) -> None:
     """Run a part of the script; AssertionError with its output if it fails."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), part, *overrides], capture_output=True, text=True, check=False
+        [sys.executable, str(SCRIPT), part, *overrides],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == f"{part}: equal\n"
 
 
 @pytest.mark.parametrize(
-    "overrides", [(), pytest.param(TEACHER, marks=pytest.mark.slow)], ids=["plain", "momentum"]
+    "overrides",
+    [(), pytest.param(TEACHER, marks=pytest.mark.slow)],
+    ids=["plain", "momentum"],
 )
 def test_the_train_goal_is_one_graph(overrides: tuple[str, ...]) -> None:
     compile_network("loss", *overrides)

@@ -40,7 +40,8 @@ goals: {train: {loss: loss}, predict: {answer: guess}}
 """
 DISTILLED = (
     SPEC.replace(
-        "question_index=question_index)", "question_index=question_index, teacher=ema(logits), alpha=ALPHA)"
+        "question_index=question_index)",
+        "question_index=question_index, teacher=ema(logits), alpha=ALPHA)",
     )
     + "momentum: {decay: 0.9}\n"
 )
@@ -74,12 +75,18 @@ def test_a_goal_returns_its_outputs_and_needs_only_their_ancestors() -> None:
     for name in ("answer", "question_index", "answer_weight"):
         del batch[name]
     assert net(batch, "predict")["answer"].ids.shape[:2] == (4, 2)
-    with pytest.raises(UserError, match="goal 'train' needs 'answer', 'question_index', 'answer_weight'"):
+    with pytest.raises(
+        UserError, match="goal 'train' needs 'answer', 'question_index', 'answer_weight'"
+    ):
         net(batch)
 
 
-@pytest.mark.parametrize(("text", "goal"), [(SPEC, "predict"), (DISTILLED.replace("ALPHA", "0.4"), "train")])
-def test_streams_are_freed_with_their_call_and_need_no_garbage_collector(text: str, goal: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "goal"), [(SPEC, "predict"), (DISTILLED.replace("ALPHA", "0.4"), "train")]
+)
+def test_streams_are_freed_with_their_call_and_need_no_garbage_collector(
+    text: str, goal: str
+) -> None:
     net, batch, streams = _net(text), _batch(), []
     net.get_module("fusion").register_forward_hook(
         lambda module, given, made: streams.append(weakref.ref(made["text"].values))
@@ -94,7 +101,11 @@ def test_streams_are_freed_with_their_call_and_need_no_garbage_collector(text: s
 
 def test_grouped_questions_give_the_loss_and_gradients_of_ungrouped_ones() -> None:
     batch = _batch()
-    single = {**batch, "video": batch["video"][batch["video_index"]], "video_index": torch.arange(4)}
+    single = {
+        **batch,
+        "video": batch["video"][batch["video_index"]],
+        "video_index": torch.arange(4),
+    }
     losses, gradients = [], []
     for one in (batch, single):
         net = _net()
@@ -108,8 +119,14 @@ def test_grouped_questions_give_the_loss_and_gradients_of_ungrouped_ones() -> No
 def test_a_goal_may_start_from_a_given_stream() -> None:
     net, batch = _net().eval(), _batch()
     whole = net(batch, "predict")["answer"]
-    visual = net.get_module("universal")(net.get_module("vision")(batch["video"]), route="vision")
-    given = {"visual": visual, "question": batch["question"], "video_index": batch["video_index"]}
+    visual = net.get_module("universal")(
+        net.get_module("vision")(batch["video"]), route="vision"
+    )
+    given = {
+        "visual": visual,
+        "question": batch["question"],
+        "video_index": batch["video_index"],
+    }
     assert torch.equal(net(given, "predict")["answer"].ids, whole.ids)
 
 
@@ -131,16 +148,19 @@ def test_freeze_matches_whole_words_and_wildcards() -> None:
     net = _net(SPEC + "freeze: [vision.stem, '*.latents']\n")
     frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
     assert "universal.latents" in frozen
-    assert frozen == {n for n, _ in net.named_parameters() if n.startswith("vision.stem.")} | {
-        "universal.latents"
-    }
+    assert frozen == {
+        n for n, _ in net.named_parameters() if n.startswith("vision.stem.")
+    } | {"universal.latents"}
     with pytest.raises(SpecError, match="matches none"):
         _net(SPEC + "freeze: [vision.stemm]\n")
 
 
 def test_tied_weights_are_one_parameter() -> None:
     net = _net(SPEC + "tie: {words.word.weight: decoder.embedding.word.weight}\n")
-    assert net.get_module("words").word.weight is net.get_module("decoder").embedding.word.weight
+    assert (
+        net.get_module("words").word.weight
+        is net.get_module("decoder").embedding.word.weight
+    )
     with pytest.raises(SpecError, match="one shape"):
         _net(SPEC + "tie: {words.word.weight: decoder.embedding.position.weight}\n")
     with pytest.raises(SpecError, match="is not a weight"):
@@ -158,7 +178,9 @@ def test_no_teacher_is_built_when_alpha_is_zero() -> None:
 def test_the_teacher_follows_and_is_no_parameter() -> None:
     net = _net(DISTILLED.replace("ALPHA", "0.4"))
     plain = _net()
-    assert {n for n, _ in net.named_parameters()} == {n for n, _ in plain.named_parameters()}
+    assert {n for n, _ in net.named_parameters()} == {
+        n for n, _ in plain.named_parameters()
+    }
     batch = _batch()
     first = net(batch)["loss"]
     first.backward()
@@ -177,16 +199,23 @@ def test_an_exception_names_the_stream_and_its_line() -> None:
     net.get_module("vision").stem = None  # breaks it where no check can see it
     with pytest.raises(Exception) as caught:  # noqa: PT011  (torch's own error)
         net(_batch())
-    assert any("while computing `patches` (small.yaml:12:" in note for note in caught.value.__notes__)
+    assert any(
+        "while computing `patches` (small.yaml:12:" in note
+        for note in caught.value.__notes__
+    )
 
 
 def test_module_arguments_that_only_the_module_can_judge() -> None:
-    with pytest.raises(SpecError, match="small.yaml:5:3: vision: size must be a multiple of patch"):
+    with pytest.raises(
+        SpecError, match="small.yaml:5:3: vision: size must be a multiple of patch"
+    ):
         _net(SPEC.replace("size: 16}", "size: 15}"))
 
 
 def test_a_module_may_have_any_name() -> None:
-    text = SPEC.replace("vision:  ", "train:  ").replace("patches:  vision(video)", "patches:  train(video)")
+    text = SPEC.replace("vision:  ", "train:  ").replace(
+        "patches:  vision(video)", "patches:  train(video)"
+    )
     assert "train.stem.cls" in _net(text).train().state_dict()
 
 
@@ -194,12 +223,19 @@ def test_weights_from_an_own_file(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     net = _net()
-    save_file({name: p.detach() + 1 for name, p in net.named_parameters()}, tmp_path / "w.safetensors")
-    loaded = _net(SPEC + f"init: {{universal: 'checkpoint:{tmp_path / 'w.safetensors'}'}}\n")
+    save_file(
+        {name: p.detach() + 1 for name, p in net.named_parameters()},
+        tmp_path / "w.safetensors",
+    )
+    loaded = _net(
+        SPEC + f"init: {{universal: 'checkpoint:{tmp_path / 'w.safetensors'}'}}\n"
+    )
     torch.testing.assert_close(
         loaded.get_module("universal").latents, net.get_module("universal").latents + 1
     )
-    torch.testing.assert_close(loaded.get_module("vision").norm.weight, net.get_module("vision").norm.weight)
+    torch.testing.assert_close(
+        loaded.get_module("vision").norm.weight, net.get_module("vision").norm.weight
+    )
 
 
 def test_tokens_without_mask_are_all_valid() -> None:
@@ -207,7 +243,9 @@ def test_tokens_without_mask_are_all_valid() -> None:
     tokens = Tokens(torch.randn(2, 5, 32))
     masked = Tokens(tokens.values, torch.ones(2, 5, dtype=torch.bool))
     fusion = net.get_module("fusion")
-    torch.testing.assert_close(fusion(tokens, tokens)["text"].values, fusion(masked, masked)["text"].values)
+    torch.testing.assert_close(
+        fusion(tokens, tokens)["text"].values, fusion(masked, masked)["text"].values
+    )
 
 
 def test_hidden_states_given_as_an_input_come_in_the_networks_precision() -> None:
@@ -218,12 +256,17 @@ flow: {both: "fusion(text=text, vision=image)"}
 goals: {predict: {text: both.text}}
 """
     mask = torch.tensor([[True, True, False], [True, True, True]])
-    given = {"image": Tokens(torch.randn(2, 3, 32), mask), "text": Tokens(torch.randn(2, 4, 32))}
+    given = {
+        "image": Tokens(torch.randn(2, 3, 32), mask),
+        "text": Tokens(torch.randn(2, 4, 32)),
+    }
     whole = _net(text).eval()
     half = _net(text).eval().bfloat16()
     found = half(given, "predict")["text"].values
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), whole(given, "predict")["text"].values, atol=0.1, rtol=0.1)
+    torch.testing.assert_close(
+        found.float(), whole(given, "predict")["text"].values, atol=0.1, rtol=0.1
+    )
 
 
 def test_what_only_a_module_can_judge_of_a_batch_is_told_with_its_place() -> None:
@@ -233,7 +276,14 @@ modules: {bank: {use: feature_queue, width: 16, size: 2}}
 flow: {stored: "bank(v, t, media_id)"}
 goals: {embed: {v: stored.vision}}
 """
-    net, batch = _net(text), {"v": torch.randn(3, 16), "t": torch.randn(3, 16), "media_id": torch.arange(3)}
-    net.register_parameter("precision", torch.nn.Parameter(torch.zeros(1)))  # a bank has none
-    with pytest.raises(SpecError, match=r"small.yaml:4:17: bank: size must be .* \(3\), but is 2"):
+    net, batch = (
+        _net(text),
+        {"v": torch.randn(3, 16), "t": torch.randn(3, 16), "media_id": torch.arange(3)},
+    )
+    net.register_parameter(
+        "precision", torch.nn.Parameter(torch.zeros(1))
+    )  # a bank has none
+    with pytest.raises(
+        SpecError, match=r"small.yaml:4:17: bank: size must be .* \(3\), but is 2"
+    ):
         net(batch, "embed")

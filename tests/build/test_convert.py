@@ -104,21 +104,34 @@ def raw_original(path: Path) -> dict[str, Tensor]:
     return dict(torch.load(path, weights_only=True)["state_dict"])
 
 
-def test_there_and_back_by_the_command(spec: Path, original: Path, tmp_path: Path) -> None:
+def test_there_and_back_by_the_command(
+    spec: Path, original: Path, tmp_path: Path
+) -> None:
     ours, back = tmp_path / "converted.safetensors", tmp_path / "back.pth"
     run = CliRunner()
     read = ["convert", str(original), str(ours), "--from", "mplug", "--spec", str(spec)]
     done = run.invoke(app, read)
     assert done.exit_code == 0, done.output
-    assert all(value.dtype == torch.float32 for key, value in load_file(ours).items() if "bank" not in key)
-    done = run.invoke(app, ["convert", str(ours), str(back), "--spec", str(spec), "--to", "mplug"])
+    assert all(
+        value.dtype == torch.float32
+        for key, value in load_file(ours).items()
+        if "bank" not in key
+    )
+    done = run.invoke(
+        app, ["convert", str(ours), str(back), "--spec", str(spec), "--to", "mplug"]
+    )
     assert done.exit_code == 0, done.output
-    assert f"original: {original}" in done.output and "copied from the original" in done.output
+    assert (
+        f"original: {original}" in done.output
+        and "copied from the original" in done.output
+    )
     assert_equal(back, original)
     load_weights(mplug2.compose(spec, initial=False), ours)  # counters may be absent
 
 
-def test_an_original_that_moved_is_named(spec: Path, original: Path, tmp_path: Path) -> None:
+def test_an_original_that_moved_is_named(
+    spec: Path, original: Path, tmp_path: Path
+) -> None:
     ours, back = tmp_path / "converted.safetensors", tmp_path / "back.pth"
     import_file(original, spec, ours, "mplug")
     moved = original.rename(tmp_path / "moved.pth")
@@ -130,7 +143,9 @@ def test_an_original_that_moved_is_named(spec: Path, original: Path, tmp_path: P
     export_file(ours, spec, back, "mplug", like=moved)
     assert_equal(back, moved)
     torch.save({"model": {KERNEL: torch.zeros(32, 32)}}, original)
-    assert f"original: {original} is another file now" in export_file(ours, spec, back, "mplug")
+    assert f"original: {original} is another file now" in export_file(
+        ours, spec, back, "mplug"
+    )
 
 
 def test_a_checkpoint_writes_its_ema_copies_and_changed_weights(
@@ -152,38 +167,62 @@ def test_a_checkpoint_writes_its_ema_copies_and_changed_weights(
     assert torch.equal(written[KERNEL], weights[name].half())
     assert torch.equal(written[twin], weights[name].half())
     assert torch.equal(
-        written["visual_encoder_m.visual.class_embedding"], stored["visual_encoder_m.visual.class_embedding"]
+        written["visual_encoder_m.visual.class_embedding"],
+        stored["visual_encoder_m.visual.class_embedding"],
     )
     assert list(written) == list(stored)
     save_file({name: torch.full((32, 32), 7.0)}, run / "momentum.safetensors")
     export_file(tmp_path / "run", spec, tmp_path / "out.pth", "mplug", like=original)
-    assert torch.equal(read_released(tmp_path / "out.pth").tensors[twin], torch.full((32, 32), 7.0).half())
+    assert torch.equal(
+        read_released(tmp_path / "out.pth").tensors[twin],
+        torch.full((32, 32), 7.0).half(),
+    )
 
 
-def test_without_an_original_the_file_holds_what_the_network_has(spec: Path, tmp_path: Path) -> None:
+def test_without_an_original_the_file_holds_what_the_network_has(
+    spec: Path, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     net = mplug2.compose(spec, initial=False)
     save_weights(net, tmp_path / "ours.safetensors")
     for suffix in (".pth", ".safetensors"):
-        text = export_file(tmp_path / "ours.safetensors", spec, tmp_path / f"out{suffix}", "mplug")
+        text = export_file(
+            tmp_path / "ours.safetensors", spec, tmp_path / f"out{suffix}", "mplug"
+        )
         assert "original: none" in text and "dropped" in text and "mine.step" in text
         tensors = read_released(tmp_path / f"out{suffix}").tensors
-        assert torch.equal(tensors["text_encoder.embeddings.position_ids"], torch.arange(16)[None])
+        assert torch.equal(
+            tensors["text_encoder.embeddings.position_ids"], torch.arange(16)[None]
+        )
         assert torch.equal(tensors["image_queue"], net.get_buffer("bank.vision").T)
         assert tensors["temp"].shape == ()
         # The release stores 12 fusion layers and runs the last ones.
-        assert "fusion_encoder.encoder.layer.11.crossattention.self.query.weight" in tensors
+        assert (
+            "fusion_encoder.encoder.layer.11.crossattention.self.query.weight" in tensors
+        )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["in.pth", "out.pth", "--to", "bert"], "bert: this family cannot be written: several modules begin"),
-        (["in.pth", "out.pth", "--to", "mplug3"], f"must be one of {FAMILIES} (got 'mplug3'); did"),
+        (
+            ["in.pth", "out.pth", "--to", "bert"],
+            "bert: this family cannot be written: several modules begin",
+        ),
+        (
+            ["in.pth", "out.pth", "--to", "mplug3"],
+            f"must be one of {FAMILIES} (got 'mplug3'); did",
+        ),
         (["in.pth", "out.pth", "--to", "own"], f"must be one of {FAMILIES} (got 'own')"),
-        (["in.pth", "out.npz", "--to", "mplug"], "out.npz: the released file must end in .pth"),
+        (
+            ["in.pth", "out.npz", "--to", "mplug"],
+            "out.npz: the released file must end in .pth",
+        ),
         (["in.pth", "out.pth"], "out.pth: the converted file must end in .safetensors"),
-        (["in.pth", "out.pth", "--from", "mplug", "--to", "mplug"], "--from and --to exclude each other"),
+        (
+            ["in.pth", "out.pth", "--from", "mplug", "--to", "mplug"],
+            "--from and --to exclude each other",
+        ),
         (["in.pth", "out.safetensors", "--like", "x.pth"], "--like needs --to"),
         (["in.pth", "out.pth", "--to", "mplug"], "in.pth must be a checkpoint folder"),
     ],
@@ -194,17 +233,23 @@ def test_mistakes_are_named(arguments: list[str], message: str, spec: Path) -> N
     assert message in done.output.replace("\n", " ")
 
 
-def test_weights_of_another_network_are_refused(spec: Path, original: Path, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(
+    spec: Path, original: Path, tmp_path: Path
+) -> None:
     ours = tmp_path / "converted.safetensors"
     import_file(original, spec, ours, "mplug")
     other = tmp_path / "other.yaml"
     other.write_text(SPEC.replace("classes: 2", "classes: 3"))
-    with pytest.raises(UserError, match=r"does not fit this network: 2 weights differ(.|\n)*match.out"):
+    with pytest.raises(
+        UserError, match=r"does not fit this network: 2 weights differ(.|\n)*match.out"
+    ):
         export_file(ours, other, tmp_path / "back.pth", "mplug")
     assert not (tmp_path / "back.pth").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_named(spec: Path, original: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(
+    spec: Path, original: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         import_file(original, spec, tmp_path / "file" / "ours.safetensors", "mplug")
@@ -214,7 +259,12 @@ def test_a_folder_that_cannot_be_written_is_named(spec: Path, original: Path, tm
     ("tool", "options"), [("convert_mplug2", ["--from", "mplug"]), ("convert_mplug", [])]
 )
 def test_the_documented_tools_are_the_command(
-    tool: str, options: list[str], spec: Path, original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tool: str,
+    options: list[str],
+    spec: Path,
+    original: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ours = tmp_path / "ours.safetensors"
     arguments = [f"{tool}.py", str(original), str(ours), *options, "--spec", str(spec)]

@@ -15,7 +15,9 @@ from registry import parse_spec, read_spec, write_spec
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "planted" / "base.yaml"  # a spec that no tuning changes
 
-found = importlib.util.spec_from_file_location("golden_tool", ROOT / "tools" / "golden.py")
+found = importlib.util.spec_from_file_location(
+    "golden_tool", ROOT / "tools" / "golden.py"
+)
 assert found is not None
 assert found.loader is not None
 golden = importlib.util.module_from_spec(found)
@@ -25,7 +27,9 @@ found.loader.exec_module(golden)
 @pytest.mark.parametrize("spec", golden.shipped(), ids=lambda spec: spec.stem)
 def test_golden_files_are_up_to_date(spec: Path) -> None:
     changed = golden.changes(spec)
-    assert not changed, f"{changed}\nmeant? `python tools/golden.py --update`, and commit the diff"
+    assert not changed, (
+        f"{changed}\nmeant? `python tools/golden.py --update`, and commit the diff"
+    )
 
 
 def test_no_golden_file_without_its_spec() -> None:
@@ -49,13 +53,29 @@ def test_a_written_spec_is_the_same_network() -> None:
 
 def test_diff_tells_settings_streams_and_weights(tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
-    other.write_text(f"extends: {TINY}\nmodules: {{vision: {{frames: 3, depth: 5}}}}\ntrain: {{lr: 2e-4}}\n")
+    other.write_text(
+        f"extends: {TINY}\nmodules: {{vision: {{frames: 3, depth: 5}}}}\ntrain: {{lr: 2e-4}}\n"
+    )
     done = CliRunner().invoke(app, ["diff", str(TINY), str(other)])
     assert done.exit_code == 1, done.output
     rows = [line.split() for line in done.output.splitlines()]
     assert ["modules.vision.frames", "6", "3"] in rows
     assert ["train.lr", "2e-05", "0.0002"] in rows
-    assert ["video", "frames", "V", "3", "6", "48", "48", "frames", "V", "3", "3", "48", "48"] in rows
+    assert [
+        "video",
+        "frames",
+        "V",
+        "3",
+        "6",
+        "48",
+        "48",
+        "frames",
+        "V",
+        "3",
+        "3",
+        "48",
+        "48",
+    ] in rows
     assert any(row and row[0] == "vision.blocks.*.norm1.bias" for row in rows)
     assert not any(row and row[0].startswith("text.") for row in rows)
 
@@ -63,10 +83,17 @@ def test_diff_tells_settings_streams_and_weights(tmp_path: Path) -> None:
 def test_a_default_that_is_written_out_is_no_difference() -> None:
     plain = describe(read_spec(TINY))
     same = read_spec(
-        TINY, ["modules.vision.mlp_ratio=4.0", "modules.vision.recompute=none", "train.max_grad_norm=1"]
+        TINY,
+        [
+            "modules.vision.mlp_ratio=4.0",
+            "modules.vision.recompute=none",
+            "train.max_grad_norm=1",
+        ],
     )
     assert differences(plain, describe(same)) == {}
-    other = differences(plain, describe(read_spec(TINY, ["modules.vision.recompute=all"])))
+    other = differences(
+        plain, describe(read_spec(TINY, ["modules.vision.recompute=all"]))
+    )
     assert other == {"settings": [("modules.vision.recompute", "none", "all")]}
 
 

@@ -43,7 +43,12 @@ def test_a_module_called_twice_is_shared_and_one_handed_on_counts() -> None:
     diagram = read_diagram(large())
     assert diagram.shared == ["universal", "decoder"]
     assert diagram.nodes["generated"].modules == ("decoder",)
-    assert {node.kind for node in diagram.nodes.values()} == {"input", "module", "operation", "goal"}
+    assert {node.kind for node in diagram.nodes.values()} == {
+        "input",
+        "module",
+        "operation",
+        "goal",
+    }
 
 
 def test_every_use_of_a_stream_is_an_edge_with_its_shape() -> None:
@@ -60,14 +65,20 @@ def test_momentum_marks_what_runs_again_and_only_that() -> None:
     assert {"vision_encoded", "vision_hidden", "text_hidden", "memory", "logits"} <= again
     assert not again & {"loss", "generated", "video", "answer"}
     teacher = next(edge for edge in diagram.edges if edge.port == "teacher")
-    assert (diagram.edges[teacher].plain, diagram.edges[teacher].momentum) == (False, True)
+    assert (diagram.edges[teacher].plain, diagram.edges[teacher].momentum) == (
+        False,
+        True,
+    )
     assert not any(run.momentum for run in read_diagram(large()).runs.values())
 
 
 def test_frozen_in_whole_and_in_part() -> None:
-    frozen = {key: node.frozen for key, node in read_diagram(large(*TEACHER)).nodes.items()}
+    frozen = {
+        key: node.frozen for key, node in read_diagram(large(*TEACHER)).nodes.items()
+    }
     states = tuple(
-        frozen[stream] for stream in ("vision_encoded", "text_encoded", "fused", "vision_per_text")
+        frozen[stream]
+        for stream in ("vision_encoded", "text_encoded", "fused", "vision_per_text")
     )
     assert states == ("all", "part", "no", "no")
 
@@ -75,13 +86,27 @@ def test_frozen_in_whole_and_in_part() -> None:
 @pytest.mark.parametrize(
     ("pattern", "frozen"),
     [
-        *(("vision", "all"), ("vision.*", "all"), ("vis*", "all"), ("*", "all"), ("v*.*", "all")),
-        *(("vision.stem", "part"), ("vis*.stem*", "part"), ("*.bias", "part"), ("visio?.stem", "part")),
+        *(
+            ("vision", "all"),
+            ("vision.*", "all"),
+            ("vis*", "all"),
+            ("*", "all"),
+            ("v*.*", "all"),
+        ),
+        *(
+            ("vision.stem", "part"),
+            ("vis*.stem*", "part"),
+            ("*.bias", "part"),
+            ("visio?.stem", "part"),
+        ),
         *(("text.layers", "no"), ("tex*.layers", "no")),
     ],
 )
 def test_how_much_a_pattern_freezes(pattern: str, frozen: str) -> None:
-    assert read_diagram(replace(large(), freeze=[pattern])).nodes["vision_encoded"].frozen == frozen
+    assert (
+        read_diagram(replace(large(), freeze=[pattern])).nodes["vision_encoded"].frozen
+        == frozen
+    )
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
@@ -90,16 +115,25 @@ def test_nothing_overlaps(file: Path) -> None:
 
 
 def test_a_long_chain_is_drawn() -> None:
-    lines = "".join(f"  s{i}: concat({f's{i - 1}' if i else 'a'}, a)\n" for i in range(100))
-    spec = parse_spec(f"inputs: {{a: tokens B N 8}}\nflow:\n{lines}goals: {{out: {{it: s99}}}}\n")
+    lines = "".join(
+        f"  s{i}: concat({f's{i - 1}' if i else 'a'}, a)\n" for i in range(100)
+    )
+    spec = parse_spec(
+        f"inputs: {{a: tokens B N 8}}\nflow:\n{lines}goals: {{out: {{it: s99}}}}\n"
+    )
     diagram = read_diagram(spec)
     assert len(build_scene(diagram).curves) == len(diagram.edges) >= 199
 
 
 def test_counting_crossings_does_not_compare_all_pairs_of_edges() -> None:
     def work(edges: int) -> int:
-        rows: list[list[Place]] = [[f"u{i}" for i in range(edges)], [f"l{i}" for i in range(edges)]]
-        below: dict[Place, list[Place]] = {f"u{i}": [f"l{7 * i % edges}"] for i in range(edges)}
+        rows: list[list[Place]] = [
+            [f"u{i}" for i in range(edges)],
+            [f"l{i}" for i in range(edges)],
+        ]
+        below: dict[Place, list[Place]] = {
+            f"u{i}": [f"l{7 * i % edges}"] for i in range(edges)
+        }
         return operations(lambda: _crossings(rows, below))
 
     assert work(400) < 6 * work(100)  # all pairs: 16 times
@@ -108,7 +142,9 @@ def test_counting_crossings_does_not_compare_all_pairs_of_edges() -> None:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), unique=True))
 def test_crossings_are_counted(edges: list[tuple[int, int]]) -> None:
-    below: dict[Place, list[Place]] = {f"u{i}": [f"l{b}" for a, b in edges if a == i] for i in range(6)}
+    below: dict[Place, list[Place]] = {
+        f"u{i}": [f"l{b}" for a, b in edges if a == i] for i in range(6)
+    }
     rows: list[list[Place]] = [list(below), [f"l{i}" for i in range(6)]]
     expected = sum(a < c and b > d for a, b in edges for c, d in edges)
     assert _crossings(rows, below) == expected
@@ -150,7 +186,12 @@ def test_a_long_call_is_written_in_full() -> None:
 
 def test_inputs_stand_above_what_needs_them() -> None:
     arrows = [("a", "b"), ("b", "c"), ("late", "c")]
-    assert lay_out(dict.fromkeys(("a", "late", "b", "c"), 9.0), arrows, ["late"]).layers["late"] == 1
+    assert (
+        lay_out(dict.fromkeys(("a", "late", "b", "c"), 9.0), arrows, ["late"]).layers[
+            "late"
+        ]
+        == 1
+    )
 
 
 def test_spread_is_least_squares_with_distances() -> None:

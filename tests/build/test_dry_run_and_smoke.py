@@ -82,9 +82,15 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "where", "message", "hint"), MISTAKES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("line", "where", "message", "hint"), MISTAKES, ids=lambda value: str(value)[:40]
+)
 def test_stage_4_names_the_place(
-    line: str, where: tuple[int, int] | None, message: str | None, hint: str, tmp_path: Path
+    line: str,
+    where: tuple[int, int] | None,
+    message: str | None,
+    hint: str,
+    tmp_path: Path,
 ) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(f"extends: {TINY}\n{line}\n")
@@ -145,12 +151,17 @@ flow:
             "the loss of goal 'train' must depend on a trainable parameter, but depends on none",
         ),
         ("goals: {other: {loss: twice}, out: {it: read}}\nfreeze: [w]", ""),
-        ("goals: {other: {loss: read, more: twice}}", "'loss' must be a scalar, but stream 'read' is tokens"),
+        (
+            "goals: {other: {loss: read, more: twice}}",
+            "'loss' must be a scalar, but stream 'read' is tokens",
+        ),
     ],
 )
 def test_a_loss_that_cannot_be_learnt_from(rest: str, message: str) -> None:
     found = problems(parse_spec(HEAD + rest), 5)
-    assert [one.message[: len(message)] for one in found] == ([message] if message else [])
+    assert [one.message[: len(message)] for one in found] == (
+        [message] if message else []
+    )
 
 
 def test_one_letter_has_one_size_in_all_kinds() -> None:
@@ -165,7 +176,10 @@ def test_one_letter_has_one_size_in_all_kinds() -> None:
     net = compose(spec)
     batch = tiny_batch(net, "out")
     assert (
-        batch["t"].values.shape[1] == len(batch["w"]) == len(batch["v"].ids) == batch["x"].features.shape[1]
+        batch["t"].values.shape[1]
+        == len(batch["w"])
+        == len(batch["v"].ids)
+        == batch["x"].features.shape[1]
     )
     net(tiny_batch(net, "train"), "train")
 
@@ -177,15 +191,21 @@ def test_the_command_runs_all_stages() -> None:
     assert (report["spec"], report["ok"], report["stage"]) == (str(TINY), True, 5)
     # Where the shapes world was never made, absent data is a note; nothing else is reported.
     assert {problem["severity"] for problem in report["problems"]} <= {"note"}
-    done = CliRunner().invoke(app, ["check", str(TINY), "freeze=[vision.nothing]", "--json"])
+    done = CliRunner().invoke(
+        app, ["check", str(TINY), "freeze=[vision.nothing]", "--json"]
+    )
     assert done.exit_code == 2
-    (problem,) = (p for p in json.loads(done.output)["problems"] if p["severity"] == "error")
+    (problem,) = (
+        p for p in json.loads(done.output)["problems"] if p["severity"] == "error"
+    )
     assert "vision.nothing" in problem["message"]
     assert problem["file"] == "command line"
 
 
 def test_a_long_setting_is_no_file() -> None:
-    done = CliRunner().invoke(app, ["check", str(TINY), f"train.output_dir={'x' * 5000}", "--stages", "1-3"])
+    done = CliRunner().invoke(
+        app, ["check", str(TINY), f"train.output_dir={'x' * 5000}", "--stages", "1-3"]
+    )
     assert done.exit_code == 0, done.output
 
 

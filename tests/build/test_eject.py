@@ -40,7 +40,9 @@ def test_momentum_freeze_and_tie_are_written_out(tmp_path: Path) -> None:
     with torch.no_grad():
         net.text.layers[0].feed.up.weight.add_(1.0)
     net.update_ema()
-    torch.testing.assert_close(net.ema.modules["text"].layers[0].feed.up.weight, before + 0.1)
+    torch.testing.assert_close(
+        net.ema.modules["text"].layers[0].feed.up.weight, before + 0.1
+    )
 
 
 def test_names_that_python_or_torch_has_taken(tmp_path: Path) -> None:
@@ -77,7 +79,18 @@ goals: {all: {a: TextEmbedding, b: module, c: p}}
 tie: {goal_all.word.weight: train.word.weight, train.word.weight: full_precision.word.weight}
 momentum: {decay: 0.5}
 """
-PATHS = ("text_embedding", r"a\N\u12", 'quo"""tes', "gate²x", "none", "any", "shadow", "½", "1st", "\udcff")
+PATHS = (
+    "text_embedding",
+    r"a\N\u12",
+    'quo"""tes',
+    "gate²x",
+    "none",
+    "any",
+    "shadow",
+    "½",
+    "1st",
+    "\udcff",
+)
 
 
 @pytest.mark.parametrize("stem", PATHS)
@@ -85,7 +98,10 @@ def test_names_of_files_and_of_what_the_code_uses(stem: str, tmp_path: Path) -> 
     spec = parse_spec(ODD, f"{stem}.yaml")
     net: Any = written(spec, tmp_path)
     same(spec, net)
-    weights = {id(net._modules[name].word.weight) for name in ("goal_all", "full_precision", "train")}
+    weights = {
+        id(net._modules[name].word.weight)
+        for name in ("goal_all", "full_precision", "train")
+    }
     assert len(weights) == 1
 
 
@@ -108,11 +124,17 @@ def test_only_python_files_are_written(tmp_path: Path) -> None:
     spec.write_text(ODD)
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "folder.svg").mkdir()
-    for command, name in (("eject", "own.yaml"), ("eject", "folder.py"), ("draw", "folder.svg")):
+    for command, name in (
+        ("eject", "own.yaml"),
+        ("eject", "folder.py"),
+        ("draw", "folder.svg"),
+    ):
         done = CliRunner().invoke(app, [command, str(spec), "-o", str(tmp_path / name)])
         assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
     for command, name in (("eject", "net.py"), ("draw", "net.svg"), ("draw", "net.png")):
-        done = CliRunner().invoke(app, [command, str(spec), "-o", str(tmp_path / "none" / name)])
+        done = CliRunner().invoke(
+            app, [command, str(spec), "-o", str(tmp_path / "none" / name)]
+        )
         assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
         far = tmp_path / ("x" * 300 + name)
         done = CliRunner().invoke(app, [command, str(spec), "-o", str(far)])
@@ -129,7 +151,13 @@ def test_the_file_imports_no_interpreter(tmp_path: Path) -> None:
         f"runpy.run_path({str(file)!r})\n"
         "print([name for name in sys.modules if name.split('.')[0] == 'mplug2'])"
     )
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.stdout.strip() == "[]", ran.stderr
     assert "registry" not in file.read_text()
     assert max(map(len, file.read_text().splitlines())) <= 110

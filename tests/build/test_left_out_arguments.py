@@ -40,14 +40,20 @@ data: {task: text_label, labels: [yes, no, unknown], media: m, tokenizer: v, tra
 
 def spec_text() -> str:
     """Return a spec whose data supplies the sentences and labels, but no regions."""
-    text = SPEC.replace("regions: tokens Q R 24, ", "").replace("narrow(regions)", "narrow(spoken)")
+    text = SPEC.replace("regions: tokens Q R 24, ", "").replace(
+        "narrow(regions)", "narrow(spoken)"
+    )
     return text + DATA
 
 
 def test_the_whole_way(tmp_path: Path) -> None:
     spec = parse_spec(spec_text(), "left_out.yaml")
     net = mplug2.compose(spec, initial=False)
-    assert net.spec.modules["head"].arguments == {"dropout": 0.0, "width": 32, "classes": 3}
+    assert net.spec.modules["head"].arguments == {
+        "dropout": 0.0,
+        "width": 32,
+        "classes": 3,
+    }
     assert str(net.types["logits"]) == "logits Q 3"
     rows = [(row.argument, row.value) for row in dry_run(spec).inferred]
     assert rows == [
@@ -69,7 +75,10 @@ def test_what_a_checkpoint_keeps_needs_no_data() -> None:
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     assert f"# head.classes follows: set at left_out.yaml:{line}:{column}\n" in text
     alone = parse_spec(text[: text.index("data:")])
-    assert mplug2.compose(alone, initial=False).spec.modules["head"].arguments["classes"] == 3
+    assert (
+        mplug2.compose(alone, initial=False).spec.modules["head"].arguments["classes"]
+        == 3
+    )
     assert "classes: 3" in describe_text(parse_spec(spec_text(), "left_out.yaml"))
 
 
@@ -77,7 +86,10 @@ def test_a_network_is_not_built_while_an_argument_is_open() -> None:
     with pytest.raises(SpecError) as error:
         mplug2.compose(parse_spec(SPEC), initial=False)
     [problem] = error.value.problems
-    assert problem.message == "'classes' of module 'head' (class_head) is open: no data names the classes"
+    assert (
+        problem.message
+        == "'classes' of module 'head' (class_head) is open: no data names the classes"
+    )
     assert str(problem.place) == "spec.yaml:7:3"
 
 
@@ -86,7 +98,9 @@ def test_the_check_passes_with_a_note(tmp_path: Path) -> None:
     file.write_text(SPEC)
     done = CliRunner().invoke(app, ["check", str(file)])
     assert done.exit_code == 0, done.output
-    assert done.output.startswith(f"note: {file}:7:3: 'classes' of module 'head' (class_head) is open")
+    assert done.output.startswith(
+        f"note: {file}:7:3: 'classes' of module 'head' (class_head) is open"
+    )
     done = CliRunner().invoke(app, ["check", str(file), "--run"])
     assert done.exit_code == 2
     assert "is open: no data names the classes" in done.output

@@ -60,7 +60,9 @@ def waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info = tmp_path / "waves-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: waves\nVersion: 1.0\n")
-    lines = entry_points.replace('project.entry-points."mplug2.kinds"', "mplug2.kinds").replace('"', "")
+    lines = entry_points.replace(
+        'project.entry-points."mplug2.kinds"', "mplug2.kinds"
+    ).replace('"', "")
     (info / "entry_points.txt").write_text(lines)
     for table in (KINDS, OPERATIONS):
         monkeypatch.setattr(table, "_entries", dict(table._entries))
@@ -89,7 +91,9 @@ def test_the_kind_of_the_page_keeps_the_contract() -> None:
     for contract in CHECKS:
         contract("audio")
     values = importlib.import_module("waves.values")
-    short, long = (values.Audio(torch.ones(1, size), torch.tensor([size])) for size in (2, 3))
+    short, long = (
+        values.Audio(torch.ones(1, size), torch.tensor([size])) for size in (2, 3)
+    )
     joined = values.AudioValues().concat([short, long])
     assert joined.samples.tolist() == [[1, 1, 0], [1, 1, 1]]
     assert joined.lengths.tolist() == [2, 3]
@@ -138,7 +142,10 @@ def test_the_commands_know_the_kind_of_the_page(waves: Path) -> None:
     assert "from waves.values import AudioValues" in (waves / "net.py").read_text()
 
 
-@operation(inputs={"logits": "logits B 1", "target": "scores B", "counts": "mask B"}, outputs="scalar")
+@operation(
+    inputs={"logits": "logits B 1", "target": "scores B", "counts": "mask B"},
+    outputs="scalar",
+)
 def masked_error(
     logits: Float[Tensor, "b 1"], target: Float[Tensor, " b"], counts: Bool[Tensor, " b"]
 ) -> Float[Tensor, ""]:
@@ -186,7 +193,9 @@ def test_a_regression_is_checked_and_learns(regression: Spec) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_a_real_valued_target_keeps_full_precision(regression: Spec, dtype: torch.dtype) -> None:
+def test_a_real_valued_target_keeps_full_precision(
+    regression: Spec, dtype: torch.dtype
+) -> None:
     net = mplug2.compose(regression).to(dtype).train()
     batch = tiny_batch(net, "train")
     batch["score"] = batch["score"].double()  # as numpy makes it
@@ -198,7 +207,9 @@ def test_a_real_valued_target_keeps_full_precision(regression: Spec, dtype: torc
         assert outputs["guess"].dtype == dtype
 
 
-def test_what_comes_out_must_be_of_the_kind_also_for_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_out_must_be_of_the_kind_also_for_masks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     @operation(inputs={"text": "text B L"}, outputs="mask B L")
     def short_mask(text: Any) -> Tensor:
         """Return a mask of one row."""
@@ -206,8 +217,12 @@ def test_what_comes_out_must_be_of_the_kind_also_for_masks(monkeypatch: pytest.M
 
     monkeypatch.setattr(OPERATIONS, "_entries", dict(OPERATIONS._entries))
     OPERATIONS.register("short_mask")(short_mask)
-    spec = parse_spec("inputs: {q: text B L}\nflow: {m: short_mask(q)}\ngoals: {out: {m: m}}\n")
-    with pytest.raises(SpecError, match=r"'m' is declared as mask B L, but comes out as \[16\]"):
+    spec = parse_spec(
+        "inputs: {q: text B L}\nflow: {m: short_mask(q)}\ngoals: {out: {m: m}}\n"
+    )
+    with pytest.raises(
+        SpecError, match=r"'m' is declared as mask B L, but comes out as \[16\]"
+    ):
         dry_run(spec)
 
 

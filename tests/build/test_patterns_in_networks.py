@@ -41,18 +41,25 @@ def build(text: str) -> Any:
 
 def batch() -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
-    return {"x": Tokens(torch.randn(2, 3, 6, generator=generator)), "label": torch.tensor([0, 2])}
+    return {
+        "x": Tokens(torch.randn(2, 3, 6, generator=generator)),
+        "label": torch.tensor([0, 2]),
+    }
 
 
 def test_a_transposed_tie_is_one_parameter() -> None:
     net = build(SPEC + TIE)
     assert "down.linear.weight" not in dict(net.named_parameters())
-    assert torch.equal(net.get_module("down").linear.weight, net.get_module("up").linear.weight.T)
+    assert torch.equal(
+        net.get_module("down").linear.weight, net.get_module("up").linear.weight.T
+    )
     net(batch())["loss"].backward()
     both = net.get_module("up").linear.weight.grad.clone()
     alone = build(SPEC)
     with torch.no_grad():
-        alone.get_module("down").linear.weight.copy_(alone.get_module("up").linear.weight.T)
+        alone.get_module("down").linear.weight.copy_(
+            alone.get_module("up").linear.weight.T
+        )
     alone(batch())["loss"].backward()
     down = alone.get_module("down").linear.weight.grad
     torch.testing.assert_close(both, alone.get_module("up").linear.weight.grad + down.T)
@@ -60,20 +67,29 @@ def test_a_transposed_tie_is_one_parameter() -> None:
 
 def test_a_transposed_tie_is_written_saved_and_ejected(tmp_path: Path) -> None:
     spec = parse_spec(SPEC + TIE, "small.yaml")
-    assert parse_spec(write_spec(spec), "small.yaml").tie == {"down.linear.weight": "up.linear.weight.T"}
+    assert parse_spec(write_spec(spec), "small.yaml").tie == {
+        "down.linear.weight": "up.linear.weight.T"
+    }
     same(spec, written(spec, tmp_path))
     net = build(SPEC + TIE)
     save_weights(net, tmp_path / "net.safetensors")
     torch.manual_seed(5)
     other = mplug2.compose(spec)
     load_weights(other, tmp_path / "net.safetensors")
-    assert torch.equal(other.get_module("down").linear.weight, net.get_module("down").linear.weight)
+    assert torch.equal(
+        other.get_module("down").linear.weight, net.get_module("down").linear.weight
+    )
 
 
-def test_a_file_may_hold_the_transposed_weight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_may_hold_the_transposed_weight(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     state = build(SPEC).state_dict()
     state["down.linear.weight"] = state["up.linear.weight"].T.contiguous()
-    save_file({name: value.clone() for name, value in state.items()}, tmp_path / "untied.safetensors")
+    save_file(
+        {name: value.clone() for name, value in state.items()},
+        tmp_path / "untied.safetensors",
+    )
     init = f"init: {{'*': 'checkpoint:{tmp_path}/untied.safetensors'}}\n"
     torch.manual_seed(7)
     with caplog.at_level(logging.INFO, "mplug2"):
@@ -85,8 +101,12 @@ def test_a_file_may_hold_the_transposed_weight(tmp_path: Path, caplog: pytest.Lo
 def test_an_average_of_a_transposed_tie_follows_its_owner() -> None:
     # Only `down` needs an average here, and the average of its weight is that of `up`.
     text = SPEC.replace("x: tokens B L 6,", "x: tokens B L 6, small: tokens B L 4,")
-    text = text.replace("down(hidden)\n", "down(small)\n  joined: concat(back, ema(back))\n")
-    text = text.replace("head(back)", "head(joined)").replace("logits: logits}", "hidden: hidden}")
+    text = text.replace(
+        "down(hidden)\n", "down(small)\n  joined: concat(back, ema(back))\n"
+    )
+    text = text.replace("head(back)", "head(joined)").replace(
+        "logits: logits}", "hidden: hidden}"
+    )
     net = build(text + TIE + "momentum: {decay: 0.5}\n")
     before = net.ema.modules["down"].linear.weight.clone()
     with torch.no_grad():
@@ -104,7 +124,10 @@ def test_an_average_of_a_transposed_tie_follows_its_owner() -> None:
             "{down.linear.weight: up.linear.weight}",
             r"small.yaml:\d+:7: .* write `up.linear.weight.T` for the",
         ),
-        ("{down.norm.weight: up.norm.weight.T}", "only a matrix can be transposed, but up.norm.weight is"),
+        (
+            "{down.norm.weight: up.norm.weight.T}",
+            "only a matrix can be transposed, but up.norm.weight is",
+        ),
         ("{head.dense.weight: up.linear.weight.T}", "head.dense.weight"),
         ("{down.linear.wieght: up.linear.weight.T}", "did you mean 'down.linear.weight'"),
         ("{down.linear.weight: up.linear.wieght.T}", "did you mean 'up.linear.weight'"),

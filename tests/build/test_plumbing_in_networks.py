@@ -54,7 +54,8 @@ def test_the_whole_way(text: str, tmp_path: Path) -> None:
 def test_selections_by_two_masks_are_two_axes() -> None:
     text = SELECTION.replace("marked: mask B R}", "marked: mask B R, other: mask B R}")
     text = text.replace(
-        "shown: select_masked(regions, marked)\n  loss_b", "shown: select_masked(regions, other)\n  loss_b"
+        "shown: select_masked(regions, marked)\n  loss_b",
+        "shown: select_masked(regions, other)\n  loss_b",
     )
     with pytest.raises(SpecError) as error:
         dry_run(parse_spec(text))
@@ -66,7 +67,9 @@ def test_selections_by_two_masks_are_two_axes() -> None:
 
 
 def test_a_partner_that_counts_other_rows() -> None:
-    text = MIXED.replace("partner: index B -> B", "other: vector C 8, partner: index B -> C")
+    text = MIXED.replace(
+        "partner: index B -> B", "other: vector C 8, partner: index B -> C"
+    )
     text = text.replace("mixed: mixed", "mixed: mixed, other: other")
     with pytest.raises(SpecError) as error:
         dry_run(parse_spec(text))

@@ -50,7 +50,10 @@ def test_the_whole_way(tmp_path: Path) -> None:
 
 
 def test_averaged_copies_are_asked_for_the_same_outputs(tmp_path: Path) -> None:
-    text = SPEC.replace("concat(spoken, visual.early, visual)", "concat(spoken, ema(visual.early), visual)")
+    text = SPEC.replace(
+        "concat(spoken, visual.early, visual)",
+        "concat(spoken, ema(visual.early), visual)",
+    )
     spec = parse_spec(text + "momentum: {decay: 0.9}\n", "ports_ema.yaml")
     same(spec, written(spec, tmp_path))
 
@@ -76,7 +79,9 @@ class Forgetful(nn.Module):
         super().__init__()
         self.layer = nn.Linear(width, width)
 
-    def forward(self, tokens: Tokens, *, requested: frozenset[str] = frozenset()) -> Tokens:
+    def forward(
+        self, tokens: Tokens, *, requested: frozenset[str] = frozenset()
+    ) -> Tokens:
         return Tokens(self.layer(tokens.values), tokens.mask)
 
 
@@ -93,22 +98,36 @@ goals: {out: {c: c}}
         dry_run(parse_spec(text))
     [problem] = error.value.problems
     assert str(problem.place) == "spec.yaml:4:31"
-    assert problem.message == "'b.more' is read, but its module did not return the optional output 'more'"
+    assert (
+        problem.message
+        == "'b.more' is read, but its module did not return the optional output 'more'"
+    )
 
 
 def test_parts_whose_lengths_do_not_add_up() -> None:
     with pytest.raises(SpecError) as error:
-        dry_run(parse_spec(SPEC.replace(", early=visual.early, vision=visual)", ", vision=visual)")))
+        dry_run(
+            parse_spec(
+                SPEC.replace(", early=visual.early, vision=visual)", ", vision=visual)")
+            )
+        )
     [problem] = error.value.problems
     assert str(problem.place) == "spec.yaml:13:12"
-    assert "the lengths of the parts (text 16, vision 5) must add up to 26, but do to 21" in problem.message
+    assert (
+        "the lengths of the parts (text 16, vision 5) must add up to 26, but do to 21"
+        in problem.message
+    )
 
 
 def test_the_hidden_states_after_some_blocks() -> None:
     torch.manual_seed(0)
-    vision = MODULES.load("video_vit")(width=32, depth=2, patch=8, frames=2, size=16, heads=2, early=2).eval()
+    vision = MODULES.load("video_vit")(
+        width=32, depth=2, patch=8, frames=2, size=16, heads=2, early=2
+    ).eval()
     outputs = vision(torch.randn(1, 3, 2, 16, 16), requested=frozenset({"early"}))
     normed = vision.norm(outputs["early"].values)
     torch.testing.assert_close(normed, outputs[""].values)
     with pytest.raises(ValueError, match="early must be 1 to 2"):
-        MODULES.load("video_vit")(width=32, depth=2, patch=8, frames=2, size=16, heads=2, early=3)
+        MODULES.load("video_vit")(
+            width=32, depth=2, patch=8, frames=2, size=16, heads=2, early=3
+        )

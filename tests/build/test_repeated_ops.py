@@ -11,7 +11,10 @@ from torch.nn import functional
 
 from mplug2.build.repeated_ops import RepeatedOps
 
-X, Y = torch.empty(2, 3, 4, device="meta"), torch.empty(4, 3, 2, device="meta").permute(2, 1, 0)
+X, Y = (
+    torch.empty(2, 3, 4, device="meta"),
+    torch.empty(4, 3, 2, device="meta").permute(2, 1, 0),
+)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +25,9 @@ X, Y = torch.empty(2, 3, 4, device="meta"), torch.empty(4, 3, 2, device="meta").
         lambda x: x.half() + x,
         lambda x: functional.gelu(x),
         lambda x: functional.layer_norm(x, (4,)),
-        lambda x: functional.linear(x, torch.empty(5, 4, device="meta"), torch.empty(5, device="meta")),
+        lambda x: functional.linear(
+            x, torch.empty(5, 4, device="meta"), torch.empty(5, device="meta")
+        ),
         lambda x: functional.scaled_dot_product_attention(x, x, x),
     ],
 )
@@ -43,7 +48,9 @@ def test_inputs_that_differ_are_not_taken_for_each_other() -> None:
     numbers = torch.empty(2, dtype=torch.int64, device="meta")
     with RepeatedOps():
         dtypes = [(numbers + addend).dtype for addend in (1, 1.0, True)]
-        shapes = [(numbers + torch.empty(size, 2, device="meta")).shape[0] for size in (1, 3)]
+        shapes = [
+            (numbers + torch.empty(size, 2, device="meta")).shape[0] for size in (1, 3)
+        ]
     assert dtypes == [torch.int64, torch.float32, torch.int64]
     assert shapes == [1, 3]
 

@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
 LARGE = [
     ROOT / f"{name}.yaml"
-    for name in ("configs_video/VideoQA_msrvtt_large", "configs_image/retrieval_coco_mplug_large")
+    for name in (
+        "configs_video/VideoQA_msrvtt_large",
+        "configs_image/retrieval_coco_mplug_large",
+    )
 ]
 
 
@@ -37,7 +40,9 @@ def test_shipped_networks_become_small_and_keep_their_names(file: Path) -> None:
 
 
 def test_heads_and_the_narrowest_width_set_the_limit() -> None:
-    spec = read_spec(TINY)  # width 96, 4 heads: 96 / 4 = 24 is the first above 16 that 4 heads divide
+    spec = read_spec(
+        TINY
+    )  # width 96, 4 heads: 96 / 4 = 24 is the first above 16 that 4 heads divide
     assert narrowed(spec)[1] == 4
     assert narrowed(spec)[0].modules["vision"].arguments["width"] == 24
     assert narrowed(read_spec(TINY, ["modules.vision.heads=3"]))[1] == 4
@@ -56,7 +61,9 @@ def test_tokens_among_the_inputs_follow() -> None:
     assert narrow.modules["head"].arguments == {"width": 32, "classes": 2}
 
 
-def test_a_large_network_takes_its_step_narrow_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_network_takes_its_step_narrow_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     spec = read_spec(TINY)
     assert smoke.smoke(spec) == ""
     monkeypatch.setattr(smoke, "LARGE", 1)

@@ -128,10 +128,16 @@ def called() -> Network:
     return network(CALLS)
 
 
-def test_outputs_and_gradients_are_those_of_the_spec_by_hand(called: Network, tmp_path: Path) -> None:
+def test_outputs_and_gradients_are_those_of_the_spec_by_hand(
+    called: Network, tmp_path: Path
+) -> None:
     by_hand = network(BY_HAND)
     ejected = written(spec_of(CALLS), tmp_path)
-    assert list(called.state_dict()) == list(by_hand.state_dict()) == list(ejected.state_dict())
+    assert (
+        list(called.state_dict())
+        == list(by_hand.state_dict())
+        == list(ejected.state_dict())
+    )
     networks = (called, by_hand, ejected)
     with torch.no_grad():
         for net in networks:
@@ -160,16 +166,24 @@ def test_cost_and_description_are_those_of_the_spec_by_hand() -> None:
     assert called.goals == by_hand.goals
     assert called.modules == by_hand.modules
     rows = {row.name: row for row in called.streams}
-    assert rows["first.fused.both"].shape == ".text tokens Q L 32, .vision tokens Q patches.N 32"
+    assert (
+        rows["first.fused.both"].shape
+        == ".text tokens Q L 32, .vision tokens Q patches.N 32"
+    )
     assert rows["first.fused.hidden"].shape == "tokens Q L 32"
-    assert rows["first.fused.hidden"].call == "universal(first.fused.hidden.encoded, route='text')"
+    assert (
+        rows["first.fused.hidden"].call
+        == "universal(first.fused.hidden.encoded, route='text')"
+    )
     text = describe_text(spec_of(CALLS))
     assert "first: write(question, @decoder)" in text.replace('"', "")
     assert re.search(r"^first\.fused\.both\.text +tokens Q L 32$", text, re.MULTILINE)
 
 
 def test_diff_shows_the_changed_line_of_a_definition() -> None:
-    changed = CALLS.replace("concat(fused.vision, fused.text)", "concat(fused.text, fused.vision)")
+    changed = CALLS.replace(
+        "concat(fused.vision, fused.text)", "concat(fused.text, fused.vision)"
+    )
     found = differences(describe(spec_of(CALLS)), describe(spec_of(changed)))
     assert found == {
         "settings": [
@@ -207,7 +221,9 @@ def test_observers_and_counts_have_the_dotted_names(called: Network) -> None:
     seen: list[str] = []
     batch = tiny_batch(called, "train")
     called(batch, "train", observe=lambda name, value: seen.append(name))
-    assert {"first.fused.hidden", "first.loss", "ema(second.logits)", "total"} <= set(seen)
+    assert {"first.fused.hidden", "first.loss", "ema(second.logits)", "total"} <= set(
+        seen
+    )
     assert list(called.count_losses(batch, "train")) == ["first.loss", "second.loss"]
 
 

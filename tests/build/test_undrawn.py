@@ -31,14 +31,18 @@ SPECS = ["configs_video/VideoQA_shapes_tiny", "configs_video/VideoRetrieval_shap
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_loaded_network_has_the_weights_and_buffers_of_the_first(name: str, tmp_path: Path) -> None:
+def test_a_loaded_network_has_the_weights_and_buffers_of_the_first(
+    name: str, tmp_path: Path
+) -> None:
     spec = read_spec(ROOT / f"{name}.yaml")
     net = mplug2.compose(spec, initial=False)
     save_weights(net, tmp_path / "weights.safetensors")
     loaded = mplug2.compose(spec, initial=False, drawn=False)
     load_weights(loaded, tmp_path / "weights.safetensors")
     for path, value in net.state_dict().items():
-        torch.testing.assert_close(loaded.state_dict()[path], value, rtol=0, atol=0, msg=path)
+        torch.testing.assert_close(
+            loaded.state_dict()[path], value, rtol=0, atol=0, msg=path
+        )
     for (path, value), other in zip(net.named_buffers(), loaded.buffers(), strict=True):
         if path not in net.state_dict():  # not stored: it must be built, not drawn
             torch.testing.assert_close(other, value, rtol=0, atol=0, msg=path)

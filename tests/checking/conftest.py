@@ -39,7 +39,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "spec.yaml").write_text(SPEC)
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS) + "\n")
     rows = []
-    for number, (text, label) in enumerate((("one", "low"), ("two", "middle"), ("three", "high")) * 3):
+    for number, (text, label) in enumerate(
+        (("one", "low"), ("two", "middle"), ("three", "high")) * 3
+    ):
         rows.append(json.dumps({"sentence": f"{text} {number}", "label": label}))
     for split in ("train", "val"):
         (tmp_path / f"{split}.jsonl").write_text("\n".join(rows) + "\n")

@@ -17,7 +17,9 @@ HASH = "{:064x}"
 
 
 @pytest.fixture(autouse=True)
-def empty_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("empty")))
 
 
@@ -45,7 +47,9 @@ def test_only_what_has_changed_is_run_again(dry_runs: list[Spec]) -> None:
 
 
 @pytest.mark.usefixtures("folder", "dry_runs")
-def test_a_vocabulary_is_read_again_only_if_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vocabulary_is_read_again_only_if_it_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     read: list[str] = []
 
     def load(spec: Spec, name: str) -> None:
@@ -99,7 +103,9 @@ def twice(x):
 """
 
 
-def test_the_code_of_a_plug_in_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_of_a_plug_in_counts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = folder / "doubling.py"
     code.write_text(PLUG_IN)
     monkeypatch.syspath_prepend(str(folder))
@@ -108,7 +114,9 @@ def test_the_code_of_a_plug_in_counts(folder: Path, monkeypatch: pytest.MonkeyPa
     del OPERATIONS._entries["twice"]
     OPERATIONS.register("twice", "doubling:twice")
     text = (folder / "spec.yaml").read_text()
-    (folder / "spec.yaml").write_text(text.replace("  loss:", "  more: twice(logits)\n  loss:"))
+    (folder / "spec.yaml").write_text(
+        text.replace("  loss:", "  more: twice(logits)\n  loss:")
+    )
     spec = read_spec("spec.yaml")
     before = fingerprint(spec, {})
     assert before is not None and fingerprint(spec, {}) == before
@@ -116,7 +124,9 @@ def test_the_code_of_a_plug_in_counts(folder: Path, monkeypatch: pytest.MonkeyPa
     assert fingerprint(spec, {}) not in (None, before)
 
 
-def test_the_folder_is_bounded_and_keeps_what_was_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_is_bounded_and_keeps_what_was_used_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(dry_run_cache, "MOST_ENTRIES", 3)
     for number in range(3):
         dry_run_cache.remember(HASH.format(number))
@@ -129,7 +139,9 @@ def test_the_folder_is_bounded_and_keeps_what_was_used_last(monkeypatch: pytest.
     assert (dry_run_cache.folder() / "notes.txt").is_file()
 
 
-def test_a_cache_that_cannot_be_used_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_used_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "file"
     file.write_text("where the folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
@@ -137,7 +149,9 @@ def test_a_cache_that_cannot_be_used_is_ignored(tmp_path: Path, monkeypatch: pyt
     assert not dry_run_cache.is_known(HASH.format(1))
 
 
-def test_without_a_variable_it_is_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_variable_it_is_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert dry_run_cache.folder() == Path("/home/someone/.cache/mplug2/dry_runs")

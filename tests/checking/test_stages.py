@@ -35,7 +35,9 @@ def test_a_spec_with_all_its_files_runs(capsys: pytest.CaptureFixture[str]) -> N
     }
 
 
-def test_absent_files_are_notes_and_errors_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_absent_files_are_notes_and_errors_of_a_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("train.jsonl", "vocab.txt"):
         (folder / name).unlink()
     init = "init={words: 'checkpoint:nowhere'}"
@@ -51,12 +53,17 @@ def test_absent_files_are_notes_and_errors_of_a_run(folder: Path, capsys: pytest
     assert not run["ok"]
     missing = messages(run)
     assert {expected[0], expected[2]} <= set(missing)
-    assert any(message.startswith("the vocabulary vocab.txt does not exist") for message in missing)
+    assert any(
+        message.startswith("the vocabulary vocab.txt does not exist")
+        for message in missing
+    )
     assert answer(capsys, init, "--stages", "1-3")["problems"] == []
 
 
 def test_records_have_places_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    record = answer(capsys, "modules.head.classes=3", "data.train.path=nowhere.jsonl", "--run")
+    record = answer(
+        capsys, "modules.head.classes=3", "data.train.path=nowhere.jsonl", "--run"
+    )
     (row,) = record["problems"]
     assert row == {
         "file": "command line",
@@ -71,8 +78,17 @@ def test_records_have_places_and_ends(capsys: pytest.CaptureFixture[str]) -> Non
     text = Path("spec.yaml").read_text()
     Path("spec.yaml").write_text(text.replace("words(text)", "wrods(text)"))
     row = answer(capsys)["problems"][0]
-    assert (row["file"], row["line"], row["column"], row["end_column"]) == ("spec.yaml", 6, 6, 11)
-    assert (row["severity"], row["stage"], row["hint"]) == ("error", 2, "did you mean 'words'?")
+    assert (row["file"], row["line"], row["column"], row["end_column"]) == (
+        "spec.yaml",
+        6,
+        6,
+        11,
+    )
+    assert (row["severity"], row["stage"], row["hint"]) == (
+        "error",
+        2,
+        "did you mean 'words'?",
+    )
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -110,13 +126,19 @@ def test_old_words_are_warnings(broken: bool, capsys: pytest.CaptureFixture[str]
             "modules.words.max_positions=8",
             "text_tokens must be at most the max_positions of module 'words', which ",
         ),
-        ("modules.head.classes=2", "stream 'logits' must have a class for each of data.labels (got 2 "),
+        (
+            "modules.head.classes=2",
+            "stream 'logits' must have a class for each of data.labels (got 2 ",
+        ),
         (
             "modules.words.vocab_size=7",
             "vocab_size of 'words' must be at least 8, the tokens of vocab.txt, but is 7",
         ),
         ("train.best_metric=accuracy", "train.best_metric must be one of label_accuracy"),
-        ("data.val=", "train.best_metric needs an evaluation on a validation split, but the spec has none"),
+        (
+            "data.val=",
+            "train.best_metric needs an evaluation on a validation split, but the spec has none",
+        ),
         ("train.no_decay=[nothing.*]", ""),
     ],
 )
@@ -133,11 +155,23 @@ def test_both_find_what_the_spec_says(
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("train.precision=fp16", "train.precision: the engine 'torch' has no loss scaling"),
+        (
+            "train.precision=fp16",
+            "train.precision: the engine 'torch' has no loss scaling",
+        ),
         ("train.zero=2", "train.zero: the engine 'torch' does not shard"),
-        ("train.optimizer={name: 'torch.optim:SGD', lr: -1}", "train.optimizer: 'torch.optim:SGD' cannot be"),
-        ("eval.evaluator=generation", "evaluator 'generation' measures sequences, which goal 'predict' does"),
-        ("data.template='[CLS] {sentance}'", "train.jsonl:1: the template needs the text 'sentance'"),
+        (
+            "train.optimizer={name: 'torch.optim:SGD', lr: -1}",
+            "train.optimizer: 'torch.optim:SGD' cannot be",
+        ),
+        (
+            "eval.evaluator=generation",
+            "evaluator 'generation' measures sequences, which goal 'predict' does",
+        ),
+        (
+            "data.template='[CLS] {sentance}'",
+            "train.jsonl:1: the template needs the text 'sentance'",
+        ),
         ("freeze=[words, head]", "freeze: the network has no parameter to train"),
     ],
 )
@@ -149,7 +183,9 @@ def test_a_run_finds_what_only_its_parts_know(
     assert message in " ".join(messages(record))
 
 
-def test_a_wrong_line_of_the_annotations_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_line_of_the_annotations_is_found(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with (folder / "val.jsonl").open("a") as file:
         file.write('{"sentence": "one", "label": "tall"}\n')
     assert answer(capsys)["ok"]

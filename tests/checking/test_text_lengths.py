@@ -32,19 +32,33 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     write_answers(POSITIONS - 2)
     data = [f"data.{split}.path=rows.jsonl" for split in ("train", "val", "test")]
     size = f"modules.decoder.max_positions={POSITIONS}"
-    return [*data, "data.media=.", "data.tokenizer=vocab.txt", "data.workers=0", "train.engine=torch", size]
+    return [
+        *data,
+        "data.media=.",
+        "data.tokenizer=vocab.txt",
+        "data.workers=0",
+        "train.engine=torch",
+        size,
+    ]
 
 
 def write_answers(words: int) -> None:
     """Write two questions; the longer answer has some words, and [CLS] and [SEP] around them."""
     rows = []
     for number, answer in enumerate(("red", " ".join(["blue"] * words))):
-        row = {"image": "a.png", "question": "red", "answer": answer, "question_id": number}
+        row = {
+            "image": "a.png",
+            "question": "red",
+            "answer": answer,
+            "question_id": number,
+        }
         rows.append(json.dumps(row))
     Path("rows.jsonl").write_text("\n".join(rows) + "\n")
 
 
-def errors(settings: list[str], capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def errors(
+    settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> list[dict[str, Any]]:
     """Return the errors of `check --run`."""
     quick([SPEC, *settings, "--run", "--json"])
     record = json.loads(capsys.readouterr().out)
@@ -71,7 +85,10 @@ def test_a_longer_answer_is_refused_before_training(
         "max_positions of 'decoder' must be at least 13, the tokens of the longest 'answer' of split "
         "'train', but is 12"
     )
-    assert row["hint"] == "write `max_positions: 13`, or cut the texts: `data.answer_tokens=12`"
+    assert (
+        row["hint"]
+        == "write `max_positions: 13`, or cut the texts: `data.answer_tokens=12`"
+    )
     assert row["file"] == "command line"
     with pytest.raises(SpecError, match="max_positions of 'decoder' must be at least 13"):
         train(settings)
@@ -84,4 +101,6 @@ def test_longest_above_counts_tokens(limit: int, settings: list[str]) -> None:
     texts = ["red[SEP]", "blue blue blue[SEP]", "a wordthatisunknown[SEP]"]
     longest = max(len(tokenizer.encode(text)) for text in texts)
     assert longest == 5
-    assert longest_above(tokenizer, texts, limit) == (longest if longest > limit else None)
+    assert longest_above(tokenizer, texts, limit) == (
+        longest if longest > limit else None
+    )

@@ -28,7 +28,9 @@ def reverse(source: Path, target: Path) -> None:
     target.write_text("\n".join(tokens))
 
 
-def test_eval_predict_and_resume_refuse_another_vocabulary(folder: Path, checkpoint: Path) -> None:
+def test_eval_predict_and_resume_refuse_another_vocabulary(
+    folder: Path, checkpoint: Path
+) -> None:
     stored = json.loads((checkpoint / "vocabularies.json").read_text())
     assert {name: entry["tokens"] for name, entry in stored.items()} == {"vocab.txt": 8}
     other = "data.tokenizer=other.txt"
@@ -42,7 +44,9 @@ def test_eval_predict_and_resume_refuse_another_vocabulary(folder: Path, checkpo
     with pytest.raises(SpecError, match=MESSAGE):
         mplug2.pipeline("spec.yaml", checkpoint, [other])
     with pytest.raises(SpecError, match=MESSAGE):
-        mplug2.train("spec.yaml", ["train.output_dir=run", "train.max_steps=4", other], resume=True)
+        mplug2.train(
+            "spec.yaml", ["train.output_dir=run", "train.max_steps=4", other], resume=True
+        )
 
 
 def test_a_file_that_has_changed_since(folder: Path, checkpoint: Path) -> None:
@@ -53,7 +57,9 @@ def test_a_file_that_has_changed_since(folder: Path, checkpoint: Path) -> None:
     assert error.value.problems[0].place.line == 15
 
 
-def test_a_copy_under_another_name_is_the_same_vocabulary(folder: Path, checkpoint: Path) -> None:
+def test_a_copy_under_another_name_is_the_same_vocabulary(
+    folder: Path, checkpoint: Path
+) -> None:
     shutil.copy(folder / "vocab.txt", folder / "copy.txt")
     evaluate_checkpoint(read_spec("spec.yaml", ["data.tokenizer=copy.txt"]), checkpoint)
 
@@ -79,10 +85,14 @@ def test_a_damaged_record_is_an_error(checkpoint: Path, content: str) -> None:
         mplug2.pipeline("spec.yaml", checkpoint)
 
 
-def test_a_missing_checkpoint_is_reported_before_a_missing_vocabulary(folder: Path) -> None:
+def test_a_missing_checkpoint_is_reported_before_a_missing_vocabulary(
+    folder: Path,
+) -> None:
     (folder / "vocab.txt").unlink()
     with pytest.raises(UserError, match="no checkpoint was given"):
         mplug2.pipeline("spec.yaml")
     (folder / "weights.safetensors").touch()
-    with pytest.raises(UserError, match=r"a relative path starts from the folder where the command runs"):
+    with pytest.raises(
+        UserError, match=r"a relative path starts from the folder where the command runs"
+    ):
         mplug2.pipeline("spec.yaml", folder / "weights.safetensors")

@@ -30,7 +30,9 @@ TINY = str(ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml")
         ["--json", TINY, "--stages", "1-3", "train.epoch=3"],
     ],
 )
-def test_both_ways_say_the_same(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_ways_say_the_same(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     code = quick(words)
     printed = capsys.readouterr().out
     long = CliRunner().invoke(app, ["check", *words])
@@ -51,7 +53,9 @@ def test_both_ways_say_the_same(words: list[str], capsys: pytest.CaptureFixture[
         [TINY, "--stages", "1-3", "--help"],
     ],
 )
-def test_all_else_takes_the_long_way(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_else_takes_the_long_way(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert quick(words) is None
     assert capsys.readouterr().out == ""
 
@@ -91,12 +95,16 @@ def test_checking_a_shipped_spec_imports_little_and_opens_no_file_twice(
 ) -> None:
     report = reports[file]
     assert (report["code"], report["twice"]) == (0, [])
-    packages = {name.partition(".")[0] for name in report["imported"]} - sys.stdlib_module_names
+    packages = {
+        name.partition(".")[0] for name in report["imported"]
+    } - sys.stdlib_module_names
     assert packages == {"mplug2", "modules", "registry", "ruamel"}
     assert "mplug2.cli.app" not in report["imported"]
 
 
 def test_a_closed_pipe_ends_quietly() -> None:
     code = f"{sys.executable} -m mplug2 check {TINY} {TINY} --stages 1-3 | true"
-    done = subprocess.run(code, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        code, shell=True, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.stderr == ""

@@ -25,6 +25,11 @@ def test_check_of_a_spec_without_splits_says_so() -> None:
 
 
 def test_files_that_may_have_two_names_are_told_in_words(tmp_path: Path) -> None:
-    told = refused("prepare", "refcoco", "--source", str(tmp_path), "--out", str(tmp_path / "out"))
-    assert "there is no refcoco/refs(unc).p or refcoco/refs(unc).json + refcoco/instances.json" in told
+    told = refused(
+        "prepare", "refcoco", "--source", str(tmp_path), "--out", str(tmp_path / "out")
+    )
+    assert (
+        "there is no refcoco/refs(unc).p or refcoco/refs(unc).json + refcoco/instances.json"
+        in told
+    )
     assert "|" not in told

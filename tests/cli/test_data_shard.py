@@ -23,14 +23,27 @@ def files(tmp_path: Path) -> Path:
     """Questions about two images, and a vocabulary."""
     for name in ("a", "b"):
         Image.new("RGB", (48, 48)).save(tmp_path / f"{name}.png")
-    rows = [{"image": f"{name}.png", "question": "how many?", "answer": "one"} for name in ("a", "b", "a")]
+    rows = [
+        {"image": f"{name}.png", "question": "how many?", "answer": "one"}
+        for name in ("a", "b", "a")
+    ]
     (tmp_path / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    )
     return tmp_path
 
 
 def pack(files: Path, *more: str) -> tuple[int, str]:
-    words = ["data", "shard", str(files / "qa.jsonl"), "--media", str(files), "--out", str(files / "packed")]
+    words = [
+        "data",
+        "shard",
+        str(files / "qa.jsonl"),
+        "--media",
+        str(files),
+        "--out",
+        str(files / "packed"),
+    ]
     done = CliRunner().invoke(app, [*words, *more])
     return done.exit_code, done.output
 
@@ -54,12 +67,20 @@ def test_an_existing_folder_is_kept(files: Path) -> None:
     pack(files)
     code, output = pack(files)
     assert code == 2
-    assert f"{files / 'packed'} already exists. Use --overwrite to replace it, or another --out" in output
+    assert (
+        f"{files / 'packed'} already exists. Use --overwrite to replace it, or another --out"
+        in output
+    )
     assert pack(files, "--overwrite")[0] == 0
 
 
 def test_shards_that_are_absent_are_named_with_their_position(files: Path) -> None:
-    settings = ["data.train.path=", "data.train.shards=nowhere", "data.val=", "data.test="]
+    settings = [
+        "data.train.path=",
+        "data.train.shards=nowhere",
+        "data.val=",
+        "data.test=",
+    ]
     notes = absent_of_split(read_spec(TINY, settings), SHORT_SOURCE, "train")
     # The folder of media that the spec names for its other splits is not one of them.
     assert list(map(str, notes)) == [

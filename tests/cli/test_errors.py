@@ -63,7 +63,10 @@ def test_init_becomes_a_setting_that_keeps_dots_and_stars() -> None:
 
     spec = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
     read = registry.read_spec(
-        spec, overrides=init_overrides(["*=mplug2:my models/a.pth", "vision.stem=checkpoint:b"])
+        spec,
+        overrides=init_overrides(
+            ["*=mplug2:my models/a.pth", "vision.stem=checkpoint:b"]
+        ),
     )
     assert read.init == {"*": "mplug2:my models/a.pth", "vision.stem": "checkpoint:b"}
 
@@ -79,7 +82,8 @@ def test_an_interruption_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["list", "--help", "check configs_video/VideoQA_shapes_tiny.yaml --stages 1-3"]
+    "command",
+    ["list", "--help", "check configs_video/VideoQA_shapes_tiny.yaml --stages 1-3"],
 )
 def test_a_closed_pipe_is_quiet(command: str) -> None:
     process = subprocess.Popen(
@@ -103,10 +107,14 @@ def test_a_terminal_with_few_letters_gets_the_others_escaped() -> None:
     assert "gr\\xfcn.yaml" in done.stdout and "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="this system has no full device"
+)
 def test_an_output_that_is_full_is_one_message() -> None:
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "mplug2", "list"]
-        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert done.returncode == 2
     assert done.stderr == "the output cannot be written (No space left on device)\n"

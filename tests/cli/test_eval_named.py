@@ -36,19 +36,32 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "named.yaml").write_text(SPEC.replace("BASE", str(TINY)))
     torch.manual_seed(0)
     save_weights(mplug2.compose(TINY), folder / "weights.safetensors")
-    encode(folder / "clip.mp4", np.random.default_rng(0).integers(0, 255, (12, 64, 80, 3), np.uint8))
+    encode(
+        folder / "clip.mp4",
+        np.random.default_rng(0).integers(0, 255, (12, 64, 80, 3), np.uint8),
+    )
     for split, answers in ANSWERS.items():
         rows = [
-            {"video_id": "clip", "question": "what colour is it?", "answer": answer} for answer in answers
+            {"video_id": "clip", "question": "what colour is it?", "answer": answer}
+            for answer in answers
         ]
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows)
+        )
     return folder
 
 
 def evaluated(made: Path, *words: str) -> Any:
     data = [f"data.{split}.path={made / split}.jsonl" for split in ANSWERS]
-    settings = [f"data.tokenizer={made / 'vocab.txt'}", f"data.media={made}", "data.workers=0", *data]
-    return CliRunner().invoke(app, ["eval", str(made / "named.yaml"), "-c", str(made), *settings, *words])
+    settings = [
+        f"data.tokenizer={made / 'vocab.txt'}",
+        f"data.media={made}",
+        "data.workers=0",
+        *data,
+    ]
+    return CliRunner().invoke(
+        app, ["eval", str(made / "named.yaml"), "-c", str(made), *settings, *words]
+    )
 
 
 def test_all_evaluations_run_and_each_has_its_file(made: Path) -> None:
@@ -56,27 +69,41 @@ def test_all_evaluations_run_and_each_has_its_file(made: Path) -> None:
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert lines.index("dev: data, val") < lines.index("held out: data, test")
-    assert any(line.startswith("dev/accuracy: ") and line.endswith("on 2 samples of val") for line in lines)
     assert any(
-        line.startswith("held out/vqa_accuracy: ") and "on 1 samples of test" in line for line in lines
+        line.startswith("dev/accuracy: ") and line.endswith("on 2 samples of val")
+        for line in lines
     )
-    counts = [len((made / name).read_text().splitlines()) for name in ("p.dev.jsonl", "p.held%20out.jsonl")]
+    assert any(
+        line.startswith("held out/vqa_accuracy: ") and "on 1 samples of test" in line
+        for line in lines
+    )
+    counts = [
+        len((made / name).read_text().splitlines())
+        for name in ("p.dev.jsonl", "p.held%20out.jsonl")
+    ]
     assert counts == [2, 1]
     assert not (made / "p.jsonl").exists()
 
 
 def test_one_evaluation_by_name_and_on_another_split(made: Path) -> None:
-    done = evaluated(made, "--only", "dev", "--split", "test", "--out", str(made / "one.jsonl"))
+    done = evaluated(
+        made, "--only", "dev", "--split", "test", "--out", str(made / "one.jsonl")
+    )
     assert done.exit_code == 0, done.output
     assert "on 1 samples of test" in done.output
     assert "held out" not in done.output
     assert len((made / "one.jsonl").read_text().splitlines()) == 1
 
 
-def test_an_evaluation_that_does_not_exist_is_named_with_those_that_do(made: Path) -> None:
+def test_an_evaluation_that_does_not_exist_is_named_with_those_that_do(
+    made: Path,
+) -> None:
     done = evaluated(made, "--only", "test")
     assert done.exit_code == 2
     assert "there is no evaluation 'test'. Evaluations: dev, held out" in done.output
     done = evaluated(made, "--submission", str(made / "r.json"))
     assert done.exit_code == 2
-    assert "--submission needs one evaluation (got dev, held out). Name it: --only NAME" in done.output
+    assert (
+        "--submission needs one evaluation (got dev, held out). Name it: --only NAME"
+        in done.output
+    )

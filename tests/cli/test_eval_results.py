@@ -31,9 +31,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     torch.manual_seed(0)
     save_weights(mplug2.compose(TINY), folder / "weights.safetensors")
-    encode(folder / "clip.mp4", np.random.default_rng(0).integers(0, 255, (12, 64, 80, 3), np.uint8))
+    encode(
+        folder / "clip.mp4",
+        np.random.default_rng(0).integers(0, 255, (12, 64, 80, 3), np.uint8),
+    )
     asked = ("what colour is it?", "which way does it move?")
-    rows = [{"video_id": "clip", "question": one, "question_id": 70 + n} for n, one in enumerate(asked)]
+    rows = [
+        {"video_id": "clip", "question": one, "question_id": 70 + n}
+        for n, one in enumerate(asked)
+    ]
     (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -45,7 +51,14 @@ def evaluated(made: Path, *words: str) -> Any:
         f"data.test.path={made / 'test.jsonl'}",
         f"data.media={made}",
     )
-    fixed = [str(TINY), "-c", str(made), *data, "data.workers=0", "eval.metrics=[vqa_accuracy]"]
+    fixed = [
+        str(TINY),
+        "-c",
+        str(made),
+        *data,
+        "data.workers=0",
+        "eval.metrics=[vqa_accuracy]",
+    ]
     return CliRunner().invoke(app, ["eval", *fixed, "--split", "test", *words])
 
 
@@ -53,12 +66,18 @@ def test_answers_are_written_for_the_server(made: Path) -> None:
     out = made / "answers.json"
     done = evaluated(made, "--submission", str(out))
     assert done.exit_code == 0, done.output
-    assert "nothing to measure: none of the 2 samples of test has answers\n" in done.output
+    assert (
+        "nothing to measure: none of the 2 samples of test has answers\n" in done.output
+    )
     assert "nan" not in done.output
     assert f"results: 2 answers in {out}" in done.output
-    rows = [json.loads(line) for line in (made / "answers.predictions.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (made / "answers.predictions.jsonl").read_text().splitlines()
+    ]
     assert json.loads(out.read_text()) == [
-        {"question_id": 70 + number, "answer": row["prediction"]} for number, row in enumerate(rows)
+        {"question_id": 70 + number, "answer": row["prediction"]}
+        for number, row in enumerate(rows)
     ]
 
 
@@ -75,7 +94,9 @@ def test_a_split_without_answers_has_nothing_to_measure(made: Path, metric: str)
 
 
 def test_results_and_predictions_are_two_files(made: Path) -> None:
-    done = evaluated(made, "--submission", f"{made}/x.json", "--out", f"{made}/../{made.name}/x.json")
+    done = evaluated(
+        made, "--submission", f"{made}/x.json", "--out", f"{made}/../{made.name}/x.json"
+    )
     assert done.exit_code == 2
     assert "--submission must be another file than --out" in done.output
 
@@ -91,7 +112,14 @@ def test_what_is_evaluated_is_never_replaced(made: Path, option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "clip.mp4/deep/x.json", "clip.mp4/../x.json", "nowhere/" + 300 * "x", "circle/x.json"]
+    "name",
+    [
+        "",
+        "clip.mp4/deep/x.json",
+        "clip.mp4/../x.json",
+        "nowhere/" + 300 * "x",
+        "circle/x.json",
+    ],
 )
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_loaded(
     made: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -105,17 +133,27 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_loaded(
     done = evaluated(made, "--out", str(made / name))
     assert done.exit_code == 2, done.output
     assert "--out" in done.output
-    assert any(one in done.output for one in ("must be a file", "cannot be written", "a shorter name"))
+    assert any(
+        one in done.output
+        for one in ("must be a file", "cannot be written", "a shorter name")
+    )
 
 
-def test_an_error_at_the_end_still_tells_the_metrics(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_at_the_end_still_tells_the_metrics(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise UserError("p.jsonl cannot be written (No space left on device)")
 
     monkeypatch.setattr("mplug2.eval.predictions.write_jsonl", full)
-    rows = [json.loads(line) | {"answer": "red"} for line in (made / "test.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) | {"answer": "red"}
+        for line in (made / "test.jsonl").read_text().splitlines()
+    ]
     (made / "known.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = evaluated(made, "--out", str(made / "p.jsonl"), f"data.test.path={made / 'known.jsonl'}")
+    done = evaluated(
+        made, "--out", str(made / "p.jsonl"), f"data.test.path={made / 'known.jsonl'}"
+    )
     assert done.exit_code == 2
     assert "(No space left on device); measured: vqa_accuracy 0.0000" in done.output
 
@@ -129,34 +167,54 @@ def test_an_error_at_the_end_still_tells_the_metrics(made: Path, monkeypatch: py
         ({"question_id": 3}, "but 3 is at "),
     ],
 )
-def test_questions_must_be_numbered_for_the_server(made: Path, change: dict[str, Any], said: str) -> None:
+def test_questions_must_be_numbered_for_the_server(
+    made: Path, change: dict[str, Any], said: str
+) -> None:
     row = {"video_id": "clip", "question": "what colour?"}
-    (made / "odd.jsonl").write_text("".join(json.dumps(row | change) + "\n" for _ in range(2)))
-    done = evaluated(made, "--submission", str(made / "y.json"), f"data.test.path={made / 'odd.jsonl'}")
+    (made / "odd.jsonl").write_text(
+        "".join(json.dumps(row | change) + "\n" for _ in range(2))
+    )
+    done = evaluated(
+        made, "--submission", str(made / "y.json"), f"data.test.path={made / 'odd.jsonl'}"
+    )
     assert done.exit_code == 2
     assert "odd.jsonl:" in done.output and said in done.output
     assert not (made / "y.predictions.jsonl").exists()
 
 
-CAPTION = parse_spec("data: {kind: caption, test: {path: PATH}}\neval: {metrics: [cider]}\n", "x.yaml")
+CAPTION = parse_spec(
+    "data: {kind: caption, test: {path: PATH}}\neval: {metrics: [cider]}\n", "x.yaml"
+)
 
 
 def captions(folder: Path, *rows: dict[str, Any]) -> Results:
-    (folder / "c.jsonl").write_text("".join(json.dumps({"caption": "a dog"} | row) + "\n" for row in rows))
+    (folder / "c.jsonl").write_text(
+        "".join(json.dumps({"caption": "a dog"} | row) + "\n" for row in rows)
+    )
     data = CAPTION.data | {"test": {"path": str(folder / "c.jsonl")}}
     spec = replace(CAPTION, data=data)
     return results_of(spec, chosen_evaluations(spec)[0])
 
 
 def test_captions_are_written_as_coco_takes_them(tmp_path: Path) -> None:
-    plain = captions(tmp_path, {"image": "val/COCO_val2014_000000000139.jpg"}, {"image": "000000000042.jpg"})
-    assert plain.images == {"val/COCO_val2014_000000000139.jpg": 139, "000000000042.jpg": 42}
+    plain = captions(
+        tmp_path,
+        {"image": "val/COCO_val2014_000000000139.jpg"},
+        {"image": "000000000042.jpg"},
+    )
+    assert plain.images == {
+        "val/COCO_val2014_000000000139.jpg": 139,
+        "000000000042.jpg": 42,
+    }
     # a file may have several lines, each with a caption
     told = captions(
-        tmp_path, *[{"image": "a.jpg", "question_id": 7}] * 2, {"image": "b.jpg", "question_id": 0}
+        tmp_path,
+        *[{"image": "a.jpg", "question_id": 7}] * 2,
+        {"image": "b.jpg", "question_id": 0},
     )
     rows = [
-        {"question_id": 7, "image": name, "prediction": f"a {name} \ud800"} for name in ("a.jpg", "b.jpg")
+        {"question_id": 7, "image": name, "prediction": f"a {name} \ud800"}
+        for name in ("a.jpg", "b.jpg")
     ]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert told.write(tmp_path / "p.jsonl", tmp_path / "r.json") == 2
@@ -167,15 +225,23 @@ def test_captions_are_written_as_coco_takes_them(tmp_path: Path) -> None:
 
 
 def test_images_without_numbers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="c.jsonl:2: --submission needs the number of every image.*has none"):
+    with pytest.raises(
+        UserError,
+        match="c.jsonl:2: --submission needs the number of every image.*has none",
+    ):
         captions(tmp_path, {"image": "000000000042.jpg"}, {"image": "b.jpg"})
     with pytest.raises(UserError, match="but 42 is at .*c.jsonl:1, too"):
         captions(tmp_path, {"image": "000000000042.jpg"}, {"image": "a/000000000042.jpg"})
 
 
 def test_what_is_no_answer_in_words_is_refused() -> None:
-    text = "data: {kind: text_label, test: {path: x}}\neval: {metrics: [label_accuracy]}\n"
+    text = (
+        "data: {kind: text_label, test: {path: x}}\neval: {metrics: [label_accuracy]}\n"
+    )
     spec = parse_spec(text, "x.yaml")
     (evaluation,) = chosen_evaluations(spec)
-    with pytest.raises(UserError, match="must have answers or captions in words .* data.kind is text_label"):
+    with pytest.raises(
+        UserError,
+        match="must have answers or captions in words .* data.kind is text_label",
+    ):
         results_of(spec, evaluation)

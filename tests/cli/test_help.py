@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("cli.md", "cli_measure.md", "cli_setup.md", "shards.md", "adapters.md")
 
 
-def commands(tree: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def commands(
+    tree: Any, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     """All commands below ``tree`` with the words that call them."""
     for name, one in tree.commands.items():
         yield (*words, name), one
@@ -46,9 +48,13 @@ def test_every_command_has_help_and_an_example(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", TREE, ids=" ".join)
 def test_the_guide_names_every_command_and_option(words: tuple[str, ...]) -> None:
-    guide = "\n".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES)
+    guide = "\n".join(
+        (ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES
+    )
     section = re.search(
-        rf"^## mplug2 {' '.join(words)}\n(.*?)(?=^## |\Z)", guide, flags=re.MULTILINE | re.DOTALL
+        rf"^## mplug2 {' '.join(words)}\n(.*?)(?=^## |\Z)",
+        guide,
+        flags=re.MULTILINE | re.DOTALL,
     )
     assert section, f"docs/cli.md has no section '## mplug2 {' '.join(words)}'"
     options = {
@@ -80,10 +86,18 @@ RICH = {"rich", "markdown_it", "mdurl", "pygments", "attr"}
 
 
 def test_help_imports_the_command_line_and_nothing_that_computes() -> None:
-    done = subprocess.run([sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     imported = set(done.stderr.split())
     packages = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
-    assert {"mplug2", "typer"} <= packages <= {"mplug2", "modules", "registry", "ruamel"} | TYPER | RICH
-    subpackages = {f"mplug2.{file.parent.name}" for file in ROOT.glob("mplug2/*/__init__.py")}
+    assert (
+        {"mplug2", "typer"}
+        <= packages
+        <= {"mplug2", "modules", "registry", "ruamel"} | TYPER | RICH
+    )
+    subpackages = {
+        f"mplug2.{file.parent.name}" for file in ROOT.glob("mplug2/*/__init__.py")
+    }
     assert imported & subpackages == {"mplug2.cli"}
     assert not [name for name in imported if name.startswith("modules.")]

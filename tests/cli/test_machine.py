@@ -31,7 +31,9 @@ def version_of(name: str) -> str:
 
 
 def test_packages_are_compared_with_what_is_required() -> None:
-    results = {finding.name: finding for finding in machine.packages(REQUIRES, version_of)}
+    results = {
+        finding.name: finding for finding in machine.packages(REQUIRES, version_of)
+    }
     assert list(results) == ["torch", "numpy", "einops", "h5py"]
     assert {name: finding.state for name, finding in results.items()} == {
         "torch": "ok",
@@ -50,7 +52,9 @@ def fake_torch(monkeypatch: pytest.MonkeyPatch, gpus: list[Any], driver: bool) -
         is_available=lambda: bool(gpus),
         get_device_properties=gpus.__getitem__,
     )
-    torch = SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda=None), get_num_threads=lambda: 2)
+    torch = SimpleNamespace(
+        cuda=cuda, version=SimpleNamespace(cuda=None), get_num_threads=lambda: 2
+    )
     monkeypatch.setattr(machine.importlib, "import_module", lambda name: torch)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/x" if driver else None)
 
@@ -67,9 +71,12 @@ def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "start"), [(False, "none: "), (True, "a driver is installed, but torch (built without CUDA)")]
+    ("driver", "start"),
+    [(False, "none: "), (True, "a driver is installed, but torch (built without CUDA)")],
 )
-def test_no_gpu_is_a_note(monkeypatch: pytest.MonkeyPatch, driver: bool, start: str) -> None:
+def test_no_gpu_is_a_note(
+    monkeypatch: pytest.MonkeyPatch, driver: bool, start: str
+) -> None:
     fake_torch(monkeypatch, [], driver)
     _, finding = machine.devices()
     assert finding.state == "note"
@@ -98,13 +105,20 @@ def test_disk_space_is_judged(
     assert bool(finding.fix) == (state != "ok")
 
 
-def test_a_folder_that_cannot_be_written_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(machine.os, "access", lambda folder, mode: False)
-    states = [finding.state for finding in machine.disk({"temporary": tmp_path, "cache": tmp_path})]
+    states = [
+        finding.state
+        for finding in machine.disk({"temporary": tmp_path, "cache": tmp_path})
+    ]
     assert states == ["missing", "note"]
 
 
-def test_small_shared_memory_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_small_shared_memory_is_a_note(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     usage = SimpleNamespace(free=0, total=64 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     (finding,) = machine.shared_memory(tmp_path)
@@ -122,8 +136,12 @@ def test_this_machine_runs_the_tests() -> None:
     assert {"python", "torch", "CPU", "PyAV", "Pillow", "METEOR", "run folders"} <= names
 
 
-def test_what_is_missing_is_exit_code_1_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = Finding("packages", "av", "missing", "not installed", "pip install 'av>=14'")
+def test_what_is_missing_is_exit_code_1_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missing = Finding(
+        "packages", "av", "missing", "not installed", "pip install 'av>=14'"
+    )
     monkeypatch.setattr(machine, "findings", lambda: [missing])
     done = run(app, ["doctor"])
     assert done.exit_code == 1

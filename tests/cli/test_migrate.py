@@ -65,13 +65,17 @@ def test_a_spec_in_old_words(tmp_path: Path) -> None:
     assert '  "video_index":   index Q -> V      # a quoted key\n' in new
     assert "max_positions: 32}   # on two lines\n" in new
     assert "  batch_size: 2         # per process\n" in new
-    assert "question_index=question_index, reduction='per_token', ignore_first=1)\n" in new
+    assert (
+        "question_index=question_index, reduction='per_token', ignore_first=1)\n" in new
+    )
     assert "init:  {'*': checkpoint:runs/a}\n" in new
     assert len(new.splitlines()) == len(OLD.splitlines())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read = mplug2.read_spec(file)
-    assert read.flow["guess"].text.endswith("length_penalty=0.5, bos_token_id=101, eos_token_id=102)")
+    assert read.flow["guess"].text.endswith(
+        "length_penalty=0.5, bos_token_id=101, eos_token_id=102)"
+    )
     assert run(str(file)) == (0, f"{file}: 0 names replaced\n")
     assert file.read_text() == new
 
@@ -120,22 +124,37 @@ def test_what_cannot_be_read(tmp_path: Path, name: str) -> None:
 
 
 OPTIONS = [
-    (command, old, new) for command, words in aliases.COMMAND_OPTIONS.items() for old, new in words.items()
+    (command, old, new)
+    for command, words in aliases.COMMAND_OPTIONS.items()
+    for old, new in words.items()
 ]
 
 
 @pytest.mark.parametrize(("command", "old", "new"), OPTIONS)
 def test_old_options(command: tuple[str, ...], old: str, new: str) -> None:
     words = [*command, "a", f"{old}=b", old]
-    assert command_line(words) == ([*command, "a", f"{new}=b", new], [(old, new), (old, new)])
-    assert command_line(["diff", "a", old]) == (["diff", "a", old], []), "an option of this command alone"
+    assert command_line(words) == (
+        [*command, "a", f"{new}=b", new],
+        [(old, new), (old, new)],
+    )
+    assert command_line(["diff", "a", old]) == (["diff", "a", old], []), (
+        "an option of this command alone"
+    )
 
 
 def test_a_warning_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "old.yaml"
     base = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
     file.write_text(f"extends: {base}\ntrain: {{batch: 2}}\n")
-    words = [sys.executable, "-m", "mplug2", "predict", str(file), "--list", str(tmp_path / "none.txt")]
+    words = [
+        sys.executable,
+        "-m",
+        "mplug2",
+        "predict",
+        str(file),
+        "--list",
+        str(tmp_path / "none.txt"),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     assert "warning: '--list' is now '--files-from'" in done.stderr.splitlines()
     words = [sys.executable, "-m", "mplug2", "check", str(file), "--stages", "1-3"]

@@ -28,7 +28,9 @@ def run(words: Iterable[str], code: int = 0) -> str:
     return done.output
 
 
-@pytest.mark.parametrize(("task", "media", "size"), TEMPLATES, ids=map("-".join, TEMPLATES))
+@pytest.mark.parametrize(
+    ("task", "media", "size"), TEMPLATES, ids=map("-".join, TEMPLATES)
+)
 def test_a_new_spec_passes_check(
     task: str, media: str, size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +66,9 @@ def test_mistakes_of_new_are_messages(
     assert list(tmp_path.iterdir()) == [tmp_path / "there.yaml"]
 
 
-def test_new_follows_what_was_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_follows_what_was_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text("T,L\ngood,yes\nbad,no\n", encoding="utf-8")
     output = run(["data", "import", "t.csv", "--text", "T", "--label", "L"])
@@ -85,17 +89,24 @@ def test_new_follows_what_was_imported(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_columns_must_fit_a_task(words: tuple[str, ...]) -> None:
-    assert "name the columns of a task" in run(["data", "import", "t.csv", *words], code=2)
+    assert "name the columns of a task" in run(
+        ["data", "import", "t.csv", *words], code=2
+    )
 
 
-def test_import_overwrites_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_overwrites_only_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text("T,L\ngood,yes\nbad,no\nodd,\n", encoding="utf-8")
     words = ["data", "import", "t.csv", "--text", "T", "--label", "L"]
     output = run(words)
     assert "t.csv: 3 rows about texts read, 2 used" in output
     assert "1 x 'L' is empty (first at t.csv:4)" in output
-    assert json.loads(Path("data/t/labels.json").read_text(encoding="utf-8")) == ["no", "yes"]
+    assert json.loads(Path("data/t/labels.json").read_text(encoding="utf-8")) == [
+        "no",
+        "yes",
+    ]
     assert "already exists" in run(words, code=2)
     run([*words, "--overwrite"])
 
@@ -108,24 +119,35 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "shapes" / "videos", folder / "clips")
     shutil.copytree(folder / "shapes" / "images", folder / "pictures")
     tables = {
-        "table": ("qa_train", {"file": "video_id", "Question": "question", "Answer": "answer"}),
+        "table": (
+            "qa_train",
+            {"file": "video_id", "Question": "question", "Answer": "answer"},
+        ),
         "captions": ("captions_train", {"file": "video_id", "Caption": "caption"}),
         "classes": ("image_classes_train", {"file": "image", "Class": "label"}),
     }
     for name, (source, columns) in tables.items():
-        lines = (folder / "shapes" / f"{source}.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (
+            (folder / "shapes" / f"{source}.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        )
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
             for line in lines:
                 row = json.loads(line)
                 values = [row[key] for key in columns.values()]
-                writer.writerow(value[0] if isinstance(value, list) else value for value in values)
+                writer.writerow(
+                    value[0] if isinstance(value, list) else value for value in values
+                )
     return folder
 
 
 def commands(section: str) -> list[list[str]]:
-    text = re.search(rf"^## \d+\. {section}\n.*?^```\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    text = re.search(
+        rf"^## \d+\. {section}\n.*?^```\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL
+    )
     assert text is not None, f"docs/own_data.md has no section '{section}' with commands"
     return [shlex.split(line) for line in text[1].splitlines()]
 
@@ -134,7 +156,11 @@ def shortened(words: list[str]) -> list[str]:
     """Return a command with settings for a machine without network and minutes: a small vocabulary, a few
     steps."""
     settings: list[str] | None = {
-        "train": ["train.max_steps=2", "train.eval_every=100", "train.save_every={steps: 2}"],
+        "train": [
+            "train.max_steps=2",
+            "train.eval_every=100",
+            "train.save_every={steps: 2}",
+        ],
         "check": [],
         "data": [],
         "eval": [],
@@ -160,9 +186,14 @@ def run_section(section: str) -> None:
 
 @pytest.mark.parametrize(
     "section",
-    ["Classes", pytest.param("Question answering", marks=pytest.mark.slow)],  # the longer one
+    [
+        "Classes",
+        pytest.param("Question answering", marks=pytest.mark.slow),
+    ],  # the longer one
 )
-def test_the_commands_of_the_page_run(section: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_the_page_run(
+    section: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(world)
     run_section(section)
 

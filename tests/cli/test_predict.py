@@ -31,13 +31,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     torch.manual_seed(0)
     save_weights(mplug2.compose(TINY), folder / "weights.safetensors")
-    encode(folder / "clip.mp4", np.random.default_rng(0).integers(0, 255, (12, 64, 80, 3), np.uint8))
+    encode(
+        folder / "clip.mp4",
+        np.random.default_rng(0).integers(0, 255, (12, 64, 80, 3), np.uint8),
+    )
     return folder
 
 
 def asked(made: Path, *words: str, video: str = "clip.mp4", spec: Path = TINY) -> Any:
     """Run `mplug2 predict` on a file of the folder."""
-    fixed = [str(spec), "-c", str(made), "-v", str(made / video), f"data.tokenizer={made / 'vocab.txt'}"]
+    fixed = [
+        str(spec),
+        "-c",
+        str(made),
+        "-v",
+        str(made / video),
+        f"data.tokenizer={made / 'vocab.txt'}",
+    ]
     return CliRunner().invoke(app, ["predict", *fixed, *words])
 
 
@@ -53,7 +63,9 @@ def test_it_prints_the_answer_with_its_score_and_the_next_best(made: Path) -> No
 
 
 def test_json_answers_are_sorted_and_distinct(made: Path) -> None:
-    done = asked(made, "-q", QUESTION, "-q", "how many things are there?", "--top", "4", "--json")
+    done = asked(
+        made, "-q", QUESTION, "-q", "how many things are there?", "--top", "4", "--json"
+    )
     rows = [json.loads(line) for line in done.output.splitlines()]
     assert [row["question"] for row in rows] == [QUESTION, "how many things are there?"]
     for row in rows:
@@ -68,15 +80,24 @@ def test_the_first_answer_is_the_one_that_evaluation_takes(made: Path) -> None:
     several = mplug2.pipeline(TINY, made, settings, top=5)(
         made / "clip.mp4", question=[QUESTION, "how many things are there at the end?"]
     )
-    alone = mplug2.pipeline(TINY, made, settings, top=1)(made / "clip.mp4", question=QUESTION)
+    alone = mplug2.pipeline(TINY, made, settings, top=1)(
+        made / "clip.mp4", question=QUESTION
+    )
     assert alone.alternatives == ()
     assert alone.text == several[0].text
     assert alone.score == pytest.approx(several[0].score, abs=1e-4)
     row = {"video_id": "clip", "question": QUESTION, "answer": "red"}
     (made / "qa.jsonl").write_text(json.dumps(row) + "\n")
-    read = [*settings, f"data.test.path={made / 'qa.jsonl'}", f"data.media={made}", "data.workers=0"]
+    read = [
+        *settings,
+        f"data.test.path={made / 'qa.jsonl'}",
+        f"data.media={made}",
+        "data.workers=0",
+    ]
     spec = mplug2.read_spec(TINY, read)
-    (evaluated,) = evaluate_checkpoint(spec, made, predictions=made / "predictions.jsonl").values()
+    (evaluated,) = evaluate_checkpoint(
+        spec, made, predictions=made / "predictions.jsonl"
+    ).values()
     assert evaluated.samples == 1
     found = json.loads((made / "predictions.jsonl").read_text())
     assert found["prediction"] == alone.text
@@ -89,7 +110,10 @@ def test_a_video_is_encoded_once_for_all_questions(made: Path) -> None:
 
     def note(module: Any, positional: Any, named: dict[str, Any]) -> None:
         # `requested` holds names of outputs, no values
-        values = [*positional, *(value for name, value in named.items() if name != "requested")]
+        values = [
+            *positional,
+            *(value for name, value in named.items() if name != "requested"),
+        ]
         seen.extend(value.shape for value in values)
 
     pipe.net.get_module("vision").register_forward_pre_hook(note, with_kwargs=True)
@@ -116,7 +140,9 @@ def write_audio(file: Path) -> None:
 
     with av.open(str(file), "w") as container:
         stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 16000), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 16000
         for packet in [*stream.encode(frame), *stream.encode()]:
             container.mux(packet)
@@ -124,7 +150,10 @@ def write_audio(file: Path) -> None:
 
 def test_an_empty_question_is_refused(made: Path) -> None:
     done = asked(made, "-q", "  ")
-    assert (done.exit_code, "question must have at least one word" in done.output) == (2, True)
+    assert (done.exit_code, "question must have at least one word" in done.output) == (
+        2,
+        True,
+    )
 
 
 def test_a_checkpoint_of_another_architecture_is_a_table(made: Path) -> None:

@@ -38,9 +38,16 @@ def fresh(tmp_path: Path) -> Path:
 
 
 def setup(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHON": str(folder / "python"), "CALLS": str(folder / "calls"), **settings}
+    environment = {
+        **os.environ,
+        "PYTHON": str(folder / "python"),
+        "CALLS": str(folder / "calls"),
+        **settings,
+    }
     command = [SHELL, str(folder / "scripts" / "setup.sh")]
-    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd="/", env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_setup_is_done_once_and_again_when_a_pin_changes(tmp_path: Path) -> None:
@@ -51,7 +58,9 @@ def test_setup_is_done_once_and_again_when_a_pin_changes(tmp_path: Path) -> None
     assert (folder / "calls").read_text().count("-c constraints.txt") == 2
     second = setup(folder)
     assert (second.returncode, second.stdout) == (0, "")
-    assert (folder / "calls").read_text().count("-c constraints.txt") == 2, "the second call runs no pip"
+    assert (folder / "calls").read_text().count("-c constraints.txt") == 2, (
+        "the second call runs no pip"
+    )
     with (folder / "constraints.txt").open("a") as pins:
         pins.write("# changed\n")
     assert "installing" in setup(folder).stdout
@@ -66,7 +75,9 @@ def test_a_failed_installation_is_reported_and_repeated(tmp_path: Path) -> None:
     assert "ready:" in setup(folder).stdout
 
 
-def test_an_interrupted_installation_terminates_pip_and_is_repeated(tmp_path: Path) -> None:
+def test_an_interrupted_installation_terminates_pip_and_is_repeated(
+    tmp_path: Path,
+) -> None:
     folder = fresh(tmp_path)
     environment = {
         **os.environ,
@@ -95,12 +106,22 @@ def test_an_interrupted_installation_terminates_pip_and_is_repeated(tmp_path: Pa
 def test_two_setups_at_once_install_once(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     command = [SHELL, str(folder / "scripts" / "setup.sh")]
-    environment = {**os.environ, "PYTHON": str(folder / "python"), "CALLS": str(folder / "calls")}
-    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in "12"]
+    environment = {
+        **os.environ,
+        "PYTHON": str(folder / "python"),
+        "CALLS": str(folder / "calls"),
+    }
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in "12"
+    ]
     outputs = [process.communicate(timeout=120)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert (folder / "calls").read_text().count("-c constraints.txt") == 2  # of one setup
-    assert sorted("waiting for another setup" in text for text in outputs) == [False, True]
+    assert sorted("waiting for another setup" in text for text in outputs) == [
+        False,
+        True,
+    ]
     assert not (folder / ".cache" / "setup.lock").exists()
 
 
@@ -109,11 +130,15 @@ def test_the_lock_of_a_setup_that_was_killed_is_taken_over(tmp_path: Path) -> No
     (folder / ".cache" / "setup.lock").mkdir(parents=True)
     gone = subprocess.Popen(["true"])
     gone.wait()
-    (folder / ".cache" / "setup.lock" / "owner").write_text(f"{socket.gethostname()} {gone.pid}\n")
+    (folder / ".cache" / "setup.lock" / "owner").write_text(
+        f"{socket.gethostname()} {gone.pid}\n"
+    )
     assert "ready:" in setup(folder).stdout
 
 
-def test_a_different_python_from_that_of_the_environment_is_refused(tmp_path: Path) -> None:
+def test_a_different_python_from_that_of_the_environment_is_refused(
+    tmp_path: Path,
+) -> None:
     folder = fresh(tmp_path)
     setup(folder)
     (folder / "other").write_text((folder / "python").read_text().replace("3.12", "3.13"))
@@ -130,11 +155,16 @@ def test_a_different_python_from_that_of_the_environment_is_refused(tmp_path: Pa
             'case "$1" in -V) echo Python 3.8.1 ;; *) exit 1 ;; esac',
             "must be a Python of 3.10 or newer, but is Python 3.8.1",
         ),
-        ('case "$*" in *ensurepip*) exit 1 ;; *) exit 0 ;; esac', "apt install python3-venv"),
+        (
+            'case "$*" in *ensurepip*) exit 1 ;; *) exit 0 ;; esac',
+            "apt install python3-venv",
+        ),
     ],
     ids=["old", "without venv"],
 )
-def test_an_unsuitable_python_is_reported(tmp_path: Path, python: str, message: str) -> None:
+def test_an_unsuitable_python_is_reported(
+    tmp_path: Path, python: str, message: str
+) -> None:
     folder = fresh(tmp_path)
     (folder / "python").write_text(f"#!/bin/sh\n{python}\n")
     done = setup(folder)
@@ -145,7 +175,9 @@ def test_an_unsuitable_python_is_reported(tmp_path: Path, python: str, message: 
 def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     (folder / "bin").mkdir()
-    (folder / "bin" / "df").write_text("#!/bin/sh\necho head\necho disk 100 50 1048576 50% /\n")
+    (folder / "bin" / "df").write_text(
+        "#!/bin/sh\necho head\necho disk 100 50 1048576 50% /\n"
+    )
     (folder / "bin" / "df").chmod(0o755)
     done = setup(folder, PATH=f"{folder / 'bin'}:{os.environ['PATH']}")
     assert done.returncode == 1

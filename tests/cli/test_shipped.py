@@ -24,7 +24,10 @@ def test_all_shipped_specs_are_listed_with_their_purpose() -> None:
 
 def test_a_pattern_selects_and_a_wrong_one_is_a_message() -> None:
     output = run(app, ["specs", "VideoQA_msrvtt_*"]).output.splitlines()
-    assert [line.split()[0] for line in output[2:]] == ["VideoQA_msrvtt_base", "VideoQA_msrvtt_large"]
+    assert [line.split()[0] for line in output[2:]] == [
+        "VideoQA_msrvtt_base",
+        "VideoQA_msrvtt_large",
+    ]
     done = run(app, ["specs", "VideoQE*"])
     assert done.exit_code == 2
     assert "no spec is named like 'VideoQE*'; there are" in done.output

@@ -20,7 +20,9 @@ run = CliRunner().invoke
 
 def test_check_finds_nothing_in_a_shipped_spec() -> None:
     done = run(app, ["check", TINY, "--stages", "1-3"])
-    assert (done.exit_code, done.output.count("no mistakes (stages 1-3")) == (0, 1), done.output
+    assert (done.exit_code, done.output.count("no mistakes (stages 1-3")) == (0, 1), (
+        done.output
+    )
 
 
 def test_check_needs_no_torch() -> None:
@@ -29,8 +31,16 @@ def test_check_needs_no_torch() -> None:
         f"sys.argv = ['mplug2', 'check', {TINY!r}, '--stages', '1-3']\n"
         "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] in ("0 False", "None False"), done.stdout + done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] in ("0 False", "None False"), (
+        done.stdout + done.stderr
+    )
 
 
 def test_one_bad_spec_among_several_gives_2_and_all_are_told(tmp_path: Path) -> None:
@@ -86,7 +96,9 @@ def test_list_of_a_section_prints_its_settings() -> None:
     for section, key in (("train", "epochs"), ("eval", "goal"), ("momentum", "decay")):
         done = run(app, ["list", section])
         assert done.exit_code == 0
-        lines = [line for line in done.output.splitlines() if line.startswith(f"{section}.")]
+        lines = [
+            line for line in done.output.splitlines() if line.startswith(f"{section}.")
+        ]
         assert len(lines) == len(SETTINGS[section])
         assert any(line.startswith(f"{section}.{key} ") for line in lines)
 
@@ -107,7 +119,9 @@ def test_list_of_a_setting_prints_its_type_default_and_meaning(name: str) -> Non
         ("max_bad", "data.max_bad_fraction"),
     ],
 )
-def test_list_knows_settings_by_old_names_and_those_of_other_programs(name: str, setting: str) -> None:
+def test_list_knows_settings_by_old_names_and_those_of_other_programs(
+    name: str, setting: str
+) -> None:
     done = run(app, ["list", name])
     assert done.exit_code == 0
     assert f"{setting} " in done.output
@@ -140,5 +154,6 @@ def test_show_marks_what_is_shared_and_frozen() -> None:
 def test_show_marks_what_is_frozen_in_part() -> None:
     done = run(app, ["show", TINY, "freeze=[vision.stem]"])
     assert any(
-        line.startswith("vision ") and line.endswith("frozen in part") for line in done.output.splitlines()
+        line.startswith("vision ") and line.endswith("frozen in part")
+        for line in done.output.splitlines()
     )

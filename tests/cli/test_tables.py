@@ -8,7 +8,9 @@ from mplug2.cli.tables import LONGEST_CELL, print_result_table
 from mplug2.metrics.metric import ResultTable
 
 
-@pytest.mark.parametrize("name", ["[/red]", "[bold]x", "[link=http://a]y[/link]", ":smile:"])
+@pytest.mark.parametrize(
+    "name", ["[/red]", "[bold]x", "[link=http://a]y[/link]", ":smile:"]
+)
 def test_markup_in_data_is_text(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     print_result_table(ResultTable(name, (name, "share"), ("", ".1%"), ((name, 0.5),)))
     title, *rest = capsys.readouterr().out.splitlines()

@@ -34,7 +34,9 @@ def arrow(shared: Path) -> Path:
     return shared / "data" / "arrow"
 
 
-def source(task: Any, tables: Sequence[Path], views: Sequence[str] = ("image",), **more: Any) -> ArrowSource:
+def source(
+    task: Any, tables: Sequence[Path], views: Sequence[str] = ("image",), **more: Any
+) -> ArrowSource:
     words = Tokenizer({token: index for index, token in enumerate(vocabulary())})
     settings = {"types": dict.fromkeys(views, IMAGE), "tokenizer": words} | more
     paths = [str(path) for path in tables]
@@ -49,8 +51,12 @@ def recorded(folder: Path, split: str) -> tuple[list[Path], list[dict[str, Any]]
     return [folder / f"{name}.arrow" for name in facts["tables"]], facts["samples"]
 
 
-@pytest.mark.parametrize(("name", "split"), [("coco", "train"), ("f30k", "train"), ("f30k", "test")])
-def test_every_recorded_caption_is_read_in_its_order(name: str, split: str, arrow: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "split"), [("coco", "train"), ("f30k", "train"), ("f30k", "test")]
+)
+def test_every_recorded_caption_is_read_in_its_order(
+    name: str, split: str, arrow: Path
+) -> None:
     tables, samples = recorded(arrow / name, split)
     data = source(RetrievalTask, tables, training=True)
     starts, total = {}, 0  # recorded rows count through all tables of a split
@@ -61,7 +67,9 @@ def test_every_recorded_caption_is_read_in_its_order(name: str, split: str, arro
     for sample in samples:
         row = sample["row"] - starts[sample["table"]]
         expected.append((f"{sample['table']}/{row}.image", sample["text"]))
-    assert [(item.media[0], text) for item in data.items for text in item.texts] == expected
+    assert [
+        (item.media[0], text) for item in data.items for text in item.texts
+    ] == expected
 
 
 def test_every_recorded_image_has_the_stored_bytes(arrow: Path) -> None:
@@ -106,21 +114,36 @@ def test_pairs_have_two_images(arrow: Path) -> None:
 @pytest.mark.parametrize("variant", ["large_string", "large_types", "many_batches"])
 def test_other_types_and_batches_give_the_same_lines(variant: str, arrow: Path) -> None:
     name = "f30k_caption_karpathy_train.arrow"
-    plain, other = (ArrowTable(folder / name) for folder in (arrow / "f30k", arrow / "variants" / variant))
+    plain, other = (
+        ArrowTable(folder / name)
+        for folder in (arrow / "f30k", arrow / "variants" / variant)
+    )
     assert list(lines_of(other)) == list(lines_of(plain))
-    contents = [[table.image(row, "image").read() for row in range(len(table))] for table in (plain, other)]
+    contents = [
+        [table.image(row, "image").read() for row in range(len(table))]
+        for table in (plain, other)
+    ]
     assert contents[0] == contents[1]
 
 
-def test_tables_of_other_types_are_read_together_and_empty_ones_add_nothing(arrow: Path) -> None:
+def test_tables_of_other_types_are_read_together_and_empty_ones_add_nothing(
+    arrow: Path,
+) -> None:
     mixed = arrow / "variants" / "mixed_string"
     names = ("coco_caption_karpathy_train.arrow", "coco_caption_karpathy_restval.arrow")
     _, samples = recorded(arrow / "coco", "train")
     data = source(RetrievalTask, [mixed / name for name in names], training=True)
-    assert [text for item in data.items for text in item.texts] == [sample["text"] for sample in samples]
+    assert [text for item in data.items for text in item.texts] == [
+        sample["text"] for sample in samples
+    ]
     empty = arrow / "variants" / "empty_table"
-    both = source(QuestionAnswerTask, [empty / "vqav2_train.arrow", empty / "vqav2_trainable_val.arrow"])
-    assert len(both.items) == len(source(QuestionAnswerTask, [empty / "vqav2_train.arrow"]).items)
+    both = source(
+        QuestionAnswerTask,
+        [empty / "vqav2_train.arrow", empty / "vqav2_trainable_val.arrow"],
+    )
+    assert len(both.items) == len(
+        source(QuestionAnswerTask, [empty / "vqav2_train.arrow"]).items
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,9 +159,21 @@ def test_tables_of_other_types_are_read_together_and_empty_ones_add_nothing(arro
             "f30k_caption_karpathy_train",
             "must be a complete file of Arrow's IPC file format",
         ),
-        ("truncated_half", "coco_caption_karpathy_val", "must be a complete file of Arrow's IPC file format"),
-        ("truncated_tail", "coco_caption_karpathy_val", "must be a complete file of Arrow's IPC file format"),
-        ("zero_bytes", "coco_caption_karpathy_val", "must be a complete file of Arrow's IPC file format"),
+        (
+            "truncated_half",
+            "coco_caption_karpathy_val",
+            "must be a complete file of Arrow's IPC file format",
+        ),
+        (
+            "truncated_tail",
+            "coco_caption_karpathy_val",
+            "must be a complete file of Arrow's IPC file format",
+        ),
+        (
+            "zero_bytes",
+            "coco_caption_karpathy_val",
+            "must be a complete file of Arrow's IPC file format",
+        ),
         (
             "no_column",
             "f30k_caption_karpathy_test",
@@ -151,13 +186,17 @@ def test_tables_of_other_types_are_read_together_and_empty_ones_add_nothing(arro
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(variant: str, name: str, message: str, arrow: Path) -> None:
+def test_a_file_that_cannot_be_used_is_named(
+    variant: str, name: str, message: str, arrow: Path
+) -> None:
     with pytest.raises(UserError, match=message) as caught:
         source(RetrievalTask, [arrow / "variants" / variant / f"{name}.arrow"])
     assert f"{name}.arrow" in str(caught.value)
 
 
-def test_a_broken_image_is_a_failed_sample_and_an_empty_list_of_captions_no_row(arrow: Path) -> None:
+def test_a_broken_image_is_a_failed_sample_and_an_empty_list_of_captions_no_row(
+    arrow: Path,
+) -> None:
     file = "f30k_caption_karpathy_test.arrow"
     data = source(RetrievalTask, [arrow / "variants/bad_image" / file])
     failures = [

@@ -25,7 +25,9 @@ class Texts:
         return self.lengths[position]
 
 
-def steps_of(formation: BatchFormation, epoch: Texts, world: int, start: int = 0) -> list[list[Step]]:
+def steps_of(
+    formation: BatchFormation, epoch: Texts, world: int, start: int = 0
+) -> list[list[Step]]:
     return [list(formation.steps(epoch, start, rank, world)) for rank in range(world)]
 
 
@@ -60,16 +62,25 @@ def test_fixed_batches_deal_every_sample_once(
     formation = FixedBatches(micro_batch * accumulation * world, micro_batch)
     ranks = steps_of(formation, epoch, world, start)
     check_ranks(ranks, epoch, start)
-    sizes = {len(positions) for part in ranks for step in part for positions in step.micro_batches}
+    sizes = {
+        len(positions)
+        for part in ranks
+        for step in part
+        for positions in step.micro_batches
+    }
     assert max(sizes, default=1) <= micro_batch
-    for step in zip(*ranks, strict=True):  # ranks exchange features: they need equally many rows
+    for step in zip(
+        *ranks, strict=True
+    ):  # ranks exchange features: they need equally many rows
         assert len({tuple(map(len, part.micro_batches)) for part in step}) == 1
     if start == 0:
         assert len(ranks[0]) == formation.steps_per_epoch(samples)
 
 
 def test_a_batch_that_ranks_cannot_share_equally_is_refused() -> None:
-    with pytest.raises(UserError, match=r"multiple of the number of ranks \(got 8 on 3 ranks\)"):
+    with pytest.raises(
+        UserError, match=r"multiple of the number of ranks \(got 8 on 3 ranks\)"
+    ):
         next(FixedBatches(8, 2).steps(Texts([1] * 9), 0, 0, 3))
 
 
@@ -105,5 +116,7 @@ def test_steps_of_tokens_are_the_same_for_one_rank_and_for_two() -> None:
 
 
 def test_a_text_that_no_micro_batch_holds_is_refused() -> None:
-    with pytest.raises(UserError, match=r"micro-batch of 10 tokens \(got 11 tokens at position 1\)"):
+    with pytest.raises(
+        UserError, match=r"micro-batch of 10 tokens \(got 11 tokens at position 1\)"
+    ):
         list(TokenBatches(100, 10).steps(Texts([3, 11]), 0, 0, 1))

@@ -53,16 +53,29 @@ def test_pairs_are_merged_by_their_rank(tokenizer: ClipTokenizer) -> None:
 
 def test_a_longer_text_ends_with_the_end(tokenizer: ClipTokenizer) -> None:
     ids = tokenizer.encode("cat cat cat cat", 4)
-    assert tokenizer.tokens(ids) == ["<|startoftext|>", "cat</w>", "cat</w>", "<|endoftext|>"]
+    assert tokenizer.tokens(ids) == [
+        "<|startoftext|>",
+        "cat</w>",
+        "cat</w>",
+        "<|endoftext|>",
+    ]
     text = tokenizer(["cat", "cat cat cat"], 4)
     assert text.ids[:, -1].tolist() == [0, tokenizer.sep]
     assert text.mask.sum(dim=1).tolist() == [3, 4]
-    assert tokenizer.encode_with_sep(["cat cat cat"], 4).ids.tolist() == text.ids[1:].tolist()
+    assert (
+        tokenizer.encode_with_sep(["cat cat cat"], 4).ids.tolist()
+        == text.ids[1:].tolist()
+    )
 
 
 def test_a_word_begins_after_the_end_of_another(tokenizer: ClipTokenizer) -> None:
     text = tokenizer(["cat ta at", "cat"])
-    assert tokenizer.tokens(text.ids[0].tolist())[1:5] == ["cat</w>", "t", "a</w>", "at</w>"]
+    assert tokenizer.tokens(text.ids[0].tolist())[1:5] == [
+        "cat</w>",
+        "t",
+        "a</w>",
+        "at</w>",
+    ]
     assert text.word_start is not None
     assert text.word_start.tolist() == [
         [True, True, True, False, True, True],
@@ -79,16 +92,27 @@ def test_decoding_is_the_way_back(tokenizer: ClipTokenizer) -> None:
     assert tokenizer.decode_released(tokenizer.pieces("cat at")) == "cat at "
 
 
-def test_other_texts_than_ascii_need_ftfy(tokenizer: ClipTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_texts_than_ascii_need_ftfy(
+    tokenizer: ClipTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "ftfy", None)  # an import of it fails
-    assert words(tokenizer, "cat!") == ["<|startoftext|>", "cat</w>", "!</w>", "<|endoftext|>"]
-    with pytest.raises(UserError, match=r"ftfy for texts beyond plain ASCII .*mplug2\[clip\]"):
+    assert words(tokenizer, "cat!") == [
+        "<|startoftext|>",
+        "cat</w>",
+        "!</w>",
+        "<|endoftext|>",
+    ]
+    with pytest.raises(
+        UserError, match=r"ftfy for texts beyond plain ASCII .*mplug2\[clip\]"
+    ):
         tokenizer.encode("caf\N{LATIN SMALL LETTER E WITH ACUTE}")
 
 
 def test_names_of_a_spec_choose_the_kind(merges: Path, tmp_path: Path) -> None:
     assert isinstance(Tokenizer.load(f"clip:{merges}"), ClipTokenizer)
-    assert isinstance(Tokenizer.load(f"clip:{tmp_path}"), ClipTokenizer)  # a folder with a merges.txt
+    assert isinstance(
+        Tokenizer.load(f"clip:{tmp_path}"), ClipTokenizer
+    )  # a folder with a merges.txt
     assert tokenizer_exists(f"clip:{merges}") and not tokenizer_exists("clip:nothing.txt")
     assert tokenizer_parts("bert-base-uncased") == ("bert", "bert-base-uncased")
     assert tokenizer_parts("bert:vocab.txt") == ("bert", "vocab.txt")
@@ -97,7 +121,9 @@ def test_names_of_a_spec_choose_the_kind(merges: Path, tmp_path: Path) -> None:
         Tokenizer.load("bytes:vocab.txt")
 
 
-def test_the_fingerprint_follows_the_merges(merges: Path, tokenizer: ClipTokenizer) -> None:
+def test_the_fingerprint_follows_the_merges(
+    merges: Path, tokenizer: ClipTokenizer
+) -> None:
     assert tokenizer.fingerprint == ClipTokenizer.read(str(merges)).fingerprint
     merges.write_text(MERGES + "t a\n")
     assert tokenizer.fingerprint != ClipTokenizer.read(str(merges)).fingerprint
@@ -107,7 +133,10 @@ def test_the_fingerprint_follows_the_merges(merges: Path, tokenizer: ClipTokeniz
     ("content", "message"),
     [
         (b"c a\n", "must begin with a line `#version`"),
-        (b"#version: 0.2\nc a t\n", r"merges.txt:2: a merge must be two symbols \(got 'c a t'\)"),
+        (
+            b"#version: 0.2\nc a t\n",
+            r"merges.txt:2: a merge must be two symbols \(got 'c a t'\)",
+        ),
         (b"#version: 0.2\n\xff\xfe\n", "cannot be read as text"),
     ],
 )
@@ -129,7 +158,9 @@ def test_a_gzipped_file_is_read_and_a_cut_one_refused(tmp_path: Path) -> None:
         ClipTokenizer.read("")
 
 
-def test_what_unfolds_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_unfolds_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(clip_tokenizer, "_MAX_BYTES", 10)
     path = tmp_path / "merges.txt.gz"
     path.write_bytes(gzip.compress(MERGES.encode()))
@@ -139,7 +170,9 @@ def test_what_unfolds_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest
 
 def test_plain_recorded_texts_have_the_original_ids(shared: Path) -> None:
     tokenizer = ClipTokenizer.read(str(shared / VOCABULARY))
-    recorded = json.loads((shared / "reference/parity/clip/tokenizer.json").read_text())["rows"]
+    recorded = json.loads((shared / "reference/parity/clip/tokenizer.json").read_text())[
+        "rows"
+    ]
     plain = [row for row in recorded if clip_tokenizer._PLAIN.fullmatch(row["text"])]
     assert len(plain) > 20
     for row in plain:
@@ -156,9 +189,13 @@ def test_ftfy_changes_no_plain_text(text: str) -> None:
 
 
 def test_a_template_needs_the_tokens_of_the_tokenizer(tokenizer: ClipTokenizer) -> None:
-    with pytest.raises(ArgumentError, match=r"has no token \[CLS\] \(got '\[CLS\] \{a\}'\)"):
+    with pytest.raises(
+        ArgumentError, match=r"has no token \[CLS\] \(got '\[CLS\] \{a\}'\)"
+    ):
         TextTemplate("[CLS] {a}", tokenizer, 9)
-    row = TextTemplate("<|startoftext|> {a} <|endoftext|>", tokenizer, 4).encode({"a": "cat cat cat"})
+    row = TextTemplate("<|startoftext|> {a} <|endoftext|>", tokenizer, 4).encode(
+        {"a": "cat cat cat"}
+    )
     assert row == tokenizer.encode("cat cat")
 
 

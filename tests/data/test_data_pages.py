@@ -36,7 +36,10 @@ def example(page: str) -> dict[str, Any]:
 @pytest.fixture
 def language(tmp_path: Path) -> Any:
     """The task of the page, registered, with a spec over it and the source of the other page."""
-    task, source = example("task.md")["LanguageTask"], example("source.md")["FolderSource"]
+    task, source = (
+        example("task.md")["LanguageTask"],
+        example("source.md")["FolderSource"],
+    )
     known = [dict(TASKS._entries), dict(SOURCES._entries)]
     TASKS.register("language")(task)
     SOURCES.register("annotations")(source)
@@ -73,9 +76,13 @@ def test_a_page_is_short(page: str) -> None:
 def test_the_task_and_the_source_of_the_pages_work_together(language: Any) -> None:
     report = check(language)
     assert not report.problems
-    loader = build_loader(language, report.types, training_plan(language).batches["train"])
+    loader = build_loader(
+        language, report.types, training_plan(language).batches["train"]
+    )
     batches = one_epoch(loader)
-    assert sorted(label for batch in batches for label in batch.inputs["language"].tolist()) == [0, 0, 1]
+    assert sorted(
+        label for batch in batches for label in batch.inputs["language"].tolist()
+    ) == [0, 0, 1]
     rows = list(build_eval_loader(language, report.types, "data", "train"))
     records = [record for batch in rows for record in batch.records]
     assert [record["answers"] for record in records] == [[name] for _, name in ROWS]
@@ -90,7 +97,9 @@ def test_a_missing_folder_is_reported_at_its_position(language: Any) -> None:
         "  train: {annotations: nowhere}}\n",
         "my.yaml",
     )
-    with pytest.raises(Exception, match=r"^my\.yaml:3:\d+: nowhere must hold \.jsonl files"):
+    with pytest.raises(
+        Exception, match=r"^my\.yaml:3:\d+: nowhere must hold \.jsonl files"
+    ):
         build_eval_loader(spec, {}, "data", "train")
 
 
@@ -107,6 +116,11 @@ def test_the_batch_formation_of_the_page_deals_every_sample_once(world: int) -> 
         batches = one_epoch(loader)
         assert len(batches) == loader.steps_per_epoch()
         assert all(batch.final for batch in batches)
-        records = [record for batch in batches for record in batch.records if "padding" not in record]
+        records = [
+            record
+            for batch in batches
+            for record in batch.records
+            if "padding" not in record
+        ]
         numbers += [record["question_id"] for record in records]
     assert sorted(numbers) == [0, 1, 2, 3, 4]

@@ -34,9 +34,17 @@ def folder(tmp_path: Path) -> Path:
     pixels[:, :16] = 255
     Image.fromarray(pixels).save(tmp_path / "half.png")
     rows = {
-        "questions": {"image": "half.png", "question": "which side, Left?", "answer": "left"},
+        "questions": {
+            "image": "half.png",
+            "question": "which side, Left?",
+            "answer": "left",
+        },
         "captions": {"image": "half.png", "caption": "a shape moves to the left"},
-        "sentences": {"image": "half.png", "sentence": "the shape moves left", "label": "yes"},
+        "sentences": {
+            "image": "half.png",
+            "sentence": "the shape moves left",
+            "label": "yes",
+        },
         "pairs": {"images": ["half.png", "half.png"], "sentence": "left", "label": "yes"},
     }
     for name, row in rows.items():
@@ -73,12 +81,18 @@ def test_nothing_is_mirrored_by_default(folder: Path, augment: str) -> None:
     assert not any(is_mirrored(sample) for sample in samples(data) if augment == "none")
     assert {sample.items[0].text for sample in samples(data)} == {"which side, Left?"}
     plain = [sample.views[0] for sample in samples(data)]
-    mirroring = source(folder, QuestionAnswerTask, "questions", augment=augment, flip="media")
+    mirroring = source(
+        folder, QuestionAnswerTask, "questions", augment=augment, flip="media"
+    )
     flipped = [sample.views[0] for sample in samples(mirroring)]
-    mirrored = [not torch.equal(view, other) for view, other in zip(plain, flipped, strict=True)]
+    mirrored = [
+        not torch.equal(view, other) for view, other in zip(plain, flipped, strict=True)
+    ]
     assert 4 < sum(mirrored) < NUM_ITEMS - 4
     for view, other, changed in zip(plain, flipped, mirrored, strict=True):
-        assert torch.equal(view.flip(-1) if changed else view, other), "a flip changes no other random number"
+        assert torch.equal(view.flip(-1) if changed else view, other), (
+            "a flip changes no other random number"
+        )
 
 
 def test_media_alone_leaves_the_text(folder: Path) -> None:
@@ -91,7 +105,13 @@ def test_media_alone_leaves_the_text(folder: Path) -> None:
     ("task", "name", "settings", "straight", "mirrored"),
     [
         (QuestionAnswerTask, "questions", {}, "which side, Left?", "which side, Right?"),
-        (CaptionTask, "captions", {}, "a shape moves to the left", "a shape moves to the right"),
+        (
+            CaptionTask,
+            "captions",
+            {},
+            "a shape moves to the left",
+            "a shape moves to the right",
+        ),
         (
             TextLabelTask,
             "sentences",
@@ -102,7 +122,12 @@ def test_media_alone_leaves_the_text(folder: Path) -> None:
     ],
 )
 def test_texts_follow_their_media(
-    folder: Path, task: Any, name: str, settings: dict[str, Any], straight: str, mirrored: str
+    folder: Path,
+    task: Any,
+    name: str,
+    settings: dict[str, Any],
+    straight: str,
+    mirrored: str,
 ) -> None:
     data = source(folder, task, name, flip="media_and_text", **settings)
     texts = {}
@@ -119,25 +144,44 @@ def test_answers_and_references_follow(folder: Path) -> None:
     )
     assert question.answers == ("right",)
     captions = source(folder, CaptionTask, "captions")
-    assert captions.task.mirror(captions.items[0]).references[0] == "a shape moves to the right"  # type: ignore[attr-defined]
+    assert (
+        captions.task.mirror(captions.items[0]).references[0]
+        == "a shape moves to the right"
+    )  # type: ignore[attr-defined]
 
 
 def test_evaluation_mirrors_nothing(folder: Path) -> None:
-    data = source(folder, QuestionAnswerTask, "questions", flip="media_and_text", training=False)
+    data = source(
+        folder, QuestionAnswerTask, "questions", flip="media_and_text", training=False
+    )
     assert not any(is_mirrored(sample) for sample in samples(data))
 
 
 def test_each_image_of_a_pair_is_mirrored_by_itself(folder: Path) -> None:
-    data = source(folder, TextLabelTask, "pairs", labels=["yes", "no"], types=PAIR, flip="media")
+    data = source(
+        folder, TextLabelTask, "pairs", labels=["yes", "no"], types=PAIR, flip="media"
+    )
     kinds = set()
     for sample in samples(data):
-        kinds.add(tuple(bool(view[0, :, 24:].mean() > view[0, :, :8].mean()) for view in sample.views))
+        kinds.add(
+            tuple(
+                bool(view[0, :, 24:].mean() > view[0, :, :8].mean())
+                for view in sample.views
+            )
+        )
     assert len(kinds) == 4
 
 
 def test_a_pair_cannot_take_its_text_along(folder: Path) -> None:
     with pytest.raises(ArgumentError, match="mirrors one file, but a sample has two"):
-        source(folder, TextLabelTask, "pairs", labels=["yes", "no"], types=PAIR, flip="media_and_text")
+        source(
+            folder,
+            TextLabelTask,
+            "pairs",
+            labels=["yes", "no"],
+            types=PAIR,
+            flip="media_and_text",
+        )
 
 
 class Unmirrored(QuestionAnswerTask):
@@ -147,5 +191,7 @@ class Unmirrored(QuestionAnswerTask):
 
 
 def test_a_task_without_mirror_is_refused(folder: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"needs a task with mirror\(item\), but Unmirrored has none"):
+    with pytest.raises(
+        ArgumentError, match=r"needs a task with mirror\(item\), but Unmirrored has none"
+    ):
         source(folder, Unmirrored, "questions", flip="media_and_text")

@@ -16,7 +16,10 @@ from mplug2.data.tasks.question_answer import _answers
 from registry import UserError
 
 BROKEN = [
-    ('{"question": "caf\\ud83d?"}', r"holds half a character \(\\ud83d without its other half\)"),
+    (
+        '{"question": "caf\\ud83d?"}',
+        r"holds half a character \(\\ud83d without its other half\)",
+    ),
     ('{"a": {"\\udc00": 1}}', r"holds half a character \(\\udc00 "),
     ("[" * 100_000, "is nested too deeply"),
     ('{"id": ' + "7" * 6000 + "}", r"holds an integer of 6000 digits \(at most 18\)"),
@@ -27,7 +30,9 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("text", "message"), BROKEN)
-def test_what_would_break_later_is_refused_at_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_what_would_break_later_is_refused_at_its_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     with pytest.raises(JsonError, match=f"^{message}"):
         parse_json(text)
     file = tmp_path / "lines.jsonl"
@@ -38,18 +43,24 @@ def test_what_would_break_later_is_refused_at_its_line(tmp_path: Path, text: str
         list(json_entries(file))
 
 
-@pytest.mark.parametrize("value", ["caf\u00e9 \U0001f600", "\u202eright to left", "a" * LONGEST_TEXT])
+@pytest.mark.parametrize(
+    "value", ["caf\u00e9 \U0001f600", "\u202eright to left", "a" * LONGEST_TEXT]
+)
 def test_other_texts_and_numbers_stay(value: str) -> None:
     for is_ascii in (True, False):
         text = json.dumps({"a": [value, 10**DIGITS - 1, -1.5e300]}, ensure_ascii=is_ascii)
         assert parse_json(text) == {"a": [value, 10**DIGITS - 1, -1.5e300]}
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.skipif(
+    not hasattr(os, "mkfifo"), reason="this system has no pipes with names"
+)
 def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.json")
     for path in (tmp_path / "a.json", Path("/dev/zero")):
-        with pytest.raises(UserError, match="must be a regular file, but is a pipe or a device"):
+        with pytest.raises(
+            UserError, match="must be a regular file, but is a pipe or a device"
+        ):
             read_text(path)
 
 
@@ -61,7 +72,9 @@ def question(**entries: object) -> str:
 def test_an_empty_answer_is_refused_at_its_line(tmp_path: Path, answer: object) -> None:
     file = tmp_path / "qa.jsonl"
     file.write_text(f"{question()}\n{question(answer=answer)}\n")
-    with pytest.raises(UserError, match=f"{file}:2: 'answer' must be a text, but is empty"):
+    with pytest.raises(
+        UserError, match=f"{file}:2: 'answer' must be a text, but is empty"
+    ):
         read_questions(file)
 
 
@@ -75,14 +88,18 @@ def test_an_empty_answer_among_others_is_left_out(tmp_path: Path) -> None:
 def test_an_empty_answer_to_choose_from_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "answers.json"
     file.write_text('["red", ""]')
-    with pytest.raises(UserError, match="entry 2: an answer to choose from must have words"):
+    with pytest.raises(
+        UserError, match="entry 2: an answer to choose from must have words"
+    ):
         _answers(str(file))
 
 
 def test_a_backslash_in_a_name_gets_the_other_slash(tmp_path: Path) -> None:
     file = tmp_path / "qa.jsonl"
     file.write_text(question(image="sub\\a.png"))
-    with pytest.raises(UserError, match=r"qa\.jsonl:1: .*must be written with / instead of \\"):
+    with pytest.raises(
+        UserError, match=r"qa\.jsonl:1: .*must be written with / instead of \\"
+    ):
         read_questions(file)
 
 

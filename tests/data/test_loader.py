@@ -38,7 +38,12 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reader(
-    shapes: Path, *, training: bool = True, per_clip: int = 3, split: str = "train", **more: object
+    shapes: Path,
+    *,
+    training: bool = True,
+    per_clip: int = 3,
+    split: str = "train",
+    **more: object,
 ) -> FileSource:
     words = Tokenizer({token: index for index, token in enumerate(vocabulary())})
     return make_source(
@@ -66,7 +71,12 @@ def spoil(shapes: Path, target: Path, count: int, split: str = "train") -> Path:
 
 
 def ids(batches: list[Batch]) -> list[int]:
-    return [record["question_id"] for batch in batches for record in batch.records if "padding" not in record]
+    return [
+        record["question_id"]
+        for batch in batches
+        for record in batch.records
+        if "padding" not in record
+    ]
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -77,19 +87,30 @@ def same(first: Batch, second: Batch) -> bool:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
-def test_ranks_share_an_epoch_and_make_equally_many_steps(shapes: Path, world: int) -> None:
+def test_ranks_share_an_epoch_and_make_equally_many_steps(
+    shapes: Path, world: int
+) -> None:
     data = reader(shapes)
-    loaders = [train_loader(data, 2, rank=rank, world=world, seed=4) for rank in range(world)]
+    loaders = [
+        train_loader(data, 2, rank=rank, world=world, seed=4) for rank in range(world)
+    ]
     batches = [one_epoch(loader, 1) for loader in loaders]
-    assert {len(rank_batches) for rank_batches in batches} == {loaders[0].steps_per_epoch()}
+    assert {len(rank_batches) for rank_batches in batches} == {
+        loaders[0].steps_per_epoch()
+    }
     everything = [batch for rank_batches in batches for batch in rank_batches]
     assert Counter(ids(everything)) == Counter(range(len(data.items)))
 
 
 def test_two_ranks_read_what_one_with_twice_the_batch_reads(shapes: Path) -> None:
     data = reader(shapes)
-    pairs = zip(*(one_epoch(train_loader(data, 2, rank=rank, world=2)) for rank in range(2)), strict=True)
-    for (first, second), whole in zip(pairs, one_epoch(train_loader(data, 4)), strict=True):
+    pairs = zip(
+        *(one_epoch(train_loader(data, 2, rank=rank, world=2)) for rank in range(2)),
+        strict=True,
+    )
+    for (first, second), whole in zip(
+        pairs, one_epoch(train_loader(data, 4)), strict=True
+    ):
         assert sorted(ids([first, second])) == sorted(ids([whole]))
 
 
@@ -119,7 +140,9 @@ def test_after_a_restart_with_other_ranks_and_batches_every_sample_still_comes_o
     loader = train_loader(data, 2, seed=3)
     batches = iter(loader)
     before = [next(batches) for _ in range(4)]
-    loaders = [train_loader(data, batch, rank=rank, world=world, seed=3) for rank in range(world)]
+    loaders = [
+        train_loader(data, batch, rank=rank, world=world, seed=3) for rank in range(world)
+    ]
     after = []
     for fresh in loaders:
         fresh.load_state_dict(loader.state_dict())
@@ -129,7 +152,9 @@ def test_after_a_restart_with_other_ranks_and_batches_every_sample_still_comes_o
     assert {(state["epoch"], state["samples"]) for state in states} == {(1, 0)}
 
 
-def test_an_optimizer_step_ends_with_its_final_micro_batch_and_never_crosses_an_epoch(shapes: Path) -> None:
+def test_an_optimizer_step_ends_with_its_final_micro_batch_and_never_crosses_an_epoch(
+    shapes: Path,
+) -> None:
     data = reader(shapes)
     loader = train_loader(data, 2, accumulation=3)
     num_samples, positions, finals = len(data), [], []
@@ -137,7 +162,10 @@ def test_an_optimizer_step_ends_with_its_final_micro_batch_and_never_crosses_an_
     for batch in itertools.islice(loader, num_micro_batches):
         finals.append(batch.final)
         positions.append(loader.state_dict()["samples"])
-    expected = [number % 3 == 2 or number == num_micro_batches - 1 for number in range(num_micro_batches)]
+    expected = [
+        number % 3 == 2 or number == num_micro_batches - 1
+        for number in range(num_micro_batches)
+    ]
     assert finals == expected
     assert positions == [number // 3 * 6 for number in range(1, num_micro_batches)] + [0]
     assert loader.steps_per_epoch() == loader.steps_in(0) == sum(expected)
@@ -161,18 +189,26 @@ def test_within_an_epoch_another_seed_is_refused(shapes: Path) -> None:
     other.load_state_dict(loader.state_dict() | {"epoch": 1, "samples": 0})
 
 
-def test_within_an_epoch_a_line_that_was_changed_in_place_is_refused(shapes: Path) -> None:
+def test_within_an_epoch_a_line_that_was_changed_in_place_is_refused(
+    shapes: Path,
+) -> None:
     loader = train_loader(reader(shapes), 2)
     next(iter(loader))
     state = loader.state_dict()
     path = loader.source.path  # type: ignore[attr-defined]
     text = path.read_text()
     try:
-        path.write_text(text.replace('"which way', '"WHICH way'))  # as many lines and bytes as before
+        path.write_text(
+            text.replace('"which way', '"WHICH way')
+        )  # as many lines and bytes as before
         changed = train_loader(reader(shapes), 2)
-        with pytest.raises(UserError, match=rf"must be unchanged, but {path} has changed"):
+        with pytest.raises(
+            UserError, match=rf"must be unchanged, but {path} has changed"
+        ):
             changed.load_state_dict(state)
-        changed.load_state_dict({key: value for key, value in state.items() if key != "content"})
+        changed.load_state_dict(
+            {key: value for key, value in state.items() if key != "content"}
+        )
     finally:
         path.write_text(text)
 
@@ -225,17 +261,28 @@ ORDER: dict[tuple[int, int, int], list[list[int]]] = {  # by (world, rank, epoch
 
 
 @pytest.mark.parametrize(("world", "rank", "epoch"), ORDER)
-def test_the_order_is_that_of_earlier_versions(shapes: Path, world: int, rank: int, epoch: int) -> None:
+def test_the_order_is_that_of_earlier_versions(
+    shapes: Path, world: int, rank: int, epoch: int
+) -> None:
     loader = train_loader(reader(shapes), 2, rank=rank, world=world, seed=5)
     batches = one_epoch(loader, epoch)
-    ids_of_batches = [[record["question_id"] for record in batch.records] for batch in batches]
+    ids_of_batches = [
+        [record["question_id"] for record in batch.records] for batch in batches
+    ]
     assert ids_of_batches == ORDER[world, rank, epoch]
 
 
 def test_the_number_of_workers_changes_nothing(shapes: Path) -> None:
-    alone, helped = (train_loader(reader(shapes), 4, seed=2, workers=workers) for workers in (0, 2))
+    alone, helped = (
+        train_loader(reader(shapes), 4, seed=2, workers=workers) for workers in (0, 2)
+    )
     for epoch in range(2):
-        assert all(same(a, b) for a, b in zip(one_epoch(alone, epoch), one_epoch(helped, epoch), strict=True))
+        assert all(
+            same(a, b)
+            for a, b in zip(
+                one_epoch(alone, epoch), one_epoch(helped, epoch), strict=True
+            )
+        )
 
 
 def test_loading_leaves_the_global_random_numbers_alone(shapes: Path) -> None:
@@ -261,15 +308,22 @@ def test_a_broken_file_is_replaced_with_its_questions(
     for batch in batches:
         names = [batch.records[row]["video_id"] for row in range(len(batch.records))]
         clips = batch.inputs["video_index"].tolist()
-        assert len(set(zip(clips, names, strict=True))) == len(set(clips)), "a clip keeps its own questions"
+        assert len(set(zip(clips, names, strict=True))) == len(set(clips)), (
+            "a clip keeps its own questions"
+        )
     again = train_loader(reader(tmp_path / "s"), 4, max_bad_fraction=0.2)
     assert all(same(a, b) for a, b in zip(batches, one_epoch(again), strict=True))
 
 
-def test_too_many_broken_files_stop_the_run_with_the_list(shapes: Path, tmp_path: Path) -> None:
-    loader = train_loader(reader(spoil(shapes, tmp_path / "s", 3)), 4, max_bad_fraction=0.2)
+def test_too_many_broken_files_stop_the_run_with_the_list(
+    shapes: Path, tmp_path: Path
+) -> None:
+    loader = train_loader(
+        reader(spoil(shapes, tmp_path / "s", 3)), 4, max_bad_fraction=0.2
+    )
     with pytest.raises(
-        UserError, match=r"3 of 12 files cannot be used, but data\.max_bad_fraction allows 2\.4"
+        UserError,
+        match=r"3 of 12 files cannot be used, but data\.max_bad_fraction allows 2\.4",
     ) as caught:
         one_epoch(loader)
     assert all(f"train_0000{index}.mp4" in str(caught.value) for index in range(3))
@@ -285,7 +339,12 @@ def test_ranks_stop_at_as_many_broken_files_as_one_process_does(
     stopped = []
     for rank in range(world):
         loader = train_loader(
-            data, 4, rank=rank, world=world, max_bad_fraction=0.2, counter=BadFileCounter(store, "train")
+            data,
+            4,
+            rank=rank,
+            world=world,
+            max_bad_fraction=0.2,
+            counter=BadFileCounter(store, "train"),
         )
         try:
             one_epoch(loader)
@@ -295,7 +354,9 @@ def test_ranks_stop_at_as_many_broken_files_as_one_process_does(
     assert bool(stopped) == stops
 
 
-def test_a_run_of_several_ranks_counts_in_its_own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_several_ranks_counts_in_its_own_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert shared_counter().store is None
     # Stands in for a process group: one that a test before this one made must outlive it.
     dist = torch.distributed
@@ -306,7 +367,9 @@ def test_a_run_of_several_ranks_counts_in_its_own_store(monkeypatch: pytest.Monk
     first, second = shared_counter(), shared_counter()
     assert [first.add(name) for name in ("a", "a", "b")] == [1, 1, 2]
     assert second.add("a") == 1, "another loader counts its own files"
-    assert BadFileCounter(first.store, first.name).add("c") == 3, "another rank goes on counting"
+    assert BadFileCounter(first.store, first.name).add("c") == 3, (
+        "another rank goes on counting"
+    )
 
 
 def test_the_order_of_an_epoch_is_made_once(
@@ -315,7 +378,9 @@ def test_the_order_of_an_epoch_is_made_once(
     data = reader(spoil(shapes, tmp_path / "s", 2))
     made: list[int] = []
     make = data.requests
-    monkeypatch.setattr(data, "requests", lambda epoch, seed: made.append(epoch) or make(epoch, seed))
+    monkeypatch.setattr(
+        data, "requests", lambda epoch, seed: made.append(epoch) or make(epoch, seed)
+    )
     loader = train_loader(data, 4, max_bad_fraction=1.0)
     batches = iter(loader)
     steps = loader.steps_per_epoch()
@@ -327,12 +392,16 @@ def test_the_order_of_an_epoch_is_made_once(
 
 
 def test_if_nothing_can_be_decoded_the_run_ends(shapes: Path, tmp_path: Path) -> None:
-    loader = train_loader(reader(spoil(shapes, tmp_path / "s", 12)), 4, max_bad_fraction=1.0)
+    loader = train_loader(
+        reader(spoil(shapes, tmp_path / "s", 12)), 4, max_bad_fraction=1.0
+    )
     with pytest.raises(UserError, match="none of 100 samples"):
         one_epoch(loader)
 
 
-def test_evaluation_keeps_a_row_for_every_question_of_a_broken_file(shapes: Path, tmp_path: Path) -> None:
+def test_evaluation_keeps_a_row_for_every_question_of_a_broken_file(
+    shapes: Path, tmp_path: Path
+) -> None:
     data = reader(spoil(shapes, tmp_path / "s", 1, "val"), training=False, split="val")
     loader = eval_loader(data, 3, max_bad_fraction=0.5)
     records = [record for batch in loader for record in batch.records]
@@ -342,10 +411,14 @@ def test_evaluation_keeps_a_row_for_every_question_of_a_broken_file(shapes: Path
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_an_evaluation_loader_knows_its_records_without_those_that_pad(shapes: Path, world: int) -> None:
+def test_an_evaluation_loader_knows_its_records_without_those_that_pad(
+    shapes: Path, world: int
+) -> None:
     counted = 0
     for rank in range(world):
-        loader = eval_loader(reader(shapes, training=False, split="val"), 2, rank=rank, world=world)
+        loader = eval_loader(
+            reader(shapes, training=False, split="val"), 2, rank=rank, world=world
+        )
         for batch in loader:
             counted += sum("padding" not in record for record in batch.records)
     assert loader.num_records == counted == len(loader.source.items)  # type: ignore[attr-defined]
@@ -380,23 +453,31 @@ def test_a_spec_says_what_is_loaded(shapes: Path) -> None:
 def test_a_missing_path_is_named_with_its_place_in_the_spec(shapes: Path) -> None:
     spec = parse_spec(SPEC.format(shapes=shapes), "my.yaml")
     with pytest.raises(
-        UserError, match=r"^my\.yaml:14:\d+: the annotation file must exist, but .*nowhere\.jsonl"
+        UserError,
+        match=r"^my\.yaml:14:\d+: the annotation file must exist, but .*nowhere\.jsonl",
     ):
         build_eval_loader(spec, TYPES, "data", "test", batch_size=4)
-    with pytest.raises(UserError, match=r"my\.yaml:\d+:\d+: data must have a section 'val'"):
+    with pytest.raises(
+        UserError, match=r"my\.yaml:\d+:\d+: data must have a section 'val'"
+    ):
         build_eval_loader(spec, TYPES, "data", "val", batch_size=4)
 
 
-def test_a_module_that_knows_fewer_words_than_the_tokenizer_is_named(shapes: Path) -> None:
+def test_a_module_that_knows_fewer_words_than_the_tokenizer_is_named(
+    shapes: Path,
+) -> None:
     words = len(vocabulary())
     text = SPEC.format(shapes=shapes).replace(
-        "modules: {}", "modules: {words: {use: text_embedding, width: 8, vocab_size: NUMBER}}"
+        "modules: {}",
+        "modules: {words: {use: text_embedding, width: 8, vocab_size: NUMBER}}",
     )
     message = rf"^my\.yaml:3:62: vocab_size of 'words' must be at least {words}, .*but is {words - 1}\n"
     too_small = parse_spec(text.replace("NUMBER", str(words - 1)), "my.yaml")
     with pytest.raises(UserError, match=message):
         build_eval_loader(too_small, TYPES, "data", "train")
-    assert load_tokenizer(parse_spec(text.replace("NUMBER", str(words)))).vocab_size == words
+    assert (
+        load_tokenizer(parse_spec(text.replace("NUMBER", str(words)))).vocab_size == words
+    )
 
 
 def test_frames_are_normalised_pictures(shapes: Path) -> None:

@@ -31,7 +31,9 @@ class Words:
         return text
 
 
-def mixture(sizes: dict[str, int], weights: dict[str, float] | None = None, training: bool = True) -> Any:
+def mixture(
+    sizes: dict[str, int], weights: dict[str, float] | None = None, training: bool = True
+) -> Any:
     task = Words()
     sources = {}
     for name, size in sizes.items():
@@ -49,7 +51,11 @@ def test_by_size_every_sample_comes_once_an_epoch() -> None:
     for epoch in range(2):
         drawn = words(source, source.requests(epoch, 3))
         assert Counter(drawn) == Counter(
-            [f"{name}{number}" for name, size in (("a", 300), ("b", 50), ("c", 7)) for number in range(size)]
+            [
+                f"{name}{number}"
+                for name, size in (("a", 300), ("b", 50), ("c", 7))
+                for number in range(size)
+            ]
         )
     assert words(source, source.requests(0, 3)) != words(source, source.requests(1, 3))
 
@@ -69,7 +75,10 @@ def test_shares_hold_in_any_thousand_samples(start: int) -> None:
 def test_a_source_repeats_no_sample_before_all_have_come() -> None:
     source = mixture({"a": 10, "b": 200}, {"a": 1.0, "b": 1.0})
     drawn = [
-        word for epoch in range(3) for word in words(source, source.requests(epoch, 0)) if word[0] == "a"
+        word
+        for epoch in range(3)
+        for word in words(source, source.requests(epoch, 0))
+        if word[0] == "a"
     ]
     for start in range(0, len(drawn) - 10, 10):
         assert len(set(drawn[start : start + 10])) == 10
@@ -83,7 +92,9 @@ def test_a_position_does_not_depend_on_what_was_read_before() -> None:
     sizes, weights = {"a": 30, "b": 70}, {"a": 3.0, "b": 1.0}
     whole = [list(mixture(sizes, weights).requests(epoch, 2)) for epoch in range(3)]
     fresh = mixture(sizes, weights).requests(2, 2)
-    assert [fresh[position] for position in (99, 5, 50)] == [whole[2][position] for position in (99, 5, 50)]
+    assert [fresh[position] for position in (99, 5, 50)] == [
+        whole[2][position] for position in (99, 5, 50)
+    ]
 
 
 def test_media_of_two_sources_never_count_as_the_same() -> None:

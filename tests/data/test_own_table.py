@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from mplug2.data.own_table import Columns, OwnTable, class_names, read_own_table, split_rows
+from mplug2.data.own_table import (
+    Columns,
+    OwnTable,
+    class_names,
+    read_own_table,
+    split_rows,
+)
 from registry.errors import UserError
 
 QA = Columns({"question": "Q", "answer": "A"})
@@ -25,7 +31,11 @@ def clips(tmp_path: Path) -> Path:
 
 
 def read(
-    tmp_path: Path, text: str, clips: Path | None, columns: Columns = QA, name: str = "t.csv"
+    tmp_path: Path,
+    text: str,
+    clips: Path | None,
+    columns: Columns = QA,
+    name: str = "t.csv",
 ) -> OwnTable:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
@@ -33,7 +43,9 @@ def read(
 
 
 def test_rows_become_json_lines(tmp_path: Path, clips: Path) -> None:
-    table = read(tmp_path, 'file,Q,A\na.mp4,what?,"red, or blue"\nsub/b.MP4,who?,2\n', clips)
+    table = read(
+        tmp_path, 'file,Q,A\na.mp4,what?,"red, or blue"\nsub/b.MP4,who?,2\n', clips
+    )
     assert table.kind == "video"
     assert table.rows == [
         ("", {"video_id": "a.mp4", "question": "what?", "answer": "red, or blue"}),
@@ -43,7 +55,9 @@ def test_rows_become_json_lines(tmp_path: Path, clips: Path) -> None:
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_separators_and_a_byte_order_mark(tmp_path: Path, clips: Path, separator: str) -> None:
+def test_separators_and_a_byte_order_mark(
+    tmp_path: Path, clips: Path, separator: str
+) -> None:
     text = "\ufefffile,Q,A\r\na.mp4,what?,red\r\n".replace(",", separator)
     assert len(read(tmp_path, text, clips).rows) == 1
 
@@ -58,7 +72,9 @@ def test_separators_and_a_byte_order_mark(tmp_path: Path, clips: Path, separator
         ("./a.mp4", "a.mp4"),
     ],
 )
-def test_names_of_files_are_completed(tmp_path: Path, clips: Path, name: str, file: str) -> None:
+def test_names_of_files_are_completed(
+    tmp_path: Path, clips: Path, name: str, file: str
+) -> None:
     table = read(tmp_path, f"file,Q,A\n{name},what?,red\n", clips)
     assert table.rows[0][1]["video_id"] == file
     assert table.repaired.counts == {"names of files were completed or corrected": 1}
@@ -83,7 +99,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_rows_are_refused_with_reason_and_place(tmp_path: Path, clips: Path, line: str) -> None:
+def test_rows_are_refused_with_reason_and_place(
+    tmp_path: Path, clips: Path, line: str
+) -> None:
     table = read(tmp_path, f"file,Q,A\na.mp4,what?,red\n{line}\n", clips)
     reason = REFUSED[line].replace("CLIPS", str(clips))
     assert table.refused.counts == {reason: 1}
@@ -91,7 +109,9 @@ def test_rows_are_refused_with_reason_and_place(tmp_path: Path, clips: Path, lin
     assert (table.rows_read, len(table.rows)) == (2, 1)
 
 
-def test_spaces_are_removed_and_repeated_rows_left_out(tmp_path: Path, clips: Path) -> None:
+def test_spaces_are_removed_and_repeated_rows_left_out(
+    tmp_path: Path, clips: Path
+) -> None:
     text = 'file,Q,A\na.mp4," what\nmoves?",red\na.mp4,what moves?,red\n'
     table = read(tmp_path, text, clips)
     assert [row["question"] for _, row in table.rows] == ["what moves?"]
@@ -123,7 +143,9 @@ def test_json_lines_with_lists_and_mistakes(tmp_path: Path, clips: Path) -> None
 
 def test_a_packed_table_of_texts_with_splits(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv.gz"
-    path.write_bytes(gzip.compress(b"T\tL\tS\ngood\tyes\tTrain\nbad\tno\tdev\nbad\tno\tmore\n"))
+    path.write_bytes(
+        gzip.compress(b"T\tL\tS\ngood\tyes\tTrain\nbad\tno\tdev\nbad\tno\tmore\n")
+    )
     table = read_own_table(path, Columns({"text": "T", "label": "L"}, split="S"))
     assert table.kind == "text"
     assert [split for split, _ in table.rows] == ["train", "val"]
@@ -134,9 +156,18 @@ def test_a_packed_table_of_texts_with_splits(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("file,Q,B\na.mp4,what?,red\n", "there is no column 'A'. Columns: file, Q, B"),
-        ("clip,Q,A\na.mp4,what?,red\n", "--file must name the column of the files. Columns: clip, Q, A"),
-        ("file,Q,A,Q\na.mp4,what?,red,x\n", "the names of columns must differ (got 'Q' twice)"),
-        ("file,Q,A\nz.mp4,what?,red\n", "at least one row must be usable (got none of 1). the video is not"),
+        (
+            "clip,Q,A\na.mp4,what?,red\n",
+            "--file must name the column of the files. Columns: clip, Q, A",
+        ),
+        (
+            "file,Q,A,Q\na.mp4,what?,red,x\n",
+            "the names of columns must differ (got 'Q' twice)",
+        ),
+        (
+            "file,Q,A\nz.mp4,what?,red\n",
+            "at least one row must be usable (got none of 1). the video is not",
+        ),
         ("", "at least one row must be usable (got none of 0)"),
         (f"file,Q,A\na.mp4,{'x' * 200_000},red\n", "the table cannot be read"),
     ],
@@ -155,13 +186,20 @@ def test_a_folder_without_media_is_a_message(tmp_path: Path) -> None:
 
 
 def rows_of(num_files: int) -> list[tuple[str, dict[str, Any]]]:
-    return [("", {"image": f"{index // 2}.png", "caption": str(index)}) for index in range(2 * num_files)]
+    return [
+        ("", {"image": f"{index // 2}.png", "caption": str(index)})
+        for index in range(2 * num_files)
+    ]
 
 
 def test_a_file_is_in_one_split_and_splits_do_not_depend_on_the_order() -> None:
     splits = split_rows(rows_of(50), val=0.1, test=0.2)
     files = {split: {row["image"] for row in rows} for split, rows in splits.items()}
-    assert {split: len(names) for split, names in files.items()} == {"train": 35, "val": 5, "test": 10}
+    assert {split: len(names) for split, names in files.items()} == {
+        "train": 35,
+        "val": 5,
+        "test": 10,
+    }
     assert not files["train"] & files["val"]
     again = split_rows(reversed(rows_of(50)), val=0.1, test=0.2)
     assert {row["image"] for row in again["val"]} == files["val"]

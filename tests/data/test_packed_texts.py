@@ -19,7 +19,9 @@ from registry.errors import UserError
 
 
 @given(st.lists(st.integers(1, 50), max_size=60), st.integers(20, 80))
-def test_every_text_has_one_place_and_rows_are_not_too_long(lengths: list[int], capacity: int) -> None:
+def test_every_text_has_one_place_and_rows_are_not_too_long(
+    lengths: list[int], capacity: int
+) -> None:
     rows = pack(lengths, capacity)
     assert sorted(number for row in rows for number in row) == list(range(len(lengths)))
     sizes = [sum(lengths[number] for number in row) for row in rows]
@@ -29,9 +31,13 @@ def test_every_text_has_one_place_and_rows_are_not_too_long(lengths: list[int], 
     assert all(a + b > capacity for n, a in enumerate(sizes) for b in sizes[:n])
 
 
-def source(path: Path, texts: list[str], tokenizer: Tokenizer | None = None, **settings: Any) -> Any:
+def source(
+    path: Path, texts: list[str], tokenizer: Tokenizer | None = None, **settings: Any
+) -> Any:
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return make_source(PlainTextTask, path, tokenizer=tokenizer or ByteTokenizer(), **settings)
+    return make_source(
+        PlainTextTask, path, tokenizer=tokenizer or ByteTokenizer(), **settings
+    )
 
 
 def real_fraction(batches: list[Any]) -> float:
@@ -42,15 +48,21 @@ def real_fraction(batches: list[Any]) -> float:
 
 def test_training_packs_and_evaluation_does_not(tmp_path: Path) -> None:
     texts = ["a ring", "b", "circles", "no"] * 4
-    packed = source(tmp_path / "a.jsonl", texts, text_tokens=16, row_tokens=32, training=True)
+    packed = source(
+        tmp_path / "a.jsonl", texts, text_tokens=16, row_tokens=32, training=True
+    )
     (batch,) = one_epoch(train_loader(packed, 16))
     text: Text = batch.inputs["text"]
     assert text.parts is not None and len(text.ids) < 16 == len(batch.records)
-    assert int(text.mask.sum()) == sum(len(ByteTokenizer().encode(f" {t} [SEP]")) for t in texts)
+    assert int(text.mask.sum()) == sum(
+        len(ByteTokenizer().encode(f" {t} [SEP]")) for t in texts
+    )
     measured = source(tmp_path / "a.jsonl", texts, text_tokens=16, row_tokens=32)
     (batch,) = one_epoch(train_loader(measured, 16))
     assert batch.inputs["text"].parts is None and len(batch.inputs["text"].ids) == 16
-    with pytest.raises(UserError, match=r"row_tokens must be 0 or at least text_tokens, 16 \(got 8\)"):
+    with pytest.raises(
+        UserError, match=r"row_tokens must be 0 or at least text_tokens, 16 \(got 8\)"
+    ):
         source(tmp_path / "a.jsonl", texts, text_tokens=16, row_tokens=8)
 
 
@@ -62,7 +74,12 @@ def test_lines_of_wikitext_fill_rows(tmp_path: Path, shared: Path) -> None:
     fractions = {}
     for row_tokens in (0, 512):
         data = source(
-            tmp_path / "a.jsonl", kept, words, text_tokens=256, row_tokens=row_tokens, training=True
+            tmp_path / "a.jsonl",
+            kept,
+            words,
+            text_tokens=256,
+            row_tokens=row_tokens,
+            training=True,
         )
         fractions[row_tokens] = real_fraction(one_epoch(train_loader(data, 64)))
     print(f"real tokens of WikiText lines: {fractions}")

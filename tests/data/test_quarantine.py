@@ -21,15 +21,32 @@ def split(tmp_path: Path) -> list[str]:
     for name in ("a", "b"):
         Image.new("RGB", (48, 48)).save(tmp_path / f"{name}.png")
     (tmp_path / "bad.png").write_bytes(b"no image")
-    rows = [{"image": f"{name}.png", "question": "how many?", "answer": "one"} for name in ("a", "bad", "b")]
+    rows = [
+        {"image": f"{name}.png", "question": "how many?", "answer": "one"}
+        for name in ("a", "bad", "b")
+    ]
     (tmp_path / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
-    given = {"path": tmp_path / "qa.jsonl", "media": tmp_path, "exclude_list": tmp_path / "q.jsonl"}
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    )
+    given = {
+        "path": tmp_path / "qa.jsonl",
+        "media": tmp_path,
+        "exclude_list": tmp_path / "q.jsonl",
+    }
     settings = [f"data.train.{key}={value}" for key, value in given.items()]
-    return [TINY, f"data.tokenizer={tmp_path / 'vocab.txt'}", *settings, "--split", "train"]
+    return [
+        TINY,
+        f"data.tokenizer={tmp_path / 'vocab.txt'}",
+        *settings,
+        "--split",
+        "train",
+    ]
 
 
-def test_a_list_that_is_missing_is_written_where_the_spec_wants_it(split: list[str], tmp_path: Path) -> None:
+def test_a_list_that_is_missing_is_written_where_the_spec_wants_it(
+    split: list[str], tmp_path: Path
+) -> None:
     done = CliRunner().invoke(app, ["data", "check", *split])
     assert done.exit_code == 2
     assert "train: 3 files, 1 unusable" in done.output
@@ -46,16 +63,26 @@ def test_a_second_check_does_not_empty_the_list(split: list[str], tmp_path: Path
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"box": [0, 60, 10, 70]}, 'the box [0.0, 60.0, 10.0, 70.0] of "the dot" is outside the image a.png'),
-        ({"box": [0, 0, 10, 10], "size": [20, 10]}, "'size' must be that of the image a.png (48x48 pixels)"),
+        (
+            {"box": [0, 60, 10, 70]},
+            'the box [0.0, 60.0, 10.0, 70.0] of "the dot" is outside the image a.png',
+        ),
+        (
+            {"box": [0, 0, 10, 10], "size": [20, 10]},
+            "'size' must be that of the image a.png (48x48 pixels)",
+        ),
     ],
 )
-def test_boxes_that_their_images_contradict_are_wrong(tmp_path: Path, row: dict, message: str) -> None:
+def test_boxes_that_their_images_contradict_are_wrong(
+    tmp_path: Path, row: dict, message: str
+) -> None:
     Image.new("RGB", (48, 48)).save(tmp_path / "a.png")
     good = {"image": "a.png", "phrase": "the dot", "box": [0, 0, 10, 10]}
     rows = "".join(json.dumps(line) + "\n" for line in (good, good | row, good))
     (tmp_path / "boxes.jsonl").write_text(rows)
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    )
     settings = [
         f"data.tokenizer={tmp_path / 'vocab.txt'}",
         f"data.train.path={tmp_path / 'boxes.jsonl'}",

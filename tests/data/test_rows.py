@@ -34,7 +34,9 @@ def test_lines_of_any_editor_are_read(tmp_path: Path) -> None:
         assert [row for _, row in rows(tmp_path, content)] == [{"a": 1}, [2]]
 
 
-def test_a_packed_file_is_read_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packed_file_is_read_and_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert rows(tmp_path, gzip.compress(b'{"a": 1}\n'), "a.jsonl.gz")[0][1] == {"a": 1}
     monkeypatch.setattr(files.read_bytes, "__defaults__", (1000,))
     with pytest.raises(UserError, match=r"a\.jsonl\.gz must hold at most 1000 bytes"):
@@ -43,11 +45,18 @@ def test_a_packed_file_is_read_and_bounded(tmp_path: Path, monkeypatch: pytest.M
         rows(tmp_path, b"not packed", "a.jsonl.gz")
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/a.png", "a/../../b.png", "a\0.png", "a\\b.png"])
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "/etc/a.png", "a/../../b.png", "a\0.png", "a\\b.png"]
+)
 def test_a_file_outside_the_media_folder_is_refused_with_its_place(name: str) -> None:
-    for row in ({"image": name}, {"images": ["a.png", name]}, {"left": "a.png", "right": name}):
+    for row in (
+        {"image": name},
+        {"images": ["a.png", name]},
+        {"left": "a.png", "right": name},
+    ):
         with pytest.raises(
-            UserError, match=r"^x:7: a file name must (stay inside the media folder|be written with /)"
+            UserError,
+            match=r"^x:7: a file name must (stay inside the media folder|be written with /)",
         ):
             names(row, "x:7")
     assert names({"image": "a/..b/c...png"}, "x:7") == ("image", ("a/..b/c...png",))
@@ -66,7 +75,15 @@ def test_what_is_no_json_is_shown_too() -> None:
     assert shown(json.loads("[" * 500 + "]" * 500)) == "[" * 37 + "..."
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=30))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=30
+    )
+)
 def test_what_is_short_is_shown_as_json(value: Any) -> None:
     said, whole = shown(value), json.dumps(value)
-    assert said == whole if len(whole) <= 40 else (said[:37] == whole[:37] and len(said) == 40)
+    assert (
+        said == whole
+        if len(whole) <= 40
+        else (said[:37] == whole[:37] and len(said) == 40)
+    )

@@ -42,7 +42,10 @@ def rows(path: Path) -> list[dict]:
 
 
 def scenes(number: int) -> list[Scene]:
-    return [sample_scene(("drift", "turns")[i % 2], np.random.default_rng(i)) for i in range(number)]
+    return [
+        sample_scene(("drift", "turns")[i % 2], np.random.default_rng(i))
+        for i in range(number)
+    ]
 
 
 def bag(clip: np.ndarray) -> list[bytes]:
@@ -55,11 +58,16 @@ def test_a_drift_backwards_in_time_is_a_drift_the_other_way(way: str, back: str)
     moves, opposite = (np.array(drift(d, np.random.default_rng(1))) for d in (way, back))
     along = 1 if way == "left" else 0
     assert np.allclose(moves[::-1, along], opposite[:, along])
-    assert np.allclose(moves[:, 1 - along], opposite[:, 1 - along]), "trembling knows no direction"
+    assert np.allclose(moves[:, 1 - along], opposite[:, 1 - along]), (
+        "trembling knows no direction"
+    )
     clips = [
         render(
             Scene(
-                "drift", (Thing("red", "circle", ((0, 0),) * BEATS, 0.4, (0.5, 0.5), path),), way, (9, 9, 9)
+                "drift",
+                (Thing("red", "circle", ((0, 0),) * BEATS, 0.4, (0.5, 0.5), path),),
+                way,
+                (9, 9, 9),
             ),
             48,
             6,
@@ -79,7 +87,9 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
-def test_an_encoded_frame_does_not_depend_on_when_it_comes(tmp_path: Path, encoder: str) -> None:
+def test_an_encoded_frame_does_not_depend_on_when_it_comes(
+    tmp_path: Path, encoder: str
+) -> None:
     if encoder not in av.codecs_available:
         pytest.skip(f"this build of PyAV has no {encoder}")
     for scene in scenes(6):
@@ -88,7 +98,12 @@ def test_an_encoded_frame_does_not_depend_on_when_it_comes(tmp_path: Path, encod
         for name, frames in (("forth.mp4", clip), ("back.mp4", clip[::-1])):
             encode(tmp_path / name, np.ascontiguousarray(frames), encoder)
             with av.open(str(tmp_path / name)) as container:
-                decoded.append([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+                decoded.append(
+                    [
+                        frame.to_ndarray(format="rgb24")
+                        for frame in container.decode(video=0)
+                    ]
+                )
         assert np.array_equal(np.stack(decoded[0]), np.stack(decoded[1][::-1]))
 
 
@@ -106,16 +121,24 @@ def test_a_drift_goes_its_way() -> None:
 
 def test_shapes_that_take_turns_are_visible_equally_long_one_at_a_time() -> None:
     for scene in scenes(60)[1::2]:
-        visible = np.array([[cell is not None for cell in thing.cells] for thing in scene.things])
+        visible = np.array(
+            [[cell is not None for cell in thing.cells] for thing in scene.things]
+        )
         assert visible.sum(1).tolist() == [2, 2, 2]
         assert visible.sum(0).tolist() == [1] * BEATS
-        assert visible.argmax(1).tolist() == [0, 2, 4], "things stand in order of appearance"
+        assert visible.argmax(1).tolist() == [0, 2, 4], (
+            "things stand in order of appearance"
+        )
 
 
 def test_nothing_overlaps_and_boxes_hold_their_shapes() -> None:
     for scene in scenes(40):
         for beat in range(BEATS):
-            cells = [thing.cells[beat] for thing in scene.things if thing.cells[beat] is not None]
+            cells = [
+                thing.cells[beat]
+                for thing in scene.things
+                if thing.cells[beat] is not None
+            ]
             assert len(cells) == len(set(cells))
         for thing in scene.things:
             assert len({other.colour for other in scene.things}) == len(scene.things)
@@ -130,7 +153,9 @@ def test_nothing_overlaps_and_boxes_hold_their_shapes() -> None:
             assert 16 * row - 1 <= top < bottom <= 16 * (row + cells) + 1
             alone = Scene("still", (thing,), None, (20, 20, 20))
             empty = render_beat(Scene("still", (), None, (20, 20, 20)), 48, beat)
-            changed = np.abs(render_beat(alone, 48, beat).astype(int) - empty).max(-1) > 100
+            changed = (
+                np.abs(render_beat(alone, 48, beat).astype(int) - empty).max(-1) > 100
+            )
             assert changed[top:bottom, left:right].sum() >= 0.95 * changed.sum() > 20
 
 
@@ -142,7 +167,14 @@ def test_answers_are_balanced_within_each_type() -> None:
         asked[len(found)] += 1
         for kind, _, answer in found:
             answers[kind][answer] += 1
-    assert set(answers) == {"colour", "shape", "number", "position", "motion_direction", "motion_order"}
+    assert set(answers) == {
+        "colour",
+        "shape",
+        "number",
+        "position",
+        "motion_direction",
+        "motion_order",
+    }
     for kind, counts in answers.items():
         assert counts.most_common(1)[0][1] / counts.total() < 0.38, kind
         assert len(counts) >= 4, kind
@@ -166,7 +198,9 @@ def test_answers_are_true() -> None:
                 row, column = next(cell for cell in about.cells if cell is not None)
                 assert answer == (ROWS[row] if "row" in words else COLUMNS[column])
             elif kind == "number":
-                assert ["one", "two", "three", "four"].index(answer) + 1 == len(scene.things)
+                assert ["one", "two", "three", "four"].index(answer) + 1 == len(
+                    scene.things
+                )
             elif kind == "motion_direction":
                 assert about is scene.things[0]
                 assert answer == scene.direction
@@ -179,16 +213,29 @@ def test_all_that_is_said_is_in_the_vocabulary() -> None:
     words = vocabulary()
     assert len(words) < 300
     assert len(set(words)) == len(words)
-    assert [words.index(t) for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")] == [0, 100, 101, 102, 103]
+    assert [words.index(t) for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")] == [
+        0,
+        100,
+        101,
+        102,
+        103,
+    ]
     known = set(words)
     for index, scene in enumerate(
-        [*scenes(200), *(still_scene(1 + i % 4, np.random.default_rng(i)) for i in range(40))]
+        [
+            *scenes(200),
+            *(still_scene(1 + i % 4, np.random.default_rng(i)) for i in range(40)),
+        ]
     ):
         rng = np.random.default_rng(index)
         texts = captions(scene)
         assert len(texts) == 3
         if scene.kind != "still":
-            texts += [text for _, question, answer in questions(scene, rng) for text in (question, answer)]
+            texts += [
+                text
+                for _, question, answer in questions(scene, rng)
+                for text in (question, answer)
+            ]
         for text in texts:
             assert text == text.lower()
             assert set(clean_caption(text, 80).split()) <= known, text
@@ -202,7 +249,9 @@ def test_pairs_are_described_truly_and_evenly() -> None:
         sentence, true = pair_sentence(left, right, rng)
         truths.append(true)
         shape = sentence.split()[-1]
-        shown = [any(thing.shape == shape for thing in scene.things) for scene in (left, right)]
+        shown = [
+            any(thing.shape == shape for thing in scene.things) for scene in (left, right)
+        ]
         if sentence.startswith("both"):
             assert all(shown) == true
         elif sentence.startswith("exactly"):
@@ -217,19 +266,38 @@ def test_pairs_are_described_truly_and_evenly() -> None:
 def test_the_folder_holds_every_annotation(folder: Path) -> None:
     for split, count in (("train", 10), ("val", 4), ("test", 4)):
         videos = [f"{split}_{index:05d}" for index in range(count)]
-        assert sorted(path.stem for path in (folder / "videos").glob(f"{split}_*")) == videos
-        assert [row["video_id"] for row in rows(folder / f"boxes_{split}.jsonl")] == videos
-        assert [row["video_id"] for row in rows(folder / f"classes_{split}.jsonl")] == videos
-        assert {row["video_id"] for row in rows(folder / f"qa_{split}.jsonl")} == set(videos)
-        assert {row["video_id"] for row in rows(folder / f"captions_{split}.jsonl")} == set(videos)
+        assert (
+            sorted(path.stem for path in (folder / "videos").glob(f"{split}_*")) == videos
+        )
+        assert [
+            row["video_id"] for row in rows(folder / f"boxes_{split}.jsonl")
+        ] == videos
+        assert [
+            row["video_id"] for row in rows(folder / f"classes_{split}.jsonl")
+        ] == videos
+        assert {row["video_id"] for row in rows(folder / f"qa_{split}.jsonl")} == set(
+            videos
+        )
+        assert {
+            row["video_id"] for row in rows(folder / f"captions_{split}.jsonl")
+        } == set(videos)
         assert len(rows(folder / f"images_{split}.jsonl")) == 2 * count
         for row in rows(folder / f"pairs_{split}.jsonl"):
             assert all((folder / "images" / name).is_file() for name in row["images"])
     assert set(rows(folder / "captions_train.jsonl")[0]) == {"video_id", "caption"}
     assert set(rows(folder / "captions_test.jsonl")[0]) == {"video_id", "golden_captions"}
-    assert set(rows(folder / "qa_test.jsonl")[0]) == {"video_id", "question", "answer", "type"}
+    assert set(rows(folder / "qa_test.jsonl")[0]) == {
+        "video_id",
+        "question",
+        "answer",
+        "type",
+    }
     track = rows(folder / "boxes_test.jsonl")[1]["things"]
-    assert [sum(found is not None for found in thing["boxes"]) for thing in track] == [4, 4, 4]
+    assert [sum(found is not None for found in thing["boxes"]) for thing in track] == [
+        4,
+        4,
+        4,
+    ]
 
 
 def test_clips_decode_to_what_was_drawn(folder: Path) -> None:
@@ -239,27 +307,39 @@ def test_clips_decode_to_what_was_drawn(folder: Path) -> None:
     drawn = render(scene, 48, 12)
     assert clip.frames.shape == drawn.shape
     assert np.abs(clip.frames.astype(int) - drawn).mean() < 6
-    again = [np.abs(clip.frames[i].astype(int) - clip.frames[i + 1]).max() for i in range(0, 12, 2)]
-    assert max(again) <= 8, "both frames of a beat look alike: no trace of what was before"
+    again = [
+        np.abs(clip.frames[i].astype(int) - clip.frames[i + 1]).max()
+        for i in range(0, 12, 2)
+    ]
+    assert max(again) <= 8, (
+        "both frames of a beat look alike: no trace of what was before"
+    )
 
 
 def test_every_frame_is_a_key_frame(folder: Path) -> None:
     with av.open(str(folder / "videos/train_00000.mp4")) as container:
-        assert all(packet.is_keyframe for packet in container.demux(video=0) if packet.size)
+        assert all(
+            packet.is_keyframe for packet in container.demux(video=0) if packet.size
+        )
 
 
 def test_the_same_seed_writes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     make_shapes(tmp_path / "again", seed=5, train=10, val=4, test=4, workers=1)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            assert path.read_bytes() == (tmp_path / "again" / path.relative_to(folder)).read_bytes(), (
-                path.name
-            )
+            assert (
+                path.read_bytes()
+                == (tmp_path / "again" / path.relative_to(folder)).read_bytes()
+            ), path.name
     make_shapes(tmp_path / "other", seed=6, train=10, val=4, test=4, workers=1)
-    assert (tmp_path / "other/qa_train.jsonl").read_text() != (folder / "qa_train.jsonl").read_text()
+    assert (tmp_path / "other/qa_train.jsonl").read_text() != (
+        folder / "qa_train.jsonl"
+    ).read_text()
 
 
-def test_what_is_done_is_skipped_and_other_arguments_write_anew(folder: Path, tmp_path: Path) -> None:
+def test_what_is_done_is_skipped_and_other_arguments_write_anew(
+    folder: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     assert not make_shapes(copy, seed=5, train=10, val=4, test=4)
@@ -270,7 +350,9 @@ def test_what_is_done_is_skipped_and_other_arguments_write_anew(folder: Path, tm
 
 
 @pytest.mark.parametrize("empty", ["train", "val", "test"])
-def test_a_split_may_be_empty_and_leaves_nothing_of_an_earlier_one(tmp_path: Path, empty: str) -> None:
+def test_a_split_may_be_empty_and_leaves_nothing_of_an_earlier_one(
+    tmp_path: Path, empty: str
+) -> None:
     counts = {"train": 1, "val": 1, "test": 1, "size": 24, "frames": 6, "workers": 1}
     assert make_shapes(tmp_path, **counts)
     before = {path.name for path in tmp_path.glob("*.jsonl")}
@@ -284,7 +366,9 @@ def test_a_split_may_be_empty_and_leaves_nothing_of_an_earlier_one(tmp_path: Pat
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match=rf"{folder} must be a folder that can be written to"):
+        with pytest.raises(
+            UserError, match=rf"{folder} must be a folder that can be written to"
+        ):
             make_shapes(folder, train=1, val=1, test=1)
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -298,10 +382,19 @@ def test_numbers_below_nought_are_refused(tmp_path: Path, name: str) -> None:
 def test_several_processes_write_the_same(folder: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         make_shapes(
-            tmp_path / str(workers), seed=0, train=60, val=1, test=1, size=24, frames=6, workers=workers
+            tmp_path / str(workers),
+            seed=0,
+            train=60,
+            val=1,
+            test=1,
+            size=24,
+            frames=6,
+            workers=workers,
         )
     for name in ("qa_train.jsonl", "captions_train.jsonl", "videos/train_00059.mp4"):
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+        assert (tmp_path / "1" / name).read_bytes() == (
+            tmp_path / "2" / name
+        ).read_bytes()
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,13 +61,20 @@ def questions(task_class: Any = QuestionAnswerTask, **more: Any) -> Any:
     return task_class(tokenizer=WORDS, types=VIDEO, inputs=None, **more)
 
 
-def packed(folder: Path, training: bool = True, per_clip: int = 3, **more: Any) -> ShardSource:
+def packed(
+    folder: Path, training: bool = True, per_clip: int = 3, **more: Any
+) -> ShardSource:
     task = questions(training=training, questions_per_clip=per_clip)
     return ShardSource(str(folder), task, training=training, types=VIDEO, **more)
 
 
 def rows_of(batches: list[Batch]) -> list[int]:
-    return [record["question_id"] for batch in batches for record in batch.records if "padding" not in record]
+    return [
+        record["question_id"]
+        for batch in batches
+        for record in batch.records
+        if "padding" not in record
+    ]
 
 
 def images(folder: Path, count: int) -> list[str]:
@@ -96,12 +103,16 @@ def captioned(folder: Path, captions: list[int], **settings: Any) -> Path:
     return folder / "packed"
 
 
-def captions_source(folder: Path | str, training: bool = True, **more: Any) -> ShardSource:
+def captions_source(
+    folder: Path | str, training: bool = True, **more: Any
+) -> ShardSource:
     task = RetrievalTask(tokenizer=WORDS, types=IMAGE, inputs=None, training=training)
     return ShardSource(str(folder), task, training=training, types=IMAGE, **more)
 
 
-def test_shards_are_plain_tar_files_of_the_webdataset_layout(shapes: Path, videos: Path) -> None:
+def test_shards_are_plain_tar_files_of_the_webdataset_layout(
+    shapes: Path, videos: Path
+) -> None:
     assert damage(videos) is None
     samples: dict[str, dict[str, bytes]] = {}
     tars = sorted(videos.glob("*.tar"))
@@ -114,18 +125,25 @@ def test_shards_are_plain_tar_files_of_the_webdataset_layout(shapes: Path, video
                 key, _, name = member.name.partition(".")
                 samples.setdefault(key, {})[name] = content.read()
     assert len(samples) == 12
-    rows = [json.loads(line) for line in (shapes / "qa_train.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (shapes / "qa_train.jsonl").read_text().splitlines()
+    ]
     packed_rows = []
     for sample in samples.values():
         assert set(sample) == {"json", "mp4"}
         about = json.loads(sample["json"])
-        assert sample["mp4"] == (shapes / "videos" / f"{about[0]['video_id']}.mp4").read_bytes()
+        assert (
+            sample["mp4"]
+            == (shapes / "videos" / f"{about[0]['video_id']}.mp4").read_bytes()
+        )
         packed_rows += about
     assert [{k: row[k] for k in rows[0]} for row in packed_rows] == rows
     assert sorted(row["question_id"] for row in packed_rows) == list(range(len(rows)))
 
 
-def test_an_evaluation_reads_the_same_from_shards_and_folder(shapes: Path, videos: Path) -> None:
+def test_an_evaluation_reads_the_same_from_shards_and_folder(
+    shapes: Path, videos: Path
+) -> None:
     from_folder = make_source(
         QuestionAnswerTask,
         shapes / "qa_train.jsonl",
@@ -142,7 +160,9 @@ def test_an_evaluation_reads_the_same_from_shards_and_folder(shapes: Path, video
         assert torch.equal(batch.inputs["question"].ids, other.inputs["question"].ids)
 
 
-def test_training_reads_the_same_pixels_as_from_the_folder(shapes: Path, videos: Path) -> None:
+def test_training_reads_the_same_pixels_as_from_the_folder(
+    shapes: Path, videos: Path
+) -> None:
     source = packed(videos, augment="crop", flip="media")
     request = source.requests(3, 5)[2]
     folder = make_source(
@@ -158,7 +178,9 @@ def test_training_reads_the_same_pixels_as_from_the_folder(shapes: Path, videos:
     first = source.read(request)
     # Read by the folder's source, with the same seed: the pixels depend on nothing else.
     number = next(n for n, item in enumerate(folder.items) if item.media == request.media)
-    second = folder.read_items(request._replace(items=request.items), (folder.items[number],))
+    second = folder.read_items(
+        request._replace(items=request.items), (folder.items[number],)
+    )
     assert torch.equal(first.views[0], second.views[0])
 
 
@@ -184,7 +206,10 @@ def test_every_file_once_an_epoch_and_every_caption_in_turn(
     by_file: Counter[int] = Counter()
     texts: Counter[str] = Counter()
     for epoch in range(max(captions)):
-        loaders = [train_loader(source, 1, rank=rank, world=world, seed=seed) for rank in range(world)]
+        loaders = [
+            train_loader(source, 1, rank=rank, world=world, seed=seed)
+            for rank in range(world)
+        ]
         samples = []
         for loader in loaders:
             loader.load_state_dict({"epoch": epoch, "samples": 0})
@@ -194,17 +219,26 @@ def test_every_file_once_an_epoch_and_every_caption_in_turn(
             for _ in range(position // world):
                 samples.append(next(batches))
             state = loader.state_dict()
-            resumed = train_loader(captions_source(folder), 1, rank=rank, world=world, seed=seed)
+            resumed = train_loader(
+                captions_source(folder), 1, rank=rank, world=world, seed=seed
+            )
             resumed.load_state_dict(state)
             samples += one_epoch(resumed)
-        ids = [record for batch in samples for record in batch.records if "padding" not in record]
+        ids = [
+            record
+            for batch in samples
+            for record in batch.records
+            if "padding" not in record
+        ]
         assert len(ids) == len(captions)
         numbers = [int(record["image"].partition(".")[0]) for record in ids]
         assert sorted(numbers) == list(range(len(captions)))
         by_file.update(numbers)
         texts.update(text for record in ids for text in record["references"])
     assert all(
-        texts[f"a ring {number} {turn}"] >= 1 for number, n in enumerate(captions) for turn in range(n)
+        texts[f"a ring {number} {turn}"] >= 1
+        for number, n in enumerate(captions)
+        for turn in range(n)
     )
     shutil.rmtree(folder.parent)
 
@@ -231,8 +265,12 @@ def test_pairs_and_names_with_dots_keep_their_partners(tmp_path: Path) -> None:
     ]
     path = write_lines(tmp_path / "pairs.jsonl", rows)
     pack_shards(path, tmp_path / "images", tmp_path / "packed")
-    task = TextLabelTask(tokenizer=WORDS, types=PAIR, inputs=None, labels=["True", "False"], training=False)
-    source = ShardSource(str(tmp_path / "packed"), task, types=PAIR, image_mean=0.0, image_std=1 / 255)
+    task = TextLabelTask(
+        tokenizer=WORDS, types=PAIR, inputs=None, labels=["True", "False"], training=False
+    )
+    source = ShardSource(
+        str(tmp_path / "packed"), task, types=PAIR, image_mean=0.0, image_std=1 / 255
+    )
     (batch,) = eval_loader(source, 3)
     assert batch.inputs["left"][:, 0, 0, 0].round().tolist() == [4, 0, 2]
     assert batch.inputs["right"][:, 0, 0, 0].round().tolist() == [1, 5, 3]
@@ -244,7 +282,10 @@ def test_repeats_and_a_list_of_excluded_files(tmp_path: Path) -> None:
     source = captions_source(folder, exclude_list=str(tmp_path / "out.jsonl"), repeats=2)
     requests = source.requests(0, 0)
     assert len(requests) == len(source) == 7
-    assert Counter(Counter(request.items[0] for request in requests).values()) == {2: 3, 1: 1}
+    assert Counter(Counter(request.items[0] for request in requests).values()) == {
+        2: 3,
+        1: 1,
+    }
     assert 3 not in {request.items[0] for request in requests}
     assert len({(request.items, request.seed) for request in requests}) == 7
     assert source.fingerprint() != captions_source(folder).fingerprint()
@@ -267,7 +308,9 @@ def test_a_bad_shard_is_named_and_its_samples_replaced(
         content[0:9] = b"../../etc"
         tars[1].write_bytes(content)
     counter = BadFileCounter()
-    loader = train_loader(captions_source(folder), 1, max_bad_fraction=0.5, counter=counter)
+    loader = train_loader(
+        captions_source(folder), 1, max_bad_fraction=0.5, counter=counter
+    )
     batches = one_epoch(loader)
     assert sum(len(batch.records) for batch in batches) == 10
     if harm == "header":
@@ -276,7 +319,9 @@ def test_a_bad_shard_is_named_and_its_samples_replaced(
         return
     assert list(loader.bad) == [str(tars[1])]
     assert counter.add("another") == 1 + shard.num_files
-    what = "does not exist" if harm == "missing" else f"its manifest lists {shard.num_bytes}"
+    what = (
+        "does not exist" if harm == "missing" else f"its manifest lists {shard.num_bytes}"
+    )
     assert (
         caplog.text.count(str(tars[1])) == 2 and what in caplog.text
     )  # once as the file, once in the reason
@@ -300,10 +345,19 @@ def change_index(folder: Path, **arrays: Any) -> None:
         ({"offset": np.full((3, 2), 10**12)}, "every file must be inside its shard"),
         ({"offset": np.zeros((3, 2), np.int64)}, "every file must be inside its shard"),
         ({"size": np.full((3, 2), 2**62)}, "every file must be inside its shard"),
-        ({"shard": np.full(3, 7, np.int32)}, "the numbers of shards and names must exist"),
+        (
+            {"shard": np.full(3, 7, np.int32)},
+            "the numbers of shards and names must exist",
+        ),
         ({"name_order": np.full(3, -1)}, "the numbers of shards and names must exist"),
-        ({"name_end": np.array([1, 0, 24])}, "the numbers of shards and names must exist"),
-        ({"suffixes": np.zeros((2, 8), np.uint8)}, "the arrays must agree on the number of samples"),
+        (
+            {"name_end": np.array([1, 0, 24])},
+            "the numbers of shards and names must exist",
+        ),
+        (
+            {"suffixes": np.zeros((2, 8), np.uint8)},
+            "the arrays must agree on the number of samples",
+        ),
         ({"size": np.zeros((3, 2), np.float32)}, "must have an array 'size' of int64"),
     ],
 )
@@ -331,12 +385,18 @@ def test_damaged_manifests_and_indices_are_refused(tmp_path: Path) -> None:
     (folder / INDEX).write_bytes((folder / INDEX).read_bytes()[:-1])
     with pytest.raises(UserError, match="SHA-256 is not that of manifest.json"):
         ShardIndex.open(str(folder))
-    for text in ("[]", "{", '{"version": 1, "files": {"a.tar": {"bytes": -1, "sha256": "", "media": 1}}}'):
+    for text in (
+        "[]",
+        "{",
+        '{"version": 1, "files": {"a.tar": {"bytes": -1, "sha256": "", "media": 1}}}',
+    ):
         (folder / MANIFEST).write_text(text)
         with pytest.raises(UserError, match="must be what `mplug2 data shard` wrote"):
             ShardIndex.open(str(folder))
     (folder / MANIFEST).unlink()
-    with pytest.raises(UserError, match="does not exist. `mplug2 data shard` writes shards"):
+    with pytest.raises(
+        UserError, match="does not exist. `mplug2 data shard` writes shards"
+    ):
         ShardIndex.open(str(folder))
 
 
@@ -354,7 +414,11 @@ def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
 def test_packing_names_what_it_cannot_pack(tmp_path: Path) -> None:
     names = images(tmp_path / "images", 3)
     rows = [{"image": name, "caption": "a ring"} for name in [*names, "absent.png"]]
-    path, media, out = write_lines(tmp_path / "a.jsonl", rows), tmp_path / "images", tmp_path / "out"
+    path, media, out = (
+        write_lines(tmp_path / "a.jsonl", rows),
+        tmp_path / "images",
+        tmp_path / "out",
+    )
     with pytest.raises(UserError, match=r"may be missing \(got 1: .*absent.png\)"):
         pack_shards(path, media, out)
     assert list(tmp_path.glob("out*")) == []
@@ -366,7 +430,10 @@ def test_packing_names_what_it_cannot_pack(tmp_path: Path) -> None:
     pack_shards(path, media, out, max_missing=0.5, replace=True)
     assert (out / "00000.tar").read_bytes() == before
     write_lines(path, [*rows, {"images": names[:2], "caption": "a ring"}])
-    with pytest.raises(UserError, match=r"a.jsonl:5: all lines must name equally many files \(got 2, and 1"):
+    with pytest.raises(
+        UserError,
+        match=r"a.jsonl:5: all lines must name equally many files \(got 2, and 1",
+    ):
         pack_shards(path, media, tmp_path / "b", max_missing=0.5)
     with pytest.raises(UserError, match="shards hold media: they need a task with media"):
         ShardSource(str(out), PlainTextTask(WORDS))
@@ -383,7 +450,9 @@ def test_a_folder_of_classes_is_packed_with_its_labels(tmp_path: Path) -> None:
     assert index.media_of(2) == ("ring/0.v1.png",)
 
 
-def test_unknown_words_of_shards_are_counted_in_the_samples_themselves(tmp_path: Path) -> None:
+def test_unknown_words_of_shards_are_counted_in_the_samples_themselves(
+    tmp_path: Path,
+) -> None:
     source = captions_source(captioned(tmp_path, [1, 1, 1]))
     counts = count_words(source)
     # Four words each; [CLS] is not one of them.

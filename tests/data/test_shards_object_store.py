@@ -31,7 +31,9 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fsspec.AbstractFile
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    )
     address = f"http://127.0.0.1:{port}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -69,7 +71,9 @@ def test_samples_of_a_server_are_those_of_the_disk(
 ) -> None:
     folder = captioned(tmp_path, [1, 2, 1, 3, 1], shard_bytes=3_000)
     upload(s3, folder, f"bucket/{workers}")
-    batches = one_epoch(train_loader(captions_source(f"s3://bucket/{workers}"), 2, workers=workers))
+    batches = one_epoch(
+        train_loader(captions_source(f"s3://bucket/{workers}"), 2, workers=workers)
+    )
     expected = one_epoch(train_loader(captions_source(folder), 2))
     assert rows_of(batches) == rows_of(expected)
     for batch, other in zip(batches, expected, strict=True):
@@ -88,8 +92,12 @@ def test_missing_and_truncated_shards_of_a_server_are_named(
     loader = train_loader(captions_source("s3://bucket/damaged"), 1, max_bad_fraction=0.9)
     batches = one_epoch(loader)
     assert sum(len(batch.records) for batch in batches) == 10
-    assert sorted(loader.bad) == [f"s3://bucket/damaged/0000{number}.tar" for number in (1, 3)]
-    with pytest.raises(UserError, match="s3://bucket/nowhere/manifest.json cannot be read"):
+    assert sorted(loader.bad) == [
+        f"s3://bucket/damaged/0000{number}.tar" for number in (1, 3)
+    ]
+    with pytest.raises(
+        UserError, match="s3://bucket/nowhere/manifest.json cannot be read"
+    ):
         ShardIndex.open("s3://bucket/nowhere")
 
 

@@ -11,7 +11,12 @@ from PIL import Image
 
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.data.build import build_prediction_source, build_source
-from mplug2.data.goal_source import goal_arguments, goal_tokenizer, source_of_goal, tokenizer_key
+from mplug2.data.goal_source import (
+    goal_arguments,
+    goal_tokenizer,
+    source_of_goal,
+    tokenizer_key,
+)
 from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD
 from registry import StreamType, UserError, check, parse_spec, write_spec
 
@@ -40,14 +45,19 @@ data:
       val: {{path: {folder}/a.jsonl}}
 eval: {{source: clear, split: val, found: {{metrics: [recall]}}}}
 """
-TYPES = {"image": StreamType("image", ("B", 3, 16, 16)), "caption": StreamType("text", ("B", "L"))}
+TYPES = {
+    "image": StreamType("image", ("B", 3, 16, 16)),
+    "caption": StreamType("text", ("B", "L")),
+}
 
 
 @pytest.fixture
 def text(tmp_path: Path) -> str:
     """A spec of two sources over one gray image of 51 / 255 = 0.2."""
     (tmp_path / "words.txt").write_text("\n".join(WORDS) + "\n")
-    (tmp_path / "others.txt").write_text("\n".join([*WORDS[:5], *reversed(WORDS[5:])]) + "\n")
+    (tmp_path / "others.txt").write_text(
+        "\n".join([*WORDS[:5], *reversed(WORDS[5:])]) + "\n"
+    )
     (tmp_path / "a.jsonl").write_text('{"image": "a.png", "caption": "a square"}\n')
     Image.fromarray(np.full((16, 16, 3), 51, dtype=np.uint8)).save(tmp_path / "a.png")
     return SPEC.format(folder=tmp_path)
@@ -78,17 +88,27 @@ def test_without_settings_pixels_are_those_of_the_released_checkpoints(text: str
     assert torch.allclose(pixels, torch.tensor(expected))
 
 
-@pytest.mark.parametrize(("source", "row"), [("clear", [6, 7, 5, 3]), ("gray", [2, 5, 7])])
-def test_a_goal_uses_the_source_that_it_is_evaluated_on(text: str, source: str, row: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("source", "row"), [("clear", [6, 7, 5, 3]), ("gray", [2, 5, 7])]
+)
+def test_a_goal_uses_the_source_that_it_is_evaluated_on(
+    text: str, source: str, row: list[int]
+) -> None:
     # The spec of a checkpoint is the resolved one.
-    spec = parse_spec(write_spec(parse_spec(text.replace("source: clear", f"source: {source}"))))
+    spec = parse_spec(
+        write_spec(parse_spec(text.replace("source: clear", f"source: {source}")))
+    )
     found = source_of_goal(spec, "predict")
     assert found is not None and found.source.name == source
     key = "data.sources.clear.tokenizer" if source == "clear" else "data.tokenizer"
     assert tokenizer_key(spec, "embed_text") == key
     name = goal_tokenizer(spec, "predict")
-    assert name is not None and name.endswith("others.txt" if source == "clear" else "words.txt")
-    assert goal_arguments(spec, "embed_vision")["image_mean"] == (0 if source == "clear" else 0.5)
+    assert name is not None and name.endswith(
+        "others.txt" if source == "clear" else "words.txt"
+    )
+    assert goal_arguments(spec, "embed_vision")["image_mean"] == (
+        0 if source == "clear" else 0.5
+    )
     asked = build_prediction_source(spec, TYPES, "predict", None, ["a square"])
     assert asked.media.mean == ((0, 0, 0) if source == "clear" else (0.5, 0.5, 0.5))
     builders = asked.task.input_builders([])
@@ -120,7 +140,11 @@ eval: {split: val}
 
 
 MISTAKES = [
-    ("image_mean: 0.5", "image_mean: 123.7", "'data.image_mean' must be at most 1, but is 123.7"),
+    (
+        "image_mean: 0.5",
+        "image_mean: 123.7",
+        "'data.image_mean' must be at most 1, but is 123.7",
+    ),
     (
         "image_mean: 0.5",
         "image_mean: half",
@@ -161,5 +185,7 @@ def test_a_wrong_setting_is_located(text: str, old: str, new: str, message: str)
 
 def test_the_template_of_a_caption_has_one_field(text: str) -> None:
     wrong = parse_spec(text.replace("red {caption} [SEP]", "{sentence} [SEP]"), "my.yaml")
-    with pytest.raises(UserError, match=r"my\.yaml:19:17: the template of a caption must have one field"):
+    with pytest.raises(
+        UserError, match=r"my\.yaml:19:17: the template of a caption must have one field"
+    ):
         build_source(wrong, TYPES, "clear", "val")

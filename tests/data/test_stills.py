@@ -29,14 +29,20 @@ def test_questions_are_answered_truly() -> None:
             thing.colour: thing for thing in scene.things
         }
         for row in image_rows("a.png", scene, 48, rng)["vqa"]:
-            words, answer, kind = clean_question(row["question"], 30).split(), row["answer"], row["type"]
+            words, answer, kind = (
+                clean_question(row["question"], 30).split(),
+                row["answer"],
+                row["type"],
+            )
             answers[kind][answer] += 1
             about = next((things[word] for word in words if word in things), None)
             if kind == "number":
                 assert NUMBERS.index(answer) + 1 == len(scene.things)
             elif kind == "yes/no":
                 colour, shape = words[-2:]
-                assert (answer == "yes") == any(thing.name == f"{colour} {shape}" for thing in scene.things)
+                assert (answer == "yes") == any(
+                    thing.name == f"{colour} {shape}" for thing in scene.things
+                )
             elif kind == "position":
                 assert about is not None
                 row_, column = about.cells[0]  # type: ignore[misc]
@@ -46,7 +52,9 @@ def test_questions_are_answered_truly() -> None:
                 assert answer == getattr(about, kind)
     assert set(answers) == {"number", "yes/no", "position", "colour", "shape"}
     for kind, counts in answers.items():
-        assert counts.most_common(1)[0][1] / counts.total() < (0.6 if kind == "yes/no" else 0.4), kind
+        assert counts.most_common(1)[0][1] / counts.total() < (
+            0.6 if kind == "yes/no" else 0.4
+        ), kind
 
 
 def test_statements_hold_contradict_or_speak_of_what_is_not_shown() -> None:
@@ -75,7 +83,9 @@ def test_phrases_name_one_thing_each() -> None:
         for row in found["phrases"]:
             words = set(row["phrase"].split()[1:]) - {"shape", "thing"}
             named = [
-                thing for thing in found["images"][0]["things"] if words <= {thing["colour"], thing["shape"]}
+                thing
+                for thing in found["images"][0]["things"]
+                if words <= {thing["colour"], thing["shape"]}
             ]
             assert [thing["box"] for thing in named] == [row["box"]]
 
@@ -93,7 +103,8 @@ def test_pairs_have_eight_sentences_about_even() -> None:
 
 def test_retrieval_has_no_two_captioned_alike() -> None:
     rows = [
-        image_rows(f"{n}.png", scene, 48, rng)["retrieval"][0] for n, (scene, rng) in enumerate(stills(300))
+        image_rows(f"{n}.png", scene, 48, rng)["retrieval"][0]
+        for n, (scene, rng) in enumerate(stills(300))
     ]
     found = distinct(rows, 100)
     assert len(found) == 100
@@ -108,6 +119,8 @@ def test_all_words_are_known() -> None:
         texts = [text for row in found["retrieval"] for text in row["captions"]]
         texts += [row["phrase"] for row in found["phrases"]]
         texts += [row["sentence"] for row in found["image_entailment"]]
-        texts += [text for row in found["vqa"] for text in (row["question"], row["answer"])]
+        texts += [
+            text for row in found["vqa"] for text in (row["question"], row["answer"])
+        ]
         for text in texts:
             assert set(clean_caption(text, 80).split()) <= known, text

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mplug2.data.text import Tokenizer, clean_caption, clean_question, mirrored_words, swap_sides
+from mplug2.data.text import (
+    Tokenizer,
+    clean_caption,
+    clean_question,
+    mirrored_words,
+    swap_sides,
+)
 from registry.errors import UserError
 
 
@@ -25,7 +31,10 @@ def toy(shared: Path) -> Tokenizer:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "vocab.txt"
-    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "dog", "##s"]) + "\n")
+    path.write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "dog", "##s"])
+        + "\n"
+    )
     return path
 
 
@@ -43,7 +52,9 @@ def test_ids_equal_the_released_ones(recorded: dict, toy: Tokenizer) -> None:
         assert toy.tokens(ids) == case["tokens"]
 
 
-def test_a_batch_is_padded_and_truncated_as_released(recorded: dict, toy: Tokenizer) -> None:
+def test_a_batch_is_padded_and_truncated_as_released(
+    recorded: dict, toy: Tokenizer
+) -> None:
     case = recorded["tokenizer"]["batch_pad_trunc7"]
     text = toy(case["texts"], max_tokens=7)
     assert text.ids.tolist() == case["input_ids"]
@@ -72,7 +83,9 @@ def test_workers_can_take_a_copy(tiny: Path) -> None:
     assert copy.encode("dogs") == [2, 6, 7]
 
 
-def test_a_missing_vocabulary_says_what_to_give(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_vocabulary_says_what_to_give(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     missing = r"does not exist \(a relative path starts from .*\); give the path of a vocab\.txt"
     with pytest.raises(UserError, match=missing):
         Tokenizer.load(tiny.parent / "none.txt")
@@ -84,7 +97,18 @@ def test_a_missing_vocabulary_says_what_to_give(tiny: Path, monkeypatch: pytest.
 
 
 def test_only_line_ends_end_a_line_of_a_vocabulary(tmp_path: Path) -> None:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "\u2028", "b", "\x85", "c"]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "a",
+        "\u2028",
+        "b",
+        "\x85",
+        "c",
+    ]
     for ends in ("\n", "\r\n"):
         path = tmp_path / "vocab.txt"
         path.write_bytes(ends.join([*words, ""]).encode())
@@ -105,7 +129,9 @@ def test_only_line_ends_end_a_line_of_a_vocabulary(tmp_path: Path) -> None:
         (b'{"do_lower_case": null}', "do_lower_case must be true or false, but is null"),
     ],
 )
-def test_broken_settings_of_a_tokenizer_are_named(tiny: Path, content: bytes, said: str) -> None:
+def test_broken_settings_of_a_tokenizer_are_named(
+    tiny: Path, content: bytes, said: str
+) -> None:
     settings = tiny.with_name("tokenizer_config.json")
     settings.write_bytes(b'{"do_lower_case": false}')
     assert Tokenizer.load(tiny.parent).encode("Red") == [2, 1]
@@ -124,7 +150,10 @@ def test_a_closed_text_keeps_its_end(toy: Tokenizer) -> None:
 @pytest.mark.parametrize(
     ("said", "mirrored"),
     [
-        ("the left-most dog, on the left's right", "the right-most dog, on the right's left"),
+        (
+            "the left-most dog, on the left's right",
+            "the right-most dog, on the right's left",
+        ),
         ("leftmost and righthand man", "rightmost and lefthand man"),
         ("bottom left/topright, leftward", "bottom right/topleft, rightward"),
         ("Left of the RIGHT one", "Right of the LEFT one"),
@@ -137,10 +166,14 @@ def test_a_mirrored_phrase_changes_every_side(said: str, mirrored: str) -> None:
 
 
 def test_a_pair_changes_whole_words_only() -> None:
-    assert swap_sides("leftmost left dog right upright") == "leftmost right dog left upright"
+    assert (
+        swap_sides("leftmost left dog right upright") == "leftmost right dog left upright"
+    )
 
 
-def test_a_name_without_network_says_what_to_give(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_name_without_network_says_what_to_give(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import huggingface_hub
 
     def offline(*_: object) -> str:
@@ -151,7 +184,9 @@ def test_a_name_without_network_says_what_to_give(monkeypatch: pytest.MonkeyPatc
         Tokenizer.load("nobody-has-this-uncased")
 
 
-def test_a_name_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:
+def test_a_name_in_the_cache_needs_no_network(
+    monkeypatch: pytest.MonkeyPatch, tiny: Path
+) -> None:
     import huggingface_hub
 
     def reached(*_: object) -> str:
@@ -159,4 +194,6 @@ def test_a_name_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(tiny))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", reached)
-    assert Tokenizer.load("bert-base-uncased").vocab_size == Tokenizer.load(tiny).vocab_size
+    assert (
+        Tokenizer.load("bert-base-uncased").vocab_size == Tokenizer.load(tiny).vocab_size
+    )

@@ -22,11 +22,20 @@ from mplug2.data.text import Tokenizer
 from registry.errors import UserError
 
 WORDS = Tokenizer({token: number for number, token in enumerate(vocabulary())})
-ROWS = [("a red circle", "0"), ('a "green ring', "1"), ("the blue square is in the top row", "1")]
-SENTIMENT = {"labels": {"0": "negative", "1": "positive"}, "template": "[CLS] {sentence} [SEP]"}
+ROWS = [
+    ("a red circle", "0"),
+    ('a "green ring', "1"),
+    ("the blue square is in the top row", "1"),
+]
+SENTIMENT = {
+    "labels": {"0": "negative", "1": "positive"},
+    "template": "[CLS] {sentence} [SEP]",
+}
 
 
-def write_table(path: Path, rows: list[tuple[str, ...]], header: str = "sentence\tlabel") -> Path:
+def write_table(
+    path: Path, rows: list[tuple[str, ...]], header: str = "sentence\tlabel"
+) -> Path:
     lines = [header, *("\t".join(row) for row in rows)]
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -36,7 +45,9 @@ def source(path: Path, **arguments: Any) -> FileSource:
     return make_source(TextClassTask, path, tokenizer=WORDS, **{**SENTIMENT, **arguments})
 
 
-def test_a_table_is_split_at_tabs_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_table_is_split_at_tabs_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [('a lone " mark', "0"), ("'single'", "1"), ("end \\", "0")] * 40
     path = write_table(tmp_path / "train.tsv", [*rows, ("one", "tab", "0")])
     table = read_table(path)
@@ -46,19 +57,29 @@ def test_a_table_is_split_at_tabs_alone(tmp_path: Path, caplog: pytest.LogCaptur
         data = source(path)
     assert len(data) == 120
     assert "1 rows are left out, the first: " in caplog.text
-    assert data.task.counts(data.items) == {"negative": 80, "positive": 40, "refused rows": 1}
+    assert data.task.counts(data.items) == {
+        "negative": 80,
+        "positive": 40,
+        "refused rows": 1,
+    }
 
 
 def test_a_table_of_another_format_is_refused(tmp_path: Path) -> None:
     path = write_table(tmp_path / "train.tsv", [("only one column",)] * 3)
-    with pytest.raises(UserError, match=r"must have the columns sentence, label.*\(got 3 of 3 rows"):
+    with pytest.raises(
+        UserError, match=r"must have the columns sentence, label.*\(got 3 of 3 rows"
+    ):
         read_table(path)
 
 
-def test_files_without_a_header_and_packed_files_and_json_lines_are_read_alike(tmp_path: Path) -> None:
+def test_files_without_a_header_and_packed_files_and_json_lines_are_read_alike(
+    tmp_path: Path,
+) -> None:
     headed = write_table(tmp_path / "a.tsv", ROWS)
     bare = tmp_path / "b.tsv.gz"
-    bare.write_bytes(gzip.compress("".join(f"{text}\t{label}\r\n" for text, label in ROWS).encode()))
+    bare.write_bytes(
+        gzip.compress("".join(f"{text}\t{label}\r\n" for text, label in ROWS).encode())
+    )
     lines = tmp_path / "c.jsonl"
     lines.write_text('{"sentence": "a red circle", "label": 0}\n')
     items = source(headed).items
@@ -67,21 +88,32 @@ def test_files_without_a_header_and_packed_files_and_json_lines_are_read_alike(t
 
 
 @pytest.mark.parametrize("names", [["negative", "positive"], ["positive", "negative"]])
-def test_classes_follow_the_names_and_not_the_numbers(tmp_path: Path, names: list[str]) -> None:
-    path = write_table(tmp_path / "train.tsv", [("a circle", "negative"), ("a ring", "positive")])
+def test_classes_follow_the_names_and_not_the_numbers(
+    tmp_path: Path, names: list[str]
+) -> None:
+    path = write_table(
+        tmp_path / "train.tsv", [("a circle", "negative"), ("a ring", "positive")]
+    )
     data = source(path, labels=names)
     batch = next(iter(eval_loader(data, 2)))
-    assert batch.inputs["label"].tolist() == [names.index("negative"), names.index("positive")]
+    assert batch.inputs["label"].tolist() == [
+        names.index("negative"),
+        names.index("positive"),
+    ]
     assert [record["answers"] for record in batch.records] == [["negative"], ["positive"]]
     assert batch.records[0]["classes"] == names
 
 
 def test_a_test_set_has_rows_without_labels(tmp_path: Path) -> None:
-    path = write_table(tmp_path / "test.tsv", [("0", "a circle"), ("1", "a ring")], "index\tsentence")
+    path = write_table(
+        tmp_path / "test.tsv", [("0", "a circle"), ("1", "a ring")], "index\tsentence"
+    )
     batch = next(iter(eval_loader(source(path), 2)))
     assert set(batch.inputs) == {"text"}
     assert [record["answers"] for record in batch.records] == [[], []]
-    with pytest.raises(UserError, match=r"test.tsv:2: in training a text needs the column 'label'"):
+    with pytest.raises(
+        UserError, match=r"test.tsv:2: in training a text needs the column 'label'"
+    ):
         source(path, training=True)
 
 
@@ -100,7 +132,9 @@ def test_a_test_set_has_rows_without_labels(tmp_path: Path) -> None:
         ([("a", "1")], {"text_tokens": 2}, "text_tokens must be at least 3"),
     ],
 )
-def test_mistakes_are_named(tmp_path: Path, rows: Any, arguments: dict[str, Any], message: str) -> None:
+def test_mistakes_are_named(
+    tmp_path: Path, rows: Any, arguments: dict[str, Any], message: str
+) -> None:
     path = write_table(tmp_path / "train.tsv", rows)
     with pytest.raises(UserError, match=message):
         source(path, **arguments)
@@ -112,7 +146,9 @@ def test_the_longest_field_is_cut_and_the_template_never() -> None:
     assert [WORDS.tokens([token])[0] for token in row] == [
         *("[CLS]", "the", "red", "circle", "is", "[SEP]", "a", "ring", "[SEP]")
     ]
-    assert template.encode({"a": "red", "b": "blue"}) == WORDS.pieces("[CLS] red [SEP] blue [SEP]")
+    assert template.encode({"a": "red", "b": "blue"}) == WORDS.pieces(
+        "[CLS] red [SEP] blue [SEP]"
+    )
 
 
 def test_the_second_field_is_segment_1() -> None:
@@ -123,12 +159,16 @@ def test_the_second_field_is_segment_1() -> None:
     assert segments == [0, 0, 0, 0, 0, 1, 1]
     _, segments = TextTemplate("[CLS] {a} [SEP]", WORDS, 9).encode_segments({"a": "red"})
     assert segments == [0, 0, 0]
-    _, segments = TextTemplate("{a} {b}", WORDS, 9).encode_segments({"a": "red", "b": "blue"})
+    _, segments = TextTemplate("{a} {b}", WORDS, 9).encode_segments(
+        {"a": "red", "b": "blue"}
+    )
     assert segments == [0, 0]
 
 
 def test_pairs_have_segments_and_one_sentence_has_none(tmp_path: Path) -> None:
-    path = write_table(tmp_path / "pairs.tsv", [("a circle", "red", "1"), ("a", "a", "0")], "a\tb\tlabel")
+    path = write_table(
+        tmp_path / "pairs.tsv", [("a circle", "red", "1"), ("a", "a", "0")], "a\tb\tlabel"
+    )
     pairs = {"labels": ["0", "1"], "template": "[CLS] {a} [SEP] {b} [SEP]"}
     text = next(iter(eval_loader(source(path, **pairs), 2))).inputs["text"]
     assert text.segments.tolist() == [[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]]
@@ -142,29 +182,47 @@ def test_word_starts_follow_the_pieces() -> None:
     words = Tokenizer({token: number for number, token in enumerate(tokens)})
     text = words(["playing a", "a"])
     assert text.ids.tolist() == [[2, 5, 6, 7], [2, 7, 0, 0]]
-    assert text.word_start.tolist() == [[True, True, False, True], [True, True, False, False]]
+    assert text.word_start.tolist() == [
+        [True, True, False, True],
+        [True, True, False, False],
+    ]
 
 
 def test_a_question_names_the_fields_of_the_template() -> None:
     task = TextClassTask(["yes", "no"], WORDS)
-    assert task.question("a circle [SEP] a ring").fields == {"sentence1": "a circle", "sentence2": "a ring"}
-    with pytest.raises(UserError, match=r"must have 2 part\(s\), sentence1 \[SEP\] sentence2 \(got 1\)"):
+    assert task.question("a circle [SEP] a ring").fields == {
+        "sentence1": "a circle",
+        "sentence2": "a ring",
+    }
+    with pytest.raises(
+        UserError, match=r"must have 2 part\(s\), sentence1 \[SEP\] sentence2 \(got 1\)"
+    ):
         task.question("a circle")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("world", [1, 2])
-def test_every_text_comes_once_an_epoch_in_another_order(tmp_path: Path, workers: int, world: int) -> None:
+def test_every_text_comes_once_an_epoch_in_another_order(
+    tmp_path: Path, workers: int, world: int
+) -> None:
     path = write_table(
-        tmp_path / "train.tsv", [(f"a {'red ' * (number % 5)}ring", "1") for number in range(21)]
+        tmp_path / "train.tsv",
+        [(f"a {'red ' * (number % 5)}ring", "1") for number in range(21)],
     )
     data = source(path, training=True)
     orders = []
     for epoch in range(2):
         batches = []
         for rank in range(world):
-            batches += one_epoch(train_loader(data, 4, rank=rank, world=world, workers=workers), epoch)
-        records = [record for batch in batches for record in batch.records if "padding" not in record]
+            batches += one_epoch(
+                train_loader(data, 4, rank=rank, world=world, workers=workers), epoch
+            )
+        records = [
+            record
+            for batch in batches
+            for record in batch.records
+            if "padding" not in record
+        ]
         orders.append([record["question_id"] for record in records])
         assert Counter(orders[-1]) == Counter(range(21))
     assert orders[0] != orders[1]
@@ -172,7 +230,8 @@ def test_every_text_comes_once_an_epoch_in_another_order(tmp_path: Path, workers
 
 def test_batches_by_tokens_hold_no_more_than_they_may(tmp_path: Path) -> None:
     path = write_table(
-        tmp_path / "train.tsv", [(f"a {'red ' * (number % 9)}ring", "1") for number in range(40)]
+        tmp_path / "train.tsv",
+        [(f"a {'red ' * (number % 9)}ring", "1") for number in range(40)],
     )
     data = source(path, training=True)
     loader = Loader(data, data.collate, TokenBatches(tokens=60, micro_tokens=24))
@@ -199,9 +258,20 @@ def test_ids_do_not_depend_on_the_batch(tmp_path: Path) -> None:
 
 def test_the_released_files_of_sst2_are_read(shared: Path) -> None:
     words = Tokenizer.load(shared / "data/text/bert-base-uncased-vocab.txt")
-    path = shared / "data/annotations/glue/SST-2/train.tsv.gz"  # a copy without the official header
-    arguments = {**SENTIMENT, "tokenizer": words, "columns": ["sentence", "label"], "training": True}
+    path = (
+        shared / "data/annotations/glue/SST-2/train.tsv.gz"
+    )  # a copy without the official header
+    arguments = {
+        **SENTIMENT,
+        "tokenizer": words,
+        "columns": ["sentence", "label"],
+        "training": True,
+    }
     data = make_source(TextClassTask, path, **arguments)
-    assert data.task.counts(data.items) == {"negative": 3310, "positive": 3610, "refused rows": 0}
+    assert data.task.counts(data.items) == {
+        "negative": 3310,
+        "positive": 3610,
+        "refused rows": 0,
+    }
     batch = next(iter(train_loader(data, 8)))
     assert batch.inputs["text"].ids[:, 0].tolist() == [words.cls] * 8

@@ -20,9 +20,13 @@ WORDS = Tokenizer({token: number for number, token in enumerate(vocabulary())})
 BYTES = PlainTextTask(ByteTokenizer(), "[CLS]{text}", 64)
 
 
-def source(path: Path, content: bytes, task: Any = BYTES, **settings: Any) -> TextFileSource:
+def source(
+    path: Path, content: bytes, task: Any = BYTES, **settings: Any
+) -> TextFileSource:
     path.write_bytes(content)
-    return TextFileSource(str(path), task, **{"window_bytes": 16, "cut": "bytes", **settings})
+    return TextFileSource(
+        str(path), task, **{"window_bytes": 16, "cut": "bytes", **settings}
+    )
 
 
 def contents(data: TextFileSource) -> list[bytes]:
@@ -37,7 +41,9 @@ def random_content(length: int, letters: str, seed: int = 0) -> bytes:
 @pytest.mark.parametrize("cut", ["bytes", "words"])
 @pytest.mark.parametrize("letters", ["abc ", "aé\u4e2d \n", "a", " "])
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 500])
-def test_windows_are_the_file(cut: str, letters: str, length: int, tmp_path: Path) -> None:
+def test_windows_are_the_file(
+    cut: str, letters: str, length: int, tmp_path: Path
+) -> None:
     content = random_content(length, letters)
     data = source(tmp_path / "a.txt", content, cut=cut)
     windows = contents(data)
@@ -73,26 +79,42 @@ def test_bytes_that_are_not_utf8_are_tokens_like_any_other(tmp_path: Path) -> No
     content = bytes(range(256)) * 2
     data = source(tmp_path / "a.bin", content)
     batches = list(eval_loader(data, 4))
-    ids = [row[mask] for batch in batches for row, mask in zip(*batch.inputs["text"][:2], strict=True)]
+    ids = [
+        row[mask]
+        for batch in batches
+        for row, mask in zip(*batch.inputs["text"][:2], strict=True)
+    ]
     assert bytes(int(i) - 104 for row in ids for i in row[1:]) == content
-    assert sum(record["num_bytes"] for batch in batches for record in batch.records) == len(content)
+    assert sum(
+        record["num_bytes"] for batch in batches for record in batch.records
+    ) == len(content)
 
 
 def test_what_is_cut_does_not_count(tmp_path: Path) -> None:
     task = PlainTextTask(WORDS, "[CLS] {text} [SEP]", 6)
-    data = source(tmp_path / "a.txt", b"a ring a ring a ring a ring", task, cut="words", window_bytes=100)
+    data = source(
+        tmp_path / "a.txt",
+        b"a ring a ring a ring a ring",
+        task,
+        cut="words",
+        window_bytes=100,
+    )
     batch = next(iter(eval_loader(data, 1)))
     assert batch.inputs["text"].ids.shape == (1, 6)
     assert batch.records[0]["num_bytes"] == round(27 * 4 / 8)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_every_window_comes_once_an_epoch_in_another_order(workers: int, tmp_path: Path) -> None:
+def test_every_window_comes_once_an_epoch_in_another_order(
+    workers: int, tmp_path: Path
+) -> None:
     data = source(tmp_path / "a.txt", random_content(1000, "ab "), training=True)
     loader = train_loader(data, 8, workers=workers)
     orders: list[list[int]] = [[], []]
     for batch in loader:
-        orders[len(orders[0]) >= len(data)] += [record["question_id"] for record in batch.records]
+        orders[len(orders[0]) >= len(data)] += [
+            record["question_id"] for record in batch.records
+        ]
         if len(orders[1]) == len(data):
             break
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(len(data)))
@@ -113,9 +135,15 @@ def test_the_file_is_not_read_before_a_window_is_asked_for(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"start": 0.5, "end": 0.5}, r"start must be below end, both from 0 to 1 \(got 0.5, 0.5\)"),
+        (
+            {"start": 0.5, "end": 0.5},
+            r"start must be below end, both from 0 to 1 \(got 0.5, 0.5\)",
+        ),
         ({"window_bytes": 0}, "window_bytes must be at least 1"),
-        ({"task": TextClassTask(["a", "b"], WORDS)}, r"needs a task of plain texts \(got TextClassTask\)"),
+        (
+            {"task": TextClassTask(["a", "b"], WORDS)},
+            r"needs a task of plain texts \(got TextClassTask\)",
+        ),
         (
             {"task": PlainTextTask(WORDS, "{a} {b}")},
             "a window of a file is one field, but data.template joins a, b",
@@ -123,10 +151,14 @@ def test_the_file_is_not_read_before_a_window_is_asked_for(tmp_path: Path) -> No
         ({"content": b""}, "must have at least one byte"),
     ],
 )
-def test_mistakes_are_named(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_mistakes_are_named(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=message):
         _ = source(tmp_path / "a.txt", **{"content": b"a ring", **settings}).items[0]
-    with pytest.raises(UserError, match="the text file must exist, but nowhere.txt does not"):
+    with pytest.raises(
+        UserError, match="the text file must exist, but nowhere.txt does not"
+    ):
         TextFileSource("nowhere.txt", BYTES)
 
 

@@ -31,7 +31,10 @@ def test_values_are_read_as_numbers(tmp_path: Path) -> None:
     data = source(tmp_path / "dev.tsv", lines, id_column="index", value_range=[0.0, 5.0])
     batch = next(iter(eval_loader(data, 2)))
     assert batch.inputs["value"].tolist() == [2.5, 5.0]
-    assert batch.inputs["text"].segments.tolist() == [[0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 0, 0]]
+    assert batch.inputs["text"].segments.tolist() == [
+        [0, 0, 0, 0, 1, 1, 1],
+        [0, 0, 0, 1, 1, 0, 0],
+    ]
     assert [record["question_id"] for record in batch.records] == [7, 8]
     assert [record["value"] for record in batch.records] == [2.5, 5.0]
     assert data.task.counts(data.items) == {"with a value": 2, "refused rows": 0}
@@ -44,7 +47,11 @@ def test_a_test_set_has_rows_without_values(tmp_path: Path) -> None:
     batch = next(iter(eval_loader(data, 1)))
     assert set(batch.inputs) == {"text"}
     assert batch.records[0]["answers"] == []
-    assert data.task.counts(data.items) == {"with a value": 0, "without a value": 1, "refused rows": 0}
+    assert data.task.counts(data.items) == {
+        "with a value": 0,
+        "without a value": 1,
+        "refused rows": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -57,11 +64,21 @@ def test_a_test_set_has_rows_without_values(tmp_path: Path) -> None:
         ),
         ("nan", {}, r"'score' must be a number \(got \"nan\"\)"),
         ("many", {}, r"'score' must be a number \(got \"many\"\)"),
-        ("1", {"value_range": [5.0, 0.0]}, "value_range must be two numbers, the smaller one first"),
-        ("1", {"id_column": "id"}, r"dev.tsv:2: a text needs the column 'id' \(got the columns index, sen"),
+        (
+            "1",
+            {"value_range": [5.0, 0.0]},
+            "value_range must be two numbers, the smaller one first",
+        ),
+        (
+            "1",
+            {"id_column": "id"},
+            r"dev.tsv:2: a text needs the column 'id' \(got the columns index, sen",
+        ),
     ],
 )
-def test_mistakes_are_named(tmp_path: Path, score: str, arguments: dict[str, Any], message: str) -> None:
+def test_mistakes_are_named(
+    tmp_path: Path, score: str, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         source(tmp_path / "dev.tsv", [f"0\ta\ta\t{score}"], **arguments)
 
@@ -93,8 +110,16 @@ GLUE = {
         "0\t1\t1n\tg\tp\tp\tp\tp\ta circle\ta ring\tneutral\tneutral",
         "1\t1\t1e\tg\tp\tp\tp\tp\ta\ta\te\tentailment",
     ],
-    "qnli": ["index\tquestion\tsentence\tlabel", "0\ta\ta circle\tentailment", "1\ta\ta\tnot_entailment"],
-    "rte": ["index\tsentence1\tsentence2\tlabel", "0\ta\ta ring\tnot_entailment", "1\ta\ta\tentailment"],
+    "qnli": [
+        "index\tquestion\tsentence\tlabel",
+        "0\ta\ta circle\tentailment",
+        "1\ta\ta\tnot_entailment",
+    ],
+    "rte": [
+        "index\tsentence1\tsentence2\tlabel",
+        "0\ta\ta ring\tnot_entailment",
+        "1\ta\ta\tentailment",
+    ],
 }
 TARGETS = {
     "cola": ["acceptable", "unacceptable"],
@@ -111,12 +136,16 @@ TARGETS = {
 def shipped_source(task: str, split: str, path: Path) -> Any:
     settings = [f"data.{split}.path={path}"]
     spec = read_spec(ROOT / "configs_text" / f"{task}_tiny.yaml", settings)
-    builder = SourceBuilder(spec, check(spec).types, split, split == "train", {}, (), tokenizer=WORDS)
+    builder = SourceBuilder(
+        spec, check(spec).types, split, split == "train", {}, (), tokenizer=WORDS
+    )
     return builder.source("data")
 
 
 @pytest.mark.parametrize("task", GLUE)
-def test_the_shipped_specs_read_the_official_training_files(task: str, tmp_path: Path) -> None:
+def test_the_shipped_specs_read_the_official_training_files(
+    task: str, tmp_path: Path
+) -> None:
     path = tmp_path / "train.tsv"
     path.write_text("\r\n".join(GLUE[task]) + "\r\n", encoding="utf-8")
     data = shipped_source(task, "train", path)
@@ -128,11 +157,20 @@ def test_the_shipped_specs_read_the_official_training_files(task: str, tmp_path:
     ("task", "lines"),
     [
         ("cola", ["index\tsentence", "0\ta circle", "1\ta"]),
-        ("mrpc", ["index\t#1 ID\t#2 ID\t#1 String\t#2 String", "0\t1\t2\ta\ta", "1\t1\t2\ta\ta"]),
+        (
+            "mrpc",
+            [
+                "index\t#1 ID\t#2 ID\t#1 String\t#2 String",
+                "0\t1\t2\ta\ta",
+                "1\t1\t2\ta\ta",
+            ],
+        ),
         ("qqp", ["id\tquestion1\tquestion2", "0\ta\ta", "1\ta\ta"]),
     ],
 )
-def test_the_shipped_specs_read_the_official_test_files(task: str, lines: list[str], tmp_path: Path) -> None:
+def test_the_shipped_specs_read_the_official_test_files(
+    task: str, lines: list[str], tmp_path: Path
+) -> None:
     path = tmp_path / "test.tsv"
     path.write_text("\n".join(lines) + "\n")
     data = shipped_source(task, "test", path)
@@ -140,7 +178,9 @@ def test_the_shipped_specs_read_the_official_test_files(task: str, lines: list[s
 
 
 @pytest.mark.parametrize(("task", "name"), [("mrpc", "MRPC"), ("stsb", "STS-B")])
-def test_the_samples_of_official_files_are_read(task: str, name: str, shared: Path) -> None:
+def test_the_samples_of_official_files_are_read(
+    task: str, name: str, shared: Path
+) -> None:
     path = shared / f"data/annotations/glue/hf_fixture_{name}_train.tsv"
     data = shipped_source(task, "train", path)
     lines = path.read_text(encoding="utf-8").splitlines()

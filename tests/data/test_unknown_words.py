@@ -20,7 +20,9 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "run", "##s"]
 
 
 def captions(folder: Path, texts: list[str], tokenizer: Tokenizer | None = None) -> Any:
-    rows = [{"image": f"{number}.png", "caption": text} for number, text in enumerate(texts)]
+    rows = [
+        {"image": f"{number}.png", "caption": text} for number, text in enumerate(texts)
+    ]
     path = folder / "captions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return make_source(
@@ -29,7 +31,8 @@ def captions(folder: Path, texts: list[str], tokenizer: Tokenizer | None = None)
         media=str(folder),
         types={"image": StreamType("image", ("V", 3, 8, 8))},
         inputs={"image", "caption"},
-        tokenizer=tokenizer or Tokenizer({word: number for number, word in enumerate(WORDS)}, source="v.txt"),
+        tokenizer=tokenizer
+        or Tokenizer({word: number for number, word in enumerate(WORDS)}, source="v.txt"),
     )
 
 
@@ -39,16 +42,28 @@ def test_words_not_pieces_are_counted(tmp_path: Path) -> None:
     # [SEP] ends each caption and is a word of the vocabulary.
     assert counts.words == 12
     assert str(counts) == "2 of 12 words (16.7%: cat)"
-    assert count_words(captions(tmp_path, ["a cat"] * 10), max_samples=3).unknown.total() == 3
+    assert (
+        count_words(captions(tmp_path, ["a cat"] * 10), max_samples=3).unknown.total()
+        == 3
+    )
 
 
 def test_no_byte_is_unknown(tmp_path: Path) -> None:
-    assert count_words(captions(tmp_path, ["ein Hund läuft"], ByteTokenizer())).fraction == 0
+    assert (
+        count_words(captions(tmp_path, ["ein Hund läuft"], ByteTokenizer())).fraction == 0
+    )
 
 
-@pytest.mark.parametrize(("texts", "warned"), [(["un chien court"], True), (["a dog runs"] * 20, False)])
-def test_training_warns_of_another_language(tmp_path: Path, texts: list[str], warned: bool) -> None:
-    loaders = {"train": SimpleNamespace(source=captions(tmp_path, texts)), "mine": object()}
+@pytest.mark.parametrize(
+    ("texts", "warned"), [(["un chien court"], True), (["a dog runs"] * 20, False)]
+)
+def test_training_warns_of_another_language(
+    tmp_path: Path, texts: list[str], warned: bool
+) -> None:
+    loaders = {
+        "train": SimpleNamespace(source=captions(tmp_path, texts)),
+        "mine": object(),
+    }
     lines = unknown_word_warnings(loaders)
     assert len(lines) == warned
     if warned:

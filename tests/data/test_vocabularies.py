@@ -73,8 +73,9 @@ def test_a_module_of_the_second_tokenizer_is_too_small() -> None:
 )
 def test_a_module_that_two_tokenizers_reach_is_too_small(old: str, new: str) -> None:
     spec = parse_spec(SPEC.replace(old, new).replace("vocab_size: 9", "vocab_size: 5"))
-    assert "vocab_size of 'large' must be at least 6, the tokens of six.txt, but is 5" in refused(
-        spec, "six.txt"
+    assert (
+        "vocab_size of 'large' must be at least 6, the tokens of six.txt, but is 5"
+        in refused(spec, "six.txt")
     )
 
 

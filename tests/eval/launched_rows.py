@@ -37,7 +37,12 @@ class Batch:
         self.inputs = {"number": torch.tensor([number for number, _ in requests])}
         self.records: list[dict[str, Any]] = []
         for number, padding in requests:
-            record = {"question_id": number, "question": "", "answers": [str(number % 2)], "type": "t"}
+            record = {
+                "question_id": number,
+                "question": "",
+                "answers": [str(number % 2)],
+                "type": "t",
+            }
             self.records.append(record | ({"padding": True} if padding else {}))
 
 
@@ -49,7 +54,9 @@ class Loader:
         requests = [(number, False) for number in range(samples)]
         requests += [(number, True) for number in range(padding)]
         local = requests[rank::world]
-        self.batches = [local[start : start + SIZE] for start in range(0, len(local), SIZE)]
+        self.batches = [
+            local[start : start + SIZE] for start in range(0, len(local), SIZE)
+        ]
         self.num_records = samples
 
     def __len__(self) -> int:
@@ -70,7 +77,9 @@ def main(out: str) -> None:
                 settings = EvaluationSpec("", "data", "test", None, goal, None, (metric,))
                 path = Path(out) / f"{samples}_{uneven}_{goal}.jsonl"
                 loader = Loader(samples, rank, world, uneven)
-                found = evaluate(net, loader, settings, decode=str, engine=net, predictions=path)
+                found = evaluate(
+                    net, loader, settings, decode=str, engine=net, predictions=path
+                )
                 assert found.samples == samples
                 assert len(set(distributed.all_gather_object(net.calls))) == 1
                 values = [f"{name} {value:.6f}" for name, value in found.metrics.items()]

@@ -64,7 +64,9 @@ def test_the_checkpoint_is_evaluated_as_in_training(spec: Spec, tmp_path: Path) 
     assert scores(tmp_path / "plain.jsonl") != pytest.approx(in_training, abs=1e-6)
 
 
-def test_without_averaged_copies_they_begin_as_the_weights(spec: Spec, tmp_path: Path) -> None:
+def test_without_averaged_copies_they_begin_as_the_weights(
+    spec: Spec, tmp_path: Path
+) -> None:
     mplug2.train(spec)
     checkpoint = (tmp_path / "run" / "last").resolve()
     (checkpoint / "momentum.safetensors").unlink()
@@ -73,5 +75,7 @@ def test_without_averaged_copies_they_begin_as_the_weights(spec: Spec, tmp_path:
     load_momentum(net, checkpoint)
     for name, copied in net.ema_state_dict().items():
         torch.testing.assert_close(copied, net.state_dict()[name])
-    with pytest.raises(UserError, match="momentum.safetensors is missing, and the checkpoint was written"):
+    with pytest.raises(
+        UserError, match="momentum.safetensors is missing, and the checkpoint was written"
+    ):
         load_momentum(net, checkpoint, required=True)

@@ -33,7 +33,9 @@ def test_nan_is_never_the_best() -> None:
 @pytest.mark.parametrize(("smaller", "expected"), [(False, 3.0), (True, 1.0)])
 def test_the_direction(smaller: bool, expected: float) -> None:
     assert best_of([2.0, 1.0, math.nan, 3.0], smaller=smaller) == expected
-    assert not is_better(2.0, 2.0, smaller_is_better=smaller), "the first of equal ones stays"
+    assert not is_better(2.0, 2.0, smaller_is_better=smaller), (
+        "the first of equal ones stays"
+    )
 
 
 def test_metrics_declare_their_direction() -> None:
@@ -43,5 +45,8 @@ def test_metrics_declare_their_direction() -> None:
 
 
 def test_the_first_value_of_the_first_evaluation_selects() -> None:
-    assert default_value([evaluation("qa", "iou"), evaluation("b", "recall")]) == "qa/iou_accuracy"
+    assert (
+        default_value([evaluation("qa", "iou"), evaluation("b", "recall")])
+        == "qa/iou_accuracy"
+    )
     assert default_value([evaluation("", "perplexity")]) == "perplexity"

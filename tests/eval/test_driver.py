@@ -48,7 +48,12 @@ class Batch:
         self.inputs = {"y": torch.tensor(classes)}
         self.records: list[dict[str, Any]] = []
         for number, label in enumerate(classes):
-            record = {"question_id": number, "question": "x", "answers": [str(label % 2)], "type": "t"}
+            record = {
+                "question_id": number,
+                "question": "x",
+                "answers": [str(label % 2)],
+                "type": "t",
+            }
             if number >= len(classes) - padding:
                 record["padding"] = True
             self.records.append(record)
@@ -76,7 +81,9 @@ def test_rows_are_samples_or_the_evaluation_fails(tmp_path: Path) -> None:
         loader.num_records = 21
     assert evaluate(Net(), marked, evaluation(), decode=str).samples == 21
     out = tmp_path / "rows.jsonl"
-    with pytest.raises(UserError, match="22 samples were evaluated, but the split has 21"):
+    with pytest.raises(
+        UserError, match="22 samples were evaluated, but the split has 21"
+    ):
         evaluate(Net(), unmarked, evaluation(), decode=str, predictions=out)
     assert len(out.read_text().splitlines()) == 22, "the predictions are kept"
 
@@ -90,7 +97,9 @@ class Loses:
         self.rows: list[Row] = []
 
     def update(self, outputs: Mapping[str, Any], records: Sequence[Row]) -> None:
-        self.rows += [{**record, "prediction": "0", "score": 0.0} for record in records[:-1]]
+        self.rows += [
+            {**record, "prediction": "0", "score": 0.0} for record in records[:-1]
+        ]
 
     def compute(self) -> tuple[dict[str, float], list[Row]]:
         return {"lost": 1.0}, self.rows
@@ -108,11 +117,16 @@ def evaluators(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 def test_an_evaluator_that_loses_rows_fails(evaluators: Registry) -> None:
     evaluators.register("loses")(Loses)
-    with pytest.raises(UserError, match=r"Loses must make one row of each sample \(got 1 rows of 2 samples"):
+    with pytest.raises(
+        UserError,
+        match=r"Loses must make one row of each sample \(got 1 rows of 2 samples",
+    ):
         evaluate(Net(), [Batch([0, 1])], evaluation(evaluator="loses"), decode=str)
 
 
-def test_several_goals_are_computed_for_each_batch_in_their_order(evaluators: Registry) -> None:
+def test_several_goals_are_computed_for_each_batch_in_their_order(
+    evaluators: Registry,
+) -> None:
     class TwoGoals(Loses):
         goals = ("one", "two")
         one_row_per_record = False
@@ -124,18 +138,25 @@ def test_several_goals_are_computed_for_each_batch_in_their_order(evaluators: Re
     evaluators.register("two_goals")(TwoGoals)
     net = Net()
     found = evaluate(
-        net, [Batch([0, 1]), Batch([1])], evaluation(evaluator="two_goals", metrics=()), decode=str
+        net,
+        [Batch([0, 1]), Batch([1])],
+        evaluation(evaluator="two_goals", metrics=()),
+        decode=str,
     )
     assert net.calls == ["one", "two", "one", "two"]
     assert TwoGoals.seen == [("one", 2), ("two", 2), ("one", 1), ("two", 1)]
     assert (found.metrics, found.samples) == ({"lost": 1.0}, 3)
 
 
-def test_an_evaluator_gets_the_settings_that_it_names_and_no_others(evaluators: Registry) -> None:
+def test_an_evaluator_gets_the_settings_that_it_names_and_no_others(
+    evaluators: Registry,
+) -> None:
     class Prompted(Loses):
         one_row_per_record = False
 
-        def __init__(self, *, prompts: str, decode: Any, ensemble: int = 3, metrics: Any) -> None:
+        def __init__(
+            self, *, prompts: str, decode: Any, ensemble: int = 3, metrics: Any
+        ) -> None:
             super().__init__()
             made.append((prompts, decode, ensemble))
 
@@ -143,12 +164,21 @@ def test_an_evaluator_gets_the_settings_that_it_names_and_no_others(evaluators: 
     evaluators.register("prompted")(Prompted)
     settings = {"evaluator": "prompted", "metrics": ()}
     arguments = {"prompts": "openai", "ensemble": None, "batch_size": 4, "rerank": 2}
-    evaluate(Net(), [Batch([0])], evaluation("zero", **settings, arguments=arguments), decode=str)
+    evaluate(
+        Net(),
+        [Batch([0])],
+        evaluation("zero", **settings, arguments=arguments),
+        decode=str,
+    )
     assert made == [("openai", str, 3)]
-    with pytest.raises(UserError, match="eval.zero: evaluator 'prompted' needs the setting 'prompts'"):
+    with pytest.raises(
+        UserError, match="eval.zero: evaluator 'prompted' needs the setting 'prompts'"
+    ):
         evaluate(Net(), [], evaluation("zero", **settings), decode=str)
     wrong = evaluation("zero", **settings, arguments={"prompts": "a", "templat": 1})
-    with pytest.raises(UserError, match="has no setting 'templat'. Settings: prompts, ensemble"):
+    with pytest.raises(
+        UserError, match="has no setting 'templat'. Settings: prompts, ensemble"
+    ):
         evaluate(Net(), [], wrong, decode=str)
 
 
@@ -163,19 +193,32 @@ def test_which_evaluator_is_needed_follows_from_the_metrics(evaluators: Registry
         def compute(self, rows: Sequence[Row]) -> dict[str, float]:
             return {"level": float(len(rows))}
 
-    with pytest.raises(UserError, match="metric 'level', which measures regions Q N width, has no evaluator"):
-        evaluate(Net(), [Batch([0, 1])], evaluation(), decode=str, metrics=[LevelMetric()])
+    with pytest.raises(
+        UserError,
+        match="metric 'level', which measures regions Q N width, has no evaluator",
+    ):
+        evaluate(
+            Net(), [Batch([0, 1])], evaluation(), decode=str, metrics=[LevelMetric()]
+        )
     evaluators.register("levels")(Levels)
     with pytest.raises(UserError, match="one row of each sample"):
-        evaluate(Net(), [Batch([0, 1])], evaluation(), decode=str, metrics=[LevelMetric()])
+        evaluate(
+            Net(), [Batch([0, 1])], evaluation(), decode=str, metrics=[LevelMetric()]
+        )
     evaluators.register("other_levels")(type("Other", (Levels,), {}))
-    with pytest.raises(UserError, match="several evaluators .levels, other_levels.. Name one"):
-        evaluate(Net(), [Batch([0, 1])], evaluation(), decode=str, metrics=[LevelMetric()])
+    with pytest.raises(
+        UserError, match="several evaluators .levels, other_levels.. Name one"
+    ):
+        evaluate(
+            Net(), [Batch([0, 1])], evaluation(), decode=str, metrics=[LevelMetric()]
+        )
     with pytest.raises(UserError, match="eval: no metric and no evaluator is named"):
         evaluate(Net(), [], evaluation(metrics=()), decode=str)
 
 
-def test_during_training_each_evaluation_has_its_values_and_its_file(tmp_path: Path) -> None:
+def test_during_training_each_evaluation_has_its_values_and_its_file(
+    tmp_path: Path,
+) -> None:
     net = Net()
     evaluations = [evaluation(), evaluation("dev/matched"), evaluation("absent")]
     loaders = {"": [Batch([0, 2])], "dev/matched": [Batch([1, 2])]}
@@ -188,7 +231,10 @@ def test_during_training_each_evaluation_has_its_values_and_its_file(tmp_path: P
     )
     names = sorted(path.name for path in (tmp_path / "predictions").iterdir())
     assert names == ["dev%2Fmatched_00000012.jsonl", "val_00000012.jsonl"]
-    rows = [json.loads(line) for line in (tmp_path / "predictions" / names[1]).read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "predictions" / names[1]).read_text().splitlines()
+    ]
     assert [row["prediction"] for row in rows] == ["0", "2"]
 
 
@@ -204,7 +250,10 @@ eval:
 
 def test_evaluations_are_chosen_by_name_and_split() -> None:
     spec = parse_spec(SPEC, "x.yaml")
-    assert [(one.name, one.split) for one in chosen_evaluations(spec)] == [("a", "val"), ("b", "test")]
+    assert [(one.name, one.split) for one in chosen_evaluations(spec)] == [
+        ("a", "val"),
+        ("b", "test"),
+    ]
     (chosen,) = chosen_evaluations(spec, "b", "dev")
     assert (chosen.name, chosen.split, chosen.metrics) == ("b", "dev", ("vqa_accuracy",))
     with pytest.raises(UserError, match="there is no evaluation 'c'. Evaluations: a, b"):
@@ -213,13 +262,17 @@ def test_evaluations_are_chosen_by_name_and_split() -> None:
     assert predictions_of(Path("p/x.jsonl"), chosen, several=False) == Path("p/x.jsonl")
 
 
-def test_batches_of_a_rank_that_runs_out_are_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_of_a_rank_that_runs_out_are_padding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The other rank has three batches, this one has one, and then none."""
     from mplug2.runtime import distributed
 
     for own, expected in (([Batch([0, 1])], [2, 0, 0]), ([], [0, 0, 0])):
         monkeypatch.setattr(distributed, "all_gather_object", lambda value: [value, 3])
-        monkeypatch.setattr(distributed, "broadcast_from_rank0", lambda value: Batch([2, 2]))
+        monkeypatch.setattr(
+            distributed, "broadcast_from_rank0", lambda value: Batch([2, 2])
+        )
         counted = []
         for batch in padded_batches(own, synced=True):
             assert len(batch.inputs["y"]) == len(batch.records) == 2
@@ -234,7 +287,9 @@ def test_an_error_of_rank_0_reaches_all_ranks(monkeypatch: pytest.MonkeyPatch) -
         raise ValueError("a metric failed")
 
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed, "broadcast_from_rank0", lambda value: sent.append(value) or value)
+    monkeypatch.setattr(
+        distributed, "broadcast_from_rank0", lambda value: sent.append(value) or value
+    )
     sent: list[Any] = []
     with pytest.raises(ValueError, match="a metric failed"):
         distributed.on_rank0(fails)

@@ -38,12 +38,21 @@ class Batch:
 
 
 def record(number: int, answer: int, kind: str, **more: Any) -> dict[str, Any]:
-    return {"question_id": number, "question": "?", "answers": [str(answer)], "type": kind, **more}
+    return {
+        "question_id": number,
+        "question": "?",
+        "answers": [str(answer)],
+        "type": kind,
+        **more,
+    }
 
 
 # uneven batches: the mean of their accuracies (0.5) is not the accuracy (0.6)
 BATCHES = [
-    Batch([1, 2, 3, 1], [record(3, 1, "b"), record(1, 2, "a"), record(0, 3, "a"), record(2, 2, "a")]),
+    Batch(
+        [1, 2, 3, 1],
+        [record(3, 1, "b"), record(1, 2, "a"), record(0, 3, "a"), record(2, 2, "a")],
+    ),
     Batch([0, 7], [record(4, 5, "b"), record(0, 3, "a", padding=True)]),
 ]
 
@@ -53,7 +62,9 @@ SPEC = EvaluationSpec("", "data", "test", None, "predict", None, ())
 
 def measure(net: nn.Module, loader: Any, metrics: list[Any], **more: Any) -> Evaluation:
     """Evaluate by metrics that need not be registered."""
-    return evaluate(net, loader, SPEC, metrics=metrics, **{"decode": lambda ids: str(ids[0]), **more})
+    return evaluate(
+        net, loader, SPEC, metrics=metrics, **{"decode": lambda ids: str(ids[0]), **more}
+    )
 
 
 def run(**more: Any) -> Evaluation:
@@ -64,7 +75,9 @@ def test_metrics_are_over_samples_and_padding_does_not_count(tmp_path: Path) -> 
     found = run(predictions=tmp_path / "deep" / "p.jsonl")
     assert found.samples == 5
     assert found.metrics == {"accuracy": pytest.approx(3 / 5)}
-    rows = [json.loads(line) for line in (tmp_path / "deep/p.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "deep/p.jsonl").read_text().splitlines()
+    ]
     assert [row["question_id"] for row in rows] == [0, 1, 2, 3, 4]
     assert rows[1] == {
         **record(1, 2, "a"),
@@ -111,7 +124,9 @@ def test_a_goal_without_the_output_is_refused() -> None:
     class Asks(Accuracy):
         inputs = {"caption": "sequences B n"}
 
-    with pytest.raises(UserError, match="needs the goal output 'caption', but the goal gives answer"):
+    with pytest.raises(
+        UserError, match="needs the goal output 'caption', but the goal gives answer"
+    ):
         measure(Echo(), BATCHES, [Asks()])
 
 
@@ -123,7 +138,10 @@ def test_metrics_of_different_outputs_are_refused_before_the_network_runs() -> N
     class Caption(Accuracy):
         inputs = {"caption": "sequences B n"}
 
-    with pytest.raises(UserError, match="must measure one output of the goal, but measure 'answer' and 'cap"):
+    with pytest.raises(
+        UserError,
+        match="must measure one output of the goal, but measure 'answer' and 'cap",
+    ):
         measure(Echo(), Never(BATCHES), [Accuracy(), Caption()])
 
 
@@ -143,12 +161,16 @@ flow:
 goals: {train: {loss: loss}, predict: {answer: guess, label: sorts}}
 eval: {metrics: [accuracy, METRIC]}
 """
-    (problem,) = check(parse_spec(text.replace("METRIC", "label_accuracy"), "x.yaml")).problems
+    (problem,) = check(
+        parse_spec(text.replace("METRIC", "label_accuracy"), "x.yaml")
+    ).problems
     assert problem.message == (
         "metrics must measure one output of goal 'predict', "
         "but 'accuracy' 'answer' and 'label_accuracy' 'label'"
     )
-    assert not check(parse_spec(text.replace("METRIC", "vqa_accuracy"), "x.yaml")).problems
+    assert not check(
+        parse_spec(text.replace("METRIC", "vqa_accuracy"), "x.yaml")
+    ).problems
 
 
 def test_a_metric_that_fails_leaves_the_predictions(tmp_path: Path) -> None:
@@ -169,9 +191,15 @@ def test_predictions_are_valid_json_where_a_network_gives_no_numbers(
 ) -> None:
     class Broken(Locates):
         def forward(self, batch: dict[str, Any], goal: str) -> dict[str, Any]:
-            return {"box": super().forward(batch, goal)["box"] * torch.tensor([[1.0], [torch.nan]])}
+            return {
+                "box": super().forward(batch, goal)["box"]
+                * torch.tensor([[1.0], [torch.nan]])
+            }
 
-    records = [{"question_id": i, "question": "", "answers": [], "box": [0, 0, 1, 1]} for i in range(2)]
+    records = [
+        {"question_id": i, "question": "", "answers": [], "box": [0, 0, 1, 1]}
+        for i in range(2)
+    ]
     out = tmp_path / "p.jsonl"
     measure(Broken(), [Batch([0], records)], ["iou"], predictions=out)
     assert json.loads(out.read_text().splitlines()[1])["prediction"] == [None] * 4
@@ -184,7 +212,12 @@ def test_numbered_questions_stand_before_named_ones(tmp_path: Path) -> None:
     records = [record(0, 1, "a") | {"question_id": name} for name in names]
     out = tmp_path / "p.jsonl"
     measure(Echo(), [Batch([1] * 4, records)], [Accuracy()], predictions=out)
-    assert [json.loads(line)["question_id"] for line in out.read_text().splitlines()] == [9, 10, None, "b"]
+    assert [json.loads(line)["question_id"] for line in out.read_text().splitlines()] == [
+        9,
+        10,
+        None,
+        "b",
+    ]
 
 
 def test_undecodable_files_are_reported() -> None:
@@ -195,7 +228,10 @@ def test_undecodable_files_are_reported() -> None:
 
 
 def test_equally_frequent_answers_are_chosen_by_the_alphabet() -> None:
-    rows = [{"question": "Who is it", "answers": [answer]} for answer in ("woman", "man", "man", "woman")]
+    rows = [
+        {"question": "Who is it", "answers": [answer]}
+        for answer in ("woman", "man", "man", "woman")
+    ]
     assert most_frequent(rows) == {"who": "man"}
     assert by_type([], {}) == []
     boxes = [{"question": "the left dog", "correct": True}]
@@ -215,7 +251,13 @@ class Classifier(nn.Module):
 
 def test_logits_are_told_by_the_names_of_their_classes(tmp_path: Path) -> None:
     records = [
-        {"question_id": i, "question": "x", "answers": [answer], "type": "t", "classes": ["no", "yes"]}
+        {
+            "question_id": i,
+            "question": "x",
+            "answers": [answer],
+            "type": "t",
+            "classes": ["no", "yes"],
+        }
         for i, answer in enumerate(("yes", "yes"))
     ]
     loader = [Batch([0], records)]
@@ -239,9 +281,14 @@ class Locates(nn.Module):
         return {"box": torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]])}
 
 
-def test_boxes_are_written_as_four_numbers_and_judged_by_their_overlap(tmp_path: Path) -> None:
+def test_boxes_are_written_as_four_numbers_and_judged_by_their_overlap(
+    tmp_path: Path,
+) -> None:
     box = [0.0, 0.0, 0.5, 1.0]
-    records = [{"question_id": i, "question": "", "answers": [], "type": "box", "box": box} for i in range(2)]
+    records = [
+        {"question_id": i, "question": "", "answers": [], "type": "box", "box": box}
+        for i in range(2)
+    ]
     out = tmp_path / "boxes.jsonl"
     found = measure(Locates(), [Batch([0], records)], ["iou"], predictions=out)
     assert found.metrics == {"iou_accuracy": 0.5, "mean_iou": 0.5}

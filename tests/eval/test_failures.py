@@ -29,7 +29,9 @@ class Net(nn.Module):
 
 class Batch:
     inputs = {"label": torch.tensor([[1.0, 0.0]])}
-    records = [{"question_id": 0, "question": "", "answers": ["a"], "classes": ["a", "b"]}]
+    records = [
+        {"question_id": 0, "question": "", "answers": ["a"], "classes": ["a", "b"]}
+    ]
 
 
 class Broken:
@@ -51,7 +53,11 @@ class Broken:
             raise UserError("a message of its own")
 
     def compute(self) -> Any:
-        wrong: dict[str, Any] = {"pair": {}, "values": ([], []), "number": ({"hits": torch.ones(2)}, [])}
+        wrong: dict[str, Any] = {
+            "pair": {},
+            "values": ([], []),
+            "number": ({"hits": torch.ones(2)}, []),
+        }
         return wrong.get(self.fail, ({}, [{}]))
 
 
@@ -62,11 +68,18 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure(
-    place: Location = NAME_PLACE, metrics: Any = (), predictions: Path | None = None, **arguments: Any
+    place: Location = NAME_PLACE,
+    metrics: Any = (),
+    predictions: Path | None = None,
+    **arguments: Any,
 ) -> Evaluation:
     name = "broken" if arguments else None
-    evaluation = EvaluationSpec("hard", "data", "test", None, "predict", name, (), arguments, place)
-    return evaluate(Net(), [Batch()], evaluation, decode=str, metrics=metrics, predictions=predictions)
+    evaluation = EvaluationSpec(
+        "hard", "data", "test", None, "predict", name, (), arguments, place
+    )
+    return evaluate(
+        Net(), [Batch()], evaluation, decode=str, metrics=metrics, predictions=predictions
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,8 +87,14 @@ def measure(
     [
         ("init", "ValueError: no such limit"),
         ("update", "KeyError: goal 'predict' has no output 'lable' .outputs: label."),
-        ("pair", r"TypeError: compute\(\) must return \(values, rows\), but returned dict"),
-        ("values", r"TypeError: compute\(\) must return values by name, but they are list"),
+        (
+            "pair",
+            r"TypeError: compute\(\) must return \(values, rows\), but returned dict",
+        ),
+        (
+            "values",
+            r"TypeError: compute\(\) must return values by name, but they are list",
+        ),
         ("number", "TypeError: the value 'hits' must be a number, but is Tensor"),
     ],
 )
@@ -102,12 +121,15 @@ def test_a_message_of_the_evaluator_stays() -> None:
 
 def test_an_evaluation_that_no_spec_describes_is_named() -> None:
     with pytest.raises(
-        UserError, match="^eval.hard: evaluator 'broken' failed with ValueError: no such limit"
+        UserError,
+        match="^eval.hard: evaluator 'broken' failed with ValueError: no such limit",
     ):
         measure(Location(""), fail="init")
 
 
-def test_an_exception_of_a_metric_is_located_and_predictions_are_kept(tmp_path: Path) -> None:
+def test_an_exception_of_a_metric_is_located_and_predictions_are_kept(
+    tmp_path: Path,
+) -> None:
     @metric(inputs={"label": "logits B classes"}, outputs={"worst": "scalar"})
     def worst(rows: Any) -> dict[str, float]:
         return {"worst": 1 / (len(rows) - 1)}

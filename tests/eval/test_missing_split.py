@@ -51,4 +51,8 @@ def test_the_message_names_what_can_be_measured(
     with pytest.raises(SpecError) as caught:
         eval_loader(spec, {}, evaluation, evaluation.split)
     (problem,) = caught.value.problems
-    assert (str(problem.place), problem.message, problem.hint) == (f"x.yaml:{position}", message, hint)
+    assert (str(problem.place), problem.message, problem.hint) == (
+        f"x.yaml:{position}",
+        message,
+        hint,
+    )

@@ -61,13 +61,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     EVALUATORS.register("counting")(Counting)
     Counting.batches.clear()
     Path("vocab.txt").write_text("\n".join(vocabulary()))
-    rows = [{"sentence": "red circle", "label": "good"}, {"sentence": "blue", "label": "bad"}] * 3
+    rows = [
+        {"sentence": "red circle", "label": "good"},
+        {"sentence": "blue", "label": "bad"},
+    ] * 3
     Path("a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:5]))
     Path("x.yaml").write_text(SPEC)
     return tmp_path
 
 
-def tried(*overrides: str, incomplete: bool = False) -> tuple[list[Problem], list[Problem]]:
+def tried(
+    *overrides: str, incomplete: bool = False
+) -> tuple[list[Problem], list[Problem]]:
     spec = read_spec("x.yaml", overrides)
     return try_evaluations(spec, small_network(spec)[0], incomplete=incomplete)
 
@@ -88,7 +93,9 @@ def test_a_wrong_output_is_located() -> None:
 
 
 def test_a_broken_metric_of_named_evaluations_has_the_place_of_its_evaluation() -> None:
-    text = SPEC.replace("eval: {split", "eval: {hard: {metrics: [label_accuracy], goal: predict, split")
+    text = SPEC.replace(
+        "eval: {split", "eval: {hard: {metrics: [label_accuracy], goal: predict, split"
+    )
     Path("x.yaml").write_text(text.replace("counting}", "counting}}"))
     assert tried() == ([], [])
     Path("x.yaml").write_text(text.replace("counting}", "counting, output: lable}}"))
@@ -117,14 +124,18 @@ def test_data_that_cannot_be_read_are_a_problem_unless_files_are_absent() -> Non
     assert problems == [] and len(notes) == 1
 
 
-def test_the_best_metric_of_an_evaluator_that_declares_nothing_is_compared_with_what_it_reports() -> None:
+def test_the_best_metric_of_an_evaluator_that_declares_nothing_is_compared_with_what_it_reports() -> (
+    None
+):
     assert tried("train.best_metric=rows") == ([], [])
     (problem,) = tried("train.best_metric=row")[0]
     assert problem.message == "train.best_metric must be one of rows, but is 'row'"
     assert problem.hint == "did you mean 'rows'?"
 
 
-def test_check_prints_the_problem_of_the_stage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_the_problem_of_the_stage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     good = check_specs(Request(["x.yaml"], ["eval.output=lable"], smoke=True))
     printed = capsys.readouterr().out
     assert not good

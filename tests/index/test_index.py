@@ -46,7 +46,9 @@ def world(tmp_path: Path) -> Path:
     (tmp_path / "find.yaml").write_text(SPEC.format(vocabulary=tmp_path / "vocab.txt"))
     for seed in (0, 1):
         torch.manual_seed(seed)
-        save_weights(compose(read_spec(tmp_path / "find.yaml")), tmp_path / f"{seed}.safetensors")
+        save_weights(
+            compose(read_spec(tmp_path / "find.yaml")), tmp_path / f"{seed}.safetensors"
+        )
     (tmp_path / "media" / "deep").mkdir(parents=True)
     for number, name in enumerate(("a.png", "b.jpg", "c.png", "deep/d.png")):
         draw(tmp_path / "media" / name, number)
@@ -62,7 +64,11 @@ def draw(path: Path, seed: int) -> None:
 
 def make(world: Path, weights: int = 0, **more: int) -> tuple[int, int, int, list[str]]:
     found = build(
-        world / "find.yaml", world / f"{weights}.safetensors", world / "media", world / "index", **more
+        world / "find.yaml",
+        world / f"{weights}.safetensors",
+        world / "media",
+        world / "index",
+        **more,
     )
     return found.files, found.embedded, found.gone, sorted(found.broken)
 
@@ -90,16 +96,22 @@ def test_it_finds_what_the_network_says(world: Path) -> None:
     names = ["a.png", "b.jpg", "c.png", "deep/d.png"]
     with torch.no_grad():
         pixels = [
-            eval_transform(resize(read_image(world / "media" / name), 16, 16)[None], 16)[:, 0]
+            eval_transform(resize(read_image(world / "media" / name), 16, 16)[None], 16)[
+                :, 0
+            ]
             for name in names
         ]
-        seen = F.normalize(net({"image": torch.stack(pixels)}, goal="embed_vision")["v"], dim=1)
+        seen = F.normalize(
+            net({"image": torch.stack(pixels)}, goal="embed_vision")["v"], dim=1
+        )
         ids = index.embedder.tokenizer(["a red square"])
         asked = F.normalize(net({"caption": ids}, goal="embed_text")["t"], dim=1)
     wanted = sorted(zip((asked @ seen.T)[0].tolist(), names, strict=True), reverse=True)
     found = index.text("A red square!", top=3)
     assert [one.name for one in found] == [name for _, name in wanted[:3]]
-    assert [one.score for one in found] == pytest.approx([score for score, _ in wanted[:3]], abs=1e-5)
+    assert [one.score for one in found] == pytest.approx(
+        [score for score, _ in wanted[:3]], abs=1e-5
+    )
     assert all(one.path.is_file() for one in found)
     assert len(index.text("red", top=99)) == 4
     like = index.file(world / "media" / "c.png", top=1)[0]
@@ -137,19 +149,28 @@ def test_another_network_is_refused(world: Path) -> None:
     (world / "index" / "spec.yaml").write_text(changed)
     with pytest.raises(UserError, match="was made with another spec"):
         open_index(world / "index")
-    assert weights_fingerprint(world / "0.safetensors") != weights_fingerprint(world / "1.safetensors")
+    assert weights_fingerprint(world / "0.safetensors") != weights_fingerprint(
+        world / "1.safetensors"
+    )
 
 
 def test_what_is_no_index_is_refused(world: Path) -> None:
     with pytest.raises(UserError, match="must be an index"):
         open_index(world / "media")
     with pytest.raises(UserError, match="must be a new folder or an index"):
-        build(world / "find.yaml", world / "0.safetensors", world / "media", world / "media")
+        build(
+            world / "find.yaml", world / "0.safetensors", world / "media", world / "media"
+        )
     make(world)
     file = world / "index" / "index.json"
     whole = file.read_text()
     row = json.loads(whole)
-    for damage in (whole[:50], "[]", "{}", json.dumps({**row, "features": "../0.safetensors"})):
+    for damage in (
+        whole[:50],
+        "[]",
+        "{}",
+        json.dumps({**row, "features": "../0.safetensors"}),
+    ):
         file.write_text(damage)
         with pytest.raises(UserError, match="is damaged"):
             open_index(world / "index")
@@ -173,22 +194,44 @@ def run(*words: object, code: int = 0) -> str:
 
 
 def test_from_the_command_line(world: Path) -> None:
-    given = ("-c", world / "0.safetensors", "--media", world / "media", "-o", world / "index")
+    given = (
+        "-c",
+        world / "0.safetensors",
+        "--media",
+        world / "media",
+        "-o",
+        world / "index",
+    )
     said = run("build", world / "find.yaml", *given)
     assert "4 files, 4 of them new" in said
     assert "cannot be read: broken.png" in said
-    rows = run("search", world / "index", "a red square", "--top", 2, "--json", "--sheet", world / "s.html")
+    rows = run(
+        "search",
+        world / "index",
+        "a red square",
+        "--top",
+        2,
+        "--json",
+        "--sheet",
+        world / "s.html",
+    )
     assert [set(json.loads(row)) for row in rows.splitlines()] == [{"file", "score"}] * 2
     page = (world / "s.html").read_text()
     assert page.count("<article>") == 2 and "a red square" in page
-    assert "a.png" in run("search", world / "index", "--image", world / "media" / "a.png", "--top", 1)
+    assert "a.png" in run(
+        "search", world / "index", "--image", world / "media" / "a.png", "--top", 1
+    )
     assert "holds images" in run("search", world / "index", "--video", "x.mp4", code=2)
     assert "must have one query" in run("search", world / "index", code=2)
-    said = run("search", world / "index", "--image", world / "media" / "broken.png", code=2)
+    said = run(
+        "search", world / "index", "--image", world / "media" / "broken.png", code=2
+    )
     assert "is not an image that can be read" in said
 
 
-def test_it_is_searched_from_any_folder(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_searched_from_any_folder(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(world)
     (world / "find.yaml").write_text(SPEC.format(vocabulary="vocab.txt"))
     make(world)
@@ -204,9 +247,15 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_loaded(
     world: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (world / "circle").symlink_to("circle")
-    monkeypatch.setattr("mplug2.index.builder.load", lambda *_: pytest.fail("a network was loaded"))
-    with pytest.raises(UserError, match="must be a folder, but is a file|cannot be written"):
-        build(world / "find.yaml", world / "0.safetensors", world / "media", world / place)
+    monkeypatch.setattr(
+        "mplug2.index.builder.load", lambda *_: pytest.fail("a network was loaded")
+    )
+    with pytest.raises(
+        UserError, match="must be a folder, but is a file|cannot be written"
+    ):
+        build(
+            world / "find.yaml", world / "0.safetensors", world / "media", world / place
+        )
 
 
 def test_links_to_nothing_or_in_a_circle_are_broken_files(world: Path) -> None:
@@ -225,10 +274,14 @@ def test_a_full_disk_leaves_what_was_there_and_no_hindrance(
 
     with monkeypatch.context() as patch:
         patch.setattr("mplug2.index.files.write_safetensors", full)
-        with pytest.raises(UserError, match="cannot be written .No space left on device.; what was there"):
+        with pytest.raises(
+            UserError, match="cannot be written .No space left on device.; what was there"
+        ):
             make(world)
     assert not list((world / "index").iterdir())
-    (world / "index" / "features-0.safetensors").write_bytes(b"of a build that was killed")
+    (world / "index" / "features-0.safetensors").write_bytes(
+        b"of a build that was killed"
+    )
     assert make(world) == (4, 4, 0, ["broken.png"])
     assert len(list((world / "index").glob("features-*"))) == 1
     with monkeypatch.context() as patch:
@@ -240,8 +293,16 @@ def test_a_full_disk_leaves_what_was_there_and_no_hindrance(
 
 FILE = {"name": "a.png", "size": 1, "changed": 1}
 DAMAGES: list[tuple[str, dict[str, Any], torch.Tensor | None]] = [
-    ("does not lie in the media folder", {"files": [FILE | {"name": "../a.png"}] * 4}, None),
-    ("does not lie in the media folder", {"files": [FILE | {"name": "/etc/passwd"}] * 4}, None),
+    (
+        "does not lie in the media folder",
+        {"files": [FILE | {"name": "../a.png"}] * 4},
+        None,
+    ),
+    (
+        "does not lie in the media folder",
+        {"files": [FILE | {"name": "/etc/passwd"}] * 4},
+        None,
+    ),
     ("does not lie in the media folder", {"files": [FILE | {"name": "a\0b"}] * 4}, None),
     ("is not a text", {"files": [FILE | {"name": 5}] * 4}, None),
     ("is not an integer", {"files": [FILE | {"size": 1.5}] * 4}, None),
@@ -278,9 +339,13 @@ def test_what_an_index_says_is_judged(world: Path) -> None:
 
 def test_what_is_no_number_is_neither_kept_nor_asked(world: Path) -> None:
     # Finite, but large.
-    bad = {name: value * 1e36 for name, value in load_file(world / "0.safetensors").items()}
+    bad = {
+        name: value * 1e36 for name, value in load_file(world / "0.safetensors").items()
+    }
     save_file(bad, world / "0.safetensors")
-    found = build(world / "find.yaml", world / "0.safetensors", world / "media", world / "index")
+    found = build(
+        world / "find.yaml", world / "0.safetensors", world / "media", world / "index"
+    )
     assert found.files == 0 and "numbers that are not finite" in found.broken["a.png"]
     with pytest.raises(UserError, match="of the query has NaN or infinite values"):
         open_index(world / "index").text("red")
@@ -289,7 +354,11 @@ def test_what_is_no_number_is_neither_kept_nor_asked(world: Path) -> None:
 def test_what_is_no_query_is_refused(world: Path) -> None:
     make(world)
     index = open_index(world / "index")
-    for query, said in (("?!", "at least one word"), ("caf\udce9", "valid text"), (5, "must be a text")):
+    for query, said in (
+        ("?!", "at least one word"),
+        ("caf\udce9", "valid text"),
+        (5, "must be a text"),
+    ):
         with pytest.raises(UserError, match=said):
             index.text(query)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="top must be at least 1, but is 0"):

@@ -19,14 +19,18 @@ from mplug2.metrics.accuracy import Accuracy, LabelAccuracy
         ("", ["two"], False),
     ],
 )
-def test_prediction_equals_an_answer(prediction: str, answers: list[str], correct: bool) -> None:
-    assert Accuracy().score_row({"prediction": prediction, "answers": answers}) == {"correct": correct}
+def test_prediction_equals_an_answer(
+    prediction: str, answers: list[str], correct: bool
+) -> None:
+    assert Accuracy().score_row({"prediction": prediction, "answers": answers}) == {
+        "correct": correct
+    }
 
 
 def test_an_undecodable_file_is_wrong_whatever_was_said() -> None:
-    assert Accuracy().score_row({"prediction": "a", "answers": ["a"], "bad": "no frames"}) == {
-        "correct": False
-    }
+    assert Accuracy().score_row(
+        {"prediction": "a", "answers": ["a"], "bad": "no frames"}
+    ) == {"correct": False}
 
 
 def test_the_mean_is_over_rows() -> None:
@@ -37,7 +41,10 @@ def test_the_mean_is_over_rows() -> None:
 
 
 def test_what_has_no_answers_is_not_measured() -> None:
-    rows = [{"prediction": "two", "answers": answers} for answers in (["two"], [], ["one"], [])]
+    rows = [
+        {"prediction": "two", "answers": answers}
+        for answers in (["two"], [], ["one"], [])
+    ]
     for row in rows:
         row.update(Accuracy().score_row(row))
     assert [row.get("correct") for row in rows] == [True, None, False, None]

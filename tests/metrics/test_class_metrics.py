@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mplug2.metrics.class_ranking import MeanClassAccuracy, average_precision, mean_average_precision, top_k
+from mplug2.metrics.class_ranking import (
+    MeanClassAccuracy,
+    average_precision,
+    mean_average_precision,
+    top_k,
+)
 
 NAMES = ["a", "b", "c", "d", "e", "f", "g"]
 CASES = 1000
@@ -37,38 +42,63 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows_of(scores: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
-    return [row(line.tolist(), NAMES[label]) for line, label in zip(scores, labels, strict=True)]
+    return [
+        row(line.tolist(), NAMES[label])
+        for line, label in zip(scores, labels, strict=True)
+    ]
 
 
 def test_top_1_and_top_5_by_hand() -> None:
     falling = [0.7, 0.1, 0.08, 0.06, 0.04, 0.02]
-    rows = [row(falling, "a"), row(falling, "e"), row(falling, "f"), row(falling, "a", bad="broken")]
+    rows = [
+        row(falling, "a"),
+        row(falling, "e"),
+        row(falling, "f"),
+        row(falling, "a", bad="broken"),
+    ]
     assert top_k(rows) == {"top1": 0.25, "top5": 0.5}
-    assert top_k([row([0.5, 0.5], "b")])["top1"] == 1.0  # of a tie the later class comes first
+    assert (
+        top_k([row([0.5, 0.5], "b")])["top1"] == 1.0
+    )  # of a tie the later class comes first
     assert top_k([row([0.6, 0.4], "a", "b")])["top1"] == 1.0  # any of several labels
     assert all(math.isnan(value) for value in top_k([row([0.6, 0.4])]).values())
 
 
 def test_mean_over_classes_by_hand() -> None:
-    rows = [row([0.9, 0.1], "a"), row([0.9, 0.1], "a"), row([0.9, 0.1], "b"), row([0.1, 0.9], "b")]
+    rows = [
+        row([0.9, 0.1], "a"),
+        row([0.9, 0.1], "a"),
+        row([0.9, 0.1], "b"),
+        row([0.1, 0.9], "b"),
+    ]
     metric = MeanClassAccuracy()
     assert metric.compute(rows) == {"mean_class_accuracy": 0.75}
     (table,) = metric.tables({}, rows, lambda: None)
     assert table.rows == (("a", 2, 1.0), ("b", 2, 0.5))
     assert metric.tables({}, [row([0.9, 0.1])], lambda: None) == []
-    assert metric.compute([row([0.9, 0.1], "a", bad="broken")]) == {"mean_class_accuracy": 0.0}
+    assert metric.compute([row([0.9, 0.1], "a", bad="broken")]) == {
+        "mean_class_accuracy": 0.0
+    }
 
 
 def test_average_precision_by_hand() -> None:
     # places 1 and 3 of four: (1/1 + 2/3) / 2
     positives = np.array([True, False, True, False])
-    assert average_precision(np.array([0.9, 0.8, 0.7, 0.1]), positives) == pytest.approx(5 / 6)
+    assert average_precision(np.array([0.9, 0.8, 0.7, 0.1]), positives) == pytest.approx(
+        5 / 6
+    )
     # all tied: precision is the fraction of positives
     assert average_precision(np.zeros(4), positives) == pytest.approx(0.5)
-    rows = [row([0.9, 0.2, 0.0], "a", "b"), row([0.1, 0.8, 0.0], "b"), row([0.5, 0.9, 0.0])]
+    rows = [
+        row([0.9, 0.2, 0.0], "a", "b"),
+        row([0.1, 0.8, 0.0], "b"),
+        row([0.5, 0.9, 0.0]),
+    ]
     # class a: place 1 of 3; class b: places 3 and 2 of 3 by 0.9, 0.8, 0.2; no row has class c
     expected = (1 + (1 / 2 + 2 / 3) / 2) / 2
-    assert mean_average_precision(rows)["mean_average_precision"] == pytest.approx(expected)
+    assert mean_average_precision(rows)["mean_average_precision"] == pytest.approx(
+        expected
+    )
     assert math.isnan(mean_average_precision([])["mean_average_precision"])
 
 
@@ -92,14 +122,20 @@ def test_average_precision_of_random_cases_is_the_sum_over_thresholds() -> None:
 
 
 def test_random_cases_agree_with_scikit_learn() -> None:
-    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    sklearn = pytest.importorskip(
+        "sklearn.metrics", reason="scikit-learn is not installed"
+    )
     for seed in range(CASES):
         scores, labels = random_case(seed)
         rows, numbers = rows_of(scores, labels), range(scores.shape[1])
-        values = top_k(rows) | MeanClassAccuracy().compute(rows) | mean_average_precision(rows)
+        values = (
+            top_k(rows) | MeanClassAccuracy().compute(rows) | mean_average_precision(rows)
+        )
         for name, k in (("top1", 1), ("top5", 5)):
             if k < scores.shape[1]:
-                expected = sklearn.top_k_accuracy_score(labels, scores, k=k, labels=list(numbers))
+                expected = sklearn.top_k_accuracy_score(
+                    labels, scores, k=k, labels=list(numbers)
+                )
                 assert values[name] == pytest.approx(expected), seed
         # Classes that are predicted but have no row: scikit-learn warns of them and leaves them out.
         with warnings.catch_warnings():
@@ -107,5 +143,10 @@ def test_random_cases_agree_with_scikit_learn() -> None:
             expected = sklearn.balanced_accuracy_score(labels, scores.argmax(axis=1))
         assert values["mean_class_accuracy"] == pytest.approx(expected), seed
         present = [index for index in numbers if (labels == index).any()]
-        precisions = [sklearn.average_precision_score(labels == index, scores[:, index]) for index in present]
-        assert values["mean_average_precision"] == pytest.approx(np.mean(precisions)), seed
+        precisions = [
+            sklearn.average_precision_score(labels == index, scores[:, index])
+            for index in present
+        ]
+        assert values["mean_average_precision"] == pytest.approx(np.mean(precisions)), (
+            seed
+        )

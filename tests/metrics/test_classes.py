@@ -18,11 +18,19 @@ def rows_of(true: Any, predicted: Any, num_classes: int) -> list[dict[str, Any]]
     names = [f"class {number}" for number in range(num_classes)]
     rows = []
     for answer, prediction in zip(true, predicted, strict=True):
-        rows.append({"answers": [names[answer]], "prediction": names[prediction], "classes": names})
+        rows.append(
+            {
+                "answers": [names[answer]],
+                "prediction": names[prediction],
+                "classes": names,
+            }
+        )
     return rows
 
 
-def f1_by_precision_and_recall(true: np.ndarray, predicted: np.ndarray, label: int) -> float:
+def f1_by_precision_and_recall(
+    true: np.ndarray, predicted: np.ndarray, label: int
+) -> float:
     """As scikit-learn defines it, with zero_division=0."""
     hits = float(((true == label) & (predicted == label)).sum())
     precision = hits / max(int((predicted == label).sum()), 1)
@@ -30,7 +38,9 @@ def f1_by_precision_and_recall(true: np.ndarray, predicted: np.ndarray, label: i
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def matthews_by_covariance(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
+def matthews_by_covariance(
+    true: np.ndarray, predicted: np.ndarray, num_classes: int
+) -> float:
     """Gorodkin's R_K: covariances of the indicators of all classes."""
     left, right = np.eye(num_classes)[true], np.eye(num_classes)[predicted]
     left, right = left - left.mean(axis=0), right - right.mean(axis=0)
@@ -48,8 +58,12 @@ def test_random_cases_agree_with_the_definitions() -> None:
         expected = matthews_by_covariance(true, predicted, num_classes)
         assert matthews(rows)["matthews"] == pytest.approx(expected, abs=1e-12)
         occurring = sorted({*true.tolist(), *predicted.tolist()})
-        parts = [f1_by_precision_and_recall(true, predicted, label) for label in occurring]
-        assert label_macro_f1(rows)["label_macro_f1"] == pytest.approx(sum(parts) / len(parts))
+        parts = [
+            f1_by_precision_and_recall(true, predicted, label) for label in occurring
+        ]
+        assert label_macro_f1(rows)["label_macro_f1"] == pytest.approx(
+            sum(parts) / len(parts)
+        )
         if num_classes == 2:
             expected = f1_by_precision_and_recall(true, predicted, 1)
             assert label_f1(rows)["label_f1"] == pytest.approx(expected)
@@ -63,7 +77,11 @@ def test_examples_of_scikit_learn() -> None:
 
 
 def test_rows_without_answers_are_not_counted_and_undecodable_files_are_wrong() -> None:
-    unanswered = {"answers": [], "prediction": "class 1", "classes": ["class 0", "class 1"]}
+    unanswered = {
+        "answers": [],
+        "prediction": "class 1",
+        "classes": ["class 0", "class 1"],
+    }
     for measure in (label_f1, label_macro_f1, matthews):
         assert all(math.isnan(value) for value in measure([unanswered]).values())
     rows = [*rows_of([1, 1], [1, 1], 2), unanswered]
@@ -74,5 +92,7 @@ def test_rows_without_answers_are_not_counted_and_undecodable_files_are_wrong() 
 
 
 def test_f1_of_one_class_needs_two_classes() -> None:
-    with pytest.raises(UserError, match=r"needs two classes \(got 3\). Use label_macro_f1"):
+    with pytest.raises(
+        UserError, match=r"needs two classes \(got 3\). Use label_macro_f1"
+    ):
         label_f1(rows_of([0, 1], [0, 2], 3))

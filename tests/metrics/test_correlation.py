@@ -15,7 +15,10 @@ NUM_CASES = 1000
 
 
 def rows_of(predicted: Any, true: Any) -> list[dict[str, Any]]:
-    return [{"prediction": left, "value": right} for left, right in zip(predicted, true, strict=True)]
+    return [
+        {"prediction": left, "value": right}
+        for left, right in zip(predicted, true, strict=True)
+    ]
 
 
 def mean_ranks(numbers: list[float]) -> list[float]:
@@ -37,10 +40,14 @@ def test_random_cases_agree_with_the_definitions() -> None:
         true = rng.integers(6, size=num_rows).astype(float).tolist()
         rows = rows_of(predicted, true)
         if len(set(predicted)) == 1 or len(set(true)) == 1:
-            assert math.isnan(pearson(rows)["pearson"]) and math.isnan(spearman(rows)["spearman"])
+            assert math.isnan(pearson(rows)["pearson"]) and math.isnan(
+                spearman(rows)["spearman"]
+            )
             continue
         num_measured += 1
-        assert pearson(rows)["pearson"] == pytest.approx(statistics.correlation(predicted, true), abs=1e-9)
+        assert pearson(rows)["pearson"] == pytest.approx(
+            statistics.correlation(predicted, true), abs=1e-9
+        )
         expected = statistics.correlation(mean_ranks(predicted), mean_ranks(true))
         assert spearman(rows)["spearman"] == pytest.approx(expected, abs=1e-9)
     assert num_measured > NUM_CASES / 2

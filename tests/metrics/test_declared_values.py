@@ -23,8 +23,12 @@ def test_values_of_no_rows_are_those_declared_the_main_one_first(name: str) -> N
 
 
 def test_what_a_split_may_lack_is_declared_too() -> None:
-    ranked = [{"query": query, "rank": 1, "similarity_rank": 2} for query in ("vision", "text")]
-    assert list(METRICS.load("recall")().compute(ranked)) == list(METRICS.declaration("recall").outputs)
+    ranked = [
+        {"query": query, "rank": 1, "similarity_rank": 2} for query in ("vision", "text")
+    ]
+    assert list(METRICS.load("recall")().compute(ranked)) == list(
+        METRICS.declaration("recall").outputs
+    )
     votes = [{"vqa_score": 1.0, "type": kind} for kind in ("yes/no", "number", "other")]
     found = METRICS.load("vqa_accuracy")().compute(votes)
     assert set(found) == set(METRICS.declaration("vqa_accuracy").outputs)
@@ -38,7 +42,9 @@ def test_what_a_split_may_lack_is_declared_too() -> None:
         ("vqa", "vqa_accuracy", ""),
     ],
 )
-def test_a_value_that_no_metric_gives_is_found_before_training(name: str, chosen: str, hint: str) -> None:
+def test_a_value_that_no_metric_gives_is_found_before_training(
+    name: str, chosen: str, hint: str
+) -> None:
     file = ROOT / "configs_image" / f"{name}_shapes_tiny.yaml"
     report = check(read_spec(file, overrides=[f"train.best_metric={chosen}"]))
     (problem,) = report.problems
@@ -52,4 +58,6 @@ def test_a_value_that_no_metric_gives_is_found_before_training(name: str, chosen
 def test_the_first_value_of_the_first_metric_selects_unless_set(chosen: str) -> None:
     spec = read_spec(GROUNDING, overrides=[f"train.best_metric={chosen}"])
     assert not check(spec).problems
-    assert selected_value(spec, training_plan(spec).evaluations) == (chosen or "iou_accuracy")
+    assert selected_value(spec, training_plan(spec).evaluations) == (
+        chosen or "iou_accuracy"
+    )

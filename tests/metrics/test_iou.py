@@ -29,7 +29,10 @@ def test_rows_are_marked_and_counted() -> None:
     for row in rows:
         row.update(IoU().score_row(row))
     assert [row["correct"] for row in rows] == [True, True, False, False]
-    assert IoU().compute(rows) == {"iou_accuracy": 0.5, "mean_iou": pytest.approx(1.5 / 4)}
+    assert IoU().compute(rows) == {
+        "iou_accuracy": 0.5,
+        "mean_iou": pytest.approx(1.5 / 4),
+    }
     assert math.isnan(IoU().compute([])["iou_accuracy"])
 
 
@@ -39,7 +42,10 @@ def test_boxes_without_area_have_nothing_in_common() -> None:
 
 @given(BOX, BOX)
 def test_it_is_what_the_loss_takes_for_it(one: list[float], other: list[float]) -> None:
-    ours, theirs = iou(one, other), float(overlap(torch.tensor([one]), torch.tensor([other]), 1e-12)[0])
+    ours, theirs = (
+        iou(one, other),
+        float(overlap(torch.tensor([one]), torch.tensor([other]), 1e-12)[0]),
+    )
     assert ours == iou(other, one) and 0 <= ours <= 1 + 1e-9
     area = max((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
     if area > 1e-3:

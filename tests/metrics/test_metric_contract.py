@@ -10,12 +10,27 @@ import numpy as np
 import pytest
 
 import mplug2  # noqa: F401  (fills the registries)
-from mplug2.metrics.metric import ResultTable, load_metric, metric, needed_fields, score_rows
+from mplug2.metrics.metric import (
+    ResultTable,
+    load_metric,
+    metric,
+    needed_fields,
+    score_rows,
+)
 from registry import METRICS, Declaration, Registry, UserError
 
 # What rows hold by the kind of output that a metric measures. Meteor needs Java: tests/metrics/caption.
-TEXT = {"prediction": "a red ball", "answers": ["a red ball"], "references": ["a red ball", "a ball"]}
-OTHER = {"prediction": "two dogs", "answers": ["one dog"], "references": ["one dog"], "type": "number"}
+TEXT = {
+    "prediction": "a red ball",
+    "answers": ["a red ball"],
+    "references": ["a red ball", "a ball"],
+}
+OTHER = {
+    "prediction": "two dogs",
+    "answers": ["one dog"],
+    "references": ["one dog"],
+    "type": "number",
+}
 CLASSES = {"classes": ["a red ball", "two dogs"], "probabilities": np.array([0.7, 0.3])}
 RETRIEVED = {"query": "vision", "rank": 3, "similarity_rank": 1}
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -45,7 +60,10 @@ NAMES = [name for name in METRICS.names() if name != "meteor"]
 def rows_of(name: str) -> list[dict[str, Any]]:
     kind = next(iter(METRICS.declaration(name).inputs.values())).kind
     rows = ROWS_BY_NAME.get(name, ROWS.get(kind, []))
-    return [{"question": "what is it?", "question_id": number, **row} for number, row in enumerate(rows)]
+    return [
+        {"question": "what is it?", "question_id": number, **row}
+        for number, row in enumerate(rows)
+    ]
 
 
 @pytest.mark.parametrize("name", METRICS.names())
@@ -64,7 +82,9 @@ def test_values_are_numbers_with_declared_names(name: str) -> None:
     declared = METRICS.declaration(name).outputs
     assert set(values) <= set(declared)
     assert {key for key, port in declared.items() if not port.optional} <= set(values)
-    assert all(isinstance(value, float) and not math.isnan(value) for value in values.values())
+    assert all(
+        isinstance(value, float) and not math.isnan(value) for value in values.values()
+    )
     assert set(getattr(one, "smaller_is_better", ())) <= set(declared)
 
 
@@ -92,17 +112,25 @@ def test_tables_are_complete(name: str) -> None:
     for table in getattr(one, "tables", lambda *_: [])(values, rows, lambda: None):
         assert isinstance(table, ResultTable)
         assert table.rows
-        assert {len(row) for row in table.rows} == {len(table.columns)} == {len(table.formats)}
+        assert (
+            {len(row) for row in table.rows}
+            == {len(table.columns)}
+            == {len(table.formats)}
+        )
         assert set(table.values) <= set(values)
         for row in table.rows:
-            assert all(format(cell, form) for cell, form in zip(row, table.formats, strict=True))
+            assert all(
+                format(cell, form) for cell, form in zip(row, table.formats, strict=True)
+            )
 
 
 def test_a_function_is_a_metric() -> None:
     metrics = Registry("metric", requires=METRICS.requires)
 
     @metrics.register("length")
-    @metric(inputs={"answer": "sequences B n"}, outputs={"length": "scalar"}, needs=["tokens"])
+    @metric(
+        inputs={"answer": "sequences B n"}, outputs={"length": "scalar"}, needs=["tokens"]
+    )
     def length(rows: Any) -> dict[str, float]:
         """The mean length of predictions."""
         return {"length": sum(len(row["prediction"]) for row in rows) / len(rows)}
@@ -114,5 +142,8 @@ def test_a_function_is_a_metric() -> None:
 
 def test_what_is_no_metric_is_refused_at_registration() -> None:
     metrics = Registry("metric", requires=METRICS.requires)
-    with pytest.raises(UserError, match="must have inputs, outputs, compute, but lacks inputs, outputs, com"):
+    with pytest.raises(
+        UserError,
+        match="must have inputs, outputs, compute, but lacks inputs, outputs, com",
+    ):
         metrics.register("bare")(lambda rows: {"bare": 0.0})

@@ -27,5 +27,9 @@ def test_a_network_that_knows_nothing_of_bytes_needs_eight_bits() -> None:
 
 def test_nothing_to_measure_is_no_number() -> None:
     assert math.isnan(bits_per_byte([])["bits_per_byte"])
-    assert math.isnan(bits_per_byte([{"loss_sum": 1.0, "num_tokens": 1.0}])["bits_per_byte"])
-    assert math.isnan(token_accuracy([{"loss_sum": 1.0, "num_tokens": 1.0}])["token_accuracy"])
+    assert math.isnan(
+        bits_per_byte([{"loss_sum": 1.0, "num_tokens": 1.0}])["bits_per_byte"]
+    )
+    assert math.isnan(
+        token_accuracy([{"loss_sum": 1.0, "num_tokens": 1.0}])["token_accuracy"]
+    )

@@ -25,7 +25,10 @@ from mplug2.metrics.vqa import VqaAccuracy, VqaLabelAccuracy, normalise, vqa_sco
         ("a man and the woman", "man and woman"),
         ("dont", "don't"),
         ("don't", "don't"),
-        ("Im", "im"),  # the published list has it with a capital, which lower case never meets
+        (
+            "Im",
+            "im",
+        ),  # the published list has it with a capital, which lower case never meets
         ("couldnt've", "couldn't've"),
         ("couldntve", "couldntve"),  # one apostrophe may be missing, not two
         ("somebody'd", "somebodyd"),
@@ -49,7 +52,9 @@ def test_answers_are_normalised(said: str, compared: str) -> None:
     assert normalise(said) == compared
 
 
-@pytest.mark.parametrize(("agree", "worth"), [(0, 0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1), (9, 1)])
+@pytest.mark.parametrize(
+    ("agree", "worth"), [(0, 0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1), (9, 1)]
+)
 def test_four_people_who_agree_are_enough(agree: int, worth: float) -> None:
     others = {f"other {number}": 1 for number in range(10 - agree)}
     votes = {"dog": agree, **others} if agree else others
@@ -63,7 +68,9 @@ def test_where_all_agree_nothing_is_normalised() -> None:
 
 
 def test_shares_count_as_one_person_each() -> None:
-    assert vqa_score("dog", {"dog": 0.4, "cat": 0.4}) == vqa_score("dog", {"dog": 1, "cat": 1})
+    assert vqa_score("dog", {"dog": 0.4, "cat": 0.4}) == vqa_score(
+        "dog", {"dog": 1, "cat": 1}
+    )
 
 
 def leave_one_out(answer: str, people: list[str]) -> float:
@@ -71,13 +78,21 @@ def leave_one_out(answer: str, people: list[str]) -> float:
     if len(set(people)) > 1:
         answer, people = normalise(answer), [normalise(one) for one in people]
     scores = [
-        min(1, sum(one == answer for place, one in enumerate(people) if place != left) / 3)
+        min(
+            1, sum(one == answer for place, one in enumerate(people) if place != left) / 3
+        )
         for left in range(len(people))
     ]
     return sum(scores) / len(scores)
 
 
-@given(people=st.lists(st.sampled_from(["dog", "a dog", "Dog", "2", "two", "cat"]), min_size=10, max_size=10))
+@given(
+    people=st.lists(
+        st.sampled_from(["dog", "a dog", "Dog", "2", "two", "cat"]),
+        min_size=10,
+        max_size=10,
+    )
+)
 def test_the_sum_equals_the_definition(people: list[str]) -> None:
     votes = {said: len(list(same)) for said, same in itertools.groupby(sorted(people))}
     for answer in ("dog", "the dog", "Two", "fox"):
@@ -89,7 +104,9 @@ def test_any_text_can_be_normalised(said: str) -> None:
     assert normalise(said) == " ".join(normalise(said).split())
 
 
-def row(said: str, votes: dict[str, int], kind: str | None = None, **more: object) -> dict[str, object]:
+def row(
+    said: str, votes: dict[str, int], kind: str | None = None, **more: object
+) -> dict[str, object]:
     """A record of an evaluation, as the reader of questions writes it."""
     counts = {"counts": list(votes.values())} if len(votes) > 1 else {}
     known = {"prediction": said, "answers": list(votes), **counts, **more}
@@ -132,7 +149,12 @@ def test_result_files_are_what_the_server_takes(tmp_path: Path) -> None:
 
 
 def test_a_chosen_answer_is_measured_as_a_generated_one() -> None:
-    row = {"prediction": "two", "answers": ["two", "three"], "counts": [2, 8], "type": "number"}
+    row = {
+        "prediction": "two",
+        "answers": ["two", "three"],
+        "counts": [2, 8],
+        "type": "number",
+    }
     generated, chosen = VqaAccuracy(), VqaLabelAccuracy()
     scored = {**row, **generated.score_row(row)}
     assert chosen.score_row(row) == generated.score_row(row)

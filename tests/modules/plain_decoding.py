@@ -15,7 +15,9 @@ START, END, VOCAB = 1, 2, 7
 def tiny_decoder(dropout: float = 0.0) -> TextDecoder:
     """A decoder whose fresh weights already prefer some words, in use."""
     torch.manual_seed(3)
-    return TextDecoder(width=16, depth=2, vocab_size=VOCAB, max_positions=14, heads=2, dropout=dropout).eval()
+    return TextDecoder(
+        width=16, depth=2, vocab_size=VOCAB, max_positions=14, heads=2, dropout=dropout
+    ).eval()
 
 
 def three_memories() -> Tokens:
@@ -43,10 +45,14 @@ def alone(text: Text, sample: int) -> Text:
     return Text(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
-def next_word(decoder: TextDecoder, memory: Tokens, sample: int, words: list[int]) -> Tensor:
+def next_word(
+    decoder: TextDecoder, memory: Tokens, sample: int, words: list[int]
+) -> Tensor:
     """Log-probabilities of the word after ``words`` [vocab], with gradient."""
     ids = torch.tensor([words])
-    said = decoder(Text(ids, torch.ones_like(ids, dtype=torch.bool)), only(memory, sample))
+    said = decoder(
+        Text(ids, torch.ones_like(ids, dtype=torch.bool)), only(memory, sample)
+    )
     return F.log_softmax(said[0, -1], dim=-1)
 
 
@@ -54,4 +60,7 @@ def text_score(
     decoder: TextDecoder, memory: Tokens, sample: int, words: list[int], after: list[int]
 ) -> list[Tensor]:
     """The log-probability of each of ``words`` when written after ``after``."""
-    return [next_word(decoder, memory, sample, after + words[:i])[word] for i, word in enumerate(words)]
+    return [
+        next_word(decoder, memory, sample, after + words[:i])[word]
+        for i, word in enumerate(words)
+    ]

@@ -15,7 +15,9 @@ def test_equals_the_written_out_equation() -> None:
     for h in range(2):
         part = slice(4 * h, 4 * h + 4)
         scores = torch.einsum("bnd,bmd->bnm", q[..., part], k[..., part]) / 2.0
-        expected[..., part] = torch.einsum("bnm,bmd->bnd", scores.softmax(-1), v[..., part])
+        expected[..., part] = torch.einsum(
+            "bnm,bmd->bnd", scores.softmax(-1), v[..., part]
+        )
     expected = attention.norm(x + attention.out(expected))
     torch.testing.assert_close(attention(x, memory), expected)
 
@@ -35,7 +37,9 @@ def test_remembered_memory_gives_the_same() -> None:
     torch.manual_seed(0)
     attention = Attention(8, heads=2, dropout=0.0)
     x, memory = torch.randn(2, 3, 8), torch.randn(2, 4, 8)
-    torch.testing.assert_close(attention(x, attention.project_kv(memory)), attention(x, memory))
+    torch.testing.assert_close(
+        attention(x, attention.project_kv(memory)), attention(x, memory)
+    )
 
 
 def test_causal_mask() -> None:

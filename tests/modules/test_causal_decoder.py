@@ -64,7 +64,9 @@ def log_probabilities(decoder: TextDecoder, tokens: list[int]) -> Tensor:
 
 def test_no_cross_attention_is_built(decoder: TextDecoder) -> None:
     assert not any(".cross." in name for name in decoder.state_dict())
-    with_memory = TextDecoder(width=16, depth=2, vocab_size=VOCAB, max_positions=14, heads=2)
+    with_memory = TextDecoder(
+        width=16, depth=2, vocab_size=VOCAB, max_positions=14, heads=2
+    )
     keys = [name for name in with_memory.state_dict() if ".cross." not in name]
     assert keys == list(decoder.state_dict())
 
@@ -76,7 +78,9 @@ def test_cached_steps_equal_one_pass(decoder: TextDecoder, words: int) -> None:
     with torch.no_grad():
         complete = decoder(text_of(ids.tolist()))
         first = decoder.decode(ids[:, None, :2], state, last_only=False)[:, 0]
-        steps = [decoder.decode(ids[:, None, i : i + 1], state)[:, 0] for i in range(2, 6)]
+        steps = [
+            decoder.decode(ids[:, None, i : i + 1], state)[:, 0] for i in range(2, 6)
+        ]
     torch.testing.assert_close(torch.cat([first, *steps], dim=1), complete)
 
 
@@ -89,7 +93,12 @@ def test_a_token_does_not_see_later_ones(decoder: TextDecoder) -> None:
 def test_greedy_search_continues_prefixes_of_unequal_length(decoder: TextDecoder) -> None:
     prefixes = three_prefixes()
     written = greedy_search(
-        decoder, prefix=prefixes, max_length=5, min_length=2, bos_token_id=START, eos_token_id=END
+        decoder,
+        prefix=prefixes,
+        max_length=5,
+        min_length=2,
+        bos_token_id=START,
+        eos_token_id=END,
     )
     for row in range(3):
         tokens = alone(prefixes, row).ids[0].tolist()
@@ -108,8 +117,15 @@ def test_greedy_search_continues_prefixes_of_unequal_length(decoder: TextDecoder
 
 def test_a_wide_enough_beam_finds_the_best_text(decoder: TextDecoder) -> None:
     prefixes = three_prefixes()
-    options = {"min_length": 2, "max_length": 2, "bos_token_id": START, "eos_token_id": END}
-    written = beam_search(decoder, prefix=prefixes, num_beams=36, num_return_sequences=1, **options)
+    options = {
+        "min_length": 2,
+        "max_length": 2,
+        "bos_token_id": START,
+        "eos_token_id": END,
+    }
+    written = beam_search(
+        decoder, prefix=prefixes, num_beams=36, num_return_sequences=1, **options
+    )
     tokens = [token for token in range(VOCAB) if token != END]
     for row in range(3):
         prefix = alone(prefixes, row).ids[0].tolist()
@@ -140,11 +156,15 @@ def test_samples_have_the_log_probabilities_of_the_decoder(decoder: TextDecoder)
     tokens = drawn.ids[2, 0, 1:].tolist()
     for step, token in enumerate(tokens):
         expected = log_probabilities(decoder, prefix + tokens[:step])[token]
-        assert float(drawn.logprobs[2, 0, 1 + step]) == pytest.approx(float(expected), abs=1e-5)
+        assert float(drawn.logprobs[2, 0, 1 + step]) == pytest.approx(
+            float(expected), abs=1e-5
+        )
 
 
 def test_memory_and_cross_attention_go_together(decoder: TextDecoder) -> None:
-    with_memory = TextDecoder(width=16, depth=1, vocab_size=VOCAB, max_positions=14, heads=2)
+    with_memory = TextDecoder(
+        width=16, depth=1, vocab_size=VOCAB, max_positions=14, heads=2
+    )
     with pytest.raises(ValueError, match="a decoder with cross-attention needs a memory"):
         with_memory(text_of([[1, 4]]))
     with pytest.raises(ValueError, match="reads no memory"):
@@ -160,7 +180,10 @@ def test_a_spec_trains_it_and_writes_with_it() -> None:
     smoke(spec)  # Every parameter gets a gradient.
     torch.manual_seed(0)
     net = mplug2.compose(spec)
-    batch = {"prompt": text_of([[2, 7], [2, 8]]), "text": text_of([[2, 7, 9, 3], [2, 8, 8, 3]])}
+    batch = {
+        "prompt": text_of([[2, 7], [2, 8]]),
+        "text": text_of([[2, 7, 9, 3], [2, 8, 8, 3]]),
+    }
     net(batch, goal="train")["loss"].backward()
     answer = net.eval()(batch, goal="predict")["answer"]
     assert answer.ids.shape[:2] == (2, 1)
@@ -170,7 +193,12 @@ def test_a_spec_trains_it_and_writes_with_it() -> None:
     ("old", "new", "line", "message"),
     [
         ("    cross_attention: false\n", "", "  logits: decoder(text)", "needs a memory"),
-        ("prefix=prompt, ", "", "  written: beam_search", "a search needs a memory, or a prefix"),
+        (
+            "prefix=prompt, ",
+            "",
+            "  written: beam_search",
+            "a search needs a memory, or a prefix",
+        ),
     ],
 )
 def test_a_missing_memory_is_located(old: str, new: str, line: str, message: str) -> None:

@@ -52,7 +52,9 @@ def test_a_longer_text_than_there_are_positions_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("end", "expected"), [("highest_id", [2, 1]), ("last", [2, 3])])
-def test_the_end_is_the_first_highest_id_or_the_last_token(end: str, expected: list[int]) -> None:
+def test_the_end_is_the_first_highest_id_or_the_last_token(
+    end: str, expected: list[int]
+) -> None:
     head = EndHead(4, 3, end=end)  # type: ignore[arg-type]
     ids = torch.tensor([[8, 1, END, 0], [8, END, 2, END]])
     mask = torch.tensor([[True, True, True, False], [True, True, True, True]])
@@ -61,4 +63,6 @@ def test_the_end_is_the_first_highest_id_or_the_last_token(end: str, expected: l
     assert torch.equal(pooled, states[[0, 1], expected])
     vectors = head(Tokens(states, mask), Text(ids, mask))
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(2))
-    torch.testing.assert_close(vectors[0], torch.nn.functional.normalize(head.linear(pooled[0]), dim=-1))
+    torch.testing.assert_close(
+        vectors[0], torch.nn.functional.normalize(head.linear(pooled[0]), dim=-1)
+    )

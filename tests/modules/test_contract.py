@@ -13,16 +13,43 @@ from registry import MODULES, OPERATIONS, Declaration, Port
 # The smallest of each kind; a new registration fails here until it has its line.
 SMALL: dict[str, dict[str, Any]] = {
     "image_vit": {"width": 32, "depth": 2, "patch": 8, "size": 16, "heads": 2},
-    "video_vit": {"width": 32, "depth": 2, "patch": 8, "size": 16, "heads": 2, "frames": 3},
+    "video_vit": {
+        "width": 32,
+        "depth": 2,
+        "patch": 8,
+        "size": 16,
+        "heads": 2,
+        "frames": 3,
+    },
     "timm": {"name": "test_vit", "width": 64, "image_size": 160},
     "text_embedding": {"width": 32, "vocab_size": 60, "max_positions": 8},
     "text_encoder": {"width": 32, "depth": 2, "heads": 2},
-    "clip_text": {"width": 32, "depth": 2, "heads": 2, "vocab_size": 60, "max_positions": 8},
+    "clip_text": {
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "vocab_size": 60,
+        "max_positions": 8,
+    },
     "universal": {"width": 32, "depth": 3, "latents": 4, "heads": 2},
     "fusion": {"width": 32, "depth": 3, "stride": 2, "heads": 2},
-    "text_decoder": {"width": 32, "depth": 2, "heads": 2, "vocab_size": 60, "max_positions": 8, "types": 1},
+    "text_decoder": {
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "vocab_size": 60,
+        "max_positions": 8,
+        "types": 1,
+    },
     "project": {"width_in": 16, "width": 32},
-    "multiway": {"width": 32, "depth": 2, "heads": 2, "size": 16, "patch": 8, "text_positions": 8},
+    "multiway": {
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "size": 16,
+        "patch": 8,
+        "text_positions": 8,
+    },
     "image_embedding": {"width": 32, "patch": 8, "size": 16, "mask_token": True},
     "modality_embedding": {"width": 32},
     "class_head": {"width": 32, "classes": 3, "pool": "mean"},
@@ -43,14 +70,18 @@ SMALL: dict[str, dict[str, Any]] = {
     "patch_relevance": {"width": 32, "text_width": 16},
     "window_mix": {"ratio": [0.5, 0.5]},
 }
-OPTIONS: dict[str, list[dict[str, Any]]] = {"universal": [{"route": "text"}, {"route": "vision"}]}
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "universal": [{"route": "text"}, {"route": "vision"}]
+}
 # Losses and what they are made of keep full precision; positions are whole numbers.
 FULL_PRECISION = ("scalar", "scores", "weight", "mask", "index", "labels", "text")
 FREE = {"B": 2, "A": 2, "L": 5, "N": 5, "P": 4, "M": 7, "H": 4, "W": 4}
 
 
 def _sizes(port: Port, arguments: dict[str, Any]) -> list[int]:
-    return [a if isinstance(a, int) else arguments.get(a, FREE.get(a, 3)) for a in port.axes]
+    return [
+        a if isinstance(a, int) else arguments.get(a, FREE.get(a, 3)) for a in port.axes
+    ]
 
 
 def _value(port: Port, arguments: dict[str, Any], dtype: torch.dtype, device: str) -> Any:
@@ -69,7 +100,9 @@ def _value(port: Port, arguments: dict[str, Any], dtype: torch.dtype, device: st
         case "regions":
             mask = torch.ones(sizes[:2], dtype=torch.bool, device=device)
             mask[0, -1] = False
-            boxes = torch.tensor([0.1, 0.2, 0.5, 0.9], device=device).expand(*sizes[:2], 4)
+            boxes = torch.tensor([0.1, 0.2, 0.5, 0.9], device=device).expand(
+                *sizes[:2], 4
+            )
             return Regions(torch.randn(sizes, device=device, dtype=dtype), boxes, mask)
         case "mask":
             mask = torch.zeros(sizes, dtype=torch.bool, device=device)
@@ -87,11 +120,18 @@ def _build(name: str, device: str = "cpu") -> nn.Module:
 
 
 def _call(
-    name: str, module: nn.Module, options: dict[str, Any], dtype: torch.dtype, device: str = "cpu"
+    name: str,
+    module: nn.Module,
+    options: dict[str, Any],
+    dtype: torch.dtype,
+    device: str = "cpu",
 ) -> Any:
     torch.manual_seed(1)
     ports = MODULES.declaration(name).inputs
-    return module(**{p: _value(port, SMALL[name], dtype, device) for p, port in ports.items()}, **options)
+    return module(
+        **{p: _value(port, SMALL[name], dtype, device) for p, port in ports.items()},
+        **options,
+    )
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -139,7 +179,9 @@ def test_outputs_are_as_declared(name: str, options: dict[str, Any], device: str
         assert isinstance(outputs[key], Tokens) == (port.kind == "tokens")
         tensor = _tensors(outputs[key])[0]
         assert tensor.ndim == len(port.axes)
-        inputs = {a for p in declaration.inputs.values() for a in p.axes if isinstance(a, str)}
+        inputs = {
+            a for p in declaration.inputs.values() for a in p.axes if isinstance(a, str)
+        }
         for axis, size in zip(port.axes, tensor.shape, strict=True):
             if axis in inputs or axis in SMALL[name]:
                 assert size == _sizes(Port(port.kind, (axis,)), SMALL[name])[0], axis
@@ -152,7 +194,9 @@ def test_gradients_reach_every_parameter(name: str) -> None:
         pytest.skip("has no weights")
     for options in OPTIONS.get(name, [{}]):
         value = _call(name, module, options, torch.float32)
-        torch.stack([t.square().mean() * (i + 1) for i, t in enumerate(_tensors(value))]).sum().backward()
+        torch.stack(
+            [t.square().mean() * (i + 1) for i, t in enumerate(_tensors(value))]
+        ).sum().backward()
     without = [n for n, p in module.named_parameters() if p.grad is None]
     assert not without
 
@@ -163,7 +207,9 @@ def test_state_dict_round_trips(name: str) -> None:
     other.load_state_dict(module.state_dict())
     for options in OPTIONS.get(name, [{}]):
         first = _tensors(_call(name, module, options, torch.float32))
-        torch.testing.assert_close(first, _tensors(_call(name, other, options, torch.float32)))
+        torch.testing.assert_close(
+            first, _tensors(_call(name, other, options, torch.float32))
+        )
 
 
 @pytest.mark.parametrize(("name", "options"), CALLS)

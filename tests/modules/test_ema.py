@@ -50,7 +50,9 @@ def test_masters_are_averaged_and_not_the_rounded_weights() -> None:
     for value in masters.values():
         value += 2**-13  # bf16 rounds this away.
     ema.update(master=master)
-    torch.testing.assert_close(ema.modules["a"].weight, torch.full((2, 2), 1 + 2**-14), rtol=1e-7, atol=0)
+    torch.testing.assert_close(
+        ema.modules["a"].weight, torch.full((2, 2), 1 + 2**-14), rtol=1e-7, atol=0
+    )
 
 
 def test_batch_statistics_are_copied() -> None:

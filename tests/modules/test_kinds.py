@@ -65,9 +65,13 @@ def test_pixels_take_the_precision_of_the_network_and_targets_keep_theirs() -> N
     assert half("frames").cast(pixels, torch.bfloat16).dtype == torch.uint8
 
 
-def test_regions_keep_their_boxes_in_full_precision_and_are_padded_with_their_masks() -> None:
+def test_regions_keep_their_boxes_in_full_precision_and_are_padded_with_their_masks() -> (
+    None
+):
     short = Regions(torch.ones(1, 1, 3), torch.tensor([[[0.1, 0.2, 0.3, 0.4]]]))
-    long = Regions(torch.ones(1, 2, 3), torch.zeros(1, 2, 4), torch.tensor([[True, False]]))
+    long = Regions(
+        torch.ones(1, 2, 3), torch.zeros(1, 2, 4), torch.tensor([[True, False]])
+    )
     cast = half("regions").cast(short, torch.bfloat16)
     assert (cast.features.dtype, cast.boxes.dtype) == (torch.bfloat16, torch.float32)
     joined = half("regions").concat([short, long])
@@ -75,7 +79,9 @@ def test_regions_keep_their_boxes_in_full_precision_and_are_padded_with_their_ma
     assert joined.features[..., 0].tolist() == [[1.0, 0.0], [1.0, 1.0]]
     assert joined.boxes[0, 1].tolist() == [0.0] * 4
     assert half("regions").concat([short, short]).mask is None
-    assert half("regions").select(joined, torch.tensor([1])).mask.tolist() == [[True, False]]
+    assert half("regions").select(joined, torch.tensor([1])).mask.tolist() == [
+        [True, False]
+    ]
 
 
 def test_texts_of_different_lengths_are_padded_with_their_masks() -> None:
@@ -90,7 +96,11 @@ def test_texts_keep_their_segments_and_word_starts() -> None:
     ids, yes = torch.tensor([[5, 6]]), torch.tensor([[True, True]])
     plain = Text(ids, yes)
     pair = Text(ids, yes, torch.tensor([[0, 1]]), torch.tensor([[True, False]]))
-    longer = Text(torch.tensor([[7, 8, 9]]), torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0, 1, 1]]))
+    longer = Text(
+        torch.tensor([[7, 8, 9]]),
+        torch.ones(1, 3, dtype=torch.bool),
+        torch.tensor([[0, 1, 1]]),
+    )
     kind = half("text")
 
     joined = kind.concat([pair, plain, longer])
@@ -107,7 +117,10 @@ def test_texts_keep_their_segments_and_word_starts() -> None:
         to_device(kind.select(joined, torch.tensor([2, 0])), "cpu"),
     ):
         assert isinstance(value, Text)
-        assert value.segments is not None and value.segments.tolist() == [[0, 1, 1], [0, 1, 0]]
+        assert value.segments is not None and value.segments.tolist() == [
+            [0, 1, 1],
+            [0, 1, 0],
+        ]
     assert len(kind.tensors(pair)) == 4 and len(kind.tensors(plain)) == 2
     assert kind.shape(pair) == [1, 2]
 
@@ -119,24 +132,40 @@ def test_hidden_states_of_different_lengths_get_a_mask() -> None:
     assert joined.values.shape == (3, 3, 4)
     assert joined.values[0, 2].tolist() == [0, 0, 0, 0]
     assert joined.mask is not None
-    assert joined.mask.tolist() == [[True, True, False], [True, True, True], [True, True, True]]
+    assert joined.mask.tolist() == [
+        [True, True, False],
+        [True, True, True],
+        [True, True, True],
+    ]
 
 
 def test_masks_of_different_lengths_are_padded_with_false() -> None:
-    joined = half("mask").concat([torch.ones(1, 2, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool)])
+    joined = half("mask").concat(
+        [torch.ones(1, 2, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool)]
+    )
     assert joined.tolist() == [[True, True, False], [True, True, True]]
 
 
 def test_sequences_are_joined_with_all_their_fields() -> None:
     def sequences(length: int) -> Sequences:
         ids = torch.ones(1, 2, length, dtype=torch.long)
-        return Sequences(ids, torch.zeros(1, 2), torch.ones(1, 2, length), torch.full((1, 2), length - 1))
+        return Sequences(
+            ids,
+            torch.zeros(1, 2),
+            torch.ones(1, 2, length),
+            torch.full((1, 2), length - 1),
+        )
 
     joined = half("sequences").concat([sequences(2), sequences(3)])
     assert joined.ids[0].tolist() == [[1, 1, 0], [1, 1, 0]]
-    assert joined.logprobs is not None and joined.logprobs[0].tolist() == [[1, 1, 0], [1, 1, 0]]
+    assert joined.logprobs is not None and joined.logprobs[0].tolist() == [
+        [1, 1, 0],
+        [1, 1, 0],
+    ]
     assert joined.lengths is not None and joined.lengths.tolist() == [[1, 1], [2, 2]]
-    with pytest.raises(ValueError, match="`logprobs` of sequences must be set in all values or in none"):
+    with pytest.raises(
+        ValueError, match="`logprobs` of sequences must be set in all values or in none"
+    ):
         half("sequences").concat([sequences(2), sequences(2)._replace(logprobs=None)])
 
 

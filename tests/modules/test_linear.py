@@ -7,7 +7,9 @@ from torch.nn import functional as F
 from modules.linear import Linear, Packs, linear, packing
 
 
-@pytest.mark.parametrize("shape", [(7, 6), (8, 6), (2, 4, 6), (4, 8, 6), (33, 6), (3, 11, 6), (0, 6), (6,)])
+@pytest.mark.parametrize(
+    "shape", [(7, 6), (8, 6), (2, 4, 6), (4, 8, 6), (33, 6), (3, 11, 6), (0, 6), (6,)]
+)
 def test_any_number_of_rows_is_multiplied_alike(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     x, layer = torch.randn(shape), Linear(6, 5)

@@ -49,7 +49,10 @@ def test_pieces_of_a_word_are_hidden_together() -> None:
     ids = texts(200)
     begins = torch.arange(40) % 3 == 0
     text = ids._replace(word_start=begins.expand(200, -1))
-    chosen = WordMasking(VOCABULARY, fraction=0.3, whole_words=True)(text)["labels"] != NO_LABEL
+    chosen = (
+        WordMasking(VOCABULARY, fraction=0.3, whole_words=True)(text)["labels"]
+        != NO_LABEL
+    )
     words = chosen[:, 3:39].view(200, 12, 3)
     assert torch.equal(words.any(dim=-1), words.all(dim=-1))
     assert 0.2 < float(words.all(dim=-1).float().mean()) < 0.4
@@ -79,9 +82,13 @@ def test_training_draws_anew_and_evaluation_always_the_same() -> None:
     assert torch.equal(resumed(text)["labels"], module(text)["labels"])
     module.eval()
     assert torch.equal(module(text)["labels"], module(text)["labels"])
-    assert torch.equal(module(text)["labels"], WordMasking(VOCABULARY).eval()(text)["labels"])
+    assert torch.equal(
+        module(text)["labels"], WordMasking(VOCABULARY).eval()(text)["labels"]
+    )
     with torch.no_grad():
-        assert not torch.equal(WordMasking(VOCABULARY, seed=1).eval()(text)["labels"], module(text)["labels"])
+        assert not torch.equal(
+            WordMasking(VOCABULARY, seed=1).eval()(text)["labels"], module(text)["labels"]
+        )
 
 
 def test_losses_are_summed_for_each_text() -> None:
@@ -93,10 +100,15 @@ def test_losses_are_summed_for_each_text() -> None:
     measured = masked_loss(logits, masked["labels"], labels)
     losses = -logits.log_softmax(dim=-1)[torch.arange(3), masked["labels"]]
     torch.testing.assert_close(
-        measured["loss_sum"], torch.stack([losses[0] + losses[1], losses[0] * 0, losses[2]])
+        measured["loss_sum"],
+        torch.stack([losses[0] + losses[1], losses[0] * 0, losses[2]]),
     )
     assert measured["num_tokens"].tolist() == [2, 0, 1]
     right = (logits.argmax(dim=-1) == masked["labels"]).float()
-    assert measured["num_correct"].tolist() == [float(right[0] + right[1]), 0, float(right[2])]
+    assert measured["num_correct"].tolist() == [
+        float(right[0] + right[1]),
+        0,
+        float(right[2]),
+    ]
     with pytest.raises(ValueError, match=r"one class for each of 3 labels \(got 2\)"):
         masked_loss(logits[:2], masked["labels"][:2], labels)

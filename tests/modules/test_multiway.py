@@ -31,7 +31,9 @@ def text(padded: int = 0) -> Tokens:
 
 
 def image() -> Tokens:
-    return Tokens(torch.randn(2, 1 + SIDE**2, WIDTH, generator=torch.Generator().manual_seed(2)))
+    return Tokens(
+        torch.randn(2, 1 + SIDE**2, WIDTH, generator=torch.Generator().manual_seed(2))
+    )
 
 
 def used_experts(module: Multiway, **call: object) -> set[str]:
@@ -40,7 +42,9 @@ def used_experts(module: Multiway, **call: object) -> set[str]:
     outputs = module(**call)
     sum(tokens.values.square().sum() for tokens in outputs.values()).backward()
     block = module.blocks[0]
-    return {name for name, expert in block.mlp.items() if expert.fc1.weight.grad is not None}  # type: ignore
+    return {
+        name for name, expert in block.mlp.items() if expert.fc1.weight.grad is not None
+    }  # type: ignore
 
 
 def test_streams_and_the_option_choose_the_experts() -> None:
@@ -58,7 +62,9 @@ def test_fused_experts_alone_read_text_and_image() -> None:
     weights = {name: module.state_dict()[name] for name in fused.state_dict()}
     fused.load_state_dict(weights)
     call = {"text": text(), "image": image(), "expert": "fused"}
-    torch.testing.assert_close(fused(**call)["text"].values, module(**call)["text"].values)
+    torch.testing.assert_close(
+        fused(**call)["text"].values, module(**call)["text"].values
+    )
 
 
 def test_each_position_goes_to_the_expert_of_its_modality() -> None:
@@ -67,7 +73,9 @@ def test_each_position_goes_to_the_expert_of_its_modality() -> None:
     torch.nn.init.zeros_(module.blocks[0].attn.proj.weight)  # type: ignore[union-attr, arg-type]
     both = module(text=text(), image=image())
     torch.testing.assert_close(both["text"].values, module(text=text())["text"].values)
-    torch.testing.assert_close(both["image"].values, module(image=image())["image"].values)
+    torch.testing.assert_close(
+        both["image"].values, module(image=image())["image"].values
+    )
 
 
 def test_attention_is_shared_between_modalities() -> None:
@@ -116,7 +124,9 @@ def test_a_stack_in_two_modules_is_the_same_stack(position: str) -> None:
     assert rates == pytest.approx([0, 0.2, 0.4])
 
 
-def test_offsets_of_patches_are_query_minus_key_and_those_of_words_key_minus_query() -> None:
+def test_offsets_of_patches_are_query_minus_key_and_those_of_words_key_minus_query() -> (
+    None
+):
     index = image_index(2)
     # Patches 1 and 2 are neighbours in a row; offsets are counted from the middle of a 3 x 3 grid, 4.
     assert index[1].tolist()[1:] == [4, 3, 1, 0]
@@ -156,9 +166,15 @@ def test_recomputing_changes_no_gradient() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"experts": []}, "experts must be different ones of text, image, fused, but are \\[\\]"),
+        (
+            {"experts": []},
+            "experts must be different ones of text, image, fused, but are \\[\\]",
+        ),
         ({"experts": ["text", "text"]}, "experts must be different"),
-        ({"first": 2, "total": 3}, "first and depth must fit into total, 3 blocks, but are 2 and 2"),
+        (
+            {"first": 2, "total": 3},
+            "first and depth must fit into total, 3 blocks, but are 2 and 2",
+        ),
         ({"layer_scale": -1.0}, "layer_scale must be at least 0"),
         ({"size": 9}, "size must be a multiple of patch"),
         ({"text_positions": 1}, "text_positions must be at least 2"),

@@ -39,7 +39,9 @@ def test_gradients_reach_the_part_they_come_from() -> None:
 
 def test_lengths_that_do_not_add_up() -> None:
     tokens, part = Tokens(torch.zeros(1, 4, 2)), Tokens(torch.zeros(1, 3, 2))
-    message = r"the lengths of the parts \(first 3, second 3\) must add up to 4, but do to 6"
+    message = (
+        r"the lengths of the parts \(first 3, second 3\) must add up to 4, but do to 6"
+    )
     with pytest.raises(ValueError, match=message):
         split(tokens, first=part, second=part)
 

@@ -23,7 +23,10 @@ BYTES = ByteTokenizer()
 TEXTS = ["a ring", "b", "", "red ring left of it", "circles", "no", "a ring"]
 IDS = [[*BYTES.encode(text), BYTES.sep] for text in TEXTS]
 CAPACITY = 30
-CLM, MLM = (ROOT / "configs_text" / name for name in ("clm_bytes_tiny.yaml", "mlm_bytes_tiny.yaml"))
+CLM, MLM = (
+    ROOT / "configs_text" / name
+    for name in ("clm_bytes_tiny.yaml", "mlm_bytes_tiny.yaml")
+)
 
 
 def packed() -> Text:
@@ -37,7 +40,9 @@ def by_text(values: torch.Tensor, text: Text) -> dict[tuple[int, ...], torch.Ten
     for row in range(len(text.ids)):
         for number in range(int(parts[row].max()) + 1):
             is_of_text = text.mask[row] & (parts[row] == number)
-            values_of_text[tuple(text.ids[row][is_of_text].tolist())] = values[row][is_of_text]
+            values_of_text[tuple(text.ids[row][is_of_text].tolist())] = values[row][
+                is_of_text
+            ]
     return values_of_text
 
 
@@ -54,7 +59,9 @@ def test_encoder_and_decoder_compute_each_text_alone() -> None:
     torch.manual_seed(0)
     embedding = TextEmbedding(16, vocab_size=360, max_positions=CAPACITY, dropout=0.0)
     encoder = TextEncoder(16, 2, heads=2, dropout=0.0)
-    decoder = TextDecoder(16, 2, 360, CAPACITY, heads=2, dropout=0.0, cross_attention=False)
+    decoder = TextDecoder(
+        16, 2, 360, CAPACITY, heads=2, dropout=0.0, cross_attention=False
+    )
     for compute in (lambda text: encoder(embedding(text)).values, decoder):
         together, alone = by_text(compute(packed()), packed()), {}
         for ids in IDS:
@@ -72,7 +79,10 @@ def gradients_of(net: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("spec", [CLM, MLM], ids=["causal", "masked"])
 def test_loss_and_gradients_are_those_of_unpacked_rows(spec: Path) -> None:
-    off = [f"modules.{name}.dropout=0.0" for name in ("decoder", "text_embedding", "text_encoder")]
+    off = [
+        f"modules.{name}.dropout=0.0"
+        for name in ("decoder", "text_embedding", "text_encoder")
+    ]
     names = ("decoder",) if spec == CLM else ("text_embedding", "text_encoder")
     settings = [line for line in off if line.split(".")[1] in names]
     # A fraction of one half: texts are short, and each batch must have masked words.
@@ -91,7 +101,9 @@ def test_loss_and_gradients_are_those_of_unpacked_rows(spec: Path) -> None:
     assert loss > 1 and abs(loss - packed_loss) < 1e-6 * loss
     assert gradients.keys() == packed_gradients.keys() and gradients
     for name, gradient in gradients.items():
-        assert torch.allclose(gradient, packed_gradients[name], atol=1e-6, rtol=1e-4), name
+        assert torch.allclose(gradient, packed_gradients[name], atol=1e-6, rtol=1e-4), (
+            name
+        )
 
 
 @pytest.mark.parametrize("whole_words", [False, True])
@@ -108,7 +120,11 @@ def test_the_same_words_are_masked(whole_words: bool) -> None:
 
 
 def test_no_loss_crosses_the_border_of_a_text() -> None:
-    for reduction, ignore_first in (("per_token", 0), ("per_token", 3), ("per_sequence", 0)):
+    for reduction, ignore_first in (
+        ("per_token", 0),
+        ("per_token", 3),
+        ("per_sequence", 0),
+    ):
         counts, losses = [], []
         for text in (BYTES.pad_rows(IDS), packed()):
             logits = torch.zeros(*text.ids.shape, 360)
@@ -128,7 +144,11 @@ def test_what_would_mix_texts_refuses_them() -> None:
     with pytest.raises(UserError, match="packed texts cannot share a memory"):
         decoder(packed(), Tokens(torch.zeros(1, 3, 16)))
     with pytest.raises(UserError, match="packed texts have no weight or question each"):
-        lm_loss(torch.zeros(*packed().ids.shape, 360), packed(), weight=torch.ones(len(packed().ids)))
+        lm_loss(
+            torch.zeros(*packed().ids.shape, 360),
+            packed(),
+            weight=torch.ones(len(packed().ids)),
+        )
     with pytest.raises(ValueError, match="text must be at most 8 tokens long, but is 21"):
         TextEmbedding(16, vocab_size=360, max_positions=8)(packed())
 
@@ -136,7 +156,10 @@ def test_what_would_mix_texts_refuses_them() -> None:
 def test_packed_rows_are_joined_with_rows_of_one_text() -> None:
     text, other = packed(), BYTES.pad_rows(IDS[:1])
     joined = TextValues().concat([text, other])
-    assert torch.equal(joined.parts[: len(text.ids)], text.parts) and not joined.parts[len(text.ids) :].any()
+    assert (
+        torch.equal(joined.parts[: len(text.ids)], text.parts)
+        and not joined.parts[len(text.ids) :].any()
+    )
     hidden = Tokens(torch.zeros(*text.ids.shape, 4), text.mask, text.parts)
     states = TokenValues().concat([hidden, Tokens(torch.zeros(1, 2, 4))])
     assert torch.equal(states.parts, joined.parts)

@@ -12,7 +12,10 @@ from modules.streams import Tokens
 
 def test_cross_attention_is_torchs() -> None:
     torch.manual_seed(0)
-    ours, theirs = MultiheadAttention(8, 2, 0.0), nn.MultiheadAttention(8, 2, batch_first=True)
+    ours, theirs = (
+        MultiheadAttention(8, 2, 0.0),
+        nn.MultiheadAttention(8, 2, batch_first=True),
+    )
     layers = (ours.query, ours.key, ours.value)
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.cat([layer.weight for layer in layers]))

@@ -25,7 +25,9 @@ def test_half_of_each_patch_is_replaced_by_the_mean_and_joined_with_the_text() -
     for row in range(2):
         x = F.gelu(head.dense(F.layer_norm(patches[row, 1:], (WIDTH,))))
         for patch in range(4):
-            joined = torch.cat([x[patch, : WIDTH // 2], x[:, WIDTH // 2 :].mean(dim=0), text[row, 0]])
+            joined = torch.cat(
+                [x[patch, : WIDTH // 2], x[:, WIDTH // 2 :].mean(dim=0), text[row, 0]]
+            )
             expected = head.out(F.gelu(head.reduce(F.gelu(head.join(joined)))))
             torch.testing.assert_close(logits[row, patch], expected, atol=1e-5, rtol=1e-4)
 

@@ -19,7 +19,9 @@ def test_tokens_are_the_class_token_and_the_patches() -> None:
     assert module.position is not None
     first = module.patch.proj(IMAGE)[:, :, 0, 0] + module.position[:, 1]
     torch.testing.assert_close(tokens.values[:, 1], first)
-    torch.testing.assert_close(tokens.values[:, 0], (module.cls + module.position[:, :1])[:, 0].expand(2, -1))
+    torch.testing.assert_close(
+        tokens.values[:, 0], (module.cls + module.position[:, :1])[:, 0].expand(2, -1)
+    )
 
 
 def test_masked_patches_become_the_mask_token() -> None:
@@ -43,7 +45,9 @@ def test_a_modality_adds_its_row_to_every_token() -> None:
 
 
 def test_wrong_use_is_named() -> None:
-    with pytest.raises(ValueError, match="size must be a multiple of patch, but size is 9 and patch is 4"):
+    with pytest.raises(
+        ValueError, match="size must be a multiple of patch, but size is 9 and patch is 4"
+    ):
         ImageEmbedding(6, 4, 9)
     with pytest.raises(ValueError, match="mask needs `mask_token: true`"):
         ImageEmbedding(6, 4, 8)(IMAGE, torch.zeros(2, 4, dtype=torch.bool))

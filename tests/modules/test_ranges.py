@@ -44,22 +44,44 @@ goals:
   predict: {a: beams, b: greedy, c: drawn, d: ranked.answer}
 momentum: {decay: 0.9}
 """
-TOO_LONG_A_MINIMUM = "min_length must be at most max_length (got min_length 6, max_length 5)"
+TOO_LONG_A_MINIMUM = (
+    "min_length must be at most max_length (got min_length 6, max_length 5)"
+)
 NEGATIVE_MINIMUM = "min_length must be at least 0 (got min_length -1)"
 WRONG = [
     ("alpha=0.4", "alpha=40.0", "alpha must be 0 to 1, but is 40.0"),
     ("alpha=0.4", "alpha=-0.1", "alpha must be 0 to 1, but is -0.1"),
     ("alpha=0.3", "alpha=1.3", "alpha must be 0 to 1, but is 1.3"),
-    ("smoothing=0.1", "smoothing=-0.5", "smoothing must be at least 0 and below 1, but is -0.5"),
-    ("smoothing=0.1", "smoothing=1.0", "smoothing must be at least 0 and below 1, but is 1.0"),
-    ("drop_path: 0.1", "drop_path: 2.0", "drop_path must be at least 0 and below 1, but is 2.0"),
-    ("size: 16", "size: 16, attention_dropout: 1.0", "attention_dropout must be at least 0 and below 1"),
+    (
+        "smoothing=0.1",
+        "smoothing=-0.5",
+        "smoothing must be at least 0 and below 1, but is -0.5",
+    ),
+    (
+        "smoothing=0.1",
+        "smoothing=1.0",
+        "smoothing must be at least 0 and below 1, but is 1.0",
+    ),
+    (
+        "drop_path: 0.1",
+        "drop_path: 2.0",
+        "drop_path must be at least 0 and below 1, but is 2.0",
+    ),
+    (
+        "size: 16",
+        "size: 16, attention_dropout: 1.0",
+        "attention_dropout must be at least 0 and below 1",
+    ),
     ("temperature: 0.07", "temperature: 0.7", "temperature must be 0.001 to 0.5"),
     ("max_length=10, min_length=2", "max_length=0", "max_length must be at least 1"),
     ("max_length=10, min_length=2", "max_length=5, min_length=6", TOO_LONG_A_MINIMUM),
     ("max_length=11, min_length=2", "max_length=0", "max_length must be at least 1"),
     ("max_length=11, min_length=2", "max_length=5, min_length=6", TOO_LONG_A_MINIMUM),
-    ("max_length=12, min_length=2", "max_length=-1, min_length=0", "max_length must be at least 1"),
+    (
+        "max_length=12, min_length=2",
+        "max_length=-1, min_length=0",
+        "max_length must be at least 1",
+    ),
     ("max_length=12, min_length=2", "max_length=5, min_length=-1", NEGATIVE_MINIMUM),
     ("top_k=9", "top_k=0", "top_k must be at least 1 (got top_k 0)"),
 ]
@@ -70,7 +92,9 @@ def test_the_spec_itself_has_no_mistake() -> None:
 
 
 @pytest.mark.parametrize(("right", "wrong", "message"), WRONG)
-def test_a_value_out_of_range_is_found_without_data(right: str, wrong: str, message: str) -> None:
+def test_a_value_out_of_range_is_found_without_data(
+    right: str, wrong: str, message: str
+) -> None:
     assert SPEC.count(right) == 1
     line = 1 + SPEC[: SPEC.index(right)].count("\n")
     with pytest.raises(SpecError) as found:

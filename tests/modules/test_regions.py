@@ -13,7 +13,9 @@ def example() -> Regions:
     torch.manual_seed(0)
     corners = torch.rand(2, 3, 2, 2).sort(dim=-2).values
     return Regions(
-        torch.randn(2, 3, 5), corners.flatten(-2), torch.tensor([[True] * 3, [True, False, False]])
+        torch.randn(2, 3, 5),
+        corners.flatten(-2),
+        torch.tensor([[True] * 3, [True, False, False]]),
     )
 
 
@@ -29,7 +31,9 @@ def test_a_masked_region_has_one_feature_for_all() -> None:
     hidden = embedding(regions, masked)
     assert torch.equal(plain.values[~masked], hidden.values[~masked])
     assert not torch.equal(plain.values[masked], hidden.values[masked])
-    other = regions._replace(features=regions.features.masked_fill(masked[..., None], 9.0))
+    other = regions._replace(
+        features=regions.features.masked_fill(masked[..., None], 9.0)
+    )
     assert torch.equal(embedding(other, masked).values, hidden.values)
     hidden.values[masked].square().sum().backward()
     gradient = embedding.mask.weight.grad

@@ -12,7 +12,9 @@ OPTIONS = {"min_length": 1, "max_length": 5, "bos_token_id": START, "eos_token_i
 def test_groups_that_do_not_care_are_the_same_search() -> None:
     decoder, memory = tiny_decoder(), three_memories()
     plain = beam_search(decoder, memory, num_beams=2, num_return_sequences=2, **OPTIONS)
-    twice = beam_search(decoder, memory, num_beams=4, num_beam_groups=2, num_return_sequences=4, **OPTIONS)
+    twice = beam_search(
+        decoder, memory, num_beams=4, num_beam_groups=2, num_return_sequences=4, **OPTIONS
+    )
     for i in range(3):
         assert twice.ids[i, ::2].tolist() == plain.ids[i].tolist()
         assert twice.ids[i, 1::2].tolist() == plain.ids[i].tolist()
@@ -31,13 +33,19 @@ def test_each_group_avoids_what_earlier_ones_wrote(diversity: float) -> None:
         **OPTIONS,
     )
     for i in range(3):
-        expected = _diverse(lambda words, i=i: next_word(decoder, memory, i, words), 3, 2, diversity)[:6]
-        for (score, words), ids, value in zip(expected, found.ids[i].tolist(), found.scores[i], strict=True):
+        expected = _diverse(
+            lambda words, i=i: next_word(decoder, memory, i, words), 3, 2, diversity
+        )[:6]
+        for (score, words), ids, value in zip(
+            expected, found.ids[i].tolist(), found.scores[i], strict=True
+        ):
             assert ids[: len(words)] == words and not any(ids[len(words) :])
             assert float(value) == pytest.approx(score, abs=1e-5)
 
 
-def _diverse(say, groups: int, size: int, diversity: float) -> list[tuple[float, list[int]]]:  # type: ignore[no-untyped-def]
+def _diverse(
+    say, groups: int, size: int, diversity: float
+) -> list[tuple[float, list[int]]]:  # type: ignore[no-untyped-def]
     beams = [[(0.0, [START])] for _ in range(groups)]
     running, done = [True] * groups, []
     for step in range(OPTIONS["max_length"]):
@@ -53,7 +61,9 @@ def _diverse(say, groups: int, size: int, diversity: float) -> list[tuple[float,
                     said[END] = -1e20
                 for word in range(VOCAB):
                     plain = total + float(said[word])
-                    options.append((plain - diversity * float(used[word]), plain, [*words, word]))
+                    options.append(
+                        (plain - diversity * float(used[word]), plain, [*words, word])
+                    )
             best = sorted(options, key=lambda o: -o[0])[:size]
             beams[g] = [(plain, words) for _, plain, words in best]
             for _, words in beams[g]:

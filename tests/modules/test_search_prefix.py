@@ -54,7 +54,13 @@ def test_unequal_prefixes_share_a_batch(name: str) -> None:
 def test_greedy_goes_on_from_the_prefix_and_leaves_it_out() -> None:
     decoder, memory, prefix = tiny_decoder(), three_memories(), three_prefixes()
     found = greedy_search(
-        decoder, memory, prefix, min_length=2, max_length=5, bos_token_id=START, eos_token_id=END
+        decoder,
+        memory,
+        prefix,
+        min_length=2,
+        max_length=5,
+        bos_token_id=START,
+        eos_token_id=END,
     )
     for i in range(3):
         before = alone(prefix, i).ids[0].tolist()
@@ -81,7 +87,9 @@ def test_every_word_has_its_log_probability() -> None:
     )
     for i in range(3):
         for beam in range(3):
-            length = int((found.logprobs[i, beam] != 0).sum())  # 0 is a word, too, where one was written
+            length = int(
+                (found.logprobs[i, beam] != 0).sum()
+            )  # 0 is a word, too, where one was written
             words = found.ids[i, beam].tolist()[1 : length + 1]
             before = alone(prefix, i).ids[0].tolist()
             said = torch.stack(text_score(decoder, memory, i, words, before)).detach()
@@ -96,7 +104,9 @@ def test_candidates_are_ranked_after_the_prefix() -> None:
     for i in range(3):
         before = alone(prefix, i).ids[0].tolist()
         texts = [[w for w in text if w][1:] for text in CANDIDATES.tolist()]
-        losses = torch.stack([-sum(text_score(decoder, memory, i, text, before)) for text in texts])
+        losses = torch.stack(
+            [-sum(text_score(decoder, memory, i, text, before)) for text in texts]
+        )
         torch.testing.assert_close(found["losses"][i], losses.sort().values.detach())
         assert found["choice"][i].tolist() == losses.argsort().tolist()
 

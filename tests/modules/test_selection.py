@@ -28,7 +28,11 @@ def test_nothing_is_labelled() -> None:
 def test_masked_elements_of_tokens_and_of_tensors() -> None:
     values = torch.arange(8.0, dtype=torch.float64).view(2, 2, 2).requires_grad_()
     mask = torch.tensor([[True, False], [True, True]])
-    assert select_masked(Tokens(values), mask).tolist() == [[0.0, 1.0], [4.0, 5.0], [6.0, 7.0]]
+    assert select_masked(Tokens(values), mask).tolist() == [
+        [0.0, 1.0],
+        [4.0, 5.0],
+        [6.0, 7.0],
+    ]
     assert torch.equal(select_masked(values, mask), select_masked(Tokens(values), mask))
     regions = Regions(values, torch.zeros(2, 2, 4))
     assert torch.equal(select_masked(regions, mask), select_masked(values, mask))

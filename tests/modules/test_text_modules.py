@@ -15,7 +15,9 @@ SEGMENTS = torch.tensor([[0, 0, 1, 1]])
 
 def embedding(types: int) -> TextEmbedding:
     torch.manual_seed(0)
-    return TextEmbedding(width=8, vocab_size=20, max_positions=6, types=types, dropout=0.0).eval()
+    return TextEmbedding(
+        width=8, vocab_size=20, max_positions=6, types=types, dropout=0.0
+    ).eval()
 
 
 def test_the_type_of_a_token_is_its_segment() -> None:
@@ -26,14 +28,18 @@ def test_the_type_of_a_token_is_its_segment() -> None:
     assert torch.equal(plain, first)
     assert torch.equal(pair[:, :2], plain[:, :2])
     assert not torch.allclose(pair[:, 2:], plain[:, 2:])
-    expected = module.norm(module.word(IDS) + module.position(torch.arange(4)) + module.kind(SEGMENTS))
+    expected = module.norm(
+        module.word(IDS) + module.position(torch.arange(4)) + module.kind(SEGMENTS)
+    )
     assert torch.equal(pair, expected)
 
 
 @pytest.mark.parametrize("types", [0, 1])
 def test_segments_need_a_table_of_several(types: int) -> None:
     module = embedding(types)
-    assert torch.equal(module(Text(IDS, MASK, SEGMENTS)).values, module(Text(IDS, MASK)).values)
+    assert torch.equal(
+        module(Text(IDS, MASK, SEGMENTS)).values, module(Text(IDS, MASK)).values
+    )
     assert (module.kind is None) == (types == 0)
 
 
@@ -51,4 +57,6 @@ def test_text_without_positions_keeps_its_limit() -> None:
     assert torch.equal(values[0, 1], values[0, 2])
     assert "position.weight" not in module.state_dict()
     with pytest.raises(ValueError, match="text must be at most 4 tokens long, but is 5"):
-        module(Text(torch.ones(1, 5, dtype=torch.long), torch.ones(1, 5, dtype=torch.bool)))
+        module(
+            Text(torch.ones(1, 5, dtype=torch.long), torch.ones(1, 5, dtype=torch.bool))
+        )

@@ -55,7 +55,10 @@ def test_the_map_of_a_convolutional_network_is_flattened_by_rows() -> None:
 
 
 def test_a_map_with_channels_last_is_flattened_too() -> None:
-    name, options = "swin_tiny_patch4_window7_224", {"embed_dim": 12, "depths": (1, 1), "num_heads": (2, 2)}
+    name, options = (
+        "swin_tiny_patch4_window7_224",
+        {"embed_dim": 12, "depths": (1, 1), "num_heads": (2, 2)},
+    )
     module = TimmBackbone(name, 24, image_size=56, options=options).eval()
     image = torch.randn(1, 3, 56, 56)
     tokens, features = module(image).values, module.body.forward_features(image)
@@ -65,7 +68,10 @@ def test_a_map_with_channels_last_is_flattened_too() -> None:
 
 def test_parts_of_the_head_are_left_out() -> None:
     module = backbone("test_convnext", 64)
-    assert any("head.norm" in key for key in timm.create_model("test_convnext", num_classes=0).state_dict())
+    assert any(
+        "head.norm" in key
+        for key in timm.create_model("test_convnext", num_classes=0).state_dict()
+    )
     assert not any("head" in key for key in module.state_dict())
     module(torch.randn(1, 3, 96, 96)).values.sum().backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
@@ -76,12 +82,29 @@ def test_parts_of_the_head_are_left_out() -> None:
     [
         ("test_vti", 64, {}, "timm has no model 'test_vti': did you mean 'test_vit'?"),
         ("qqqq", 64, {}, "timm has no model 'qqqq': `timm.list_models"),
-        ("test_vit", 32, {}, "width must be 64, that of timm model 'test_vit', but is 32"),
-        ("test_vit", 64, {"drop_path": 0.1}, "no option 'drop_path': did you mean 'drop_path_rate'?"),
-        ("test_vit", 64, {"img_size": 32}, "'img_size' is not an option: the module sets it"),
+        (
+            "test_vit",
+            32,
+            {},
+            "width must be 64, that of timm model 'test_vit', but is 32",
+        ),
+        (
+            "test_vit",
+            64,
+            {"drop_path": 0.1},
+            "no option 'drop_path': did you mean 'drop_path_rate'?",
+        ),
+        (
+            "test_vit",
+            64,
+            {"img_size": 32},
+            "'img_size' is not an option: the module sets it",
+        ),
     ],
 )
-def test_mistakes_are_named(name: str, width: int, options: dict[str, Any], message: str) -> None:
+def test_mistakes_are_named(
+    name: str, width: int, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         backbone(name, width, options=options)
 
@@ -90,10 +113,14 @@ def test_options_reach_the_model() -> None:
     assert len(backbone("test_vit", 64, options={"depth": 2}).body.blocks) == 2
 
 
-def test_pretrained_weights_are_loaded_when_a_network_is_first_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretrained_weights_are_loaded_when_a_network_is_first_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     create, asked = timm.create_model, []
 
-    def with_known_weights(name: str, *, pretrained: bool = False, **arguments: Any) -> Any:
+    def with_known_weights(
+        name: str, *, pretrained: bool = False, **arguments: Any
+    ) -> Any:
         model = create(name, **arguments)
         if pretrained:
             asked.append(name)
@@ -108,17 +135,27 @@ def test_pretrained_weights_are_loaded_when_a_network_is_first_built(monkeypatch
     assert asked == []
     net = mplug2.compose(spec)
     assert asked == ["test_convnext"]
-    assert all(bool((parameter == 0.25).all()) for parameter in net.get_module("vision").parameters())
+    assert all(
+        bool((parameter == 0.25).all())
+        for parameter in net.get_module("vision").parameters()
+    )
 
 
-def test_without_the_hub_the_message_is_located(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_without_the_hub_the_message_is_located(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     text = SPEC.replace("image_size: 64", "image_size: 64, pretrained: true")
-    with pytest.raises(SpecError, match="the pretrained weights of timm model 'test_convnext'") as caught:
+    with pytest.raises(
+        SpecError, match="the pretrained weights of timm model 'test_convnext'"
+    ) as caught:
         mplug2.compose(parse_spec(text))
     (problem,) = caught.value.problems
-    assert (problem.place.line, problem.place.column) == (4, 1 + text.splitlines()[3].index("true"))
+    assert (problem.place.line, problem.place.column) == (
+        4,
+        1 + text.splitlines()[3].index("true"),
+    )
 
 
 def test_a_spec_checks_and_trains() -> None:
@@ -129,7 +166,10 @@ def test_a_spec_checks_and_trains() -> None:
     assert dry_run(spec).trainable > 0
     smoke(spec)
     # The width may follow from the module that reads the tokens.
-    assert check(parse_spec(SPEC.replace(" width: 64, image_size", " image_size"))).problems == []
+    assert (
+        check(parse_spec(SPEC.replace(" width: 64, image_size", " image_size"))).problems
+        == []
+    )
 
 
 def test_an_unknown_model_is_located_in_the_spec() -> None:
@@ -144,5 +184,7 @@ def test_the_checks_of_names_and_sizes_do_not_import_timm() -> None:
         "import sys, mplug2\nfrom registry import check, parse_spec\n"
         f"assert check(parse_spec({SPEC!r})).problems == []\nassert 'timm' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

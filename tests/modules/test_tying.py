@@ -25,14 +25,20 @@ def test_the_gradient_of_both_uses_reaches_the_parameter() -> None:
     hidden = x @ weight.T + net["up"].bias
     (hidden @ weight + net["down"].bias).sum().backward()
     torch.testing.assert_close(net["up"].weight.grad, weight.grad)
-    assert [name for name, _ in net.named_parameters()] == ["up.weight", "up.bias", "down.bias"]
+    assert [name for name, _ in net.named_parameters()] == [
+        "up.weight",
+        "up.bias",
+        "down.bias",
+    ]
     assert set(net.state_dict()) == {"up.weight", "up.bias", "down.bias"}
     assert isinstance(net["down"], nn.Linear)
 
 
 def test_it_follows_loading_and_types() -> None:
     net = pair()
-    net.load_state_dict({name: torch.ones_like(value) for name, value in net.state_dict().items()})
+    net.load_state_dict(
+        {name: torch.ones_like(value) for name, value in net.state_dict().items()}
+    )
     assert torch.equal(net["down"].weight, torch.ones(3, 5))
     assert net.bfloat16()["down"].weight.dtype == torch.bfloat16
     assert net["down"](torch.ones(1, 5, dtype=torch.bfloat16)).dtype == torch.bfloat16

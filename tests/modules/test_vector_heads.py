@@ -36,7 +36,9 @@ def test_the_norm_before_the_activation() -> None:
     assert head.dense is not None
     assert head.norm is not None
     torch.nn.init.normal_(head.norm.bias)
-    torch.testing.assert_close(head(vector), head.out(F.gelu(head.norm(head.dense(vector)))))
+    torch.testing.assert_close(
+        head(vector), head.out(F.gelu(head.norm(head.dense(vector))))
+    )
 
 
 def test_padding_is_never_chosen() -> None:

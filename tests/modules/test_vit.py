@@ -69,7 +69,9 @@ def test_an_image_is_one_frame_that_the_temporal_layers_leave_alone() -> None:
     assert torch.equal(encoded, vit(image.unsqueeze(2)).values)
     assert torch.equal(encoded, without(image).values)
     # Each frame of a still video sees itself before and after, which is not the identity.
-    assert not torch.allclose(vit(image.unsqueeze(2).repeat(1, 1, 2, 1, 1)).values[:, 0], encoded[:, 0])
+    assert not torch.allclose(
+        vit(image.unsqueeze(2).repeat(1, 1, 2, 1, 1)).values[:, 0], encoded[:, 0]
+    )
 
 
 def test_time_is_mixed_where_down_sampling_leaves_one_frame() -> None:
@@ -94,7 +96,9 @@ def test_attention_drops_weights_in_training_alone() -> None:
     image = torch.randn(2, 3, 16, 16)
     torch.manual_seed(0)
     plain = ImageViT(width=32, depth=1, patch=8, size=16, heads=2)
-    dropping = ImageViT(width=32, depth=1, patch=8, size=16, heads=2, attention_dropout=0.5)
+    dropping = ImageViT(
+        width=32, depth=1, patch=8, size=16, heads=2, attention_dropout=0.5
+    )
     dropping.load_state_dict(plain.state_dict())
     assert torch.equal(plain(image).values, plain(image).values)
     assert not torch.equal(dropping(image).values, dropping(image).values)
@@ -108,7 +112,11 @@ def test_an_image_is_a_clip_of_one_frame() -> None:
 
 
 def test_released_temporal_down_sampling_halves_the_frames() -> None:
-    assert _vit(temporal_stride=2)(torch.randn(1, 3, 4, 16, 16)).values.shape == (1, 1 + 2 * 4, 32)
+    assert _vit(temporal_stride=2)(torch.randn(1, 3, 4, 16, 16)).values.shape == (
+        1,
+        1 + 2 * 4,
+        32,
+    )
 
 
 def test_quick_gelu_has_the_gradient_of_its_equation() -> None:

@@ -46,11 +46,15 @@ def test_the_least_salient_window_becomes_the_most_salient_one_of_the_partner(
             for number in (least, most)
         )
         expected = image[row].clone()
-        source = image[2 - row, :, from_top : from_top + length, from_left : from_left + length]
+        source = image[
+            2 - row, :, from_top : from_top + length, from_left : from_left + length
+        ]
         expected[:, top : top + length, left : left + length] = source
         assert torch.equal(mixed["image"][row], expected)
         marks = torch.zeros(SIDE, SIDE, dtype=torch.bool)
-        marks[top // PATCH : top // PATCH + window, left // PATCH : left // PATCH + window] = True
+        marks[
+            top // PATCH : top // PATCH + window, left // PATCH : left // PATCH + window
+        ] = True
         assert torch.equal(mixed["pasted"][row], marks.flatten())
 
 
@@ -104,5 +108,7 @@ def test_ratios_out_of_range(ratio: list[float]) -> None:
 
 @pytest.mark.parametrize("patches", [15, 25])
 def test_a_saliency_that_does_not_fit_the_image(patches: int) -> None:
-    with pytest.raises(ValueError, match=f"square grid that divides the image.* but has {patches}"):
+    with pytest.raises(
+        ValueError, match=f"square grid that divides the image.* but has {patches}"
+    ):
         WindowMix([0.5, 0.5])(images(1), torch.randn(1, patches))

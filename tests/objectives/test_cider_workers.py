@@ -22,7 +22,11 @@ REFERENCES = [
     ["two dogs run", "dogs are running on the grass", "Two dogs!"],
     ["a woman sings a song"],
 ]
-SAID = [["a man is cooking", "a dog"], ["two dogs run on grass", "two two two"], ["a man sings", ""]]
+SAID = [
+    ["a man is cooking", "a dog"],
+    ["two dogs run on grass", "two two two"],
+    ["a man sings", ""],
+]
 
 
 @pytest.mark.parametrize("processes", [0, 1, 2, 5])
@@ -44,7 +48,10 @@ def test_frequencies_are_those_of_all_training_references() -> None:
     alone = Workers(0, count(REFERENCES[:1])).score([(SAID[0], REFERENCES[0])])
     known = Workers(0, count(REFERENCES)).score([(SAID[0], REFERENCES[0])])
     assert alone[0] == [0.0, 0.0] and known[0][0] > 1.0
-    tokens = [[text.lower().replace(",", "").rstrip(".!") for text in given] for given in REFERENCES]
+    tokens = [
+        [text.lower().replace(",", "").rstrip(".!") for text in given]
+        for given in REFERENCES
+    ]
     assert known[0] == CiderD(tokens).score(SAID[0], [0, 0])
 
 
@@ -74,7 +81,9 @@ if __name__ == "__main__":
 def alive(process: int) -> bool:
     try:
         # a process that nobody waited for is still listed, as a zombie
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        )
     except FileNotFoundError:
         return False
 
@@ -84,7 +93,9 @@ def test_workers_end_with_a_trainer_that_was_killed(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(PARENT, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(tmp_path / "parent.py")]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         workers = [int(number) for number in parent.stdout.readline().split()]
         assert workers and all(alive(number) for number in workers)

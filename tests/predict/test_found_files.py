@@ -14,7 +14,15 @@ from registry import UserError
 def folder(tmp_path: Path) -> Path:
     """A folder with clips, other files, hidden files, and links into it and out of it."""
     inside = tmp_path / "clips"
-    for name in ("b.mp4", "a.MP4", "notes.txt", ".hidden.mp4", "deep/c.webm", ".git/d.mp4", "still.jpg"):
+    for name in (
+        "b.mp4",
+        "a.MP4",
+        "notes.txt",
+        ".hidden.mp4",
+        "deep/c.webm",
+        ".git/d.mp4",
+        "still.jpg",
+    ):
         (inside / name).parent.mkdir(parents=True, exist_ok=True)
         (inside / name).write_bytes(b"x")
     (tmp_path / "secret.mp4").write_bytes(b"x")
@@ -28,7 +36,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_walked_in_order_and_no_link_leads_out_of_it(folder: Path) -> None:
-    found = [Path(one).relative_to(folder).as_posix() for (one,) in entries([folder], [], "video", 1)]
+    found = [
+        Path(one).relative_to(folder).as_posix()
+        for (one,) in entries([folder], [], "video", 1)
+    ]
     assert found == ["a.MP4", "b.mp4", "within.mp4", "deep/c.webm"]
     assert entries([folder], [], "image", 1) == [(str(folder / "still.jpg"),)]
 
@@ -53,11 +64,15 @@ def test_images_of_all_formats_that_are_read_are_taken(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).touch()
     lines: list[str] = []
-    assert entries([tmp_path], [], "image", 1, lines.append) == [(str(tmp_path / name),) for name in names]
+    assert entries([tmp_path], [], "image", 1, lines.append) == [
+        (str(tmp_path / name),) for name in names
+    ]
     assert lines == []
 
 
-def test_files_folders_and_lists_are_joined_in_the_order_given(folder: Path, tmp_path: Path) -> None:
+def test_files_folders_and_lists_are_joined_in_the_order_given(
+    folder: Path, tmp_path: Path
+) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text("# clips\nsome where/x.mp4\r\n\nö.mp4\n")
     found = entries([Path("first.mp4"), folder / "deep"], [listed], "video", 1)
@@ -94,7 +109,12 @@ def test_pairs_are_named_in_turn_or_stand_on_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: list[str], text: object, each: int, message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: list[str],
+    text: object,
+    each: int,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     listed = tmp_path / "lists" / "list.txt"
@@ -110,7 +130,9 @@ def test_mistakes_are_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_links_to_nothing_or_in_a_circle_are_named_and_read_by_nobody(tmp_path: Path) -> None:
+def test_links_to_nothing_or_in_a_circle_are_named_and_read_by_nobody(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "gone.png").symlink_to("missing.png")
     (tmp_path / "circle.png").symlink_to("circle.png")
     found = entries([tmp_path], [], "image", 1)

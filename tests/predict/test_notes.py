@@ -39,7 +39,9 @@ def test_unknown_words_of_a_question_are_named(made: Path) -> None:
     assert "notes" not in with_known.row()
 
 
-def test_a_video_of_which_little_is_seen_has_a_note(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_of_which_little_is_seen_has_a_note(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipe = ready(made, "caption")
     result = pipe(str(made / "clip0.mp4"))
     assert isinstance(result, Result)
@@ -50,8 +52,12 @@ def test_a_video_of_which_little_is_seen_has_a_note(made: Path, monkeypatch: pyt
     assert "3 of 5 frames were seen" in result.notes[0]
 
 
-@pytest.mark.parametrize(("seconds", "is_noted"), [(None, False), (30.0, False), (31.0, True)])
-def test_the_note_depends_on_the_seconds_between_frames(seconds: float | None, is_noted: bool) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "is_noted"), [(None, False), (30.0, False), (31.0, True)]
+)
+def test_the_note_depends_on_the_seconds_between_frames(
+    seconds: float | None, is_noted: bool
+) -> None:
     note = sparse_frames(Scan(900, 64, 48, True, seconds), 6)
     assert (note is not None) == is_noted
     if note is not None:
@@ -63,7 +69,14 @@ def test_a_scan_has_the_duration_of_the_file(made: Path) -> None:
 
 
 def test_the_command_prints_each_note_once(made: Path) -> None:
-    words = ["--image", str(made / "still0.png"), "--image", str(made / "still1.png"), "-q", UNKNOWN]
+    words = [
+        "--image",
+        str(made / "still0.png"),
+        "--image",
+        str(made / "still1.png"),
+        "-q",
+        UNKNOWN,
+    ]
     done = CliRunner().invoke(app, ["predict", str(made / "entailment.yaml"), *words])
     assert done.exit_code == 0, done.output
     assert done.stderr.count("it reads [UNK]") == 1
@@ -72,7 +85,9 @@ def test_the_command_prints_each_note_once(made: Path) -> None:
     assert [len(json.loads(line)["notes"]) for line in done.stdout.splitlines()] == [1, 1]
 
 
-def test_without_a_checkpoint_predict_says_so_before_torch_is_imported(made: Path) -> None:
+def test_without_a_checkpoint_predict_says_so_before_torch_is_imported(
+    made: Path,
+) -> None:
     spec = made / "entailment.yaml"
     code = (
         "import sys; sys.argv = ['mplug2', 'predict', sys.argv[1], '-i', 'a.png', '-q', 'x', sys.argv[2]]\n"
@@ -82,7 +97,10 @@ def test_without_a_checkpoint_predict_says_so_before_torch_is_imported(made: Pat
     )
     setting = f"train.output_dir={made / 'nothing'}"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(spec), setting], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(spec), setting],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "2 False\n"
     assert "no checkpoint was given" in done.stderr

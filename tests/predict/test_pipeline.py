@@ -48,7 +48,9 @@ def test_a_caption_needs_no_question_and_goes_on_from_the_prompt_of_the_data(
 ) -> None:
     prompts: list[Any] = []
     net = captions.net
-    handle = net.register_forward_pre_hook(lambda _, given: prompts.append(given[0]["prompt"]))
+    handle = net.register_forward_pre_hook(
+        lambda _, given: prompts.append(given[0]["prompt"])
+    )
     found = captions(clip(made))
     handle.remove()
     assert isinstance(found, Result)
@@ -61,7 +63,9 @@ def test_a_caption_needs_no_question_and_goes_on_from_the_prompt_of_the_data(
     assert prompt.ids[0].tolist() == captions.tokenizer.encode("a video of")
 
 
-def test_a_list_is_answered_in_order_in_batches_as_each_file_alone(made: Path, captions: Pipeline) -> None:
+def test_a_list_is_answered_in_order_in_batches_as_each_file_alone(
+    made: Path, captions: Pipeline
+) -> None:
     files = [clip(made, number) for number in (2, 0, 1, 0)]
     before = torch.get_rng_state()
     stream = captions(Path(file) for file in files)
@@ -76,7 +80,9 @@ def test_a_list_is_answered_in_order_in_batches_as_each_file_alone(made: Path, c
         assert alone.score == pytest.approx(result.score, abs=1e-4)
 
 
-def test_a_broken_file_is_an_error_alone_and_a_result_in_a_list(made: Path, captions: Pipeline) -> None:
+def test_a_broken_file_is_an_error_alone_and_a_result_in_a_list(
+    made: Path, captions: Pipeline
+) -> None:
     broken = str(made / "broken.mp4")
     with pytest.raises(VideoError, match="broken.mp4 is not a video"):
         captions(broken)
@@ -87,9 +93,13 @@ def test_a_broken_file_is_an_error_alone_and_a_result_in_a_list(made: Path, capt
         ready(made, "entailment")(image=made / "broken.png", question="it is red")
 
 
-def test_a_batch_of_broken_files_does_not_reach_the_network(made: Path, captions: Pipeline) -> None:
+def test_a_batch_of_broken_files_does_not_reach_the_network(
+    made: Path, captions: Pipeline
+) -> None:
     reached: list[Any] = []
-    handle = captions.net.register_forward_pre_hook(lambda _, given: reached.append(given))
+    handle = captions.net.register_forward_pre_hook(
+        lambda _, given: reached.append(given)
+    )
     found = list(captions([made / "broken.mp4", made / "no.mp4"]))  # type: ignore[arg-type]
     handle.remove()
     assert [result.error is None for result in found] == [False, False]
@@ -105,7 +115,9 @@ def test_classes_have_their_names_and_probabilities(made: Path) -> None:
     assert found.score == max(guess.score or 0 for guess in found.guesses)
     cleaned = pipe(image=still(made), question="it is red")
     assert isinstance(cleaned, Result)
-    assert cleaned.score == pytest.approx(found.score)  # cleaned as the reader of the spec does
+    assert cleaned.score == pytest.approx(
+        found.score
+    )  # cleaned as the reader of the spec does
     assert len(ready(made, "entailment", top=2)(still(made), question="red").guesses) == 2  # type: ignore[union-attr]
 
 
@@ -115,7 +127,10 @@ def test_several_questions_give_a_list_and_the_image_is_encoded_once(made: Path)
 
     def note(module: Any, positional: Any, named: dict[str, Any]) -> None:
         # `requested` holds names of outputs, no values
-        values = [*positional, *(value for name, value in named.items() if name != "requested")]
+        values = [
+            *positional,
+            *(value for name, value in named.items() if name != "requested"),
+        ]
         seen.extend(value.shape for value in values)
 
     pipe.net.get_module("vision").register_forward_pre_hook(note, with_kwargs=True)
@@ -162,8 +177,13 @@ def test_boxes_come_back_in_pixels_of_the_file(made: Path, number: int) -> None:
 def test_checkpoints_are_found_in_the_run_folder(made: Path, tmp_path: Path) -> None:
     pipe = ready(made, "caption")
     assert pipe.checkpoint == made / "runs" / "caption" / "best"
-    assert repr(pipe) == f"<mplug2 pipeline caption: a video to a text; {pipe.checkpoint} on cpu>"
-    with pytest.raises(UserError, match=r"nothing.best does not exist; train one .*checkpoint=PATH"):
+    assert (
+        repr(pipe)
+        == f"<mplug2 pipeline caption: a video to a text; {pipe.checkpoint} on cpu>"
+    )
+    with pytest.raises(
+        UserError, match=r"nothing.best does not exist; train one .*checkpoint=PATH"
+    ):
         ready(made, "caption", f"train.output_dir={tmp_path / 'nothing'}")
 
 
@@ -183,9 +203,17 @@ def test_checkpoints_are_found_in_the_run_folder(made: Path, tmp_path: Path) -> 
             "needs a text for each image (input 'sentence')",
         ),
         ("entailment", {"image": "still0.png", "question": " "}, "at least one word"),
-        ("entailment", {"image": [("a.png", "b.png")], "question": "red"}, "takes 1 image(s) at once"),
+        (
+            "entailment",
+            {"image": [("a.png", "b.png")], "question": "red"},
+            "takes 1 image(s) at once",
+        ),
         ("pairs", {"image": "still0.png", "question": "red"}, "takes 2 image(s) at once"),
-        ("pairs", {"image": [], "question": "red"}, "takes 2 image(s) at once, but is given none"),
+        (
+            "pairs",
+            {"image": [], "question": "red"},
+            "takes 2 image(s) at once, but is given none",
+        ),
     ],
 )
 def test_what_a_network_cannot_be_asked_is_said_before_anything_is_read(
@@ -196,13 +224,21 @@ def test_what_a_network_cannot_be_asked_is_said_before_anything_is_read(
     assert message in str(caught.value)
 
 
-def test_a_goal_that_says_nothing_to_a_person_is_refused_with_what_it_gives(made: Path) -> None:
+def test_a_goal_that_says_nothing_to_a_person_is_refused_with_what_it_gives(
+    made: Path,
+) -> None:
     with pytest.raises(
-        UserError, match=r"goal 'embed' must give one of .*sequences \(a text\), but gives seen: tokens Q"
+        UserError,
+        match=r"goal 'embed' must give one of .*sequences \(a text\), but gives seen: tokens Q",
     ):
         ready(made, "pairs", "eval.goal=embed")
-    with pytest.raises(UserError, match="answers nothing: search a folder with `mplug2 index build`"):
-        answered(mplug2.compose("configs_image/retrieval_shapes_tiny.yaml", initial=False), "predict")
+    with pytest.raises(
+        UserError, match="answers nothing: search a folder with `mplug2 index build`"
+    ):
+        answered(
+            mplug2.compose("configs_image/retrieval_shapes_tiny.yaml", initial=False),
+            "predict",
+        )
 
 
 def test_a_spec_without_a_reader_or_a_vocabulary_is_refused(made: Path) -> None:
@@ -212,18 +248,27 @@ def test_a_spec_without_a_reader_or_a_vocabulary_is_refused(made: Path) -> None:
         ready(made, "caption", "eval.goal=later")
 
 
-def test_pictures_are_small_and_only_there_when_asked_for(made: Path, captions: Pipeline) -> None:
+def test_pictures_are_small_and_only_there_when_asked_for(
+    made: Path, captions: Pipeline
+) -> None:
     (plain,) = next(captions.stream([(clip(made),)]))
-    assert [(look.width, look.height, look.pictures) for look in plain.looks] == [(64, 48, ())]
+    assert [(look.width, look.height, look.pictures) for look in plain.looks] == [
+        (64, 48, ())
+    ]
     (shown,) = next(captions.stream([(clip(made),)], pictures=4))
     (look,) = shown.looks
     assert len(look.pictures) == 3  # the network sees three frames
-    assert all(picture.startswith(b"\xff\xd8") and len(picture) < 20_000 for picture in look.pictures)
+    assert all(
+        picture.startswith(b"\xff\xd8") and len(picture) < 20_000
+        for picture in look.pictures
+    )
 
 
 def test_importing_the_name_imports_no_torch() -> None:
     code = "import sys, mplug2; assert 'pipeline' in dir(mplug2); assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -234,8 +279,12 @@ def test_a_reading_process_that_dies_is_told_with_the_files_near_it(
         os._exit(9)
 
     monkeypatch.setattr("mplug2.data.media.folder.read_frames", killed)
-    stream = ready(made, "caption", "data.workers=1")([clip(made, number) for number in range(3)])
-    with pytest.raises(UserError, match="after 0 files, near .*clip0.mp4, .*data.workers=0"):
+    stream = ready(made, "caption", "data.workers=1")(
+        [clip(made, number) for number in range(3)]
+    )
+    with pytest.raises(
+        UserError, match="after 0 files, near .*clip0.mp4, .*data.workers=0"
+    ):
         list(stream)  # type: ignore[arg-type]
 
 
@@ -256,24 +305,32 @@ def test_what_is_no_question_is_refused(made: Path, question: Any, said: str) ->
 
 def test_top_and_device_are_judged(made: Path) -> None:
     for top in (0, -1):
-        with pytest.raises(UserError, match=f"top must be an integer of at least 1, but is {top}"):
+        with pytest.raises(
+            UserError, match=f"top must be an integer of at least 1, but is {top}"
+        ):
             ready(made, "entailment", top=top)
     for device in ("nope", "cpu:x", "meta:-3"):
-        with pytest.raises(UserError, match=f"device must be one that PyTorch has here, but is '{device}'"):
+        with pytest.raises(
+            UserError,
+            match=f"device must be one that PyTorch has here, but is '{device}'",
+        ):
             ready(made, "entailment", device=device)
 
 
 def test_a_question_longer_than_the_network_reads_is_refused_or_cut(made: Path) -> None:
     long = "red " * 40
     with pytest.raises(
-        UserError, match=r"'sentence' must be at most 32 tokens long.*data.sentence_tokens=32"
+        UserError,
+        match=r"'sentence' must be at most 32 tokens long.*data.sentence_tokens=32",
     ):
         ready(made, "entailment")(still(made), question=long)
     pipe = ready(made, "entailment", "data.sentence_tokens=32")
     assert isinstance(pipe(still(made), question=long), Result)
 
 
-@pytest.mark.parametrize("name", ["configs_image/vqa", "configs_image/entailment", "configs_image/pairs"])
+@pytest.mark.parametrize(
+    "name", ["configs_image/vqa", "configs_image/entailment", "configs_image/pairs"]
+)
 def test_shipped_specs_cut_what_their_networks_cannot_read(name: str) -> None:
     spec = read_spec(Path(__file__).resolve().parents[2] / f"{name}_shapes_tiny.yaml")
     limit = spec.data.get("question_tokens") or spec.data.get("sentence_tokens")
@@ -287,8 +344,14 @@ def test_shipped_specs_cut_what_their_networks_cannot_read(name: str) -> None:
         (["a.png", None], r"a file must be a path \(got NoneType None\)"),
         (b"a.png", r"a file must be a path \(got bytes"),
         ({"image": "a.png"}, r"a file must be a path \(got dict"),
-        (np.zeros((4, 4, 3), np.uint8), r"a file must be a path \(got ndarray\). Save it to a file"),
-        (Image.new("RGB", (4, 4)), r"a file must be a path \(got Image\). Save it to a file"),
+        (
+            np.zeros((4, 4, 3), np.uint8),
+            r"a file must be a path \(got ndarray\). Save it to a file",
+        ),
+        (
+            Image.new("RGB", (4, 4)),
+            r"a file must be a path \(got Image\). Save it to a file",
+        ),
         ([np.zeros((4, 4, 3), np.uint8)], r"got ndarray\). Save it to a file"),
     ],
 )

@@ -9,17 +9,30 @@ from hypothesis import strategies as st
 
 from mplug2.predict.result import Prediction, Result, line, printable
 
-ANSWER = Result(("clip.mp4",), "video", (Prediction("red", -0.25), Prediction("blue", -1.5)), "which colour?")
-FOUND = Result(("a.jpg",), "image", (Prediction("", box=(1.0, 2.0, 30.5, 40.0)),), "the ring")
+ANSWER = Result(
+    ("clip.mp4",),
+    "video",
+    (Prediction("red", -0.25), Prediction("blue", -1.5)),
+    "which colour?",
+)
+FOUND = Result(
+    ("a.jpg",), "image", (Prediction("", box=(1.0, 2.0, 30.5, 40.0)),), "the ring"
+)
 
 
 def test_the_best_guess_speaks_for_the_result() -> None:
     assert (ANSWER.text, ANSWER.score, ANSWER.box) == ("red", -0.25, None)
     assert ANSWER.alternatives == (Prediction("blue", -1.5),)
     assert str(ANSWER) == "red (-0.250)"
-    assert repr(ANSWER) == "Result('red', score=-0.250, video='clip.mp4', question='which colour?')"
+    assert (
+        repr(ANSWER)
+        == "Result('red', score=-0.250, video='clip.mp4', question='which colour?')"
+    )
     assert FOUND.box == (1.0, 2.0, 30.5, 40.0)
-    assert repr(FOUND) == "Result(box=(1.0, 2.0, 30.5, 40.0), image='a.jpg', question='the ring')"
+    assert (
+        repr(FOUND)
+        == "Result(box=(1.0, 2.0, 30.5, 40.0), image='a.jpg', question='the ring')"
+    )
 
 
 def test_json_names_the_file_by_what_it_is() -> None:
@@ -28,12 +41,23 @@ def test_json_names_the_file_by_what_it_is() -> None:
         "question": "which colour?",
         "answers": [{"text": "red", "score": -0.25}, {"text": "blue", "score": -1.5}],
     }
-    assert FOUND.row() == {"image": "a.jpg", "question": "the ring", "box": [1.0, 2.0, 30.5, 40.0]}
-    pair = Result(("a.jpg", "b.jpg"), "images", (Prediction("True", 0.75),), "both are red")
+    assert FOUND.row() == {
+        "image": "a.jpg",
+        "question": "the ring",
+        "box": [1.0, 2.0, 30.5, 40.0],
+    }
+    pair = Result(
+        ("a.jpg", "b.jpg"), "images", (Prediction("True", 0.75),), "both are red"
+    )
     assert pair.row()["images"] == ["a.jpg", "b.jpg"]
     broken = Result(("a.mp4",), "video", (), error="a.mp4 is not a video")
     assert broken.row() == {"video": "a.mp4", "error": "a.mp4 is not a video"}
-    assert (broken.text, broken.score, broken.box, broken.alternatives) == ("", None, None, ())
+    assert (broken.text, broken.score, broken.box, broken.alternatives) == (
+        "",
+        None,
+        None,
+        (),
+    )
     assert repr(broken) == "Result(video='a.mp4', error='a.mp4 is not a video')"
 
 
@@ -61,7 +85,9 @@ def test_a_name_with_control_characters_is_shown_without_them() -> None:
 def test_a_score_that_is_no_number_is_null_and_told() -> None:
     broken = Result(("a.jpg",), "image", (Prediction("red", float("nan")),))
     assert json.loads(line(broken))["answers"] == [{"text": "red", "score": None}]
-    box = Result(("a.jpg",), "image", (Prediction("", box=(0.0, float("inf"), 1.0, 2.0)),))
+    box = Result(
+        ("a.jpg",), "image", (Prediction("", box=(0.0, float("inf"), 1.0, 2.0)),)
+    )
     assert json.loads(line(box))["box"] == [0.0, None, 1.0, 2.0]
     assert (broken.numbers, box.numbers, FOUND.numbers) == (False, False, True)
 

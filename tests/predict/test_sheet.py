@@ -48,27 +48,58 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_html_holds_pictures_and_words_and_nothing_that_runs_or_is_fetched(tmp_path: Path) -> None:
+def test_html_holds_pictures_and_words_and_nothing_that_runs_or_is_fetched(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "sheet.html"
     with Sheet(path, EVIL) as sheet:
-        sheet.add([said(EVIL, question=EVIL, guesses=(Prediction(EVIL, -1.0), Prediction(EVIL, -2.0)))])
+        sheet.add(
+            [
+                said(
+                    EVIL,
+                    question=EVIL,
+                    guesses=(Prediction(EVIL, -1.0), Prediction(EVIL, -2.0)),
+                )
+            ]
+        )
         sheet.add([said("bad.mp4", guesses=(), error=f"{EVIL} is not a video", looks=())])
     page = Page(path.read_text(encoding="utf-8"))
     assert not page.all("script")
     pictures = page.all("img")
     assert len(pictures) == 4
-    assert all((one["src"] or "").startswith("data:image/jpeg;base64,") for one in pictures)
-    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert all(
+        (one["src"] or "").startswith("data:image/jpeg;base64,") for one in pictures
+    )
+    assert not [
+        name
+        for _, attributes in page.tags
+        for name in attributes
+        if name.startswith("on")
+    ]
     assert page.words.count(EVIL) >= 3
-    assert {"cannot be read", "2 files \N{MIDDLE DOT} 1 could not be read"} <= set(page.words)
-    assert page.all("meta")[1]["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert {"cannot be read", "2 files \N{MIDDLE DOT} 1 could not be read"} <= set(
+        page.words
+    )
+    assert (
+        page.all("meta")[1]["content"]
+        == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    )
 
 
 def test_boxes_lie_on_the_picture_in_parts_of_it(tmp_path: Path) -> None:
     path = tmp_path / "sheet.html"
     with Sheet(path, "boxes") as sheet:
-        sheet.add([said(guesses=(Prediction("", box=(64.0, 48.0, 320.0, 240.0)),), looks=(look(),))])
-    (box,) = [one for one in Page(path.read_text()).all("div") if one.get("class") == "box"]
+        sheet.add(
+            [
+                said(
+                    guesses=(Prediction("", box=(64.0, 48.0, 320.0, 240.0)),),
+                    looks=(look(),),
+                )
+            ]
+        )
+    (box,) = [
+        one for one in Page(path.read_text()).all("div") if one.get("class") == "box"
+    ]
     assert box["style"] == "left: 10.00%; top: 10.00%; width: 40.00%; height: 40.00%"
 
 
@@ -77,13 +108,22 @@ def test_png_shows_cards_side_by_side_with_boxes_on_pictures(tmp_path: Path) -> 
     with Sheet(path, "heading " * 100) as sheet:
         for number in range(5):
             sheet.add([said(f"{number}" * 300, question="what is it? " * 90)])
-        sheet.add([said(guesses=(Prediction("", box=(64.0, 48.0, 320.0, 240.0)),), looks=(look(),))])
+        sheet.add(
+            [
+                said(
+                    guesses=(Prediction("", box=(64.0, 48.0, 320.0, 240.0)),),
+                    looks=(look(),),
+                )
+            ]
+        )
         sheet.add([said(guesses=(), error="no video\x00 at all", looks=())])
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     assert picture.width == 4 * 320 + 3 * 20 + 2 * 32
     colours = {colour for _, colour in picture.getcolors(1 << 24) or []}  # type: ignore[misc]
-    assert any(abs(colour[0] - 229) < 12 and abs(colour[1] - 72) < 12 for colour in colours)  # type: ignore[index]
+    assert any(
+        abs(colour[0] - 229) < 12 and abs(colour[1] - 72) < 12 for colour in colours
+    )  # type: ignore[index]
 
 
 @pytest.mark.parametrize("suffix", [".html", ".png"])
@@ -100,7 +140,9 @@ def test_past_its_bound_a_sheet_says_what_it_leaves_out(
 
 
 @pytest.mark.parametrize("suffix", [".html", ".png"])
-def test_an_empty_sheet_is_a_sheet_and_an_interrupted_one_is_none(tmp_path: Path, suffix: str) -> None:
+def test_an_empty_sheet_is_a_sheet_and_an_interrupted_one_is_none(
+    tmp_path: Path, suffix: str
+) -> None:
     path = tmp_path / f"sheet{suffix}"
     with Sheet(path, "none"):
         pass
@@ -128,12 +170,16 @@ def test_a_tall_picture_or_many_questions_make_no_endless_card(tmp_path: Path) -
     Image.new("RGB", (1, 384)).save(file, "JPEG")
     tall = Look(4, 30000, (file.getvalue(),))
     with Sheet(tmp_path / "tall.png", "h") as page:
-        page.add([said(looks=(tall,), question=f"what is {number}?") for number in range(500)])
+        page.add(
+            [said(looks=(tall,), question=f"what is {number}?") for number in range(500)]
+        )
     with Image.open(tmp_path / "tall.png") as picture:
         assert picture.height < 1800
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="this system has no full device"
+)
 @pytest.mark.parametrize("suffix", [".html", ".png"])
 def test_a_full_disk_is_a_message_and_leaves_no_sheet(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
@@ -146,6 +192,8 @@ def test_a_full_disk_is_a_message_and_leaves_no_sheet(
             for _ in range(20):
                 page.add([said()])
 
-    with pytest.raises(UserError, match=rf"full\{suffix} cannot be written \(No space left on device\)"):
+    with pytest.raises(
+        UserError, match=rf"full\{suffix} cannot be written \(No space left on device\)"
+    ):
         fill()
     assert not list(tmp_path.iterdir())

@@ -31,7 +31,12 @@ MODULES = {
 def names() -> Iterator[Registries]:
     """Registries of fake parts."""
     catalogue = Registries(
-        *(Registry("module"), Registry("operation"), Registry("task"), Registry("metric")),
+        *(
+            Registry("module"),
+            Registry("operation"),
+            Registry("task"),
+            Registry("metric"),
+        ),
         key_maps=Registry("key map"),
     )
     for name, target in MODULES.items():

@@ -270,7 +270,9 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("old", "new", "message", "hint", "call"), MISTAKES)
-def test_mistake(names: Registries, old: str, new: str, message: str, hint: str, call: str) -> None:
+def test_mistake(
+    names: Registries, old: str, new: str, message: str, hint: str, call: str
+) -> None:
     assert CALLS.count(old) == 1
     marked = CALLS.replace(old, new)
     before = marked[: marked.index("«")]
@@ -282,7 +284,11 @@ def test_mistake(names: Registries, old: str, new: str, message: str, hint: str,
     assert [str(problem.place) for problem in problems] == [place]
     assert problems[0].message.startswith(message)
     assert problems[0].hint == hint
-    calls = [line.strip() for line in str(problems[0]).splitlines() if line.startswith("    in the call")]
+    calls = [
+        line.strip()
+        for line in str(problems[0]).splitlines()
+        if line.startswith("    in the call")
+    ]
     assert calls[:1] == ([call] if call else [])
 
 
@@ -304,20 +310,27 @@ def test_a_misfit_in_two_calls_with_two_modules(names: Registries) -> None:
     text = CALLS.replace("head(answer, memory=evidence)", "head(answer, memory=memory)")
     problems = check(parse_spec(text), names).problems
     # That `evidence` is not read any more only follows.
-    assert [str(problem.place) for problem in problems] == ["spec.yaml:31:33", "spec.yaml:31:33"]
-    assert problems[0].message.startswith("axis mismatch: port 'memory' of decoder must have axis A")
+    assert [str(problem.place) for problem in problems] == [
+        "spec.yaml:31:33",
+        "spec.yaml:31:33",
+    ]
+    assert problems[0].message.startswith(
+        "axis mismatch: port 'memory' of decoder must have axis A"
+    )
     hint = (
         "add `memory_taken: take(memory, question_index)`, and write `memory=memory_taken` in "
         "the call of decoder"
     )
     assert problems[0].hint == hint
-    assert problems[1].message.startswith("axis mismatch: port 'memory' of other must have axis A")
+    assert problems[1].message.startswith(
+        "axis mismatch: port 'memory' of other must have axis A"
+    )
 
 
 def test_a_line_may_not_hide_an_output_of_what_is_returned(names: Registries) -> None:
-    text = CALLS.replace("    both: fusion(text=hidden, vision=vision)", "    vision: vision(video)").replace(
-        "fuse(text, vision):", "fuse(text, other):"
-    )
+    text = CALLS.replace(
+        "    both: fusion(text=hidden, vision=vision)", "    vision: vision(video)"
+    ).replace("fuse(text, vision):", "fuse(text, other):")
     text = text.replace("return: both", "return: fusion(text=hidden, vision=other)")
     text = text.replace("vision=seen)", "other=seen)")
     problem = check(parse_spec(text), names).problems[0]
@@ -330,9 +343,13 @@ def test_a_line_may_not_hide_an_output_of_what_is_returned(names: Registries) ->
 def test_a_call_that_nothing_uses(names: Registries) -> None:
     text = CALLS.replace("  more:    {loss: second.loss, logits: second.logits}\n", "")
     problems = check(parse_spec(text), names).problems
-    assert [problem.message for problem in problems] == ["stream 'second' is computed and never used"]
+    assert [problem.message for problem in problems] == [
+        "stream 'second' is computed and never used"
+    ]
     # A call of which only a part is used is fine: the definition serves other calls, too.
-    text = CALLS.replace("{loss: second.loss, logits: second.logits}", "{memory: second.memory}")
+    text = CALLS.replace(
+        "{loss: second.loss, logits: second.logits}", "{memory: second.memory}"
+    )
     assert check(parse_spec(text), names).problems == []
 
 
@@ -368,9 +385,7 @@ def test_a_deleted_stream_that_is_used(tmp_path: Path, names: Registries) -> Non
     (tmp_path / "base.yaml").write_text(good)
     (tmp_path / "child.yaml").write_text("extends: base.yaml\nflow:\n  memory:\n")
     problems = check(read_spec(tmp_path / "child.yaml"), names).problems
-    deleted = (
-        f"stream 'memory' was deleted (at {tmp_path}/child.yaml:3:3), but 'evidence', 'guess' still use it"
-    )
+    deleted = f"stream 'memory' was deleted (at {tmp_path}/child.yaml:3:3), but 'evidence', 'guess' still use it"
     assert [problem.message for problem in problems] == [deleted, deleted]
     assert problems[0].hint == "set `memory` again, or change what reads it"
     assert problems[0].place.line == 27
@@ -395,7 +410,10 @@ def test_deleted_by_an_override(tmp_path: Path, names: Registries) -> None:
         "input 'answer_weight' was deleted (at command line: inputs.answer_weight=), but 'loss' still uses it"
         in messages
     )
-    assert "module 'words' was deleted (at command line: modules.words=), but is still used here" in messages
+    assert (
+        "module 'words' was deleted (at command line: modules.words=), but is still used here"
+        in messages
+    )
 
 
 FORMS = [
@@ -404,7 +422,11 @@ FORMS = [
         "an output must be a stream of the flow, but `ema(loss)` is an averaged one",
         "ema(...) is for the arguments of flow lines: return the stream of a line that reads it",
     ),
-    ("{loss: loss, x: ema(both.text)}", "an output must be a stream of the flow", "ema(...) is for"),
+    (
+        "{loss: loss, x: ema(both.text)}",
+        "an output must be a stream of the flow",
+        "ema(...) is for",
+    ),
 ]
 
 
@@ -426,10 +448,18 @@ def test_averages_in_goals(good: str, outputs: str, message: str, hint: str) -> 
         ("none", "'none' is a value in flow lines, so it cannot be a name"),
     ],
 )
-def test_names_that_no_line_can_use(good: str, section: str, name: str, message: str) -> None:
-    values = {"inputs": "text B L", "modules": "{use: project}", "flow": "words(question)"}
+def test_names_that_no_line_can_use(
+    good: str, section: str, name: str, message: str
+) -> None:
+    values = {
+        "inputs": "text B L",
+        "modules": "{use: project}",
+        "flow": "words(question)",
+    }
     with pytest.raises(SpecError) as caught:
-        parse_spec(good.replace(f"{section}:\n", f"{section}:\n  {name}: {values[section]}\n", 1))
+        parse_spec(
+            good.replace(f"{section}:\n", f"{section}:\n  {name}: {values[section]}\n", 1)
+        )
     (problem,) = caught.value.problems
     assert problem.message == message
     assert problem.place.column == 3
@@ -449,11 +479,21 @@ def test_an_unknown_operation_lists_operations(good: str, names: Registries) -> 
 
 @pytest.mark.parametrize(
     ("written", "suggested"),
-    [("lm_los", "lm_loss"), ("lmloss", "lm_loss"), ("mlm_loss", ""), ("kl_loss", ""), ("mse_loss", "")],
+    [
+        ("lm_los", "lm_loss"),
+        ("lmloss", "lm_loss"),
+        ("mlm_loss", ""),
+        ("kl_loss", ""),
+        ("mse_loss", ""),
+    ],
 )
 def test_losses_that_differ_in_an_abbreviation_are_not_suggested(
     good: str, names: Registries, written: str, suggested: str
 ) -> None:
-    (problem,) = check(parse_spec(good.replace("lm_loss(", f"{written}(")), names).problems
+    (problem,) = check(
+        parse_spec(good.replace("lm_loss(", f"{written}(")), names
+    ).problems
     assert problem.message == f"unknown module or operation '{written}'"
-    assert problem.hint.startswith(f"did you mean '{suggested}'?" if suggested else "modules: ")
+    assert problem.hint.startswith(
+        f"did you mean '{suggested}'?" if suggested else "modules: "
+    )

@@ -12,9 +12,14 @@ import pytest
 from registry.entry_points import EntryPoint, entry_points
 
 
-@pytest.mark.parametrize("group", ["console_scripts", "pytest11", "mplug2.modules", "no.such.group"])
+@pytest.mark.parametrize(
+    "group", ["console_scripts", "pytest11", "mplug2.modules", "no.such.group"]
+)
 def test_the_installed_packages(group: str) -> None:
-    expected = sorted((point.name, point.value) for point in importlib.metadata.entry_points(group=group))
+    expected = sorted(
+        (point.name, point.value)
+        for point in importlib.metadata.entry_points(group=group)
+    )
     found = sorted((point.name, point.target) for point in entry_points(group))
     assert found == [(name, value.partition("[")[0].strip()) for name, value in expected]
 
@@ -35,10 +40,17 @@ def test_forms_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [point.name for point in entry_points("other")] == ["three"]
 
 
-def test_the_first_installation_of_a_package_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_installation_of_a_package_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     offer(tmp_path / "first", "thing-2.0.dist-info", "[a]\nnew = m:X\n")
     offer(tmp_path / "second", "Thing-1.0.egg-info", "[a]\nold = m:X\n")
-    paths = [tmp_path / "first", tmp_path / "second", tmp_path / "missing", tmp_path / "file.zip"]
+    paths = [
+        tmp_path / "first",
+        tmp_path / "second",
+        tmp_path / "missing",
+        tmp_path / "file.zip",
+    ]
     (tmp_path / "file.zip").touch()
     monkeypatch.setattr(sys, "path", [str(path) for path in paths])
     assert [point.name for point in entry_points("a")] == ["new"]
@@ -52,5 +64,7 @@ def test_the_slow_module_is_not_imported() -> None:
         "registry.TASKS.names(), registry.EVALUATORS.names(), registry.MODULES.names()\n"
         "sys.exit('importlib.metadata' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

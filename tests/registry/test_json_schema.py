@@ -15,7 +15,9 @@ from registry.registries import REGISTRIES
 from registry.yaml.parse import parse
 from registry.yaml.tree import Source
 
-jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is part of the extra `dev`")
+jsonschema = pytest.importorskip(
+    "jsonschema", reason="jsonschema is part of the extra `dev`"
+)
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = spec_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -23,7 +25,10 @@ FILES = sorted(ROOT.glob("configs_*/**/*.yaml"))
 
 
 def problems(text: str) -> list[str]:
-    return [error.message for error in VALIDATOR.iter_errors(parse(Source("spec.yaml", text)).plain())]
+    return [
+        error.message
+        for error in VALIDATOR.iter_errors(parse(Source("spec.yaml", text)).plain())
+    ]
 
 
 def test_it_is_a_schema_of_its_draft() -> None:
@@ -129,7 +134,9 @@ def test_every_section_setting_and_module_is_there() -> None:
         for rule in schema.get("allOf", [])[:1]:
             schema = SCHEMA["$defs"][rule["then"]["$ref"].rpartition("/")[2]]
         assert set(keys) <= set(schema["properties"])
-    modules = SCHEMA["properties"]["modules"]["anyOf"][0]["additionalProperties"]["anyOf"][0]
+    modules = SCHEMA["properties"]["modules"]["anyOf"][0]["additionalProperties"][
+        "anyOf"
+    ][0]
     assert modules["properties"]["use"]["enum"] == REGISTRIES.modules.names()
 
 
@@ -157,7 +164,17 @@ VALUES: list[Any] = [
     {"a": "b"},
 ]
 ANNOTATIONS = (
-    *("int", "float", "str", "bool", "int | None", "Optional[str]", "Union[int, list[str]]", "'int'", ""),
+    *(
+        "int",
+        "float",
+        "str",
+        "bool",
+        "int | None",
+        "Optional[str]",
+        "Union[int, list[str]]",
+        "'int'",
+        "",
+    ),
     *(
         "Literal['cosine', 3, None]",
         "list[int]",
@@ -165,7 +182,13 @@ ANNOTATIONS = (
         "tuple[int, ...]",
         "dict[str, float]",
     ),
-    *("list", "Mapping[str, int | str]", "Sequence[str] | str", "numpy.ndarray", "list[Path]"),
+    *(
+        "list",
+        "Mapping[str, int | str]",
+        "Sequence[str] | str",
+        "numpy.ndarray",
+        "list[Path]",
+    ),
 )
 
 

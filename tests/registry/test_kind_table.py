@@ -35,7 +35,9 @@ def offer(folder: Path, source: str) -> None:
     """Install a package `offering` whose entry point `pose` is `offered_kinds:POSE`."""
     info = folder / "offering-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offering\nVersion: 1.0\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: offering\nVersion: 1.0\n"
+    )
     (info / "entry_points.txt").write_text("[mplug2.kinds]\npose = offered_kinds:POSE\n")
     (folder / "offered_kinds.py").write_text(source)
 
@@ -65,11 +67,14 @@ def test_a_kind_of_streams_needs_a_torch_half(table: KindTable) -> None:
     with pytest.raises(UserError, match="kind 'pose' must name its torch half"):
         Kind("pose", "A thing: pose B.")
     table.add(Kind("pose", "A thing: pose B.", "fractions:Fraction"))
-    with pytest.raises(UserError, match="the torch half of kind 'pose' must have value_class.* but lacks"):
+    with pytest.raises(
+        UserError, match="the torch half of kind 'pose' must have value_class.* but lacks"
+    ):
         table.half("pose")
     table.add(Kind("pose", "A thing: pose B.", "fractions:Gone"))
     with pytest.raises(
-        UserError, match=r"the torch half of kind 'pose' \(fractions:Gone\) cannot be imported"
+        UserError,
+        match=r"the torch half of kind 'pose' \(fractions:Gone\) cannot be imported",
     ):
         table.half("pose")
     with pytest.raises(UserError, match="'module' is a kind of ports only"):
@@ -79,7 +84,10 @@ def test_a_kind_of_streams_needs_a_torch_half(table: KindTable) -> None:
 def test_another_package_adds_a_kind(
     table: KindTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(tmp_path, 'from registry import Kind\nPOSE = Kind("pose", "A pose: pose B J 2.", "no:Half")\n')
+    offer(
+        tmp_path,
+        'from registry import Kind\nPOSE = Kind("pose", "A pose: pose B J 2.", "no:Half")\n',
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert str(read_port("pose B J 2")) == "pose B J 2"
     assert "pose" in table.names()
@@ -90,12 +98,22 @@ def test_another_package_adds_a_kind(
     ("source", "message"),
     [
         ("POSE = 3\n", "kind 'pose' must be a registry.Kind .got int"),
-        ("from registry import KINDS\nPOSE = KINDS['text']\n", "but its `name` is 'text'"),
-        ("import no_such_package\n", "kind 'pose' .offered_kinds:POSE. cannot be imported: No module named"),
+        (
+            "from registry import KINDS\nPOSE = KINDS['text']\n",
+            "but its `name` is 'text'",
+        ),
+        (
+            "import no_such_package\n",
+            "kind 'pose' .offered_kinds:POSE. cannot be imported: No module named",
+        ),
     ],
 )
 def test_an_entry_point_that_is_not_a_kind_is_refused(
-    source: str, message: str, table: KindTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str,
+    message: str,
+    table: KindTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offer(tmp_path, source)
     monkeypatch.syspath_prepend(tmp_path)
@@ -134,7 +152,10 @@ def compared(node: ast.AST) -> set[str]:
     """Return the names of kinds that a function or a `match` compares something with."""
     names: set[str] = set()
     for part in ast.walk(node):
-        if isinstance(part, ast.Compare) and ast.unparse(part.left).split(".")[-1] == "kind":
+        if (
+            isinstance(part, ast.Compare)
+            and ast.unparse(part.left).split(".")[-1] == "kind"
+        ):
             for other in part.comparators:
                 names |= constants(other)
         elif isinstance(part, ast.MatchValue):
@@ -162,7 +183,9 @@ def test_no_other_file_lists_kinds() -> None:
         for file in sorted((ROOT / floor).rglob("*.py")):
             path = file.relative_to(ROOT).as_posix()
             if path not in HALVES:
-                places += [(path, *place) for place in listed(file.read_text(encoding="utf-8"))]
+                places += [
+                    (path, *place) for place in listed(file.read_text(encoding="utf-8"))
+                ]
     assert not places
 
 

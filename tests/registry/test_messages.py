@@ -7,7 +7,9 @@ from registry.errors import LONGEST, Location, Problem, visible
 
 def test_long_words_are_cut_short_in_every_part_of_a_message() -> None:
     word = "b" * 200_000
-    problem = Problem(Location("a.yaml", 1, 5, word), f"unknown input '{word}'", f"write `{word}`")
+    problem = Problem(
+        Location("a.yaml", 1, 5, word), f"unknown input '{word}'", f"write `{word}`"
+    )
     assert len(str(problem)) < 3 * LONGEST
     assert "unknown input 'bbb" in str(problem)
 

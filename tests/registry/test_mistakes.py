@@ -12,15 +12,30 @@ from registry import Registries, SpecError, check, parse_spec
 MISTAKES = [
     # names
     ("flow:\n", "«flwo: {}\nflow:\n", "unknown section 'flwo'", "did you mean 'flow'?"),
-    ("use: fusion", "use: «fushion", "unknown module 'fushion'", "did you mean 'fusion'?"),
+    (
+        "use: fusion",
+        "use: «fushion",
+        "unknown module 'fushion'",
+        "did you mean 'fusion'?",
+    ),
     (
         "use: fusion",
         "use: «take",
         "unknown module 'take'",
         "it is an operation: call it in `flow` by that name",
     ),
-    ("depth: 12", "«dept: 12", "unknown argument of 'video_vit': 'dept'", "did you mean 'depth'?"),
-    ("depth: 12", "depth: «1.5", "argument 'depth' of 'video_vit' must be int, but is 1.5", ""),
+    (
+        "depth: 12",
+        "«dept: 12",
+        "unknown argument of 'video_vit': 'dept'",
+        "did you mean 'depth'?",
+    ),
+    (
+        "depth: 12",
+        "depth: «1.5",
+        "argument 'depth' of 'video_vit' must be int, but is 1.5",
+        "",
+    ),
     (
         "depth: 12",
         "temporal: «lokal",
@@ -51,7 +66,12 @@ MISTAKES = [
         "'project' is a registered module, but none is built here by that name",
         "add to `modules`: `project: {use: project, ...}`",
     ),
-    ("words(question)", "words(«qestion)", "unknown stream 'qestion'", "did you mean 'question'?"),
+    (
+        "words(question)",
+        "words(«qestion)",
+        "unknown stream 'qestion'",
+        "did you mean 'question'?",
+    ),
     (
         "concat(both.vision, both.text)",
         "concat(both.vision, «both.txt)",
@@ -131,7 +151,12 @@ MISTAKES = [
         "set it where the module is called: `universal(..., route=...)`",
     ),
     ("@decoder", "«@decodr", "unknown module 'decodr'", "did you mean 'decoder'?"),
-    ("@decoder", "«answer", "port 'decoder' of beam_search takes a module, written with @", "`@answer`"),
+    (
+        "@decoder",
+        "«answer",
+        "port 'decoder' of beam_search takes a module, written with @",
+        "`@answer`",
+    ),
     (
         "beam_search(@decoder, memory=memory",
         "beam_search(@decoder, memory=«decoder",
@@ -150,7 +175,12 @@ MISTAKES = [
         "'question_index' is an input already (set at spec.yaml:7:3)",
         "give the stream another name",
     ),
-    ("predict: {answer: guess}", "«predict: {}", "goal 'predict' must have outputs, but has none", None),
+    (
+        "predict: {answer: guess}",
+        "«predict: {}",
+        "goal 'predict' must have outputs, but has none",
+        None,
+    ),
     (
         "predict: {answer: guess}",
         "«predict:",
@@ -206,7 +236,12 @@ MISTAKES = [
         "'decode.word.weight' matches nothing: there is no module 'decode'",
         "did you mean 'decoder.word.weight'?",
     ),
-    ("epochs: 2", "«epoch: 2", "unknown key of 'train': 'epoch'", "did you mean 'epochs'?"),
+    (
+        "epochs: 2",
+        "«epoch: 2",
+        "unknown key of 'train': 'epoch'",
+        "did you mean 'epochs'?",
+    ),
     ("epochs: 2", "epochs: «two", "'train.epochs' must be int | dict, but is 'two'", ""),
     ("epochs: 2", "zero: «4", "'train.zero' must be one of 0, 1, 2, 3, but is 4", ""),
     (
@@ -215,7 +250,12 @@ MISTAKES = [
         "'train.schedule' must be one of 'cosine', 'constant', 'linear', but is 'cosin'",
         "did you mean 'cosine'?",
     ),
-    ("kind: video_qa", "kind: «video_q", "unknown task 'video_q'", "did you mean 'video_qa'?"),
+    (
+        "kind: video_qa",
+        "kind: «video_q",
+        "unknown task 'video_q'",
+        "did you mean 'video_qa'?",
+    ),
     (
         "kind: video_qa, ",
         "",
@@ -247,7 +287,12 @@ MISTAKES = [
         "",
     ),
     ("[accuracy]", "[«acuracy]", "unknown metric 'acuracy'", "did you mean 'accuracy'?"),
-    ("{metrics:", "{goal: «predit, metrics:", "unknown goal 'predit'", "did you mean 'predict'?"),
+    (
+        "{metrics:",
+        "{goal: «predit, metrics:",
+        "unknown goal 'predit'",
+        "did you mean 'predict'?",
+    ),
     (
         "  predict: {answer: guess}",
         "  answer: {answer: guess}",
@@ -377,9 +422,16 @@ def test_nothing_is_wrong_with_the_good_spec(good: str, names: Registries) -> No
     assert str(report.types["logits"]) == "logits A La 30522"
 
 
-@pytest.mark.parametrize(("old", "new", "message", "hint"), MISTAKES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"), MISTAKES, ids=lambda value: str(value)[:40]
+)
 def test_mistake(
-    old: str, new: str, message: str | None, hint: str | None, good: str, names: Registries
+    old: str,
+    new: str,
+    message: str | None,
+    hint: str | None,
+    good: str,
+    names: Registries,
 ) -> None:
     text, place = planted(good, old, new)
     try:

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from mutation import mutate
 
-from registry import Problem, Registries, SpecError, check, parse_spec, plan, shadowed_modules, write_spec
+from registry import (
+    Problem,
+    Registries,
+    SpecError,
+    check,
+    parse_spec,
+    plan,
+    shadowed_modules,
+    write_spec,
+)
 from registry.yaml.write import write_tree
 
 PARTS = Path(__file__).parent / "parts"
@@ -30,7 +39,9 @@ def problems(text: str, names: Registries) -> list[Problem]:
     return []
 
 
-@pytest.mark.parametrize(("file", "seed"), [("good.yaml", n) for n in range(10)] + [("calls.yaml", 10)])
+@pytest.mark.parametrize(
+    ("file", "seed"), [("good.yaml", n) for n in range(10)] + [("calls.yaml", 10)]
+)
 def test_mutated_specs(file: str, seed: int, names: Registries) -> None:
     good = (PARTS / file).read_text()
     chance = random.Random(seed)
@@ -48,7 +59,9 @@ def test_mutated_specs(file: str, seed: int, names: Registries) -> None:
     assert wrong > 50
 
 
-@pytest.mark.parametrize(("file", "seed"), [("good.yaml", n) for n in range(5)] + [("calls.yaml", 5)])
+@pytest.mark.parametrize(
+    ("file", "seed"), [("good.yaml", n) for n in range(5)] + [("calls.yaml", 5)]
+)
 def test_garbled_texts(file: str, seed: int, names: Registries) -> None:
     good = (PARTS / file).read_text()
     chance = random.Random(seed)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from registry import Plan, Ref, Registries, SpecError, UserError, parse_spec, plan, shadowed_modules
+from registry import (
+    Plan,
+    Ref,
+    Registries,
+    SpecError,
+    UserError,
+    parse_spec,
+    plan,
+    shadowed_modules,
+)
 
 
 def run(found: Plan) -> list[str]:
@@ -15,7 +24,17 @@ def run(found: Plan) -> list[str]:
 def test_only_ancestors_run_and_in_order(good: str, names: Registries) -> None:
     found = plan(parse_spec(good), "predict", (), names)
     assert set(run(found)) == {
-        *("patches", "visual", "seen", "spoken", "read", "asked", "both", "memory", "guess"),
+        *(
+            "patches",
+            "visual",
+            "seen",
+            "spoken",
+            "read",
+            "asked",
+            "both",
+            "memory",
+            "guess",
+        ),
     }
     seen: set[str] = set(found.inputs)
     for step in found.steps:
@@ -48,7 +67,15 @@ def test_shadows_run_what_has_weights_a_second_time(names: Registries) -> None:
         "momentum: {}\n"
     )
     found = plan(spec, "train", (), names)
-    assert run(found) == ["spoken", "evidence", "logits", "spoken'", "evidence'", "logits'", "loss"]
+    assert run(found) == [
+        "spoken",
+        "evidence",
+        "logits",
+        "spoken'",
+        "evidence'",
+        "logits'",
+        "loss",
+    ]
     shadow = next(step for step in found.steps if step.key == ("logits", True))
     assert found.key(Ref("evidence"), shadow.shadow) == ("evidence", True)
     assert found.key(Ref("answer"), shadow.shadow) == ("answer", False)
@@ -59,7 +86,9 @@ def test_shadows_run_what_has_weights_a_second_time(names: Registries) -> None:
     assert found.key(Ref("evidence"), True) == ("evidence", False)
 
 
-def test_a_network_and_its_average_read_what_a_weightless_module_drew(names: Registries) -> None:
+def test_a_network_and_its_average_read_what_a_weightless_module_drew(
+    names: Registries,
+) -> None:
     spec = parse_spec(
         "inputs: {text: text B L, answer: text B La}\n"
         "modules:\n"
@@ -74,7 +103,14 @@ def test_a_network_and_its_average_read_what_a_weightless_module_drew(names: Reg
         "goals: {train: {loss: loss}}\n"
         "momentum: {}\n"
     )
-    assert run(plan(spec, "train", (), names)) == ["kept", "memory", "logits", "memory'", "logits'", "loss"]
+    assert run(plan(spec, "train", (), names)) == [
+        "kept",
+        "memory",
+        "logits",
+        "memory'",
+        "logits'",
+        "loss",
+    ]
     assert shadowed_modules(spec, names) == {"words", "decoder"}
 
 
@@ -89,17 +125,27 @@ def test_streams_without_weights_are_shared(names: Registries) -> None:
         "goals: {train: {loss: loss}}\n"
         "momentum: {}\n"
     )
-    assert run(plan(spec, "train", (), names)) == ["evidence", "logits", "logits'", "loss"]
+    assert run(plan(spec, "train", (), names)) == [
+        "evidence",
+        "logits",
+        "logits'",
+        "loss",
+    ]
 
 
 @pytest.mark.parametrize("alpha", ["alpha=0", "alpha=0.0"])
-def test_a_port_that_is_switched_off_is_not_computed(alpha: str, good: str, names: Registries) -> None:
+def test_a_port_that_is_switched_off_is_not_computed(
+    alpha: str, good: str, names: Registries
+) -> None:
     spec = parse_spec(good.replace("alpha=0.4", alpha))
     found = plan(spec, "train", (), names)
     assert not any(step.shadow for step in found.steps)
     assert list(found.steps[-1].binding.ports) == ["logits", "target", "weight"]
     assert shadowed_modules(spec, names) == frozenset()
-    assert shadowed_modules(parse_spec(good.replace(", alpha=0.4", "")), names) == frozenset()  # by default
+    assert (
+        shadowed_modules(parse_spec(good.replace(", alpha=0.4", "")), names)
+        == frozenset()
+    )  # by default
     assert "fusion" in shadowed_modules(parse_spec(good), names)
 
 
@@ -107,7 +153,8 @@ def test_a_batch_that_lacks_inputs(good: str, names: Registries) -> None:
     found = plan(parse_spec(good), "predict", (), names)
     found.require({"video", "question", "video_index", "answer"})
     with pytest.raises(
-        UserError, match="goal 'predict' needs 'question', 'video_index' in the batch, but it holds video"
+        UserError,
+        match="goal 'predict' needs 'question', 'video_index' in the batch, but it holds video",
     ):
         found.require({"video"})
 
@@ -116,7 +163,9 @@ def test_unknown_goal_and_circle(good: str, names: Registries) -> None:
     with pytest.raises(UserError, match="there is no goal 'fly'; goals: train, predict"):
         plan(parse_spec(good), "fly", (), names)
     with pytest.raises(SpecError, match="depends on itself"):
-        plan(parse_spec(good.replace("text(spoken)", "text(asked)")), "predict", (), names)
+        plan(
+            parse_spec(good.replace("text(spoken)", "text(asked)")), "predict", (), names
+        )
 
 
 def test_long_flows(names: Registries) -> None:

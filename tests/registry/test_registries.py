@@ -13,10 +13,16 @@ from registry import Registries, Registry, UserError
 
 
 def test_wildcards_and_suggestions(names: Registries) -> None:
-    assert names.modules.names("text_*") == ["text_decoder", "text_embedding", "text_encoder"]
+    assert names.modules.names("text_*") == [
+        "text_decoder",
+        "text_embedding",
+        "text_encoder",
+    ]
     assert names.modules.suggest("fushion") == "fusion"
     assert names.modules.suggest("xyz") is None
-    with pytest.raises(UserError, match="unknown module 'fushion'; did you mean 'fusion'"):
+    with pytest.raises(
+        UserError, match="unknown module 'fushion'; did you mean 'fusion'"
+    ):
         names.modules.load("fushion")
 
 
@@ -43,7 +49,9 @@ def test_lazy_load() -> None:
     registry.register("gone", "fractions:Gone")
     registry.register("far", "no_such_package:Gone")
     for name in ("gone", "far"):
-        with pytest.raises(UserError, match=rf"module '{name}' \(.*:Gone\) cannot be imported"):
+        with pytest.raises(
+            UserError, match=rf"module '{name}' \(.*:Gone\) cannot be imported"
+        ):
             registry.load(name)
 
 
@@ -79,9 +87,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package that offers modules by entry points."""
     info = tmp_path / "offering-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offering\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[offered.modules]\nglow = offering_parts:Glow\n")
-    (tmp_path / "offering_parts.py").write_text('class Glow:\n    """Glow."""\n    outputs = "scalar"\n')
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: offering\nVersion: 1.0\n"
+    )
+    (info / "entry_points.txt").write_text(
+        "[offered.modules]\nglow = offering_parts:Glow\n"
+    )
+    (tmp_path / "offering_parts.py").write_text(
+        'class Glow:\n    """Glow."""\n    outputs = "scalar"\n'
+    )
     monkeypatch.syspath_prepend(tmp_path)
 
 
@@ -100,7 +114,8 @@ def test_an_entry_point_cannot_take_a_name() -> None:
     registry = Registry("module", "offered.modules")
     registry.register("glow", "fractions:Fraction")
     with pytest.raises(
-        UserError, match=r"offering_parts:Glow \(registered by the entry points of offering\)"
+        UserError,
+        match=r"offering_parts:Glow \(registered by the entry points of offering\)",
     ):
         registry.names()
 
@@ -109,5 +124,8 @@ def test_importing_the_floor_imports_no_torch() -> None:
     code = "import registry, sys; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
     root = Path(__file__).parents[2]
     subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
     )

@@ -16,7 +16,11 @@ VALID = "inputs: {x: tokens B N 8}\ngoals: {predict: {x: x}}\n"
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of shipped specs, and an empty working folder."""
     folder = tmp_path / "shipped"
-    for name in ("configs_text/a.yaml", "configs_text/_base_/part.yaml", "configs_text/both.yaml"):
+    for name in (
+        "configs_text/a.yaml",
+        "configs_text/_base_/part.yaml",
+        "configs_text/both.yaml",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(VALID)
     (folder / "configs_video").mkdir()
@@ -41,7 +45,9 @@ def test_parts_need_their_folder(shipped: Path) -> None:
 
 
 def test_a_spec_of_the_user_extends_a_shipped_one(shipped: Path) -> None:
-    Path("mine.yaml").write_text("extends: configs_text/a.yaml\ninputs: {y: tokens B N 4}\n")
+    Path("mine.yaml").write_text(
+        "extends: configs_text/a.yaml\ninputs: {y: tokens B N 4}\n"
+    )
     assert list(read_spec("mine.yaml").inputs) == ["x", "y"]
 
 
@@ -65,10 +71,15 @@ def test_the_message_of_a_missing_file_names_a_near_spec(shipped: Path) -> None:
     with pytest.raises(SpecError) as caught:
         read_spec("bothe")
     (problem,) = caught.value.problems
-    assert (problem.message, problem.hint) == ("no such file: bothe", "did you mean 'both'?")
+    assert (problem.message, problem.hint) == (
+        "no such file: bothe",
+        "did you mean 'both'?",
+    )
 
 
-@pytest.mark.parametrize("name", ["../secret.yaml", "configs_text/../../secret.yaml", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["../secret.yaml", "configs_text/../../secret.yaml", "x" * 5000, "a\0b"]
+)
 def test_names_stay_inside_the_shipped_folders(shipped: Path, name: str) -> None:
     with pytest.raises(SpecError, match="no such file"):
         read_spec(name)

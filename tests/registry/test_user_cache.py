@@ -23,13 +23,17 @@ def test_a_value_is_read_back_by_its_key_alone(cache: UserCache) -> None:
     assert cache.read("other key") is None
 
 
-def test_an_entry_of_another_key_with_the_same_checksum_is_not_taken(cache: UserCache) -> None:
+def test_an_entry_of_another_key_with_the_same_checksum_is_not_taken(
+    cache: UserCache,
+) -> None:
     cache.write("key", 1)
     os.replace(cache._file("key"), cache._file("other"))
     assert cache.read("other") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"{", b'["key"]', b"3", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"{", b'["key"]', b"3", b"[" * 100_000]
+)
 def test_a_damaged_entry_is_ignored(cache: UserCache, content: bytes) -> None:
     cache.write("key", 1)
     cache._file("key").write_bytes(content)
@@ -60,7 +64,9 @@ def test_the_folder_is_bounded_and_holds_complete_entries_alone(cache: UserCache
         os.utime(cache._file(f"key {number}"), (number, number))
     present = [number for number in range(5) if cache.read(f"key {number}") is not None]
     assert present == [2, 3, 4]
-    assert sorted(path.suffix for path in cache_folder("things").iterdir()) == [".json"] * 3
+    assert (
+        sorted(path.suffix for path in cache_folder("things").iterdir()) == [".json"] * 3
+    )
 
 
 def test_the_state_of_a_file_changes_with_its_size_and_time(tmp_path: Path) -> None:

@@ -18,8 +18,12 @@ from mplug2.runtime.interrupts import Interrupts
 from registry.language.ports import StreamType
 
 
-@pytest.mark.parametrize("number", [int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP)])
-def test_workers_live_through_it_and_obey_their_parent(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    "number", [int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP)]
+)
+def test_workers_live_through_it_and_obey_their_parent(
+    tmp_path: Path, number: int
+) -> None:
     make_shapes(tmp_path, train=4, val=1, test=1, size=24, frames=6, workers=1)
     data = make_source(
         QuestionAnswerTask,
@@ -35,7 +39,9 @@ def test_workers_live_through_it_and_obey_their_parent(tmp_path: Path, number: i
         next(batches)
         workers = loader._reader._loader._iterator._workers  # type: ignore[union-attr]
         # by another process: from their own parent workers take it as their end
-        everyone = [str(process) for process in (os.getpid(), *(worker.pid for worker in workers))]
+        everyone = [
+            str(process) for process in (os.getpid(), *(worker.pid for worker in workers))
+        ]
         subprocess.run(["kill", f"-{number}", *everyone], check=True)
         for _ in range(loader.steps_in(0) - 1):
             next(batches)

@@ -12,15 +12,24 @@ from mplug2.runtime import distributed
 
 
 def test_sums_are_floats_in_the_order_of_the_arguments() -> None:
-    sums = distributed.all_reduce_sum(1, 2.5, torch.tensor(3), torch.tensor([4.0]), np.float32(5))
+    sums = distributed.all_reduce_sum(
+        1, 2.5, torch.tensor(3), torch.tensor([4.0]), np.float32(5)
+    )
     assert sums == [1.0, 2.5, 3.0, 4.0, 5.0]
     assert all(type(value) is float for value in sums)
 
 
 @pytest.mark.parametrize(
     ("value", "described"),
-    [([1, 2], "list"), ("3", "str"), (torch.ones(2), "Tensor of 2 elements"), (None, "NoneType")],
+    [
+        ([1, 2], "list"),
+        ("3", "str"),
+        (torch.ones(2), "Tensor of 2 elements"),
+        (None, "NoneType"),
+    ],
 )
 def test_anything_else_is_refused_on_one_rank_too(value: Any, described: str) -> None:
-    with pytest.raises(TypeError, match=rf"\(got {described}\)\. Write `all_reduce_sum\(\*values\)`"):
+    with pytest.raises(
+        TypeError, match=rf"\(got {described}\)\. Write `all_reduce_sum\(\*values\)`"
+    ):
         distributed.all_reduce_sum(value)

@@ -12,7 +12,20 @@ import numpy as np
 from PIL import Image
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-WORDS = ("a", "red", "blue", "green", "square", "ring", "moves", "left", "up", "describe", "the", "image")
+WORDS = (
+    "a",
+    "red",
+    "blue",
+    "green",
+    "square",
+    "ring",
+    "moves",
+    "left",
+    "up",
+    "describe",
+    "the",
+    "image",
+)
 SIZE = 16  # pixels
 NUM_FRAMES = 4
 NUM_FILES = 8  # images, and videos
@@ -36,16 +49,30 @@ def write_files(folder: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *WORDS]) + "\n")
     _write_media(folder, rng)
     captions = list(enumerate(CAPTIONS))
-    _write_rows(folder / "images.jsonl", [{"image": f"{n}.png", "caption": text} for n, text in captions])
-    _write_rows(folder / "videos.jsonl", [{"video_id": f"{n}", "caption": text} for n, text in captions])
+    _write_rows(
+        folder / "images.jsonl",
+        [{"image": f"{n}.png", "caption": text} for n, text in captions],
+    )
+    _write_rows(
+        folder / "videos.jsonl",
+        [{"video_id": f"{n}", "caption": text} for n, text in captions],
+    )
     (folder / "wiki.txt").write_text("\n".join(CAPTIONS) + "\n")
     for name in ("regions_a", "regions_b"):
-        _write_rows(folder / f"{name}.jsonl", [_region_row(text, rng) for text in CAPTIONS])
+        _write_rows(
+            folder / f"{name}.jsonl", [_region_row(text, rng) for text in CAPTIONS]
+        )
     phrases = []
     for number, text in captions:
         for phrase in (text, " ".join(text.split()[1:3])):
             left, top = rng.integers(SIZE - 1, size=2).tolist()
-            phrases.append({"image": f"{number}.png", "phrase": phrase, "box": [left, top, SIZE, top + 1]})
+            phrases.append(
+                {
+                    "image": f"{number}.png",
+                    "phrase": phrase,
+                    "box": [left, top, SIZE, top + 1],
+                }
+            )
     _write_rows(folder / "phrases.jsonl", phrases)
     for name in ("train", "matched", "mismatched"):
         lines = ["sentence1\tsentence2\tlabel"]

@@ -112,7 +112,9 @@ def test_the_ejected_network_gives_the_same_bits(name: str, tmp_path: Path) -> N
     assert_same_network(spec, ejected_network(spec, tmp_path))
 
 
-def trained(name: str, out: Path, *more: str, steps: int = STEPS, resume: bool = False) -> Any:
+def trained(
+    name: str, out: Path, *more: str, steps: int = STEPS, resume: bool = False
+) -> Any:
     """Train some iterations of a system into a folder."""
     settings = [*SETTINGS, f"train.max_steps={steps}", f"train.output_dir={out}", *more]
     return train(file_of(name), settings, resume=resume)
@@ -129,7 +131,9 @@ def test_some_iterations_train(name: str, tmp_path: Path) -> None:
     result = trained(name, tmp_path / "run")
     assert result.steps == len(log_rows(tmp_path / "run")) == STEPS
     for evaluation in training_plan(spec_of(name)).evaluations:
-        measured = [key for key in result.metrics if key.startswith(f"{evaluation.name}/")]
+        measured = [
+            key for key in result.metrics if key.startswith(f"{evaluation.name}/")
+        ]
         assert measured, evaluation.name
 
 
@@ -144,13 +148,17 @@ def timix_run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def assert_same_end(complete: Any, resumed: Any) -> None:
     """Assert that two runs ended with the same bits."""
     assert resumed.steps == complete.steps
-    left, right = (load_file(result.last / "weights.safetensors") for result in (complete, resumed))
+    left, right = (
+        load_file(result.last / "weights.safetensors") for result in (complete, resumed)
+    )
     assert left.keys() == right.keys()
     for key, value in left.items():
         assert torch.equal(value, right[key]), key
 
 
-def test_timix_reuses_streams_until_a_length_and_resumes_bit_equal(timix_run: Any, tmp_path: Path) -> None:
+def test_timix_reuses_streams_until_a_length_and_resumes_bit_equal(
+    timix_run: Any, tmp_path: Path
+) -> None:
     rows = log_rows(timix_run.last.parents[1])
     assert len(rows) == 3
     for number, row in enumerate(rows):
@@ -169,7 +177,9 @@ class Killed(BaseException):
     """What ends a run without giving it time for anything."""
 
 
-@pytest.mark.parametrize("last_goal", ["mix", pytest.param("pairs", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "last_goal", ["mix", pytest.param("pairs", marks=pytest.mark.slow)]
+)
 def test_timix_killed_between_two_steps_of_an_iteration_resumes_bit_equal(
     last_goal: str, timix_run: Any, tmp_path: Path
 ) -> None:

@@ -14,5 +14,7 @@ def test_a_size_that_a_base_sets_is_located_inside_the_project() -> None:
 def test_no_golden_file_holds_an_absolute_path() -> None:
     files = sorted(GOLDEN.rglob("*.txt"))
     assert files
-    absolute = [file.name for file in files if " set at /" in file.read_text(encoding="utf-8")]
+    absolute = [
+        file.name for file in files if " set at /" in file.read_text(encoding="utf-8")
+    ]
     assert absolute == []

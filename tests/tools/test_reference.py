@@ -47,7 +47,9 @@ def test_the_page_is_up_to_date(name: str) -> None:
     assert text == TOOL.PAGES[name](), "run `python tools/reference.py`"
 
 
-def test_check_finds_an_outdated_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_finds_an_outdated_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "docs").mkdir()
     monkeypatch.setattr(TOOL, "ROOT", tmp_path)
     assert TOOL.main(["--check"]) == 1
@@ -71,13 +73,18 @@ def test_tasks_read_their_example(name: str, line: str, tmp_path: Path) -> None:
     if name == "media_class":
         arguments["labels"] = ["dog", "running", "outdoors"]
     else:
-        arguments["tokenizer"] = Tokenizer({token: index for index, token in enumerate(vocabulary())})
+        arguments["tokenizer"] = Tokenizer(
+            {token: index for index, token in enumerate(vocabulary())}
+        )
     if name in ("text_label", "text_class"):
         arguments["labels"] = LABELS
     if not issubclass(task, TextFieldsTask):
         key = next(key for key in TYPES if key in json.loads(line))
         types = TYPES[key]
         if name == "region_phrases":
-            types = {"region_image": types["image"], "phrase_patches": StreamType("labels", ("P", 16))}
+            types = {
+                "region_image": types["image"],
+                "phrase_patches": StreamType("labels", ("P", 16)),
+            }
         arguments |= {"media": str(tmp_path), "types": types}
     assert make_source(task, path=str(path), **arguments).records()[0]

@@ -29,7 +29,9 @@ def test_a_steady_memory_does_not_grow_and_a_leak_does() -> None:
 
 def test_a_step_that_a_kill_lost_is_named() -> None:
     assert lost_steps(cycles([1] * 3, [10, 20, 20])) == []
-    assert lost_steps(cycles([1] * 3, [10, 20, 15])) == ["step 15 after SIGKILL, but 20 was saved before"]
+    assert lost_steps(cycles([1] * 3, [10, 20, 15])) == [
+        "step 15 after SIGKILL, but 20 was saved before"
+    ]
 
 
 def test_memory_of_a_process() -> None:

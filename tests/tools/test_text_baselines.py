@@ -16,13 +16,27 @@ VOCABULARY = 6
 
 def random_texts(seed: int) -> list[list[int]]:
     rng = random.Random(seed)
-    return [[0, *(rng.choice((1, 1, 1, 2, 3)) for _ in range(rng.randrange(12)))] for _ in range(30)]
+    return [
+        [0, *(rng.choice((1, 1, 1, 2, 3)) for _ in range(rng.randrange(12)))]
+        for _ in range(30)
+    ]
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_probabilities_sum_to_one_after_any_context(order: int) -> None:
     model = KneserNey(random_texts(0), order, VOCABULARY)
-    for context in [(), (0,), (1,), (5,), (0, 1), (1, 1), (2, 5), (5, 1), (1, 2, 1), (3, 3, 3, 3)]:
+    for context in [
+        (),
+        (0,),
+        (1,),
+        (5,),
+        (0, 1),
+        (1, 1),
+        (2, 5),
+        (5, 1),
+        (1, 2, 1),
+        (3, 3, 3, 3),
+    ]:
         probabilities = [model.probability(context, token) for token in range(VOCABULARY)]
         assert sum(probabilities) == pytest.approx(1.0)
         assert min(probabilities) > 0
@@ -54,7 +68,9 @@ def test_longer_contexts_help_where_the_text_repeats() -> None:
     assert losses[0] > losses[1] > losses[2]
 
 
-def test_the_texts_are_those_of_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_texts_are_those_of_a_spec(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "play.txt"
     path.write_bytes(b"to be or not to be " * 60)
     spec = str(ROOT / "configs_text/clm_bytes_tiny.yaml")

@@ -69,7 +69,14 @@ CLIP = (
     .replace("  bank:     {use: feature_queue, width: 16, size: 10}\n", "")
 )
 STEPS, ROWS = 3, 6
-LENGTHS = (5, 3, 7, 4, 6, 2)  # every other one belongs to the same rank: the ranks' longest differ
+LENGTHS = (
+    5,
+    3,
+    7,
+    4,
+    6,
+    2,
+)  # every other one belongs to the same rank: the ranks' longest differ
 
 
 def share(step: int, rank: int, world: int) -> dict[str, Any]:
@@ -81,7 +88,11 @@ def share(step: int, rank: int, world: int) -> dict[str, Any]:
     group = torch.tensor([5, 7, 5, 9, 1, 2]) + 10 * (step % 2)
     longest = max(LENGTHS[rank::world])
     caption = Text((ids * mask)[rank::world, :longest], mask[rank::world, :longest])
-    return {"image": image[rank::world], "caption": caption, "media_id": group[rank::world]}
+    return {
+        "image": image[rank::world],
+        "caption": caption,
+        "media_id": group[rank::world],
+    }
 
 
 def averaged(net: Any, form: str) -> dict[str, torch.Tensor]:
@@ -100,13 +111,17 @@ def averaged(net: Any, form: str) -> dict[str, torch.Tensor]:
             parameter.grad /= world
             found[f"{form}: gradient {step} {name}"] = parameter.grad.clone()
         optimizer.step()
-        found |= {f"{form}: {name} {step}": shared(value) for name, value in outputs.items()}
+        found |= {
+            f"{form}: {name} {step}": shared(value) for name, value in outputs.items()
+        }
     return found
 
 
 def shared(value: torch.Tensor) -> torch.Tensor:
     """The mean of a scalar over ranks."""
-    return torch.tensor(distributed.all_reduce_sum(value.item())) / distributed.world_size()
+    return (
+        torch.tensor(distributed.all_reduce_sum(value.item())) / distributed.world_size()
+    )
 
 
 def by_engine(net: Any, out: Path) -> dict[str, torch.Tensor]:
@@ -116,13 +131,20 @@ def by_engine(net: Any, out: Path) -> dict[str, torch.Tensor]:
     for step in range(STEPS):
         net.update_ema(engine.consolidate)
         outputs = engine(
-            to_device(share(step, distributed.rank(), distributed.world_size()), distributed.device()),
+            to_device(
+                share(step, distributed.rank(), distributed.world_size()),
+                distributed.device(),
+            ),
             goal="train",
         )
         engine.backward(outputs["loss"])
         engine.step(None)
         found |= {f"{name} {step}": shared(value) for name, value in outputs.items()}
-    save_weights(net, None if distributed.rank() else out / "weights.safetensors", engine.consolidate)
+    save_weights(
+        net,
+        None if distributed.rank() else out / "weights.safetensors",
+        engine.consolidate,
+    )
     return found
 
 
@@ -132,7 +154,10 @@ def main(out: str, way: str) -> None:
     found: dict[str, torch.Tensor] = {}
     for form, text in {"queue": SPEC, "clip": CLIP}.items():
         spec = parse_spec(text, "retrieval.yaml")
-        spec.train.update(zero=int(way) if way != "plain" else 0, batch_size=ROWS // distributed.world_size())
+        spec.train.update(
+            zero=int(way) if way != "plain" else 0,
+            batch_size=ROWS // distributed.world_size(),
+        )
         torch.manual_seed(0)
         net = mplug2.compose(spec)
         if way == "plain":

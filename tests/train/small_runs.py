@@ -101,7 +101,13 @@ goals:
 
 def small_spec(settings: str = "", **train: Any) -> Spec:
     """Return the spec of the small network; ``settings`` are further sections, the rest is `train`."""
-    options = {"engine": "torch", "lr": 0.05, "warmup": 0, "schedule": "constant", **train}
+    options = {
+        "engine": "torch",
+        "lr": 0.05,
+        "warmup": 0,
+        "schedule": "constant",
+        **train,
+    }
     lines = "\n".join(f"  {key}: {value}" for key, value in options.items())
     return parse_spec(f"{SPEC}{settings}\ntrain:\n{lines}\n", "small.yaml")
 
@@ -116,9 +122,18 @@ class ListLoader:
     """Endless batches from a list of samples, a fixed number of them in each optimizer step."""
 
     def __init__(
-        self, samples: dict[str, Tensor], batch_size: int, micro_batch: int, kind: str = "train"
+        self,
+        samples: dict[str, Tensor],
+        batch_size: int,
+        micro_batch: int,
+        kind: str = "train",
     ) -> None:
-        self.samples, self.batch_size, self.micro_batch, self.kind = samples, batch_size, micro_batch, kind
+        self.samples, self.batch_size, self.micro_batch, self.kind = (
+            samples,
+            batch_size,
+            micro_batch,
+            kind,
+        )
         self.epoch = self.position = 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -130,17 +145,25 @@ class ListLoader:
                 final = start == starts[-1]
                 if final:
                     over = end == len(self)
-                    self.epoch, self.position = (self.epoch + 1, 0) if over else (self.epoch, end)
+                    self.epoch, self.position = (
+                        (self.epoch + 1, 0) if over else (self.epoch, end)
+                    )
                 inputs: dict[str, Any] = {}
                 for name, values in self.samples.items():
-                    inputs[name] = Tokens(values[rows]) if values.ndim == 3 else values[rows]
+                    inputs[name] = (
+                        Tokens(values[rows]) if values.ndim == 3 else values[rows]
+                    )
                 yield Batch(inputs, [], self.kind, final)
 
     def __len__(self) -> int:
         return len(next(iter(self.samples.values())))
 
     def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.epoch, "samples": self.position, "samples_per_epoch": len(self)}
+        return {
+            "epoch": self.epoch,
+            "samples": self.position,
+            "samples_per_epoch": len(self),
+        }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.epoch, self.position = state["epoch"], state["samples"]
@@ -169,7 +192,9 @@ def iteration(spec: Spec, loaders: dict[str, Any]) -> Iteration:
     return Iteration(spec, training_plan(spec), loaders, seed=0)
 
 
-def same_weights(left: Path, right: Path, names: Sequence[str] = ("weights.safetensors",)) -> None:
+def same_weights(
+    left: Path, right: Path, names: Sequence[str] = ("weights.safetensors",)
+) -> None:
     """Assert that two checkpoints hold the same bits."""
     from safetensors.torch import load_file
 

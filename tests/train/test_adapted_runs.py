@@ -39,7 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("adapted")
     make_shapes(path / "shapes", train=8, val=4, test=4, workers=1)
     data = [
-        f"data.{split}.path={path}/shapes/image_classes_{split}.jsonl" for split in ("train", "val", "test")
+        f"data.{split}.path={path}/shapes/image_classes_{split}.jsonl"
+        for split in ("train", "val", "test")
     ]
     settings = [*data, f"data.media={path}/shapes/images", *SETTINGS]
     run("train", SPEC, *settings, "train.max_steps=2", f"train.output_dir={path}/base")
@@ -63,8 +64,21 @@ def weights(run_folder: Path) -> dict[str, torch.Tensor]:
 def test_a_resumed_run_equals_an_uninterrupted_one(folder: Path) -> None:
     lora = str(folder / "lora.yaml")
     stopped = [f"train.output_dir={folder}/part", "train.save_every={steps: 2}"]
-    run("train", lora, *settings(folder, stopped), "train.max_steps=2", "train.schedule=constant")
-    run("train", lora, *settings(folder, stopped), "train.max_steps=4", "train.schedule=constant", "--resume")
+    run(
+        "train",
+        lora,
+        *settings(folder, stopped),
+        "train.max_steps=2",
+        "train.schedule=constant",
+    )
+    run(
+        "train",
+        lora,
+        *settings(folder, stopped),
+        "train.max_steps=4",
+        "train.schedule=constant",
+        "--resume",
+    )
     constant = [f"train.output_dir={folder}/constant", "train.schedule=constant"]
     run("train", lora, *settings(folder, constant), "train.max_steps=4")
     resumed, uninterrupted = weights(folder / "part"), weights(folder / "constant")
@@ -77,15 +91,40 @@ def test_it_is_evaluated_asked_and_merged(folder: Path) -> None:
     run("train", lora, *settings(folder, out), "train.max_steps=3", "train.lr=1e-2")
     checkpoint = str(folder / "run" / "last")
     stored, base = weights(folder / "run"), weights(folder / "base")
-    assert sum(t.numel() for t in stored.values()) < 0.2 * sum(t.numel() for t in base.values())
+    assert sum(t.numel() for t in stored.values()) < 0.2 * sum(
+        t.numel() for t in base.values()
+    )
     predictions = [str(folder / f"{name}.jsonl") for name in ("adapted", "merged")]
-    run("eval", lora, *settings(folder), "--checkpoint", checkpoint, "--out", predictions[0])
+    run(
+        "eval",
+        lora,
+        *settings(folder),
+        "--checkpoint",
+        checkpoint,
+        "--out",
+        predictions[0],
+    )
     merged = str(folder / "merged.safetensors")
     assert "adapters merged" in run("merge", lora, "-c", checkpoint, "-o", merged)
-    run("eval", lora, "adapt=", *settings(folder), "--checkpoint", merged, "--out", predictions[1])
-    adapted_rows, merged_rows = (Path(name).read_text().splitlines() for name in predictions)
+    run(
+        "eval",
+        lora,
+        "adapt=",
+        *settings(folder),
+        "--checkpoint",
+        merged,
+        "--out",
+        predictions[1],
+    )
+    adapted_rows, merged_rows = (
+        Path(name).read_text().splitlines() for name in predictions
+    )
     assert len(adapted_rows) == len(merged_rows) > 0
-    for first, second in zip(map(json.loads, adapted_rows), map(json.loads, merged_rows), strict=True):
+    for first, second in zip(
+        map(json.loads, adapted_rows), map(json.loads, merged_rows), strict=True
+    ):
         assert first["prediction"] == second["prediction"]
     image = next((folder / "shapes" / "images").iterdir())
-    assert "(" in run("predict", lora, *settings(folder), "-c", checkpoint, "--image", str(image))
+    assert "(" in run(
+        "predict", lora, *settings(folder), "-c", checkpoint, "--image", str(image)
+    )

@@ -23,15 +23,22 @@ def lines(metrics: dict[str, float], best: Path | None = None) -> list[str]:
 
 def test_a_value_that_was_never_a_number_is_reported() -> None:
     said = lines({"accuracy": math.nan, "other": 0.5})
-    assert "accuracy was NaN in every evaluation, so there is no best checkpoint: use `last`" in said
+    assert (
+        "accuracy was NaN in every evaluation, so there is no best checkpoint: use `last`"
+        in said
+    )
     assert "mplug2 eval run/last/spec.yaml --checkpoint run/last" in said[-1]
 
 
 def test_a_best_checkpoint_that_does_not_exist_points_to_the_last(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"best must be a checkpoint .* but does not exist$"):
+    with pytest.raises(
+        UserError, match=r"best must be a checkpoint .* but does not exist$"
+    ):
         weights_file(tmp_path / "best")
     (tmp_path / "last").mkdir()
-    with pytest.raises(UserError, match=r"best must be a checkpoint .* but does not exist\. Use .*/last$"):
+    with pytest.raises(
+        UserError, match=r"best must be a checkpoint .* but does not exist\. Use .*/last$"
+    ):
         weights_file(tmp_path / "best")
     with pytest.raises(UserError, match="last must be a checkpoint .* but is neither$"):
         weights_file(tmp_path / "last")
@@ -46,7 +53,10 @@ def test_the_checkpoint_that_a_link_means_is_printed(
         print_checkpoint(tmp_path / name)
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == f"checkpoint: {tmp_path}/best (step_5)\ncheckpoint: {tmp_path}/step_5\n"
+    assert (
+        printed.err
+        == f"checkpoint: {tmp_path}/best (step_5)\ncheckpoint: {tmp_path}/step_5\n"
+    )
 
 
 def test_a_run_with_a_best_checkpoint_names_it() -> None:

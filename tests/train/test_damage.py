@@ -52,14 +52,23 @@ def flip_byte(file: Path) -> None:
     file.write_bytes(content)
 
 
-WRITTEN = ("engine/rank_00000.pt", "momentum.safetensors", "rng/rank_00000.pt", "spec.yaml", "state.json")
+WRITTEN = (
+    "engine/rank_00000.pt",
+    "momentum.safetensors",
+    "rng/rank_00000.pt",
+    "spec.yaml",
+    "state.json",
+)
 
 
 @pytest.mark.parametrize("name", [*WRITTEN, "weights.safetensors"])
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (flip_byte, r"damaged \(its SHA-256 is not that of manifest.json\). Delete .*step_00000002 to"),
+        (
+            flip_byte,
+            r"damaged \(its SHA-256 is not that of manifest.json\). Delete .*step_00000002 to",
+        ),
         (halve, r"damaged \(got \d+ bytes, manifest.json lists \d+\). Delete"),
     ],
 )
@@ -71,10 +80,14 @@ def test_a_damaged_file_is_named(
         resume(copy)
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "rng/rank_00000.pt", "spec.yaml"])
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "rng/rank_00000.pt", "spec.yaml"]
+)
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / STEP / name).unlink()
-    with pytest.raises(UserError, match=f"{STEP}/{name}: the file is missing, but manifest.json lists it"):
+    with pytest.raises(
+        UserError, match=f"{STEP}/{name}: the file is missing, but manifest.json lists it"
+    ):
         resume(copy)
 
 
@@ -85,7 +98,10 @@ def test_the_manifest_lists_every_file(copy: Path) -> None:
     assert manifest["written_by"]["world_size"] == 1
     for name, entry in manifest["files"].items():
         content = (copy / STEP / name).read_bytes()
-        assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        assert entry == {
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
 
 
 @pytest.mark.parametrize(
@@ -93,10 +109,15 @@ def test_the_manifest_lists_every_file(copy: Path) -> None:
     [
         (None, "manifest.json: the file is missing. Copy it there"),
         ("{", "manifest.json: the file is damaged"),
-        ('{"version": 2, "files": {}}', r"must have version 1 or lower \(got 2\). A newer version of mplug2"),
+        (
+            '{"version": 2, "files": {}}',
+            r"must have version 1 or lower \(got 2\). A newer version of mplug2",
+        ),
     ],
 )
-def test_a_manifest_that_cannot_be_read_is_named(copy: Path, text: str | None, message: str) -> None:
+def test_a_manifest_that_cannot_be_read_is_named(
+    copy: Path, text: str | None, message: str
+) -> None:
     manifest = copy / STEP / "manifest.json"
     if text is None:
         manifest.unlink()
@@ -108,12 +129,16 @@ def test_a_manifest_that_cannot_be_read_is_named(copy: Path, text: str | None, m
 
 def test_unknown_entries_of_a_manifest_are_ignored(copy: Path) -> None:
     file = copy / STEP / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "comment": "added later"}))
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), "comment": "added later"})
+    )
     assert resume(copy).steps == 4
 
 
 @pytest.mark.parametrize("manifest_first", [False, True])
-def test_a_crash_while_the_state_is_replaced_loses_nothing(copy: Path, manifest_first: bool) -> None:
+def test_a_crash_while_the_state_is_replaced_loses_nothing(
+    copy: Path, manifest_first: bool
+) -> None:
     state, manifest = copy / STEP / "state.json", copy / STEP / "manifest.json"
     fresh = state.with_name("state.json.new")
     fresh.write_text(state.read_text().replace('"skipped": 0', '"skipped": 1'))
@@ -157,7 +182,10 @@ def as_format_1(folder: Path) -> None:
     optimizer = torch.load(file)["optimizer"]
     groups = [{} for _ in optimizer["counters"]]
     rng = torch.load(folder / "rng/rank_00000.pt")["rng"]
-    torch.save({"optimizer": {"state": optimizer["state"], "param_groups": groups}, "rng": rng}, file)
+    torch.save(
+        {"optimizer": {"state": optimizer["state"], "param_groups": groups}, "rng": rng},
+        file,
+    )
     shutil.rmtree(folder / "rng")
 
 
@@ -202,7 +230,9 @@ def test_copies_beside_the_checkpoints_are_left_alone(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["last", "best"])
-def test_a_folder_in_the_place_of_a_link_is_told_before_the_training(copy: Path, name: str) -> None:
+def test_a_folder_in_the_place_of_a_link_is_told_before_the_training(
+    copy: Path, name: str
+) -> None:
     (copy / name).unlink(missing_ok=True)
     shutil.copytree(copy / STEP, copy / name)
     with pytest.raises(UserError, match=rf"run/{name} must be a link to a checkpoint"):
@@ -210,7 +240,9 @@ def test_a_folder_in_the_place_of_a_link_is_told_before_the_training(copy: Path,
     assert steps_written(copy / "checkpoints") == [2]
 
 
-def test_what_a_crash_left_is_swept_and_a_crash_between_two_names_is_finished(copy: Path) -> None:
+def test_what_a_crash_left_is_swept_and_a_crash_between_two_names_is_finished(
+    copy: Path,
+) -> None:
     step = copy / STEP
     step.rename(step.with_suffix(".old"))
     shutil.copytree(step.with_suffix(".old"), step.with_suffix(".tmp"))
@@ -229,18 +261,27 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
 ) -> None:
     def full(*_: object) -> None:
         if failing == "torch.save":
-            raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing")
+            raise RuntimeError(
+                "[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing"
+            )
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(*((torch, "save") if failing == "torch.save" else (checkpoint, failing)), full)
-        with pytest.raises(UserError, match=r"step 4 cannot be written into .*checkpoints \(\d+\.\d+ GB fr"):
+        patched.setattr(
+            *((torch, "save") if failing == "torch.save" else (checkpoint, failing)), full
+        )
+        with pytest.raises(
+            UserError,
+            match=r"step 4 cannot be written into .*checkpoints \(\d+\.\d+ GB fr",
+        ):
             resume(copy)
     assert [path.name for path in (copy / "checkpoints").iterdir()] == ["step_00000002"]
     assert resume(copy).steps == 4
 
 
-def test_a_teacher_that_is_new_begins_as_the_weights(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_teacher_that_is_new_begins_as_the_weights(
+    copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     as_format_1(copy / STEP)
     (copy / STEP / "momentum.safetensors").unlink()
     state = json.loads((copy / STEP / "state.json").read_text())
@@ -255,13 +296,16 @@ def test_a_teacher_that_is_new_begins_as_the_weights(copy: Path, caplog: pytest.
 def test_a_teacher_of_other_streams_is_told(copy: Path) -> None:
     as_format_1(copy / STEP)
     save_file({"body.0.bias": torch.zeros(8)}, copy / STEP / "momentum.safetensors")
-    with pytest.raises(UserError, match=r"1 are missing or of another shape, such as head.bias: `ema"):
+    with pytest.raises(
+        UserError, match=r"1 are missing or of another shape, such as head.bias: `ema"
+    ):
         resume(copy)
 
 
 def test_a_run_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("")
     with pytest.raises(
-        UserError, match=r"train.output_dir must be a folder that can be written to, but .*README.md"
+        UserError,
+        match=r"train.output_dir must be a folder that can be written to, but .*README.md",
     ):
         run(tmp_path / "README.md")

@@ -74,11 +74,17 @@ def test_modules_are_frozen_as_long_as_all_of_their_parameters() -> None:
 
 
 @pytest.mark.parametrize(("engine", "zero"), ENGINES)
-def test_a_module_trains_after_its_last_frozen_iteration(engine: str, zero: int, tmp_path: Path) -> None:
+def test_a_module_trains_after_its_last_frozen_iteration(
+    engine: str, zero: int, tmp_path: Path
+) -> None:
     first = network("{body: {until: 3}}")
     start = {name: value.clone() for name, value in first.state_dict().items()}
     options = {"engine": engine, "zero": zero, "save_every": "{steps: 1}", "keep_last": 9}
-    last = run(network("{body: {until: 3}}", output_dir=str(tmp_path / "a"), max_steps=5, **options))
+    last = run(
+        network(
+            "{body: {until: 3}}", output_dir=str(tmp_path / "a"), max_steps=5, **options
+        )
+    )
     third, fourth = (weights(last.parent / f"step_{step:08d}") for step in (3, 4))
     assert torch.equal(third["body.linear.weight"], start["body.linear.weight"])
     head = [name for name in third if name.startswith("head.")]
@@ -86,14 +92,26 @@ def test_a_module_trains_after_its_last_frozen_iteration(engine: str, zero: int,
     assert not all(torch.equal(third[name], start[name]) for name in head)
     assert not torch.equal(fourth["body.linear.weight"], start["body.linear.weight"])
     # The run stops while the module is frozen, and continues past the end.
-    run(network("{body: {until: 3}}", output_dir=str(tmp_path / "b"), max_steps=2, **options))
-    longer = network("{body: {until: 3}}", output_dir=str(tmp_path / "b"), max_steps=5, **options)
+    run(
+        network(
+            "{body: {until: 3}}", output_dir=str(tmp_path / "b"), max_steps=2, **options
+        )
+    )
+    longer = network(
+        "{body: {until: 3}}", output_dir=str(tmp_path / "b"), max_steps=5, **options
+    )
     resumed = run(longer, resume=True)
     same_weights(last, resumed)
 
 
-def test_the_log_says_how_many_parameters_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(network("{body: {until: 2}}", output_dir=str(tmp_path), max_steps=3, engine="torch"))
+def test_the_log_says_how_many_parameters_train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(
+        network(
+            "{body: {until: 2}}", output_dir=str(tmp_path), max_steps=3, engine="torch"
+        )
+    )
     printed = capsys.readouterr().out
     assert "from iteration 3: 0.00 M parameters train" in printed
     assert "step 3: 0.00 M of 0.00 M parameters train now" in printed
@@ -103,12 +121,24 @@ def test_the_log_says_how_many_parameters_train(tmp_path: Path, capsys: pytest.C
     ("freeze", "message"),
     [
         ("{body: {until: 0}}", r"small.yaml:11:16: .*at least 1 \(got 0\)"),
-        ("{body: {until: 3.5}}", r"'until' must be a number of iterations, at least 1 \(got 3.5\)"),
+        (
+            "{body: {until: 3.5}}",
+            r"'until' must be a number of iterations, at least 1 \(got 3.5\)",
+        ),
         ("{body: {untill: 3}}", r"takes the key 'until' alone \(got 'untill'\)"),
         ("{body: 3}", r"must be true, false or \{until: ITERATIONS\}, but is 3"),
-        ("{bdoy: {until: 3}}", r"small.yaml:11:10: 'bdoy' matches nothing.*\n.*\n.*\n.*did you mean 'body'"),
-        ("{'!head.x': {until: 3}}", r"freeze pattern '!head.x' must match a parameter, but matches none"),
-        ("{'*': {until: 3}}", r"no parameter trains before iteration 3: 'freeze' matches all of them"),
+        (
+            "{bdoy: {until: 3}}",
+            r"small.yaml:11:10: 'bdoy' matches nothing.*\n.*\n.*\n.*did you mean 'body'",
+        ),
+        (
+            "{'!head.x': {until: 3}}",
+            r"freeze pattern '!head.x' must match a parameter, but matches none",
+        ),
+        (
+            "{'*': {until: 3}}",
+            r"no parameter trains before iteration 3: 'freeze' matches all of them",
+        ),
     ],
 )
 def test_wrong_freezes_are_located(freeze: str, message: str) -> None:

@@ -30,7 +30,9 @@ def gradients(
             break
     part = Part(goal, goal, batches, [{} for _ in batches])
     scalars = accumulate_gradients(engine, net, OptimizerStep([part], cache))
-    found = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    found = {
+        name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None
+    }
     return found, float(scalars[goal, goal]["loss"])
 
 
@@ -56,7 +58,9 @@ def test_cached_gradients_equal_those_of_the_large_batch(micro_batch: int) -> No
     actual, cached_loss = gradients("pairs", pair_samples(), micro_batch, streams)
     assert expected.keys() == actual.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(actual[name], value, rtol=1e-6, atol=1e-6 * float(value.abs().max()))
+        torch.testing.assert_close(
+            actual[name], value, rtol=1e-6, atol=1e-6 * float(value.abs().max())
+        )
     assert cached_loss == pytest.approx(loss, rel=1e-6)
 
 

@@ -84,7 +84,9 @@ def test_all_adds_the_gradients_of_several_batches() -> None:
     spec = spec_of("[all: [classes, pairs]]")
     net = small_net(spec)
     (step,) = iteration(spec, loaders()).steps(RunState())
-    accumulate_gradients(start_engine(net, build_optimizer(net, spec.train), spec.train), net, step)
+    accumulate_gradients(
+        start_engine(net, build_optimizer(net, spec.train), spec.train), net, step
+    )
 
     expected = small_net(spec)
     for goal in ("classes", "pairs"):
@@ -108,23 +110,33 @@ def test_a_batch_named_again_has_the_same_samples_and_reuses_streams() -> None:
     assert [part.batch for part in parts] == ["pairs", "classes", "pairs"]
     assert again.micro_batches is first.micro_batches
     assert len(first.micro_batches) == 3
-    assert "vision_features" in again.inputs(1) and "vision_features" not in first.inputs(1)
+    assert "vision_features" in again.inputs(1) and "vision_features" not in first.inputs(
+        1
+    )
     handed_in = again.inputs(1)["vision_features"]
     assert not handed_in.requires_grad
-    torch.testing.assert_close(handed_in, net(first.inputs(1), "pairs")["vision_features"].detach())
+    torch.testing.assert_close(
+        handed_in, net(first.inputs(1), "pairs")["vision_features"].detach()
+    )
 
 
 @pytest.mark.parametrize("steps", [REUSE, CACHED], ids=["reuse", "cache"])
 def test_calls_of_definitions_train_as_the_lines_by_hand(
     steps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_hand = fit(small_net(spec_of(steps, tmp_path / "by_hand", max_steps=3)), loaders(3))
+    by_hand = fit(
+        small_net(spec_of(steps, tmp_path / "by_hand", max_steps=3)), loaders(3)
+    )
     monkeypatch.setattr(small_runs, "SPEC", small_runs.SPEC_OF_CALLS)
     # The features of a call are streams of the call.
     steps = steps.replace(
-        "[vision_features, text_features]", "[paired.vision_features, paired.text_features]"
+        "[vision_features, text_features]",
+        "[paired.vision_features, paired.text_features]",
     )
-    called = fit(small_net(spec_of(steps, tmp_path / "called", max_steps=3, log_every=1)), loaders(3))
+    called = fit(
+        small_net(spec_of(steps, tmp_path / "called", max_steps=3, log_every=1)),
+        loaders(3),
+    )
     same_weights(by_hand.last, called.last)
     log = (tmp_path / "called" / "log.jsonl").read_text()
     assert "alignment" in log  # All scalars that the call returns are logged.
@@ -133,7 +145,10 @@ def test_calls_of_definitions_train_as_the_lines_by_hand(
 def test_a_field_of_a_stream_cannot_be_reused() -> None:
     (problem,) = check(spec_of("[pairs, {batch: pairs, reuse: [loss]}]")).problems
     assert problem.message == "output 'loss' is a field of the stream 'contrast'"
-    assert problem.hint == "a step reuses complete streams: take the field in a separate line"
+    assert (
+        problem.hint
+        == "a step reuses complete streams: take the field in a separate line"
+    )
 
 
 def test_the_log_tells_goals_of_one_batch_apart(tmp_path: Path) -> None:
@@ -162,11 +177,15 @@ def test_a_step_ends_with_its_length() -> None:
     assert Counter(drawn) == {"classes": 8, "pairs": 6}
 
 
-@pytest.mark.parametrize("steps", ["[draw: {classes: 1, pairs: 2}]", REUSE], ids=["draw", "three steps"])
+@pytest.mark.parametrize(
+    "steps", ["[draw: {classes: 1, pairs: 2}]", REUSE], ids=["draw", "three steps"]
+)
 def test_a_run_that_was_stopped_resumes_bit_equal(tmp_path: Path, steps: str) -> None:
     whole = fit(small_net(spec_of(steps, tmp_path / "whole", max_steps=9)), loaders(3))
     fit(small_net(spec_of(steps, tmp_path / "part", max_steps=4)), loaders(3))
-    rest = fit(small_net(spec_of(steps, tmp_path / "part", max_steps=9)), loaders(3), resume=True)
+    rest = fit(
+        small_net(spec_of(steps, tmp_path / "part", max_steps=9)), loaders(3), resume=True
+    )
     assert rest.steps == whole.steps == 9
     same_weights(whole.last, rest.last)
 
@@ -177,8 +196,14 @@ def test_ranks_and_batch_sizes_may_change_on_resume(tmp_path: Path) -> None:
     fit(small_net(spec), loaders())
     other = loaders()
     other["classes"] = ListLoader(class_samples(), 4, 2, "classes")
-    trainer = Trainer(small_net(spec_of("[classes]", tmp_path, epochs=1)), other, {}, str, resume=True)
-    assert trainer.state.loaders["classes"] == {"epoch": 0, "samples": 8, "samples_per_epoch": 24}
+    trainer = Trainer(
+        small_net(spec_of("[classes]", tmp_path, epochs=1)), other, {}, str, resume=True
+    )
+    assert trainer.state.loaders["classes"] == {
+        "epoch": 0,
+        "samples": 8,
+        "samples_per_epoch": 24,
+    }
     assert trainer.total == 1 + 4
     assert trainer.run().steps == 5
 
@@ -195,7 +220,9 @@ def test_ranks_and_batch_sizes_may_change_on_resume(tmp_path: Path) -> None:
         (Length("epochs", 0.5), 1, 2, True),
     ],
 )
-def test_what_happens_every_so_often(every: Length, before: int, after: int, due: bool) -> None:
+def test_what_happens_every_so_often(
+    every: Length, before: int, after: int, due: bool
+) -> None:
     def state(step: int) -> RunState:
         epoch, rest = divmod(step, 3)  # 3 steps of 8 samples an epoch
         position = {"epoch": epoch, "samples": 8 * rest, "samples_per_epoch": 24}
@@ -207,7 +234,15 @@ def test_what_happens_every_so_often(every: Length, before: int, after: int, due
 def test_a_state_of_format_1_is_read() -> None:
     """It counted batches of a rank, and had one loader."""
     agree = {"batch": 4, "processes": 2, "accumulate": 1}
-    state = {"step": 7, "epoch": 1, "batches": 2, "due": True, "best": 0.5, "best_step": 5, "agree": agree}
+    state = {
+        "step": 7,
+        "epoch": 1,
+        "batches": 2,
+        "due": True,
+        "best": 0.5,
+        "best_step": 5,
+        "agree": agree,
+    }
     read = RunState.from_dict(state)
     assert read.loaders == {"train": {"epoch": 1, "samples": 16}}
     assert (read.step, read.eval_pending, read.best, read.best_step) == (7, True, 0.5, 5)

@@ -31,19 +31,44 @@ def command(launcher: str) -> list[str]:
     if launcher == "alone":
         return [sys.executable]
     if launcher == "torchrun":
-        return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        return [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+        ]
     deepspeed = shutil.which("deepspeed", path=str(Path(sys.executable).parent))
     assert deepspeed, "DeepSpeed brings its launcher"
-    return [deepspeed, "--num_accelerators", "2", "--master_port", free_port(), "--no_local_rank"]
+    return [
+        deepspeed,
+        "--num_accelerators",
+        "2",
+        "--master_port",
+        free_port(),
+        "--no_local_rank",
+    ]
 
 
 def launch(
     launcher: str, out: Path, size: int, resume: bool = False, **train: Any
 ) -> subprocess.CompletedProcess[str]:
-    drop = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "DS_ACCELERATOR")
+    drop = (
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "DS_ACCELERATOR",
+    )
     environment = {key: value for key, value in os.environ.items() if key not in drop}
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environment |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1", "PATH": path}
+    environment |= {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}",
+        "OMP_NUM_THREADS": "1",
+        "PATH": path,
+    }
     arguments = [
         str(HERE / "launched.py"),
         str(out),
@@ -53,7 +78,13 @@ def launch(
     ]
     whole = [*command(launcher), *arguments]
     done = subprocess.run(
-        whole, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        whole,
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -83,12 +114,16 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("deepspeed", 3),
     ],
 )
-def test_two_processes_compute_what_one_does(tmp_path: Path, alone: Path, launcher: str, zero: int) -> None:
+def test_two_processes_compute_what_one_does(
+    tmp_path: Path, alone: Path, launcher: str, zero: int
+) -> None:
     launch(launcher, tmp_path / "run", 4, zero=zero)
     assert losses(tmp_path / "run")[0] == pytest.approx(losses(alone)[0], abs=1e-4)
     # the later ones differ if gradients were averaged in another way than the loss
     assert losses(tmp_path / "run") == pytest.approx(losses(alone), abs=1e-4)
-    first, second = (load_file(out / "last/weights.safetensors") for out in (alone, tmp_path / "run"))
+    first, second = (
+        load_file(out / "last/weights.safetensors") for out in (alone, tmp_path / "run")
+    )
     assert first.keys() == second.keys()
     for name in first.keys() - {"seen"}:
         assert torch.allclose(first[name], second[name], atol=1e-4), name
@@ -100,7 +135,10 @@ def test_two_processes_resume(tmp_path: Path, zero: int) -> None:
     launch("torchrun", tmp_path / "whole", 4, zero=zero)
     launch("torchrun", tmp_path / "part", 4, zero=zero, epochs=2, max_steps=3)
     launch("torchrun", tmp_path / "part", 4, resume=True, zero=zero)
-    first, second = (load_file(tmp_path / run / "last/weights.safetensors") for run in ("whole", "part"))
+    first, second = (
+        load_file(tmp_path / run / "last/weights.safetensors")
+        for run in ("whole", "part")
+    )
     for name in first:
         assert torch.allclose(first[name], second[name], atol=1e-3), name
 

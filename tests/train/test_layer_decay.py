@@ -30,7 +30,9 @@ def test_factors_by_hand() -> None:
     assert {scales[name] for name in names if ".stem." in name} == {0.125}
     assert {scales[name] for name in names if ".blocks.0." in name} == {0.25}
     assert {scales[name] for name in names if ".blocks.1." in name} == {0.5}
-    assert {scales[name] for name in names if name.startswith("vision.body.norm.")} == {1.0}
+    assert {scales[name] for name in names if name.startswith("vision.body.norm.")} == {
+        1.0
+    }
     assert not any(name.startswith("head") for name in scales)
     assert layer_scales(names, {}) == {}
 
@@ -50,13 +52,22 @@ def test_groups_have_these_rates_and_every_parameter_once() -> None:
 
 def test_it_multiplies_the_rate_of_a_pattern_and_a_step_follows_it() -> None:
     net = Network()
-    settings = {**SETTINGS, "lr": {"default": 1.0, "vision": 0.1}, "layer_decay": {"vision": 0.5}}
+    settings = {
+        **SETTINGS,
+        "lr": {"default": 1.0, "vision": 0.1},
+        "layer_decay": {"vision": 0.5},
+    }
     groups = parameter_groups(net, {**settings, "weight_decay": 0.0})
-    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    before = {
+        name: parameter.detach().clone() for name, parameter in net.named_parameters()
+    }
     for parameter in net.parameters():
         parameter.grad = torch.ones_like(parameter)
     torch.optim.SGD(groups).step()
-    moved = {name: (before[name] - parameter).mean().item() for name, parameter in net.named_parameters()}
+    moved = {
+        name: (before[name] - parameter).mean().item()
+        for name, parameter in net.named_parameters()
+    }
     assert moved["vision.body.blocks.1.mlp.fc1.weight"] == pytest.approx(0.05, rel=1e-3)
     assert moved["vision.body.stem.position"] == pytest.approx(0.0125, rel=1e-3)
     assert moved["head.bias"] == pytest.approx(1.0, rel=1e-3)
@@ -65,7 +76,8 @@ def test_it_multiplies_the_rate_of_a_pattern_and_a_step_follows_it() -> None:
 def test_wrong_modules_are_refused() -> None:
     names = [name for name, _ in Network().named_parameters()]
     with pytest.raises(
-        UserError, match=r"no module with parameters.*\(got 'visoin'\). Modules: vision, head"
+        UserError,
+        match=r"no module with parameters.*\(got 'visoin'\). Modules: vision, head",
     ):
         layer_scales(names, {"visoin": 0.5})
     with pytest.raises(UserError, match=r"must have numbered layers \(got 'head'\)"):

@@ -50,12 +50,17 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
     return Flaky
 
 
-def test_all_loggers_get_all_rows_without_what_is_absent(tmp_path: Path, flaky: type[Flaky]) -> None:
+def test_all_loggers_get_all_rows_without_what_is_absent(
+    tmp_path: Path, flaky: type[Flaky]
+) -> None:
     with RunLog(tmp_path, 0, SETTINGS) as log:
         log.write(1, loss=2.0, skipped=None)
         log.write(2, loss=1.0)
     assert flaky.rows == [(1, {"loss": 2.0}), (2, {"loss": 1.0})]
-    assert read_log(tmp_path / "log.jsonl") == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
+    assert read_log(tmp_path / "log.jsonl") == [
+        {"step": 1, "loss": 2.0},
+        {"step": 2, "loss": 1.0},
+    ]
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert flaky.closed == 1
 
@@ -72,7 +77,9 @@ def test_a_logger_that_fails_for_a_while_gets_its_rows_later_and_warns_once(
     assert [step for step, _ in flaky.rows] == [1, 2, 3, 4]
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4]
     (warning,) = caplog.messages
-    assert "logger 'flaky' failed at step 2 (ConnectionError: no route to host)" in warning
+    assert (
+        "logger 'flaky' failed at step 2 (ConnectionError: no route to host)" in warning
+    )
     assert not list(tmp_path.glob("unlogged*"))
 
 
@@ -83,13 +90,18 @@ def test_rows_that_a_logger_never_took_are_in_a_file(
     with RunLog(tmp_path, 0, SETTINGS) as log:
         for step in (1, 2, 3):
             log.write(step, loss=float(step))
-    rows = [json.loads(line) for line in (tmp_path / "unlogged_flaky.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "unlogged_flaky.jsonl").read_text().splitlines()
+    ]
     assert rows == [{"step": 2, "loss": 2.0}, {"step": 3, "loss": 3.0}]
     assert "did not take 2 rows" in caplog.messages[-1]
     assert flaky.closed == 1
 
 
-def test_an_error_of_the_run_closes_all_loggers(tmp_path: Path, flaky: type[Flaky]) -> None:
+def test_an_error_of_the_run_closes_all_loggers(
+    tmp_path: Path, flaky: type[Flaky]
+) -> None:
     log = RunLog(tmp_path, 0, SETTINGS)
     log.write(1, loss=1.0)
     with pytest.raises(RuntimeError, match="diverged"), log:
@@ -148,7 +160,9 @@ def test_the_contract_of_registered_loggers(name: str, tmp_path: Path) -> None:
     for start in (0, 2):
         logger = LOGGERS.load(name)(tmp_path, start, {"loggers": [name]})
         for step in range(start + 1, 5):
-            logger.log(step, {"loss": 1 / step, "lr/default": 1e-4, "val/accuracy": float("nan")})
+            logger.log(
+                step, {"loss": 1 / step, "lr/default": 1e-4, "val/accuracy": float("nan")}
+            )
         logger.close()
     assert any(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
 
@@ -162,7 +176,9 @@ def test_check_names_a_misspelt_logger() -> None:
     text = "\n".join(str(problem) for problem in check(_spec("[json]")).problems)
     assert "unknown logger 'json'" in text
     assert "did you mean 'jsonl'?" in text
-    assert "unknown logger" not in "\n".join(str(problem) for problem in check(_spec("[jsonl]")).problems)
+    assert "unknown logger" not in "\n".join(
+        str(problem) for problem in check(_spec("[jsonl]")).problems
+    )
 
 
 def _spec(loggers: str) -> Any:

@@ -39,12 +39,16 @@ def step_of(rows: int, tokens: int) -> OptimizerStep:
     return OptimizerStep([Part("train", "train", [batch], [{}])])
 
 
-def test_rates_are_those_since_the_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_are_those_since_the_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock: Any = Clock()
     monkeypatch.setattr(meter, "time", clock)
     iteration: Any = SimpleNamespace(seconds_waited=5.0)
     measured = Meter(iteration, tmp_path, None)
-    for number, (rows, tokens, seconds, waited) in enumerate([(3, 10, 2.0, 0.5), (5, 14, 6.0, 1.5)], 1):
+    for number, (rows, tokens, seconds, waited) in enumerate(
+        [(3, 10, 2.0, 0.5), (5, 14, 6.0, 1.5)], 1
+    ):
         measured.begin(number)
         measured.count(step_of(rows, tokens))
         clock.now += seconds
@@ -52,7 +56,9 @@ def test_rates_are_those_since_the_last_line(tmp_path: Path, monkeypatch: pytest
         assert measured.end(number) == seconds
         clock.now += 100.0  # an evaluation is not part of it
     values = measured.take()
-    assert values.pop("machine/memory_gb") == pytest.approx(meter.peak_memory() / 1e9, rel=0.5)
+    assert values.pop("machine/memory_gb") == pytest.approx(
+        meter.peak_memory() / 1e9, rel=0.5
+    )
     assert values == {
         "machine/samples_per_second": 1.0,
         "machine/tokens_per_second": 3.0,
@@ -62,10 +68,15 @@ def test_rates_are_those_since_the_last_line(tmp_path: Path, monkeypatch: pytest
     clock.now += 1.0
     measured.end(3)
     again = measured.take()
-    assert again["machine/samples_per_second"] == 0 and again["machine/tokens_per_second"] is None
+    assert (
+        again["machine/samples_per_second"] == 0
+        and again["machine/tokens_per_second"] is None
+    )
 
 
-def test_an_iteration_counts_what_it_waits_for_its_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_iteration_counts_what_it_waits_for_its_loader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from mplug2.train import iteration as module
 
     clock: Any = Clock()
@@ -94,7 +105,8 @@ def test_every_logged_step_has_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "file"), [([2, 3], "steps_2_3"), ([4, 90], "steps_4_unfinished"), ([1, 1], "steps_1_1")]
+    ("steps", "file"),
+    [([2, 3], "steps_2_3"), ([4, 90], "steps_4_unfinished"), ([1, 1], "steps_1_1")],
 )
 def test_some_steps_are_profiled(steps: list[int], file: str, tmp_path: Path) -> None:
     run(tmp_path, epochs=1, profile=steps)

@@ -27,15 +27,22 @@ def settings(**given: Any) -> dict[str, Any]:
     return with_defaults("train", given)
 
 
-def names_by_group(network: nn.Module, **given: Any) -> dict[tuple[float, float], set[str]]:
+def names_by_group(
+    network: nn.Module, **given: Any
+) -> dict[tuple[float, float], set[str]]:
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     groups = parameter_groups(network, settings(**given))
-    return {(g["lr"], g["weight_decay"]): {names[id(p)] for p in g["params"]} for g in groups}
+    return {
+        (g["lr"], g["weight_decay"]): {names[id(p)] for p in g["params"]} for g in groups
+    }
 
 
 def test_rates_and_decay_make_the_groups() -> None:
     groups = names_by_group(
-        net(), lr={"default": 2e-5, "vision": 2e-6}, weight_decay=0.02, no_decay=["*bias", "*norm*"]
+        net(),
+        lr={"default": 2e-5, "vision": 2e-6},
+        weight_decay=0.02,
+        no_decay=["*bias", "*norm*"],
     )
     assert groups == {
         (2e-6, 0.02): {"vision.0.weight", "vision.1.weight"},
@@ -47,7 +54,11 @@ def test_rates_and_decay_make_the_groups() -> None:
 
 def test_the_most_specific_pattern_gives_the_rate() -> None:
     rates = {"a.x": 4.0, "default": 1.0, "a": 2.0, "*.y": 3.0}
-    assert group_names(["a.x", "a.y", "b.x"], rates) == {"a.x": "a.x", "a.y": "*.y", "b.x": "default"}
+    assert group_names(["a.x", "a.y", "b.x"], rates) == {
+        "a.x": "a.x",
+        "a.y": "*.y",
+        "b.x": "default",
+    }
     assert group_names(["a.x", "b.x"], {"!a": 1.0, "a": 2.0}) == {"a.x": "a", "b.x": "!a"}
 
 
@@ -77,14 +88,19 @@ def test_frozen_parameters_are_left_out() -> None:
             {"lr": {"default": 1e-3, "visoin": 1e-4}},
             r"train.lr: pattern 'visoin' must match .*did you mean 'vision'",
         ),
-        ({"lr": {"vision": 1e-4}}, r"train.lr: parameter 'text.norm.weight' is in no group. Add `default"),
+        (
+            {"lr": {"vision": 1e-4}},
+            r"train.lr: parameter 'text.norm.weight' is in no group. Add `default",
+        ),
         (
             {"no_decay": ["*bias", "*.gamma"]},
             r"train.no_decay: pattern '\*.gamma' must match .* vision, text",
         ),
     ],
 )
-def test_a_pattern_without_a_match_is_refused(given: dict[str, Any], message: str) -> None:
+def test_a_pattern_without_a_match_is_refused(
+    given: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         parameter_groups(net(), settings(**given))
 
@@ -113,11 +129,18 @@ def test_a_frozen_parameter_needs_no_group() -> None:
 
 def test_the_optimizer_takes_the_settings() -> None:
     optimizer = build_optimizer(net(), settings(betas=[0.8, 0.9], eps=1e-6))
-    assert all(group["betas"] == (0.8, 0.9) and group["eps"] == 1e-6 for group in optimizer.param_groups)
+    assert all(
+        group["betas"] == (0.8, 0.9) and group["eps"] == 1e-6
+        for group in optimizer.param_groups
+    )
 
 
 @pytest.mark.parametrize(
-    "spec", ["configs_image/retrieval_shapes_tiny.yaml", "configs_video/VideoQA_shapes_tiny.yaml"]
+    "spec",
+    [
+        "configs_image/retrieval_shapes_tiny.yaml",
+        "configs_video/VideoQA_shapes_tiny.yaml",
+    ],
 )
 def test_what_is_added_to_activations_does_not_decay_by_default(spec: str) -> None:
     composed = compose(spec, device="meta", initial=False)

@@ -35,7 +35,9 @@ class Net(nn.Module):
         self.norm = nn.LayerNorm(6)
         self.other = nn.Linear(6, 6)
 
-    def forward(self, batch: dict[str, torch.Tensor], goal: str = "train") -> dict[str, torch.Tensor]:
+    def forward(
+        self, batch: dict[str, torch.Tensor], goal: str = "train"
+    ) -> dict[str, torch.Tensor]:
         hidden = self.norm(self.fc(self.word(batch["ids"])))
         if goal != "half":
             hidden = hidden + self.other(hidden)
@@ -43,7 +45,9 @@ class Net(nn.Module):
 
 
 def settings(name: Any, **train: Any) -> dict[str, Any]:
-    return with_defaults("train", {"optimizer": name, "lr": 3e-3, "weight_decay": 0.01, **train})
+    return with_defaults(
+        "train", {"optimizer": name, "lr": 3e-3, "weight_decay": 0.01, **train}
+    )
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -80,7 +84,9 @@ def test_it_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_has_no_gradient_stays_and_the_rest_resumes(name: str, tmp_path: Path) -> None:
+def test_what_has_no_gradient_stays_and_the_rest_resumes(
+    name: str, tmp_path: Path
+) -> None:
     net = network()
     engine = engine_of(net, name, engine="torch")
     train(net, engine, 2)
@@ -119,14 +125,23 @@ def test_wrapping_keeps_the_parameters_of_each_group(zero: int) -> None:
     net = mplug2.compose(spec, initial=False)
     no_decay = ["*bias", "*norm*.weight", "*.cls", "*position*", "*temperature"]
     engine = engine_of(
-        net, "adamw", engine="deepspeed", zero=zero, no_decay=no_decay, lr={"default": 1e-3, "vision": 1e-4}
+        net,
+        "adamw",
+        engine="deepspeed",
+        zero=zero,
+        no_decay=no_decay,
+        lr={"default": 1e-3, "vision": 1e-4},
     )
     parameters = dict(net.named_parameters())
     seen = []
     for group in engine.optimizer.param_groups:
-        assert group["weight_decay"] == (0.0 if group["name"].endswith("no decay") else 0.01)
+        assert group["weight_decay"] == (
+            0.0 if group["name"].endswith("no decay") else 0.01
+        )
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
-            assert torch.equal(parameter, engine.consolidate(parameters[name]).view_as(parameter)), name
+            assert torch.equal(
+                parameter, engine.consolidate(parameters[name]).view_as(parameter)
+            ), name
             assert name.startswith("vision.") == group["name"].startswith("vision")
             ends = ("bias", ".cls", "position", "position.weight", "temperature")
             exempt = name.endswith(ends) or "norm" in name
@@ -138,14 +153,21 @@ def test_wrapping_keeps_the_parameters_of_each_group(zero: int) -> None:
 def test_options_reach_the_optimizer() -> None:
     optimizer = build_optimizer(network(), settings({"name": "sgd", "momentum": 0.5}))
     assert all(group["momentum"] == 0.5 for group in optimizer.param_groups)
-    optimizer = build_optimizer(network(), settings({"name": "adamw", "betas": [0.5, 0.6]}))
+    optimizer = build_optimizer(
+        network(), settings({"name": "adamw", "betas": [0.5, 0.6]})
+    )
     assert all(group["betas"] == (0.5, 0.6) for group in optimizer.param_groups)
 
 
 def test_muon_steps_matrices_and_adamw_the_rest() -> None:
     optimizer = build_optimizer(network(), settings("muon"))
     assert isinstance(optimizer, MuonWithAdamW)
-    by_muon = [name for group in optimizer.param_groups if group["use_muon"] for name in group["param_names"]]
+    by_muon = [
+        name
+        for group in optimizer.param_groups
+        if group["use_muon"]
+        for name in group["param_names"]
+    ]
     assert by_muon == ["fc.weight", "other.weight"]
 
 
@@ -161,7 +183,9 @@ def test_lion_moves_by_the_sign() -> None:
 def test_uniters_adamw_adds_epsilon_before_the_correction() -> None:
     """At the first step both moments are corrected to the gradient g: the step is lr g / (|g| + eps / c)."""
     weight = nn.Parameter(torch.tensor([1.0, 1.0]))
-    optimizer = UniterAdamW([weight], lr=0.1, betas=(0.9, 0.98), eps=1e-3, weight_decay=0.5)
+    optimizer = UniterAdamW(
+        [weight], lr=0.1, betas=(0.9, 0.98), eps=1e-3, weight_decay=0.5
+    )
     gradient = torch.tensor([2.0, 1e-3])
     weight.grad = gradient.clone()
     optimizer.step()
@@ -175,7 +199,10 @@ def test_uniters_adamw_adds_epsilon_before_the_correction() -> None:
         ("nope:Adam", r"train.optimizer: 'nope:Adam' cannot be imported"),
         ("torch.optim:Adm", r"train.optimizer: 'torch.optim:Adm' cannot be imported"),
         ("timm:lmab", r"timm has no optimizer \(got 'lmab'\). Did you mean 'lamb'\?"),
-        ({"name": "torch.optim:Adam", "lrr": 1}, r"'torch.optim:Adam' cannot be built \(.*lrr"),
+        (
+            {"name": "torch.optim:Adam", "lrr": 1},
+            r"'torch.optim:Adam' cannot be built \(.*lrr",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_named(name: Any, message: str) -> None:
@@ -187,18 +214,27 @@ class Forgetful(torch.optim.SGD):
     """Steps only the first parameter of each group."""
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
-        super().__init__([{**group, "params": group["params"][:1]} for group in groups], lr=0.1)
+        super().__init__(
+            [{**group, "params": group["params"][:1]} for group in groups], lr=0.1
+        )
 
 
-def test_a_factory_that_drops_parameters_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_factory_that_drops_parameters_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "forgetful", sys.modules[__name__])
-    with pytest.raises(UserError, match=r"must hold each parameter once \(got 'fc.bias' 0 times\)|fc.weight"):
+    with pytest.raises(
+        UserError,
+        match=r"must hold each parameter once \(got 'fc.bias' 0 times\)|fc.weight",
+    ):
         build_optimizer(network(), settings("forgetful:Forgetful"))
 
 
 def problems(train: str) -> list[Problem]:
     """The problems of a `train` section in a spec that is complete otherwise."""
-    text = SPEC.read_text(encoding="utf-8").replace("\ntrain: {", f"\ntrain: {{{train[1:-1]}, ")
+    text = SPEC.read_text(encoding="utf-8").replace(
+        "\ntrain: {", f"\ntrain: {{{train[1:-1]}, "
+    )
     return list(check(parse_spec(text, "spec.yaml")).problems)
 
 
@@ -206,7 +242,11 @@ def problems(train: str) -> list[Problem]:
     ("train", "message", "hint"),
     [
         ("{optimizer: adamv}", "unknown optimizer 'adamv'", "did you mean 'adamw'?"),
-        ("{optimizer: {name: addamw}}", "unknown optimizer 'addamw'", "did you mean 'adamw'?"),
+        (
+            "{optimizer: {name: addamw}}",
+            "unknown optimizer 'addamw'",
+            "did you mean 'adamw'?",
+        ),
         (
             "{optimizer: {momentum: 0.5}}",
             "'train.optimizer' must have a name",
@@ -232,6 +272,10 @@ def problems(train: str) -> list[Problem]:
         ("{optimizer: 'timm:lamb', engine: torch}", None, ""),
     ],
 )
-def test_check_finds_wrong_names_and_options(train: str, message: str | None, hint: str) -> None:
+def test_check_finds_wrong_names_and_options(
+    train: str, message: str | None, hint: str
+) -> None:
     found = problems(train)
-    assert [(p.message, p.hint) for p in found] == ([] if message is None else [(message, hint)])
+    assert [(p.message, p.hint) for p in found] == (
+        [] if message is None else [(message, hint)]
+    )

@@ -36,7 +36,14 @@ RAMP = "ramp(0, 0.4, steps=4)"
 
 
 def spec(alpha: str, **train: Any) -> Spec:
-    options = {"engine": "torch", "lr": 0.05, "warmup": 0, "schedule": "constant", "log_every": 1, **train}
+    options = {
+        "engine": "torch",
+        "lr": 0.05,
+        "warmup": 0,
+        "schedule": "constant",
+        "log_every": 1,
+        **train,
+    }
     lines = "\n".join(f"  {key}: {value}" for key, value in options.items())
     return parse_spec(f"{SPEC.replace('ALPHA', alpha)}train:\n{lines}\n", "small.yaml")
 
@@ -89,5 +96,7 @@ def test_ramps_are_written_drawn_and_ejected() -> None:
 
 @pytest.mark.parametrize("ramp", ["ramp(0, 1.4, steps=10)", "ramp(1.4, 0, steps=10)"])
 def test_both_ends_must_be_in_range(ramp: str) -> None:
-    with pytest.raises(SpecError, match=r"small.yaml:10:13: .*alpha must be 0 to 1, but is 1.4"):
+    with pytest.raises(
+        SpecError, match=r"small.yaml:10:13: .*alpha must be 0 to 1, but is 1.4"
+    ):
         dry_run(spec(ramp))

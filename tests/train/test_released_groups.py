@@ -33,6 +33,8 @@ def test_groups_are_the_released_ones(name: str, shared: Path) -> None:
     for group in recorded["groups"]:
         for official in group["params"]:
             if official in moves:
-                assert ours[moves[official]] == (group["lr"], group["weight_decay"]), official
+                assert ours[moves[official]] == (group["lr"], group["weight_decay"]), (
+                    official
+                )
                 compared += 1
     assert compared == len(ours)

@@ -39,14 +39,24 @@ def test_after_a_whole_epoch_the_next_ones_may_be_of_another_length(
 
 
 def test_annotations_that_changed_between_two_epochs_are_named() -> None:
-    before = {"a": {"epoch": 1, "samples": 0, "samples_per_epoch": 8, "fingerprint": 3, "content": 5}}
+    before = {
+        "a": {
+            "epoch": 1,
+            "samples": 0,
+            "samples_per_epoch": 8,
+            "fingerprint": 3,
+            "content": 5,
+        }
+    }
     loaders = {"a": SimpleNamespace(source=SimpleNamespace(location="lines.jsonl"))}
     assert messages.changed_data(before, before, loaders) == []
     after = {"a": before["a"] | {"content": 6}}
     assert messages.changed_data(before, after, loaders) == [
         "WARNING: batch 'a': lines.jsonl has changed since the checkpoint was written"
     ]
-    older = {"a": {"epoch": 1, "samples": 0, "samples_per_epoch": 8}}  # of a version that stored less
+    older = {
+        "a": {"epoch": 1, "samples": 0, "samples_per_epoch": 8}
+    }  # of a version that stored less
     assert messages.changed_data(older, after, loaders) == []
 
 
@@ -105,13 +115,18 @@ def test_a_stop_in_the_last_step_leaves_its_evaluation_to_the_resumed_run(
     rest = run(tmp_path, resume=True)
     assert (rest.interrupted, rest.steps) == (False, 10)
     assert rest.metrics.keys() == {"accuracy"}
-    assert [row["step"] for row in read_log(tmp_path / "log.jsonl") if "val/accuracy" in row] == [5, 10]
+    assert [
+        row["step"] for row in read_log(tmp_path / "log.jsonl") if "val/accuracy" in row
+    ] == [5, 10]
 
 
 def test_a_better_network_between_two_saved_ones_is_saved(tmp_path: Path) -> None:
     result = run(tmp_path, epochs=5, save_every=5, keep_last=1)
     assert result.best is not None
-    assert set(steps_written(tmp_path / "checkpoints")) == {int(result.best.name.removeprefix("step_")), 25}
+    assert set(steps_written(tmp_path / "checkpoints")) == {
+        int(result.best.name.removeprefix("step_")),
+        25,
+    }
 
 
 def test_a_resumed_run_does_not_read_its_first_weights_again(
@@ -120,7 +135,10 @@ def test_a_resumed_run_does_not_read_its_first_weights_again(
     world, first = tmp_path / "shapes", tmp_path / "first.safetensors"
     make_shapes(world, train=6, val=2, test=1, workers=1)
     settings = [
-        *(f"data.{split}.path={world / f'captions_{split}.jsonl'}" for split in ("train", "val")),
+        *(
+            f"data.{split}.path={world / f'captions_{split}.jsonl'}"
+            for split in ("train", "val")
+        ),
         *(f"data.media={world / 'videos'}", f"data.tokenizer={world / 'vocab.txt'}"),
         *(
             f"train.output_dir={tmp_path / 'run'}",

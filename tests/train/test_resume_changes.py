@@ -54,25 +54,35 @@ def test_without_changes_nothing_is_listed(checkpoint: Path) -> None:
         ("goals: ", "freeze: {words: true}\ngoals: ", "freeze.words: not set -> True"),
     ],
 )
-def test_changed_settings_are_listed(checkpoint: Path, old: str, new: str, change: str) -> None:
+def test_changed_settings_are_listed(
+    checkpoint: Path, old: str, new: str, change: str
+) -> None:
     (line,) = changed_settings(checkpoint, spec(old, new))
     assert line == f"WARNING: changed since the checkpoint was written: {change}"
 
 
 def test_another_kind_of_module_argument_is_refused(checkpoint: Path) -> None:
-    with pytest.raises(UserError, match=r"modules were others: modules\.head\.pool: first -> mean\. Restore"):
+    with pytest.raises(
+        UserError,
+        match=r"modules were others: modules\.head\.pool: first -> mean\. Restore",
+    ):
         changed_settings(checkpoint, spec("pool: first", "pool: mean"))
 
 
-def test_another_number_of_processes_is_named(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_number_of_processes_is_named(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     (line,) = changed_settings(checkpoint, spec())
     assert line.startswith("WARNING: 1 processes wrote the checkpoint, 2 resume it")
 
 
-def test_a_resumed_run_prints_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_run_prints_what_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(tmp_path, FakeLoader(2), epochs=1)
     run(tmp_path, FakeLoader(2), resume=True, epochs=2, log_every=2)
-    assert "changed since the checkpoint was written: train.epochs: 1 -> 2; train.log_every: 1 -> 2" in (
-        capsys.readouterr().out
+    assert (
+        "changed since the checkpoint was written: train.epochs: 1 -> 2; train.log_every: 1 -> 2"
+        in (capsys.readouterr().out)
     )

@@ -29,7 +29,9 @@ sys.stdin.read()
 def other(tmp_path: Path) -> Any:
     """A process that holds the lock of the run folder."""
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "None\n"
     yield process
@@ -37,7 +39,9 @@ def other(tmp_path: Path) -> Any:
     process.communicate()
 
 
-def test_a_second_training_is_refused_and_changes_nothing(tmp_path: Path, other: Any) -> None:
+def test_a_second_training_is_refused_and_changes_nothing(
+    tmp_path: Path, other: Any
+) -> None:
     unfinished = tmp_path / "checkpoints/step_00000003.tmp"
     unfinished.mkdir(parents=True)
     with pytest.raises(UserError, match=f"process {other.pid} on .* trains into it now"):
@@ -74,7 +78,9 @@ def test_a_lock_of_another_host_holds_while_it_is_touched(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]"])
-def test_a_half_written_lock_that_nobody_holds_is_taken(tmp_path: Path, content: str) -> None:
+def test_a_half_written_lock_that_nobody_holds_is_taken(
+    tmp_path: Path, content: str
+) -> None:
     (tmp_path / LOCK).write_text(content)
     with run_locks():
         assert lock_run_folder(tmp_path) is None
@@ -102,7 +108,9 @@ class RemovingLoader(FakeLoader):
 
 def test_a_run_whose_folder_was_removed_ends_in_a_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with pytest.raises(UserError, match=f"the run folder {folder} is gone: it was removed or renamed"):
+    with pytest.raises(
+        UserError, match=f"the run folder {folder} is gone: it was removed or renamed"
+    ):
         run(folder, RemovingLoader(folder))
     assert not folder.exists()
 

@@ -13,10 +13,14 @@ from registry.errors import UserError
 
 @pytest.mark.parametrize(("key", "lr"), [("lr1", 2e-5), ("lr2", 2e-6)])
 def test_the_released_schedule_at_every_step(shared: Path, key: str, lr: float) -> None:
-    recorded = json.loads((shared / "reference/parity/mplug2/data/lr_schedules.json").read_text())
+    recorded = json.loads(
+        (shared / "reference/parity/mplug2/data/lr_schedules.json").read_text()
+    )
     rates = recorded["vqa_step_size1_steps500_epochs10"][key]
     schedule = Schedule("cosine", total=5000, warmup=200, warmup_lr=1e-6, min_lr=1e-6)
-    assert [schedule.at(step, lr) for step in range(5000)] == pytest.approx(rates, rel=1e-6)
+    assert [schedule.at(step, lr) for step in range(5000)] == pytest.approx(
+        rates, rel=1e-6
+    )
 
 
 def test_warm_up_starts_low_and_ends_at_the_full_rate() -> None:
@@ -39,5 +43,7 @@ def test_no_rate_is_raised_by_the_floor_or_the_warm_up() -> None:
 
 
 def test_an_unknown_schedule_is_refused() -> None:
-    with pytest.raises(UserError, match="must be one of cosine, linear, constant, but is 'step'"):
+    with pytest.raises(
+        UserError, match="must be one of cosine, linear, constant, but is 'step'"
+    ):
         Schedule("step", total=10)  # type: ignore[arg-type]

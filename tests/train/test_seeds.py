@@ -41,7 +41,9 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
     rows = ["good\tyes", "bad\tno"] * 4
     (folder / "table.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
-    text = SPEC.replace("VOCAB", str(folder / "vocab.txt")).replace("TABLE", str(folder / "table.tsv"))
+    text = SPEC.replace("VOCAB", str(folder / "vocab.txt")).replace(
+        "TABLE", str(folder / "table.tsv")
+    )
     (folder / "spec.yaml").write_text(text)
     return folder / "spec.yaml"
 

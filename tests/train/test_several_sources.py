@@ -64,7 +64,9 @@ def start(spec: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment)
 
 
-def test_a_killed_run_resumes_bit_equal_and_evaluates_both(spec: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_bit_equal_and_evaluates_both(
+    spec: Path, tmp_path: Path
+) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
     assert start(spec, whole).wait() == 0
     rows = [row for row in read_log(whole / "log.jsonl") if "lr" in row]

@@ -63,7 +63,9 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(spec: Path, out: Path, engine: str, zero: int, ranks: int, micro_batch: int) -> Path:
+def run(
+    spec: Path, out: Path, engine: str, zero: int, ranks: int, micro_batch: int
+) -> Path:
     """Train for a few steps and return the folder of the last checkpoint."""
     group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     environment = {name: value for name, value in os.environ.items() if name not in group}
@@ -74,10 +76,26 @@ def run(spec: Path, out: Path, engine: str, zero: int, ranks: int, micro_batch: 
         "train.micro_batch": micro_batch,
         "train.output_dir": out,
     }
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+    launcher = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(ranks),
+    ]
     words = [f"{key}={value}" for key, value in settings.items()]
-    command = [sys.executable, *(launcher if ranks > 1 else []), "-m", "mplug2", "train", str(spec), *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        *(launcher if ranks > 1 else []),
+        "-m",
+        "mplug2",
+        "train",
+        str(spec),
+        *words,
+    ]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return out / "last"
 
@@ -95,11 +113,17 @@ def losses(checkpoint: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_losses_and_weights_agree(spec: Path, reference: Path, tmp_path: Path, case: str) -> None:
+def test_losses_and_weights_agree(
+    spec: Path, reference: Path, tmp_path: Path, case: str
+) -> None:
     checkpoint = run(spec, tmp_path / "run", *CASES[case])
     expected = losses(reference)
     assert len(expected) == STEPS
-    assert {key for row in expected for key in row} >= {"loss/video", "loss/image", "loss/text"}
+    assert {key for row in expected for key in row} >= {
+        "loss/video",
+        "loss/image",
+        "loss/text",
+    }
     for row, expected_row in zip(losses(checkpoint), expected, strict=True):
         assert row == pytest.approx(expected_row, rel=1e-5, abs=1e-5)
     state = json.loads((checkpoint / "state.json").read_text())

@@ -24,12 +24,16 @@ class Cracked(FakeNet):
         super().__init__(spec(**settings))
         self.at, self.calls = at, 0
 
-    def forward(self, batch: dict[str, torch.Tensor], goal: str = "train") -> dict[str, Any]:
+    def forward(
+        self, batch: dict[str, torch.Tensor], goal: str = "train"
+    ) -> dict[str, Any]:
         found = super().forward(batch, goal)
         if goal == "train":
             self.calls += 1
             if self.calls in self.at:
-                found["loss"] = found["loss"] + torch.sqrt(self.head.bias.float().sum() * 0.0)
+                found["loss"] = found["loss"] + torch.sqrt(
+                    self.head.bias.float().sum() * 0.0
+                )
         return found
 
 
@@ -58,7 +62,9 @@ def test_a_gradient_that_is_no_number_takes_no_step(
     assert rows[step]["skipped"] == 1
     assert "skipped" not in rows[step - 1] and "grad_norm" in rows[step - 1]
     said = capsys.readouterr().out
-    assert f"step {step}: the gradient is not finite, so the weights are unchanged" in said
+    assert (
+        f"step {step}: the gradient is not finite, so the weights are unchanged" in said
+    )
     assert "1 step was not taken" in said
 
 
@@ -67,13 +73,22 @@ def test_the_norm_that_is_logged_is_that_before_clipping(tmp_path: Path) -> None
         torch.manual_seed(0)
         settings = spec(tmp_path / str(clip), max_steps=1, max_grad_norm=clip)
         trainer.fit(FakeNet(settings), FakeLoader(), decode=decode)
-    small, large = (read_log(tmp_path / str(clip) / "log.jsonl")[0]["grad_norm"] for clip in (0.01, 1000.0))
+    small, large = (
+        read_log(tmp_path / str(clip) / "log.jsonl")[0]["grad_norm"]
+        for clip in (0.01, 1000.0)
+    )
     assert small == large > 0.01
 
 
 def test_a_run_whose_gradients_stay_no_numbers_ends(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"3 steps in a row, up to step 4; .*Last checkpoint: none"):
-        trainer.fit(Cracked(range(2, 99), out=tmp_path, max_skipped=3), FakeLoader(), decode=decode)
+    with pytest.raises(
+        UserError, match=r"3 steps in a row, up to step 4; .*Last checkpoint: none"
+    ):
+        trainer.fit(
+            Cracked(range(2, 99), out=tmp_path, max_skipped=3),
+            FakeLoader(),
+            decode=decode,
+        )
     skipped_steps = [row["step"] for row in skipped_samples(tmp_path)]
     assert skipped_steps == [2, 3, 4]
 
@@ -88,7 +103,10 @@ def test_the_samples_of_a_step_that_is_not_taken_are_written(tmp_path: Path) -> 
     net = Cracked(range(3, 5), out=tmp_path, epochs=1, grad_accumulation_steps=2)
     trainer.fit(net, FakeLoader(6, accumulate=2), decode=decode)
     rows = skipped_samples(tmp_path)
-    assert [(row["step"], row["batch"], row["rank"]) for row in rows] == [(2, "train", 0), (2, "train", 0)]
+    assert [(row["step"], row["batch"], row["rank"]) for row in rows] == [
+        (2, "train", 0),
+        (2, "train", 0),
+    ]
     names = [record["question_id"] for row in rows for record in row["records"]]
     assert names == list(range(8, 16))
 
@@ -96,7 +114,9 @@ def test_the_samples_of_a_step_that_is_not_taken_are_written(tmp_path: Path) -> 
 class Diverging(FakeNet):
     """Has a loss of NaN from the third step on."""
 
-    def forward(self, batch: dict[str, torch.Tensor], goal: str = "train") -> dict[str, Any]:
+    def forward(
+        self, batch: dict[str, torch.Tensor], goal: str = "train"
+    ) -> dict[str, Any]:
         outputs = super().forward(batch, goal)
         if goal == "train" and int(self.seen) >= 3:
             outputs["loss"] = outputs["loss"] * float("nan")

@@ -43,7 +43,9 @@ def tracker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return module
 
 
-def test_rows_go_to_one_run_that_a_resumed_run_continues(tmp_path: Path, tracker: Tracker) -> None:
+def test_rows_go_to_one_run_that_a_resumed_run_continues(
+    tmp_path: Path, tracker: Tracker
+) -> None:
     folder = tmp_path / "my_run"
     folder.mkdir()
     for step in (0, 2):
@@ -51,7 +53,11 @@ def test_rows_go_to_one_run_that_a_resumed_run_continues(tmp_path: Path, tracker
             log.write(step + 1, loss=2.0, absent=None)
     first, second = (settings for name, settings in tracker.calls if name == "init")
     assert first == second
-    assert first["resume"] == "allow" and first["config"]["lr"] == 1e-4 and "my_run" in first["name"]
+    assert (
+        first["resume"] == "allow"
+        and first["config"]["lr"] == 1e-4
+        and "my_run" in first["name"]
+    )
     assert [value for name, value in tracker.calls if name == "log"] == [
         (1, {"loss": 2.0}),
         (3, {"loss": 2.0}),
@@ -73,19 +79,24 @@ def test_a_package_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)  # its import fails
     with pytest.raises(
-        UserError, match=rf"train.loggers: {name} needs .* Run `pip install mplug2\[{name}\]`"
+        UserError,
+        match=rf"train.loggers: {name} needs .* Run `pip install mplug2\[{name}\]`",
     ):
         LOGGERS.load(name)(tmp_path, 0, SETTINGS)
 
 
-def test_a_login_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(**settings: Any) -> None:
         raise RuntimeError("no key")
 
     module = Tracker("wandb")
     monkeypatch.setitem(sys.modules, "wandb", module)
     monkeypatch.setattr(module, "init", fail)
-    with pytest.raises(UserError, match=r"wandb cannot start \(no key\). Run `wandb login`"):
+    with pytest.raises(
+        UserError, match=r"wandb cannot start \(no key\). Run `wandb login`"
+    ):
         LOGGERS.load("wandb")(tmp_path, 0, SETTINGS)
 
 

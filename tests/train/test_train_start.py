@@ -63,5 +63,7 @@ def test_select_without_an_evaluation(tmp_path: Path) -> None:
     goals = "  loss: cross_entropy(logits, target=label)\ngoals: {train: {loss: loss}}\n"
     select = "\ntrain: {best_metric: label_accuracy}"
     (problem,) = refused(tmp_path, goals + DATA + select).problems
-    assert problem.message.startswith("train.best_metric needs an evaluation on a validation split")
+    assert problem.message.startswith(
+        "train.best_metric needs an evaluation on a validation split"
+    )
     assert problem.place.line == 11

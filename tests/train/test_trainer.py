@@ -61,10 +61,14 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
 
 
 def test_evaluating_does_not_change_the_training(tmp_path: Path) -> None:
-    same_files(run(tmp_path / "a", eval_every=1).last, run(tmp_path / "b", val=False).last)
+    same_files(
+        run(tmp_path / "a", eval_every=1).last, run(tmp_path / "b", val=False).last
+    )
 
 
-def test_a_run_leaves_everything_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_leaves_everything_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = run(tmp_path / "run", epochs=5, keep_last=1)
     assert result.best is not None
     best = int(result.best.name.removeprefix("step_"))
@@ -79,14 +83,21 @@ def test_a_run_leaves_everything_behind(tmp_path: Path, capsys: pytest.CaptureFi
     rows = read_log(tmp_path / "run/log.jsonl")
     scores = {row["step"]: row["val/accuracy"] for row in rows if "val/accuracy" in row}
     assert scores.keys() == {5, 10, 15, 20, 25}
-    assert best == min(step for step, value in scores.items() if value == max(scores.values()))
+    assert best == min(
+        step for step, value in scores.items() if value == max(scores.values())
+    )
     said = capsys.readouterr().out
     assert "step 25/25" in said
-    assert f"next: mplug2 eval {tmp_path / 'run/best/spec.yaml'} --checkpoint {tmp_path / 'run/best'}" in said
+    assert (
+        f"next: mplug2 eval {tmp_path / 'run/best/spec.yaml'} --checkpoint {tmp_path / 'run/best'}"
+        in said
+    )
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    assert run(tmp_path, FakeLoader(20), epochs=12, log_every=50).metrics["accuracy"] > 0.7
+    assert (
+        run(tmp_path, FakeLoader(20), epochs=12, log_every=50).metrics["accuracy"] > 0.7
+    )
 
 
 def test_without_validation_the_last_checkpoint_stands_and_a_warning_says_so(
@@ -100,7 +111,10 @@ def test_without_validation_the_last_checkpoint_stands_and_a_warning_says_so(
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     run(tmp_path)
-    with pytest.raises(UserError, match=r"already holds a run, up to step_00000010. Resume it with --resume"):
+    with pytest.raises(
+        UserError,
+        match=r"already holds a run, up to step_00000010. Resume it with --resume",
+    ):
         run(tmp_path)
 
 
@@ -140,7 +154,9 @@ class Poisoned(FakeLoader):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"must be finite, but is nan at step 8; .*step_00000005"):
+    with pytest.raises(
+        UserError, match=r"must be finite, but is nan at step 8; .*step_00000005"
+    ):
         run(tmp_path, Poisoned())
     assert read_log(tmp_path / "log.jsonl")[-1]["step"] == 7
     assert (tmp_path / "curves.png").is_file()
@@ -154,7 +170,12 @@ def test_micro_batches_that_are_left_over_are_one_more_step(tmp_path: Path) -> N
 def test_steps_end_a_run_early_and_are_saved(tmp_path: Path) -> None:
     result = run(tmp_path, max_steps=7)
     assert result.steps == 7
-    assert json.loads((result.last / "state.json").read_text())["loaders"]["train"]["samples"] == 2 * 4
+    assert (
+        json.loads((result.last / "state.json").read_text())["loaders"]["train"][
+            "samples"
+        ]
+        == 2 * 4
+    )
 
 
 def test_half_precision_is_refused_where_the_machine_has_none(
@@ -168,11 +189,15 @@ def test_half_precision_is_refused_where_the_machine_has_none(
 
 
 def test_the_best_metric_can_be_chosen_and_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train.best_metric must be one of accuracy, but is 'bleu'"):
+    with pytest.raises(
+        UserError, match=r"train.best_metric must be one of accuracy, but is 'bleu'"
+    ):
         run(tmp_path, best_metric="bleu")
 
 
-def test_nan_never_becomes_the_best_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_never_becomes_the_best_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = iter([math.nan, 0.9, math.nan])
     monkeypatch.setattr(trainer, "evaluate_all", lambda *_: {"accuracy": next(values)})
     result = run(tmp_path, epochs=3)
@@ -186,14 +211,22 @@ def test_a_run_ends_when_evaluations_no_longer_improve(
 ) -> None:
     values = iter([0.5, 0.4, 0.9, 0.8, 0.9])
     monkeypatch.setattr(trainer, "evaluate_all", lambda *_: {"accuracy": next(values)})
-    settings = {"epochs": 9, "early_stop": 2, "save_every": "{steps: 3}", "eval_every": "{steps: 5}"}
+    settings = {
+        "epochs": 9,
+        "early_stop": 2,
+        "save_every": "{steps: 3}",
+        "eval_every": "{steps: 5}",
+    }
     result = run(tmp_path, **settings)
     assert not result.interrupted
     assert result.steps == 25, "the fifth evaluation"
     assert result.last.name == "step_00000025", "saved, although no checkpoint was due"
     assert result.best is not None
     assert result.best.name == "step_00000015"
-    assert "early stop: accuracy was not better in 2 evaluations in a row" in capsys.readouterr().out
+    assert (
+        "early stop: accuracy was not better in 2 evaluations in a row"
+        in capsys.readouterr().out
+    )
     resumed = run(tmp_path, resume=True, **settings)
     assert resumed.steps == 25, "a resumed run does not train longer"
 

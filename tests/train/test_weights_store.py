@@ -25,8 +25,12 @@ def test_what_is_written_is_what_safetensors_reads(tmp_path: Path) -> None:
         "turned": torch.randn(4, 3).T,
         "none": torch.zeros(0, 4),
     }
-    entries = in_file_order(Entry(name, t.dtype, tuple(t.shape)) for name, t in tensors.items())
-    write_safetensors(tmp_path / "x.safetensors", entries, (tensors[entry.name] for entry in entries))
+    entries = in_file_order(
+        Entry(name, t.dtype, tuple(t.shape)) for name, t in tensors.items()
+    )
+    write_safetensors(
+        tmp_path / "x.safetensors", entries, (tensors[entry.name] for entry in entries)
+    )
     read = load_file(tmp_path / "x.safetensors")
     assert read.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -36,7 +40,9 @@ def test_what_is_written_is_what_safetensors_reads(tmp_path: Path) -> None:
 
 def test_a_tensor_that_is_not_as_announced_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x must be"):
-        write_safetensors(tmp_path / "x", [Entry("x", torch.float32, (2,))], [torch.zeros(3)])
+        write_safetensors(
+            tmp_path / "x", [Entry("x", torch.float32, (2,))], [torch.zeros(3)]
+        )
 
 
 def test_weights_round_trip_with_tied_weights_and_buffers(tmp_path: Path) -> None:
@@ -46,11 +52,15 @@ def test_weights_round_trip_with_tied_weights_and_buffers(tmp_path: Path) -> Non
     save_weights(one, tmp_path / "w.safetensors")
     assert "twin.weight" not in load_file(tmp_path / "w.safetensors")  # tied: once
     load_weights(two, tmp_path / "w.safetensors")
-    for (name, expected), (_, found) in zip(one.state_dict().items(), two.state_dict().items(), strict=True):
+    for (name, expected), (_, found) in zip(
+        one.state_dict().items(), two.state_dict().items(), strict=True
+    ):
         assert torch.equal(expected, found), name
 
 
-def test_another_architecture_gets_the_table_and_nothing_is_loaded(tmp_path: Path) -> None:
+def test_another_architecture_gets_the_table_and_nothing_is_loaded(
+    tmp_path: Path,
+) -> None:
     net = nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.Linear(3, 1)})
     before = {name: value.clone() for name, value in net.state_dict().items()}
     stored = {
@@ -69,7 +79,9 @@ def test_another_architecture_gets_the_table_and_nothing_is_loaded(tmp_path: Pat
         ["shape", "a.bias", "network", "3,", "file", "4"],
         ["missing", "b.bias", "network", "1"],
     ]
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in net.state_dict().items()
+    )
 
 
 def test_a_pickle_is_refused_and_not_opened(tmp_path: Path) -> None:
@@ -91,8 +103,14 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (torch.tensor([[1.0, torch.nan], [torch.inf, 0.0]]), "must be finite, but 2 of 4 values are NaN"),
-        (torch.ones(2, 2, dtype=torch.int64), r"must hold floating-point numbers \(got int64\)"),
+        (
+            torch.tensor([[1.0, torch.nan], [torch.inf, 0.0]]),
+            "must be finite, but 2 of 4 values are NaN",
+        ),
+        (
+            torch.ones(2, 2, dtype=torch.int64),
+            r"must hold floating-point numbers \(got int64\)",
+        ),
     ],
 )
 def test_weights_that_no_training_wrote_are_refused(

@@ -43,7 +43,13 @@ def repeatable_rows(folder: Path) -> list[dict[str, Any]]:
     measured = ("seconds", PREFIX)
     rows = []
     for row in read_log(folder / "log.jsonl"):
-        rows.append({key: value for key, value in row.items() if key.split("/")[0] not in measured})
+        rows.append(
+            {
+                key: value
+                for key, value in row.items()
+                if key.split("/")[0] not in measured
+            }
+        )
     return rows
 
 
@@ -53,7 +59,9 @@ class FakeNet(nn.Module):
     def __init__(self, spec: Spec, dropout: float = 0.1) -> None:
         super().__init__()
         self.spec, self.types = spec, {}
-        self.body = nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.Dropout(dropout), nn.Linear(8, 8))
+        self.body = nn.Sequential(
+            nn.Linear(5, 8), nn.LayerNorm(8), nn.Dropout(dropout), nn.Linear(8, 8)
+        )
         self.head = nn.Linear(8, CLASSES)
         self.twin = nn.Linear(8, CLASSES)
         self.twin.weight = self.head.weight
@@ -62,7 +70,9 @@ class FakeNet(nn.Module):
         self.ema = {"head.bias": self.head.bias.detach().clone()}
         self.counts: dict[str, Tensor] = {}
 
-    def training_at(self, position: dict[str, float]) -> contextlib.AbstractContextManager[None]:
+    def training_at(
+        self, position: dict[str, float]
+    ) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def forward(self, batch: dict[str, Tensor], goal: str = "train") -> dict[str, Any]:
@@ -71,10 +81,15 @@ class FakeNet(nn.Module):
         logits = (self.head(hidden) + self.twin(hidden)).float()
         if goal == "train":
             self.seen += 1
-            loss = nn.functional.cross_entropy(logits, batch["y"], reduction="none") * batch["w"]
+            loss = (
+                nn.functional.cross_entropy(logits, batch["y"], reduction="none")
+                * batch["w"]
+            )
             teacher = self.ema["head.bias"].to(logits)
             loss = loss.sum() + (logits - teacher).pow(2).sum() * 1e-3
-            return {"loss": loss / self.counts.get("loss", mean_over_ranks(batch["w"].sum()))}
+            return {
+                "loss": loss / self.counts.get("loss", mean_over_ranks(batch["w"].sum()))
+            }
         scores, ids = logits.sort(descending=True)
         # as long as this rank's largest id: under ZeRO stage 3 all ranks must call a layer equally often
         length, step = int(ids[:, 0].max()), 0
@@ -132,7 +147,13 @@ class FakeLoader:
         seed: int = 0,
         accumulate: int = 1,
     ) -> None:
-        self.batches, self.size, self.rank, self.world, self.seed = batches, size, rank, world, seed
+        self.batches, self.size, self.rank, self.world, self.seed = (
+            batches,
+            size,
+            rank,
+            world,
+            seed,
+        )
         self.accumulate = accumulate
         self.epoch = self.start = 0  # the position: batches done in an epoch
         self.bad: list[str] = []
@@ -141,8 +162,14 @@ class FakeLoader:
         while True:
             for index in range(self.start, self.batches):
                 batch = self.batch(index)
-                batch.final = (index + 1) % self.accumulate == 0 or index + 1 == self.batches
-                epoch, start = (self.epoch, index + 1) if index + 1 < self.batches else (self.epoch + 1, 0)
+                batch.final = (
+                    index + 1
+                ) % self.accumulate == 0 or index + 1 == self.batches
+                epoch, start = (
+                    (self.epoch, index + 1)
+                    if index + 1 < self.batches
+                    else (self.epoch + 1, 0)
+                )
                 if batch.final:
                     self.epoch, self.start = epoch, start
                 yield batch
@@ -156,7 +183,10 @@ class FakeLoader:
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.epoch, self.start = state["epoch"], state["samples"] // (self.size * self.world)
+        self.epoch, self.start = (
+            state["epoch"],
+            state["samples"] // (self.size * self.world),
+        )
 
     def steps_per_epoch(self) -> int:
         return -(-self.batches // self.accumulate)
@@ -167,12 +197,19 @@ class FakeLoader:
         y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
         w = torch.rand(self.size * self.world, generator=draw) + 0.5
         mine = slice(self.rank * self.size, (self.rank + 1) * self.size)
-        numbers = range(index * self.size * self.world, (index + 1) * self.size * self.world)
+        numbers = range(
+            index * self.size * self.world, (index + 1) * self.size * self.world
+        )
         records = []
         for n, answer in zip(numbers, y, strict=True):
             answers = [str(int(answer))]
             records.append(
-                {"question_id": n, "question": "what now", "answers": answers, "type": f"type {n % 2}"}
+                {
+                    "question_id": n,
+                    "question": "what now",
+                    "answers": answers,
+                    "type": f"type {n % 2}",
+                }
             )
         return Batch({"x": x[mine], "y": y[mine], "w": w[mine]}, records[mine])
 
@@ -192,7 +229,9 @@ def decode(ids: Any) -> str:
     return str(ids[0])
 
 
-def run(out: Path, loader: Any = None, val: bool = True, resume: bool = False, **train: Any) -> Result:
+def run(
+    out: Path, loader: Any = None, val: bool = True, resume: bool = False, **train: Any
+) -> Result:
     torch.manual_seed(0)
     net = FakeNet(spec(out, **train))
     validation = {"": FakeEvalLoader(3, seed=9)} if val else None

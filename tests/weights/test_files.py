@@ -34,11 +34,17 @@ FILES = {"zip": written(legacy=False), "legacy": written(legacy=True)}
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_a_damaged_file_is_a_mistake_of_the_user(form: str, tmp_path: Path, data: st.DataObject) -> None:
+def test_a_damaged_file_is_a_mistake_of_the_user(
+    form: str, tmp_path: Path, data: st.DataObject
+) -> None:
     content = bytearray(FILES[form])
-    end = data.draw(st.sampled_from([400, len(content)]))  # where the pickle is, or anywhere
+    end = data.draw(
+        st.sampled_from([400, len(content)])
+    )  # where the pickle is, or anywhere
     places = st.integers(0, min(end, len(content)) - 1)
-    for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
+    for place, byte in data.draw(
+        st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)
+    ):
         content[place] = byte
     if data.draw(st.booleans()):
         del content[data.draw(places) :]
@@ -61,8 +67,13 @@ def test_a_damaged_file_is_a_mistake_of_the_user(form: str, tmp_path: Path, data
         (("ema",), ""),
     ],
 )
-def test_wrappers_are_removed_and_remembered(wrappers: tuple[str, ...], prefix: str, tmp_path: Path) -> None:
-    content: dict[str, object] = {f"{prefix}a.weight": torch.ones(2), f"{prefix}module.b": torch.zeros(1)}
+def test_wrappers_are_removed_and_remembered(
+    wrappers: tuple[str, ...], prefix: str, tmp_path: Path
+) -> None:
+    content: dict[str, object] = {
+        f"{prefix}a.weight": torch.ones(2),
+        f"{prefix}module.b": torch.zeros(1),
+    }
     for wrapper in reversed(wrappers):
         content = {wrapper: content, "epoch": 3}
     torch.save(content, tmp_path / "model.pth")
@@ -91,15 +102,23 @@ PAGE = b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "is a git LFS pointer"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+            "is a git LFS pointer",
+        ),
         (PAGE, r"is a web page \(HTML\)"),
         (b"", r"is empty \(0 bytes\)"),
         (saved({"a": torch.ones(300)})[:-40], "is cut off .*download complete"),
-        (SAFETENSORS[:-1], f"is cut off .got {len(SAFETENSORS) - 1} of {len(SAFETENSORS)} bytes"),
+        (
+            SAFETENSORS[:-1],
+            f"is cut off .got {len(SAFETENSORS) - 1} of {len(SAFETENSORS)} bytes",
+        ),
         (SAFETENSORS[:20], "is cut off"),
     ],
 )
-def test_what_is_no_weights_is_named(tmp_path: Path, suffix: str, content: bytes, message: str) -> None:
+def test_what_is_no_weights_is_named(
+    tmp_path: Path, suffix: str, content: bytes, message: str
+) -> None:
     file = tmp_path / f"model{suffix}"
     file.write_bytes(content)
     with pytest.raises(UserError, match=f"^{file}: .*{message}"):
@@ -113,7 +132,11 @@ def test_what_is_no_weights_is_named(tmp_path: Path, suffix: str, content: bytes
         (".safetensors", saved({"a": torch.ones(3)}), r"is a PyTorch file \(.pth\)"),
         (".h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file, not weights"),
         (".bin", b"GGUF" + bytes(99), "is a GGUF file, not weights"),
-        (".pth", b"PASSWORD=[correct horse }", r"is of another format, not weights\. Give[a-zA-Z .]*$"),
+        (
+            ".pth",
+            b"PASSWORD=[correct horse }",
+            r"is of another format, not weights\. Give[a-zA-Z .]*$",
+        ),
     ],
 )
 def test_another_format_than_the_name_says_is_named(
@@ -127,7 +150,9 @@ def test_another_format_than_the_name_says_is_named(
 
 def test_a_few_bytes_that_unfold_to_gigabytes_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.pth"
-    torch.save({"small": torch.ones(2), "grid": torch.zeros(1).expand(1 << 17, 1 << 15)}, file)
+    torch.save(
+        {"small": torch.ones(2), "grid": torch.zeros(1).expand(1 << 17, 1 << 15)}, file
+    )
     with pytest.raises(UserError, match="tensor grid .* has 17179869184 bytes in memory"):
         read_released(file)
 
@@ -135,7 +160,10 @@ def test_a_few_bytes_that_unfold_to_gigabytes_are_refused(tmp_path: Path) -> Non
 def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
     plain, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
     torch.save({"grid": torch.zeros(1 << 16)}, plain)
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
         for name in source.namelist():
             target.writestr(name, source.read(name))
     with pytest.raises(UserError, match="is compressed: "):

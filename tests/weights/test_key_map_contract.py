@@ -93,7 +93,9 @@ def test_holes_lead_from_either_side_to_the_other() -> None:
         forms = forms_of(row)
         released, ours = as_tuple(row.released), as_tuple(row.ours)
         numbers = {"module", "first", "latents"}
-        theirs = {hole.name for text in released for hole in read_pattern(text, forms).holes} - {row.over}
+        theirs = {
+            hole.name for text in released for hole in read_pattern(text, forms).holes
+        } - {row.over}
         mine = {hole.name for text in ours for hole in read_pattern(text, forms).holes}
         assert theirs - numbers == mine - numbers, f"{key_map.title}: {row}"
         for text in (*released, *ours):
@@ -109,7 +111,11 @@ def leads_back(pattern: KeyPattern) -> bool:
     values = {}
     for hole in pattern.holes:
         if hole.name not in known:
-            values[hole.name] = 4 if hole.form == INTEGER else words.get(hole.form, hole.form.split("|")[0])
+            values[hole.name] = (
+                4
+                if hole.form == INTEGER
+                else words.get(hole.form, hole.form.split("|")[0])
+            )
     key = pattern.write({**known, **values})
     return key is not None and pattern.bind(known).matches(key) == values
 
@@ -118,7 +124,9 @@ def as_tuple(patterns: str | tuple[str, ...]) -> tuple[str, ...]:
     return (patterns,) if isinstance(patterns, str) else patterns
 
 
-@pytest.mark.parametrize(("transform", "shapes", "count"), TRANSFORMS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("transform", "shapes", "count"), TRANSFORMS, ids=lambda value: str(value)[:40]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64])
 def test_a_transform_leads_back_bit_equal(
     transform: Transform, shapes: list[tuple[int, ...]], count: int, dtype: torch.dtype
@@ -151,7 +159,9 @@ def test_tables_are_read_without_torch() -> None:
     ("transform", "shape"),
     [(leading(1).inverse, (2, 3)), (trailing(2), (3, 1, 2)), (concat().inverse, (7, 2))],
 )
-def test_shapes_that_do_not_fit_are_refused(transform: Transform, shape: tuple[int, ...]) -> None:
+def test_shapes_that_do_not_fit_are_refused(
+    transform: Transform, shape: tuple[int, ...]
+) -> None:
     with pytest.raises(ValueError, match="got|divide"):
         transform.read([torch.zeros(shape)], {"count": 3})
 

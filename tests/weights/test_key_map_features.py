@@ -35,7 +35,9 @@ ROLES = {
 }
 
 
-def key_map(*rows: Row | Drop, roles: dict[str, Role] | None = None, fresh: tuple[Fresh, ...] = ()) -> KeyMap:
+def key_map(
+    *rows: Row | Drop, roles: dict[str, Role] | None = None, fresh: tuple[Fresh, ...] = ()
+) -> KeyMap:
     return KeyMap("Toy", roles or ROLES, rows, fresh=fresh)
 
 
@@ -63,15 +65,26 @@ def there_and_back(
 
 
 def test_one_table_for_each_block_is_one_table_of_all(net: Network) -> None:
-    row = Row("blocks.{layer}.bias_table", "linear.weight", "table", concat(1), over="layer", count="layers")
+    row = Row(
+        "blocks.{layer}.bias_table",
+        "linear.weight",
+        "table",
+        concat(1),
+        over="layer",
+        count="layers",
+    )
     roles = {
         **ROLES,
-        "table": Role("table", {"feature_head": ""}, numbers=lambda facts, module: {"layers": 3}),
+        "table": Role(
+            "table", {"feature_head": ""}, numbers=lambda facts, module: {"layers": 3}
+        ),
     }
     table = key_map(row, roles=roles, fresh=everything_else("table"))
     tensors = {f"blocks.{layer}.bias_table": torch.randn(8, 4) for layer in (1, 0, 2)}
     there_and_back(net, table, tensors)
-    expected = torch.cat([tensors[f"blocks.{layer}.bias_table"] for layer in range(3)], dim=1)
+    expected = torch.cat(
+        [tensors[f"blocks.{layer}.bias_table"] for layer in range(3)], dim=1
+    )
     assert torch.equal(net.get_parameter("table.linear.weight"), expected)
     del tensors["blocks.1.bias_table"]
     with pytest.raises(UserError, match="blocks.1.bias_table is not in the file"):
@@ -83,26 +96,41 @@ def test_biases_of_queries_and_values_get_zeros_for_the_keys(net: Network) -> No
     tensors = {"attn.q_bias": torch.randn(4), "attn.v_bias": torch.randn(4)}
     report, _ = there_and_back(net, key_map(row, fresh=everything_else("qkv")), tensors)
     bias = net.get_parameter("qkv.linear.bias").detach()
-    assert torch.equal(bias, torch.cat([tensors["attn.q_bias"], torch.zeros(4), tensors["attn.v_bias"]]))
+    assert torch.equal(
+        bias, torch.cat([tensors["attn.q_bias"], torch.zeros(4), tensors["attn.v_bias"]])
+    )
     assert [row.source for row in report.of("loaded")] == ["attn.q_bias", "attn.v_bias"]
 
 
 def test_one_released_tensor_is_split_over_modules_and_joined_again(net: Network) -> None:
-    row = Row("in_proj", ("linear.bias", "qkv:norm.bias", "qkv:norm.weight"), "qkv", concat().inverse)
-    there_and_back(net, key_map(row, fresh=everything_else("qkv")), {"in_proj": torch.randn(36)})
+    row = Row(
+        "in_proj",
+        ("linear.bias", "qkv:norm.bias", "qkv:norm.weight"),
+        "qkv",
+        concat().inverse,
+    )
+    there_and_back(
+        net, key_map(row, fresh=everything_else("qkv")), {"in_proj": torch.randn(36)}
+    )
     other = Row("joined", ("linear.bias", "other:out.bias"), "table", concat().inverse)
-    with pytest.raises(UserError, match="axis 0 of size 11 does not divide into 2 equal parts"):
+    with pytest.raises(
+        UserError, match="axis 0 of size 11 does not divide into 2 equal parts"
+    ):
         load_mapped(net, key_map(other), Released("toy.pth", {"joined": torch.randn(11)}))
 
 
-def test_a_weight_that_is_tied_to_a_transposed_one_is_written_under_both_names(net: Network) -> None:
+def test_a_weight_that_is_tied_to_a_transposed_one_is_written_under_both_names(
+    net: Network,
+) -> None:
     rows = (
         Row("img_linear.weight", "linear.weight", "qkv"),
         Row("feat_regress.weight", "linear.weight", "qkv", TRANSPOSE),
     )
     weight = torch.randn(12, 6)
     tensors = {"img_linear.weight": weight, "feat_regress.weight": weight.T}
-    report, back = there_and_back(net, key_map(*rows, fresh=everything_else("qkv")), tensors)
+    report, back = there_and_back(
+        net, key_map(*rows, fresh=everything_else("qkv")), tensors
+    )
     assert [row.source for row in report.of("tied")] == ["feat_regress.weight"]
     # Trained further, both names hold the new value.
     net.get_parameter("qkv.linear.weight").data.mul_(2)
@@ -125,12 +153,19 @@ def test_a_smaller_table_fills_a_part_and_the_rest_stays(net: Network) -> None:
     before = net.get_parameter("other.out.weight").detach().clone()
     released = Released("toy.pth", {"types.weight": torch.randn(1, 12)})
     report = load_mapped(net, table, released)
-    assert [row.reason for row in report.of("resized")] == ["1 rows of 3, the next one a copy"]
+    assert [row.reason for row in report.of("resized")] == [
+        "1 rows of 3, the next one a copy"
+    ]
     after = net.get_parameter("other.out.weight").detach()
     assert torch.equal(after[0], released.tensors["types.weight"][0])
     assert torch.equal(after[1], after[0]) and torch.equal(after[2], before[2])
-    _, written = export(net, table, net.state_dict(), {}, Original.of(released), "back.pth")
-    assert written.of("resized")[0].reason == "the original has [1, 12], this network has [3, 12]"
+    _, written = export(
+        net, table, net.state_dict(), {}, Original.of(released), "back.pth"
+    )
+    assert (
+        written.of("resized")[0].reason
+        == "the original has [1, 12], this network has [3, 12]"
+    )
 
 
 def test_a_second_spelling_is_written_only_if_the_original_has_it(net: Network) -> None:
@@ -146,27 +181,46 @@ def test_a_second_spelling_is_written_only_if_the_original_has_it(net: Network) 
 
 
 def test_weights_that_only_our_network_has_are_added(net: Network) -> None:
-    rows = (Row("head.bias", "out.bias", "other"), Row("head.weight", "out.weight", "other"))
+    rows = (
+        Row("head.bias", "out.bias", "other"),
+        Row("head.weight", "out.weight", "other"),
+    )
     original = Original.of(Released("toy.pth", {"head.bias": torch.zeros(3)}))
     back, report = export(net, key_map(*rows), net.state_dict(), {}, original, "back.pth")
     assert list(back) == ["head.bias", "head.weight"]
-    assert [row.reason for row in report.of("written")] == ["", "the original has no such key"]
+    assert [row.reason for row in report.of("written")] == [
+        "",
+        "the original has no such key",
+    ]
     assert {row.source.split(".")[0] for row in report.of("dropped")} == {"qkv", "table"}
 
 
 def test_a_value_that_half_precision_cannot_hold_is_refused(net: Network) -> None:
     net.get_parameter("other.out.bias").data.fill_(1e6)
-    original = Original.of(Released("toy.pth", {"head.bias": torch.zeros(3, dtype=torch.float16)}))
-    with pytest.raises(UserError, match=r"head.bias: a value of 1e\+06 does not fit the original"):
+    original = Original.of(
+        Released("toy.pth", {"head.bias": torch.zeros(3, dtype=torch.float16)})
+    )
+    with pytest.raises(
+        UserError, match=r"head.bias: a value of 1e\+06 does not fit the original"
+    ):
         export(
-            net, key_map(Row("head.bias", "out.bias", "other")), net.state_dict(), {}, original, "back.pth"
+            net,
+            key_map(Row("head.bias", "out.bias", "other")),
+            net.state_dict(),
+            {},
+            original,
+            "back.pth",
         )
 
 
 def test_two_modules_that_could_be_one_key_are_refused_when_writing(net: Network) -> None:
-    roles = {"any": Role("any", {"feature_head": "linear.", "class_head": "out."}, many=True)}
+    roles = {
+        "any": Role("any", {"feature_head": "linear.", "class_head": "out."}, many=True)
+    }
     table = key_map(Row("bias", "bias", "any"), roles=roles)
-    with pytest.raises(UserError, match="could be written from table.linear.bias or from other.out.bias"):
+    with pytest.raises(
+        UserError, match="could be written from table.linear.bias or from other.out.bias"
+    ):
         export(net, table, net.state_dict(), {}, None, "back.pth")
 
 
@@ -177,9 +231,15 @@ def test_numbers_of_the_stored_keys_place_layers(net: Network) -> None:
     assert facts.count("stage.{layer}.{rest*}", 12) == 12
     assert facts.least("layer.{layer}.w", 5) == 0
     assert facts.least("stage.{layer}.w", 5) == 5
-    assert (facts.size("layer.7.w", 1), facts.size("x", 9), facts.size("y", 9)) == (6, 1, 9)
+    assert (facts.size("layer.7.w", 1), facts.size("x", 9), facts.size("y", 9)) == (
+        6,
+        1,
+        9,
+    )
     assert facts.config["heads"] == 2 and facts.use("qkv") == "project"
-    assert facts.argument("qkv", "width", 0) == 12 and facts.argument("qkv", "depth", 3) == 3
+    assert (
+        facts.argument("qkv", "width", 0) == 12 and facts.argument("qkv", "depth", 3) == 3
+    )
 
 
 CONDITIONS = [
@@ -197,11 +257,18 @@ def test_the_first_drop_ends_the_search(key: str, reason: str, net: Network) -> 
     roles = {"other": Role("other", {"class_head": ""}, numbers=numbers)}
     table = key_map(
         Drop("b.{layer}", "dropped early", where=lambda values: values["layer"] == 1),
-        Row("b.{layer}", "out.bias", "other", where=lambda values: values["layer"] < values["layers"]),
+        Row(
+            "b.{layer}",
+            "out.bias",
+            "other",
+            where=lambda values: values["layer"] < values["layers"],
+        ),
         Drop("b.{layer}", "dropped late, {layers} layers", "other"),
         roles=roles,
         fresh=everything_else("other"),
     )
-    report = load_mapped(net, table, Released("toy.pth", {"b.0": torch.ones(3), key: torch.zeros(3)}))
+    report = load_mapped(
+        net, table, Released("toy.pth", {"b.0": torch.ones(3), key: torch.zeros(3)})
+    )
     assert [row.reason for row in report.of("dropped")] == [reason]
     assert torch.equal(net.get_parameter("other.out.bias").detach(), torch.ones(3))

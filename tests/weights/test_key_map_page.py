@@ -29,7 +29,9 @@ goals: {predict: {features: features}}
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     (tmp_path / "toy_family.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(KEY_MAPS, "_entries", dict(KEY_MAPS._entries))
@@ -54,12 +56,22 @@ def released() -> dict[str, Tensor]:
 
 @pytest.mark.usefixtures("toy")
 def test_there_and_back(tmp_path: Path) -> None:
-    tensors = {key: value.half() if value.is_floating_point() else value for key, value in released().items()}
+    tensors = {
+        key: value.half() if value.is_floating_point() else value
+        for key, value in released().items()
+    }
     torch.save({"module": tensors}, tmp_path / "original.pth")
     (tmp_path / "toy.yaml").write_text(SPEC)
-    text = import_file(tmp_path / "original.pth", tmp_path / "toy.yaml", tmp_path / "ours.safetensors", "toy")
+    text = import_file(
+        tmp_path / "original.pth",
+        tmp_path / "toy.yaml",
+        tmp_path / "ours.safetensors",
+        "toy",
+    )
     assert "6 loaded, 4 dropped" in text
-    export_file(tmp_path / "ours.safetensors", tmp_path / "toy.yaml", tmp_path / "back.pth", "toy")
+    export_file(
+        tmp_path / "ours.safetensors", tmp_path / "toy.yaml", tmp_path / "back.pth", "toy"
+    )
     back = torch.load(tmp_path / "back.pth", weights_only=True)["module"]
     assert list(back) == list(tensors)
     for key, value in tensors.items():
@@ -71,7 +83,9 @@ def test_every_key_has_its_reason() -> None:
     net = mplug2.compose(parse_spec(SPEC, "toy.yaml"), initial=False)
     tensors = released()
     report = load_tensors(net, "toy", tensors | {"other": torch.zeros(1)})
-    assert torch.equal(net.get_parameter("layer.linear.weight"), tensors["encoder.proj.w"].T)
+    assert torch.equal(
+        net.get_parameter("layer.linear.weight"), tensors["encoder.proj.w"].T
+    )
     assert {row.source: row.reason for row in report.of("dropped")} == {
         "head_ema.weight": "a momentum copy, and this network keeps none",
         "head_ema.bias": "a momentum copy, and this network keeps none",

@@ -44,7 +44,9 @@ def test_a_shift_below_zero_writes_nothing() -> None:
 def test_a_hole_takes_its_form_from_the_other_side() -> None:
     forms = declared_forms("norm.{leaf:weight|bias}")
     assert forms == {"leaf": "weight|bias"}
-    assert read_pattern("ln.{leaf}", forms).bind({}).matches("ln.weight") == {"leaf": "weight"}
+    assert read_pattern("ln.{leaf}", forms).bind({}).matches("ln.weight") == {
+        "leaf": "weight"
+    }
     assert read_pattern("ln.{leaf}").bind({}).matches("ln.weight") is None
 
 
@@ -64,5 +66,7 @@ def test_a_wrong_pattern_is_refused(pattern: str) -> None:
         ("b", "b", True),
     ],
 )
-def test_what_cannot_match_is_known_by_the_first_word(pattern: str, head: str, may: bool) -> None:
+def test_what_cannot_match_is_known_by_the_first_word(
+    pattern: str, head: str, may: bool
+) -> None:
     assert read_pattern(pattern).bind({}).may_match(head) is may

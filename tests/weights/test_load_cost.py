@@ -28,7 +28,9 @@ def walks_of_a_load(depth: int, monkeypatch: pytest.MonkeyPatch) -> int:
     walk = nn.Module.named_modules
     walks = 0
 
-    def counted(module: nn.Module, *args: Any, **options: Any) -> Iterator[tuple[str, nn.Module]]:
+    def counted(
+        module: nn.Module, *args: Any, **options: Any
+    ) -> Iterator[tuple[str, nn.Module]]:
         nonlocal walks
         walks += module is net
         return walk(module, *args, **options)

@@ -26,7 +26,10 @@ def old_file(folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
     """Return a file of weights under the old name, and the weights by their new names."""
     weights = mplug2.compose(parse_spec(SPEC)).state_dict()
     file = folder / "old.safetensors"
-    save_file({f"words.{name.partition('.')[2]}": value for name, value in weights.items()}, file)
+    save_file(
+        {f"words.{name.partition('.')[2]}": value for name, value in weights.items()},
+        file,
+    )
     return file, weights
 
 
@@ -51,8 +54,13 @@ def test_init_from_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_names_that_are_in_use_stay() -> None:
-    assert new_keys(["words.a", "other.b"], {"words"}, "x") == {"words.a": "words.a", "other.b": "other.b"}
+    assert new_keys(["words.a", "other.b"], {"words"}, "x") == {
+        "words.a": "words.a",
+        "other.b": "other.b",
+    }
     both = new_keys(["words.a", "text_embedding.a"], {"text_embedding"}, "x")
     assert both == {"words.a": "words.a", "text_embedding.a": "text_embedding.a"}
     with pytest.warns(RenamedWarning):
-        assert new_keys(["bank.b"], {"feature_queue"}, "x") == {"feature_queue.b": "bank.b"}
+        assert new_keys(["bank.b"], {"feature_queue"}, "x") == {
+            "feature_queue.b": "bank.b"
+        }

@@ -23,7 +23,9 @@ LAYOUTS = {
     "nlvr2_mplug_large": "model_vqa_mplug:ViT-L-14",
     "snli_ve_mplug_large": "model_vqa_mplug:ViT-L-14",
 }
-FOR_IMAGES = sorted(path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml"))
+FOR_IMAGES = sorted(
+    path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml")
+)
 FRESH = (
     "hard_negatives.step",
     "head.",
@@ -45,19 +47,25 @@ def test_a_released_checkpoint_fits(name: str, shared: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml"))
+    "name",
+    sorted(path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml")),
 )
 def test_mplug2_for_videos_gives_an_image_network_all_but_its_temporal_layers(
     name: str, shared: Path
 ) -> None:
-    facts = json.loads((shared / "reference/parity/mplug2/full_size_keys.json").read_text())
+    facts = json.loads(
+        (shared / "reference/parity/mplug2/full_size_keys.json").read_text()
+    )
     tensors = {
-        key: torch.empty(shape, device="meta") for key, (shape, _) in facts["large_vqa"]["state_dict"].items()
+        key: torch.empty(shape, device="meta")
+        for key, (shape, _) in facts["large_vqa"]["state_dict"].items()
     }
     net = mplug2.compose(f"configs_image/{name}.yaml", device="meta", initial=False)
     report = load_tensors(net, "mplug2", tensors)
     assert not report.of("misfit")
     temporal = [row for row in report.of("dropped") if "temporal" in row.reason]
-    assert len(temporal) == 2 * 8 * 24  # eight weights, before and after the attention of each block
+    assert (
+        len(temporal) == 2 * 8 * 24
+    )  # eight weights, before and after the attention of each block
     missing = {row.target.split(".")[0] for row in report.of("missing")}
     assert not missing & {"vision", "universal", "words", "text", "decoder", "fusion"}

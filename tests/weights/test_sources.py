@@ -45,7 +45,10 @@ def test_every_source_that_a_check_knows_can_be_loaded() -> None:
         "checkpoint": "CHECKPOINT",
     }
     spec = parse_spec(f"{SPEC}init: {{'*': 'other:file'}}\n", "small.yaml")
-    assert "init source must be one of 'beit:FILE', 'bert:NAME_OR_FOLDER'" in check_init(spec)[0].message
+    assert (
+        "init source must be one of 'beit:FILE', 'bert:NAME_OR_FOLDER'"
+        in check_init(spec)[0].message
+    )
     others = Registry("key map")
     others.register("other", "mplug2.weights.families.mplug:KEY_MAP")
     assert check_init(spec, Registries(key_maps=others)) == []
@@ -56,7 +59,11 @@ def written(tmp_path: Path, *without: str) -> tuple[mplug2.Network, str]:
     net = mplug2.compose(parse_spec(SPEC, "small.yaml"))
     net.get_buffer("bank.group").fill_(7)
     net.get_buffer("bank.pointer").fill_(4)
-    state = {name: value for name, value in net.state_dict().items() if name.split(".")[0] not in without}
+    state = {
+        name: value
+        for name, value in net.state_dict().items()
+        if name.split(".")[0] not in without
+    }
     save_file(state, tmp_path / "own.safetensors")
     return net, f"{SPEC}init: {{'*': 'checkpoint:{tmp_path}/own.safetensors'}}\n"
 
@@ -64,12 +71,16 @@ def written(tmp_path: Path, *without: str) -> tuple[mplug2.Network, str]:
 def test_a_queue_begins_anew_with_other_weights(tmp_path: Path) -> None:
     old, text = written(tmp_path)
     new = mplug2.compose(parse_spec(text, "small.yaml"))
-    assert torch.equal(new.get_parameter("left.linear.weight"), old.get_parameter("left.linear.weight"))
+    assert torch.equal(
+        new.get_parameter("left.linear.weight"), old.get_parameter("left.linear.weight")
+    )
     assert new.get_buffer("bank.group").tolist() == [-100] * 6
     assert new.get_buffer("bank.pointer").tolist() == [0]
 
 
-def test_momentum_copies_that_no_file_gives_begin_as_the_loaded_weights(tmp_path: Path) -> None:
+def test_momentum_copies_that_no_file_gives_begin_as_the_loaded_weights(
+    tmp_path: Path,
+) -> None:
     old, text = written(tmp_path)
     shadow = mplug2.compose(parse_spec(text, "small.yaml")).ema_state_dict()
     assert shadow
@@ -77,12 +88,17 @@ def test_momentum_copies_that_no_file_gives_begin_as_the_loaded_weights(tmp_path
         assert torch.equal(value, old.state_dict()[name]), name
 
 
-def test_a_module_that_gets_nothing_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_module_that_gets_nothing_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _, text = written(tmp_path, "right", "bank")
     with caplog.at_level(logging.WARNING, "mplug2"):
         mplug2.compose(parse_spec(text, "small.yaml"))
     (warning,) = caplog.messages
-    assert f"checkpoint:{tmp_path}/own.safetensors holds nothing for right (15 parameters)" in warning
+    assert (
+        f"checkpoint:{tmp_path}/own.safetensors holds nothing for right (15 parameters)"
+        in warning
+    )
 
 
 def test_a_module_takes_the_weights_of_another_name(tmp_path: Path) -> None:
@@ -106,7 +122,9 @@ def test_a_module_takes_the_weights_of_another_name(tmp_path: Path) -> None:
         ("#", r"small.yaml:\d+:14: a name of a module must follow '#'"),
     ],
 )
-def test_a_name_that_the_file_lacks_is_located(name: str, message: str, tmp_path: Path) -> None:
+def test_a_name_that_the_file_lacks_is_located(
+    name: str, message: str, tmp_path: Path
+) -> None:
     written(tmp_path)
     text = f"{SPEC}init: {{left: 'checkpoint:{tmp_path}/own.safetensors{name}'}}\n"
     with pytest.raises(UserError, match=message):
@@ -123,15 +141,23 @@ def test_released_weights_have_no_names_of_modules() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (torch.full((3, 4), torch.inf), "must be finite, but 12 of 12 values are NaN or infinite"),
-        (torch.ones(3, 4, dtype=torch.int32), "must hold floating-point numbers (got int32)"),
+        (
+            torch.full((3, 4), torch.inf),
+            "must be finite, but 12 of 12 values are NaN or infinite",
+        ),
+        (
+            torch.ones(3, 4, dtype=torch.int32),
+            "must hold floating-point numbers (got int32)",
+        ),
     ],
 )
 def test_weights_that_no_training_wrote_are_named_and_refused(
     tmp_path: Path, value: torch.Tensor, reason: str
 ) -> None:
     net, text = written(tmp_path)
-    save_file({**net.state_dict(), "left.linear.weight": value}, tmp_path / "own.safetensors")
+    save_file(
+        {**net.state_dict(), "left.linear.weight": value}, tmp_path / "own.safetensors"
+    )
     with pytest.raises(UserError) as caught:
         mplug2.compose(parse_spec(text, "small.yaml"))
     assert "left.linear.weight" in str(caught.value)

@@ -31,7 +31,10 @@ POSITIONS = 32
 FAMILIES = {
     "mplug2": ["configs_video/Video*_msrvtt_*.yaml", "configs_image/*_mplug2_*.yaml"],
     "mplug": ["configs_image/*_mplug_*.yaml"],
-    "timix": ["configs_image/pretrain_timix_base.yaml", "configs_image/vqa_timix_base.yaml"],
+    "timix": [
+        "configs_image/pretrain_timix_base.yaml",
+        "configs_image/vqa_timix_base.yaml",
+    ],
 }
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -50,10 +53,13 @@ def shipped() -> list[tuple[str, str]]:
             for entry in spec.modules.values():
                 if entry.use in uses:
                     arguments = {
-                        key: entry.arguments.get(key) for key in ("width", "depth", "stride", "size")
+                        key: entry.arguments.get(key)
+                        for key in ("width", "depth", "stride", "size")
                     }
                     seen.append(f"{entry.use} {arguments}")
-            cases.setdefault(f"{family} {sorted(seen)}", (family, str(path.relative_to(ROOT))))
+            cases.setdefault(
+                f"{family} {sorted(seen)}", (family, str(path.relative_to(ROOT)))
+            )
     return list(cases.values())
 
 
@@ -74,12 +80,24 @@ def reductions(name: str) -> list[str]:
         if entry.use in ("text_embedding", "text_decoder"):
             arguments |= {"vocab_size": 128, "max_positions": POSITIONS}
         if entry.use == "vector_head" and entry.arguments.get("classes") in NAMED_SIZES:
-            arguments["classes"] = NAMED_SIZES[entry.arguments["classes"]]  # tied to the words
+            arguments["classes"] = NAMED_SIZES[
+                entry.arguments["classes"]
+            ]  # tied to the words
         if entry.use == "feature_queue":
             arguments["size"] = 24
-        if entry.use in ("video_vit", "image_vit", "text_encoder", "universal", "fusion", "text_decoder"):
+        if entry.use in (
+            "video_vit",
+            "image_vit",
+            "text_encoder",
+            "universal",
+            "fusion",
+            "text_decoder",
+        ):
             arguments["heads"] = 2
-        overrides += [f"modules.{module}.{argument}={value}" for argument, value in arguments.items()]
+        overrides += [
+            f"modules.{module}.{argument}={value}"
+            for argument, value in arguments.items()
+        ]
     return overrides
 
 
@@ -98,19 +116,29 @@ def layout(family: str, name: str, shared: Path) -> dict[str, list[int]]:
     large = "large" in name
     if family == "mplug2":
         facts = recorded(shared / "reference/parity/mplug2/full_size_keys.json")
-        kind = "caption" if "aption" in name else "vqa_distill" if "msrvtt" in name else "vqa"
+        kind = (
+            "caption"
+            if "aption" in name
+            else "vqa_distill"
+            if "msrvtt" in name
+            else "vqa"
+        )
         entries = facts[f"{'large' if large else 'base'}_{kind}"]["state_dict"]
         return {key: shape for key, (shape, _) in entries.items()}
     if family == "timix":
         layouts = recorded(shared / "reference/parity/timix/key_layout.json")
         return timix_layout(layouts["model_pretrain_mplug:ViT-B-16"])
-    task = next((task for task in ("retrieval", "caption", "grounding") if task in name), "vqa")
+    task = next(
+        (task for task in ("retrieval", "caption", "grounding") if task in name), "vqa"
+    )
     layouts = recorded(shared / "reference/parity/mplug/key_layout.json")
     # There is no recorded base layout for grounding: VQA's has the same modules.
     if task == "grounding" and not large:
         task = "vqa"
     size = "ViT-L-14" if large else "ViT-B-16"
-    if "pretrain" in name:  # not recorded either: that of retrieval and the decoder, which it trains together
+    if (
+        "pretrain" in name
+    ):  # not recorded either: that of retrieval and the decoder, which it trains together
         decoder = {
             key: value
             for key, value in layouts[f"model_vqa_mplug:{size}"].items()
@@ -157,15 +185,21 @@ def timix_layout(entries: dict[str, Any]) -> dict[str, list[int]]:
     return shapes
 
 
-def checkpoint(shapes: dict[str, list[int]], dtype: torch.dtype, seed: int) -> dict[str, Tensor]:
+def checkpoint(
+    shapes: dict[str, list[int]], dtype: torch.dtype, seed: int
+) -> dict[str, Tensor]:
     """A random checkpoint at the reduced sizes; tied weights are the same tensor, as in a release."""
     generator = torch.Generator().manual_seed(seed)
     tensors: dict[str, Tensor] = {}
     for key, shape in shapes.items():
         size = [reduced_size(length) for length in shape]
         if "embeddings.position" in key:
-            size = [POSITIONS if length == 512 else reduced_size(length) for length in shape]
-        if key.endswith(("position_ids", "prefix_ids", "target_ids", "idx_queue", "queue_ptr")):
+            size = [
+                POSITIONS if length == 512 else reduced_size(length) for length in shape
+            ]
+        if key.endswith(
+            ("position_ids", "prefix_ids", "target_ids", "idx_queue", "queue_ptr")
+        ):
             tensors[key] = torch.randint(0, 9, size, generator=generator)
         else:
             tensors[key] = torch.randn(size, generator=generator).to(dtype)
@@ -173,7 +207,9 @@ def checkpoint(shapes: dict[str, list[int]], dtype: torch.dtype, seed: int) -> d
         if ".predictions.decoder." in key:
             head = key.split(".cls.")[0]
             tied = (
-                "bert.embeddings.word_embeddings.weight" if key.endswith("weight") else "cls.predictions.bias"
+                "bert.embeddings.word_embeddings.weight"
+                if key.endswith("weight")
+                else "cls.predictions.bias"
             )
             tensors[key] = tensors[f"{head}.{tied}"]
     return tensors
@@ -186,7 +222,9 @@ def assert_same(back: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
         assert torch.equal(back[key], value), key
 
 
-def written(net: Network, family: str, original: Released | None) -> tuple[dict[str, Tensor], LoadReport]:
+def written(
+    net: Network, family: str, original: Released | None
+) -> tuple[dict[str, Tensor], LoadReport]:
     known = Original.of(original) if original is not None else None
     weights, copies = net.state_dict(), net.ema_state_dict()
     return export(net, KEY_MAPS.load(family), weights, copies, known, "out.pth")
@@ -196,7 +234,9 @@ def written(net: Network, family: str, original: Released | None) -> tuple[dict[
 def test_released_weights_there_and_back(family: str, name: str, shared: Path) -> None:
     key_map = KEY_MAPS.load(family)
     dtype = DTYPES[len(name) % 3]
-    released = Released("in.pth", checkpoint(layout(family, name, shared), dtype, seed=len(name)))
+    released = Released(
+        "in.pth", checkpoint(layout(family, name, shared), dtype, seed=len(name))
+    )
     net = composed(name)
     for value in (*net.parameters(), *net.ema_state_dict().values()):
         value.detach().normal_()  # no weight of the checkpoint is right by accident
@@ -229,19 +269,33 @@ def test_our_weights_there_and_back(family: str, name: str, shared: Path) -> Non
             assert key in dropped or torch.equal(kept[key], value), key
         # Whatever the family has a name for was written: what remains are heads and counters of ours.
         modules = {key.split(".")[0] for key in dropped}
-        assert not modules & {"vision", "words", "text", "universal", "fusion", "decoder", "to_text"}
+        assert not modules & {
+            "vision",
+            "words",
+            "text",
+            "universal",
+            "fusion",
+            "decoder",
+            "to_text",
+        }
         copies = again.ema_state_dict()
         if original is None or family == "mplug":
             for key, value in net.ema_state_dict().items():
-                assert key.split(".")[0] in (*modules, "fusion") or torch.equal(copies[key], value), key
+                assert key.split(".")[0] in (*modules, "fusion") or torch.equal(
+                    copies[key], value
+                ), key
 
 
 @pytest.mark.parametrize("infix", ["bert", "fusion"])
-def test_a_pre_trained_checkpoint_keeps_its_own_spelling(infix: str, shared: Path) -> None:
+def test_a_pre_trained_checkpoint_keeps_its_own_spelling(
+    infix: str, shared: Path
+) -> None:
     """Pre-trained mPLUG checkpoints name the stack inside an encoder: `text_encoder.bert.encoder...`."""
     name = "configs_image/vqa_mplug_base.yaml"
     tensors = {}
-    for key, value in checkpoint(layout("mplug", name, shared), torch.float16, seed=3).items():
+    for key, value in checkpoint(
+        layout("mplug", name, shared), torch.float16, seed=3
+    ).items():
         encoder, _, rest = key.partition(".")
         stacked = encoder.removesuffix("_m") in ("text_encoder", "fusion_encoder")
         tensors[f"{encoder}.{infix}.{rest}" if stacked else key] = value

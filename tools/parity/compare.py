@@ -24,7 +24,9 @@ def compare(path: Path) -> list[Row]:
         comparison = Comparison(fixture.outputs())
         _family(fixture).compare(fixture, comparison)
         for row in (*comparison.rows, *comparison.not_compared()):
-            rows.append(Row(fixture.prefix + row.name, row.difference, row.good, row.compared))
+            rows.append(
+                Row(fixture.prefix + row.name, row.difference, row.good, row.compared)
+            )
     return rows
 
 

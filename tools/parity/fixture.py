@@ -49,7 +49,15 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     # A file that is not JSON or has another structure, one that is not safetensors or is truncated.
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, SafetensorError) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        SafetensorError,
+    ) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: not a fixture that can be compared: {reason}") from None
 
@@ -61,18 +69,27 @@ def find_fixtures(path: Path) -> list[Fixture]:
     """
     with reading(path):
         if path.is_file():
-            return [Fixture(path, "", dict(json.loads(path.read_text(encoding="utf-8"))), {})]
+            return [
+                Fixture(path, "", dict(json.loads(path.read_text(encoding="utf-8"))), {})
+            ]
         prefixes = set()
         for kind in ("config", "meta"):
-            prefixes |= {file.name.removesuffix(f"{kind}.json") for file in path.glob(f"*{kind}.json")}
+            prefixes |= {
+                file.name.removesuffix(f"{kind}.json")
+                for file in path.glob(f"*{kind}.json")
+            }
         if not prefixes:
             raise FileNotFoundError("no config.json and no meta.json")
-        return [Fixture(path, prefix, *_numbers(path, prefix)) for prefix in sorted(prefixes)]
+        return [
+            Fixture(path, prefix, *_numbers(path, prefix)) for prefix in sorted(prefixes)
+        ]
 
 
 def _numbers(path: Path, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
     numbers = []
     for kind in ("config", "meta"):
         file = path / f"{prefix}{kind}.json"
-        numbers.append(dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {})
+        numbers.append(
+            dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        )
     return numbers[0], numbers[1]

@@ -32,7 +32,11 @@ def compare_gradients(net: Network, family: str, loss: Tensor, rows: Comparison)
         return
     net.zero_grad()
     loss.backward()
-    gradients = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
+    gradients = {
+        name: value.grad
+        for name, value in net.named_parameters()
+        if value.grad is not None
+    }
     released, _ = export(net, KEY_MAPS.load(family), gradients, {}, None, "gradients")
     for name in recorded:
         key = name.removeprefix(MARK)

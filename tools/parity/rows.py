@@ -48,15 +48,25 @@ class Comparison:
             expected = self.outputs[name]
             self.covered.add(name)
         expected = (
-            expected.to(value.dtype).reshape(value.shape) if expected.numel() == value.numel() else expected
+            expected.to(value.dtype).reshape(value.shape)
+            if expected.numel() == value.numel()
+            else expected
         )
-        good = value.shape == expected.shape and torch.allclose(value, expected, ATOL, RTOL)
-        difference = float((value - expected).abs().max()) if value.shape == expected.shape else float("inf")
+        good = value.shape == expected.shape and torch.allclose(
+            value, expected, ATOL, RTOL
+        )
+        difference = (
+            float((value - expected).abs().max())
+            if value.shape == expected.shape
+            else float("inf")
+        )
         self.rows.append(Row(name, difference, good))
 
     def equal(self, name: str, value: Any, expected: Any) -> None:
         """Compare ids, exactly."""
-        self.rows.append(Row(name, 0.0 if value == expected else float("inf"), value == expected))
+        self.rows.append(
+            Row(name, 0.0 if value == expected else float("inf"), value == expected)
+        )
 
     def same(self, name: str, value: Tensor) -> None:
         """Compare a recorded tensor of integers, exactly."""
@@ -70,7 +80,10 @@ class Comparison:
     def not_compared(self) -> list[Row]:
         """Return a failed row for each recorded output that nothing was compared with."""
         names = sorted(set(self.outputs) - self.covered)
-        return [Row(f"{name} (no counterpart here)", float("nan"), False, compared=False) for name in names]
+        return [
+            Row(f"{name} (no counterpart here)", float("nan"), False, compared=False)
+            for name in names
+        ]
 
 
 def run_streams(net: Network, batch: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -78,6 +91,7 @@ def run_streams(net: Network, batch: dict[str, Any], *names: str) -> dict[str, A
     goal = "compare " + " ".join(names)
     if goal not in net.spec.goals:
         net.spec.goals[goal] = {
-            name: Ref(*name.partition(".")[::2]) if "." in name else Ref(name) for name in names
+            name: Ref(*name.partition(".")[::2]) if "." in name else Ref(name)
+            for name in names
         }
     return net(batch, goal)

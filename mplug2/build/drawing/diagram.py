@@ -32,7 +32,9 @@ class Node:
     title: str
     call: str = ""
     detail: str = ""
-    modules: tuple[str, ...] = ()  # whose weights are used here, called or handed on by `@`
+    modules: tuple[
+        str, ...
+    ] = ()  # whose weights are used here, called or handed on by `@`
     frozen: Frozen = "no"
 
 
@@ -60,7 +62,9 @@ class Diagram:
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[Edge, Run] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
-    calls: dict[str, str] = field(default_factory=dict)  # the definition that each line of the flow calls
+    calls: dict[str, str] = field(
+        default_factory=dict
+    )  # the definition that each line of the flow calls
 
     def call(self, key: str) -> str:
         """Return the call of a definition that a node belongs to, or an empty text."""
@@ -94,15 +98,21 @@ def read_diagram(spec: Spec) -> Diagram:
     return diagram
 
 
-def _add_step(diagram: Diagram, spec: Spec, types: dict[str, StreamType], steps: Plan, step: Step) -> None:
+def _add_step(
+    diagram: Diagram, spec: Spec, types: dict[str, StreamType], steps: Plan, step: Step
+) -> None:
     run = Run(momentum=True) if step.shadow else Run(plain=True)
     diagram.nodes.setdefault(step.name, _node(spec, step))
     diagram.runs[step.name] = diagram.runs.get(step.name, Run()) | run
-    streams = [(port, one) for port, one in step.binding.arguments() if isinstance(one, Ref)]
+    streams = [
+        (port, one) for port, one in step.binding.arguments() if isinstance(one, Ref)
+    ]
     for port, ref in streams:
         # a variadic port would repeat the same word at each of its streams
         named = len(streams) > 1 and not step.declaration.inputs[port].variadic
-        edge = Edge(ref.stream, step.name, ref.name, str(types[ref.name]), port if named else "")
+        edge = Edge(
+            ref.stream, step.name, ref.name, str(types[ref.name]), port if named else ""
+        )
         read = run | Run() if step.shadow or not steps.key(ref)[1] else Run(momentum=True)
         diagram.edges[edge] = diagram.edges.get(edge, Run()) | read
 
@@ -111,14 +121,26 @@ def _node(spec: Spec, step: Step) -> Node:
     equation = step.equation
     handed = [f"@{one.name}" for one in equation.modules()]
     options = [f"{name}={value!r}" for name, value in step.binding.options.items()]
-    call = f"{equation.callee}({', '.join(handed + options)})" if handed or options else equation.callee
+    call = (
+        f"{equation.callee}({', '.join(handed + options)})"
+        if handed or options
+        else equation.callee
+    )
     used = tuple(
-        name for name in (equation.callee, *(m.name for m in equation.modules())) if name in spec.modules
+        name
+        for name in (equation.callee, *(m.name for m in equation.modules()))
+        if name in spec.modules
     )
     entry = spec.modules.get(equation.callee)
     if entry is None:
-        return Node(equation.name, "operation", equation.name, call, "", used, _frozen(spec, used))
-    sizes = [f"{key} {entry.arguments[key]}" for key in ("depth", "width") if key in entry.arguments]
+        return Node(
+            equation.name, "operation", equation.name, call, "", used, _frozen(spec, used)
+        )
+    sizes = [
+        f"{key} {entry.arguments[key]}"
+        for key in ("depth", "width")
+        if key in entry.arguments
+    ]
     return Node(
         equation.name,
         "module",
@@ -130,7 +152,9 @@ def _node(spec: Spec, step: Step) -> Node:
     )
 
 
-def _add_output(diagram: Diagram, types: dict[str, StreamType], goal: str, output: str, ref: Ref) -> None:
+def _add_output(
+    diagram: Diagram, types: dict[str, StreamType], goal: str, output: str, ref: Ref
+) -> None:
     key = f"{goal}:{output}"
     diagram.nodes[key] = Node(key, "goal", f"{goal}: {output}")
     diagram.runs[key] = Run(plain=True)

@@ -33,10 +33,15 @@ class Layout:
 
     def bends(self, source: str, target: str) -> list[Bend]:
         """The bends of an edge on its way."""
-        return [(source, target, layer) for layer in range(self.layers[source] + 1, self.layers[target])]
+        return [
+            (source, target, layer)
+            for layer in range(self.layers[source] + 1, self.layers[target])
+        ]
 
 
-def lay_out(widths: Mapping[str, float], arrows: Sequence[Arrow], late: Sequence[str] = ()) -> Layout:
+def lay_out(
+    widths: Mapping[str, float], arrows: Sequence[Arrow], late: Sequence[str] = ()
+) -> Layout:
     """Place nodes, given in the order of computation; ``late`` ones just above what first needs them."""
     arrows = list(dict.fromkeys(arrows))
     layers = _layers(widths, arrows, set(late))
@@ -55,14 +60,20 @@ def lay_out(widths: Mapping[str, float], arrows: Sequence[Arrow], late: Sequence
             below.setdefault(one, []).append(other)
             above.setdefault(other, []).append(one)
     rows = _untangled(rows, above, below)
-    room = {place: widths[place] if isinstance(place, str) else BEND for row in rows for place in row}
+    room = {
+        place: widths[place] if isinstance(place, str) else BEND
+        for row in rows
+        for place in row
+    }
     middles = _middles(rows, above, below, room)
     left = min((middles[p] - room[p] / 2 for p in middles), default=0.0)
     right = max((middles[p] + room[p] / 2 for p in middles), default=0.0)
     return Layout(layers, {place: x - left for place, x in middles.items()}, right - left)
 
 
-def _layers(names: Mapping[str, float], arrows: Sequence[Arrow], late: set[str]) -> dict[str, int]:
+def _layers(
+    names: Mapping[str, float], arrows: Sequence[Arrow], late: set[str]
+) -> dict[str, int]:
     """The longest way down to each node; nodes come after what they need, and ``late`` ones need nothing."""
     needs: dict[str, list[str]] = {name: [] for name in names}
     for source, target in arrows:
@@ -71,12 +82,19 @@ def _layers(names: Mapping[str, float], arrows: Sequence[Arrow], late: set[str])
     for name in sorted(names, key=lambda name: name not in late):
         layers[name] = 1 + max((layers[one] for one in needs[name]), default=-1)
     for name in late:
-        layers[name] = min((layers[target] for source, target in arrows if source == name), default=1) - 1
+        layers[name] = (
+            min(
+                (layers[target] for source, target in arrows if source == name), default=1
+            )
+            - 1
+        )
     return layers
 
 
 def _untangled(
-    rows: list[list[Place]], above: Mapping[Place, list[Place]], below: Mapping[Place, list[Place]]
+    rows: list[list[Place]],
+    above: Mapping[Place, list[Place]],
+    below: Mapping[Place, list[Place]],
 ) -> list[list[Place]]:
     """Order each layer by the mean place of its neighbours, down and up alternately; keep the best order
     seen."""
@@ -132,7 +150,11 @@ def _middles(
     for one, others in below.items():
         for other in others:
             only = len(others) == len(above[other]) == 1
-            pull = (STRAIGHT if isinstance(one, str) or isinstance(other, str) else UPRIGHT) if only else 1.0
+            pull = (
+                (STRAIGHT if isinstance(one, str) or isinstance(other, str) else UPRIGHT)
+                if only
+                else 1.0
+            )
             pulls[one].append((other, pull))
             pulls[other].append((one, pull))
     for sweep in range(min(PULLS, 20 + PULLED // (1 + len(middles)))):
@@ -148,7 +170,9 @@ def _middles(
     return middles
 
 
-def spread(wanted: Sequence[float], apart: Sequence[float], weights: Sequence[float]) -> list[float]:
+def spread(
+    wanted: Sequence[float], apart: Sequence[float], weights: Sequence[float]
+) -> list[float]:
     """Return the points nearest to ``wanted`` (weighted least squares) that lie ``apart`` in the given order.
 
     With the distances taken off, the points must not fall: isotonic regression (pooled violators).
@@ -161,7 +185,11 @@ def spread(wanted: Sequence[float], apart: Sequence[float], weights: Sequence[fl
         mean, total, count = want - offset, weight, 1
         while pools and pools[-1][0] > mean:
             other, own, more = pools.pop()
-            mean, total, count = (other * own + mean * total) / (own + total), own + total, count + more
+            mean, total, count = (
+                (other * own + mean * total) / (own + total),
+                own + total,
+                count + more,
+            )
         pools.append((mean, total, count))
     flat = [mean for mean, _, count in pools for _ in range(count)]
     return [mean + offset for mean, offset in zip(flat, offsets, strict=True)]

@@ -5,21 +5,30 @@ from __future__ import annotations
 from mplug2.build.drawing.diagram import Diagram, Node
 from mplug2.build.drawing.scene import MOMENTUM, PLAIN, SHARED
 
-BRACKETS = {"input": ("([", "])"), "goal": ("([", "])"), "operation": ("[", "]"), "module": ("[", "]")}
+BRACKETS = {
+    "input": ("([", "])"),
+    "goal": ("([", "])"),
+    "operation": ("[", "]"),
+    "module": ("[", "]"),
+}
 
 
 def write_mermaid(diagram: Diagram) -> str:
     """Return the diagram as a Mermaid flow chart."""
     ids = {key: f"n{i}" for i, key in enumerate(diagram.nodes)}
     lines = [f"%% {diagram.name}", "flowchart TD"]
-    groups: dict[str, list[str]] = {}  # the nodes of each call of a definition; "" has the others
+    groups: dict[
+        str, list[str]
+    ] = {}  # the nodes of each call of a definition; "" has the others
     for key, node in diagram.nodes.items():
         opening, closing = BRACKETS[node.kind]
         box = f'  {ids[key]}{opening}"{_text(node)}"{closing}'
         groups.setdefault(diagram.call(key), []).append(box)
     lines += groups.pop("", [])
     for index, (name, boxes) in enumerate(groups.items()):
-        lines.append(f'  subgraph call{index}["{_plain(name)}: {_plain(diagram.calls[name])}"]')
+        lines.append(
+            f'  subgraph call{index}["{_plain(name)}: {_plain(diagram.calls[name])}"]'
+        )
         lines += [f"  {box}" for box in boxes]
         lines.append("  end")
     for edge, run in diagram.edges.items():
@@ -36,7 +45,9 @@ def write_mermaid(diagram: Diagram) -> str:
             f"  class {','.join(users)} shared{i}",
         ]
     once = [
-        ids[k] for k, node in diagram.nodes.items() if node.modules and not set(node.modules) & set(shared)
+        ids[k]
+        for k, node in diagram.nodes.items()
+        if node.modules and not set(node.modules) & set(shared)
     ]
     frozen = [ids[key] for key, node in diagram.nodes.items() if node.frozen != "no"]
     again = [ids[key] for key, run in diagram.runs.items() if run.momentum]

@@ -19,7 +19,9 @@ POINTS = 72 / DPI  # a unit of the scene is a pixel of this resolution
 
 def write_png(scene: Scene, file: File, scale: float = 1.5) -> None:
     """Write the scene to ``file``, ``scale`` pixels for each of its units."""
-    figure = Figure(figsize=(scene.width / DPI, scene.height / DPI), dpi=DPI, facecolor=PAPER)
+    figure = Figure(
+        figsize=(scene.width / DPI, scene.height / DPI), dpi=DPI, facecolor=PAPER
+    )
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, scene.width)
@@ -37,7 +39,9 @@ def write_png(scene: Scene, file: File, scale: float = 1.5) -> None:
     painted = BytesIO()
     figure.savefig(painted, dpi=DPI * scale)
     # flat colours: a palette is a quarter of the size; without date or version, the same file each time
-    Image.open(painted).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+    Image.open(painted).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+        file, optimize=True
+    )
 
 
 def _curve(curve: Curve) -> list[PathPatch | Polygon]:
@@ -50,12 +54,20 @@ def _curve(curve: Curve) -> list[PathPatch | Polygon]:
         x, y = to_x, to_y
     path, style = Path(points, codes), "--" if curve.dashed else "-"
     line = PathPatch(
-        path, fill=False, edgecolor=curve.colour, linewidth=1.5 * POINTS, linestyle=style, zorder=1
+        path,
+        fill=False,
+        edgecolor=curve.colour,
+        linewidth=1.5 * POINTS,
+        linestyle=style,
+        zorder=1,
     )
     if not curve.arrow:
         return [line]
     head = Polygon(
-        [(x - 4.5, y - 9.5), (x + 4.5, y - 9.5), (x, y)], color=curve.colour, linewidth=0, zorder=1
+        [(x - 4.5, y - 9.5), (x + 4.5, y - 9.5), (x, y)],
+        color=curve.colour,
+        linewidth=0,
+        zorder=1,
     )
     return [line, head]
 
@@ -65,11 +77,21 @@ def _box(box: Box) -> list[FancyBboxPatch]:
         shape = f"round,pad=0,rounding_size={min(box.radius, width / 2, box.height / 2)}"
         return FancyBboxPatch((box.x, box.y), width, box.height, boxstyle=shape, **style)  # type: ignore[arg-type]
 
-    line = {"edgecolor": box.stroke, "linewidth": 1.3 * POINTS, "linestyle": "--" if box.dashed else "-"}
+    line = {
+        "edgecolor": box.stroke,
+        "linewidth": 1.3 * POINTS,
+        "linestyle": "--" if box.dashed else "-",
+    }
     patches = [rounded(box.width, facecolor=box.fill, **line)]
     if box.hatched:
         patches.append(
-            rounded(box.width * box.hatched, facecolor="none", edgecolor="#8492a3", linewidth=0, hatch="////")
+            rounded(
+                box.width * box.hatched,
+                facecolor="none",
+                edgecolor="#8492a3",
+                linewidth=0,
+                hatch="////",
+            )
         )
     return patches
 
@@ -86,5 +108,7 @@ def _label(axes: object, label: Label) -> None:
         va="center_baseline",
         zorder=4,
         parse_math=False,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0} if label.ground else None,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
+        if label.ground
+        else None,
     )

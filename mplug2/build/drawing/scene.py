@@ -10,7 +10,16 @@ from mplug2.build.drawing.layout import lay_out
 INK, FAINT, PAPER = "#1f2933", "#66727f", "#ffffff"
 LINE, MOMENTUM = "#52606d", "#c2410c"
 PLAIN = "#e9edf2"  # a module that is called once
-SHARED = ("#bfdbfe", "#bbf7d0", "#fde68a", "#fbcfe8", "#ddd6fe", "#a5f3fc", "#fecaca", "#d9f99d")
+SHARED = (
+    "#bfdbfe",
+    "#bbf7d0",
+    "#fde68a",
+    "#fbcfe8",
+    "#ddd6fe",
+    "#a5f3fc",
+    "#fecaca",
+    "#d9f99d",
+)
 TITLE, TEXT, SMALL = 15.0, 12.0, 10.5
 MARGIN, PAD = 28.0, 14.0
 ABOVE, BELOW, BETWEEN = (
@@ -78,7 +87,13 @@ class Scene:
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """Return about how wide a text is in a sans-serif font."""
     ems = sum(
-        0.34 if c in "iljtf.,:;'|()[] !I" else 0.92 if c in "mwMW@" else 0.7 if c.isupper() else 0.62
+        0.34
+        if c in "iljtf.,:;'|()[] !I"
+        else 0.92
+        if c in "mwMW@"
+        else 0.7
+        if c.isupper()
+        else 0.62
         for c in text
     )
     return ems * size * (1.08 if bold else 1.0)
@@ -105,8 +120,12 @@ def build_scene(diagram: Diagram) -> Scene:
 class _Painter:
     def __init__(self, diagram: Diagram) -> None:
         self.diagram = diagram
-        self.colours = {name: SHARED[i % len(SHARED)] for i, name in enumerate(diagram.shared)}
-        self.outgoing: dict[str, dict[str, list[Edge]]] = {key: {} for key in diagram.nodes}
+        self.colours = {
+            name: SHARED[i % len(SHARED)] for i, name in enumerate(diagram.shared)
+        }
+        self.outgoing: dict[str, dict[str, list[Edge]]] = {
+            key: {} for key in diagram.nodes
+        }
         self.incoming: dict[str, list[Edge]] = {key: [] for key in diagram.nodes}
         for edge in diagram.edges:
             self.outgoing[edge.source].setdefault(edge.stream, []).append(edge)
@@ -127,10 +146,21 @@ class _Painter:
         return lines
 
     def width(self, node: Node) -> float:
-        text = max(text_width(text, size, bold) for text, size, _, bold in self.lines(node)) + 2 * PAD
-        shapes = [text_width(_caption(edges[0]), SMALL) + 10 for edges in self.outgoing[node.key].values()]
+        text = (
+            max(text_width(text, size, bold) for text, size, _, bold in self.lines(node))
+            + 2 * PAD
+        )
+        shapes = [
+            text_width(_caption(edges[0]), SMALL) + 10
+            for edges in self.outgoing[node.key].values()
+        ]
         ports = [text_width(edge.port, SMALL) + 12 for edge in self.incoming[node.key]]
-        return max(text, max(shapes, default=0.0) * len(shapes), max(ports, default=0.0) * len(ports), 70.0)
+        return max(
+            text,
+            max(shapes, default=0.0) * len(shapes),
+            max(ports, default=0.0) * len(ports),
+            70.0,
+        )
 
     def height(self, node: Node) -> float:
         return 16.0 + 14.0 * len(self.lines(node))
@@ -158,15 +188,27 @@ class _Painter:
     def scene(self) -> Scene:
         scene = Scene(self.layout.width + 2 * MARGIN, 0.0)
         scene.labels.append(
-            Label(MARGIN, MARGIN + 4, self.diagram.name, TITLE + 2, INK, True, anchor="start")
+            Label(
+                MARGIN,
+                MARGIN + 4,
+                self.diagram.name,
+                TITLE + 2,
+                INK,
+                True,
+                anchor="start",
+            )
         )
         for node in self.diagram.nodes.values():
             self.paint_node(scene, node)
         for edge in self.diagram.edges:
             self.paint_edge(scene, edge)
-        for edges in (edges for fields in self.outgoing.values() for edges in fields.values()):
+        for edges in (
+            edges for fields in self.outgoing.values() for edges in fields.values()
+        ):
             x, y = self.leave(edges[0])
-            scene.labels.append(Label(x, y + BELOW / 2 + 1, _caption(edges[0]), SMALL, FAINT, ground=True))
+            scene.labels.append(
+                Label(x, y + BELOW / 2 + 1, _caption(edges[0]), SMALL, FAINT, ground=True)
+            )
         self.legend(scene)
         return scene
 
@@ -175,21 +217,46 @@ class _Painter:
             return "#d1d9e2"
         if node.kind == "goal":
             return "#fff3c4"
-        own = next((self.colours[name] for name in node.modules if name in self.colours), None)
+        own = next(
+            (self.colours[name] for name in node.modules if name in self.colours), None
+        )
         return own or (PLAIN if node.modules else PAPER)
 
     def paint_node(self, scene: Scene, node: Node) -> None:
-        run, width, height = self.diagram.runs[node.key], self.widths[node.key], self.height(node)
+        run, width, height = (
+            self.diagram.runs[node.key],
+            self.widths[node.key],
+            self.height(node),
+        )
         x, y = self.middle(node.key) - width / 2, self.top(node.key)
         radius = height / 2 if node.kind in ("input", "goal") else 6.0
         if run.momentum:
             rim = RIM if run.plain else 0.0
             scene.boxes.append(
-                Box(x - rim, y - rim, width + 2 * rim, height + 2 * rim, PAPER, MOMENTUM, radius + rim, True)
+                Box(
+                    x - rim,
+                    y - rim,
+                    width + 2 * rim,
+                    height + 2 * rim,
+                    PAPER,
+                    MOMENTUM,
+                    radius + rim,
+                    True,
+                )
             )
         stroke = LINE if run.plain else "none"
         scene.boxes.append(
-            Box(x, y, width, height, self.fill(node), stroke, radius, False, HATCHED[node.frozen])
+            Box(
+                x,
+                y,
+                width,
+                height,
+                self.fill(node),
+                stroke,
+                radius,
+                False,
+                HATCHED[node.frozen],
+            )
         )
         lines = self.lines(node)
         at = y + height / 2 - sum(size + 2.5 for _, size, _, _ in lines) / 2
@@ -197,14 +264,24 @@ class _Painter:
             at += size + 2.5
             ground = node.frozen == "all"
             scene.labels.append(
-                Label(self.middle(node.key), at - size / 2 - 1, text, size, colour, bold, ground)
+                Label(
+                    self.middle(node.key),
+                    at - size / 2 - 1,
+                    text,
+                    size,
+                    colour,
+                    bold,
+                    ground,
+                )
             )
 
     def leave(self, edge: Edge) -> Point:
         """Where a stream leaves its node: the fields of one side by side."""
         streams = list(self.outgoing[edge.source])
         streams.sort(
-            key=lambda name: min(self.middle(one.target) for one in self.outgoing[edge.source][name])
+            key=lambda name: min(
+                self.middle(one.target) for one in self.outgoing[edge.source][name]
+            )
         )
         x = self.middle(edge.source) + _beside(
             streams.index(edge.stream), len(streams), self.widths[edge.source]
@@ -216,11 +293,15 @@ class _Painter:
 
         def arrival(one: Edge) -> tuple[float, float]:
             bends = self.layout.bends(one.source, one.target)
-            last = self.layout.middles[bends[-1]] + MARGIN if bends else self.leave(one)[0]
+            last = (
+                self.layout.middles[bends[-1]] + MARGIN if bends else self.leave(one)[0]
+            )
             return last, self.leave(one)[0]
 
         edges = sorted(self.incoming[edge.target], key=arrival)
-        x = self.middle(edge.target) + _beside(edges.index(edge), len(edges), self.widths[edge.target])
+        x = self.middle(edge.target) + _beside(
+            edges.index(edge), len(edges), self.widths[edge.target]
+        )
         rim = RIM if self.diagram.runs[edge.target].momentum else 0.0
         return x, self.top(edge.target) - rim
 
@@ -244,20 +325,36 @@ class _Painter:
         """Return one line for each meaning of a colour or a stroke that occurs."""
         entries: list[tuple[Box, str]] = []
 
-        def swatch(fill: str, stroke: str = LINE, dashed: bool = False, hatched: float = 0.0) -> Box:
+        def swatch(
+            fill: str, stroke: str = LINE, dashed: bool = False, hatched: float = 0.0
+        ) -> Box:
             return Box(0, 0, 26, 16, fill, stroke, 4.0, dashed, hatched)
 
         users = [name for node in self.diagram.nodes.values() for name in node.modules]
         for name, colour in self.colours.items():
-            entries.append((swatch(colour), f"{name}: the same weights in {users.count(name)} places"))
+            entries.append(
+                (
+                    swatch(colour),
+                    f"{name}: the same weights in {users.count(name)} places",
+                )
+            )
         if any(
-            node.modules and not set(node.modules) & set(self.colours) for node in self.diagram.nodes.values()
+            node.modules and not set(node.modules) & set(self.colours)
+            for node in self.diagram.nodes.values()
         ):
             entries.append((swatch(PLAIN), "module used once"))
-        if any(node.kind == "operation" and not node.modules for node in self.diagram.nodes.values()):
+        if any(
+            node.kind == "operation" and not node.modules
+            for node in self.diagram.nodes.values()
+        ):
             entries.append((swatch(PAPER), "operation without weights"))
         if any(run.momentum for run in self.diagram.runs.values()):
-            entries.append((swatch(PAPER, MOMENTUM, True), "run again with averaged weights (momentum)"))
+            entries.append(
+                (
+                    swatch(PAPER, MOMENTUM, True),
+                    "run again with averaged weights (momentum)",
+                )
+            )
         frozen = {node.frozen for node in self.diagram.nodes.values()}
         entries += [
             (swatch(PLAIN, hatched=1.0 if f == "all" else 0.4), NAMED[f])
@@ -270,7 +367,9 @@ class _Painter:
             if x + width > scene.width and x > MARGIN:
                 x, y = MARGIN, y + 26
             scene.width = max(scene.width, x + width)
-            scene.boxes.append(Box(x, y, 26, 16, box.fill, box.stroke, 4.0, box.dashed, box.hatched))
+            scene.boxes.append(
+                Box(x, y, 26, 16, box.fill, box.stroke, 4.0, box.dashed, box.hatched)
+            )
             scene.labels.append(Label(x + 34, y + 8, text, TEXT, FAINT, anchor="start"))
             x += width
         scene.height = y + 16 + MARGIN

@@ -18,7 +18,10 @@ def lines_of(table: ArrowTable) -> Iterator[Line]:
     for columns, lines in _LINES.items():
         if table.columns.issuperset(columns):
             for row in range(len(table)):
-                cells = {column: table.value(row, column) for column in table.columns - set(_IMAGES)}
+                cells = {
+                    column: table.value(row, column)
+                    for column in table.columns - set(_IMAGES)
+                }
                 yield from lines(table, row, cells)
             return
     choices = "; or ".join(" and ".join(columns) for columns in _LINES)
@@ -35,7 +38,9 @@ def media_name(table: ArrowTable, row: int, column: str = "image") -> str:
 def _captions(table: ArrowTable, row: int, cells: Mapping[str, Any]) -> Iterator[Line]:
     texts = cells["caption"]
     if texts is None:
-        raise UserError(f"{table.path}: row {row + 1} must have a list of captions, but 'caption' is null")
+        raise UserError(
+            f"{table.path}: row {row + 1} must have a list of captions, but 'caption' is null"
+        )
     if texts:
         yield {"image": media_name(table, row), "caption": texts}
 
@@ -49,7 +54,9 @@ def _questions(table: ArrowTable, row: int, cells: Mapping[str, Any]) -> Iterato
         if answers:
             scores = cells["answer_scores"][number]
             line["answer"] = {
-                answer: VOTES[score] for answer, score in zip(answers, scores, strict=True) if score in VOTES
+                answer: VOTES[score]
+                for answer, score in zip(answers, scores, strict=True)
+                if score in VOTES
             }
         yield line
 
@@ -61,7 +68,9 @@ def _pairs(table: ArrowTable, row: int, cells: Mapping[str, Any]) -> Iterator[Li
 
 
 _IMAGES = ("image", "image_0", "image_1")
-_LINES: dict[tuple[str, ...], Callable[[ArrowTable, int, Mapping[str, Any]], Iterator[Line]]] = {
+_LINES: dict[
+    tuple[str, ...], Callable[[ArrowTable, int, Mapping[str, Any]], Iterator[Line]]
+] = {
     ("image", "caption"): _captions,
     ("image", "questions", "answers", "answer_scores"): _questions,
     ("image_0", "image_1", "questions", "answers"): _pairs,

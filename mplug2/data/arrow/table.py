@@ -52,7 +52,9 @@ class ArrowTable:
     def image(self, row: int, column: str) -> PackedFile:
         """Return the image in a cell; its bytes are read when it is decoded."""
         cell = self._cell(row, column)
-        size = cell.as_buffer().size if cell.is_valid and hasattr(cell, "as_buffer") else 0
+        size = (
+            cell.as_buffer().size if cell.is_valid and hasattr(cell, "as_buffer") else 0
+        )
         return PackedFile(self, f"{row}.{column}", row, size)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
@@ -60,7 +62,9 @@ class ArrowTable:
         column = name.partition(".")[2]
         value = self.value(offset, column)
         if not isinstance(value, bytes):
-            raise PackedFileError(f"{self.path}: row {offset + 1} has no bytes in '{column}'")
+            raise PackedFileError(
+                f"{self.path}: row {offset + 1} has no bytes in '{column}'"
+            )
         return value
 
     def value(self, row: int, column: str) -> Any:
@@ -75,7 +79,9 @@ class ArrowTable:
 
     def _batches(self) -> list[Any]:
         reader = self._opened()
-        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        batches = [
+            reader.get_batch(number) for number in range(reader.num_record_batches)
+        ]
         for batch in batches:
             batch.validate()  # offsets in the file are not trusted
         return batches

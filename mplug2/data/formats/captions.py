@@ -43,20 +43,32 @@ def names(path: Path) -> set[str]:
     return {stem(re.split(r"[,\s]", line)[0]) for _, line in lines(path)}
 
 
-def keep_listed(rows: Iterable[Row], listed: Collection[str], key: str = "image") -> Iterator[Row]:
+def keep_listed(
+    rows: Iterable[Row], listed: Collection[str], key: str = "image"
+) -> Iterator[Row]:
     """Yield the rows whose file is listed (`names`)."""
     return (row for row in rows if stem(row[key]) in listed)
 
 
-def drop_listed(rows: Iterable[Row], *listed: Collection[str], key: str = "image") -> Iterator[Row]:
+def drop_listed(
+    rows: Iterable[Row], *listed: Collection[str], key: str = "image"
+) -> Iterator[Row]:
     """Yield the rows whose file is in none of the lists."""
-    return (row for row in rows if not any(stem(row[key]) in split_list for split_list in listed))
+    return (
+        row
+        for row in rows
+        if not any(stem(row[key]) in split_list for split_list in listed)
+    )
 
 
 def stem(name: str) -> str:
     """Return a file name without its folder, and without the suffix of an image."""
     last = name.rsplit("/", 1)[-1]
-    return PurePosixPath(last).stem if last.lower().endswith((".jpg", ".jpeg", ".png")) else last
+    return (
+        PurePosixPath(last).stem
+        if last.lower().endswith((".jpg", ".jpeg", ".png"))
+        else last
+    )
 
 
 def in_folder(name: str, folder: str = "") -> str:
@@ -85,7 +97,11 @@ def _pairs(path: Path) -> Iterator[tuple[str, list[str], Row]]:
     for name, given in value.items():
         place = f"{where}: {shown(name)}"
         texts = list(given.values()) if isinstance(given, dict) else given
-        yield media_name(name, place), Entry({"captions": texts}, place).texts("captions"), {}
+        yield (
+            media_name(name, place),
+            Entry({"captions": texts}, place).texts("captions"),
+            {},
+        )
 
 
 def _files(value: Any, where: str) -> dict[int | str, tuple[str, Row]]:
@@ -106,7 +122,9 @@ def _name(entry: Entry, files: dict[int | str, tuple[str, Row]]) -> tuple[str, R
         return _named(entry, *_NAMES), {}
     number = entry.id(*_NAMES)
     if number not in files:
-        raise UserError(f"{entry.where}: the image {number!r} must be among 'images', but is not")
+        raise UserError(
+            f"{entry.where}: the image {number!r} must be among 'images', but is not"
+        )
     return files[number]
 
 

@@ -50,7 +50,11 @@ CLASS_RECIPES: dict[str, Recipe] = {
         "configs_video/VideoClasses_ssv2_base.yaml",
         tuple(
             Output(split, (_SOMETHING.format(part),), something)
-            for split, part in (("train", "train"), ("val", "validation"), ("test", "test"))
+            for split, part in (
+                ("train", "train"),
+                ("val", "validation"),
+                ("test", "test"),
+            )
         ),
         "ssv2",
         media="video",

@@ -51,7 +51,9 @@ def ucf101(path: Path) -> Iterator[Row]:
         name = media_name(line.split()[0], location)
         label, slash, _ = name.partition("/")
         if not slash or not name.endswith(".avi"):
-            raise UserError(f"{location}: a line must be CLASS/NAME.avi (got {shown(line)})")
+            raise UserError(
+                f"{location}: a line must be CLASS/NAME.avi (got {shown(line)})"
+            )
         yield {"video_id": name.removesuffix(".avi"), "label": label}
 
 
@@ -63,9 +65,13 @@ def hmdb51(*paths: Path, mark: str, ending: str) -> Iterator[Row]:
         for location, line in lines(path):
             name, _, number = line.rpartition(" ")
             if number not in ("0", "1", "2"):
-                raise UserError(f"{location}: a line must be NAME.avi and 0, 1 or 2 (got {shown(line)})")
+                raise UserError(
+                    f"{location}: a line must be NAME.avi and 0, 1 or 2 (got {shown(line)})"
+                )
             if number == mark:
-                video = media_name(f"{label}/{name.strip().removesuffix('.avi')}", location)
+                video = media_name(
+                    f"{label}/{name.strip().removesuffix('.avi')}", location
+                )
                 yield {"video_id": video, "label": label}
 
 

@@ -26,7 +26,9 @@ class Entry:
     def of(cls, value: Any, where: str) -> Entry:
         """Return the entry of a JSON value, which must be an object."""
         if not isinstance(value, dict):
-            raise UserError(f"{where}: an entry must be a JSON object, but is {shown(value)}")
+            raise UserError(
+                f"{where}: an entry must be a JSON object, but is {shown(value)}"
+            )
         return cls(value, where)
 
     def has(self, *names: str) -> bool:
@@ -39,7 +41,9 @@ class Entry:
             if name in self.values:
                 return self.values[name]
         there = ", ".join(map(shown, list(self.values)[:8])) or "nothing"
-        raise UserError(f"{self.where}: there must be {' or '.join(map(repr, names))}, but there is {there}")
+        raise UserError(
+            f"{self.where}: there must be {' or '.join(map(repr, names))}, but there is {there}"
+        )
 
     def text(self, *names: str) -> str:
         """Return a text, its white space squeezed; numbers are texts, too."""
@@ -81,7 +85,11 @@ class Entry:
         """Return a text, or a list of them, as a list."""
         value = self.get(*names)
         texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        if (
+            not isinstance(texts, list)
+            or not texts
+            or not all(isinstance(text, str) for text in texts)
+        ):
             raise self.wrong(names, "a text or a list of texts", value)
         return [" ".join(text.split()) for text in texts]
 
@@ -90,7 +98,10 @@ class Entry:
         value = self.items(*names)
         if (
             len(value) != 4
-            or not all(isinstance(number, int | float) and not isinstance(number, bool) for number in value)
+            or not all(
+                isinstance(number, int | float) and not isinstance(number, bool)
+                for number in value
+            )
             or not all(abs(number) < 1e6 for number in value)
             or min(value[2:]) <= 0
         ):
@@ -112,4 +123,6 @@ class Entry:
     def wrong(self, names: tuple[str, ...], wanted: str, value: Any) -> UserError:
         """Return the error of a field that is not what it must be."""
         name = next((name for name in names if name in self.values), names[0])
-        return UserError(f"{self.where}: '{name}' must be {wanted}, but is {shown(value)}")
+        return UserError(
+            f"{self.where}: '{name}' must be {wanted}, but is {shown(value)}"
+        )

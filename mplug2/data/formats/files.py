@@ -26,7 +26,9 @@ def load(path: Path) -> Any:
         try:
             parse_json(first)
         except JsonError:
-            raise UserError(f"{path} must be JSON, but {error}; was the download complete?") from None
+            raise UserError(
+                f"{path} must be JSON, but {error}; was the download complete?"
+            ) from None
     if not rest.strip():
         raise UserError(f"{path} must be JSON, but is not; was the download complete?")
     return list(_lines_of_objects(path, text))
@@ -41,21 +43,38 @@ def json_entries(path: Path, *under: str) -> Iterator[Entry]:
 def entries_of(value: Any, where: str, *under: str) -> Iterator[Entry]:
     """Yield the objects of a list, of the list that a mapping has ``under`` one of these keys, or of a
     mapping of objects."""
-    if isinstance(value, dict) and (key := next((key for key in under if key in value), None)) is not None:
+    if (
+        isinstance(value, dict)
+        and (key := next((key for key in under if key in value), None)) is not None
+    ):
         value, where = value[key], f"{where}: {key}"
     if isinstance(value, list):
         for number, item in enumerate(value, 1):
-            yield item if isinstance(item, Entry) else Entry.of(item, f"{where}: entry {number}")
-    elif isinstance(value, dict) and not under and all(isinstance(item, dict) for item in value.values()):
+            yield (
+                item
+                if isinstance(item, Entry)
+                else Entry.of(item, f"{where}: entry {number}")
+            )
+    elif (
+        isinstance(value, dict)
+        and not under
+        and all(isinstance(item, dict) for item in value.values())
+    ):
         yield from (Entry(item, f"{where}: {shown(key)}") for key, item in value.items())
     elif isinstance(value, dict) and not under:
         yield Entry(value, where)  # a file of one line
     else:
-        wanted = f"a mapping with {' or '.join(map(repr, under))}, or a list" if under else "a list"
+        wanted = (
+            f"a mapping with {' or '.join(map(repr, under))}, or a list"
+            if under
+            else "a list"
+        )
         raise UserError(f"{where}: must be {wanted}, but is {_kind(value)}")
 
 
-def table(path: Path, delimiter: str, columns: Sequence[str] = (), *, quotes: bool = True) -> Iterator[Entry]:
+def table(
+    path: Path, delimiter: str, columns: Sequence[str] = (), *, quotes: bool = True
+) -> Iterator[Entry]:
     """Yield the rows of a table; ``columns`` names them where the file has no header."""
     reader = csv.DictReader(
         io.StringIO(read_text(path), newline=""),
@@ -68,11 +87,19 @@ def table(path: Path, delimiter: str, columns: Sequence[str] = (), *, quotes: bo
             where = f"{path}:{reader.line_num}"
             if None in row or None in row.values():
                 expected = len(reader.fieldnames or ())
-                num_columns = expected + len(row.get(None, ())) - sum(value is None for value in row.values())
-                raise UserError(f"{where}: a row must have {expected} columns, but has {num_columns}")
+                num_columns = (
+                    expected
+                    + len(row.get(None, ()))
+                    - sum(value is None for value in row.values())
+                )
+                raise UserError(
+                    f"{where}: a row must have {expected} columns, but has {num_columns}"
+                )
             yield Entry(row, where)
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: the table cannot be read ({error})") from None
+        raise UserError(
+            f"{path}:{reader.line_num}: the table cannot be read ({error})"
+        ) from None
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -98,5 +125,7 @@ def _lines_of_objects(path: Path, text: str) -> Iterator[Entry]:
 
 def _kind(value: Any) -> str:
     if isinstance(value, dict):
-        return f"a mapping with {', '.join(map(repr, list(value)[:4])) or 'nothing in it'}"
+        return (
+            f"a mapping with {', '.join(map(repr, list(value)[:4])) or 'nothing in it'}"
+        )
     return type(value).__name__

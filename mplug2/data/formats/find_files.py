@@ -9,7 +9,20 @@ from pathlib import Path
 from registry.errors import UserError
 
 DEPTH = 6  # folders below the one that is searched
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif", ".m4v", ".mpg", ".wmv", ".3gp", ".3g2", ".mts")
+VIDEOS = (
+    ".mp4",
+    ".avi",
+    ".mkv",
+    ".mov",
+    ".webm",
+    ".gif",
+    ".m4v",
+    ".mpg",
+    ".wmv",
+    ".3gp",
+    ".3g2",
+    ".mts",
+)
 _GIF_FIRST = "tumblr"
 _KNOWN = {".mp4", ".avi"}  # what the readers look for where a name has no suffix
 
@@ -38,11 +51,19 @@ class SourceFiles:
             raise UserError(
                 f"--source {folder} must be a folder with the downloaded files, but does not exist"
             )
-        bare = {alternative.rsplit("/", 1)[-1] for name in wanted for alternative in name.split("|")}
+        bare = {
+            alternative.rsplit("/", 1)[-1]
+            for name in wanted
+            for alternative in name.split("|")
+        }
         asked = bare | {f"{name}.gz" for name in bare}
         self.folder = folder
         files = dict.fromkeys(path for path in walk(folder) if path.name in asked)
-        self._files = [path for path in files if path.suffix != ".gz" or path.with_suffix("") not in files]
+        self._files = [
+            path
+            for path in files
+            if path.suffix != ".gz" or path.with_suffix("") not in files
+        ]
 
     def get(self, name: str) -> Path | None:
         """Return the file of a name with the shortest path; raise UserError if there are two."""
@@ -63,7 +84,11 @@ class SourceFiles:
 
     def _fits(self, path: Path, parts: tuple[str, ...]) -> bool:
         name = path.name.removesuffix(".gz")
-        known = (self.folder.resolve().name, *path.relative_to(self.folder).parts[:-1], name)
+        known = (
+            self.folder.resolve().name,
+            *path.relative_to(self.folder).parts[:-1],
+            name,
+        )
         return known[-len(parts) :] == parts
 
 
@@ -79,7 +104,9 @@ class MediaIndex:
         self.unclear: dict[str, tuple[str, str]] = {}
         self._paths: dict[str, list[Path]] = {}
         for path in walk(folder):
-            self._paths.setdefault(self._key(path.name), []).append(path.relative_to(folder))
+            self._paths.setdefault(self._key(path.name), []).append(
+                path.relative_to(folder)
+            )
 
     def place(self, name: str) -> str:
         """Return the name by which a task finds the file below the folder, unchanged if there are no files
@@ -104,5 +131,11 @@ class MediaIndex:
         return name
 
     def _named(self, path: Path) -> str:
-        known = path.suffix in _KNOWN or (path.suffix == ".gif" and path.name.startswith(_GIF_FIRST))
-        return path.with_suffix("").as_posix() if self.kind == "video" and known else path.as_posix()
+        known = path.suffix in _KNOWN or (
+            path.suffix == ".gif" and path.name.startswith(_GIF_FIRST)
+        )
+        return (
+            path.with_suffix("").as_posix()
+            if self.kind == "video" and known
+            else path.as_posix()
+        )

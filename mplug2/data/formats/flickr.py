@@ -19,11 +19,17 @@ def flickr(path: Path) -> Iterator[Row]:
     texts_of_image: dict[str, list[str]] = {}
     for image, caption in _table(path) if _has_header(path) else _tokens(path):
         texts_of_image.setdefault(image, []).append(caption)
-    yield from ({"image": image, "caption": texts} for image, texts in texts_of_image.items())
+    yield from (
+        {"image": image, "caption": texts} for image, texts in texts_of_image.items()
+    )
 
 
 def _has_header(path: Path) -> bool:
-    return next((line for _, line in lines(path)), "").replace(" ", "").startswith("image,caption")
+    return (
+        next((line for _, line in lines(path)), "")
+        .replace(" ", "")
+        .startswith("image,caption")
+    )
 
 
 def _table(path: Path) -> Iterator[tuple[str, str]]:

@@ -16,5 +16,11 @@ def karpathy(path: Path, *, splits: Collection[str]) -> Iterator[Row]:
     for entry in json_entries(path, "images"):
         if entry.text("split") not in splits:
             continue
-        image = in_folder(entry.media("filename"), entry.media("filepath") if entry.has("filepath") else "")
-        yield {"image": image, "caption": [sentence.text("raw") for sentence in entry.entries("sentences")]}
+        image = in_folder(
+            entry.media("filename"),
+            entry.media("filepath") if entry.has("filepath") else "",
+        )
+        yield {
+            "image": image,
+            "caption": [sentence.text("raw") for sentence in entry.entries("sentences")],
+        }

@@ -24,16 +24,23 @@ def nlvr2(path: Path, *, folder: str = "") -> Iterator[Row]:
         if entry.has("left"):
             pair = [entry.media("left"), entry.media("right")]
         else:
-            place = f"{folder}/{entry.text('directory')}" if entry.has("directory") else folder
+            place = (
+                f"{folder}/{entry.text('directory')}"
+                if entry.has("directory")
+                else folder
+            )
             stem = identifier.rpartition("-")[0]
             pair = [
-                media_name(f"{place}/{stem}-img{number}.png".lstrip("/"), entry.where) for number in (0, 1)
+                media_name(f"{place}/{stem}-img{number}.png".lstrip("/"), entry.where)
+                for number in (0, 1)
             ]
         label = entry.values.get("label")
         yield {
             "images": pair,
             "sentence": entry.text("sentence"),
-            "label": TRUTH[str(label).lower()] if isinstance(label, bool) else entry.one_of(TRUTH, "label"),
+            "label": TRUTH[str(label).lower()]
+            if isinstance(label, bool)
+            else entry.one_of(TRUTH, "label"),
             "question_id": identifier,
         }
 

@@ -45,7 +45,9 @@ def read_plain_pickle(path: Path) -> Any:
                     f"{place} has {code.name}{argument_text}; it is not read"
                 )
             if "PUT" in code.name and int(argument or 0) > len(content):
-                raise UserError(f"{path}: the pickle is broken at byte {place} ({code.name} {argument})")
+                raise UserError(
+                    f"{path}: the pickle is broken at byte {place} ({code.name} {argument})"
+                )
         return _Reader(io.BytesIO(content), encoding="utf-8").load()
     except (
         pickle.UnpicklingError,
@@ -58,4 +60,6 @@ def read_plain_pickle(path: Path) -> Any:
         OverflowError,
         MemoryError,
     ) as error:
-        raise UserError(f"{path} must be a pickle of plain data, but cannot be read ({error})") from None
+        raise UserError(
+            f"{path} must be a pickle of plain data, but cannot be read ({error})"
+        ) from None

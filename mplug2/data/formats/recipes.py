@@ -16,7 +16,14 @@ from mplug2.data.formats.recipe import Output, Recipe, parts
 from mplug2.data.formats.refcoco import detections, refer
 from mplug2.data.formats.video_qa import tgif_frame_qa, video_qa
 from mplug2.data.formats.video_text import didemo, jsfusion, lsmdc, msrvtt
-from mplug2.data.formats.vqa import answer_list, frequent_answers, gqa, mplug_list, visual_genome, vqa
+from mplug2.data.formats.vqa import (
+    answer_list,
+    frequent_answers,
+    gqa,
+    mplug_list,
+    visual_genome,
+    vqa,
+)
 
 
 def _token_list(path: Path, listed: Path) -> Iterator[Row]:
@@ -47,21 +54,40 @@ _VQA_ANNOTATIONS = "v2_mscoco_{}_annotations.json"
 _VQA_ANNOTATED = tuple(_VQA_ANNOTATIONS.format(part) for part in ("train2014", "val2014"))
 
 
-def _splits(file: str, rows: Callable[..., Iterable[Row]], **splits: tuple[str, ...]) -> tuple[Output, ...]:
+def _splits(
+    file: str, rows: Callable[..., Iterable[Row]], **splits: tuple[str, ...]
+) -> tuple[Output, ...]:
     """Outputs of one file that contains the split of each entry."""
-    return tuple(Output(name, (file,), partial(rows, splits=parts)) for name, parts in splits.items())
+    return tuple(
+        Output(name, (file,), partial(rows, splits=parts))
+        for name, parts in splits.items()
+    )
 
 
-def _flickr(dataset: str, tables: str, train: str, val: str, test: str) -> tuple[Output, ...]:
+def _flickr(
+    dataset: str, tables: str, train: str, val: str, test: str
+) -> tuple[Output, ...]:
     lists = {"train": train, "val": val, "test": test}
     return (
-        *_splits(f"dataset_{dataset}.json", karpathy, train=("train",), val=("val",), test=("test",)),
-        *(Output(split, (tables, listed), _token_list) for split, listed in lists.items()),
+        *_splits(
+            f"dataset_{dataset}.json",
+            karpathy,
+            train=("train",),
+            val=("val",),
+            test=("test",),
+        ),
+        *(
+            Output(split, (tables, listed), _token_list)
+            for split, listed in lists.items()
+        ),
     )
 
 
 def _refer(folder: str, by: str, *splits: str) -> tuple[Output, ...]:
-    files = (f"{folder}/refs({by}).p|{folder}/refs({by}).json", f"{folder}/instances.json")
+    files = (
+        f"{folder}/refs({by}).p|{folder}/refs({by}).json",
+        f"{folder}/instances.json",
+    )
     return tuple(Output(split, files, partial(refer, split=split)) for split in splits)
 
 
@@ -78,7 +104,13 @@ RECIPES: dict[str, Recipe] = {
         "COCO captions in Karpathy's split",
         "configs_image/caption_mplug_base.yaml",
         (
-            *_splits("dataset_coco.json", karpathy, train=("train", "restval"), val=("val",), test=("test",)),
+            *_splits(
+                "dataset_coco.json",
+                karpathy,
+                train=("train", "restval"),
+                val=("val",),
+                test=("test",),
+            ),
             Output("train", (*_COCO, *_LISTS), _karpathy_train),
             Output("val", (_COCO[1], _LISTS[0]), _karpathy_part),
             Output("test", (_COCO[1], _LISTS[1]), _karpathy_part),
@@ -89,15 +121,23 @@ RECIPES: dict[str, Recipe] = {
         "COCO captions in the split of 2017",
         "configs_image/caption_mplug_base.yaml",
         (
-            Output("train", ("captions_train2017.json",), partial(captions, folder="train2017")),
-            Output("val", ("captions_val2017.json",), partial(captions, folder="val2017")),
+            Output(
+                "train",
+                ("captions_train2017.json",),
+                partial(captions, folder="train2017"),
+            ),
+            Output(
+                "val", ("captions_val2017.json",), partial(captions, folder="val2017")
+            ),
         ),
         "coco2017",
     ),
     "flickr30k": Recipe(
         "Flickr30k captions",
         "configs_image/retrieval_flickr30k_mplug_base.yaml",
-        _flickr("flickr30k", "results_20130124.token", "train.txt", "val.txt", "test.txt"),
+        _flickr(
+            "flickr30k", "results_20130124.token", "train.txt", "val.txt", "test.txt"
+        ),
         "flickr30k",
     ),
     "flickr8k": Recipe(
@@ -123,12 +163,20 @@ RECIPES: dict[str, Recipe] = {
         "configs_image/vqa_mplug_base.yaml",
         (
             *(
-                Output(split, (_VQA_QUESTIONS.format(part), _VQA_ANNOTATIONS.format(part)), vqa)
+                Output(
+                    split,
+                    (_VQA_QUESTIONS.format(part), _VQA_ANNOTATIONS.format(part)),
+                    vqa,
+                )
                 for split, part in (("train", "train2014"), ("val", "val2014"))
             ),
             *parts(vqa, test=_VQA_QUESTIONS.format("test2015")),
             *parts(vqa, **{"test-dev": _VQA_QUESTIONS.format("test-dev2015")}),
-            Output("answers", ("trainval_label2ans.json|trainval_ans2label.json",), answer_list),
+            Output(
+                "answers",
+                ("trainval_label2ans.json|trainval_ans2label.json",),
+                answer_list,
+            ),
             Output("answers", _VQA_ANNOTATED, frequent_answers),
         ),
         "vqa",
@@ -137,7 +185,12 @@ RECIPES: dict[str, Recipe] = {
         "VQA v2 with Visual Genome as mPLUG's lists split them, without their ocr and object_label",
         "configs_image/vqa_mplug_base.yaml",
         (
-            *parts(mplug_list, train="vqa_train.json", val="vqa_val.json", minival="vqa_minval.json"),
+            *parts(
+                mplug_list,
+                train="vqa_train.json",
+                val="vqa_val.json",
+                minival="vqa_minval.json",
+            ),
             *parts(mplug_list, test="vqa_test.json", genome="vg_qa.json"),
             Output("answers", ("answer_list.json",), answer_list),
         ),
@@ -153,7 +206,11 @@ RECIPES: dict[str, Recipe] = {
         "GQA, balanced",
         "configs_image/vqa_mplug_base.yaml",
         (
-            *parts(gqa, train="train_balanced_questions.json", val="val_balanced_questions.json"),
+            *parts(
+                gqa,
+                train="train_balanced_questions.json",
+                val="val_balanced_questions.json",
+            ),
             *parts(gqa, test="testdev_balanced_questions.json"),
         ),
         "gqa",
@@ -193,8 +250,18 @@ RECIPES: dict[str, Recipe] = {
         "SNLI-VE, or e-SNLI-VE's tables",
         "configs_image/snli_ve_mplug_base.yaml",
         (
-            *parts(snli_ve, train="snli_ve_train.jsonl", val="snli_ve_dev.jsonl", test="snli_ve_test.jsonl"),
-            *parts(snli_ve, train="esnlive_train.csv", val="esnlive_dev.csv", test="esnlive_test.csv"),
+            *parts(
+                snli_ve,
+                train="snli_ve_train.jsonl",
+                val="snli_ve_dev.jsonl",
+                test="snli_ve_test.jsonl",
+            ),
+            *parts(
+                snli_ve,
+                train="esnlive_train.csv",
+                val="esnlive_dev.csv",
+                test="esnlive_test.csv",
+            ),
         ),
         "snli_ve",
     ),
@@ -272,14 +339,20 @@ RECIPES: dict[str, Recipe] = {
     "tgif_qa": Recipe(
         "TGIF-QA's frame questions",
         "configs_video/VideoQA_tgif_large.yaml",
-        parts(tgif_frame_qa, train="Train_frameqa_question.csv", test="Test_frameqa_question.csv"),
+        parts(
+            tgif_frame_qa,
+            train="Train_frameqa_question.csv",
+            test="Test_frameqa_question.csv",
+        ),
         "tgif",
         media="video",
     ),
     "didemo": Recipe(
         "DiDeMo, all descriptions of a video as one paragraph",
         "configs_video/VideoRetrieval_didemo_large.yaml",
-        parts(didemo, train="train_data.json", val="val_data.json", test="test_data.json"),
+        parts(
+            didemo, train="train_data.json", val="val_data.json", test="test_data.json"
+        ),
         "didemo",
         media="video",
     ),

@@ -37,7 +37,9 @@ def refer(refs: Path, instances: Path, *, split: str) -> Iterator[Row]:
         image, box = entry.whole("image_id"), entry.whole("ann_id")
         if image not in files or box not in boxes:
             lacking = f"image {image}" if image not in files else f"annotation {box}"
-            raise UserError(f"{entry.where}: {lacking} must be in {instances}, but is not")
+            raise UserError(
+                f"{entry.where}: {lacking} must be in {instances}, but is not"
+            )
         for sentence in entry.entries("sentences"):
             row = {
                 "image": in_folder(files[image], "train2014"),
@@ -55,7 +57,9 @@ def detections(path: Path) -> Iterator[Row]:
     "pred_boxes_img_id": [IMAGE_0.jpg, ...]}``."""
     for number, entry in enumerate(json_entries(path)):
         crops = entry.texts("pred_boxes_img_id")
-        image = Entry({"image": f"{crops[0].rpartition('_')[0]}.jpg"}, entry.where).media("image")
+        image = Entry({"image": f"{crops[0].rpartition('_')[0]}.jpg"}, entry.where).media(
+            "image"
+        )
         yield {
             "image": in_folder(image, "train2014"),
             "phrase": entry.text("sent"),
@@ -70,7 +74,9 @@ def expressions(path: Path) -> Iterator[tuple[int, str]]:
         yield entry.whole("ref_id"), entry.text("sent")
 
 
-@lru_cache(maxsize=1)  # all splits are in one file, and to look at its instructions takes ten seconds
+@lru_cache(
+    maxsize=1
+)  # all splits are in one file, and to look at its instructions takes ten seconds
 def _unpickled(path: Path, stamp: tuple[int, int]) -> Any:
     return read_plain_pickle(path)
 

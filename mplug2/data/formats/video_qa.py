@@ -23,12 +23,16 @@ def video_qa(path: Path, *, prefix: str, mapping: Path | None = None) -> Iterato
     for number, entry in enumerate(json_entries(path)):
         video = _video(entry, prefix)
         if names and video not in names:
-            raise UserError(f"{entry.where}: the video {video} must be in {mapping}, but is not")
+            raise UserError(
+                f"{entry.where}: the video {video} must be in {mapping}, but is not"
+            )
         yield {
             "video_id": names.get(video, video),
             "question": entry.text("question"),
             "answer": entry.text("answer"),
-            "question_id": entry.id("id", "question_id") if entry.has("id", "question_id") else number,
+            "question_id": entry.id("id", "question_id")
+            if entry.has("id", "question_id")
+            else number,
         }
 
 
@@ -58,4 +62,6 @@ def tgif_frame_qa(path: Path) -> Iterator[Row]:
 
 def _video(entry: Entry, prefix: str) -> str:
     value = entry.id("video_id", "video")
-    return f"{prefix}{value}" if isinstance(value, int) else media_name(value, entry.where)
+    return (
+        f"{prefix}{value}" if isinstance(value, int) else media_name(value, entry.where)
+    )

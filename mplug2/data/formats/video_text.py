@@ -11,7 +11,14 @@ from mplug2.data.formats.entry import Row
 from mplug2.data.formats.files import json_entries, table
 from mplug2.data.rows import media_name
 
-_LSMDC = ("clip", "start_aligned", "end_aligned", "start_extracted", "end_extracted", "sentence")
+_LSMDC = (
+    "clip",
+    "start_aligned",
+    "end_aligned",
+    "start_extracted",
+    "end_extracted",
+    "sentence",
+)
 _TIMES = re.compile(r"_\d\d\.\d\d\.\d\d\.\d\d\d-\d\d\.\d\d\.\d\d\.\d\d\d$")
 
 
@@ -49,4 +56,7 @@ def lsmdc(path: Path) -> Iterator[Row]:
     for entry in table(path, "\t", _LSMDC, quotes=False):
         clip = entry.media("clip")
         movie = _TIMES.sub("", clip)
-        yield {"video_id": media_name(f"{movie}/{clip}", entry.where), "caption": [entry.text("sentence")]}
+        yield {
+            "video_id": media_name(f"{movie}/{clip}", entry.where),
+            "caption": [entry.text("sentence")],
+        }

@@ -39,7 +39,9 @@ def vqa(questions: Path, annotations: Path | None = None) -> Iterator[Row]:
         }
         if annotations:
             if number not in answers:
-                raise UserError(f"{entry.where}: question {number} must be in {annotations}, but is not")
+                raise UserError(
+                    f"{entry.where}: question {number} must be in {annotations}, but is not"
+                )
             row |= _answered(answers[number])
         yield row
 
@@ -53,7 +55,9 @@ def mplug_list(path: Path) -> Iterator[Row]:
             row["answer"] = dict(Counter(entry.texts("answer")))
         if entry.has("dataset") and entry.text("dataset") in _HALVED:
             row |= _HALF
-        yield row | {"question_id": entry.id("question_id") if entry.has("question_id") else number}
+        yield row | {
+            "question_id": entry.id("question_id") if entry.has("question_id") else number
+        }
 
 
 def visual_genome(path: Path) -> Iterator[Row]:
@@ -72,10 +76,15 @@ def gqa(path: Path) -> Iterator[Row]:
     """Yield GQA's questions, a mapping of ids (test splits have no answers)."""
     known = load(path)
     if not isinstance(known, dict):
-        raise UserError(f"{path}: must be a mapping of question ids, but is a {type(known).__name__}")
+        raise UserError(
+            f"{path}: must be a mapping of question ids, but is a {type(known).__name__}"
+        )
     for number, value in known.items():
         entry = Entry.of(value, f"{path}: question {shown(number)}")
-        row: Row = {"image": f"{entry.media('imageId')}.jpg", "question": entry.text("question")}
+        row: Row = {
+            "image": f"{entry.media('imageId')}.jpg",
+            "question": entry.text("question"),
+        }
         answer = {"answer": entry.text("answer")} if entry.has("answer") else {}
         yield row | answer | {"question_id": number} | _HALF
 
@@ -84,10 +93,16 @@ def answer_list(path: Path) -> list[str]:
     """Return the answers of a JSON list, or of a mapping to labels in the order of these, without empty
     ones."""
     known = load(path)
-    if isinstance(known, dict) and all(isinstance(label, int) for label in known.values()):
+    if isinstance(known, dict) and all(
+        isinstance(label, int) for label in known.values()
+    ):
         known = sorted(known, key=known.__getitem__)
-    if not isinstance(known, list) or not all(isinstance(answer, str) for answer in known):
-        raise UserError(f"{path}: must be a list of answers, or a mapping of answers to labels")
+    if not isinstance(known, list) or not all(
+        isinstance(answer, str) for answer in known
+    ):
+        raise UserError(
+            f"{path}: must be a list of answers, or a mapping of answers to labels"
+        )
     return [answer for answer in dict.fromkeys(known) if answer]
 
 
@@ -113,4 +128,6 @@ def _image(subtype: str, number: int) -> str:
 
 def _answered(entry: Entry) -> Row:
     votes = Counter(answer.text("answer") for answer in entry.entries("answers"))
-    return {"answer": dict(votes)} | ({"type": entry.text("answer_type")} if entry.has("answer_type") else {})
+    return {"answer": dict(votes)} | (
+        {"type": entry.text("answer_type")} if entry.has("answer_type") else {}
+    )

@@ -47,10 +47,19 @@ class ClassAugmentation:
         if not 0 <= self.erase <= 1:
             raise ArgumentError("erase", f"erase must be 0 to 1, but is {self.erase}")
 
-    def read(self, media: MediaFolder, name: str, views: ClassViews, rng: np.random.Generator) -> Tensor:
+    def read(
+        self, media: MediaFolder, name: str, views: ClassViews, rng: np.random.Generator
+    ) -> Tensor:
         """Return one augmented view of a file, normalized: [3 T H W] or [3 H W]."""
         file = media.file(name)
-        settings = (media.size, media.augment, rng, media.mean, media.std, self.crop_scale)
+        settings = (
+            media.size,
+            media.augment,
+            rng,
+            media.mean,
+            media.std,
+            self.crop_scale,
+        )
         if media.kind == "image":
             level = IMAGE_LEVEL if self.level is None else self.level
             pixels = train_picture(media.picture(file), *settings, level)
@@ -58,7 +67,10 @@ class ClassAugmentation:
             seed = int(rng.integers(2**63))
             # `choose` may be called twice, and must return the same frames.
             frames = media.frames_of(
-                file, lambda total: views.train_frames(total, media.frames, np.random.default_rng(seed))
+                file,
+                lambda total: views.train_frames(
+                    total, media.frames, np.random.default_rng(seed)
+                ),
             )
             level = VIDEO_LEVEL if self.level is None else self.level
             pixels = train_transform(frames, *settings, level)
@@ -72,8 +84,12 @@ class ClassAugmentation:
 def erase_box(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """Return normalized pixels [... H W] with a random box of normal noise (timm's ``mode='pixel'``)."""
     height, width = pixels.shape[-2:]
-    top, left, box_height, box_width = random_box(height, width, rng, ERASED_SCALE, ERASED_RATIO)
-    noise = rng.standard_normal((*pixels.shape[:-2], box_height, box_width), dtype=np.float32)
+    top, left, box_height, box_width = random_box(
+        height, width, rng, ERASED_SCALE, ERASED_RATIO
+    )
+    noise = rng.standard_normal(
+        (*pixels.shape[:-2], box_height, box_width), dtype=np.float32
+    )
     erased = pixels.clone()
     erased[..., top : top + box_height, left : left + box_width] = torch.from_numpy(noise)
     return erased

@@ -13,7 +13,12 @@ from torch import Tensor
 
 from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.media.folder import MediaFolder
-from mplug2.data.media.frames import dense_clip, frame_indices, last_dense_start, uniform_clip
+from mplug2.data.media.frames import (
+    dense_clip,
+    frame_indices,
+    last_dense_start,
+    uniform_clip,
+)
 from mplug2.data.media.transforms import eval_picture, eval_transform
 
 FrameSampling = Literal["uniform", "dense"]
@@ -76,7 +81,9 @@ class ClassViews:
         file = media.file(name)
         if media.kind == "image":
             pixels = media.picture(file)[None]
-            crops = [self._crop(media, pixels, number % num_crops)[:, 0] for number in numbers]
+            crops = [
+                self._crop(media, pixels, number % num_crops)[:, 0] for number in numbers
+            ]
             return torch.stack(crops)
         clips = [number // num_crops for number in numbers]
         lengths: list[int] = []
@@ -87,7 +94,9 @@ class ClassViews:
             return sorted(set().union(*frames))
 
         frames = media.frames_of(file, choose)
-        total = lengths[-1]  # A damaged file is decoded twice: the second length is the true one.
+        total = lengths[
+            -1
+        ]  # A damaged file is decoded twice: the second length is the true one.
         read = choose(total)
         views = []
         for number, clip in zip(numbers, clips, strict=True):
@@ -108,7 +117,9 @@ class ClassViews:
             top = (height - media.size) * crop // 2
         elif self.crops == 3:
             left = (width - media.size) * crop // 2
-        return media.normalize(clip[..., top : top + media.size, left : left + media.size])
+        return media.normalize(
+            clip[..., top : top + media.size, left : left + media.size]
+        )
 
 
 def resize_shorter_side(frames: np.ndarray, size: int) -> Tensor:
@@ -117,5 +128,7 @@ def resize_shorter_side(frames: np.ndarray, size: int) -> Tensor:
     scale = size / min(height, width)
     shape = (max(size, round(height * scale)), max(size, round(width * scale)))
     clip = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
-    resized = F.interpolate(clip, size=shape, mode="bicubic", align_corners=False, antialias=True)
+    resized = F.interpolate(
+        clip, size=shape, mode="bicubic", align_corners=False, antialias=True
+    )
     return resized.round().clamp(0, 255)

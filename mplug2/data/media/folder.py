@@ -26,7 +26,15 @@ from mplug2.data.media.transforms import (
     train_picture,
     train_transform,
 )
-from mplug2.data.media.video import Clip, Limits, Scan, Shrink, VideoError, read_frames, scan_video
+from mplug2.data.media.video import (
+    Clip,
+    Limits,
+    Scan,
+    Shrink,
+    VideoError,
+    read_frames,
+    scan_video,
+)
 from mplug2.data.packed_file import MediaFile, PackedFileError
 from registry.errors import UserError
 
@@ -43,7 +51,9 @@ GIF_FIRST = "tumblr"  # TGIF's names begin so
 
 
 def media_views(
-    outputs: Mapping[str, str], types: Mapping[str, StreamType], inputs: Collection[str] | None
+    outputs: Mapping[str, str],
+    types: Mapping[str, StreamType],
+    inputs: Collection[str] | None,
 ) -> tuple[str, ...]:
     """Return which inputs of a spec hold the media of one sample, in the order of the task's outputs."""
     views = []
@@ -96,14 +106,23 @@ class MediaFolder:
         *counts, height, width = stream.axes[2:]
         frames = counts[0] if counts else 1
         if not (isinstance(frames, int) and isinstance(height, int) and height == width):
-            what = "a known number of frames and a square size" if counts else "a known square size"
+            what = (
+                "a known number of frames and a square size"
+                if counts
+                else "a known square size"
+            )
             example = "frames B 3 8 224 224" if counts else "image B 3 224 224"
             raise UserError(
                 f"input '{name}' must have {what}, but is '{stream}'; write them in `inputs`, as in "
                 f"`{name}: {example}`, or set them in the vision module"
             )
         self.frames, self.size = frames, height
-        self.training, self.augment, self.decoder, self.threads = training, augment, decoder, threads
+        self.training, self.augment, self.decoder, self.threads = (
+            training,
+            augment,
+            decoder,
+            threads,
+        )
         self.mean, self.std = _channels("image_mean", mean), _channels("image_std", std)
         defaults = Limits()
         self.max_image_pixels = max_pixels or MAX_PIXELS
@@ -131,11 +150,15 @@ class MediaFolder:
         if self.kind == "frames":
             frames = self.clip(self.file(name), rng)
             if self.training:
-                return train_transform(frames, self.size, self.augment, rng, self.mean, self.std)
+                return train_transform(
+                    frames, self.size, self.augment, rng, self.mean, self.std
+                )
             return eval_transform(frames, self.size, self.mean, self.std)
         pixels = self.picture(self.file(name))
         if self.training:
-            return train_picture(pixels, self.size, self.augment, rng, self.mean, self.std)
+            return train_picture(
+                pixels, self.size, self.augment, rng, self.mean, self.std
+            )
         return eval_picture(pixels, self.size, self.mean, self.std)
 
     def normalize(self, frames: Tensor) -> Tensor:
@@ -149,9 +172,15 @@ class MediaFolder:
     def picture(self, file: MediaFile) -> np.ndarray:
         """Return an image [H W 3] without changes, from memory if it was kept."""
         kept = self._cache.get((file, False))
-        return self._keep(file, read_image(file, self.max_image_pixels), False) if kept is None else kept
+        return (
+            self._keep(file, read_image(file, self.max_image_pixels), False)
+            if kept is None
+            else kept
+        )
 
-    def clip(self, file: MediaFile, rng: np.random.Generator, scan: Scan | None = None) -> np.ndarray:
+    def clip(
+        self, file: MediaFile, rng: np.random.Generator, scan: Scan | None = None
+    ) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video, from memory if they were kept.
 
         They have their own size if training may crop them, else that of an item. ``scan`` is that of the
@@ -160,8 +189,12 @@ class MediaFolder:
         seed = rng.integers(2**63)
 
         def choose(total: int) -> list[int]:
-            sampling: Literal["random", "middle"] = "random" if self.training else "middle"
-            return frame_indices(total, self.frames, sampling, np.random.default_rng(seed))
+            sampling: Literal["random", "middle"] = (
+                "random" if self.training else "middle"
+            )
+            return frame_indices(
+                total, self.frames, sampling, np.random.default_rng(seed)
+            )
 
         shrink = self.shrink()
         if self.training or shrink is None:
@@ -232,6 +265,9 @@ def _channels(name: str, value: Sequence[float] | float) -> Channels:
     """Return three numbers, one for each colour, of one or three."""
     values = [value] * 3 if isinstance(value, int | float) else list(value)
     if len(values) != 3 or (name == "image_std" and min(values) <= 0):
-        raise ArgumentError(name, f"{name} must be one number or three for red, green, blue, but is {value}")
+        raise ArgumentError(
+            name,
+            f"{name} must be one number or three for red, green, blue, but is {value}",
+        )
     red, green, blue = values
     return float(red), float(green), float(blue)

@@ -10,7 +10,10 @@ Sampling = Literal["middle", "random"]
 
 
 def frame_indices(
-    total: int, count: int, sampling: Sampling = "middle", rng: np.random.Generator | None = None
+    total: int,
+    count: int,
+    sampling: Sampling = "middle",
+    rng: np.random.Generator | None = None,
 ) -> list[int]:
     """Return ``count`` ascending frame numbers of a video of ``total`` frames, one per equal interval.
 
@@ -20,7 +23,9 @@ def frame_indices(
     frame.
     """
     if total < 1 or count < 1:
-        raise ValueError(f"total and count must be at least 1, but are {total} and {count}")
+        raise ValueError(
+            f"total and count must be at least 1, but are {total} and {count}"
+        )
     taken = min(total, count)
     edges = np.linspace(0, total, taken + 1).astype(int)
     first, last = edges[:-1], edges[1:] - 1

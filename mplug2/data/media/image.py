@@ -20,7 +20,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 8192 * 8192
-_BAND = 1 << 20  # pixels that are converted at once: floating point needs several times the bytes of the file
+_BAND = (
+    1 << 20
+)  # pixels that are converted at once: floating point needs several times the bytes of the file
 
 
 class ImageError(UserError):
@@ -61,21 +63,27 @@ def read_image(path: str | MediaFile, max_pixels: int | None = None) -> np.ndarr
         raise ImageError(f"{path} is not an image that can be read ({known})") from None
     # the file steers one of a dozen decoders; broken ones have raised nearly every kind of exception there
     except Exception as error:
-        raise ImageError(f"{path} cannot be decoded ({str(error) or type(error).__name__})") from None
+        raise ImageError(
+            f"{path} cannot be decoded ({str(error) or type(error).__name__})"
+        ) from None
 
 
 def _check_file(path: Path) -> None:
     if not isfile(path):
         raise ImageError(f"the image {path} does not exist")
     if path.stat().st_size > MAX_BYTES:
-        raise ImageError(f"the image {path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        raise ImageError(
+            f"the image {path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read"
+        )
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return uint8 [H W 3] resized by bicubic interpolation with antialiasing."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+    return np.array(
+        Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    )
 
 
 @cache
@@ -99,7 +107,9 @@ def _is_heic(path: MediaFile) -> bool:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # Broken EXIF data raise many errors; the image is readable, so it is not turned.
+    except (
+        Exception
+    ):  # Broken EXIF data raise many errors; the image is readable, so it is not turned.
         return image
 
 

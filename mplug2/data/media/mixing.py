@@ -26,7 +26,9 @@ class BatchMixing:
     def __post_init__(self) -> None:
         for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
             if not 0 <= value < math.inf:
-                raise ArgumentError(name, f"{name} must be 0 (never) or a positive number, but is {value}")
+                raise ArgumentError(
+                    name, f"{name} must be 0 (never) or a positive number, but is {value}"
+                )
 
     @property
     def active(self) -> bool:
@@ -34,7 +36,10 @@ class BatchMixing:
         return self.mixup > 0 or self.cutmix > 0
 
     def __call__(
-        self, media: Float[Tensor, "b *c h w"], targets: Float[Tensor, "b classes"], rng: np.random.Generator
+        self,
+        media: Float[Tensor, "b *c h w"],
+        targets: Float[Tensor, "b classes"],
+        rng: np.random.Generator,
     ) -> tuple[Float[Tensor, "b *c h w"], Float[Tensor, "b classes"]]:
         """Return mixed media and targets: ``lambda x + (1 - lambda) x'`` of a row x and its partner x'."""
         cuts = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)

@@ -22,7 +22,15 @@ _MAX_SHEAR = 0.3
 _MAX_SHIFT = 10.0  # pixels
 _MAX_TURN = 30.0  # degrees
 
-_BOTH = ("Brightness", "Sharpness", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+_BOTH = (
+    "Brightness",
+    "Sharpness",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Rotate",
+)
 NAMES = ("Identity", "Contrast", *_BOTH, "HorizontalFlip")
 IMAGE_NAMES = ("Identity", "AutoContrast", "Equalize", *_BOTH)
 
@@ -89,7 +97,13 @@ def _blank(name: str, clip: Tensor) -> Tensor:
         return torch.zeros_like(clip)
     if name == "Contrast":
         weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-        return (clip * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True).round().expand_as(clip)
+        return (
+            (clip * weights)
+            .sum(1, keepdim=True)
+            .mean((2, 3), keepdim=True)
+            .round()
+            .expand_as(clip)
+        )
     kernel = torch.tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]).div(13).expand(3, 1, 3, 3)
     smooth = clip.clone()
     smooth[..., 1:-1, 1:-1] = F.conv2d(clip, kernel, groups=3)
@@ -104,7 +118,10 @@ def _affine(clip: Tensor, matrix: list[list[float]]) -> Tensor:
     """Return a clip whose pixel (x, y) moved to ``matrix`` @ (x, y, 1)."""
     height, width = clip.shape[-2:]
     back = np.linalg.inv(np.array([*matrix, [0, 0, 1]], dtype=np.float64))
-    x, y = torch.arange(width, dtype=torch.float64), torch.arange(height, dtype=torch.float64)
+    x, y = (
+        torch.arange(width, dtype=torch.float64),
+        torch.arange(height, dtype=torch.float64),
+    )
 
     def places(row: np.ndarray) -> Tensor:
         # 10 binary digits per term, then rounded to the 5 that OpenCV interpolates with
@@ -112,10 +129,15 @@ def _affine(clip: Tensor, matrix: list[list[float]]) -> Tensor:
         return torch.floor((start[:, None] + torch.round(row[0] * x * 1024)) / 32) / 32
 
     grid = torch.stack(
-        [(2 * places(back[0]) + 1) / width - 1, (2 * places(back[1]) + 1) / height - 1], -1
+        [(2 * places(back[0]) + 1) / width - 1, (2 * places(back[1]) + 1) / height - 1],
+        -1,
     ).float()
     grid = grid.expand(len(clip), -1, -1, -1)
     moved = F.grid_sample(
-        clip.float() - _GREY, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        clip.float() - _GREY,
+        grid,
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
     )
     return (moved + _GREY).round().clamp(0, 255)

@@ -29,7 +29,9 @@ CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 
 
-def normalise(clip: Tensor, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD) -> Tensor:
+def normalise(
+    clip: Tensor, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD
+) -> Tensor:
     """Return uint8 or float frames [T 3 H W] of 0..255 as float32 [3 T H W]: (values / 255 - mean) / std."""
     means = torch.tensor(mean).view(3, 1, 1, 1)
     deviations = torch.tensor(std).view(3, 1, 1, 1)
@@ -60,7 +62,9 @@ def resize_bicubic(clip: Tensor, size: int) -> Tensor:
     clipped.
     """
     return (
-        F.interpolate(clip.float(), size=(size, size), mode="bicubic", align_corners=False)
+        F.interpolate(
+            clip.float(), size=(size, size), mode="bicubic", align_corners=False
+        )
         .trunc()
         .clamp(0, 255)
     )
@@ -70,7 +74,9 @@ def eval_transform(
     frames: np.ndarray, size: int, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD
 ) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], the transform of the released evaluation."""
-    return normalise(torch.from_numpy(resize_nearest(frames, size)).permute(0, 3, 1, 2), mean, std)
+    return normalise(
+        torch.from_numpy(resize_nearest(frames, size)).permute(0, 3, 1, 2), mean, std
+    )
 
 
 def random_box(
@@ -87,7 +93,12 @@ def random_box(
         shape = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
         w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
         if 0 < w <= width and 0 < h <= height:
-            return int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
+            return (
+                int(rng.integers(0, height - h + 1)),
+                int(rng.integers(0, width - w + 1)),
+                h,
+                w,
+            )
     w = min(width, round(height * ratio[1]))
     h = min(height, round(width / ratio[0]))
     return (height - h) // 2, (width - w) // 2, h, w
@@ -113,7 +124,9 @@ def train_transform(
     if augment == "none":
         return eval_transform(frames, size, mean, std)
     top, left, height, width = random_box(frames.shape[1], frames.shape[2], rng, scale)
-    clip = torch.from_numpy(frames[:, top : top + height, left : left + width]).permute(0, 3, 1, 2)
+    clip = torch.from_numpy(frames[:, top : top + height, left : left + width]).permute(
+        0, 3, 1, 2
+    )
     clip = resize_bicubic(clip, size)
     if augment == "full":
         clip = rand_augment(clip, rng, level=level)
@@ -149,7 +162,9 @@ def train_picture(
     if augment == "none":
         return eval_picture(pixels, size, mean, std)
     top, left, height, width = random_box(pixels.shape[0], pixels.shape[1], rng, scale)
-    crop = resize(np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size)
+    crop = resize(
+        np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size
+    )
     clip = torch.from_numpy(crop[None]).permute(0, 3, 1, 2)
     if augment == "full":
         clip = rand_augment(clip, rng, level=level, names=IMAGE_NAMES, chance=0.5)

@@ -22,7 +22,20 @@ Shrink = Callable[[np.ndarray], np.ndarray]
 # What FFmpeg may take a file for, whose content decides and not its name: containers of videos, not those
 # lists (hls, concat, dash, sdp) that make it read other files or ask the network.
 _CONTAINERS = (
-    *("mov", "mp4", "matroska", "avi", "gif", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg", "rm"),
+    *(
+        "mov",
+        "mp4",
+        "matroska",
+        "avi",
+        "gif",
+        "mpeg",
+        "mpegts",
+        "mpegvideo",
+        "asf",
+        "flv",
+        "ogg",
+        "rm",
+    ),
     *("m4v", "h264", "hevc", "obu", "ivf", "dv", "mxf", "nut", "mjpeg"),
 )
 
@@ -92,7 +105,11 @@ def read_frames(
     if decoder == "decord" and scan.plain and isinstance(path, Path):
         clip = _read_decord(path, scan, choose, threads, limits)
         if clip is not None:
-            return clip if shrink is None else replace(clip, frames=np.stack(list(map(shrink, clip.frames))))
+            return (
+                clip
+                if shrink is None
+                else replace(clip, frames=np.stack(list(map(shrink, clip.frames))))
+            )
     deadline = time.monotonic() + limits.seconds
     expected = max(scan.packets, 1)
     for _ in range(2):
@@ -100,37 +117,49 @@ def read_frames(
         kept = _KeptFrames(path, indices, limits, shrink)
         total, errors = _decode(path, kept, threads, limits, deadline)
         if total == 0:
-            raise VideoError(f"{path} holds a video stream but not one frame of it can be decoded")
+            raise VideoError(
+                f"{path} holds a video stream but not one frame of it can be decoded"
+            )
         if total == expected:
             break
         expected = total
     else:
-        raise VideoError(f"{path} decodes to a different number of frames each time; re-encode it")
+        raise VideoError(
+            f"{path} decodes to a different number of frames each time; re-encode it"
+        )
     return Clip(kept.stack(), indices, total, errors)
 
 
 class _KeptFrames:
     """The frames that are asked for, as they come out of the decoder, upright and as small as they may be."""
 
-    def __init__(self, path: MediaFile, indices: list[int], limits: Limits, shrink: Shrink | None) -> None:
+    def __init__(
+        self, path: MediaFile, indices: list[int], limits: Limits, shrink: Shrink | None
+    ) -> None:
         self.path, self.indices, self.limits, self.shrink = path, indices, limits, shrink
         self._wanted = set(indices)
         self._taken: dict[int, np.ndarray] = {}
-        self._converter = VideoReformatter()  # Setting one up costs more than converting a small frame.
+        self._converter = (
+            VideoReformatter()
+        )  # Setting one up costs more than converting a small frame.
 
     def add(self, number: int, frame: av.VideoFrame) -> None:
         """Keep a frame if it is asked for; VideoError if all of them together are too large."""
         if number not in self._wanted:
             return
         if self.shrink is None and not self._taken:
-            _check_clip(self.path, frame.width, frame.height, len(self.indices), self.limits)
+            _check_clip(
+                self.path, frame.width, frame.height, len(self.indices), self.limits
+            )
         picture = _upright(frame, self._converter)
         self._taken[number] = picture if self.shrink is None else self.shrink(picture)
 
     def stack(self) -> np.ndarray:
         """Return all frames [T H W 3] in the order asked for, repeats too."""
         if len({frame.shape for frame in self._taken.values()}) > 1:
-            raise VideoError(f"{self.path} rotates its frames within the video; re-encode it")
+            raise VideoError(
+                f"{self.path} rotates its frames within the video; re-encode it"
+            )
         return np.stack([self._taken[index] for index in self.indices])
 
 
@@ -154,13 +183,19 @@ def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
                 hidden += packet.is_discard
                 if packet.is_keyframe:
                     key_time = packet.pts
-                elif key_time is not None and packet.pts is not None and packet.pts < key_time:
+                elif (
+                    key_time is not None
+                    and packet.pts is not None
+                    and packet.pts < key_time
+                ):
                     leading += 1
                 if packets > limits.frames:
                     raise VideoError(
                         f"{path} has more than {limits.frames} frames; cut it into shorter clips"
                     )
-            seconds = None if container.duration is None else container.duration / av.time_base
+            seconds = (
+                None if container.duration is None else container.duration / av.time_base
+            )
             plain = (
                 "mp4" in container.format.name
                 and stream.codec_context.name == "h264"
@@ -170,7 +205,9 @@ def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
             )
     except av.error.FFmpegError as error:
         if packets == 0:
-            raise VideoError(f"{path} is not a video that can be read ({_reason(error)})") from None
+            raise VideoError(
+                f"{path} is not a video that can be read ({_reason(error)})"
+            ) from None
         plain = False  # the container breaks off: what came before may still decode
     return Scan(packets, width, height, plain, seconds)
 
@@ -186,15 +223,21 @@ def _check_file(path: Path, limits: Limits) -> None:
     if size == 0:
         raise VideoError(f"the video {path} is empty (0 bytes)")
     if size > limits.bytes:
-        raise VideoError(f"the video {path} has {size} bytes; at most {limits.bytes} are read")
+        raise VideoError(
+            f"the video {path} has {size} bytes; at most {limits.bytes} are read"
+        )
 
 
 def _check_pixels(path: MediaFile, width: int, height: int, limits: Limits) -> None:
     if width * height > limits.pixels:
-        raise VideoError(f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read")
+        raise VideoError(
+            f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read"
+        )
 
 
-def _check_clip(path: MediaFile, width: int, height: int, frames: int, limits: Limits) -> None:
+def _check_clip(
+    path: MediaFile, width: int, height: int, frames: int, limits: Limits
+) -> None:
     size = width * height * 3 * frames
     if size > limits.kept_bytes:
         raise VideoError(
@@ -208,24 +251,34 @@ def _open(path: MediaFile) -> av.container.InputContainer:
     try:
         try:
             # names and titles in other encodings than UTF-8 are of no use here, and must do no harm
-            return av.open(byte_source(path), container_options=options, metadata_errors="replace")
+            return av.open(
+                byte_source(path), container_options=options, metadata_errors="replace"
+            )
         except TypeError:  # a PyAV that has no such argument
             return av.open(byte_source(path), container_options=options)
-    except av.error.ArgumentError:  # FFmpeg's message for a container that is not among them
+    except (
+        av.error.ArgumentError
+    ):  # FFmpeg's message for a container that is not among them
         raise VideoError(
             f"{path} is not a video that can be read (its container is not one of {', '.join(_CONTAINERS)})"
         ) from None
 
 
-def _video_stream(path: MediaFile, container: av.container.InputContainer) -> av.VideoStream:
+def _video_stream(
+    path: MediaFile, container: av.container.InputContainer
+) -> av.VideoStream:
     """The stream FFmpeg calls best (largest frame), so that a cover or a preview is not taken for the
     video."""
     stream = container.streams.best("video")
     if not isinstance(stream, av.VideoStream):
         kinds = sorted({s.type for s in container.streams})
-        raise VideoError(f"{path} holds no video stream (only {', '.join(kinds) or 'nothing'})")
+        raise VideoError(
+            f"{path} holds no video stream (only {', '.join(kinds) or 'nothing'})"
+        )
     if stream.codec_context is None:
-        raise VideoError(f"{path} is encoded by a codec that is not known here; re-encode it")
+        raise VideoError(
+            f"{path} is encoded by a codec that is not known here; re-encode it"
+        )
     return stream
 
 
@@ -246,7 +299,9 @@ def _decode(
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:
-                    errors += 1  # as ffmpeg does: one broken packet costs its own frame only
+                    errors += (
+                        1  # as ffmpeg does: one broken packet costs its own frame only
+                    )
                     continue
                 for frame in frames:
                     # every frame, so that it does not hang on the choice of them whether a file can be used
@@ -256,7 +311,9 @@ def _decode(
                             f"{frame.height} pixels in frame {total}; re-encode it"
                         )
                     size = frame.width, frame.height
-                    _check_pixels(path, *size, limits)  # the metadata of the file need not be true
+                    _check_pixels(
+                        path, *size, limits
+                    )  # the metadata of the file need not be true
                     kept.add(total, frame)
                     total += 1
                 if total > limits.frames:
@@ -286,7 +343,11 @@ def _reason(error: av.error.FFmpegError) -> str:
 
 
 def _read_decord(
-    path: Path, scan: Scan, choose: Callable[[int], Sequence[int]], threads: int, limits: Limits
+    path: Path,
+    scan: Scan,
+    choose: Callable[[int], Sequence[int]],
+    threads: int,
+    limits: Limits,
 ) -> Clip | None:
     """Read with decord (optional, faster on H.264); None where it disagrees with the packets, so that av
     decides."""

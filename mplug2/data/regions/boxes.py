@@ -50,11 +50,19 @@ def _row(row: Any, where: str) -> tuple[str, np.ndarray]:
         raise UserError(f"{where}: {_FORM}, but is {kind_of(row)}")
     boxes = row.get("boxes")
     if boxes is None and isinstance(row.get("things"), list):
-        boxes = [thing.get("box") if isinstance(thing, dict) else None for thing in row["things"]]
+        boxes = [
+            thing.get("box") if isinstance(thing, dict) else None
+            for thing in row["things"]
+        ]
     try:
         array = np.asarray(boxes, dtype=np.float32)
     except (ValueError, TypeError):
         array = np.zeros(0, dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] != COORDINATES or not len(array) or not np.isfinite(array).all():
+    if (
+        array.ndim != 2
+        or array.shape[1] != COORDINATES
+        or not len(array)
+        or not np.isfinite(array).all()
+    ):
         raise UserError(f"{where}: {_FORM}, but is {shown(row)}")
     return row["image"], array

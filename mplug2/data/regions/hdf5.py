@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mplug2.data.regions.record import BOXES, FEATURES, LARGEST_RECORD, RegionRecord, image_number, record_of
+from mplug2.data.regions.record import (
+    BOXES,
+    FEATURES,
+    LARGEST_RECORD,
+    RegionRecord,
+    image_number,
+    record_of,
+)
 from registry.errors import UserError
 
 IDS, ALL_FEATURES, ALL_BOXES = "image_ids", "image_features", "spatial_features"
@@ -33,7 +40,9 @@ class Hdf5File:
             if number is None or number not in self._rows:
                 raise UserError(f"{self.path}: there are no regions of {name}")
             row = self._rows[number]
-            return record_of({FEATURES: file[ALL_FEATURES][row], BOXES: file[ALL_BOXES][row]}, where)
+            return record_of(
+                {FEATURES: file[ALL_FEATURES][row], BOXES: file[ALL_BOXES][row]}, where
+            )
         key = next((key for key in (name, Path(name).stem) if key in file), None)
         if key is None:
             raise UserError(f"{self.path}: there are no regions of {name}")
@@ -42,7 +51,9 @@ class Hdf5File:
             if getattr(data, "dtype", None) is None or data.dtype.kind not in "fiu":
                 raise UserError(f"{where}: '{part}' must be an array of numbers")
             if data.nbytes > LARGEST_RECORD:
-                raise UserError(f"{where}: '{part}' must have at most {LARGEST_RECORD} bytes")
+                raise UserError(
+                    f"{where}: '{part}' must have at most {LARGEST_RECORD} bytes"
+                )
             arrays[part] = data[()]
         return record_of(arrays, where)
 
@@ -63,5 +74,7 @@ class Hdf5File:
         except OSError as error:
             raise UserError(f"{self.path}: not a readable HDF5 file ({error})") from None
         if IDS in self._file:
-            self._rows = {int(number): row for row, number in enumerate(self._file[IDS][()])}
+            self._rows = {
+                int(number): row for row, number in enumerate(self._file[IDS][()])
+            }
         return self._file

@@ -58,13 +58,19 @@ def _arrays(value: bytes, where: str) -> dict[str, Any]:
         return read_npz(value, where)
     msgpack = _library("msgpack", where)
     try:
-        arrays = msgpack.unpackb(value, raw=False, object_hook=_array, max_bin_len=LARGEST_RECORD)
+        arrays = msgpack.unpackb(
+            value, raw=False, object_hook=_array, max_bin_len=LARGEST_RECORD
+        )
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except Exception as error:  # one of several, by what is damaged
-        raise UserError(f"{where}: not readable as msgpack ({type(error).__name__}: {error})") from None
+        raise UserError(
+            f"{where}: not readable as msgpack ({type(error).__name__}: {error})"
+        ) from None
     if not isinstance(arrays, dict):
-        raise UserError(f"{where}: must be a mapping of names to arrays (got {type(arrays).__name__})")
+        raise UserError(
+            f"{where}: must be a mapping of names to arrays (got {type(arrays).__name__})"
+        )
     return arrays
 
 
@@ -76,13 +82,18 @@ def _unpacked(value: bytes, where: str) -> bytes:
     except (RuntimeError, EOFError) as error:
         raise UserError(f"{where}: not readable as lz4 ({error})") from None
     if not decompressor.eof:
-        raise UserError(f"{where}: must unpack to at most {LARGEST_RECORD} bytes, and is complete")
+        raise UserError(
+            f"{where}: must unpack to at most {LARGEST_RECORD} bytes, and is complete"
+        )
     return content
 
 
 def _array(packed: dict[Any, Any]) -> Any:
     """Return the array that msgpack-numpy wrote as a mapping; any other mapping unchanged."""
-    fields = {key.decode() if isinstance(key, bytes) else key: value for key, value in packed.items()}
+    fields = {
+        key.decode() if isinstance(key, bytes) else key: value
+        for key, value in packed.items()
+    }
     if "nd" not in fields:
         return packed
     kind = fields.get("type")
@@ -99,4 +110,6 @@ def _library(name: str, where: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         package = name.partition(".")[0]
-        raise UserError(f"{where}: needs the package {package}. Run `pip install mplug2[regions]`") from None
+        raise UserError(
+            f"{where}: needs the package {package}. Run `pip install mplug2[regions]`"
+        ) from None

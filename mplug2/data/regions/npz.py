@@ -35,8 +35,17 @@ def read_npz(content: bytes, where: str) -> dict[str, Any]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > LARGEST_RECORD:
-            raise UserError(f"{where}: must unpack to at most {LARGEST_RECORD} bytes (got {unpacked})")
+            raise UserError(
+                f"{where}: must unpack to at most {LARGEST_RECORD} bytes (got {unpacked})"
+            )
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+    ) as error:
         raise UserError(f"{where}: not a readable .npz of numbers ({error})") from None

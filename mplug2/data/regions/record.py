@@ -14,9 +14,16 @@ import torch
 from modules.streams import Regions
 from registry.errors import UserError
 
-LARGEST_RECORD = 1 << 28  # bytes of one image, so that a small file cannot fill the memory
+LARGEST_RECORD = (
+    1 << 28
+)  # bytes of one image, so that a small file cannot fill the memory
 COORDINATES = 4
-FEATURES, BOXES, CONFIDENCE, CLASSES = "features", "norm_bb", "conf", "soft_labels"  # UNITER's names
+FEATURES, BOXES, CONFIDENCE, CLASSES = (
+    "features",
+    "norm_bb",
+    "conf",
+    "soft_labels",
+)  # UNITER's names
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,9 @@ class RegionRecord:
         """Return the first regions."""
         confidence = None if self.confidence is None else self.confidence[:count]
         classes = None if self.classes is None else self.classes[:count]
-        return RegionRecord(self.features[:count], self.boxes[:count], confidence, classes)
+        return RegionRecord(
+            self.features[:count], self.boxes[:count], confidence, classes
+        )
 
 
 class RegionStore(Protocol):
@@ -53,19 +62,29 @@ def record_of(arrays: Mapping[str, Any], where: str) -> RegionRecord:
     """
     for name in (FEATURES, BOXES):
         if name not in arrays:
-            raise UserError(f"{where}: must hold '{name}', but holds {', '.join(arrays) or 'nothing'}")
+            raise UserError(
+                f"{where}: must hold '{name}', but holds {', '.join(arrays) or 'nothing'}"
+            )
     features = _floats(arrays[FEATURES], where, FEATURES)
     boxes = _floats(arrays[BOXES], where, BOXES)[:, :COORDINATES]
     confidence, classes = arrays.get(CONFIDENCE), arrays.get(CLASSES)
     record = RegionRecord(
         features,
         boxes,
-        None if confidence is None else np.asarray(confidence, dtype=np.float32).reshape(-1),
+        None
+        if confidence is None
+        else np.asarray(confidence, dtype=np.float32).reshape(-1),
         None if classes is None else _floats(classes, where, CLASSES),
     )
-    for name, array in ((BOXES, boxes), (CONFIDENCE, record.confidence), (CLASSES, record.classes)):
+    for name, array in (
+        (BOXES, boxes),
+        (CONFIDENCE, record.confidence),
+        (CLASSES, record.classes),
+    ):
         if array is not None and len(array) != len(features):
-            raise UserError(f"{where}: '{name}' must have {len(features)} rows, but has {len(array)}")
+            raise UserError(
+                f"{where}: '{name}' must have {len(features)} rows, but has {len(array)}"
+            )
     if boxes.shape[1] != COORDINATES or not len(features):
         raise UserError(
             f"{where}: needs one or more boxes of {COORDINATES} numbers (got {list(boxes.shape)})"
@@ -84,7 +103,9 @@ def _floats(value: Any, where: str, name: str) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def confident(record: RegionRecord, least: float, min_regions: int, max_regions: int) -> RegionRecord:
+def confident(
+    record: RegionRecord, least: float, min_regions: int, max_regions: int
+) -> RegionRecord:
     """Return the regions above a confidence: ``min_regions`` to ``max_regions``, in the order of the file.
 
     UNITER's rule: the number of confident regions decides how many of the first ones are taken.
@@ -99,7 +120,9 @@ def batch_regions(records: Sequence[RegionRecord]) -> Regions:
     """Return the regions of several images, padded to the most; ValueError if widths of features differ."""
     widths = {record.features.shape[1] for record in records}
     if len(widths) > 1:
-        raise ValueError(f"features of regions must have one width, but have {sorted(widths)}")
+        raise ValueError(
+            f"features of regions must have one width, but have {sorted(widths)}"
+        )
     longest = max(len(record.features) for record in records)
     features = torch.zeros(len(records), longest, widths.pop())
     boxes = torch.zeros(len(records), longest, COORDINATES)

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mplug2.data.regions.record import COORDINATES, LARGEST_RECORD, RegionRecord, image_number, record_of
+from mplug2.data.regions.record import (
+    COORDINATES,
+    LARGEST_RECORD,
+    RegionRecord,
+    image_number,
+    record_of,
+)
 from registry.errors import UserError
 
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
@@ -29,7 +35,9 @@ class TsvFile:
             for number, line in enumerate(file, 1):
                 name = line[:64].partition(b"\t")[0]
                 if not name.isdigit():
-                    raise UserError(f"{path}:{number}: must begin with the number of an image and a tab")
+                    raise UserError(
+                        f"{path}:{number}: must begin with the number of an image and a tab"
+                    )
                 self.starts[int(name)] = start
                 start += len(line)
 
@@ -46,11 +54,14 @@ class TsvFile:
 
 def _record(fields: list[bytes], where: str) -> RegionRecord:
     if len(fields) != len(COLUMNS):
-        raise UserError(f"{where}: must have the columns {', '.join(COLUMNS)} (got {len(fields)} columns)")
+        raise UserError(
+            f"{where}: must have the columns {', '.join(COLUMNS)} (got {len(fields)} columns)"
+        )
     try:
         width, height, count = (int(field) for field in fields[1:4])
         boxes, features = (
-            np.frombuffer(base64.b64decode(field, validate=True), dtype=np.float32) for field in fields[4:]
+            np.frombuffer(base64.b64decode(field, validate=True), dtype=np.float32)
+            for field in fields[4:]
         )
         if min(width, height, count) < 1:
             raise ValueError("sizes must be above 0")

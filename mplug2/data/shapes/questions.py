@@ -30,7 +30,9 @@ who yes
 """
 
 _PLACED = {
-    position: f"at the {position}" if position.startswith(("top", "bottom")) else f"on the {position}"
+    position: f"at the {position}"
+    if position.startswith(("top", "bottom"))
+    else f"on the {position}"
     for position in POSITIONS.values()
 } | {"middle": "in the middle"}
 
@@ -56,7 +58,9 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
     asked = list(_motion(scene))
     if scene.kind == "drift":
         mover, *resting = scene.things
-        asked.append(("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]))
+        asked.append(
+            ("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1])
+        )
         asked.append(_either(mover, rng))
         if resting:
             asked.append(_position(resting[int(rng.integers(len(resting)))], rng))
@@ -69,7 +73,9 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
 def questions_on_still(scene: Scene, rng: np.random.Generator) -> list[Question]:
     """Return 5 questions about an image: how many, what colour, what shape, where, and whether there is
     one."""
-    first, second, third = (scene.things[int(rng.integers(len(scene.things)))] for _ in range(3))
+    first, second, third = (
+        scene.things[int(rng.integers(len(scene.things)))] for _ in range(3)
+    )
     return [
         ("number", "how many shapes are there?", NUMBERS[len(scene.things) - 1]),
         _colour(first),
@@ -94,8 +100,16 @@ def _existence(scene: Scene, rng: np.random.Generator) -> Question:
 def _motion(scene: Scene) -> Iterator[Question]:
     if scene.direction is not None:
         mover = scene.things[0]
-        yield "motion_direction", f"which way does the {mover.shape} move?", scene.direction
-        yield "motion_direction", f"which way does the {mover.colour} shape move?", scene.direction
+        yield (
+            "motion_direction",
+            f"which way does the {mover.shape} move?",
+            scene.direction,
+        )
+        yield (
+            "motion_direction",
+            f"which way does the {mover.colour} shape move?",
+            scene.direction,
+        )
     else:
         for word, thing in (("first", scene.things[0]), ("last", scene.things[-1])):
             yield "motion_order", f"which colour comes {word}?", thing.colour
@@ -143,7 +157,9 @@ def captions(scene: Scene) -> list[str]:
     if scene.kind == "still":
         return [
             " and ".join(f"a {name}" for name in names),
-            " and ".join(f"a {thing.name} {_PLACED[place(thing)]}" for thing in scene.things),
+            " and ".join(
+                f"a {thing.name} {_PLACED[place(thing)]}" for thing in scene.things
+            ),
             f"there are {NUMBERS[len(names) - 1]} shapes"
             if len(names) > 1
             else f"there is one shape and it is {names[0]}",
@@ -164,11 +180,15 @@ def captions(scene: Scene) -> list[str]:
     ]
 
 
-def pair_sentence(left: Scene, right: Scene, rng: np.random.Generator) -> tuple[str, bool]:
+def pair_sentence(
+    left: Scene, right: Scene, rng: np.random.Generator
+) -> tuple[str, bool]:
     """Return a sentence about two images and whether it is true, each in about half of the cases."""
     kind = rng.random()
     if kind < 0.2:
-        return "the left image has more shapes than the right image", len(left.things) > len(right.things)
+        return "the left image has more shapes than the right image", len(
+            left.things
+        ) > len(right.things)
     shapes = [{thing.shape for thing in scene.things} for scene in (left, right)]
     if kind < 0.6:
         side, own = (("left", shapes[0]), ("right", shapes[1]))[int(rng.integers(2))]
@@ -178,7 +198,13 @@ def pair_sentence(left: Scene, right: Scene, rng: np.random.Generator) -> tuple[
     both, either = shapes[0] & shapes[1], shapes[0] ^ shapes[1]
     common = rng.random() < 0.5
     right_ones, wrong_ones = (both, either) if common else (either, both)
-    pool = sorted(right_ones if (rng.random() < 0.5 and right_ones) or not wrong_ones else wrong_ones)
+    pool = sorted(
+        right_ones
+        if (rng.random() < 0.5 and right_ones) or not wrong_ones
+        else wrong_ones
+    )
     shape = str(rng.choice(pool))
-    sentence = f"both images show a {shape}" if common else f"exactly one image shows a {shape}"
+    sentence = (
+        f"both images show a {shape}" if common else f"exactly one image shows a {shape}"
+    )
     return sentence, shape in right_ones

@@ -6,7 +6,9 @@ import numpy as np
 
 from mplug2.data.shapes.world import BEATS, COLOURS, Scene, Thing
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, right and bottom beyond the last one
+Box = tuple[
+    int, int, int, int
+]  # left, top, right, bottom in pixels, right and bottom beyond the last one
 
 
 def render(scene: Scene, size: int, frames: int) -> np.ndarray:
@@ -17,11 +19,15 @@ def render(scene: Scene, size: int, frames: int) -> np.ndarray:
 
 def render_beat(scene: Scene, size: int, beat: int) -> np.ndarray:
     """Return one image of a scene as uint8 [size size 3]."""
-    picture = np.broadcast_to(np.array(scene.background, dtype=np.float32), (size, size, 3)).copy()
+    picture = np.broadcast_to(
+        np.array(scene.background, dtype=np.float32), (size, size, 3)
+    ).copy()
     for thing in scene.things:
         if thing.cells[beat] is not None:
             cover = _cover(thing, size, beat)[..., None]
-            picture += (np.array(COLOURS[thing.colour], dtype=np.float32) - picture) * cover
+            picture += (
+                np.array(COLOURS[thing.colour], dtype=np.float32) - picture
+            ) * cover
     return picture.round().astype(np.uint8)
 
 
@@ -30,7 +36,12 @@ def box(thing: Thing, size: int, beat: int) -> Box | None:
     if thing.cells[beat] is None:
         return None
     rows, columns = np.nonzero(_cover(thing, size, beat) > 0.5)
-    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+    return (
+        int(columns.min()),
+        int(rows.min()),
+        int(columns.max()) + 1,
+        int(rows.max()) + 1,
+    )
 
 
 def _cover(thing: Thing, size: int, beat: int) -> np.ndarray:
@@ -38,7 +49,10 @@ def _cover(thing: Thing, size: int, beat: int) -> np.ndarray:
     pixels."""
     cell, unit = thing.cells[beat], size / 3
     assert cell is not None
-    centre = [(cell[axis] + 0.5 + thing.shift[axis] + thing.moves[beat][axis]) * unit for axis in (0, 1)]
+    centre = [
+        (cell[axis] + 0.5 + thing.shift[axis] + thing.moves[beat][axis]) * unit
+        for axis in (0, 1)
+    ]
     y = np.arange(size, dtype=np.float32)[:, None] + 0.5 - centre[0]
     x = np.arange(size, dtype=np.float32)[None, :] + 0.5 - centre[1]
     return np.clip(0.5 - _outline(thing.shape, x, y, thing.radius * unit), 0, 1)
@@ -57,6 +71,7 @@ def _outline(shape: str, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndar
     if shape == "cross":
         long, short = radius, radius * 0.32
         return np.minimum(
-            np.maximum(abs(x) - long, abs(y) - short), np.maximum(abs(x) - short, abs(y) - long)
+            np.maximum(abs(x) - long, abs(y) - short),
+            np.maximum(abs(x) - short, abs(y) - long),
         )
     raise ValueError(f"unknown shape {shape!r}")

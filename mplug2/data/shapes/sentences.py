@@ -14,9 +14,13 @@ LABELS = ("entailment", "contradiction", "neutral")
 KINDS = ("colour", "row", "row_of_colour", "any_shape", "any_colour")
 NUMBERS = (0.5, 0.3, 0.2)  # how often one, two and three shapes are described
 STATED = 0.7  # how often a description states a colour, and how often a row
-PARTIAL = 0.3  # how often a description speaks of other shapes, where the label leaves it open
+PARTIAL = (
+    0.3  # how often a description speaks of other shapes, where the label leaves it open
+)
 TWICE = 2  # pairs of each label
-_STREAM = 11  # a separate random generator, so that no other file of the world depends on it
+_STREAM = (
+    11  # a separate random generator, so that no other file of the world depends on it
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,12 @@ def sentence_rows(seed: list[int]) -> list[dict[str, Any]]:
         kind = _pick(rng, KINDS)
         make = _presence if kind.startswith("any_") else _attribute
         described, partial, claim = make(true, kind, label, rng)
-        premise = " and ".join([*map(str, described), *(["other shapes"] if partial else [])])
-        rows.append({"sentence1": premise, "sentence2": claim, "label": label, "type": kind})
+        premise = " and ".join(
+            [*map(str, described), *(["other shapes"] if partial else [])]
+        )
+        rows.append(
+            {"sentence1": premise, "sentence2": claim, "label": label, "type": kind}
+        )
     return rows
 
 
@@ -92,20 +100,33 @@ def _presence(
     target = int(rng.integers(len(true)))
     if kind == "any_colour" and label == "entailment":
         described[target] = replace(described[target], colour=true[target].colour)
-    if kind == "any_colour" and label == "contradiction":  # another one is absent if all are stated
-        described = [replace(part, colour=thing.colour) for part, thing in zip(described, true, strict=True)]
+    if (
+        kind == "any_colour" and label == "contradiction"
+    ):  # another one is absent if all are stated
+        described = [
+            replace(part, colour=thing.colour)
+            for part, thing in zip(described, true, strict=True)
+        ]
     there = [thing.shape if kind == "any_shape" else str(thing.colour) for thing in true]
     value = there[target]
     if label != "entailment":
         choices = SHAPES if kind == "any_shape" else tuple(COLOURS)
         value = _pick(rng, [choice for choice in choices if choice not in there])
-    partial = label == "neutral" or (label == "entailment" and bool(rng.random() < PARTIAL))
-    return described, partial, f"there is a {value}" + ("" if kind == "any_shape" else " shape")
+    partial = label == "neutral" or (
+        label == "entailment" and bool(rng.random() < PARTIAL)
+    )
+    return (
+        described,
+        partial,
+        f"there is a {value}" + ("" if kind == "any_shape" else " shape"),
+    )
 
 
 def _leave_out(thing: Described, rng: np.random.Generator) -> Described:
     colour, row = rng.random(2) < STATED
-    return Described(thing.shape, thing.colour if colour else None, thing.row if row else None)
+    return Described(
+        thing.shape, thing.colour if colour else None, thing.row if row else None
+    )
 
 
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:

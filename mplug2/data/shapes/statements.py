@@ -45,22 +45,37 @@ def _two_a_label(
     drawn: list[Statement] = []
     for label in LABELS:
         shape = _pick(rng, absent if label == "unknown" else sorted(seen))
-        colour = {"yes": seen.get(shape, ""), "no": _pick(rng, hidden), "unknown": _pick(rng, shown)}[label]
-        drawn += [("colour", f"the {shape} is {colour}", label), other(scene, label, hidden, rng)]
+        colour = {
+            "yes": seen.get(shape, ""),
+            "no": _pick(rng, hidden),
+            "unknown": _pick(rng, shown),
+        }[label]
+        drawn += [
+            ("colour", f"the {shape} is {colour}", label),
+            other(scene, label, hidden, rng),
+        ]
     return drawn
 
 
-def _in_row(scene: Scene, label: str, hidden: list[str], rng: np.random.Generator) -> Statement:
+def _in_row(
+    scene: Scene, label: str, hidden: list[str], rng: np.random.Generator
+) -> Statement:
     thing = scene.things[int(rng.integers(len(scene.things)))]
     cell = thing.cells[0]
     assert cell is not None
     row = ROWS[cell[0]]
     about = _pick(rng, hidden) if label == "unknown" else thing.colour
-    where = {"yes": row, "no": _pick(rng, sorted(set(ROWS) - {row})), "unknown": _pick(rng, list(ROWS))}
+    where = {
+        "yes": row,
+        "no": _pick(rng, sorted(set(ROWS) - {row})),
+        "unknown": _pick(rng, list(ROWS)),
+    }
     return "row", f"the {about} shape is in the {where[label]} row", label
 
 
-def _in_time(scene: Scene, label: str, hidden: list[str], rng: np.random.Generator) -> Statement:
+def _in_time(
+    scene: Scene, label: str, hidden: list[str], rng: np.random.Generator
+) -> Statement:
     unseen = _pick(rng, hidden)
     if scene.direction is not None:
         colour = unseen if label == "unknown" else scene.things[0].colour

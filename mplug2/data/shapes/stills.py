@@ -6,19 +6,34 @@ from typing import Any
 
 import numpy as np
 
-from mplug2.data.shapes.questions import captions, pair_sentence, place, questions_on_still
+from mplug2.data.shapes.questions import (
+    captions,
+    pair_sentence,
+    place,
+    questions_on_still,
+)
 from mplug2.data.shapes.render import box
 from mplug2.data.shapes.statements import still_statements
 from mplug2.data.shapes.world import Scene
 
-FILES = ("images", "vqa", "phrases", "image_entailment", "retrieval", "image_classes", "image_labels")
+FILES = (
+    "images",
+    "vqa",
+    "phrases",
+    "image_entailment",
+    "retrieval",
+    "image_classes",
+    "image_labels",
+)
 
 SENTENCES = 8  # about each pair
 
 Row = dict[str, Any]
 
 
-def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) -> dict[str, list[Row]]:
+def image_rows(
+    image: str, scene: Scene, size: int, rng: np.random.Generator
+) -> dict[str, list[Row]]:
     """Return the annotation lines of one image by file name."""
     sentences = captions(scene)
     shapes = sorted(thing.shape for thing in scene.things)
@@ -38,18 +53,25 @@ def image_rows(image: str, scene: Scene, size: int, rng: np.random.Generator) ->
             {"image": image, "question": question, "answer": answer, "type": kind}
             for kind, question, answer in questions_on_still(scene, rng)
         ],
-        "phrases": [{"image": image, "phrase": _phrase(thing, rng), "box": thing["box"]} for thing in things],
+        "phrases": [
+            {"image": image, "phrase": _phrase(thing, rng), "box": thing["box"]}
+            for thing in things
+        ],
         "image_entailment": [
             {"image": image, "sentence": sentence, "label": label, "type": kind}
             for kind, sentence, label in still_statements(scene, rng)
         ],
         # Images of one shape have its name as their class; all images have the names of their shapes.
-        "image_classes": [{"image": image, "label": shapes[0]}] if len(shapes) == 1 else [],
+        "image_classes": [{"image": image, "label": shapes[0]}]
+        if len(shapes) == 1
+        else [],
         "image_labels": [{"image": image, "label": shapes}],
     }
 
 
-def pair_rows(names: tuple[str, str], scenes: tuple[Scene, Scene], rng: np.random.Generator) -> list[Row]:
+def pair_rows(
+    names: tuple[str, str], scenes: tuple[Scene, Scene], rng: np.random.Generator
+) -> list[Row]:
     """Return the lines of eight different sentences about two images, as NLVR2 writes them."""
     truths: dict[str, bool] = {}
     while len(truths) < SENTENCES:
@@ -73,6 +95,9 @@ def distinct(rows: list[Row], number: int) -> list[Row]:
 
 def _phrase(thing: Row, rng: np.random.Generator) -> str:
     """A name of one thing; colours and shapes are all different within an image."""
-    return ("the {colour} {shape}", "the {shape}", "the {colour} shape", "the {colour} thing")[
-        int(rng.integers(4))
-    ].format(**thing)
+    return (
+        "the {colour} {shape}",
+        "the {shape}",
+        "the {colour} shape",
+        "the {colour} thing",
+    )[int(rng.integers(4))].format(**thing)

@@ -28,7 +28,17 @@ from registry.errors import UserError
 VERSION = 12
 SPLITS = ("train", "val", "test")
 KINDS = (
-    *("qa", "captions", "boxes", "classes", "motions", "entailment", "video_retrieval", "pairs", "sentences"),
+    *(
+        "qa",
+        "captions",
+        "boxes",
+        "classes",
+        "motions",
+        "entailment",
+        "video_retrieval",
+        "pairs",
+        "sentences",
+    ),
     *FILES,
 )
 DISTINCT = 100  # files of retrieval in validation and test
@@ -66,7 +76,9 @@ def make_shapes(
     if frames < BEATS or frames % BEATS:
         raise UserError(f"frames must be a multiple of {BEATS}, but is {frames}")
     if size < 24 or size % 2:
-        raise UserError(f"size must be an even number of at least 24 pixels, but is {size}")
+        raise UserError(
+            f"size must be an even number of at least 24 pixels, but is {size}"
+        )
     folder = Path(folder)
     manifest = {
         "version": VERSION,
@@ -83,7 +95,9 @@ def make_shapes(
     try:
         _write(folder, manifest, workers, progress)
     except OSError as error:
-        raise UserError(f"{folder} must be a folder that can be written to, but: {error}") from None
+        raise UserError(
+            f"{folder} must be a folder that can be written to, but: {error}"
+        ) from None
     return True
 
 
@@ -104,12 +118,17 @@ def _write(folder: Path, manifest: Row, workers: int | None, progress: bool) -> 
     for part in _watch(_run(jobs, workers), len(jobs), progress):
         for name, lines in part.items():
             rows.setdefault(name, []).extend(lines)
-    for name in ("retrieval", "video_retrieval"):  # retrieval: nothing in it is captioned as another is
+    for name in (
+        "retrieval",
+        "video_retrieval",
+    ):  # retrieval: nothing in it is captioned as another is
         for split in ("val", "test"):
             if (key := f"{name}_{split}") in rows:
                 rows[key] = distinct(rows[key], DISTINCT)
     for name, lines in rows.items():
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / f"{name}.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in lines)
+        )
     (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
@@ -126,7 +145,9 @@ def _clear(folder: Path) -> None:
     looks complete."""
     (folder / "manifest.json").unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / BEGUN).write_text("Made by `mplug2 data make-shapes`; it may be overwritten at any time.\n")
+    (folder / BEGUN).write_text(
+        "Made by `mplug2 data make-shapes`; it may be overwritten at any time.\n"
+    )
     for kind in KINDS:
         for split in SPLITS:
             (folder / f"{kind}_{split}.jsonl").unlink(missing_ok=True)
@@ -139,7 +160,9 @@ def _encoder() -> str:
     for name in ("libx264", "mpeg4"):
         if name in av.codecs_available:
             return name
-    raise UserError("this build of PyAV has neither libx264 nor mpeg4; install the av wheel from PyPI")
+    raise UserError(
+        "this build of PyAV has neither libx264 nor mpeg4; install the av wheel from PyPI"
+    )
 
 
 def _run(jobs: list[tuple], workers: int | None) -> Iterator[dict[str, list[Row]]]:
@@ -176,11 +199,19 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
                 {"video_id": video, "question": question, "answer": answer, "type": kind}
             )
         rows[f"captions_{split}"] += _captions(split, video, scene)
-        rows[f"boxes_{split}"].append({"video_id": video, "things": _tracks(scene, size, frames)})
-        rows[f"classes_{split}"].append({"video_id": video, "label": scene.direction or "turns"})
+        rows[f"boxes_{split}"].append(
+            {"video_id": video, "things": _tracks(scene, size, frames)}
+        )
+        rows[f"classes_{split}"].append(
+            {"video_id": video, "label": scene.direction or "turns"}
+        )
         rows[f"motions_{split}"] += motion_rows(video, scene)
-        rows[f"entailment_{split}"] += entailment_rows(video, scene, [seed, SPLITS.index(split), index])
-        rows[f"video_retrieval_{split}"].append({"video_id": video, "captions": captions(scene)[:1]})
+        rows[f"entailment_{split}"] += entailment_rows(
+            video, scene, [seed, SPLITS.index(split), index]
+        )
+        rows[f"video_retrieval_{split}"].append(
+            {"video_id": video, "captions": captions(scene)[:1]}
+        )
         left, right = (still_scene(int(rng.integers(1, 5)), rng) for _ in range(2))
         names = (f"{video}_a.png", f"{video}_b.png")
         for name, still in zip(names, (left, right), strict=True):
@@ -207,7 +238,11 @@ def _tracks(scene: Scene, size: int, frames: int) -> list[Row]:
         {
             "colour": thing.colour,
             "shape": thing.shape,
-            "boxes": [beat_box for beat in range(BEATS) for beat_box in [box(thing, size, beat)] * held],
+            "boxes": [
+                beat_box
+                for beat in range(BEATS)
+                for beat_box in [box(thing, size, beat)] * held
+            ],
         }
         for thing in scene.things
     ]
@@ -219,7 +254,10 @@ def encode(path: Path, frames: np.ndarray, encoder: str = "libx264") -> None:
     Every frame is a key frame, coded with the same quantiser: a rate control, or traces of the frame
     before, would show a network the order of the frames (one without temporal layers learned to read it).
     """
-    constant = {"libx264": {"qp": "8", "preset": "superfast"}, "mpeg4": {"qmin": "1", "qmax": "1"}}
+    constant = {
+        "libx264": {"qp": "8", "preset": "superfast"},
+        "mpeg4": {"qmin": "1", "qmax": "1"},
+    }
     options = constant.get(encoder, {})
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=Fraction(_FPS), options=options)
@@ -230,5 +268,7 @@ def encode(path: Path, frames: np.ndarray, encoder: str = "libx264") -> None:
         stream.codec_context.max_b_frames = 0
         stream.codec_context.thread_count = 1  # the same bytes on any machine
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24"))
+            )
         container.mux(stream.encode())

@@ -75,7 +75,9 @@ class ShardIndex:
         """Read manifest and index of a folder or address; UserError if they are absent or damaged."""
         location = join(address, MANIFEST)
         if not is_remote(address) and not Path(location).is_file():
-            raise UserError(f"{location} does not exist. `mplug2 data shard` writes shards with a manifest")
+            raise UserError(
+                f"{location} does not exist. `mplug2 data shard` writes shards with a manifest"
+            )
         files = _manifest_files(location, read_file(location, MAX_MANIFEST))
         content = read_file(join(address, INDEX), MAX_INDEX)
         checksum = hashlib.sha256(content).hexdigest()
@@ -88,7 +90,9 @@ class ShardIndex:
             if name != INDEX:
                 entry = files[name]
                 shards.append(Shard(join(address, name), entry["bytes"], entry["media"]))
-        index = cls(address, tuple(shards), _arrays(join(address, INDEX), content), checksum)
+        index = cls(
+            address, tuple(shards), _arrays(join(address, INDEX), content), checksum
+        )
         index._raise_if_outside()
         return index
 
@@ -120,18 +124,29 @@ class ShardIndex:
         if position is None:
             return None
         number, view = divmod(position, self.num_views)
-        suffix = self.arrays["suffixes"][position].tobytes().rstrip(b"\0").decode("utf-8", "replace")
-        return self._member(number, 1 + view, media_member(number, view, self.num_views, suffix))
+        suffix = (
+            self.arrays["suffixes"][position]
+            .tobytes()
+            .rstrip(b"\0")
+            .decode("utf-8", "replace")
+        )
+        return self._member(
+            number, 1 + view, media_member(number, view, self.num_views, suffix)
+        )
 
     def samples_with(self, names: Iterable[str]) -> list[int]:
         """Return the numbers of the samples that have a media file of one of these names."""
         positions = [self._find(name) for name in names]
-        return [position // self.num_views for position in positions if position is not None]
+        return [
+            position // self.num_views for position in positions if position is not None
+        ]
 
     def _find(self, name: str) -> int | None:
         """Return the position of a name among all names, or None, by bisection."""
         order = self.arrays["name_order"]
-        index = bisect_left(order, name.encode(), key=lambda position: self.names[int(position)].encode())
+        index = bisect_left(
+            order, name.encode(), key=lambda position: self.names[int(position)].encode()
+        )
         if index == len(order) or self.names[int(order[index])] != name:
             return None
         return int(order[index])
@@ -146,22 +161,42 @@ class ShardIndex:
         arrays, location = self.arrays, join(self.address, INDEX)
         num_samples, num_names = len(self), len(self) * self.num_views
         shapes_agree = (
-            arrays["offset"].shape == arrays["size"].shape == (num_samples, 1 + self.num_views)
+            arrays["offset"].shape
+            == arrays["size"].shape
+            == (num_samples, 1 + self.num_views)
             and arrays["suffixes"].shape == (num_names, SUFFIX_BYTES)
             and arrays["name_end"].shape == arrays["name_order"].shape == (num_names,)
             and num_names > 0
         )
         if not shapes_agree:
-            raise UserError(f"{location}: the arrays must agree on the number of samples, but do not")
-        numbers_fit = _within(arrays["shard"], len(self.shards)) and _within(arrays["name_order"], num_names)
+            raise UserError(
+                f"{location}: the arrays must agree on the number of samples, but do not"
+            )
+        numbers_fit = _within(arrays["shard"], len(self.shards)) and _within(
+            arrays["name_order"], num_names
+        )
         ends = arrays["name_end"]
-        names_fit = ends[0] >= 0 and ends[-1] == len(arrays["names"]) and bool(np.all(np.diff(ends) >= 0))
+        names_fit = (
+            ends[0] >= 0
+            and ends[-1] == len(arrays["names"])
+            and bool(np.all(np.diff(ends) >= 0))
+        )
         if not (numbers_fit and names_fit):
-            raise UserError(f"{location}: the numbers of shards and names must exist, but do not")
-        sizes = np.array([shard.num_bytes for shard in self.shards])[arrays["shard"]][:, None]
-        begins_inside = (arrays["offset"] >= BLOCK) & (arrays["size"] >= 0) & (arrays["size"] <= sizes)
+            raise UserError(
+                f"{location}: the numbers of shards and names must exist, but do not"
+            )
+        sizes = np.array([shard.num_bytes for shard in self.shards])[arrays["shard"]][
+            :, None
+        ]
+        begins_inside = (
+            (arrays["offset"] >= BLOCK)
+            & (arrays["size"] >= 0)
+            & (arrays["size"] <= sizes)
+        )
         if not np.all(begins_inside & (arrays["offset"] <= sizes - arrays["size"])):
-            raise UserError(f"{location}: every file must be inside its shard, but one is not")
+            raise UserError(
+                f"{location}: every file must be inside its shard, but one is not"
+            )
 
 
 class _Names(LazySequence[str]):
@@ -176,7 +211,11 @@ class _Names(LazySequence[str]):
     def at(self, number: int) -> str:
         """Return a name."""
         start = int(self.ends[number - 1]) if number else 0
-        return self.content[start : int(self.ends[number])].tobytes().decode("utf-8", "replace")
+        return (
+            self.content[start : int(self.ends[number])]
+            .tobytes()
+            .decode("utf-8", "replace")
+        )
 
 
 def _within(numbers: np.ndarray, limit: int) -> bool:
@@ -190,14 +229,22 @@ def _manifest_files(location: str, content: bytes) -> dict[str, dict[str, Any]]:
         version, files = manifest["version"], manifest["files"]
         for name, entry in files.items():
             counts = [entry["bytes"], *([entry["media"]] if name != INDEX else [])]
-            if not isinstance(entry["sha256"], str) or not all(type(n) is int and n >= 0 for n in counts):
+            if not isinstance(entry["sha256"], str) or not all(
+                type(n) is int and n >= 0 for n in counts
+            ):
                 raise ValueError(f"the entry of {name} is incomplete")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{location} must be what `mplug2 data shard` wrote, but is not ({error})") from None
+        raise UserError(
+            f"{location} must be what `mplug2 data shard` wrote, but is not ({error})"
+        ) from None
     if version != VERSION:
-        raise UserError(f"{location}: must have version {VERSION} (got {version!r}). Update mplug2")
+        raise UserError(
+            f"{location}: must have version {VERSION} (got {version!r}). Update mplug2"
+        )
     for name in files:
-        media_name(name, location)  # It is joined to the address: it must not lead out of the folder.
+        media_name(
+            name, location
+        )  # It is joined to the address: it must not lead out of the folder.
     return files  # type: ignore[no-any-return]
 
 
@@ -206,9 +253,13 @@ def _arrays(location: str, content: bytes) -> dict[str, np.ndarray]:
     try:
         arrays = load(content)
     except SafetensorError as error:
-        raise UserError(f"{location} must be a safetensors file, but is not ({error})") from None
+        raise UserError(
+            f"{location} must be a safetensors file, but is not ({error})"
+        ) from None
     for name, (kind, dimensions) in _ARRAYS.items():
         array = arrays.get(name)
         if array is None or array.dtype != kind or array.ndim != dimensions:
-            raise UserError(f"{location}: must have an array '{name}' of {kind.__name__}, but does not")
+            raise UserError(
+                f"{location}: must have an array '{name}' of {kind.__name__}, but does not"
+            )
     return arrays

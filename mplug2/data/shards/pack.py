@@ -64,9 +64,13 @@ def pack_shards(
     left out and listed. ``watch`` passes on the samples while they are packed, to show progress.
     """
     if not media.is_dir():
-        raise UserError(f"--media {media} must be the folder of the media files, but does not exist")
+        raise UserError(
+            f"--media {media} must be the folder of the media files, but does not exist"
+        )
     if out.exists() and not replace:
-        raise UserError(f"{out} already exists. Use --overwrite to replace it, or another --out")
+        raise UserError(
+            f"{out} already exists. Use --overwrite to replace it, or another --out"
+        )
     packed = Packed(out)
     samples = []
     for sample in _samples(annotations, media):
@@ -89,7 +93,9 @@ def pack_shards(
     return packed
 
 
-def _write(samples: Sequence[MediaRows], folder: Path, shard_bytes: int, watch: Watch) -> int:
+def _write(
+    samples: Sequence[MediaRows], folder: Path, shard_bytes: int, watch: Watch
+) -> int:
     writer = ShardWriter(folder, len(samples[0].media), shard_bytes)
     try:
         for sample in watch(samples):
@@ -109,7 +115,9 @@ def _move(temporary: Path, out: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _raise_if_missing(missing: Sequence[str], num_samples: int, max_missing: float, media: Path) -> None:
+def _raise_if_missing(
+    missing: Sequence[str], num_samples: int, max_missing: float, media: Path
+) -> None:
     if not num_samples and not missing:
         raise UserError("the annotations must have at least one entry, but have none")
     if len(missing) > max_missing * (num_samples + len(missing)) or not num_samples:
@@ -124,7 +132,11 @@ def _samples(annotations: Path, media: Path) -> Iterator[MediaRows]:
     """Yield the samples of annotations; UserError if they name unequal numbers of files."""
     by_media: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     keys: dict[tuple[str, ...], str] = {}
-    located = _class_rows(annotations) if annotations.is_dir() else read_rows(annotations, _FORM)
+    located = (
+        _class_rows(annotations)
+        if annotations.is_dir()
+        else read_rows(annotations, _FORM)
+    )
     for number, (where, value) in enumerate(located):
         row = dict(fields(value, where, _FORM))
         key, listed = names(row, where)
@@ -139,7 +151,9 @@ def _samples(annotations: Path, media: Path) -> Iterator[MediaRows]:
         keys.setdefault(listed, key)
     for listed, rows in by_media.items():
         kind = "frames" if keys[listed] == VIDEO_KEY else "image"
-        yield MediaRows(listed, tuple(find_media(media, kind, name) for name in listed), rows)
+        yield MediaRows(
+            listed, tuple(find_media(media, kind, name) for name in listed), rows
+        )
 
 
 def _class_rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -149,4 +163,10 @@ def _class_rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             suffix = file.suffix.lower()
             if suffix in IMAGES or suffix in VIDEOS:
                 key = "image" if suffix in IMAGES else VIDEO_KEY
-                yield str(file), {key: file.relative_to(folder).as_posix(), "label": class_folder.name}
+                yield (
+                    str(file),
+                    {
+                        key: file.relative_to(folder).as_posix(),
+                        "label": class_folder.name,
+                    },
+                )

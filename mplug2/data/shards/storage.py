@@ -12,7 +12,9 @@ from mplug2.data.files import read_bytes
 from mplug2.data.packed_file import PackedFileError
 from registry.errors import UserError
 
-BLOCK = tarfile.BLOCKSIZE  # a tar file consists of these; each member begins with a header of one block
+BLOCK = (
+    tarfile.BLOCKSIZE
+)  # a tar file consists of these; each member begins with a header of one block
 MARK = "://"  # in addresses that fsspec reads
 
 
@@ -23,7 +25,11 @@ def is_remote(address: str) -> bool:
 
 def join(address: str, name: str) -> str:
     """Return the address of a file in a folder."""
-    return f"{address.rstrip('/')}/{name}" if is_remote(address) else os.path.join(address, name)
+    return (
+        f"{address.rstrip('/')}/{name}"
+        if is_remote(address)
+        else os.path.join(address, name)
+    )
 
 
 def read_file(address: str, limit: int) -> bytes:
@@ -37,7 +43,9 @@ def read_file(address: str, limit: int) -> bytes:
     except Exception as error:  # Each file system of fsspec raises other exceptions.
         raise UserError(f"{address} cannot be read ({_reason(error)})") from None
     if len(content) > limit:
-        raise UserError(f"{address} must have at most {limit} bytes, but has more; is it the right file?")
+        raise UserError(
+            f"{address} must have at most {limit} bytes, but has more; is it the right file?"
+        )
     return content
 
 
@@ -62,9 +70,13 @@ class Shard:
         except UserError:
             raise
         except FileNotFoundError:
-            raise PackedFileError(f"the shard {self.address} does not exist", self) from None
+            raise PackedFileError(
+                f"the shard {self.address} does not exist", self
+            ) from None
         except tarfile.HeaderError as error:
-            raise PackedFileError(f"{self.address}: no file begins at byte {start} ({error})") from None
+            raise PackedFileError(
+                f"{self.address}: no file begins at byte {start} ({error})"
+            ) from None
         except Exception as error:  # Each file system of fsspec raises other exceptions.
             message = f"the shard {self.address} cannot be read ({_reason(error)})"
             raise PackedFileError(message, self) from None
@@ -121,7 +133,9 @@ def _file_system(address: str) -> tuple[Any, str]:
             "Install mplug2[object_store] for s3, or the package that fsspec names"
         ) from None
     except ValueError as error:
-        raise UserError(f"{address}: fsspec does not read {protocol}{MARK} ({error}). Use a path") from None
+        raise UserError(
+            f"{address}: fsspec does not read {protocol}{MARK} ({error}). Use a path"
+        ) from None
 
 
 def _reason(error: Exception) -> str:

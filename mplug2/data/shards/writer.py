@@ -38,7 +38,12 @@ class ShardWriter:
         self._names: list[bytes] = []
         self._suffixes: list[bytes] = []
 
-    def add(self, names: Sequence[str], rows: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> None:
+    def add(
+        self,
+        names: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        files: Sequence[Path],
+    ) -> None:
         """Write one sample: the names of its media, the rows about them, and where the files are.
 
         Raises UserError for a file that is too large to be read into memory.
@@ -47,7 +52,9 @@ class ShardWriter:
         shard = self._shard or _TarWriter(self.folder / f"{len(self._entries):05d}.tar")
         self._shard = shard
         content = json.dumps(list(rows), ensure_ascii=False).encode()
-        offsets = [shard.add(annotation_member(number), io.BytesIO(content), len(content))]
+        offsets = [
+            shard.add(annotation_member(number), io.BytesIO(content), len(content))
+        ]
         sizes = [len(content)]
         for view, file in enumerate(files):
             size, suffix = file.stat().st_size, file.suffix.lower()
@@ -57,7 +64,11 @@ class ShardWriter:
                     f"bytes, {suffix!r}). Make it smaller, or leave it out of the annotations"
                 )
             with file.open("rb") as source:
-                offsets.append(shard.add(media_member(number, view, self.num_views, suffix), source, size))
+                offsets.append(
+                    shard.add(
+                        media_member(number, view, self.num_views, suffix), source, size
+                    )
+                )
             sizes.append(size)
             self._suffixes.append(suffix.encode())
         self._names += [name.encode() for name in names]
@@ -142,7 +153,9 @@ class _TarWriter:
         while remaining:
             chunk = content.read(min(CHUNK_BYTES, remaining))
             if not chunk:
-                raise UserError(f"{name}: the file became shorter while it was packed. Pack again")
+                raise UserError(
+                    f"{name}: the file became shorter while it was packed. Pack again"
+                )
             self._write(chunk)
             remaining -= len(chunk)
         self._write(_padding(size))

@@ -33,27 +33,38 @@ class ArrowSource(ItemSource):
     file_arguments = ("exclude_list",)
 
     def __init__(self, arrow: str | list[str], task: Task, **settings: Any) -> None:
-        paths = [Path(arrow)] if isinstance(arrow, str) else [Path(path) for path in arrow]
+        paths = (
+            [Path(arrow)] if isinstance(arrow, str) else [Path(path) for path in arrow]
+        )
         for path in paths:
             if not path.is_file():
-                raise ArgumentError("arrow", f"each table must exist, but {path} does not")
+                raise ArgumentError(
+                    "arrow", f"each table must exist, but {path} does not"
+                )
         if not paths:
-            raise ArgumentError("arrow", "arrow must name at least one table, but is an empty list")
+            raise ArgumentError(
+                "arrow", "arrow must name at least one table, but is an empty list"
+            )
         tables = [ArrowTable(path) for path in paths]
         self.tables = {table.path.stem: table for table in tables}
         if len(self.tables) < len(tables):
             raise ArgumentError(
-                "arrow", f"tables must differ in their names (got {', '.join(map(str, paths))})"
+                "arrow",
+                f"tables must differ in their names (got {', '.join(map(str, paths))})",
             )
         self._location = ", ".join(table.address for table in tables)
         lines = [line for table in tables for line in lines_of(table)]
-        annotations: Any = _annotations(self._location, lines)  # read by the functions that read paths
+        annotations: Any = _annotations(
+            self._location, lines
+        )  # read by the functions that read paths
         settings["media"] = None
         super().__init__(items=list(task.read(annotations)), task=task, **settings)
         if len(self) == 0:
             raise UserError(f"{self._location} must have at least one usable row")
 
-    def _open_media(self, media: str | None, view: str, stream: Any, **settings: Any) -> MediaFolder:
+    def _open_media(
+        self, media: str | None, view: str, stream: Any, **settings: Any
+    ) -> MediaFolder:
         return _TableMedia(self.tables, view, stream, **settings)
 
     @property
@@ -63,15 +74,22 @@ class ArrowSource(ItemSource):
 
     def fingerprint(self) -> int:
         """Return a number that changes if a table has another size, or other tables are named."""
-        sizes = [f"{table.path.name} {table.path.stat().st_size}" for table in self.tables.values()]
+        sizes = [
+            f"{table.path.name} {table.path.stat().st_size}"
+            for table in self.tables.values()
+        ]
         return zlib.crc32("\n".join(sizes).encode())
 
 
 class _TableMedia(MediaFolder):
     """Images of tables instead of a folder."""
 
-    def __init__(self, tables: dict[str, ArrowTable], view: str, stream: Any, **settings: Any) -> None:
-        super().__init__(next(iter(tables.values())).path.parent, view, stream, **settings)
+    def __init__(
+        self, tables: dict[str, ArrowTable], view: str, stream: Any, **settings: Any
+    ) -> None:
+        super().__init__(
+            next(iter(tables.values())).path.parent, view, stream, **settings
+        )
         self.tables = tables
 
     def file(self, name: str) -> MediaFile:

@@ -29,7 +29,9 @@ class FileSource(ItemSource):
         if self.path.is_dir() and getattr(task, "reads_folders", False):
             settings["media"] = str(path)  # The items are named as they lie in it.
         elif not self.path.is_file():
-            raise ArgumentError("path", f"the annotation file must exist, but {path} does not")
+            raise ArgumentError(
+                "path", f"the annotation file must exist, but {path} does not"
+            )
         super().__init__(items=list(task.read(self.path)), task=task, **settings)
         if len(self) == 0:
             raise UserError(f"{path} must have at least one usable entry")
@@ -43,7 +45,9 @@ class FileSource(ItemSource):
         """Return a number that changes if the annotation file, or the names in its folder, do."""
         if self.path.is_dir():
             return zlib.crc32("\n".join([self.path.name, *self.names()]).encode())
-        return zlib.crc32(f"{self.path.name} {self.path.stat().st_size} {len(self.items)}".encode())
+        return zlib.crc32(
+            f"{self.path.name} {self.path.stat().st_size} {len(self.items)}".encode()
+        )
 
     @cached_property
     def content_checksum(self) -> int:

@@ -74,13 +74,18 @@ class ItemSource:
         self.inputs = None if inputs is None else frozenset(inputs)
         self.collate = Collator(task, inputs)
         self._item_tokens: dict[int, int] = {}
-        self._media_of: Callable[[Any], tuple[str, ...]] | None = getattr(task, "media", None)
+        self._media_of: Callable[[Any], tuple[str, ...]] | None = getattr(
+            task, "media", None
+        )
         self.views: tuple[str, ...] = ()
         self.by_media: dict[tuple[str, ...], list[int]] = {}
         self.flip: Flip = "none"
         if self._media_of is None:
             if repeats > 1:
-                raise ArgumentError("repeats", f"repeats needs media to augment, but is {repeats} for text")
+                raise ArgumentError(
+                    "repeats",
+                    f"repeats needs media to augment, but is {repeats} for text",
+                )
             return
         types = types or {}
         self.views = media_views(task.outputs, types, inputs)
@@ -102,9 +107,13 @@ class ItemSource:
                 max_frames=max_frames,
                 max_seconds=max_seconds,
             )
-        self._group_by_media(excluded_names(Path(exclude_list)) if exclude_list else set())
+        self._group_by_media(
+            excluded_names(Path(exclude_list)) if exclude_list else set()
+        )
 
-    def _open_media(self, media: str | None, view: str, stream: StreamType, **settings: Any) -> MediaFolder:
+    def _open_media(
+        self, media: str | None, view: str, stream: StreamType, **settings: Any
+    ) -> MediaFolder:
         """Return what finds and decodes the media files, as inputs of one type."""
         return MediaFolder(_media_folder(media), view, stream, **settings)
 
@@ -112,7 +121,9 @@ class ItemSource:
         """Raise UserError if a spec reads no media, ArgumentError if it augments media with given regions."""
         has_regions = bool(getattr(self.task, "region_inputs", ()))
         if not self.views and not has_regions:
-            listed = ", ".join(f"{name}: {port}" for name, port in self.task.outputs.items())
+            listed = ", ".join(
+                f"{name}: {port}" for name, port in self.task.outputs.items()
+            )
             raise UserError(
                 f"a spec over the task {type(self.task).__name__} must read its media by an input, but reads "
                 f"none; the task supplies {listed}"
@@ -129,9 +140,7 @@ class ItemSource:
         if flip != "media_and_text" or hasattr(self.task, "decode"):
             return flip  # A task that decodes its media itself mirrors them itself.
         if len(self.views) > 1:
-            message = (
-                "flip: media_and_text mirrors one file, but a sample has two. Use flip: media, or flip: none"
-            )
+            message = "flip: media_and_text mirrors one file, but a sample has two. Use flip: media, or flip: none"
             raise ArgumentError("flip", message)
         if not hasattr(self.task, "mirror"):
             task = type(self.task).__name__
@@ -183,18 +192,30 @@ class ItemSource:
         training, else in file order."""
         rng = np.random.default_rng([seed, epoch])
         if self._media_of is None:
-            order = rng.permutation(len(self.items)) if self.training else np.arange(len(self.items))
+            order = (
+                rng.permutation(len(self.items))
+                if self.training
+                else np.arange(len(self.items))
+            )
             return _TextRequests(order, (seed, epoch))
         requests: list[SampleRequest] = []
         for media_id, (names, numbers) in enumerate(self.by_media.items()):
             shuffled = rng.permutation(numbers).tolist() if self.training else numbers
             for start in range(0, len(shuffled), self._items_per_sample):
                 items = tuple(shuffled[start : start + self._items_per_sample])
-                requests.append(SampleRequest(names, items, (seed, epoch), media_id=media_id))
+                requests.append(
+                    SampleRequest(names, items, (seed, epoch), media_id=media_id)
+                )
         if not self.training:
             return requests
-        shuffled_requests = [requests[position] for position in rng.permutation(len(requests))]
-        return shuffled_requests if self.repeats == 1 else _repeated(shuffled_requests, self.repeats)
+        shuffled_requests = [
+            requests[position] for position in rng.permutation(len(requests))
+        ]
+        return (
+            shuffled_requests
+            if self.repeats == 1
+            else _repeated(shuffled_requests, self.repeats)
+        )
 
     def __getitem__(self, position: int) -> Sample | FailedSample:
         """Return the sample at a position of epoch 0 with seed 0."""
@@ -208,7 +229,9 @@ class ItemSource:
         """Return the items of a sample, without its media."""
         return tuple(self.items[number] for number in request.items)
 
-    def read_items(self, request: SampleRequest, items: tuple[Any, ...]) -> Sample | FailedSample:
+    def read_items(
+        self, request: SampleRequest, items: tuple[Any, ...]
+    ) -> Sample | FailedSample:
         """Return one sample with these items: its media are decoded, and mirrored together with them."""
         rng = np.random.default_rng([*request.seed, request.items[0]])
         mirrored = self._mirrored(request)
@@ -247,7 +270,9 @@ class ItemSource:
     def blank(self, failed: FailedSample) -> Sample:
         """Return a stand-in over black frames, so that evaluation has a row for each of its items."""
         views = (self.media.black(),) * len(self.views)
-        return Sample(failed.request, self.items_of(failed.request), views, failure=failed.reason)
+        return Sample(
+            failed.request, self.items_of(failed.request), views, failure=failed.reason
+        )
 
     def names(self) -> Sequence[str]:
         """Return the name of every file that has items, in the order of the annotations."""
@@ -282,10 +307,14 @@ class ItemSource:
 
     def records(self) -> list[dict[str, Any]]:
         """Return what evaluation would know of every item, without reading its media."""
-        return [self.collate.record(item, number) for number, item in enumerate(self.items)]
+        return [
+            self.collate.record(item, number) for number, item in enumerate(self.items)
+        ]
 
 
-def failed_sample(request: SampleRequest, file: MediaFile, error: UserError) -> FailedSample:
+def failed_sample(
+    request: SampleRequest, file: MediaFile, error: UserError
+) -> FailedSample:
     """Return a sample whose file cannot be read; of an unusable archive, with all the files in it."""
     archive = error.archive if isinstance(error, PackedFileError) else None
     if archive is None:
@@ -321,7 +350,9 @@ def _repeated(requests: Sequence[SampleRequest], repeats: int) -> list[SampleReq
 def _media_folder(media: str | None) -> Path:
     """Return the folder of the media files; ArgumentError if it is not set or does not exist."""
     if media is None:
-        raise ArgumentError("media", "media must name the folder of the media files, but is not set")
+        raise ArgumentError(
+            "media", "media must name the folder of the media files, but is not set"
+        )
     if not Path(media).is_dir():
         raise ArgumentError("media", f"the media folder must exist, but {media} does not")
     return Path(media)

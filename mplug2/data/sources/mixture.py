@@ -26,7 +26,9 @@ class MixtureSource:
     batch holds samples of several of them.
     """
 
-    def __init__(self, sources: Mapping[str, Source], weights: Mapping[str, float | None]) -> None:
+    def __init__(
+        self, sources: Mapping[str, Source], weights: Mapping[str, float | None]
+    ) -> None:
         """Take sources and their weights by name; weights of None mean in proportion to the sizes."""
         self.source_names = tuple(sources)
         self.sources = tuple(sources.values())
@@ -37,7 +39,8 @@ class MixtureSource:
         self.weights: np.ndarray | None = None
         if any(weight is not None for weight in given):
             numbers = [
-                size if weight is None else weight for weight, size in zip(given, self.sizes, strict=True)
+                size if weight is None else weight
+                for weight, size in zip(given, self.sizes, strict=True)
             ]
             self.weights = np.array(numbers, dtype=float) / sum(numbers)
         first = self.sources[0]
@@ -82,15 +85,23 @@ class MixtureSource:
         else:
             counts = np.zeros(len(self.sources), dtype=int)
             for earlier in range(epoch):
-                counts = counts + np.bincount(self._chosen(earlier, seed), minlength=len(self.sources))
-        counts = counts + np.bincount(self._chosen(epoch, seed)[:samples], minlength=len(self.sources))
-        return {name: int(count) for name, count in zip(self.source_names, counts, strict=True)}
+                counts = counts + np.bincount(
+                    self._chosen(earlier, seed), minlength=len(self.sources)
+                )
+        counts = counts + np.bincount(
+            self._chosen(epoch, seed)[:samples], minlength=len(self.sources)
+        )
+        return {
+            name: int(count)
+            for name, count in zip(self.source_names, counts, strict=True)
+        }
 
     def effective_epochs(self, epoch: int, samples: int, seed: int) -> dict[str, float]:
         """Return how often each source has been gone through before a position; 1.5: half of it twice."""
         draws = self.draws(epoch, samples, seed)
         return {
-            name: draws[name] / int(size) for name, size in zip(self.source_names, self.sizes, strict=True)
+            name: draws[name] / int(size)
+            for name, size in zip(self.source_names, self.sizes, strict=True)
         }
 
     def part_request(self, number: int, draw: int, seed: int) -> SampleRequest:
@@ -101,14 +112,18 @@ class MixtureSource:
             # Neighbouring epochs of a source are read at once, when workers are ahead.
             recent = [other for other in self._orders if other[0] == number][-1:]
             self._orders = {
-                other: order for other, order in self._orders.items() if other[0] != number or other in recent
+                other: order
+                for other, order in self._orders.items()
+                if other[0] != number or other in recent
             }
             self._orders[key] = self.sources[number].requests(part_epoch, seed)
         request = self._orders[key][position]
         # Media of different sources are different, whatever their numbers are.
         media_id = request.media_id * len(self.sources) + number
         return request._replace(
-            source=(number, *request.source), media_id=media_id, seed=(*request.seed, number)
+            source=(number, *request.source),
+            media_id=media_id,
+            seed=(*request.seed, number),
         )
 
     def read(self, request: SampleRequest) -> Sample | FailedSample:
@@ -165,9 +180,13 @@ class MixtureSource:
 class _MixedRequests(LazySequence[SampleRequest]):
     """The samples of an epoch of a mixture, made when they are asked for."""
 
-    def __init__(self, mixture: MixtureSource, chosen: np.ndarray, before: np.ndarray, seed: int) -> None:
+    def __init__(
+        self, mixture: MixtureSource, chosen: np.ndarray, before: np.ndarray, seed: int
+    ) -> None:
         self.mixture, self.chosen, self.seed = mixture, chosen, seed
-        self.draws = np.empty(len(chosen), dtype=int)  # of each position: the how manieth of its source
+        self.draws = np.empty(
+            len(chosen), dtype=int
+        )  # of each position: the how manieth of its source
         for number in range(len(mixture.sources)):
             positions = np.flatnonzero(chosen == number)
             self.draws[positions] = before[number] + np.arange(len(positions))

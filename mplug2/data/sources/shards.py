@@ -72,7 +72,9 @@ class ShardSource(ItemSource):
             removed = self.index.samples_with(excluded_names(Path(exclude_list)))
             self.numbers = np.setdiff1d(self.numbers, removed)
 
-    def _open_media(self, media: str | None, view: str, stream: Any, **settings: Any) -> MediaFolder:
+    def _open_media(
+        self, media: str | None, view: str, stream: Any, **settings: Any
+    ) -> MediaFolder:
         return _PackedMedia(self.index, view, stream, **settings)
 
     def _all_items(self, task: Task) -> Iterator[Any]:
@@ -81,7 +83,9 @@ class ShardSource(ItemSource):
 
     def _items_of(self, task: Task, number: int) -> Sequence[Any]:
         """Return the items of a sample; PackedFileError if its shard is unusable."""
-        annotations: Any = self.index.annotations(number)  # read by the functions that read paths
+        annotations: Any = self.index.annotations(
+            number
+        )  # read by the functions that read paths
         return task.read(annotations)
 
     @property
@@ -124,9 +128,13 @@ class ShardSource(ItemSource):
         items = self._items_of(self.task, number)
         if len(items) <= self._items_per_sample:
             return tuple(items)
-        order = np.random.default_rng([seed, number, _TURN_STREAM]).permutation(len(items))
+        order = np.random.default_rng([seed, number, _TURN_STREAM]).permutation(
+            len(items)
+        )
         start = epoch * self._items_per_sample
-        turns = [(start + offset) % len(items) for offset in range(self._items_per_sample)]
+        turns = [
+            (start + offset) % len(items) for offset in range(self._items_per_sample)
+        ]
         return tuple(items[int(order[turn])] for turn in turns)
 
     def names(self) -> Sequence[str]:
@@ -147,7 +155,9 @@ class ShardSource(ItemSource):
 class _PackedMedia(MediaFolder):
     """Media files of an index instead of a folder."""
 
-    def __init__(self, index: ShardIndex, view: str, stream: Any, **settings: Any) -> None:
+    def __init__(
+        self, index: ShardIndex, view: str, stream: Any, **settings: Any
+    ) -> None:
         super().__init__(Path(index.address), view, stream, **settings)
         self.index = index
 
@@ -160,7 +170,9 @@ class _PackedMedia(MediaFolder):
 class _ShardRequests(LazySequence[SampleRequest]):
     """The samples of an epoch, made when they are asked for."""
 
-    def __init__(self, index: ShardIndex, order: np.ndarray, seed: tuple[int, int], repeats: int) -> None:
+    def __init__(
+        self, index: ShardIndex, order: np.ndarray, seed: tuple[int, int], repeats: int
+    ) -> None:
         self.shards, self.order, self.seed, self.repeats = index, order, seed, repeats
 
     def __len__(self) -> int:
@@ -170,7 +182,9 @@ class _ShardRequests(LazySequence[SampleRequest]):
         """Return the sample at a position."""
         number, copy = int(self.order[position]), position % self.repeats
         seed = (*self.seed, copy) if copy else self.seed
-        return SampleRequest(self.shards.media_of(number), (number,), seed, media_id=number)
+        return SampleRequest(
+            self.shards.media_of(number), (number,), seed, media_id=number
+        )
 
 
 class _AllItems(LazySequence[Any]):

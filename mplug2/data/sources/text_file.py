@@ -40,20 +40,25 @@ class TextFileSource(ItemSource):
         at_least(1, window_bytes=window_bytes)
         if not 0 <= start < end <= 1:
             raise ArgumentError(
-                "start", f"start must be below end, both from 0 to 1 (got {start:g}, {end:g})"
+                "start",
+                f"start must be below end, both from 0 to 1 (got {start:g}, {end:g})",
             )
         if not hasattr(task, "window"):
             name = type(task).__name__
             raise ArgumentError(
-                "text_file", f"text_file needs a task of plain texts (got {name}). Use plain_text"
+                "text_file",
+                f"text_file needs a task of plain texts (got {name}). Use plain_text",
             )
         path = Path(text_file)
         if not path.is_file():
-            raise ArgumentError("text_file", f"the text file must exist, but {text_file} does not")
+            raise ArgumentError(
+                "text_file", f"the text file must exist, but {text_file} does not"
+            )
         windows = _Windows(path, task, window_bytes, cut, start, end)
         if not len(windows):
             raise ArgumentError(
-                "text_file", f"the text file must have at least one byte, but {text_file} has none"
+                "text_file",
+                f"the text file must have at least one byte, but {text_file} has none",
             )
         self.windows = windows
         super().__init__(items=[], task=task, training=training)
@@ -74,7 +79,9 @@ class TextFileSource(ItemSource):
 class _Windows(LazySequence[Any]):
     """The items of a text file, by number."""
 
-    def __init__(self, path: Path, task: Any, window_bytes: int, cut: str, start: float, end: float) -> None:
+    def __init__(
+        self, path: Path, task: Any, window_bytes: int, cut: str, start: float, end: float
+    ) -> None:
         self.path, self.task, self.window_bytes, self.cut = path, task, window_bytes, cut
         size = path.stat().st_size
         self.first, self.last = round(start * size), round(end * size)

@@ -94,11 +94,14 @@ class CaptionTask(MediaTask[Caption]):
         if template is None:
             return None
         if self.prompt:
-            raise ArgumentError("template", "a template contains its prompt: set 'template' or 'prompt'")
+            raise ArgumentError(
+                "template", "a template contains its prompt: set 'template' or 'prompt'"
+            )
         read = TextTemplate(template, self.tokenizer, self.caption_tokens)
         if read.fields != ("caption",):
             raise ArgumentError(
-                "template", f"the template of a caption must have one field, {{caption}} (got {template!r})"
+                "template",
+                f"the template of a caption must have one field, {{caption}} (got {template!r})",
             )
         return read
 
@@ -115,10 +118,15 @@ class CaptionTask(MediaTask[Caption]):
         for media, group in by_media.items():
             references[media] = tuple(text for caption in group for text in caption.texts)
         if self.training:
-            return [replace(caption, references=references[caption.media]) for caption in captions]
+            return [
+                replace(caption, references=references[caption.media])
+                for caption in captions
+            ]
         merged = []
         for media, group in by_media.items():
-            merged.append(replace(group[0], texts=references[media], references=references[media]))
+            merged.append(
+                replace(group[0], texts=references[media], references=references[media])
+            )
         return merged
 
     def question(self, text: str) -> Caption:
@@ -153,12 +161,16 @@ class CaptionTask(MediaTask[Caption]):
         """Return a caption as the network reads and writes it."""
         return clean_caption(caption, self.caption_words) if self.cleaned else caption
 
-    def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
+    def input_builders(
+        self, batch_items: Sequence[BatchItem[Caption]]
+    ) -> dict[str, Callable[[], Any]]:
         """Return builders of captions, prompts and references, one row each."""
         captions = [entry.item for entry in batch_items]
         texts = [caption.texts[0] for caption in captions]
         return {
-            "caption": lambda: self.tokenizer.pad_rows([self._caption_ids(text) for text in texts]),
+            "caption": lambda: self.tokenizer.pad_rows(
+                [self._caption_ids(text) for text in texts]
+            ),
             "prompt": lambda: self.tokenizer([self.prompt for _ in captions]),
             "references": lambda: [list(caption.references) for caption in captions],
         }
@@ -189,13 +201,17 @@ class RetrievalTask(CaptionTask):
         caption_tokens: int = 40,
         **settings: Any,
     ) -> None:
-        super().__init__(caption_words=caption_words, caption_tokens=caption_tokens, **settings)
+        super().__init__(
+            caption_words=caption_words, caption_tokens=caption_tokens, **settings
+        )
         self.repeat_media = self.training
 
     def _caption_text(self, caption: str) -> str:
         return self.clean(caption)
 
-    def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
+    def input_builders(
+        self, batch_items: Sequence[BatchItem[Caption]]
+    ) -> dict[str, Callable[[], Any]]:
         """Return builders of the captions, and of the samples and the groups they belong to."""
         rows, groups, texts = [], [], []
         for entry in batch_items:
@@ -205,7 +221,9 @@ class RetrievalTask(CaptionTask):
                 texts.append(text)
         return {
             self.index: lambda: torch.tensor(rows, dtype=torch.long),
-            "caption": lambda: self.tokenizer.pad_rows([self._caption_ids(text) for text in texts]),
+            "caption": lambda: self.tokenizer.pad_rows(
+                [self._caption_ids(text) for text in texts]
+            ),
             "media_id": lambda: torch.tensor(groups, dtype=torch.long),
         }
 
@@ -215,8 +233,18 @@ def _captions_of_line(row: Any, number: int, where: str) -> list[Caption]:
     key, media = names(row, where)
     value = next(row[name] for name in _KEYS if name in row)
     texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{where}: 'caption' must be a text or a list of texts, but is {shown(value)}")
+    if (
+        not isinstance(texts, list)
+        or not texts
+        or not all(isinstance(text, str) for text in texts)
+    ):
+        raise UserError(
+            f"{where}: 'caption' must be a text or a list of texts, but is {shown(value)}"
+        )
     if not all(text.strip() for text in texts):
-        raise UserError(f"{where}: a caption must have words, but is empty. Remove it, or write one")
-    return [Caption(row.get("question_id", number), key, media, (text,)) for text in texts]
+        raise UserError(
+            f"{where}: a caption must have words, but is empty. Remove it, or write one"
+        )
+    return [
+        Caption(row.get("question_id", number), key, media, (text,)) for text in texts
+    ]

@@ -136,7 +136,11 @@ class GroundingTask(MediaTask[Phrase]):
         return len(self.tokenizer.encode(item.text.lower(), self.phrase_tokens - 1)) + 1
 
     def decode(
-        self, media: MediaFolder, name: str, items: Sequence[Phrase], rng: np.random.Generator
+        self,
+        media: MediaFolder,
+        name: str,
+        items: Sequence[Phrase],
+        rng: np.random.Generator,
     ) -> tuple[Tensor, Letterbox]:
         """Return an image in a square, and its geometry; a box outside the image counts as undecodable."""
         file = media.file(name)
@@ -145,7 +149,9 @@ class GroundingTask(MediaTask[Phrase]):
         scale = size / max(height, width)
         inner = max(1, round(height * scale)), max(1, round(width * scale))
         top, left = ((size - length) // 2 for length in inner)
-        small = media.normalize(torch.from_numpy(resize(pixels, *inner)[None]).permute(0, 3, 1, 2))[:, 0]
+        small = media.normalize(
+            torch.from_numpy(resize(pixels, *inner)[None]).permute(0, 3, 1, 2)
+        )[:, 0]
         square = torch.zeros(3, size, size)  # zero is the mean grey
         square[:, top : top + inner[0], left : left + inner[1]] = small
         mirrored = self.mirror and rng.random() < 0.5
@@ -163,18 +169,26 @@ class GroundingTask(MediaTask[Phrase]):
             return None
         image = f"the image {item.media[0]} ({width}x{height} pixels)"
         if item.size not in (None, (width, height)):
-            return f"{item.where}: 'size' must be that of {image}, but is {shown(item.size)}"
+            return (
+                f"{item.where}: 'size' must be that of {image}, but is {shown(item.size)}"
+            )
         left, top, right, bottom = item.box
-        if left < width and top < height and right > 0 and bottom > 0:  # a part of it may be outside
+        if (
+            left < width and top < height and right > 0 and bottom > 0
+        ):  # a part of it may be outside
             return None
         return f"{item.where}: the box {shown(item.box)} of {shown(item.text)} is outside {image}"
 
-    def input_builders(self, batch_items: Sequence[BatchItem[Phrase]]) -> dict[str, Callable[[], Any]]:
+    def input_builders(
+        self, batch_items: Sequence[BatchItem[Phrase]]
+    ) -> dict[str, Callable[[], Any]]:
         """Return builders of the phrases Q and their boxes."""
         texts = [_phrase_text(entry.item, entry.sample) for entry in batch_items]
         return {
             "phrase": lambda: self.tokenizer.encode_with_sep(texts, self.phrase_tokens),
-            "box": lambda: torch.tensor([placed_box(entry.item, entry.sample) for entry in batch_items]),
+            "box": lambda: torch.tensor(
+                [placed_box(entry.item, entry.sample) for entry in batch_items]
+            ),
         }
 
     def place_boxes(self, boxes: np.ndarray, sample: Sample) -> np.ndarray:
@@ -185,7 +199,9 @@ class GroundingTask(MediaTask[Phrase]):
         corner, inner = letterbox.corner_and_size
         placed = boxes * (inner + inner) + (corner + corner)
         if letterbox.mirrored:
-            placed = np.stack([1 - placed[:, 2], placed[:, 1], 1 - placed[:, 0], placed[:, 3]], axis=1)
+            placed = np.stack(
+                [1 - placed[:, 2], placed[:, 1], 1 - placed[:, 0], placed[:, 3]], axis=1
+            )
         return placed.astype(np.float32)
 
     def extra_record(self, item: Phrase, sample: Sample | None) -> dict[str, Any]:
@@ -196,7 +212,9 @@ class GroundingTask(MediaTask[Phrase]):
 def _phrase_text(item: Phrase, sample: Sample) -> str:
     letterbox: Letterbox | None = sample.crop_geometry
     phrase = item.text.lower()
-    return mirrored_words(phrase) if letterbox is not None and letterbox.mirrored else phrase
+    return (
+        mirrored_words(phrase) if letterbox is not None and letterbox.mirrored else phrase
+    )
 
 
 def placed_box(item: Phrase, sample: Sample | None) -> list[float]:
@@ -208,7 +226,10 @@ def placed_box(item: Phrase, sample: Sample | None) -> list[float]:
         return [0.0] * 4
     width, height = item.size
     sides = (width, height, width, height)
-    return [min(max(side / length, 0.0), 1.0) for side, length in zip(item.box, sides, strict=True)]
+    return [
+        min(max(side / length, 0.0), 1.0)
+        for side, length in zip(item.box, sides, strict=True)
+    ]
 
 
 def read_phrase(row: Any, number: int, where: str) -> Phrase:
@@ -219,7 +240,10 @@ def read_phrase(row: Any, number: int, where: str) -> Phrase:
     if (
         not isinstance(box, list)
         or len(box) != 4
-        or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in box)
+        or not all(
+            isinstance(value, int | float) and not isinstance(value, bool)
+            for value in box
+        )
         or not all(abs(value) < 1e6 for value in box)
         or not (max(box[0], 0) < box[2] and max(box[1], 0) < box[3])
     ):
@@ -243,6 +267,10 @@ def _size(value: Any, where: str) -> tuple[int, int] | None:
     if value is None:
         return None
     numbers = value if isinstance(value, list) else []
-    if len(numbers) != 2 or not all(type(number) is int and 0 < number < 1e6 for number in numbers):
-        raise UserError(f"{where}: 'size' must be [width, height] in pixels, but is {shown(value)}")
+    if len(numbers) != 2 or not all(
+        type(number) is int and 0 < number < 1e6 for number in numbers
+    ):
+        raise UserError(
+            f"{where}: 'size' must be [width, height] in pixels, but is {shown(value)}"
+        )
     return numbers[0], numbers[1]

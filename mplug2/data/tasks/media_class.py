@@ -26,7 +26,9 @@ from registry.errors import UserError
 if TYPE_CHECKING:
     from registry import StreamType
 
-_MIX_STREAM = 3  # separates the random numbers that mix a batch from those that augment its files
+_MIX_STREAM = (
+    3  # separates the random numbers that mix a batch from those that augment its files
+)
 
 
 class MediaClassTask:
@@ -83,7 +85,9 @@ class MediaClassTask:
         self.classes = list(dict.fromkeys(names.values()))
         self._numbers = {name: number for number, name in enumerate(self.classes)}
         self.training = training
-        self.reader = LabelReader(names, media_field, label_field, separator, required=training)
+        self.reader = LabelReader(
+            names, media_field, label_field, separator, required=training
+        )
         views = media_views(self.outputs, types or {}, inputs)
         if len(views) != 1:
             raise UserError(
@@ -110,10 +114,18 @@ class MediaClassTask:
 
     def read(self, path: Path) -> list[LabelledMedia]:
         """Return the items of a folder of classes, or of a table or JSON lines, one for each view."""
-        items = self.reader.folder(path, self.kind) if path.is_dir() else self.reader.rows(path)
+        items = (
+            self.reader.folder(path, self.kind)
+            if path.is_dir()
+            else self.reader.rows(path)
+        )
         if self.items_per_sample == 1:
             return list(items)
-        return [replace(item, view=view) for item in items for view in range(self.items_per_sample)]
+        return [
+            replace(item, view=view)
+            for item in items
+            for view in range(self.items_per_sample)
+        ]
 
     def media(self, item: LabelledMedia) -> tuple[str, ...]:
         """Return the name of the file of an item."""
@@ -124,14 +136,20 @@ class MediaClassTask:
         return LabelledMedia(0, "", (), self.views.middle)
 
     def decode(
-        self, media: MediaFolder, name: str, items: Sequence[LabelledMedia], rng: np.random.Generator
+        self,
+        media: MediaFolder,
+        name: str,
+        items: Sequence[LabelledMedia],
+        rng: np.random.Generator,
     ) -> tuple[Tensor, None]:
         """Return the views of a file that some items mean, [views 3 ...]: in training one, augmented."""
         if self.training:
             return self.augmentation.read(media, name, self.views, rng)[None], None
         return self.views.read(media, name, [item.view for item in items]), None
 
-    def encode(self, items: Sequence[LabelledMedia], samples: Sequence[Sample]) -> dict[str, Any]:
+    def encode(
+        self, items: Sequence[LabelledMedia], samples: Sequence[Sample]
+    ) -> dict[str, Any]:
         """Return the media, one row for each view, and their classes if all items have some."""
         media = torch.cat([_rows_of(sample) for sample in samples])
         if not all(item.labels for item in items):
@@ -187,16 +205,21 @@ def _rows_of(sample: Sample) -> Tensor:
     return sample.views[0].expand(len(sample.items), *sample.views[0].shape)
 
 
-def _class_names(labels: list[str] | dict[str, str] | None, labels_file: str | None) -> dict[str, str]:
+def _class_names(
+    labels: list[str] | dict[str, str] | None, labels_file: str | None
+) -> dict[str, str]:
     """Return the name of the class of each label in the data; ArgumentError for a wrong list."""
     if (labels is None) == (labels_file is None):
         raise ArgumentError(
-            "labels", "the classes must be set by labels or by labels_file, by one of them. Set data.labels"
+            "labels",
+            "the classes must be set by labels or by labels_file, by one of them. Set data.labels",
         )
     if labels_file is not None:
         return read_class_list(Path(labels_file))
     assert labels is not None  # checked above
     names = labels if isinstance(labels, dict) else {label: label for label in labels}
     if len(set(names.values())) < 2 or len(names) != len(labels):
-        raise ArgumentError("labels", f"labels must be two or more different names, but are {labels}")
+        raise ArgumentError(
+            "labels", f"labels must be two or more different names, but are {labels}"
+        )
     return names

@@ -91,7 +91,9 @@ class MediaTask(ABC, Generic[ItemType]):
         self.tokenizer, self.training = tokenizer, training
         self.requested_inputs = frozenset(self.outputs if inputs is None else inputs)
         self.region_inputs = _region_inputs(self.outputs, inputs)
-        self.views = _views(media_views(self.outputs, types or {}, inputs), bool(self.region_inputs))
+        self.views = _views(
+            media_views(self.outputs, types or {}, inputs), bool(self.region_inputs)
+        )
         self.region_limits = (region_confidence, min_regions, max_regions)
         self.region_store = self._opened(regions, region_image_size)
         self.index = "video_index" if self.views == ("video",) else "image_index"
@@ -105,7 +107,9 @@ class MediaTask(ABC, Generic[ItemType]):
         """Return a user's text about some files as an item without an answer."""
 
     @abstractmethod
-    def input_builders(self, batch_items: Sequence[BatchItem[ItemType]]) -> dict[str, Callable[[], Any]]:
+    def input_builders(
+        self, batch_items: Sequence[BatchItem[ItemType]]
+    ) -> dict[str, Callable[[], Any]]:
         """Return functions that build the inputs other than the media."""
 
     def _opened(self, path: str | None, size: int) -> RegionStore | None:
@@ -113,7 +117,10 @@ class MediaTask(ABC, Generic[ItemType]):
         if not self.region_inputs:
             return None
         if path is None:
-            raise ArgumentError("regions", f"input '{self.region_inputs[0]}' needs a file: set data.regions")
+            raise ArgumentError(
+                "regions",
+                f"input '{self.region_inputs[0]}' needs a file: set data.regions",
+            )
         from mplug2.data.regions.files import open_regions
 
         try:
@@ -129,8 +136,12 @@ class MediaTask(ABC, Generic[ItemType]):
         for sample in samples:
             request = sample.request
             if request not in records:
-                read = confident(self.region_store.read(request.media[view]), *self.region_limits)
-                records[request] = replace(read, boxes=self.place_boxes(read.boxes, sample))
+                read = confident(
+                    self.region_store.read(request.media[view]), *self.region_limits
+                )
+                records[request] = replace(
+                    read, boxes=self.place_boxes(read.boxes, sample)
+                )
             rows.append(records[request])
         return batch_regions(rows)
 
@@ -150,12 +161,16 @@ class MediaTask(ABC, Generic[ItemType]):
         """Return what evaluation and metrics know of an item."""
         return item.record(**self.extra_record(item, sample))
 
-    def encode(self, items: Sequence[ItemType], samples: Sequence[Sample]) -> dict[str, Any]:
+    def encode(
+        self, items: Sequence[ItemType], samples: Sequence[Sample]
+    ) -> dict[str, Any]:
         """Return the inputs of a batch: stacked media, and builders of the index and of the texts."""
         batch_items: list[BatchItem[ItemType]] = []
         for row, sample in enumerate(samples):
             batch_items += [BatchItem(row, item, sample) for item in sample.items]
-        item_to_sample = torch.tensor([entry.row for entry in batch_items], dtype=torch.long)
+        item_to_sample = torch.tensor(
+            [entry.row for entry in batch_items], dtype=torch.long
+        )
 
         inputs: dict[str, Any] = {}
         repeat_media = self.repeat_media and self.index not in self.requested_inputs
@@ -169,7 +184,9 @@ class MediaTask(ABC, Generic[ItemType]):
         return inputs | self.input_builders(batch_items)
 
 
-def _region_inputs(outputs: Mapping[str, str], inputs: Collection[str] | None) -> tuple[str, ...]:
+def _region_inputs(
+    outputs: Mapping[str, str], inputs: Collection[str] | None
+) -> tuple[str, ...]:
     """Return the inputs of a spec that hold regions; none if its inputs are not listed."""
     if inputs is None:
         return ()

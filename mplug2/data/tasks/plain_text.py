@@ -55,15 +55,23 @@ class PlainTextTask(TextFieldsTask[str]):
             )
         return TableText({self.template.fields[0]: text}, None)
 
-    def record(self, item: TableText[str], sample: Sample | None = None) -> dict[str, Any]:
+    def record(
+        self, item: TableText[str], sample: Sample | None = None
+    ) -> dict[str, Any]:
         """Return the fields of a text, and the bytes of them that its tokens hold."""
-        return super().record(item, sample) | {"num_bytes": self.template.num_bytes(item.fields)}
+        return super().record(item, sample) | {
+            "num_bytes": self.template.num_bytes(item.fields)
+        }
 
-    def encode(self, items: Sequence[TableText[str]], samples: Sequence[Sample]) -> dict[str, Any]:
+    def encode(
+        self, items: Sequence[TableText[str]], samples: Sequence[Sample]
+    ) -> dict[str, Any]:
         """Return the texts, one to a row or packed."""
         if not self.row_tokens:
             return super().encode(items, samples)
-        return {"text": packed_text(self.tokenizer, *self.encoded(items), self.row_tokens)}
+        return {
+            "text": packed_text(self.tokenizer, *self.encoded(items), self.row_tokens)
+        }
 
     def counts(self, items: Sequence[TableText[str]]) -> dict[str, int]:
         """Return nothing: texts have no classes."""

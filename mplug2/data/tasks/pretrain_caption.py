@@ -46,9 +46,13 @@ class PretrainCaptionTask(RetrievalTask):
 
     def __init__(self, instruction: str | None = None, **settings: Any) -> None:
         super().__init__(**settings)
-        self.instruction = f"describe the {self.views[0]}:" if instruction is None else instruction
+        self.instruction = (
+            f"describe the {self.views[0]}:" if instruction is None else instruction
+        )
 
-    def input_builders(self, batch_items: Sequence[BatchItem[Caption]]) -> dict[str, Callable[[], Any]]:
+    def input_builders(
+        self, batch_items: Sequence[BatchItem[Caption]]
+    ) -> dict[str, Callable[[], Any]]:
         """Return builders of the captions in all their forms, one row each."""
         builders = super().input_builders(batch_items)
         captions: list[list[str]] = []
@@ -58,7 +62,9 @@ class PretrainCaptionTask(RetrievalTask):
 
         def prefixes() -> Text:
             rows = zip(captions, starts, strict=True)
-            return self.tokenizer([" ".join(words[:start]) for words, start in rows], self.caption_tokens)
+            return self.tokenizer(
+                [" ".join(words[:start]) for words, start in rows], self.caption_tokens
+            )
 
         def continuations() -> Text:
             rows = zip(captions, starts, strict=True)
@@ -73,15 +79,21 @@ class PretrainCaptionTask(RetrievalTask):
 
     def _with_end(self, rows: Sequence[Sequence[str]]) -> Text:
         """Return texts for the decoder: what is cut off takes [SEP] with it, as in `caption`."""
-        return self.tokenizer([" ".join(words) + "[SEP]" for words in rows], self.caption_tokens)
+        return self.tokenizer(
+            [" ".join(words) + "[SEP]" for words in rows], self.caption_tokens
+        )
 
 
-def _places(batch_items: Sequence[BatchItem[Caption]], captions: Sequence[Sequence[str]]) -> list[int]:
+def _places(
+    batch_items: Sequence[BatchItem[Caption]], captions: Sequence[Sequence[str]]
+) -> list[int]:
     """Return where each caption is cut: before its word number k, drawn from 0 to the last one."""
     owners = [entry.sample.request for entry in batch_items for _ in entry.item.texts]
     places = []
     for row, (request, words) in enumerate(zip(owners, captions, strict=True)):
         first = owners.index(request)
-        rng = np.random.default_rng([*request.seed, request.items[0], _SPLIT_STREAM, row - first])
+        rng = np.random.default_rng(
+            [*request.seed, request.items[0], _SPLIT_STREAM, row - first]
+        )
         places.append(int(rng.integers(max(len(words), 1))))
     return places

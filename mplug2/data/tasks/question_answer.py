@@ -78,7 +78,8 @@ class QuestionAnswerTask(MediaTask[Question]):
         answers = _answers(answer_list) if answer_list else []
         if not answers and "candidates" in (settings.get("inputs") or ()):
             raise ArgumentError(
-                "answer_list", "input 'candidates' needs the answers to choose from: set data.answer_list"
+                "answer_list",
+                "input 'candidates' needs the answers to choose from: set data.answer_list",
             )
         self.answer_numbers = {answer: number for number, answer in enumerate(answers)}
         if not answers and "answer_scores" in (settings.get("inputs") or ()):
@@ -87,7 +88,9 @@ class QuestionAnswerTask(MediaTask[Question]):
                 "input 'answer_scores' needs the answers that have a class: set data.answer_list",
             )
         self.answer_score = answer_score
-        self.candidates = self.tokenizer([f"{answer}[SEP]" for answer in answers], answer_tokens)
+        self.candidates = self.tokenizer(
+            [f"{answer}[SEP]" for answer in answers], answer_tokens
+        )
 
     def read(self, path: Path) -> list[Question]:
         """Return the questions of the annotation file."""
@@ -103,7 +106,11 @@ class QuestionAnswerTask(MediaTask[Question]):
         return replace(item, text=mirrored_words(item.text), answers=answers)
 
     def _question_text(self, question: Question) -> str:
-        return clean_question(question.text, self.question_words) if self.cleaned else question.text
+        return (
+            clean_question(question.text, self.question_words)
+            if self.cleaned
+            else question.text
+        )
 
     def num_tokens(self, item: Question) -> int:
         """Return the tokens of a question, as it is cut."""
@@ -116,7 +123,9 @@ class QuestionAnswerTask(MediaTask[Question]):
         answers = dict.fromkeys(answer for item in items for answer in item.answers)
         return {"answer": [f"{answer}[SEP]" for answer in answers]}
 
-    def input_builders(self, batch_items: Sequence[BatchItem[Question]]) -> dict[str, Callable[[], Any]]:
+    def input_builders(
+        self, batch_items: Sequence[BatchItem[Question]]
+    ) -> dict[str, Callable[[], Any]]:
         """Return builders of the questions Q, and of their answers A with `question_index` and
         `answer_weight`."""
         questions = [entry.item for entry in batch_items]
@@ -145,7 +154,9 @@ class QuestionAnswerTask(MediaTask[Question]):
             for answer, count in zip(question.answers, question.counts, strict=True):
                 column = self.answer_numbers.get(answer)
                 if column is not None:
-                    score = count / total if self.answer_score == "fraction" else VOTE * count
+                    score = (
+                        count / total if self.answer_score == "fraction" else VOTE * count
+                    )
                     scores[row, column] = min(1.0, score)
         return scores
 
@@ -159,14 +170,20 @@ class QuestionAnswerTask(MediaTask[Question]):
 def _answers(path: str) -> list[str]:
     form = "an answer list must be a JSON list of texts, one JSON text a line, or an annotation file"
     if not Path(path).is_file():
-        raise ArgumentError("answer_list", f"the answer list {path} must exist, but does not")
+        raise ArgumentError(
+            "answer_list", f"the answer list {path} must exist, but does not"
+        )
     rows = list(read_rows(Path(path), form))
     if rows and isinstance(rows[0][1], dict):
         asked = read_questions(Path(path))
-        return list(dict.fromkeys(answer for question in asked for answer in question.answers))
+        return list(
+            dict.fromkeys(answer for question in asked for answer in question.answers)
+        )
     for where, answer in rows:
         if not isinstance(answer, str):
             raise UserError(f"{where}: {form}, but holds {shown(answer)}")
         if not answer.strip():
-            raise UserError(f"{where}: an answer to choose from must have words, but is empty. Remove it")
+            raise UserError(
+                f"{where}: an answer to choose from must have words, but is empty. Remove it"
+            )
     return [answer for _, answer in rows]

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from mplug2.data.batch import Sample
 from mplug2.data.rows import fields, names, read_rows, shown, text
-from mplug2.data.tasks.grounding import NOWHERE, GroundingTask, Phrase, placed_box, read_phrase
+from mplug2.data.tasks.grounding import (
+    NOWHERE,
+    GroundingTask,
+    Phrase,
+    placed_box,
+    read_phrase,
+)
 from mplug2.data.tasks.media_task import BatchItem
 from registry.errors import UserError
 
@@ -55,7 +61,9 @@ class RegionPhrasesTask(GroundingTask):
             )
         self.side = math.isqrt(count)
         if self.side**2 != count:
-            raise UserError(f"input '{_PATCHES}' must have a square number of patches, but has {count}")
+            raise UserError(
+                f"input '{_PATCHES}' must have a square number of patches, but has {count}"
+            )
 
     def read(self, path: Path) -> list[Phrase]:
         """Return the phrases of the annotation file."""
@@ -65,28 +73,39 @@ class RegionPhrasesTask(GroundingTask):
                 rows = list(_plain_rows(row, where))
             else:
                 rows = [row]
-            phrases += [_phrase(line, len(phrases) + number, where) for number, line in enumerate(rows)]
+            phrases += [
+                _phrase(line, len(phrases) + number, where)
+                for number, line in enumerate(rows)
+            ]
         return phrases
 
-    def encode(self, items: Sequence[Phrase], samples: Sequence[Sample]) -> dict[str, Any]:
+    def encode(
+        self, items: Sequence[Phrase], samples: Sequence[Sample]
+    ) -> dict[str, Any]:
         """Return each image once, and the phrases with the rows of their images."""
         inputs = super().encode(items, samples)
         inputs["phrase_image"] = inputs.pop(self.index)
         return inputs
 
-    def input_builders(self, batch_items: Sequence[BatchItem[Phrase]]) -> dict[str, Callable[[], Any]]:
+    def input_builders(
+        self, batch_items: Sequence[BatchItem[Phrase]]
+    ) -> dict[str, Callable[[], Any]]:
         """Return builders of the phrases P and of their patches."""
         phrases = super().input_builders(batch_items)["phrase"]
         return {
             "phrase": phrases,
-            _PATCHES: lambda: torch.stack([self.patches(entry.item, entry.sample) for entry in batch_items]),
+            _PATCHES: lambda: torch.stack(
+                [self.patches(entry.item, entry.sample) for entry in batch_items]
+            ),
         }
 
     def patches(self, item: Phrase, sample: Sample | None) -> Tensor:
         """Return 1 for each patch of the square that a phrase speaks of, row by row, and 0 for the others."""
         grid = torch.ones(self.side, self.side, dtype=torch.long)
         if item.box != NOWHERE:
-            left, top, right, bottom = (number * self.side for number in placed_box(item, sample))
+            left, top, right, bottom = (
+                number * self.side for number in placed_box(item, sample)
+            )
             grid.zero_()
             rows = slice(math.floor(top + _CLOSE), math.ceil(bottom - _CLOSE))
             columns = slice(math.floor(left + _CLOSE), math.ceil(right - _CLOSE))
@@ -99,7 +118,9 @@ def _phrase(row: Any, number: int, where: str) -> Phrase:
         return read_phrase(row, number, where)
     fields(row, where, _FORM, "phrase")
     _, media = names(row, where)
-    return Phrase(row.get("question_id", number), media, text(row, "phrase", where), NOWHERE)
+    return Phrase(
+        row.get("question_id", number), media, text(row, "phrase", where), NOWHERE
+    )
 
 
 def _plain_rows(row: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
@@ -107,14 +128,24 @@ def _plain_rows(row: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
     if "caption" in row:
         yield {"image": row.get("image"), "phrase": row["caption"]}
     if not isinstance(row["elems"], list):
-        raise UserError(f"{where}: 'elems' must be a list of regions, but is {shown(row['elems'])}")
+        raise UserError(
+            f"{where}: 'elems' must be a list of regions, but is {shown(row['elems'])}"
+        )
     for element in row["elems"]:
         box = element.get("bb") if isinstance(element, dict) else None
-        if not (isinstance(box, list) and len(box) == 4 and all(type(x) in (int, float) for x in box)):
+        if not (
+            isinstance(box, list)
+            and len(box) == 4
+            and all(type(x) in (int, float) for x in box)
+        ):
             raise UserError(
                 f"{where}: each of 'elems' must have 'bb' ([left, top, width, height]), but one is "
                 f"{shown(element)}"
             )
         left, top, width, height = box
         corners = [left, top, left + width, top + height]
-        yield {"image": row.get("image"), "phrase": element.get("caption"), "box": corners}
+        yield {
+            "image": row.get("image"),
+            "phrase": element.get("caption"),
+            "box": corners,
+        }

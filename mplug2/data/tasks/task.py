@@ -41,7 +41,9 @@ class Task(Protocol):
         """Return the items of an annotation file; raise UserError with file and line."""
         ...
 
-    def encode(self, items: Sequence[Any], samples: Sequence[Sample]) -> Mapping[str, Any]:
+    def encode(
+        self, items: Sequence[Any], samples: Sequence[Sample]
+    ) -> Mapping[str, Any]:
         """Return the inputs of a batch by name.
 
         ``items`` are those of all samples in order, one for each row of text. A value may be a function

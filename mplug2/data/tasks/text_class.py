@@ -41,12 +41,18 @@ class TextClassTask(TextTableTask[str]):
         id_column: str | None = None,
         training: bool = False,
     ) -> None:
-        self.label_names = labels if isinstance(labels, dict) else {label: label for label in labels}
+        self.label_names = (
+            labels if isinstance(labels, dict) else {label: label for label in labels}
+        )
         self.classes = list(dict.fromkeys(self.label_names.values()))
         if len(self.classes) < 2 or len(self.label_names) != len(labels):
-            raise ArgumentError("labels", f"labels must be two or more different names, but are {labels}")
+            raise ArgumentError(
+                "labels", f"labels must be two or more different names, but are {labels}"
+            )
         target_column = (label_column, "label_column")
-        super().__init__(tokenizer, template, text_tokens, columns, id_column, training, target_column)
+        super().__init__(
+            tokenizer, template, text_tokens, columns, id_column, training, target_column
+        )
 
     def target(self, value: Any, location: str) -> str:
         """Return the name of the class that a file's value means."""

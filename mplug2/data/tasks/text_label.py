@@ -20,7 +20,9 @@ from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image', or 'images'), 'sentence' and 'label'"
 
-_PLACES = 1  # separates the random numbers that swap a pair from those that augment its images
+_PLACES = (
+    1  # separates the random numbers that swap a pair from those that augment its images
+)
 _CHANGED = "changed places"
 
 
@@ -85,7 +87,9 @@ class TextLabelTask(MediaTask[Sentence]):
         **settings: Any,
     ) -> None:
         if len(set(labels)) != len(labels) or len(labels) < 2:
-            raise ArgumentError("labels", f"labels must be two or more different names, but are {labels}")
+            raise ArgumentError(
+                "labels", f"labels must be two or more different names, but are {labels}"
+            )
         at_least(
             1,
             sentences_per_clip=sentences_per_clip,
@@ -102,7 +106,8 @@ class TextLabelTask(MediaTask[Sentence]):
     def read(self, path: Path) -> list[Sentence]:
         """Return the sentences of the annotation file."""
         return [
-            self._sentence(row, number, where) for number, (where, row) in enumerate(read_rows(path, _FORM))
+            self._sentence(row, number, where)
+            for number, (where, row) in enumerate(read_rows(path, _FORM))
         ]
 
     def question(self, text: str) -> Sentence:
@@ -121,10 +126,16 @@ class TextLabelTask(MediaTask[Sentence]):
             label = str(label)  # NLVR2 writes True and False, with and without quotes
         if not isinstance(label, str) or label not in self.labels:
             choices = ", ".join(self.labels)
-            raise UserError(f"{where}: 'label' must be one of {choices} (data.labels), but is {shown(label)}")
-        return Sentence(row.get("question_id", number), key, media, sentence, label, row.get("type"))
+            raise UserError(
+                f"{where}: 'label' must be one of {choices} (data.labels), but is {shown(label)}"
+            )
+        return Sentence(
+            row.get("question_id", number), key, media, sentence, label, row.get("type")
+        )
 
-    def encode(self, items: Sequence[Sentence], samples: Sequence[Sample]) -> dict[str, Any]:
+    def encode(
+        self, items: Sequence[Sentence], samples: Sequence[Sample]
+    ) -> dict[str, Any]:
         """Return the inputs of a batch; the two images of a pair may have changed places."""
         return super().encode(items, [self._swapped(sample) for sample in samples])
 
@@ -132,7 +143,10 @@ class TextLabelTask(MediaTask[Sentence]):
         if not self.swap_pairs:
             return sample
         request = sample.request
-        if np.random.default_rng([*request.seed, request.items[0], _PLACES]).random() < 0.5:
+        if (
+            np.random.default_rng([*request.seed, request.items[0], _PLACES]).random()
+            < 0.5
+        ):
             return sample
         return replace(sample, views=sample.views[::-1], crop_geometry=_CHANGED)
 
@@ -144,16 +158,22 @@ class TextLabelTask(MediaTask[Sentence]):
         """Return the tokens of a sentence, as it is cut."""
         return len(self.tokenizer.encode(self._shown(item), self.sentence_tokens))
 
-    def input_builders(self, batch_items: Sequence[BatchItem[Sentence]]) -> dict[str, Callable[[], Any]]:
+    def input_builders(
+        self, batch_items: Sequence[BatchItem[Sentence]]
+    ) -> dict[str, Callable[[], Any]]:
         """Return builders of the sentences Q and their labels."""
         texts = [self._sentence_text(entry.item, entry.sample) for entry in batch_items]
         return {
             "sentence": lambda: self.tokenizer(texts, self.sentence_tokens),
-            "label": lambda: torch.tensor([self.labels[entry.item.label] for entry in batch_items]),
+            "label": lambda: torch.tensor(
+                [self.labels[entry.item.label] for entry in batch_items]
+            ),
         }
 
     def _shown(self, item: Sentence) -> str:
-        return clean_question(item.text, self.sentence_words) if self.cleaned else item.text
+        return (
+            clean_question(item.text, self.sentence_words) if self.cleaned else item.text
+        )
 
     def _sentence_text(self, item: Sentence, sample: Sample) -> str:
         sentence = self._shown(item)

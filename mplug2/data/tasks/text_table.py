@@ -45,7 +45,11 @@ class TextFieldsTask(Generic[Target]):
     token_limits = {"text": "text_tokens"}
 
     def __init__(
-        self, tokenizer: Tokenizer, template: str, text_tokens: int, columns: list[str] | None
+        self,
+        tokenizer: Tokenizer,
+        template: str,
+        text_tokens: int,
+        columns: list[str] | None,
     ) -> None:
         self.tokenizer = tokenizer
         self.template = TextTemplate(template, tokenizer, text_tokens)
@@ -56,7 +60,11 @@ class TextFieldsTask(Generic[Target]):
         """Return the texts of a file; rows with another number of columns are left out and counted."""
         table = read_table(path, self.columns)
         if table.refused:
-            log.warning("%d rows are left out, the first: %s", len(table.refused), table.refused[0])
+            log.warning(
+                "%d rows are left out, the first: %s",
+                len(table.refused),
+                table.refused[0],
+            )
         self.num_refused += len(table.refused)
         return [self._item(row) for row in table.rows]
 
@@ -69,7 +77,9 @@ class TextFieldsTask(Generic[Target]):
                     f"{column_names(row.values)}). Set data.template, or data.columns"
                 )
             fields[name] = row.values[name]
-        return TableText(fields, self.row_target(row), row.values.get("type"), self.row_id(row))
+        return TableText(
+            fields, self.row_target(row), row.values.get("type"), self.row_id(row)
+        )
 
     def row_target(self, row: Row) -> Target | None:
         """Return the target of a row: None, unless the task has targets."""
@@ -82,25 +92,33 @@ class TextFieldsTask(Generic[Target]):
     def question(self, text: str) -> TableText[Target]:
         """Return a text without a target; the fields of a pair are separated by [SEP]."""
         names = self.template.fields
-        parts = [part.strip() for part in text.split("[SEP]")] if len(names) > 1 else [text]
+        parts = (
+            [part.strip() for part in text.split("[SEP]")] if len(names) > 1 else [text]
+        )
         if len(parts) != len(names):
             raise UserError(
                 f"a text must have {len(names)} part(s), {' [SEP] '.join(names)} (got {len(parts)}): {text!r}"
             )
         return TableText(dict(zip(names, parts, strict=True)), None)
 
-    def encode(self, items: Sequence[TableText[Target]], samples: Sequence[Sample]) -> dict[str, Any]:
+    def encode(
+        self, items: Sequence[TableText[Target]], samples: Sequence[Sample]
+    ) -> dict[str, Any]:
         """Return the texts, padded to the longest; with segments if the template joins several fields."""
         return {"text": self.tokenizer.pad_rows(*self.encoded(items))}
 
-    def encoded(self, items: Sequence[TableText[Target]]) -> tuple[list[list[int]], list[list[int]] | None]:
+    def encoded(
+        self, items: Sequence[TableText[Target]]
+    ) -> tuple[list[list[int]], list[list[int]] | None]:
         """Return the ids of each text, and their segments if the template joins several fields."""
         encoded = [self.template.encode_segments(item.fields) for item in items]
         rows = [row for row, _ in encoded]
         has_pairs = len(self.template.fields) > 1
         return rows, [row_segments for _, row_segments in encoded] if has_pairs else None
 
-    def record(self, item: TableText[Target], sample: Sample | None = None) -> dict[str, Any]:
+    def record(
+        self, item: TableText[Target], sample: Sample | None = None
+    ) -> dict[str, Any]:
         """Return what evaluation and metrics know of a text."""
         record: dict[str, Any] = {} if item.id is None else {"question_id": item.id}
         record |= item.fields
@@ -172,7 +190,9 @@ class TextTableTask(TextFieldsTask[Target], ABC):
         text = str(value)
         return int(text) if text.isdecimal() else text
 
-    def encode(self, items: Sequence[TableText[Target]], samples: Sequence[Sample]) -> dict[str, Any]:
+    def encode(
+        self, items: Sequence[TableText[Target]], samples: Sequence[Sample]
+    ) -> dict[str, Any]:
         """Return the texts, and their targets if all have one."""
         inputs = super().encode(items, samples)
         targets = [item.target for item in items if item.target is not None]
@@ -180,6 +200,8 @@ class TextTableTask(TextFieldsTask[Target], ABC):
             inputs |= self.target_inputs(targets)
         return inputs
 
-    def record(self, item: TableText[Target], sample: Sample | None = None) -> dict[str, Any]:
+    def record(
+        self, item: TableText[Target], sample: Sample | None = None
+    ) -> dict[str, Any]:
         """Return what evaluation and metrics know of a text and its target."""
         return super().record(item, sample) | self.target_record(item.target)

@@ -36,12 +36,16 @@ class TextValueTask(TextTableTask[float]):
         id_column: str | None = None,
         training: bool = False,
     ) -> None:
-        if value_range is not None and (len(value_range) != 2 or not value_range[0] < value_range[1]):
+        if value_range is not None and (
+            len(value_range) != 2 or not value_range[0] < value_range[1]
+        ):
             message = f"value_range must be two numbers, the smaller one first (got {value_range})"
             raise ArgumentError("value_range", message)
         self.value_range = value_range
         target_column = (value_column, "value_column")
-        super().__init__(tokenizer, template, text_tokens, columns, id_column, training, target_column)
+        super().__init__(
+            tokenizer, template, text_tokens, columns, id_column, training, target_column
+        )
 
     def target(self, value: Any, location: str) -> float:
         """Return the number that a file holds."""
@@ -64,7 +68,9 @@ class TextValueTask(TextTableTask[float]):
 
     def target_record(self, target: float | None) -> dict[str, Any]:
         """Return the number under ``value``, and as the only answer."""
-        return {"answers": []} if target is None else {"answers": [target], "value": target}
+        return (
+            {"answers": []} if target is None else {"answers": [target], "value": target}
+        )
 
     def counts(self, items: Sequence[TableText[float]]) -> dict[str, int]:
         """Return how many texts have a number, for `mplug2 data check`."""

@@ -67,7 +67,10 @@ class Classification(RowEvaluator):
         results = zip(best_classes.tolist(), best_scores.tolist(), arrays, strict=True)
         for record, (index, score, array) in zip(records, results, strict=True):
             names = record.get("classes", ())
-            row: Row = {"prediction": names[index] if index < len(names) else str(index), "score": score}
+            row: Row = {
+                "prediction": names[index] if index < len(names) else str(index),
+                "score": score,
+            }
             if "probabilities" in self.needed:
                 row["probabilities"] = array
             if "classes" in self.needed:
@@ -76,7 +79,9 @@ class Classification(RowEvaluator):
         return rows
 
 
-def average_views(probabilities: torch.Tensor, records: Sequence[Row]) -> tuple[torch.Tensor, list[Row]]:
+def average_views(
+    probabilities: torch.Tensor, records: Sequence[Row]
+) -> tuple[torch.Tensor, list[Row]]:
     """Return the mean probabilities of the views of each file, and the record of its first view.
 
     The views of a file follow each other: each record with ``view`` 0 begins another file.

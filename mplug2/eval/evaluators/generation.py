@@ -18,7 +18,9 @@ class Generation(RowEvaluator):
 
     inputs = {"text": "sequences B n"}
 
-    def __init__(self, *, decode: Decode, metrics: Sequence[Metric], settings: EvaluationSpec) -> None:
+    def __init__(
+        self, *, decode: Decode, metrics: Sequence[Metric], settings: EvaluationSpec
+    ) -> None:
         super().__init__(metrics=metrics, settings=settings)
         self.decode = decode
 

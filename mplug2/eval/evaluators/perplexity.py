@@ -20,7 +20,11 @@ class Perplexity:
     the batch size; sums do not.
     """
 
-    inputs = {"loss_sum": "weight B", "num_tokens": "weight B", "num_correct?": "weight B"}
+    inputs = {
+        "loss_sum": "weight B",
+        "num_tokens": "weight B",
+        "num_correct?": "weight B",
+    }
     outputs: ClassVar[dict[str, str]] = {}  # All values are those of metrics.
     one_row_per_record = True
 
@@ -41,14 +45,20 @@ class Perplexity:
         for name in names:
             value = outputs.get(name)
             if not isinstance(value, torch.Tensor) or value.shape != (len(records),):
-                form = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+                form = (
+                    list(value.shape)
+                    if isinstance(value, torch.Tensor)
+                    else type(value).__name__
+                )
                 raise UserError(
                     f"goal '{self.goals[0]}' must have the output '{name}' with one number for each of "
                     f"{len(records)} texts (got {form}). Use the outputs of `token_loss`"
                 )
             columns[name] = value.double().tolist()
         for number, record in enumerate(records):
-            self.rows.append({**record, **{name: column[number] for name, column in columns.items()}})
+            self.rows.append(
+                {**record, **{name: column[number] for name, column in columns.items()}}
+            )
 
     def compute(self) -> tuple[dict[str, float], list[Row]]:
         """Return the rows of this rank; the metrics compute the values."""

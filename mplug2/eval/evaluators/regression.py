@@ -19,9 +19,15 @@ class Regression(RowEvaluator):
 
     def fields(self, value: Any, records: Sequence[Row]) -> list[Row]:
         """Return ``prediction`` of each row, and None as ``score``."""
-        numbers = value.squeeze(-1) if isinstance(value, torch.Tensor) and value.ndim == 2 else value
+        numbers = (
+            value.squeeze(-1)
+            if isinstance(value, torch.Tensor) and value.ndim == 2
+            else value
+        )
         if not isinstance(numbers, torch.Tensor) or numbers.ndim != 1:
             raise UserError(
                 f"goal output '{self.output}' must be numbers [rows], but is {type(value).__name__}"
             )
-        return [{"prediction": number, "score": None} for number in numbers.float().tolist()]
+        return [
+            {"prediction": number, "score": None} for number in numbers.float().tolist()
+        ]

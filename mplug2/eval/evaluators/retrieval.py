@@ -15,7 +15,12 @@ import torch
 from torch import Tensor
 
 from mplug2.eval.evaluator import OnProgress, no_progress
-from mplug2.eval.retrieval.embedders import GOALS, Call, ModalityEmbedder, modality_embedders
+from mplug2.eval.retrieval.embedders import (
+    GOALS,
+    Call,
+    ModalityEmbedder,
+    modality_embedders,
+)
 from mplug2.eval.retrieval.gallery import SHOWN, Gallery, gather_gallery, prediction_rows
 from mplug2.eval.retrieval.rerank import Scorer, rerank
 from mplug2.eval.retrieval.similarity import TopK, search
@@ -83,10 +88,14 @@ class Retrieval:
         rows = prediction_rows(self.records, gallery, top, scores, self.shown)
         expected = sum(1 + len(record["references"]) for record in self.records)
         if len(rows) != expected:
-            raise ValueError(f"retrieval must give {expected} rows, but gives {len(rows)}")
+            raise ValueError(
+                f"retrieval must give {expected} rows, but gives {len(rows)}"
+            )
         return {}, rows
 
-    def _rerank(self, gallery: Gallery, top: Mapping[str, tuple[TopK, Tensor]]) -> dict[str, Tensor]:
+    def _rerank(
+        self, gallery: Gallery, top: Mapping[str, tuple[TopK, Tensor]]
+    ) -> dict[str, Tensor]:
         """Return the scores of what each query of both modalities retrieved."""
         scorer = Scorer(
             self.call,
@@ -96,8 +105,12 @@ class Retrieval:
             dtype=self.net.dtype,
             device=self.net.device,
         )
-        by_files, by_captions = (top[name][0].items[:, : self.depth] for name in ("vision", "text"))
-        of_files, of_captions = rerank(gallery, by_files, by_captions, scorer, self.on_progress)
+        by_files, by_captions = (
+            top[name][0].items[:, : self.depth] for name in ("vision", "text")
+        )
+        of_files, of_captions = rerank(
+            gallery, by_files, by_captions, scorer, self.on_progress
+        )
         scores = {"vision": of_files, "text": of_captions}
         if self.score == "match_plus_similarity":
             for name, values in scores.items():
@@ -112,7 +125,9 @@ def _compare(
 
     The vectors are dropped afterwards.
     """
-    vision, text = (embedders[name].gather_all().to(device) for name in ("vision", "text"))
+    vision, text = (
+        embedders[name].gather_all().to(device) for name in ("vision", "text")
+    )
     return {
         "vision": _search(vision, text, gallery.files, gallery.positives, k),
         "text": _search(text, vision, gallery.captions, gallery.owner[:, None], k),

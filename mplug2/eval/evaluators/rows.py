@@ -40,7 +40,9 @@ class RowEvaluator(ABC):
         for record, prediction in zip(records, predictions, strict=True):
             row = {**record, **prediction}
             if "classes" not in prediction:
-                row.pop("classes", None)  # The names of all classes would be repeated in every row.
+                row.pop(
+                    "classes", None
+                )  # The names of all classes would be repeated in every row.
             self.rows.append(row)
 
     def compute(self) -> tuple[dict[str, float], list[Row]]:

@@ -56,7 +56,12 @@ class ZeroShot:
         call: Call | None = None,
     ) -> None:
         _check_templates(templates, net, settings)
-        self.net, self.call, self.templates, self.scale = net, net if call is None else call, templates, scale
+        self.net, self.call, self.templates, self.scale = (
+            net,
+            net if call is None else call,
+            templates,
+            scale,
+        )
         self.classification = Classification(metrics=metrics, settings=settings)
         self.embedders = modality_embedders(net, 0)
         tokenizer = load_tokenizer(net.spec, goal_tokenizer(net.spec, GOALS["text"]))
@@ -72,12 +77,16 @@ class ZeroShot:
         """Compare the vectors of files with those of the classes of their records."""
         classes = tuple(records[0].get("classes", ())) if records else ()
         if not classes:
-            raise UserError("zero-shot classes need records with 'classes'. Use a task such as media_class")
+            raise UserError(
+                "zero-shot classes need records with 'classes'. Use a task such as media_class"
+            )
         if classes not in self.class_vectors:
             self.class_vectors[classes] = self._class_vectors(classes)
         vectors = F.normalize(outputs[self.embedders["vision"].vector].float(), dim=-1)
         logits = self.scale * vectors @ self.class_vectors[classes].T
-        self.classification.update({self.classification.output or "label": logits}, records)
+        self.classification.update(
+            {self.classification.output or "label": logits}, records
+        )
 
     def compute(self) -> tuple[dict[str, float], list[Row]]:
         """Return the rows of this rank; the metrics compute the values."""
@@ -86,7 +95,11 @@ class ZeroShot:
     @torch.no_grad()
     def _class_vectors(self, classes: Sequence[str]) -> Float[Tensor, "classes width"]:
         """Return the unit vector of each class: the ensemble of its prompts."""
-        prompts = [template.replace(HOLE, name) for name in classes for template in self.templates]
+        prompts = [
+            template.replace(HOLE, name)
+            for name in classes
+            for template in self.templates
+        ]
         embedder = self.embedders["text"]
         (text_input,) = embedder.inputs
         parts = []
@@ -98,14 +111,21 @@ class ZeroShot:
         return F.normalize(by_class.mean(dim=1), dim=-1)
 
 
-def _check_templates(templates: list[str], net: Network, settings: EvaluationSpec) -> None:
+def _check_templates(
+    templates: list[str], net: Network, settings: EvaluationSpec
+) -> None:
     """Raise SpecError unless there are templates, each with one hole."""
-    path = ("eval", settings.name, "templates") if settings.name else ("eval", "templates")
+    path = (
+        ("eval", settings.name, "templates") if settings.name else ("eval", "templates")
+    )
     for number, template in enumerate(templates):
         if template.count(HOLE) != 1:
             location = net.spec.place(*path, number)
             raise SpecError.at(
-                location, f"a template must have {HOLE} once, for the name of a class (got {template!r})"
+                location,
+                f"a template must have {HOLE} once, for the name of a class (got {template!r})",
             )
     if not templates:
-        raise SpecError.at(net.spec.place(*path), "there must be a template, such as 'a photo of a {}.'")
+        raise SpecError.at(
+            net.spec.place(*path), "there must be a template, such as 'a photo of a {}.'"
+        )

@@ -37,7 +37,9 @@ class ModalityEmbedder:
         """Take in the rows of a batch for which ``keep`` holds."""
         vectors = outputs[self.vector]
         if len(vectors) != len(keep):
-            raise ValueError(f"goal '{self.goal}' must give {len(keep)} rows, but gives {len(vectors)}")
+            raise ValueError(
+                f"goal '{self.goal}' must give {len(keep)} rows, but gives {len(vectors)}"
+            )
         normalized = F.normalize(vectors.float(), dim=-1)
         self.vectors.add(normalized[torch.tensor(keep, device=vectors.device)])
         if self.streams:
@@ -57,7 +59,9 @@ def modality_embedders(net: Network, depth: int) -> dict[str, ModalityEmbedder]:
     With a ``depth`` the embedders also keep the streams that the goal `rerank` starts from.
     """
     goals = {name: net.spec.goals.get(goal, {}) for name, goal in GOALS.items()}
-    precomputed: dict[str, tuple[str, str]] = {}  # Stream -> the modality and the output that give it.
+    precomputed: dict[
+        str, tuple[str, str]
+    ] = {}  # Stream -> the modality and the output that give it.
     for name, outputs in goals.items():
         for output, ref in outputs.items():
             if ref.field is None and not ref.ema:
@@ -74,7 +78,11 @@ def modality_embedders(net: Network, depth: int) -> dict[str, ModalityEmbedder]:
         needed = plan.given
     embedders = {}
     for name, goal in GOALS.items():
-        vectors = [output for output, ref in goals[name].items() if net.types[ref.name].kind == "vector"]
+        vectors = [
+            output
+            for output, ref in goals[name].items()
+            if net.types[ref.name].kind == "vector"
+        ]
         if len(vectors) != 1:
             raise UserError(
                 f"{net.spec.place('goals', goal)}: goal '{goal}' must give one vector to compare, but gives "
@@ -85,5 +93,7 @@ def modality_embedders(net: Network, depth: int) -> dict[str, ModalityEmbedder]:
             modality, output = precomputed[stream]
             if modality == name:
                 streams[output] = stream
-        embedders[name] = ModalityEmbedder(goal, vectors[0], streams, net.plan(goal).inputs)
+        embedders[name] = ModalityEmbedder(
+            goal, vectors[0], streams, net.plan(goal).inputs
+        )
     return embedders

@@ -38,7 +38,9 @@ class Gallery:
         """The captions of each file [files, most]; the last one is repeated for files with fewer."""
         column = torch.arange(int(self.counts.max()))
         first_caption = self.counts.cumsum(0) - self.counts
-        return first_caption[:, None] + torch.minimum(column[None], self.counts[:, None] - 1)
+        return first_caption[:, None] + torch.minimum(
+            column[None], self.counts[:, None] - 1
+        )
 
 
 def gather_gallery(records: list[Row]) -> Gallery:
@@ -47,7 +49,9 @@ def gather_gallery(records: list[Row]) -> Gallery:
     parts = distributed.all_gather_object(local_files)
     files = [file for part in parts for file in part]
     if not files:
-        raise UserError("a split must hold at least one file with captions to measure retrieval")
+        raise UserError(
+            "a split must hold at least one file with captions to measure retrieval"
+        )
     counts = [len(captions) for _, captions in files]
     num_preceding = sum(len(part) for part in parts[: distributed.rank()])
     first_caption = sum(counts[:num_preceding])
@@ -79,18 +83,27 @@ def prediction_rows(
     """
     results = {}
     for modality, (nearest, preceding) in top.items():
-        results[modality] = _results(modality, gallery, nearest, preceding, scores.get(modality), shown)
+        results[modality] = _results(
+            modality, gallery, nearest, preceding, scores.get(modality), shown
+        )
     rows = []
     for record in records:
         about = {key: value for key, value in record.items() if key != "references"}
         rows.append({**about, "query": "vision", **next(results["vision"])})
         for caption in record["references"]:
-            rows.append({**about, "query": "text", "caption": caption, **next(results["text"])})
+            rows.append(
+                {**about, "query": "text", "caption": caption, **next(results["text"])}
+            )
     return rows
 
 
 def _results(
-    modality: str, gallery: Gallery, top: TopK, preceding: Tensor, scores: Tensor | None, shown: int
+    modality: str,
+    gallery: Gallery,
+    top: TopK,
+    preceding: Tensor,
+    scores: Tensor | None,
+    shown: int,
 ) -> Iterator[Row]:
     """Yield for each query of a modality the rank of its best positive, and the first items retrieved."""
     if modality == "vision":
@@ -113,7 +126,9 @@ def _results(
         else:
             order = scores[block].argsort(dim=1, descending=True, stable=True)
             reranked = is_positive[:, : scores.shape[1]]
-            ranks = _ranks(places(reranked, scores[block], similarity_preceding), len(labels))
+            ranks = _ranks(
+                places(reranked, scores[block], similarity_preceding), len(labels)
+            )
             rows = []
             for rank, similarity_rank in zip(ranks, similarity_ranks, strict=True):
                 rows.append({"rank": rank, "similarity_rank": similarity_rank})
@@ -123,7 +138,9 @@ def _results(
         yield from rows
 
 
-def _add_columns(rows: list[Row], columns: Mapping[str, Tensor], order: Tensor, labels: list[str]) -> None:
+def _add_columns(
+    rows: list[Row], columns: Mapping[str, Tensor], order: Tensor, labels: list[str]
+) -> None:
     """Add to each row what was retrieved, in the given order: names, scores, similarities."""
     for name, values in columns.items():
         for row, ordered in zip(rows, values.gather(1, order).tolist(), strict=True):

@@ -20,7 +20,9 @@ class TopK:
     values: Float[Tensor, "queries k"]
 
 
-def nearest(queries: Float[Tensor, "queries width"], items: Float[Tensor, "items width"], k: int) -> TopK:
+def nearest(
+    queries: Float[Tensor, "queries width"], items: Float[Tensor, "items width"], k: int
+) -> TopK:
     """Return the ``k`` items (all, if there are fewer) with the largest inner product with each query."""
     return search(queries, items, None, k)[0]
 

@@ -31,7 +31,9 @@ class CaptionReader:
         if template is None:
             return self.tokenizer(texts, max_tokens)
         filled = TextTemplate(template, self.tokenizer, max_tokens)
-        return self.tokenizer.pad_rows([filled.encode({"caption": text}) for text in texts])
+        return self.tokenizer.pad_rows(
+            [filled.encode({"caption": text}) for text in texts]
+        )
 
     def _setting(self, name: str, default: str | int) -> str | int:
         """Return an argument of the task that supplies captions, or else its default."""

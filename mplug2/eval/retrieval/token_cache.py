@@ -42,7 +42,9 @@ class Rows:
         """Return all of them."""
         # a copy where it goes to other ranks: a view is sent with all that is behind it
         return (
-            self._rows[: self._count] if distributed.world_size() == 1 else self._rows[: self._count].clone()
+            self._rows[: self._count]
+            if distributed.world_size() == 1
+            else self._rows[: self._count].clone()
         )
 
 
@@ -60,7 +62,9 @@ class Stream:
     """One token stream of many items: the batches it came in, and the position of each item in them."""
 
     packs: list[Packed] = field(default_factory=list)
-    places: array[int] = field(default_factory=lambda: array("q"))  # of each item: pack, start, length
+    places: array[int] = field(
+        default_factory=lambda: array("q")
+    )  # of each item: pack, start, length
 
     def add(self, pack: Packed) -> None:
         """Take in a batch."""
@@ -70,7 +74,9 @@ class Stream:
             start += length
         self.packs.append(pack)
 
-    def rows(self, numbers: Sequence[int], device: torch.device, dtype: torch.dtype) -> Tokens:
+    def rows(
+        self, numbers: Sequence[int], device: torch.device, dtype: torch.dtype
+    ) -> Tokens:
         """Return some items, padded to the longest of them."""
         places = [self.places[3 * number : 3 * number + 3] for number in numbers]
         longest = max(length for _, _, length in places)
@@ -83,7 +89,9 @@ class Stream:
                 values = values.to(torch.float32)
             values[row, :length] = pack.values[part]
             mask[row, :length] = True if pack.mask is None else pack.mask[part]
-        return Tokens(values.to(device).to(dtype), None if mask.all() else mask.to(device))
+        return Tokens(
+            values.to(device).to(dtype), None if mask.all() else mask.to(device)
+        )
 
 
 class TokenCache:
@@ -122,7 +130,9 @@ class TokenCache:
             parts: list[list[Packed]] = [[] for _ in range(distributed.world_size())]
             for turn in range(max(distributed.all_gather_object(len(stream.packs)))):
                 for part, packs in zip(
-                    parts, distributed.all_gather_object(stream.packs[turn : turn + 1]), strict=True
+                    parts,
+                    distributed.all_gather_object(stream.packs[turn : turn + 1]),
+                    strict=True,
                 ):
                     part += packs
             complete.streams[name] = Stream()
@@ -138,7 +148,10 @@ class TokenCache:
         An item that is asked for repeatedly crosses to the device once.
         """
         if not len(numbers):
-            return {name: stream.rows([0], device, dtype) for name, stream in self.spare.items()}
+            return {
+                name: stream.rows([0], device, dtype)
+                for name, stream in self.spare.items()
+            }
         unique, inverse = torch.unique(numbers, return_inverse=True)
         inverse = inverse.to(device)
         streams: dict[str, Tokens] = {}
@@ -152,9 +165,16 @@ class TokenCache:
 def _packed(tokens: Tokens, rows: Sequence[int]) -> Packed:
     """Copies of some rows up to the last valid position of each, at least one."""
     values, valid = tokens.values.detach().cpu(), full_mask(tokens).cpu()
-    lengths = [max((int(at.max()) + 1 if len(at := valid[row].nonzero()) else 1), 1) for row in rows]
-    joined = torch.cat([values[row, :length] for row, length in zip(rows, lengths, strict=True)])
-    mask = torch.cat([valid[row, :length] for row, length in zip(rows, lengths, strict=True)])
+    lengths = [
+        max((int(at.max()) + 1 if len(at := valid[row].nonzero()) else 1), 1)
+        for row in rows
+    ]
+    joined = torch.cat(
+        [values[row, :length] for row, length in zip(rows, lengths, strict=True)]
+    )
+    mask = torch.cat(
+        [valid[row, :length] for row, length in zip(rows, lengths, strict=True)]
+    )
     if joined.dtype == torch.float32 and (half := joined.half()).isfinite().all():
         joined = half
     return Packed(joined, None if mask.all() else mask, lengths)

@@ -13,7 +13,9 @@ TINY, SMALL = (
 )  # the COCO tools' guards: no match at all gives almost 0 instead of a logarithm of 0
 
 
-def bleu(candidates: Sequence[Grams], references: Sequence[Sequence[Grams]]) -> list[float]:
+def bleu(
+    candidates: Sequence[Grams], references: Sequence[Sequence[Grams]]
+) -> list[float]:
     """BLEU-1 to BLEU-4, each from 0 to 1, of one candidate an item against all its references.
 
     Matches, n-grams and lengths are summed over the corpus before anything is divided. The reference length
@@ -24,12 +26,16 @@ def bleu(candidates: Sequence[Grams], references: Sequence[Sequence[Grams]]) -> 
     for candidate, given in zip(candidates, references, strict=True):
         size = candidate[0].total()
         length += size
-        reference_length += min((abs(other - size), other) for other in (one[0].total() for one in given))[1]
+        reference_length += min(
+            (abs(other - size), other) for other in (one[0].total() for one in given)
+        )[1]
         for order, grams in enumerate(candidate):
             total[order] += grams.total()
             limits = [one[order] for one in given]
             for gram, count in grams.items():
-                matched[order] += min(count, max([limit.get(gram, 0) for limit in limits]))
+                matched[order] += min(
+                    count, max([limit.get(gram, 0) for limit in limits])
+                )
     ratio = (length + TINY) / (reference_length + SMALL)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     product, scores = 1.0, []

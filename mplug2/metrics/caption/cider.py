@@ -43,23 +43,43 @@ class Frequencies:
 
     def to_json(self) -> dict[str, Any]:
         """``{"items": 2990, "counts": {"a dog": 12}}``, plain enough for any file; `from_json` reads it."""
-        return {"items": self.items, "counts": {" ".join(gram): count for gram, count in self.counts.items()}}
+        return {
+            "items": self.items,
+            "counts": {" ".join(gram): count for gram, count in self.counts.items()},
+        }
 
     @classmethod
     def from_json(cls, data: Any) -> Frequencies:
         """Read what `to_json` gave; UserError where it is something else."""
-        counts, items = (data.get("counts"), data.get("items")) if isinstance(data, dict) else (None, None)
+        counts, items = (
+            (data.get("counts"), data.get("items"))
+            if isinstance(data, dict)
+            else (None, None)
+        )
         if not isinstance(counts, dict) or type(items) is not int or items < 1:
-            raise UserError('document frequencies must be {"items": 2990, "counts": {"a dog": 12}}')
+            raise UserError(
+                'document frequencies must be {"items": 2990, "counts": {"a dog": 12}}'
+            )
         if bad := next(
-            (gram for gram, n in counts.items() if type(n) is not int or not 0 < n <= items), None
+            (
+                gram
+                for gram, n in counts.items()
+                if type(n) is not int or not 0 < n <= items
+            ),
+            None,
         ):
-            raise UserError(f"the count of '{bad}' must be from 1 to {items} (items), but is {counts[bad]!r}")
-        return cls({tuple(gram.split(" ")): count for gram, count in counts.items()}, items)
+            raise UserError(
+                f"the count of '{bad}' must be from 1 to {items} (items), but is {counts[bad]!r}"
+            )
+        return cls(
+            {tuple(gram.split(" ")): count for gram, count in counts.items()}, items
+        )
 
     def save(self, path: str | Path) -> None:
         """Write them as one JSON file."""
-        Path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8")
+        Path(path).write_text(
+            json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Frequencies:
@@ -67,10 +87,14 @@ class Frequencies:
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except RecursionError:
-            raise UserError(f"{path}: no document frequencies can be read: it is nested too deeply") from None
+            raise UserError(
+                f"{path}: no document frequencies can be read: it is nested too deeply"
+            ) from None
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"{path}: no document frequencies can be read: {why}") from None
+            raise UserError(
+                f"{path}: no document frequencies can be read: {why}"
+            ) from None
         try:
             return cls.from_json(data)
         except UserError as error:
@@ -104,7 +128,11 @@ class CiderD:
         frequencies: Frequencies | None = None,
         sigma: float = SIGMA,
     ) -> None:
-        self._init([[ngrams(text.split()) for text in given] for given in references], frequencies, sigma)
+        self._init(
+            [[ngrams(text.split()) for text in given] for given in references],
+            frequencies,
+            sigma,
+        )
 
     @classmethod
     def of_grams(
@@ -119,31 +147,48 @@ class CiderD:
         return scorer
 
     def _init(
-        self, references: Sequence[Sequence[Grams]], frequencies: Frequencies | None, sigma: float
+        self,
+        references: Sequence[Sequence[Grams]],
+        frequencies: Frequencies | None,
+        sigma: float,
     ) -> None:
-        self.frequencies = frequencies if frequencies is not None else Frequencies.of(references)
+        self.frequencies = (
+            frequencies if frequencies is not None else Frequencies.of(references)
+        )
         self._rarity = _Rarity(self.frequencies)
         self._sigma = sigma
         self._references = references
-        self._norms: dict[int, list[tuple[float, ...]]] = {}  # of an item's references, once they were needed
+        self._norms: dict[
+            int, list[tuple[float, ...]]
+        ] = {}  # of an item's references, once they were needed
 
-    def score(self, candidates: Sequence[str], owner: Sequence[int] | None = None) -> list[float]:
+    def score(
+        self, candidates: Sequence[str], owner: Sequence[int] | None = None
+    ) -> list[float]:
         """One score, from 0 to 10, a candidate.
 
         ``owner`` is the item whose references it has; by default, candidates and items are in the same order.
         """
         return self.score_grams([ngrams(text.split()) for text in candidates], owner)
 
-    def score_grams(self, candidates: Sequence[Grams], owner: Sequence[int] | None = None) -> list[float]:
+    def score_grams(
+        self, candidates: Sequence[Grams], owner: Sequence[int] | None = None
+    ) -> list[float]:
         """The same from n-grams that are counted already."""
         owner = range(len(self._references)) if owner is None else owner
-        return [self._one(candidate, item) for candidate, item in zip(candidates, owner, strict=True)]
+        return [
+            self._one(candidate, item)
+            for candidate, item in zip(candidates, owner, strict=True)
+        ]
 
     def _one(self, candidate: Grams, item: int) -> float:
         given = self._references[item]
         if item not in self._norms:
             self._norms[item] = [self._norm(reference) for reference in given]
-        weights = [{gram: count * self._rarity[gram] for gram, count in order.items()} for order in candidate]
+        weights = [
+            {gram: count * self._rarity[gram] for gram, count in order.items()}
+            for order in candidate
+        ]
         norms = self._norm(candidate)
         total = 0.0
         for reference, there in zip(given, self._norms[item], strict=True):
@@ -169,5 +214,6 @@ class CiderD:
         """The length of the TF-IDF vector of each order."""
         rarity = self._rarity
         return tuple(
-            math.sqrt(sum([(count * rarity[gram]) ** 2 for gram, count in order.items()])) for order in grams
+            math.sqrt(sum([(count * rarity[gram]) ** 2 for gram, count in order.items()]))
+            for order in grams
         )

@@ -23,4 +23,8 @@ class ExactMatch:
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"exact_match": share}``, not a number where there are no rows."""
-        return {"exact_match": sum(row["exact"] for row in rows) / len(rows) if rows else math.nan}
+        return {
+            "exact_match": sum(row["exact"] for row in rows) / len(rows)
+            if rows
+            else math.nan
+        }

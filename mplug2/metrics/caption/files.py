@@ -14,7 +14,12 @@ from typing import Any
 
 from registry.errors import UserError
 
-_IDS = ("image_id", "video_id", "image", "id")  # keys that name the item of a row, the first one there wins
+_IDS = (
+    "image_id",
+    "video_id",
+    "image",
+    "id",
+)  # keys that name the item of a row, the first one there wins
 _PREDICTIONS = ("prediction", "caption")
 _REFERENCES = ("golden_captions", "captions", "caption", "references")
 _SAID = '{"video7": "a dog runs"}'
@@ -29,14 +34,18 @@ def read_predictions(path: str | Path) -> dict[str, str]:
         captions: dict[str, Any] = {}
         for key, caption in rows:
             if key in captions:
-                raise UserError(f"{path}: each id must be there once, but '{key}' is there twice")
+                raise UserError(
+                    f"{path}: each id must be there once, but '{key}' is there twice"
+                )
             captions[key] = caption
         data = captions
     if not isinstance(data, dict):
         raise _other_form(path, _SAID, data)
     for key, caption in data.items():
         if not isinstance(caption, str):
-            raise UserError(f"{path}: the caption of id '{key}' must be a string, but is {_shown(caption)}")
+            raise UserError(
+                f"{path}: the caption of id '{key}' must be a string, but is {_shown(caption)}"
+            )
     return data
 
 
@@ -44,16 +53,22 @@ def read_references(path: str | Path) -> dict[str, list[str]]:
     """At least one reference an id; UserError where the file holds something else."""
     data = _read(path, _GIVEN)
     annotations = data.get("annotations") if isinstance(data, dict) else None
-    rows = _rows(annotations if isinstance(annotations, list) else data, _REFERENCES, path)
+    rows = _rows(
+        annotations if isinstance(annotations, list) else data, _REFERENCES, path
+    )
     if rows is not None:
         collected: dict[str, Any] = {}
         for key, captions in rows:
-            collected.setdefault(key, []).extend(captions if isinstance(captions, list) else [captions])
+            collected.setdefault(key, []).extend(
+                captions if isinstance(captions, list) else [captions]
+            )
         data = collected
     if not isinstance(data, dict):
         raise _other_form(path, _GIVEN, data)
     if not data:
-        raise UserError(f"{path}: there must be references of at least one id, but the object is empty")
+        raise UserError(
+            f"{path}: there must be references of at least one id, but the object is empty"
+        )
     for key, captions in data.items():
         if not isinstance(captions, list) or not captions:
             raise UserError(
@@ -68,7 +83,9 @@ def read_references(path: str | Path) -> dict[str, list[str]]:
 
 
 def check_same_ids(
-    predictions: dict[str, str], references: dict[str, list[str]], names: tuple[str | Path, str | Path]
+    predictions: dict[str, str],
+    references: dict[str, list[str]],
+    names: tuple[str | Path, str | Path],
 ) -> None:
     """UserError unless both files have the same ids: what is left out must not raise the scores."""
     for those, others, here, there in (
@@ -84,20 +101,30 @@ def check_same_ids(
             )
 
 
-def _rows(data: Any, values: tuple[str, ...], path: str | Path) -> Iterator[tuple[str, Any]] | None:
+def _rows(
+    data: Any, values: tuple[str, ...], path: str | Path
+) -> Iterator[tuple[str, Any]] | None:
     """Return the id and the value of each row of a list; None for another form.
 
     A file of one JSON line is a list of one row.
     """
-    if isinstance(data, dict) and _key(data, values) is not None and _key(data, _IDS) is not None:
+    if (
+        isinstance(data, dict)
+        and _key(data, values) is not None
+        and _key(data, _IDS) is not None
+    ):
         data = [data]
     if not isinstance(data, list) or not data:
         return None
-    return (_row(row, values, f"{path}: entry {number}") for number, row in enumerate(data, 1))
+    return (
+        _row(row, values, f"{path}: entry {number}") for number, row in enumerate(data, 1)
+    )
 
 
 def _row(row: Any, values: tuple[str, ...], where: str) -> tuple[str, Any]:
-    key, name = (_key(row, _IDS), _key(row, values)) if isinstance(row, dict) else (None, None)
+    key, name = (
+        (_key(row, _IDS), _key(row, values)) if isinstance(row, dict) else (None, None)
+    )
     if key is None or name is None:
         raise UserError(
             f"{where}: must have an id ({', '.join(_IDS)}) and a caption ({', '.join(values)}), but is "
@@ -133,7 +160,9 @@ def _parsed(text: str, path: str | Path) -> Any:
         entries: dict[str, Any] = {}
         for key, value in pairs:
             if key in entries:
-                raise UserError(f"{path}: each id must be there once, but '{key}' is there twice")
+                raise UserError(
+                    f"{path}: each id must be there once, but '{key}' is there twice"
+                )
             entries[key] = value
         return entries
 
@@ -150,7 +179,9 @@ def _parsed(text: str, path: str | Path) -> Any:
 
 
 def _other_form(path: str | Path, example: str, data: Any) -> UserError:
-    return UserError(f"{path}: must be a JSON object such as {example}, but is {_shown(data)}")
+    return UserError(
+        f"{path}: must be a JSON object such as {example}, but is {_shown(data)}"
+    )
 
 
 def _shown(value: object) -> str:

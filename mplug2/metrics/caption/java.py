@@ -19,7 +19,9 @@ class Unavailable(Exception):
 def require_java(metric: str) -> Path:
     """The folder of pycocoevalcap, which holds the programs; Unavailable without it or without Java."""
     if shutil.which("java") is None:
-        raise Unavailable(f"{metric} needs Java, and there is no program 'java': install a Java runtime")
+        raise Unavailable(
+            f"{metric} needs Java, and there is no program 'java': install a Java runtime"
+        )
     found = importlib.util.find_spec("pycocoevalcap")
     if found is None or not found.submodule_search_locations:
         raise Unavailable(f"{metric} needs pycocoevalcap: pip install pycocoevalcap")
@@ -41,7 +43,9 @@ def require_spice() -> None:
         )
 
 
-def meteor(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
+def meteor(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> float:
     """METEOR 1.5 of the corpus, from 0 to 1; both are PTB tokens with blanks between, by id.
 
     This runs the program that pycocoevalcap brings along, but not by its wrapper, which waits for ever where
@@ -81,7 +85,9 @@ def meteor(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]
 
 
 def _ask_meteor(
-    program: subprocess.Popen[str], candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+    program: subprocess.Popen[str],
+    candidates: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
 ) -> float:
     """Statistics of the items in order, then the score of all: one line a question, one line an answer."""
     assert program.stdin is not None  # both are pipes
@@ -100,7 +106,9 @@ def _ask_meteor(
     return float(answers[-1])  # those before are the items' own
 
 
-def spice(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> float:
+def spice(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> float:
     """SPICE, the mean F-score over items, from 0 to 1; both are PTB tokens with blanks between, by id."""
     require_spice()
     from pycocoevalcap.spice.spice import Spice

@@ -34,7 +34,9 @@ class Cider:
             return {"cider": math.nan}
         if len(rows) == 1:
             log.warning("WARNING: cider: %s", ONE_ITEM)
-        return {"cider": _mean(CiderD.of_grams(_references(rows)).score_grams(_grams(rows)))}
+        return {
+            "cider": _mean(CiderD.of_grams(_references(rows)).score_grams(_grams(rows)))
+        }
 
 
 class Bleu:
@@ -83,7 +85,10 @@ class Meteor:
         if not rows:
             return {"meteor": math.nan}
         said = {str(index): _caption(row) for index, row in enumerate(rows)}
-        given = {str(index): [tokenize(text) for text in row["references"]] for index, row in enumerate(rows)}
+        given = {
+            str(index): [tokenize(text) for text in row["references"]]
+            for index, row in enumerate(rows)
+        }
         try:
             return {"meteor": java.meteor(said, given)}
         except java.Unavailable as reason:
@@ -101,7 +106,9 @@ def _grams(rows: Sequence[dict[str, Any]]) -> list[Grams]:
 
 
 def _references(rows: Sequence[dict[str, Any]]) -> list[list[Grams]]:
-    return [[ngrams(tokenize(text).split()) for text in row["references"]] for row in rows]
+    return [
+        [ngrams(tokenize(text).split()) for text in row["references"]] for row in rows
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:

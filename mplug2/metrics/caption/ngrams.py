@@ -14,5 +14,6 @@ Grams = tuple[Counter[Gram], ...]  # by order: 1-grams first
 def ngrams(words: Sequence[str]) -> Grams:
     """How often each n-gram occurs in ``words``, for n = 1 to 4."""
     return tuple(
-        Counter(zip(*(words[start:] for start in range(n)), strict=False)) for n in range(1, ORDERS + 1)
+        Counter(zip(*(words[start:] for start in range(n)), strict=False))
+        for n in range(1, ORDERS + 1)
     )

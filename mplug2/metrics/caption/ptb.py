@@ -15,7 +15,25 @@ import re
 
 # What the COCO tools drop. Their brackets are upper case, the tokens lower case: brackets stay, as "-lrb-".
 PUNCTUATION = frozenset(
-    ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
+    [
+        "''",
+        "'",
+        "``",
+        "`",
+        "-LRB-",
+        "-RRB-",
+        "-LCB-",
+        "-RCB-",
+        ".",
+        "?",
+        "!",
+        ",",
+        ":",
+        "-",
+        "--",
+        "...",
+        ";",
+    ]
 )
 
 # Shown as another token; each quote that is dropped represents its kind.
@@ -48,7 +66,9 @@ STARTERS = """
 
 LETTER = r"[^\W\d_¼-¾²³¹\u2070-\u209c\u2150-\u218b]"
 WORD = r"(?:[^\W_¼-¾²³¹\u2070-\u209c\u2150-\u218b]|[\u0300-\u036f])"  # letters, digits and accents
-JOINED = rf"(?:{WORD}|[\u2010\u2011])"  # ... and, not at the beginning, Unicode's own hyphens
+JOINED = (
+    rf"(?:{WORD}|[\u2010\u2011])"  # ... and, not at the beginning, Unicode's own hyphens
+)
 QUOTE = "['’]"
 END = f"(?!{WORD})"
 
@@ -60,7 +80,9 @@ SYMBOLS = (
 
 
 def _any(words: str) -> str:
-    return "|".join(re.escape(word) for word in sorted(words.split(), key=len, reverse=True))
+    return "|".join(
+        re.escape(word) for word in sorted(words.split(), key=len, reverse=True)
+    )
 
 
 # The first alternative that matches wins, so a longer form comes before its prefix.
@@ -107,7 +129,9 @@ RULES = {
     "run": r"\.\.\.|[?!]+|-+|[*]+|_+|[#]+|@+|<<|>>",
     "symbol": rf"[{SYMBOLS}]",
 }
-TOKEN = re.compile("|".join(f"(?P<{name}>{rule})" for name, rule in RULES.items()), re.VERBOSE)
+TOKEN = re.compile(
+    "|".join(f"(?P<{name}>{rule})" for name, rule in RULES.items()), re.VERBOSE
+)
 
 # Only these look past white space; every other chunk is read once and remembered.
 CONTEXT = re.compile(r"\.\s+[\dA-Z<]|\d\s+\d+/\d|\(\d{3}\)\s|<\w+\s")

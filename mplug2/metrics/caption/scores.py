@@ -12,7 +12,17 @@ from mplug2.metrics.caption.ngrams import ngrams
 from mplug2.metrics.caption.ptb import tokenize
 from mplug2.metrics.caption.rouge import rouge_l
 
-NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "CIDEr-D", "SPICE")
+NAMES = (
+    "BLEU-1",
+    "BLEU-2",
+    "BLEU-3",
+    "BLEU-4",
+    "METEOR",
+    "ROUGE-L",
+    "CIDEr",
+    "CIDEr-D",
+    "SPICE",
+)
 ONE_ITEM = (
     "it is always 0 for one item, whose n-grams all occur in every item: document frequencies of other "
     "captions (--frequencies) are needed"
@@ -63,15 +73,22 @@ def caption_scores(
 
 
 def java_free(
-    candidates: Sequence[str], references: Sequence[Sequence[str]], frequencies: Frequencies | None = None
+    candidates: Sequence[str],
+    references: Sequence[Sequence[str]],
+    frequencies: Frequencies | None = None,
 ) -> dict[str, float]:
     """BLEU, ROUGE-L, CIDEr and CIDEr-D of at least one item; both are PTB tokens with blanks between."""
     said = [text.split() for text in candidates]
     given = [[text.split() for text in texts] for texts in references]
     grams = [ngrams(words) for words in said]
     reference_grams = [[ngrams(words) for words in texts] for texts in given]
-    values = {f"BLEU-{order}": value for order, value in enumerate(bleu(grams, reference_grams), start=1)}
-    values["ROUGE-L"] = _mean([rouge_l(words, texts) for words, texts in zip(said, given, strict=True)])
+    values = {
+        f"BLEU-{order}": value
+        for order, value in enumerate(bleu(grams, reference_grams), start=1)
+    }
+    values["ROUGE-L"] = _mean(
+        [rouge_l(words, texts) for words, texts in zip(said, given, strict=True)]
+    )
     values["CIDEr"] = _mean(CiderD.of_grams(reference_grams).score_grams(grams))
     values["CIDEr-D"] = (
         values["CIDEr"]

@@ -18,7 +18,9 @@ class StepResult:
     """What became of an optimizer step; the same on all ranks."""
 
     taken: bool  # False: the gradient was not finite, and the weights were left unchanged
-    grad_norm: float | None  # L2 norm over all parameters before clipping; None if it was not finite
+    grad_norm: (
+        float | None
+    )  # L2 norm over all parameters before clipping; None if it was not finite
 
 
 class Engine(Protocol):
@@ -30,14 +32,21 @@ class Engine(Protocol):
 
     sharded: bool  # Whether forward passes communicate, so that ranks must call the same modules (ZeRO 3).
 
-    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: Mapping[str, Any],
+    ) -> None:
         """Wrap ``net`` and ``optimizer`` (see ``build_optimizer``); ``settings`` is the spec's `train`."""
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer; the trainer writes ``lr`` into its ``param_groups``."""
 
-    def __call__(self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train") -> dict[str, Any]:
+    def __call__(
+        self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train"
+    ) -> dict[str, Any]:
         """Return ``net(batch, goal)``, in the engine's precision."""
 
     def backward(self, loss: Tensor) -> None:
@@ -76,7 +85,9 @@ def check_engine(settings: Mapping[str, Any]) -> None:
         check(settings)
 
 
-def start_engine(net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> Engine:
+def start_engine(
+    net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]
+) -> Engine:
     """Return the engine that `train.engine` names, around ``net`` and ``optimizer``."""
     return cast(Engine, ENGINES.load(settings["engine"])(net, optimizer, settings))
 

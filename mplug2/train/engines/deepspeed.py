@@ -82,7 +82,12 @@ class DeepSpeedEngine:
                 "train.precision: fp16 needs a GPU that supports it. Set train.precision=bf16 or fp32"
             )
 
-    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: Mapping[str, Any],
+    ) -> None:
         self._net = net
         self._optimizer = optimizer
         self._settings = group_settings(optimizer)
@@ -93,9 +98,15 @@ class DeepSpeedEngine:
         self._norm: float | None = None
         parameters = dict(net.named_parameters())
         half = settings["precision"] != "fp32"
-        masters = {name: p.detach().clone() for name, p in parameters.items() if half and p.requires_grad}
+        masters = {
+            name: p.detach().clone()
+            for name, p in parameters.items()
+            if half and p.requires_grad
+        }
         groups = [group["params"] for group in optimizer.param_groups]
-        self._engine = _initialize(net, DelegatingOptimizer(groups, self._step_optimizer), settings)
+        self._engine = _initialize(
+            net, DelegatingOptimizer(groups, self._step_optimizer), settings
+        )
         self._reached = ReachedParameters(net)
         if self._stage:
             self._zero = ZeroOptimizer(self._engine.optimizer, self._stage)
@@ -111,7 +122,9 @@ class DeepSpeedEngine:
         """The optimizer that was given; with ZeRO its parameters are fragments of the masters."""
         return self._optimizer
 
-    def __call__(self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train") -> dict[str, Any]:
+    def __call__(
+        self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train"
+    ) -> dict[str, Any]:
         """Return the outputs of a goal."""
         outputs: dict[str, Any] = self._engine(batch, goal=goal)
         return outputs
@@ -144,7 +157,9 @@ class DeepSpeedEngine:
         for name, parameter in self._net.named_parameters():
             if name not in self._reached_names:
                 parameter.grad = None
-        self._norm = clip_and_step(self._optimizer, self._net.parameters(), self._max_norm)
+        self._norm = clip_and_step(
+            self._optimizer, self._net.parameters(), self._max_norm
+        )
 
     def save(self, folder: Path) -> None:
         """Write this rank's optimizer state; masters are in the weights of the checkpoint."""
@@ -182,18 +197,24 @@ class DeepSpeedEngine:
         """Restore the state of DeepSpeed's flat tensors, which checkpoints without a manifest hold."""
         key = "optimizer_state_dict" if self._stage == 3 else "base_optimizer_state"
         distributed.raise_on_all_ranks(
-            None if key in saved else "the optimizer state is that of another train.zero: resume with that"
+            None
+            if key in saved
+            else "the optimizer state is that of another train.zero: resume with that"
         )
         states = self._stepper.split_flat_state(self._zero.flats(), saved[key]["state"])
         counters: list[dict[str, Any]] = [{} for _ in self._optimizer.param_groups]
         load_optimizer_state(self._optimizer, {"state": states, "counters": counters})
         scaler = vars(saved["loss_scaler"])
         current = self._zero.scaler_state()
-        self._zero.load_scaler_state({name: scaler[name] for name in current if name in scaler})
+        self._zero.load_scaler_state(
+            {name: scaler[name] for name in current if name in scaler}
+        )
 
     def consolidate(self, parameter: str | Tensor) -> Tensor:
         """Return the complete float32 master of a parameter."""
-        tensor = find_tensor(self._net, parameter) if isinstance(parameter, str) else parameter
+        tensor = (
+            find_tensor(self._net, parameter) if isinstance(parameter, str) else parameter
+        )
         return full_parameter(tensor, self._stage)
 
     def _fragments(
@@ -214,12 +235,18 @@ class DeepSpeedEngine:
         """Give the masters the values from before DeepSpeed rounded the weights to 16 bit."""
         with torch.no_grad():
             for fragment in self._stepper.fragments:
-                value = values[fragment.name].reshape(-1).narrow(0, fragment.start, fragment.numel)
+                value = (
+                    values[fragment.name]
+                    .reshape(-1)
+                    .narrow(0, fragment.start, fragment.numel)
+                )
                 fragment.view.copy_(value.view_as(fragment.view))
         self._zero.refresh_weights()
 
 
-def _initialize(net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> Any:
+def _initialize(
+    net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]
+) -> Any:
     """Return DeepSpeed's engine. The process group must exist (``distributed.init_process_group``)."""
     DeepSpeedEngine.check_settings(settings)
     deepspeed = load_deepspeed()
@@ -233,7 +260,9 @@ def _initialize(net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapp
             dist_init_required=False,
         )
     if getattr(engine, "managed_gradient_accumulation", lambda: True)():
-        raise UserError("train.engine: deepspeed must be version 0.19.8 or later, below 0.20")
+        raise UserError(
+            "train.engine: deepspeed must be version 0.19.8 or later, below 0.20"
+        )
     return engine
 
 

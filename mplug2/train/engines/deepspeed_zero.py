@@ -27,7 +27,9 @@ def load_deepspeed() -> Any:
     # Its warnings repeat what StepResult reports, or are about the optimizer that it is given.
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     # Stage 3 calls torch functions that torch 2.13 renamed; users cannot change that.
-    warnings.filterwarnings("ignore", r".*torch\.distributed\.\w+.* is deprecated", FutureWarning)
+    warnings.filterwarnings(
+        "ignore", r".*torch\.distributed\.\w+.* is deprecated", FutureWarning
+    )
     return deepspeed
 
 
@@ -43,7 +45,10 @@ class ZeroOptimizer:
         if self.stage < 3:
             return list(self.inner.single_partition_of_fp32_groups)
         groups = self.inner.sub_group_to_group_id
-        order = sorted(range(len(self.inner.fp32_partitioned_groups_flat)), key=lambda index: groups[index])
+        order = sorted(
+            range(len(self.inner.fp32_partitioned_groups_flat)),
+            key=lambda index: groups[index],
+        )
         return [self.inner.fp32_partitioned_groups_flat[index] for index in order]
 
     def fragment(self, name: str, parameter: nn.Parameter) -> Fragment | None:
@@ -54,8 +59,12 @@ class ZeroOptimizer:
                 return None
             flat = self.inner.single_partition_of_fp32_groups[mapping.param_group_index]
             within, address = mapping.lp_fragment_address, mapping.hp_fragment_address
-            return make_fragment(name, parameter.shape, within.start, within.numel, flat, address.start)
-        sub_group, offset, length = self.inner.grad_position[self.inner.get_param_id(parameter)]
+            return make_fragment(
+                name, parameter.shape, within.start, within.numel, flat, address.start
+            )
+        sub_group, offset, length = self.inner.grad_position[
+            self.inner.get_param_id(parameter)
+        ]
         start = length * distributed.rank()
         # The last ranks may hold padding only.
         numel = min(length, parameter.ds_numel - start)  # type: ignore[attr-defined]

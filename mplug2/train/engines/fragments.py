@@ -21,14 +21,18 @@ from mplug2.train.engines.reached import step_groups_with_gradients
 class DelegatingOptimizer(torch.optim.Optimizer):
     """The optimizer that DeepSpeed sees: it hands its parameters to a function instead of stepping them."""
 
-    def __init__(self, groups: list[list[nn.Parameter]], on_step: Callable[[list[Tensor]], None]) -> None:
+    def __init__(
+        self, groups: list[list[nn.Parameter]], on_step: Callable[[list[Tensor]], None]
+    ) -> None:
         """Make an optimizer with ``groups``; ``on_step`` gets the parameters that DeepSpeed steps."""
         super().__init__([{"params": list(group), "lr": 0.0} for group in groups], {})
         self._on_step = on_step
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Call the function with the parameters that DeepSpeed has put into the groups."""
-        self._on_step([parameter for group in self.param_groups for parameter in group["params"]])
+        self._on_step(
+            [parameter for group in self.param_groups for parameter in group["params"]]
+        )
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ class Fragment:
     offset: int  # In the flat tensor.
     is_complete: bool  # Whether it holds the complete parameter.
     flat: Tensor  # DeepSpeed's flat tensor of the parameter group.
-    view: nn.Parameter  # Shares memory with `flat`; has the parameter's shape if it is complete.
+    view: (
+        nn.Parameter
+    )  # Shares memory with `flat`; has the parameter's shape if it is complete.
 
     @property
     def numel(self) -> int:
@@ -62,7 +68,9 @@ def make_fragment(
 class FragmentStepper:
     """Steps the real optimizer over the fragments of the flat tensors that DeepSpeed steps."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, fragments: list[list[Fragment]]) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, fragments: list[list[Fragment]]
+    ) -> None:
         """Replace the parameters of each group of ``optimizer`` by a list of ``fragments``."""
         self.optimizer = optimizer
         self.fragments = [fragment for group in fragments for fragment in group]
@@ -76,7 +84,11 @@ class FragmentStepper:
         identities = {id(flat) for flat in flats}
         for fragment in self.fragments:
             gradient = fragment.flat.grad
-            if id(fragment.flat) in identities and fragment.name in reached and gradient is not None:
+            if (
+                id(fragment.flat) in identities
+                and fragment.name in reached
+                and gradient is not None
+            ):
                 part = gradient.narrow(0, fragment.offset, fragment.numel)
                 fragment.view.grad = part.view_as(fragment.view)
         step_groups_with_gradients(self.optimizer)
@@ -87,10 +99,14 @@ class FragmentStepper:
         """Return what this rank holds, in the order of the optimizer's state, to be compared on resume."""
         rows = []
         for fragment in self.fragments:
-            rows.append({"name": fragment.name, "start": fragment.start, "numel": fragment.numel})
+            rows.append(
+                {"name": fragment.name, "start": fragment.start, "numel": fragment.numel}
+            )
         return rows
 
-    def split_flat_state(self, flats: list[Tensor], saved: dict[int, dict[str, Any]]) -> dict[int, Any]:
+    def split_flat_state(
+        self, flats: list[Tensor], saved: dict[int, dict[str, Any]]
+    ) -> dict[int, Any]:
         """Return the state of each fragment from that of flat tensors, as older checkpoints hold it."""
         indices = {id(flat): index for index, flat in enumerate(flats)}
         states = {}

@@ -17,11 +17,14 @@ FULL = "full"  # The layout of state that every rank holds completely.
 def group_settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """Return a copy of all entries of the parameter groups but ``params``."""
     return [
-        {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
     ]
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, settings: list[dict[str, Any]]) -> dict[str, Any]:
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, settings: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Return the state of each parameter, and the group entries that the optimizer itself has changed.
 
     ``settings`` are the ``group_settings`` when the optimizer was built. The learning rate belongs to the
@@ -53,7 +56,9 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, saved: dict[str, Any]
     groups = optimizer.state_dict()["param_groups"]
     settings = group_settings(optimizer)
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
-    for group, initial, changed in zip(optimizer.param_groups, settings, saved["counters"], strict=True):
+    for group, initial, changed in zip(
+        optimizer.param_groups, settings, saved["counters"], strict=True
+    ):
         group.update(initial)
         group.update(changed)
 
@@ -63,26 +68,34 @@ def from_format_1(saved: dict[str, Any]) -> dict[str, Any]:
     return {"state": saved["state"], "counters": [{} for _ in saved["param_groups"]]}
 
 
-def save_full_state(folder: Path, optimizer: torch.optim.Optimizer, settings: list[dict[str, Any]]) -> None:
+def save_full_state(
+    folder: Path, optimizer: torch.optim.Optimizer, settings: list[dict[str, Any]]
+) -> None:
     """Write the state of an optimizer that is the same on all ranks."""
     state = optimizer_state(optimizer, settings)
     write_rank_file(folder, {"version": VERSION, "layout": FULL, "optimizer": state})
 
 
-def load_full_state(folder: Path, optimizer: torch.optim.Optimizer, types: list[Any] | None = None) -> None:
+def load_full_state(
+    folder: Path, optimizer: torch.optim.Optimizer, types: list[Any] | None = None
+) -> None:
     """Restore the state of an optimizer that is the same on all ranks, on any number of ranks.
 
     ``types`` are classes that the files of an older version may contain.
     """
     payload = read_rank_file(folder, "optimizer", types=types, any_rank=True)
-    is_sharded = payload.get("layout", FULL) != FULL or "state" not in payload["optimizer"]
+    is_sharded = (
+        payload.get("layout", FULL) != FULL or "state" not in payload["optimizer"]
+    )
     distributed.raise_on_all_ranks(
         f"{folder}: the optimizer state is sharded over ranks. Resume with the train.zero of the checkpoint"
         if is_sharded
         else None
     )
     saved = payload["optimizer"]
-    load_optimizer_state(optimizer, saved if "version" in payload else from_format_1(saved))
+    load_optimizer_state(
+        optimizer, saved if "version" in payload else from_format_1(saved)
+    )
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -20,7 +20,9 @@ class ReachedParameters:
     """Records which trainable parameters of a network got a gradient since the last ``take``."""
 
     def __init__(self, net: nn.Module) -> None:
-        self._parameters = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        self._parameters = {
+            name: p for name, p in net.named_parameters() if p.requires_grad
+        }
         self._here: set[int] = set()
         for index, parameter in enumerate(self._parameters.values()):
             # Fires after each backward pass, also if an engine takes the gradient away at once.
@@ -41,7 +43,9 @@ class ReachedParameters:
         counts = distributed.all_reduce_tensor(counts)
         world = distributed.world_size()
         reached = {}
-        for (name, parameter), count in zip(self._parameters.items(), counts.tolist(), strict=True):
+        for (name, parameter), count in zip(
+            self._parameters.items(), counts.tolist(), strict=True
+        ):
             if same_on_all_ranks and 0 < count < world:
                 raise RuntimeError(
                     f"{name}: the backward passes of a step reached it on {count} of {world} ranks. With "
@@ -72,7 +76,9 @@ def step_groups_with_gradients(optimizer: torch.optim.Optimizer) -> None:
 
 
 def clip_and_step(
-    optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], max_norm: float | None
+    optimizer: torch.optim.Optimizer,
+    parameters: Iterable[nn.Parameter],
+    max_norm: float | None,
 ) -> float | None:
     """Clip the gradients of ``parameters`` and take a step, unless the gradients are not finite.
 

@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 from mplug2.runtime import distributed
 from mplug2.train.engines.base import StepResult, find_tensor
-from mplug2.train.engines.optimizer_state import group_settings, load_full_state, save_full_state
+from mplug2.train.engines.optimizer_state import (
+    group_settings,
+    load_full_state,
+    save_full_state,
+)
 from mplug2.train.engines.reached import ReachedParameters, clip_and_step
 from registry.errors import UserError
 
@@ -42,7 +46,12 @@ class TorchEngine:
                 "Set train.zero=0, or train.engine=deepspeed"
             )
 
-    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: Mapping[str, Any],
+    ) -> None:
         self.check_settings(settings)
         self.net = net.to(distributed.device())
         self._optimizer = optimizer
@@ -58,7 +67,9 @@ class TorchEngine:
         """The optimizer that was given."""
         return self._optimizer
 
-    def __call__(self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train") -> dict[str, Any]:
+    def __call__(
+        self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train"
+    ) -> dict[str, Any]:
         """Return the outputs of a goal."""
         context: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if self._autocast:
@@ -92,7 +103,9 @@ class TorchEngine:
 
     def consolidate(self, parameter: str | Tensor) -> Tensor:
         """Return the parameter: weights are complete and in float32 on all ranks."""
-        tensor = find_tensor(self.net, parameter) if isinstance(parameter, str) else parameter
+        tensor = (
+            find_tensor(self.net, parameter) if isinstance(parameter, str) else parameter
+        )
         return tensor.detach()
 
 

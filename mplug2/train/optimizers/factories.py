@@ -39,7 +39,9 @@ def adamw(
     """
     beta1, beta2 = settings["betas"] if betas is None else betas
     epsilon = settings["eps"] if eps is None else eps
-    return torch.optim.AdamW(groups, betas=(float(beta1), float(beta2)), eps=float(epsilon), amsgrad=amsgrad)
+    return torch.optim.AdamW(
+        groups, betas=(float(beta1), float(beta2)), eps=float(epsilon), amsgrad=amsgrad
+    )
 
 
 @elementwise
@@ -52,7 +54,9 @@ def sgd(
     dampening: float = 0.0,
 ) -> torch.optim.SGD:
     """Return SGD with momentum. Weight decay is added to the gradient, as in torch."""
-    return torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=nesterov, dampening=dampening)
+    return torch.optim.SGD(
+        groups, lr=0.0, momentum=momentum, nesterov=nesterov, dampening=dampening
+    )
 
 
 @elementwise
@@ -68,7 +72,11 @@ def lion(
 
 
 def adafactor(
-    groups: list[Group], settings: Mapping[str, Any], *, beta2_decay: float = -0.8, d: float = 1.0
+    groups: list[Group],
+    settings: Mapping[str, Any],
+    *,
+    beta2_decay: float = -0.8,
+    d: float = 1.0,
 ) -> torch.optim.Adafactor:
     """Return Adafactor (Shazeer and Stern, arXiv 1804.04235): the second moments of a matrix are factored."""
     return torch.optim.Adafactor(groups, beta2_decay=beta2_decay, d=d)

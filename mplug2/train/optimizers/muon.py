@@ -21,7 +21,10 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, by_muon: list[dict[str, Any]], by_adamw: list[dict[str, Any]], options: Mapping[str, Any]
+        self,
+        by_muon: list[dict[str, Any]],
+        by_adamw: list[dict[str, Any]],
+        options: Mapping[str, Any],
     ) -> None:
         """Make one optimizer of two lists of groups; ``options`` are the arguments of each, by its name."""
         self._parts: dict[bool, torch.optim.Optimizer] = {}
@@ -38,7 +41,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
         for use_muon, part in self._parts.items():
-            part.param_groups = [group for group in self.param_groups if group["use_muon"] == use_muon]
+            part.param_groups = [
+                group for group in self.param_groups if group["use_muon"] == use_muon
+            ]
             part.state = self.state
             part.step()
 
@@ -81,12 +86,16 @@ def muon(
     return MuonWithAdamW(by_muon, by_adamw, options)
 
 
-def _split(group: dict[str, Any], patterns: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(
+    group: dict[str, Any], patterns: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the part of a group that Muon steps, and the part that AdamW steps."""
     parts = []
     for use_muon, suffix in ((True, "muon"), (False, "adamw")):
         name = f"{group['name']}, {suffix}"
-        parts.append({**group, "name": name, "use_muon": use_muon, "params": [], "param_names": []})
+        parts.append(
+            {**group, "name": name, "use_muon": use_muon, "params": [], "param_names": []}
+        )
     matrices, others = parts
     for name, parameter in zip(group["param_names"], group["params"], strict=True):
         is_hidden = parameter.ndim == 2 and not is_selected(patterns, name)

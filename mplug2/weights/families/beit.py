@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from mplug2.weights.bias_resize import relative_bias
-from mplug2.weights.families.multiway import block_rows, is_alone, is_pair, norm_rows, numbers, stack_roles
+from mplug2.weights.families.multiway import (
+    block_rows,
+    is_alone,
+    is_pair,
+    norm_rows,
+    numbers,
+    stack_roles,
+)
 from mplug2.weights.families.pieces import LEAF, alternative
 from mplug2.weights.keymap import Drop, Facts, Fresh, KeyMap, Role, Row, Values
 from mplug2.weights.shape_fixes import grid_positions_cubic
@@ -25,7 +32,9 @@ def _predicts_patches(spec: Spec, module: str) -> bool:
 
 def _masks(spec: Spec, module: str) -> bool:
     entry = spec.modules[module]
-    return entry.use == "image_embedding" and bool(entry.arguments.get("mask_token", False))
+    return entry.use == "image_embedding" and bool(
+        entry.arguments.get("mask_token", False)
+    )
 
 
 def _normalizes(spec: Spec, module: str) -> bool:
@@ -33,7 +42,10 @@ def _normalizes(spec: Spec, module: str) -> bool:
 
 
 def _patches(facts: Facts, module: str) -> Values:
-    return {"masks": _masks(facts.spec, module), "stored_mask": "mask_token" in facts.shapes}
+    return {
+        "masks": _masks(facts.spec, module),
+        "stored_mask": "mask_token" in facts.shapes,
+    }
 
 
 def _stack(facts: Facts, module: str) -> Values:
@@ -54,9 +66,14 @@ KEY_MAP = KeyMap(
     source="FILE",
     roles={
         "patches": Role("image_embedding", {"image_embedding": ""}, numbers=_patches),
-        **{name: Role(role.label, role.uses, role.when, _stack) for name, role in stack_roles().items()},
+        **{
+            name: Role(role.label, role.uses, role.when, _stack)
+            for name, role in stack_roles().items()
+        },
         "classes": Role("class_head with a norm", {"class_head": ""}, _normalizes),
-        "words": Role("vector_head of masked patches", {"vector_head": ""}, _predicts_patches),
+        "words": Role(
+            "vector_head of masked patches", {"vector_head": ""}, _predicts_patches
+        ),
     },
     rows=(
         Drop("{path*}relative_position_index", "a constant: rows of the table"),
@@ -68,9 +85,25 @@ KEY_MAP = KeyMap(
         *block_rows("", {"image": ""}),
         *norm_rows(""),
         Row(
-            TABLE, "bias.image", "lower", BLOCK_TABLES, is_alone, relative_bias, over="layer", count="blocks"
+            TABLE,
+            "bias.image",
+            "lower",
+            BLOCK_TABLES,
+            is_alone,
+            relative_bias,
+            over="layer",
+            count="blocks",
         ),
-        Row(TABLE, BOTH, "lower", BLOCK_TABLES, is_pair, relative_bias, over="layer", count="blocks"),
+        Row(
+            TABLE,
+            BOTH,
+            "lower",
+            BLOCK_TABLES,
+            is_pair,
+            relative_bias,
+            over="layer",
+            count="blocks",
+        ),
         *alternative(_SHARED),
         Row(f"fc_norm.{LEAF}", "norm.{leaf}", "classes"),
         Row(f"head.{LEAF}", "out.{leaf}", "classes"),
@@ -78,7 +111,9 @@ KEY_MAP = KeyMap(
     ),
     fresh=(
         *(
-            Fresh("blocks.{layer}.{part:norm2|mlp}.{expert:text|fused}.{rest*}", role, TEXT)
+            Fresh(
+                "blocks.{layer}.{part:norm2|mlp}.{expert:text|fused}.{rest*}", role, TEXT
+            )
             for role in ("lower", "upper")
         ),
         *(Fresh("bias.text", role, TEXT) for role in ("lower", "upper")),

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from mplug2.weights.files import Released
 
 LAYERED = ("text", "universal", "fusion", "decoder")  # the roles that take layers
-USES = {"text": "text_encoder", "universal": "universal", "fusion": "fusion", "decoder": "text_decoder"}
+USES = {
+    "text": "text_encoder",
+    "universal": "universal",
+    "fusion": "fusion",
+    "decoder": "text_decoder",
+}
 LAYER = "encoder.layer.{layer}."
 
 
@@ -29,7 +34,13 @@ def _stored(config: dict[str, Any]) -> int:
 
 def _text_depths(spec: Spec) -> list[int]:
     """Return the different depths of the text encoders, in order."""
-    return sorted({entry.arguments["depth"] for entry in spec.modules.values() if entry.use == USES["text"]})
+    return sorted(
+        {
+            entry.arguments["depth"]
+            for entry in spec.modules.values()
+            if entry.use == USES["text"]
+        }
+    )
 
 
 def _layers(facts: Facts, module: str) -> Values:
@@ -116,8 +127,13 @@ KEY_MAP = KeyMap(
     title="BERT",
     source="NAME_OR_FOLDER",
     roles={
-        "words": Role("text_embedding", {"text_embedding": ""}, numbers=_types, many=True),
-        **{role: Role(USES[role], {USES[role]: ""}, numbers=_layers, many=True) for role in LAYERED},
+        "words": Role(
+            "text_embedding", {"text_embedding": ""}, numbers=_types, many=True
+        ),
+        **{
+            role: Role(USES[role], {USES[role]: ""}, numbers=_layers, many=True)
+            for role in LAYERED
+        },
     },
     renames=(
         ("bert.{rest*}", "{rest}"),
@@ -126,7 +142,9 @@ KEY_MAP = KeyMap(
         ("{path*}LayerNorm.beta", "{path}LayerNorm.bias"),
     ),
     rows=(
-        *bert_embeddings("embeddings.", "", "words", has_types=lambda values: bool(values["types"])),
+        *bert_embeddings(
+            "embeddings.", "", "words", has_types=lambda values: bool(values["types"])
+        ),
         *bert_embeddings("embeddings.", "embedding.", "decoder"),
         Drop("embeddings.position_ids", "a constant: 0, 1, 2, ..."),
         Drop("embeddings.{rest*}", "no module here takes BERT's embeddings"),
@@ -141,7 +159,10 @@ KEY_MAP = KeyMap(
         Drop("{name*}", "not a key of BERT that is used here"),
     ),
     fresh=(
-        *(Fresh("{path*}.cross.{rest*}", role, "BERT has no cross-attention") for role in LAYERED),
+        *(
+            Fresh("{path*}.cross.{rest*}", role, "BERT has no cross-attention")
+            for role in LAYERED
+        ),
         Fresh("latents", "universal", "BERT has no visual route"),
         Fresh("norm.{rest*}", "universal", "BERT has no visual route"),
         Fresh(

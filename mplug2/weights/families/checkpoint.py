@@ -18,7 +18,10 @@ def _module(facts: Facts, module: str) -> Values:
     for name in facts.net.transposed:
         if name.startswith(f"{module}."):
             names.add(name.removeprefix(f"{module}."))
-    return {"names": frozenset(names), "run_state": tuple(getattr(part, "run_state_buffers", ()))}
+    return {
+        "names": frozenset(names),
+        "run_state": tuple(getattr(part, "run_state_buffers", ())),
+    }
 
 
 def _open(where: str) -> Released:
@@ -34,7 +37,13 @@ def _row(ending: str = "", resize: Resize | None = None) -> Row:
     def has(values: Values) -> bool:
         return values["rest"] + ending in values["names"]
 
-    return Row(f"{{module}}.{{rest*}}{ending}", f"{{rest}}{ending}", "module", where=has, resize=resize)
+    return Row(
+        f"{{module}}.{{rest*}}{ending}",
+        f"{{rest}}{ending}",
+        "module",
+        where=has,
+        resize=resize,
+    )
 
 
 KEY_MAP = KeyMap(

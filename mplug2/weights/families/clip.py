@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mplug2.weights.families.pieces import LEAF, VISION, VISION_LABEL, alternative, clip_blocks, clip_tower
+from mplug2.weights.families.pieces import (
+    LEAF,
+    VISION,
+    VISION_LABEL,
+    alternative,
+    clip_blocks,
+    clip_tower,
+)
 from mplug2.weights.keymap import Drop, Fresh, KeyMap, Role, Row
 from mplug2.weights.shape_fixes import first_rows, grid_positions, tubes
 from mplug2.weights.transforms import TRANSPOSE, concat, leading
@@ -42,7 +49,10 @@ def _has_text(spec: Spec, module: str) -> bool:
 
 def _learns_scale(spec: Spec, module: str) -> bool:
     """Return whether a module is CLIP's temperature: with its text tower, and learned as a logarithm."""
-    return _has_text(spec, module) and spec.modules[module].arguments.get("learn") == "log_scale"
+    return (
+        _has_text(spec, module)
+        and spec.modules[module].arguments.get("learn") == "log_scale"
+    )
 
 
 def _openai_text() -> tuple[Row, ...]:
@@ -63,7 +73,12 @@ def _hugging_face_text() -> tuple[Row, ...]:
     embeddings = "text_model.embeddings."
     return (
         Row(f"{embeddings}token_embedding.weight", "word.weight", "text"),
-        Row(f"{embeddings}position_embedding.weight", "position", "text", resize=first_rows),
+        Row(
+            f"{embeddings}position_embedding.weight",
+            "position",
+            "text",
+            resize=first_rows,
+        ),
         *_hugging_face_blocks("text_model.", "text"),
         Row(f"text_model.final_layer_norm.{LEAF}", "norm.{leaf}", "text"),
         Row("text_projection.weight", "linear.weight", "text_proj"),
@@ -82,7 +97,9 @@ def _names_of(*rows: Row) -> Iterator[Drop]:
 def _hugging_face_blocks(tower: str, role: str) -> tuple[Row, ...]:
     """Return the rows of the blocks of a tower; query, key and value are one matrix here."""
     block = f"{tower}encoder.layers.{{layer}}."
-    projections = tuple(f"{block}self_attn.{name}_proj.{LEAF}" for name in ("q", "k", "v"))
+    projections = tuple(
+        f"{block}self_attn.{name}_proj.{LEAF}" for name in ("q", "k", "v")
+    )
     pairs = (
         (f"self_attn.out_proj.{LEAF}", "attn.proj.{leaf}"),
         (f"layer_norm1.{LEAF}", "norm1.{leaf}"),
@@ -92,7 +109,10 @@ def _hugging_face_blocks(tower: str, role: str) -> tuple[Row, ...]:
     )
     return (
         Row(projections, "blocks.{layer}.attn.qkv.{leaf}", role, concat()),
-        *(Row(block + theirs, f"blocks.{{layer}}.{ours}", role) for theirs, ours in pairs),
+        *(
+            Row(block + theirs, f"blocks.{{layer}}.{ours}", role)
+            for theirs, ours in pairs
+        ),
     )
 
 
@@ -131,7 +151,9 @@ def _open(where: str) -> Released:
     if Path(where).is_file():
         return read_released(where)
     folder = MODELS.get(where, where)
-    is_open_clip = find_file(folder, ("config.json", OPEN_CLIP_CONFIG)).name == OPEN_CLIP_CONFIG
+    is_open_clip = (
+        find_file(folder, ("config.json", OPEN_CLIP_CONFIG)).name == OPEN_CLIP_CONFIG
+    )
     if is_open_clip:
         config = _open_clip_config(where, read_config(folder, OPEN_CLIP_CONFIG))
     else:
@@ -144,7 +166,9 @@ def _open(where: str) -> Released:
 def _check_hugging_face(where: str, config: Mapping[str, Any]) -> None:
     """Raise UserError for another network or activation."""
     kind = config.get("model_type")
-    towers = [config[name] for name in ("vision_config", "text_config") if name in config] or [config]
+    towers = [
+        config[name] for name in ("vision_config", "text_config") if name in config
+    ] or [config]
     for tower in towers:
         activation = tower.get("hidden_act", "quick_gelu")
         if kind not in ("clip", "clip_vision_model") or activation != "quick_gelu":
@@ -192,7 +216,11 @@ def _check(net: Network, released: Released, module_names: Collection[str]) -> N
     for name, entry in net.spec.modules.items():
         tower = "text" if entry.use == "clip_text" else "vision"
         heads = _heads(released, tower)
-        if name not in module_names or entry.use not in (*VISION, "clip_text") or not heads:
+        if (
+            name not in module_names
+            or entry.use not in (*VISION, "clip_text")
+            or not heads
+        ):
             continue
         block: Any = net.get_submodule(f"{name}.{VISION.get(entry.use, '')}blocks.0")
         if block.attn.num_heads != heads:
@@ -210,7 +238,9 @@ KEY_MAP = KeyMap(
         "text": Role("clip_text", {"clip_text": ""}),
         "vision_proj": Role("feature_head", {"feature_head": ""}, _has_text),
         "text_proj": Role("end_head", {"end_head": ""}),
-        "contrastive": Role("contrastive", {"contrastive": "", "chunked_contrastive": ""}, _learns_scale),
+        "contrastive": Role(
+            "contrastive", {"contrastive": "", "chunked_contrastive": ""}, _learns_scale
+        ),
     },
     rows=(
         *(

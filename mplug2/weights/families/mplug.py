@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from mplug2.weights.families.mplug2 import POSITION_IDS, decoder_rows, fusion, fusion_rows
-from mplug2.weights.families.pieces import LEAF, VISION, bert_embeddings, bert_layers, clip_tower
+from mplug2.weights.families.pieces import (
+    LEAF,
+    VISION,
+    bert_embeddings,
+    bert_layers,
+    clip_tower,
+)
 from mplug2.weights.keymap import Drop, Facts, KeyMap, Role, Row, Values
 from mplug2.weights.transforms import TRANSPOSE, leading
 from registry import Spec
@@ -17,7 +23,12 @@ def input_kinds(spec: Spec, module: str) -> set[str]:
 
     What a vision encoder reads is an image, whatever it is computed from: TiMix's are mixed by their texts.
     """
-    waiting = [ref.stream for line in spec.flow.values() if line.callee == module for ref in line.refs()]
+    waiting = [
+        ref.stream
+        for line in spec.flow.values()
+        if line.callee == module
+        for ref in line.refs()
+    ]
     kinds: set[str] = set()
     seen: set[str] = set()
     while waiting:
@@ -95,8 +106,13 @@ def head_rows() -> tuple[Row, ...]:
 
 # Of the released towers, what mPLUG never runs.
 VISION_DROPS = (
-    Drop("visual_encoder.visual.proj", "CLIP's output projection, which mPLUG never runs"),
-    Drop("visual_encoder.{rest:(?!visual\\.).*}", "CLIP's text tower, which mPLUG never runs"),
+    Drop(
+        "visual_encoder.visual.proj", "CLIP's output projection, which mPLUG never runs"
+    ),
+    Drop(
+        "visual_encoder.{rest:(?!visual\\.).*}",
+        "CLIP's text tower, which mPLUG never runs",
+    ),
 )
 ROLES = {
     "vision": Role("vision encoder", VISION),
@@ -115,7 +131,10 @@ ROLES = {
 KEY_MAP = KeyMap(
     title="mPLUG",
     source="FILE",
-    roles={**ROLES, "queue": Role("feature_queue", {"feature_queue": ""}, numbers=_queue)},
+    roles={
+        **ROLES,
+        "queue": Role("feature_queue", {"feature_queue": ""}, numbers=_queue),
+    },
     foreign={"universal": "universal layers"},
     # Pre-trained checkpoints name the stack inside an encoder, fine-tuned ones do not.
     renames=((f"{{part:{ENCODER}}}.{{stack:bert|fusion}}.{{rest*}}", "{part}.{rest}"),),
@@ -124,7 +143,10 @@ KEY_MAP = KeyMap(
         *VISION_DROPS,
         *POSITION_IDS,
         Drop("{part:text_encoder|fusion_encoder}.cls.{rest*}", "a head of pre-training"),
-        Drop("{name:prefix_ids|target_ids|bbox_prob_mask}", "a constant: the ids of coordinates"),
+        Drop(
+            "{name:prefix_ids|target_ids|bbox_prob_mask}",
+            "a constant: the ids of coordinates",
+        ),
         *encoder_rows(),
         *fusion_rows(),
         *decoder_rows(),

@@ -28,7 +28,9 @@ def _vision(facts: Facts, module: str) -> Values:
 
 def _stored_text(facts: Facts, module: str) -> int:
     """Return the number of stored text layers, universal ones included."""
-    depths = {facts.use(name): facts.argument(name, "depth", 2) for name in facts.spec.modules}
+    depths = {
+        facts.use(name): facts.argument(name, "depth", 2) for name in facts.spec.modules
+    }
     layers = STORED_LAYERS.get(facts.argument(module, "width", 0), 12)
     if "text_encoder" in depths:
         layers = depths["text_encoder"] + depths.get("universal", 2)
@@ -51,7 +53,10 @@ def _text(facts: Facts, module: str) -> Values:
 def _universal(facts: Facts, module: str) -> Values:
     """Return the first universal layer and the one whose latents are read."""
     first = _stored_text(facts, module) - facts.argument(module, "depth", 2)
-    return {"first": first, "latents": facts.least("text_encoder.encoder.layer.{layer}.latents", first)}
+    return {
+        "first": first,
+        "latents": facts.least("text_encoder.encoder.layer.{layer}.latents", first),
+    }
 
 
 def fusion(facts: Facts, module: str, released: str = FUSION) -> Values:
@@ -62,7 +67,11 @@ def fusion(facts: Facts, module: str, released: str = FUSION) -> Values:
     depth = facts.argument(module, "depth", 0)
     layers = max(depth, STORED_LAYERS.get(facts.argument(module, "width", 0), 12))
     stored = facts.count(released + LAYER + "{rest*}", layers)
-    return {"depth": depth, "first": stored - depth, "stride": facts.argument(module, "stride", 1000)}
+    return {
+        "depth": depth,
+        "first": stored - depth,
+        "stride": facts.argument(module, "stride", 1000),
+    }
 
 
 def is_connected(values: Values) -> bool:
@@ -88,11 +97,31 @@ def _temporal_layers(released: str, ours: str) -> tuple[Row, ...]:
     kernel = trailing(3, optional=True)
     return (
         Row(f"{released}ln.{LEAF}", f"{ours}norm.{{leaf}}", "vision", where=_is_temporal),
-        Row(f"{released}down_proj.weight", f"{ours}down.weight", "vision", kernel, where=_is_temporal),
-        Row(f"{released}down_proj.bias", f"{ours}down.bias", "vision", where=_is_temporal),
-        Row(f"{released}up_proj.weight", f"{ours}up.weight", "vision", kernel, where=_is_temporal),
+        Row(
+            f"{released}down_proj.weight",
+            f"{ours}down.weight",
+            "vision",
+            kernel,
+            where=_is_temporal,
+        ),
+        Row(
+            f"{released}down_proj.bias", f"{ours}down.bias", "vision", where=_is_temporal
+        ),
+        Row(
+            f"{released}up_proj.weight",
+            f"{ours}up.weight",
+            "vision",
+            kernel,
+            where=_is_temporal,
+        ),
         Row(f"{released}up_proj.bias", f"{ours}up.bias", "vision", where=_is_temporal),
-        Row(f"{released}conv.weight", f"{ours}kernel", "vision", DEPTHWISE, where=_is_temporal),
+        Row(
+            f"{released}conv.weight",
+            f"{ours}kernel",
+            "vision",
+            DEPTHWISE,
+            where=_is_temporal,
+        ),
         Row(f"{released}conv.bias", f"{ours}kernel_bias", "vision", where=_is_temporal),
     )
 
@@ -136,7 +165,12 @@ def decoder_rows() -> tuple[Row, ...]:
 CONSTANT = "a constant: 0, 1, 2, ..."
 POSITION_IDS = (
     Drop("text_encoder.embeddings.position_ids", CONSTANT, "words", make=position_ids),
-    Drop("text_decoder.bert.embeddings.position_ids", CONSTANT, "decoder", make=position_ids),
+    Drop(
+        "text_decoder.bert.embeddings.position_ids",
+        CONSTANT,
+        "decoder",
+        make=position_ids,
+    ),
     Drop("{path*}.position_ids", CONSTANT),
 )
 CLIP_TEXT = "CLIP's text tower, not part of mPLUG-2"
@@ -156,7 +190,10 @@ KEY_MAP = KeyMap(
         "decoder": Role("text_decoder", {"text_decoder": ""}, numbers=_words),
     },
     renames=(
-        ("{part:text_encoder|text_encoder_m|fusion_encoder|fusion_encoder_m}.bert.{rest*}", "{part}.{rest}"),
+        (
+            "{part:text_encoder|text_encoder_m|fusion_encoder|fusion_encoder_m}.bert.{rest*}",
+            "{part}.{rest}",
+        ),
     ),
     # The EMA copy of `text_encoder.x` is called `text_encoder_m.x`.
     ema=(r"{part:\w+}_m.{rest*}", "{part}.{rest}"),
@@ -167,8 +204,13 @@ KEY_MAP = KeyMap(
             CLIP_TEXT,
         ),
         Drop("visual_encoder.{part:transformer|ln_final}.{rest*}", CLIP_TEXT),
-        Drop("visual_encoder.visual.proj", "CLIP's output projection, not used by mPLUG-2"),
-        Drop("{path*}.{part:intermediate_vision|output_vision}.{rest*}", "a second feed-forward, never run"),
+        Drop(
+            "visual_encoder.visual.proj", "CLIP's output projection, not used by mPLUG-2"
+        ),
+        Drop(
+            "{path*}.{part:intermediate_vision|output_vision}.{rest*}",
+            "a second feed-forward, never run",
+        ),
         *POSITION_IDS,
         Drop("text_decoder.{path*}.latents", "latents of a decoder layer, never run"),
         Drop(

@@ -52,8 +52,12 @@ def numbers(facts: Facts, module: str) -> Values:
 def stack_roles() -> dict[str, Role]:
     """Return the roles of the modules that hold the first and the last blocks."""
     return {
-        "lower": Role("multiway with the first blocks", {"multiway": ""}, _is_first, numbers),
-        "upper": Role("multiway with the last blocks", {"multiway": ""}, _is_last, numbers),
+        "lower": Role(
+            "multiway with the first blocks", {"multiway": ""}, _is_first, numbers
+        ),
+        "upper": Role(
+            "multiway with the last blocks", {"multiway": ""}, _is_last, numbers
+        ),
     }
 
 
@@ -86,16 +90,25 @@ def block_rows(released: str, experts: dict[str, str]) -> tuple[Row, ...]:
     ]
     for name, ending in experts.items():
         pairs.append((f"norm2{ending}.{LEAF}", f"norm2.{name}.{{leaf}}"))
-        pairs.append((f"mlp{ending}.{{layer_name:fc1|fc2}}.{LEAF}", f"mlp.{name}.{{layer_name}}.{{leaf}}"))
+        pairs.append(
+            (
+                f"mlp{ending}.{{layer_name:fc1|fc2}}.{LEAF}",
+                f"mlp.{name}.{{layer_name}}.{{leaf}}",
+            )
+        )
     rows = []
     for role in ("lower", "upper"):
         for theirs, ours in pairs:
             block = f"{released}blocks.{{layer}}.{theirs}"
-            rows.append(Row(block, f"blocks.{{layer-first}}.{ours}", role, where=_is_inside))
+            rows.append(
+                Row(block, f"blocks.{{layer-first}}.{ours}", role, where=_is_inside)
+            )
     return tuple(rows)
 
 
 def norm_rows(released: str) -> tuple[Row, ...]:
     """Return the rows of the final norm, which the module of the last blocks has."""
     pattern = f"{released}norm.{LEAF}"
-    return tuple(Row(pattern, "norm.{leaf}", role, where=has_norm) for role in ("upper", "lower"))
+    return tuple(
+        Row(pattern, "norm.{leaf}", role, where=has_norm) for role in ("upper", "lower")
+    )

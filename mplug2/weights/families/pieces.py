@@ -18,15 +18,29 @@ VISION = {"video_vit": "", "image_vit": "body."}
 VISION_LABEL = "video_vit or image_vit"
 
 
-def clip_tower(released: str, role: str, patches: Transform = IDENTITY) -> tuple[Row, ...]:
+def clip_tower(
+    released: str, role: str, patches: Transform = IDENTITY
+) -> tuple[Row, ...]:
     """Return the rows of CLIP's visual tower in OpenAI's names; ``released`` is the prefix of the names.
 
     ``patches``: the transform of the patch kernel.
     """
     return (
         Row(f"{released}class_embedding", "stem.cls", role, leading(2)),
-        Row(f"{released}positional_embedding", "stem.position", role, leading(1), resize=grid_positions),
-        Row(f"{released}conv1.weight", "stem.patch.proj.weight", role, patches, resize=tubes),
+        Row(
+            f"{released}positional_embedding",
+            "stem.position",
+            role,
+            leading(1),
+            resize=grid_positions,
+        ),
+        Row(
+            f"{released}conv1.weight",
+            "stem.patch.proj.weight",
+            role,
+            patches,
+            resize=tubes,
+        ),
         Row(f"{released}ln_pre.{LEAF}", "stem.norm.{leaf}", role),
         Row(f"{released}ln_post.{LEAF}", "norm.{leaf}", role),
         *clip_blocks(released, role),
@@ -44,10 +58,14 @@ def clip_blocks(released: str, role: str) -> tuple[Row, ...]:
         (f"mlp.c_fc.{LEAF}", "mlp.fc1.{leaf}"),
         (f"mlp.c_proj.{LEAF}", "mlp.fc2.{leaf}"),
     )
-    return tuple(Row(block + theirs, f"blocks.{{layer}}.{ours}", role) for theirs, ours in pairs)
+    return tuple(
+        Row(block + theirs, f"blocks.{{layer}}.{ours}", role) for theirs, ours in pairs
+    )
 
 
-def bert_layers(released: str, ours: str, role: str, where: Where | None = None) -> tuple[Row, ...]:
+def bert_layers(
+    released: str, ours: str, role: str, where: Where | None = None
+) -> tuple[Row, ...]:
     """Return the rows of BERT's layers without cross-attention.
 
     ``released``, ``ours``: the prefix of the names, with the hole ``{layer}``.
@@ -58,24 +76,42 @@ def bert_layers(released: str, ours: str, role: str, where: Where | None = None)
         (f"output.dense.{LEAF}", "feed.down.{leaf}"),
         (f"output.LayerNorm.{LEAF}", "feed.norm.{leaf}"),
     )
-    return tuple(Row(released + theirs, ours + name, role, where=where) for theirs, name in pairs)
+    return tuple(
+        Row(released + theirs, ours + name, role, where=where) for theirs, name in pairs
+    )
 
 
-def cross_attention(released: str, ours: str, role: str, where: Where | None = None) -> tuple[Row, ...]:
+def cross_attention(
+    released: str, ours: str, role: str, where: Where | None = None
+) -> tuple[Row, ...]:
     """Return the rows of the cross-attention in BERT's layers, as mPLUG adds it."""
     pairs = _attention("crossattention", "cross")
-    return tuple(Row(released + theirs, ours + name, role, where=where) for theirs, name in pairs)
+    return tuple(
+        Row(released + theirs, ours + name, role, where=where) for theirs, name in pairs
+    )
 
 
-def bert_embeddings(released: str, ours: str, role: str, has_types: Where | None = None) -> tuple[Row, ...]:
+def bert_embeddings(
+    released: str, ours: str, role: str, has_types: Where | None = None
+) -> tuple[Row, ...]:
     """Return the rows of BERT's embeddings; longer tables of positions are cut.
 
     ``has_types``: whether a module has embeddings of segments.
     """
     return (
         Row(f"{released}word_embeddings.weight", f"{ours}word.weight", role),
-        Row(f"{released}position_embeddings.weight", f"{ours}position.weight", role, resize=first_rows),
-        Row(f"{released}token_type_embeddings.weight", f"{ours}kind.weight", role, where=has_types),
+        Row(
+            f"{released}position_embeddings.weight",
+            f"{ours}position.weight",
+            role,
+            resize=first_rows,
+        ),
+        Row(
+            f"{released}token_type_embeddings.weight",
+            f"{ours}kind.weight",
+            role,
+            where=has_types,
+        ),
         Row(f"{released}LayerNorm.{LEAF}", f"{ours}norm.{{leaf}}", role),
     )
 
@@ -107,7 +143,10 @@ def position_ids(values: Values) -> Tensor:
 def _attention(released: str, ours: str) -> tuple[tuple[str, str], ...]:
     projections = ("query", "key", "value")
     return (
-        *((f"{released}.self.{name}.{LEAF}", f"{ours}.{name}.{{leaf}}") for name in projections),
+        *(
+            (f"{released}.self.{name}.{LEAF}", f"{ours}.{name}.{{leaf}}")
+            for name in projections
+        ),
         (f"{released}.output.dense.{LEAF}", f"{ours}.out.{{leaf}}"),
         (f"{released}.output.LayerNorm.{LEAF}", f"{ours}.norm.{{leaf}}"),
     )

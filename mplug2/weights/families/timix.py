@@ -21,8 +21,14 @@ def _predictor_rows() -> tuple[Row | Drop, ...]:
         ("softmax_output.0", "out"),
     )
     return (
-        Drop(f"{PREDICTOR}sigmoid_output.{{rest*}}", "a second output of the patch predictor, never read"),
-        *(Row(f"{PREDICTOR}{theirs}.{LEAF}", f"{ours}.{{leaf}}", "relevance") for theirs, ours in pairs),
+        Drop(
+            f"{PREDICTOR}sigmoid_output.{{rest*}}",
+            "a second output of the patch predictor, never read",
+        ),
+        *(
+            Row(f"{PREDICTOR}{theirs}.{LEAF}", f"{ours}.{{leaf}}", "relevance")
+            for theirs, ours in pairs
+        ),
     )
 
 
@@ -55,7 +61,10 @@ KEY_MAP = KeyMap(
     foreign={"universal": "universal layers"},
     # The spelling of mPLUG's fine-tuned checkpoints, and a stack inside the text encoder, are read, too.
     renames=(
-        (r"{part:fusion_encoder|fusion_encoder_m}.{rest:(?:encoder|embeddings)\..*}", "{part}.bert.{rest}"),
+        (
+            r"{part:fusion_encoder|fusion_encoder_m}.{rest:(?:encoder|embeddings)\..*}",
+            "{part}.bert.{rest}",
+        ),
         ("{part:text_encoder|text_encoder_m}.bert.{rest*}", "{part}.{rest}"),
     ),
     ema=(r"{part:\w+}_m.{rest*}", "{part}.{rest}"),

@@ -116,7 +116,12 @@ def _attention_rows() -> tuple[Row, ...]:
 def _rows() -> tuple[Row, ...]:
     words = "uniter.embeddings."
     embeddings = bert_embeddings(words, "", "words")
-    types = Row(f"{words}token_type_embeddings.weight", "kind.weight", "words", resize=repeat_last_row)
+    types = Row(
+        f"{words}token_type_embeddings.weight",
+        "kind.weight",
+        "words",
+        resize=repeat_last_row,
+    )
     kept = tuple(row for row in embeddings if row.released != types.released)
     return (
         *kept,
@@ -127,7 +132,11 @@ def _rows() -> tuple[Row, ...]:
         *_word_rows(),
         *_regression_rows(),
         *_head_rows("region_classifier", "net."),
-        *(row for name in ("itm_head", "rank_head", "vqa_head", "nlvr2_head") for row in _head_rows(name)),
+        *(
+            row
+            for name in ("itm_head", "rank_head", "vqa_head", "nlvr2_head")
+            for row in _head_rows(name)
+        ),
         *_head_rows("region_head"),
         *_attention_rows(),
     )

@@ -30,7 +30,12 @@ FUSED = "transformer.blocks.{layer}.{part:norm2_vl|mlp_vl}.{rest*}"
 
 def _reads_fused(spec: Spec, module: str) -> bool:
     """Return whether a module's inputs come from the fused experts."""
-    waiting = [ref.stream for line in spec.flow.values() if line.callee == module for ref in line.refs()]
+    waiting = [
+        ref.stream
+        for line in spec.flow.values()
+        if line.callee == module
+        for ref in line.refs()
+    ]
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -60,7 +65,9 @@ def _contrast(fused: bool) -> Role:
     def when(spec: Spec, module: str) -> bool:
         return _reads_fused(spec, module) == fused
 
-    return Role(f"contrastive of {'fused' if fused else 'own'} experts", {"contrastive": ""}, when)
+    return Role(
+        f"contrastive of {'fused' if fused else 'own'} experts", {"contrastive": ""}, when
+    )
 
 
 def _head_of_words(spec: Spec, module: str) -> bool:
@@ -82,7 +89,11 @@ def _classifier(pair: bool) -> Role:
         sources = [spec.flow[ref.stream].callee for line in lines for ref in line.refs()]
         return ("concat_vectors" in sources) == pair
 
-    return Role(f"vector_head of {'two vectors' if pair else 'one vector'}", {"vector_head": ""}, when)
+    return Role(
+        f"vector_head of {'two vectors' if pair else 'one vector'}",
+        {"vector_head": ""},
+        when,
+    )
 
 
 def _words(facts: Facts, module: str) -> Values:
@@ -111,7 +122,10 @@ def _unused_positions(values: Values) -> Tensor:
 
 def _classifier_rows(released: str, role: str) -> tuple[Row, ...]:
     pairs = (("0", "dense"), ("1", "norm"), ("3", "out"))
-    return tuple(Row(f"{released}.{number}.{LEAF}", f"{name}.{{leaf}}", role) for number, name in pairs)
+    return tuple(
+        Row(f"{released}.{number}.{LEAF}", f"{name}.{{leaf}}", role)
+        for number, name in pairs
+    )
 
 
 def _table(ours: tuple[str, ...], pair: bool) -> Row:
@@ -121,7 +135,10 @@ def _table(ours: tuple[str, ...], pair: bool) -> Row:
 
 
 _ALONE = ("bias.image", "bias.text")
-_STACKS = {name: Role(role.label, role.uses, role.when, _stack) for name, role in stack_roles().items()}
+_STACKS = {
+    name: Role(role.label, role.uses, role.when, _stack)
+    for name, role in stack_roles().items()
+}
 
 KEY_MAP = KeyMap(
     title="VLMo",
@@ -145,8 +162,16 @@ KEY_MAP = KeyMap(
         "nlvr2": _classifier(pair=True),
     },
     rows=(
-        Drop("text_embeddings.position_ids", "a constant: 0, 1, 2, ...", "words", make=position_ids),
-        Drop("{name:(text_|text_imag_)?relative_position_index}", "a constant: rows of the table"),
+        Drop(
+            "text_embeddings.position_ids",
+            "a constant: 0, 1, 2, ...",
+            "words",
+            make=position_ids,
+        ),
+        Drop(
+            "{name:(text_|text_imag_)?relative_position_index}",
+            "a constant: rows of the table",
+        ),
         Drop(
             "text_embeddings.position_embeddings.weight",
             "never read: positions are relative",
@@ -155,10 +180,20 @@ KEY_MAP = KeyMap(
             make=_unused_positions,
         ),
         Row("text_embeddings.word_embeddings.weight", "word.weight", "words"),
-        Row("text_embeddings.position_embeddings.weight", "position.weight", "words", resize=first_rows),
+        Row(
+            "text_embeddings.position_embeddings.weight",
+            "position.weight",
+            "words",
+            resize=first_rows,
+        ),
         Row("text_embeddings.token_type_embeddings.weight", "kind.weight", "words"),
         Row(f"text_embeddings.LayerNorm.{LEAF}", "norm.{leaf}", "words"),
-        Row("token_type_embeddings.weight", "table.weight", "modality", resize=repeat_last_row),
+        Row(
+            "token_type_embeddings.weight",
+            "table.weight",
+            "modality",
+            resize=repeat_last_row,
+        ),
         Row("transformer.cls_token", "cls", "patches"),
         Row("transformer.pos_embed", "position", "patches", resize=grid_positions_cubic),
         Row(f"transformer.patch_embed.proj.{LEAF}", "patch.proj.{leaf}", "patches"),

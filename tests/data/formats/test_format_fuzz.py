@@ -19,7 +19,14 @@ from mplug2.data.formats.pairs import nlvr2, snli_ve
 from mplug2.data.formats.refcoco import detections, refer
 from mplug2.data.formats.video_qa import tgif_frame_qa, video_qa
 from mplug2.data.formats.video_text import didemo, jsfusion, lsmdc, msrvtt
-from mplug2.data.formats.vqa import answer_list, frequent_answers, gqa, mplug_list, visual_genome, vqa
+from mplug2.data.formats.vqa import (
+    answer_list,
+    frequent_answers,
+    gqa,
+    mplug_list,
+    visual_genome,
+    vqa,
+)
 from registry.errors import UserError
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -60,7 +67,8 @@ values: st.SearchStrategy[Any] = st.recursive(
     | st.floats()
     | st.sampled_from(["a", "../a", "", "/a", "neutral", BELL]),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*FIELDS, BELL]), inner, max_size=8)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*FIELDS, BELL]), inner, max_size=8)
     ),
     max_leaves=24,
 )
@@ -75,9 +83,18 @@ def outcome(name: str, path: Path) -> list[Any] | str:
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=40,
+)
 @given(value=values)
-@example(value={"images": [{"id": [], "file_name": "a"}], "annotations": [{"image_id": {}, "caption": "a"}]})
+@example(
+    value={
+        "images": [{"id": [], "file_name": "a"}],
+        "annotations": [{"image_id": {}, "caption": "a"}],
+    }
+)
 @example(value={BELL: {"a": 1}, "a": {BELL: BELL}})
 @example(value=[{"split": "a", "image_id": 1, "ann_id": 1, "sentences": [{}]}])
 def test_any_json_is_rows_or_a_message(tmp_path: Path, name: str, value: Any) -> None:
@@ -92,9 +109,18 @@ def test_any_json_is_rows_or_a_message(tmp_path: Path, name: str, value: Any) ->
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
-@given(content=st.binary(max_size=60) | st.text("a,\t\n\"'|#0.jpg", max_size=80).map(str.encode))
-def test_any_bytes_are_rows_or_a_message(tmp_path: Path, name: str, content: bytes) -> None:
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=20,
+)
+@given(
+    content=st.binary(max_size=60)
+    | st.text("a,\t\n\"'|#0.jpg", max_size=80).map(str.encode)
+)
+def test_any_bytes_are_rows_or_a_message(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     path = tmp_path / ("public.csv" if name == "snli_ve" else "public.txt")
     path.write_bytes(content)
     found = outcome(name, path)

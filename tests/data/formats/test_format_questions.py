@@ -10,7 +10,14 @@ import pytest
 
 from mplug2.data.formats.pairs import nlvr2, snli_ve
 from mplug2.data.formats.video_qa import tgif_frame_qa, video_qa
-from mplug2.data.formats.vqa import answer_list, frequent_answers, gqa, mplug_list, visual_genome, vqa
+from mplug2.data.formats.vqa import (
+    answer_list,
+    frequent_answers,
+    gqa,
+    mplug_list,
+    visual_genome,
+    vqa,
+)
 from mplug2.data.rows import read_questions
 from registry.errors import UserError
 
@@ -23,7 +30,10 @@ def saved(path: Path, value: Any) -> Path:
 def vqa_files(folder: Path, subtype: str = "val2014") -> tuple[Path, Path]:
     """One question with ten answers, as two files."""
     question = {"image_id": 42, "question": "How many?", "question_id": 42000}
-    said = [{"answer": "2", "answer_id": one} for one in range(8)] + [{"answer": "two"}, {"answer": "3"}]
+    said = [{"answer": "2", "answer_id": one} for one in range(8)] + [
+        {"answer": "two"},
+        {"answer": "3"},
+    ]
     answers = {
         "question_id": 42000,
         "answers": said,
@@ -31,7 +41,9 @@ def vqa_files(folder: Path, subtype: str = "val2014") -> tuple[Path, Path]:
         "multiple_choice_answer": "Two",
     }
     return (
-        saved(folder / "questions.json", {"data_subtype": subtype, "questions": [question]}),
+        saved(
+            folder / "questions.json", {"data_subtype": subtype, "questions": [question]}
+        ),
         saved(folder / "annotations.json", {"annotations": [answers]}),
     )
 
@@ -67,7 +79,10 @@ def test_vqa_test_splits_have_no_answers(tmp_path: Path) -> None:
 def test_an_annotation_that_is_missing_is_named(tmp_path: Path) -> None:
     questions, annotations = vqa_files(tmp_path)
     saved(annotations, {"annotations": []})
-    with pytest.raises(UserError, match="questions: entry 1: question 42000 must be in .*annotations.json"):
+    with pytest.raises(
+        UserError,
+        match="questions: entry 1: question 42000 must be in .*annotations.json",
+    ):
         list(vqa(questions, annotations))
 
 
@@ -95,7 +110,9 @@ def test_other_questions_about_images(tmp_path: Path) -> None:
         {**asked, "answer": {"a": 1}, "question_id": 1, **half},
         {**asked, "answer": {"a": 1}, "question_id": 2, **half},
     ]
-    read = read_questions(saved(tmp_path / "ours.jsonl", "\n".join(map(json.dumps, rows))))
+    read = read_questions(
+        saved(tmp_path / "ours.jsonl", "\n".join(map(json.dumps, rows)))
+    )
     assert [one.weights for one in read] == [(2 / 3, 1 / 3), (0.5,), (0.5,)]
     genome = [{"id": 4, "qas": [{"question": "q?", "answer": "A bear.", "qa_id": 9}]}]
     assert list(visual_genome(saved(tmp_path / "v.json", genome))) == [
@@ -106,7 +123,13 @@ def test_other_questions_about_images(tmp_path: Path) -> None:
         "08": {"imageId": "2", "question": "r?"},
     }
     assert list(gqa(saved(tmp_path / "g.json", scenes))) == [
-        {"image": "n1.jpg", "question": "q?", "answer": "yes", "question_id": "07", **half},
+        {
+            "image": "n1.jpg",
+            "question": "q?",
+            "answer": "yes",
+            "question_id": "07",
+            **half,
+        },
         {"image": "2.jpg", "question": "r?", "question_id": "08", **half},
     ]
 
@@ -114,17 +137,30 @@ def test_other_questions_about_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["list", "lines", "mapping"])
 def test_questions_about_videos(tmp_path: Path, form: str) -> None:
     asked = {"answer": "cat", "id": 3, "question": "what runs?", "video_id": 7}
-    forms = {"list": [asked], "lines": json.dumps(asked) + "\n" + json.dumps(asked), "mapping": {"3": asked}}
+    forms = {
+        "list": [asked],
+        "lines": json.dumps(asked) + "\n" + json.dumps(asked),
+        "mapping": {"3": asked},
+    }
     rows = list(video_qa(saved(tmp_path / "qa.json", forms[form]), prefix="video"))
-    assert rows[0] == {"video_id": "video7", "question": "what runs?", "answer": "cat", "question_id": 3}
+    assert rows[0] == {
+        "video_id": "video7",
+        "question": "what runs?",
+        "answer": "cat",
+        "question_id": 3,
+    }
     assert len(rows) == (2 if form == "lines" else 1)
 
 
 def test_videos_by_their_youtube_names(tmp_path: Path) -> None:
-    path = saved(tmp_path / "qa.json", [{"answer": "a", "id": 0, "question": "q", "video_id": 2}])
+    path = saved(
+        tmp_path / "qa.json", [{"answer": "a", "id": 0, "question": "q", "video_id": 2}]
+    )
     mapping = saved(tmp_path / "m.txt", "abc_1_2 vid1\nxyz_0_9 vid2\n")
     assert next(video_qa(path, prefix="vid", mapping=mapping))["video_id"] == "xyz_0_9"
-    with pytest.raises(UserError, match="entry 1: the video vid2 must be in .*m.txt, but is not"):
+    with pytest.raises(
+        UserError, match="entry 1: the video vid2 must be in .*m.txt, but is not"
+    ):
         list(video_qa(path, prefix="vid", mapping=saved(mapping, "abc_1_2 vid1\n")))
     with pytest.raises(UserError, match=r"m\.txt:1: a line must be FILE vidN"):
         list(video_qa(path, prefix="vid", mapping=saved(mapping, "abc\n")))
@@ -132,7 +168,10 @@ def test_videos_by_their_youtube_names(tmp_path: Path) -> None:
 
 def test_frame_questions_tell_their_type(tmp_path: Path) -> None:
     head = "gif_name\tquestion\tanswer\ttype\tvid_id\tkey\tdescription\n"
-    path = saved(tmp_path / "f.csv", f"{head}tumblr_a\twhat colour?\tred\t2\tFRAMEQA1\t9\ta red thing\n")
+    path = saved(
+        tmp_path / "f.csv",
+        f"{head}tumblr_a\twhat colour?\tred\t2\tFRAMEQA1\t9\ta red thing\n",
+    )
     assert list(tgif_frame_qa(path)) == [
         {
             "video_id": "tumblr_a",
@@ -142,12 +181,19 @@ def test_frame_questions_tell_their_type(tmp_path: Path) -> None:
             "question_id": 0,
         }
     ]
-    with pytest.raises(UserError, match=r"f\.csv:2: 'type' must be one of 0, 1, 2, 3, but is \"7\""):
+    with pytest.raises(
+        UserError, match=r"f\.csv:2: 'type' must be one of 0, 1, 2, 3, but is \"7\""
+    ):
         list(tgif_frame_qa(saved(path, f"{head}tumblr_a\tq\tred\t7\tx\t9\td\n")))
 
 
 def test_pairs_of_images_by_their_identifier(tmp_path: Path) -> None:
-    told = {"identifier": "train-5-1-0", "directory": 39, "sentence": "Two dogs.", "label": "True"}
+    told = {
+        "identifier": "train-5-1-0",
+        "directory": 39,
+        "sentence": "Two dogs.",
+        "label": "True",
+    }
     path = saved(tmp_path / "train.json", json.dumps(told) + "\n")
     assert list(nlvr2(path, folder="images/train")) == [
         {
@@ -168,7 +214,13 @@ def test_pairs_of_images_by_their_identifier(tmp_path: Path) -> None:
 
 def test_entailment_leaves_out_what_nobody_agreed_on(tmp_path: Path) -> None:
     rows = [
-        {"Flickr30K_ID": "12", "sentence1": "p", "sentence2": "A man.", "gold_label": label, "pairID": label}
+        {
+            "Flickr30K_ID": "12",
+            "sentence1": "p",
+            "sentence2": "A man.",
+            "gold_label": label,
+            "pairID": label,
+        }
         for label in ("neutral", "-", "entailment")
     ]
     path = saved(tmp_path / "snli_ve_dev.jsonl", "\n".join(map(json.dumps, rows)))
@@ -182,5 +234,10 @@ def test_entailment_leaves_out_what_nobody_agreed_on(tmp_path: Path) -> None:
         '0,x,12.jpg,"A ""big"" man.",neutral,"one\ntwo"\n',
     )
     assert list(snli_ve(table)) == [
-        {"image": "12.jpg", "sentence": 'A "big" man.', "label": "neutral", "question_id": "x"}
+        {
+            "image": "12.jpg",
+            "sentence": 'A "big" man.',
+            "label": "neutral",
+            "question_id": "x",
+        }
     ]

@@ -49,7 +49,13 @@ COUNTED: list[tuple[str, Rows, list[str], int, int]] = [
     ("msrvtt val", _videos, ["msrvtt/val_captions.json.gz"], 497, 497),
     ("msrvtt test", _videos, ["msrvtt/test_captions.json.gz"], 2990, 2990),
     ("msrvtt coco", _videos, ["msrvtt/cap_val_coco_format.json.gz"], 497, 497),
-    ("msrvtt qa", partial(video_qa, prefix="video"), ["msrvtt_qa/qa_val.json.gz"], 12278, 497),
+    (
+        "msrvtt qa",
+        partial(video_qa, prefix="video"),
+        ["msrvtt_qa/qa_val.json.gz"],
+        12278,
+        497,
+    ),
     ("msvd", _videos, ["msvd/captions_msvd.json.gz"], 1970, 1970),
     ("msvd qa val", _numbered, ["msvd_qa/val_qa.json.gz"], 6415, 245),
     ("msvd qa test", _numbered, ["msvd_qa/test_qa.json.gz"], 13157, 504),
@@ -58,14 +64,20 @@ COUNTED: list[tuple[str, Rows, list[str], int, int]] = [
 
 
 @pytest.mark.parametrize(
-    ("read", "files", "rows", "media"), [case[1:] for case in COUNTED], ids=[c[0] for c in COUNTED]
+    ("read", "files", "rows", "media"),
+    [case[1:] for case in COUNTED],
+    ids=[c[0] for c in COUNTED],
 )
 def test_public_files_are_read_and_counted(
     shared: Path, read: Rows, files: list[str], rows: int, media: int
 ) -> None:
     found = list(read(*(shared / "data/annotations" / file for file in files)))
     assert len(found) == rows
-    seen = {name for row in found for name in row.get("images") or [row.get("video_id", row.get("image"))]}
+    seen = {
+        name
+        for row in found
+        for name in row.get("images") or [row.get("video_id", row.get("image"))]
+    }
     assert len(seen) == (media or len(seen))
     assert found == json.loads(json.dumps(found)), "rows are what a line of JSON keeps"
 
@@ -79,8 +91,16 @@ def test_captions_are_counted(shared: Path) -> None:
         "coco format": _videos(folder / "msrvtt/cap_val_coco_format.json.gz"),
         "msvd": _videos(folder / "msvd/captions_msvd.json.gz"),
     }
-    counts = {name: sum(len(row["caption"]) for row in rows) for name, rows in told.items()}
-    assert counts == {"flickr8k": 40455, "test": 59800, "val": 9940, "coco format": 9940, "msvd": 80827}
+    counts = {
+        name: sum(len(row["caption"]) for row in rows) for name, rows in told.items()
+    }
+    assert counts == {
+        "flickr8k": 40455,
+        "test": 59800,
+        "val": 9940,
+        "coco format": 9940,
+        "msvd": 80827,
+    }
 
 
 def test_both_files_of_the_validation_videos_say_the_same(shared: Path) -> None:
@@ -95,25 +115,48 @@ def test_both_files_of_the_validation_videos_say_the_same(shared: Path) -> None:
 def test_splits_and_labels(shared: Path) -> None:
     folder = shared / "data/annotations"
     lists = {
-        part: names(folder / f"flickr8k/Flickr_8k.{part}Images.txt.gz") for part in ("train", "dev", "test")
+        part: names(folder / f"flickr8k/Flickr_8k.{part}Images.txt.gz")
+        for part in ("train", "dev", "test")
     }
     photos = list(flickr(folder / "flickr8k/captions.txt.gz"))
-    assert [len(list(keep_listed(photos, lists[part]))) for part in lists] == [6000, 1000, 1000]
-    assert [len(names(folder / f"coco/karpathy_{part}_images.txt.gz")) for part in ("val", "test")] == [
+    assert [len(list(keep_listed(photos, lists[part]))) for part in lists] == [
+        6000,
+        1000,
+        1000,
+    ]
+    assert [
+        len(names(folder / f"coco/karpathy_{part}_images.txt.gz"))
+        for part in ("val", "test")
+    ] == [
         5000,
         5000,
     ]
     truth = [row["label"] for row in nlvr2(folder / "nlvr2/dev.json.gz")]
     assert (truth.count("True"), truth.count("False")) == (3551, 3431)
-    assert {row["label"] for row in snli_ve(folder / "snli_ve/esnlive_dev.csv.gz")} == set(LABELS)
-    assert len(list(expressions(folder / "refcoco/sample_expressions_testA.json"))) == 1984
-    assert len(answer_list(folder / "vqa/trainval_label2ans.json")) == 3128, "3129 with the empty one"
+    assert {
+        row["label"] for row in snli_ve(folder / "snli_ve/esnlive_dev.csv.gz")
+    } == set(LABELS)
+    assert (
+        len(list(expressions(folder / "refcoco/sample_expressions_testA.json"))) == 1984
+    )
+    assert len(answer_list(folder / "vqa/trainval_label2ans.json")) == 3128, (
+        "3129 with the empty one"
+    )
     for name in ("vqa", "gqa"):
-        listed, mapped = (f"{name}/trainval_{kind}.json" for kind in ("label2ans", "ans2label"))
+        listed, mapped = (
+            f"{name}/trainval_{kind}.json" for kind in ("label2ans", "ans2label")
+        )
         assert answer_list(folder / listed) == answer_list(folder / mapped)
 
 
-def made(reader: Any, rows: Iterable[dict[str, Any]], media: Path, path: Path, kind: str, **more: Any) -> Any:
+def made(
+    reader: Any,
+    rows: Iterable[dict[str, Any]],
+    media: Path,
+    path: Path,
+    kind: str,
+    **more: Any,
+) -> Any:
     """A reader over some rows, for the media that it declares."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     inputs = {"pair": ("left", "right"), "image": ("image",), "video": ("video",)}[kind]
@@ -124,7 +167,14 @@ def made(reader: Any, rows: Iterable[dict[str, Any]], media: Path, path: Path, k
     )
     vocabulary = Tokenizer.load(str(more.pop("vocabulary")))
     types = dict.fromkeys(inputs, stream)
-    return make_source(reader, path=str(path), media=str(media), types=types, tokenizer=vocabulary, **more)
+    return make_source(
+        reader,
+        path=str(path),
+        media=str(media),
+        types=types,
+        tokenizer=vocabulary,
+        **more,
+    )
 
 
 def batch(reader: Any) -> Any:
@@ -134,11 +184,28 @@ def batch(reader: Any) -> Any:
     return reader.collate(samples)
 
 
-def test_readers_take_the_rows_with_their_real_media(shared: Path, tmp_path: Path) -> None:
-    images, vocabulary = shared / "data/images", shared / "data/text/bert-base-uncased-vocab.txt"
+def test_readers_take_the_rows_with_their_real_media(
+    shared: Path, tmp_path: Path
+) -> None:
+    images, vocabulary = (
+        shared / "data/images",
+        shared / "data/text/bert-base-uncased-vocab.txt",
+    )
 
-    def through(reader: Any, rows: Iterable[dict[str, Any]], media: Path, kind: str, **more: Any) -> Any:
-        return batch(made(reader, rows, media, tmp_path / "rows.jsonl", kind, vocabulary=vocabulary, **more))
+    def through(
+        reader: Any, rows: Iterable[dict[str, Any]], media: Path, kind: str, **more: Any
+    ) -> Any:
+        return batch(
+            made(
+                reader,
+                rows,
+                media,
+                tmp_path / "rows.jsonl",
+                kind,
+                vocabulary=vocabulary,
+                **more,
+            )
+        )
 
     pairs = through(
         TextLabelTask,
@@ -160,7 +227,9 @@ def test_readers_take_the_rows_with_their_real_media(shared: Path, tmp_path: Pat
     )
     assert (len(entailed.records), entailed.inputs["image"].shape[0]) == (69, 4)
     for name, count in (("coco", 7), ("flickr30k", 2), ("flickr8k", 32)):
-        written = through(CaptionTask, captions(images / name / "captions.json"), images / name, "image")
+        written = through(
+            CaptionTask, captions(images / name / "captions.json"), images / name, "image"
+        )
         assert written.inputs["image"].shape[0] == count
         assert all(len(record["references"]) == 5 for record in written.records)
     clips = through(
@@ -181,9 +250,14 @@ def test_vqa_is_prepared_with_its_images_found(shared: Path, tmp_path: Path) -> 
     ):
         (tmp_path / kept).write_bytes((images / f"{public}.json").read_bytes())
     done = prepare("vqa", tmp_path, tmp_path / "out", images)
-    assert [(one.split, one.entries, one.media) for one in done.written] == [("train", 3, 1)]
+    assert [(one.split, one.entries, one.media) for one in done.written] == [
+        ("train", 3, 1)
+    ]
     assert done.missing == []
-    rows = [json.loads(line) for line in (tmp_path / "out/train.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "out/train.jsonl").read_text().splitlines()
+    ]
     assert rows[0] == {
         "image": "COCO_train2014_000000458752.jpg",
         "question": "What is this photo taken looking through?",
@@ -205,13 +279,17 @@ def test_vqa_is_prepared_with_its_images_found(shared: Path, tmp_path: Path) -> 
     assert asked.inputs["image"].shape == (1, 3, 24, 24)
     assert asked.records[0]["counts"] == [6, 1, 1, 1, 1]
     alone = next(iter(vqa(tmp_path / "v2_OpenEnded_mscoco_train2014_questions.json")))
-    assert alone.keys() == {"image", "question", "question_id"}, "test splits have no answers"
+    assert alone.keys() == {"image", "question", "question_id"}, (
+        "test splits have no answers"
+    )
 
 
 def test_boxes_of_refcoco_are_read(shared: Path, tmp_path: Path) -> None:
     from PIL import Image
 
-    rows = list(detections(shared / "data/annotations/refcoco/testA_refcoco_unc_dets_sample.json"))
+    rows = list(
+        detections(shared / "data/annotations/refcoco/testA_refcoco_unc_dets_sample.json")
+    )
     assert rows[0]["image"] == "train2014/COCO_train2014_000000266240.jpg"
     assert rows[0]["box"] == [0.0, 95.32, 113.34, 419.59]
     (tmp_path / "train2014").mkdir()

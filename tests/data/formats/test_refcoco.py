@@ -24,8 +24,18 @@ REFS: list[dict[str, Any]] = [
      "sentences": [{"sent": "caf\u00e9", "raw": "caf\u00e9", "sent_id": 2, "tokens": ["caf\u00e9"]}]},
 ]  # fmt: skip
 INSTANCES = {
-    "images": [{"id": 9, "file_name": "COCO_train2014_000000000009.jpg", "width": 640, "height": 480}],
-    "annotations": [{"id": 5, "bbox": [10.5, 20, 30, 40.25]}, {"id": 6, "bbox": [0, 0, 5, 5]}],
+    "images": [
+        {
+            "id": 9,
+            "file_name": "COCO_train2014_000000000009.jpg",
+            "width": 640,
+            "height": 480,
+        }
+    ],
+    "annotations": [
+        {"id": 5, "bbox": [10.5, 20, 30, 40.25]},
+        {"id": 6, "bbox": [0, 0, 5, 5]},
+    ],
     "categories": [],
 }
 
@@ -38,7 +48,9 @@ def instances(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_refs_are_read_from_every_kind_of_pickle(tmp_path: Path, instances: Path, protocol: int) -> None:
+def test_refs_are_read_from_every_kind_of_pickle(
+    tmp_path: Path, instances: Path, protocol: int
+) -> None:
     path = tmp_path / "refs(unc).p"
     path.write_bytes(pickle.dumps(REFS, protocol))
     rows = list(refer(path, instances, split="train"))
@@ -47,7 +59,9 @@ def test_refs_are_read_from_every_kind_of_pickle(tmp_path: Path, instances: Path
          "box": [10.5, 20, 40.5, 60.25], "size": [640, 480]}
         for number, phrase in enumerate(["the man", "left guy"])
     ]  # fmt: skip
-    assert [row["phrase"] for row in refer(path, instances, split="testA")] == ["caf\u00e9"]
+    assert [row["phrase"] for row in refer(path, instances, split="testA")] == [
+        "caf\u00e9"
+    ]
 
 
 def test_refs_are_read_from_json_too(tmp_path: Path, instances: Path) -> None:
@@ -57,7 +71,9 @@ def test_refs_are_read_from_json_too(tmp_path: Path, instances: Path) -> None:
 
 
 def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "old.p"  # a byte string under a key that is one, as Python 2 wrote texts
+    path = (
+        tmp_path / "old.p"
+    )  # a byte string under a key that is one, as Python 2 wrote texts
     path.write_bytes(b"\x80\x02]q\x00}q\x01U\x04sentq\x02U\x05caf\xc3\xa9sa.")
     assert read_plain_pickle(path) == [{"sent": "caf\u00e9"}]
 
@@ -72,14 +88,19 @@ class Runs:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-@pytest.mark.parametrize("value", [Runs(), [1, {"a": Runs()}], Path("x"), {1, 2}.__class__, 1j])
+@pytest.mark.parametrize(
+    "value", [Runs(), [1, {"a": Runs()}], Path("x"), {1, 2}.__class__, 1j]
+)
 def test_a_pickle_that_names_anything_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any, protocol: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "refs.p"
     path.write_bytes(pickle.dumps(value, protocol))
-    with pytest.raises(UserError, match=r"refs\.p: a pickle must hold lists.*but at byte \d+ has .*GLOBAL"):
+    with pytest.raises(
+        UserError,
+        match=r"refs\.p: a pickle must hold lists.*but at byte \d+ has .*GLOBAL",
+    ):
         read_plain_pickle(path)
     assert not Path(Runs.folder).exists()
 
@@ -107,14 +128,25 @@ def test_a_broken_pickle_is_one_message(tmp_path: Path, content: bytes) -> None:
 plain: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4) | st.tuples(inner)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(), inner, max_size=4)
+        | st.tuples(inner)
     ),
     max_leaves=12,
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
-@given(value=plain, protocol=st.integers(0, 5), place=st.integers(0, 400), byte=st.integers(0, 255))
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=80,
+)
+@given(
+    value=plain,
+    protocol=st.integers(0, 5),
+    place=st.integers(0, 400),
+    byte=st.integers(0, 255),
+)
 def test_plain_data_survives_and_damage_is_a_message(
     tmp_path: Path, value: Any, protocol: int, place: int, byte: int
 ) -> None:
@@ -132,23 +164,36 @@ def test_plain_data_survives_and_damage_is_a_message(
 
 
 odd: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.integers(0, 9) | st.binary(max_size=2) | st.sampled_from(["train", "a", float("nan")]),
+    st.none()
+    | st.integers(0, 9)
+    | st.binary(max_size=2)
+    | st.sampled_from(["train", "a", float("nan")]),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.tuples(inner, inner)
         | st.dictionaries(
-            st.sampled_from(["split", "image_id", "ann_id", "sentences", (1, 2), 7, b"x"]), inner, max_size=5
+            st.sampled_from(
+                ["split", "image_id", "ann_id", "sentences", (1, 2), 7, b"x"]
+            ),
+            inner,
+            max_size=5,
         )
     ),
     max_leaves=12,
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=80,
+)
 @given(value=odd)
 @example(value=[{(1, 2): 3}])
 @example(value={(1, 2): {"split": {(3,): b"x"}}})
-def test_a_pickle_of_other_data_is_a_message(tmp_path: Path, instances: Path, value: Any) -> None:
+def test_a_pickle_of_other_data_is_a_message(
+    tmp_path: Path, instances: Path, value: Any
+) -> None:
     path = tmp_path / "refs(any).p"
     path.write_bytes(pickle.dumps(value, 2))
     try:
@@ -160,17 +205,28 @@ def test_a_pickle_of_other_data_is_a_message(tmp_path: Path, instances: Path, va
 def test_what_does_not_fit_together_is_named(tmp_path: Path, instances: Path) -> None:
     path = tmp_path / "refs.json"
     path.write_text(json.dumps([{**REFS[0], "ann_id": 77}]))
-    with pytest.raises(UserError, match=r"entry 1: annotation 77 must be in .*instances\.json, but is not"):
+    with pytest.raises(
+        UserError,
+        match=r"entry 1: annotation 77 must be in .*instances\.json, but is not",
+    ):
         list(refer(path, instances, split="train"))
-    instances.write_text(json.dumps({**INSTANCES, "annotations": [{"id": 5, "bbox": [1, 2, 0, 4]}]}))
+    instances.write_text(
+        json.dumps({**INSTANCES, "annotations": [{"id": 5, "bbox": [1, 2, 0, 4]}]})
+    )
     path.write_text(json.dumps(REFS[:1]))
-    with pytest.raises(UserError, match=r"'bbox' must be \[x, y, width, height\] with an area"):
+    with pytest.raises(
+        UserError, match=r"'bbox' must be \[x, y, width, height\] with an area"
+    ):
         list(refer(path, instances, split="train"))
 
 
 def test_detections_and_expressions(tmp_path: Path) -> None:
     path = tmp_path / "dets.json"
-    told = {"sent": "man", "gt_box": [1, 2, 3, 4], "pred_boxes_img_id": ["COCO_train2014_000000000009_0.jpg"]}
+    told = {
+        "sent": "man",
+        "gt_box": [1, 2, 3, 4],
+        "pred_boxes_img_id": ["COCO_train2014_000000000009_0.jpg"],
+    }
     path.write_text(json.dumps([told]))
     assert list(detections(path)) == [
         {"image": "train2014/COCO_train2014_000000000009.jpg", "phrase": "man", "box": [1, 2, 4, 6],

@@ -11,7 +11,11 @@ import torch
 from PIL import Image
 
 from mplug2.data.arguments import ArgumentError
-from mplug2.data.media.class_augmentation import ClassAugmentation, checked_scale, erase_box
+from mplug2.data.media.class_augmentation import (
+    ClassAugmentation,
+    checked_scale,
+    erase_box,
+)
 from mplug2.data.media.class_views import ClassViews
 from mplug2.data.media.folder import MediaFolder
 from mplug2.data.shapes.write import encode
@@ -25,13 +29,17 @@ TYPES = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    ramp = np.arange(32, dtype=np.uint8)[None, :, None] * np.ones((32, 1, 3), np.uint8) * 8
+    ramp = (
+        np.arange(32, dtype=np.uint8)[None, :, None] * np.ones((32, 1, 3), np.uint8) * 8
+    )
     Image.fromarray(ramp).save(tmp_path / "a.png")
     encode(tmp_path / "a.mp4", np.stack([ramp] * 6))
     return tmp_path
 
 
-def view(folder: Path, kind: str, seed: int, augment: Any = "none", **settings: Any) -> torch.Tensor:
+def view(
+    folder: Path, kind: str, seed: int, augment: Any = "none", **settings: Any
+) -> torch.Tensor:
     media = MediaFolder(folder, "x", TYPES[kind], training=True, augment=augment)
     augmentation = ClassAugmentation(**{"crop_scale": (0.5, 1.0), **settings})
     name = "a.png" if kind == "image" else "a"
@@ -45,7 +53,9 @@ def test_flips_and_erasing_act_once_in_two(folder: Path, kind: str) -> None:
     for seed in range(40):
         flipped += torch.equal(view(folder, kind, seed, flip=True), plain.flip(-1))
         erased += not torch.equal(view(folder, kind, seed, erase=0.5), plain)
-        assert torch.equal(view(folder, kind, seed, erase=1.0), view(folder, kind, seed, erase=1.0))
+        assert torch.equal(
+            view(folder, kind, seed, erase=1.0), view(folder, kind, seed, erase=1.0)
+        )
     assert 10 < flipped < 30
     assert 10 < erased < 30
 
@@ -63,10 +73,18 @@ def test_a_box_is_erased_in_all_frames() -> None:
 
 
 @pytest.mark.parametrize("kind", ["image", "frames"])
-def test_the_scale_of_crops_and_the_strength_of_randaugment(folder: Path, kind: str) -> None:
+def test_the_scale_of_crops_and_the_strength_of_randaugment(
+    folder: Path, kind: str
+) -> None:
     # the grey ramp of the complete width, or of a small part of it
-    complete = [view(folder, kind, seed, "crop", crop_scale=(1.0, 1.0)).std().item() for seed in range(20)]
-    small = [view(folder, kind, seed, "crop", crop_scale=(0.1, 0.1)).std().item() for seed in range(20)]
+    complete = [
+        view(folder, kind, seed, "crop", crop_scale=(1.0, 1.0)).std().item()
+        for seed in range(20)
+    ]
+    small = [
+        view(folder, kind, seed, "crop", crop_scale=(0.1, 0.1)).std().item()
+        for seed in range(20)
+    ]
     assert max(small) < min(complete)
     released = 5 if kind == "frames" else 7
     for seed in range(5):
@@ -79,7 +97,9 @@ def test_the_scale_of_crops_and_the_strength_of_randaugment(folder: Path, kind: 
 
 def test_wrong_settings_are_refused() -> None:
     for scale in ([0.0, 1.0], [0.9, 0.5], [0.5], [0.5, 1.5]):
-        with pytest.raises(ArgumentError, match="crop_scale must be two fractions of the area"):
+        with pytest.raises(
+            ArgumentError, match="crop_scale must be two fractions of the area"
+        ):
             checked_scale(scale)
     with pytest.raises(ArgumentError, match="erase must be 0 to 1"):
         ClassAugmentation((0.5, 1.0), erase=1.5)

@@ -48,11 +48,15 @@ def test_the_chosen_decoder_reads_with_and_without_a_cache(
         return read_frames(*given, **more)
 
     monkeypatch.setattr(module, "read_frames", read)
-    MediaFolder(tmp_path, "video", FRAMES, decoder="decord", cache=cache).read("v", np.random.default_rng(0))
+    MediaFolder(tmp_path, "video", FRAMES, decoder="decord", cache=cache).read(
+        "v", np.random.default_rng(0)
+    )
     assert asked == ["decord"]
 
 
-def test_a_name_that_is_too_long_for_any_file_is_a_file_that_does_not_exist(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_for_any_file_is_a_file_that_does_not_exist(
+    tmp_path: Path,
+) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ImageError, match="does not exist"):
         MediaFolder(tmp_path, "image", IMAGE).read("a" * 300 + ".png", rng)
@@ -61,7 +65,12 @@ def test_a_name_that_is_too_long_for_any_file_is_a_file_that_does_not_exist(tmp_
 
 
 def noise(path: Path, frames: int, height: int, width: int) -> Path:
-    encode(path, np.random.default_rng(7).integers(0, 255, (frames, height, width, 3), dtype=np.uint8))
+    encode(
+        path,
+        np.random.default_rng(7).integers(
+            0, 255, (frames, height, width, 3), dtype=np.uint8
+        ),
+    )
     return path
 
 
@@ -74,20 +83,33 @@ def test_frames_that_are_reduced_as_they_are_decoded_are_those_of_the_transform(
     chosen = read_frames(file, lambda total: frame_indices(total, 4)).frames
     for _ in range(2):
         clip = folder.clip(file, np.random.default_rng(0))
-        assert clip.shape == (4, 8, 8, 3)  # also in the cache, however large or long the video is
-        assert torch.equal(folder.read("v", np.random.default_rng(0)), eval_transform(chosen, 8))
+        assert clip.shape == (
+            4,
+            8,
+            8,
+            3,
+        )  # also in the cache, however large or long the video is
+        assert torch.equal(
+            folder.read("v", np.random.default_rng(0)), eval_transform(chosen, 8)
+        )
 
 
-@pytest.mark.parametrize(("room", "is_kept"), [(10 * 46 * 90 * 3, True), (10 * 46 * 90 * 3 - 1, False)])
+@pytest.mark.parametrize(
+    ("room", "is_kept"), [(10 * 46 * 90 * 3, True), (10 * 46 * 90 * 3 - 1, False)]
+)
 def test_a_video_that_training_crops_is_kept_if_all_its_frames_fit(
     tmp_path: Path, room: int, is_kept: bool
 ) -> None:
     file = noise(tmp_path / "v.mp4", 10, 46, 90)
-    folder = MediaFolder(tmp_path, "video", FRAMES, training=True, augment="crop", cache=1)
+    folder = MediaFolder(
+        tmp_path, "video", FRAMES, training=True, augment="crop", cache=1
+    )
     folder._room = room
     without = MediaFolder(tmp_path, "video", FRAMES, training=True, augment="crop")
     for seed in range(3):
-        clips = [media.clip(file, np.random.default_rng(seed)) for media in (folder, without)]
+        clips = [
+            media.clip(file, np.random.default_rng(seed)) for media in (folder, without)
+        ]
         assert np.array_equal(*clips)
     assert folder._room == (0 if is_kept else room)
 
@@ -99,10 +121,14 @@ def test_a_video_that_training_crops_is_kept_if_all_its_frames_fit(
         ({"max_frames": 9}, "has more than 9 frames"),
     ],
 )
-def test_a_video_beyond_a_limit_is_refused(tmp_path: Path, limit: dict[str, int], message: str) -> None:
+def test_a_video_beyond_a_limit_is_refused(
+    tmp_path: Path, limit: dict[str, int], message: str
+) -> None:
     noise(tmp_path / "v.mp4", 10, 46, 90)
     with pytest.raises(VideoError, match=message):
-        MediaFolder(tmp_path, "video", FRAMES, **limit).read("v", np.random.default_rng(0))
+        MediaFolder(tmp_path, "video", FRAMES, **limit).read(
+            "v", np.random.default_rng(0)
+        )
 
 
 def test_an_image_beyond_a_limit_is_refused(tmp_path: Path) -> None:

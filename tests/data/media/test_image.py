@@ -22,9 +22,13 @@ from mplug2.data.media.image import ImageError, read_image
 def test_every_mode_is_rgb(tmp_path: Path, mode: str) -> None:
     suffix = "jpg" if mode == "CMYK" else "png"
     if mode == "I;16":
-        Image.fromarray(np.full((4, 6), 65535, dtype=np.uint16)).save(tmp_path / f"a.{suffix}")
+        Image.fromarray(np.full((4, 6), 65535, dtype=np.uint16)).save(
+            tmp_path / f"a.{suffix}"
+        )
     else:
-        Image.new("RGB", (6, 4), (255, 255, 255)).convert(mode).save(tmp_path / f"a.{suffix}")
+        Image.new("RGB", (6, 4), (255, 255, 255)).convert(mode).save(
+            tmp_path / f"a.{suffix}"
+        )
     pixels = read_image(tmp_path / f"a.{suffix}")
     assert pixels.shape == (4, 6, 3)
     assert pixels.dtype == np.uint8
@@ -56,7 +60,9 @@ def test_an_image_of_a_phone_names_the_package_that_it_needs(
 ) -> None:
     monkeypatch.setattr(image, "_formats", lambda: ("PNG",))
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic")
-    with pytest.raises(ImageError, match=r"a\.heic is a HEIC image.*pip install mplug2\[heif\]"):
+    with pytest.raises(
+        ImageError, match=r"a\.heic is a HEIC image.*pip install mplug2\[heif\]"
+    ):
         read_image(tmp_path / "a.heic")
     (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypmp42")
     with pytest.raises(ImageError, match=r"b\.heic is not an image"):
@@ -70,7 +76,9 @@ def test_an_image_of_a_phone_is_read_with_that_package(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.heic").shape == (48, 64, 3)
 
 
-def test_files_that_are_no_images_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_no_images_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "text.jpg").write_text("no image")
     Image.new("RGB", (64, 64)).save(tmp_path / "good.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
@@ -86,16 +94,28 @@ def test_files_that_are_no_images_are_named(tmp_path: Path, monkeypatch: pytest.
         read_image(tmp_path / "good.png")
 
 
-def png(path: Path, depth: int, colour: int, rows: np.ndarray, extra: bytes = b"") -> None:
+def png(
+    path: Path, depth: int, colour: int, rows: np.ndarray, extra: bytes = b""
+) -> None:
     """Write a PNG file by hand: Pillow does not write every kind that there is."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     height, width = rows.shape[:2]
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    parts = chunk(b"IHDR", head), extra and chunk(b"tRNS", extra), chunk(b"IDAT", body), chunk(b"IEND", b"")
+    parts = (
+        chunk(b"IHDR", head),
+        extra and chunk(b"tRNS", extra),
+        chunk(b"IDAT", body),
+        chunk(b"IEND", b""),
+    )
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
@@ -113,19 +133,28 @@ def test_deep_greys_keep_their_shades(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("brightest", "dtype", "expected"),
-    [(200, np.int32, 200), (65535, np.int32, 255), (2**31 - 1, np.int32, 255), (51400, np.float32, 200)],
+    [
+        (200, np.int32, 200),
+        (65535, np.int32, 255),
+        (2**31 - 1, np.int32, 255),
+        (51400, np.float32, 200),
+    ],
 )
 def test_deep_greys_without_a_declared_white(
     tmp_path: Path, brightest: int, dtype: type, expected: int
 ) -> None:
-    Image.fromarray(np.array([[0, brightest // 2, brightest]], dtype=dtype)).save(tmp_path / "a.tif")
+    Image.fromarray(np.array([[0, brightest // 2, brightest]], dtype=dtype)).save(
+        tmp_path / "a.tif"
+    )
     row = read_image(tmp_path / "a.tif")[0, :, 0].astype(int)
     assert row[0] == 0
     assert abs(row[1] - expected // 2) <= 1
     assert abs(row[2] - expected) <= 1
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "F", "I", "YCbCr", "HSV"])
+@pytest.mark.parametrize(
+    "mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "F", "I", "YCbCr", "HSV"]
+)
 def test_an_image_that_is_converted_in_bands_is_the_same(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +167,9 @@ def test_an_image_that_is_converted_in_bands_is_the_same(
 
 def test_a_deep_image_needs_little_more_memory_than_its_pixels(tmp_path: Path) -> None:
     size = 3000
-    Image.fromarray(np.full((size, size), 40000, dtype=np.uint16)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((size, size), 40000, dtype=np.uint16)).save(
+        tmp_path / "a.png"
+    )
     tracemalloc.start()
     try:
         read_image(tmp_path / "a.png")
@@ -160,17 +191,25 @@ def test_what_pillow_would_hand_to_another_program_is_refused(
     monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", lambda: True)
     Image.new("RGB", (20, 10)).save(tmp_path / "drawing.eps")
     (tmp_path / "drawing.eps").rename(tmp_path / "drawing.jpg")
-    with pytest.raises(ImageError, match=r"drawing\.jpg is not an image that can be read \(JPEG, PNG"):
+    with pytest.raises(
+        ImageError, match=r"drawing\.jpg is not an image that can be read \(JPEG, PNG"
+    ):
         read_image(tmp_path / "drawing.jpg")
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif", "bmp", "tif", "ppm", "jp2"])
+@pytest.mark.parametrize(
+    "suffix", ["jpg", "png", "webp", "gif", "bmp", "tif", "ppm", "jp2"]
+)
 def test_the_usual_formats_are_read(tmp_path: Path, suffix: str) -> None:
     Image.new("RGB", (16, 8), (9, 99, 199)).save(tmp_path / f"a.{suffix}")
-    assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - [9, 99, 199]).max() < 12
+    assert (
+        np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - [9, 99, 199]).max() < 12
+    )
 
 
-@pytest.mark.parametrize("error", [TypeError("odd"), struct.error("short"), RuntimeError(), KeyError(274)])
+@pytest.mark.parametrize(
+    "error", [TypeError("odd"), struct.error("short"), RuntimeError(), KeyError(274)]
+)
 def test_broken_exif_data_leave_the_picture_as_it_lies(
     tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,20 +221,35 @@ def test_broken_exif_data_leave_the_picture_as_it_lies(
     assert read_image(tmp_path / "a.png").shape == (4, 6, 3)
 
 
-SEEDS = [("JPEG", "RGB"), ("PNG", "RGB"), ("PNG", "P"), ("GIF", "P"), ("TIFF", "RGB"), ("BMP", "RGB")]
+SEEDS = [
+    ("JPEG", "RGB"),
+    ("PNG", "RGB"),
+    ("PNG", "P"),
+    ("GIF", "P"),
+    ("TIFF", "RGB"),
+    ("BMP", "RGB"),
+]
 
 
 @given(data=st.data(), seed=st.sampled_from(SEEDS))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_any_damage_is_an_image_or_an_image_error(
     tmp_path: Path, data: st.DataObject, seed: tuple[str, str]
 ) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "words"
     file = BytesIO()
-    Image.linear_gradient("L").resize((12, 8)).convert(seed[1]).save(file, seed[0], exif=exif)
+    Image.linear_gradient("L").resize((12, 8)).convert(seed[1]).save(
+        file, seed[0], exif=exif
+    )
     content = bytearray(file.getvalue())
-    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
+    for place in data.draw(
+        st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)
+    ):
         content[place] = data.draw(st.sampled_from([0, 1, 127, 255]))
     (tmp_path / "a.jpg").write_bytes(content[: data.draw(st.integers(1, len(content)))])
     try:
@@ -204,7 +258,9 @@ def test_any_damage_is_an_image_or_an_image_error(
         assert "a.jpg" in str(error)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), NotImplementedError("mode"), struct.error("short")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), NotImplementedError("mode"), struct.error("short")]
+)
 def test_whatever_a_decoder_raises_names_the_file(
     tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +269,9 @@ def test_whatever_a_decoder_raises_names_the_file(
 
     Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", broken)
-    with pytest.raises(ImageError, match=rf"a\.png cannot be decoded \({str(error) or 'MemoryError'}\)"):
+    with pytest.raises(
+        ImageError, match=rf"a\.png cannot be decoded \({str(error) or 'MemoryError'}\)"
+    ):
         read_image(tmp_path / "a.png")
 
 

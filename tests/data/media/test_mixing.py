@@ -35,7 +35,9 @@ def test_mixup_by_hand() -> None:
     mixed, targets = BatchMixing(mixup=0.8)(media, TARGETS, np.random.default_rng(5))
     torch.testing.assert_close(mixed[0], torch.full((3, 4, 4), 10 * (1 - weight)))
     torch.testing.assert_close(mixed[1], torch.full((3, 4, 4), 10 * weight))
-    torch.testing.assert_close(targets, torch.tensor([[weight, 1 - weight], [1 - weight, weight]]).float())
+    torch.testing.assert_close(
+        targets, torch.tensor([[weight, 1 - weight], [1 - weight, weight]]).float()
+    )
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 5, 8, 8)])
@@ -43,7 +45,11 @@ def test_targets_have_the_weights_of_the_pixels(shape: tuple[int, ...]) -> None:
     media = torch.zeros(shape)
     media[1] = 1.0
     for seed in range(50):
-        for mixing in (BatchMixing(cutmix=1.0), BatchMixing(mixup=0.8), BatchMixing(0.8, 1.0)):
+        for mixing in (
+            BatchMixing(cutmix=1.0),
+            BatchMixing(mixup=0.8),
+            BatchMixing(0.8, 1.0),
+        ):
             mixed, targets = mixing(media, TARGETS, np.random.default_rng(seed))
             assert targets[0, 1].item() == pytest.approx(mixed[0].mean().item(), abs=1e-6)
             assert targets[1, 1].item() == pytest.approx(mixed[1].mean().item(), abs=1e-6)
@@ -54,7 +60,9 @@ def test_with_both_each_is_drawn_and_an_odd_row_stays() -> None:
     media = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 8, 8)
     kinds = set()
     for seed in range(40):
-        mixed, targets = BatchMixing(0.8, 1.0)(media, torch.eye(3), np.random.default_rng(seed))
+        mixed, targets = BatchMixing(0.8, 1.0)(
+            media, torch.eye(3), np.random.default_rng(seed)
+        )
         torch.testing.assert_close(mixed[1], media[1])
         torch.testing.assert_close(targets[1], torch.eye(3)[1])
         kinds.add(set(mixed[0].unique().tolist()) <= {0.0, 2.0})
@@ -64,7 +72,9 @@ def test_with_both_each_is_drawn_and_an_odd_row_stays() -> None:
 def test_it_may_be_off_and_wrong_numbers_are_refused() -> None:
     assert not BatchMixing().active
     for name in ("mixup", "cutmix"):
-        with pytest.raises(ArgumentError, match=f"{name} must be 0 .never. or a positive number"):
+        with pytest.raises(
+            ArgumentError, match=f"{name} must be 0 .never. or a positive number"
+        ):
             BatchMixing(**{name: -0.5})
         with pytest.raises(ArgumentError, match=f"{name} must be 0"):
             BatchMixing(**{name: math.inf})

@@ -73,7 +73,9 @@ def test_a_bicubic_crop_is_bit_equal_and_clipped(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_augmentations_equal_opencv_to_one_grey_level(recorded: dict[str, np.ndarray], name: str) -> None:
+def test_augmentations_equal_opencv_to_one_grey_level(
+    recorded: dict[str, np.ndarray], name: str
+) -> None:
     frames = torch.from_numpy(recorded["clip_uint8"]).permute(0, 3, 1, 2).float()
     ours = apply(name, frames)[0].permute(1, 2, 0).numpy()
     difference = np.abs(ours - recorded[f"aug_{name}"].astype(np.float32))
@@ -91,14 +93,19 @@ def test_every_frame_is_augmented_alike(clip: np.ndarray, augment: str) -> None:
 
 
 def test_a_crop_does_not_mirror_a_clip() -> None:
-    ramp = np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8)[None, None, :, None], (2, 40, 60, 3)).copy()
+    ramp = np.broadcast_to(
+        np.arange(0, 240, 4, dtype=np.uint8)[None, None, :, None], (2, 40, 60, 3)
+    ).copy()
 
     def rises(augment: str, seed: int) -> bool:
         out = train_transform(ramp, 16, augment, np.random.default_rng(seed))
         return bool(out[0, 0, 8, 12] > out[0, 0, 8, 3])
 
     assert all(rises("crop", seed) for seed in range(40))
-    assert torch.equal(train_transform(ramp, 16, "none", np.random.default_rng(0)), eval_transform(ramp, 16))
+    assert torch.equal(
+        train_transform(ramp, 16, "none", np.random.default_rng(0)),
+        eval_transform(ramp, 16),
+    )
 
 
 def test_random_boxes_keep_area_and_ratio() -> None:
@@ -125,13 +132,21 @@ def test_stronger_levels_change_colours(clip: np.ndarray) -> None:
 
 def test_rand_augment_is_a_function_of_its_seed(clip: np.ndarray) -> None:
     frames = torch.from_numpy(clip).permute(0, 3, 1, 2).float()
-    outcomes = [rand_augment(frames, np.random.default_rng(seed)) for seed in (1, 1, 2, 3)]
+    outcomes = [
+        rand_augment(frames, np.random.default_rng(seed)) for seed in (1, 1, 2, 3)
+    ]
     assert torch.equal(outcomes[0], outcomes[1])
-    assert not (torch.equal(outcomes[0], outcomes[2]) and torch.equal(outcomes[0], outcomes[3]))
+    assert not (
+        torch.equal(outcomes[0], outcomes[2]) and torch.equal(outcomes[0], outcomes[3])
+    )
 
 
 def test_images_are_made_small_without_moire_in_training_too(tmp_path: Path) -> None:
-    board = (np.indices((300, 400)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, -1)
+    board = (
+        (np.indices((300, 400)).sum(0) % 2 * 255)
+        .astype(np.uint8)[..., None]
+        .repeat(3, -1)
+    )
     Image.fromarray(board).save(tmp_path / "board.png")
     stream = StreamType("image", ("V", 3, 64, 64))
     data = MediaFolder(tmp_path, "image", stream, training=True, augment="crop")
@@ -145,9 +160,16 @@ def test_a_crop_of_an_image_is_resized_as_evaluation_resizes() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     ours = train_picture(pixels, 32, "crop", np.random.default_rng(5))
     top, left, height, width = random_box(90, 120, np.random.default_rng(5))
-    assert torch.equal(ours, eval_picture(pixels[top : top + height, left : left + width], 32))
-    assert torch.equal(train_picture(pixels, 32, "none", np.random.default_rng(0)), eval_picture(pixels, 32))
-    assert torch.equal(eval_picture(pixels, 32), eval_transform(resize(pixels, 32, 32)[None], 32)[:, 0])
+    assert torch.equal(
+        ours, eval_picture(pixels[top : top + height, left : left + width], 32)
+    )
+    assert torch.equal(
+        train_picture(pixels, 32, "none", np.random.default_rng(0)),
+        eval_picture(pixels, 32),
+    )
+    assert torch.equal(
+        eval_picture(pixels, 32), eval_transform(resize(pixels, 32, 32)[None], 32)[:, 0]
+    )
     with pytest.raises(ValueError, match="augment must be"):
         train_picture(pixels, 32, "some", np.random.default_rng(0))
 
@@ -169,11 +191,16 @@ def test_images_have_the_operations_of_mplug(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "tone"), [("AutoContrast", ImageOps.autocontrast), ("Equalize", ImageOps.equalize)]
+    ("name", "tone"),
+    [("AutoContrast", ImageOps.autocontrast), ("Equalize", ImageOps.equalize)],
 )
-def test_tones_equal_those_of_pillow(name: str, tone: Callable[[Image.Image], Image.Image]) -> None:
+def test_tones_equal_those_of_pillow(
+    name: str, tone: Callable[[Image.Image], Image.Image]
+) -> None:
     pixels = np.random.default_rng(0).integers(40, 130, (30, 20, 3), dtype=np.uint8)
-    frames = torch.from_numpy(np.stack([pixels, 255 - pixels])).permute(0, 3, 1, 2).float()
+    frames = (
+        torch.from_numpy(np.stack([pixels, 255 - pixels])).permute(0, 3, 1, 2).float()
+    )
     out = apply(name, frames, 7)
     assert out.dtype == torch.float32
     for ours, given in zip(out, (pixels, 255 - pixels), strict=True):

@@ -23,7 +23,9 @@ UNSOUND = "videos/decord/corrupted.mp4"  # 50 packets, of which one is broken
 def facts(shared: Path) -> dict[str, dict]:
     known = json.loads((shared / "data/videos/facts.json").read_text())
     return {
-        name: fact for name, fact in known.items() if fact["video"] and (shared / "data" / name).is_file()
+        name: fact
+        for name, fact in known.items()
+        if fact["video"] and (shared / "data" / name).is_file()
     }
 
 
@@ -54,14 +56,18 @@ def test_frames_equal_the_reference_decoder(shared: Path) -> None:
     folder = shared / "data/videos/torchcodec"
     clip = read_frames(folder / "nasa_13013.mp4", lambda _: [0, 35, 389])
     for frame, number in zip(clip.frames, (0, 35, 389), strict=True):
-        saved = torch.load(folder / f"nasa_13013.mp4.stream3.frame{number:06d}.pt", weights_only=True)
-        assert np.array_equal(frame.ravel(), saved.contiguous().numpy().ravel()) or np.array_equal(
-            frame, saved.permute(1, 2, 0).numpy()
+        saved = torch.load(
+            folder / f"nasa_13013.mp4.stream3.frame{number:06d}.pt", weights_only=True
         )
+        assert np.array_equal(
+            frame.ravel(), saved.contiguous().numpy().ravel()
+        ) or np.array_equal(frame, saved.permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_rotated_videos_stand_upright_as_another_player_shows_them(shared: Path, degrees: int) -> None:
+def test_rotated_videos_stand_upright_as_another_player_shows_them(
+    shared: Path, degrees: int
+) -> None:
     decord = pytest.importorskip("decord")
     path = shared / f"data/videos/decord/video_{degrees}.mov"
     ours = read_frames(path, lambda _: [0]).frames[0]
@@ -74,7 +80,9 @@ def test_display_rotation_is_applied_counter_clockwise(shared: Path) -> None:
         path = shared / "data/videos/decord" / name
         with av.open(str(path)) as container:
             frame = next(container.decode(video=0))
-            turned = np.rot90(frame.to_ndarray(format="rgb24"), {-90: 3, -180: 2, 90: 1}[frame.rotation])
+            turned = np.rot90(
+                frame.to_ndarray(format="rgb24"), {-90: 3, -180: 2, 90: 1}[frame.rotation]
+            )
         assert np.array_equal(read_frames(path, lambda _: [0]).frames[0], turned), name
 
 
@@ -82,23 +90,31 @@ def test_chosen_frames_are_those_of_the_whole_video(tmp_path: Path) -> None:
     path = tmp_path / "ramp.mp4"
     encode(path, ramp(40))
     everything = read_frames(path, range).frames
-    assert np.allclose([level(f) for f in everything], [level(f) for f in ramp(40)], atol=3)
+    assert np.allclose(
+        [level(f) for f in everything], [level(f) for f in ramp(40)], atol=3
+    )
     some = read_frames(path, lambda total: [0, 7, 7, total - 1])
     assert some.indices == [0, 7, 7, 39]
     assert some.total == 40
     assert np.array_equal(some.frames, everything[[0, 7, 7, 39]])
-    assert np.array_equal(read_frames(path, lambda _: [3, 9], threads=1).frames, everything[[3, 9]])
+    assert np.array_equal(
+        read_frames(path, lambda _: [3, 9], threads=1).frames, everything[[3, 9]]
+    )
 
 
 def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     whole = tmp_path / "whole.mkv"  # a container without an index at its end
     with av.open(str(whole), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(25), options={"crf": "10", "bf": "0"})
+        stream = container.add_stream(
+            "libx264", rate=Fraction(25), options={"crf": "10", "bf": "0"}
+        )
         stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
         rng = np.random.default_rng(0)
         for _ in range(50):
             picture = rng.integers(0, 255, (32, 48, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+            )
         container.mux(stream.encode())
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -118,14 +134,18 @@ def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", ["gif", "avi", "webm"])
 def test_other_containers(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"clip.{suffix}"
-    codec, fmt = {"gif": ("gif", "rgb8"), "avi": ("mpeg4", "yuv420p"), "webm": ("libvpx-vp9", "yuv420p")}[
-        suffix
-    ]
+    codec, fmt = {
+        "gif": ("gif", "rgb8"),
+        "avi": ("mpeg4", "yuv420p"),
+        "webm": ("libvpx-vp9", "yuv420p"),
+    }[suffix]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(10))
         stream.height, stream.width, stream.pix_fmt = 32, 48, fmt
         for picture in ramp(7):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=fmt)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+                format=fmt
+            )
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     clip = read_frames(path, range)
@@ -177,7 +197,9 @@ def stream(path: Path, width: int, height: int, **metadata: str) -> None:
         track = container.add_stream("mpeg4", rate=Fraction(25))
         track.height, track.width, track.pix_fmt = height, width, "yuv420p"
         for picture in ramp(8, height, width):
-            container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(
+                track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+            )
         container.mux(track.encode())
 
 
@@ -201,25 +223,37 @@ def test_an_unknown_codec_is_named(tmp_path: Path) -> None:
     content = (tmp_path / "a.avi").read_bytes()
     assert b"FMP4" in content
     (tmp_path / "a.avi").write_bytes(content.replace(b"FMP4", b"ZZZ9"))
-    with pytest.raises(VideoError, match=r"a\.avi is encoded by a codec that is not known here"):
+    with pytest.raises(
+        VideoError, match=r"a\.avi is encoded by a codec that is not known here"
+    ):
         read_frames(tmp_path / "a.avi", range)
 
 
-def test_a_picture_that_changes_its_size_is_refused_whatever_is_chosen(tmp_path: Path) -> None:
+def test_a_picture_that_changes_its_size_is_refused_whatever_is_chosen(
+    tmp_path: Path,
+) -> None:
     stream(tmp_path / "small.ts", 64, 48)
     stream(tmp_path / "large.ts", 128, 96)
     both = tmp_path / "both.mp4"
-    both.write_bytes((tmp_path / "small.ts").read_bytes() + (tmp_path / "large.ts").read_bytes())
+    both.write_bytes(
+        (tmp_path / "small.ts").read_bytes() + (tmp_path / "large.ts").read_bytes()
+    )
     said = "changes its frame size from 64x48 to 128x96 pixels in frame 8"
     for choose in (range, lambda _: [0], lambda total: [total - 1]):
         with pytest.raises(VideoError, match=said):
             read_frames(both, choose)
-    assert [said in finding.reason for finding in check_files(["both"], [both]).bad] == [True]
+    assert [said in finding.reason for finding in check_files(["both"], [both]).bad] == [
+        True
+    ]
 
 
-def test_the_limit_holds_for_what_is_decoded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_holds_for_what_is_decoded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream(tmp_path / "a.avi", 64, 48)
-    monkeypatch.setattr(video, "scan_video", lambda *_: video.Scan(8, 1, 1, False))  # a header that lies
+    monkeypatch.setattr(
+        video, "scan_video", lambda *_: video.Scan(8, 1, 1, False)
+    )  # a header that lies
     with pytest.raises(VideoError, match="frames of 64x48 pixels; at most 1000 are read"):
         read_frames(tmp_path / "a.avi", range, limits=Limits(pixels=1000))
 
@@ -233,10 +267,15 @@ PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
         ("hls.m3u8", PLAYLIST),
         ("hls.mp4", PLAYLIST),
         ("concat.mp4", "ffconcat version 1.0\nfile other.ts\n"),
-        ("sdp.mp4", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n"),
+        (
+            "sdp.mp4",
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
+        ),
     ],
 )
-def test_lists_that_name_other_files_are_no_videos(tmp_path: Path, name: str, content: str) -> None:
+def test_lists_that_name_other_files_are_no_videos(
+    tmp_path: Path, name: str, content: str
+) -> None:
     stream(tmp_path / "other.ts", 64, 48)
     (tmp_path / name).write_text(content.format(tmp_path / "other.ts"))
     with pytest.raises(VideoError, match=rf"{name} is not a video that can be read"):
@@ -263,7 +302,9 @@ def test_decord_reads_only_what_it_is_known_to_read_right(shared: Path) -> None:
     pytest.importorskip("decord")
     plain = [name for name in facts(shared) if scan_video(shared / "data" / name).plain]
     assert len(plain) > 25
-    assert not any(name.endswith((".gif", ".avi", ".webm", ".mkv", ".mpg")) for name in plain)
+    assert not any(
+        name.endswith((".gif", ".avi", ".webm", ".mkv", ".mpg")) for name in plain
+    )
     for name in sorted(facts(shared)):
         path = shared / "data" / name
         reference = read_frames(path, lambda total: frame_indices(total, 3))
@@ -288,11 +329,17 @@ def test_checking_reports_damage(shared: Path) -> None:
     assert "1 broken packets, 49 frames decode" in checked.findings[0].reason
 
 
-def test_frames_that_unfold_to_too_much_memory_are_refused_or_reduced(tmp_path: Path) -> None:
+def test_frames_that_unfold_to_too_much_memory_are_refused_or_reduced(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "one.mp4"
     encode(path, ramp(1))
     limits = Limits(kept_bytes=15 * 32 * 48 * 3)
-    with pytest.raises(VideoError, match=r"16 frames of 48x32 pixels need 73728 bytes, but at most 69120"):
+    with pytest.raises(
+        VideoError, match=r"16 frames of 48x32 pixels need 73728 bytes, but at most 69120"
+    ):
         read_frames(path, lambda _: [0] * 16, limits=limits)
-    clip = read_frames(path, lambda _: [0] * 16, limits=limits, shrink=lambda frame: frame[::4, ::4])
+    clip = read_frames(
+        path, lambda _: [0] * 16, limits=limits, shrink=lambda frame: frame[::4, ::4]
+    )
     assert clip.frames.shape == (16, 8, 12, 3)

@@ -12,13 +12,18 @@ def record(count: int, width: int = 2) -> RegionRecord:
     rng = np.random.default_rng(count)
     features = rng.random((count, width), dtype=np.float32)
     confidence = np.linspace(1, 0, count, dtype=np.float32)
-    return RegionRecord(features, rng.random((count, 4), dtype=np.float32), confidence, features)
+    return RegionRecord(
+        features, rng.random((count, 4), dtype=np.float32), confidence, features
+    )
 
 
 @pytest.mark.parametrize(
-    ("least", "fewest", "most", "count"), [(0.45, 1, 9, 3), (0.95, 2, 9, 2), (0.0, 1, 4, 4), (2.0, 8, 9, 5)]
+    ("least", "fewest", "most", "count"),
+    [(0.45, 1, 9, 3), (0.95, 2, 9, 2), (0.0, 1, 4, 4), (2.0, 8, 9, 5)],
 )
-def test_confidence_decides_how_many(least: float, fewest: int, most: int, count: int) -> None:
+def test_confidence_decides_how_many(
+    least: float, fewest: int, most: int, count: int
+) -> None:
     complete = record(5)
     chosen = confident(complete, least, fewest, most)
     assert len(chosen.features) == len(chosen.boxes) == count

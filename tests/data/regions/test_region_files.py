@@ -26,7 +26,9 @@ def arrays() -> dict[str, np.ndarray]:
     corners = np.sort(rng.random((COUNT, 2, 2)), axis=1).reshape(COUNT, 4)
     return {
         "features": rng.normal(size=(COUNT, WIDTH)).astype(np.float16),
-        "norm_bb": np.concatenate([corners, corners[:, 2:] - corners[:, :2]], axis=1).astype(np.float32),
+        "norm_bb": np.concatenate(
+            [corners, corners[:, 2:] - corners[:, :2]], axis=1
+        ).astype(np.float32),
         "conf": np.array([0.9, 0.5, 0.1], dtype=np.float32),
         "soft_labels": rng.dirichlet(np.ones(4), size=COUNT).astype(np.float32),
     }
@@ -48,7 +50,10 @@ def write_npz(folder: Path) -> Path:
 def tsv_line(number: int, count: int = COUNT) -> bytes:
     content = arrays()
     boxes = (content["norm_bb"][:, :4] * [*SIZE, *SIZE]).astype(np.float32)
-    packed = [base64.b64encode(array.astype(np.float32).tobytes()) for array in (boxes, content["features"])]
+    packed = [
+        base64.b64encode(array.astype(np.float32).tobytes())
+        for array in (boxes, content["features"])
+    ]
     fields = [str(number), str(SIZE[0]), str(SIZE[1]), str(count)]
     return b"\t".join([*(field.encode() for field in fields), *packed]) + b"\n"
 
@@ -94,14 +99,19 @@ def lmdb_of(folder: Path, value: bytes) -> Path:
     lmdb = pytest.importorskip("lmdb")
     path = folder / "lmdb"
     path.mkdir()
-    with lmdb.open(str(path), map_size=1 << 20) as environment, environment.begin(write=True) as transaction:
+    with (
+        lmdb.open(str(path), map_size=1 << 20) as environment,
+        environment.begin(write=True) as transaction,
+    ):
         transaction.put(b"COCO_val2014_000000000042.npz", value)
     return path
 
 
 def write_msgpack(folder: Path) -> Path:
     msgpack = pytest.importorskip("msgpack")
-    return lmdb_of(folder, msgpack.packb({name: packed(array) for name, array in arrays().items()}))
+    return lmdb_of(
+        folder, msgpack.packb({name: packed(array) for name, array in arrays().items()})
+    )
 
 
 def write_lz4(folder: Path) -> Path:
@@ -114,17 +124,29 @@ def write_lmdb_npz(folder: Path) -> Path:
     return lmdb_of(folder, npz(arrays()))
 
 
-FORMS = (write_npz, write_tsv, write_groups, write_hdf5, write_msgpack, write_lz4, write_lmdb_npz)
+FORMS = (
+    write_npz,
+    write_tsv,
+    write_groups,
+    write_hdf5,
+    write_msgpack,
+    write_lz4,
+    write_lmdb_npz,
+)
 
 
 @pytest.mark.parametrize("write", FORMS)
-def test_every_form_holds_the_same_regions(write: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_every_form_holds_the_same_regions(
+    write: Callable[[Path], Path], tmp_path: Path
+) -> None:
     store = open_regions(str(write(tmp_path)))
     content = arrays()
     for opened in (store, pickle.loads(pickle.dumps(store))):  # a worker opens its own
         record = opened.read(NAME)
         assert record.features.dtype == np.float32
-        np.testing.assert_array_equal(record.features, content["features"].astype(np.float32))
+        np.testing.assert_array_equal(
+            record.features, content["features"].astype(np.float32)
+        )
         np.testing.assert_allclose(record.boxes, content["norm_bb"][:, :4], atol=1e-6)
         if record.classes is not None:
             np.testing.assert_array_equal(record.classes, content["soft_labels"])
@@ -135,20 +157,32 @@ def test_every_form_holds_the_same_regions(write: Callable[[Path], Path], tmp_pa
 def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
     path = write_npz(tmp_path)
     objects = np.empty(COUNT, dtype=object)
-    (path / "COCO_val2014_000000000042.npz").write_bytes(npz(arrays() | {"features": objects}))
-    with pytest.raises(UserError, match=r"not a readable .npz of numbers \(Object arrays"):
+    (path / "COCO_val2014_000000000042.npz").write_bytes(
+        npz(arrays() | {"features": objects})
+    )
+    with pytest.raises(
+        UserError, match=r"not a readable .npz of numbers \(Object arrays"
+    ):
         open_regions(str(path)).read(NAME)
 
 
 def test_objects_in_msgpack_are_refused(tmp_path: Path) -> None:
     msgpack = pytest.importorskip("msgpack")
-    danger = {b"nd": True, b"type": b"O", b"kind": b"O", b"shape": [1], b"data": pickle.dumps([1])}
+    danger = {
+        b"nd": True,
+        b"type": b"O",
+        b"kind": b"O",
+        b"shape": [1],
+        b"data": pickle.dumps([1]),
+    }
     path = lmdb_of(tmp_path, msgpack.packb({"features": danger}))
     with pytest.raises(UserError, match="an array must hold numbers"):
         open_regions(str(path)).read(NAME)
 
 
-def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_npz(tmp_path)
     monkeypatch.setattr(npz_files, "LARGEST_RECORD", 1000)
     zeros = {"features": np.zeros((100, 100), dtype=np.float32)}
@@ -166,7 +200,9 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch:
         ({"norm_bb": np.array(["a", "b", "c"])}, "'norm_bb' must be numbers"),
     ],
 )
-def test_arrays_that_do_not_fit_are_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_arrays_that_do_not_fit_are_named(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     path = write_npz(tmp_path)
     file = path / "COCO_val2014_000000000042.npz"
     file.write_bytes(npz(arrays() | change))

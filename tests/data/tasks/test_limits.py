@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[3]
 IMAGE = {"image": StreamType("image", ("V", 3, 16, 16))}
 VIDEO = {"video": StreamType("frames", ("V", 3, 2, 16, 16))}
 SPECS: dict[str, tuple[str, dict[str, StreamType], dict[str, Any]]] = {
-    "question": ("configs_image/vqa_shapes_tiny.yaml", IMAGE, {"question": "q", "answer": "a"}),
+    "question": (
+        "configs_image/vqa_shapes_tiny.yaml",
+        IMAGE,
+        {"question": "q", "answer": "a"},
+    ),
     "sentence": (
         "configs_video/VideoEntailment_shapes_tiny.yaml",
         VIDEO,
@@ -44,7 +48,9 @@ SPECS: dict[str, tuple[str, dict[str, StreamType], dict[str, Any]]] = {
     ],
 )
 def test_a_reader_names_the_setting_and_its_place(tmp_path: Path, setting: str) -> None:
-    name, types, line = SPECS[next((one for one in SPECS if setting.startswith(one)), "question")]
+    name, types, line = SPECS[
+        next((one for one in SPECS if setting.startswith(one)), "question")
+    ]
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     (tmp_path / "train.jsonl").write_text(json.dumps({"video_id": "a", **line}))
     data = (
@@ -58,7 +64,10 @@ def test_a_reader_names_the_setting_and_its_place(tmp_path: Path, setting: str) 
         spec = read_spec(ROOT / name, [*data, f"{place}={value}"])
         with pytest.raises(UserError) as caught:
             build_source(spec, types, "data", "train")
-        assert str(caught.value) == f"command line: {place}={value}: {key} must be at least 1, but is {value}"
+        assert (
+            str(caught.value)
+            == f"command line: {place}={value}: {key} must be at least 1, but is {value}"
+        )
 
 
 def test_without_a_spec_the_setting_alone_is_named() -> None:

@@ -50,7 +50,11 @@ def batch_of(data: FileSource) -> Any:
 def test_a_folder_for_each_class(photos: Path) -> None:
     data = source(photos)
     batch = batch_of(data)
-    assert [record["image"] for record in batch.records] == ["cat/1.JPG", "cat/deep/0.png", "dog/2.png"]
+    assert [record["image"] for record in batch.records] == [
+        "cat/1.JPG",
+        "cat/deep/0.png",
+        "dog/2.png",
+    ]
     assert batch.inputs["label"].tolist() == [0, 0, 1]
     assert batch.inputs["targets"].tolist() == [[1, 0], [1, 0], [0, 1]]
     assert batch.inputs["image"].shape == (3, 3, 8, 8)
@@ -59,7 +63,9 @@ def test_a_folder_for_each_class(photos: Path) -> None:
     Image.new("RGB", (8, 8)).save(photos / "dog" / "3.png")
     assert source(photos).fingerprint() != before
     (photos / "bird").mkdir()
-    with pytest.raises(UserError, match=r'photos/bird: a label must be one of cat, dog \(got "bird"\)'):
+    with pytest.raises(
+        UserError, match=r'photos/bird: a label must be one of cat, dog \(got "bird"\)'
+    ):
         source(photos)
 
 
@@ -69,11 +75,17 @@ def test_a_table_and_json_lines_give_the_same_items(photos: Path, tmp_path: Path
     comma = tmp_path / "labels.csv"
     comma.write_text('animal,file\n"cat",cat/1.JPG\ndog,dog/2.png\n')
     lines = tmp_path / "labels.jsonl"
-    rows = [{"file": "cat/1.JPG", "animal": "cat"}, {"file": "dog/2.png", "animal": ["dog"]}]
+    rows = [
+        {"file": "cat/1.JPG", "animal": "cat"},
+        {"file": "dog/2.png", "animal": ["dog"]},
+    ]
     lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
     fields = {"media_field": "file", "label_field": "animal", "media": str(photos)}
     first, *others = [source(path, **fields).items for path in (table, comma, lines)]
-    assert [(item.name, item.labels) for item in first] == [("cat/1.JPG", ("cat",)), ("dog/2.png", ("dog",))]
+    assert [(item.name, item.labels) for item in first] == [
+        ("cat/1.JPG", ("cat",)),
+        ("dog/2.png", ("dog",)),
+    ]
     assert others == [first, first]
 
 
@@ -84,7 +96,9 @@ def test_several_labels(photos: Path, tmp_path: Path) -> None:
     batch = batch_of(data)
     assert batch.inputs["targets"].tolist() == [[1, 1], [0, 1]]
     assert batch.records[0]["answers"] == ["dog", "cat"]
-    with pytest.raises(UserError, match=r"'label' needs one class for each file \(got dog, cat for cat/1"):
+    with pytest.raises(
+        UserError, match=r"'label' needs one class for each file \(got dog, cat for cat/1"
+    ):
         batch_of(source(lines, media=str(photos), separator=";"))
 
 
@@ -100,14 +114,18 @@ def test_a_test_set_may_have_no_labels(photos: Path, tmp_path: Path) -> None:
     batch = batch_of(source(lines, media=str(photos)))
     assert set(batch.inputs) == {"image"}
     assert batch.records[0]["answers"] == []
-    with pytest.raises(UserError, match=r"test.jsonl:1: 'label' must be a label.*\(got null\)"):
+    with pytest.raises(
+        UserError, match=r"test.jsonl:1: 'label' must be a label.*\(got null\)"
+    ):
         source(lines, media=str(photos), training=True)
 
 
 def test_videos(tmp_path: Path) -> None:
     for name, grey in (("cat/a", 50), ("dog/b", 200)):
         (tmp_path / "videos" / name).parent.mkdir(parents=True)
-        encode(tmp_path / "videos" / f"{name}.mp4", np.full((6, 32, 32, 3), grey, np.uint8))
+        encode(
+            tmp_path / "videos" / f"{name}.mp4", np.full((6, 32, 32, 3), grey, np.uint8)
+        )
     batch = batch_of(source(tmp_path / "videos", types=VIDEOS))
     assert batch.inputs["video"].shape == (2, 3, 4, 8, 8)
     assert batch.inputs["label"].tolist() == [0, 1]
@@ -118,13 +136,27 @@ def test_videos(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"image": "../a.png", "label": "cat"}', r"1: a file name must stay inside the media folder"),
-        ('{"picture": "a.png", "label": "cat"}', r"1: a row must name its file by 'video_id' or 'image'"),
-        ('{"image": "a.png", "label": "bird"}', r'1: a label must be one of cat, dog \(got "bird"\)'),
-        ('{"image": "a.png", "label": {"cat": 1}}', r"1: 'label' must be a label or a list of labels"),
+        (
+            '{"image": "../a.png", "label": "cat"}',
+            r"1: a file name must stay inside the media folder",
+        ),
+        (
+            '{"picture": "a.png", "label": "cat"}',
+            r"1: a row must name its file by 'video_id' or 'image'",
+        ),
+        (
+            '{"image": "a.png", "label": "bird"}',
+            r'1: a label must be one of cat, dog \(got "bird"\)',
+        ),
+        (
+            '{"image": "a.png", "label": {"cat": 1}}',
+            r"1: 'label' must be a label or a list of labels",
+        ),
     ],
 )
-def test_wrong_rows_are_refused_with_their_line(tmp_path: Path, line: str, message: str) -> None:
+def test_wrong_rows_are_refused_with_their_line(
+    tmp_path: Path, line: str, message: str
+) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(UserError, match=message):
@@ -136,11 +168,16 @@ def test_wrong_rows_are_refused_with_their_line(tmp_path: Path, line: str, messa
     [
         ({"labels": ["cat", "cat"]}, "labels must be two or more different names"),
         ({"labels": None}, "the classes must be set by labels or by labels_file"),
-        ({"labels_file": "names.txt"}, "the classes must be set by labels or by labels_file"),
+        (
+            {"labels_file": "names.txt"},
+            "the classes must be set by labels or by labels_file",
+        ),
         ({"types": {}}, "must read one of the inputs 'video' and 'image' .got none"),
     ],
 )
-def test_wrong_arguments_are_refused(photos: Path, arguments: dict[str, Any], message: str) -> None:
+def test_wrong_arguments_are_refused(
+    photos: Path, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         source(photos, **arguments)
 
@@ -178,25 +215,39 @@ def test_other_tasks_take_no_folder(photos: Path) -> None:
         ("list.json", '["b", "a"]', {"b": "b", "a": "a"}),
     ],
 )
-def test_lists_of_classes(tmp_path: Path, name: str, text: str, expected: dict[str, str]) -> None:
+def test_lists_of_classes(
+    tmp_path: Path, name: str, text: str, expected: dict[str, str]
+) -> None:
     path = tmp_path / name
     path.write_text(text)
     assert list(read_class_list(path).items()) == list(expected.items())
-    assert MediaClassTask(labels_file=str(path), types=IMAGES).classes == list(expected.values())
+    assert MediaClassTask(labels_file=str(path), types=IMAGES).classes == list(
+        expected.values()
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.txt", "cat\ncat\n", r"two or more different names \(got 2, of them 1 different"),
+        (
+            "a.txt",
+            "cat\ncat\n",
+            r"two or more different names \(got 2, of them 1 different",
+        ),
         ("a.txt", "", r"two or more different names \(got 0"),
-        ("classInd.txt", "1 A\n3 B\n", "the numbers of classes must be 1 to 2, each once"),
+        (
+            "classInd.txt",
+            "1 A\n3 B\n",
+            "the numbers of classes must be 1 to 2, each once",
+        ),
         ("a.json", '{"a": 0, "b": 2}', "a mapping from names to the numbers from 0"),
         ("a.json", "[1, 2]", "must be a list of names"),
         ("a.json", "{", "must be JSON, but is not valid JSON"),
     ],
 )
-def test_wrong_lists_of_classes_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_wrong_lists_of_classes_are_refused(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(UserError, match=message):
@@ -218,7 +269,9 @@ def test_views_of_a_file_stay_together_and_are_averaged(tmp_path: Path) -> None:
     assert batch.inputs["video"].shape == (18, 3, 4, 8, 8)
     assert batch.inputs["label"].tolist() == [0] * 6 + [1] * 12
     assert [record["view"] for record in batch.records] == [0, 1, 2, 3, 4, 5] * 3
-    assert (batch.inputs["video"][12:] == 0).all()  # black: the file that cannot be decoded
+    assert (
+        batch.inputs["video"][12:] == 0
+    ).all()  # black: the file that cannot be decoded
     assert data.task.counts(data.items) == {"cat": 1, "dog": 2}
     assert data.task.question("").view == 4  # prediction sees the middle
     assert len(source(tmp_path, types=VIDEOS, clips=2, crops=3, training=True)) == 3
@@ -245,6 +298,10 @@ def test_repeated_augmentation(photos: Path) -> None:
     assert len(requests) == len(data) == 3
     assert requests[0].items == requests[1].items != requests[2].items
     assert requests[0].seed != requests[1].seed
-    assert [request.items for request in source(photos, repeats=2).requests(0, 0)] == [(0,), (1,), (2,)]
+    assert [request.items for request in source(photos, repeats=2).requests(0, 0)] == [
+        (0,),
+        (1,),
+        (2,),
+    ]
     with pytest.raises(UserError, match="repeats must be at least 1"):
         source(photos, repeats=0)

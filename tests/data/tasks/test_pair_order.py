@@ -20,15 +20,22 @@ from registry import StreamType
 
 TYPES = {name: StreamType("image", ("V", 3, 32, 32)) for name in ("left", "right")}
 WRITTEN = "Is the left shape right of the square?"
-SAID = {False: "is the left shape right of the square", True: "is the right shape left of the square"}
+SAID = {
+    False: "is the left shape right of the square",
+    True: "is the right shape left of the square",
+}
 
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     """Sixteen times the same dark left and bright right image."""
     for name, grey in (("dark", 0), ("bright", 255)):
-        Image.fromarray(np.full((32, 32, 3), grey, np.uint8)).save(tmp_path / f"{name}.png")
-    rows = [{"images": ["dark.png", "bright.png"], "sentence": WRITTEN, "label": "True"}] * 16
+        Image.fromarray(np.full((32, 32, 3), grey, np.uint8)).save(
+            tmp_path / f"{name}.png"
+        )
+    rows = [
+        {"images": ["dark.png", "bright.png"], "sentence": WRITTEN, "label": "True"}
+    ] * 16
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path
 
@@ -72,6 +79,10 @@ def test_one_pair_in_two_changes_places_with_its_words(pairs: Path) -> None:
     assert orders(data, epoch=1) != first
 
 
-@pytest.mark.parametrize("settings", [{"augment": "none"}, {"augment": "crop"}, {"training": False}])
-def test_pairs_stay_as_they_are_told_otherwise(settings: dict[str, Any], pairs: Path) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"augment": "none"}, {"augment": "crop"}, {"training": False}]
+)
+def test_pairs_stay_as_they_are_told_otherwise(
+    settings: dict[str, Any], pairs: Path
+) -> None:
     assert set(orders(reader(pairs, **settings)).values()) == {False}

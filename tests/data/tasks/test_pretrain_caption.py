@@ -67,7 +67,10 @@ def test_prefix_and_continuation_are_the_caption(tmp_path: Path) -> None:
         for caption, row in texts(source, epoch).items():
             assert row["caption"] == caption
             assert row["response"] == f"{caption} [SEP]"
-            assert " ".join(f"{row['prefix']} {row['continuation']}".split()) == f"{caption} [SEP]"
+            assert (
+                " ".join(f"{row['prefix']} {row['continuation']}".split())
+                == f"{caption} [SEP]"
+            )
             if caption == CAPTIONS[0]:
                 cuts.add(len(row["prefix"].split()))
     assert cuts == {0, 1, 2, 3, 4, 5, 6}
@@ -82,7 +85,10 @@ def test_the_cut_follows_from_seed_and_epoch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({}, "[UNK] the image [UNK]"), ({"instruction": "what is in the image"}, "what is in the image")],
+    [
+        ({}, "[UNK] the image [UNK]"),
+        ({"instruction": "what is in the image"}, "what is in the image"),
+    ],
 )
 def test_instructions(tmp_path: Path, settings: dict[str, str], words: str) -> None:
     rows = texts(source_of(tmp_path, **settings), 0)

@@ -37,7 +37,12 @@ def tokenizer() -> Tokenizer:
     return Tokenizer({token: index for index, token in enumerate(vocabulary())})
 
 
-def ask(video: object, question: str = "what colour is it?", answer: object = "red", **more: object) -> dict:
+def ask(
+    video: object,
+    question: str = "what colour is it?",
+    answer: object = "red",
+    **more: object,
+) -> dict:
     return {"video_id": video, "question": question, "answer": answer, **more}
 
 
@@ -55,7 +60,12 @@ def media(tmp_path: Path) -> Path:
 def reader(media: Path, rows: list[dict], **arguments: object) -> FileSource:
     path = write_lines(media.parent / "qa.jsonl", rows)
     return make_source(
-        QuestionAnswerTask, path=str(path), media=str(media), types=TYPES, tokenizer=tokenizer(), **arguments
+        QuestionAnswerTask,
+        path=str(path),
+        media=str(media),
+        types=TYPES,
+        tokenizer=tokenizer(),
+        **arguments,
     )  # type: ignore[arg-type]
 
 
@@ -70,10 +80,22 @@ def test_a_batch_says_what_belongs_to_what(media: Path) -> None:
     assert batch.inputs["video"].shape == (2, 3, 4, 24, 24)
     assert batch.inputs["video_index"].tolist() == [0, 0, 1]
     assert batch.inputs["question_index"].tolist() == [0, 1, 1, 2, 2]
-    assert batch.inputs["answer_weight"].tolist() == pytest.approx([1, 0.125, 0.375, 2 / 3, 1 / 3])
+    assert batch.inputs["answer_weight"].tolist() == pytest.approx(
+        [1, 0.125, 0.375, 2 / 3, 1 / 3]
+    )
     words = data.task.tokenizer
-    assert [words.decode(ids) for ids in batch.inputs["answer"].ids] == ["red", "up", "left", "two", "three"]
-    assert batch.inputs["answer"].ids[0].tolist() == [words.cls, words.encode("red")[1], words.sep]
+    assert [words.decode(ids) for ids in batch.inputs["answer"].ids] == [
+        "red",
+        "up",
+        "left",
+        "two",
+        "three",
+    ]
+    assert batch.inputs["answer"].ids[0].tolist() == [
+        words.cls,
+        words.encode("red")[1],
+        words.sep,
+    ]
     assert [record["question_id"] for record in batch.records] == [0, 2, 1]
     assert batch.records[0] == {
         "question_id": 0,
@@ -86,15 +108,24 @@ def test_a_batch_says_what_belongs_to_what(media: Path) -> None:
 
 def test_only_declared_inputs_are_made(media: Path) -> None:
     data = reader(
-        media, [ask("one"), ask("one"), ask("two")], questions_per_clip=2, inputs={"video", "question"}
+        media,
+        [ask("one"), ask("one"), ask("two")],
+        questions_per_clip=2,
+        inputs={"video", "question"},
     )
     batch = data.collate([data[0], data[1]])
     assert set(batch.inputs) == {"video", "question"}
-    assert batch.inputs["video"].shape[0] == 3, "without an index stream every question brings its video"
+    assert batch.inputs["video"].shape[0] == 3, (
+        "without an index stream every question brings its video"
+    )
     assert torch.equal(batch.inputs["video"][0], batch.inputs["video"][1])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=30,
+)
 @given(
     counts=st.lists(st.integers(1, 9), min_size=1, max_size=8),
     per_clip=st.integers(1, 6),
@@ -104,7 +135,9 @@ def test_only_declared_inputs_are_made(media: Path) -> None:
 def test_an_epoch_asks_every_question_once(
     media: Path, counts: list[int], per_clip: int, epoch: int, training: bool
 ) -> None:
-    rows = [ask(f"video{index}") for index, count in enumerate(counts) for _ in range(count)]
+    rows = [
+        ask(f"video{index}") for index, count in enumerate(counts) for _ in range(count)
+    ]
     data = reader(media, rows, questions_per_clip=per_clip, training=training)
     groups = data.requests(epoch, seed=3)
     asked = [number for group in groups for number in group.items]
@@ -133,12 +166,17 @@ def test_questions_are_cleaned_or_taken_as_they_are_written(media: Path) -> None
     [
         '["red", "up"]',
         '"red"\n"up"\n',
-        json.dumps(ask("v", answer=["red", "up"])) + "\n" + json.dumps(ask("w", answer={"red": 1})),
+        json.dumps(ask("v", answer=["red", "up"]))
+        + "\n"
+        + json.dumps(ask("w", answer={"red": 1})),
     ],
 )
 def test_answers_to_choose_from(media: Path, content: str) -> None:
     (media / "answers").write_text(content)
-    more = {"answer_list": str(media / "answers"), "inputs": {"video", "question", "candidates"}}
+    more = {
+        "answer_list": str(media / "answers"),
+        "inputs": {"video", "question", "candidates"},
+    }
     data = reader(media, [ask("one")], **more)
     candidates = data.collate([data[0]]).inputs["candidates"]
     assert [data.task.tokenizer.decode(ids) for ids in candidates.ids] == ["red", "up"]
@@ -154,18 +192,30 @@ def test_answers_to_choose_from(media: Path, content: str) -> None:
         ("[]", "input 'candidates' needs the answers to choose from"),
     ],
 )
-def test_a_wrong_answer_list_is_named(media: Path, content: str | None, said: str) -> None:
+def test_a_wrong_answer_list_is_named(
+    media: Path, content: str | None, said: str
+) -> None:
     if content is not None:
         (media / "answers").write_text(content)
     with pytest.raises(UserError, match=said):
-        reader(media, [ask("one")], answer_list=str(media / "answers"), inputs={"video", "candidates"})
+        reader(
+            media,
+            [ask("one")],
+            answer_list=str(media / "answers"),
+            inputs={"video", "candidates"},
+        )
 
 
 def test_released_questions_about_images_are_cut_in_training_alone() -> None:
     for name in ("vqa_mplug_base", "vqa_mplug_large", "vqa_mplug2_large"):
         data = read_spec(ROOT / "configs_image" / f"{name}.yaml").data
-        assert (data["train"]["question_tokens"], data["question_text"]) == (25, "as written")
-        assert not any("question_tokens" in part for part in (data, data["val"], data["test"]))
+        assert (data["train"]["question_tokens"], data["question_text"]) == (
+            25,
+            "as written",
+        )
+        assert not any(
+            "question_tokens" in part for part in (data, data["val"], data["test"])
+        )
 
 
 def test_training_regroups_and_evaluation_keeps_the_order(media: Path) -> None:
@@ -173,9 +223,16 @@ def test_training_regroups_and_evaluation_keeps_the_order(media: Path) -> None:
     training = reader(media, rows, questions_per_clip=3, training=True)
     assert training.requests(0, 0) != training.requests(1, 0)
     assert training.requests(1, 0) == training.requests(1, 0)
-    assert [set(g.items) for g in training.requests(0, 0)] != [set(g.items) for g in training.requests(1, 0)]
+    assert [set(g.items) for g in training.requests(0, 0)] != [
+        set(g.items) for g in training.requests(1, 0)
+    ]
     fixed = reader(media, rows, questions_per_clip=3)
-    assert [g.items for g in fixed.requests(5, 1)] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)]
+    assert [g.items for g in fixed.requests(5, 1)] == [
+        (0, 1, 2),
+        (3, 4, 5),
+        (6, 7, 8),
+        (9, 10, 11),
+    ]
 
 
 def test_keeping_decoded_files_changes_nothing(media: Path) -> None:
@@ -189,7 +246,13 @@ def test_media_suffixes(media: Path) -> None:
     data = reader(media, [ask("one"), ask("old"), ask("tumblr_x"), ask("gone"), ask(7)])
     (media / "old.avi").touch()
     (media / "tumblr_x.gif").touch()
-    assert [path.name for path in data.files()] == ["one.mp4", "old.avi", "tumblr_x.gif", "gone.mp4", "7.mp4"]
+    assert [path.name for path in data.files()] == [
+        "one.mp4",
+        "old.avi",
+        "tumblr_x.gif",
+        "gone.mp4",
+        "7.mp4",
+    ]
 
 
 def test_a_broken_file_is_handed_on_with_its_reason(media: Path) -> None:
@@ -207,8 +270,14 @@ def test_a_broken_file_is_handed_on_with_its_reason(media: Path) -> None:
 
 
 def test_a_quarantined_file_is_left_out(media: Path) -> None:
-    listed = write_lines(media.parent / "bad.jsonl", [{"video_id": "two", "reason": "broken"}])
-    data = reader(media, [ask("one"), ask("two"), ask("two"), ask("three")], exclude_list=str(listed))
+    listed = write_lines(
+        media.parent / "bad.jsonl", [{"video_id": "two", "reason": "broken"}]
+    )
+    data = reader(
+        media,
+        [ask("one"), ask("two"), ask("two"), ask("three")],
+        exclude_list=str(listed),
+    )
     assert [group.media[0] for group in data.requests(0, 0)] == ["one", "three"]
     assert data.requests(0, 0)[1].items == (3,), "the numbers of the other questions stay"
 
@@ -219,9 +288,18 @@ def test_a_quarantined_file_is_left_out(media: Path) -> None:
         ("{nonsense", "is not valid JSON"),
         ("[1, 2]", "entry 1: a line must be a JSON object"),
         ('{"video_id": "a"}', "but has no 'question' and no 'answer'"),
-        ('{"video_id": null, "question": "q", "answer": "a"}', "'video_id' must be a name, but is null"),
-        ('{"video_id": "v", "question": 3, "answer": "a"}', "'question' must be a text, but is 3"),
-        ('{"video_id": "v", "question": "q", "answer": []}', "'answer' must be a text, a list of texts"),
+        (
+            '{"video_id": null, "question": "q", "answer": "a"}',
+            "'video_id' must be a name, but is null",
+        ),
+        (
+            '{"video_id": "v", "question": 3, "answer": "a"}',
+            "'question' must be a text, but is 3",
+        ),
+        (
+            '{"video_id": "v", "question": "q", "answer": []}',
+            "'answer' must be a text, a list of texts",
+        ),
         *(
             (
                 f'{{"video_id": "v", "question": "q", "answer": {{"a": 1, "b": {votes}}}}}',
@@ -229,7 +307,10 @@ def test_a_quarantined_file_is_left_out(media: Path) -> None:
             )
             for votes in ("0", "-1", "NaN", "Infinity", "true", "1e309", "null")
         ),
-        (f'{{"video_id": "v", "answer": {{"a": {"9" * 400}}}}}', "holds an integer of 400 digits"),
+        (
+            f'{{"video_id": "v", "answer": {{"a": {"9" * 400}}}}}',
+            "holds an integer of 400 digits",
+        ),
         *(
             (
                 f'{{"video_id": "v", "question": "q", "answer": "a", "weight": {weight}}}',
@@ -243,7 +324,9 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, said: str) -> None
     path = tmp_path / "qa.jsonl"
     good = json.dumps(ask("v")) + "\n"
     path.write_text(line if line.startswith("[") else good + line)
-    with pytest.raises(UserError, match="entry 1" if line.startswith("[") else r"qa\.jsonl:2: ") as caught:
+    with pytest.raises(
+        UserError, match="entry 1" if line.startswith("[") else r"qa\.jsonl:2: "
+    ) as caught:
         read_questions(path)
     assert said in str(caught.value)
 
@@ -257,30 +340,63 @@ ANSWERS = st.text(min_size=1).filter(str.strip)
 
 
 @given(rows=st.lists(st.tuples(NAMES, st.text(), ANSWERS), max_size=20))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_any_text_survives_the_format(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=50,
+)
+def test_any_text_survives_the_format(
+    tmp_path: Path, rows: list[tuple[str, str, str]]
+) -> None:
     path = write_lines(tmp_path / "any.jsonl", [ask(*row) for row in rows])
     assert [(q.id, q.media, q.text, q.answers) for q in read_questions(path)] == [
-        (index, (video,), question, (answer,)) for index, (video, question, answer) in enumerate(rows)
+        (index, (video,), question, (answer,))
+        for index, (video, question, answer) in enumerate(rows)
     ]
 
 
 def test_released_lists_are_read(shared: Path) -> None:
     questions = read_questions(shared / "data/annotations/msvd_qa/val_qa.json.gz")
     assert len(questions) == 6415
-    assert (questions[0].id, questions[0].media, questions[0].answers) == (30933, ("1201",), ("someone",))
+    assert (questions[0].id, questions[0].media, questions[0].answers) == (
+        30933,
+        ("1201",),
+        ("someone",),
+    )
 
 
 def test_missing_folders_are_named_with_their_key(media: Path) -> None:
     path = write_lines(media.parent / "qa.jsonl", [ask("one")])
-    with pytest.raises(UserError, match=r"the annotation file must exist, but nowhere does not"):
-        make_source(QuestionAnswerTask, path="nowhere", media=str(media), types=TYPES, tokenizer=tokenizer())
-    with pytest.raises(UserError, match=r"the media folder must exist, but none does not"):
-        make_source(QuestionAnswerTask, path=str(path), media="none", types=TYPES, tokenizer=tokenizer())
+    with pytest.raises(
+        UserError, match=r"the annotation file must exist, but nowhere does not"
+    ):
+        make_source(
+            QuestionAnswerTask,
+            path="nowhere",
+            media=str(media),
+            types=TYPES,
+            tokenizer=tokenizer(),
+        )
+    with pytest.raises(
+        UserError, match=r"the media folder must exist, but none does not"
+    ):
+        make_source(
+            QuestionAnswerTask,
+            path=str(path),
+            media="none",
+            types=TYPES,
+            tokenizer=tokenizer(),
+        )
 
 
 def test_an_unknown_frame_count_is_refused(media: Path) -> None:
     path = write_lines(media.parent / "qa.jsonl", [ask("one")])
     types = {"video": StreamType("frames", ("V", 3, "T", 24, 24))}
     with pytest.raises(UserError, match="must have a known number of frames"):
-        make_source(QuestionAnswerTask, path=str(path), media=str(media), types=types, tokenizer=tokenizer())
+        make_source(
+            QuestionAnswerTask,
+            path=str(path),
+            media=str(media),
+            types=types,
+            tokenizer=tokenizer(),
+        )

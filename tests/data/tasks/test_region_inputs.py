@@ -39,31 +39,51 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> str:
 def folder(tmp_path: Path) -> Path:
     """Two wide images with their boxes, and an .npz of features for each."""
     for name, boxes in BOXES.items():
-        Image.fromarray(np.zeros((20, 40, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+        Image.fromarray(np.zeros((20, 40, 3), dtype=np.uint8)).save(
+            tmp_path / f"{name}.png"
+        )
         features = np.full((len(boxes), 4), ord(name), dtype=np.float32)
-        np.savez(tmp_path / f"{name}.npz", features=features, norm_bb=np.array(boxes, dtype=np.float32))
+        np.savez(
+            tmp_path / f"{name}.npz",
+            features=features,
+            norm_bb=np.array(boxes, dtype=np.float32),
+        )
     write_lines(
-        tmp_path / "boxes.jsonl", [{"image": f"{name}.png", "boxes": boxes} for name, boxes in BOXES.items()]
+        tmp_path / "boxes.jsonl",
+        [{"image": f"{name}.png", "boxes": boxes} for name, boxes in BOXES.items()],
     )
     return tmp_path
 
 
-def source(task: type, folder: Path, rows: list[dict[str, Any]], **arguments: Any) -> FileSource:
+def source(
+    task: type, folder: Path, rows: list[dict[str, Any]], **arguments: Any
+) -> FileSource:
     path = write_lines(folder / "rows.jsonl", rows)
-    settings = {"path": path, "tokenizer": tokenizer(), "types": {}, "regions": str(folder)}
+    settings = {
+        "path": path,
+        "tokenizer": tokenizer(),
+        "types": {},
+        "regions": str(folder),
+    }
     return make_source(task, **settings | arguments)
 
 
 QUESTIONS = [
     {"image": "a.png", "question": "what colour is it?", "answer": "red"},
-    {"image": "b.png", "question": "how many?", "answer": {"two": 3, "three": 2, "ten": 1}},
+    {
+        "image": "b.png",
+        "question": "how many?",
+        "answer": {"two": 3, "three": 2, "ten": 1},
+    },
     {"image": "b.png", "question": "which shape?", "answer": "ring"},
 ]
 
 
 def test_features_without_images_are_repeated_for_each_question(folder: Path) -> None:
     inputs = ["question", "regions"]
-    data = source(QuestionAnswerTask, folder, QUESTIONS, inputs=inputs, questions_per_clip=2)
+    data = source(
+        QuestionAnswerTask, folder, QUESTIONS, inputs=inputs, questions_per_clip=2
+    )
     batch = data.collate([data[0], data[1]])
     regions: Regions = batch.inputs["regions"]
     assert regions.mask is not None
@@ -91,7 +111,9 @@ def test_boxes_beside_their_images_have_a_row_for_each_image(folder: Path) -> No
 
 
 def test_pairs_have_regions_of_both_images(folder: Path) -> None:
-    rows = [{"images": ["a.png", "b.png"], "sentence": "both show a ring", "label": "yes"}]
+    rows = [
+        {"images": ["a.png", "b.png"], "sentence": "both show a ring", "label": "yes"}
+    ]
     inputs = ["left_regions", "right_regions", "sentence", "label"]
     data = source(TextLabelTask, folder, rows, inputs=inputs, labels=["no", "yes"])
     batch = data.collate([data[0]])
@@ -103,7 +125,12 @@ def test_boxes_follow_the_image_into_the_square(folder: Path) -> None:
     """The image is twice as wide as high: it fills the middle half of the square."""
     row = {"image": "b.png", "phrase": "the left square", "box": [10, 10, 30, 20]}
     inputs = ["image", "phrase", "box", "regions"]
-    arguments = {"types": {"image": IMAGE}, "media": str(folder), "inputs": inputs, "training": True}
+    arguments = {
+        "types": {"image": IMAGE},
+        "media": str(folder),
+        "inputs": inputs,
+        "training": True,
+    }
     seen = set()
     data = source(GroundingTask, folder, [row], flip="media_and_text", **arguments)
     for epoch in range(8):
@@ -123,10 +150,17 @@ def test_scores_of_answers(folder: Path) -> None:
     answers.write_text(json.dumps(["red", "two", "three", "ring"]))
     inputs = ["question", "regions", "answer_scores"]
     settings = {"inputs": inputs, "answer_list": str(answers), "questions_per_clip": 2}
-    for rule, expected in (("fraction", [0.0, 0.5, 1 / 3, 0.0]), ("votes", [0.0, 0.9, 0.6, 0.0])):
-        data = source(QuestionAnswerTask, folder, QUESTIONS, answer_score=rule, **settings)
+    for rule, expected in (
+        ("fraction", [0.0, 0.5, 1 / 3, 0.0]),
+        ("votes", [0.0, 0.9, 0.6, 0.0]),
+    ):
+        data = source(
+            QuestionAnswerTask, folder, QUESTIONS, answer_score=rule, **settings
+        )
         batch = data.collate([data[1]])
-        torch.testing.assert_close(batch.inputs["answer_scores"][0], torch.tensor(expected))
+        torch.testing.assert_close(
+            batch.inputs["answer_scores"][0], torch.tensor(expected)
+        )
         assert batch.records[0]["classes"] == ["red", "two", "three", "ring"]
     with pytest.raises(UserError, match="input 'answer_scores' needs the answers"):
         source(QuestionAnswerTask, folder, QUESTIONS, inputs=inputs)
@@ -142,13 +176,26 @@ def test_scores_of_answers(folder: Path) -> None:
         ({"max_regions": 0}, "max_regions must be at least 1"),
     ],
 )
-def test_what_cannot_be_read_is_named(change: dict[str, Any], message: str, folder: Path) -> None:
+def test_what_cannot_be_read_is_named(
+    change: dict[str, Any], message: str, folder: Path
+) -> None:
     with pytest.raises(UserError, match=message):
-        source(QuestionAnswerTask, folder, QUESTIONS, inputs=["question", "regions"], **change)
+        source(
+            QuestionAnswerTask,
+            folder,
+            QUESTIONS,
+            inputs=["question", "regions"],
+            **change,
+        )
 
 
 def test_a_box_without_its_image_needs_the_size(folder: Path) -> None:
-    row = {"image": "b.png", "phrase": "the square", "box": [10, 10, 30, 20], "size": [40, 20]}
+    row = {
+        "image": "b.png",
+        "phrase": "the square",
+        "box": [10, 10, 30, 20],
+        "size": [40, 20],
+    }
     inputs = ["phrase", "box", "regions"]
     data = source(GroundingTask, folder, [row], inputs=inputs)
     batch = data.collate([data[0]])
@@ -156,17 +203,29 @@ def test_a_box_without_its_image_needs_the_size(folder: Path) -> None:
     assert batch.records[0]["box"] == BOXES["b"][1]
     assert batch.inputs["regions"].boxes[0, 1].tolist() == BOXES["b"][1]
     del row["size"]
-    with pytest.raises(UserError, match=r"rows.jsonl.*1: without the input 'image', a line must have 'size'"):
+    with pytest.raises(
+        UserError,
+        match=r"rows.jsonl.*1: without the input 'image', a line must have 'size'",
+    ):
         source(GroundingTask, folder, [row], inputs=inputs)
     with pytest.raises(UserError, match="'size' must be "):
         source(GroundingTask, folder, [row | {"size": [40, 0]}], inputs=inputs)
 
 
 def test_a_sentence_as_written(folder: Path) -> None:
-    rows = [{"images": ["a.png", "b.png"], "sentence": "Both show a ring.", "label": "yes"}]
+    rows = [
+        {"images": ["a.png", "b.png"], "sentence": "Both show a ring.", "label": "yes"}
+    ]
     inputs = ["left_regions", "right_regions", "sentence", "label"]
     lengths = []
     for text in ("cleaned", "as written"):
-        data = source(TextLabelTask, folder, rows, inputs=inputs, labels=["no", "yes"], sentence_text=text)
+        data = source(
+            TextLabelTask,
+            folder,
+            rows,
+            inputs=inputs,
+            labels=["no", "yes"],
+            sentence_text=text,
+        )
         lengths.append(data.collate([data[0]]).inputs["sentence"].ids.shape[1])
     assert lengths[1] == lengths[0] + 1  # the full stop

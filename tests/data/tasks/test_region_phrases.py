@@ -53,7 +53,9 @@ def patches(data: FileSource) -> torch.Tensor:
 def test_a_patch_counts_if_the_box_overlaps_it(folder: Path) -> None:
     # One pixel of the file is 0.8 of the square's; patches have 8.
     boxes = [[0, 0, 10, 10], [0, 0, 11, 10], [9, 9, 11, 11]]
-    rows = [{"image": "wide.png", "phrase": "the red square", "box": box} for box in boxes]
+    rows = [
+        {"image": "wide.png", "phrase": "the red square", "box": box} for box in boxes
+    ]
     marked = patches(source(folder, rows)).tolist()
     assert marked[0] == [[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert marked[1] == [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
@@ -64,10 +66,16 @@ def test_lines_of_timix_and_phrases_about_the_complete_image(folder: Path) -> No
     row = {
         "image": "wide.png",
         "caption": "a square and a ring",
-        "elems": [{"bb": [20, 0, 20, 20], "caption": "the red square", "attributes": ["red"]}],
+        "elems": [
+            {"bb": [20, 0, 20, 20], "caption": "the red square", "attributes": ["red"]}
+        ],
     }
     data = source(folder, [row, {"image": "wide.png", "phrase": "a ring"}])
-    assert [item.text for item in data.items] == ["a square and a ring", "the red square", "a ring"]
+    assert [item.text for item in data.items] == [
+        "a square and a ring",
+        "the red square",
+        "a ring",
+    ]
     marked = patches(data)
     assert marked.sum(dim=(1, 2)).tolist() == [16, 4, 16]
     assert marked[1].tolist() == [[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
@@ -87,12 +95,18 @@ def test_each_image_comes_once_with_the_rows_of_its_phrases(folder: Path) -> Non
     ("row", "message"),
     [
         ({"image": "wide.png"}, "regions.jsonl:1: .* but has no 'phrase'"),
-        ({"image": "wide.png", "elems": {}}, "regions.jsonl:1: 'elems' must be a list of regions"),
+        (
+            {"image": "wide.png", "elems": {}},
+            "regions.jsonl:1: 'elems' must be a list of regions",
+        ),
         (
             {"image": "wide.png", "elems": [{"bb": [1, 2, 3]}]},
             "regions.jsonl:1: each of 'elems' must have 'bb'",
         ),
-        ({"image": "wide.png", "elems": [{"bb": [0, 0, 9, 9]}]}, "regions.jsonl:1: 'phrase' must be a text"),
+        (
+            {"image": "wide.png", "elems": [{"bb": [0, 0, 9, 9]}]},
+            "regions.jsonl:1: 'phrase' must be a text",
+        ),
         ({"elems": [], "caption": "a ring"}, "regions.jsonl:1: 'image' must be a name"),
     ],
 )
@@ -102,7 +116,11 @@ def test_a_broken_line_is_named(folder: Path, row: dict[str, Any], message: str)
 
 
 def test_the_number_of_patches_must_be_declared_and_square(folder: Path) -> None:
-    with pytest.raises(UserError, match="must have a known number of patches, but is 'labels P patches'"):
+    with pytest.raises(
+        UserError, match="must have a known number of patches, but is 'labels P patches'"
+    ):
         source(folder, [], types=types("patches"))
-    with pytest.raises(UserError, match="must have a square number of patches, but has 15"):
+    with pytest.raises(
+        UserError, match="must have a square number of patches, but has 15"
+    ):
         source(folder, [], types=types(15))

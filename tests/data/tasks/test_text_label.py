@@ -80,14 +80,22 @@ def test_statements_are_true_false_or_about_what_is_not_shown() -> None:
             else:
                 assert (label == "unknown") == (about not in colours)
                 place = 0 if kind == "motion_direction" or value == "first" else -1
-                holds = about == colours[place] and value in (scene.direction, "first", "last")
+                holds = about == colours[place] and value in (
+                    scene.direction,
+                    "first",
+                    "last",
+                )
             assert holds == (label == "yes")
 
 
 def test_the_same_clip_has_the_same_lines() -> None:
     scene = sample_scene("drift", np.random.default_rng(2))
-    assert entailment_rows("v", scene, [0, 1, 2]) == entailment_rows("v", scene, [0, 1, 2])
-    assert entailment_rows("v", scene, [0, 1, 2]) != entailment_rows("v", scene, [0, 1, 3])
+    assert entailment_rows("v", scene, [0, 1, 2]) == entailment_rows(
+        "v", scene, [0, 1, 2]
+    )
+    assert entailment_rows("v", scene, [0, 1, 2]) != entailment_rows(
+        "v", scene, [0, 1, 3]
+    )
 
 
 def test_a_batch_holds_sentences_labels_and_which_clip(shapes: Path) -> None:
@@ -115,44 +123,84 @@ def test_without_an_index_each_sentence_has_its_video(shapes: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"video_id": "a", "sentence": "b", "label": "maybe"}', "'label' must be one of yes, no, unknown"),
-        ('{"video_id": "a", "sentence": "b"}', "'sentence' and 'label', but has no 'label'"),
-        ('{"video_id": 1, "sentence": "b", "label": 3}', "'label' must be one of yes, no, unknown"),
-        ('{"video_id": 1, "sentence": "b", "label": ["yes"]}', 'no, unknown (data.labels), but is ["yes"]'),
-        ('{"video_id": 1, "sentence": "b", "label": {"a": 1}}', '(data.labels), but is {"a": 1}'),
+        (
+            '{"video_id": "a", "sentence": "b", "label": "maybe"}',
+            "'label' must be one of yes, no, unknown",
+        ),
+        (
+            '{"video_id": "a", "sentence": "b"}',
+            "'sentence' and 'label', but has no 'label'",
+        ),
+        (
+            '{"video_id": 1, "sentence": "b", "label": 3}',
+            "'label' must be one of yes, no, unknown",
+        ),
+        (
+            '{"video_id": 1, "sentence": "b", "label": ["yes"]}',
+            'no, unknown (data.labels), but is ["yes"]',
+        ),
+        (
+            '{"video_id": 1, "sentence": "b", "label": {"a": 1}}',
+            '(data.labels), but is {"a": 1}',
+        ),
         ("{", "'sentence' and 'label', but is not valid JSON"),
     ],
 )
-def test_a_wrong_line_is_named(line: str, message: str, shapes: Path, tmp_path: Path) -> None:
+def test_a_wrong_line_is_named(
+    line: str, message: str, shapes: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "bad.jsonl"
-    file.write_text(f'{{"video_id": "train_00000", "sentence": "b", "label": "yes"}}\n{line}\n')
+    file.write_text(
+        f'{{"video_id": "train_00000", "sentence": "b", "label": "yes"}}\n{line}\n'
+    )
     with pytest.raises(UserError) as caught:
         reader(shapes, path=str(file))
     assert f"{file}:2: " in str(caught.value)
     assert message in str(caught.value)
 
 
-here = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+here = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=30,
+)
 
 
 @here
 @given(
     told=st.lists(
-        st.tuples(st.sampled_from(["v", "w"]), st.text(max_size=20), st.sampled_from(LABELS)), min_size=1
+        st.tuples(
+            st.sampled_from(["v", "w"]), st.text(max_size=20), st.sampled_from(LABELS)
+        ),
+        min_size=1,
     ),
     together=st.integers(1, 4),
     training=st.booleans(),
 )
 def test_any_sentences_are_shown_once_with_their_labels(
-    shapes: Path, tmp_path: Path, told: list[tuple[str, str, str]], together: int, training: bool
+    shapes: Path,
+    tmp_path: Path,
+    told: list[tuple[str, str, str]],
+    together: int,
+    training: bool,
 ) -> None:
     file = tmp_path / "any.jsonl"
     keys = ("video_id", "sentence", "label")
-    file.write_text("".join(json.dumps(dict(zip(keys, one, strict=True))) + "\n" for one in told))
+    file.write_text(
+        "".join(json.dumps(dict(zip(keys, one, strict=True))) + "\n" for one in told)
+    )
     inputs = {"video", "sentence", "label", "video_index"}
-    data = reader(shapes, path=str(file), sentences_per_clip=together, training=training, inputs=inputs)
+    data = reader(
+        shapes,
+        path=str(file),
+        sentences_per_clip=together,
+        training=training,
+        inputs=inputs,
+    )
     groups = data.requests(1, seed=0)
-    assert sorted(number for group in groups for number in group.items) == list(range(len(told)))
+    assert sorted(number for group in groups for number in group.items) == list(
+        range(len(told))
+    )
     assert all(len(group.items) <= together for group in groups)
     samples = []
     for group in groups:
@@ -160,8 +208,12 @@ def test_any_sentences_are_shown_once_with_their_labels(
         samples.append(Sample(group, items, (torch.zeros(3, 6, 48, 48),)))
     batch = data.collate(samples)
     order = [number for group in groups for number in group.items]
-    assert batch.inputs["label"].tolist() == [LABELS.index(told[number][2]) for number in order]
-    assert [record["question"] for record in batch.records] == [told[number][1] for number in order]
+    assert batch.inputs["label"].tolist() == [
+        LABELS.index(told[number][2]) for number in order
+    ]
+    assert [record["question"] for record in batch.records] == [
+        told[number][1] for number in order
+    ]
     assert batch.inputs["video_index"].tolist() == [
         row for row, group in enumerate(groups) for _ in group.items
     ]
@@ -171,15 +223,23 @@ def test_any_sentences_are_shown_once_with_their_labels(
 @here
 @given(
     value=st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["a", "yes", "True"]),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.sampled_from(["a", "yes", "True"]),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["video_id", "images", "sentence", "label"]), inner)
+            | st.dictionaries(
+                st.sampled_from(["video_id", "images", "sentence", "label"]), inner
+            )
         ),
         max_leaves=8,
     )
 )
-def test_any_line_is_sentences_or_a_message_that_names_it(shapes: Path, tmp_path: Path, value: Any) -> None:
+def test_any_line_is_sentences_or_a_message_that_names_it(
+    shapes: Path, tmp_path: Path, value: Any
+) -> None:
     file = tmp_path / "any.jsonl"
     file.write_text(json.dumps(value))
     try:

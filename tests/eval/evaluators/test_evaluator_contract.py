@@ -24,24 +24,42 @@ Outputs = Callable[[], dict[str, Any]]
 CASES: dict[str, tuple[str, Outputs]] = {
     "generation": (
         "accuracy",
-        lambda: {"answer": Sequences(torch.ones(ROWS, 2, 4, dtype=torch.long), torch.zeros(ROWS, 2))},
+        lambda: {
+            "answer": Sequences(
+                torch.ones(ROWS, 2, 4, dtype=torch.long), torch.zeros(ROWS, 2)
+            )
+        },
     ),
     "classification": ("label_accuracy", lambda: {"label": torch.randn(ROWS, 4)}),
     "boxes": ("iou", lambda: {"box": torch.rand(ROWS, 4)}),
     "patches": (
         "patch_auc",
-        lambda: {"patch_logits": torch.randn(ROWS, 4, 2), "patches": torch.tensor([[1, 0, 0, 1]] * ROWS)},
+        lambda: {
+            "patch_logits": torch.randn(ROWS, 4, 2),
+            "patches": torch.tensor([[1, 0, 0, 1]] * ROWS),
+        },
     ),
     "regression": ("", lambda: {"value": torch.randn(ROWS)}),
-    "perplexity": ("perplexity", lambda: {"loss_sum": torch.rand(ROWS), "num_tokens": torch.ones(ROWS)}),
+    "perplexity": (
+        "perplexity",
+        lambda: {"loss_sum": torch.rand(ROWS), "num_tokens": torch.ones(ROWS)},
+    ),
 }
 # They need a network with goals of its own: tests/eval/retrieval and test_zero_shot.py.
 ELSEWHERE = {"retrieval", "zero_shot"}
-BUILT_IN = [name for name in EVALUATORS.names() if EVALUATORS.target(name).startswith("mplug2.")]
+BUILT_IN = [
+    name for name in EVALUATORS.names() if EVALUATORS.target(name).startswith("mplug2.")
+]
 
 
 def record(number: int, **more: Any) -> dict[str, Any]:
-    return {"question_id": number, "question": "?", "answers": ["1"], "box": [0.0, 0.0, 1.0, 1.0], **more}
+    return {
+        "question_id": number,
+        "question": "?",
+        "answers": ["1"],
+        "box": [0.0, 0.0, 1.0, 1.0],
+        **more,
+    }
 
 
 def build(name: str, *metrics: Any) -> Evaluator:
@@ -81,7 +99,9 @@ def test_the_declaration_read_from_source_is_the_live_one(name: str) -> None:
 def test_no_two_evaluators_are_the_default_for_the_same_kinds(name: str) -> None:
     def kinds(other: str) -> list[str]:
         return sorted(
-            port.kind for port in EVALUATORS.declaration(other).inputs.values() if not port.optional
+            port.kind
+            for port in EVALUATORS.declaration(other).inputs.values()
+            if not port.optional
         )
 
     assert [other for other in BUILT_IN if kinds(other) == kinds(name)] == [name]
@@ -112,7 +132,10 @@ def test_rows_can_be_written_as_json(name: str) -> None:
 def test_batches_add_up_and_no_batch_is_no_row(name: str) -> None:
     evaluator = fed(name, [record(number) for number in range(ROWS)])
     (goal,) = evaluator.goals
-    evaluator.update(GoalOutputs(goal, CASES[name][1]()), [record(10 + number) for number in range(ROWS)])
+    evaluator.update(
+        GoalOutputs(goal, CASES[name][1]()),
+        [record(10 + number) for number in range(ROWS)],
+    )
     assert [row["question_id"] for row in evaluator.compute()[1]] == [0, 1, 2, 10, 11, 12]
     assert build(name).compute() == ({}, [])
 
@@ -129,4 +152,6 @@ def test_an_output_of_another_form_is_named(name: str) -> None:
     evaluator = build(name)
     outputs = dict.fromkeys(CASES[name][1](), "a text")
     with pytest.raises(UserError, match="str"):
-        evaluator.update(GoalOutputs("predict", outputs), [record(number) for number in range(ROWS)])
+        evaluator.update(
+            GoalOutputs("predict", outputs), [record(number) for number in range(ROWS)]
+        )

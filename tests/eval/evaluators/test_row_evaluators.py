@@ -36,7 +36,10 @@ def ranked_classes(rows: Sequence[Row]) -> dict[str, float]:
     top5 = float((order[:, :5] == labels[:, None]).any(axis=1).mean())
     areas = []
     for index in set(labels.tolist()):
-        positive, negative = probabilities[labels == index, index], probabilities[labels != index, index]
+        positive, negative = (
+            probabilities[labels == index, index],
+            probabilities[labels != index, index],
+        )
         areas.append(float((positive[:, None] > negative[None]).mean()))
     return {"top5": top5, "mean_auc": sum(areas) / len(areas)}
 
@@ -54,19 +57,33 @@ class Batch:
 
 
 def measure(outputs: list[Batch], metrics: list[Any], **more: Any) -> Any:
-    evaluation = EvaluationSpec("", "data", "test", None, "predict", more.pop("evaluator", None), ())
+    evaluation = EvaluationSpec(
+        "", "data", "test", None, "predict", more.pop("evaluator", None), ()
+    )
     return evaluate(Outputs(), outputs, evaluation, decode=str, metrics=metrics, **more)
 
 
-def test_metrics_may_read_all_probabilities_and_files_hold_the_best_class(tmp_path: Path) -> None:
+def test_metrics_may_read_all_probabilities_and_files_hold_the_best_class(
+    tmp_path: Path,
+) -> None:
     torch.manual_seed(0)
     logits = torch.randn(8, len(CLASSES))
     records: list[Row] = []
     for number in range(8):
         answer = CLASSES[number % len(CLASSES)]
-        records.append({"question_id": number, "question": "x", "answers": [answer], "classes": CLASSES})
+        records.append(
+            {
+                "question_id": number,
+                "question": "x",
+                "answers": [answer],
+                "classes": CLASSES,
+            }
+        )
     out = tmp_path / "rows.jsonl"
-    batches = [Batch({"label": logits[:5]}, records[:5]), Batch({"label": logits[5:]}, records[5:])]
+    batches = [
+        Batch({"label": logits[:5]}, records[:5]),
+        Batch({"label": logits[5:]}, records[5:]),
+    ]
     found = measure(batches, [ranked_classes, "label_accuracy"], predictions=out)
     labels = torch.arange(8) % len(CLASSES)
     top5 = (logits.topk(5).indices == labels[:, None]).any(dim=1).float().mean()
@@ -76,7 +93,14 @@ def test_metrics_may_read_all_probabilities_and_files_hold_the_best_class(tmp_pa
         float((logits.argmax(1) == labels).float().mean())
     )
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert rows[0].keys() == {"question_id", "question", "answers", "prediction", "score", "correct"}
+    assert rows[0].keys() == {
+        "question_id",
+        "question",
+        "answers",
+        "prediction",
+        "score",
+        "correct",
+    }
     assert rows[0]["prediction"] == CLASSES[int(logits[0].argmax())]
     assert rows[0]["score"] == pytest.approx(float(logits[0].softmax(0).max()))
 
@@ -90,7 +114,9 @@ def test_probabilities_are_kept_only_on_request() -> None:
         return {"count": float(len(rows))}
 
     record = {"question_id": 0, "question": "x", "answers": ["a"], "classes": CLASSES}
-    assert measure([Batch({"label": torch.randn(1, 6)}, [record])], [count]).metrics == {"count": 1.0}
+    assert measure([Batch({"label": torch.randn(1, 6)}, [record])], [count]).metrics == {
+        "count": 1.0
+    }
     assert seen[0].keys() == {"question_id", "question", "answers", "prediction", "score"}
 
 
@@ -102,10 +128,15 @@ def test_real_values() -> None:
     )
     def mean_squared_error(rows: Sequence[Row]) -> dict[str, float]:
         return {
-            "mean_squared_error": sum((row["prediction"] - row["value"]) ** 2 for row in rows) / len(rows)
+            "mean_squared_error": sum(
+                (row["prediction"] - row["value"]) ** 2 for row in rows
+            )
+            / len(rows)
         }
 
-    records: list[Row] = [{"question_id": number, "value": float(number)} for number in range(3)]
+    records: list[Row] = [
+        {"question_id": number, "value": float(number)} for number in range(3)
+    ]
     for shape in ((3,), (3, 1)):
         value = torch.tensor([0.0, 2.0, 4.0]).reshape(shape)
         found = measure([Batch({"value": value}, records)], [mean_squared_error])
@@ -117,20 +148,43 @@ def test_real_values() -> None:
 def test_perplexity_adds_sums_and_counts_and_divides_once(tmp_path: Path) -> None:
     """Batches of 1 and of 9 tokens: the mean of their means is another number."""
     batches = [
-        Batch({"loss_sum": torch.tensor([4.0]), "num_tokens": torch.tensor([1.0])}, [{"question_id": 0}]),
         Batch(
-            {"loss_sum": torch.tensor([6.0, 0.0, 9.0]), "num_tokens": torch.tensor([6.0, 3.0, 1.0])},
+            {"loss_sum": torch.tensor([4.0]), "num_tokens": torch.tensor([1.0])},
+            [{"question_id": 0}],
+        ),
+        Batch(
+            {
+                "loss_sum": torch.tensor([6.0, 0.0, 9.0]),
+                "num_tokens": torch.tensor([6.0, 3.0, 1.0]),
+            },
             [{"question_id": 1}, {"question_id": 2}, {"question_id": 0, "padding": True}],
         ),
     ]
     found = measure(batches, ["perplexity"], predictions=tmp_path / "rows.jsonl")
-    assert found.metrics == {"perplexity": pytest.approx(math.exp(1.0)), "token_loss": pytest.approx(1.0)}
+    assert found.metrics == {
+        "perplexity": pytest.approx(math.exp(1.0)),
+        "token_loss": pytest.approx(1.0),
+    }
     assert found.samples == 3
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()
+    ]
     assert rows[1] == {"question_id": 1, "loss_sum": 6.0, "num_tokens": 6.0}
-    nothing = [Batch({"loss_sum": torch.zeros(1), "num_tokens": torch.zeros(1)}, [{"question_id": 0}])]
-    assert all(math.isnan(value) for value in measure(nothing, ["perplexity"]).metrics.values())
-    huge = [Batch({"loss_sum": torch.tensor([1e6]), "num_tokens": torch.ones(1)}, [{"question_id": 0}])]
+    nothing = [
+        Batch(
+            {"loss_sum": torch.zeros(1), "num_tokens": torch.zeros(1)},
+            [{"question_id": 0}],
+        )
+    ]
+    assert all(
+        math.isnan(value) for value in measure(nothing, ["perplexity"]).metrics.values()
+    )
+    huge = [
+        Batch(
+            {"loss_sum": torch.tensor([1e6]), "num_tokens": torch.ones(1)},
+            [{"question_id": 0}],
+        )
+    ]
     assert measure(huge, ["perplexity"]).metrics["perplexity"] == math.inf
 
 
@@ -166,12 +220,18 @@ def test_a_network_by_the_operation_token_loss() -> None:
 def test_probabilities_of_views_are_averaged() -> None:
     """By hand: logits (0, log 3) are probabilities (1/4, 3/4); the mean of probabilities is not that of
     logits."""
-    logits = torch.tensor([[0.0, math.log(3)], [math.log(19), 0.0], [0.0, math.log(3)], [0.0, math.log(3)]])
+    logits = torch.tensor(
+        [[0.0, math.log(3)], [math.log(19), 0.0], [0.0, math.log(3)], [0.0, math.log(3)]]
+    )
     names = {"classes": ["a", "b"], "answers": ["a"]}
     records = [{"question_id": row // 2, "view": row % 2, **names} for row in range(4)]
     seen: list[Row] = []
 
-    @metric(inputs={"label": "logits B classes"}, outputs={"count": "scalar"}, needs=["probabilities"])
+    @metric(
+        inputs={"label": "logits B classes"},
+        outputs={"count": "scalar"},
+        needs=["probabilities"],
+    )
     def count(rows: Sequence[Row]) -> dict[str, float]:
         """Keep the rows."""
         seen.extend(rows)

@@ -21,7 +21,9 @@ from registry.training import training_plan
 
 CLASSES = ["red square", "blue ring", "cross"]
 TEMPLATES = ["a photo of a {}.", "the {}"]
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a photo of the red blue square ring cross . an image"
+WORDS = (
+    "[PAD] [UNK] [CLS] [SEP] [MASK] a photo of the red blue square ring cross . an image"
+)
 SPEC = """
 inputs: {{image: image B 3 H W, caption: text B L}}
 modules:
@@ -49,7 +51,9 @@ def vocabulary(tmp_path: Path) -> Path:
 
 def network(vocabulary: Path, templates: object = TEMPLATES) -> Network:
     torch.manual_seed(0)
-    return compose(parse_spec(SPEC.format(tokenizer=vocabulary, templates=templates), "zero.yaml")).eval()
+    return compose(
+        parse_spec(SPEC.format(tokenizer=vocabulary, templates=templates), "zero.yaml")
+    ).eval()
 
 
 @dataclass
@@ -74,7 +78,10 @@ class Photos:
             records = []
             for file in (first, first + 1):
                 for view in range(self.views):
-                    record: dict[str, Any] = {"question_id": file, "answers": [CLASSES[file % 3]]}
+                    record: dict[str, Any] = {
+                        "question_id": file,
+                        "answers": [CLASSES[file % 3]],
+                    }
                     record["classes"] = list(self.classes)
                     records.append(record if self.views == 1 else record | {"view": view})
             yield Batch({"image": self.images(first)}, records)
@@ -98,7 +105,11 @@ def probabilities(net: Network, vocabulary: Path, images: torch.Tensor) -> torch
             vectors = []
             for template in TEMPLATES:
                 caption = tokenizer([template.replace("{}", name)])
-                vectors.append(F.normalize(net({"caption": caption}, goal="embed_text")["t"][0], dim=0))
+                vectors.append(
+                    F.normalize(
+                        net({"caption": caption}, goal="embed_text")["t"][0], dim=0
+                    )
+                )
             means.append(F.normalize((vectors[0] + vectors[1]) / 2, dim=0))
         seen = F.normalize(net({"image": images}, goal="embed_vision")["v"], dim=1)
     return (100 * seen @ torch.stack(means).T).softmax(dim=1)
@@ -107,7 +118,9 @@ def probabilities(net: Network, vocabulary: Path, images: torch.Tensor) -> torch
 def test_the_class_of_the_most_similar_ensemble(vocabulary: Path, tmp_path: Path) -> None:
     net, photos = network(vocabulary), Photos()
     result = measured(net, photos, tmp_path / "rows.jsonl")
-    expected = torch.cat([probabilities(net, vocabulary, photos.images(first)) for first in (0, 2)])
+    expected = torch.cat(
+        [probabilities(net, vocabulary, photos.images(first)) for first in (0, 2)]
+    )
     best = [CLASSES[number] for number in expected.argmax(dim=1).tolist()]
     rows = _rows(tmp_path / "rows.jsonl")
     assert [row["prediction"] for row in rows] == best
@@ -119,14 +132,18 @@ def test_the_class_of_the_most_similar_ensemble(vocabulary: Path, tmp_path: Path
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines() if "prediction" in line]
+    return [
+        json.loads(line) for line in path.read_text().splitlines() if "prediction" in line
+    ]
 
 
 def test_views_of_a_file_are_averaged(vocabulary: Path, tmp_path: Path) -> None:
     net, photos = network(vocabulary), Photos(views=3)
     measured(net, photos, tmp_path / "rows.jsonl")
     rows = _rows(tmp_path / "rows.jsonl")
-    views = probabilities(net, vocabulary, photos.images(0)).unflatten(0, (2, 3)).mean(dim=1)
+    views = (
+        probabilities(net, vocabulary, photos.images(0)).unflatten(0, (2, 3)).mean(dim=1)
+    )
     scores = torch.tensor([row["score"] for row in rows[:2]])
     torch.testing.assert_close(scores, views.amax(dim=1), atol=1e-4, rtol=1e-4)
     assert len(rows) == 4
@@ -135,7 +152,10 @@ def test_views_of_a_file_are_averaged(vocabulary: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("templates", "message"),
     [
-        (["a photo"], r"zero.yaml:15:\d+: a template must have {} once, .* \(got 'a photo'\)"),
+        (
+            ["a photo"],
+            r"zero.yaml:15:\d+: a template must have {} once, .* \(got 'a photo'\)",
+        ),
         (["{} {}"], "a template must have {} once"),
         ([], "there must be a template"),
     ],
@@ -153,7 +173,9 @@ def test_records_without_classes_are_refused(vocabulary: Path, tmp_path: Path) -
 
 
 def test_other_metrics_than_those_of_classes_are_refused(vocabulary: Path) -> None:
-    text = SPEC.format(tokenizer=vocabulary, templates=TEMPLATES).replace("top_k", "exact_match")
+    text = SPEC.format(tokenizer=vocabulary, templates=TEMPLATES).replace(
+        "top_k", "exact_match"
+    )
     problems = check(parse_spec(text, "zero.yaml")).problems
     assert any("exact_match" in problem.message for problem in problems)
     assert not any("mean_class_accuracy" in problem.message for problem in problems)

@@ -80,7 +80,11 @@ class World:
         records = []
         for number, padding in numbers:
             texts = [" ".join(map(str, caption)) for caption in self.captions(number)]
-            record = {"question_id": number, "image": f"{number}.jpg", "references": texts}
+            record = {
+                "question_id": number,
+                "image": f"{number}.jpg",
+                "references": texts,
+            }
             records.append(record | ({"padding": True} if padding else {}))
             if number in self.bad:
                 records[-1]["bad"] = "no image"
@@ -99,12 +103,17 @@ class World:
 
     def __iter__(self) -> Iterator[Batch]:
         mine = self.mine()
-        return (self.batch(mine[start : start + self.size]) for start in range(0, len(mine), self.size))
+        return (
+            self.batch(mine[start : start + self.size])
+            for start in range(0, len(mine), self.size)
+        )
 
 
 def text(ids: list[list[int]]) -> Text:
     """Ids padded to the longest."""
     longest = max(map(len, ids))
     padded = torch.tensor([one + [0] * (longest - len(one)) for one in ids])
-    mask = torch.tensor([[True] * len(one) + [False] * (longest - len(one)) for one in ids])
+    mask = torch.tensor(
+        [[True] * len(one) + [False] * (longest - len(one)) for one in ids]
+    )
     return Text(padded, mask)

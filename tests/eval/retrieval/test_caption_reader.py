@@ -35,9 +35,13 @@ eval: {{metrics: [recall]}}
         (", template: 'ring {caption} [SEP]'", "ring a red square [SEP]"),
     ],
 )
-def test_a_text_is_read_as_a_caption(settings: str, expected: str, tmp_path: Path) -> None:
+def test_a_text_is_read_as_a_caption(
+    settings: str, expected: str, tmp_path: Path
+) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS.split()))
-    spec = parse_spec(SPEC.format(tokenizer=tmp_path / "vocab.txt", settings=settings), "read.yaml")
+    spec = parse_spec(
+        SPEC.format(tokenizer=tmp_path / "vocab.txt", settings=settings), "read.yaml"
+    )
     tokenizer = Tokenizer.load(tmp_path / "vocab.txt")
     text = CaptionReader(spec, "embed_text", tokenizer)(["A red square."])
     assert tokenizer.tokens(text.ids[0].tolist()) == expected.split()

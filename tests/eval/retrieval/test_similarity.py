@@ -31,7 +31,9 @@ def test_blocks_find_what_the_whole_matrix_holds(
     seed: int, queries: int, items: int, k: int, levels: int, block: int
 ) -> None:
     asked, known = drawn(seed, queries, levels), drawn(seed + 1, items, levels)
-    own = torch.randint(items, (queries, 2), generator=torch.Generator().manual_seed(seed))
+    own = torch.randint(
+        items, (queries, 2), generator=torch.Generator().manual_seed(seed)
+    )
     whole = asked @ known.T
     before_block, similarity.BLOCK = similarity.BLOCK, block
     try:

@@ -36,7 +36,10 @@ def test_what_is_asked_for_comes_back(seed: int, batches: int, whole: bool) -> N
         values, mask = known[number]
         assert torch.allclose(found.values[row][valid[row]], values[mask], atol=2e-3)
         shared = min(len(mask), valid.shape[1])
-        assert torch.equal(valid[row, :shared], mask[:shared]) and not valid[row, shared:].any()
+        assert (
+            torch.equal(valid[row, :shared], mask[:shared])
+            and not valid[row, shared:].any()
+        )
         assert not mask[shared:].any()
 
 
@@ -44,19 +47,27 @@ def test_large_values_keep_32_bit_and_others_16() -> None:
     store = TokenCache()
     store.add({"asked": Tokens(torch.full((1, 2, 3), 3.3))}, [True])
     store.add({"asked": Tokens(torch.full((1, 1, 3), 1e6))}, [True])
-    assert [pack.values.dtype for pack in store.streams["asked"].packs] == [torch.float16, torch.float32]
+    assert [pack.values.dtype for pack in store.streams["asked"].packs] == [
+        torch.float16,
+        torch.float32,
+    ]
     found = store.batch(torch.tensor([0, 1]), CPU, torch.float32)["asked"]
     assert found.values[1, 0, 0] == 1e6
     assert found.mask is not None and found.mask.tolist() == [[True, True], [True, False]]
     half = TokenCache()
     half.add({"asked": Tokens(torch.full((1, 2, 3), 1e6, dtype=torch.bfloat16))}, [True])
-    assert half.batch(torch.tensor([0]), CPU, torch.bfloat16)["asked"].values.dtype == torch.bfloat16
+    assert (
+        half.batch(torch.tensor([0]), CPU, torch.bfloat16)["asked"].values.dtype
+        == torch.bfloat16
+    )
 
 
 def test_a_rank_without_items_has_a_spare_one() -> None:
     store = TokenCache()
     store.add({"asked": Tokens(torch.ones(2, 2, 3))}, [False, False])
-    assert store.batch(torch.tensor([], dtype=torch.long), CPU, torch.float32)["asked"].values.shape == (
+    assert store.batch(torch.tensor([], dtype=torch.long), CPU, torch.float32)[
+        "asked"
+    ].values.shape == (
         1,
         2,
         3,
@@ -64,7 +75,10 @@ def test_a_rank_without_items_has_a_spare_one() -> None:
 
 
 def test_what_is_no_token_stream_is_refused() -> None:
-    with pytest.raises(TypeError, match="stream 'v', from which `rerank` starts, must be tokens of 2 rows"):
+    with pytest.raises(
+        TypeError,
+        match="stream 'v', from which `rerank` starts, must be tokens of 2 rows",
+    ):
         TokenCache().add({"v": torch.ones(2, 3)}, [True, True])
 
 
@@ -74,4 +88,6 @@ def test_rows_come_back_in_one_piece(sizes: list[int]) -> None:
     rows, known = Rows(), [torch.randn(size, 3) for size in sizes]
     for batch in known:
         rows.add(batch)
-    assert torch.equal(rows.values().reshape(-1, 3), torch.cat([torch.empty(0, 3), *known]))
+    assert torch.equal(
+        rows.values().reshape(-1, 3), torch.cat([torch.empty(0, 3), *known])
+    )

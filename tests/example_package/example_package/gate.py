@@ -24,4 +24,6 @@ class Gate(nn.Module):
     def forward(self, text: Tokens, vision: Tokens) -> Tokens:
         """Gate; the text keeps its length and mask."""
         seen = vision.values.mean(dim=1, keepdim=True)
-        return Tokens(text.values + torch.sigmoid(self.weigh(text.values)) * seen, text.mask)
+        return Tokens(
+            text.values + torch.sigmoid(self.weigh(text.values)) * seen, text.mask
+        )

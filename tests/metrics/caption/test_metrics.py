@@ -23,7 +23,10 @@ ROWS = [
 
 
 def test_they_agree_with_the_scores_of_files() -> None:
-    said = {str(i): "" if row.get("bad") else str(row["prediction"]) for i, row in enumerate(ROWS)}
+    said = {
+        str(i): "" if row.get("bad") else str(row["prediction"])
+        for i, row in enumerate(ROWS)
+    }
     given = {str(i): list(row["references"]) for i, row in enumerate(ROWS)}
     expected = caption_scores(said, given, with_java=False).values
     values: dict[str, float] = {}
@@ -32,7 +35,9 @@ def test_they_agree_with_the_scores_of_files() -> None:
         rows = [dict(row) for row in ROWS]
         score_rows([metric], rows)
         found = metric.compute(rows)
-        assert next(iter(found)) == name, "the main value carries the metric's name, for train.best_metric"
+        assert next(iter(found)) == name, (
+            "the main value carries the metric's name, for train.best_metric"
+        )
         values |= found
     assert values["cider"] == pytest.approx(expected["CIDEr"])
     assert values["rouge_l"] == pytest.approx(expected["ROUGE-L"])
@@ -45,7 +50,9 @@ def test_no_rows_no_number(judge: Cider | Bleu | RougeL | ExactMatch) -> None:
     assert all(math.isnan(value) for value in judge.compute([]).values())
 
 
-def test_meteor_asks_for_java_before_anything_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_meteor_asks_for_java_before_anything_is_evaluated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match="needs Java"):
         Meteor()
@@ -71,6 +78,8 @@ def test_a_java_that_fails_costs_meteor_alone(
 
     monkeypatch.setattr(java, "require_java", lambda metric: Path())
     monkeypatch.setattr(java, "meteor", fails)
-    (value,) = Meteor().compute([{"prediction": "a dog", "references": ["a dog"]}]).values()
+    (value,) = (
+        Meteor().compute([{"prediction": "a dog", "references": ["a dog"]}]).values()
+    )
     assert math.isnan(value)
     assert "METEOR's Java program failed: no memory" in caplog.text

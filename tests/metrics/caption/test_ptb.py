@@ -16,7 +16,9 @@ from mplug2.metrics.caption.ptb import tokenize
 
 
 def test_recorded_tokens(shared: Path) -> None:
-    cases = json.loads((shared / "data/metrics/ptb/captions.json").read_text(encoding="utf-8"))
+    cases = json.loads(
+        (shared / "data/metrics/ptb/captions.json").read_text(encoding="utf-8")
+    )
     wrong = [case for case in cases if tokenize(case["raw"]) != case["tokens"]]
     assert len(cases) > 1000
     assert len(wrong) <= 0.005 * len(cases), wrong
@@ -53,12 +55,21 @@ def test_java_agrees_on_other_captions(shared: Path) -> None:
     if shutil.which("java") is None:
         pytest.skip("java is not installed")
     ptbtokenizer = pytest.importorskip("pycocoevalcap.tokenizer.ptbtokenizer")
-    with gzip.open(shared / "data/annotations/msrvtt/val_captions.json.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(
+        shared / "data/annotations/msrvtt/val_captions.json.gz", "rt", encoding="utf-8"
+    ) as file:
         videos = json.load(file)
     captions = sorted({text for video in videos.values() for text in video.values()})
     random.Random(0).shuffle(captions)
     odd = [text for text in captions if any(letter in text for letter in "'\"-/.(&")]
-    chosen = {str(index): [{"caption": text}] for index, text in enumerate(odd[:500] + captions[:1500])}
+    chosen = {
+        str(index): [{"caption": text}]
+        for index, text in enumerate(odd[:500] + captions[:1500])
+    }
     java = ptbtokenizer.PTBTokenizer().tokenize(chosen)
-    wrong = [given for key, [given] in chosen.items() if tokenize(given["caption"]) != java[key][0]]
+    wrong = [
+        given
+        for key, [given] in chosen.items()
+        if tokenize(given["caption"]) != java[key][0]
+    ]
     assert len(wrong) <= 0.005 * len(chosen), wrong

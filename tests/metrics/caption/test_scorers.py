@@ -26,7 +26,9 @@ def captions(seed: int, count: int) -> tuple[list[str], list[list[str]]]:
     def one() -> str:
         return " ".join(draw.choices(WORDS, k=draw.randint(1, 9)))
 
-    return [one() for _ in range(count)], [[one() for _ in range(draw.randint(1, 5))] for _ in range(count)]
+    return [one() for _ in range(count)], [
+        [one() for _ in range(draw.randint(1, 5))] for _ in range(count)
+    ]
 
 
 def test_ngrams() -> None:
@@ -39,29 +41,42 @@ def test_ngrams() -> None:
 
 def test_bleu_by_hand() -> None:
     # 2 of "the" count, the reference has two; no 2-gram matches; lengths 7 and 7
-    score = bleu([ngrams(["the"] * 7)], [[ngrams(["the", "cat", "is", "on", "the", "mat", "now"])]])
+    score = bleu(
+        [ngrams(["the"] * 7)], [[ngrams(["the", "cat", "is", "on", "the", "mat", "now"])]]
+    )
     assert score[0] == pytest.approx(2 / 7)
     assert score[1] < 1e-6
-    short = bleu([ngrams(["the", "cat"])], [[ngrams(["the", "cat", "is", "on", "the", "mat"])]])
+    short = bleu(
+        [ngrams(["the", "cat"])], [[ngrams(["the", "cat", "is", "on", "the", "mat"])]]
+    )
     assert short[0] == pytest.approx(math.exp(1 - 6 / 2))
 
 
 def _subsequences(words: Sequence[str]) -> set[tuple[str, ...]]:
-    return {part for size in range(len(words) + 1) for part in itertools.combinations(words, size)}
+    return {
+        part
+        for size in range(len(words) + 1)
+        for part in itertools.combinations(words, size)
+    }
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_longest_common_subsequence_by_definition(seed: int) -> None:
     draw = random.Random(seed)
     left, right = (draw.choices("abc", k=draw.randint(0, 8)) for _ in range(2))
-    assert common_subsequence(left, right) == max(map(len, _subsequences(left) & _subsequences(right)))
+    assert common_subsequence(left, right) == max(
+        map(len, _subsequences(left) & _subsequences(right))
+    )
 
 
 def test_rouge_by_hand() -> None:
     # longest common subsequence 3 of 4 said and of 6 given
     precision, recall, beta = 3 / 4, 3 / 6, 1.2
     expected = (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
-    said, given = ["a", "man", "runs", "fast"], ["a", "tall", "man", "quickly", "runs", "home"]
+    said, given = (
+        ["a", "man", "runs", "fast"],
+        ["a", "tall", "man", "quickly", "runs", "home"],
+    )
     assert rouge_l(said, [given]) == pytest.approx(expected)
     assert rouge_l([], [["a"]]) == 0
 
@@ -81,15 +96,25 @@ def test_cider_d_by_definition() -> None:
         # each of the 2-grams "red red" (nowhere, rarity log 2), "red ball" and "a red" (one item, log 2)
         pairs = {tuple(reference[i : i + 2]) for i in range(len(reference) - 1)}
         bigram = 1 / (math.sqrt(2) * math.sqrt(len(pairs)))
-        total += (unigram + bigram) / 4 * math.exp(-((len(candidate) - len(reference)) ** 2) / (2 * 6**2))
-    assert CiderD(references).score(["red red ball", ""]) == pytest.approx([10 * total / 2, 0.0])
+        total += (
+            (unigram + bigram)
+            / 4
+            * math.exp(-((len(candidate) - len(reference)) ** 2) / (2 * 6**2))
+        )
+    assert CiderD(references).score(["red red ball", ""]) == pytest.approx(
+        [10 * total / 2, 0.0]
+    )
 
 
 def test_candidates_say_whose_references_they_have() -> None:
     said, given = captions(1, 6)
     scorer = CiderD(given)
     alone = scorer.score(said)
-    assert scorer.score([said[4], said[0], said[4]], owner=[4, 0, 4]) == [alone[4], alone[0], alone[4]]
+    assert scorer.score([said[4], said[0], said[4]], owner=[4, 0, 4]) == [
+        alone[4],
+        alone[0],
+        alone[4],
+    ]
     with pytest.raises(ValueError, match="longer"):
         scorer.score(said[:3])
 
@@ -135,12 +160,22 @@ def test_pycocoevalcap_agrees(seed: int) -> None:
     theirs = (dict(enumerate(given)), {index: [text] for index, text in enumerate(said)})
     grams = [ngrams(text.split()) for text in said]
     references = [[ngrams(text.split()) for text in texts] for texts in given]
-    assert bleu(grams, references) == pytest.approx(Bleu(4).compute_score(*theirs, verbose=0)[0], abs=1e-12)
-    assert CiderD(given).score(said) == pytest.approx(Cider().compute_score(*theirs)[1], abs=1e-12)
-    own = [rouge_l(a.split(), [b.split() for b in texts]) for a, texts in zip(said, given, strict=True)]
+    assert bleu(grams, references) == pytest.approx(
+        Bleu(4).compute_score(*theirs, verbose=0)[0], abs=1e-12
+    )
+    assert CiderD(given).score(said) == pytest.approx(
+        Cider().compute_score(*theirs)[1], abs=1e-12
+    )
+    own = [
+        rouge_l(a.split(), [b.split() for b in texts])
+        for a, texts in zip(said, given, strict=True)
+    ]
     assert own == pytest.approx(Rouge().compute_score(*theirs)[1], abs=1e-12)
 
 
 def test_frequencies_are_plain_json() -> None:
     data = Frequencies.of([[ngrams(["a", "dog"])], [ngrams(["a"])]]).to_json()
-    assert json.loads(json.dumps(data)) == {"items": 2, "counts": {"a": 2, "dog": 1, "a dog": 1}}
+    assert json.loads(json.dumps(data)) == {
+        "items": 2,
+        "counts": {"a": 2, "dog": 1, "a dog": 1},
+    }

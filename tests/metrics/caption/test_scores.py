@@ -26,7 +26,9 @@ def _json(path: Path) -> Any:
 
 def coco_fakecap(folder: Path) -> Captions:
     items = _json(folder / "coco_fakecap/spice_example_input_larger.json")
-    expected = _json(folder / "coco_fakecap/expected.json")["recomputed_unrounded_with_upstream_scorers"]
+    expected = _json(folder / "coco_fakecap/expected.json")[
+        "recomputed_unrounded_with_upstream_scorers"
+    ]
     said = {str(item["image_id"]): item["test"] for item in items}
     return said, {str(item["image_id"]): item["refs"] for item in items}, expected
 
@@ -37,7 +39,9 @@ def nlg_eval(folder: Path) -> Captions:
         for name in ("hyp.txt", "ref1.txt", "ref2.txt")
     )
     expected = _json(folder / "nlg_eval/expected.json")["published"]
-    given = {str(index): list(pair) for index, pair in enumerate(zip(one, two, strict=True))}
+    given = {
+        str(index): list(pair) for index, pair in enumerate(zip(one, two, strict=True))
+    }
     return {str(index): text for index, text in enumerate(said)}, given, expected
 
 
@@ -51,7 +55,9 @@ def human_vs_human(folder: Path) -> Captions:
     ("captions", "tokenized"),
     [(coco_fakecap, True), (nlg_eval, True), (nlg_eval, False), (human_vs_human, False)],
 )
-def test_expected_values_without_java(shared: Path, captions: Any, tokenized: bool) -> None:
+def test_expected_values_without_java(
+    shared: Path, captions: Any, tokenized: bool
+) -> None:
     said, given, expected = captions(shared / "data/metrics")
     scores = caption_scores(said, given, tokenized=tokenized, with_java=False)
     compared = {name for name in KEYS if name in expected and name != "METEOR"}
@@ -67,8 +73,12 @@ def test_the_first_images_of_coco(shared: Path) -> None:
     from mplug2.metrics.caption.cider import CiderD
 
     said, given, _ = coco_fakecap(shared / "data/metrics")
-    expected = _json(shared / "data/metrics/coco_fakecap/expected.json")["per_image_CIDEr_first5"]
-    by_id = dict(zip(given, CiderD(list(given.values())).score(list(said.values())), strict=True))
+    expected = _json(shared / "data/metrics/coco_fakecap/expected.json")[
+        "per_image_CIDEr_first5"
+    ]
+    by_id = dict(
+        zip(given, CiderD(list(given.values())).score(list(said.values())), strict=True)
+    )
     for key, value in expected.items():
         assert by_id[key] == pytest.approx(value, abs=1e-9)
 
@@ -93,13 +103,17 @@ def test_java_missing_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scores.values["BLEU-2"] == pytest.approx(1)
 
 
-def test_spice_models_missing_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_spice_models_missing_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(java, "require_java", lambda metric: tmp_path)
     with pytest.raises(java.Unavailable, match="stanford-corenlp-3.6.0-models.jar"):
         java.require_spice()
 
 
-def test_a_java_program_that_fails_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_java_program_that_fails_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip("pycocoevalcap")
     fake = tmp_path / "java"
     fake.write_text("#!/bin/sh\necho 'no memory left' >&2\nexit 1\n")

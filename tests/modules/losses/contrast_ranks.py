@@ -30,7 +30,9 @@ def losses() -> dict[str, nn.Module]:
 def features(seed: int, count: int = BATCH, width: int = WIDTH) -> Tensor:
     """Return unit vectors that take gradients."""
     generator = torch.Generator().manual_seed(seed)
-    vectors = F.normalize(torch.randn(count, width, generator=generator, dtype=torch.float64), dim=1)
+    vectors = F.normalize(
+        torch.randn(count, width, generator=generator, dtype=torch.float64), dim=1
+    )
     return vectors.float().requires_grad_()
 
 
@@ -45,7 +47,9 @@ def run(rank: int = 0, world: int = 1) -> dict[str, Tensor]:
             module.zero_grad()
             loss.backward()
             values = {"loss": loss.detach(), "vision": vision.grad, "text": text.grad}
-            values |= {key: parameter.grad for key, parameter in module.named_parameters()}
+            values |= {
+                key: parameter.grad for key, parameter in module.named_parameters()
+            }
             for key, value in values.items():
                 assert value is not None, key
                 if world > 1:
@@ -58,7 +62,9 @@ def main(folder: str, rank: str, world: str) -> None:
     """Join the other processes by a file, and write the results of the first."""
     store = f"file://{folder}/store"
     limit = timedelta(seconds=60)
-    dist.init_process_group("gloo", store, rank=int(rank), world_size=int(world), timeout=limit)
+    dist.init_process_group(
+        "gloo", store, rank=int(rank), world_size=int(world), timeout=limit
+    )
     results = run(int(rank), int(world))
     if rank == "0":
         torch.save(results, Path(folder, "results.pt"))

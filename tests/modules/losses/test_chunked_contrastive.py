@@ -37,7 +37,12 @@ def gradients(module: nn.Module, groups: Tensor | None) -> list[Tensor]:
     loss = module(vision, text, groups)["loss"]
     module.zero_grad()
     loss.backward()
-    values = [loss.detach(), vision.grad, text.grad, *(value.grad for value in module.parameters())]
+    values = [
+        loss.detach(),
+        vision.grad,
+        text.grad,
+        *(value.grad for value in module.parameters()),
+    ]
     return [value for value in values if value is not None]
 
 
@@ -64,15 +69,21 @@ def test_the_sigmoid_loss_is_a_decision_for_each_pair(chunk: int) -> None:
         for row in range(BATCH):
             for column in range(BATCH):
                 logit = 3.0 * float(vision[row] @ text[column]) - 1.5
-                together = row == column if groups is None else groups[row] == groups[column]
-                probability = torch.sigmoid(torch.tensor(logit if together else -logit, dtype=torch.float64))
+                together = (
+                    row == column if groups is None else groups[row] == groups[column]
+                )
+                probability = torch.sigmoid(
+                    torch.tensor(logit if together else -logit, dtype=torch.float64)
+                )
                 total -= float(probability.log())
         loss = module(vision, text, groups)["loss"].item()
         assert loss == pytest.approx(total / BATCH, rel=1e-5)
 
 
 def test_chunks_of_the_sigmoid_loss_have_the_same_gradients() -> None:
-    complete, chunked = (gradients(SigmoidContrastive(chunk=chunk), None) for chunk in (BATCH, 5))
+    complete, chunked = (
+        gradients(SigmoidContrastive(chunk=chunk), None) for chunk in (BATCH, 5)
+    )
     assert len(complete) == 5
     for value, other in zip(chunked, complete, strict=True):
         torch.testing.assert_close(value, other, atol=1e-6, rtol=1e-5)
@@ -86,7 +97,9 @@ def test_what_cannot_be_is_refused() -> None:
         ChunkedContrastive(chunk=0)
 
 
-@pytest.mark.parametrize("module", [ChunkedContrastive(chunk=8), SigmoidContrastive(chunk=8)])
+@pytest.mark.parametrize(
+    "module", [ChunkedContrastive(chunk=8), SigmoidContrastive(chunk=8)]
+)
 def test_nothing_of_the_size_of_the_matrix_is_kept(module: nn.Module) -> None:
     vision, text = features(0, 64), features(1, 64)
     sizes = []
@@ -114,7 +127,16 @@ def test_losses_and_gradients_of_four_ranks_are_those_of_one(tmp_path: Path) -> 
     assert set(together) == set(alone)
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, atol=1e-6, rtol=1e-5, msg=name)
-    assert len({round(float(value), 4) for name, value in alone.items() if name.endswith("loss")}) == 4
+    assert (
+        len(
+            {
+                round(float(value), 4)
+                for name, value in alone.items()
+                if name.endswith("loss")
+            }
+        )
+        == 4
+    )
 
 
 @pytest.mark.slow
@@ -123,7 +145,12 @@ def test_chunks_need_a_quarter_of_the_memory_at_most() -> None:
     for kind in ("plain", "chunked"):
         command = [sys.executable, "-c", MEMORY, kind]
         # Freed blocks of a megabyte return to the system, so the peak of the process is that of its tensors.
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "MALLOC_MMAP_THRESHOLD_": str(2**20)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "MALLOC_MMAP_THRESHOLD_": str(2**20),
+        }
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        )
         peaks[kind] = int(done.stdout)
     assert 0 < peaks["chunked"] <= peaks["plain"] / 4, peaks

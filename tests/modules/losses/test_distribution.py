@@ -24,6 +24,9 @@ def test_binary_losses_are_added_over_classes() -> None:
     logits, target = torch.randn(4, 5), torch.rand(4, 5)
     expected = F.binary_cross_entropy_with_logits(logits, target) * 5
     torch.testing.assert_close(binary_cross_entropy(logits, target).mean(), expected)
-    parts = [binary_cross_entropy(logits[:1], target[:1]), binary_cross_entropy(logits[1:], target[1:])]
+    parts = [
+        binary_cross_entropy(logits[:1], target[:1]),
+        binary_cross_entropy(logits[1:], target[1:]),
+    ]
     total = sum(part.total for part in parts) / sum(part.count for part in parts)
     torch.testing.assert_close(total, expected)

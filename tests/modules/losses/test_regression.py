@@ -29,5 +29,7 @@ def test_no_elements_and_half_precision() -> None:
 
 
 def test_other_shapes() -> None:
-    with pytest.raises(ValueError, match=r"target must have the shape \[2, 3\], but has \[2\]"):
+    with pytest.raises(
+        ValueError, match=r"target must have the shape \[2, 3\], but has \[2\]"
+    ):
         mse_loss(torch.zeros(2, 3), torch.zeros(2))

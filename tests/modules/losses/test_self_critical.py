@@ -31,7 +31,9 @@ def test_the_released_advantage_is_over_all_texts() -> None:
     torch.testing.assert_close(
         _gradient(None, baseline_mode="all"), -(REWARD - REWARD.mean(1, keepdim=True)) / 6
     )
-    torch.testing.assert_close(_gradient(None, baseline_mode="all") * 3 / 2, _gradient(None))
+    torch.testing.assert_close(
+        _gradient(None, baseline_mode="all") * 3 / 2, _gradient(None)
+    )
 
 
 def test_climbing_finds_the_rewarded_word() -> None:
@@ -42,7 +44,10 @@ def test_climbing_finds_the_rewarded_word() -> None:
         words = torch.distributions.Categorical(logits=logits.detach()).sample((1, 8))
         scores = logits.log_softmax(dim=0)[words]
         (step,) = torch.autograd.grad(
-            self_critical(Sequences(words[..., None], scores), (words == 2).float()).mean(), logits
+            self_critical(
+                Sequences(words[..., None], scores), (words == 2).float()
+            ).mean(),
+            logits,
         )
         logits = (logits - step).detach().requires_grad_()
     assert logits.softmax(dim=0)[2] > 0.95
@@ -51,5 +56,6 @@ def test_climbing_finds_the_rewarded_word() -> None:
 def test_a_single_text_has_no_others() -> None:
     with pytest.raises(ValueError, match="n=2 or more"):
         self_critical(
-            Sequences(torch.zeros(2, 1, 3, dtype=torch.long), torch.zeros(2, 1)), torch.zeros(2, 1)
+            Sequences(torch.zeros(2, 1, 3, dtype=torch.long), torch.zeros(2, 1)),
+            torch.zeros(2, 1),
         ).mean()

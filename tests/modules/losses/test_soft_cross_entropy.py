@@ -23,7 +23,11 @@ def test_soft_targets_by_hand() -> None:
 def test_smoothing_by_hand_and_as_in_torch() -> None:
     logits = torch.tensor([[0.0, math.log(3)]])
     # (1 - 0.2) (0, 1) + 0.2 / 2 = (0.1, 0.9)
-    smoothed = soft_cross_entropy(logits, torch.tensor([[0.0, 1.0]]), smoothing=0.2).mean().item()
+    smoothed = (
+        soft_cross_entropy(logits, torch.tensor([[0.0, 1.0]]), smoothing=0.2)
+        .mean()
+        .item()
+    )
     assert smoothed == pytest.approx(0.1 * math.log(4) + 0.9 * math.log(4 / 3))
     torch.manual_seed(0)
     scores, classes = torch.randn(6, 5), torch.randint(5, (6,))
@@ -36,7 +40,10 @@ def test_smoothing_by_hand_and_as_in_torch() -> None:
 def test_parts_of_a_batch_add_up() -> None:
     torch.manual_seed(0)
     logits, target = torch.randn(5, 3), torch.rand(5, 3)
-    parts = [soft_cross_entropy(logits[:1], target[:1]), soft_cross_entropy(logits[1:], target[1:])]
+    parts = [
+        soft_cross_entropy(logits[:1], target[:1]),
+        soft_cross_entropy(logits[1:], target[1:]),
+    ]
     total = sum(part.total for part in parts) / sum(part.count for part in parts)
     torch.testing.assert_close(total, soft_cross_entropy(logits, target).mean())
     assert soft_cross_entropy(logits.bfloat16(), target).total.dtype == torch.float32

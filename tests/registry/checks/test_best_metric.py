@@ -101,7 +101,9 @@ def problems(settings: str, chosen: str) -> list[tuple[str, str, str]]:
         ),
     ],
 )
-def test_a_value_that_nothing_reports_is_located(settings: str, chosen: str, choices: str, hint: str) -> None:
+def test_a_value_that_nothing_reports_is_located(
+    settings: str, chosen: str, choices: str, hint: str
+) -> None:
     assert problems(settings, chosen) == [("10:22", choices, hint)]
 
 

@@ -48,7 +48,10 @@ def hop(reader, tokens, *, hops: int = 1, skip: int = 0):
 
 def problems(call: str) -> list[tuple[int, int, str, str]]:
     report = check(parse_spec(SPEC.format(call=call)))
-    return [(one.place.line, one.place.column, one.message, one.hint) for one in report.problems]
+    return [
+        (one.place.line, one.place.column, one.message, one.hint)
+        for one in report.problems
+    ]
 
 
 @pytest.mark.parametrize("operation", ["beam_search", "sample_search", "greedy_search"])
@@ -69,8 +72,14 @@ def test_searches_fit_their_decoder(operation: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("min_length=12, max_length=10", "min_length must be at most max_length (got min_length 12, "),
-        ("min_length=11", "min_length must be at most max_length (got min_length 11, max_length 10)"),
+        (
+            "min_length=12, max_length=10",
+            "min_length must be at most max_length (got min_length 12, ",
+        ),
+        (
+            "min_length=11",
+            "min_length must be at most max_length (got min_length 11, max_length 10)",
+        ),
         ("num_beams=0", "num_beams must be at least 1 (got num_beams 0)"),
         (
             "num_beams=2, num_return_sequences=3",
@@ -87,7 +96,10 @@ def test_searches_fit_their_decoder(operation: str) -> None:
                 "256)"
             ),
         ),
-        ("max_length=0, min_length=0", "max_length must be at least 1 (got max_length 0)"),
+        (
+            "max_length=0, min_length=0",
+            "max_length must be at least 1 (got max_length 0)",
+        ),
     ],
 )
 def test_beam_search(options: str, message: str) -> None:
@@ -120,13 +132,27 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registries:
     ("reader", "options", "message"),
     [
         ("", "hops=8", ""),
-        ("", "hops=9", "hop: hops must be at most reader.size (got hops 9, reader.size 8)"),
+        (
+            "",
+            "hops=9",
+            "hop: hops must be at most reader.size (got hops 9, reader.size 8)",
+        ),
         ("", "hops=8, skip=3", "hop: `hops + skip <= 10` must hold (got hops 8, skip 3)"),
-        (", size: 6", "hops=2", "module 'reader': `size % window == 0` must hold (got size 6, window 4)"),
-        (", window: 9", "hops=2", "module 'reader': window must be at most size (got window 9, size 8)"),
+        (
+            ", size: 6",
+            "hops=2",
+            "module 'reader': `size % window == 0` must hold (got size 6, window 4)",
+        ),
+        (
+            ", window: 9",
+            "hops=2",
+            "module 'reader': window must be at most size (got window 9, size 8)",
+        ),
     ],
 )
-def test_of_another_package(plug_in: Registries, reader: str, options: str, message: str) -> None:
+def test_of_another_package(
+    plug_in: Registries, reader: str, options: str, message: str
+) -> None:
     text = (
         f"inputs: {{x: tokens B N 4}}\nmodules: {{reader: {{use: reader, width: 4{reader}}}}}\n"
         f"flow:\n  y: hop(@reader, x, {options})\ngoals: {{out: {{y: y}}}}\n"
@@ -138,5 +164,7 @@ def test_of_another_package(plug_in: Registries, reader: str, options: str, mess
 def test_read_and_live_declarations_agree() -> None:
     live = Declaration.of(OPERATIONS.load("beam_search"))
     read = OPERATIONS.declaration("beam_search")
-    assert [condition.text for condition in read.conditions] == [one.text for one in live.conditions]
+    assert [condition.text for condition in read.conditions] == [
+        one.text for one in live.conditions
+    ]
     assert len(read.conditions) > 8

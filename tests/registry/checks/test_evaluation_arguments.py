@@ -54,7 +54,10 @@ def messages(settings: str) -> list[tuple[str, str, str]]:
     """Return (line:column, message, hint) of every problem with these settings of `eval`."""
     spec = parse_spec(GOOD.replace("EVAL", settings), "x.yaml")
     problems = check(spec).problems
-    return [(f"{one.place.line}:{one.place.column}", one.message, one.hint) for one in problems]
+    return [
+        (f"{one.place.line}:{one.place.column}", one.message, one.hint)
+        for one in problems
+    ]
 
 
 MISSING = "must set 'threshold' of evaluator 'sure', but does not"
@@ -64,12 +67,24 @@ WRONG_TYPE = "argument 'threshold' of evaluator 'sure' must be float, but is 'hi
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ("{evaluator: sure}", ("8:19", f"eval {MISSING}", "add `threshold: ...` (float)")),
-        ("{a: {evaluator: sure}}", ("8:23", f"eval.a {MISSING}", "add `threshold: ...` (float)")),
-        ("{evaluator: sure, threshold: }", ("8:19", f"eval {MISSING}", "add `threshold: ...` (float)")),
+        (
+            "{evaluator: sure}",
+            ("8:19", f"eval {MISSING}", "add `threshold: ...` (float)"),
+        ),
+        (
+            "{a: {evaluator: sure}}",
+            ("8:23", f"eval.a {MISSING}", "add `threshold: ...` (float)"),
+        ),
+        (
+            "{evaluator: sure, threshold: }",
+            ("8:19", f"eval {MISSING}", "add `threshold: ...` (float)"),
+        ),
         ("{evaluator: sure, threshold: high}", ("8:36", WRONG_TYPE, "")),
         ("{a: {evaluator: sure, threshold: high}}", ("8:40", WRONG_TYPE, "")),
-        ("{evaluator: sure, threshold: high, a: {}, b: {threshold: 1}}", ("8:36", WRONG_TYPE, "")),
+        (
+            "{evaluator: sure, threshold: high, a: {}, b: {threshold: 1}}",
+            ("8:36", WRONG_TYPE, ""),
+        ),
         (
             "{evaluator: sure, treshold: 0.5}",
             ("8:25", "unknown key of 'eval': 'treshold'", "did you mean 'threshold'?"),
@@ -96,7 +111,9 @@ WRONG_TYPE = "argument 'threshold' of evaluator 'sure' must be float, but is 'hi
         ),
     ],
 )
-def test_a_wrong_argument_is_located(settings: str, expected: tuple[str, str, str]) -> None:
+def test_a_wrong_argument_is_located(
+    settings: str, expected: tuple[str, str, str]
+) -> None:
     assert messages(settings) == [expected]
 
 
@@ -131,7 +148,9 @@ def test_another_evaluator_does_not_get_the_arguments_of_the_shared_one() -> Non
 
 
 def test_an_evaluation_knows_its_place() -> None:
-    spec = parse_spec(GOOD.replace("EVAL", "{evaluator: sure, threshold: 0.5, a: {}}"), "x.yaml")
+    spec = parse_spec(
+        GOOD.replace("EVAL", "{evaluator: sure, threshold: 0.5, a: {}}"), "x.yaml"
+    )
     (evaluation,) = training_plan(spec).evaluations
     assert (evaluation.place.line, evaluation.place.column) == (8, 41)
 
@@ -139,4 +158,6 @@ def test_an_evaluation_knows_its_place() -> None:
 def test_an_evaluator_that_cannot_be_read_is_a_located_problem() -> None:
     EVALUATORS.register("broken", "mplug2.no_such_file:Broken")
     with pytest.raises(SpecError, match=r"^x.yaml:8:19: .*no_such_file"):
-        check(parse_spec(GOOD.replace("EVAL", "{evaluator: broken}"), "x.yaml")).raise_if_bad()
+        check(
+            parse_spec(GOOD.replace("EVAL", "{evaluator: broken}"), "x.yaml")
+        ).raise_if_bad()

@@ -41,8 +41,14 @@ def test_a_type_with_a_target() -> None:
     ("text", "message"),
     [
         ("labels A -> Q", "kind 'labels' counts no rows, so it cannot have '-> Q'"),
-        ("index A ->", "one axis must follow '->', the one whose rows are counted (got none)"),
-        ("index A -> Q R", "one axis must follow '->', the one whose rows are counted (got 2)"),
+        (
+            "index A ->",
+            "one axis must follow '->', the one whose rows are counted (got none)",
+        ),
+        (
+            "index A -> Q R",
+            "one axis must follow '->', the one whose rows are counted (got 2)",
+        ),
         ("index A -> Q-1", "an axis must be a name or a size, but is 'Q-1'"),
         ("index A -> 0", "a size must be at least 1, but is 0"),
         ("index A -> _", "'_' is an axis in ports only: give the axis a letter"),
@@ -67,14 +73,14 @@ def test_an_index_into_other_rows(names: Registries) -> None:
     [problem] = problems(text, names)
     assert str(problem.place) == "spec.yaml:5:25"
     assert problem.message == wrong("question_index", "Q", "video", "V")
-    index_or_stream = (
-        "use an index into V ('video_index'), or fill 'tokens' by a stream with rows of Q ('text')"
-    )
+    index_or_stream = "use an index into V ('video_index'), or fill 'tokens' by a stream with rows of Q ('text')"
     assert problem.hint == index_or_stream
 
 
 def test_a_stream_that_nothing_uses_is_what_was_meant(names: Registries) -> None:
-    [problem] = problems(GOOD.replace("(memory, question_index)", "(video, question_index)"), names)
+    [problem] = problems(
+        GOOD.replace("(memory, question_index)", "(video, question_index)"), names
+    )
     assert problem.message == wrong("question_index", "Q", "video", "V")
     assert problem.hint == "did you mean 'memory', which nothing uses?"
 
@@ -89,25 +95,34 @@ def test_without_a_target_the_first_use_settles_it(names: Registries) -> None:
     [problem] = problems(text, names)
     assert str(problem.place) == "spec.yaml:6:23"
     assert problem.message == wrong("video_index", "V", "memory", "Q")
-    assert problem.hint.endswith("; if it counts rows of Q, write `video_index: index Q -> Q`")
+    assert problem.hint.endswith(
+        "; if it counts rows of Q, write `video_index: index Q -> Q`"
+    )
 
 
 def test_a_target_that_no_input_has(names: Registries) -> None:
     [problem] = problems(GOOD.replace("-> V", "-> W"), names)
     assert str(problem.place) == "spec.yaml:1:64"
-    assert problem.message == "index 'video_index' counts rows of 'W', but no input has such an axis"
+    assert (
+        problem.message
+        == "index 'video_index' counts rows of 'W', but no input has such an axis"
+    )
     assert problem.hint == "axes of the inputs: V, N, Q, L, A"
 
 
 def test_sizes_settle_targets_too(names: Registries) -> None:
-    text = GOOD.replace("video: tokens V N 8", "video: tokens 4 N 8").replace("-> V", "-> 4")
+    text = GOOD.replace("video: tokens V N 8", "video: tokens 4 N 8").replace(
+        "-> V", "-> 4"
+    )
     assert problems(text, names) == []
     [problem] = problems(text.replace("-> 4", "-> 5"), names)
     assert problem.message == wrong("video_index", 5, "video", 4)
 
 
 def test_the_rows_that_a_task_counts(good: str, names: Registries) -> None:
-    text = good.replace("seen:     take(visual, video_index)", "seen:     take(spoken, video_index)")
+    text = good.replace(
+        "seen:     take(visual, video_index)", "seen:     take(spoken, video_index)"
+    )
     assert text != good
     text = text.replace("index Q -> V", "index Q -> Q")
     messages = [problem.message for problem in check(parse_spec(text), names).problems]
@@ -121,4 +136,7 @@ def test_rows_of_an_input_without_axes(good: str, names: Registries) -> None:
     text = good.replace("question: text Q L", "question: text")
     assert text != good
     messages = [problem.message for problem in check(parse_spec(text), names).problems]
-    assert "wrong axes: port 'text' of words takes text B L, but stream 'question' is text" in messages
+    assert (
+        "wrong axes: port 'text' of words takes text B L, but stream 'question' is text"
+        in messages
+    )

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from registry import Problem, Registries, Spec, SpecError, check, complete, parse_spec, write_spec
+from registry import (
+    Problem,
+    Registries,
+    Spec,
+    SpecError,
+    check,
+    complete,
+    parse_spec,
+    write_spec,
+)
 
 CHAIN = """\
 inputs: {words: text B L, regions: tokens B R 24}
@@ -52,14 +61,21 @@ def test_the_resolved_spec_has_the_values(names: Registries) -> None:
 
 
 def test_what_nothing_settles(names: Registries) -> None:
-    [problem] = problems(CHAIN.replace("regions: tokens B R 24", "regions: tokens B R D"), names)
+    [problem] = problems(
+        CHAIN.replace("regions: tokens B R 24", "regions: tokens B R D"), names
+    )
     assert str(problem.place) == "spec.yaml:5:3"
-    assert problem.message == "module 'small' (project) must set 'width_in', since nothing else settles it"
+    assert (
+        problem.message
+        == "module 'small' (project) must set 'width_in', since nothing else settles it"
+    )
     assert problem.hint == "add `width_in: ...` (int)"
 
 
 def test_two_settings_that_clash_through_an_open_argument(names: Registries) -> None:
-    [problem] = problems(CHAIN.replace("use: fusion, width: 16", "use: fusion, width: 32"), names)
+    [problem] = problems(
+        CHAIN.replace("use: fusion, width: 16", "use: fusion, width: 32"), names
+    )
     assert problem.message == (
         "width mismatch: port 'text' of merge must be width 32 (set at spec.yaml:6:31), "
         "but stream 'read' has 16 there (set at spec.yaml:3:39)"
@@ -67,7 +83,9 @@ def test_two_settings_that_clash_through_an_open_argument(names: Registries) -> 
 
 
 def test_one_open_argument_is_the_same_in_all_calls(names: Registries) -> None:
-    text = CHAIN.replace("narrow: small(regions)", "narrow: small(regions)\n  wide: body(regions)")
+    text = CHAIN.replace(
+        "narrow: small(regions)", "narrow: small(regions)\n  wide: body(regions)"
+    )
     text = text.replace("vision: both.vision", "vision: both.vision, wide: wide")
     first = problems(text, names)[0]
     assert first.message == (
@@ -78,7 +96,9 @@ def test_one_open_argument_is_the_same_in_all_calls(names: Registries) -> None:
 
 def test_an_argument_that_no_axis_names_must_be_set(names: Registries) -> None:
     text = CHAIN.replace("modules:\n", "modules:\n  rare: {use: pool}\n")
-    text = text.replace("spoken: embed(words)", "first: embed(words)\n  spoken: rare(first)")
+    text = text.replace(
+        "spoken: embed(words)", "first: embed(words)\n  spoken: rare(first)"
+    )
     [problem] = problems(text, names)
     assert problem.message == "module 'rare' (pool) must set 'stride', but does not"
     assert problem.hint == "add `stride: ...` (int)"
@@ -105,7 +125,9 @@ def test_classes_follow_from_the_labels_of_the_data(names: Registries) -> None:
     ("labels", "count"),
     [("{'0': no, '1': yes}", 2), ("{a: no, b: no, c: yes}", 2), ("[a, b, c, d]", 4)],
 )
-def test_classes_of_a_mapping_are_its_values(labels: str, count: int, names: Registries) -> None:
+def test_classes_of_a_mapping_are_its_values(
+    labels: str, count: int, names: Registries
+) -> None:
     spec = complete(parse_spec(LABELLED.replace("[no, yes, perhaps]", labels)), names)
     assert spec.modules["head"].arguments["classes"] == count
 
@@ -123,7 +145,10 @@ def test_classes_stay_open_without_data(data: str, names: Registries) -> None:
     assert report.good
     [note] = report.notes
     assert str(note.place) == "spec.yaml:2:11"
-    assert note.message == "'classes' of module 'head' (head) is open: no data names the classes"
+    assert (
+        note.message
+        == "'classes' of module 'head' (head) is open: no data names the classes"
+    )
     assert note.hint == "add `classes: ...`, or `data: {labels: [...]}`"
     with pytest.raises(SpecError, match="is open: no data names the classes"):
         complete(parse_spec(text), names)
@@ -133,11 +158,18 @@ def test_classes_that_nothing_is_compared_with(names: Registries) -> None:
     text = LABELLED.replace("  loss: cross_entropy(logits, target=label)\n", "").replace(
         ", label: labels B", ""
     )
-    text = text.replace("train: {loss: loss}, predict: {label: logits}", "predict: {classes: logits}")
+    text = text.replace(
+        "train: {loss: loss}, predict: {label: logits}", "predict: {classes: logits}"
+    )
     [problem] = problems(text.partition("data:")[0], names)
-    assert problem.message == "module 'head' (head) must set 'classes', since nothing else settles it"
+    assert (
+        problem.message
+        == "module 'head' (head) must set 'classes', since nothing else settles it"
+    )
 
 
 def test_classes_that_are_set_stay(names: Registries) -> None:
-    spec = complete(parse_spec(LABELLED.replace("use: head", "use: head, classes: 5")), names)
+    spec = complete(
+        parse_spec(LABELLED.replace("use: head", "use: head, classes: 5")), names
+    )
     assert spec.modules["head"].arguments["classes"] == 5

@@ -54,7 +54,12 @@ MISTAKES = [
         "unknown port or option 'requested' of see",
         "ports and options of see: media, late",
     ),
-    ("cut.regions", "«cut.region", "unknown stream 'cut.region'", "did you mean 'cut.regions'?"),
+    (
+        "cut.regions",
+        "«cut.region",
+        "unknown stream 'cut.region'",
+        "did you mean 'cut.regions'?",
+    ),
     (
         "text=words",
         "text=words, text=spoken",
@@ -108,8 +113,12 @@ def test_nothing_is_wrong(names: Registries) -> None:
     assert str(types["visual.early"]) == str(types["visual"]) == "tokens B visual.N 8"
 
 
-@pytest.mark.parametrize(("old", "new", "message", "hint"), MISTAKES, ids=[new for _, new, _, _ in MISTAKES])
-def test_a_mistake(old: str, new: str, message: str | None, hint: str | None, names: Registries) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"), MISTAKES, ids=[new for _, new, _, _ in MISTAKES]
+)
+def test_a_mistake(
+    old: str, new: str, message: str | None, hint: str | None, names: Registries
+) -> None:
     assert GOOD.count(old) == 1
     marked = GOOD.replace(old, new)
     line = marked[: marked.find("«") + 1].count("\n") + 1
@@ -124,14 +133,21 @@ def test_a_mistake(old: str, new: str, message: str | None, hint: str | None, na
 
 
 def test_a_call_without_parts(names: Registries) -> None:
-    text = GOOD.replace("split(joint, media=visual, text=words, regions=regions)", "split(joint)")
-    [(_, message, hint), *_] = [one for one in problems(text, names) if "named part" in one[1]]
+    text = GOOD.replace(
+        "split(joint, media=visual, text=words, regions=regions)", "split(joint)"
+    )
+    [(_, message, hint), *_] = [
+        one for one in problems(text, names) if "named part" in one[1]
+    ]
     assert message == "split must be called with at least one named part, but has none"
     assert hint == "add `NAME=stream` (tokens B length _ | text B length)"
 
 
 def test_steps_know_what_is_requested_of_them(names: Registries) -> None:
-    steps = {step.name: step.requested for step in plan(parse_spec(GOOD), "out", (), names).steps}
+    steps = {
+        step.name: step.requested
+        for step in plan(parse_spec(GOOD), "out", (), names).steps
+    }
     assert steps["visual"] == {"early"}
     assert steps["still"] == {"early"}
     assert steps["cut"] == {"text", "regions"}

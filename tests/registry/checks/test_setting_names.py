@@ -9,7 +9,9 @@ from registry import SETTINGS, check, parse_spec
 from registry.checks.setting_names import FOREIGN_NAMES
 
 HEAD = "inputs: {q: text B L}\ngoals: {out: {q: q}}\n"
-DATA = "data: {task: text_class, labels: ['yes', 'no'], tokenizer: v.txt, test: {path: x}, "
+DATA = (
+    "data: {task: text_class, labels: ['yes', 'no'], tokenizer: v.txt, test: {path: x}, "
+)
 
 
 def test_every_name_leads_to_a_key_that_exists() -> None:
@@ -40,8 +42,18 @@ def test_every_name_leads_to_a_key_that_exists() -> None:
             "unknown key of 'eval': 'learning_rate'",
             "it is called `lr` here: `train: {lr: ...}`",
         ),
-        ("train: {epoch: 4}", 9, "unknown key of 'train': 'epoch'", "did you mean 'epochs'?"),
-        ("momentum: {decoy: 0.9}", 12, "unknown key of 'momentum': 'decoy'", "did you mean 'decay'?"),
+        (
+            "train: {epoch: 4}",
+            9,
+            "unknown key of 'train': 'epoch'",
+            "did you mean 'epochs'?",
+        ),
+        (
+            "momentum: {decoy: 0.9}",
+            12,
+            "unknown key of 'momentum': 'decoy'",
+            "did you mean 'decay'?",
+        ),
         (
             DATA + "lr: 1e-4}",
             len(DATA) + 1,
@@ -59,4 +71,6 @@ def test_every_name_leads_to_a_key_that_exists() -> None:
 def test_hints(line: str, column: int, message: str, hint: str) -> None:
     problems = check(parse_spec(HEAD + line)).problems
     found = [problem for problem in problems if problem.message == message]
-    assert [(one.place.line, one.place.column, one.hint) for one in found] == [(3, column, hint)], problems
+    assert [(one.place.line, one.place.column, one.hint) for one in found] == [
+        (3, column, hint)
+    ], problems

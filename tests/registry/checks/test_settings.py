@@ -19,20 +19,34 @@ HEAD = "inputs: {q: text B L}\ngoals: {out: {q: q}}\n"
         ("train: {lr: {}}", "'train.lr' must hold a rate, but is empty"),
         ("train: {lr: {default: -1}}", "'train.lr' must be at least 0, but is -1"),
         ("train: {betas: [0.9, 1.0]}", "'train.betas' must be less than 1, but is 1"),
-        ("train: {betas: [0.9]}", "'train.betas' must be tuple[float, float], but is [0.9]"),
-        ("train: {betas: [0.9, 0.99, 0.999]}", "'train.betas' must be tuple[float, float], but is "),
-        ("train: {max_grad_norm: -1}", "'train.max_grad_norm' must be at least 0, but is -1"),
+        (
+            "train: {betas: [0.9]}",
+            "'train.betas' must be tuple[float, float], but is [0.9]",
+        ),
+        (
+            "train: {betas: [0.9, 0.99, 0.999]}",
+            "'train.betas' must be tuple[float, float], but is ",
+        ),
+        (
+            "train: {max_grad_norm: -1}",
+            "'train.max_grad_norm' must be at least 0, but is -1",
+        ),
         (
             "data: {kind: video_qa, path: a, media: b, max_bad_fraction: 2}",
             "'data.max_bad_fraction' must be at most 1, but is 2",
         ),
-        ("data: {kind: video_qa, path: a, media: b, seed: -1}", "'data.seed' must be at least 0, but is -1"),
+        (
+            "data: {kind: video_qa, path: a, media: b, seed: -1}",
+            "'data.seed' must be at least 0, but is -1",
+        ),
         ("momentum: {decay: 1}\ntrain: {betas: [0, 0.999], max_grad_norm: 0, lr: 0}", ""),
     ],
 )
 def test_ranges(line: str, message: str, names: Registries) -> None:
     found = [
-        one.message for one in check(parse_spec(HEAD + line), names).problems if "reader" not in one.message
+        one.message
+        for one in check(parse_spec(HEAD + line), names).problems
+        if "reader" not in one.message
     ]
     assert [one[: len(message)] for one in found] == ([message] if message else [])
 
@@ -64,7 +78,9 @@ def test_early_stop_needs_an_evaluation_during_training() -> None:
         "best_metric: label_accuracy", "early_stop: 3"
     )
     messages = [problem.message for problem in check(parse_spec(text)).problems]
-    assert messages == ["train.early_stop needs an evaluation on a validation split, but the spec has none"]
+    assert messages == [
+        "train.early_stop needs an evaluation on a validation split, but the spec has none"
+    ]
 
 
 @pytest.mark.parametrize(

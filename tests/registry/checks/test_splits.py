@@ -139,7 +139,10 @@ def test_a_split_that_nothing_reads_is_located(
 def test_a_misspelt_reader_is_one_problem() -> None:
     text = SHORT.replace("matched: {split: matched}}", "split: mtched}")
     (problem,) = check(parse_spec(text)).problems
-    assert problem.message == "no batch and no evaluation reads the split 'matched' of 'data'"
+    assert (
+        problem.message
+        == "no batch and no evaluation reads the split 'matched' of 'data'"
+    )
     assert problem.hint == "did you mean 'mtched'?"
 
 
@@ -148,14 +151,23 @@ def test_a_misspelt_reader_is_one_problem() -> None:
     [
         (SHORT, "{split: matched}", "{split: [matched]}", "eval.matched.split"),
         (SHORT, "matched: {split: matched}}", "split: [matched]}", "eval.split"),
-        (LONG, "mismatched: {split: mismatched}", "mismatched: {source: [mnli]}", "eval.mismatched.source"),
+        (
+            LONG,
+            "mismatched: {split: mismatched}",
+            "mismatched: {source: [mnli]}",
+            "eval.mismatched.source",
+        ),
     ],
 )
-def test_a_list_as_a_split_or_source_is_one_located_problem(text: str, old: str, new: str, key: str) -> None:
+def test_a_list_as_a_split_or_source_is_one_located_problem(
+    text: str, old: str, new: str, key: str
+) -> None:
     wrong = text.replace(old, new)
     assert wrong != text
     problems = [
-        problem for problem in check(parse_spec(wrong)).problems if problem.message.startswith(f"'{key}'")
+        problem
+        for problem in check(parse_spec(wrong)).problems
+        if problem.message.startswith(f"'{key}'")
     ]
     (problem,) = problems
     line = wrong.splitlines()[problem.place.line - 1]

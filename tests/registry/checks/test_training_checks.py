@@ -104,14 +104,24 @@ WRONG = [
         "unknown key of 'data.sources.coco.train' with task 'caption': 'pth'",
         "did you mean 'path'?",
     ),
-    ("micro_batch: 8", "micro_batch: {imag: 8}", "unknown batch 'imag'", "did you mean 'image'?"),
+    (
+        "micro_batch: 8",
+        "micro_batch: {imag: 8}",
+        "unknown batch 'imag'",
+        "did you mean 'image'?",
+    ),
     (
         "micro_batch: 8",
         "micro_batch: {image: none}",
         "micro_batch of batch 'image' must be a number of samples or {tokens: N}, but is 'none'",
         "",
     ),
-    ("iteration: [image]", "iteration: [imag]", "unknown batch 'imag'", "did you mean 'image'?"),
+    (
+        "iteration: [image]",
+        "iteration: [imag]",
+        "unknown batch 'imag'",
+        "did you mean 'image'?",
+    ),
     (
         "iteration: [image]",
         "iteration: [draw: {image: -1}]",
@@ -197,8 +207,12 @@ def test_the_spec_is_good() -> None:
     assert check(parse_spec(GOOD)).problems == []
 
 
-@pytest.mark.parametrize(("old", "new", "message", "hint"), WRONG, ids=[row[1][:48] for row in WRONG])
-def test_a_mistake_is_located(old: str, new: str, message: str | None, hint: str | None) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"), WRONG, ids=[row[1][:48] for row in WRONG]
+)
+def test_a_mistake_is_located(
+    old: str, new: str, message: str | None, hint: str | None
+) -> None:
     assert GOOD.count(old) == 1
     text = GOOD.replace(old, new)
     try:
@@ -218,16 +232,29 @@ def test_a_mistake_is_located(old: str, new: str, message: str | None, hint: str
 
 def test_the_long_form_is_read() -> None:
     text = GOOD.replace(
-        "iteration: [image]", "iteration: [draw: {image: 2}, {batch: image, until: {epochs: 2}}]"
+        "iteration: [image]",
+        "iteration: [draw: {image: 2}, {batch: image, until: {epochs: 2}}]",
     )
     plan = training_plan(
-        parse_spec(text.replace("batch_size: 32}", "batch_size: {tokens: 4096}, caption_words: 9}"))
+        parse_spec(
+            text.replace(
+                "batch_size: 32}", "batch_size: {tokens: 4096}, caption_words: 9}"
+            )
+        )
     )
     batch = plan.batches["image"]
-    assert (batch.source, batch.goal, batch.tokens, batch.batch_size) == ("both", "image", 4096, None)
+    assert (batch.source, batch.goal, batch.tokens, batch.batch_size) == (
+        "both",
+        "image",
+        4096,
+        None,
+    )
     assert (batch.micro_batch, batch.arguments) == (8, {"caption_words": 9})
     assert plan.sources["both"].mixture == {"coco": None, "flickr": None}
-    assert plan.sources["coco"].splits == {"train": {"path": "a.jsonl"}, "val": {"path": "b.jsonl"}}
+    assert plan.sources["coco"].splits == {
+        "train": {"path": "a.jsonl"},
+        "val": {"path": "b.jsonl"},
+    }
     assert plan.iteration[0].draw == {"image": 2.0}
     assert plan.iteration[1].until == Length("epochs", 2)
     assert plan.main_batch == "image"
@@ -237,7 +264,10 @@ def test_a_test_split_is_never_measured_during_training() -> None:
     named = "a: {split: val}, b: {split: test}, c: {source: flickr}"
     evaluations = f"eval: {{metrics: [label_accuracy], source: coco, {named}}}"
     plan = training_plan(parse_spec(GOOD.replace("eval: {}", evaluations)))
-    splits = {evaluation.name: (evaluation.split, evaluation.train_split) for evaluation in plan.evaluations}
+    splits = {
+        evaluation.name: (evaluation.split, evaluation.train_split)
+        for evaluation in plan.evaluations
+    }
     assert splits == {"a": ("val", "val"), "b": ("test", "val"), "c": ("test", None)}
     assert plan.evaluations[0].key("accuracy") == "a/accuracy"
 
@@ -248,6 +278,9 @@ def test_a_spec_without_a_loss_has_no_iteration() -> None:
         .replace("{loss: read}", "{read: read}")
         .replace("{loss: sorted}", "{}")
     )
-    text = text[: text.index("data:")] + "data: {kind: caption, train: {path: a, media: b}}\n"
+    text = (
+        text[: text.index("data:")]
+        + "data: {kind: caption, train: {path: a, media: b}}\n"
+    )
     plan = training_plan(parse_spec(text))
     assert plan.iteration == () and plan.batches == {}

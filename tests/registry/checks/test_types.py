@@ -10,12 +10,19 @@ WORDS = "words: {use: text_embedding, width: 8}"
 
 
 def report(
-    names: Registries, inputs: str, modules: str, flow: list[str], goal: str, more: str = ""
+    names: Registries,
+    inputs: str,
+    modules: str,
+    flow: list[str],
+    goal: str,
+    more: str = "",
 ) -> Report:
     """Check a spec with one goal, whose output is `goal`."""
     lines = "".join(f"  {line}\n" for line in flow)
     head = f"inputs: {{{inputs}}}\nmodules: {{{modules}}}\n"
-    return check(parse_spec(f"{head}flow:\n{lines}goals: {{out: {{it: {goal}}}}}\n{more}"), names)
+    return check(
+        parse_spec(f"{head}flow:\n{lines}goals: {{out: {{it: {goal}}}}}\n{more}"), names
+    )
 
 
 def only(found: Report) -> Problem:
@@ -49,10 +56,19 @@ def test_two_letters_may_have_one_size(names: Registries, width: str) -> None:
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_the_order_of_lines_means_nothing_to_letters_that_meet(names: Registries, turn: int) -> None:
+def test_the_order_of_lines_means_nothing_to_letters_that_meet(
+    names: Registries, turn: int
+) -> None:
     inputs = "x: tokens B N D, y: tokens B M E, z: tokens B K F"
-    flow = ["both: concat(x, y)", "more: concat(y, z)", "read: body(z)", "all: concat(both, more, read)"]
-    found = report(names, inputs, "body: {use: text_encoder, width: 96}", flow[::turn], "all")
+    flow = [
+        "both: concat(x, y)",
+        "more: concat(y, z)",
+        "read: body(z)",
+        "all: concat(both, more, read)",
+    ]
+    found = report(
+        names, inputs, "body: {use: text_encoder, width: 96}", flow[::turn], "all"
+    )
     assert str(found.raise_if_bad().types["x"]) == "tokens B N 96"
 
 
@@ -72,13 +88,23 @@ def test_two_letters_are_two_axes(names: Registries) -> None:
         "axis mismatch: port 'parts' of concat must have axis B, as port 'parts' has (stream 'a'), "
         "but stream 'b' has C there"
     )
-    assert problem.hint.startswith("where each B has its row of 'b', add the input `row: index B -> C`")
+    assert problem.hint.startswith(
+        "where each B has its row of 'b', add the input `row: index B -> C`"
+    )
     assert str(problem.place) == "spec.yaml:4:21"
 
 
-def test_an_index_that_leads_from_one_axis_to_the_other_is_named(names: Registries) -> None:
-    inputs = "a: tokens A N 8, b: tokens B M 8, question_index: index A -> B, c: tokens B M 8"
-    flow = ["joined: concat(a, b)", "other: take(c, question_index)", "all: concat(joined, other)"]
+def test_an_index_that_leads_from_one_axis_to_the_other_is_named(
+    names: Registries,
+) -> None:
+    inputs = (
+        "a: tokens A N 8, b: tokens B M 8, question_index: index A -> B, c: tokens B M 8"
+    )
+    flow = [
+        "joined: concat(a, b)",
+        "other: take(c, question_index)",
+        "all: concat(joined, other)",
+    ]
     problem = only(report(names, inputs, "", flow, "all"))
     assert (
         problem.hint
@@ -97,7 +123,10 @@ def test_what_turns_one_kind_into_another_is_named(names: Registries) -> None:
 
 def test_a_number_of_axes(names: Registries) -> None:
     problem = only(report(names, "q: text B L M", WORDS, ["said: words(q)"], "said"))
-    assert problem.message == "wrong axes: port 'text' of words takes text B L, but stream 'q' is text B L M"
+    assert (
+        problem.message
+        == "wrong axes: port 'text' of words takes text B L, but stream 'q' is text B L M"
+    )
 
 
 def test_two_settings_that_clash_in_many_calls_are_one_mistake(names: Registries) -> None:
@@ -129,8 +158,16 @@ def test_vocabularies_through_a_chain(names: Registries) -> None:
     )
 
 
-def test_circles_are_all_found_and_nothing_that_follows_from_them(names: Registries) -> None:
-    flow = ["a: concat(b)", "b: concat(a, q)", "c: concat(c)", "d: concat(a, c)", "e: concat(q, w)"]
+def test_circles_are_all_found_and_nothing_that_follows_from_them(
+    names: Registries,
+) -> None:
+    flow = [
+        "a: concat(b)",
+        "b: concat(a, q)",
+        "c: concat(c)",
+        "d: concat(a, c)",
+        "e: concat(q, w)",
+    ]
     found = report(names, "q: tokens B L 8, w: tokens B L 4", "", flow, "d")
     assert [problem.message for problem in found.problems] == [
         "the flow has a cycle: a <- b <- a",
@@ -151,9 +188,16 @@ def test_what_the_reader_supplies(names: Registries) -> None:
     data = "data: {kind: video_qa, path: a, media: b}\n"
     flow = ["said: words(questions)"]
     problem = only(report(names, "questions: text B L", WORDS, flow, "said", data))
-    assert problem.message == "task 'video_qa' (set at spec.yaml:6:14) supplies no 'questions'"
+    assert (
+        problem.message
+        == "task 'video_qa' (set at spec.yaml:6:14) supplies no 'questions'"
+    )
     assert str(problem.place) == "spec.yaml:1:10"
-    problem = only(report(names, "question: tokens B L 8", "", ["said: concat(question)"], "said", data))
+    problem = only(
+        report(
+            names, "question: tokens B L 8", "", ["said: concat(question)"], "said", data
+        )
+    )
     assert problem.message == (
         "wrong kind: task 'video_qa' supplies 'question' as text Q L, but the input is tokens B L 8"
     )
@@ -161,7 +205,9 @@ def test_what_the_reader_supplies(names: Registries) -> None:
 
 
 def test_a_missing_stage_suppresses_the_next(names: Registries) -> None:
-    found = report(names, "q: text B L, unused: text B L", WORDS, ["said: wrods(q)"], "said")
+    found = report(
+        names, "q: text B L, unused: text B L", WORDS, ["said: wrods(q)"], "said"
+    )
     assert found.stage == 2
     assert only(found).message == "unknown module or operation 'wrods'"
     assert not found.types

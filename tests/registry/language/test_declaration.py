@@ -48,7 +48,9 @@ def test_an_operation(names: Registries) -> None:
     assert names.operations.declaration("concat").inputs["parts"].variadic
 
 
-def test_source_and_live_object_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_and_live_object_say_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "living.py").write_text(
         "from typing import Literal\n"
         "from registry import operation\n"
@@ -68,7 +70,9 @@ def test_source_and_live_object_say_the_same(tmp_path: Path, monkeypatch: pytest
     assert "living" not in sys.modules
     import living
 
-    for declaration, live in zip(read, map(Declaration.of, (living.Thing, living.act)), strict=True):
+    for declaration, live in zip(
+        read, map(Declaration.of, (living.Thing, living.act)), strict=True
+    ):
         for part in ("inputs", "outputs", "off", "doc", "options"):
             assert getattr(declaration, part) == getattr(live, part)
         assert list(declaration.arguments) == list(live.arguments)
@@ -77,7 +81,9 @@ def test_source_and_live_object_say_the_same(tmp_path: Path, monkeypatch: pytest
             assert parameter.choices == live.arguments[name].choices
 
 
-def test_arguments_of_base_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_of_base_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "ground.py").write_text(
         "from typing import Any, Generic, TypeVar\n"
         "One = TypeVar('One')\n"

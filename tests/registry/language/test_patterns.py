@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from registry.language.patterns import is_selected, may_match, most_specific, select, suggestion, unmatched
+from registry.language.patterns import (
+    is_selected,
+    may_match,
+    most_specific,
+    select,
+    suggestion,
+    unmatched,
+)
 
 NAMES = [
     "vision.stem.weight",
@@ -53,15 +60,23 @@ def test_what_a_list_selects(patterns: list[str], expected: list[str]) -> None:
         (["!vision", "text"], None),
     ],
 )
-def test_the_most_specific_pattern_of_a_mapping_decides(patterns: list[str], expected: str | None) -> None:
+def test_the_most_specific_pattern_of_a_mapping_decides(
+    patterns: list[str], expected: str | None
+) -> None:
     assert most_specific(patterns, "vision.stem.weight") == expected
 
 
 def test_unmatched_patterns_and_suggestions() -> None:
-    assert unmatched(["vision", "!vison", "*.gamma", "!text.norm"], NAMES) == ["!vison", "*.gamma"]
+    assert unmatched(["vision", "!vison", "*.gamma", "!text.norm"], NAMES) == [
+        "!vison",
+        "*.gamma",
+    ]
     assert suggestion("vision.stme", NAMES) == "did you mean 'vision.stem'?"
     assert suggestion("!vison", NAMES) == "did you mean '!vision'?"
-    assert suggestion("vision.zzz.zzzzzzzz", NAMES) == "in 'vision' there are vision.stem, vision.head"
+    assert (
+        suggestion("vision.zzz.zzzzzzzz", NAMES)
+        == "in 'vision' there are vision.stem, vision.head"
+    )
     assert suggestion("zzzzzz", NAMES) == ""
 
 

@@ -32,7 +32,10 @@ def test_alternatives_of_whole_types() -> None:
 
 def test_marks_of_names() -> None:
     ports = read_ports({"a": "scalar", "b?": "scalar", "*c": "scalar", "**d": "scalar"})
-    marks = {name: (port.optional, port.variadic, port.named_by_call) for name, port in ports.items()}
+    marks = {
+        name: (port.optional, port.variadic, port.named_by_call)
+        for name, port in ports.items()
+    }
     assert marks == {
         "a": (False, False, False),
         "b": (True, False, False),
@@ -46,7 +49,10 @@ def test_marks_of_names() -> None:
     [
         ({"a": "frames B 3 T H W | sound B"}, "unknown kind 'sound'"),
         ({"a": "tokens B L width |"}, "an axis must be a name or a size, but is '|'"),
-        ({"a": "scalar", "a?": "scalar"}, "a port must be declared once, but 'a' is declared twice"),
+        (
+            {"a": "scalar", "a?": "scalar"},
+            "a port must be declared once, but 'a' is declared twice",
+        ),
         ({"**a": "scalar", "**b": "scalar"}, "at most one port may begin with '**'"),
         ({"***a": "scalar"}, "a port must be named by a word, but is named '***a'"),
     ],
@@ -57,15 +63,20 @@ def test_ports_that_cannot_be_read(declared: dict[str, str], message: str) -> No
 
 
 def test_a_stream_has_one_type() -> None:
-    with pytest.raises(ValueError, match=r"^a stream must have one type, but has 'text B L \| labels B'$"):
+    with pytest.raises(
+        ValueError, match=r"^a stream must have one type, but has 'text B L \| labels B'$"
+    ):
         read_type("text B L | labels B")
 
 
 def test_an_axis_that_follows_from_an_input() -> None:
-    assert followed_axes(read_ports({"kept": "vector M@mask width", "all": "vector B width"})) == {
-        "M@mask": "mask"
-    }
-    with pytest.raises(ValueError, match="^'@' is allowed in the axes of outputs only, but is in 'M@mask'$"):
+    assert followed_axes(
+        read_ports({"kept": "vector M@mask width", "all": "vector B width"})
+    ) == {"M@mask": "mask"}
+    with pytest.raises(
+        ValueError,
+        match="^'@' is allowed in the axes of outputs only, but is in 'M@mask'$",
+    ):
         read_type("vector M@mask 8")
 
 
@@ -81,7 +92,9 @@ class Turned(Follows):
 
 
 def test_an_axis_that_follows_from_nothing() -> None:
-    with pytest.raises(UserError, match=r"axis 'M@msk' must name an input after '@' \(inputs: mask\)"):
+    with pytest.raises(
+        UserError, match=r"axis 'M@msk' must name an input after '@' \(inputs: mask\)"
+    ):
         Declaration.of(Follows)
     with pytest.raises(UserError, match="'@' is allowed in the axes of outputs only"):
         Declaration.of(Turned)
@@ -114,7 +127,11 @@ def test_optional_outputs_come_on_request() -> None:
     assert declaration.options == {}  # a spec does not set `requested`
     with pytest.raises(UserError, match="add the keyword-only parameter `requested"):
         Declaration.of(Plain)
-    with pytest.raises(UserError, match=r"next to a nameless output, 'more' must be optional: 'more\?'"):
+    with pytest.raises(
+        UserError, match=r"next to a nameless output, 'more' must be optional: 'more\?'"
+    ):
         Declaration.of(Must)
-    with pytest.raises(UserError, match="an output must have one type, but '' has 'scalar . scores B'"):
+    with pytest.raises(
+        UserError, match="an output must have one type, but '' has 'scalar . scores B'"
+    ):
         Declaration.of(Either)

@@ -35,7 +35,11 @@ def test_operations(old: str, new: str) -> None:
     assert messages == [f"spec.yaml:3:9: '{old}' is now '{new}'"]
 
 
-KEYWORDS = [(name, old, new) for name, words in aliases.KEYWORDS.items() for old, new in words.items()]
+KEYWORDS = [
+    (name, old, new)
+    for name, words in aliases.KEYWORDS.items()
+    for old, new in words.items()
+]
 
 
 @pytest.mark.parametrize(("operation", "old", "new"), KEYWORDS)
@@ -54,7 +58,11 @@ def test_values_of_options() -> None:
     ]
 
 
-SETTINGS = [(name, old, new) for name, words in aliases.SETTINGS.items() for old, new in words.items()]
+SETTINGS = [
+    (name, old, new)
+    for name, words in aliases.SETTINGS.items()
+    for old, new in words.items()
+]
 
 
 @pytest.mark.parametrize(("section", "old", "new"), SETTINGS)
@@ -66,7 +74,9 @@ def test_settings(section: str, old: str, new: str) -> None:
 
 
 def test_settings_of_named_evaluations_and_of_sources() -> None:
-    spec, messages = read("eval: {dev: {batch: 2}}\ndata:\n  train: {quarantine: bad.jsonl}\n")
+    spec, messages = read(
+        "eval: {dev: {batch: 2}}\ndata:\n  train: {quarantine: bad.jsonl}\n"
+    )
     assert spec.eval["evaluations"]["dev"] == {"batch_size": 2}
     assert spec.data["train"] == {"exclude_list": "bad.jsonl"}
     assert len(messages) == 2
@@ -75,7 +85,9 @@ def test_settings_of_named_evaluations_and_of_sources() -> None:
 @pytest.mark.parametrize("use", aliases.ARGUMENTS)
 def test_arguments_of_modules(use: str) -> None:
     other = "n: {use: other, vocab: 3}"
-    spec, messages = read(f"modules: {{m: {{use: {use}, vocab: 20, positions: 8}}, {other}}}\n")
+    spec, messages = read(
+        f"modules: {{m: {{use: {use}, vocab: 20, positions: 8}}, {other}}}\n"
+    )
     assert spec.modules["m"].arguments == {"vocab_size": 20, "max_positions": 8}
     assert spec.modules["n"].arguments == {"vocab": 3}, "another module has its own words"
     assert len(messages) == 2
@@ -99,7 +111,14 @@ goals: {train: {loss: loss, owner: owner}}
 
 def test_inputs_that_a_task_supplies() -> None:
     spec, messages = read(INPUTS + "data: {task: question_answer}\n")
-    names = ["video", "question", "video_index", "answer", "question_index", "answer_weight"]
+    names = [
+        "video",
+        "question",
+        "video_index",
+        "answer",
+        "question_index",
+        "answer_weight",
+    ]
     assert list(spec.inputs) == names
     assert spec.flow["loss"].text == (
         "lm_loss(seen.clip, clip='clip', weight=answer_weight, question_index=question_index)"
@@ -116,7 +135,10 @@ def test_inputs_that_a_definition_reads() -> None:
     define = f"define:\n  pick(x, owner):\n{lines_of_pick}"
     spec, _ = read(define + INPUTS + "data: {task: question_answer}\n")
     lines = spec.definitions["pick"].lines
-    assert [line.text for line in lines.values()] == ["take(x, video_index)", "take(a, owner)"]
+    assert [line.text for line in lines.values()] == [
+        "take(x, video_index)",
+        "take(a, owner)",
+    ]
 
 
 def test_inputs_of_other_tasks_stay() -> None:
@@ -132,7 +154,10 @@ def test_inputs_of_other_tasks_stay() -> None:
         ("train: {batch: 2, batch_size: 4}\n", "spec.yaml:1:9"),
         ("train: {batch_size: 4, batch: 2}\n", "spec.yaml:1:24"),
         (flow("beam_search(x, beams=2, num_beams=4)"), "spec.yaml:3:24"),
-        ("modules: {m: {use: text_decoder, vocab: 2, vocab_size: 2}}\n", "spec.yaml:1:34"),
+        (
+            "modules: {m: {use: text_decoder, vocab: 2, vocab_size: 2}}\n",
+            "spec.yaml:1:34",
+        ),
     ],
 )
 def test_both_words_are_a_mistake(text: str, place: str) -> None:
@@ -156,12 +181,16 @@ def test_words_that_mean_something_else_stay() -> None:
 
 
 def test_a_module_hides_an_operation() -> None:
-    spec, messages = read("modules: {rank: {use: class_head}}\n" + flow("rank(x, keep=2)"))
+    spec, messages = read(
+        "modules: {rank: {use: class_head}}\n" + flow("rank(x, keep=2)")
+    )
     assert spec.flow["out"].text == "rank(x, keep=2)"
     assert messages == []
 
 
-def test_an_operation_of_another_package_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operation_of_another_package_keeps_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     operations = Registry("operation")
     operations.register("sample", "somewhere:sample")
     monkeypatch.setattr("registry.registries.OPERATIONS", operations)
@@ -172,7 +201,9 @@ def test_an_operation_of_another_package_keeps_its_name(monkeypatch: pytest.Monk
 
 def test_overrides_and_files_share_the_new_words(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("train: {batch: 2, clip: 1.0}\n")
-    (tmp_path / "top.yaml").write_text("extends: base.yaml\ntrain: {batch_size: 3, clip: }\n")
+    (tmp_path / "top.yaml").write_text(
+        "extends: base.yaml\ntrain: {batch_size: 3, clip: }\n"
+    )
     with pytest.warns(RenamedWarning) as caught:
         spec = read_spec(tmp_path / "top.yaml", ["train.steps=7", "init={'*': 'own:a'}"])
     assert (spec.train["batch_size"], spec.train["max_steps"]) == (3, 7)

@@ -73,7 +73,9 @@ def all_targets() -> Iterator[str]:
         yield from (registry.target(name) for name in registry.names())
 
 
-def test_facts_from_the_cache_are_those_of_the_source(folder: Path, parsed: list[str]) -> None:
+def test_facts_from_the_cache_are_those_of_the_source(
+    folder: Path, parsed: list[str]
+) -> None:
     first = read_facts(TARGET)
     assert read_facts(TARGET) == first
     assert parsed == [TARGET]
@@ -98,10 +100,16 @@ def test_all_shipped_names_have_the_same_facts_from_the_cache(
 
 
 @pytest.mark.parametrize("name", ["cached_thing.py", "cached_base.py"])
-def test_a_changed_source_is_read_again(folder: Path, parsed: list[str], name: str) -> None:
+def test_a_changed_source_is_read_again(
+    folder: Path, parsed: list[str], name: str
+) -> None:
     read_facts(TARGET)
     text = (folder / name).read_text()
-    write(folder / name, text.replace("depth: int = 2", "depth: int = 3").replace("A thing", "One"), 200)
+    write(
+        folder / name,
+        text.replace("depth: int = 2", "depth: int = 3").replace("A thing", "One"),
+        200,
+    )
     again = read_facts(TARGET)
     assert parsed == [TARGET, TARGET]
     assert (again.arguments["depth"].default, again.doc) == (
@@ -111,14 +119,20 @@ def test_a_changed_source_is_read_again(folder: Path, parsed: list[str], name: s
 
 def test_a_base_class_that_appears_is_read(folder: Path, parsed: list[str]) -> None:
     before = read_facts(TARGET)
-    write(folder / "elsewhere.py", BASE.replace("Above", "Missing").replace("depth", "extra"), 100)
+    write(
+        folder / "elsewhere.py",
+        BASE.replace("Above", "Missing").replace("depth", "extra"),
+        100,
+    )
     sys.path_importer_cache.clear()  # As in another process.
     assert "extra" not in before.arguments
     assert "extra" in read_facts(TARGET).arguments
     assert parsed == [TARGET, TARGET]
 
 
-def test_a_source_that_has_just_changed_is_not_stored(folder: Path, parsed: list[str]) -> None:
+def test_a_source_that_has_just_changed_is_not_stored(
+    folder: Path, parsed: list[str]
+) -> None:
     (folder / "cached_base.py").touch()
     assert read_facts(TARGET) == read_facts(TARGET)
     assert parsed == [TARGET, TARGET]
@@ -126,16 +140,27 @@ def test_a_source_that_has_just_changed_is_not_stored(folder: Path, parsed: list
 
 @pytest.mark.parametrize(
     "record",
-    [None, 3, [], {}, {"modules": [["cached_thing"]]}, {"modules": [], "literals": ["dict", 3]}],
+    [
+        None,
+        3,
+        [],
+        {},
+        {"modules": [["cached_thing"]]},
+        {"modules": [], "literals": ["dict", 3]},
+    ],
 )
-def test_a_damaged_record_is_ignored(folder: Path, parsed: list[str], record: object) -> None:
+def test_a_damaged_record_is_ignored(
+    folder: Path, parsed: list[str], record: object
+) -> None:
     facts = read_facts(TARGET)
     CACHE.write(source_facts._key(TARGET), record)
     assert read_facts(TARGET) == facts
     assert parsed == [TARGET, TARGET]
 
 
-def test_a_default_that_json_does_not_have_is_read_from_the_source(folder: Path, parsed: list[str]) -> None:
+def test_a_default_that_json_does_not_have_is_read_from_the_source(
+    folder: Path, parsed: list[str]
+) -> None:
     write(folder / "cached_thing.py", CODE.replace("= {},", "= {1, 2},"), 100)
     assert read_facts(TARGET).arguments["odd"].default == {1, 2}
     assert read_facts(TARGET).arguments["odd"].default == {1, 2}

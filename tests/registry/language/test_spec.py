@@ -27,7 +27,9 @@ def test_defaults_are_filled(good: str) -> None:
     assert given == {"metrics": ["accuracy"], "goal": "predict", "split": "test"}
     assert spec.data["workers"] == 2
     assert spec.data["train"] == {"path": "train.jsonl"}
-    assert parse_spec("{}").train == {name: key.default for name, key in SETTINGS["train"].items()}
+    assert parse_spec("{}").train == {
+        name: key.default for name, key in SETTINGS["train"].items()
+    }
     assert parse_spec("{}").momentum == {}
     assert parse_spec("momentum: {}").momentum == {"decay": 0.995}
 
@@ -47,19 +49,35 @@ def test_places(good: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(good)
     spec = read_spec(tmp_path / "a.yaml", ["modules.vision.frames=16"])
     assert str(spec.place("train", "epochs")).endswith("a.yaml:40:20")
-    assert str(spec.place("train", "batch")).endswith("a.yaml:40:11")  # not set: the section
-    assert str(spec.place("modules", "vision", "frames")) == "command line: modules.vision.frames=16"
-    assert str(spec.modules["vision"].places["frames"]) == "command line: modules.vision.frames=16"
+    assert str(spec.place("train", "batch")).endswith(
+        "a.yaml:40:11"
+    )  # not set: the section
+    assert (
+        str(spec.place("modules", "vision", "frames"))
+        == "command line: modules.vision.frames=16"
+    )
+    assert (
+        str(spec.modules["vision"].places["frames"])
+        == "command line: modules.vision.frames=16"
+    )
     assert str(spec.key_place("flow", "loss")).endswith("a.yaml:29:3")
     assert spec.name == "a"
 
 
-def test_a_size_from_the_command_line_is_named(good: str, tmp_path: Path, names: Registries) -> None:
+def test_a_size_from_the_command_line_is_named(
+    good: str, tmp_path: Path, names: Registries
+) -> None:
     (tmp_path / "a.yaml").write_text(good)
     report = check(read_spec(tmp_path / "a.yaml", ["modules.decoder.width=512"]), names)
-    assert "width 512 (set at command line: modules.decoder.width=512), but" in report.problems[0].message
+    assert (
+        "width 512 (set at command line: modules.decoder.width=512), but"
+        in report.problems[0].message
+    )
     report = check(
-        read_spec(tmp_path / "a.yaml", ["modules.decoder.depht=512", "flow.read=txt(spoken)"]), names
+        read_spec(
+            tmp_path / "a.yaml", ["modules.decoder.depht=512", "flow.read=txt(spoken)"]
+        ),
+        names,
     )
     assert [str(problem).splitlines()[0] for problem in report.problems] == [
         "command line: flow.read=txt(spoken): unknown module or operation 'txt'",
@@ -78,7 +96,10 @@ FORMS = [
     ("inputs: {a b: text B L}", "a name in 'inputs' must be one word, but is 'a b'"),
     ("modules: {a: video_vit}", "module 'a' must be a mapping, but is 'video_vit'"),
     ("modules: {a: {width: 3}}", "module 'a' must name what to `use`"),
-    ("modules: {a: {use: [x]}}", "module 'a' must name what to `use`, but a list is there"),
+    (
+        "modules: {a: {use: [x]}}",
+        "module 'a' must name what to `use`, but a list is there",
+    ),
     ("modules: {a: }", "'modules.a' is empty, which deletes, but nothing set it before"),
     ("flow: {a: 'f(b, g(c))'}", "calls are never nested, except for ema(stream)"),
     ("flow: {a: f(b, c)}", "not a call that can be read: '(' was never closed"),
@@ -87,7 +108,10 @@ FORMS = [
         "goal 'train' must be a mapping of outputs, or a call that returns parts, but is 'loss'",
     ),
     ("goals: {train: {loss: f(x)}}", "an output must be a stream, but is 'f(x)'"),
-    ("goals: {train: {'a b': loss}}", "an output of goal 'train' must be one word, but is 'a b'"),
+    (
+        "goals: {train: {'a b': loss}}",
+        "an output of goal 'train' must be one word, but is 'a b'",
+    ),
     ("freeze: vision", "'freeze' must be a list of patterns, but is 'vision'"),
     ("freeze: [{a: b}]", "'freeze' must be a list of patterns"),
     ("init: {a: 3}", "'init.a' must be text, but is 3"),
@@ -106,7 +130,11 @@ def test_wrong_form(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "hint"),
-    [("text B 0", "`text B L`"), ("txt B L", "did you mean 'text B L'?"), ("x", "kinds: boxes")],
+    [
+        ("text B 0", "`text B L`"),
+        ("txt B L", "did you mean 'text B L'?"),
+        ("x", "kinds: boxes"),
+    ],
 )
 def test_a_wrong_input_is_hinted_at_by_what_is_wrong(kind: str, hint: str) -> None:
     with pytest.raises(SpecError) as caught:
@@ -128,12 +156,20 @@ def test_a_spec_that_is_written_reads_back(good: str) -> None:
 
 
 words = st.text(max_size=12)
-scalars = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e300, 1e300) | words
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**15), 10**15)
+    | st.floats(-1e300, 1e300)
+    | words
+)
 trees = st.dictionaries(
     words,
     st.recursive(
         scalars,
-        lambda below: st.lists(below, max_size=3) | st.dictionaries(words, below, max_size=3),
+        lambda below: (
+            st.lists(below, max_size=3) | st.dictionaries(words, below, max_size=3)
+        ),
         max_leaves=8,
     ),
     max_size=4,
@@ -158,7 +194,12 @@ def test_many_misspelt_names_are_told_without_comparing_all(
 
     monkeypatch.setattr("registry.checks.names.closest_name", counted)
     lines = "".join(f"  stream_{i}: concat(a, strem_{i})\n" for i in range(300))
-    found = check(parse_spec(f"inputs: {{a: tokens B N 8}}\nflow:\n{lines}goals: {{out: {{it: a}}}}"), names)
+    found = check(
+        parse_spec(
+            f"inputs: {{a: tokens B N 8}}\nflow:\n{lines}goals: {{out: {{it: a}}}}"
+        ),
+        names,
+    )
     assert len(found.problems) == 300
     assert found.problems[0].hint == "did you mean 'stream_0'?"
     assert sum(compared) <= 50_000
@@ -175,7 +216,9 @@ def test_the_work_of_a_check_grows_with_the_length_of_the_spec(names: Registries
     assert work(100) < 8 * work(25)  # squared: 16 times
 
 
-def test_a_second_check_opens_no_file(good: str, names: Registries, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_check_opens_no_file(
+    good: str, names: Registries, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check(parse_spec(good), names)
     recorded = Mock(wraps=open)
     monkeypatch.setattr("builtins.open", recorded)

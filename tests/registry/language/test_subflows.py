@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from registry import Ref, Registries, Spec, SpecError, check, parse_spec, plan, read_spec, write_spec
+from registry import (
+    Ref,
+    Registries,
+    Spec,
+    SpecError,
+    check,
+    parse_spec,
+    plan,
+    read_spec,
+    write_spec,
+)
 from registry.language.call_graph import DEEPEST, MOST_LINES
 from registry.planner import plan_streams
 
@@ -20,7 +30,9 @@ def lines(spec: Spec) -> dict[str, str]:
 
 def small(define: str, flow: str, goals: str = "goals: {train: {loss: z}}") -> Spec:
     """Return a spec of three sections; its names need not exist anywhere."""
-    return parse_spec(f"inputs: {{x: text B L}}\ndefine:\n{define}\nflow:\n{flow}\n{goals}\n")
+    return parse_spec(
+        f"inputs: {{x: text B L}}\ndefine:\n{define}\nflow:\n{flow}\n{goals}\n"
+    )
 
 
 def test_a_call_becomes_the_lines_of_its_definition(names: Registries) -> None:
@@ -47,7 +59,10 @@ def test_a_call_becomes_the_lines_of_its_definition(names: Registries) -> None:
         "second.loss": "lm_loss(second.logits, target=answer, teacher=ema(second.logits), alpha=0.4)",
         "guess": "beam_search(@decoder, memory=first.memory, num_beams=5)",
     }
-    assert spec.goals["train"] == {"loss": Ref("first.loss"), "hidden": Ref("first.fused.both", "text")}
+    assert spec.goals["train"] == {
+        "loss": Ref("first.loss"),
+        "hidden": Ref("first.fused.both", "text"),
+    }
     assert spec.goals["predict"]["hidden"] == Ref("first.fused.both", "text")
     report = check(spec, names)
     assert report.problems == []
@@ -66,7 +81,13 @@ def test_a_spec_with_definitions_is_written_and_read_back() -> None:
 
 def test_plans_and_averages_of_dotted_streams(names: Registries) -> None:
     steps = plan(parse_spec(CALLS), "train", names=names)
-    assert steps.inputs == ("video", "question", "video_index", "answer", "question_index")
+    assert steps.inputs == (
+        "video",
+        "question",
+        "video_index",
+        "answer",
+        "question_index",
+    )
     averaged = [step.name for step in steps.steps if step.shadow]
     assert "first.logits" in averaged
     assert "first.loss" not in averaged
@@ -135,7 +156,10 @@ def test_definitions_merge_like_modules(tmp_path: Path) -> None:
         "    return: {hidden: fused.vision, evidence: evidence}\n"
     )
     spec = read_spec(tmp_path / "child.yaml")
-    assert lines(spec)["first.fused.hidden.encoded"] == "text(hidden=first.fused.hidden.embeds)"
+    assert (
+        lines(spec)["first.fused.hidden.encoded"]
+        == "text(hidden=first.fused.hidden.embeds)"
+    )
     assert lines(spec)["first.fused.hidden.embeds"] == "words(question)"
     assert list(spec.goals["train"]) == ["loss", "hidden", "evidence"]
     assert spec.goals["predict"]["hidden"] == Ref("first.fused.both", "vision")
@@ -143,7 +167,9 @@ def test_definitions_merge_like_modules(tmp_path: Path) -> None:
 
 def test_a_child_may_change_the_parameters(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(CALLS)
-    child = "extends: base.yaml\ndefine:\n  encode(question):\n    embeds: words(question)\n"
+    child = (
+        "extends: base.yaml\ndefine:\n  encode(question):\n    embeds: words(question)\n"
+    )
     (tmp_path / "child.yaml").write_text(child)
     spec = read_spec(tmp_path / "child.yaml")
     assert list(spec.definitions) == ["encode", "fuse", "write"]
@@ -155,12 +181,17 @@ def test_overrides_reach_into_definitions(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(CALLS)
     override = "define.write.memory=concat(fused.text)"
     spec = read_spec(
-        tmp_path / "base.yaml", [override, "define.fuse(text, vision).both=fusion(hidden, vision)"]
+        tmp_path / "base.yaml",
+        [override, "define.fuse(text, vision).both=fusion(hidden, vision)"],
     )
     assert lines(spec)["second.memory"] == "concat(second.fused.both.text)"
     assert lines(spec)["second.fused.both"] == "fusion(second.fused.hidden, seen)"
-    with pytest.raises(SpecError, match="command line: define.write.memory=concat.fused.txt.") as caught:
-        check(read_spec(tmp_path / "base.yaml", ["define.write.memory=concat(fused.txt)"])).raise_if_bad()
+    with pytest.raises(
+        SpecError, match="command line: define.write.memory=concat.fused.txt."
+    ) as caught:
+        check(
+            read_spec(tmp_path / "base.yaml", ["define.write.memory=concat(fused.txt)"])
+        ).raise_if_bad()
     assert "in the call `first: write(...)` at" in str(caught.value)
 
 
@@ -174,7 +205,9 @@ def test_a_deleted_definition(tmp_path: Path, names: Registries) -> None:
 
 
 def test_an_expansion_is_bounded() -> None:
-    doubling = [f"  f{n}(a):\n    b: f{n - 1}(a)\n    return: f{n - 1}(b)" for n in range(1, 25)]
+    doubling = [
+        f"  f{n}(a):\n    b: f{n - 1}(a)\n    return: f{n - 1}(b)" for n in range(1, 25)
+    ]
     define = "\n".join(["  f0(a):\n    return: g(a)", *doubling])
     with pytest.raises(SpecError) as caught:
         small(define, "  y: g(x)\n  z: f24(y)")
@@ -187,14 +220,18 @@ def test_an_expansion_is_bounded() -> None:
 def test_the_arguments_of_an_expansion_are_bounded() -> None:
     define = f"  f(a):\n    b: g({', '.join(['a'] * 1000)})\n    return: b"
     flow = "\n".join(f"  y{n}: f(x)" for n in range(300))
-    with pytest.raises(SpecError, match="the flow expands to more than 200,000 arguments"):
+    with pytest.raises(
+        SpecError, match="the flow expands to more than 200,000 arguments"
+    ):
         small(define, flow)
 
 
 def test_the_depth_of_an_expansion_is_bounded() -> None:
     chain = [f"  f{n}(a):\n    return: f{n - 1}(a)" for n in range(1, DEEPEST + 1)]
     define = "\n".join(["  f0(a):\n    return: g(a)", *chain])
-    with pytest.raises(SpecError, match=f"at most {DEEPEST} deep, but 'f{DEEPEST}' is deeper"):
+    with pytest.raises(
+        SpecError, match=f"at most {DEEPEST} deep, but 'f{DEEPEST}' is deeper"
+    ):
         small(define, f"  z: f{DEEPEST}(x)")
     chain.pop()
     define = "\n".join(["  f0(a):\n    return: g(a)", *chain])
@@ -214,5 +251,7 @@ def test_a_long_chain_of_calls_is_followed_once(average: str) -> None:
 
 def test_calls_that_return_each_other_are_a_circle() -> None:
     with pytest.raises(SpecError) as caught:
-        small("  f(a):\n    b: g(a)\n    return: {a: a, b: b}", "  y: f(z.a)\n  z: f(y.a)")
+        small(
+            "  f(a):\n    b: g(a)\n    return: {a: a, b: b}", "  y: f(z.a)\n  z: f(y.a)"
+        )
     assert "leads back to itself" in caught.value.problems[0].message

@@ -6,7 +6,9 @@ from registry.language.topology import topological_order
 
 
 def test_each_name_follows_what_it_depends_on() -> None:
-    order = topological_order({"loss": ["logits", "answer"], "logits": ["answer"], "answer": []})
+    order = topological_order(
+        {"loss": ["logits", "answer"], "logits": ["answer"], "answer": []}
+    )
     assert order == ["answer", "logits", "loss"]
 
 
@@ -19,5 +21,8 @@ def test_a_name_may_be_needed_twice() -> None:
 
 
 def test_a_long_chain_needs_no_recursion() -> None:
-    chain = {f"line{number}": [f"line{number - 1}"] if number else [] for number in range(50_000)}
+    chain = {
+        f"line{number}": [f"line{number - 1}"] if number else []
+        for number in range(50_000)
+    }
     assert topological_order(chain) == list(chain)

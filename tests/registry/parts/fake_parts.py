@@ -123,12 +123,18 @@ class Backbone:
     """Videos or images to tokens, and what is read on request."""
 
     inputs = {"media": "frames B 3 T size size | image B 3 size size"}
-    outputs = {"": "tokens B N width", "early?": "tokens B N width", "late?": "tokens B M width"}
+    outputs = {
+        "": "tokens B N width",
+        "early?": "tokens B N width",
+        "late?": "tokens B M width",
+    }
     off = {"early": "early", "late": "late"}
 
     def __init__(self, width: int, size: int = 48, early: int | None = None) -> None: ...
 
-    def forward(self, media: Any, *, late: bool = False, requested: frozenset[str] = frozenset()) -> Any: ...
+    def forward(
+        self, media: Any, *, late: bool = False, requested: frozenset[str] = frozenset()
+    ) -> Any: ...
 
 
 @operation(
@@ -144,7 +150,10 @@ def concat(*parts: Any) -> Any:
     """Lay streams end to end."""
 
 
-@operation(inputs={"tokens": "tokens B N width", "index": "index A -> B"}, outputs="tokens A N width")
+@operation(
+    inputs={"tokens": "tokens B N width", "index": "index A -> B"},
+    outputs="tokens A N width",
+)
 def take(tokens: Any, index: Any) -> Any:
     """Repeat rows."""
 
@@ -159,7 +168,14 @@ def take(tokens: Any, index: Any) -> Any:
     outputs="scalar",
     off={"teacher": "alpha"},
 )
-def lm_loss(logits: Any, target: Any, weight: Any = None, teacher: Any = None, *, alpha: float = 0.0) -> Any:
+def lm_loss(
+    logits: Any,
+    target: Any,
+    weight: Any = None,
+    teacher: Any = None,
+    *,
+    alpha: float = 0.0,
+) -> Any:
     """Cross-entropy."""
 
 
@@ -169,9 +185,12 @@ def cross_entropy(logits: Any, target: Any) -> Any:
 
 
 @operation(
-    inputs={"decoder": "module", "memory": "tokens B M width"}, outputs="sequences B num_return_sequences"
+    inputs={"decoder": "module", "memory": "tokens B M width"},
+    outputs="sequences B num_return_sequences",
 )
-def beam_search(decoder: Any, memory: Any, *, num_beams: int = 5, max_length: int = 10) -> Any:
+def beam_search(
+    decoder: Any, memory: Any, *, num_beams: int = 5, max_length: int = 10
+) -> Any:
     """Write."""
 
 
@@ -188,7 +207,13 @@ class VideoQA:
     }
 
     def __init__(
-        self, path: str, media: str, *, questions_per_clip: int = 1, split: str, types: Any
+        self,
+        path: str,
+        media: str,
+        *,
+        questions_per_clip: int = 1,
+        split: str,
+        types: Any,
     ) -> None: ...
 
 
@@ -198,7 +223,9 @@ class Labelled:
     outputs = {"x": "tokens B N width", "label": "labels B"}
     class_names = {"label": "labels"}
 
-    def __init__(self, path: str, *, labels: Any = None, split: str, types: Any) -> None: ...
+    def __init__(
+        self, path: str, *, labels: Any = None, split: str, types: Any
+    ) -> None: ...
 
 
 class Accuracy:

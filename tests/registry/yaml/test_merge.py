@@ -63,7 +63,10 @@ def test_scalar(text: str, value: object) -> None:
 
 
 def test_quotes_make_a_string() -> None:
-    assert parse(Source("x", "a: '1e-5'\nb: \"true\"")).plain() == {"a": "1e-5", "b": "true"}
+    assert parse(Source("x", "a: '1e-5'\nb: \"true\"")).plain() == {
+        "a": "1e-5",
+        "b": "true",
+    }
 
 
 def test_every_leaf_knows_its_place() -> None:
@@ -92,13 +95,31 @@ def test_every_leaf_knows_its_place() -> None:
             "a: !!python/object:x 1",
             "x.yaml:1:4: 'tag:yaml.org,2002:python/object:x' is a YAML tag, which specs do not have",
         ),
-        ("a: 1\n---\nb: 2", "x.yaml:2:1: a spec must be one YAML document, but a second one begins here"),
-        ("a: 1\nb\x01: 2", "x.yaml:2:2: not valid YAML: unacceptable character #x0001: special characters"),
-        ('a: "\\ud800"', "x.yaml:1:4: a text must be complete characters, but '\\ud800' has half a one"),
-        ('"\\udc00": 1', "x.yaml:1:1: a text must be complete characters, but '\\udc00' has half a one"),
+        (
+            "a: 1\n---\nb: 2",
+            "x.yaml:2:1: a spec must be one YAML document, but a second one begins here",
+        ),
+        (
+            "a: 1\nb\x01: 2",
+            "x.yaml:2:2: not valid YAML: unacceptable character #x0001: special characters",
+        ),
+        (
+            'a: "\\ud800"',
+            "x.yaml:1:4: a text must be complete characters, but '\\ud800' has half a one",
+        ),
+        (
+            '"\\udc00": 1',
+            "x.yaml:1:1: a text must be complete characters, but '\\udc00' has half a one",
+        ),
         ("[1]: 2", "x.yaml:1:1: a key must be one word, but is a mapping or a list"),
-        ("a: " + "[" * 99, f"x.yaml:1:{DEEPEST + 4}: a spec must be nested at most {DEEPEST} deep"),
-        ("#" * (LARGEST + 1), f"x.yaml:1:1: a spec must have at most {LARGEST} characters"),
+        (
+            "a: " + "[" * 99,
+            f"x.yaml:1:{DEEPEST + 4}: a spec must be nested at most {DEEPEST} deep",
+        ),
+        (
+            "#" * (LARGEST + 1),
+            f"x.yaml:1:1: a spec must have at most {LARGEST} characters",
+        ),
     ],
 )
 def test_unreadable(text: str, message: str) -> None:
@@ -147,16 +168,25 @@ def test_extends_merges_and_keeps_places(tmp_path: Path) -> None:
 def test_extends_takes_a_list_and_folders(tmp_path: Path) -> None:
     (tmp_path / "_base_").mkdir()
     write(
-        tmp_path / "_base_", one="train: {lr: 1, batch_size: 1}\n", two="extends: one.yaml\ntrain: {lr: 2}\n"
+        tmp_path / "_base_",
+        one="train: {lr: 1, batch_size: 1}\n",
+        two="extends: one.yaml\ntrain: {lr: 2}\n",
     )
     path = write(tmp_path, top="extends: [_base_/one.yaml, _base_/two.yaml]\n")
     root = read_tree(path)
     assert root.plain() == {"train": {"lr": 2, "batch_size": 1}}
-    assert str(root.value["train"].value["lr"].place) == f"{tmp_path}/_base_/two.yaml:2:13"
+    assert (
+        str(root.value["train"].value["lr"].place) == f"{tmp_path}/_base_/two.yaml:2:13"
+    )
 
 
 def test_extends_in_a_circle_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path, a="extends: b.yaml\n", b="train: {}\nextends: [c.yaml]\n", c="extends: a.yaml\n")
+    path = write(
+        tmp_path,
+        a="extends: b.yaml\n",
+        b="train: {}\nextends: [c.yaml]\n",
+        c="extends: a.yaml\n",
+    )
     with pytest.raises(SpecError) as caught:
         read_tree(path)
     problem = caught.value.problems[0]
@@ -196,7 +226,13 @@ def test_overrides_set_exactly_what_they_name(tmp_path: Path) -> None:
     path = write(tmp_path, a="modules: {vision: {use: x, width: 1}}\ntrain: {lr: 1}\n")
     root = read_tree(
         path,
-        ["modules.vision.use=y", "train.lr=1e-4", "data.train.path=a=b", "train.betas=[1, 2]", "init.*=x"],
+        [
+            "modules.vision.use=y",
+            "train.lr=1e-4",
+            "data.train.path=a=b",
+            "train.betas=[1, 2]",
+            "init.*=x",
+        ],
     )
     assert root.plain() == {
         "modules": {"vision": {"use": "y", "width": 1}},
@@ -222,9 +258,18 @@ def test_an_override_replaces_a_whole_module_or_deletes(tmp_path: Path) -> None:
         ("=3", "command line: =3: an override must be KEY.KEY=VALUE"),
         ("a..b=3", "command line: a..b=3: an override must be KEY.KEY=VALUE"),
         ("train.lr=[1", "command line: train.lr=[1: not valid YAML: "),
-        ("train.lr.vision=1", "command line: train.lr.vision=1: 'train.lr' is 1 (set at "),
-        ("extends=b.yaml", "command line: extends=b.yaml: an override cannot set what a spec extends"),
-        ("extends.0=b.yaml", "command line: extends.0=b.yaml: an override cannot set what a spec extends"),
+        (
+            "train.lr.vision=1",
+            "command line: train.lr.vision=1: 'train.lr' is 1 (set at ",
+        ),
+        (
+            "extends=b.yaml",
+            "command line: extends=b.yaml: an override cannot set what a spec extends",
+        ),
+        (
+            "extends.0=b.yaml",
+            "command line: extends.0=b.yaml: an override cannot set what a spec extends",
+        ),
     ],
 )
 def test_wrong_override(tmp_path: Path, override: str, message: str) -> None:
@@ -246,12 +291,16 @@ def test_wrong_override(tmp_path: Path, override: str, message: str) -> None:
         ("C#", "C#"),
     ],
 )
-def test_an_override_has_no_comments(tmp_path: Path, value: str, expected: object) -> None:
+def test_an_override_has_no_comments(
+    tmp_path: Path, value: str, expected: object
+) -> None:
     root = read_tree(write(tmp_path, a="{}\n"), [f"train.output_dir={value}"])
     assert root.plain() == {"train": {"output_dir": expected}}
 
 
-@pytest.mark.parametrize("last", ["train: {lr: 1}\n", "train: [\n", "extends: [no.yaml, no.yaml]\n"])
+@pytest.mark.parametrize(
+    "last", ["train: {lr: 1}\n", "train: [\n", "extends: [no.yaml, no.yaml]\n"]
+)
 def test_a_file_that_many_extend_is_read_once(tmp_path: Path, last: str) -> None:
     files = {f"c{i}": f"extends: [c{i + 1}.yaml, c{i + 1}.yaml]\n" for i in range(40)}
     path = write(tmp_path, **files, c40=last)
@@ -296,7 +345,9 @@ def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path) -> None:
         ("notes.yaml", "the correct horse\n"),
     ],
 )
-def test_nothing_of_a_file_that_is_no_spec_is_quoted(tmp_path: Path, name: str, content: str) -> None:
+def test_nothing_of_a_file_that_is_no_spec_is_quoted(
+    tmp_path: Path, name: str, content: str
+) -> None:
     (tmp_path / name).write_text(content)
     child = tmp_path / "child.yaml"
     child.write_text(f"train: {{epochs: 1}}\nextends: {name}\n")

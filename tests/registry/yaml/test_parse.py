@@ -37,12 +37,18 @@ def described(node: Node) -> Any:
         return places, {name: described(child) for name, child in node.value.items()}
     if isinstance(node.value, list):
         return places, [described(item) for item in node.value]
-    ends = [node.at(offset) for offset in range(len(node.value))] if isinstance(node.value, str) else []
+    ends = (
+        [node.at(offset) for offset in range(len(node.value))]
+        if isinstance(node.value, str)
+        else []
+    )
     return places, type(node.value), node.value, ends
 
 
 @pytest.mark.parametrize("text", ["", "3", "[]", "{}", "a: [\u00e4, '\u2028']", TEXT])
-def test_a_tree_from_the_cache_is_that_of_the_parser(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tree_from_the_cache_is_that_of_the_parser(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = Source("x.yaml", text)
     first = described(parse(source))
     monkeypatch.delattr(parsing, "_read")
@@ -50,7 +56,9 @@ def test_a_tree_from_the_cache_is_that_of_the_parser(text: str, monkeypatch: pyt
     assert parse(Source("other.yaml", text)).place.file == "other.yaml"
 
 
-def test_all_shipped_files_have_the_same_trees_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_shipped_files_have_the_same_trees_from_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert len(SPECS) > 40
     sources = [Source(str(file), file.read_text(encoding="utf-8")) for file in SPECS]
     parsed = [described(parse(source)) for source in sources]
@@ -64,7 +72,9 @@ def test_a_mistake_is_reported_each_time() -> None:
             parse(Source("x", "{a: 1, a: 2}"))
 
 
-@pytest.mark.parametrize("record", [None, 3, [], [1, 1, 9, []], [1, 1, 0, [["a", 1, 1]]], [1, 1, 2, "a", 0]])
+@pytest.mark.parametrize(
+    "record", [None, 3, [], [1, 1, 9, []], [1, 1, 0, [["a", 1, 1]]], [1, 1, 2, "a", 0]]
+)
 def test_a_damaged_record_is_ignored(record: object) -> None:
     source = Source("x", "a: 1")
     parse(source)
@@ -84,10 +94,16 @@ def test_a_change_of_the_tree_does_not_reach_the_cache() -> None:
         ('train:\n  out: "a \\U00110000"\n', "2:11", "is not a character"),
         ('a: "\\UFFFFFFFF"\n', "1:5", "is not a character"),
         ("%YAML 1.3\n---\na: 1\n", "1:7", "YAML 1.3 is not supported"),
-        ("# a spec\n%YAML 2.0\n---\na: 1\n", "2:7", "YAML 2.0 is not supported|incompatible"),
+        (
+            "# a spec\n%YAML 2.0\n---\na: 1\n",
+            "2:7",
+            "YAML 2.0 is not supported|incompatible",
+        ),
     ],
 )
-def test_what_the_parser_cannot_convert_is_located(text: str, place: str, message: str) -> None:
+def test_what_the_parser_cannot_convert_is_located(
+    text: str, place: str, message: str
+) -> None:
     with pytest.raises(SpecError, match=message) as caught:
         read_yaml(Source("a.yaml", text))
     assert str(caught.value).startswith(f"a.yaml:{place.split(':')[0]}:")

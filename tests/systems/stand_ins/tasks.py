@@ -59,8 +59,14 @@ class RegionCaption:
         "match": "labels B",
     }
 
-    def __init__(self, tokenizer: Tokenizer, caption_tokens: int = 8, mismatched: float = 0.0) -> None:
-        self.tokenizer, self.caption_tokens, self.mismatched = tokenizer, caption_tokens, mismatched
+    def __init__(
+        self, tokenizer: Tokenizer, caption_tokens: int = 8, mismatched: float = 0.0
+    ) -> None:
+        self.tokenizer, self.caption_tokens, self.mismatched = (
+            tokenizer,
+            caption_tokens,
+            mismatched,
+        )
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         """Return the samples; the first of each group of them are mismatched."""
@@ -69,14 +75,18 @@ class RegionCaption:
         num_mismatched = round(self.mismatched * len(rows))
         for number, row in enumerate(rows):
             row["match"] = int(number >= num_mismatched)
-            row["caption"] = captions[number if row["match"] else (number + 1) % len(rows)]
+            row["caption"] = captions[
+                number if row["match"] else (number + 1) % len(rows)
+            ]
         return rows
 
     def question(self, text: str) -> dict[str, Any]:
         """Return a caption without regions."""
         return {"caption": text, "regions": [], "classes": [], "match": 1}
 
-    def encode(self, items: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> dict[str, Any]:
+    def encode(
+        self, items: Sequence[dict[str, Any]], samples: Sequence[Sample]
+    ) -> dict[str, Any]:
         """Return captions, regions, their classes, and whether they match."""
         captions = [item["caption"] for item in items]
         features = torch.tensor([item["regions"] for item in items])
@@ -90,4 +100,6 @@ class RegionCaption:
 
     def num_tokens(self, item: dict[str, Any]) -> int:
         """Return the tokens of a caption and its regions."""
-        return len(self.tokenizer.encode(item["caption"], self.caption_tokens)) + len(item["regions"])
+        return len(self.tokenizer.encode(item["caption"], self.caption_tokens)) + len(
+            item["regions"]
+        )

@@ -61,7 +61,10 @@ class Case:
 
 
 def make_engine(
-    case: Case, optimizer: Any = None, weights: dict[str, Tensor] | None = None, **settings: Any
+    case: Case,
+    optimizer: Any = None,
+    weights: dict[str, Tensor] | None = None,
+    **settings: Any,
 ) -> tuple[TwoGoals, Engine]:
     """Return the network, with its first weights or ``weights``, and the engine of a case around it."""
     torch.manual_seed(0)
@@ -90,7 +93,10 @@ def accumulate(engine: Engine, step: int, goals: tuple[str, ...], micro: int) ->
         y = torch.randn(SAMPLES, WIDTH, generator=draw)[rank::world]
         device = distributed.device()
         for at in range(0, len(x), micro):
-            batch = {"x": x[at : at + micro].to(device), "y": y[at : at + micro].to(device)}
+            batch = {
+                "x": x[at : at + micro].to(device),
+                "y": y[at : at + micro].to(device),
+            }
             outputs = engine(batch, goal=goal)
             # Gradients are averaged over ranks, so that each rank divides by its share.
             engine.backward(outputs["loss"] * world / SAMPLES)
@@ -107,7 +113,10 @@ def run_case(case: Case) -> dict[str, Any]:
         result = engine.step(0.5)
         assert result.taken
         norms.append(result.grad_norm)
-    weights = {name: engine.consolidate(name).float().cpu().clone() for name, _ in net.named_parameters()}
+    weights = {
+        name: engine.consolidate(name).float().cpu().clone()
+        for name, _ in net.named_parameters()
+    }
     return {"losses": losses, "norms": norms, "weights": weights}
 
 
@@ -130,11 +139,14 @@ class GradientToWeight(torch.optim.Optimizer):
 def gradients(case: Case) -> dict[str, Tensor]:
     """Return the gradient of one step over both goals, by parameter."""
     net, engine = make_engine(
-        case, lambda net: GradientToWeight([p for p in net.parameters() if p.requires_grad])
+        case,
+        lambda net: GradientToWeight([p for p in net.parameters() if p.requires_grad]),
     )
     accumulate(engine, 0, ("left", "right"), case.micro)
     engine.step(None)
-    names = [name for name, parameter in net.named_parameters() if parameter.requires_grad]
+    names = [
+        name for name, parameter in net.named_parameters() if parameter.requires_grad
+    ]
     return {name: engine.consolidate(name).cpu().clone() for name in names}
 
 

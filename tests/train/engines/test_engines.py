@@ -74,7 +74,9 @@ def full_gradients() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    "case", [Case("torch", 0, 1), Case("deepspeed", 0, 1), Case("deepspeed", 3, 1)], ids=name
+    "case",
+    [Case("torch", 0, 1), Case("deepspeed", 0, 1), Case("deepspeed", 3, 1)],
+    ids=name,
 )
 def test_gradients_are_those_of_one_large_batch(case: Case) -> None:
     exact = full_gradients()
@@ -90,25 +92,37 @@ def test_sums_of_many_micro_batches_are_in_float32_in_bf16(zero: int) -> None:
     errors = {}
     for micro in (1, 16):
         found = gradients(Case("deepspeed", zero, micro, precision="bf16"))
-        differences = [(found[key] - exact[key]).norm() / exact[key].norm() for key in exact]
+        differences = [
+            (found[key] - exact[key]).norm() / exact[key].norm() for key in exact
+        ]
         errors[micro] = float(torch.stack(differences).max())
     # Summed in bf16, 16 micro-batches have an error of 0.0086, and one large batch 0.0049.
     assert errors[1] < 1.1 * errors[16] < 0.006
 
 
-@pytest.mark.parametrize("case", [Case("deepspeed", zero, 8, "alternating") for zero in range(4)], ids=name)
-def test_alternating_goals_take_the_same_steps(case: Case, expected: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    "case", [Case("deepspeed", zero, 8, "alternating") for zero in range(4)], ids=name
+)
+def test_alternating_goals_take_the_same_steps(
+    case: Case, expected: dict[str, dict[str, Any]]
+) -> None:
     assert_same_run(run_case(case), expected["alternating"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", all_cases(), ids=lambda case: f"{name(case)} {case.micro} {case.schedule}")
-def test_every_engine_takes_the_same_steps(case: Case, expected: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    "case", all_cases(), ids=lambda case: f"{name(case)} {case.micro} {case.schedule}"
+)
+def test_every_engine_takes_the_same_steps(
+    case: Case, expected: dict[str, dict[str, Any]]
+) -> None:
     assert_same_run(run_case(case), expected[case.schedule])
 
 
 @pytest.mark.slow
-def test_two_ranks_take_the_same_steps(tmp_path: Path, expected: dict[str, dict[str, Any]]) -> None:
+def test_two_ranks_take_the_same_steps(
+    tmp_path: Path, expected: dict[str, dict[str, Any]]
+) -> None:
     launch(HERE / "engine_runs.py", str(tmp_path / "found.pt"))
     found = torch.load(tmp_path / "found.pt")
     exact = full_gradients()
@@ -116,17 +130,28 @@ def test_two_ranks_take_the_same_steps(tmp_path: Path, expected: dict[str, dict[
         run = found[case.engine, case.zero, case.micro, case.schedule]
         assert_same_run(run, expected[case.schedule])
         if case.schedule == "both":
-            for key, gradient in found["gradients", case.engine, case.zero, case.micro].items():
+            for key, gradient in found[
+                "gradients", case.engine, case.zero, case.micro
+            ].items():
                 assert distance(gradient, exact[key]) < 1e-6, (case, key)
 
 
 def launch(script: Path, *arguments: str) -> None:
-    drop = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "DS_ACCELERATOR")
+    drop = (
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "DS_ACCELERATOR",
+    )
     environment = {key: value for key, value in os.environ.items() if key not in drop}
     environment |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [sys.executable, *launcher, str(script), *arguments]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -135,7 +160,9 @@ def test_what_a_step_does_not_reach_stays_unchanged(case: Case) -> None:
     net, engine = make_engine(case)
     accumulate(engine, 0, ("left", "right"), 8)
     engine.step(None)
-    before = {name: engine.consolidate(name).clone() for name, _ in net.named_parameters()}
+    before = {
+        name: engine.consolidate(name).clone() for name, _ in net.named_parameters()
+    }
     for step in (1, 2):
         accumulate(engine, step, ("left",), 8)
         engine.step(None)
@@ -149,8 +176,12 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_reported(case: Case) -> No
     net, engine = make_engine(case)
     accumulate(engine, 0, ("left",), 8)
     assert engine.step(0.5).taken
-    before = {name: engine.consolidate(name).clone() for name, _ in net.named_parameters()}
-    loss = engine({"x": torch.zeros(1, 8), "y": torch.full((1, 384), float("inf"))}, goal="left")["loss"]
+    before = {
+        name: engine.consolidate(name).clone() for name, _ in net.named_parameters()
+    }
+    loss = engine(
+        {"x": torch.zeros(1, 8), "y": torch.full((1, 384), float("inf"))}, goal="left"
+    )["loss"]
     engine.backward(loss)
     result = engine.step(0.5)
     assert not result.taken
@@ -168,25 +199,33 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_reported(case: Case) -> No
 @pytest.mark.parametrize("case", EVERY, ids=name)
 def test_two_forward_passes_before_their_backward_passes(case: Case) -> None:
     _, first = make_engine(case)
-    batches = [{"x": torch.full((1, 8), value), "y": torch.ones(1, 384)} for value in (0.5, 2.0)]
+    batches = [
+        {"x": torch.full((1, 8), value), "y": torch.ones(1, 384)} for value in (0.5, 2.0)
+    ]
     losses = [first(batch, goal="left")["loss"] for batch in batches]
     for loss in losses:
         first.backward(loss)
     _, second = make_engine(case)
     for batch in batches:
         second.backward(second(batch, goal="left")["loss"])
-    assert first.step(None).grad_norm == pytest.approx(second.step(None).grad_norm, rel=1e-5)
+    assert first.step(None).grad_norm == pytest.approx(
+        second.step(None).grad_norm, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("case", EVERY, ids=name)
-def test_a_resumed_engine_equals_the_uninterrupted_one(case: Case, tmp_path: Path) -> None:
+def test_a_resumed_engine_equals_the_uninterrupted_one(
+    case: Case, tmp_path: Path
+) -> None:
     net, engine = make_engine(case)
     accumulate(engine, 0, ("left", "right"), 8)
     engine.step(0.5)
     accumulate(engine, 1, ("left",), 8)
     engine.step(0.5)
     engine.save(tmp_path)
-    weights = {name: engine.consolidate(name).clone() for name, _ in net.named_parameters()}
+    weights = {
+        name: engine.consolidate(name).clone() for name, _ in net.named_parameters()
+    }
     _, resumed = make_engine(case, weights=weights)
     resumed.load(tmp_path)
     for step in (2, 3):

@@ -39,7 +39,10 @@ def test_a_gradient_that_is_not_finite_is_skipped(case: Case) -> None:
     accumulate(engine, 0, ("left",), 8)
     assert engine.step(0.5).taken
     before = {key: engine.consolidate(key).clone() for key, _ in net.named_parameters()}
-    batch = {"x": torch.zeros(1, 8).cuda(), "y": torch.full((1, 384), float("inf")).cuda()}
+    batch = {
+        "x": torch.zeros(1, 8).cuda(),
+        "y": torch.full((1, 384), float("inf")).cuda(),
+    }
     engine.backward(engine(batch, goal="left")["loss"])
     result = engine.step(0.5)
     assert (result.taken, result.grad_norm) == (False, None)
@@ -51,13 +54,18 @@ def test_a_gradient_that_is_not_finite_is_skipped(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
-def test_a_resumed_engine_equals_the_uninterrupted_one(case: Case, tmp_path: Path) -> None:
+def test_a_resumed_engine_equals_the_uninterrupted_one(
+    case: Case, tmp_path: Path
+) -> None:
     net, engine = make_engine(case)
     for step in range(2):
         accumulate(engine, step, ("left", "right"), 8)
         engine.step(0.5)
     engine.save(tmp_path)
-    weights = {key: engine.consolidate(key).float().cpu().clone() for key, _ in net.named_parameters()}
+    weights = {
+        key: engine.consolidate(key).float().cpu().clone()
+        for key, _ in net.named_parameters()
+    }
     _, resumed = make_engine(case, weights=weights)
     resumed.load(tmp_path)
     for step in (2, 3):
@@ -65,4 +73,6 @@ def test_a_resumed_engine_equals_the_uninterrupted_one(case: Case, tmp_path: Pat
             accumulate(running, step, ("left", "right"), 8)
             running.step(0.5)
     for key in weights:
-        torch.testing.assert_close(engine.consolidate(key), resumed.consolidate(key), rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(
+            engine.consolidate(key), resumed.consolidate(key), rtol=1e-6, atol=1e-7
+        )

@@ -62,8 +62,12 @@ class OldEngine:
 
         found = {}
         for name, parameter in self.net.named_parameters():
-            master = safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
-            found[name] = (parameter if master is None else master).detach().float().clone()
+            master = (
+                safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
+            )
+            found[name] = (
+                (parameter if master is None else master).detach().float().clone()
+            )
         if self.engine.zero_optimization_stage() == 3:
             frozen = list(self.net.frozen.parameters())
             with load_deepspeed().zero.GatheredParameters(frozen):
@@ -73,9 +77,12 @@ class OldEngine:
 
 
 @pytest.mark.parametrize(
-    ("zero", "precision"), [(0, "fp32"), (1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16"), (3, "bf16")]
+    ("zero", "precision"),
+    [(0, "fp32"), (1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16"), (3, "bf16")],
 )
-def test_a_run_goes_on_as_it_was_written(zero: int, precision: str, tmp_path: Path) -> None:
+def test_a_run_goes_on_as_it_was_written(
+    zero: int, precision: str, tmp_path: Path
+) -> None:
     # In 16 bit, sums of micro-batches are in float32 now.
     micro = 8 if precision == "fp32" else SAMPLES
     old = OldEngine(zero, precision, SAMPLES // micro)
@@ -84,7 +91,9 @@ def test_a_run_goes_on_as_it_was_written(zero: int, precision: str, tmp_path: Pa
     payload = {"optimizer": old.engine.optimizer.state_dict(), "rng": capture_rng()}
     (tmp_path / "engine").mkdir()
     torch.save(payload, tmp_path / "engine/rank_00000.pt")
-    _, engine = make_engine(Case("deepspeed", zero, precision=precision), weights=old.masters())
+    _, engine = make_engine(
+        Case("deepspeed", zero, precision=precision), weights=old.masters()
+    )
     torch.rand(5)
     load_into_engine(tmp_path, engine)
     assert torch.equal(torch.get_rng_state(), payload["rng"]["torch"])

@@ -65,10 +65,14 @@ def save(bert: Any, folder: Path) -> Path:
 
 def composed(folder: Path | str, spec: str = SPEC, pattern: str = "'*'") -> Network:
     torch.manual_seed(1)
-    return mplug2.compose(parse_spec(f"{spec}init: {{{pattern}: 'bert:{folder}'}}\n")).eval()
+    return mplug2.compose(
+        parse_spec(f"{spec}init: {{{pattern}: 'bert:{folder}'}}\n")
+    ).eval()
 
 
-def test_text_is_read_as_transformers_reads_it(bert: BertForPreTraining, tmp_path: Path) -> None:
+def test_text_is_read_as_transformers_reads_it(
+    bert: BertForPreTraining, tmp_path: Path
+) -> None:
     net = composed(save(bert, tmp_path))
     ids, mask = torch.randint(1, 60, (2, 9)), torch.ones(2, 9, dtype=torch.bool)
     mask[1, 6:] = False
@@ -76,7 +80,9 @@ def test_text_is_read_as_transformers_reads_it(bert: BertForPreTraining, tmp_pat
         ours = net({"question": Text(ids, mask)}, goal="read")
         states = bert.bert(ids, mask.long(), output_hidden_states=True).hidden_states
     for output, depth in (("first", 3), ("asked", 5)):
-        torch.testing.assert_close(ours[output].values[mask], states[depth][mask], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            ours[output].values[mask], states[depth][mask], atol=1e-5, rtol=1e-5
+        )
 
 
 def test_segments_are_token_types(bert: BertForPreTraining, tmp_path: Path) -> None:
@@ -86,15 +92,24 @@ def test_segments_are_token_types(bert: BertForPreTraining, tmp_path: Path) -> N
     with torch.no_grad():
         ours = net({"question": Text(ids, mask, segments)}, goal="read")["first"].values
         plain = net({"question": Text(ids, mask)}, goal="read")["first"].values
-        states = bert.bert(ids, mask.long(), segments, output_hidden_states=True).hidden_states
+        states = bert.bert(
+            ids, mask.long(), segments, output_hidden_states=True
+        ).hidden_states
     torch.testing.assert_close(ours, states[3], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(ours, plain, atol=1e-3)
 
 
-def test_words_without_a_table_of_segments_take_the_rest(bert: BertForPreTraining, tmp_path: Path) -> None:
-    net = composed(save(bert, tmp_path), SPEC.replace("max_positions: 24", "max_positions: 24, types: 0"))
+def test_words_without_a_table_of_segments_take_the_rest(
+    bert: BertForPreTraining, tmp_path: Path
+) -> None:
+    net = composed(
+        save(bert, tmp_path),
+        SPEC.replace("max_positions: 24", "max_positions: 24, types: 0"),
+    )
     assert "words.kind.weight" not in net.state_dict()
-    assert torch.equal(net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(
+        net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight
+    )
     kinds = bert.bert.embeddings.token_type_embeddings.weight
     assert torch.equal(net.get_module("decoder").embedding.kind.weight, kinds)
 
@@ -107,12 +122,16 @@ def test_fusion_takes_the_last_layers_and_the_decoder_the_first(
     for ours, first in (("fusion", 4), ("decoder", 0)):
         for r in range(2):
             key = f"bert.encoder.layer.{first + r}.attention.self.query.weight"
-            assert torch.equal(state[f"{ours}.layers.{r}.attention.query.weight"], theirs[key])
+            assert torch.equal(
+                state[f"{ours}.layers.{r}.attention.query.weight"], theirs[key]
+            )
     words = net.get_module("decoder")
     hidden = torch.randn(2, 3, 32)
     with torch.no_grad():
         scored = words.head(hidden, words.embedding.word.weight)
-        torch.testing.assert_close(scored, bert.cls.predictions(hidden), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            scored, bert.cls.predictions(hidden), atol=1e-5, rtol=1e-5
+        )
     positions = theirs["bert.embeddings.position_embeddings.weight"]
     assert torch.equal(words.embedding.position.weight, positions[:16])
 
@@ -134,24 +153,34 @@ def test_every_key_is_told(
     assert "misfit" not in told
 
 
-def test_a_bare_model_in_old_names_as_a_pickle(bert: BertForPreTraining, tmp_path: Path) -> None:
+def test_a_bare_model_in_old_names_as_a_pickle(
+    bert: BertForPreTraining, tmp_path: Path
+) -> None:
     plain = BertModel(bert.config)
     state = {
-        key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        key.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): value
         for key, value in plain.state_dict().items()
     }
     torch.save(state, tmp_path / "pytorch_model.bin")
     (tmp_path / "config.json").write_text(json.dumps(bert.config.to_dict()))
     net = composed(tmp_path)
-    assert torch.equal(net.get_module("words").norm.weight, plain.embeddings.LayerNorm.weight)
+    assert torch.equal(
+        net.get_module("words").norm.weight, plain.embeddings.LayerNorm.weight
+    )
     fresh = composed(tmp_path, pattern="text")
     assert torch.equal(
-        net.get_module("decoder").head.dense.weight, fresh.get_module("decoder").head.dense.weight
+        net.get_module("decoder").head.dense.weight,
+        fresh.get_module("decoder").head.dense.weight,
     )
     assert torch.equal(
-        fresh.get_module("text").layers[2].feed.up.weight, plain.encoder.layer[2].intermediate.dense.weight
+        fresh.get_module("text").layers[2].feed.up.weight,
+        plain.encoder.layer[2].intermediate.dense.weight,
     )
-    assert not torch.equal(net.get_module("words").word.weight, fresh.get_module("words").word.weight)
+    assert not torch.equal(
+        net.get_module("words").word.weight, fresh.get_module("words").word.weight
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +202,11 @@ def test_a_bare_model_in_old_names_as_a_pickle(bert: BertForPreTraining, tmp_pat
     ],
 )
 def test_what_does_not_fit_is_told(
-    config: dict[str, Any], spec: str, message: str, bert: BertForPreTraining, tmp_path: Path
+    config: dict[str, Any],
+    spec: str,
+    message: str,
+    bert: BertForPreTraining,
+    tmp_path: Path,
 ) -> None:
     save(bert, tmp_path)
     file = tmp_path / "config.json"
@@ -186,25 +219,37 @@ def test_two_sources_at_once(bert: BertForPreTraining, tmp_path: Path) -> None:
     save(bert, tmp_path)
     torch.manual_seed(5)
     own = mplug2.compose(parse_spec(SPEC), initial=False)
-    weights = {key: value for key, value in own.state_dict().items() if key.startswith("text.")}
+    weights = {
+        key: value for key, value in own.state_dict().items() if key.startswith("text.")
+    }
     save_file(weights, tmp_path / "x.safetensors")
     net = mplug2.compose(
-        parse_spec(SPEC + f"init: {{'*': 'bert:{tmp_path}', text: 'checkpoint:{tmp_path}/x.safetensors'}}\n")
+        parse_spec(
+            SPEC
+            + f"init: {{'*': 'bert:{tmp_path}', text: 'checkpoint:{tmp_path}/x.safetensors'}}\n"
+        )
     )
     assert torch.equal(
-        net.get_module("text").layers[0].feed.up.weight, own.get_module("text").layers[0].feed.up.weight
+        net.get_module("text").layers[0].feed.up.weight,
+        own.get_module("text").layers[0].feed.up.weight,
     )
-    assert torch.equal(net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(
+        net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight
+    )
 
 
 def test_a_folder_without_weights_or_with_a_broken_config(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"must hold config.json, but holds neither|must hold config.json"):
+    with pytest.raises(
+        UserError, match=r"must hold config.json, but holds neither|must hold config.json"
+    ):
         composed(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="must be JSON, but is not"):
         composed(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(UserError, match=r"must hold model.safetensors or pytorch_model.bin"):
+    with pytest.raises(
+        UserError, match=r"must hold model.safetensors or pytorch_model.bin"
+    ):
         composed(tmp_path)
 
 
@@ -213,11 +258,15 @@ def test_a_name_comes_from_the_cache_or_is_told(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"'bert-tiny' is not a folder here(.|\n)*hf download bert-tiny"):
+    with pytest.raises(
+        UserError, match=r"'bert-tiny' is not a folder here(.|\n)*hf download bert-tiny"
+    ):
         composed("bert-tiny")
     model = tmp_path / "models--bert-tiny"
     save(bert, model / "snapshots" / "abc")
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text("abc")
     net = composed("bert-tiny")
-    assert torch.equal(net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(
+        net.get_module("words").word.weight, bert.bert.embeddings.word_embeddings.weight
+    )

@@ -44,7 +44,12 @@ def clip() -> CLIPModel:
         "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": DEPTH,
         "num_attention_heads": 2, "patch_size": PATCH, "image_size": SIZE, "hidden_act": "quick_gelu",
     }  # fmt: skip
-    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+    }
     config = CLIPConfig(
         vision_config=vision, text_config={**text, "vocab_size": 20}, projection_dim=16,
         attn_implementation="eager",
@@ -70,10 +75,14 @@ def openai(clip: CLIPModel) -> dict[str, Tensor]:
     ]  # fmt: skip
     state: dict[str, Tensor] = {}
     for key, value in clip.state_dict().items():
-        if not key.startswith("vision_model") or re.search("k_proj|v_proj|position_ids", key):
+        if not key.startswith("vision_model") or re.search(
+            "k_proj|v_proj|position_ids", key
+        ):
             continue
         if "q_proj" in key:
-            value = torch.cat([clip.state_dict()[key.replace("q_proj", f"{one}_proj")] for one in "qkv"])
+            value = torch.cat(
+                [clip.state_dict()[key.replace("q_proj", f"{one}_proj")] for one in "qkv"]
+            )
             key = key.replace("self_attn.q_proj.", "attn.in_proj_")
         for theirs, ours in names:
             key = re.sub(theirs, ours, key)
@@ -88,7 +97,9 @@ def openai(clip: CLIPModel) -> dict[str, Tensor]:
 
 def composed(source: Path | str, spec: str = SPEC, pattern: str = "'*'") -> Network:
     torch.manual_seed(1)
-    return mplug2.compose(parse_spec(f"{spec}init: {{{pattern}: 'clip:{source}'}}\n")).eval()
+    return mplug2.compose(
+        parse_spec(f"{spec}init: {{{pattern}: 'clip:{source}'}}\n")
+    ).eval()
 
 
 @pytest.fixture(params=["openai.pt", "openai.safetensors", "folder"])
@@ -105,7 +116,9 @@ def source(request: pytest.FixtureRequest, clip: CLIPModel, tmp_path: Path) -> P
     return tmp_path / request.param
 
 
-def test_images_and_frames_are_read_as_transformers_reads_them(source: Path, clip: CLIPModel) -> None:
+def test_images_and_frames_are_read_as_transformers_reads_them(
+    source: Path, clip: CLIPModel
+) -> None:
     net = composed(source)
     video = torch.randn(2, 3, 3, SIZE, SIZE)
     with torch.no_grad():
@@ -122,10 +135,14 @@ def test_images_and_frames_are_read_as_transformers_reads_them(source: Path, cli
     torch.testing.assert_close(patches, together, atol=1e-4, rtol=1e-4)
 
 
-def test_every_key_is_told(clip: CLIPModel, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_key_is_told(
+    clip: CLIPModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.save(openai(clip), tmp_path / "clip.pt")
     larger = SPEC.replace(f"frames: 3, size: {SIZE}", "frames: 3, size: 20")
-    larger = larger.replace("inputs: {video: frames B 3 T H W", "inputs: {video: frames B 3 T Y X")
+    larger = larger.replace(
+        "inputs: {video: frames B 3 T H W", "inputs: {video: frames B 3 T Y X"
+    )
     with caplog.at_level(logging.INFO, "mplug2"):
         composed(tmp_path / "clip.pt", larger)
     for reason in (
@@ -154,13 +171,23 @@ def test_tubes_begin_as_their_middle_frame(clip: CLIPModel, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("patch: 4,", "patch: 4, heads: 4,", "this CLIP has 2 heads, but module 'vision' has 4"),
+        (
+            "patch: 4,",
+            "patch: 4, heads: 4,",
+            "this CLIP has 2 heads, but module 'vision' has 4",
+        ),
         ("depth: 2", "depth: 3", r"not in the file"),
         ("depth: 2", "depth: 1", "is not so deep"),
-        ("patch: 4", "patch: 6", r"file has \[128, 3, 4, 4\], network has \[128, 3, 6, 6\]"),
+        (
+            "patch: 4",
+            "patch: 6",
+            r"file has \[128, 3, 4, 4\], network has \[128, 3, 6, 6\]",
+        ),
     ],
 )
-def test_what_does_not_fit_is_told(old: str, new: str, message: str, clip: CLIPModel, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_told(
+    old: str, new: str, message: str, clip: CLIPModel, tmp_path: Path
+) -> None:
     torch.save(openai(clip), tmp_path / "clip.pt")
     with pytest.raises(UserError, match=message):
         composed(tmp_path / "clip.pt", SPEC.replace(old, new))
@@ -185,12 +212,15 @@ def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
         # no Linear: a test that used DeepSpeed's stage 3 in this process leaves it unfit for scripts
         torch.jit.save(torch.jit.script(torch.nn.Identity()), tmp_path / "ViT.pt")
     with pytest.raises(
-        UserError, match=r"TorchScript archive, which contains code(.|\n)*hint: .*state_dict\(\)"
+        UserError,
+        match=r"TorchScript archive, which contains code(.|\n)*hint: .*state_dict\(\)",
     ):
         composed(tmp_path / "ViT.pt")
 
 
-def test_the_tower_goes_there_and_back(source: Path, clip: CLIPModel, tmp_path: Path) -> None:
+def test_the_tower_goes_there_and_back(
+    source: Path, clip: CLIPModel, tmp_path: Path
+) -> None:
     """In OpenAI's names or Hugging Face's: text tower, types and order come from the original."""
     spec = tmp_path / "still.yaml"
     sizes = f"width: {WIDTH}, depth: {DEPTH}, patch: {PATCH}, size: {SIZE}"
@@ -204,7 +234,11 @@ def test_the_tower_goes_there_and_back(source: Path, clip: CLIPModel, tmp_path: 
     import_file(source, spec, tmp_path / "ours.safetensors", "clip")
     for suffix in (".safetensors", ".pt"):
         text = export_file(
-            tmp_path / "ours.safetensors", spec, tmp_path / f"back{suffix}", "clip", like=source
+            tmp_path / "ours.safetensors",
+            spec,
+            tmp_path / f"back{suffix}",
+            "clip",
+            like=source,
         )
         back = read_released(tmp_path / f"back{suffix}").tensors
         assert set(back) == set(original) and "copied from the original" in text
@@ -212,9 +246,14 @@ def test_the_tower_goes_there_and_back(source: Path, clip: CLIPModel, tmp_path: 
             assert back[key].dtype == value.dtype and torch.equal(back[key], value), key
     # Trained weights are written: query, key and value of Hugging Face are split again.
     net = mplug2.compose(spec, initial=False)
-    weights = {name: value + 1 for name, value in load_file(tmp_path / "ours.safetensors").items()}
+    weights = {
+        name: value + 1
+        for name, value in load_file(tmp_path / "ours.safetensors").items()
+    }
     save_file(weights, tmp_path / "trained.safetensors")
-    export_file(tmp_path / "trained.safetensors", spec, tmp_path / "back.pt", "clip", like=source)
+    export_file(
+        tmp_path / "trained.safetensors", spec, tmp_path / "back.pt", "clip", like=source
+    )
     load_tensors(net, "clip", read_released(tmp_path / "back.pt").tensors)
     for name, value in net.state_dict().items():
         assert torch.equal(value, weights[name]), name
@@ -243,8 +282,19 @@ goals:
 OPEN_CLIP = {
     "embed_dim": 16,
     "quick_gelu": True,
-    "vision_cfg": {"image_size": SIZE, "layers": DEPTH, "width": WIDTH, "patch_size": PATCH},
-    "text_cfg": {"context_length": 77, "vocab_size": 20, "width": 128, "heads": 2, "layers": 1},
+    "vision_cfg": {
+        "image_size": SIZE,
+        "layers": DEPTH,
+        "width": WIDTH,
+        "patch_size": PATCH,
+    },
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 20,
+        "width": 128,
+        "heads": 2,
+        "layers": 1,
+    },
 }
 
 
@@ -262,7 +312,10 @@ def towers() -> CLIPModel:
         "bos_token_id": 18, "pad_token_id": 0,
     }  # fmt: skip
     config = CLIPConfig(
-        vision_config=vision, text_config=text, projection_dim=16, attn_implementation="eager"
+        vision_config=vision,
+        text_config=text,
+        projection_dim=16,
+        attn_implementation="eager",
     )
     model = CLIPModel(config).eval()
     for parameter in model.parameters():
@@ -282,10 +335,14 @@ def openai_towers(towers: CLIPModel) -> dict[str, Tensor]:
         (r"layer_norm(\d)", r"ln_\1"), (r"mlp\.fc1", "mlp.c_fc"), (r"mlp\.fc2", "mlp.c_proj"),
     ]  # fmt: skip
     for key, value in hugging_face.items():
-        if not key.startswith("text_model") or re.search("k_proj|v_proj|position_ids", key):
+        if not key.startswith("text_model") or re.search(
+            "k_proj|v_proj|position_ids", key
+        ):
             continue
         if "q_proj" in key:
-            value = torch.cat([hugging_face[key.replace("q_proj", f"{part}_proj")] for part in "qkv"])
+            value = torch.cat(
+                [hugging_face[key.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            )
             key = key.replace("self_attn.q_proj.", "attn.in_proj_")
         for theirs, ours in names:
             key = re.sub(theirs, ours, key)
@@ -311,17 +368,24 @@ def both(request: pytest.FixtureRequest, towers: CLIPModel, tmp_path: Path) -> P
         towers.save_pretrained(source)
         return source
     settings = ("input_resolution", "context_length", "vocab_size")
-    state = {key: value for key, value in openai_towers(towers).items() if key not in settings}
+    state = {
+        key: value for key, value in openai_towers(towers).items() if key not in settings
+    }
     if request.param == "open_clip_text":
         outside = ("visual.", "logit_scale")
-        state = {key if key.startswith(outside) else f"text.{key}": value for key, value in state.items()}
+        state = {
+            key if key.startswith(outside) else f"text.{key}": value
+            for key, value in state.items()
+        }
     source.mkdir()
     save_file(state, source / "open_clip_model.safetensors")
     (source / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP}))
     return source
 
 
-def test_images_and_texts_are_compared_as_transformers_compares_them(both: Path, towers: CLIPModel) -> None:
+def test_images_and_texts_are_compared_as_transformers_compares_them(
+    both: Path, towers: CLIPModel
+) -> None:
     net = composed(both, BOTH)
     images = torch.randn(3, 3, SIZE, SIZE)
     ids = torch.tensor([[18, 3, 4, 19, 0], [18, 19, 0, 0, 0], [18, 7, 8, 9, 19]])
@@ -339,19 +403,26 @@ def test_both_towers_go_there_and_back(both: Path, tmp_path: Path) -> None:
     file = both / weights.get(both.name, "open_clip_model.safetensors")
     original = dict(read_released(file).tensors)
     import_file(both, spec, tmp_path / "ours.safetensors", "clip")
-    text = export_file(tmp_path / "ours.safetensors", spec, tmp_path / "back.pt", "clip", like=both)
+    text = export_file(
+        tmp_path / "ours.safetensors", spec, tmp_path / "back.pt", "clip", like=both
+    )
     back = read_released(tmp_path / "back.pt").tensors
     assert set(back) == set(original)
     for key, value in original.items():
         assert back[key].dtype == value.dtype and torch.equal(back[key], value), key
-    assert ("copied from the original" in text) == (both.name == "openai.pt")  # the three settings
+    assert ("copied from the original" in text) == (
+        both.name == "openai.pt"
+    )  # the three settings
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"quick_gelu": False}, "does not set quick_gelu"),
-        ({"text_cfg": {**OPEN_CLIP["text_cfg"], "heads": 4}}, "has 4 heads, but module 'text' has 2"),  # type: ignore[dict-item]
+        (
+            {"text_cfg": {**OPEN_CLIP["text_cfg"], "heads": 4}},
+            "has 4 heads, but module 'text' has 2",
+        ),  # type: ignore[dict-item]
         ({"vision_cfg": "timm"}, "must describe a vision transformer"),
     ],
 )
@@ -359,6 +430,8 @@ def test_an_open_clip_that_computes_something_else_is_refused(
     change: dict[str, object], message: str, towers: CLIPModel, tmp_path: Path
 ) -> None:
     save_file({"logit_scale": torch.zeros(())}, tmp_path / "open_clip_model.safetensors")
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP | change}))
+    (tmp_path / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": OPEN_CLIP | change})
+    )
     with pytest.raises(UserError, match=message):
         composed(tmp_path, BOTH)

@@ -30,7 +30,9 @@ FULL = {
 
 def full_layout(name: str, shared: Path) -> tuple[dict[str, Any], dict[str, list[int]]]:
     """The recorded numbers of a released size, and all its keys with their shapes, in OpenAI's names."""
-    entry = json.loads((shared / "reference/parity/clip/key_layout.json").read_text())[FULL[name]]
+    entry = json.loads((shared / "reference/parity/clip/key_layout.json").read_text())[
+        FULL[name]
+    ]
     shapes = {}
     for pattern, (count, shape) in entry["keys"].items():
         for index in range(count):
@@ -41,11 +43,15 @@ def full_layout(name: str, shared: Path) -> tuple[dict[str, Any], dict[str, list
 @pytest.mark.parametrize("name", FULL)
 def test_a_shipped_spec_has_the_released_parameters(name: str, shared: Path) -> None:
     entry, shapes = full_layout(name, shared)
-    net = mplug2.compose(ROOT / f"configs_image/{name}.yaml", device="meta", initial=False)
+    net = mplug2.compose(
+        ROOT / f"configs_image/{name}.yaml", device="meta", initial=False
+    )
     assert len(shapes) == entry["n_keys"]
     assert sum(parameter.numel() for parameter in net.parameters()) == entry["n_params"]
     vision = [net.get_submodule(module) for module in ("vision", "vision_proj")]
-    count = sum(parameter.numel() for module in vision for parameter in module.parameters())
+    count = sum(
+        parameter.numel() for module in vision for parameter in module.parameters()
+    )
     assert count == entry["n_params_visual"]
 
 
@@ -64,7 +70,9 @@ def hugging_face_shapes(name: str, spec: Any) -> tuple[CLIPConfig, dict[str, lis
         "patch_size": spec.modules["vision"].arguments["patch"],
         "image_size": spec.modules["vision"].arguments["size"],
     }
-    config = CLIPConfig(**towers, projection_dim=spec.modules["text_proj"].arguments["width"])
+    config = CLIPConfig(
+        **towers, projection_dim=spec.modules["text_proj"].arguments["width"]
+    )
     with torch.device("meta"):
         model = CLIPModel(config)
     return config, {key: list(value.shape) for key, value in model.state_dict().items()}
@@ -92,17 +100,25 @@ def test_a_full_size_checkpoint_goes_there_and_back(
         file = source
     else:
         source.mkdir()
-        file = source / ("model.safetensors" if form == "hugging_face" else "open_clip_model.safetensors")
+        file = source / (
+            "model.safetensors"
+            if form == "hugging_face"
+            else "open_clip_model.safetensors"
+        )
         save_file(original, file)
     if form == "hugging_face":
         config.save_pretrained(source)
     elif form == "open_clip":
         heads = mplug2.read_spec(spec).modules["text"].arguments["width"] // 64
         cfg = {"quick_gelu": True, "text_cfg": {"heads": heads}}
-        cfg["vision_cfg"] = {"width": mplug2.read_spec(spec).modules["vision"].arguments["width"]}
+        cfg["vision_cfg"] = {
+            "width": mplug2.read_spec(spec).modules["vision"].arguments["width"]
+        }
         (source / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg}))
     import_file(source, spec, tmp_path / "ours.safetensors", "clip")
-    export_file(tmp_path / "ours.safetensors", spec, tmp_path / "back.pt", "clip", like=source)
+    export_file(
+        tmp_path / "ours.safetensors", spec, tmp_path / "back.pt", "clip", like=source
+    )
     back = read_released(tmp_path / "back.pt").tensors
     assert set(back) == set(original)
     for key, value in original.items():

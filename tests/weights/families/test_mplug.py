@@ -36,13 +36,21 @@ def _tensors(layout: dict, clip: str) -> dict[str, Tensor]:
         for i in range(count):
             key = pattern.replace("{i}", str(i))
             if key.startswith(("visual_encoder.visual.", "visual_encoder_m.visual.")):
-                tensors[key] = torch.randn([CLIP[clip].get(n, n) for n in shape], generator=draw)
+                tensors[key] = torch.randn(
+                    [CLIP[clip].get(n, n) for n in shape], generator=draw
+                )
             elif key.startswith("visual_encoder"):
-                tensors[key] = torch.zeros(1)  # CLIP's text tower is dropped whatever its shape
+                tensors[key] = torch.zeros(
+                    1
+                )  # CLIP's text tower is dropped whatever its shape
             elif key.endswith(("position_ids", "_ids", "idx_queue", "queue_ptr")):
-                tensors[key] = torch.zeros([BERT.get(n, n) for n in shape], dtype=torch.long)
+                tensors[key] = torch.zeros(
+                    [BERT.get(n, n) for n in shape], dtype=torch.long
+                )
             else:
-                tensors[key] = torch.randn([BERT.get(n, n) for n in shape], generator=draw)
+                tensors[key] = torch.randn(
+                    [BERT.get(n, n) for n in shape], generator=draw
+                )
     return tensors
 
 
@@ -71,8 +79,14 @@ def _spec(task: str, clip: str) -> str:
         lines.append(f"decoder: {{use: text_decoder, {sizes}}}")
         memory = "visual" if task == "caption" else "memory"
         if task != "caption":
-            flow += ["both: fusion(text=asked, vision=visual)", "memory: concat(both.vision, both.text)"]
-        flow += [f"logits: decoder(said, memory={memory})", "loss: lm_loss(logits, target=said)"]
+            flow += [
+                "both: fusion(text=asked, vision=visual)",
+                "memory: concat(both.vision, both.text)",
+            ]
+        flow += [
+            f"logits: decoder(said, memory={memory})",
+            "loss: lm_loss(logits, target=said)",
+        ]
     else:
         lines += [
             "to_v: {use: feature_head, width_in: 32, width: 8}",
@@ -95,8 +109,15 @@ def _spec(task: str, clip: str) -> str:
             "itm: cross_entropy(verdict, target=hard.label)",
             "loss: weighted_sum(itc.loss, itm, weights=[1.0, 1.0])",
         ]
-    streams = {"image": "image B 3 H W", "text_in": "text B L", "said": "text B La", "media_id": "index B"}
-    used = {name: kind for name, kind in streams.items() if any(name in line for line in flow)}
+    streams = {
+        "image": "image B 3 H W",
+        "text_in": "text B L",
+        "said": "text B La",
+        "media_id": "index B",
+    }
+    used = {
+        name: kind for name, kind in streams.items() if any(name in line for line in flow)
+    }
 
     def section(name: str, entries: list[str]) -> str:
         return f"{name}:\n" + "".join(f"  {entry}\n" for entry in entries)
@@ -124,18 +145,26 @@ def _case(task: str, layout: str, layouts: dict) -> tuple[Network, dict[str, Ten
 
 
 @pytest.mark.parametrize(("task", "layout"), CASES)
-def test_every_key_of_a_released_checkpoint_is_accounted_for(task: str, layout: str, layouts: dict) -> None:
+def test_every_key_of_a_released_checkpoint_is_accounted_for(
+    task: str, layout: str, layouts: dict
+) -> None:
     net, tensors = _case(task, layout, layouts)
     report = load_tensors(net, "mplug", tensors)
     assert {row.source for row in report.rows if row.source} == set(tensors)
     assert not report.of("misfit")
     # the number of draws is no weight, and no checkpoint has it
-    assert [row.target for row in report.of("missing")] == ["mine.step"] * (task == "retrieval")
-    assert all(row.reason and "not a key" not in row.reason for row in report.of("dropped"))
+    assert [row.target for row in report.of("missing")] == ["mine.step"] * (
+        task == "retrieval"
+    )
+    assert all(
+        row.reason and "not a key" not in row.reason for row in report.of("dropped")
+    )
     found = {row.target for row in report.of("loaded", "resized")}
     assert found == set(net.state_dict()) - {"mine.step"}
     if task == "retrieval":  # the momentum copies, too
-        shadow = {row.target for row in report.of("loaded", "resized") if "_m." in row.source}
+        shadow = {
+            row.target for row in report.of("loaded", "resized") if "_m." in row.source
+        }
         assert shadow == set(net.ema_state_dict())
         assert torch.equal(net.get_buffer("bank.vision"), tensors["image_queue"].T)
     dropped = {row.reason for row in report.of("dropped")}
@@ -143,7 +172,9 @@ def test_every_key_of_a_released_checkpoint_is_accounted_for(task: str, layout: 
     assert text_tower in dropped
     if task != "caption":
         assert "only the last 6 stored fusion layers run" in dropped
-        assert ("a connected layer has no cross-attention" in dropped) == (layout.endswith("B-16"))
+        assert ("a connected layer has no cross-attention" in dropped) == (
+            layout.endswith("B-16")
+        )
 
 
 @pytest.mark.parametrize("infix", ["bert", "fusion"])
@@ -158,7 +189,9 @@ def test_pre_trained_checkpoints_name_the_stacks(infix: str, layouts: dict) -> N
         for key, value in plain.items()
         if "_m." not in key
     } | {"fusion_encoder.cls.predictions.bias": torch.zeros(50)}
-    other = mplug2.compose(parse_spec(_spec("vqa", "ViT-B-16"), "vqa.yaml"), initial=False)
+    other = mplug2.compose(
+        parse_spec(_spec("vqa", "ViT-B-16"), "vqa.yaml"), initial=False
+    )
     report = load_tensors(other, "mplug", tensors)
     assert not report.of("missing", "misfit")
     (head,) = [row for row in report.of("dropped") if ".cls." in row.source]
@@ -183,30 +216,48 @@ def test_what_a_network_has_not_is_dropped_with_the_reason(layouts: dict) -> Non
 def test_a_queue_of_another_size_begins_anew(layouts: dict) -> None:
     text = _spec("retrieval", "ViT-B-16").replace("size: 24", "size: 10")
     net = mplug2.compose(parse_spec(text, "retrieval.yaml"), initial=False)
-    report = load_tensors(net, "mplug", _tensors(layouts["model_retrieval_mplug:ViT-B-16"], "ViT-B-16"))
+    report = load_tensors(
+        net, "mplug", _tensors(layouts["model_retrieval_mplug:ViT-B-16"], "ViT-B-16")
+    )
     reasons = {row.source: row.reason for row in report.of("dropped")}
-    assert reasons["text_queue"] == reasons["queue_ptr"] == "a queue of 24, and this network's holds 10"
+    assert (
+        reasons["text_queue"]
+        == reasons["queue_ptr"]
+        == "a queue of 24, and this network's holds 10"
+    )
 
 
 def test_the_two_heads_are_told_apart_by_what_they_read() -> None:
     spec = parse_spec(_spec("retrieval", "ViT-L-14"), "retrieval.yaml")
-    assert input_kinds(spec, "to_v") == {"image"} and input_kinds(spec, "to_t") == {"text"}
+    assert input_kinds(spec, "to_v") == {"image"} and input_kinds(spec, "to_t") == {
+        "text"
+    }
 
 
 def test_a_network_that_is_no_mplug_is_refused() -> None:
     text = _spec("vqa", "ViT-B-16")
-    with_universal = text.replace("flow:", "  shared: {use: universal, width: 32, heads: 2}\nflow:").replace(
-        "asked: text(spoken)", "read: text(spoken)\n  asked: shared(read)"
-    )
+    with_universal = text.replace(
+        "flow:", "  shared: {use: universal, width: 32, heads: 2}\nflow:"
+    ).replace("asked: text(spoken)", "read: text(spoken)\n  asked: shared(read)")
     with pytest.raises(
-        UserError, match=r"vqa.yaml:\d+.* mPLUG has no universal layers, as module 'shared' is"
+        UserError,
+        match=r"vqa.yaml:\d+.* mPLUG has no universal layers, as module 'shared' is",
     ):
-        load_tensors(mplug2.compose(parse_spec(with_universal, "vqa.yaml"), initial=False), "mplug", {})
+        load_tensors(
+            mplug2.compose(parse_spec(with_universal, "vqa.yaml"), initial=False),
+            "mplug",
+            {},
+        )
     twice = text.replace(
         "flow:", "  other: {use: text_encoder, width: 32, depth: 1, heads: 2}\nflow:"
     ).replace("asked: text(spoken)", "read: text(spoken)\n  asked: other(read)")
-    with pytest.raises(UserError, match="mPLUG has one text_encoder, but modules text and other could be it"):
-        load_tensors(mplug2.compose(parse_spec(twice, "vqa.yaml"), initial=False), "mplug", {})
+    with pytest.raises(
+        UserError,
+        match="mPLUG has one text_encoder, but modules text and other could be it",
+    ):
+        load_tensors(
+            mplug2.compose(parse_spec(twice, "vqa.yaml"), initial=False), "mplug", {}
+        )
 
 
 def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
@@ -214,7 +265,9 @@ def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
     torch.save({"model": tensors}, tmp_path / "released.pth")
     text, spec = _spec("retrieval", "ViT-B-16"), tmp_path / "retrieval.yaml"
     spec.write_text(text)
-    said = import_file(tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "mplug")
+    said = import_file(
+        tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "mplug"
+    )
     assert "1 missing" in said and "misfit" not in said
     assert "a momentum copy: a converted file holds the weights alone" in said
     converted = load_file(tmp_path / "ours.safetensors")
@@ -223,7 +276,9 @@ def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
     )
     assert set(converted) == set(released.state_dict()) - {"mine.step"}
     own = mplug2.compose(
-        parse_spec(text + f"init: {{'*': 'checkpoint:{tmp_path}/ours.safetensors'}}\n", str(spec))
+        parse_spec(
+            text + f"init: {{'*': 'checkpoint:{tmp_path}/ours.safetensors'}}\n", str(spec)
+        )
     )
     for name, value in released.state_dict().items():
         if not name.startswith("bank."):  # a queue begins anew
@@ -232,7 +287,14 @@ def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
     query = "text.layers.0.attention.query.weight"
     momentum = tensors["text_encoder_m.encoder.layer.0.attention.self.query.weight"]
     assert torch.equal(released.ema_state_dict()[query], momentum)
-    for name, value in own.ema_state_dict().items():  # no file gave them: they begin as the weights
+    for (
+        name,
+        value,
+    ) in own.ema_state_dict().items():  # no file gave them: they begin as the weights
         assert torch.equal(value, own.state_dict()[name]), name
-    with pytest.raises(UserError, match=r"must be one of .*mplug, mplug2.* \(got 'blip'\)"):
-        import_file(tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "blip")
+    with pytest.raises(
+        UserError, match=r"must be one of .*mplug, mplug2.* \(got 'blip'\)"
+    ):
+        import_file(
+            tmp_path / "released.pth", spec, tmp_path / "ours.safetensors", "blip"
+        )

@@ -18,7 +18,14 @@ def _narrow(kind: str, facts: dict) -> tuple[str, dict[str, Tensor]]:
     """The full-size key list at reduced width: the same keys and depths, fewer channels and words."""
     bert, clip = facts["bert_config"], facts["config"]["_xclip"]
     wide, hidden = bert["hidden_size"], bert["intermediate_size"]
-    sizes = {wide: 32, hidden: 64, 3 * wide: 96, wide // 2: 16, bert["vocab_size"]: 50, 512: 16}
+    sizes = {
+        wide: 32,
+        hidden: 64,
+        3 * wide: 96,
+        wide // 2: 16,
+        bert["vocab_size"]: 50,
+        512: 16,
+    }
     sizes |= {clip["clip_vocab"]: 20}
     generator = torch.Generator().manual_seed(0)
     tensors = {}
@@ -27,7 +34,9 @@ def _narrow(kind: str, facts: dict) -> tuple[str, dict[str, Tensor]]:
         if key.endswith("position_ids"):
             tensors[key] = torch.arange(16)[None]
         elif key.startswith("visual_encoder.transformer.") or "token_embedding" in key:
-            tensors[key] = torch.zeros(1)  # CLIP's text tower is dropped whatever its shape
+            tensors[key] = torch.zeros(
+                1
+            )  # CLIP's text tower is dropped whatever its shape
         else:
             tensors[key] = torch.randn(narrowed, generator=generator)
     text = f"""
@@ -59,11 +68,15 @@ goals: {{train: {{loss: loss}}}}
 
 @pytest.fixture(scope="module")
 def facts(shared: Path) -> dict:
-    return json.loads((shared / "reference/parity/mplug2/full_size_keys.json").read_text())
+    return json.loads(
+        (shared / "reference/parity/mplug2/full_size_keys.json").read_text()
+    )
 
 
 @pytest.mark.parametrize("kind", ["large_vqa", "base_vqa"])
-def test_every_key_of_a_full_size_checkpoint_is_accounted_for(kind: str, facts: dict) -> None:
+def test_every_key_of_a_full_size_checkpoint_is_accounted_for(
+    kind: str, facts: dict
+) -> None:
     text, tensors = _narrow(kind, facts[kind])
     net = mplug2.compose(parse_spec(text), initial=False)
     report = load_tensors(net, "mplug2", tensors)
@@ -78,19 +91,31 @@ def test_every_key_of_a_full_size_checkpoint_is_accounted_for(kind: str, facts: 
 def test_the_parameter_count_of_the_released_network(facts: dict) -> None:
     from mplug2.build.dry_run import dry_run
 
-    for name, kind in (("VideoQA_msrvtt_large", "large_vqa"), ("VideoQA_msrvtt_base", "base_vqa")):
-        assert dry_run(f"configs_video/{name}.yaml").trainable == facts[kind]["live_params"]
+    for name, kind in (
+        ("VideoQA_msrvtt_large", "large_vqa"),
+        ("VideoQA_msrvtt_base", "base_vqa"),
+    ):
+        assert (
+            dry_run(f"configs_video/{name}.yaml").trainable == facts[kind]["live_params"]
+        )
 
 
-def test_another_architecture_is_refused_with_a_table_and_nothing_is_loaded(facts: dict) -> None:
+def test_another_architecture_is_refused_with_a_table_and_nothing_is_loaded(
+    facts: dict,
+) -> None:
     text, tensors = _narrow("base_vqa", facts["base_vqa"])
-    net = mplug2.compose(parse_spec(text.replace("latents: 50", "latents: 40")), initial=False)
+    net = mplug2.compose(
+        parse_spec(text.replace("latents: 50", "latents: 40")), initial=False
+    )
     before = {name: value.clone() for name, value in net.state_dict().items()}
     with pytest.raises(
-        UserError, match=r"1 keys do not fit.*nothing was loaded(.|\n)*latents.*\[50, 32\].*\[40, 32\]"
+        UserError,
+        match=r"1 keys do not fit.*nothing was loaded(.|\n)*latents.*\[50, 32\].*\[40, 32\]",
     ):
         load_tensors(net, "mplug2", tensors)
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in net.state_dict().items()
+    )
 
 
 def test_positions_are_resized_as_released(shared: Path) -> None:
@@ -108,10 +133,14 @@ def test_a_pickle_of_code_is_refused(tmp_path: Path) -> None:
             return (print, ("code ran",))
 
     (tmp_path / "x.pth").write_bytes(pickle.dumps({"model": Evil()}))
-    with pytest.raises(UserError, match="not loaded: the file contains objects other than tensors"):
+    with pytest.raises(
+        UserError, match="not loaded: the file contains objects other than tensors"
+    ):
         read_tensors(tmp_path / "x.pth")
     torch.save({"model": {"a": Evil()}}, tmp_path / "y.pth")
-    with pytest.raises(UserError, match="not loaded: the file contains objects other than tensors"):
+    with pytest.raises(
+        UserError, match="not loaded: the file contains objects other than tensors"
+    ):
         read_tensors(tmp_path / "y.pth")
 
 

@@ -69,22 +69,30 @@ def recorded_network(state: Mapping[str, Tensor], folder: Path) -> Network:
         ("out.weight", "decoder.weight"),
         ("out.bias", "decoder.bias"),
     ):
-        for weights, prefix in ((net.state_dict(), "fusion_encoder"), (averages, "fusion_encoder_m")):
-            weights[f"mlm_head.{ours}"].copy_(state[f"{prefix}.cls.predictions.{released}"])
+        for weights, prefix in (
+            (net.state_dict(), "fusion_encoder"),
+            (averages, "fusion_encoder_m"),
+        ):
+            weights[f"mlm_head.{ours}"].copy_(
+                state[f"{prefix}.cls.predictions.{released}"]
+            )
     fixed = {}
     for name, value in averages.items():
         if name.startswith(("fusion.", "mlm_head.")):
             fixed[name] = value.clone()
     net.update_ema()
     for name, value in fixed.items():
-        averages[name].copy_(value)  # the released average of the fusion layers never moves
+        averages[name].copy_(
+            value
+        )  # the released average of the fusion layers never moves
     return net.eval()
 
 
 def test_features_and_losses_are_the_recorded_ones(shared: Path, tmp_path: Path) -> None:
     folder = shared / "reference" / "parity" / "timix" / "pretrain"
     inputs, outputs, state = (
-        load_file(folder / f"{name}.safetensors") for name in ("inputs", "outputs", "state_dict")
+        load_file(folder / f"{name}.safetensors")
+        for name in ("inputs", "outputs", "state_dict")
     )
     net = recorded_network(state, tmp_path)
 
@@ -105,12 +113,19 @@ def test_features_and_losses_are_the_recorded_ones(shared: Path, tmp_path: Path)
     streams: dict[str, object] = {}
     with torch.no_grad():
         losses = net(batch, goal="image", observe=streams.__setitem__)
-    for ours, released in (("vision_features", "image_feat"), ("text_features", "text_feat")):
+    for ours, released in (
+        ("vision_features", "image_feat"),
+        ("text_features", "text_feat"),
+    ):
         torch.testing.assert_close(streams[f"image_losses.{ours}"], outputs[released])
-        torch.testing.assert_close(streams[f"ema(image_losses.{ours})"], outputs[f"{released}_m"])
+        torch.testing.assert_close(
+            streams[f"ema(image_losses.{ours})"], outputs[f"{released}_m"]
+        )
     torch.testing.assert_close(
         streams["image_losses.match_logits"], outputs["itm_logits"], rtol=1e-4, atol=1e-4
     )
     assert float(losses["itm"]) == pytest.approx(float(outputs["loss_itm"]), abs=1e-5)
-    assert float(losses["prefix_lm"]) == pytest.approx(float(outputs["loss_prefix"]), abs=1e-5)
+    assert float(losses["prefix_lm"]) == pytest.approx(
+        float(outputs["loss_prefix"]), abs=1e-5
+    )
     assert float(losses["mlm"]) == pytest.approx(MASKED_LOSS, abs=1e-3)

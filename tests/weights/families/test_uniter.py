@@ -27,9 +27,22 @@ FULL = {
     "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
     "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
 }
-PRETRAINING = {"img_label_dim": 1601, "itm_ot_lambda": 0.1, "ot": {"beta": 0.5, "iteration": 50}}
+PRETRAINING = {
+    "img_label_dim": 1601,
+    "itm_ot_lambda": 0.1,
+    "ot": {"beta": 0.5, "iteration": 50},
+}
 RECORDED = {"itm": "itm_rank"}  # where the layout calls a model otherwise
-KINDS = ("pretrain", "vqa", "ve", "itm", "re", "nlvr2_paired", "nlvr2_paired_attn", "nlvr2_triplet")
+KINDS = (
+    "pretrain",
+    "vqa",
+    "ve",
+    "itm",
+    "re",
+    "nlvr2_paired",
+    "nlvr2_paired_attn",
+    "nlvr2_triplet",
+)
 TIED = {
     "cls.predictions.decoder.weight": "uniter.embeddings.word_embeddings.weight",
     "feat_regress.weight": "uniter.img_embeddings.img_linear.weight",
@@ -39,7 +52,9 @@ TYPES = "uniter.embeddings.token_type_embeddings.weight"
 
 def config_of(size: str, kind: str) -> dict[str, Any]:
     """The numbers of a released model, or of a tiny one."""
-    numbers = FULL.get(size, {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2})
+    numbers = FULL.get(
+        size, {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    )
     full = size in FULL
     config = {
         **numbers,
@@ -72,7 +87,9 @@ def layout(size: str, kind: str, shared: Path) -> tuple[Shapes, int]:
     patterns = dict(entry.get("keys", {}))
     if not patterns:
         backbone = layouts[f"{size}.pretrain"]["keys"]
-        patterns = {key: value for key, value in backbone.items() if key.startswith("uniter.")}
+        patterns = {
+            key: value for key, value in backbone.items() if key.startswith("uniter.")
+        }
         patterns |= entry["keys_besides_uniter"]
     shapes: Shapes = {}
     for pattern, (count, shape) in patterns.items():
@@ -85,7 +102,10 @@ def layout(size: str, kind: str, shared: Path) -> tuple[Shapes, int]:
 def checkpoint(shapes: Shapes, dtype: torch.dtype) -> dict[str, Tensor]:
     """A random checkpoint; tied weights are the same tensor, as in a release."""
     generator = torch.Generator().manual_seed(0)
-    tensors = {key: torch.randn(shape, generator=generator).to(dtype) for key, shape in shapes.items()}
+    tensors = {
+        key: torch.randn(shape, generator=generator).to(dtype)
+        for key, shape in shapes.items()
+    }
     for key, owner in TIED.items():
         if key in tensors:
             tensors[key] = tensors[owner]
@@ -128,7 +148,9 @@ def tiny_shapes(kind: str, shared: Path) -> Shapes:
 @pytest.mark.parametrize("kind", KINDS)
 def test_checkpoints_there_and_back(kind: str, shared: Path) -> None:
     shapes = tiny_shapes(kind, shared)
-    assert_there_and_back(network("tiny", kind, shapes), checkpoint(shapes, torch.float16))
+    assert_there_and_back(
+        network("tiny", kind, shapes), checkpoint(shapes, torch.float16)
+    )
 
 
 def test_files_there_and_back_in_old_names(shared: Path, tmp_path: Path) -> None:
@@ -138,14 +160,22 @@ def test_files_there_and_back_in_old_names(shared: Path, tmp_path: Path) -> None
     old = {}
     for key, value in tensors.items():
         key = key.replace("uniter.", "bert.", 1)
-        key = key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        key = key.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        )
         old[key] = value
     torch.save(old, tmp_path / "old.pt")
     spec = tmp_path / "vqa.yaml"
     spec.write_text(recipe("vqa", config_of("tiny", "vqa"), shapes))
     import_file(tmp_path / "old.pt", spec, tmp_path / "ours.safetensors", "uniter")
     (tmp_path / "old.pt").rename(tmp_path / "moved.pt")
-    export_file(tmp_path / "ours.safetensors", spec, tmp_path / "alone.pt", "uniter", tmp_path / "moved.pt")
+    export_file(
+        tmp_path / "ours.safetensors",
+        spec,
+        tmp_path / "alone.pt",
+        "uniter",
+        tmp_path / "moved.pt",
+    )
     again = read_released(tmp_path / "alone.pt")
     assert again.wrappers == ()
     assert list(again.tensors) == list(old)
@@ -158,7 +188,9 @@ def test_a_pre_trained_table_of_types_grows_for_two_images(shared: Path) -> None
     tensors = checkpoint(shapes | {TYPES: (2, 8)}, torch.float32)
     net = network("tiny", "nlvr2_paired", shapes)
     report = load_tensors(net, "uniter", tensors)
-    assert [row.reason for row in report.of("resized")] == ["2 types to 3: copies of the last"]
+    assert [row.reason for row in report.of("resized")] == [
+        "2 types to 3: copies of the last"
+    ]
     kind = net.get_parameter("text_embedding.kind.weight")
     assert torch.equal(kind[:2], tensors[TYPES])
     assert torch.equal(kind[2], tensors[TYPES][1])

@@ -23,7 +23,11 @@ from registry import UserError, parse_spec, read_spec
 from tools.parity.recipes.vlmo import beit_recipe, vlmo_recipe
 
 ROOT = Path(__file__).resolve().parents[3]
-SIZES = {"base": "vlmo_base_patch16", "base_plus": "vlmo_base_plus_patch16", "large": "vlmo_large_patch16"}
+SIZES = {
+    "base": "vlmo_base_patch16",
+    "base_plus": "vlmo_base_plus_patch16",
+    "large": "vlmo_large_patch16",
+}
 # Depth, the first block with fused experts, heads.
 STACKS = {"base": (12, 10, 12), "base_plus": (24, 21, 16), "large": (24, 21, 16)}
 WORDS = 30522
@@ -33,7 +37,9 @@ RELATIVE = ("relative_position_bias_table", "transformer.blocks.0.gamma_1")
 
 @lru_cache
 def layouts(shared: Path, family: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((shared / f"reference/parity/{family}/key_layout.json").read_text())
+    content: dict[str, Any] = json.loads(
+        (shared / f"reference/parity/{family}/key_layout.json").read_text()
+    )
     return content
 
 
@@ -54,7 +60,9 @@ def first(pattern: str, entries: dict[str, Any]) -> int:
     return depth - entries[pattern][0]
 
 
-def config(size: str, width: int, words: int, losses: dict[str, int], image: int = 224) -> dict[str, Any]:
+def config(
+    size: str, width: int, words: int, losses: dict[str, int], image: int = 224
+) -> dict[str, Any]:
     depth, start, heads = STACKS[size]
     return {
         "loss_names": losses,
@@ -63,11 +71,19 @@ def config(size: str, width: int, words: int, losses: dict[str, int], image: int
         "vqav2_label_size": 11,
         "max_text_len": 196 if "textmlm" in losses else 40,
         "max_text_len_of_initckpt": 196,
-        "tiny": {"dim": width, "depth": depth, "heads": heads, "patch": 16, "vlffn_start": start},
+        "tiny": {
+            "dim": width,
+            "depth": depth,
+            "heads": heads,
+            "patch": 16,
+            "vlffn_start": start,
+        },
     }
 
 
-def network(numbers: dict[str, Any], relative: bool = True, device: str = "cpu") -> Network:
+def network(
+    numbers: dict[str, Any], relative: bool = True, device: str = "cpu"
+) -> Network:
     spec = parse_spec(vlmo_recipe(numbers, RELATIVE if relative else ()), "vlmo.yaml")
     return mplug2.compose(spec, device=device, initial=False)
 
@@ -78,13 +94,17 @@ def reduced(shape: list[int], width: int, divisor: int) -> list[int]:
     return [n // divisor if n in widths else 50 if n == WORDS else n for n in shape]
 
 
-def random(layout: dict[str, list[int]], seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+def random(
+    layout: dict[str, list[int]], seed: int, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for key, shape in layout.items():
         is_integer = key.endswith(("position_ids", "relative_position_index"))
         value = (
-            torch.arange(shape[-1]).expand(shape) if is_integer else torch.randn(shape, generator=generator)
+            torch.arange(shape[-1]).expand(shape)
+            if is_integer
+            else torch.randn(shape, generator=generator)
         )
         tensors[key] = value.clone() if is_integer else value.to(dtype)
     return tensors
@@ -97,7 +117,9 @@ def accounted(net: Network, key_map: KeyMap, tensors: dict[str, Tensor]) -> Any:
     return report
 
 
-def written(net: Network, key_map: KeyMap, original: dict[str, Tensor] | None) -> dict[str, Tensor]:
+def written(
+    net: Network, key_map: KeyMap, original: dict[str, Tensor] | None
+) -> dict[str, Tensor]:
     source = None if original is None else Original.of(Released("in.pth", original))
     return export(net, key_map, net.state_dict(), {}, source, "out.pth")[0]
 
@@ -122,7 +144,9 @@ def fitted(net: Network, key_map: KeyMap, layout: dict[str, list[int]]) -> set[s
             mapping.ours, mapping.row.transform.read(stored, mapping.values), strict=True
         ):
             assert tensor.shape == weights[name].shape, name
-    assert sum(len(mapping.released) for mapping in mappings) + len(unmapped) == len(layout)
+    assert sum(len(mapping.released) for mapping in mappings) + len(unmapped) == len(
+        layout
+    )
     return {entry.name for entry in unmapped}
 
 
@@ -131,13 +155,19 @@ def test_every_released_parameter_has_its_place(size: str, shared: Path) -> None
     """Sizes as recorded, but for constants and the table of positions that relative networks never read."""
     layout = shapes(layouts(shared, "vlmo")[SIZES[size]])
     width = layout["transformer.cls_token"][-1]
-    net = network(config(size, width, WORDS, PRETRAIN), "relative_position_bias_table" in layout, "meta")
+    net = network(
+        config(size, width, WORDS, PRETRAIN),
+        "relative_position_bias_table" in layout,
+        "meta",
+    )
     dropped = fitted(net, vlmo.KEY_MAP, layout)
     unread = {"text_embeddings.position_ids"}
     if size != "base_plus":
         unread.add("text_embeddings.position_embeddings.weight")
     assert dropped == unread
-    expected = sum(torch.Size(shape).numel() for key, shape in layout.items() if key not in unread)
+    expected = sum(
+        torch.Size(shape).numel() for key, shape in layout.items() if key not in unread
+    )
     assert sum(parameter.numel() for parameter in net.parameters()) == expected
 
 
@@ -171,7 +201,9 @@ def assert_there_and_back(
 @pytest.mark.parametrize("size", SIZES)
 def test_there_and_back_at_full_size(size: str, shared: Path) -> None:
     layout = shapes(layouts(shared, "vlmo")[SIZES[size]])
-    assert_there_and_back(size, layout["transformer.cls_token"][-1], WORDS, layout, torch.float32)
+    assert_there_and_back(
+        size, layout["transformer.cls_token"][-1], WORDS, layout, torch.float32
+    )
 
 
 def small(losses: dict[str, int], image: int = 224) -> dict[str, Any]:
@@ -183,7 +215,13 @@ def small(losses: dict[str, int], image: int = 224) -> dict[str, Any]:
 def checkpoint(losses: dict[str, int], image: int = 224) -> dict[str, Tensor]:
     """Return a random checkpoint of a small VLMo, with the index buffers that released files have."""
     net = network(small(losses, image))
-    tensors = random({key: list(value.shape) for key, value in written(net, vlmo.KEY_MAP, None).items()}, 5)
+    tensors = random(
+        {
+            key: list(value.shape)
+            for key, value in written(net, vlmo.KEY_MAP, None).items()
+        },
+        5,
+    )
     tensors["relative_position_index"] = torch.zeros(197, 197, dtype=torch.long)
     tensors["text_imag_relative_position_index"] = torch.zeros(237, 237, dtype=torch.long)
     return tensors
@@ -193,7 +231,10 @@ def checkpoint(losses: dict[str, int], image: int = 224) -> dict[str, Tensor]:
 def test_every_wrapper_is_read(wrapper: str, tmp_path: Path) -> None:
     tensors = checkpoint(PRETRAIN)
     prefix = "module." if wrapper == "module" else ""
-    torch.save({wrapper: {prefix + key: value for key, value in tensors.items()}}, tmp_path / "in.pth")
+    torch.save(
+        {wrapper: {prefix + key: value for key, value in tensors.items()}},
+        tmp_path / "in.pth",
+    )
     released = read_released(tmp_path / "in.pth")
     report = load_mapped(network(small(PRETRAIN)), vlmo.KEY_MAP, released)
     assert {row.source for row in report.rows if row.source} == set(tensors)
@@ -227,10 +268,16 @@ def test_the_fused_experts_are_fresh_after_the_text_stage() -> None:
     tensors = checkpoint({"textmlm": 1})
     net = network(small(PRETRAIN))
     report = accounted(net, vlmo.KEY_MAP, tensors)
-    experts = [row.target for row in report.of("missing") if row.target.startswith("upper.")]
+    experts = [
+        row.target for row in report.of("missing") if row.target.startswith("upper.")
+    ]
     assert experts
     assert all(".fused." in name for name in experts)
-    assert {row.target.split(".")[0] for row in report.of("missing")} >= {"text_proj", "pooler", "itm_head"}
+    assert {row.target.split(".")[0] for row in report.of("missing")} >= {
+        "text_proj",
+        "pooler",
+        "itm_head",
+    }
 
 
 def test_an_absolute_table_keeps_its_own_positions_when_written_alone() -> None:
@@ -277,7 +324,9 @@ def beit_checkpoint(kind: str, image: int = 224) -> tuple[Network, dict[str, Ten
     shared_table = kind == "mim"
     numbers["use_shared_rel_pos_bias" if shared_table else "use_rel_pos_bias"] = True
     net = mplug2.compose(parse_spec(beit_recipe(numbers), "beit.yaml"), initial=False)
-    keys = {key: list(value.shape) for key, value in written(net, beit.KEY_MAP, None).items()}
+    keys = {
+        key: list(value.shape) for key, value in written(net, beit.KEY_MAP, None).items()
+    }
     if shared_table:
         tables = [key for key in keys if "relative_position_bias_table" in key]
         keys["rel_pos_bias.relative_position_bias_table"] = keys[tables[0]]
@@ -299,7 +348,9 @@ def test_different_tables_do_not_fit_into_the_layout_with_a_shared_one() -> None
         net.get_parameter("lower.bias.image")[0, 0] += 1
     with pytest.raises(UserError, match="blocks have different tables"):
         written(net, beit.KEY_MAP, tensors)
-    assert "blocks.0.attn.relative_position_bias_table" in written(net, beit.KEY_MAP, None)
+    assert "blocks.0.attn.relative_position_bias_table" in written(
+        net, beit.KEY_MAP, None
+    )
 
 
 @pytest.mark.parametrize("image", [224, 384])
@@ -312,7 +363,11 @@ def test_both_layouts_of_beit_start_vlmo(kind: str, image: int) -> None:
     after = net.state_dict()
     upper = "upper.blocks.0.mlp.image.fc1.weight"
     assert torch.equal(after[upper], tensors["blocks.2.mlp.fc1.weight"])
-    untouched = ("text_embedding.word.weight", "lower.bias.text", "lower.blocks.0.mlp.text.fc1.weight")
+    untouched = (
+        "text_embedding.word.weight",
+        "lower.bias.text",
+        "lower.blocks.0.mlp.text.fc1.weight",
+    )
     for name in untouched:
         assert torch.equal(after[name], before[name]), name
         assert name in {row.target for row in report.of("missing")}
@@ -324,8 +379,12 @@ def test_both_layouts_of_beit_start_vlmo(kind: str, image: int) -> None:
     assert torch.equal(after["upper.norm.weight"], expected)
 
 
-@pytest.mark.parametrize("name", ["beit_base_patch16_224.finetuned", "beit_large_patch16_224.selfsupervised"])
-def test_every_key_of_the_released_sizes_of_beit_is_known(name: str, shared: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["beit_base_patch16_224.finetuned", "beit_large_patch16_224.selfsupervised"]
+)
+def test_every_key_of_the_released_sizes_of_beit_is_known(
+    name: str, shared: Path
+) -> None:
     entries = layouts(shared, "beit")[name]
     layout = shapes(entries["keys"])
     assert len(layout) == entries["n_keys"]

@@ -49,7 +49,9 @@ def _resize(fixture: Fixture, rows: Comparison) -> None:
         # Rows after those of the class token, of texts, are copied.
         texts = case["extra_rows"] - CORNERS
         image = table[: len(table) - texts]
-        resized = resize_table(image, 2 * case["window_before"] - 1, 2 * case["window_after"] - 1)
+        resized = resize_table(
+            image, 2 * case["window_before"] - 1, 2 * case["window_after"] - 1
+        )
         rows.close(f"{name}.after", torch.cat([resized, table[len(image) :]]))
 
 
@@ -79,24 +81,34 @@ def _start_vlmo(fixture: Fixture, rows: Comparison) -> None:
     net = compose(parse_spec(vlmo_recipe(config, keys), "textmlm.yaml"), initial=False)
     _fill(net, before)
     beit = {
-        key: torch.zeros(shape) for key, shape in fixture.config["fine_tuned_layout"]["source_keys"].items()
+        key: torch.zeros(shape)
+        for key, shape in fixture.config["fine_tuned_layout"]["source_keys"].items()
     }
     load_tensors(
-        net, "beit", {**beit, **{key: inputs[key] for key in inputs if key in beit}}, origin=fixture.name
+        net,
+        "beit",
+        {**beit, **{key: inputs[key] for key in inputs if key in beit}},
+        origin=fixture.name,
     )
-    written, _ = export(net, KEY_MAPS.load("vlmo"), net.state_dict(), {}, None, fixture.name)
+    written, _ = export(
+        net, KEY_MAPS.load("vlmo"), net.state_dict(), {}, None, fixture.name
+    )
     rows.close("vlmo_table_after", written[TABLE])
 
 
 def _fill(net: Network, table: Tensor) -> None:
     """Put a table into a network whose other weights stay, as `vlmo:` reads it."""
-    written, _ = export(net, KEY_MAPS.load("vlmo"), net.state_dict(), {}, None, "fresh weights")
+    written, _ = export(
+        net, KEY_MAPS.load("vlmo"), net.state_dict(), {}, None, "fresh weights"
+    )
     load_tensors(net, "vlmo", {**written, TABLE: table})
 
 
 def _network(fixture: Fixture, rows: Comparison) -> None:
     inputs, weights = fixture.tensors("inputs"), fixture.tensors("state_dict")
-    net = compose(parse_spec(beit_recipe(fixture.config), "beit.yaml"), initial=False).eval()
+    net = compose(
+        parse_spec(beit_recipe(fixture.config), "beit.yaml"), initial=False
+    ).eval()
     report = load_tensors(net, "beit", weights, origin=fixture.name)
     report_unknown(net, report, rows)
     for name in sorted(set(inputs) - {"image", "labels", "bool_masked_pos"}):
@@ -106,7 +118,9 @@ def _network(fixture: Fixture, rows: Comparison) -> None:
         batch["mask"] = inputs["bool_masked_pos"]
         # One label for each token: none for the class token and for patches that are not masked.
         masked = F.pad(batch["mask"], (1, 0))
-        batch["labels"] = torch.full(masked.shape, -1).masked_scatter(masked, inputs["labels"])
+        batch["labels"] = torch.full(masked.shape, -1).masked_scatter(
+            masked, inputs["labels"]
+        )
     values = _values(net, batch)
     for name, value in values.items():
         if name in rows.outputs:
@@ -133,7 +147,9 @@ def _values(net: Network, batch: dict[str, Any]) -> Tensors:
     parts = {f"block.{number}": block for number, block in enumerate(stack.blocks)}
     parts |= {"patch_embed": embedding.patch}
     for name, part in parts.items():
-        part.register_forward_hook(lambda module, inputs, output, name=name: heard.update({name: output}))
+        part.register_forward_hook(
+            lambda module, inputs, output, name=name: heard.update({name: output})
+        )
     streams = run_streams(net, batch, "embeddings", "hidden", "logits", "loss")
     tokens = streams["hidden"]["image"].values
     head: Any = net.get_module("head")
@@ -148,7 +164,9 @@ def _values(net: Network, batch: dict[str, Any]) -> Tensors:
         patches = tokens[:, 1:]
         values["logits_all"] = head(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
     else:
-        values["pooled"] = head.norm(tokens[:, 1:].mean(dim=1) if head.pool == "patches" else tokens[:, 0])
+        values["pooled"] = head.norm(
+            tokens[:, 1:].mean(dim=1) if head.pool == "patches" else tokens[:, 0]
+        )
     if stack.bias is not None:
         values["rel_pos_bias"] = stack.bias(0, stack.bias.index(0, True))[0]
     return values

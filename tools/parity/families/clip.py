@@ -37,7 +37,9 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
     """Compare every recorded output; UserError if the fixture cannot be read."""
     inputs, weights = fixture.tensors("inputs"), fixture.tensors("state_dict")
     with reading(fixture.path):
-        net = compose(parse_spec(clip_recipe(fixture.config), "clip.yaml"), initial=False).eval()
+        net = compose(
+            parse_spec(clip_recipe(fixture.config), "clip.yaml"), initial=False
+        ).eval()
         is_zero_shot = "prompts" in inputs
         words = inputs["prompts"].flatten(0, 1) if is_zero_shot else inputs["text"]
     report = load_mapped(net, KEY_MAPS.load("clip"), _released(fixture, weights))
@@ -83,7 +85,9 @@ def _blocks(net: Network, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     return values
 
 
-def _embeds(net: Network, streams: Mapping[str, Any], caption: Text) -> tuple[Tensor, Tensor]:
+def _embeds(
+    net: Network, streams: Mapping[str, Any], caption: Text
+) -> tuple[Tensor, Tensor]:
     """Return the vectors of images and texts before they are normalised, as the official methods do."""
     hidden: Tokens = streams["vision_hidden"]
     vision_proj: Any = net.get_module("vision_proj")
@@ -92,7 +96,9 @@ def _embeds(net: Network, streams: Mapping[str, Any], caption: Text) -> tuple[Te
     return vision_proj.linear(hidden.values[:, 0]), text_proj.linear(at_end)
 
 
-def _contrastive(net: Network, batch: dict[str, Any], fixture: Fixture, rows: Comparison) -> None:
+def _contrastive(
+    net: Network, batch: dict[str, Any], fixture: Fixture, rows: Comparison
+) -> None:
     for name, value in _blocks(net, batch).items():
         rows.close(name, value)
     with torch.no_grad():
@@ -122,7 +128,11 @@ def _after_step(net: Network, fixture: Fixture, rows: Comparison) -> None:
     divides a gradient by its size: one as small as ``eps`` would enlarge its rounding error.
     """
     table = KEY_MAPS.load("clip")
-    ours = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
+    ours = {
+        name: value.grad
+        for name, value in net.named_parameters()
+        if value.grad is not None
+    }
     gradients, _ = export(net, table, ours, {}, None, "gradients")
     for name in rows.outputs:
         if name.removeprefix(MARK) in gradients and name.startswith(MARK):
@@ -143,7 +153,9 @@ def _after_step(net: Network, fixture: Fixture, rows: Comparison) -> None:
 
 
 @torch.no_grad()
-def _zero_shot(net: Network, batch: dict[str, Any], inputs: Tensors, rows: Comparison) -> None:
+def _zero_shot(
+    net: Network, batch: dict[str, Any], inputs: Tensors, rows: Comparison
+) -> None:
     classes, prompts = inputs["prompts"].shape[:2]
     image_features = net({"image": batch["image"]}, "embed_image")["features"]
     text_features = net({"caption": batch["caption"]}, "embed_text")["features"]
@@ -151,7 +163,9 @@ def _zero_shot(net: Network, batch: dict[str, Any], inputs: Tensors, rows: Compa
     text_hidden = net({"caption": batch["caption"]}, ("text_hidden",))
     images, texts = _embeds(net, {**hidden, **text_hidden}, batch["caption"])
     # (classes * prompts, joint) -> (classes, prompts, joint): the mean over prompts is normalised again
-    ensembles = F.normalize(text_features.unflatten(0, (classes, prompts)).mean(dim=1), dim=-1)
+    ensembles = F.normalize(
+        text_features.unflatten(0, (classes, prompts)).mean(dim=1), dim=-1
+    )
     cosine = image_features @ ensembles.T
     logits = 100 * cosine  # the constant of the official notebook
     best = logits.topk(3, dim=1).indices

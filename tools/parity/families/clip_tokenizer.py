@@ -17,14 +17,18 @@ OTHERS = {"text", "transformers_ids", "transformers_same", "transformers_same_at
 
 def recognizes(fixture: Fixture) -> bool:
     """Return whether a fixture holds texts and the ids that CLIP's tokenizer gives them."""
-    return {"sot", "eot"} <= set(fixture.config.get("about", ())) and "rows" in fixture.config
+    return {"sot", "eot"} <= set(
+        fixture.config.get("about", ())
+    ) and "rows" in fixture.config
 
 
 def compare(fixture: Fixture, rows: Comparison) -> None:
     """Compare the ids of every text; UserError if the vocabulary or the fixture cannot be read."""
     with reading(fixture.path):
         about, texts = fixture.config["about"], fixture.config["rows"]
-        tokenizer = ClipTokenizer.read(str(_vocabulary(fixture.path, about["vocabulary"])))
+        tokenizer = ClipTokenizer.read(
+            str(_vocabulary(fixture.path, about["vocabulary"]))
+        )
         rows.equal("vocab_size", tokenizer.vocab_size, about["vocab_size"])
         rows.equal("sot", tokenizer.cls, about["sot"])
         rows.equal("eot", tokenizer.sep, about["eot"])
@@ -55,11 +59,15 @@ def _values(tokenizer: ClipTokenizer, row: dict[str, Any]) -> dict[str, Any]:
 
 def _vocabulary(fixture: Path, name: str) -> Path:
     """Return the file of merges: next to the fixtures, or in the folder that MPLUG2_SHARED names."""
-    inside = Path(*Path(name).parts[1:])  # without the name of the folder that holds data and fixtures
+    inside = Path(
+        *Path(name).parts[1:]
+    )  # without the name of the folder that holds data and fixtures
     folders = [*fixture.resolve().parents]
     if "MPLUG2_SHARED" in os.environ:
         folders.append(Path(os.environ["MPLUG2_SHARED"]))
     for folder in folders:
         if (folder / inside).is_file():
             return folder / inside
-    raise UserError(f"{fixture}: there is no vocabulary {name}. Set MPLUG2_SHARED to the folder that has it")
+    raise UserError(
+        f"{fixture}: there is no vocabulary {name}. Set MPLUG2_SHARED to the folder that has it"
+    )

@@ -38,7 +38,9 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
     inputs, weights = fixture.tensors("inputs"), fixture.tensors("state_dict")
     with reading(fixture.path):
         kind = kind_of(config, meta)
-        net = compose(parse_spec(recipe(kind, config, meta), f"{kind}.yaml"), initial=False).eval()
+        net = compose(
+            parse_spec(recipe(kind, config, meta), f"{kind}.yaml"), initial=False
+        ).eval()
     if kind == "fusion":  # recorded from the fusion encoder alone
         weights = {f"fusion_encoder.{key}": value for key, value in weights.items()}
     report = load_tensors(net, "mplug", weights, origin=fixture.name)
@@ -68,7 +70,8 @@ def _fusion(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -> N
     for layer in layers:
         _listen(layer, heard)
     batch: dict[str, Any] = {
-        name: Tokens(inputs[f"{name}_embeds"], inputs[f"{name}_mask"].bool()) for name in ("image", "text")
+        name: Tokens(inputs[f"{name}_embeds"], inputs[f"{name}_mask"].bool())
+        for name in ("image", "text")
     }
     streams = net(batch, "predict")
     for i, value in enumerate(heard):
@@ -83,17 +86,23 @@ def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> N
         "question": _text(inputs, "question"),
         "answer": _text(inputs, "answer"),
         "candidates": _text(inputs, "candidate"),
-        "question_index": torch.repeat_interleave(torch.arange(len(inputs["k"])), inputs["k"]),
+        "question_index": torch.repeat_interleave(
+            torch.arange(len(inputs["k"])), inputs["k"]
+        ),
         "answer_weight": inputs["weights"],
     }
     heard: list[Tensor] = []
     blocks: Any = net.get_submodule("vision.body.blocks")
     _listen(blocks[-1], heard)
-    streams = run_streams(net, batch, "vision_hidden", "text_hidden", "memory", "logits", "loss")
+    streams = run_streams(
+        net, batch, "vision_hidden", "text_hidden", "memory", "logits", "loss"
+    )
     rows.close("visual_output", streams["vision_hidden"].values)
     rows.close("image_embeds", streams["vision_hidden"].values)
     # CLIP's own output, which mPLUG never reads: the last block projected, without the final norm
-    rows.close("visual_output_projected", heard[0][:, 0] @ weights["visual_encoder.visual.proj"])
+    rows.close(
+        "visual_output_projected", heard[0][:, 0] @ weights["visual_encoder.visual.proj"]
+    )
     rows.close("text_embeds", streams["text_hidden"].values)
     rows.close("fused_states", streams["memory"].values)
     rows.same("fused_mask", full_mask(streams["memory"]).long())
@@ -106,7 +115,9 @@ def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> N
         for row, (ids, scores) in enumerate(zip(texts.ids, texts.scores, strict=True)):
             for rank, (words, score) in enumerate(zip(ids, scores, strict=True)):
                 key = str(row) if name == "beam" else f"{row}_{rank}"
-                rows.same(f"{name}_ids_{key}", words[words != 0])  # padded with 0, which no text holds
+                rows.same(
+                    f"{name}_ids_{key}", words[words != 0]
+                )  # padded with 0, which no text holds
                 rows.close(f"{name}_score_{key}", score.reshape(1))
     ranked = net(batch, "choose")
     rows.same("rank_ids", ranked["choice"])
@@ -132,7 +143,9 @@ def _retrieval(
     net.get_module("feature_queue").train()
     hidden = ("vision_hidden", "text_hidden", "vision_features", "text_features")
     with torch.enable_grad():
-        streams = run_streams(net, batch, *hidden, "queue", "itc", "negatives", "match_logits", "itm")
+        streams = run_streams(
+            net, batch, *hidden, "queue", "itc", "negatives", "match_logits", "itm"
+        )
     rows.close("image_embeds", streams["vision_hidden"].values)
     rows.close("text_embeds", streams["text_hidden"].values)
     rows.close("image_feat", streams["vision_features"])
@@ -148,7 +161,11 @@ def _retrieval(
 
 
 def _contrast(
-    streams: Mapping[str, Any], media: Tensor, temperature: Tensor, alpha: float, rows: Comparison
+    streams: Mapping[str, Any],
+    media: Tensor,
+    temperature: Tensor,
+    alpha: float,
+    rows: Comparison,
 ) -> None:
     """Compare the contrastive loss: momentum features, targets, similarities and the weights of negatives."""
     queue, itc = streams["queue"], streams["itc"]
@@ -168,17 +185,23 @@ def _contrast(
         recorded = rows.outputs[f"weights_{name}"]
         rows.covered.add(f"weights_{name}")
         weights = chances(itc[f"{source}_to_{other}"], same)
-        rows.close(f"weights_{name}", weights, recorded / recorded.sum(dim=1, keepdim=True))
+        rows.close(
+            f"weights_{name}", weights, recorded / recorded.sum(dim=1, keepdim=True)
+        )
     rows.close("loss_ita", itc["loss"].reshape(1))
 
 
-def _all_pairs(net: Network, streams: Mapping[str, Any], mask: Tensor | None, rows: Comparison) -> None:
+def _all_pairs(
+    net: Network, streams: Mapping[str, Any], mask: Tensor | None, rows: Comparison
+) -> None:
     """Compare the matching scores of every image with every text."""
     count = len(streams["vision_hidden"].values)
     images, texts = torch.cartesian_prod(torch.arange(count), torch.arange(count)).T
     pairs = {
         "vision_hidden": Tokens(streams["vision_hidden"].values[images]),
-        "text_hidden": Tokens(streams["text_hidden"].values[texts], None if mask is None else mask[texts]),
+        "text_hidden": Tokens(
+            streams["text_hidden"].values[texts], None if mask is None else mask[texts]
+        ),
     }
     rows.close("pair_itm_logits", net(pairs, "rerank")["score"])
 
@@ -192,7 +215,11 @@ def _after(net: Network, report: LoadReport, rows: Comparison) -> None:
     rows.same("after::queue_ptr", bank.get_buffer("pointer"))
     targets = {row.source: row.target for row in report.of("loaded", "resized", "tied")}
     shadow = net.ema_state_dict()
-    for name in [name for name in rows.outputs if name.startswith("after::") and name not in rows.covered]:
+    for name in [
+        name
+        for name in rows.outputs
+        if name.startswith("after::") and name not in rows.covered
+    ]:
         key = name.removeprefix("after::")
         if key.startswith("fusion_encoder_m."):
             # the released copy of the fusion layers never moves, and nothing reads it: none is kept here
@@ -207,7 +234,15 @@ def _grounding(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -
     box = cxcywh_to_xyxy(inputs["targets"])
     batch = {"image": inputs["image"], "phrase": _text(inputs, "text"), "box": box}
     streams = run_streams(
-        net, batch, "target", "logits", "memory", "loss", "released", "box_sequence", "predicted_box"
+        net,
+        batch,
+        "target",
+        "logits",
+        "memory",
+        "loss",
+        "released",
+        "box_sequence",
+        "predicted_box",
     )
     rows.same("target_token_ids", streams["target"].ids[:, 1:])
     rows.close("train_logits_masked", among(streams["logits"], bins, prefix))
@@ -224,5 +259,7 @@ def _grounding(net: Network, inputs: Tensors, meta: Numbers, rows: Comparison) -
     start = torch.full((len(box), 1, 1), prefix)
     first = decoder.decode(start, decoder.init_cache(streams["memory"]))[:, 0, 0]
     rows.close("first_step_logits", among(first, bins, prefix))
-    rows.close("pred_box", coordinates(streams["box_sequence"].ids[:, 0, 1:], bins, prefix))
+    rows.close(
+        "pred_box", coordinates(streams["box_sequence"].ids[:, 0, 1:], bins, prefix)
+    )
     rows.close("pred_iou", overlap(streams["predicted_box"], box)[0])

@@ -24,7 +24,11 @@ GRAD_ATOL, GRAD_RTOL = 1e-5, 1e-3
 
 def recognizes(fixture: Fixture) -> bool:
     """Return whether a fixture was recorded from mPLUG-2, whose numbers are all in meta.json."""
-    return not fixture.config and "cfg" in fixture.meta and fixture.meta.get("kind") in ("vqa", "caption")
+    return (
+        not fixture.config
+        and "cfg" in fixture.meta
+        and fixture.meta.get("kind") in ("vqa", "caption")
+    )
 
 
 def compare(fixture: Fixture, rows: Comparison) -> None:
@@ -39,7 +43,9 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
     batch = _batch(meta, inputs)
     with torch.no_grad():
         streams = _embed(net, batch, rows)
-        (_caption if meta["kind"] == "caption" else _answers)(net, meta, batch, streams, rows)
+        (_caption if meta["kind"] == "caption" else _answers)(
+            net, meta, batch, streams, rows
+        )
         _beams(net, meta, batch, rows)
         if "logits_m" in rows.outputs:
             _momentum(net, meta, batch, rows)
@@ -53,7 +59,9 @@ def _batch(meta: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Any]:
 
     if meta["kind"] == "caption":
         return {"video": inputs["video"], "caption": text("caption")}
-    owner = torch.repeat_interleave(torch.arange(len(inputs["video"])), torch.tensor(meta["cfg"]["k"]))
+    owner = torch.repeat_interleave(
+        torch.arange(len(inputs["video"])), torch.tensor(meta["cfg"]["k"])
+    )
     return {
         "video": inputs["video"],
         "question": text("question"),
@@ -67,7 +75,12 @@ def _batch(meta: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Any]:
 def _embed(net: Network, batch: dict[str, Any], rows: Comparison) -> dict[str, Any]:
     projected = "projected" in net.spec.flow
     streams = run_streams(
-        net, batch, "vision_encoded", "vision_hidden", "logits", *(["projected"] if projected else [])
+        net,
+        batch,
+        "vision_encoded",
+        "vision_hidden",
+        "logits",
+        *(["projected"] if projected else []),
     )
     rows.close("visual_output", streams["vision_encoded"].values)
     if projected:
@@ -80,7 +93,11 @@ def _embed(net: Network, batch: dict[str, Any], rows: Comparison) -> dict[str, A
 
 
 def _caption(
-    net: Network, meta: dict[str, Any], batch: dict[str, Any], streams: dict[str, Any], rows: Comparison
+    net: Network,
+    meta: dict[str, Any],
+    batch: dict[str, Any],
+    streams: dict[str, Any],
+    rows: Comparison,
 ) -> None:
     rows.close("loss", net(batch, "train")["loss"].reshape(1))
     expected = torch.tensor(meta["results"]["loss_no_prompt_mask"])
@@ -88,13 +105,20 @@ def _caption(
 
 
 def _answers(
-    net: Network, meta: dict[str, Any], batch: dict[str, Any], streams: dict[str, Any], rows: Comparison
+    net: Network,
+    meta: dict[str, Any],
+    batch: dict[str, Any],
+    streams: dict[str, Any],
+    rows: Comparison,
 ) -> None:
     more = run_streams(net, batch, "text_hidden", "fused")
     rows.close("text_output", more["text_hidden"].values)
     rows.close("fusion_image_output", more["fused"]["vision"].values)
     rows.close("fusion_question_output", more["fused"]["text"].values)
-    rows.close("per_answer_loss", next_token_losses(streams["logits"], batch["answer"])[0].sum(dim=1))
+    rows.close(
+        "per_answer_loss",
+        next_token_losses(streams["logits"], batch["answer"])[0].sum(dim=1),
+    )
     # alpha never reached the loss in the official code: what it calls loss_alpha0.4 is the plain loss
     for name in [name for name in rows.outputs if name.startswith("loss_alpha")]:
         rows.close(name, net(batch, "train")["loss"].reshape(1))
@@ -103,7 +127,9 @@ def _answers(
         ranked = run_streams(net, batch, f"rank_{k}")[f"rank_{k}"]
         name = f"rank_k{k}"
         rows.covered.add(f"{name}_ids")
-        rows.equal(f"{name}_ids", ranked["choice"].tolist(), rows.outputs[f"{name}_ids"].tolist())
+        rows.equal(
+            f"{name}_ids", ranked["choice"].tolist(), rows.outputs[f"{name}_ids"].tolist()
+        )
         rows.close(f"{name}_probs", ranked["answer"].scores)
         if "rank_first_token_probs" not in rows.covered:
             rows.close("rank_first_token_probs", ranked["first"])
@@ -113,27 +139,42 @@ def _answers(
         rows.close(f"{name}_answer_loss", ranked["losses"].gather(1, place).flatten())
 
 
-def _beams(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison) -> None:
+def _beams(
+    net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison
+) -> None:
     for i, run in enumerate(meta["results"]["beam"]):
         streams: Sequences = net(batch, f"beam_{i}")["answer"]
         settings = " ".join(f"{key}={value}" for key, value in run["settings"].items())
         # ids are padded with 0 here, and ragged there; no text holds a 0
-        ids = [[[word for word in text if word] for text in sample] for sample in streams.ids.tolist()]
+        ids = [
+            [[word for word in text if word] for text in sample]
+            for sample in streams.ids.tolist()
+        ]
         rows.equal(f"beam ids ({settings})", ids, run["ids"])
-        rows.close(f"beam scores ({settings})", streams.scores, torch.tensor(run["scores"]))
+        rows.close(
+            f"beam scores ({settings})", streams.scores, torch.tensor(run["scores"])
+        )
 
 
-def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison) -> None:
+def _momentum(
+    net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: Comparison
+) -> None:
     """The released momentum pass: updated first, but its fusion layers stay as they were initialised."""
     assert net.ema is not None
-    fusion = {key: value.clone() for key, value in net.ema_state_dict().items() if key.startswith("fusion.")}
+    fusion = {
+        key: value.clone()
+        for key, value in net.ema_state_dict().items()
+        if key.startswith("fusion.")
+    }
     net.update_ema()
     for key, value in net.ema_state_dict().items():
         if key in fusion:
             value.copy_(fusion[key])
     teacher: dict[str, Any] = {}
     plan = net.plan("distill")
-    values: dict[tuple[str, bool], Any] = {(name, False): value for name, value in batch.items()}
+    values: dict[tuple[str, bool], Any] = {
+        (name, False): value for name, value in batch.items()
+    }
     for step in plan.steps:
         values[step.key] = net._run(plan, step, values)
         if step.shadow:
@@ -144,18 +185,29 @@ def _momentum(net: Network, meta: dict[str, Any], batch: dict[str, Any], rows: C
     # the loss of the composed network, had the official code passed its alpha on and normalised over the
     # vocabulary
     alpha = meta["cfg"]["config"]["alpha"]
-    expected = torch.tensor(meta["results"][f"hypothetical_loss_if_alpha_{alpha}_were_passed_dimlast_fixed"])
+    expected = torch.tensor(
+        meta["results"][f"hypothetical_loss_if_alpha_{alpha}_were_passed_dimlast_fixed"]
+    )
     rows.close("distilled loss (over the vocabulary)", values["soft", False], expected)
     logits, shadow = values["logits", False], teacher["logits"]
     distilled = next_token_losses(logits, batch["answer"], shadow, 1.0)[0].sum(1)
     rows.close("hypothetical_distill_dimlast_fixed", distilled)
     # as written there: normalised over the sequence axis, which nothing but this comparison does
-    soft = -(F.log_softmax(logits[:, :-1], dim=1) * F.softmax(shadow[:, :-1], dim=-1)).sum(dim=-1)
-    rows.close("hypothetical_distill_dim1_as_written", (soft * batch["answer"].mask[:, 1:]).sum(dim=1))
+    soft = -(
+        F.log_softmax(logits[:, :-1], dim=1) * F.softmax(shadow[:, :-1], dim=-1)
+    ).sum(dim=-1)
+    rows.close(
+        "hypothetical_distill_dim1_as_written",
+        (soft * batch["answer"].mask[:, 1:]).sum(dim=1),
+    )
 
 
 def _gradients(
-    net: Network, meta: dict[str, Any], batch: dict[str, Any], weights: dict[str, Tensor], rows: Comparison
+    net: Network,
+    meta: dict[str, Any],
+    batch: dict[str, Any],
+    weights: dict[str, Tensor],
+    rows: Comparison,
 ) -> None:
     net.zero_grad()
     net(batch, "train")["loss"].backward()
@@ -168,4 +220,6 @@ def _gradients(
         difference = abs(float(ours.grad.norm()) - expected)
         worst, count = max(worst, difference), count + 1
         good = good and difference <= GRAD_ATOL + GRAD_RTOL * expected
-    rows.rows.append(Row(f"gradient norms of {count} parameters", worst, good and count > 0))
+    rows.rows.append(
+        Row(f"gradient norms of {count} parameters", worst, good and count > 0)
+    )

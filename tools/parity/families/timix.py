@@ -44,7 +44,9 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
     inputs, weights = fixture.tensors("inputs"), fixture.tensors("state_dict")
     with reading(fixture.path):
         windows = rows.outputs["tpmix_sizes"][:, 0].tolist()
-        net = compose(parse_spec(timix_recipe(config, windows), "pretrain.yaml"), initial=False).eval()
+        net = compose(
+            parse_spec(timix_recipe(config, windows), "pretrain.yaml"), initial=False
+        ).eval()
         batch = _batch(inputs, rows)
     report = load_tensors(net, "timix", weights, origin=fixture.name)
     report_unknown(net, report, rows)
@@ -55,7 +57,10 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
     with torch.no_grad():
         net(batch, "losses", observe=streams.__setitem__)
     _pretraining(net, batch, streams, rows)
-    rows.close("loss_mlm", _masked_loss(streams, inputs["mlm_labels"], config["alpha"]).reshape(1))
+    rows.close(
+        "loss_mlm",
+        _masked_loss(streams, inputs["mlm_labels"], config["alpha"]).reshape(1),
+    )
     _alignment(streams, batch["phrase_patches"], rows)
     for number in range(1, len(windows) + 1):
         _mixed(f"mix{number}", streams, rows)
@@ -65,8 +70,13 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
 
 def _batch(inputs: Tensors, rows: Comparison) -> dict[str, Any]:
     """Return the inputs, and the negatives that were drawn and recorded among the outputs."""
-    texts = {name: Text(inputs[f"{name}_ids"], inputs[f"{name}_mask"].bool()) for name in TEXTS}
-    rows.covered |= {"neg_image_for_text", "neg_text_for_image"}  # `itm_logits` contains them
+    texts = {
+        name: Text(inputs[f"{name}_ids"], inputs[f"{name}_mask"].bool()) for name in TEXTS
+    }
+    rows.covered |= {
+        "neg_image_for_text",
+        "neg_text_for_image",
+    }  # `itm_logits` contains them
     return {
         "image": inputs["image"],
         "caption": texts["text"],
@@ -79,24 +89,35 @@ def _batch(inputs: Tensors, rows: Comparison) -> dict[str, Any]:
         "region_image": inputs["region_image"],
         "phrase": texts["region_text"],
         "phrase_image": inputs["region_image_index"],
-        "phrase_patches": inputs["region_patch_mask"][:, 1:],  # the class token is not scored
+        "phrase_patches": inputs["region_patch_mask"][
+            :, 1:
+        ],  # the class token is not scored
     }
 
 
 def _update_averages(net: Network) -> None:
     """Take the recorded step of the averages; those of the fusion layers and their word head never move."""
     averages = net.ema_state_dict()
-    fixed = {name: value.clone() for name, value in averages.items() if name.startswith(("fusion.", "mlm_"))}
+    fixed = {
+        name: value.clone()
+        for name, value in averages.items()
+        if name.startswith(("fusion.", "mlm_"))
+    }
     net.update_ema()
     for name, value in fixed.items():
         averages[name].copy_(value)
 
 
-def _pretraining(net: Network, batch: dict[str, Any], streams: dict[str, Any], rows: Comparison) -> None:
+def _pretraining(
+    net: Network, batch: dict[str, Any], streams: dict[str, Any], rows: Comparison
+) -> None:
     patches: Any = net.get_submodule("vision.body.stem.patch")
     with torch.no_grad():
         rows.close("patch_embeddings_before_cls", patches(batch["image"]))
-    for ours, recorded in (("vision_features", "image_feat"), ("text_features", "text_feat")):
+    for ours, recorded in (
+        ("vision_features", "image_feat"),
+        ("text_features", "text_feat"),
+    ):
         rows.close(recorded, streams[ours])
         rows.close(f"{recorded}_m", streams[f"ema({ours})"])
     rows.close("loss_ita", streams["itc"]["loss"].reshape(1))
@@ -106,7 +127,9 @@ def _pretraining(net: Network, batch: dict[str, Any], streams: dict[str, Any], r
     rows.close("patch_predictor_log_probs", streams["patch_scores"])
     # The recorded log-probabilities spread over 5e-4 around -0.7, so that the last bit of one is 1e-4 of
     # its saliency: more than the tolerance. The windows below follow from our own saliency.
-    rows.close("salient_score", standardize(rows.outputs["patch_predictor_log_probs"], channel=1))
+    rows.close(
+        "salient_score", standardize(rows.outputs["patch_predictor_log_probs"], channel=1)
+    )
     rows.close("predicted_distribution", streams["prediction"])
 
 
@@ -138,4 +161,7 @@ def _mixed(name: str, streams: dict[str, Any], rows: Comparison) -> None:
     rows.close(f"{name}.loss", streams[f"{name}_itc"]["loss"].reshape(1))
     count = len(mixed["partner"])
     smoothed = (1 - SMOOTHING) * torch.eye(count) + SMOOTHING / count
-    rows.close(f"{name}.hard_target_smoothed", mix_rows(smoothed, mixed["partner"], mixed["share"]))
+    rows.close(
+        f"{name}.hard_target_smoothed",
+        mix_rows(smoothed, mixed["partner"], mixed["share"]),
+    )

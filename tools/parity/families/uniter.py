@@ -28,8 +28,22 @@ FLOOR = 1e-8  # the learning rate before the first step and at the end
 STREAMS = {"txt_emb": "text_embeds", "img_emb": "region_embeds", "pooled": "pooled"}
 # What is read of the recorded inputs, without the name of the task in front.
 INPUTS = {
-    *("input_ids", "position_ids", "img_feat", "img_pos_feat", "attn_masks", "gather_index"),
-    *("txt_labels", "img_masks", "img_mask_tgt", "feat_targets", "label_targets", "targets"),
+    *(
+        "input_ids",
+        "position_ids",
+        "img_feat",
+        "img_pos_feat",
+        "attn_masks",
+        "gather_index",
+    ),
+    *(
+        "txt_labels",
+        "img_masks",
+        "img_mask_tgt",
+        "feat_targets",
+        "label_targets",
+        "targets",
+    ),
     *("img_type_ids", "sample_size", "ot_inputs.ot_scatter", "ot_inputs.scatter_max"),
     *("ot_inputs.txt_pad", "ot_inputs.img_pad", "obj_masks", "txt_lens", "num_bbs"),
 }
@@ -54,14 +68,20 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
     net = compose(spec, initial=False).eval()
     report = load_tensors(net, "uniter", weights, origin=fixture.name)
     for row in report.of("dropped", "missing", "misfit"):
-        rows.rows.append(Row(f"weight {row.source or row.target}", float("nan"), False, compared=False))
+        rows.rows.append(
+            Row(f"weight {row.source or row.target}", float("nan"), False, compared=False)
+        )
     prefixes = [f"{task}." for task in TASKS] if kind == "pretrain" else [""]
     for name in inputs:
         if not any(name.removeprefix(prefix) in INPUTS for prefix in prefixes):
             rows.rows.append(Row(f"input {name}", float("nan"), False, compared=False))
     with reading(fixture.path):
         for prefix in prefixes:
-            part = {name.removeprefix(prefix): x for name, x in inputs.items() if name.startswith(prefix)}
+            part = {
+                name.removeprefix(prefix): x
+                for name, x in inputs.items()
+                if name.startswith(prefix)
+            }
             _task(net, prefix, part, rows)
 
 
@@ -69,13 +89,18 @@ def _optimizer(config: Numbers, inputs: Tensors, rows: Comparison) -> None:
     """Repeat the recorded steps with the optimizer, and the learning rates with the schedule."""
     warmup, total, lr = config["warmup_steps"], config["num_train_steps"], config["lr"]
     schedule = Schedule("linear", total, warmup, FLOOR, FLOOR)
-    parameters = {name: torch.nn.Parameter(inputs[f"{name}0"].clone()) for name in config["weight_decay"]}
+    parameters = {
+        name: torch.nn.Parameter(inputs[f"{name}0"].clone())
+        for name in config["weight_decay"]
+    }
     groups = []
     for name, decay in config["weight_decay"].items():
         groups.append({"params": [parameters[name]], "weight_decay": decay})
     optimizer = UniterAdamW(groups, betas=tuple(config["betas"]), eps=config["eps"])
     for step in range(config["steps"]):
-        rows.close(f"lr.{step}", torch.tensor(schedule.at(step + 1, lr), dtype=torch.float64))
+        rows.close(
+            f"lr.{step}", torch.tensor(schedule.at(step + 1, lr), dtype=torch.float64)
+        )
         for group in optimizer.param_groups:
             group["lr"] = float(rows.outputs[f"lr.{step}"])
         for name, parameter in parameters.items():
@@ -110,18 +135,31 @@ def _task(net: Network, prefix: str, inputs: Tensors, rows: Comparison) -> None:
         left, right = slice(0, None, 2), slice(1, None, 2)
         text, left_regions = _batch(inputs, left)
         _, right_regions = _batch(inputs, right)
-        streams = {"text": text, "left": left_regions, "right": right_regions, "target": inputs["targets"]}
+        streams = {
+            "text": text,
+            "left": left_regions,
+            "right": right_regions,
+            "target": inputs["targets"],
+        }
     else:
         text, regions = _batch(inputs, everything)
         streams = {"text": text, "regions": regions, **_targets(prefix, inputs, regions)}
     goal = prefix.removesuffix(".") or "train"
     values: dict[str, list[Any]] = {}
     net.zero_grad()
-    loss = net(streams, goal, lambda name, value: values.setdefault(name, []).append(value))["loss"]
+    loss = net(
+        streams, goal, lambda name, value: values.setdefault(name, []).append(value)
+    )["loss"]
     loss.backward()
     with torch.no_grad():
         _encoder_rows(prefix, inputs, values, rows)
-        _loss_rows(prefix, streams, {name: value[0] for name, value in values.items()}, loss, rows)
+        _loss_rows(
+            prefix,
+            streams,
+            {name: value[0] for name, value in values.items()},
+            loss,
+            rows,
+        )
         _gradient_rows(net, prefix, rows)
 
 
@@ -134,12 +172,17 @@ def _targets(prefix: str, inputs: Tensors, regions: Regions) -> dict[str, Tensor
         rows = torch.arange(len(inputs["input_ids"]))
         others = rows[rows % size > 0]
         return {"higher": others - others % size, "lower": others}
-    mask = inputs.get("img_masks", torch.zeros(regions.features.shape[:2], dtype=torch.bool))
+    mask = inputs.get(
+        "img_masks", torch.zeros(regions.features.shape[:2], dtype=torch.bool)
+    )
     targets = {"region_mask": mask}
     for name, stream in (("txt_labels", "word_labels"), ("targets", "match")):
         if name in inputs:
             targets[stream] = inputs[name]
-    for name, stream in (("feat_targets", "true_features"), ("label_targets", "true_classes")):
+    for name, stream in (
+        ("feat_targets", "true_features"),
+        ("label_targets", "true_classes"),
+    ):
         if name in inputs:
             # Recorded for masked regions alone, row by row.
             targets[stream] = torch.zeros(*mask.shape, inputs[name].shape[-1])
@@ -147,18 +190,28 @@ def _targets(prefix: str, inputs: Tensors, regions: Regions) -> dict[str, Tensor
     return targets
 
 
-def _encoder_rows(prefix: str, inputs: Tensors, values: dict[str, list[Any]], rows: Comparison) -> None:
+def _encoder_rows(
+    prefix: str, inputs: Tensors, values: dict[str, list[Any]], rows: Comparison
+) -> None:
     """Compare embeddings and layers, which were recorded without the gap between words and regions."""
     index = inputs["gather_index"][..., None]
     if "left_embeds" in values:
         values["text_embeds"] = values["text_embeds"] * 2
-        for stream, name in (("region_embeds", "embeds"), ("joint", "joint"), ("pooled", "pooled")):
+        for stream, name in (
+            ("region_embeds", "embeds"),
+            ("joint", "joint"),
+            ("pooled", "pooled"),
+        ):
             if f"left_{name}" in values:
                 values[stream] = values[f"left_{name}"] + values[f"right_{name}"]
     for name, stream in STREAMS.items():
         if stream in values and prefix + name in rows.outputs:
             # The released code gives padding of image pairs type 0; no valid position sees it.
-            valid = inputs["img_type_ids"] > 0 if "img_type_ids" in inputs and name == "img_emb" else None
+            valid = (
+                inputs["img_type_ids"] > 0
+                if "img_type_ids" in inputs and name == "img_emb"
+                else None
+            )
             _close_where(rows, prefix + name, _interleaved(values[stream]), valid)
     layers = [name for name in rows.outputs if name.startswith(f"{prefix}layer.")]
     compact = {f"{prefix}embedding_output": "joint"}
@@ -167,10 +220,17 @@ def _encoder_rows(prefix: str, inputs: Tensors, values: dict[str, list[Any]], ro
     valid = inputs["attn_masks"].bool() if "img_type_ids" in inputs else None
     for name, stream in compact.items():
         complete = _interleaved(values[stream])
-        _close_where(rows, name, complete.gather(1, index.expand(-1, -1, complete.shape[-1])), valid)
+        _close_where(
+            rows,
+            name,
+            complete.gather(1, index.expand(-1, -1, complete.shape[-1])),
+            valid,
+        )
 
 
-def _close_where(rows: Comparison, name: str, value: Tensor, valid: Tensor | None) -> None:
+def _close_where(
+    rows: Comparison, name: str, value: Tensor, valid: Tensor | None
+) -> None:
     """Compare the valid positions of a recorded tensor, all of them if ``valid`` is None."""
     if valid is not None:
         value = torch.where(valid[..., None], value, rows.outputs[name])
@@ -184,7 +244,11 @@ def _interleaved(values: list[Any]) -> Tensor:
 
 
 def _loss_rows(
-    prefix: str, streams: dict[str, Any], values: dict[str, Any], loss: Tensor, rows: Comparison
+    prefix: str,
+    streams: dict[str, Any],
+    values: dict[str, Any],
+    loss: Tensor,
+    rows: Comparison,
 ) -> None:
     """Compare scores, the losses of rows, and the loss."""
     task = prefix.removesuffix(".")
@@ -198,16 +262,23 @@ def _loss_rows(
         rows.close(each, F.kl_div(scores.log_softmax(dim=-1), target, reduction="none"))
     elif "higher" in streams:
         chances = torch.sigmoid(scores.flatten())
-        rows.close(each, (0.2 + chances[streams["lower"]] - chances[streams["higher"]]).clamp(min=0))
+        rows.close(
+            each,
+            (0.2 + chances[streams["lower"]] - chances[streams["higher"]]).clamp(min=0),
+        )
     elif target.is_floating_point():
-        rows.close(each, F.binary_cross_entropy_with_logits(scores, target, reduction="none"))
+        rows.close(
+            each, F.binary_cross_entropy_with_logits(scores, target, reduction="none")
+        )
     else:
         rows.close(each, F.cross_entropy(scores, target, reduction="none"))
     if task == "itm":
         _transport_rows(streams["match"], values, rows)
 
 
-def _scores(task: str, streams: dict[str, Any], values: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def _scores(
+    task: str, streams: dict[str, Any], values: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
     """Return the scores of a task and what its loss compares them with."""
     if not task:
         return values["logits"], streams.get("target", values["logits"])

@@ -18,7 +18,15 @@ from tools.parity.recipes.vlmo import kind_of, vlmo_recipe
 from tools.parity.rows import Comparison, run_streams
 
 Tensors = dict[str, Tensor]
-INPUTS = {"text_ids", "text_ids_mlm", "text_labels_mlm", "text_masks", "image", "image_0", "image_1"}
+INPUTS = {
+    "text_ids",
+    "text_ids_mlm",
+    "text_labels_mlm",
+    "text_masks",
+    "image",
+    "image_0",
+    "image_1",
+}
 
 
 def recognizes(fixture: Fixture) -> bool:
@@ -31,7 +39,10 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
     inputs, weights = fixture.tensors("inputs"), fixture.tensors("state_dict")
     with reading(fixture.path):
         kind = kind_of(fixture.config)
-        net = compose(parse_spec(vlmo_recipe(fixture.config, weights), f"{kind}.yaml"), initial=False).eval()
+        net = compose(
+            parse_spec(vlmo_recipe(fixture.config, weights), f"{kind}.yaml"),
+            initial=False,
+        ).eval()
         batch = _batch(inputs, rows, kind)
         batch = {name: value for name, value in batch.items() if name in net.spec.inputs}
     report = load_tensors(net, "vlmo", weights, origin=fixture.name)
@@ -85,13 +96,19 @@ def _indices(net: Network, length: int, rows: Comparison) -> None:
             rows.same(name, index)
 
 
-def _block_outputs(net: Network, batch: dict[str, Any], stream: str) -> tuple[list[Tensor], Any]:
+def _block_outputs(
+    net: Network, batch: dict[str, Any], stream: str
+) -> tuple[list[Tensor], Any]:
     """Return the output of every block while a stream is computed, and the stream."""
     outputs: list[Tensor] = []
     stacks: list[Any] = [net.get_submodule(name) for name in ("lower", "upper")]
     hooks = []
     for block in (block for stack in stacks for block in stack.blocks):
-        hooks.append(block.register_forward_hook(lambda module, inputs, output: outputs.append(output)))
+        hooks.append(
+            block.register_forward_hook(
+                lambda module, inputs, output: outputs.append(output)
+            )
+        )
     with torch.no_grad():
         hidden = run_streams(net, batch, stream)[stream]
     for hook in hooks:
@@ -103,7 +120,9 @@ def _block_outputs(net: Network, batch: dict[str, Any], stream: str) -> tuple[li
 def _pretrain(net: Network, batch: dict[str, Any]) -> Tensors:
     blocks, fused = _block_outputs(net, batch, "fused")
     pooler: Any = net.get_module("pooler")
-    streams = run_streams(net, batch, "masked_fused", "mlm", "match_logits", "itm", "itc", "itc_fused")
+    streams = run_streams(
+        net, batch, "masked_fused", "mlm", "match_logits", "itm", "itc", "itc_fused"
+    )
     words = streams["masked_fused"]["text"].values
     head: Any = net.get_module("mlm_head")
     features = run_streams(net, batch, "text_fused_features", "image_fused_features")

@@ -22,7 +22,12 @@ _BOTH = """  fused: fusion(text=text_hidden, vision=vision_hidden)
 
 def kind_of(config: Numbers, meta: Numbers) -> str:
     """Return the fixture of mPLUG that these numbers belong to; the empty text if they belong to none."""
-    marks = {"retrieval": "queue_size", "vqa": "rank_k", "grounding": "prefix_id", "fusion": "stride_layer"}
+    marks = {
+        "retrieval": "queue_size",
+        "vqa": "rank_k",
+        "grounding": "prefix_id",
+        "fusion": "stride_layer",
+    }
     for kind, mark in marks.items():
         if mark in {**config, **meta}:
             return kind
@@ -31,9 +36,12 @@ def kind_of(config: Numbers, meta: Numbers) -> str:
 
 def recipe(kind: str, config: Numbers, meta: Numbers) -> str:
     """The YAML text of the network whose outputs were recorded."""
-    return {"fusion": _fusion, "vqa": _vqa, "retrieval": _retrieval, "grounding": _grounding}[kind](
-        config, meta
-    )
+    return {
+        "fusion": _fusion,
+        "vqa": _vqa,
+        "retrieval": _retrieval,
+        "grounding": _grounding,
+    }[kind](config, meta)
 
 
 def _common(bert: Numbers) -> str:
@@ -43,7 +51,9 @@ def _common(bert: Numbers) -> str:
 
 def _fused(bert: Numbers) -> str:
     depth, stride = bert["fusion_layers"], bert["stride_layer"]
-    return f"  fusion: {{use: fusion, {_common(bert)}, depth: {depth}, stride: {stride}}}\n"
+    return (
+        f"  fusion: {{use: fusion, {_common(bert)}, depth: {depth}, stride: {stride}}}\n"
+    )
 
 
 def module_lines(config: Numbers, text_depth: int, decoder: bool) -> str:
@@ -62,7 +72,9 @@ def module_lines(config: Numbers, text_depth: int, decoder: bool) -> str:
         lines.append(f"  to_text: {{use: project, width_in: {wide}, width: {width}}}")
     if decoder:
         depth = bert["text_decode_layers"]
-        lines.append(f"  decoder: {{use: text_decoder, {_common(bert)}, {words}, depth: {depth}}}")
+        lines.append(
+            f"  decoder: {{use: text_decoder, {_common(bert)}, {words}, depth: {depth}}}"
+        )
     return "\n".join(lines) + "\n" + _fused(bert)
 
 

@@ -9,7 +9,11 @@ from typing import Any
 def _modules(meta: Mapping[str, Any], with_text: bool) -> list[str]:
     bert, config = meta["cfg"]["bert"], meta["cfg"]["config"]
     clip = config["_xclip"]
-    width, heads, hidden = bert["hidden_size"], bert["num_attention_heads"], bert["intermediate_size"]
+    width, heads, hidden = (
+        bert["hidden_size"],
+        bert["num_attention_heads"],
+        bert["intermediate_size"],
+    )
     common = f"width: {width}, heads: {heads}, hidden: {hidden}"
     words = f"vocab_size: {bert['vocab_size']}, max_positions: {bert['max_position_embeddings']}"
     stride = config["temporal_stride"] if config["temporal_downsampling"] else 0
@@ -21,7 +25,9 @@ def _modules(meta: Mapping[str, Any], with_text: bool) -> list[str]:
         f"decoder: {{use: text_decoder, {common}, {words}, depth: {bert['text_decode_layers']}}}",
     ]
     if clip["vision_width"] != width:
-        lines.append(f"to_text: {{use: project, width_in: {clip['vision_width']}, width: {width}}}")
+        lines.append(
+            f"to_text: {{use: project, width_in: {clip['vision_width']}, width: {width}}}"
+        )
     if with_text:
         depth = bert["text_encoder_layers"] - bert["num_uni_layer"]
         lines += [
@@ -34,7 +40,10 @@ def _modules(meta: Mapping[str, Any], with_text: bool) -> list[str]:
 
 
 def _vision_flow(meta: Mapping[str, Any]) -> list[str]:
-    projected = meta["cfg"]["config"]["_xclip"]["vision_width"] != meta["cfg"]["bert"]["hidden_size"]
+    projected = (
+        meta["cfg"]["config"]["_xclip"]["vision_width"]
+        != meta["cfg"]["bert"]["hidden_size"]
+    )
     last = "projected" if projected else "vision_encoded"
     lines = ["vision_encoded: vision(video)"]
     if projected:
@@ -86,7 +95,9 @@ def _video_qa(meta: Mapping[str, Any]) -> str:
             f"rank_{k}: rank_answers(@decoder, memory=memory, candidates=candidates, top_k={k}, "
             f"first_token='twice')"
         )
-        goals.append(f"rank_{k}: {{choice: rank_{k}.choice, scores: rank_{k}.answer, first: rank_{k}.first}}")
+        goals.append(
+            f"rank_{k}: {{choice: rank_{k}.choice, scores: rank_{k}.answer, first: rank_{k}.first}}"
+        )
     loss = "lm_loss(logits, target=answer, weight=answer_weight, question_index=question_index"
     flow = [
         *_vision_flow(meta),
@@ -115,7 +126,9 @@ def _video_qa(meta: Mapping[str, Any]) -> str:
     return text + ("momentum: {decay: 0.995}\n" if distilled else "")
 
 
-def _text(inputs: list[str], modules: list[str], flow: list[str], goals: list[str]) -> str:
+def _text(
+    inputs: list[str], modules: list[str], flow: list[str], goals: list[str]
+) -> str:
     def section(name: str, lines: list[str]) -> str:
         return f"{name}:\n" + "".join(f"  {line}\n" for line in lines)
 

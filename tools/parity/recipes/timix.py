@@ -89,7 +89,15 @@ def timix_recipe(config: Numbers, windows: Sequence[int]) -> str:
         modules += f"  {name}_windows: {{use: window_mix, ratio: [{ratio}, {ratio}]}}\n"
         mixes += _MIX.format(name=name)
         names.append(f"{name}: {name}_itc.loss")
-    goal = ", ".join(["itc: itc.loss", "itm: itm", "prefix_lm: prefix_lm", "alignment: alignment", *names])
+    goal = ", ".join(
+        [
+            "itc: itc.loss",
+            "itm: itm",
+            "prefix_lm: prefix_lm",
+            "alignment: alignment",
+            *names,
+        ]
+    )
     return (
         f"{_INPUTS.format(patches=side**2)}{modules}{_DEFINE}{_PRETRAIN.format(alpha=config['alpha'])}{mixes}\n"
         f"goals: {{losses: {{{goal}, every_word: every_word}}}}\n"

@@ -14,7 +14,9 @@ ENCODED = """  text_embeds: text_embedding(text)
   hidden: split(encoded, text=text_embeds, regions=region_embeds)
 """
 POOLED = "  pooled: pooler(hidden.text)\n"
-MASKED = ENCODED.replace("region_embedding(regions)", "region_embedding(regions, masked=region_mask)")
+MASKED = ENCODED.replace(
+    "region_embedding(regions)", "region_embedding(regions, masked=region_mask)"
+)
 
 
 def kind_of(config: Numbers) -> str:
@@ -37,7 +39,9 @@ def recipe(kind: str, config: Numbers, shapes: Mapping[str, tuple[int, ...]]) ->
 def _modules(config: Numbers, types: int) -> str:
     width, depth = config["hidden_size"], config["num_hidden_layers"]
     words = f"vocab_size: {config['vocab_size']}, max_positions: {config['max_position_embeddings']}"
-    layers = f"heads: {config['num_attention_heads']}, hidden: {config['intermediate_size']}"
+    layers = (
+        f"heads: {config['num_attention_heads']}, hidden: {config['intermediate_size']}"
+    )
     return f"""modules:
   text_embedding: {{use: text_embedding, width: {width}, {words}, types: {types}}}
   region_embedding: {{use: region_embedding, width_in: {config["img_dim"]}, width: {width}, types: {types}}}
@@ -45,7 +49,9 @@ def _modules(config: Numbers, types: int) -> str:
 """
 
 
-def _spec(config: Numbers, inputs: str, parts: str, flow: str, goals: str, ties: str = "") -> str:
+def _spec(
+    config: Numbers, inputs: str, parts: str, flow: str, goals: str, ties: str = ""
+) -> str:
     types = 3 if "nlvr2" in config.get("kind", "") else config["type_vocab_size"]
     return f"""inputs: {{{inputs}}}
 {_modules(config, types)}{parts}tie:
@@ -91,7 +97,13 @@ def _pretrain(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
   wra: transport_loss(transport.distance, match=match)
   itm_wra: weighted_sum(itm, wra, weights=[1, {config["itm_ot_lambda"]}])
 """
-    losses = {"mlm": "mlm", "mrfr": "mrfr", "mrc": "mrc", "mrckl": "mrckl", "itm": "itm_wra"}
+    losses = {
+        "mlm": "mlm",
+        "mrfr": "mrfr",
+        "mrc": "mrc",
+        "mrckl": "mrckl",
+        "itm": "itm_wra",
+    }
     goals = ", ".join(f"{goal}: {{loss: {loss}}}" for goal, loss in losses.items())
     return _spec(config, inputs, parts, flow, f"{{{goals}}}", ties)
 
@@ -111,9 +123,7 @@ def _answers(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 def _ranking(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
     head = f"use: vector_head, width: {config['hidden_size']}, depth: 1"
-    inputs = (
-        f"text: text B L, regions: regions B R {config['img_dim']}, higher: index A -> B, lower: index A -> B"
-    )
+    inputs = f"text: text B L, regions: regions B R {config['img_dim']}, higher: index A -> B, lower: index A -> B"
     parts = f"""  pooler: {{use: pooler, width: {config["hidden_size"]}}}
   itm_head: {{{head}, classes: 2}}
   rank_head: {{{head}, classes: 1}}
@@ -122,7 +132,9 @@ def _ranking(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
   logits: rank_head(pooled)
   loss: ranking_loss(logits, higher=higher, lower=lower)
 """
-    return _spec(config, inputs, parts, flow, "{train: {loss: loss}, match: {label: match_logits}}")
+    return _spec(
+        config, inputs, parts, flow, "{train: {loss: loss}, match: {label: match_logits}}"
+    )
 
 
 def _two_images(config: Numbers, pooled: str) -> tuple[str, str]:
@@ -166,7 +178,9 @@ def _paired_attention(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) ->
   logits: nlvr2_head(both)
   loss: cross_entropy(logits, target=target)
 """
-    return _spec(config, inputs, parts, flow, "{train: {loss: loss}, pool: {vector: left_pooled}}")
+    return _spec(
+        config, inputs, parts, flow, "{train: {loss: loss}, pool: {vector: left_pooled}}"
+    )
 
 
 def _triplet(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -197,7 +211,9 @@ def _expressions(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
     flow = f"""{ENCODED}{POOLED}  logits: region_head(hidden.regions)
   loss: cross_entropy(logits, target=target)
 """
-    return _spec(config, inputs, parts, flow, "{train: {loss: loss}, pool: {vector: pooled}}")
+    return _spec(
+        config, inputs, parts, flow, "{train: {loss: loss}, pool: {vector: pooled}}"
+    )
 
 
 RECIPES = {

@@ -71,7 +71,12 @@ _NLVR2 = """  second_embeds: image_embedding(second_image)
 """
 _FLOWS = {
     "pretrain": _TEXT + _IMAGE + _TEXT_ALONE + _IMAGE_ALONE + _ITC + _BOTH + _PRETRAIN,
-    "irtr": _TEXT + _IMAGE + _TEXT_ALONE + _IMAGE_ALONE + _ITC + "  loss: weighted_sum(itc.loss)\n",
+    "irtr": _TEXT
+    + _IMAGE
+    + _TEXT_ALONE
+    + _IMAGE_ALONE
+    + _ITC
+    + "  loss: weighted_sum(itc.loss)\n",
     "textmlm": _TEXT + _TEXT_ALONE + _TEXTMLM,
     "vqa": _TEXT + _IMAGE + _BOTH + _POOLED + _VQA,
     "nlvr2": _TEXT + _IMAGE + _BOTH + _POOLED + _NLVR2,
@@ -99,8 +104,14 @@ def vlmo_recipe(config: Numbers, keys: Collection[str]) -> str:
         "pair_label": "labels B",
     }
     modules = {**_body(config, keys), **_heads(config)}
-    used_inputs = [f"{name}: {kind}" for name, kind in inputs.items() if re.search(rf"\b{name}\b[,)]", flow)]
-    used_modules = [f"  {name}: {{{line}}}" for name, line in modules.items() if f" {name}(" in flow]
+    used_inputs = [
+        f"{name}: {kind}"
+        for name, kind in inputs.items()
+        if re.search(rf"\b{name}\b[,)]", flow)
+    ]
+    used_modules = [
+        f"  {name}: {{{line}}}" for name, line in modules.items() if f" {name}(" in flow
+    ]
     listed = "\n".join(used_modules)
     # Pre-training has no goal that needs the unmasked pair.
     more = ", fused: {text: fused.text}" if kind_of(config) == "pretrain" else ""
@@ -167,15 +178,15 @@ def beit_recipe(config: Numbers) -> str:
     pool = "patches" if config.get("use_mean_pooling") else "first"
     patches = (size // patch) ** 2
     stem = "image_embedding(image, mask=mask)" if masks else "image_embedding(image)"
-    head = (
-        f"use: class_head, width: {width}, classes: {config.get('num_classes', 1)}, depth: 1, pool: {pool}, "
-    )
+    head = f"use: class_head, width: {width}, classes: {config.get('num_classes', 1)}, depth: 1, pool: {pool}, "
     head += f"norm: {'layer' if pool == 'patches' else 'none'}"
     inputs, selected, logits = "labels: labels B", "", "head(hidden.image)"
     target = "labels"
     if masks:
         inputs = f"mask: mask B {patches}, labels: labels B {1 + patches}"
-        head = f"use: vector_head, width: {width}, classes: {config['vocab_size']}, depth: 1"
+        head = (
+            f"use: vector_head, width: {width}, classes: {config['vocab_size']}, depth: 1"
+        )
         selected = "  selected: select_labelled(hidden.image, labels)\n"
         logits, target = "head(selected.hidden)", "selected.labels"
     return f"""
