@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modules.ema import EMA
 from modules.kinds import half
 from modules.losses.reduction import LossSum
 from modules.packing import refuse_packed
 from modules.streams import to_device
+from mplug2.averaging import AveragedNetwork
 from mplug2.batch_inputs import check_classes, check_inputs, in_words
-from mplug2.freezing import FreezableNetwork
 from mplug2.loss_counts import counted_losses
 from mplug2.observing import Observer, observed_submodules
 from registry import (
@@ -31,7 +30,6 @@ from registry import (
     UserError,
     plan,
     plan_streams,
-    shadowed_modules,
 )
 from registry.errors import require
 from registry.language.ramp import value_at
@@ -39,34 +37,28 @@ from registry.language.ramp import value_at
 Goal = str | tuple[str, ...]  # the name of a goal, or the names of streams to compute
 
 
-class Network(FreezableNetwork):
+class Network(AveragedNetwork):
     """The modules of a spec under their names there, and the equations that join them.
 
     ``net(batch, goal)`` takes a mapping of input streams (or of any later streams: the plan starts from what
     it is given) and returns the goal's outputs. State-dict keys begin with the spec's module names.
     """
 
-    ema: EMA | None
-
     def __init__(
         self, spec: Spec, types: Mapping[str, StreamType], parts: Mapping[str, nn.Module]
     ) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.types = dict(types)
         # Not by attribute: a spec may call a module `train` or `modules`, which nn.Module has taken.
         self._modules.update(parts)
         self._plans: dict[tuple[Goal, frozenset[str]], Plan] = {}
-        self._operations = {
-            e.callee: OPERATIONS.load(e.callee)
-            for e in spec.flow.values()
-            if e.callee not in parts
-        }
-        # Outside the module tree: the engine must neither train, split nor cast it.
-        self.__dict__["ema"] = None
-        self._counts: dict[
-            str, Tensor
-        ] = {}  # what losses divide by, while a trainer sets it
+        self._operations: dict[str, Callable[..., Any]] = {}
+        for equation in spec.flow.values():
+            # A flow line calls a module of the spec or a registered operation.
+            if equation.callee not in parts:
+                self._operations[equation.callee] = OPERATIONS.load(equation.callee)
+        # What losses divide by, while a trainer sets it.
+        self._counts: dict[str, Tensor] = {}
 
     def get_module(self, name: str) -> nn.Module:
         """Return the module that the spec calls ``name``."""
@@ -76,31 +68,6 @@ class Network(FreezableNetwork):
                 f"no module '{name}' in {self.spec.path} ({', '.join(self.spec.modules)})"
             )
         return module
-
-    def init_ema(self) -> None:
-        """Copy the modules that an ``ema(...)`` needs, with their current weights."""
-        names = shadowed_modules(self.spec)
-        if names:
-            students = {name: self.get_module(name) for name in sorted(names)}
-            self.__dict__["ema"] = EMA(students, self.spec.momentum["decay"])
-
-    def update_ema(self, master: Callable[[Tensor], Tensor] | None = None) -> None:
-        """Move the averaged copies one step towards the weights; once per optimizer step, before it.
-
-        ``master`` returns the float32 value of a parameter that an engine keeps in 16 bit or shards
-        (`Engine.consolidate`); all ranks must call this.
-        """
-        if self.ema is not None:
-            self.ema.update(master=master)
-
-    def ema_state_dict(self) -> dict[str, Tensor]:
-        """Return the averaged copies' tensors, by the names of the weights; empty without ``ema(...)``."""
-        return {} if self.ema is None else self.ema.state_dict()
-
-    def load_ema_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `ema_state_dict` returned."""
-        if self.ema is not None:
-            self.ema.load_state_dict(state)
 
     def attach_data(self, source: Any, decode: Callable[[Sequence[int]], str]) -> None:
         """Call ``attach_data(source, decode)`` on modules that define it: rewards need the references."""
@@ -123,31 +90,6 @@ class Network(FreezableNetwork):
         """Restore what `extra_state` gave."""
         for name, module_state in state.items():
             self.get_module(name).load_extra_state(module_state)  # type: ignore[operator]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
-        super()._apply(fn, recurse)
-        if self.ema is not None:
-            self.ema.to(
-                self.device
-            )  # the copies follow to another device, but keep full precision
-        return self
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        for parameter in self.parameters():
-            return parameter.device
-        return (
-            torch.get_default_device()
-        )  # not traced by torch.compile, so only asked for where needed
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the weights, and so of the network's real-valued inputs."""
-        for parameter in self.parameters():
-            if parameter.is_floating_point():
-                return parameter.dtype
-        return torch.get_default_dtype()
 
     def move(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return the streams of a batch on the network's device."""
@@ -187,19 +129,20 @@ class Network(FreezableNetwork):
         batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
         check_inputs(batch, self.spec.inputs, self.types)
-        values: dict[tuple[str, bool], Any] = {
-            (name, False): self._cast(name, batch[name]) for name in batch
-        }
+        # By name and by whether an averaged copy computed the value; inputs have no copy.
+        values: dict[tuple[str, bool], Any] = {}
+        for name in batch:
+            values[name, False] = self._cast(name, batch[name])
         with observed_submodules(self, observe):
             for step in steps.steps:
                 value = self._run(steps, step, values)
                 values[step.key] = value
                 if observe is not None:
                     observe(f"ema({step.name})" if step.shadow else step.name, value)
-        return {
-            name: _field(values[steps.key(ref)], ref)
-            for name, ref in steps.outputs.items()
-        }
+        outputs = {}
+        for name, ref in steps.outputs.items():
+            outputs[name] = _field(values[steps.key(ref)], ref)
+        return outputs
 
     def count_losses(
         self, batch: Mapping[str, Any], goal: Goal = "train"
@@ -212,9 +155,10 @@ class Network(FreezableNetwork):
         steps = self._steps(batch, goal)
         check_inputs(batch, self.spec.inputs, self.types)
         losses, needed = counted_losses(steps, self.spec, self._operations, self._options)
-        values: dict[tuple[str, bool], Any] = {
-            (name, False): batch[name] for name in batch
-        }
+        # Not cast as in `forward`: only operations run here, no module with weights.
+        values: dict[tuple[str, bool], Any] = {}
+        for name in batch:
+            values[name, False] = batch[name]
         counts = {}
         with torch.no_grad():
             for step in steps.steps:
@@ -252,13 +196,11 @@ class Network(FreezableNetwork):
     def _steps(self, batch: Mapping[str, Any], goal: Goal) -> Plan:
         """Return the plan of a goal that starts from what the batch holds."""
         given = frozenset(name for name in batch if name in self.spec.flow)
-        unknown = [
-            name for name in batch if name not in given and name not in self.spec.inputs
-        ]
-        if unknown:
-            raise UserError(
-                f"a batch must hold inputs or streams of {self.spec.path}, but holds '{unknown[0]}'"
-            )
+        for name in batch:
+            if name not in given and name not in self.spec.inputs:
+                raise UserError(
+                    f"a batch must hold inputs or streams of {self.spec.path}, but holds '{name}'"
+                )
         steps = self.plan(goal, given)
         steps.require(batch)
         return steps
@@ -267,11 +209,9 @@ class Network(FreezableNetwork):
         """Return a value with its losses, sums with their counts, made scalars."""
         if isinstance(value, LossSum):
             count = self._counts.get(step.name)
-            return (
-                value.mean()
-                if count is None
-                else value.divide(count.to(value.total.device))
-            )
+            if count is None:
+                return value.mean()
+            return value.divide(count.to(value.total.device))
         if isinstance(value, dict):
             return {name: self._scalar(step, part) for name, part in value.items()}
         return value
@@ -293,22 +233,20 @@ class Network(FreezableNetwork):
             refuse_packed(call, (*positional, *ports.values()))
             if not step.shadow:
                 return self._scalar(step, call(*positional, **ports, **options))
-            with torch.no_grad(), self._full_precision():
+            with torch.no_grad(), self.in_full_precision():
                 return self._scalar(step, call(*positional, **ports, **options))
         except SpecError:
             raise
-        except (
-            UserError,
-            ValueError,
-            IndexError,
-        ) as error:  # what a module knows by its values alone
+        except (UserError, ValueError, IndexError) as error:
+            # What a module finds out from its values alone: the mistake is in the spec or the data.
             raise SpecError.at(
                 step.equation.place, f"{step.equation.callee}: {in_words(error)}"
             ) from error
         except Exception as error:
             if sys.version_info >= (3, 11):
                 error.add_note(f"while computing `{step.name}` ({step.equation.place})")
-            vars(error)["step"] = step  # for callers that report the location
+            # For callers that report the location.
+            vars(error)["step"] = step
             raise
 
     def _arguments(
@@ -333,12 +271,12 @@ class Network(FreezableNetwork):
 
     def _options(self, step: Step) -> dict[str, Any]:
         """Return the options of a call; ramps have their last value outside of a run."""
-        return {
-            name: value_at(value, self.position)
-            for name, value in step.binding.options.items()
-        }
+        options = {}
+        for name, value in step.binding.options.items():
+            options[name] = value_at(value, self.position)
+        return options
 
-    # a method, for a closure that calls itself would keep all streams until the garbage collector runs
+    # A method, for a closure that calls itself would keep all streams until the garbage collector runs.
     def _fill(
         self,
         steps: Plan,
@@ -355,24 +293,7 @@ class Network(FreezableNetwork):
     def _called(self, name: str, shadow: bool) -> Callable[..., Any]:
         if name not in self._modules:
             return self._operations[name]
-        if shadow:
-            assert self.ema is not None, "init_ema() was not called"
-            average = self.ema.modules[name].train(self.training)
-            for path in self.frozen_modules():
-                module, _, inner = path.partition(".")
-                if module == name:
-                    average.get_submodule(inner).eval()
-            return average
-        return self.get_module(name)
-
-    def _full_precision(self) -> contextlib.AbstractContextManager[object]:
-        """EMA weights stay in float32; they run in the network's own precision by autocast."""
-        if self.device.type == "meta":  # a dry run, which autocast does not know
-            return contextlib.nullcontext()
-        half = self.dtype in (torch.bfloat16, torch.float16)
-        return torch.autocast(
-            self.device.type, dtype=self.dtype if half else torch.bfloat16, enabled=half
-        )
+        return self.averaged_module(name) if shadow else self.get_module(name)
 
     def extra_repr(self) -> str:
         """The goals, for ``print(net)``."""
@@ -382,7 +303,7 @@ class Network(FreezableNetwork):
 def _field(value: Any, ref: Ref) -> Any:
     """Return the output of a step's value that a stream names; SpecError if the module did not return it."""
     if ref.field is None:
-        # the nameless output next to those that were requested
+        # The nameless output next to those that were requested.
         return value.get("", value) if isinstance(value, dict) else value
     if isinstance(value, dict) and ref.field in value:
         return value[ref.field]

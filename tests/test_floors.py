@@ -17,6 +17,7 @@ PACKAGES = (
     *(
         "runtime",
         "freezing",
+        "averaging",
         "batch_inputs",
         "loss_counts",
         "observing",

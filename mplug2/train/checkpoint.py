@@ -20,15 +20,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from mplug2 import __version__
 from mplug2.checking.vocabulary import VOCABULARIES
@@ -36,47 +31,27 @@ from mplug2.runtime import distributed
 from mplug2.runtime.manifest import (
     MANIFEST,
     damage,
-    finish_replacements,
     read_manifest,
-    replace_file,
     sync,
     write_manifest,
 )
 from mplug2.runtime.rng import capture_rng, restore_rng
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
+from mplug2.train.checkpoint_state import STATE, disagreement, read_state, state_text
 from mplug2.train.engines.base import Engine
 from mplug2.train.engines.deepspeed_zero import format_1_types
 from mplug2.train.engines.rank_files import read_rank_file, write_rank_file
 from mplug2.train.run_state import RunState
+from mplug2.train.saved_steps import step_folder
 from mplug2.weights.momentum import load_momentum
 from mplug2.weights.store import MOMENTUM, WEIGHTS, load_weights, save_weights
 from registry.errors import UserError
 
-_STEP = "step_"
-_NAME = re.compile(_STEP + r"(\d{8})(\.tmp|\.old)?")
 EXTRA = "extra.json"
 ENGINE = "engine"
 RNG = "rng"
-STATE = "state.json"
-FORMAT = 2  # of state.json: 1 counted batches of a rank, 2 samples over all ranks
 
 log = logging.getLogger(__name__)
-
-
-def steps_written(folder: Path) -> list[int]:
-    """The steps of the complete checkpoints in ``folder``, oldest first."""
-    steps = []
-    for path in folder.glob(_STEP + "*"):
-        match = _NAME.fullmatch(path.name)
-        # A name with a suffix is a save that was interrupted; so is a folder without its state.
-        if match and not match[2] and (path / STATE).is_file():
-            steps.append(int(match[1]))
-    return sorted(steps)
-
-
-def step_folder(folder: Path, step: int) -> Path:
-    """Return the folder of the checkpoint of ``step``."""
-    return folder / f"{_STEP}{step:08d}"
 
 
 def save_checkpoint(
@@ -98,6 +73,7 @@ def save_checkpoint(
     temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
     with _clean_up_failed_save(temporary, state.step, writer):
         if writer:
+            # An earlier process may have been killed while it saved this step.
             for stale in (temporary, replaced):
                 shutil.rmtree(stale, ignore_errors=True)
             for name in (ENGINE, RNG):
@@ -108,18 +84,11 @@ def save_checkpoint(
         write_rank_file(temporary / RNG, {"rng": capture_rng()})
         if writer:
             _save_momentum(net, temporary / MOMENTUM)
-            if extra := net.extra_state():
-                (temporary / EXTRA).write_text(
-                    json.dumps(extra, ensure_ascii=False), encoding="utf-8"
-                )
-            (temporary / "spec.yaml").write_text(spec_text, encoding="utf-8")
-            if vocabularies:
-                (temporary / VOCABULARIES).write_text(
-                    json.dumps(vocabularies), encoding="utf-8"
-                )
+            _write_texts(temporary, net, spec_text, vocabularies)
             (temporary / STATE).write_text(
-                _state_text(net, state, settings), encoding="utf-8"
+                state_text(net, state, settings), encoding="utf-8"
             )
+        # Every rank has written its files: the manifest lists them all.
         distributed.barrier()
         if writer:
             write_manifest(temporary, _written_by(engine))
@@ -149,28 +118,6 @@ def _clean_up_failed_save(temporary: Path, step: int, writer: bool) -> Iterator[
         ) from error
 
 
-def write_state(
-    checkpoint: Path, net: Any, state: RunState, settings: dict[str, Any], writer: bool
-) -> None:
-    """Replace the state of a checkpoint, after its evaluation; all ranks must call this."""
-    if writer:
-        replace_file(checkpoint, STATE, _state_text(net, state, settings))
-    distributed.barrier()
-
-
-def latest_checkpoint(folder: Path, writer: bool) -> Path | None:
-    """Return the newest checkpoint that is complete on the disks of all ranks; all ranks must call this.
-
-    ``writer`` ranks first finish or remove what a crash left.
-    """
-    if writer:
-        _recover_interrupted_saves(folder)
-    distributed.barrier()
-    steps_of_ranks = distributed.all_gather_object(steps_written(folder))
-    common = set.intersection(*(set(steps) for steps in steps_of_ranks))
-    return step_folder(folder, max(common)) if common else None
-
-
 def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> RunState:
     """Load weights and averaged copies into ``net``, before an engine shards it; return the stored state.
 
@@ -178,21 +125,9 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
     precision, groups, ...) are not the checkpoint's.
     """
     _raise_if_damaged(checkpoint)
-    state = _read_state(checkpoint)
+    state = read_state(checkpoint)
     distributed.raise_on_all_ranks(_missing_manifest(checkpoint, state))
-    written = state["agree"]
-    differ = [
-        f"{key} was {written.get(key)!r}, now {value!r}"
-        for key, value in settings.items()
-        if written.get(key) != value
-    ]
-    problem = None
-    if differ:
-        problem = (
-            f"{checkpoint} cannot be resumed: {'; '.join(differ)}. Use the same settings, or start a new run "
-            f"from its weights with another train.output_dir and init: {{'*': 'checkpoint:{checkpoint}'}}"
-        )
-    distributed.raise_on_all_ranks(problem)
+    distributed.raise_on_all_ranks(disagreement(checkpoint, state, settings))
     load_weights(net, checkpoint / WEIGHTS)
     load_momentum(net, checkpoint, required=bool(state.get("momentum")))
     if (extra := checkpoint / EXTRA).is_file():
@@ -209,61 +144,13 @@ def load_into_engine(checkpoint: Path, engine: Engine) -> None:
     """Restore this rank's optimizer state and random number generators."""
     engine.load(checkpoint / ENGINE)
     manifest = read_manifest(checkpoint)
-    if manifest is None:  # Checkpoints without a manifest hold both in one file.
+    if manifest is None:
+        # Checkpoints without a manifest hold both in one file.
         payload = read_rank_file(checkpoint / ENGINE, "rng", types=format_1_types())
         restore_rng(payload["rng"])
     # On another number of ranks, the generators start from the seed and the rank, as in a new run.
     elif manifest["written_by"]["world_size"] == distributed.world_size():
         restore_rng(read_rank_file(checkpoint / RNG, "rng")["rng"])
-
-
-def prune(folder: Path, keep: int, spare: set[int]) -> None:
-    """Delete all but the newest ``keep`` checkpoints on this machine; those of the steps in ``spare`` stay,
-    and 0 keeps all."""
-    for step in steps_written(folder)[:-keep] if keep else []:
-        if step not in spare:
-            doomed = step_folder(folder, step)
-            gone = doomed.with_suffix(".old")
-            doomed.rename(gone)  # a half deleted folder must not look like a checkpoint
-            shutil.rmtree(gone)
-
-
-def point_to(link: Path, target: Path) -> None:
-    """Point the link ``link`` (``best``, ``last``) to ``target``, atomically."""
-    fresh = link.with_name(f".{link.name}.new")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(os.path.relpath(target, link.parent))
-    fresh.replace(link)
-
-
-def _state_text(net: Any, state: RunState, settings: dict[str, Any]) -> str:
-    momentum = bool(net.ema_state_dict())
-    stored = {"format": FORMAT, **asdict(state), "momentum": momentum, "agree": settings}
-    return json.dumps(stored, indent=2) + "\n"
-
-
-def _read_state(checkpoint: Path) -> dict[str, Any]:
-    """Return the contents of ``state.json``; raise UserError if it is damaged."""
-    file = checkpoint / STATE
-    try:
-        state = json.loads(file.read_text(encoding="utf-8"))
-        counts = (
-            state["step"],
-            *(() if "loaders" in state else (state["epoch"], state["batches"])),
-        )
-        good = all(isinstance(count, int) for count in counts)
-        if (
-            good
-            and isinstance(state.get("loaders", {}), dict)
-            and isinstance(state["agree"], dict)
-        ):
-            return state
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise UserError(
-        f"{file} must be what mplug2 wrote, but is damaged: delete {checkpoint} to resume from the "
-        f"checkpoint before it"
-    )
 
 
 def _missing_manifest(checkpoint: Path, state: dict[str, Any]) -> str | None:
@@ -273,38 +160,31 @@ def _missing_manifest(checkpoint: Path, state: dict[str, Any]) -> str | None:
     return None
 
 
-def _recover_interrupted_saves(folder: Path) -> None:
-    """Finish or remove what a crash left between two names."""
-    for step in steps_written(folder):
-        finish_replacements(step_folder(folder, step))
-    for path in folder.glob(_STEP + "*"):
-        name = _NAME.fullmatch(path.name)
-        final = path.with_suffix("")
-        if (
-            name
-            and name[2] == ".tmp"
-            and path.with_suffix(".old").exists()
-            and not final.exists()
-        ):
-            path.rename(
-                final
-            )  # It was complete when the one that it replaces was renamed.
-    for path in folder.glob(_STEP + "*"):
-        name = _NAME.fullmatch(path.name)
-        if name and name[2]:
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def _free(folder: Path) -> str:
     return f"{shutil.disk_usage(folder).free / 1e9:.2f} GB"
+
+
+def _write_texts(
+    folder: Path, net: Any, spec_text: str, vocabularies: Mapping[str, Any] | None
+) -> None:
+    """Write the spec, and what modules and vocabularies add to a checkpoint."""
+    if extra := net.extra_state():
+        text = json.dumps(extra, ensure_ascii=False)
+        (folder / EXTRA).write_text(text, encoding="utf-8")
+    (folder / "spec.yaml").write_text(spec_text, encoding="utf-8")
+    if vocabularies:
+        text = json.dumps(vocabularies)
+        (folder / VOCABULARIES).write_text(text, encoding="utf-8")
 
 
 def _save_momentum(net: Any, path: Path) -> None:
     shadows = net.ema_state_dict()
     if shadows:
-        entries = in_file_order(
-            Entry(name, t.dtype, tuple(t.shape)) for name, t in shadows.items()
-        )
+        unordered = []
+        for name, tensor in shadows.items():
+            unordered.append(Entry(name, tensor.dtype, tuple(tensor.shape)))
+        entries = in_file_order(unordered)
+        # One tensor at a time: the writer never holds all of them on the CPU.
         write_safetensors(path, entries, (shadows[entry.name] for entry in entries))
 
 
@@ -330,25 +210,7 @@ def _raise_if_damaged(checkpoint: Path) -> None:
             problem = damage(checkpoint)
         except UserError as error:
             problem = str(error)
-    distributed.raise_on_all_ranks(
-        None
-        if problem is None
-        else f"{problem}. Delete {checkpoint} to resume from the checkpoint before it"
-    )
-
-
-def resume_invariants(
-    settings: Mapping[str, Any], optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
-    """Return what must be the same when a run is resumed; batch sizes and replicated ranks may change."""
-    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
-    invariants = {
-        "zero": settings["zero"],
-        "precision": settings["precision"],
-        "parameters in groups": sizes,
-    }
-    if settings["zero"]:
-        invariants["processes"] = (
-            distributed.world_size()
-        )  # each rank stores its own part
-    return invariants
+    if problem is not None:
+        problem += f". Delete {checkpoint} to resume from the checkpoint before it"
+    # Reached by every rank, with or without a problem: the call is collective.
+    distributed.raise_on_all_ranks(problem)

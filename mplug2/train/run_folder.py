@@ -7,8 +7,8 @@ from pathlib import Path
 from mplug2.runtime import distributed
 from mplug2.runtime.run_folder import CHECKPOINTS, run_folder
 from mplug2.train import messages
-from mplug2.train.checkpoint import latest_checkpoint, point_to, prune, step_folder
 from mplug2.train.run_lock import lock_run_folder
+from mplug2.train.saved_steps import latest_checkpoint, point_to, prune, step_folder
 from registry import Spec, UserError
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mplug2.runtime.run_folder import run_folder
-from mplug2.train.checkpoint import STATE
+from mplug2.train.checkpoint_state import STATE
 from mplug2.train.run_state import Result
 from registry import UserError, read_spec
 

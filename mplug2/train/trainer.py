@@ -28,11 +28,9 @@ from mplug2.train import messages
 from mplug2.train.checkpoint import (
     load_before_engine,
     load_into_engine,
-    resume_invariants,
     save_checkpoint,
-    step_folder,
-    write_state,
 )
+from mplug2.train.checkpoint_state import resume_invariants, write_state
 from mplug2.train.engines.base import StepResult, check_engine, start_engine
 from mplug2.train.gradients import accumulate_gradients
 from mplug2.train.iteration import Iteration, OptimizerStep
@@ -49,6 +47,7 @@ from mplug2.train.resume_changes import changed_settings
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
 from mplug2.train.run_lock import lost_run_folder, run_locks
 from mplug2.train.run_state import Result, RunState, is_due
+from mplug2.train.saved_steps import step_folder
 from mplug2.train.scalars import averaged_scalars, output_of
 from mplug2.train.schedule import Schedule, named_rates, ramp_values
 from mplug2.train.skipped_samples import write_skipped

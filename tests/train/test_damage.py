@@ -16,7 +16,7 @@ from train_fakes import FakeLoader, FakeNet, decode, run, spec
 
 from mplug2.runtime.manifest import file_entry, verification
 from mplug2.train import checkpoint, trainer
-from mplug2.train.checkpoint import latest_checkpoint, steps_written
+from mplug2.train.saved_steps import latest_checkpoint, steps_written
 from mplug2.weights.momentum import load_momentum
 from mplug2.weights.store import load_weights
 from registry import UserError

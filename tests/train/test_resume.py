@@ -15,8 +15,8 @@ from train_fakes import Batch, FakeLoader, repeatable_rows, run
 import mplug2
 from mplug2.data.shapes.write import make_shapes
 from mplug2.train import messages, trainer
-from mplug2.train.checkpoint import steps_written
 from mplug2.train.logs import read_log
+from mplug2.train.saved_steps import steps_written
 from registry import SpecError, read_spec
 
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from train_fakes import Batch, FakeLoader, Interrupting, repeatable_rows, run
 
 from mplug2.train import trainer
-from mplug2.train.checkpoint import steps_written
 from mplug2.train.engines.deepspeed_zero import load_deepspeed
 from mplug2.train.logs import read_log
+from mplug2.train.saved_steps import steps_written
 from registry import UserError, read_spec
 
 
