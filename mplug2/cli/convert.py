@@ -11,6 +11,54 @@ from registry import UserError
 
 DEFAULT_FAMILY = "mplug2"
 
+SourceFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="The released checkpoint; with --to a .safetensors file, checkpoint or run folder.",
+        show_default=False,
+    ),
+]
+TargetFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT",
+        help="The file to write: .safetensors; with --to also .pth.",
+        show_default=False,
+    ),
+]
+NetworkSpec = Annotated[
+    str,
+    typer.Option(
+        "--spec",
+        metavar="SPEC",
+        help="The network the weights are for.",
+        show_default=False,
+    ),
+]
+ReadFamily = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="FAMILY",
+        help=f"The family of the released checkpoint (default: {DEFAULT_FAMILY}).",
+    ),
+]
+WriteFamily = Annotated[
+    str | None,
+    typer.Option(
+        "--to", metavar="FAMILY", help="Write the released form of this family."
+    ),
+]
+OriginalFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--like",
+        metavar="ORIGINAL",
+        help="With --to: the released file to copy the other keys, the order and the types from.",
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -21,53 +69,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def convert(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE",
-            help="The released checkpoint; with --to a .safetensors file, checkpoint or run folder.",
-            show_default=False,
-        ),
-    ],
-    target: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUT",
-            help="The file to write: .safetensors; with --to also .pth.",
-            show_default=False,
-        ),
-    ],
-    spec: Annotated[
-        str,
-        typer.Option(
-            "--spec",
-            metavar="SPEC",
-            help="The network the weights are for.",
-            show_default=False,
-        ),
-    ],
-    read_family: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="FAMILY",
-            help=f"The family of the released checkpoint (default: {DEFAULT_FAMILY}).",
-        ),
-    ] = None,
-    write_family: Annotated[
-        str | None,
-        typer.Option(
-            "--to", metavar="FAMILY", help="Write the released form of this family."
-        ),
-    ] = None,
-    like: Annotated[
-        Path | None,
-        typer.Option(
-            "--like",
-            metavar="ORIGINAL",
-            help="With --to: the released file to copy the other keys, the order and the types from.",
-        ),
-    ] = None,
+    source: SourceFile,
+    target: TargetFile,
+    spec: NetworkSpec,
+    read_family: ReadFamily = None,
+    write_family: WriteFamily = None,
+    like: OriginalFile = None,
 ) -> None:
     """Convert a released checkpoint to our weights, or back; report each key and why."""
     from mplug2.build.convert import export_file, import_file

@@ -30,6 +30,38 @@ commands = typer.Typer(
 )
 
 
+DataSetName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="A data set; all are listed without it.",
+        show_default=False,
+    ),
+]
+DownloadFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The folder with the downloaded annotation files."),
+]
+PreparedFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The output folder. Default: data/NAME."),
+]
+MediaFiles = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="The folder of images or videos; names are written as the files are found.",
+    ),
+]
+ValFraction = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Fraction of the training files to use for validation if no split is published.",
+    ),
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the group of commands to ``app``."""
     app.add_typer(commands, name="data")
@@ -64,38 +96,11 @@ def make_shapes(
     epilog="Example: mplug2 data prepare flickr30k --source ~/flickr30k --media ~/flickr30k/images",
 )
 def prepare(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME",
-            help="A data set; all are listed without it.",
-            show_default=False,
-        ),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="The folder with the downloaded annotation files."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The output folder. Default: data/NAME."),
-    ] = None,
-    media: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="The folder of images or videos; names are written as the files are found.",
-        ),
-    ] = None,
-    val_fraction: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            help="Fraction of the training files to use for validation if no split is published.",
-        ),
-    ] = 0.0,
+    name: DataSetName = None,
+    source: DownloadFolder = None,
+    out: PreparedFolder = None,
+    media: MediaFiles = None,
+    val_fraction: ValFraction = 0.0,
     replace: Annotated[
         bool, typer.Option("--overwrite", help="Overwrite existing files.")
     ] = False,
@@ -106,59 +111,68 @@ def prepare(
     from mplug2.data.prepare import prepare as run
 
     if name is None:
-        for known, recipe in RECIPES.items():
-            _tell(known, recipe)
+        for set_name, recipe in RECIPES.items():
+            _print_recipe(set_name, recipe)
         return
+    # A wrong name is reported before a missing folder.
     named(name)
     if source is None:
         raise registry.UserError(
             f"--source must name the folder with the downloaded files of {name}"
         )
     done = run(name, source, out, media, val_fraction=val_fraction, replace=replace)
+    _print_prepared(name, done, source, media)
+
+
+def _print_prepared(name: str, done: Prepared, source: Path, media: Path | None) -> None:
+    """Print what was read and written, what is missing, and the next command."""
+    kind = done.recipe.media
     print(f"{name}: {done.recipe.about}")
     for file in done.files.values():
         print(f"  read {file}")
-    for one in done.written:
-        about = f" about {one.media} {done.recipe.media}s" if one.media else ""
-        print(f"  wrote {one.path}: {one.entries} entries{about}")
-    for split, ways in done.missing_sources.items():
-        print(f"  no {split}: there is no {', nor '.join(ways)} below {source}")
+    for split in done.written:
+        about = f" about {split.media} {kind}s" if split.media else ""
+        print(f"  wrote {split.path}: {split.entries} entries{about}")
+    for split_name, ways in done.missing_sources.items():
+        print(f"  no {split_name}: there is no {', nor '.join(ways)} below {source}")
     if done.missing:
         print(
-            f"  {len(done.missing)} {done.recipe.media}s are not below {media}, such as {done.missing[0]}"
+            f"  {len(done.missing)} {kind}s are not below {media}, such as {done.missing[0]}"
         )
     if done.unclear:
-        name, places = next(iter(done.unclear.items()))
-        about = f"{len(done.unclear)} {done.recipe.media}s are in several places below {media}"
+        example, paths = next(iter(done.unclear.items()))
+        about = f"{len(done.unclear)} {kind}s are in several places below {media}"
         print(
-            f"  {about}, such as {name} ({', '.join(places)}): their names are unchanged"
+            f"  {about}, such as {example} ({', '.join(paths)}): their names are unchanged"
         )
     print(f"next: {_next(done, media)}")
 
 
-def _tell(name: str, recipe: Recipe) -> None:
+def _print_recipe(name: str, recipe: Recipe) -> None:
     """Print a data set, with the files that its splits are made of."""
     from mplug2.data.formats.find_files import in_words
 
     print(f"{name}: {recipe.about}")
-    told: set[str] = set()
+    # Splits that are made of the same files are on one line.
     splits: dict[tuple[str, ...], list[str]] = {}
     for output in recipe.outputs:
         splits.setdefault(output.files, []).append(output.split)
-    for files, made in splits.items():
-        print(
-            f"  {'or ' if told.issuperset(made) else ''}{', '.join(made)}: {in_words(files)}"
-        )
-        told |= set(made)
+    printed: set[str] = set()
+    for files, names in splits.items():
+        # A second way to make a split that is printed already.
+        other_way = "or " if printed.issuperset(names) else ""
+        print(f"  {other_way}{', '.join(names)}: {in_words(files)}")
+        printed |= set(names)
 
 
 def _next(done: Prepared, media: Path | None) -> str:
     """Return the command that checks every file, with settings for its paths, without the splits that were
     not written."""
-    settings = [
-        f"data.{s}.path={path}" if (path := done.path(s)) else f"data.{s}="
-        for s in SPLITS
-    ]
+    settings = []
+    for split in SPLITS:
+        path = done.path(split)
+        # An empty setting removes the split that the spec names.
+        settings.append(f"data.{split}.path={path}" if path else f"data.{split}=")
     settings.append(f"data.media={media or 'DIR'}")
     if answers := done.path("answers"):
         settings.append(f"data.answer_list={answers}")
@@ -196,6 +210,7 @@ def shard(
     """Pack media and annotations into tar files in the WebDataset layout, with an index."""
     from mplug2.data.shards.pack import MediaRows, pack_shards
 
+    # Without a terminal, a bar cannot be redrawn in its place.
     def watch(samples: Sequence[MediaRows]) -> Iterable[MediaRows]:
         if not sys.stderr.isatty():
             return samples
@@ -308,10 +323,8 @@ def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
             f"  {len(checked.item_problems)} items do not fit their files: correct or remove their lines"
         )
     if checked.counts:
-        print(
-            "  "
-            + ", ".join(f"{what} {number}" for what, number in checked.counts.items())
-        )
+        counts = [f"{what} {number}" for what, number in checked.counts.items()]
+        print(f"  {', '.join(counts)}")
     if checked.words.unknown:
         print(f"  not in the vocabulary: {checked.words}")
     if checked.sided_items:
@@ -331,6 +344,6 @@ def _list_file(source: SourceSpec, split: str) -> Path | None:
     if isinstance(listed := source.splits[split].get("exclude_list"), str):
         return Path(listed)
     path = arguments.get("path")
-    return (
-        Path(path).with_suffix(".exclude_list.jsonl") if isinstance(path, str) else None
-    )
+    if not isinstance(path, str):
+        return None
+    return Path(path).with_suffix(".exclude_list.jsonl")

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides, path
+from mplug2.cli.media_options import (
+    CheckpointPath,
+    MovedCheckpoint,
+    QueryImage,
+    QueryVideo,
+    SearchSheet,
+)
 from mplug2.cli.outputs import judge_outputs
 from registry.errors import UserError
 
@@ -52,21 +59,14 @@ def build(
         ),
     ],
     overrides: Overrides = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            "-c",
-            metavar="PATH",
-            help="A checkpoint. Default: the best one of the run folder.",
-        ),
-    ] = None,
+    checkpoint: CheckpointPath = None,
 ) -> None:
     """Embed a folder; called again, only what is new or has changed. Ctrl-C keeps what is done."""
     from mplug2.index import build as run
     from mplug2.predict.result import printable
     from mplug2.runtime.progress import ProgressReporter
 
+    # The bar opens with the first file: what `run` refuses before that is printed without one.
     bar: list[ProgressReporter] = []
 
     def on_progress(done: int, total: int) -> None:
@@ -112,93 +112,68 @@ def search(
         str | None,
         typer.Argument(metavar="TEXT", help="What to look for.", show_default=False),
     ] = None,
-    image: Annotated[
-        Path | None,
-        typer.Option(
-            "--image",
-            "-i",
-            parser=path,
-            metavar="FILE",
-            help="Look for what is like this image.",
-        ),
-    ] = None,
-    video: Annotated[
-        Path | None,
-        typer.Option(
-            "--video",
-            "-v",
-            parser=path,
-            metavar="FILE",
-            help="Look for what is like this video.",
-        ),
-    ] = None,
+    image: QueryImage = None,
+    video: QueryVideo = None,
     top: Annotated[int, typer.Option(min=1, help="How many files to show.")] = 10,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            "-c",
-            metavar="PATH",
-            help="The index's weights, if they were moved.",
-        ),
-    ] = None,
+    checkpoint: MovedCheckpoint = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object for each file.")
     ] = False,
-    sheet: Annotated[
-        Path | None,
-        typer.Option(
-            "--sheet",
-            metavar="FILE.html|FILE.png",
-            help="Write a page with images of the files.",
-        ),
-    ] = None,
+    sheet: SearchSheet = None,
 ) -> None:
     """Find the files that are most similar to a text, an image or a video; the score is the cosine."""
-    if sum(one is not None for one in (text, image, video)) != 1:
+    num_queries = sum(query is not None for query in (text, image, video))
+    if num_queries != 1:
         raise UserError(
             "search must have one query: a text, --image FILE or --video FILE"
         )
+    query = image or video
+    # Imported after the first check, which needs no torch.
     from mplug2.index import open_index
-    from mplug2.predict.result import printable
     from mplug2.predict.sheet import check_path
-    from mplug2.runtime.jsonl import json_line
 
     if sheet is not None:
         check_path(sheet)
-        judge_outputs(
-            {"--sheet": sheet},
-            [Path(os.path.realpath(one)) for one in (image, video) if one],
-        )
+        inputs = [] if query is None else [Path(os.path.realpath(query))]
+        judge_outputs({"--sheet": sheet}, inputs)
     opened = open_index(index, checkpoint)
-    query = image or video
-    wanted = "image" if image else "video"
-    if query is not None and wanted != opened.kind:
+    # A query is read like the indexed files, by the same input of the network.
+    query_kind = "image" if image else "video"
+    if query is not None and query_kind != opened.kind:
         raise UserError(
             f"the index {index} holds {opened.kind}s: look by a text or by --{opened.kind} FILE"
         )
-    found = opened.text(text, top) if text is not None else opened.file(query or "", top)
-    for one in found:
-        print(
-            json_line(one.row(), sys.stdout.encoding or "utf-8")
-            if as_json
-            else f"{one.score:.4f}  {printable(str(one.path))}"
-        )
+    hits = opened.text(text, top) if text is not None else opened.file(query or "", top)
+    _print_hits(hits, as_json=as_json)
     if sheet is not None:
-        _draw(opened, sheet, text if text is not None else f"like {query}", found)
+        heading = text if text is not None else f"like {query}"
+        _draw(opened, sheet, heading, hits)
 
 
-def _draw(index: Index, path: Path, heading: str, found: Sequence[SearchHit]) -> None:
-    """Put what was found on a contact sheet, the best first."""
+def _print_hits(hits: Sequence[SearchHit], *, as_json: bool) -> None:
+    """Print the score and path of each file that was found, the best first."""
+    from mplug2.predict.result import printable
+    from mplug2.runtime.jsonl import json_line
+
+    for hit in hits:
+        if as_json:
+            print(json_line(hit.row(), sys.stdout.encoding or "utf-8"))
+        else:
+            print(f"{hit.score:.4f}  {printable(str(hit.path))}")
+
+
+def _draw(index: Index, path: Path, heading: str, hits: Sequence[SearchHit]) -> None:
+    """Put the files that were found on a contact sheet, the best first."""
     from mplug2.data.media.folder import UNREADABLE
     from mplug2.predict.result import Prediction, Result
     from mplug2.predict.sheet import PICTURES, Sheet
 
     with Sheet(path, heading) as paper:
-        for place, one in enumerate(found, 1):
-            guesses = (Prediction(f"{place}", one.score),)
+        for rank, hit in enumerate(hits, 1):
+            guesses = (Prediction(f"{rank}", hit.score),)
+            # A file may have changed or gone since it was embedded: it has a cell without an image.
             try:
-                looks = (index.look(one, PICTURES),)
-                paper.add([Result((one.name,), index.kind, guesses, looks=looks)])
+                looks = (index.look(hit, PICTURES),)
+                paper.add([Result((hit.name,), index.kind, guesses, looks=looks)])
             except UNREADABLE as error:
-                paper.add([Result((one.name,), index.kind, (), error=str(error))])
+                paper.add([Result((hit.name,), index.kind, (), error=str(error))])

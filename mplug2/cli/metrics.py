@@ -17,6 +17,31 @@ commands = typer.Typer(
 )
 
 
+Predictions = Annotated[
+    Path,
+    typer.Option(
+        metavar="P.json",
+        help="Generated captions: a JSON object by id, COCO results, or what `mplug2 eval --out` wrote.",
+        show_default=False,
+    ),
+]
+References = Annotated[
+    Path,
+    typer.Option(
+        metavar="R.json",
+        help="Human captions: a JSON object of lists by id, COCO annotations, or an annotation file.",
+        show_default=False,
+    ),
+]
+DocumentFrequencies = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="F.json",
+        help="Document frequencies for CIDEr-D. Default: those of the references.",
+    ),
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the group to ``app``."""
     app.add_typer(commands)
@@ -32,29 +57,9 @@ def _group() -> None:
     epilog="Example: mplug2 metrics caption --predictions P.json --references R.json --json",
 )
 def caption(
-    predictions: Annotated[
-        Path,
-        typer.Option(
-            metavar="P.json",
-            help="Generated captions: a JSON object by id, COCO results, or what `mplug2 eval --out` wrote.",
-            show_default=False,
-        ),
-    ],
-    references: Annotated[
-        Path,
-        typer.Option(
-            metavar="R.json",
-            help="Human captions: a JSON object of lists by id, COCO annotations, or an annotation file.",
-            show_default=False,
-        ),
-    ],
-    frequencies: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="F.json",
-            help="Document frequencies for CIDEr-D. Default: those of the references.",
-        ),
-    ] = None,
+    predictions: Predictions,
+    references: References,
+    frequencies: DocumentFrequencies = None,
     tokenized: Annotated[
         bool, typer.Option("--tokenized", help="The captions are tokenized already.")
     ] = False,
@@ -69,27 +74,23 @@ def caption(
     from mplug2.metrics.caption.scores import caption_scores
     from mplug2.runtime.jsonl import json_line
 
-    said, given = files.read_predictions(predictions), files.read_references(references)
-    files.check_same_ids(said, given, (predictions, references))
-    known = Frequencies.load(frequencies) if frequencies else None
+    generated = files.read_predictions(predictions)
+    human = files.read_references(references)
+    # A caption without references, or the reverse, would silently change every average.
+    files.check_same_ids(generated, human, (predictions, references))
+    counted = Frequencies.load(frequencies) if frequencies else None
     scores = caption_scores(
-        said, given, known, tokenized=tokenized, with_java=not no_java
+        generated, human, counted, tokenized=tokenized, with_java=not no_java
     )
     if json:
-        print(
-            json_line(
-                scores.values | {"reasons": scores.reasons},
-                sys.stdout.encoding or "utf-8",
-            )
-        )
+        row = scores.values | {"reasons": scores.reasons}
+        print(json_line(row, sys.stdout.encoding or "utf-8"))
         return
-    count = sum(map(len, given.values()))
-    print(f"{predictions}: {len(said)} captions against {count} references")
+    num_references = sum(len(captions) for captions in human.values())
+    print(f"{predictions}: {len(generated)} captions against {num_references} references")
     for name, value in scores.values.items():
-        print(f"  {name:<8} {'-' if value is None else format(value, '.4f'):>6}")
+        text = "-" if value is None else format(value, ".4f")
+        print(f"  {name:<8} {text:>6}")
     for name, reason in scores.reasons.items():
-        print(
-            f"{name} is missing: {reason}"
-            if scores.values[name] is None
-            else f"{name}: {reason}"
-        )
+        is_missing = scores.values[name] is None
+        print(f"{name} is missing: {reason}" if is_missing else f"{name}: {reason}")

@@ -12,6 +12,22 @@ import typer
 
 import registry
 from mplug2.cli.data import commands
+from mplug2.cli.table_options import (
+    AnswerColumn,
+    CaptionColumn,
+    DataFolder,
+    FileColumn,
+    LabelColumn,
+    MediaFolder,
+    NewName,
+    QuestionColumn,
+    SplitColumn,
+    TableFile,
+    TableMedia,
+    TableOut,
+    TaskName,
+    TextColumn,
+)
 
 if TYPE_CHECKING:
     from mplug2.data.own_table import OwnTable, Tally
@@ -37,19 +53,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def new(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="The spec is written to NAME.yaml.", show_default=False
-        ),
-    ],
-    task: Annotated[
-        str,
-        typer.Option(
-            metavar="TASK",
-            help="question_answer, caption, retrieval or media_class; text_class for texts.",
-        ),
-    ],
+    name: NewName,
+    task: TaskName,
     media: Annotated[
         Literal["image", "video", "text"], typer.Option(help="What the network reads.")
     ],
@@ -59,24 +64,14 @@ def new(
             help="small: from random weights, also on a CPU. base: from CLIP and BERT, on a GPU."
         ),
     ] = "small",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder of train.jsonl, val.jsonl. Default: data/NAME."
-        ),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder of the images or videos. Default: DATA/media."
-        ),
-    ] = None,
+    data: DataFolder = None,
+    folder: MediaFolder = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Overwrite an existing spec.")
     ] = False,
 ) -> None:
     """Write a spec for your own data, and print what to edit and the next commands."""
-    from mplug2.cli.templates import CLASS_TASKS, spec_text
+    from mplug2.cli.templates import spec_text
     from mplug2.runtime.atomic_write import atomic_write
 
     path = Path(f"{name.removesuffix('.yaml')}.yaml")
@@ -93,16 +88,7 @@ def new(
     with atomic_write(path) as file:
         file.write(text)
     print(f"{path}: {task} for {media}, {size}")
-    edits = {
-        "data.media": "the folder of your files" if media != "text" else "",
-        "data.train, val, test": "the JSON lines, as `mplug2 data import` writes them",
-        "data.labels": "the names of your classes" if task in CLASS_TASKS else "",
-        "train.epochs, batch_size, lr": "length, memory and speed of the run",
-    }
-    print("look at, and edit:")
-    for key, meaning in edits.items():
-        if meaning:
-            print(f"  {key}: {meaning}")
+    _print_edits(task, media)
     print("next:")
     if not (data / "train.jsonl").is_file():
         print(f"  {_import_example(task, media, data)}")
@@ -111,64 +97,55 @@ def new(
         print(f"  mplug2 {command} {shlex.quote(str(path))}{checkpoint}")
 
 
+def _print_edits(task: str, media: str) -> None:
+    """Print the settings of a new spec that depend on the user's data and machine."""
+    from mplug2.cli.templates import CLASS_TASKS
+
+    edits = {}
+    if media != "text":
+        edits["data.media"] = "the folder of your files"
+    edits["data.train, val, test"] = "the JSON lines, as `mplug2 data import` writes them"
+    if task in CLASS_TASKS:
+        edits["data.labels"] = "the names of your classes"
+    edits["train.epochs, batch_size, lr"] = "length, memory and speed of the run"
+    print("look at, and edit:")
+    for key, meaning in edits.items():
+        print(f"  {key}: {meaning}")
+
+
 def _import_example(task: str, media: str, data: Path) -> str:
     """Return the command that makes the data of a task, with names of columns to be replaced."""
-    fields = next(
-        (fields for fields, entry in TASKS.items() if entry[0] == task),
-        frozenset({"caption"}),
-    )
-    words = [
-        "mplug2 data import table.csv",
-        *([] if media == "text" else ["--media DIR"]),
-    ]
-    words += [f"--{field} COLUMN" for field in sorted(fields, reverse=True)]
+    # A task without columns of its own is retrieval, which reads captions.
+    columns = frozenset({"caption"})
+    for fields, (field_task, _) in TASKS.items():
+        if field_task == task:
+            columns = fields
+    words = ["mplug2 data import table.csv"]
+    if media != "text":
+        words.append("--media DIR")
+    # In reverse: question before answer, text before label.
+    for field in sorted(columns, reverse=True):
+        words.append(f"--{field} COLUMN")
     return " ".join([*words, f"--out {shlex.quote(str(data))}"])
 
 
 def import_table(
-    table: Annotated[
-        Path,
-        typer.Argument(
-            metavar="TABLE", help="A .csv, .tsv or .jsonl file.", show_default=False
-        ),
-    ],
-    media: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The folder of the images or videos."),
-    ] = None,
-    file: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Names of the files. Default: a usual name."),
-    ] = None,
-    question: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The question.")
-    ] = None,
-    answer: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Its answer.")
-    ] = None,
-    caption: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="A caption of the file.")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The class of the row.")
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The text that has a class.")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="A column with train, val or test."),
-    ] = None,
+    table: TableFile,
+    media: TableMedia = None,
+    file: FileColumn = None,
+    question: QuestionColumn = None,
+    answer: AnswerColumn = None,
+    caption: CaptionColumn = None,
+    label: LabelColumn = None,
+    text: TextColumn = None,
+    split: SplitColumn = None,
     val: Annotated[
         float, typer.Option(min=0, max=0.5, help="Fraction of the files for validation.")
     ] = 0.1,
     test: Annotated[
         float, typer.Option(min=0, max=0.4, help="Fraction of the files for testing.")
     ] = 0.1,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The output folder. Default: data/TABLE."),
-    ] = None,
+    out: TableOut = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Overwrite existing files.")
     ] = False,
@@ -188,6 +165,7 @@ def import_table(
         "label": label,
     }
     fields = {key: column for key, column in columns.items() if column is not None}
+    # The task follows from the columns that are named: a table says nothing about it.
     task, has_files = TASKS.get(frozenset(fields), ("", False))
     if not task or has_files != (media is not None):
         raise registry.UserError(
@@ -204,18 +182,11 @@ def import_table(
         print(f"  wrote {folder / f'{name}.jsonl'}: {len(entries)} rows")
     if labels:
         print(f"  wrote {folder / 'labels.json'}: {len(labels)} classes")
-    words = [
-        "mplug2",
-        "new",
-        folder.name,
-        "--task",
-        task,
-        "--media",
-        rows.kind,
-        "--data",
-        str(folder),
-    ]
-    print(f"next: {shlex.join([*words, *(['--folder', str(media)] if media else [])])}")
+    words = ["mplug2", "new", folder.name, "--task", task, "--media", rows.kind]
+    words += ["--data", str(folder)]
+    if media:
+        words += ["--folder", str(media)]
+    print(f"next: {shlex.join(words)}")
 
 
 def _write(
@@ -229,9 +200,8 @@ def _write(
 
     texts = {}
     for split, rows in lines.items():
-        texts[f"{split}.jsonl"] = "".join(
-            json.dumps(row, ensure_ascii=False) + "\n" for row in rows
-        )
+        entries = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        texts[f"{split}.jsonl"] = "".join(entries)
     if labels:
         texts["labels.json"] = json.dumps(labels, ensure_ascii=False, indent=1) + "\n"
     present = [str(folder / name) for name in texts if (folder / name).exists()]
@@ -239,6 +209,7 @@ def _write(
         raise registry.UserError(
             f"{', '.join(present)} already exists. Use --overwrite, or another --out"
         )
+    # All files lose their temporary names together at the end, or none does.
     with contextlib.ExitStack() as stack:
         for name, content in texts.items():
             stack.enter_context(atomic_write(folder / name)).write(content)

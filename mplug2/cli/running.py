@@ -29,6 +29,35 @@ if TYPE_CHECKING:
     from registry.training import EvaluationSpec
 
 
+OnlyEvaluation = Annotated[
+    str | None,
+    typer.Option("--only", metavar="NAME", help="Run this named evaluation alone."),
+]
+SplitName = Annotated[
+    str | None,
+    typer.Option(help="The split to measure, in place of those that the spec names."),
+]
+PredictionsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE.jsonl",
+        help="Write every prediction here, a JSON object a line; of several evaluations to "
+        "FILE.NAME.jsonl.",
+    ),
+]
+SubmissionFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--submission",
+        metavar="FILE",
+        help="Write what an evaluation server takes here: question ids and answers (VQA) or image ids "
+        "and captions (COCO) as JSON, or a table of indices and predictions (GLUE); the predictions go "
+        "to FILE.predictions.jsonl unless --out is set.",
+    ),
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command(
@@ -94,33 +123,10 @@ def evaluate(
     spec: SpecFile,
     checkpoint: Checkpoint,
     overrides: Overrides = None,
-    only: Annotated[
-        str | None,
-        typer.Option("--only", metavar="NAME", help="Run this named evaluation alone."),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="The split to measure, in place of those that the spec names."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE.jsonl",
-            help="Write every prediction here, a JSON object a line; of several evaluations to "
-            "FILE.NAME.jsonl.",
-        ),
-    ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--submission",
-            metavar="FILE",
-            help="Write what an evaluation server takes here: question ids and answers (VQA) or image ids "
-            "and captions (COCO) as JSON, or a table of indices and predictions (GLUE); the predictions go "
-            "to FILE.predictions.jsonl unless --out is set.",
-        ),
-    ] = None,
+    only: OnlyEvaluation = None,
+    split: SplitName = None,
+    out: PredictionsFile = None,
+    results: SubmissionFile = None,
     no_verify: NoVerify = False,
 ) -> None:
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
@@ -128,30 +134,22 @@ def evaluate(
     settings = [*only_overrides(overrides), "train.best_metric="]
     read = registry.read_spec(spec, overrides=settings)
     registry.check(read).raise_if_bad()
-    out = out or (
-        results.with_name(f"{results.stem}.predictions.jsonl") if results else None
-    )
-    from mplug2.eval.run import (
-        chosen_evaluations,
-        evaluations_of_checkpoint,
-        predictions_of,
-    )
+    # A submission is made from the predictions, so they are written even without --out.
+    if out is None and results is not None:
+        out = results.with_name(f"{results.stem}.predictions.jsonl")
+    from mplug2.eval.run import chosen_evaluations, evaluations_of_checkpoint
     from mplug2.runtime import distributed
     from mplug2.runtime.manifest import verification
 
     evaluations = chosen_evaluations(read, only, split)
-    several = len(evaluations) > 1
-    outputs: dict[str, Path | None] = {}
-    for evaluation in evaluations:
-        option = f"--out ({evaluation.name})" if several else "--out"
-        outputs[option] = predictions_of(out, evaluation, several=several)
-    outputs["--submission"] = results
+    outputs = _output_files(evaluations, out, results)
     judge_outputs(outputs, [Path(spec).resolve(), *_data_files(read)])
     form = _submission_form(read, evaluations) if results is not None else None
     on_rank0 = distributed.rank() == 0
     if on_rank0:
         print_checkpoint(checkpoint)
     with log_shown(), verification(not no_verify):
+        # All ranks evaluate; the first one prints and writes.
         for evaluated in evaluations_of_checkpoint(
             read, checkpoint, only=only, split=split, predictions=out
         ):
@@ -159,9 +157,23 @@ def evaluate(
                 continue
             _print_evaluation(evaluated, wants_results=results is not None)
             if results and form and evaluated.predictions:
-                print(
-                    f"results: {form.write(evaluated.predictions, results)} {form.noun} in {results}"
-                )
+                written = form.write(evaluated.predictions, results)
+                print(f"results: {written} {form.noun} in {results}")
+
+
+def _output_files(
+    evaluations: Sequence[EvaluationSpec], out: Path | None, results: Path | None
+) -> dict[str, Path | None]:
+    """Return the files that the command will write, by the option that names them."""
+    from mplug2.eval.run import predictions_of
+
+    several = len(evaluations) > 1
+    outputs: dict[str, Path | None] = {}
+    for evaluation in evaluations:
+        option = f"--out ({evaluation.name})" if several else "--out"
+        outputs[option] = predictions_of(out, evaluation, several=several)
+    outputs["--submission"] = results
+    return outputs
 
 
 def _submission_form(
@@ -196,18 +208,17 @@ def _print_evaluation(evaluated: Evaluation, *, wants_results: bool) -> None:
         if name in in_tables or not measured:
             continue
         text = "cannot be measured" if math.isnan(value) else f"{value:.4f}"
-        extent = (
-            f" on {measured} samples of {evaluation.split}" if name in complete else ""
-        )
+        # A value that some data lack is over a part of the samples: no number is printed for it.
+        extent = ""
+        if name in complete:
+            extent = f" on {measured} samples of {evaluation.split}"
         print(f"{evaluation.key(name)}: {text}{extent}")
     if evaluated.unanswered and measured:
         print(f"not counted: {evaluated.unanswered} samples without answers")
     elif evaluated.unanswered:
-        hint = (
-            ""
-            if wants_results
-            else ": --submission FILE writes what an evaluation server takes"
-        )
+        hint = ": --submission FILE writes what an evaluation server takes"
+        if wants_results:
+            hint = ""
         samples = f"{evaluated.samples} samples of {evaluation.split}"
         print(f"nothing to measure: none of the {samples} has answers{hint}")
     for file in evaluated.bad:
