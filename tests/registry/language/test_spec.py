@@ -192,7 +192,7 @@ def test_many_misspelt_names_are_told_without_comparing_all(
         compared.append(len(known))
         return closest_name(name, known)
 
-    monkeypatch.setattr("registry.checks.names.closest_name", counted)
+    monkeypatch.setattr("registry.checks.name_report.closest_name", counted)
     lines = "".join(f"  stream_{i}: concat(a, strem_{i})\n" for i in range(300))
     found = check(
         parse_spec(
