@@ -8,9 +8,10 @@ from registry.checks.graph import Graph, read_graph
 from registry.checks.inference import completed
 from registry.checks.initial import missing_files
 from registry.checks.measured import check_measured
+from registry.checks.misfits import Misfit
 from registry.checks.names import check_names
 from registry.checks.supply import check_supply
-from registry.checks.types import Misfit, check_axes
+from registry.checks.types import check_axes
 from registry.errors import Problem, SpecError, require
 from registry.language.ports import StreamType
 from registry.language.spec import Spec

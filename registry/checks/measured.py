@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from registry.checks.types import Misfit
+from registry.checks.misfits import Misfit
 from registry.errors import Location, Problem, UserError
 from registry.language.declaration import Declaration
 from registry.language.ports import Port, StreamType
