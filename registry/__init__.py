@@ -5,7 +5,8 @@ from registry.errors import Location, Problem, SpecError, UserError
 from registry.kinds import KINDS, Answer, Kind
 from registry.language.binding import Binding, bind
 from registry.language.declaration import Declaration, Parameter, operation
-from registry.language.equation import Equation, Literal, ModuleRef, Ref, read_equation
+from registry.language.equation import Equation, Literal, ModuleRef, Ref
+from registry.language.line_reader import read_equation
 from registry.language.ports import Port, StreamType, read_port, read_type
 from registry.language.schema import SETTINGS
 from registry.language.spec import (

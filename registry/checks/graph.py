@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from registry.errors import Location, Problem
+from registry.language.definition import Definition
 from registry.language.equation import Equation
 from registry.language.spec import Spec
-from registry.language.subflows import Definition
 from registry.language.topology import topological_order
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from registry.errors import Problem
+from registry.language.definition import Definition
 from registry.language.equation import Equation
-from registry.language.subflows import Definition
 from registry.language.topology import topological_order
 
 # Specs are untrusted input: a few definitions that call each other twice could fill the memory.

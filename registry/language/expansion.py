@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from registry.errors import CallSite, Location, Problem
 from registry.language.call_graph import CallGraph
+from registry.language.definition import RETURN, Definition
+from registry.language.definition_calls import bind_call
 from registry.language.equation import Argument, Equation, ModuleRef, Ref, make_ref
-from registry.language.subflows import RETURN, Definition, bind_call
 from registry.registries import closest_name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry import Registries, SpecError, check, parse_spec, shadowed_modules
-from registry.language.equation import read_equation
+from registry.language.line_reader import read_equation
 from registry.language.ramp import Ramp, ramps_in, value_at
 from registry.yaml.parse import parse
 from registry.yaml.tree import Source
