@@ -37,7 +37,7 @@ class AxisFit:
         what = axis if isinstance(axis, str) else "size"
         expected = f"{self.expected.axis}{self.expected.set_at(self.ref.place)}"
         must = f"port '{self.name}' of {self.callee} must be {what} {expected}"
-        # A fixed size has no name, so its position says which axis is meant.
+        # A fixed size has no name, so the message names its position.
         where = f" on axis {self.index + 1}" if isinstance(axis, int) else ""
         actual = f"stream '{self.ref.name}' has {self.size.axis} there"
         message = f"{what} mismatch: {must}{where}, but {actual}{self.size.set_at(self.ref.place)}"

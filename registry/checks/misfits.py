@@ -37,7 +37,7 @@ class Misfits:
         self.meetings: list[Meeting] = []
 
     def add(self, misfit: Misfit) -> None:
-        """Keep a misfit that is a mistake of its own."""
+        """Keep a misfit."""
         self.misfits.append(misfit)
 
     def clash(self, settings: Iterable[Location | str], misfit: Misfit) -> None:

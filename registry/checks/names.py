@@ -132,7 +132,7 @@ class _Checker:
                 self.module_ref(module)
         if declaration is None:
             return
-        # A name that is no stream cannot fit a port either: one mistake, one problem.
+        # A name that is not a stream cannot fit a port either: one mistake, one problem.
         new_problems = self.report.problems[problems_before:]
         reported = {problem.place for problem in new_problems}
         _, binding_problems = bind(equation, declaration)

@@ -36,7 +36,7 @@ class StreamNames:
             self.check_field(ref)
 
     def unknown(self, ref: Ref) -> None:
-        """Report a name that is no stream: a module, a stream that was deleted, or a misspelt one."""
+        """Report a name that is not a stream: a module, a stream that was deleted, or a misspelt one."""
         if ref.stream in self.spec.modules:
             hint = f"pass it as `@{ref.stream}`, or call it in a separate line"
             message = f"'{ref.stream}' is a module, not a stream"

@@ -29,7 +29,7 @@ def check_definition(
 
 
 def _unknown_return(definition: Definition, ref: Ref) -> list[Problem]:
-    """Return the problem of a returned stream that is no line and no parameter."""
+    """Return the problem of a returned stream that is neither a line nor a parameter."""
     head = ref.words[0]
     choices = [*definition.lines, *definition.parameters]
     if head in choices:

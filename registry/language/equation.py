@@ -14,7 +14,7 @@ from typing import Any
 
 from registry.errors import NOWHERE, Location
 
-# The words that stand for values, in the spelling of YAML and of Python.
+# Words that are values, in the spelling of YAML and of Python.
 WORDS = {
     "true": True,
     "false": False,

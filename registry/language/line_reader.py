@@ -25,7 +25,7 @@ from registry.yaml.tree import Node
 # A bound for text of strangers: `ast.parse` of deep nesting ends in RecursionError or MemoryError.
 LONGEST = 4000
 # `@` becomes `~`, an operator of Python that no line may use otherwise. Strings are matched first, so that
-# a mark within one stays as it is.
+# a mark within one is kept.
 MARKS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[@~]""")
 STRINGS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")

@@ -25,7 +25,7 @@ from registry.yaml.merge import read_tree
 from registry.yaml.parse import parse
 from registry.yaml.tree import Node, Source
 
-# The sections that are written back as they are, in this order after the goals.
+# The sections that are written back unchanged, in this order after the goals.
 PLAIN_SECTIONS = ("momentum", "freeze", "adapt", "init", "tie", "data", "train", "eval")
 
 

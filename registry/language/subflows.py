@@ -127,7 +127,7 @@ def _read_header(key: str, place: Location) -> tuple[str, dict[str, bool]]:
 
 
 def _wrong_header(key: str, place: Location) -> SpecError:
-    """Return the error of a key that is no name with parameters."""
+    """Return the error of a key that is not a name with parameters."""
     if "(" in key and ")" not in key:
         hint = f"within {{ }}, quote it: `'{key}, ...)': {{...}}`"
         return SpecError.at(place, f"the parameters of '{key}' are not closed", hint)
@@ -161,7 +161,7 @@ def _line_problem(
 def _read_returns(name: str, node: Node) -> Returns:
     """Return what a definition returns: a stream, a call, or streams by the names of the parts."""
     if isinstance(node.value, str):
-        # `ema(x)` has brackets, too, but is no call: `read_ref` says why it cannot be returned.
+        # `ema(x)` has brackets, too, but is not a call: `read_ref` explains why it cannot be returned.
         is_call = "(" in node.value and not node.value.lstrip().startswith("ema")
         return read_equation(RETURN, node) if is_call else read_ref(node)
     if not isinstance(node.value, dict) or not node.value:
