@@ -112,7 +112,7 @@ EVALUATORS.register("perplexity", "mplug2.eval.evaluators.perplexity:Perplexity"
 EVALUATORS.register("retrieval", "mplug2.eval.evaluators.retrieval:Retrieval")
 EVALUATORS.register("zero_shot", "mplug2.eval.evaluators.zero_shot:ZeroShot")
 TOKENIZERS.register("bert", "mplug2.data.text:Tokenizer")
-TOKENIZERS.register("bytes", "mplug2.data.text:ByteTokenizer")
+TOKENIZERS.register("bytes", "mplug2.data.byte_tokenizer:ByteTokenizer")
 TOKENIZERS.register("clip", "mplug2.data.clip_tokenizer:ClipTokenizer")
 KEY_MAPS.register("beit", "mplug2.weights.families.beit:KEY_MAP")
 KEY_MAPS.register("bert", "mplug2.weights.families.bert:KEY_MAP")
@@ -127,8 +127,8 @@ KEY_MAPS.register("checkpoint", "mplug2.weights.families.checkpoint:KEY_MAP")
 _PUBLIC = {
     "compose": "mplug2.build.compose:compose",
     "Network": "mplug2.network:Network",
-    "train": "mplug2.train.trainer:train",
-    "fit": "mplug2.train.trainer:fit",
+    "train": "mplug2.train.run:train",
+    "fit": "mplug2.train.run:fit",
     "Batch": "mplug2.data.batch:Batch",
     "build_loader": "mplug2.data.build:build_loader",
     "build_eval_loader": "mplug2.data.build:build_eval_loader",

@@ -20,7 +20,7 @@ from mplug2.data.shapes.sentences import KINDS, sentence_rows
 from mplug2.data.sources.mixture import MixtureSource
 from mplug2.eval.run import evaluate_checkpoint
 from mplug2.predict.result import Result
-from mplug2.train.trainer import train
+from mplug2.train.run import train
 from registry import UserError, check, parse_spec, read_spec
 from registry.training import training_plan
 

@@ -22,6 +22,7 @@ from mplug2.checking.stages import check_stages
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.batching import FixedBatches
 from mplug2.data.build import build_source
+from mplug2.data.byte_tokenizer import ByteTokenizer
 from mplug2.data.loader import Loader
 from mplug2.data.shards.index import INDEX, SUFFIX_BYTES, annotation_member, media_member
 from mplug2.data.shards.pack import pack_shards
@@ -30,7 +31,6 @@ from mplug2.data.shards.writer import tar_member
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.sources.shards import ShardSource
 from mplug2.data.tasks.caption import RetrievalTask
-from mplug2.data.text import ByteTokenizer
 from mplug2.runtime.manifest import file_entry, write_entries
 from registry import StreamType, UserError, read_spec
 from registry.training import SHORT_SOURCE

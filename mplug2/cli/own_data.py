@@ -165,7 +165,7 @@ def import_table(
         "label": label,
     }
     fields = {key: column for key, column in columns.items() if column is not None}
-    # The task follows from the columns that are named: a table says nothing about it.
+    # The task follows from the columns that are named: a table does not name it.
     task, has_files = TASKS.get(frozenset(fields), ("", False))
     if not task or has_files != (media is not None):
         raise registry.UserError(

@@ -104,8 +104,8 @@ def train(
     """Train a network, under torchrun or deepspeed on all processes. Ctrl-C saves; --resume continues."""
     from mplug2.runtime import distributed
     from mplug2.runtime.manifest import verification
+    from mplug2.train.run import train as run
     from mplug2.train.seeds import train_seeds
-    from mplug2.train.trainer import train as run
 
     settings = [*init_overrides(init), *only_overrides(overrides)]
     with log_shown(), verification(not no_verify):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,15 +23,6 @@ from registry.errors import UserError
 if TYPE_CHECKING:
     from modules.streams import Text
 
-_REMOVED = re.compile(r"[,.'!?\"()*#:;~]")
-_SIDES = {"left": "right", "right": "left"}
-# leftmost, right-hand, top-left and the like, but neither upright, bright nor leftovers
-_SIDED = re.compile(
-    r"\b((?:top|bottom|upper|lower|far)?)(left|right)((?:most|hand|handed|side|er|est|wards?|s)?)\b",
-    re.IGNORECASE,
-)
-BYTES = "bytes"  # the kind of the tokenizer that reads no file
-_FIRST_BYTE = 104
 SPECIAL_TOKENS = {
     "pad": "[PAD]",
     "unk": "[UNK]",
@@ -40,48 +30,6 @@ SPECIAL_TOKENS = {
     "sep": "[SEP]",
     "mask": "[MASK]",
 }
-
-
-def _clean(text: str) -> str:
-    return _REMOVED.sub("", text.lower()).replace("-", " ").replace("/", " ")
-
-
-def clean_question(text: str, max_words: int) -> str:
-    """Return a question in lower case without punctuation, cut to ``max_words`` words (double spaces count as
-    words)."""
-    return " ".join(_clean(text).rstrip(" ").split(" ")[:max_words])
-
-
-def clean_caption(text: str, max_words: int) -> str:
-    """Return a caption in lower case without punctuation, white space squeezed, cut to ``max_words``
-    words."""
-    text = _clean(text).replace("<person>", "person")
-    text = re.sub(r"\s{2,}", " ", text).rstrip("\n").strip(" ")
-    return " ".join(text.split(" ")[:max_words])
-
-
-def swap_sides(text: str) -> str:
-    """Return a cleaned text with the words left and right swapped, and no other words, for images that change
-    places (as released for NLVR2)."""
-    return " ".join(_SIDES.get(word, word) for word in text.split(" "))
-
-
-def mirrored_words(text: str) -> str:
-    """Return a text as it holds of the mirrored image: left and right swapped, also as parts of words.
-
-    A capital letter stays one.
-    """
-    return _SIDED.sub(_swap_side, text)
-
-
-def _swap_side(match: re.Match[str]) -> str:
-    side = match[2]
-    swapped = _SIDES[side.lower()]
-    if side.isupper():
-        swapped = swapped.upper()
-    elif side[0].isupper():
-        swapped = swapped.capitalize()
-    return match[1] + swapped + match[3]
 
 
 class Tokenizer:
@@ -276,70 +224,6 @@ class Tokenizer:
     def tokens(self, ids: Sequence[int]) -> list[str | None]:
         """Return the word pieces of ``ids``, special tokens included."""
         return [self._pieces.id_to_token(int(i)) for i in ids]
-
-
-class ByteTokenizer(Tokenizer):
-    """Bytes of UTF-8 as tokens: no word is unknown, and bits per byte of texts can be compared.
-
-    Special tokens have the numbers of BERT's, and byte ``b`` is the token ``104 + b``. A special token such
-    as ``[SEP]`` in a text is one token, as in `Tokenizer`. A text that was decoded with ``surrogateescape``
-    keeps bytes that are not UTF-8.
-    """
-
-    def __init__(self) -> None:
-        special = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
-        super().__init__(special, lower=False, source=BYTES)
-        self._special = special
-        self.vocab_size = _FIRST_BYTE + 256
-        self._begins_word = np.ones(self.vocab_size, dtype=bool)
-        self._split = re.compile(
-            "(" + "|".join(re.escape(token) for token in special) + ")"
-        )
-
-    @classmethod
-    def read(cls, source: str) -> ByteTokenizer:
-        """Return the tokenizer; UserError if a file is named, since it reads none."""
-        if source:
-            raise UserError(
-                f"the tokenizer {BYTES} reads no file (got '{BYTES}:{source}'). Write {BYTES}"
-            )
-        return cls()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The SHA-256 of the name of this numbering."""
-        return hashlib.sha256(f"{BYTES} from {_FIRST_BYTE}".encode()).hexdigest()
-
-    def pieces(self, text: str) -> list[int]:
-        """Return the ids of the bytes of a text, without [CLS]."""
-        ids = []
-        for part in self._split.split(text):
-            if part in self._special:
-                ids.append(self._special[part])
-            else:
-                ids += [
-                    _FIRST_BYTE + byte for byte in part.encode("utf-8", "surrogateescape")
-                ]
-        return ids
-
-    def decode_released(self, ids: Sequence[int]) -> str:
-        """Return the text of the bytes among ``ids``; what is not UTF-8 becomes U+FFFD."""
-        content = bytes(int(i) - _FIRST_BYTE for i in ids if int(i) >= _FIRST_BYTE)
-        return content.decode("utf-8", "replace")
-
-    def count_unknown(self, text: str) -> tuple[int, list[str]]:
-        """Return the number of words of a text, and an empty list: no byte is unknown."""
-        return len(text.split()), []
-
-    def tokens(self, ids: Sequence[int]) -> list[str | None]:
-        """Return the names of special tokens, and of bytes their number as ``<0x41>``."""
-        names = {number: token for token, number in self._special.items()}
-        return [
-            f"<0x{int(i) - _FIRST_BYTE:02X}>"
-            if int(i) >= _FIRST_BYTE
-            else names.get(int(i))
-            for i in ids
-        ]
 
 
 def _lowers(settings: Path) -> bool:

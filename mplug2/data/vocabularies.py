@@ -52,8 +52,8 @@ def load_tokenizer(spec: Spec, name: str | None = None) -> Tokenizer:
     writes its texts.
     """
     from mplug2.data.text import (
-        Tokenizer,
-    )  # It imports numpy, which takes longer than a check of a spec.
+        Tokenizer,  # It imports numpy, which takes longer than a check of a spec.
+    )
 
     name = name or str(spec.data["tokenizer"])
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modules.streams import Text
-from mplug2.data.text import clean_caption
+from mplug2.data.text_cleaning import clean_caption
 from registry import MODULES, UserError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 
 from mplug2.data.batch import SampleRequest
 from mplug2.data.media.image import ImageError
-from mplug2.data.media.video import VideoError
+from mplug2.data.media.video_file import VideoError
 from mplug2.data.sources.source import decoder_of
 from mplug2.data.text import Tokenizer
 from mplug2.data.unknown_words import count_requested_words

@@ -17,7 +17,8 @@ from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.build import build_prediction_source
 from mplug2.data.media.folder import MediaFolder
 from mplug2.data.media.image import resize
-from mplug2.data.media.video import Scan, Shrink, scan_video
+from mplug2.data.media.video import Shrink
+from mplug2.data.media.video_file import Scan, scan_video
 from mplug2.data.packed_file import MediaFile
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.text import Tokenizer

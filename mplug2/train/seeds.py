@@ -35,7 +35,7 @@ def train_seeds(
     Each run has the folder ``seed_N`` in the run folder of the spec. An interruption ends the
     series; with ``resume`` existing runs continue, and finished ones do nothing.
     """
-    from mplug2.train.trainer import train
+    from mplug2.train.run import train
 
     if num_seeds < 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The trainer: build a run from a spec, resume it, and train until it ends.
+"""The trainer: a run that is new or resumed, and that trains until it ends.
 
 `Trainer.run` is the loop: draw, forward and backward, step, log, evaluate, save.
 """
@@ -10,15 +10,10 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from mplug2.checking.stages import check_stages
-from mplug2.checking.vocabulary import check_trained_vocabulary, describe_vocabularies
 from mplug2.eval.best import selected_value, smaller_is_better
-from mplug2.eval.run import eval_loader, evaluate_all
+from mplug2.eval.run import evaluate_all
 from mplug2.runtime import distributed
 from mplug2.runtime.interrupts import Interrupts
 from mplug2.runtime.progress import ProgressReporter
@@ -31,7 +26,7 @@ from mplug2.train.checkpoint import (
     save_checkpoint,
 )
 from mplug2.train.checkpoint_state import resume_invariants, write_state
-from mplug2.train.engines.base import StepResult, check_engine, start_engine
+from mplug2.train.engines.base import StepResult, start_engine
 from mplug2.train.gradients import accumulate_gradients
 from mplug2.train.iteration import Iteration, OptimizerStep
 from mplug2.train.lengths import total_steps
@@ -39,92 +34,20 @@ from mplug2.train.logs import RunLog
 from mplug2.train.meter import Meter
 from mplug2.train.optim import build_optimizer
 from mplug2.train.ready import (
-    check_fit_arguments,
-    training_loaders,
     unknown_word_warnings,
 )
 from mplug2.train.resume_changes import changed_settings
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
-from mplug2.train.run_lock import lost_run_folder, run_locks
+from mplug2.train.run_lock import lost_run_folder
 from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.saved_steps import step_folder
 from mplug2.train.scalars import averaged_scalars, output_of
 from mplug2.train.schedule import Schedule, named_rates, ramp_values
 from mplug2.train.skipped_samples import write_skipped
-from registry import Spec, SpecError, UserError, check, read_spec, write_spec
-from registry.checks.training import nothing_to_train
+from registry import SpecError, UserError, write_spec
 from registry.training import LOSS, length_of, plan_of_loaders, training_plan
 
 Decode = Callable[[Sequence[int]], str]
-
-
-@distributed.lost_rank_named()
-@run_locks()
-def train(
-    spec: Spec | str | Path, overrides: Sequence[str] = (), *, resume: bool = False
-) -> Result:
-    """Train the network of ``spec`` on as many processes as the launcher started, and return the outcome.
-
-    With ``resume`` training continues at the step after the newest checkpoint of the run folder. Mistakes of
-    the user raise UserError.
-    """
-    from mplug2.build.compose import compose
-
-    spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
-    # Everything that can be refused is refused before weights and folders are made.
-    check(spec).raise_if_bad()
-    plan = training_plan(spec)
-    if not plan.iteration:
-        raise nothing_to_train(spec)
-    types = check_stages(spec, required=True).raise_if_bad().types
-    check_engine(spec.train)
-    distributed.init_process_group(accelerator=torch.cuda.is_available())
-    loaders = training_loaders(spec, types, plan)
-    evaluations = {}
-    for evaluation in plan.evaluations:
-        if evaluation.train_split is not None:
-            loader = eval_loader(spec, types, evaluation, evaluation.train_split)
-            evaluations[evaluation.name] = loader
-    seed = spec.train["seed"]
-    seed_everything(seed)  # the same weights on all ranks
-    last = open_run_folder(spec, resume)[0] if resume else None
-    if last is not None:
-        check_trained_vocabulary(spec, last)
-    # A checkpoint holds all weights: the files that `init` names may no longer exist.
-    net = compose(spec, initial=last is None, drawn=last is None)
-    main_loader = loaders[plan.main_batch]
-    net.attach_data(main_loader.source, main_loader.decode)
-    vocabularies = describe_vocabularies(spec)
-    trainer = Trainer(
-        net,
-        loaders,
-        evaluations,
-        main_loader.decode,
-        resume=resume,
-        vocabularies=vocabularies,
-    )
-    return trainer.run()
-
-
-@distributed.lost_rank_named()
-@run_locks()
-def fit(
-    net: Any,
-    loaders: Any,
-    evaluation_loaders: Mapping[str, Any] | None = None,
-    *,
-    decode: Decode = str,
-    resume: bool = False,
-) -> Result:
-    """Train a composed ``net`` on your loaders; `train` does this with everything built from a spec.
-
-    ``loaders`` is the loader of each batch by name, or the only one (docs/extending/loader.md).
-    ``evaluation_loaders``: loaders by the names of the spec's evaluations; the name is '' in the short form.
-    """
-    distributed.init_process_group(accelerator=torch.cuda.is_available())
-    loaders = loaders if isinstance(loaders, Mapping) else {"train": loaders}
-    check_fit_arguments(net, loaders, evaluation_loaders)
-    return Trainer(net, loaders, evaluation_loaders or {}, decode, resume=resume).run()
 
 
 class Trainer:

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.build.drawing.diagram import read_diagram
 from mplug2.build.drawing.layout import Place, _crossings, lay_out, spread
-from mplug2.build.drawing.scene import MOMENTUM, SHARED, build_scene, wrapped
+from mplug2.build.drawing.scene import build_scene
+from mplug2.build.drawing.shapes import MOMENTUM, SHARED, wrapped
 from mplug2.build.drawing.svg import write_svg
 from mplug2.cli.app import app
 from registry import Spec, parse_spec, read_spec

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from loaders import make_source, one_epoch, train_loader
 
 from modules.streams import Text
+from mplug2.data.byte_tokenizer import ByteTokenizer
 from mplug2.data.packing import pack
 from mplug2.data.tasks.plain_text import PlainTextTask
-from mplug2.data.text import ByteTokenizer, Tokenizer
+from mplug2.data.text import Tokenizer
 from registry.errors import UserError
 
 

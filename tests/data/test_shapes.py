@@ -25,7 +25,7 @@ from mplug2.data.shapes.world import (
     still_scene,
 )
 from mplug2.data.shapes.write import encode, make_shapes
-from mplug2.data.text import clean_caption, clean_question
+from mplug2.data.text_cleaning import clean_caption, clean_question
 from registry.errors import UserError
 from tools.make_shapes import main
 

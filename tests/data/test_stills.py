@@ -11,7 +11,7 @@ from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.statements import LABELS
 from mplug2.data.shapes.stills import distinct, image_rows, pair_rows
 from mplug2.data.shapes.world import COLUMNS, ROWS, Scene, still_scene
-from mplug2.data.text import clean_caption, clean_question
+from mplug2.data.text_cleaning import clean_caption, clean_question
 
 NUMBERS = ("one", "two", "three", "four")
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from loaders import eval_loader, train_loader
 
+from mplug2.data.byte_tokenizer import ByteTokenizer
 from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.sources.text_file import LOOK_AHEAD, TextFileSource
 from mplug2.data.tasks.plain_text import PlainTextTask
 from mplug2.data.tasks.text_class import TextClassTask
-from mplug2.data.text import ByteTokenizer, Tokenizer
+from mplug2.data.text import Tokenizer
 from registry.errors import UserError
 
 WORDS = Tokenizer({token: number for number, token in enumerate(vocabulary())})

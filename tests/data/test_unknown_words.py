@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from loaders import make_source
 
+from mplug2.data.byte_tokenizer import ByteTokenizer
 from mplug2.data.tasks.caption import CaptionTask
-from mplug2.data.text import ByteTokenizer, Tokenizer
+from mplug2.data.text import Tokenizer
 from mplug2.data.unknown_words import count_words
 from mplug2.train.ready import unknown_word_warnings
 from registry.language.ports import StreamType

@@ -15,8 +15,8 @@ from modules.masking import NO_LABEL, WordMasking
 from modules.padded_kinds import TextValues, TokenValues
 from modules.streams import Text, Tokens
 from modules.text import TextEmbedding, TextEncoder
+from mplug2.data.byte_tokenizer import ByteTokenizer
 from mplug2.data.packing import packed_text
-from mplug2.data.text import ByteTokenizer
 from registry import UserError
 
 BYTES = ByteTokenizer()

@@ -24,7 +24,7 @@ from mplug2.data.text import Tokenizer
 from mplug2.metrics.caption.cider import CiderD
 from mplug2.metrics.caption.ptb import tokenize
 from mplug2.train.logs import read_log
-from mplug2.train.trainer import train
+from mplug2.train.run import train
 from registry import UserError, read_spec
 from registry.training import training_plan
 

@@ -13,7 +13,7 @@ from askable import everything, ready
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
-from mplug2.data.media.video import Scan, scan_video
+from mplug2.data.media.video_file import Scan, scan_video
 from mplug2.predict import predict_loader
 from mplug2.predict.predict_loader import sparse_frames
 from mplug2.predict.result import Result

@@ -16,7 +16,7 @@ from PIL import Image
 
 import mplug2
 from mplug2.data.media.image import ImageError
-from mplug2.data.media.video import VideoError
+from mplug2.data.media.video_file import VideoError
 from mplug2.predict.answers import answered
 from mplug2.predict.pipeline import Pipeline, _listed
 from mplug2.predict.result import Result

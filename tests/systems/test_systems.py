@@ -20,7 +20,7 @@ from mplug2.build.smoke import smoke
 from mplug2.cli.app import app
 from mplug2.network import Network
 from mplug2.train.logs import read_log
-from mplug2.train.trainer import train
+from mplug2.train.run import train
 from registry import MODULES, OPERATIONS, TASKS, Spec, check, read_spec
 from registry.training import training_plan
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from train_fakes import FakeEvalLoader, FakeLoader, FakeNet, decode, spec
 
-from mplug2.train.trainer import fit
+from mplug2.train.run import fit
 
 
 def main(out: str, size: str, resume: str, settings: str) -> None:

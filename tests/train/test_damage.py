@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from train_fakes import FakeLoader, FakeNet, decode, run, spec
 
 from mplug2.runtime.manifest import file_entry, verification
-from mplug2.train import checkpoint, trainer
+from mplug2.train import checkpoint
+from mplug2.train.run import fit
+from mplug2.train.run_state import Result
 from mplug2.train.saved_steps import latest_checkpoint, steps_written
 from mplug2.weights.momentum import load_momentum
 from mplug2.weights.store import load_weights
@@ -35,7 +37,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "run", symlinks=True))
 
 
-def resume(folder: Path, **train: Any) -> trainer.Result:
+def resume(folder: Path, **train: Any) -> Result:
     return run(folder, FakeLoader(2), resume=True, **{"epochs": 2, **train})
 
 
@@ -288,7 +290,7 @@ def test_a_teacher_that_is_new_begins_as_the_weights(
     (copy / STEP / "state.json").write_text(json.dumps({**state, "momentum": False}))
     weights = load_file(copy / STEP / "weights.safetensors")
     net = FakeNet(spec(copy, epochs=1))
-    trainer.fit(net, FakeLoader(2), decode=decode, resume=True)
+    fit(net, FakeLoader(2), decode=decode, resume=True)
     assert torch.equal(net.ema["head.bias"], weights["head.bias"])
     assert "has no momentum copies: they begin as its weights" in caplog.text
 

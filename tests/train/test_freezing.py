@@ -15,7 +15,7 @@ from modules.streams import Tokens
 from mplug2.build.compose import compose
 from mplug2.freezing import END, Freezer
 from mplug2.network import Network
-from mplug2.train.trainer import fit
+from mplug2.train.run import fit
 from registry import SpecError, parse_spec
 
 SPEC = """

@@ -25,8 +25,9 @@ from mplug2.train.engines.base import start_engine
 from mplug2.train.gradients import accumulate_gradients
 from mplug2.train.logs import read_log
 from mplug2.train.optim import build_optimizer
+from mplug2.train.run import fit
 from mplug2.train.run_state import RunState, is_due
-from mplug2.train.trainer import Trainer, fit
+from mplug2.train.trainer import Trainer
 from registry import TASKS, Spec, check
 from registry.training import Length
 

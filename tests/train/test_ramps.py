@@ -16,7 +16,7 @@ from mplug2.build.dry_run import dry_run
 from mplug2.build.eject import eject
 from mplug2.network import Network
 from mplug2.train.logs import read_log
-from mplug2.train.trainer import fit
+from mplug2.train.run import fit
 from registry import Spec, SpecError, parse_spec, write_spec
 
 SPEC = """

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from train_fakes import FakeLoader, FakeNet, decode, spec
 
-from mplug2.train import trainer
 from mplug2.train.logs import read_log
+from mplug2.train.run import fit
 from mplug2.train.skipped_samples import SKIPPED_SAMPLES
 from registry import UserError
 
@@ -54,7 +54,7 @@ def test_a_gradient_that_is_no_number_takes_no_step(
 ) -> None:
     net = Cracked(range(5, 6), out=tmp_path, epochs=1, **train)
     loader = FakeLoader(6, accumulate=train.get("grad_accumulation_steps", 1))
-    result = trainer.fit(net, loader, decode=decode)
+    result = fit(net, loader, decode=decode)
     weights = load_file(result.last / "weights.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
     step = 3 if "grad_accumulation_steps" in train else 5
@@ -72,7 +72,7 @@ def test_the_norm_that_is_logged_is_that_before_clipping(tmp_path: Path) -> None
     for clip in (0.01, 1000.0):
         torch.manual_seed(0)
         settings = spec(tmp_path / str(clip), max_steps=1, max_grad_norm=clip)
-        trainer.fit(FakeNet(settings), FakeLoader(), decode=decode)
+        fit(FakeNet(settings), FakeLoader(), decode=decode)
     small, large = (
         read_log(tmp_path / str(clip) / "log.jsonl")[0]["grad_norm"]
         for clip in (0.01, 1000.0)
@@ -84,7 +84,7 @@ def test_a_run_whose_gradients_stay_no_numbers_ends(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"3 steps in a row, up to step 4; .*Last checkpoint: none"
     ):
-        trainer.fit(
+        fit(
             Cracked(range(2, 99), out=tmp_path, max_skipped=3),
             FakeLoader(),
             decode=decode,
@@ -101,7 +101,7 @@ def skipped_samples(folder: Path) -> list[dict[str, Any]]:
 
 def test_the_samples_of_a_step_that_is_not_taken_are_written(tmp_path: Path) -> None:
     net = Cracked(range(3, 5), out=tmp_path, epochs=1, grad_accumulation_steps=2)
-    trainer.fit(net, FakeLoader(6, accumulate=2), decode=decode)
+    fit(net, FakeLoader(6, accumulate=2), decode=decode)
     rows = skipped_samples(tmp_path)
     assert [(row["step"], row["batch"], row["rank"]) for row in rows] == [
         (2, "train", 0),
@@ -125,5 +125,5 @@ class Diverging(FakeNet):
 
 def test_a_loss_that_is_not_finite_names_its_samples(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"is nan at step 3; .*{SKIPPED_SAMPLES}"):
-        trainer.fit(Diverging(spec(tmp_path)), FakeLoader(), decode=decode)
+        fit(Diverging(spec(tmp_path)), FakeLoader(), decode=decode)
     assert [row["records"][0]["question_id"] for row in skipped_samples(tmp_path)] == [8]

@@ -17,7 +17,8 @@ from modules.distributed import any_rank_active, mean_over_ranks
 from modules.streams import Sequences
 from mplug2.train.logs import read_log
 from mplug2.train.meter import PREFIX
-from mplug2.train.trainer import Result, fit
+from mplug2.train.run import fit
+from mplug2.train.run_state import Result
 from registry import Spec, parse_spec
 
 CLASSES = 7

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mplug2.build.drawing.diagram import Diagram, Node
-from mplug2.build.drawing.scene import MOMENTUM, PLAIN, SHARED
+from mplug2.build.drawing.shapes import MOMENTUM, PLAIN, SHARED
 
 BRACKETS = {
     "input": ("([", "])"),

@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 from PIL import Image
 
-from mplug2.build.drawing.scene import PAPER, Box, Curve, Label, Scene
+from mplug2.build.drawing.shapes import PAPER, Box, Curve, Label, Scene
 
 DPI = 100
 POINTS = 72 / DPI  # a unit of the scene is a pixel of this resolution

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
-from mplug2.build.drawing.scene import PAPER, Box, Curve, Label, Scene, text_width
+from mplug2.build.drawing.shapes import PAPER, Box, Curve, Label, Scene, text_width
 
 FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 DASH = 'stroke-dasharray="6 4"'

@@ -26,15 +26,8 @@ from mplug2.data.media.transforms import (
     train_picture,
     train_transform,
 )
-from mplug2.data.media.video import (
-    Clip,
-    Limits,
-    Scan,
-    Shrink,
-    VideoError,
-    read_frames,
-    scan_video,
-)
+from mplug2.data.media.video import Clip, Shrink, read_frames
+from mplug2.data.media.video_file import Limits, Scan, VideoError, scan_video
 from mplug2.data.packed_file import MediaFile, PackedFileError
 from registry.errors import UserError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from os.path import isfile  # false, too, where a name is too long
 from pathlib import Path
 from typing import Literal
 
@@ -13,59 +12,22 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from mplug2.data.packed_file import MediaFile, byte_source
+from mplug2.data.media.video_file import (
+    Limits,
+    Scan,
+    VideoError,
+    check_pixels,
+    media_file,
+    open_container,
+    reason,
+    scan_video,
+    video_stream,
+)
+from mplug2.data.packed_file import MediaFile
 from registry.errors import UserError
 
 Decoder = Literal["av", "decord"]
 Shrink = Callable[[np.ndarray], np.ndarray]
-
-# What FFmpeg may take a file for, whose content decides and not its name: containers of videos, not those
-# lists (hls, concat, dash, sdp) that make it read other files or ask the network.
-_CONTAINERS = (
-    *(
-        "mov",
-        "mp4",
-        "matroska",
-        "avi",
-        "gif",
-        "mpeg",
-        "mpegts",
-        "mpegvideo",
-        "asf",
-        "flv",
-        "ogg",
-        "rm",
-    ),
-    *("m4v", "h264", "hevc", "obu", "ivf", "dv", "mxf", "nut", "mjpeg"),
-)
-
-
-class VideoError(UserError):
-    """A file is not a video, or has no frame that can be decoded; the message is one sentence with its
-    name."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a single file may cost before it is refused."""
-
-    bytes: int = 8 << 30
-    frames: int = 200_000
-    pixels: int = 8192 * 4352  # of one frame
-    seconds: float = 300.0  # of decoding
-    kept_bytes: int = 1 << 30  # of the frames that are returned
-
-
-@dataclass(frozen=True)
-class Scan:
-    """Properties from the packets of a file: fast (a few milliseconds), but not always right."""
-
-    packets: int
-    width: int
-    height: int
-    plain: bool
-    """8-bit H.264 in mp4 without edit list or open GOPs: decord reads these correctly."""
-    seconds: float | None = None  # the duration in the header; None if it has none
 
 
 @dataclass(frozen=True)
@@ -100,7 +62,7 @@ def read_frames(
     ``scan``: what `scan_video` returned, if the caller needed it before. Raises VideoError where there is
     nothing to decode, or past ``limits``.
     """
-    path, limits = _media_file(path), limits or Limits()
+    path, limits = media_file(path), limits or Limits()
     scan = scan or scan_video(path, limits)
     if decoder == "decord" and scan.plain and isinstance(path, Path):
         clip = _read_decord(path, scan, choose, threads, limits)
@@ -163,78 +125,6 @@ class _KeptFrames:
         return np.stack([self._taken[index] for index in self.indices])
 
 
-def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
-    """Return the properties of the best video stream from its packets; raise VideoError if there is none."""
-    path, limits = _media_file(path), limits or Limits()
-    if isinstance(path, Path):
-        _check_file(path, limits)
-    packets = hidden = leading = 0
-    key_time: int | None = None
-    seconds: float | None = None
-    try:
-        with _open(path) as container:
-            stream = _video_stream(path, container)
-            width, height = stream.codec_context.width, stream.codec_context.height
-            _check_pixels(path, width, height, limits)
-            for packet in container.demux(stream):
-                if packet.size == 0:
-                    continue
-                packets += not packet.is_discard
-                hidden += packet.is_discard
-                if packet.is_keyframe:
-                    key_time = packet.pts
-                elif (
-                    key_time is not None
-                    and packet.pts is not None
-                    and packet.pts < key_time
-                ):
-                    leading += 1
-                if packets > limits.frames:
-                    raise VideoError(
-                        f"{path} has more than {limits.frames} frames; cut it into shorter clips"
-                    )
-            seconds = (
-                None if container.duration is None else container.duration / av.time_base
-            )
-            plain = (
-                "mp4" in container.format.name
-                and stream.codec_context.name == "h264"
-                and stream.codec_context.pix_fmt == "yuv420p"
-                and stream.frames == packets
-                and not (hidden or leading or stream.start_time)
-            )
-    except av.error.FFmpegError as error:
-        if packets == 0:
-            raise VideoError(
-                f"{path} is not a video that can be read ({_reason(error)})"
-            ) from None
-        plain = False  # the container breaks off: what came before may still decode
-    return Scan(packets, width, height, plain, seconds)
-
-
-def _media_file(path: str | MediaFile) -> MediaFile:
-    return Path(path) if isinstance(path, str) else path
-
-
-def _check_file(path: Path, limits: Limits) -> None:
-    if not isfile(path):
-        raise VideoError(f"the video {path} does not exist")
-    size = path.stat().st_size
-    if size == 0:
-        raise VideoError(f"the video {path} is empty (0 bytes)")
-    if size > limits.bytes:
-        raise VideoError(
-            f"the video {path} has {size} bytes; at most {limits.bytes} are read"
-        )
-
-
-def _check_pixels(path: MediaFile, width: int, height: int, limits: Limits) -> None:
-    if width * height > limits.pixels:
-        raise VideoError(
-            f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read"
-        )
-
-
 def _check_clip(
     path: MediaFile, width: int, height: int, frames: int, limits: Limits
 ) -> None:
@@ -246,42 +136,6 @@ def _check_clip(
         )
 
 
-def _open(path: MediaFile) -> av.container.InputContainer:
-    options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
-    try:
-        try:
-            # names and titles in other encodings than UTF-8 are of no use here, and must do no harm
-            return av.open(
-                byte_source(path), container_options=options, metadata_errors="replace"
-            )
-        except TypeError:  # a PyAV that has no such argument
-            return av.open(byte_source(path), container_options=options)
-    except (
-        av.error.ArgumentError
-    ):  # FFmpeg's message for a container that is not among them
-        raise VideoError(
-            f"{path} is not a video that can be read (its container is not one of {', '.join(_CONTAINERS)})"
-        ) from None
-
-
-def _video_stream(
-    path: MediaFile, container: av.container.InputContainer
-) -> av.VideoStream:
-    """The stream FFmpeg calls best (largest frame), so that a cover or a preview is not taken for the
-    video."""
-    stream = container.streams.best("video")
-    if not isinstance(stream, av.VideoStream):
-        kinds = sorted({s.type for s in container.streams})
-        raise VideoError(
-            f"{path} holds no video stream (only {', '.join(kinds) or 'nothing'})"
-        )
-    if stream.codec_context is None:
-        raise VideoError(
-            f"{path} is encoded by a codec that is not known here; re-encode it"
-        )
-    return stream
-
-
 def _decode(
     path: MediaFile, kept: _KeptFrames, threads: int, limits: Limits, deadline: float
 ) -> tuple[int, int]:
@@ -289,8 +143,8 @@ def _decode(
     size: tuple[int, int] | None = None
     total = errors = 0
     try:
-        with _open(path) as container:
-            stream = _video_stream(path, container)
+        with open_container(path) as container:
+            stream = video_stream(path, container)
             if threads:
                 stream.codec_context.thread_count = threads
             # frame threads are 10-25 % faster than slice threads on two cores, and give the same frames
@@ -311,7 +165,7 @@ def _decode(
                             f"{frame.height} pixels in frame {total}; re-encode it"
                         )
                     size = frame.width, frame.height
-                    _check_pixels(
+                    check_pixels(
                         path, *size, limits
                     )  # the metadata of the file need not be true
                     kept.add(total, frame)
@@ -326,7 +180,7 @@ def _decode(
                     )
     except av.error.FFmpegError as error:
         if total == 0:
-            raise VideoError(f"{path} cannot be decoded ({_reason(error)})") from None
+            raise VideoError(f"{path} cannot be decoded ({reason(error)})") from None
         errors += 1
     return total, errors
 
@@ -336,10 +190,6 @@ def _upright(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
     picture = converter.reformat(frame, format="rgb24").to_ndarray()
     quarters = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
-
-
-def _reason(error: av.error.FFmpegError) -> str:
-    return error.strerror or type(error).__name__
 
 
 def _read_decord(

@@ -13,7 +13,7 @@ from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.rows import fields, names, read_rows, shown
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
 from mplug2.data.template import TextTemplate
-from mplug2.data.text import clean_caption, mirrored_words
+from mplug2.data.text_cleaning import clean_caption, mirrored_words
 from registry.errors import UserError
 
 _KEYS = ("caption", "captions", "golden_captions")

@@ -17,7 +17,7 @@ from mplug2.data.media.folder import MediaFolder
 from mplug2.data.media.image import ImageError, resize
 from mplug2.data.rows import fields, names, read_rows, shown, text
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
-from mplug2.data.text import mirrored_words
+from mplug2.data.text_cleaning import mirrored_words
 from registry.errors import UserError
 
 NOWHERE = (0.0, 0.0, 0.0, 0.0)  # the box of a phrase that is asked for

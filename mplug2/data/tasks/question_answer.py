@@ -13,7 +13,7 @@ from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.batch import Sample
 from mplug2.data.rows import Question, read_questions, read_rows, shown
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
-from mplug2.data.text import clean_question, mirrored_words
+from mplug2.data.text_cleaning import clean_question, mirrored_words
 from registry.errors import UserError
 
 VOTE = 0.3  # what one annotator adds to the score of an answer (VQA v2)

@@ -15,7 +15,7 @@ from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.batch import Sample
 from mplug2.data.rows import fields, names, read_rows, shown, text
 from mplug2.data.tasks.media_task import BatchItem, MediaTask
-from mplug2.data.text import clean_question, mirrored_words, swap_sides
+from mplug2.data.text_cleaning import clean_question, mirrored_words, swap_sides
 from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image', or 'images'), 'sentence' and 'label'"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from mplug2.data.goal_source import goal_arguments, source_of_goal
 from mplug2.data.template import TextTemplate
-from mplug2.data.text import Tokenizer, clean_caption
+from mplug2.data.text import Tokenizer
+from mplug2.data.text_cleaning import clean_caption
 from registry import TASKS
 
 if TYPE_CHECKING:

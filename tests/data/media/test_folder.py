@@ -15,7 +15,8 @@ from mplug2.data.media.folder import MediaFolder
 from mplug2.data.media.frames import frame_indices
 from mplug2.data.media.image import ImageError
 from mplug2.data.media.transforms import eval_transform
-from mplug2.data.media.video import Clip, VideoError, read_frames
+from mplug2.data.media.video import Clip, read_frames
+from mplug2.data.media.video_file import VideoError
 from mplug2.data.shapes.write import encode
 from registry.language.ports import StreamType
 

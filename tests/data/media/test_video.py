@@ -14,7 +14,8 @@ import torch
 from mplug2.data.checking import check_files
 from mplug2.data.media import video
 from mplug2.data.media.frames import frame_indices
-from mplug2.data.media.video import Limits, VideoError, read_frames, scan_video
+from mplug2.data.media.video import read_frames
+from mplug2.data.media.video_file import Limits, VideoError, scan_video
 from mplug2.data.shapes.write import encode
 
 UNSOUND = "videos/decord/corrupted.mp4"  # 50 packets, of which one is broken

@@ -15,9 +15,9 @@ import mplug2  # noqa: F401  (fills the registries)
 from modules.streams import Regions, Text
 from mplug2.data.batch import Sample
 from mplug2.data.build import build_source
+from mplug2.data.byte_tokenizer import ByteTokenizer
 from mplug2.data.shapes.write import make_shapes
 from mplug2.data.tasks.media_task import REGIONS, VIEWS
-from mplug2.data.text import ByteTokenizer
 from registry import SOURCES, TASKS, StreamType, parse_spec, read_type
 
 # For each task: the file for each kind of media (() for text alone), and arguments to supply all inputs.
