@@ -115,7 +115,7 @@ def _print_edits(task: str, media: str) -> None:
 
 def _import_example(task: str, media: str, data: Path) -> str:
     """Return the command that makes the data of a task, with names of columns to be replaced."""
-    # A task without columns of its own is retrieval, which reads captions.
+    # A task that is not in the table is retrieval, which reads captions.
     columns = frozenset({"caption"})
     for fields, (field_task, _) in TASKS.items():
         if field_task == task:
