@@ -19,8 +19,8 @@ from mplug2.eval.evaluation import Evaluation, evaluate
 from mplug2.eval.evaluator import Evaluator
 from mplug2.train import logs
 from registry import EVALUATORS, LOGGERS, METRICS, Registry, parse_spec
+from registry.evaluations import EvaluationSpec
 from registry.language.schema import EVALUATOR_ARGUMENTS
-from registry.training import EvaluationSpec
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "extending"
 REGISTRIES = {"evaluators": EVALUATORS, "metrics": METRICS, "loggers": LOGGERS}

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mplug2.data.build import build_source
 from registry import Spec, UserError, check, read_spec
-from registry.training import SHORT_SOURCE
+from registry.sources import SHORT_SOURCE
 
 Context = tuple[int, ...]
 

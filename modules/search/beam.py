@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -73,20 +74,84 @@ def _dry_greedy(
     return write_all(decoder, memory, prefix, 1, 1, max_length)
 
 
-def _note(
-    done: list[list[Hypothesis]],
-    row_to_sample: Int[Tensor, " rows"],
-    which: Bool[Tensor, "rows beams"],
-    scores: Float[Tensor, "rows beams"],
-    texts: Int[Tensor, "rows beams length"],
-    token_logprobs: Float[Tensor, "rows beams length"],
-) -> None:
-    """File the hypotheses marked in ``which`` under their samples."""
-    samples, values = row_to_sample.tolist(), scores.tolist()
-    for row, beam in which.nonzero().tolist():
-        done[samples[row]].append(
-            Hypothesis(values[row][beam], texts[row, beam], token_logprobs[row, beam])
+@dataclass
+class _Beams:
+    """The beams of all samples that are still written; one row is one sample."""
+
+    row_to_sample: Int[Tensor, " rows"]
+    texts: Int[Tensor, "rows beams length"]  # [CLS] first
+    token_logprobs: Float[Tensor, "rows beams length"]
+    cum_logprobs: Float[Tensor, "rows beams"]
+    active_groups: Bool[Tensor, "rows groups"]
+
+    @classmethod
+    def start(
+        cls,
+        samples: int,
+        num_beams: int,
+        groups: int,
+        token_id: int,
+        device: torch.device,
+    ) -> _Beams:
+        """Return beams that hold one token, all the same: the first of each group counts alone."""
+        cum_logprobs = torch.full((samples, num_beams), -torch.inf, device=device)
+        # Equal beams would write equal texts. In a group, only the first one has a probability at first.
+        cum_logprobs[:, :: num_beams // groups] = 0.0
+        row_to_sample = torch.arange(samples, device=device)
+        texts = row_to_sample.new_full((samples, num_beams, 1), token_id)
+        active_groups = torch.ones(samples, groups, dtype=torch.bool, device=device)
+        token_logprobs = torch.zeros(texts.shape, device=device)
+        return cls(row_to_sample, texts, token_logprobs, cum_logprobs, active_groups)
+
+    def extend(
+        self, logprobs: Float[Tensor, "rows beams vocab"], diversity_penalty: float
+    ) -> tuple[Int[Tensor, "rows beams"], Int[Tensor, "rows beams"]]:
+        """Write the next token of each beam; return the beams that they continue, and the tokens."""
+        self.cum_logprobs, origin, chosen = _choose(
+            self.cum_logprobs, logprobs, diversity_penalty, self.active_groups
         )
+        rows = torch.arange(len(logprobs), device=logprobs.device)[:, None]
+        chosen_logprobs = logprobs[rows, origin, chosen]
+        self.texts = _extended(self.texts, origin, chosen)
+        self.token_logprobs = _extended(self.token_logprobs, origin, chosen_logprobs)
+        return origin, chosen
+
+    def finish(
+        self, ended: Bool[Tensor, "rows beams"], is_last: bool
+    ) -> Bool[Tensor, "rows beams"]:
+        """Return the beams whose text is complete in this step, and stop their groups.
+
+        A group stops when its best beam has just ended, or at the last step; then all its beams count.
+        """
+        num_groups = self.active_groups.shape[1]
+        group_size = ended.shape[1] // num_groups
+        # Beams of a group are in order: the first is its best.
+        stop = ended.unflatten(1, (num_groups, -1))[..., 0] | is_last
+        finished = ended | stop.repeat_interleave(group_size, dim=1)
+        finished &= self.active_groups.repeat_interleave(group_size, dim=1)
+        self.active_groups = self.active_groups & ~stop
+        return finished
+
+    def note(
+        self,
+        finished: Bool[Tensor, "rows beams"],
+        scores: Float[Tensor, "rows beams"],
+        done: list[list[Hypothesis]],
+    ) -> None:
+        """Add the texts of the ``finished`` beams to those of their samples."""
+        # One transfer from the device for all, not one for each number.
+        samples, values = self.row_to_sample.tolist(), scores.tolist()
+        for row, beam in finished.nonzero().tolist():
+            text, logprobs = self.texts[row, beam], self.token_logprobs[row, beam]
+            done[samples[row]].append(Hypothesis(values[row][beam], text, logprobs))
+
+    def keep(self, remaining: Int[Tensor, " kept"]) -> None:
+        """Keep the ``remaining`` rows."""
+        self.row_to_sample = self.row_to_sample[remaining]
+        self.texts = self.texts[remaining]
+        self.token_logprobs = self.token_logprobs[remaining]
+        self.cum_logprobs = self.cum_logprobs[remaining]
+        self.active_groups = self.active_groups[remaining]
 
 
 def _choose(
@@ -104,34 +169,28 @@ def _choose(
     it, when continuations are chosen; what is returned is without that. The penalty for length divides all
     beams of a step by the same number: it changes no choice.
     """
-    size = cum_logprobs.shape[1] // counts.shape[1]
-    taken = logprobs.new_zeros(len(logprobs), 1, logprobs.shape[-1])
-    totals, origin, chosen = [], [], []
-    for group, first in enumerate(range(0, cum_logprobs.shape[1], size)):
-        beams_of_group = slice(first, first + size)
-        worth = cum_logprobs[:, beams_of_group, None] + logprobs[:, beams_of_group]
-        wished = (
-            worth - diversity_penalty * taken if group and diversity_penalty else worth
-        )
+    vocab_size = logprobs.shape[-1]
+    group_size = cum_logprobs.shape[1] // counts.shape[1]
+    times_taken = logprobs.new_zeros(len(logprobs), 1, vocab_size)
+    totals, origins, tokens = [], [], []
+    for group, first in enumerate(range(0, cum_logprobs.shape[1], group_size)):
+        beams_of_group = slice(first, first + group_size)
+        total = cum_logprobs[:, beams_of_group, None] + logprobs[:, beams_of_group]
+        diverse = total
+        # The first group has none before it to differ from.
+        if group and diversity_penalty:
+            diverse = total - diversity_penalty * times_taken
         # (rows, size, vocab) -> (rows, size * vocab): all continuations of a group's beams compete
-        choice = wished.flatten(1).topk(size).indices
-        totals.append(worth.flatten(1).gather(1, choice))
-        origin.append(first + choice // logprobs.shape[-1])
-        chosen.append(choice % logprobs.shape[-1])
+        choice = diverse.flatten(1).topk(group_size).indices
+        chosen = choice % vocab_size
+        totals.append(total.flatten(1).gather(1, choice))
+        origins.append(first + choice // vocab_size)
+        tokens.append(chosen)
         if diversity_penalty:
-            times = counts[:, group, None].expand(-1, size).to(taken.dtype)
-            taken.scatter_add_(2, chosen[-1][:, None], times[:, None])
-    return torch.cat(totals, dim=1), torch.cat(origin, dim=1), torch.cat(chosen, dim=1)
-
-
-def _first_scores(
-    samples: int, num_beams: int, num_beam_groups: int, device: torch.device
-) -> Float[Tensor, "samples beams"]:
-    """Return the first log-probabilities of all beams: one beam of each group counts, for all are equal."""
-    each = num_beams // num_beam_groups
-    cum_logprobs = torch.full((samples, num_beam_groups, each), -torch.inf, device=device)
-    cum_logprobs[:, :, 0] = 0.0
-    return cum_logprobs.flatten(1)
+            is_active = counts[:, group, None].expand(-1, group_size)
+            added = is_active.to(times_taken.dtype)[:, None]
+            times_taken.scatter_add_(2, chosen[:, None], added)
+    return torch.cat(totals, dim=1), torch.cat(origins, dim=1), torch.cat(tokens, dim=1)
 
 
 def _continue_rows(
@@ -144,6 +203,7 @@ def _continue_rows(
     ``parents``: the row of the cache, beams flattened, that each beam continues.
     """
     state.reorder(parents[remaining].flatten())
+    # The memories change only where a row has ended: beams of a sample share one.
     if len(remaining) < len(parents):
         state.keep(remaining)
 
@@ -156,22 +216,6 @@ def _extended(
     """Return the history of each beam: that of the beam which it continues, and one more entry."""
     source = origin[..., None].expand(-1, -1, histories.shape[-1])
     return torch.cat([histories.gather(1, source), added[..., None]], dim=2)
-
-
-def _finished(
-    ended: Bool[Tensor, "rows beams"],
-    is_last: bool,
-    active_groups: Bool[Tensor, "rows groups"],
-) -> tuple[Bool[Tensor, "rows beams"], Bool[Tensor, "rows groups"]]:
-    """Return the beams whose text is complete in this step, and the groups that remain active.
-
-    A group stops when its best beam has just ended, or at the last step; then all its beams count.
-    """
-    num_groups = active_groups.shape[1]
-    each = ended.shape[1] // num_groups
-    stop = ended.unflatten(1, (num_groups, -1))[..., 0] | is_last
-    finished = ended | stop.repeat_interleave(each, dim=1)
-    return finished & active_groups.repeat_interleave(each, dim=1), active_groups & ~stop
 
 
 @dry_run(_dry_beam)
@@ -222,39 +266,29 @@ def beam_search(
     samples, device = rows_of(memory, prefix)
     state, logits = prefill(decoder, memory, prefix, bos_token_id, max_length)
     # (samples, vocab) -> (samples, beams, vocab): all beams are the same text as yet, read once
-    logits, width = logits[:, None].expand(-1, num_beams, -1), 1
-    row_to_sample = torch.arange(samples, device=device)
-    texts = torch.full(
-        (samples, num_beams, 1), bos_token_id, dtype=torch.long, device=device
-    )
-    token_logprobs = torch.zeros(texts.shape, device=device)
-    cum_logprobs = _first_scores(samples, num_beams, num_beam_groups, device)
-    active_groups = torch.ones(samples, num_beam_groups, dtype=torch.bool, device=device)
+    logits, cached_beams = logits[:, None].expand(-1, num_beams, -1), 1
+    beams = _Beams.start(samples, num_beams, num_beam_groups, bos_token_id, device)
     done: list[list[Hypothesis]] = [[] for _ in range(samples)]
     for step in range(max_length):
         logprobs = F.log_softmax(logits.float(), dim=-1)
         if step < min_length:
             logprobs[..., eos_token_id] = FORBIDDEN
-        cum_logprobs, origin, chosen = _choose(
-            cum_logprobs, logprobs, diversity_penalty, active_groups
-        )
-        scores = cum_logprobs / ((5 + step + 1) / 6) ** length_penalty
-        rows = torch.arange(len(logprobs), device=device)[:, None]
-        texts = _extended(texts, origin, chosen)
-        token_logprobs = _extended(token_logprobs, origin, logprobs[rows, origin, chosen])
+        origin, chosen = beams.extend(logprobs, diversity_penalty)
+        scores = beams.cum_logprobs / ((5 + step + 1) / 6) ** length_penalty
         is_last = step + 1 == max_length
-        finished, active_groups = _finished(
-            chosen == eos_token_id, is_last, active_groups
-        )
-        _note(done, row_to_sample, finished, scores, texts, token_logprobs)
-        remaining = None if is_last else remaining_rows(active_groups.any(dim=1))
+        finished = beams.finish(chosen == eos_token_id, is_last)
+        beams.note(finished, scores, done)
+        remaining = None if is_last else remaining_rows(beams.active_groups.any(dim=1))
         if remaining is None:
             break
-        _continue_rows(state, remaining, origin.clamp(max=width - 1) + rows * width)
-        row_to_sample, active_groups = row_to_sample[remaining], active_groups[remaining]
-        texts, cum_logprobs = texts[remaining], cum_logprobs[remaining]
-        token_logprobs = token_logprobs[remaining]
-        logits, width = decoder.decode(texts[:, :, -1:], state)[:, :, -1], num_beams
+        # After the first step the cache has one row for all beams of a sample.
+        rows = torch.arange(len(logprobs), device=device)[:, None]
+        parents = origin.clamp(max=cached_beams - 1) + rows * cached_beams
+        _continue_rows(state, remaining, parents)
+        beams.keep(remaining)
+        # One new token for each beam: (rows, beams, 1, vocab) -> (rows, beams, vocab)
+        logits = decoder.decode(beams.texts[:, :, -1:], state)[:, :, -1]
+        cached_beams = num_beams
     return stack_hypotheses(done, num_return_sequences, device)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from modules.decoder import TextDecoder
+from modules.decoder import DecoderCache, TextDecoder
 from modules.search.common import (
     FORBIDDEN,
     check_lengths,
@@ -58,15 +58,17 @@ def likely(
     then to the fewest of them that hold ``top_p`` (arXiv 1904.09751)."""
     logprobs = logprobs / temperature
     if 0 < top_k < logprobs.shape[-1]:
+        # Tokens as probable as the last of the top_k stay, too.
         least = logprobs.topk(top_k).values[..., -1:]
         logprobs = logprobs.masked_fill(logprobs < least, -torch.inf)
-    chances = F.softmax(logprobs, dim=-1)
+    probabilities = F.softmax(logprobs, dim=-1)
     if top_p < 1:
-        ordered, order = chances.sort(dim=-1, descending=True)
-        # a token stays while those before it have less than top_p: the most probable one always does
+        ordered, order = probabilities.sort(dim=-1, descending=True)
+        # A token stays while those before it have less than top_p: the most probable one always does.
         kept = ordered.cumsum(dim=-1) - ordered < top_p
-        chances = torch.zeros_like(chances).scatter(-1, order, ordered * kept)
-    return chances  # multinomial divides by their sum
+        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered * kept)
+    # They need not add up to 1: multinomial divides by their sum.
+    return probabilities
 
 
 def _generator(seed: int | None, device: torch.device) -> torch.Generator | None:
@@ -120,39 +122,55 @@ def sample_search(
     # (samples, vocab) -> (samples, n, vocab): the prefix is read once for all n
     state.reorder(torch.arange(samples, device=device).repeat_interleave(n))
     logits = logits[:, None].expand(-1, n, -1)
-    row_to_sample = torch.arange(
-        samples, device=device
-    )  # which sample each remaining row is
+    row_to_sample = torch.arange(samples, device=device)
     over = torch.zeros(samples, n, dtype=torch.bool, device=device)
     ids = torch.zeros(samples, n, max_length + 1, dtype=torch.long, device=device)
     ids[..., 0] = bos_token_id
     logprobs = torch.zeros(ids.shape, device=device)
     for step in range(max_length):
         step_logprobs = F.log_softmax(logits.float(), dim=-1)
-        offered = step_logprobs.clone()
-        if step < min_length:
-            offered[..., eos_token_id] = FORBIDDEN
-        chances = likely(offered, temperature, top_k, top_p)
-        chosen = torch.multinomial(chances.flatten(0, 1), 1, generator=generator).view(
-            over.shape
-        )
+        eos_allowed = step >= min_length
+        offered = step_logprobs if eos_allowed else _without(step_logprobs, eos_token_id)
+        probabilities = likely(offered, temperature, top_k, top_p)
+        # multinomial takes matrices: (rows * n, vocab) -> (rows * n, 1) -> (rows, n)
+        drawn = torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator)
+        chosen = drawn.view(over.shape)
         chosen_logprobs = step_logprobs.gather(2, chosen[..., None])[..., 0]
+        position = (row_to_sample, slice(None), step + 1)
         # A text that has ended keeps its padding.
-        before = ids[row_to_sample, :, step + 1]
-        ids[row_to_sample, :, step + 1] = torch.where(over, before, chosen)
-        before = logprobs[row_to_sample, :, step + 1]
-        logprobs[row_to_sample, :, step + 1] = torch.where(over, before, chosen_logprobs)
+        ids[position] = torch.where(over, ids[position], chosen)
+        logprobs[position] = torch.where(over, logprobs[position], chosen_logprobs)
         over = over | (chosen == eos_token_id)
-        remaining = None if step + 1 == max_length else remaining_rows(~over.all(dim=1))
+        is_last = step + 1 == max_length
+        remaining = None if is_last else remaining_rows(~over.all(dim=1))
         if remaining is None:
             break
-        if len(remaining) < len(row_to_sample):
-            state.keep(remaining)
-            rows = remaining[:, None] * n + torch.arange(n, device=device)
-            state.reorder(rows.flatten())
+        _keep_rows(state, remaining, over.shape)
         row_to_sample, over = row_to_sample[remaining], over[remaining]
         logits = decoder.decode(chosen[remaining][..., None], state)[:, :, -1]
     return _best_first(ids[..., : step + 2], logprobs[..., : step + 2])
+
+
+def _without(
+    logprobs: Float[Tensor, "rows n vocab"], token_id: int
+) -> Float[Tensor, "rows n vocab"]:
+    """Return the log-probabilities with a token forbidden, in a copy: the scores are of the originals."""
+    allowed = logprobs.clone()
+    allowed[..., token_id] = FORBIDDEN
+    return allowed
+
+
+def _keep_rows(
+    state: DecoderCache, remaining: Int[Tensor, " kept"], shape: torch.Size
+) -> None:
+    """Keep the ``remaining`` rows of the cache. ``shape``: how many rows it has, and texts in each."""
+    rows, n = shape
+    # Both calls copy the cache: only where a row has ended.
+    if len(remaining) == rows:
+        return
+    state.keep(remaining)
+    texts = remaining[:, None] * n + torch.arange(n, device=remaining.device)
+    state.reorder(texts.flatten())
 
 
 def _best_first(

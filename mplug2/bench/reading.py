@@ -33,7 +33,7 @@ from mplug2.data.sources.shards import ShardSource
 from mplug2.data.tasks.caption import RetrievalTask
 from mplug2.runtime.manifest import file_entry, write_entries
 from registry import StreamType, UserError, read_spec
-from registry.training import SHORT_SOURCE
+from registry.sources import SHORT_SOURCE
 
 FOLDER, SHARDS = "folder", "shards"
 BATCH = 8  # samples that a resumed run reads first

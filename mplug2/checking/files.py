@@ -8,7 +8,8 @@ from typing import Any
 
 from registry import SOURCES, TASKS, Problem, Spec
 from registry.checks.initial import missing_files
-from registry.training import SHORT_SOURCE, SourceSpec, training_plan
+from registry.sources import SHORT_SOURCE, SourceSpec
+from registry.training import training_plan
 
 
 def absent_files(spec: Spec) -> list[Problem]:

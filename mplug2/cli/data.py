@@ -12,7 +12,8 @@ import typer
 
 import registry
 from mplug2.cli.arguments import Overrides, SpecFile, only_overrides
-from registry.training import SHORT_SOURCE, SourceSpec, training_plan
+from registry.sources import SHORT_SOURCE, SourceSpec
+from registry.training import training_plan
 
 if TYPE_CHECKING:
     from mplug2.data.checking import Checked

@@ -26,7 +26,7 @@ from mplug2.cli.tables import log_shown
 if TYPE_CHECKING:
     from mplug2.eval.evaluation import Evaluation
     from mplug2.eval.results import Results, TableResults
-    from registry.training import EvaluationSpec
+    from registry.evaluations import EvaluationSpec
 
 
 OnlyEvaluation = Annotated[

@@ -22,7 +22,7 @@ from mplug2.data.sources.items import ItemSource
 from mplug2.data.sources.source import Source
 from mplug2.data.unknown_words import WordCounts, count_words
 from mplug2.runtime.atomic_write import atomic_write
-from registry.training import SHORT_SOURCE
+from registry.sources import SHORT_SOURCE
 
 if TYPE_CHECKING:
     from registry import Spec, StreamType

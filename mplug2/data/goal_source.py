@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registry import TASKS, plan
-from registry.training import SHORT_SOURCE, SourceSpec, TrainingPlan, training_plan
+from registry.sources import SHORT_SOURCE, SourceSpec
+from registry.training import TrainingPlan, training_plan
 
 if TYPE_CHECKING:
     from registry import Spec

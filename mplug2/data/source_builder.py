@@ -12,7 +12,8 @@ from mplug2.data.text import Tokenizer
 from mplug2.data.vocabularies import load_tokenizer
 from registry import SOURCES, TASKS, Location, Registry, SpecError
 from registry.errors import UserError
-from registry.training import SHORT_SOURCE, SourceSpec, training_plan
+from registry.sources import SHORT_SOURCE, SourceSpec
+from registry.training import training_plan
 
 if TYPE_CHECKING:
     from registry import Spec, StreamType

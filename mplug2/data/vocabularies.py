@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from mplug2.data.goal_source import goal_tokenizer
 from mplug2.data.tokenizer_name import tokenizer_parts
 from registry import MODULES, Location, Problem, Spec, SpecError, UserError, plan
-from registry.training import SHORT_SOURCE, training_plan
+from registry.sources import SHORT_SOURCE
+from registry.training import training_plan
 
 if TYPE_CHECKING:
     from mplug2.data.text import Tokenizer

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from mplug2.eval.evaluation import load_metrics
 from mplug2.eval.evaluator import evaluator_name
 from registry import EVALUATORS, METRICS, Spec, UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 def is_better(

@@ -38,7 +38,7 @@ from mplug2.metrics.metric import (
 from mplug2.runtime import distributed
 from registry import UserError
 from registry.errors import require
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 Move = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 

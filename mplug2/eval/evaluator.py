@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 from mplug2.eval.failures import failures_of
 from mplug2.metrics.metric import Metric, Row
 from registry import EVALUATORS, SETTINGS, Port, UserError, read_port
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 Decode = Callable[[Sequence[int]], str]
 OnProgress = Callable[[int, int, str], None]  # done, total, and what is counted

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mplug2.metrics.metric import Row
 from registry import SpecError, UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 if TYPE_CHECKING:
     from mplug2.eval.evaluator import Evaluator

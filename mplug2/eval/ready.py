@@ -10,7 +10,8 @@ from mplug2.eval.evaluation import load_metrics
 from mplug2.eval.evaluator import build_evaluator
 from mplug2.eval.run import eval_loader
 from registry import Problem, Spec, StreamType
-from registry.training import EvaluationSpec, training_plan
+from registry.evaluations import EvaluationSpec
+from registry.training import training_plan
 
 if TYPE_CHECKING:
     from mplug2.network import Network

@@ -17,7 +17,9 @@ from mplug2.eval.failures import failures_of
 from mplug2.eval.run import evaluation_goals
 from registry import Problem, Spec, SpecError, UserError
 from registry.checks.best_metric import ReportedValues, reported_values
-from registry.training import EvaluationSpec, splits_of_source, training_plan
+from registry.evaluations import EvaluationSpec
+from registry.sources import splits_of_source
+from registry.training import training_plan
 
 if TYPE_CHECKING:
     from mplug2.network import Network

@@ -12,7 +12,8 @@ from mplug2.data.rows import fields, names, read_rows, shown
 from mplug2.runtime.atomic_write import atomic_write
 from mplug2.runtime.jsonl import json_line
 from registry import METRICS, TASKS, Spec, UserError
-from registry.training import EvaluationSpec, training_plan
+from registry.evaluations import EvaluationSpec
+from registry.training import training_plan
 
 _FORM = "a line must be a JSON object that names its image or video"
 # The kinds of what metrics measure.

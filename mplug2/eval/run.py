@@ -24,7 +24,9 @@ from mplug2.runtime.rng import fork_rng
 from mplug2.weights.momentum import load_momentum
 from mplug2.weights.store import load_weights
 from registry import EVALUATORS, Spec, SpecError, StreamType, UserError
-from registry.training import EvaluationSpec, splits_of_source, training_plan
+from registry.evaluations import EvaluationSpec
+from registry.sources import splits_of_source
+from registry.training import training_plan
 
 if TYPE_CHECKING:
     from mplug2.network import Network

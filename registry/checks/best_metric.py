@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registry.errors import Problem
+from registry.evaluations import EvaluationSpec
 from registry.language.spec import Spec
 from registry.registries import REGISTRIES, Registries, closest_name
-from registry.training import EvaluationSpec, training_plan
+from registry.training import training_plan
 
 
 @dataclass

@@ -23,7 +23,8 @@ from registry.language.ports import StreamType
 from registry.language.spec import Spec
 from registry.planner import declaration_of
 from registry.registries import REGISTRIES, Registries
-from registry.training import SHORT_SOURCE, SourceSpec, training_plan
+from registry.sources import SHORT_SOURCE, SourceSpec
+from registry.training import training_plan
 
 Types = Mapping[str, StreamType]
 

@@ -10,11 +10,12 @@ from registry.checks.measured import goals_by_name
 from registry.checks.setting_names import setting_hint
 from registry.checks.sources import SourceChecker
 from registry.errors import UserError
+from registry.evaluations import evaluation_settings
 from registry.language.binding import value_problem
 from registry.language.declaration import Parameter
 from registry.language.schema import EVAL, EVALUATIONS, EVALUATOR_ARGUMENTS, SPLITS
 from registry.registries import Registry, closest_name
-from registry.training import SHORT_SOURCE, evaluation_settings
+from registry.sources import SHORT_SOURCE
 
 
 class EvaluationChecker(Collector):

@@ -17,7 +17,8 @@ from registry.language.equation import Ref
 from registry.language.spec import ModuleEntry, Spec
 from registry.planner import declaration_of
 from registry.registries import Registries
-from registry.training import SourceSpec, training_plan
+from registry.sources import SourceSpec
+from registry.training import training_plan
 
 LOGITS = "logits"  # the kind whose last axis counts classes
 LABELS = "labels"  # the kind of class numbers

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from registry.checks.misfits import Misfit
 from registry.errors import Location, Problem, UserError
+from registry.evaluations import EvaluationSpec
 from registry.language.declaration import Declaration
 from registry.language.ports import Port, StreamType
 from registry.language.spec import Spec
 from registry.registries import Registries
-from registry.training import EvaluationSpec, training_plan
+from registry.training import training_plan
 
 
 def goals_by_name(names: Registries) -> frozenset[str]:

@@ -11,7 +11,8 @@ from registry.language.ports import Port, StreamType
 from registry.language.spec import Spec
 from registry.planner import plan
 from registry.registries import Registries
-from registry.training import SHORT_SOURCE, TrainingPlan, training_plan
+from registry.sources import SHORT_SOURCE
+from registry.training import TrainingPlan, training_plan
 
 
 def check_supply(

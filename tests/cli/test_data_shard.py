@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from mplug2.checking.files import absent_of_split
 from mplug2.cli.app import app
 from registry import read_spec
-from registry.training import SHORT_SOURCE
+from registry.sources import SHORT_SOURCE
 
 TINY = str(ROOT / "configs_image" / "vqa_shapes_tiny.yaml")
 

@@ -13,7 +13,7 @@ from torch import nn
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.eval.evaluation import evaluate
 from mplug2.runtime import distributed
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 SIZE = 3
 

@@ -8,7 +8,7 @@ import pytest
 
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.eval.best import default_value, is_better, smaller_is_better
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 def evaluation(name: str, *metrics: str, evaluator: str | None = None) -> EvaluationSpec:

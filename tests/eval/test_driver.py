@@ -17,7 +17,7 @@ from mplug2.eval.evaluation import evaluate, padded_batches
 from mplug2.eval.run import chosen_evaluations, evaluate_all, predictions_of
 from mplug2.metrics.metric import Row
 from registry import EVALUATORS, Registry, UserError, parse_spec
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 def evaluation(name: str = "", goal: str = "predict", **more: Any) -> EvaluationSpec:

@@ -15,7 +15,7 @@ from mplug2.eval.evaluation import Evaluation, evaluate
 from mplug2.metrics.accuracy import Accuracy
 from mplug2.metrics.breakdown import by_type, most_frequent
 from registry import UserError, check, parse_spec
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 class Echo(nn.Module):

@@ -14,7 +14,7 @@ import mplug2  # noqa: F401  (fills the registries)
 from mplug2.eval.evaluation import Evaluation, evaluate
 from mplug2.metrics.metric import metric
 from registry import EVALUATORS, Location, SpecError, UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 HERE = re.escape(__file__)
 NAME_PLACE = Location("my.yaml", 7, 3)

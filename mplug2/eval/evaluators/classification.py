@@ -10,7 +10,7 @@ import torch
 from mplug2.eval.evaluators.rows import RowEvaluator
 from mplug2.metrics.metric import Metric, Row, needed_fields
 from registry import UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 class Classification(RowEvaluator):

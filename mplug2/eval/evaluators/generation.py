@@ -10,7 +10,7 @@ from mplug2.eval.evaluator import Decode
 from mplug2.eval.evaluators.rows import RowEvaluator
 from mplug2.metrics.metric import Metric, Row
 from registry import UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 class Generation(RowEvaluator):

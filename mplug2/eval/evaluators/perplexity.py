@@ -9,7 +9,7 @@ import torch
 
 from mplug2.metrics.metric import Row
 from registry import UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 class Perplexity:

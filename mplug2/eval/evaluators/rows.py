@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from mplug2.eval.evaluator import required_inputs
 from mplug2.metrics.metric import Metric, Row
 from registry import UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 class RowEvaluator(ABC):

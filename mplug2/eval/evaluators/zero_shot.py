@@ -23,7 +23,7 @@ from mplug2.eval.retrieval.embedders import GOALS, Call, modality_embedders
 from mplug2.eval.retrieval.texts import CaptionReader
 from mplug2.metrics.metric import Metric, Row
 from registry import SpecError, UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 if TYPE_CHECKING:
     from mplug2.network import Network

@@ -16,7 +16,7 @@ from mplug2.eval.predictions import without_fields
 from mplug2.metrics.metric import load_metric
 from mplug2.runtime.jsonl import finite, json_line
 from registry import EVALUATORS, Declaration, UserError
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 ROWS = 3
 # The outputs of a goal for three rows, and a metric of them. A new evaluator fails here until it has one.

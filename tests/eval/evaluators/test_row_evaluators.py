@@ -18,7 +18,8 @@ from modules.streams import Text, Tokens
 from mplug2.eval.evaluation import evaluate
 from mplug2.metrics.metric import Row, metric
 from registry import UserError, parse_spec
-from registry.training import EvaluationSpec, training_plan
+from registry.evaluations import EvaluationSpec
+from registry.training import training_plan
 
 CLASSES = ["a", "b", "c", "d", "e", "f"]
 

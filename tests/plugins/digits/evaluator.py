@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mplug2.runtime import distributed
-from registry.training import EvaluationSpec
+from registry.evaluations import EvaluationSpec
 
 
 class CountError:
