@@ -43,18 +43,22 @@ def is_recent(file: str) -> bool:
 
 
 def prune(folder: Path, name: re.Pattern[str], most_entries: int) -> None:
-    """Delete the oldest files whose names match, above a number of files; raise `OSError`."""
+    """Delete the oldest files whose names match, if there are more than `most_entries`; raise `OSError`.
+
+    A tenth of them goes at once, so that in a full folder only every so many calls must ask for all times.
+    """
     entries = [entry for entry in os.scandir(folder) if name.fullmatch(entry.name)]
     if len(entries) <= most_entries:
         return
     entries.sort(key=lambda entry: entry.stat().st_mtime_ns)
-    for entry in entries[: len(entries) - most_entries]:
+    num_kept = most_entries - most_entries // 10
+    for entry in entries[: len(entries) - num_kept]:
         with contextlib.suppress(FileNotFoundError):  # Another process deletes, too.
             os.unlink(entry.path)
 
 
 class UserCache:
-    """JSON values by a text; of all values, the `most_entries` that were written last are kept."""
+    """JSON values by a text; at most `most_entries` are kept, and those that were written last."""
 
     def __init__(self, name: str, most_entries: int) -> None:
         self.name = name

@@ -103,12 +103,13 @@ def dry_run(
     batch = _blank_batch(net)
     used: dict[str, list[str]] = {}
     goals = []
-    for goal in net.spec.goals:
-        plan = net.plan(goal)
-        for name in (*plan.inputs, *dict.fromkeys(step.name for step in plan.steps)):
-            used.setdefault(name, []).append(goal)
-        goals.append(_cost(net, {name: batch[name] for name in plan.inputs}, goal))
-    _try_first_values(net, batch)
+    with RepeatedOps():  # shared by all goals, which compute the same layers
+        for goal in net.spec.goals:
+            plan = net.plan(goal)
+            for name in (*plan.inputs, *dict.fromkeys(step.name for step in plan.steps)):
+                used.setdefault(name, []).append(goal)
+            goals.append(_cost(net, {name: batch[name] for name in plan.inputs}, goal))
+        _try_first_values(net, batch)
     streams = [
         StreamRow(
             name,
@@ -125,7 +126,7 @@ def check_streams(spec: Spec) -> None:
     """Build ``spec`` on the meta device and run each goal once, as `dry_run` does; SpecError where what comes
     out is not as declared.
 
-    Nothing is counted, so that equal layers need not be computed one by one: a fraction of `dry_run`'s time.
+    Nothing is counted and nothing described: half of `dry_run`'s time.
     """
     net = _built(spec)
     batch = _blank_batch(net)

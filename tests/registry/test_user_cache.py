@@ -69,6 +69,21 @@ def test_the_folder_is_bounded_and_holds_complete_entries_alone(cache: UserCache
     )
 
 
+def test_a_full_folder_makes_room_for_some_entries_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = UserCache("many", most_entries=20)
+    sizes = []
+    for number in range(24):
+        cache.write(f"key {number}", number)
+        os.utime(cache._file(f"key {number}"), (number, number))
+        sizes.append(len(list(cache_folder("many").iterdir())))
+    assert sizes[19:] == [20, 18, 19, 20, 18]
+    assert cache.read("key 5") is None
+    assert cache.read("key 6") == 6
+
+
 def test_the_state_of_a_file_changes_with_its_size_and_time(tmp_path: Path) -> None:
     file = tmp_path / "code.py"
     file.write_text("x = 1\n")
