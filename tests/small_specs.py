@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 import mplug2  # noqa: F401  (fills the registries)
 from registry import MODULES, ModuleEntry, Spec, read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(ROOT.glob("configs_*/*.yaml"))  # all shipped specs
 SIZES = {
     "width": 32,
     "depth": 2,
@@ -122,9 +124,7 @@ def _networks() -> list[Path]:
     """The shipped specs of which no two join the same modules in the same way."""
     found: dict[str, Path] = {}
     # A tiny spec stands for those of published sizes that join the same modules.
-    for file in sorted(
-        ROOT.glob("configs_*/*.yaml"), key=lambda file: ("tiny" not in file.stem, file)
-    ):
+    for file in sorted(FILES, key=lambda file: ("tiny" not in file.stem, file)):
         spec = read_spec(file)
         uses = {name: entry.use for name, entry in spec.modules.items()}
         # options are left out: min_length=4, weights=[1.0, 1.0], route='vision'
@@ -135,11 +135,37 @@ def _networks() -> list[Path]:
     return list(found.values())
 
 
+def _words(spec: Spec) -> set[str]:
+    """Return the modules, operations, losses and searches that a spec uses, and the kinds of its inputs."""
+    words = {entry.use for entry in spec.modules.values()}
+    words |= {stream.kind for stream in spec.inputs.values()}
+    words |= {line.callee for line in spec.flow.values()} - set(spec.modules)
+    return words
+
+
+def representatives(files: Iterable[Path]) -> list[Path]:
+    """Return as few of the specs as together use all that any of them uses, the tiny ones first."""
+    words = {file: _words(read_spec(file)) for file in files}
+    order = sorted(words, key=lambda file: ("tiny" not in file.stem, -len(words[file])))
+    seen: set[str] = set()
+    chosen = []
+    for file in order:
+        if not words[file] <= seen:
+            chosen.append(file)
+        seen |= words[file]
+    return chosen
+
+
+def spec_parameters(files: Iterable[Path]) -> list[ParameterSet]:
+    """Return specs as parameters of a test: representatives are quick, all others are slow."""
+    files = list(files)
+    quick = set(representatives(files))
+    parameters = []
+    for file in files:
+        marks = () if file in quick else pytest.mark.slow
+        parameters.append(pytest.param(file, id=file.stem, marks=marks))
+    return parameters
+
+
 SHIPPED = _networks()
-# The tiny specs have the modules of all families; those of published sizes run with the slow tests.
-SHIPPED_PARAMETERS = [
-    pytest.param(
-        file, id=file.stem, marks=() if "tiny" in file.stem else pytest.mark.slow
-    )
-    for file in SHIPPED
-]
+SHIPPED_PARAMETERS = spec_parameters(SHIPPED)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from mutation import mutate
-from small_specs import SHIPPED, TEACHER, small, writes_answers
+from small_specs import SHIPPED, TEACHER, representatives, small, writes_answers
 from torch.nn.modules.module import (
     register_module_forward_pre_hook,
     register_module_module_registration_hook,
@@ -23,6 +23,13 @@ from registry.yaml.write import write_tree
 
 EACH = -(-500 // len(SHIPPED))  # 500 or a few more in all
 QUICK = -(-EACH // 4)
+CASES = [
+    pytest.param(file, EACH, id=file.stem, marks=pytest.mark.slow) for file in SHIPPED
+]
+CASES += [
+    pytest.param(file, QUICK, id=f"{file.stem}, quick")
+    for file in representatives(SHIPPED)
+]
 SHORT = "flow.guess=beam_search(@decoder, memory=memory, num_beams=2, num_return_sequences=2, max_length=2)"
 MORE = {
     "freeze": ["vision.*stem.*"],
@@ -78,8 +85,7 @@ def layers() -> Iterator[Counter[str]]:
         hook.remove()
 
 
-@pytest.mark.parametrize("turns", [QUICK, pytest.param(EACH, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+@pytest.mark.parametrize(("file", "turns"), CASES)
 def test_mutated_shipped_specs(
     file: Path, turns: int, good: Counter[str], layers: Counter[str]
 ) -> None:

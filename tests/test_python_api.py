@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_specs import FILES, spec_parameters
 
 from mplug2 import Spec, SpecError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = sorted(ROOT.glob("configs_*/*.yaml"))
 PAGE = (ROOT / "docs" / "python_api.md").read_text(encoding="utf-8")
 TINY = ROOT / "configs_video" / "VideoQA_shapes_tiny.yaml"
 
@@ -44,7 +44,7 @@ def test_the_examples_of_the_page_run(
         exec(example, scope)
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", spec_parameters(FILES))
 def test_a_spec_that_is_written_reads_back_equal(file: Path, tmp_path: Path) -> None:
     spec = Spec.read(file)
     spec.write(tmp_path / file.name)

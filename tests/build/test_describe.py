@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from small_specs import spec_parameters
 from typer.testing import CliRunner
 
 from mplug2.build.describe import describe, describe_text, differences
@@ -24,7 +25,7 @@ golden = importlib.util.module_from_spec(found)
 found.loader.exec_module(golden)
 
 
-@pytest.mark.parametrize("spec", golden.shipped(), ids=lambda spec: spec.stem)
+@pytest.mark.parametrize("spec", spec_parameters(golden.shipped()))
 def test_golden_files_are_up_to_date(spec: Path) -> None:
     changed = golden.changes(spec)
     assert not changed, (

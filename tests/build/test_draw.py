@@ -12,6 +12,7 @@ from counting import operations
 from drawn import assert_nothing_overlaps
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_specs import FILES, spec_parameters
 from typer.testing import CliRunner
 
 import mplug2  # noqa: F401  (fills the registries)
@@ -25,7 +26,6 @@ from registry import Spec, parse_spec, read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGE = ROOT / "configs_video" / "VideoQA_msrvtt_large.yaml"
-SHIPPED = sorted(ROOT.glob("configs_*/*.yaml"))
 TEACHER = (
     (
         "flow.loss=lm_loss(logits, target=answer, weight=answer_weight, question_index=question_index, "
@@ -110,7 +110,7 @@ def test_how_much_a_pattern_freezes(pattern: str, frozen: str) -> None:
     )
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", spec_parameters(FILES))
 def test_nothing_overlaps(file: Path) -> None:
     assert_nothing_overlaps(read_spec(file))
 

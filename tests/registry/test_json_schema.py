@@ -31,6 +31,7 @@ def problems(text: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_it_is_a_schema_of_its_draft() -> None:
     assert SCHEMA["$schema"] == DRAFT
     jsonschema.Draft202012Validator.check_schema(SCHEMA)

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from mutation import mutate
 
 from registry import (
@@ -21,6 +22,7 @@ from registry import (
 from registry.yaml.write import write_tree
 
 PARTS = Path(__file__).parent / "parts"
+TURNS = 100  # mistakes for each seed
 GARBAGE = ["", *"\n\t:{}[]'\"#&*!%-\x07|>,\u2028\r?"]
 
 
@@ -39,14 +41,21 @@ def problems(text: str, names: Registries) -> list[Problem]:
     return []
 
 
-@pytest.mark.parametrize(
-    ("file", "seed"), [("good.yaml", n) for n in range(10)] + [("calls.yaml", 10)]
-)
-def test_mutated_specs(file: str, seed: int, names: Registries) -> None:
+def cases(seeds: int) -> list[ParameterSet]:
+    """Return the two files, each quickly with one seed, and slowly with many more."""
+    quick = [pytest.param(file, 0, TURNS // 5) for file in ("good.yaml", "calls.yaml")]
+    slow = [("good.yaml", seed) for seed in range(seeds)] + [("calls.yaml", seeds)]
+    return quick + [
+        pytest.param(file, seed, TURNS, marks=pytest.mark.slow) for file, seed in slow
+    ]
+
+
+@pytest.mark.parametrize(("file", "seed", "turns"), cases(seeds=10))
+def test_mutated_specs(file: str, seed: int, turns: int, names: Registries) -> None:
     good = (PARTS / file).read_text()
     chance = random.Random(seed)
     wrong = 0
-    for _ in range(100):
+    for _ in range(turns):
         tree = parse_spec(good).tree.plain()
         for _ in range(chance.choice([1, 1, 2, 4])):
             mutate(tree, chance)
@@ -56,16 +65,14 @@ def test_mutated_specs(file: str, seed: int, names: Registries) -> None:
             assert problem.place.line > 0
             assert problem.place.column > 0
             assert "\n" not in problem.message
-    assert wrong > 50
+    assert wrong > turns / 2
 
 
-@pytest.mark.parametrize(
-    ("file", "seed"), [("good.yaml", n) for n in range(5)] + [("calls.yaml", 5)]
-)
-def test_garbled_texts(file: str, seed: int, names: Registries) -> None:
+@pytest.mark.parametrize(("file", "seed", "turns"), cases(seeds=5))
+def test_garbled_texts(file: str, seed: int, turns: int, names: Registries) -> None:
     good = (PARTS / file).read_text()
     chance = random.Random(seed)
-    for _ in range(60):
+    for _ in range(turns):
         text = list(good)
         for _ in range(chance.choice([1, 2, 8])):
             text[chance.randrange(len(text))] = chance.choice(GARBAGE)
