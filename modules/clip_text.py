@@ -61,7 +61,7 @@ class ClipText(nn.Module):
         width: int,
         depth: int,
         vocab_size: int,
-        max_positions: int = 77,
+        max_positions: int,
         heads: int = 0,
         recompute: Literal["none", "all"] = "none",
     ) -> None:

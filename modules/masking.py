@@ -39,7 +39,7 @@ class WordMasking(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int = 30522,
+        vocab_size: int,
         fraction: float = 0.15,
         mask_token_id: int = 103,
         special_token_ids: list[int] | None = None,

@@ -33,8 +33,8 @@ class TextEmbedding(nn.Module):
     def __init__(
         self,
         width: int,
-        vocab_size: int = 30522,
-        max_positions: int = 512,
+        vocab_size: int,
+        max_positions: int,
         types: int = 2,
         dropout: float = 0.1,
         position: Literal["absolute", "none"] = "absolute",

@@ -24,7 +24,7 @@ from modules.search.rank import rank_answers
 from modules.streams import Text, Tokens
 from registry import UserError
 
-START, END = 101, 102
+START, END, VOCAB_SIZE = 101, 102, 30522  # of the vocabulary bert-base-uncased
 Clock = Literal["wall", "processor"]
 
 
@@ -145,15 +145,21 @@ def bench(
     return found
 
 
+def _decoder(sizes: Sizes) -> TextDecoder:
+    """Return a decoder with BERT's vocabulary and room for the generated texts."""
+    max_positions = max(64, sizes.length + 1)
+    return TextDecoder(
+        sizes.width, sizes.depth, vocab_size=VOCAB_SIZE, max_positions=max_positions
+    ).eval()
+
+
 def _tasks(
     sizes: Sizes, device: str
 ) -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
     """For each task the engine's call and the plain one, over the same random weights and inputs."""
     torch.manual_seed(0)
     with torch.device(device):
-        decoder = TextDecoder(
-            sizes.width, sizes.depth, max_positions=max(64, sizes.length + 1)
-        ).eval()
+        decoder = _decoder(sizes)
         memory = torch.randn(sizes.batch, sizes.memory, sizes.width)
         ids = torch.randint(1000, 30000, (sizes.candidates, sizes.words))
     ids[:, 0], ids[:, -1] = START, END
@@ -194,9 +200,7 @@ def _timed(run: Callable[[], Tensor], device: str, clock: Clock) -> tuple[Tensor
 def _flops(task: str, sizes: Sizes) -> tuple[int, int]:
     """The FLOPs of matrix products and attention in the engine and in plain decoding (meta device)."""
     with torch.device("meta"):
-        decoder = TextDecoder(
-            sizes.width, sizes.depth, max_positions=max(64, sizes.length + 1)
-        ).eval()
+        decoder = _decoder(sizes)
         memory = torch.empty(sizes.batch, sizes.memory, sizes.width)
         ids = torch.empty(sizes.candidates, sizes.words, dtype=torch.long)
     text = Text(ids, ids.bool())

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
-from mplug2.data.vocabularies import tokenizer_places
 from registry import MODULES, OPERATIONS, Spec, StreamType
 from registry.language.locate import source_file
+from registry.tokenizers import tokenizer_places
 from registry.user_cache import file_state
 
 SECTIONS = ("inputs", "modules", "flow", "goals", "momentum", "freeze", "adapt", "tie")

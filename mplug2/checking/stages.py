@@ -31,8 +31,9 @@ def check_stages(spec: Spec, last: int = DRY_RUN, *, required: bool = False) -> 
     """Return the findings of stages 2 to ``last`` (at most `DRY_RUN`).
 
     Files that the spec names and that are not here are notes; with ``required`` an absent vocabulary is a
-    problem. Up to stage 3 nothing is opened and torch is not imported. Vocabularies are not read and stage 4
-    is not run again if nothing has changed since both passed.
+    problem. Up to stage 3 torch is not imported, and nothing is opened but a vocabulary whose size the spec
+    leaves out. Other vocabularies are not read and stage 4 is not run again if nothing has changed since both
+    passed.
     """
     report = check(spec)
     if report.problems:

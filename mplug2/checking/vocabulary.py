@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mplug2.data.vocabularies import load_tokenizer, tokenizer_exists, tokenizer_places
+from mplug2.data.vocabularies import load_tokenizer
 from registry import Location, Problem, Spec, SpecError, UserError, parse_spec
+from registry.tokenizers import tokenizer_exists, tokenizer_places
 
 if TYPE_CHECKING:
     from mplug2.data.text import Tokenizer

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mplug2.build.compose import compose
-from mplug2.data.goal_source import goal_tokenizer
 from mplug2.data.vocabularies import load_tokenizer
 from mplug2.eval.ready import evaluation_problems
 from mplug2.eval.retrieval.embedders import GOALS
@@ -18,6 +17,7 @@ from mplug2.train.ready import training_problems
 from registry import Problem, Spec, SpecError, StreamType, UserError
 from registry.checks.initial import missing_files
 from registry.checks.training import nothing_to_train
+from registry.goal_source import goal_tokenizer
 from registry.training import training_plan
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from mplug2.data.bad_files import shared_counter
 from mplug2.data.batching import BatchFormation, FixedBatches, TokenBatches
-from mplug2.data.goal_source import source_of_goal
 from mplug2.data.loader import EvalLoader, Loader
 from mplug2.data.source_builder import SourceBuilder
 from mplug2.data.sources.items import ItemSource
@@ -15,6 +14,7 @@ from mplug2.data.sources.source import Source
 from mplug2.data.text import Tokenizer
 from registry import SOURCES, Spec, plan
 from registry.errors import UserError, require
+from registry.goal_source import source_of_goal
 from registry.training import BatchSpec, training_plan
 
 if TYPE_CHECKING:

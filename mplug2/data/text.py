@@ -16,9 +16,9 @@ from tokenizers import Tokenizer as WordPieces
 from tokenizers.decoders import WordPiece as Joiner
 from tokenizers.models import WordPiece
 
-from mplug2.data.tokenizer_name import tokenizer_parts
 from registry import TOKENIZERS
 from registry.errors import UserError
+from registry.tokenizers import tokenizer_parts
 
 if TYPE_CHECKING:
     from modules.streams import Text

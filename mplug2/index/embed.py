@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from mplug2.data.goal_source import goal_arguments
 from mplug2.data.media.folder import UNREADABLE
 from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD
 from mplug2.data.text import Tokenizer
@@ -22,6 +21,7 @@ from mplug2.eval.retrieval.texts import CaptionReader
 from mplug2.predict.asking import check_length
 from mplug2.predict.predict_loader import Files
 from registry import UserError
+from registry.goal_source import goal_arguments
 
 if TYPE_CHECKING:
     from mplug2.network import Network

@@ -27,12 +27,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mplug2.data.goal_source import goal_arguments, goal_tokenizer
 from mplug2.eval.retrieval.embedders import GOALS
 from mplug2.runtime.atomic_write import atomic_write
 from mplug2.runtime.safetensors_writer import Entry, write_safetensors
 from mplug2.weights.store import weights_file
 from registry import Spec, UserError, write_spec
+from registry.goal_source import goal_arguments, goal_tokenizer
 
 FORMAT = 1
 CONTENTS, SPEC, TOKENIZER = "index.json", "spec.yaml", "tokenizer"

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mplug2.data.goal_source import tokenizer_key
 from mplug2.eval.retrieval.embedders import GOALS
 from mplug2.eval.retrieval.similarity import nearest
 from mplug2.index.embed import Embedder
@@ -27,6 +26,7 @@ from mplug2.predict.network import load
 from mplug2.predict.predict_loader import Files, look
 from mplug2.predict.result import Look
 from registry import UserError, read_spec
+from registry.goal_source import tokenizer_key
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from mplug2.checking.vocabulary import check_trained_vocabulary
-from mplug2.data.goal_source import goal_tokenizer
 from mplug2.data.text import Tokenizer
 from mplug2.data.vocabularies import load_tokenizer
 from mplug2.runtime.devices import usable_device
 from mplug2.runtime.run_folder import trained_checkpoint
 from registry import Literal, Spec, check, declaration_of, read_spec
+from registry.goal_source import goal_tokenizer
 
 if TYPE_CHECKING:
     from mplug2.network import Network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from registry.checks.conditions import check_conditions
 from registry.checks.graph import Graph, read_graph
 from registry.checks.inference import completed
 from registry.checks.initial import missing_files
@@ -11,6 +12,7 @@ from registry.checks.measured import check_measured
 from registry.checks.misfits import Misfit
 from registry.checks.names import check_names
 from registry.checks.supply import check_supply
+from registry.checks.text_sizes import settle_positions
 from registry.checks.types import check_axes
 from registry.errors import Problem, SpecError, require
 from registry.language.ports import StreamType
@@ -71,8 +73,13 @@ def check(spec: Spec, names: Registries = REGISTRIES, files: bool = False) -> Re
     problems += graph.cycles + graph.uncalled + check_supply(spec, names, graph, types)
     if problems:  # a stream that does not fit may be what leaves a size open
         return Report(SpecError(problems).problems, types, 3)
-    result = completed(spec, names, solution.sizes, solution.waiting)
-    return Report(result.problems, types, 3, result.spec, result.notes)
+    positions = settle_positions(spec, names, types, solution.sizes)
+    waiting = solution.waiting | positions.waiting
+    result = completed(spec, names, solution.sizes, waiting)
+    problems = result.problems
+    if result.spec.inferred:  # What follows must meet the conditions, too.
+        problems = problems + check_conditions(result.spec, names)
+    return Report(problems, types, 3, result.spec, result.notes)
 
 
 def complete(spec: Spec, names: Registries = REGISTRIES) -> Spec:

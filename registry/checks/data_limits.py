@@ -9,22 +9,16 @@ built without these checks, since it may be fed by other data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from registry.checks.conditions import argument_value
-from registry.checks.graph import read_graph
-from registry.checks.supply import source_inputs
+from registry.checks.task_settings import TaskSetting, task_settings
 from registry.errors import Location, Problem, SpecError
 from registry.language.binding import bind
-from registry.language.declaration import Declaration
 from registry.language.equation import Equation, Ref
 from registry.language.ports import StreamType
 from registry.language.spec import Spec
 from registry.planner import declaration_of
 from registry.registries import REGISTRIES, Registries
-from registry.sources import SHORT_SOURCE, SourceSpec
-from registry.training import training_plan
 
 Types = Mapping[str, StreamType]
 
@@ -37,71 +31,15 @@ def check_data_limits(
     ``types`` are the solved types of `check`, which must have found no problem.
     """
     problems: list[Problem] = []
-    plan = training_plan(spec, names)
-    for source, inputs in source_inputs(spec, names, plan, read_graph(spec)):
-        for described in _plain_sources(plan.sources, source):
-            declaration = names.tasks.declaration(described.task or "")
-            for setting in _settings(spec, described, declaration):
-                for name in inputs:
-                    problems += _too_long(spec, types, names, name, setting)
-                    problems += _too_few_classes(spec, types, names, name, setting)
+    for setting, inputs in task_settings(spec, names):
+        for name in inputs:
+            problems += _too_long(spec, types, names, name, setting)
+            problems += _too_few_classes(spec, types, names, name, setting)
     return SpecError(problems).problems
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """The arguments of a task for one split, with where they are set."""
-
-    declaration: Declaration
-    path: tuple[str, ...]  # of the split
-    values: Mapping[str, Any]
-
-    def value(self, argument: str) -> Any:
-        """Return the value of an argument, set or by default; None if it is open."""
-        if argument in self.values:
-            return self.values[argument]
-        parameter = self.declaration.arguments.get(argument)
-        return None if parameter is None or parameter.required else parameter.default
-
-    def place(self, spec: Spec, argument: str) -> Location:
-        """Return where an argument is set: in the split, its source, or the section `data`."""
-        for path in (self.path, self.path[:-1], ("data",)):
-            if spec.node(*path, argument) is not None:
-                return spec.place(*path, argument)
-        return spec.key_place(*self.path)
-
-
-def _plain_sources(sources: Mapping[str, SourceSpec], name: str) -> Iterator[SourceSpec]:
-    """Yield a source, or the parts of a mixture."""
-    described = sources.get(name)
-    if described is None:
-        return
-    if described.mixture is None:
-        yield described
-        return
-    for part in described.mixture:
-        yield from _plain_sources(sources, part)
-
-
-def _settings(
-    spec: Spec, described: SourceSpec, declaration: Declaration
-) -> Iterator[_Setting]:
-    """Yield the arguments of each split; those of the source alone if it has no split."""
-    base = (
-        ("data",)
-        if described.name == SHORT_SOURCE
-        else ("data", "sources", described.name)
-    )
-    for split, values in (described.splits or {"": {}}).items():
-        yield _Setting(
-            declaration,
-            (*base, split) if split else base,
-            {**described.arguments, **values},
-        )
-
-
 def _too_long(
-    spec: Spec, types: Types, names: Registries, name: str, setting: _Setting
+    spec: Spec, types: Types, names: Registries, name: str, setting: TaskSetting
 ) -> Iterator[Problem]:
     """Yield a problem for each module that has fewer positions than an input may have tokens."""
     argument = setting.declaration.token_limits.get(name, "")
@@ -153,7 +91,7 @@ def _length(stream: StreamType) -> str:
 
 
 def _too_few_classes(
-    spec: Spec, types: Types, names: Registries, name: str, setting: _Setting
+    spec: Spec, types: Types, names: Registries, name: str, setting: TaskSetting
 ) -> Iterator[Problem]:
     """Yield a problem for each stream of logits with fewer classes than an input has."""
     argument = setting.declaration.class_names.get(name, "")

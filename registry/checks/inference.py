@@ -1,7 +1,8 @@
 """Arguments that a spec leaves out, since the wiring or the data settles them: `width`, `classes`.
 
 A required argument may be left out if an axis of the module's ports has its name: then it is the size that
-the streams have there. The number of classes also follows from the labels that the data lists.
+the streams have there. The number of classes also follows from the labels that the data lists, and the sizes
+of vocabularies and positions from its texts (`text_sizes`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from registry.checks.sizes import Size
+from registry.checks.text_sizes import follows_from_texts
 from registry.errors import Location, Problem
 from registry.language.binding import bind
 from registry.language.declaration import Declaration
@@ -23,6 +25,8 @@ from registry.training import training_plan
 LOGITS = "logits"  # the kind whose last axis counts classes
 LABELS = "labels"  # the kind of class numbers
 
+NO_LABELS = "no data names the classes"
+
 OpenSizes = Mapping[tuple[str, str], Size]  # by module and argument
 
 
@@ -35,9 +39,11 @@ class ClassCount:
 
 
 def may_be_left_out(declaration: Declaration, argument: str) -> bool:
-    """Return whether a required argument of a module can follow from its streams: an axis has its name."""
+    """Return whether a required argument of a module can follow: from its streams, as an axis has its name,
+    or from the texts that it reads."""
     ports = [*declaration.inputs.values(), *declaration.outputs.values()]
-    return any(argument in port.names for port in ports)
+    is_axis = any(argument in port.names for port in ports)
+    return is_axis or follows_from_texts(declaration, argument)
 
 
 def class_counts(spec: Spec, names: Registries) -> dict[str, ClassCount]:
@@ -74,17 +80,17 @@ def _class_lists(
 
 def count_classes(
     spec: Spec, names: Registries, sizes: OpenSizes, last_axes: Mapping[str, Size]
-) -> frozenset[tuple[str, str]]:
+) -> dict[tuple[str, str], str]:
     """Set the open number of classes of logits that are compared with labels which the data lists.
 
     `last_axes`: the last axis of each stream of logits. Returns the arguments that stay open, though other
-    data could settle them.
+    data could settle them, with the reason.
     """
     still_open = {
         id(size.root()): key for key, size in sizes.items() if size.root().value is None
     }
     if not still_open:
-        return frozenset()
+        return {}
     counts = class_counts(spec, names)
     labels = [name for name, declared in spec.inputs.items() if declared.kind == LABELS]
     waiting: set[tuple[str, str]] = set()
@@ -96,7 +102,7 @@ def count_classes(
         if input_name in counts and root.value is None:
             root.value, root.origin = counts[input_name].count, counts[input_name].place
         waiting.add(still_open[id(root)])
-    return frozenset(key for key in waiting if sizes[key].root().value is None)
+    return {key: NO_LABELS for key in waiting if sizes[key].root().value is None}
 
 
 def _compared(
@@ -131,9 +137,10 @@ def completed(
     spec: Spec,
     names: Registries,
     sizes: OpenSizes,
-    waiting: frozenset[tuple[str, str]] = frozenset(),
+    waiting: Mapping[tuple[str, str], str],
 ) -> Completed:
-    """Return a spec with the arguments that were left out; `waiting` are those that data could settle."""
+    """Return a spec with the arguments that were left out; `waiting` are those that data could settle, with
+    the reason why it does not."""
     problems: list[Problem] = []
     notes: list[Problem] = []
     modules = dict(spec.modules)
@@ -145,7 +152,7 @@ def completed(
         root = size.root()
         entry = modules[module]
         if root.value is None and (module, argument) in waiting:
-            notes.append(_waiting(entry, argument))
+            notes.append(_waiting(entry, argument, waiting[module, argument]))
         elif root.value is None:
             problems.append(_unsettled(entry, argument, names))
         else:
@@ -170,8 +177,9 @@ def _unsettled(entry: ModuleEntry, argument: str, names: Registries) -> Problem:
     return Problem(entry.place, message, hint)
 
 
-def _waiting(entry: ModuleEntry, argument: str) -> Problem:
-    message = f"'{argument}' of module '{entry.name}' ({entry.use}) is open: no data names the classes"
-    return Problem(
-        entry.place, message, f"add `{argument}: ...`, or `data: {{labels: [...]}}`"
-    )
+def _waiting(entry: ModuleEntry, argument: str, reason: str) -> Problem:
+    message = f"'{argument}' of module '{entry.name}' ({entry.use}) is open: {reason}"
+    hint = f"add `{argument}: ...`"
+    if reason == NO_LABELS:
+        hint += ", or `data: {labels: [...]}`"
+    return Problem(entry.place, message, hint)

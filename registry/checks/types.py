@@ -11,6 +11,7 @@ from registry.checks.indices import IndexUse, unknown_targets, wrong_index
 from registry.checks.inference import LOGITS, count_classes
 from registry.checks.misfits import Meeting, Misfit, Misfits
 from registry.checks.sizes import Size, unify
+from registry.checks.text_sizes import settle_vocabularies
 from registry.errors import Location, Problem
 from registry.kinds import KINDS
 from registry.language.binding import bind
@@ -46,12 +47,12 @@ class _Stream:
 class Solution:
     """What stage 3 finds out: what does not fit, the type of every stream (fields as `both.vision`), and
     the sizes of arguments that the spec leaves out, by module and argument; `waiting` are the arguments
-    among them that data could settle."""
+    among them that data could settle, with the reason why it does not."""
 
     misfits: list[Misfit]
     types: dict[str, StreamType]
     sizes: dict[tuple[str, str], Size]
-    waiting: frozenset[tuple[str, str]]
+    waiting: dict[tuple[str, str], str]
 
 
 def check_axes(spec: Spec, names: Registries, order: Iterable[str]) -> Solution:
@@ -79,7 +80,7 @@ class _Solver:
         self.selections: dict[tuple[str, str, str], Size] = {}
         # Sizes of arguments that the spec leaves out, by module and argument.
         self.sizes: dict[tuple[str, str], Size] = {}
-        self.waiting: frozenset[tuple[str, str]] = frozenset()
+        self.waiting: dict[tuple[str, str], str] = {}
         self.read_inputs()
 
     def read_inputs(self) -> None:
@@ -114,6 +115,10 @@ class _Solver:
                 class_axes[name] = stream.sizes[-1]
         # Before the letters are settled: a count of classes may be the size that settles them.
         self.waiting = count_classes(self.spec, self.names, self.sizes, class_axes)
+        vocabularies = settle_vocabularies(self.spec, self.names, self.sizes)
+        self.waiting |= vocabularies.waiting
+        for problem in vocabularies.problems:
+            self.misfits.add(Misfit(problem, ()))
         return self.misfits.finish()
 
     def equation(self, equation: Equation) -> None:

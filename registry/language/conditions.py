@@ -51,6 +51,13 @@ class Condition:
         names = [*_names(self.left), *_names(self.right)]
         return list(dict.fromkeys(names))
 
+    def at_most(self, bound: str) -> str:
+        """Return the name that the condition holds at or below a bound, itself a name; '' if it does not."""
+        is_bound = (
+            isinstance(self.comparison, ast.LtE) and ast.unparse(self.right) == bound
+        )
+        return self.left.id if is_bound and isinstance(self.left, ast.Name) else ""
+
     def holds(self, values: Values) -> bool:
         """Return whether the condition holds; True if a name has no number."""
         compare, _ = COMPARISONS[type(self.comparison)]

@@ -18,9 +18,8 @@ from mplug2.data.arguments import ArgumentError
 from mplug2.data.clip_tokenizer import ClipTokenizer
 from mplug2.data.template import TextTemplate
 from mplug2.data.text import Tokenizer
-from mplug2.data.tokenizer_name import tokenizer_parts
-from mplug2.data.vocabularies import tokenizer_exists
 from registry import UserError
+from registry.tokenizers import tokenizer_exists, tokenizer_parts
 from tools.parity.compare import compare
 
 MERGES = "#version: 0.2\nc a\nca t</w>\na t</w>\n"

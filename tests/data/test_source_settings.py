@@ -11,14 +11,14 @@ from PIL import Image
 
 import mplug2  # noqa: F401  (fills the registries)
 from mplug2.data.build import build_prediction_source, build_source
-from mplug2.data.goal_source import (
+from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD
+from registry import StreamType, UserError, check, parse_spec, write_spec
+from registry.goal_source import (
     goal_arguments,
     goal_tokenizer,
     source_of_goal,
     tokenizer_key,
 )
-from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD
-from registry import StreamType, UserError, check, parse_spec, write_spec
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "square")
 SPEC = """

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from mplug2.data.goal_source import goal_tokenizer
 from mplug2.data.vocabularies import load_tokenizer
 from mplug2.eval.evaluators.classification import Classification
 from mplug2.eval.retrieval.embedders import GOALS, Call, modality_embedders
@@ -24,6 +23,7 @@ from mplug2.eval.retrieval.texts import CaptionReader
 from mplug2.metrics.metric import Metric, Row
 from registry import SpecError, UserError
 from registry.evaluations import EvaluationSpec
+from registry.goal_source import goal_tokenizer
 
 if TYPE_CHECKING:
     from mplug2.network import Network

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mplug2.data.goal_source import goal_arguments, source_of_goal
 from mplug2.data.template import TextTemplate
 from mplug2.data.text import Tokenizer
 from mplug2.data.text_cleaning import clean_caption
 from registry import TASKS
+from registry.goal_source import goal_arguments, source_of_goal
 
 if TYPE_CHECKING:
     from modules.streams import Text

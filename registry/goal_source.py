@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registry import TASKS, plan
+from registry.planner import plan
+from registry.registries import TASKS
 from registry.sources import SHORT_SOURCE, SourceSpec
 from registry.training import TrainingPlan, training_plan
 
