@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import mplug2
 from mplug2.cli.app import app
-from registry import MODULES
+from registry import KEY_MAPS, MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "families.md"
@@ -44,3 +44,18 @@ def test_the_drawing_of_a_system_is_what_draw_writes(
     assert result.exit_code == 0, result.output
     # Run `mplug2 draw SPEC -o docs/images/families/NAME.svg` after a change of the spec.
     assert (tmp_path / "net.svg").read_bytes() == (PAGE.parent / drawing).read_bytes()
+
+
+def test_the_page_of_supported_models_has_every_released_family() -> None:
+    text = (ROOT / "docs" / "supported_models.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| ")]
+    read = {row[3].strip().lstrip("`").partition(":")[0]: row for row in rows[1:]}
+    released = set()
+    for family in KEY_MAPS.names():
+        key_map = KEY_MAPS.load(family)
+        if key_map.released:
+            released.add(family)
+            assert f"`{family}:{key_map.source}`" in read[family][3]
+            written = "no:" not in read[family][4]
+            assert written == (not key_map.read_only), family
+    assert set(read) == released
