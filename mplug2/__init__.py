@@ -35,11 +35,21 @@ from registry import (  # noqa: E402
 
 if TYPE_CHECKING:
     from mplug2.build.compose import compose as compose
+    from mplug2.data.batch import Batch as Batch
+    from mplug2.data.build import build_eval_loader as build_eval_loader
+    from mplug2.data.build import build_loader as build_loader
+    from mplug2.eval.evaluation import evaluate as evaluate
     from mplug2.network import Network as Network
+    from mplug2.predict.finished import load as load
     from mplug2.predict.pipeline import pipeline as pipeline
+    from mplug2.train.trainer import fit as fit
+    from mplug2.train.trainer import train as train
     from registry import Spec as Spec
     from registry import SpecError as SpecError
     from registry import UserError as UserError
+    from registry import check as check
+    from registry import read_spec as read_spec
+    from registry.training import training_plan as training_plan
 
 __version__ = "0.1.0"
 
@@ -135,6 +145,7 @@ _PUBLIC = {
     "training_plan": "registry.training:training_plan",
     "evaluate": "mplug2.eval.evaluation:evaluate",
     "pipeline": "mplug2.predict.pipeline:pipeline",
+    "load": "mplug2.predict.finished:load",
     "Spec": "registry:Spec",
     "read_spec": "registry:read_spec",
     "check": "registry:check",

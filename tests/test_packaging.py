@@ -126,3 +126,22 @@ def test_every_folder_of_the_packages_is_installed() -> None:
     assert [
         str(folder) for folder in folders if not (folder / "__init__.py").is_file()
     ] == []
+
+
+@pytest.mark.parametrize("package", ["registry", "modules", "mplug2"])
+def test_type_checkers_read_the_annotations(package: str) -> None:
+    assert (ROOT / package / "py.typed").is_file()
+
+
+def test_type_checkers_know_every_public_name() -> None:
+    """`__getattr__` finds the names at run time, where a type checker sees nothing of them."""
+    tree = ast.parse((ROOT / "mplug2" / "__init__.py").read_text(encoding="utf-8"))
+    typed: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for imported in node.body:
+                assert isinstance(imported, ast.ImportFrom)
+                (alias,) = imported.names
+                assert alias.asname == alias.name  # else it is not exported
+                typed[alias.name] = f"{imported.module}:{alias.name}"
+    assert typed == mplug2._PUBLIC

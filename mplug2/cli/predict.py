@@ -117,7 +117,7 @@ def predict(
     summary.print_notes()
     summary.print_damaged()
     # Printed last, so that a mistake is a single line.
-    if checkpoint is None:
+    if checkpoint is None and pipe.checkpoint is not None:
         print_checkpoint(pipe.checkpoint)
     if not single:
         summary.print()

@@ -16,8 +16,8 @@ from mplug2.data.batch import FailedSample, Sample
 from mplug2.data.build import build_source
 from mplug2.data.media.folder import UNREADABLE
 from mplug2.data.media.image import read_image
+from mplug2.data.media.pixel_file import MediaValue
 from mplug2.data.media.video import read_frames
-from mplug2.data.packed_file import MediaFile
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.sources.source import Source
 from mplug2.data.unknown_words import WordCounts, count_words
@@ -173,7 +173,7 @@ def _encode_all(source: Source, progress: bool) -> list[Finding]:
 
 def check_files(
     names: Sequence[str],
-    files: Sequence[MediaFile],
+    files: Sequence[MediaValue],
     *,
     kind: str = "frames",
     workers: int | None = None,
@@ -214,7 +214,7 @@ def _watch(
     return track(entries, total=total, description=description)
 
 
-def _check(kind: str, name: str, file: MediaFile) -> Decoded:
+def _check(kind: str, name: str, file: MediaValue) -> Decoded:
     try:
         if kind == "image":
             height, width, _ = read_image(file).shape

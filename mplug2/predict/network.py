@@ -61,6 +61,12 @@ def load(
     return net.eval(), tokenizer, weights
 
 
+def tokenizer_of(net: Network) -> Tokenizer | None:
+    """Return the tokenizer of a network's goal of evaluation, if it has one."""
+    name = goal_tokenizer(net.spec, net.spec.eval["goal"])
+    return None if name is None else load_tokenizer(net.spec, name)
+
+
 def with_num_outputs(spec: Spec, best: int) -> Spec:
     """Return ``spec`` with its goal's searches giving up to ``best`` texts, at most as many as beams."""
     flow = dict(spec.flow)

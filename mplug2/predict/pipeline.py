@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,14 +11,17 @@ import torch
 
 from mplug2.data.batch import SampleRequest
 from mplug2.data.media.image import ImageError
+from mplug2.data.media.pixel_file import MediaValue, PixelFile
 from mplug2.data.media.video_file import VideoError
 from mplug2.data.sources.source import decoder_of
 from mplug2.data.text import Tokenizer
 from mplug2.data.unknown_words import count_requested_words
+from mplug2.network import Network
 from mplug2.predict.answers import answered, guesses
 from mplug2.predict.asking import check_length, check_text
 from mplug2.predict.files import Entry
-from mplug2.predict.network import load
+from mplug2.predict.media_values import MediaOrList, MediaValues, is_lazy
+from mplug2.predict.network import load, tokenizer_of
 from mplug2.predict.predict_loader import (
     Asked,
     Chunk,
@@ -33,13 +35,12 @@ from registry.errors import require
 
 if TYPE_CHECKING:
     from mplug2.data.sources.items import ItemSource
-    from mplug2.network import Network
 
 File = str | os.PathLike[str]
 
 
 def pipeline(
-    spec: File,
+    spec: File | Network,
     checkpoint: File | None = None,
     overrides: Sequence[str] = (),
     *,
@@ -49,11 +50,20 @@ def pipeline(
     """Return a callable that answers, captions or classifies files, with the network of ``spec``.
 
     Without ``checkpoint`` the best one of the spec's run folder is taken (runs/NAME/best). ``top``: how many
-    guesses a result has at most. Raises UserError where spec, checkpoint or vocabulary do not fit.
+    guesses a result has at most. ``spec`` may be a composed `Network` with its present weights: its searches
+    return as many texts as its spec specifies. Raises
+    UserError where spec, checkpoint or vocabulary do not fit.
     """
     if type(top) is not int or top < 1:
         raise UserError(f"top must be an integer of at least 1, but is {top!r}")
     require(checkpoint, (str, os.PathLike, type(None)), "checkpoint")
+    if isinstance(spec, Network):
+        if checkpoint is not None or overrides or device is not None:
+            raise UserError(
+                "a network has its weights, its settings and its device: leave checkpoint, overrides and "
+                "device out, or give the path of its spec"
+            )
+        return Pipeline(spec, tokenizer_of(spec), None, top)
     require(spec, (str, os.PathLike), "spec")
     net, tokenizer, weights = load(
         Path(spec),
@@ -74,7 +84,11 @@ class Pipeline:
     """
 
     def __init__(
-        self, net: Network, tokenizer: Tokenizer | None, checkpoint: Path, top: int = 5
+        self,
+        net: Network,
+        tokenizer: Tokenizer | None,
+        checkpoint: Path | None,
+        top: int = 5,
     ) -> None:
         self.net, self.tokenizer, self.checkpoint, self.top = (
             net,
@@ -105,23 +119,25 @@ class Pipeline:
         ]
         declared = KINDS[self.says].answer
         answer = self.says if declared is None else declared.noun
-        where = f"{self.checkpoint} on {self.net.device}"
+        where = f"{self.checkpoint or 'weights in memory'} on {self.net.device}"
         return f"<mplug2 pipeline {self.net.spec.name}: {' and '.join(parts)} to {answer}; {where}>"
 
     def __call__(
         self,
-        media: File | Iterable[File] | Iterable[Iterable[File]] | None = None,
+        media: MediaOrList | None = None,
         *,
         question: str | Sequence[str] | None = None,
-        image: File | Iterable[File] | Iterable[Iterable[File]] | None = None,
+        image: MediaOrList | None = None,
     ) -> Result | list[Result] | Iterator[Result]:
-        """Ask about a file, and about each of a list of files.
+        """Ask about an image or a video, or about each of a list of them.
 
-        One file (a pair for networks that compare) and one ``question`` give one result, several questions a
-        list of them; a list of files gives its results one after another, as they are ready. ``image`` is
-        another word for ``media`` where images are read. A single file that cannot be read raises VideoError
-        or ImageError; in a list its result has the ``error``. UserError for what the network cannot be asked.
-        A network of text alone takes ``question`` and no file.
+        Each is a path, bytes, a file object, an image of Pillow, a numpy array or a torch tensor
+        (`PixelFile` describes their axes). One (a pair for networks that compare) and one ``question`` give
+        one result, several questions a list of them. A list gives the list of its results, computed in
+        batches; an iterator gives them one after another, as they are ready. ``image`` is another word for
+        ``media`` where images are read. A single file that cannot be read raises VideoError or ImageError; in
+        a list its result has the ``error``. UserError for what the network cannot be asked. A network of text
+        alone takes ``question`` and no file.
         """
         if self.kind == "text":
             if media is not None or image is not None or question is None:
@@ -138,22 +154,24 @@ class Pipeline:
             raise UserError(
                 f"{self.net.spec.name} reads {self.kind}s: call it with a file, pipe({name}), or a list"
             )
-        given = _listed(media if image is None else image)
-        alone = isinstance(given, str) or (
-            self.views == 2 and all(isinstance(one, str) for one in given)
+        value = media if image is None else image
+        values = MediaValues(self.kind)
+        names = values.names(value)
+        alone = isinstance(names, str) or (
+            self.views == 2 and all(isinstance(name, str) for name in names)
         )
-        entries = [
-            (one,) if isinstance(one, str) else tuple(one)
-            for one in ([given] if alone else given)
-        ]
+        entries = []
+        for name in [names] if alone else names:
+            entries.append((name,) if isinstance(name, str) else tuple(name))
         several = question is None or (
             isinstance(question, Iterable) and not isinstance(question, str)
         )
         # a value that is not a text is refused below
         questions: list[Any] = list(question or ()) if several else [question]
-        stream = self.stream(entries, questions)
+        stream = self.stream(entries, questions, in_memory=values.files)
         if not alone:
-            return (result for results in stream for result in results)
+            flat = (result for results in stream for result in results)
+            return flat if is_lazy(value) else list(flat)
         (results,) = stream
         if results[0].error is not None:
             raise (VideoError if self.kind == "video" else ImageError)(results[0].error)
@@ -165,23 +183,28 @@ class Pipeline:
         questions: Sequence[str] = (),
         *,
         pictures: int = 0,
+        in_memory: Mapping[str, MediaValue] | None = None,
     ) -> Iterator[list[Result]]:
         """Yield the results of each entry (its files), one for each question, in order.
 
         Files are read in the background. A file that cannot be read yields one result with the ``error``.
-        With ``pictures`` results hold up to so many images of each file. UserError at once for what the
-        network cannot be asked.
+        With ``pictures`` results hold up to so many images of each file. ``in_memory`` has the media
+        in memory, by the name in their entry. UserError at once for what the network cannot be asked.
         """
         self._judge(entries, questions)
         asked: Sequence[str | None] = questions or (None,)
         if self.kind == "text":
             entries = [()] * len(questions)  # each text is an entry without files
         source = question_source(self.net, self.goal, self.tokenizer, asked)
-        data = Asked(self.net, source, entries, asked, pictures)
+        in_memory = in_memory or {}
+        data = Asked(self.net, source, entries, asked, pictures, in_memory)
         notes = self._unknown_words(source, questions)
         settings = self.net.spec
         batch = settings.eval["batch_size"] or settings.train["batch_size"]
         workers = settings.data["workers"] if len(entries) > 1 and self.views else 0
+        # Pixels need no decoding, and a tensor on a GPU cannot be read in another process.
+        if any(isinstance(value, PixelFile) for value in in_memory.values()):
+            workers = 0
         return (
             results
             for chunk in chunks(data, batch, workers)
@@ -234,7 +257,7 @@ class Pipeline:
         if rows:
             if self.asks is not None:
                 check_length(self.net.spec, self.asks, chunk.inputs[self.asks])
-            outputs = self.net(self.net.move(chunk.inputs), goal=self.goal)
+            outputs = self._run(chunk.inputs)
             value, records = outputs[self.output], chunk.records
             answers = iter(
                 guesses(self.says, value, records, rows, self._decode, self.top)
@@ -257,30 +280,12 @@ class Pipeline:
             results.append(entry_results)
         return results
 
-
-def _listed(given: Any) -> Any:
-    """Return paths as texts, in the lists that hold them; UserError for anything else."""
-    if isinstance(given, (str, os.PathLike)):
-        path = os.fspath(given)
-        if isinstance(path, str):
-            return path
-    # An array or an image can be iterated over, too: it must not be taken for a list of paths.
-    elif isinstance(given, (list, tuple, set, Iterator)) or _is_plain_iterable(given):
-        return [_listed(entry) for entry in given]
-    kind = type(given).__name__
-    hint = (
-        "Save it to a file and give its path"
-        if hasattr(given, "shape") or hasattr(given, "size")
-        else ""
-    )
-    shown = "" if hint else f" {reprlib.repr(given)}"
-    raise UserError(
-        f"a file must be a path (got {kind}{shown}). {hint or 'Give a path, or a list of them'}"
-    )
-
-
-def _is_plain_iterable(given: Any) -> bool:
-    is_value = isinstance(given, (bytes, bytearray, memoryview)) or hasattr(
-        given, "shape"
-    )
-    return isinstance(given, Iterable) and not is_value and not isinstance(given, Mapping)
+    def _run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs of the goal, without dropout; a network in training stays so."""
+        training = self.net.training
+        self.net.eval()
+        try:
+            outputs: dict[str, Any] = self.net(self.net.move(inputs), goal=self.goal)
+        finally:
+            self.net.train(training)
+        return outputs

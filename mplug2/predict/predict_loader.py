@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,9 +17,9 @@ from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.build import build_prediction_source
 from mplug2.data.media.folder import MediaFolder
 from mplug2.data.media.image import resize
+from mplug2.data.media.pixel_file import MediaValue
 from mplug2.data.media.video import Shrink
 from mplug2.data.media.video_file import Scan, scan_video
-from mplug2.data.packed_file import MediaFile
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.text import Tokenizer
 from mplug2.predict.files import Entry
@@ -70,24 +70,28 @@ class Chunk:
 
 
 class Files(MediaFolder):
-    """Media named by their paths; it remembers what it decoded, as it was before it was made to fit.
+    """Media named by their paths, or in memory by the names of ``in_memory``.
+
+    It remembers what it decoded, as it was before it was made to fit.
 
     Of clips above ``SHOWN_BYTES`` it remembers what the network sees, and their size.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.in_memory: Mapping[str, MediaValue] = {}
         self.decoded: list[np.ndarray] = []
         self.sizes: list[tuple[int, int]] = []  # height and width of what was decoded
         self.notes: list[str] = []  # what the network misses of it
         self._is_large = False
 
-    def file(self, name: str) -> Path:
-        """Return the path itself."""
-        return Path(name)
+    def file(self, name: str) -> MediaValue:
+        """Return what is in memory under this name, or else the path itself."""
+        value = self.in_memory.get(name)
+        return Path(name) if value is None else value
 
     def clip(
-        self, file: MediaFile, rng: np.random.Generator, scan: Scan | None = None
+        self, file: MediaValue, rng: np.random.Generator, scan: Scan | None = None
     ) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video."""
         scan = scan or scan_video(file, self.limits)
@@ -106,7 +110,7 @@ class Files(MediaFolder):
         """Return what makes the frames of a large clip small; None for others, which are shown."""
         return super().shrink() if self._is_large else None
 
-    def picture(self, file: MediaFile) -> np.ndarray:
+    def picture(self, file: MediaValue) -> np.ndarray:
         """Return an image [H W 3]."""
         pixels = super().picture(file)
         self.decoded.append(pixels[None])
@@ -150,6 +154,7 @@ class Asked(Dataset[Any]):
         entries: Sequence[Entry],
         questions: Sequence[str | None],
         pictures: int,
+        in_memory: Mapping[str, MediaValue],
     ) -> None:
         self.source, self.entries, self.pictures = source, entries, pictures
         self.questions = tuple(questions)
@@ -173,6 +178,7 @@ class Asked(Dataset[Any]):
                 media.limits,
                 media.max_image_pixels,
             )
+            self.files.in_memory = in_memory
             source.media = self.files
 
     def __len__(self) -> int:

@@ -8,17 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from askable import everything, ready
-from PIL import Image
 
 import mplug2
 from mplug2.data.media.image import ImageError
 from mplug2.data.media.video_file import VideoError
 from mplug2.predict.answers import answered
-from mplug2.predict.pipeline import Pipeline, _listed
+from mplug2.predict.pipeline import Pipeline
 from mplug2.predict.result import Result
 from registry import UserError, read_spec
 
@@ -280,7 +278,7 @@ def test_a_reading_process_that_dies_is_told_with_the_files_near_it(
 
     monkeypatch.setattr("mplug2.data.media.folder.read_frames", killed)
     stream = ready(made, "caption", "data.workers=1")(
-        [clip(made, number) for number in range(3)]
+        clip(made, number) for number in range(3)
     )
     with pytest.raises(
         UserError, match="after 0 files, near .*clip0.mp4, .*data.workers=0"
@@ -335,32 +333,3 @@ def test_shipped_specs_cut_what_their_networks_cannot_read(name: str) -> None:
     spec = read_spec(Path(__file__).resolve().parents[2] / f"{name}_shapes_tiny.yaml")
     limit = spec.data.get("question_tokens") or spec.data.get("sentence_tokens")
     assert limit == spec.modules["text_embedding"].arguments["max_positions"]
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (5, r"a file must be a path \(got int 5\)"),
-        (["a.png", None], r"a file must be a path \(got NoneType None\)"),
-        (b"a.png", r"a file must be a path \(got bytes"),
-        ({"image": "a.png"}, r"a file must be a path \(got dict"),
-        (
-            np.zeros((4, 4, 3), np.uint8),
-            r"a file must be a path \(got ndarray\). Save it to a file",
-        ),
-        (
-            Image.new("RGB", (4, 4)),
-            r"a file must be a path \(got Image\). Save it to a file",
-        ),
-        ([np.zeros((4, 4, 3), np.uint8)], r"got ndarray\). Save it to a file"),
-    ],
-)
-def test_what_is_no_path_is_refused_in_a_sentence(given: object, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        _listed(given)
-
-
-def test_paths_and_lists_of_them_are_texts() -> None:
-    assert _listed(Path("a.png")) == "a.png"
-    assert _listed(["a.png", (Path("b.png"), "c.png")]) == ["a.png", ["b.png", "c.png"]]
-    assert _listed(name for name in ("a", "b")) == ["a", "b"]

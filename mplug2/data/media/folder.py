@@ -14,6 +14,7 @@ from torch import Tensor
 from mplug2.data.arguments import ArgumentError
 from mplug2.data.media.frames import frame_indices
 from mplug2.data.media.image import MAX_PIXELS, ImageError, read_image
+from mplug2.data.media.pixel_file import MediaValue
 from mplug2.data.media.transforms import (
     CLIP_MEAN,
     CLIP_STD,
@@ -28,7 +29,7 @@ from mplug2.data.media.transforms import (
 )
 from mplug2.data.media.video import Clip, Shrink, read_frames
 from mplug2.data.media.video_file import Limits, Scan, VideoError, scan_video
-from mplug2.data.packed_file import MediaFile, PackedFileError
+from mplug2.data.packed_file import PackedFileError
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class MediaFolder:
             seconds=max_seconds or defaults.seconds,
         )
         # By file, and whether its frames were reduced.
-        self._cache: dict[tuple[MediaFile, bool], np.ndarray] = {}
+        self._cache: dict[tuple[MediaValue, bool], np.ndarray] = {}
         self._room = cache << 20
 
     @property
@@ -134,7 +135,7 @@ class MediaFolder:
         middle = (self.frames,) if self.kind == "frames" else ()
         return (3, *middle, self.size, self.size)
 
-    def file(self, name: str) -> MediaFile:
+    def file(self, name: str) -> MediaValue:
         """Return where the file of ``name`` is; where none is, the first place it was looked for."""
         return find_media(self.folder, self.kind, name)
 
@@ -162,7 +163,7 @@ class MediaFolder:
         """Return a stand-in for a file that cannot be decoded."""
         return torch.zeros(self.shape)
 
-    def picture(self, file: MediaFile) -> np.ndarray:
+    def picture(self, file: MediaValue) -> np.ndarray:
         """Return an image [H W 3] without changes, from memory if it was kept."""
         kept = self._cache.get((file, False))
         return (
@@ -172,7 +173,7 @@ class MediaFolder:
         )
 
     def clip(
-        self, file: MediaFile, rng: np.random.Generator, scan: Scan | None = None
+        self, file: MediaValue, rng: np.random.Generator, scan: Scan | None = None
     ) -> np.ndarray:
         """Return the chosen frames [T H W 3] of a video, from memory if they were kept.
 
@@ -200,7 +201,7 @@ class MediaFolder:
 
     def frames_of(
         self,
-        file: MediaFile,
+        file: MediaValue,
         choose: Callable[[int], Sequence[int]],
         shrink: Shrink | None = None,
         scan: Scan | None = None,
@@ -228,7 +229,7 @@ class MediaFolder:
 
     def _decoded(
         self,
-        file: MediaFile,
+        file: MediaValue,
         choose: Callable[[int], Sequence[int]],
         shrink: Shrink | None,
         scan: Scan | None,
@@ -248,7 +249,7 @@ class MediaFolder:
         pixels = scan.width * scan.height if shrink is None else self.size**2
         return scan.packets * pixels * 3 <= self._room
 
-    def _keep(self, file: MediaFile, pixels: np.ndarray, is_reduced: bool) -> np.ndarray:
+    def _keep(self, file: MediaValue, pixels: np.ndarray, is_reduced: bool) -> np.ndarray:
         if self._room > 0 and (room := self._room - pixels.nbytes) >= 0:
             self._room, self._cache[file, is_reduced] = room, pixels
         return pixels

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mplug2.data.media.pixel_file import MediaValue, PixelFile
 from mplug2.data.packed_file import MediaFile, byte_source
 from registry.errors import UserError
 
@@ -29,14 +30,17 @@ class ImageError(UserError):
     """A file is not a readable image; the message is one sentence with its name."""
 
 
-def read_image(path: str | MediaFile, max_pixels: int | None = None) -> np.ndarray:
+def read_image(path: str | MediaValue, max_pixels: int | None = None) -> np.ndarray:
     """Return an image as uint8 [H W 3], turned according to its EXIF data; raise ImageError if it cannot be
     read.
 
+    Pixels in memory are converted in the same way.
     Transparent images get a black background; 16 and 32 bits a pixel become 8. Nothing is decoded past
     ``MAX_BYTES`` of file or ``max_pixels`` (by default `MAX_PIXELS`) of image.
     """
     limit = MAX_PIXELS if max_pixels is None else max_pixels
+    if isinstance(path, PixelFile):
+        return _read_pixels(path, limit)
     path = Path(path) if isinstance(path, str) else path
     if isinstance(path, Path):
         _check_file(path)
@@ -46,10 +50,7 @@ def read_image(path: str | MediaFile, max_pixels: int | None = None) -> np.ndarr
             # Pillow warns of large images, which have a limit here, and of odd metadata
             warnings.simplefilter("ignore")
             with Image.open(source, formats=_formats()) as image:
-                if image.width * image.height > limit:
-                    raise ImageError(
-                        f"{path} has {image.width}x{image.height} pixels; at most {limit} are read"
-                    )
+                _check_pixels(str(path), image.width, image.height, limit)
                 image.load()
                 return _pixels(_upright(image), _grey_scale(image))
     except ImageError:
@@ -66,6 +67,25 @@ def read_image(path: str | MediaFile, max_pixels: int | None = None) -> np.ndarr
         raise ImageError(
             f"{path} cannot be decoded ({str(error) or type(error).__name__})"
         ) from None
+
+
+def _read_pixels(file: PixelFile, limit: int) -> np.ndarray:
+    _, height, width = file.size
+    _check_pixels(file.name, width, height, limit)
+    try:
+        if not isinstance(file.values, Image.Image):
+            return file.take([0])[0]
+        # An image that was opened is decoded only now.
+        file.values.load()
+        return _pixels(_upright(file.values), _grey_scale(file.values))
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ImageError(f"{file} cannot be read ({reason})") from None
+
+
+def _check_pixels(name: str, width: int, height: int, limit: int) -> None:
+    if width * height > limit:
+        raise ImageError(f"{name} has {width}x{height} pixels; at most {limit} are read")
 
 
 def _check_file(path: Path) -> None:

@@ -12,7 +12,10 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from mplug2.data.media.pixel_file import MediaValue, PixelFile
 from mplug2.data.media.video_file import (
+    check_count,
+    scan_pixels,
     Limits,
     Scan,
     VideoError,
@@ -42,7 +45,7 @@ class Clip:
 
 
 def read_frames(
-    path: str | MediaFile,
+    path: str | MediaValue,
     choose: Callable[[int], Sequence[int]],
     *,
     decoder: Decoder = "av",
@@ -62,7 +65,10 @@ def read_frames(
     ``scan``: what `scan_video` returned, if the caller needed it before. Raises VideoError where there is
     nothing to decode, or past ``limits``.
     """
-    path, limits = media_file(path), limits or Limits()
+    limits = limits or Limits()
+    if isinstance(path, PixelFile):
+        return _take_frames(path, choose, limits, shrink)
+    path = media_file(path)
     scan = scan or scan_video(path, limits)
     if decoder == "decord" and scan.plain and isinstance(path, Path):
         clip = _read_decord(path, scan, choose, threads, limits)
@@ -125,8 +131,29 @@ class _KeptFrames:
         return np.stack([self._taken[index] for index in self.indices])
 
 
+def _take_frames(
+    file: PixelFile,
+    choose: Callable[[int], Sequence[int]],
+    limits: Limits,
+    shrink: Shrink | None,
+) -> Clip:
+    """Return the chosen frames of an array or a tensor, converted one by one."""
+    scan = scan_pixels(file, limits)
+    indices = list(choose(scan.packets))
+    if shrink is None:
+        _check_clip(file.name, scan.width, scan.height, len(indices), limits)
+    frames = []
+    try:
+        for index in indices:
+            (frame,) = file.take([index])
+            frames.append(frame if shrink is None else shrink(frame))
+    except ValueError as error:
+        raise VideoError(f"{file} cannot be read ({error})") from None
+    return Clip(np.stack(frames), indices, scan.packets, 0)
+
+
 def _check_clip(
-    path: MediaFile, width: int, height: int, frames: int, limits: Limits
+    path: str | MediaFile, width: int, height: int, frames: int, limits: Limits
 ) -> None:
     size = width * height * 3 * frames
     if size > limits.kept_bytes:
@@ -170,10 +197,7 @@ def _decode(
                     )  # the metadata of the file need not be true
                     kept.add(total, frame)
                     total += 1
-                if total > limits.frames:
-                    raise VideoError(
-                        f"{path} has more than {limits.frames} frames; cut it into shorter clips"
-                    )
+                check_count(path, total, limits)
                 if time.monotonic() > deadline:
                     raise VideoError(
                         f"{path} took more than {limits.seconds:g} s to decode; re-encode or shorten it"

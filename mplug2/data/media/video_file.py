@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 
+from mplug2.data.media.pixel_file import MediaValue, PixelFile
 from mplug2.data.packed_file import MediaFile, byte_source
 from registry.errors import UserError
 
@@ -60,9 +61,12 @@ class Scan:
     seconds: float | None = None  # the duration in the header; None if it has none
 
 
-def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
+def scan_video(path: str | MediaValue, limits: Limits | None = None) -> Scan:
     """Return the properties of the best video stream from its packets; raise VideoError if there is none."""
-    path, limits = media_file(path), limits or Limits()
+    limits = limits or Limits()
+    if isinstance(path, PixelFile):
+        return scan_pixels(path, limits)
+    path = media_file(path)
     if isinstance(path, Path):
         _check_file(path, limits)
     packets = hidden = leading = 0
@@ -86,10 +90,7 @@ def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
                     and packet.pts < key_time
                 ):
                     leading += 1
-                if packets > limits.frames:
-                    raise VideoError(
-                        f"{path} has more than {limits.frames} frames; cut it into shorter clips"
-                    )
+                check_count(path, packets, limits)
             seconds = (
                 None if container.duration is None else container.duration / av.time_base
             )
@@ -109,6 +110,14 @@ def scan_video(path: str | MediaFile, limits: Limits | None = None) -> Scan:
     return Scan(packets, width, height, plain, seconds)
 
 
+def scan_pixels(file: PixelFile, limits: Limits) -> Scan:
+    """Return the properties of frames in memory; VideoError past ``limits``."""
+    frames, height, width = file.size
+    check_pixels(file.name, width, height, limits)
+    check_count(file.name, frames, limits)
+    return Scan(frames, width, height, plain=False)
+
+
 def media_file(path: str | MediaFile) -> MediaFile:
     return Path(path) if isinstance(path, str) else path
 
@@ -125,7 +134,15 @@ def _check_file(path: Path, limits: Limits) -> None:
         )
 
 
-def check_pixels(path: MediaFile, width: int, height: int, limits: Limits) -> None:
+def check_count(path: str | MediaFile, frames: int, limits: Limits) -> None:
+    """Raise VideoError for a video of too many frames."""
+    if frames > limits.frames:
+        raise VideoError(
+            f"{path} has more than {limits.frames} frames; cut it into shorter clips"
+        )
+
+
+def check_pixels(path: str | MediaFile, width: int, height: int, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise VideoError(
             f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read"

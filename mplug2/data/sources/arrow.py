@@ -11,7 +11,8 @@ from mplug2.data.arguments import ArgumentError
 from mplug2.data.arrow.rows import lines_of
 from mplug2.data.arrow.table import ArrowTable
 from mplug2.data.media.folder import MediaFolder
-from mplug2.data.packed_file import MediaFile, PackedFile
+from mplug2.data.media.pixel_file import MediaValue
+from mplug2.data.packed_file import PackedFile
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.tasks.task import Task
 from registry.errors import UserError
@@ -92,7 +93,7 @@ class _TableMedia(MediaFolder):
         )
         self.tables = tables
 
-    def file(self, name: str) -> MediaFile:
+    def file(self, name: str) -> MediaValue:
         """Return the cell that a name means; where there is none, the file of that name in the folder."""
         stem, _, cell = name.rpartition("/")
         row, _, column = cell.partition(".")

@@ -16,8 +16,9 @@ from mplug2.data.files import read_text
 from mplug2.data.json_text import parse_json
 from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.media.folder import UNREADABLE, MediaFolder, media_views
+from mplug2.data.media.pixel_file import MediaValue
 from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD, Flip
-from mplug2.data.packed_file import MediaFile, PackedFileError
+from mplug2.data.packed_file import PackedFileError
 from mplug2.data.tasks.task import Task
 from registry.errors import UserError
 
@@ -278,7 +279,7 @@ class ItemSource:
         """Return the name of every file that has items, in the order of the annotations."""
         return list(dict.fromkeys(name for names in self.by_media for name in names))
 
-    def files(self) -> list[MediaFile]:
+    def files(self) -> list[MediaValue]:
         """Return where those files are."""
         return [self.media.file(name) for name in self.names()] if self.views else []
 
@@ -313,7 +314,7 @@ class ItemSource:
 
 
 def failed_sample(
-    request: SampleRequest, file: MediaFile, error: UserError
+    request: SampleRequest, file: MediaValue, error: UserError
 ) -> FailedSample:
     """Return a sample whose file cannot be read; of an unusable archive, with all the files in it."""
     archive = error.archive if isinstance(error, PackedFileError) else None

@@ -12,7 +12,8 @@ import numpy as np
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.media.folder import MediaFolder
-from mplug2.data.packed_file import MediaFile, PackedFileError
+from mplug2.data.media.pixel_file import MediaValue
+from mplug2.data.packed_file import PackedFileError
 from mplug2.data.shards.index import ShardIndex
 from mplug2.data.sources.items import ItemSource, excluded_names, failed_sample
 from mplug2.data.tasks.task import Task
@@ -161,7 +162,7 @@ class _PackedMedia(MediaFolder):
         super().__init__(Path(index.address), view, stream, **settings)
         self.index = index
 
-    def file(self, name: str) -> MediaFile:
+    def file(self, name: str) -> MediaValue:
         """Return where in its shard the file of ``name`` is."""
         file = self.index.media_file(name)
         return super().file(name) if file is None else file
