@@ -1,18 +1,23 @@
-"""Pixels in memory in the place of a file: arrays, tensors, and images of Pillow."""
+"""Pixels in memory in the place of a file: arrays, tensors, and images of Pillow.
+
+The module does not import torch: the command line checks the names of images before it does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from mplug2.data.packed_file import MediaFile
 
-PixelValues = np.ndarray | Tensor | Image.Image
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PixelValues = Union[np.ndarray, "Tensor", Image.Image]
 LAYOUTS = {
     "image": "a numpy array [H W 3] or [H W], or a tensor [3 H W] or [1 H W]",
     "video": "a numpy array [T H W 3] or a tensor [T 3 H W]",
@@ -41,10 +46,10 @@ class PixelFile:
             return 1, self.values.height, self.values.width
         shape = tuple(self.values.shape)
         frames = shape[0] if len(shape) == 4 else 1
-        if isinstance(self.values, Tensor):
-            return frames, shape[-2], shape[-1]
-        height, width = shape[:2] if len(shape) < 4 else shape[1:3]
-        return frames, height, width
+        if isinstance(self.values, np.ndarray):
+            height, width = shape[:2] if len(shape) < 4 else shape[1:3]
+            return frames, height, width
+        return frames, shape[-2], shape[-1]
 
     def take(self, indices: Sequence[int]) -> np.ndarray:
         """Return the frames [N H W 3] uint8 with these numbers; 0 is that of an image.
@@ -56,14 +61,14 @@ class PixelFile:
         )  # the reader of images converts it
         values = self.values
         is_video = values.ndim == 4
-        if isinstance(values, Tensor):
+        if isinstance(values, np.ndarray):
+            pixels = values[list(indices)] if is_video else values[None]
+            pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+        else:
             chosen = values.detach()[list(indices)] if is_video else values.detach()[None]
             # NumPy has no bfloat16.
             chosen = chosen.float() if chosen.is_floating_point() else chosen
             pixels = chosen.permute(0, 2, 3, 1).cpu().numpy()
-        else:
-            pixels = values[list(indices)] if is_video else values[None]
-            pixels = pixels[..., None] if pixels.ndim == 3 else pixels
         pixels = _as_bytes(pixels)
         height, width = pixels.shape[1:3]
         return np.ascontiguousarray(
@@ -77,18 +82,17 @@ MediaValue = MediaFile | PixelFile
 def check_layout(values: np.ndarray | Tensor, kind: str) -> str | None:
     """Return what is wrong with the axes or the type of an array for a ``kind`` of media, or None."""
     shape = tuple(values.shape)
-    if isinstance(values, Tensor):
-        is_real = values.is_floating_point()
-        is_byte = values.dtype == torch.uint8
-        fits = len(shape) == 4 and shape[1] == 3
-        if kind == "image":
-            fits = len(shape) == 3 and shape[0] in (1, 3)
-    else:
+    if isinstance(values, np.ndarray):
         is_real = np.issubdtype(values.dtype, np.floating)
-        is_byte = values.dtype == np.uint8
         fits = len(shape) == 4 and shape[3] == 3
         if kind == "image":
             fits = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    else:
+        is_real = values.is_floating_point()
+        fits = len(shape) == 4 and shape[1] == 3
+        if kind == "image":
+            fits = len(shape) == 3 and shape[0] in (1, 3)
+    is_byte = str(values.dtype) in ("uint8", "torch.uint8")
     if not fits or 0 in shape:
         return f"{LAYOUTS[kind]}, with no empty axis (got the shape {list(shape)})"
     if not (is_byte or is_real):
