@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from mplug2.network import Network as Network
     from mplug2.predict.finished import load as load
     from mplug2.predict.pipeline import pipeline as pipeline
-    from mplug2.train.trainer import fit as fit
-    from mplug2.train.trainer import train as train
+    from mplug2.train.run import fit as fit
+    from mplug2.train.run import train as train
     from registry import Spec as Spec
     from registry import SpecError as SpecError
     from registry import UserError as UserError

@@ -14,15 +14,15 @@ from av.video.reformatter import VideoReformatter
 
 from mplug2.data.media.pixel_file import MediaValue, PixelFile
 from mplug2.data.media.video_file import (
-    check_count,
-    scan_pixels,
     Limits,
     Scan,
     VideoError,
+    check_count,
     check_pixels,
     media_file,
     open_container,
     reason,
+    scan_pixels,
     scan_video,
     video_stream,
 )
