@@ -98,6 +98,7 @@ def test_mistakes_are_told_as_for_modules_of_the_framework(
     assert message in done.stdout.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_it_is_ejected_from_its_own_package(site: Path, tmp_path: Path) -> None:
     done = mplug2(site, "eject", "entailment.yaml", "-o", str(tmp_path / "net.py"))
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from quick import mostly_slow
 
 import mplug2
 
@@ -34,7 +35,7 @@ def test_a_public_name_is_the_object_of_its_module(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHARED)
-@pytest.mark.parametrize("function_first", [True, False])
+@pytest.mark.parametrize("function_first", mostly_slow([True, False], [False]))
 def test_a_shared_name_is_both_function_and_module(
     name: str, function_first: bool
 ) -> None:
@@ -55,6 +56,7 @@ def test_a_shared_name_is_both_function_and_module(
     assert output == "('spec.yaml',) {'resume': True}\n"
 
 
+@pytest.mark.slow
 def test_every_submodule_can_be_imported_under_another_name() -> None:
     output = run(
         "import pkgutil, sys",

@@ -82,6 +82,8 @@ def timed_asserts(source: str) -> list[int]:
     tree = ast.parse(source)
     functions = [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
     names, size = clocks(tree), -1
+    if not names:
+        return []
     while size != len(names):
         size = len(names)
         for function in functions:
@@ -92,7 +94,7 @@ def timed_asserts(source: str) -> list[int]:
             if any(depends(result, timed) for result in results):
                 names.add(function.name)
     lines: set[int] = set()
-    for function in functions if names else []:
+    for function in functions:
         asserts = [node for node in ast.walk(function) if isinstance(node, ast.Assert)]
         timed = times(function, names)
         lines |= {node.lineno for node in asserts if depends(node.test, timed)}

@@ -32,6 +32,7 @@ def test_growth_by_items_and_by_k() -> None:
     assert lines(found)[0][:2] == ["1,000", "8"]
 
 
+@pytest.mark.slow
 def test_a_small_case_from_the_command_line() -> None:
     done = CliRunner().invoke(
         app,

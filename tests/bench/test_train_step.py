@@ -12,9 +12,10 @@ from registry import UserError
     ("spec", "said"),
     [
         ("no/such.yaml", "no/such.yaml: no such file"),
-        (
+        pytest.param(
             "configs_video/VideoCaption_shapes_tiny.yaml",
             "must ask about videos .* but lacks answer, question",
+            marks=pytest.mark.slow,
         ),
     ],
 )

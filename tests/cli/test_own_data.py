@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from quick import mostly_slow
 from typer.testing import CliRunner
 
 from mplug2.cli.app import app
@@ -28,8 +29,13 @@ def run(words: Iterable[str], code: int = 0) -> str:
     return done.output
 
 
+# The quick ones: a small spec for each kind of media, and a large one.
+QUICK = {media: (task, media, size) for task, media, size in TEMPLATES if size == "small"}
+LARGE = next(case for case in TEMPLATES if case[2] != "small")
+
+
 @pytest.mark.parametrize(
-    ("task", "media", "size"), TEMPLATES, ids=map("-".join, TEMPLATES)
+    ("task", "media", "size"), mostly_slow(TEMPLATES, [*QUICK.values(), LARGE])
 )
 def test_a_new_spec_passes_check(
     task: str, media: str, size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

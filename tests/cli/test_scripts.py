@@ -39,6 +39,7 @@ def test_it_is_posix_shell(script: Path) -> None:
 @pytest.mark.skipif(
     shutil.which("shellcheck") is None, reason="shellcheck is not installed"
 )
+@pytest.mark.slow
 def test_shellcheck_reports_nothing() -> None:
     command = ["shellcheck", *map(str, SCRIPTS + LIBRARY)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

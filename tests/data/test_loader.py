@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from loaders import eval_loader, make_source, one_epoch, train_loader
+from quick import mostly_slow
 
 from mplug2.data.bad_files import BadFileCounter, shared_counter
 from mplug2.data.batch import Batch
@@ -329,7 +330,7 @@ def test_too_many_broken_files_stop_the_run_with_the_list(
     assert all(f"train_0000{index}.mp4" in str(caught.value) for index in range(3))
 
 
-@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize("world", mostly_slow([1, 2, 4], [2]))
 @pytest.mark.parametrize(("broken", "stops"), [(2, False), (3, True)])
 def test_ranks_stop_at_as_many_broken_files_as_one_process_does(
     shapes: Path, tmp_path: Path, world: int, broken: int, stops: bool

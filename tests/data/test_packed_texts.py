@@ -67,6 +67,7 @@ def test_training_packs_and_evaluation_does_not(tmp_path: Path) -> None:
         source(tmp_path / "a.jsonl", texts, text_tokens=16, row_tokens=8)
 
 
+@pytest.mark.slow
 def test_lines_of_wikitext_fill_rows(tmp_path: Path, shared: Path) -> None:
     texts = shared / "data" / "text"
     lines = (texts / "wikitext-2-valid.txt").read_text(encoding="utf-8").split("\n")

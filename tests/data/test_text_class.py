@@ -256,6 +256,7 @@ def test_ids_do_not_depend_on_the_batch(tmp_path: Path) -> None:
         assert text.mask.all()
 
 
+@pytest.mark.slow
 def test_the_released_files_of_sst2_are_read(shared: Path) -> None:
     words = Tokenizer.load(shared / "data/text/bert-base-uncased-vocab.txt")
     path = (

@@ -284,6 +284,7 @@ def test_an_output_that_nothing_was_compared_with_is_a_failure(
     ]
 
 
+@pytest.mark.slow
 def test_a_wrong_output_is_seen(shared: Path, tmp_path: Path) -> None:
     """The check can fail: one weight changed, and the tool exits with 1."""
     source = shared / "reference/parity/mplug2/vqa_eq64"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from quick import mostly_slow
 from safetensors.torch import load_file
 from small_runs import ListLoader, class_samples, same_weights
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ def test_modules_are_frozen_as_long_as_all_of_their_parameters() -> None:
     assert len(staged.parameters(4)) == 3
 
 
-@pytest.mark.parametrize(("engine", "zero"), ENGINES)
+@pytest.mark.parametrize(("engine", "zero"), mostly_slow(ENGINES, [("torch", 0)]))
 def test_a_module_trains_after_its_last_frozen_iteration(
     engine: str, zero: int, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def run(launcher: str, out: Path, way: str) -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_losses_and_gradients_of_two_ranks_are_those_of_one(tmp_path: Path) -> None:
     alone, two = (run(who, tmp_path / who, "plain") for who in ("alone", "torchrun"))
     assert alone.keys() == two.keys()

@@ -64,6 +64,7 @@ def start(spec: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_bit_equal_and_evaluates_both(
     spec: Path, tmp_path: Path
 ) -> None:

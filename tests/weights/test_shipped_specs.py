@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from quick import mostly_slow
 
 import mplug2
 from mplug2.weights.sources import load_tensors
@@ -32,7 +33,10 @@ FRESH = (
 )  # a counter, and the heads of tasks that no weights were released for
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+QUICK = ["vqa_mplug_base", "retrieval_coco_mplug_base", "grounding_mplug_large"]
+
+
+@pytest.mark.parametrize("name", mostly_slow(LAYOUTS, QUICK))
 def test_a_released_checkpoint_fits(name: str, shared: Path) -> None:
     layouts = json.loads((shared / "reference/parity/mplug/key_layout.json").read_text())
     tensors = {
@@ -46,10 +50,7 @@ def test_a_released_checkpoint_fits(name: str, shared: Path) -> None:
     assert all(row.target.startswith(FRESH) for row in report.of("missing"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    sorted(path.stem for path in Path("configs_image").glob("*_mplug2_large.yaml")),
-)
+@pytest.mark.parametrize("name", mostly_slow(FOR_IMAGES, ["vqa_mplug2_large"]))
 def test_mplug2_for_videos_gives_an_image_network_all_but_its_temporal_layers(
     name: str, shared: Path
 ) -> None:

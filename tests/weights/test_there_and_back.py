@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from quick import mostly_slow
 from torch import Tensor
 
 import mplug2
@@ -61,6 +62,11 @@ def shipped() -> list[tuple[str, str]]:
                 f"{family} {sorted(seen)}", (family, str(path.relative_to(ROOT)))
             )
     return list(cases.values())
+
+
+SHIPPED = shipped()
+# of each family the first; the others are other sizes and tasks of it
+QUICK = list({family: (family, name) for family, name in reversed(SHIPPED)}.values())
 
 
 def reduced_size(size: int) -> int:
@@ -230,7 +236,7 @@ def written(
     return export(net, KEY_MAPS.load(family), weights, copies, known, "out.pth")
 
 
-@pytest.mark.parametrize(("family", "name"), shipped())
+@pytest.mark.parametrize(("family", "name"), mostly_slow(SHIPPED, QUICK))
 def test_released_weights_there_and_back(family: str, name: str, shared: Path) -> None:
     key_map = KEY_MAPS.load(family)
     dtype = DTYPES[len(name) % 3]
@@ -249,7 +255,7 @@ def test_released_weights_there_and_back(family: str, name: str, shared: Path) -
     assert_same(back, dict(released.tensors))
 
 
-@pytest.mark.parametrize(("family", "name"), shipped())
+@pytest.mark.parametrize(("family", "name"), mostly_slow(SHIPPED, QUICK))
 def test_our_weights_there_and_back(family: str, name: str, shared: Path) -> None:
     key_map = KEY_MAPS.load(family)
     torch.manual_seed(1)

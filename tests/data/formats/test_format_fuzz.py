@@ -86,7 +86,7 @@ def outcome(name: str, path: Path) -> list[Any] | str:
 @settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-    max_examples=40,
+    max_examples=15,
 )
 @given(value=values)
 @example(
@@ -112,7 +112,7 @@ def test_any_json_is_rows_or_a_message(tmp_path: Path, name: str, value: Any) ->
 @settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-    max_examples=20,
+    max_examples=10,
 )
 @given(
     content=st.binary(max_size=60)

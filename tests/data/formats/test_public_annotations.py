@@ -63,11 +63,15 @@ COUNTED: list[tuple[str, Rows, list[str], int, int]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("read", "files", "rows", "media"),
-    [case[1:] for case in COUNTED],
-    ids=[c[0] for c in COUNTED],
-)
+# The same readers read them as other files.
+LONG = ("nlvr2 dev", "nlvr2 test1", "snli_ve test", "msrvtt qa", "msvd qa test")
+FILES = [
+    pytest.param(*case, id=name, marks=pytest.mark.slow if name in LONG else ())
+    for name, *case in COUNTED
+]
+
+
+@pytest.mark.parametrize(("read", "files", "rows", "media"), FILES)
 def test_public_files_are_read_and_counted(
     shared: Path, read: Rows, files: list[str], rows: int, media: int
 ) -> None:
