@@ -23,6 +23,7 @@ class KeysValues(NamedTuple):
 
 def head_count(width: int, heads: int) -> int:
     """The number of heads: as given, or one for every 64 channels where ``heads`` is 0."""
+    # 64 channels a head, as in BERT and ViT; a narrow network still gets one head.
     heads = heads or max(1, width // 64)
     if heads < 1 or width % heads:
         raise ValueError(
@@ -74,6 +75,7 @@ class MultiheadAttention(nn.Module):
         return self.out(attended.transpose(1, 2).flatten(2))
 
 
+# Post-norm, as in BERT: the norm is applied to the sum, not to what enters the attention.
 class Attention(MultiheadAttention):
     """``norm(x + dropout(attention))``: BERT's self- or cross-attention with its residual (arXiv 1810.04805).
 
@@ -108,9 +110,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         """Apply the block to every position."""
-        return self.norm(
-            x + F.dropout(self.down(F.gelu(self.up(x))), self.dropout, self.training)
-        )
+        update = self.down(F.gelu(self.up(x)))
+        return self.norm(x + F.dropout(update, self.dropout, self.training))
 
 
 class Layer(nn.Module):
@@ -127,6 +128,8 @@ class Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = Attention(width, heads, dropout)
+        # None, not an unused module: a parameter without a gradient would be in the optimizer and in
+        # checkpoints.
         self.cross = Attention(width, heads, dropout) if cross else None
         self.feed = FeedForward(width, hidden, dropout)
 
@@ -144,11 +147,11 @@ class Layer(nn.Module):
         """
         x = self.attention(x, mask=mask)
         if memory is not None:
+            # A memory for such a layer is a mistake of the caller, which would be lost silently.
             assert self.cross is not None, "this layer was built without cross-attention"
             # (samples * k, n, width) -> (samples, k * n, width) and back
-            x = self.cross(
-                x.reshape(len(memory), -1, x.shape[-1]), memory, memory_mask
-            ).reshape(x.shape)
+            queries = x.reshape(len(memory), -1, x.shape[-1])
+            x = self.cross(queries, memory, memory_mask).reshape(x.shape)
         return self.feed(x)
 
 
@@ -165,8 +168,10 @@ def init_weights(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=part.in_features**-0.5)
+            # Heads of features and tied word matrices have none.
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+        # A look-up has one input: its scale is that of the width which it is added to.
         elif isinstance(part, nn.Embedding):
             nn.init.normal_(part.weight, std=part.embedding_dim**-0.5)
 

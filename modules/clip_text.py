@@ -35,11 +35,12 @@ class CausalBlock(Block):
 
     def forward(self, x: Float[Tensor, "b n width"]) -> Float[Tensor, "b n width"]:
         """Attend, then feed forward."""
-        # (b, n, 3 * width) -> three of (b, heads, n, head_width)
-        queries, keys, values = (
-            part.unflatten(-1, (self.attn.num_heads, -1)).transpose(1, 2)
-            for part in self.attn.qkv(self.norm1(x)).chunk(3, dim=-1)
+        # (b, n, 3 * width) -> (b, n, 3, heads, head_width) -> (3, b, heads, n, head_width)
+        projected = self.attn.qkv(self.norm1(x)).unflatten(
+            -1, (3, self.attn.num_heads, -1)
         )
+        queries, keys, values = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        # timm's block has no causal mask, so attention is called here.
         attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         x = x + self.attn.proj(attended.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
@@ -77,7 +78,7 @@ class ClipText(nn.Module):
         self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
         self.recompute = recompute
         init_weights(self)
-        # Positions are as large as words.
+        # After `init_weights`, which reaches layers only: positions are as large as words.
         nn.init.normal_(self.position, std=width**-0.5)
 
     def forward(self, text: Text) -> Tokens:
@@ -87,6 +88,7 @@ class ClipText(nn.Module):
             raise ValueError(
                 f"a text must have at most {self.max_positions} tokens, but has {length}"
             )
+        # No norm after the embeddings, unlike BERT.
         x = self.word(text.ids) + self.position[:length]
         for block in self.blocks:
             x = checkpoint_layer(block, x, recompute=self.recompute)
@@ -115,11 +117,16 @@ class EndHead(nn.Module):
 
     def at_end(self, tokens: Tokens, text: Text) -> Float[Tensor, "b width_in"]:
         """Return the hidden state at the end of each text."""
-        ends = text.mask.sum(dim=1) - 1 if self.end == "last" else text.ids.argmax(dim=1)
+        if self.end == "last":
+            ends = text.mask.sum(dim=1) - 1
+        else:
+            # argmax is the first of equal ids: some tokenizers pad with the end-of-text token.
+            ends = text.ids.argmax(dim=1)
         rows = torch.arange(len(ends), device=ends.device)
         return tokens.values[rows, ends]
 
     def forward(self, tokens: Tokens, text: Text) -> Float[Tensor, "b width"]:
         """Project and normalise, the latter in float32."""
+        # The norm of half-precision features is inaccurate, so it is computed in float32.
         x = self.linear(self.at_end(tokens, text))
         return F.normalize(x.float(), dim=-1).to(x.dtype)

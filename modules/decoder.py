@@ -52,22 +52,16 @@ class DecoderCache:
     self_attention_cache: list[KeysValues] = field(default_factory=list)
     length: int = 0
     left_pad: Int[Tensor, " samples"] | None = None
-    packs: Packs | None = (
-        None  # the weights in the order that the CPU reads quickest, where it is worth it
-    )
+    # The weights in the order that the CPU reads quickest; None where copying them takes longer.
+    packs: Packs | None = None
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """Let row i continue from row ``rows[i]`` (samples x beams, flattened)."""
-        self.self_attention_cache = [
-            KeysValues(kv.keys[rows], kv.values[rows]) for kv in self.self_attention_cache
-        ]
+        self.self_attention_cache = _select_rows(self.self_attention_cache, rows)
 
     def keep(self, samples: Int[Tensor, " kept"]) -> None:
         """Drop the memories of all samples but ``samples``."""
-        self.cross_attention_cache = [
-            KeysValues(kv.keys[samples], kv.values[samples])
-            for kv in self.cross_attention_cache
-        ]
+        self.cross_attention_cache = _select_rows(self.cross_attention_cache, samples)
         if self.memory_mask is not None:
             self.memory_mask = self.memory_mask[samples]
         if self.left_pad is not None:
@@ -77,18 +71,27 @@ class DecoderCache:
         self, new: int, beams: int, device: torch.device
     ) -> Bool[Tensor, "*_ new total"] | None:
         """What each of ``new`` words sees: all cached words and the new ones up to itself; None for all."""
+        # A single new word sees all cached ones: without a mask torch has faster kernels.
         if new == 1 and self.left_pad is None:
             return None
         seen = torch.ones(new, self.length + new, dtype=torch.bool, device=device)
+        # Query i is word `length + i`, so the diagonal is shifted by what is cached.
         causal = seen.tril(self.length)
         if self.left_pad is None:
             return causal
         used = torch.arange(self.length + new, device=device) >= self.left_pad[:, None]
+        # (samples, total) -> (samples * beams, heads, queries, total)
+        used = used.repeat_interleave(beams, dim=0)[:, None, None, :]
         # Let padding positions attend to themselves: softmax over a fully masked row gives NaN.
-        used = used.repeat_interleave(beams, dim=0)[:, None, None, :] | seen.triu(
-            self.length
-        )
-        return causal & used
+        return causal & (used | seen.triu(self.length))
+
+
+def _select_rows(cache: list[KeysValues], rows: Int[Tensor, " rows"]) -> list[KeysValues]:
+    """Return the keys and values of each layer for some rows, which may repeat."""
+    selected = []
+    for keys, values in cache:
+        selected.append(KeysValues(keys[rows], values[rows]))
+    return selected
 
 
 class TextDecoder(nn.Module):
@@ -125,6 +128,7 @@ class TextDecoder(nn.Module):
             for _ in range(depth)
         )
         self.cross_attention = cross_attention
+        # It has no matrix of words: the embedding is passed in, so that the two are one tensor.
         self.head = WordHead(width, vocab_size)
         self.recompute = recompute
         init_weights(self)
@@ -143,17 +147,18 @@ class TextDecoder(nn.Module):
         memory: ``a`` is then a multiple of the memories, neighbouring rows of text belonging to one.
         """
         self._check_memory(memory)
+        # Each text of a row would need another memory.
         if memory is not None and text.parts is not None:
             raise UserError(
                 "packed texts cannot share a memory. Remove `row_tokens` from the source"
             )
-        x = self.embedding.embed(
-            text.ids, positions=self.embedding.packed_positions(text)
-        )
+        positions = self.embedding.packed_positions(text)
+        x = self.embedding.embed(text.ids, positions=positions)
+        # (b, heads, queries, keys): earlier words of the same text that are not padding
         mask = causal_mask(text.ids.shape[1], x.device) & visible(text.mask, text.parts)
-        values, memory_mask = (
-            (None, None) if memory is None else (memory.values, key_mask(memory.mask))
-        )
+        values, memory_mask = None, None
+        if memory is not None:
+            values, memory_mask = memory.values, key_mask(memory.mask)
         for layer in self.layers:
             x = checkpoint_layer(
                 layer, x, mask, values, memory_mask, recompute=self.recompute
@@ -161,6 +166,7 @@ class TextDecoder(nn.Module):
         return self.head(x, self.embedding.word.weight)
 
     def _layers(self) -> list[Layer]:
+        # A `ModuleList` has no element type, which mypy needs.
         return list(self.layers)  # type: ignore[arg-type]
 
     def _check_memory(self, memory: Tokens | None) -> None:
@@ -180,6 +186,7 @@ class TextDecoder(nn.Module):
         For ``PACK_FROM`` words and more a CPU works with a copy of the weights that the state holds.
         """
         self._check_memory(memory)
+        # Filled by `linear` as layers are used.
         packs: Packs | None = {} if words >= PACK_FROM else None
         if memory is None:
             return DecoderCache([], None, packs=packs)
@@ -210,27 +217,31 @@ class TextDecoder(nn.Module):
         self, ids: Int[Tensor, "samples beams new"], state: DecoderCache, last_only: bool
     ) -> Float[Tensor, "samples beams out vocab"]:
         samples, beams, new = ids.shape
-        left_pad = (
-            None if state.left_pad is None else state.left_pad.repeat_interleave(beams)
-        )
+        left_pad = state.left_pad
+        if left_pad is not None:
+            left_pad = left_pad.repeat_interleave(beams)
+        # Beams are rows here: (samples * beams, new, width)
         x = self.embedding.embed(ids.flatten(0, 1), state.length, left_pad)
         mask = state.attention_mask(new, beams, x.device)
         words = []
         for i, layer in enumerate(self._layers()):
-            cached = layer.attention.project_kv(x)
+            keys, values = layer.attention.project_kv(x)
+            # Before the first words there is nothing in the cache.
             if state.self_attention_cache:
-                pairs = zip(state.self_attention_cache[i], cached, strict=True)
-                cached = KeysValues(*(torch.cat(pair, dim=2) for pair in pairs))
+                earlier = state.self_attention_cache[i]
+                keys = torch.cat([earlier.keys, keys], dim=2)
+                values = torch.cat([earlier.values, values], dim=2)
+            cached = KeysValues(keys, values)
             words.append(cached)
             x = layer.attention(x, cached, mask)
             if layer.cross is not None:
                 # (samples * beams, new, width) -> (samples, beams * new, width) and back
-                x = layer.cross(
-                    x.reshape(samples, beams * new, -1),
-                    state.cross_attention_cache[i],
-                    state.memory_mask,
-                )
+                queries = x.reshape(samples, beams * new, -1)
+                memory = state.cross_attention_cache[i]
+                x = layer.cross(queries, memory, state.memory_mask)
             x = layer.feed(x).reshape(samples * beams, new, -1)
+        # After all layers: the mask of this step was made for the old length.
         state.self_attention_cache, state.length = words, state.length + new
+        # The word head is the largest product of a step: only the scores that are read are computed.
         x = x[:, -1:] if last_only else x
         return self.head(x, self.embedding.word.weight).unflatten(0, (samples, beams))

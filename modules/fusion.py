@@ -41,11 +41,12 @@ class Fusion(nn.Module):
             raise ValueError(
                 f"stride must be 1 or more (1000: never connected), but is {stride}"
             )
-        connected = [r > 0 and r % stride == 0 for r in range(depth)]
-        # A connected layer has no cross-attention, so it gets no weights for one.
-        self.layers = nn.ModuleList(
-            Layer(width, heads, hidden, dropout, cross=not joined) for joined in connected
-        )
+        self.layers = nn.ModuleList()
+        for number in range(depth):
+            is_connected = number > 0 and number % stride == 0
+            # A connected layer has no cross-attention, so it gets no weights for one.
+            layer = Layer(width, heads, hidden, dropout, cross=not is_connected)
+            self.layers.append(layer)
         self.recompute = recompute
         init_weights(self)
 
@@ -53,15 +54,18 @@ class Fusion(nn.Module):
         """Fuse; both streams keep their lengths and masks."""
         t, v = text.values, vision.values
         text_mask, vision_mask = key_mask(text.mask), key_mask(vision.mask)
+        vision_length = v.shape[1]
         for layer in self.layers:
+            # The weights decide which kind a layer is, so that no second list can disagree with them.
             if layer.cross is not None:
                 t = checkpoint_layer(
                     layer, t, text_mask, v, vision_mask, recompute=self.recompute
                 )
                 continue
+            # Vision first, as released: (b, vision + text, width)
+            both = torch.cat([v, t], dim=1)
             mask = key_mask(join_masks(vision, text))
-            both = checkpoint_layer(
-                layer, torch.cat([v, t], dim=1), mask, recompute=self.recompute
-            )
-            v, t = v + both[:, : v.shape[1]], both[:, v.shape[1] :]
+            both = checkpoint_layer(layer, both, mask, recompute=self.recompute)
+            # Vision skipped the layers before this one, so it is added to the result; text skipped none.
+            v, t = v + both[:, :vision_length], both[:, vision_length:]
         return {"text": Tokens(t, text.mask), "vision": Tokens(v, vision.mask)}

@@ -50,11 +50,14 @@ def pooled(tokens: Tokens, pool: Pool) -> Float[Tensor, "b width"]:
     """One vector for each row: its first token, the mean of its valid ones, or of those after the first."""
     if pool == "first":
         return tokens.values[:, 0]
+    # The class token in front is left out, of the mask, too.
     if pool == "patches":
         after_first = None if tokens.mask is None else tokens.mask[:, 1:]
         return pooled(Tokens(tokens.values[:, 1:], after_first), "mean")
+    # Without padding the plain mean is cheaper, and exact.
     if tokens.mask is None:
         return tokens.values.mean(dim=1)
+    # (b, n) -> (b, n, 1): padding counts as 0 in the sum. A row of padding alone gives 0, not NaN.
     valid = tokens.mask.unsqueeze(-1).to(tokens.values.dtype)
     return (tokens.values * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
 
@@ -81,9 +84,9 @@ class ClassHead(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(width=width, classes=classes)
-        self.norm = (
-            nn.LayerNorm(width, eps=BEIT_EPS) if norm == "layer" else nn.Identity()
-        )
+        has_norm = norm == "layer"
+        self.norm = nn.LayerNorm(width, eps=BEIT_EPS) if has_norm else nn.Identity()
+        # None, not an identity: released matching heads have no such layer, and state-dict keys must fit.
         self.dense = nn.Linear(width, width) if depth == 2 else None
         self.out = nn.Linear(width, classes)
         self.pool = pool
@@ -92,8 +95,12 @@ class ClassHead(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b classes"]:
         """Score every class."""
-        x = F.dropout(self.norm(pooled(tokens, self.pool)), self.dropout, self.training)
-        return self.out(x if self.dense is None else F.relu(self.dense(x)))
+        x = self.norm(pooled(tokens, self.pool))
+        x = F.dropout(x, self.dropout, self.training)
+        if self.dense is not None:
+            # ReLU, as in the released head, where BERT's pooler has tanh.
+            x = F.relu(self.dense(x))
+        return self.out(x)
 
 
 class ValueHead(nn.Module):
@@ -114,6 +121,7 @@ class ValueHead(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        # A number is the score of a single class.
         self.layers = ClassHead(width, 1, pool, depth, dropout)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, " b"]:
@@ -145,5 +153,6 @@ class FeatureHead(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b width"]:
         """Project and normalise, the latter in float32."""
+        # Half precision has three digits: norms and the similarities computed from them need more.
         x = self.linear(pooled(tokens, self.pool))
         return F.normalize(x.float(), dim=-1).to(x.dtype)

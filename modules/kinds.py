@@ -90,6 +90,7 @@ class TensorValues:
 
     def to_device(self, value: Any, device: torch.device | str) -> Any:
         """Return the value on a device."""
+        # From pinned memory the copy runs while the CPU continues.
         return self._map(value, lambda tensor: tensor.to(device, non_blocking=True))
 
     def detach(self, value: Any) -> Any:

@@ -65,11 +65,11 @@ def linear(
 
 def _packable(x: Tensor, weight: Tensor) -> bool:
     """True where torch was built with oneDNN and both are float32, not cast on the way."""
-    plain = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled(
-        "cpu"
-    )
+    is_float32 = x.dtype == weight.dtype == torch.float32
+    if not is_float32 or torch.is_autocast_enabled("cpu"):
+        return False
     # A transposed tie is another view at each access, so a copy of it would never be read again.
-    return plain and weight._base is None and torch.backends.mkldnn.is_available()
+    return weight._base is None and torch.backends.mkldnn.is_available()
 
 
 class Linear(nn.Linear):

@@ -49,14 +49,11 @@ class WordMasking(nn.Module):
         super().__init__()
         check_sizes(vocab_size=vocab_size)
         check_rate(fraction=fraction)
-        self.vocab_size, self.fraction, self.mask_token_id = (
-            vocab_size,
-            fraction,
-            mask_token_id,
-        )
-        self.special_token_ids = (
-            list(SPECIAL) if special_token_ids is None else special_token_ids
-        )
+        self.vocab_size, self.mask_token_id = vocab_size, mask_token_id
+        self.fraction = fraction
+        if special_token_ids is None:
+            special_token_ids = list(SPECIAL)
+        self.special_token_ids = special_token_ids
         self.whole_words, self.seed = whole_words, seed
         self.register_buffer("step", torch.zeros(1, dtype=torch.long))
 
@@ -107,9 +104,9 @@ def _text_keys(text: Text) -> Int[Tensor, "b l"]:
     from padding nor from other texts in its row."""
     step = torch.zeros(1, dtype=torch.long, device=text.ids.device)
     places = positions_in_text(text)
-    numbers = (
-        uniform(0, 0, step, text.ids * (1 << 16) + places) * BITS
-    ).long() * text.mask
+    # One number for each pair of a token and its place; padding adds 0.
+    pairs = text.ids * (1 << 16) + places
+    numbers = (uniform(0, 0, step, pairs) * BITS).long() * text.mask
     parts = torch.zeros_like(text.ids) if text.parts is None else text.parts
     sums = torch.zeros_like(numbers).scatter_add(1, parts, numbers)
     return (sums & BITS).gather(1, parts)

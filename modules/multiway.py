@@ -24,9 +24,8 @@ from timm.models.beit import Attention  # noqa: E402
 EXPERTS = ("text", "image", "fused")
 BEIT_EPS = 1e-6
 
-Parts = tuple[
-    tuple[str, int], ...
-]  # the expert of each range of positions, and its length
+# The expert of each range of positions, and its length.
+Parts = tuple[tuple[str, int], ...]
 
 
 class MultiwayBlock(nn.Module):
@@ -46,6 +45,7 @@ class MultiwayBlock(nn.Module):
         drop_path: float,
     ) -> None:
         super().__init__()
+        # One norm for attention, and one before each expert: VLMo's released layers.
         norm = partial(nn.LayerNorm, width, eps=BEIT_EPS)
         self.norm1 = norm()
         self.attn = Attention(width, heads, qkv_bias=True)
@@ -63,14 +63,13 @@ class MultiwayBlock(nn.Module):
     ) -> Float[Tensor, "b n width"]:
         """Attend with ``bias`` added to the scores, then feed each part to its expert."""
         x = x + self.drop_path(self.scale1(self.attn(self.norm1(x), bias)))
-        fed = []
-        for (name, _), part in zip(
-            parts, x.split([length for _, length in parts], dim=1), strict=True
-        ):
-            fed.append(
-                part + self.drop_path(self.scale2(self.mlp[name](self.norm2[name](part))))
-            )
-        return fed[0] if len(fed) == 1 else torch.cat(fed, dim=1)
+        lengths = [length for _, length in parts]
+        outputs = []
+        for (name, _), tokens in zip(parts, x.split(lengths, dim=1), strict=True):
+            update = self.mlp[name](self.norm2[name](tokens))
+            outputs.append(tokens + self.drop_path(self.scale2(update)))
+        # (b, text, width), (b, image, width) -> (b, text + image, width); one part needs no copy
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
 
 class Multiway(nn.Module):
@@ -108,11 +107,13 @@ class Multiway(nn.Module):
         super().__init__()
         check_sizes(width=width, depth=depth, patch=patch, size=size)
         check_rate(drop_path=drop_path)
+        # A module that is the complete stack need not repeat its depth.
         total = total or first + depth
         if not 0 <= first <= total - depth:
             raise ValueError(
                 f"first and depth must fit into total, {total} blocks, but are {first} and {depth}"
             )
+        # A list as a default would be shared by all instances.
         names: list[str] = ["text", "image"] if experts is None else list(experts)
         if not names or len(set(names)) < len(names):
             raise ValueError(
@@ -122,6 +123,7 @@ class Multiway(nn.Module):
             raise ValueError(f"layer_scale must be at least 0, but is {layer_scale}")
         heads = head_count(width, heads)
         self.heads, self.experts, self.recompute = heads, tuple(names), recompute
+        # Grows over the complete stack, not over this module's part of it.
         rates = [drop_path * (first + i) / max(total - 1, 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
             MultiwayBlock(width, heads, hidden or 4 * width, names, layer_scale, rate)
@@ -133,9 +135,8 @@ class Multiway(nn.Module):
         if position == "relative":
             # Fused tokens are those of a text and an image.
             reads_text = "text" in names or "fused" in names
-            self.bias = _bias(
-                heads, depth, size, patch, text_positions if reads_text else 0
-            )
+            positions = text_positions if reads_text else 0
+            self.bias = _bias(heads, depth, size, patch, positions)
 
     def forward(
         self,
@@ -146,6 +147,7 @@ class Multiway(nn.Module):
     ) -> dict[str, Tokens]:
         """Return the hidden states of each stream; ValueError without any, or without its expert."""
         streams = {"text": text, "image": image}
+        # In this order, text before image: the positions of the relative bias count on it.
         present = {name: stream for name, stream in streams.items() if stream is not None}
         if not present:
             raise ValueError("a call needs text, image or both, but has neither")
@@ -165,14 +167,18 @@ class Multiway(nn.Module):
             index = self.bias.index(lengths.get("text", 0), "image" in lengths)
             self._check_image(lengths.get("image"))
         for number, block in enumerate(self.blocks):
-            added = None if self.bias is None else self.bias(number, index)
-            x = checkpoint_layer(
-                block, x, _masked(added, mask, x), parts, recompute=self.recompute
-            )
+            # Each block has a separate table for the relative positions.
+            bias = None if self.bias is None else self.bias(number, index)
+            bias = _masked(bias, mask, x)
+            x = checkpoint_layer(block, x, bias, parts, recompute=self.recompute)
         if self.norm is not None:
             x = self.norm(x)
-        cut = dict(zip(lengths, x.split(list(lengths.values()), dim=1), strict=True))
-        return {name: Tokens(cut[name], stream.mask) for name, stream in present.items()}
+        # Back to the streams, in the order in which they were joined.
+        outputs = {}
+        values = x.split(list(lengths.values()), dim=1)
+        for (name, stream), hidden in zip(present.items(), values, strict=True):
+            outputs[name] = Tokens(hidden, stream.mask)
+        return outputs
 
     def _check_image(self, tokens: int | None) -> None:
         """Raise ValueError for an image of another size than the table of positions."""
@@ -189,6 +195,7 @@ def _bias(heads: int, depth: int, size: int, patch: int, positions: int) -> Rela
         raise ValueError(
             f"size must be a multiple of patch, but size is {size} and patch is {patch}"
         )
+    # [CLS] and [SEP] are part of every text.
     if positions and positions < 2:
         raise ValueError(f"text_positions must be at least 2, but is {positions}")
     return RelativeBias(heads, depth, size // patch, positions)
@@ -202,6 +209,8 @@ def _masked(
     """Return what is added to the attention scores: the bias, and minus infinity where a key is padding."""
     if mask is None:
         return None if bias is None else bias.to(x.dtype)
+    # A zero is broadcast: padding alone is added to the scores.
     if bias is None:
         bias = x.new_zeros(1, 1, 1, 1)
+    # (1, heads, n, n) with (b, 1, 1, n) -> (b, heads, n, n)
     return bias.to(x.dtype).masked_fill(~mask, -torch.inf)

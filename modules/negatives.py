@@ -79,12 +79,11 @@ class HardNegatives(nn.Module):
         same = group[:, None] == all_groups
         reached = chances(similarity, same).double().cumsum(dim=1)
         number = uniform(self.seed, salt, self.step, own_rows(len(group), group.device))
-        # the first row whose sum is beyond the number drawn; zero weights are never it
-        chosen = (
-            (reached <= number[:, None] * reached[:, -1:])
-            .sum(dim=1)
-            .clamp(max=len(all_groups) - 1)
-        )
+        # The first row whose sum is beyond the number drawn; rows with weight 0 are never it.
+        threshold = number[:, None] * reached[:, -1:]
+        num_below = (reached <= threshold).sum(dim=1)
+        # Where every row is of the same group, no sum is beyond 0: any row will do, with the label -1.
+        chosen = num_below.clamp(max=len(all_groups) - 1)
         return chosen, -same.all(dim=1).long()
 
     def forward(

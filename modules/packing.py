@@ -18,14 +18,14 @@ def part_starts(parts: Int[Tensor, "b l"]) -> Int[Tensor, "b l"]:
     places = torch.arange(parts.shape[1], device=parts.device).expand(parts.shape)
     begins = torch.ones_like(parts, dtype=torch.bool)
     begins[:, 1:] = parts[:, 1:] != parts[:, :-1]
+    # Places only grow along a row, so the largest so far is that of the last beginning.
     return (places * begins).cummax(dim=1).values
 
 
 def positions_in_text(text: Text) -> Int[Tensor, "b l"]:
     """Return the position of each token in its text, from 0."""
-    places = torch.arange(text.ids.shape[1], device=text.ids.device).expand(
-        text.ids.shape
-    )
+    length = text.ids.shape[1]
+    places = torch.arange(length, device=text.ids.device).expand(text.ids.shape)
     return places if text.parts is None else places - part_starts(text.parts)
 
 
@@ -38,11 +38,11 @@ def visible(
     give NaN.
     """
     keys = mask[:, None, None, :]
-    return (
-        keys
-        if parts is None
-        else keys & (parts[:, None, :, None] == parts[:, None, None, :])
-    )
+    if parts is None:
+        return keys
+    # (b, heads, queries, keys)
+    same_text = parts[:, None, :, None] == parts[:, None, None, :]
+    return keys & same_text
 
 
 def num_packed(parts: Int[Tensor, "b l"]) -> Float[Tensor, ""]:

@@ -30,14 +30,16 @@ class MaskValues(TensorValues):
     def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
         """Return a mask in which the first element of each row counts, and half of the others."""
         mask = torch.rand(list(sizes), generator=generator) < 0.5
+        # A row in which nothing counts would give NaN in most losses and attentions.
         mask[..., 0] = True
         return mask
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several masks, padded with False to the longest."""
-        return torch.cat(
-            pad_to_longest(values, axis=1) if values[0].ndim > 1 else list(values)
-        )
+        # A mask of rows alone has no axis to pad.
+        if values[0].ndim == 1:
+            return torch.cat(list(values))
+        return join_rows(values)
 
 
 class TupleValues(TensorValues):
@@ -70,28 +72,25 @@ class TextValues(TupleValues):
     def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
         """Return ids of a small vocabulary; the last row ends in padding."""
         mask = torch.ones(list(sizes), dtype=torch.bool)
+        # Some padding, so that the mask matters where random values test a network.
         mask[-1, -1] = False
+        # Id 0 is padding, and a small vocabulary fits every shrunk network of a smoke test.
         ids = torch.randint(1, SMALL_VOCABULARY, list(sizes), generator=generator)
         return Text(ids * mask, mask)
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several texts, padded to the longest."""
-        ids = torch.cat(pad_to_longest([value.ids for value in values], axis=1))
-        mask = torch.cat(pad_to_longest([value.mask for value in values], axis=1))
+        ids = join_rows([value.ids for value in values])
+        mask = join_rows([value.mask for value in values])
         segments, word_start, parts = None, None, None
         if any(value.segments is not None for value in values):
             # A text without segments is one segment, number 0.
-            segments = torch.cat(
-                pad_to_longest([_segments(value) for value in values], axis=1)
-            )
+            segments = join_rows([_segments(value) for value in values])
+        # Word starts do not follow from ids: without those of all texts there are none.
         if all(value.word_start is not None for value in values):
-            word_start = torch.cat(
-                pad_to_longest([value.word_start for value in values], axis=1)
-            )
+            word_start = join_rows([value.word_start for value in values])
         if any(value.parts is not None for value in values):
-            parts = torch.cat(
-                pad_to_longest([_parts(value, value.ids) for value in values], axis=1)
-            )
+            parts = join_rows([_parts(value, value.ids) for value in values])
         return Text(ids, mask, segments, word_start, parts)
 
 
@@ -101,9 +100,9 @@ def _segments(text: Text) -> Tensor:
 
 def _parts(value: Text | Tokens, like: Tensor) -> Tensor:
     """Return the numbers of packed texts; a row of one text has the number 0."""
-    return (
-        torch.zeros_like(like, dtype=torch.long) if value.parts is None else value.parts
-    )
+    if value.parts is None:
+        return torch.zeros_like(like, dtype=torch.long)
+    return value.parts
 
 
 class TokenValues(TupleValues):
@@ -121,24 +120,23 @@ class TokenValues(TupleValues):
 
     def cast(self, value: Any, dtype: torch.dtype) -> Any:
         """Return hidden states in the network's precision."""
-        return (
-            value._replace(values=value.values.to(dtype))
-            if isinstance(value, Tokens)
-            else value
-        )
+        if not isinstance(value, Tokens):
+            return value
+        return value._replace(values=value.values.to(dtype))
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several streams, padded to the longest; the mask is None if none has padding."""
-        states = torch.cat(pad_to_longest([value.values for value in values], axis=1))
+        states = join_rows([value.values for value in values])
         lengths = {value.values.shape[1] for value in values}
         parts = None
         if any(value.parts is not None for value in values):
             numbers = [_parts(value, value.values[..., 0]) for value in values]
-            parts = torch.cat(pad_to_longest(numbers, axis=1))
+            parts = join_rows(numbers)
+        # Values of different lengths get padding, so they need a mask although each had none.
         if len(lengths) == 1 and all(value.mask is None for value in values):
             return Tokens(states, parts=parts)
         masks = [full_mask(value) for value in values]
-        return Tokens(states, torch.cat(pad_to_longest(masks, axis=1)), parts)
+        return Tokens(states, join_rows(masks), parts)
 
 
 class RegionValues(TupleValues):
@@ -165,13 +163,13 @@ class RegionValues(TupleValues):
 
     def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
         """Return the rows of several values, padded to the most regions; the mask is None without padding."""
-        features = torch.cat(pad_to_longest([value.features for value in values], axis=1))
-        boxes = torch.cat(pad_to_longest([value.boxes for value in values], axis=1))
+        features = join_rows([value.features for value in values])
+        boxes = join_rows([value.boxes for value in values])
         lengths = {value.features.shape[1] for value in values}
         if len(lengths) == 1 and all(value.mask is None for value in values):
             return Regions(features, boxes)
         masks = [full_mask(Tokens(value.features, value.mask)) for value in values]
-        return Regions(features, boxes, torch.cat(pad_to_longest(masks, axis=1)))
+        return Regions(features, boxes, join_rows(masks))
 
 
 class SequenceValues(TupleValues):
@@ -185,6 +183,7 @@ class SequenceValues(TupleValues):
 
     def blank(self, sizes: Sequence[int], device: torch.device | str) -> Any:
         """Return sequences of padding ids with score 0."""
+        # A port does not declare the length of sequences, so it is fixed here.
         ids = torch.zeros([*sizes, TEXT_LENGTH], dtype=torch.long, device=device)
         return Sequences(ids, torch.zeros(list(sizes), device=device))
 
@@ -203,16 +202,21 @@ class SequenceValues(TupleValues):
             parts = [getattr(value, name) for value in values]
             missing = sum(part is None for part in parts)
             if 0 < missing < len(parts):
-                raise ValueError(
-                    f"`{name}` of sequences must be set in all values or in none"
-                )
+                message = f"`{name}` of sequences must be set in all values or in none"
+                raise ValueError(message)
             if missing:
                 fields[name] = None
+            # (batch, best, length): only these two have the axis of tokens.
             elif name in ("ids", "logprobs"):
                 fields[name] = torch.cat(pad_to_longest(parts, axis=2))
             else:
                 fields[name] = torch.cat(parts)
         return Sequences(**fields)  # type: ignore[arg-type]
+
+
+def join_rows(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the rows of several tensors, the second axis padded to the longest."""
+    return torch.cat(pad_to_longest(tensors, axis=1))
 
 
 def pad_to_longest(tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
@@ -222,9 +226,8 @@ def pad_to_longest(tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
     for tensor in tensors:
         sizes = list(tensor.shape)
         sizes[axis] = longest - tensor.shape[axis]
-        padded.append(
-            torch.cat([tensor, tensor.new_zeros(sizes)], dim=axis)
-            if sizes[axis]
-            else tensor
-        )
+        # Most batches need no padding: their tensors are not copied.
+        if sizes[axis]:
+            tensor = torch.cat([tensor, tensor.new_zeros(sizes)], dim=axis)
+        padded.append(tensor)
     return padded

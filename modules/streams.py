@@ -50,6 +50,7 @@ class Regions(NamedTuple):
     mask: Bool[Tensor, "batch regions"] | None = None
 
 
+# Fields that may be None come last, so that a search sets only what it computes.
 class Sequences(NamedTuple):
     """Generated or ranked token ids, best first, each row starting with [CLS] and padded with 0.
 
@@ -68,13 +69,13 @@ def full_mask(tokens: Tokens) -> Bool[Tensor, "batch length"]:
     """The mask of ``tokens`` as a tensor; ``None`` means that all are valid."""
     if tokens.mask is not None:
         return tokens.mask
-    return torch.ones(
-        tokens.values.shape[:2], dtype=torch.bool, device=tokens.values.device
-    )
+    # (batch, length, width) -> (batch, length)
+    return torch.ones_like(tokens.values[..., 0], dtype=torch.bool)
 
 
 def join_masks(*parts: Tokens) -> Bool[Tensor, "batch total"] | None:
     """The mask of ``parts`` concatenated; ``None`` if every position of every part is valid."""
+    # None stays None: attention without a mask is faster.
     if all(part.mask is None for part in parts):
         return None
     return torch.cat([full_mask(part) for part in parts], dim=1)
@@ -84,19 +85,19 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Return a value with a function applied to the tensors in tuples, lists, mappings and dataclasses."""
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(item, function) for item in value))
     if isinstance(value, (list, tuple)):
-        return type(value)(map_tensors(item, function) for item in value)
+        items = [map_tensors(item, function) for item in value]
+        # A named tuple takes its fields one by one, a plain tuple or list all in one argument.
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, dict):
         return {key: map_tensors(item, function) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {
-            field.name: getattr(value, field.name)
-            for field in dataclasses.fields(value)
-            if field.init
-        }
-        return dataclasses.replace(value, **map_tensors(fields, function))
+        mapped = {}
+        for field in dataclasses.fields(value):
+            # `replace` refuses fields that the constructor does not take.
+            if field.init:
+                mapped[field.name] = map_tensors(getattr(value, field.name), function)
+        return dataclasses.replace(value, **mapped)
     return value
 
 

@@ -69,26 +69,28 @@ class TextEmbedding(nn.Module):
             last = offset + ids.shape[-1]
             self._check_length(last)
             positions = torch.arange(offset, last, device=ids.device)
+        # Before padding is subtracted: it has one element on the right device, which is all that is used.
         first_position = positions.flatten()[:1]
         if left_pad is not None:
+            # Unused places before a text get position 0, which exists; the attention mask hides them.
             positions = (positions - left_pad[..., None]).clamp(min=0)
         x = self.word(ids)
+        # VLMo adds positions in the attention instead.
         if self.position is not None:
             x = x + self.position(positions)
         if self.kind is not None:
             has_several = segments is not None and self.kind.num_embeddings > 1
-            x = x + self.kind(
-                segments if has_several else torch.zeros_like(first_position)
-            )
+            # Type 0 for all: one look-up that is broadcast, not one for each token.
+            types = segments if has_several else torch.zeros_like(first_position)
+            x = x + self.kind(types)
         return F.dropout(self.norm(x), self.dropout, self.training)
 
     def forward(self, text: Text) -> Tokens:
         """Embed a batch of token ids with their segments."""
         if text.segments is not None and self.kind is not None:
             _check_segments(text.segments, self.kind.num_embeddings)
-        embeds = self.embed(
-            text.ids, segments=text.segments, positions=self.packed_positions(text)
-        )
+        positions = self.packed_positions(text)
+        embeds = self.embed(text.ids, segments=text.segments, positions=positions)
         return Tokens(embeds, text.mask, text.parts)
 
     def packed_positions(self, text: Text) -> Int[Tensor, "b l"] | None:
@@ -96,9 +98,8 @@ class TextEmbedding(nn.Module):
         if text.parts is None:
             return None
         positions = positions_in_text(text) * text.mask
-        if (
-            positions.device.type == "cpu" and positions.numel()
-        ):  # elsewhere reading a value would wait
+        # On a GPU, reading a value would wait for all work before it.
+        if positions.device.type == "cpu" and positions.numel():
             self._check_length(int(positions.max()) + 1)
         return positions
 
@@ -112,14 +113,13 @@ class TextEmbedding(nn.Module):
 
 def _check_segments(segments: Int[Tensor, "batch length"], types: int) -> None:
     """Raise ValueError for a segment without an embedding; only on the CPU, since it reads the values."""
-    if (
-        types > 1
-        and segments.device.type == "cpu"
-        and segments.numel()
-        and int(segments.max()) >= types
-    ):
+    # With one type, all segments share its embedding.
+    if types < 2 or segments.device.type != "cpu" or not segments.numel():
+        return
+    highest = int(segments.max())
+    if highest >= types:
         raise ValueError(
-            f"the segments of a text must be below types, {types}, but one is {int(segments.max())}: "
+            f"the segments of a text must be below types, {types}, but one is {highest}: "
             "raise `types`"
         )
 
@@ -152,6 +152,7 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode; padding is neither seen nor changed in length."""
         x, mask = tokens.values, key_mask(tokens.mask)
+        # Packed: a mask for each query, not one for all: (b, 1, length, length).
         if tokens.parts is not None:
             mask = visible(full_mask(tokens), tokens.parts)
         for layer in self.layers:

@@ -51,24 +51,30 @@ class Universal(nn.Module):
         self.dropout = dropout
         self.recompute = recompute
         init_weights(self)
+        # After `init_weights`, which does not reach parameters outside of layers: latents start as embeddings
+        # do.
         nn.init.normal_(self.latents, std=width**-0.5)
 
     def vision_route(self, tokens: Tokens) -> Float[Tensor, "b n width"]:
         """The visual route before its residual and norm: visual tokens updated by what the latents
         gathered."""
         x, mask = tokens.values, key_mask(tokens.mask)
+        # Latents gather in all layers but the last, and are spread to the tokens in that one.
         *gather, spread = self.layers
+        # (latents, width) -> (b, latents, width): the same for all samples.
         latents = self.latents.expand(x.shape[0], -1, -1)
         for layer in gather:
             latents = checkpoint_layer(
                 layer, latents, None, x, mask, recompute=self.recompute
             )
+        # Latents have no padding, so nothing masks them.
         return checkpoint_layer(spread, x, mask, latents, None, recompute=self.recompute)
 
     def forward(
         self, tokens: Tokens, *, route: Literal["text", "vision"] = "text"
     ) -> Tokens:
         """Run the layers by the route named."""
+        # Only this route has the residual and the norm: text stays as in BERT, so that its weights fit.
         if route == "vision":
             x = self.norm(tokens.values + self.vision_route(tokens))
             return Tokens(F.dropout(x, self.dropout, self.training), tokens.mask)

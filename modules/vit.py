@@ -30,7 +30,13 @@ class TubeletEmbed(nn.Module):
     def __init__(self, width: int, patch: int, stride: int) -> None:
         super().__init__()
         self.proj = nn.Conv3d(
-            3, width, (3, patch, patch), (stride, patch, patch), (1, 0, 0), bias=False
+            # One frame of zeros before and after, so that three frames fit around the first one, too.
+            3,
+            width,
+            (3, patch, patch),
+            (stride, patch, patch),
+            (1, 0, 0),
+            bias=False,
         )
 
     def forward(
@@ -52,11 +58,11 @@ class Stem(nn.Module):
     ) -> None:
         super().__init__()
         self.tubes = temporal_stride > 0
-        self.patch: nn.Module = (
-            TubeletEmbed(width, patch, temporal_stride)
-            if self.tubes
-            else PatchEmbed(size, patch, embed_dim=width, bias=False)
-        )
+        self.patch: nn.Module
+        if self.tubes:
+            self.patch = TubeletEmbed(width, patch, temporal_stride)
+        else:
+            self.patch = PatchEmbed(size, patch, embed_dim=width, bias=False)
         self.cls = nn.Parameter(torch.empty(1, 1, width))
         self.position = nn.Parameter(torch.empty(1, 1 + (size // patch) ** 2, width))
         self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
@@ -70,9 +76,15 @@ class Stem(nn.Module):
         self, video: Float[Tensor, "b 3 t h w"]
     ) -> Float[Tensor, "b frames tokens width"]:
         """Embed the patches of every frame; ``tokens`` is 1 + patches."""
-        # without tubes every frame is an image: (b, 3, t, h, w) -> (b * t, 3, h, w)
-        x = self.patch(video if self.tubes else video.transpose(1, 2).flatten(0, 1))
-        x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], dim=1) + self.position
+        if not self.tubes:
+            # Every frame is an image: (b, 3, t, h, w) -> (b * t, 3, h, w)
+            video_or_frames = video.transpose(1, 2).flatten(0, 1)
+        else:
+            video_or_frames = video
+        patches = self.patch(video_or_frames)
+        # Each frame has its class token: (b * frames, 1 + patches, width)
+        cls = self.cls.expand(patches.shape[0], -1, -1)
+        x = torch.cat([cls, patches], dim=1) + self.position
         return self.norm(x).unflatten(0, (video.shape[0], -1))
 
 
@@ -98,6 +110,7 @@ class VideoBlock(Block):
             act_layer=QuickGELU,
             norm_layer=partial(nn.LayerNorm, eps=CLIP_EPS),
         )
+        # Each block mixes time twice, with separate weights (released `lmhra1` and `lmhra2`).
         self.before = LocalTemporal(width) if temporal else None
         self.after = LocalTemporal(width) if temporal else None
 
@@ -105,6 +118,7 @@ class VideoBlock(Block):
     def _mix(temporal: nn.Module | None, x: Tensor) -> Tensor:
         if temporal is None:
             return x
+        # The class token of a frame stays out: time is mixed for each patch position.
         patches = x[:, :, 1:]
         return torch.cat([x[:, :, :1], patches + temporal(patches)], dim=2)
 
@@ -168,6 +182,7 @@ class VideoViT(nn.Module):
         if early is not None and not 1 <= early <= depth:
             raise ValueError(f"early must be 1 to {depth} (depth), but is {early}")
         heads = head_count(width, heads)
+        # Stochastic depth grows linearly from 0 to the last block (arXiv 1603.09382).
         rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
         self.stem = Stem(width, patch, size, temporal_stride)
         self.blocks = nn.ModuleList(
@@ -192,8 +207,10 @@ class VideoViT(nn.Module):
         more: dict[str, Tokens] = {}
         for number, block in enumerate(self.blocks, start=1):
             x = checkpoint_layer(block, x, mix_time, recompute=self.recompute)
+            # Nothing is kept for an output that no line of the flow reads.
             if number == self.early and "early" in requested:
                 more["early"] = Tokens(_join_frames(x))
+        # The norm comes after the mean of the class tokens, as released: the order changes the result.
         tokens = Tokens(self.norm(_join_frames(x)))
         return {"": tokens, **more} if more else tokens
 

@@ -49,6 +49,7 @@ class ChunkedContrastive(Temperature):
         """Return the mean of both cross-entropies, in float32."""
         temperature = self.bounded()
         partners = _Partners(len(vision), group, vision.device)
+        # Before they are gathered: products in half precision would lose the differences of similarities.
         vision, text = vision.float(), text.float()
         total = vision.new_zeros(())
         for queries, keys in (
@@ -56,17 +57,11 @@ class ChunkedContrastive(Temperature):
             (text, all_gather_rows(vision)),
         ):
             for rows, columns, groups in partners.chunks(self.chunk):
+                chunk = (queries[rows], keys, temperature)
+                labels = (columns, groups, partners.all_groups)
+                # Always recomputed: that is what keeps the matrix of all pairs out of memory.
                 total = total + checkpoint_layer(
-                    *(
-                        _cross_entropy,
-                        queries[rows],
-                        keys,
-                        temperature,
-                        columns,
-                        groups,
-                        partners.all_groups,
-                    ),
-                    recompute="all",
+                    _cross_entropy, *chunk, *labels, recompute="all"
                 )
         return {"loss": total / (2 * len(vision))}
 
@@ -101,23 +96,14 @@ class SigmoidContrastive(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the loss of each row's decisions, averaged over rows, in float32."""
         partners = _Partners(len(vision), group, vision.device)
+        # One way is enough: a pair of (image, text) is one decision, not two.
         vision, keys = vision.float(), all_gather_rows(text.float())
         scale, bias = self.log_scale.float().exp(), self.bias.float()
         total = vision.new_zeros(())
         for rows, columns, groups in partners.chunks(self.chunk):
-            total = total + checkpoint_layer(
-                *(
-                    _decisions,
-                    vision[rows],
-                    keys,
-                    scale,
-                    bias,
-                    columns,
-                    groups,
-                    partners.all_groups,
-                ),
-                recompute="all",
-            )
+            chunk = (vision[rows], keys, scale, bias)
+            labels = (columns, groups, partners.all_groups)
+            total = total + checkpoint_layer(_decisions, *chunk, *labels, recompute="all")
         return {"loss": total / len(vision)}
 
 
@@ -125,6 +111,7 @@ class _Partners:
     """Which columns belong to the rows of this rank: those of their group, or the column of each row."""
 
     def __init__(self, count: int, group: Tensor | None, device: torch.device) -> None:
+        # Row i of this rank is column `columns[i]` of the batch of all ranks.
         self.columns = own_rows(count, device)
         self.group = group
         self.all_groups = None if group is None else all_gather_rows(group)
@@ -133,11 +120,8 @@ class _Partners:
         """Yield the rows of each chunk, the columns of the same number in the batch, and their groups."""
         for start in range(0, len(self.columns), size):
             rows = slice(start, start + size)
-            yield (
-                rows,
-                self.columns[rows],
-                None if self.group is None else self.group[rows],
-            )
+            groups = None if self.group is None else self.group[rows]
+            yield rows, self.columns[rows], groups
 
 
 def _positives(
@@ -159,6 +143,7 @@ def _cross_entropy(
 ) -> Float[Tensor, ""]:
     """Return the sum of the cross-entropies of some rows."""
     similarity = queries @ keys.T / temperature
+    # Class numbers need no matrix of targets.
     if groups is None:
         return F.cross_entropy(similarity, columns, reduction="sum")
     target = shares(_positives(columns, groups, all_groups, len(keys)))
@@ -176,5 +161,6 @@ def _decisions(
 ) -> Float[Tensor, ""]:
     """Return the sum of the binary losses of some rows."""
     logits = vision @ keys.T * scale + bias
+    # (rows, columns): 1 for partners, -1 for all others.
     signs = torch.where(_positives(columns, groups, all_groups, len(keys)), 1.0, -1.0)
     return -F.logsigmoid(signs * logits).sum()

@@ -56,10 +56,12 @@ class Temperature(nn.Module):
 
     def bounded(self) -> Float[Tensor, " 1"]:
         """Return the temperature, in float32."""
+        # Half precision would round the small steps of a single number away.
         temperature = self.get_parameter(self.learn).float()
         if self.learn == "log_scale":
             temperature = torch.exp(-temperature)
         if self.clamp != "none":
+            # Averaged over ranks first: all must see the same sign, or one would hold while others step.
             temperature = average_gradient(_Hold.apply(temperature, *BOUNDS[self.clamp]))
         return temperature
 
@@ -73,7 +75,9 @@ def mix_soft_targets(
     target: Float[Tensor, "b s"], teacher: Float[Tensor, "b s"], alpha: float
 ) -> Float[Tensor, "b s"]:
     """``alpha * softmax(teacher) + (1 - alpha) * target``."""
-    return alpha * F.softmax(teacher, dim=1) + (1 - alpha) * target if alpha else target
+    if not alpha:
+        return target
+    return alpha * F.softmax(teacher, dim=1) + (1 - alpha) * target
 
 
 class Contrastive(Temperature):
@@ -133,6 +137,7 @@ class Contrastive(Temperature):
         check_fraction(alpha=alpha)
         _check_together(all_vision=all_vision, all_text=all_text)
         _check_together(teacher_vision=teacher_vision, teacher_text=teacher_text)
+        # The numbers of this rank's rows in the batch of all ranks.
         own = own_rows(len(vision), vision.device)
         teachers = _teachers(own, all_vision, all_text, teacher_vision, teacher_text)
         if all_vision is None or all_text is None:
@@ -142,6 +147,7 @@ class Contrastive(Temperature):
         # products of unit vectors, divided by a small number: half precision would lose their differences
         vision_to_text = vision.float() @ all_text.float().T / temperature
         text_to_vision = text.float() @ all_vision.float().T / temperature
+        # Targets are constants: the momentum features, and the temperature in them, get no gradient.
         with torch.no_grad():
             if target is None:
                 positive = _positives(own, group, all_group, len(all_text))
@@ -149,18 +155,19 @@ class Contrastive(Temperature):
             elif alpha:
                 raise ValueError(f"alpha must be 0 with a target, but is {alpha}")
             else:
+                # A target from outside is the same for both ways.
                 targets = (target.float(), target.float())
-        losses = []
-        for similarity, goal in zip(
-            (vision_to_text, text_to_vision), targets, strict=True
-        ):
-            losses.append(-(goal * F.log_softmax(similarity, dim=1)).sum(dim=1).mean())
-        loss = torch.stack(losses).mean()
-        return {
-            "loss": loss,
+        similarities = {
             "vision_to_text": vision_to_text,
             "text_to_vision": text_to_vision,
         }
+        losses = []
+        for similarity, targets_of_way in zip(
+            similarities.values(), targets, strict=True
+        ):
+            log_probs = F.log_softmax(similarity, dim=1)
+            losses.append(-(targets_of_way * log_probs).sum(dim=1).mean())
+        return {"loss": torch.stack(losses).mean(), **similarities}
 
 
 def _check_together(**values: Tensor | None) -> None:
@@ -177,6 +184,7 @@ def _positives(
     count: int,
 ) -> Bool[Tensor, "b s"]:
     """Return which of ``count`` rows are partners of this rank's rows: those of their group, or their own."""
+    # A queue without groups cannot be compared with a batch that has some.
     if (group is None) != (all_group is None):
         raise ValueError("group and all_group must be given together")
     if group is None or all_group is None:

@@ -27,16 +27,18 @@ def next_token_losses(
 
     With a teacher: ``(1 - alpha) ce + alpha * -sum_v softmax(teacher)_v log_softmax(logits)_v``.
     """
-    losses = F.cross_entropy(
-        logits[:, :-1].flatten(0, 1), target.ids[:, 1:].flatten(), reduction="none"
-    )
-    losses = losses.view(target.ids.shape[0], -1)
+    # The logits at a word predict the next one: the last logits and the first id have no partner.
+    predictions, words = logits[:, :-1], target.ids[:, 1:]
+    # (a, next, vocab) -> (a * next, vocab) -> (a, next)
+    losses = F.cross_entropy(predictions.flatten(0, 1), words.flatten(), reduction="none")
+    losses = losses.view(words.shape)
     if teacher is not None and alpha:
         # Use float32: softmax over the vocabulary is inaccurate in half precision. Detach the teacher: it
         # gets no gradient.
-        soft = F.softmax(teacher[:, :-1].detach().float(), dim=-1)
-        soft = -(F.log_softmax(logits[:, :-1], dim=-1) * soft).sum(dim=-1)
-        losses = (1 - alpha) * losses + alpha * soft
+        soft_targets = F.softmax(teacher[:, :-1].detach().float(), dim=-1)
+        log_probs = F.log_softmax(predictions, dim=-1)
+        soft_losses = -(log_probs * soft_targets).sum(dim=-1)
+        losses = (1 - alpha) * losses + alpha * soft_losses
     counts = token_counts(target, ignore_first)
     return losses * counts, counts
 
@@ -58,16 +60,17 @@ def lm_count(
     reduction: Literal["per_sequence", "per_token"] = "per_sequence",
 ) -> Float[Tensor, ""]:
     """Return what `lm_loss` divides by: scored tokens with their weights, owners, or sequences."""
+    # Weights of sequences weigh their tokens in the count, too: a mean over tokens stays a mean.
     if reduction == "per_token":
         counts = token_counts(target, ignore_first).sum(dim=1)
         return (counts if weight is None else counts * weight).sum()
+    # Owners are numbered from 0, and each has at least one sequence.
     if question_index is not None:
         return question_index.max().float() + 1
-    return (
-        count_of(len(target.ids), target.ids)
-        if target.parts is None
-        else num_packed(target.parts)
-    )
+    # A packed row holds several texts.
+    if target.parts is not None:
+        return num_packed(target.parts)
+    return count_of(len(target.ids), target.ids)
 
 
 def class_count(target: Int[Tensor, "*rows"]) -> Float[Tensor, ""]:
@@ -106,6 +109,7 @@ def lm_loss(
     ``reduction='per_token'``: divided by the number of scored words: the released caption loss.
     """
     check_fraction(alpha=alpha)
+    # A weight belongs to a row, which holds several texts here.
     if target.parts is not None and (weight is not None or question_index is not None):
         raise UserError(
             "packed texts have no weight or question each. Remove `row_tokens` from the source"
@@ -115,14 +119,13 @@ def lm_loss(
     losses = losses.sum(dim=1)
     if weight is not None:
         losses = losses * weight
-    return LossSum(
-        losses.sum(),
-        lm_count(
-            target, weight, question_index, ignore_first=ignore_first, reduction=reduction
-        ),
+    count = lm_count(
+        target, weight, question_index, ignore_first=ignore_first, reduction=reduction
     )
+    return LossSum(losses.sum(), count)
 
 
+# The mask of what counts follows from positions in each text, so packed rows are read correctly.
 lm_loss.reads_packed = True  # type: ignore[attr-defined]
 
 
@@ -160,7 +163,11 @@ def cross_entropy(
     # (*rows, classes) -> (rows, classes); half precision would lose digits that matter
     scores, classes = logits.float().flatten(0, -2), target.flatten()
     losses = F.cross_entropy(
-        scores, classes.clamp(min=0), reduction="none", label_smoothing=smoothing
+        # A negative class has no column: any will do, since its loss is multiplied by 0 below.
+        scores,
+        classes.clamp(min=0),
+        reduction="none",
+        label_smoothing=smoothing,
     )
     if teacher is not None and alpha:
         soft_targets = F.softmax(teacher.detach().float(), dim=-1).flatten(0, -2)
