@@ -27,9 +27,7 @@ class AdaptedLinear(nn.Linear):
 
     lora_down: nn.Parameter  # [rank, inputs]
     lora_up: nn.Parameter  # [outputs, rank], zero at first
-    lora_magnitude: (
-        nn.Parameter | None
-    )  # [outputs]: in DoRA the length of each row of the weight
+    lora_magnitude: nn.Parameter | None  # [outputs]: in DoRA the length of each row
     lora_base: Tensor
     lora_scale: float
 
@@ -41,14 +39,15 @@ class AdaptedLinear(nn.Linear):
         DoRA takes the length of the changed rows as a constant in the gradient (section 4.3 of the paper).
         """
         output = super().forward(input)
+        # Two small products: the change of the weight, [outputs, inputs], is never built.
         change = F.linear(F.linear(input, self.lora_down), self.lora_up) * self.lora_scale
         if self.lora_magnitude is None:
             return output + change
-        factor = (
-            self.lora_magnitude / row_lengths(self.weight + self.lora_change()).detach()
-        )
+        lengths = row_lengths(self.weight + self.lora_change()).detach()
+        factor = self.lora_magnitude / lengths
         if self.bias is None:
             return (output + change) * factor
+        # The factor is one of the weight: the bias is taken out before it, and added after it.
         return (output - self.bias + change) * factor + self.bias
 
     def lora_change(self) -> Float[Tensor, "outputs inputs"]:
@@ -60,6 +59,7 @@ class AdaptedLinear(nn.Linear):
         change = (self.lora_up.float() @ self.lora_down.float()) * self.lora_scale
         weight = self.weight.float() + change
         if self.lora_magnitude is not None:
+            # (outputs) -> (outputs, 1): one factor for each row.
             weight = weight * (self.lora_magnitude.float() / row_lengths(weight))[:, None]
         return weight
 
@@ -69,9 +69,8 @@ def row_lengths(weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, " outp
     return torch.linalg.vector_norm(weight, dim=1)
 
 
-_classes: dict[
-    type[nn.Linear], type[AdaptedLinear]
-] = {}  # of adapted layers, by the class of the layer
+# Classes of adapted layers, by the class of the layer.
+_classes: dict[type[nn.Linear], type[AdaptedLinear]] = {}
 
 
 def _adapted_class(base: type[nn.Linear]) -> type[AdaptedLinear]:
@@ -98,16 +97,19 @@ def adapt_linear(
         raise ValueError(
             f"rank must be from 1 to {min(outputs, inputs)}, the smaller size of the weight"
         )
+    # In place: the module keeps its name, its parameters and the references that others hold.
     layer.__class__ = _adapted_class(type(layer))
     assert isinstance(layer, AdaptedLinear)
     weight = layer.weight.detach()
     layer.lora_scale = alpha / rank
     layer.lora_down = nn.Parameter(weight.new_empty(rank, inputs))
+    # As `nn.Linear` starts; `lora_up` is zero, so that the output does not change.
     nn.init.kaiming_uniform_(layer.lora_down, a=math.sqrt(5))
     layer.lora_up = nn.Parameter(weight.new_zeros(outputs, rank))
-    layer.register_parameter(
-        "lora_magnitude", nn.Parameter(row_lengths(weight)) if magnitude else None
-    )
+    # At first the lengths are those of the weight, so that DoRA does not change the output either.
+    lengths = nn.Parameter(row_lengths(weight)) if magnitude else None
+    layer.register_parameter("lora_magnitude", lengths)
+    # Adapters are saved without the weight: loading them over another one is then an error.
     layer.register_buffer(CHECKSUM, checksum(weight))
     return layer
 
@@ -119,6 +121,7 @@ def merge_linear(layer: nn.Linear) -> None:
     merged = layer.merged_weight().to(layer.weight.dtype)
     with torch.no_grad():
         layer.weight.copy_(merged)
+    # They are found by name, since a registered None is deleted like a parameter.
     for name in PARAMETERS:
         del layer._parameters[name]
     del layer._buffers[CHECKSUM]

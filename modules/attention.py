@@ -171,7 +171,7 @@ def init_weights(module: nn.Module) -> None:
             # Heads of features and tied word matrices have none.
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        # A look-up has one input: its scale is that of the width which it is added to.
+        # Each row of the table then has about the length 1, whatever the width.
         elif isinstance(part, nn.Embedding):
             nn.init.normal_(part.weight, std=part.embedding_dim**-0.5)
 

@@ -59,6 +59,7 @@ def coordinates(
     ids: Int[Tensor, "*b 4"], bins: int, prefix: int
 ) -> Float[Tensor, "*b 4"]:
     """Return the values of coordinate ids: centre x, centre y, width, height in [0, 1]."""
+    # Ids outside the coordinates are clamped: a decoder may write any word.
     return (ids - prefix - 1).clamp(0, bins - 1).float() / (bins - 1)
 
 
@@ -83,10 +84,10 @@ def encode_boxes(
     box: Float[Tensor, "b 4"], *, bins: int = BINS, prefix: int = PREFIX
 ) -> Text:
     """Write boxes as ``prefix`` and four ids, ``prefix + 1 + floor(c * (bins - 1))`` for a coordinate c."""
-    places = (
-        (xyxy_to_cxcywh(box.float()).clamp(0, 1) * (bins - 1) + ROUNDING).floor().long()
-    )
-    ids = F.pad(places + prefix + 1, (1, 0), value=prefix)
+    centres = xyxy_to_cxcywh(box.float()).clamp(0, 1)
+    bin_numbers = (centres * (bins - 1) + ROUNDING).floor().long()
+    # (b, 4) -> (b, 5): the prefix comes first, as [CLS] does in a text
+    ids = F.pad(bin_numbers + prefix + 1, (1, 0), value=prefix)
     return Text(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
@@ -95,7 +96,11 @@ def decode_boxes(
     sequences: Sequences, *, bins: int = BINS, prefix: int = PREFIX
 ) -> Float[Tensor, "b 4"]:
     """Read the best text of each row, a prefix and four coordinate ids, as a box within the image."""
-    return cxcywh_to_xyxy(coordinates(sequences.ids[:, 0, 1:5], bins, prefix)).clamp(0, 1)
+    # The search writes the best text first; its first id is the prefix.
+    best = sequences.ids[:, 0, 1:5]
+    box = cxcywh_to_xyxy(coordinates(best, bins, prefix))
+    # A wide box near an edge may leave the image.
+    return box.clamp(0, 1)
 
 
 def box_count(box: Float[Tensor, "b 4"]) -> Float[Tensor, ""]:
@@ -123,6 +128,7 @@ def box_loss(
     ``g = 1 - GIoU``, both without gradient. ``'released'``: the published code multiplies [B, 1, 4] by
     [B, 4], so that a row's cross-entropy is weighted by the errors of all rows. ``'none'``: the plain mean.
     """
+    # Per row: four cross-entropies, four distances, and one factor for the box.
     ce, l1, far = box_errors(logits, target, box, bins, prefix)
     if weights == "none":
         total = ce.mean(dim=1).sum()
@@ -144,9 +150,9 @@ def box_errors(
     without gradient."""
     scores = among(logits[:, :-1], bins, prefix)
     # (b, 4, bins) -> (b, bins, 4), as cross_entropy wants classes
-    ce = F.cross_entropy(
-        scores.transpose(1, 2), target.ids[:, 1:] - prefix - 1, reduction="none"
-    )
+    bin_numbers = target.ids[:, 1:] - prefix - 1
+    ce = F.cross_entropy(scores.transpose(1, 2), bin_numbers, reduction="none")
+    # Weights of the loss, not terms of it: argmax has no gradient anyway.
     with torch.no_grad():
         guess = coordinates(scores.argmax(dim=-1) + prefix + 1, bins, prefix)
         l1 = (guess - xyxy_to_cxcywh(box.float())).abs().clamp(0, 5)
@@ -176,6 +182,6 @@ def box_search(
         best_logprob, best_bin = logprobs.max(dim=-1, keepdim=True)
         ids = torch.cat([ids, best_bin + prefix + 1], dim=1)
         token_logprobs = torch.cat([token_logprobs, best_logprob], dim=1)
-    return Sequences(
-        ids[:, None], token_logprobs.sum(dim=1, keepdim=True), token_logprobs[:, None]
-    )
+    # One text for each sample: (b, 5) -> (b, 1, 5)
+    score = token_logprobs.sum(dim=1, keepdim=True)
+    return Sequences(ids[:, None], score, token_logprobs[:, None])

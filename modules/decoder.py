@@ -240,7 +240,7 @@ class TextDecoder(nn.Module):
                 memory = state.cross_attention_cache[i]
                 x = layer.cross(queries, memory, state.memory_mask)
             x = layer.feed(x).reshape(samples * beams, new, -1)
-        # After all layers: the mask of this step was made for the old length.
+        # After all layers, which read the cache of the step before.
         state.self_attention_cache, state.length = words, state.length + new
         # The word head is the largest product of a step: only the scores that are read are computed.
         x = x[:, -1:] if last_only else x

@@ -19,6 +19,7 @@ _together = False
 def synced_ranks() -> Iterator[None]:
     """While open, loops of unequal length (generation) run until the last rank is done."""
     global _together
+    # The value before is restored, so that blocks may be nested.
     before, _together = _together, True
     try:
         yield
@@ -31,6 +32,7 @@ def any_rank_active(active: bool, device: torch.device | str = "cpu") -> bool:
     if not (_together and dist.is_available() and dist.is_initialized()):
         return active
     flag = torch.tensor(float(active), device=device)
+    # Every rank must reach this call as often: a rank without work calls it, too.
     dist.all_reduce(flag, op=dist.ReduceOp.MAX)
     return bool(flag.item())
 
@@ -48,6 +50,7 @@ def mean_over_ranks(count: torch.Tensor) -> torch.Tensor:
     batch."""
     if _sharing() == 1:
         return count
+    # all_reduce changes its argument, which the caller still holds.
     total = count.detach().clone()
     dist.all_reduce(total, op=dist.ReduceOp.SUM)
     return total / dist.get_world_size()
@@ -67,9 +70,9 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         total = grad.float().contiguous()
         dist.all_reduce(total, op=dist.ReduceOp.SUM)
-        return total.unflatten(0, (-1, dist.get_world_size()))[:, dist.get_rank()].to(
-            grad.dtype
-        )
+        # (rows * world, ...) -> (rows, world, ...) -> the rows of this rank
+        per_rank = total.unflatten(0, (-1, dist.get_world_size()))
+        return per_rank[:, dist.get_rank()].to(grad.dtype)
 
 
 class _Agree(torch.autograd.Function):
@@ -81,6 +84,7 @@ class _Agree(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        # autograd may share a gradient between branches: it must not change in place.
         grad = grad.contiguous().clone()
         dist.all_reduce(grad, op=dist.ReduceOp.SUM)
         return grad / dist.get_world_size()
@@ -103,9 +107,8 @@ def all_gather_rows(rows: Shaped[Tensor, "own *rest"]) -> Shaped[Tensor, "joint 
 def own_rows(count: int, device: torch.device | str = "cpu") -> Int[Tensor, " own"]:
     """Where this rank's ``count`` rows are among those of all ranks (`all_gather_rows`)."""
     world = _sharing()
-    return torch.arange(count, device=device) * world + (
-        dist.get_rank() if world > 1 else 0
-    )
+    rank = dist.get_rank() if world > 1 else 0
+    return torch.arange(count, device=device) * world + rank
 
 
 def shortest_and_longest(
@@ -114,6 +117,7 @@ def shortest_and_longest(
     """The least and the greatest ``length`` among the ranks that share the batch."""
     if _sharing() == 1:
         return length, length
+    # The greatest of the negative lengths is the least one: one exchange for both.
     both = torch.tensor([-length, length], device=device)
     dist.all_reduce(both, op=dist.ReduceOp.MAX)
     least, greatest = both.tolist()

@@ -41,15 +41,16 @@ class EMA:
         averaged: set[int] = set()
         for name, student in self.students.items():
             average = self.modules[name]
-            for target, source in zip(
-                average.parameters(), student.parameters(), strict=True
-            ):
-                if id(target) in averaged:  # a tied weight, which takes one step
+            pairs = zip(average.parameters(), student.parameters(), strict=True)
+            for target, source in pairs:
+                # A weight that is tied between modules is met again: it takes one step.
+                if id(target) in averaged:
                     continue
                 averaged.add(id(target))
                 value = source if master is None else master(source)
                 target.lerp_(value.to(target), rate)
             for copied, current in zip(average.buffers(), student.buffers(), strict=True):
+                # Counters and statistics have no average.
                 copied.copy_(current)
 
     def to(self, device: torch.device | str) -> None:

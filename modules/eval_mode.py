@@ -19,6 +19,7 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        # The root first: a module may override `train`, as frozen networks do, to set more than the flag.
         module.train(modes[0][1])
         for submodule, was_training in modes:
             submodule.training = was_training

@@ -86,7 +86,6 @@ class ClassHead(nn.Module):
         check_sizes(width=width, classes=classes)
         has_norm = norm == "layer"
         self.norm = nn.LayerNorm(width, eps=BEIT_EPS) if has_norm else nn.Identity()
-        # None, not an identity: released matching heads have no such layer, and state-dict keys must fit.
         self.dense = nn.Linear(width, width) if depth == 2 else None
         self.out = nn.Linear(width, classes)
         self.pool = pool

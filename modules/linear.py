@@ -26,6 +26,7 @@ def packing(packs: Packs | None) -> Iterator[None]:
     For many steps over the same float32 weights on a CPU: a copy costs as much time as five steps save, and
     as much memory as its weight.
     """
+    # A context variable, so that threads which search at the same time keep their copies apart.
     token = _packs.set(packs)
     try:
         yield

@@ -72,6 +72,7 @@ class WordMasking(nn.Module):
         for special in self.special_token_ids:
             usable = usable & (text.ids != special)
         places = positions_in_text(text)
+        # One draw for each word: all its tokens have the same place.
         if self.whole_words and text.word_start is not None:
             places = _word_numbers(text, text.word_start.long())
         return usable & (self.draw(0, text_keys, places) < self.fraction)
@@ -80,10 +81,13 @@ class WordMasking(nn.Module):
         """Choose, replace, and return the labels; each forward pass in training is a step."""
         text_keys, places = _text_keys(text), positions_in_text(text)
         chosen = self.chosen(text, text_keys)
+        # Another salt for each decision: which token, what happens to it, and with which id.
         action = self.draw(1, text_keys, places)
         random_ids = (self.draw(2, text_keys, places) * self.vocab_size).long()
         ids = text.ids.masked_fill(chosen & (action < 0.8), self.mask_token_id)
+        # Between 0.8 and 0.9 the token stays, but has a label.
         ids = torch.where(chosen & (action >= 0.9), random_ids, ids)
+        # Only a pass that trains is a step: a search in the same iteration must not advance the draws.
         if self.training and torch.is_grad_enabled():
             self.step.add_(1)
         labels = text.ids.masked_fill(~chosen, NO_LABEL)
@@ -95,6 +99,7 @@ def _word_numbers(text: Text, begins_word: Int[Tensor, "b l"]) -> Int[Tensor, "b
     numbers = begins_word.cumsum(dim=1)
     if text.parts is None:
         return numbers
+    # Words of the texts before this one in its row.
     words_before = (numbers - begins_word).gather(1, part_starts(text.parts))
     return numbers - words_before
 
@@ -109,4 +114,5 @@ def _text_keys(text: Text) -> Int[Tensor, "b l"]:
     numbers = (uniform(0, 0, step, pairs) * BITS).long() * text.mask
     parts = torch.zeros_like(text.ids) if text.parts is None else text.parts
     sums = torch.zeros_like(numbers).scatter_add(1, parts, numbers)
+    # (b, texts) -> (b, l): each token gets the key of its text.
     return (sums & BITS).gather(1, parts)

@@ -28,6 +28,7 @@ def uniform(
         x = ((x ^ (x >> 16)) * 0x7FEB352D) & BITS
         x = ((x ^ (x >> 15)) * 0x846CA68B) & BITS
         x = x ^ (x >> 16)
+    # 24 bits: every value is exact in float32, too, and below 1.
     return (x >> 8).double() / (1 << 24)
 
 
@@ -35,6 +36,7 @@ def chances(
     similarity: Float[Tensor, "b s"], same: Bool[Tensor, "b joint"]
 ) -> Float[Tensor, "b joint"]:
     """How likely each row of the batch of all ranks is drawn: softmax over those that are not ``same``."""
+    # Columns after the batch are those of a queue, whose samples are no longer here.
     logits = similarity[:, : same.shape[1]].float().masked_fill(same, -torch.inf)
     return F.softmax(logits, dim=1).nan_to_num(0.0)
 
@@ -105,6 +107,7 @@ class HardNegatives(nn.Module):
             vision, no_vision = wrong_vision, torch.zeros_like(wrong_vision)
         if wrong_text is not None:
             text, no_text = wrong_text, torch.zeros_like(wrong_text)
+        # Only a pass that trains is a step.
         if self.training and torch.is_grad_enabled():
             self.step.add_(1)
         return {

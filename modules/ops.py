@@ -21,7 +21,8 @@ def identity(logits: Float[Tensor, "b classes"]) -> Float[Tensor, "b classes"]:
 @operation(inputs={"*parts": "tokens B _ width"}, outputs="tokens B N width")
 def concat(*parts: Tokens) -> Tokens:
     """Concatenate token streams and their masks."""
-    return Tokens(torch.cat([part.values for part in parts], dim=1), join_masks(*parts))
+    values = [part.values for part in parts]
+    return Tokens(torch.cat(values, dim=1), join_masks(*parts))
 
 
 @operation(inputs={"*parts": "vector B _"}, outputs="vector B W")
@@ -67,9 +68,8 @@ def split(tokens: Tokens, **parts: Tokens | Text | Regions) -> dict[str, Tokens]
 )
 def take(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     """Row ``index[i]`` of ``tokens`` as row i: repeat a memory for each of its questions or answers."""
-    return Tokens(
-        tokens.values[index], None if tokens.mask is None else tokens.mask[index]
-    )
+    mask = None if tokens.mask is None else tokens.mask[index]
+    return Tokens(tokens.values[index], mask)
 
 
 @operation(
@@ -83,14 +83,15 @@ def gather_rows(tokens: Tokens, index: Int[Tensor, " a"]) -> Tokens:
     those of this rank are there.
     """
     values, mask = tokens.values, tokens.mask
+    # All ranks learn both, so all of them pad or none does.
     least, longest = shortest_and_longest(values.shape[1], values.device)
-    if least < longest:  # texts are padded to the longest of their rank
-        mask = F.pad(full_mask(tokens), (0, longest - values.shape[1]))
-        values = F.pad(values, (0, 0, 0, longest - values.shape[1]))
-    return Tokens(
-        all_gather_rows(values)[index],
-        None if mask is None else all_gather_rows(mask)[index],
-    )
+    # Texts are padded to the longest of their rank; gathering needs one length on all ranks.
+    if least < longest:
+        padding = longest - values.shape[1]
+        mask = F.pad(full_mask(tokens), (0, padding))
+        values = F.pad(values, (0, 0, 0, padding))
+    rows = all_gather_rows(values)[index]
+    return Tokens(rows, None if mask is None else all_gather_rows(mask)[index])
 
 
 @operation(inputs={"*losses": "scalar"}, outputs="scalar")
@@ -104,6 +105,5 @@ def weighted_sum(
         raise ValueError(
             f"weights must be one per loss ({len(losses)}), but are {len(weights)}"
         )
-    return torch.stack(
-        [weight * loss for weight, loss in zip(weights, losses, strict=True)]
-    ).sum()
+    weighted = [weight * loss for weight, loss in zip(weights, losses, strict=True)]
+    return torch.stack(weighted).sum()

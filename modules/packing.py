@@ -47,6 +47,7 @@ def visible(
 
 def num_packed(parts: Int[Tensor, "b l"]) -> Float[Tensor, ""]:
     """Return the number of texts in all rows."""
+    # Texts of a row are numbered from 0.
     return (parts.amax(dim=1) + 1).sum().float()
 
 

@@ -74,7 +74,7 @@ class TextValues(TupleValues):
         mask = torch.ones(list(sizes), dtype=torch.bool)
         # Some padding, so that the mask matters where random values test a network.
         mask[-1, -1] = False
-        # Id 0 is padding, and a small vocabulary fits every shrunk network of a smoke test.
+        # Id 0 is padding; a small vocabulary fits any network.
         ids = torch.randint(1, SMALL_VOCABULARY, list(sizes), generator=generator)
         return Text(ids * mask, mask)
 

@@ -44,12 +44,14 @@ class PairAttention(nn.Module):
     def _pooled(
         self, tokens: Tokens, attended: Float[Tensor, "b n width"]
     ) -> Float[Tensor, "b width"]:
+        # What the image sees of the other, then itself: released order.
         fused = F.relu(self.fuse(torch.cat([attended, tokens.values], dim=-1)))
         fused = F.dropout(fused, self.dropout, self.training)
         # (b, n, width) -> (b, n)
         scores = F.relu(self.pool(fused)).squeeze(-1)
         if tokens.mask is not None:
             scores = scores + PADDING_SCORE * (~tokens.mask).to(scores.dtype)
+        # Weights that add up to 1 lose this in half precision.
         weights = F.softmax(scores.float(), dim=-1).to(fused.dtype)
         # (b, 1, n) x (b, n, width) -> (b, width)
         vector = (weights[:, None] @ fused).squeeze(1)

@@ -43,6 +43,7 @@ class PatchRelevance(nn.Module):
     def forward(self, patches: Tokens, text: Tokens) -> Float[Tensor, "b p 2"]:
         """Score all tokens after the first, each by the text of its row."""
         x = F.gelu(self.dense(self.norm(patches.values[:, 1:])))
+        # Half of the channels stay with the patch, the other half describe the image.
         local, shared = x.chunk(2, dim=-1)
         # (b, p, width / 2) -> (b, 1, width / 2) -> (b, p, width / 2)
         shared = shared.mean(dim=1, keepdim=True).expand_as(local)

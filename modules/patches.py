@@ -57,10 +57,12 @@ class ImageEmbedding(nn.Module):
         self, image: Float[Tensor, "b 3 h w"], mask: Bool[Tensor, "b p"] | None = None
     ) -> Tokens:
         """Embed images; ValueError for a mask without ``mask_token``."""
+        # (b, 3, h, w) -> (b, patches, width)
         x = self.patch(image)
         if mask is not None:
             if self.mask_token is None:
                 raise ValueError("mask needs `mask_token: true`")
+            # Before the class token and the positions: a masked patch keeps its position.
             x = torch.where(mask[..., None], self.mask_token.to(x.dtype), x)
         x = torch.cat([self.cls.expand(len(x), -1, -1), x], dim=1)
         return Tokens(x if self.position is None else x + self.position)

@@ -37,6 +37,7 @@ class FeatureQueue(nn.Module):
         check_sizes(width=width)
         if size < 0:
             raise ValueError(f"size must be 0 or more, but is {size}")
+        # Random directions are unlike all features: a fresh queue is a set of easy negatives.
         self.register_buffer("vision", F.normalize(torch.randn(size, width), dim=1))
         self.register_buffer("text", F.normalize(torch.randn(size, width), dim=1))
         self.register_buffer("group", torch.full((size,), NOBODY))
@@ -46,6 +47,7 @@ class FeatureQueue(nn.Module):
     def _enqueue(self, fresh: dict[str, Tensor]) -> None:
         """Put ``fresh`` rows at the pointer, and advance it."""
         size, count = len(self.group), len(fresh["group"])
+        # Two rows would enter one slot, and which stays would be chance.
         if count > size:
             raise UserError(
                 f"size must be 0 or at least the rows of one step on all ranks ({count}), but is {size}"
@@ -54,6 +56,7 @@ class FeatureQueue(nn.Module):
         for name, rows in fresh.items():
             slot = self.get_buffer(name)
             slot.index_copy_(0, slots, rows.to(slot.dtype))
+        # In place, so that the buffer stays the one that state dicts and engines know.
         self.pointer.copy_((self.pointer + count) % size)
 
     def forward(
@@ -64,12 +67,15 @@ class FeatureQueue(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the batch and the queue, then enqueue the batch. Raise UserError if the batch is larger
         than the queue."""
-        own = {"vision": vision.detach(), "text": text.detach(), "group": group}
-        fresh = {name: all_gather_rows(rows) for name, rows in own.items()}
-        given = {
-            name: torch.cat([rows, self.get_buffer(name).to(rows.dtype)])
-            for name, rows in fresh.items()
-        }
+        fresh: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
+        batch = {"vision": vision.detach(), "text": text.detach(), "group": group}
+        for name, rows in batch.items():
+            fresh[name] = all_gather_rows(rows)
+            earlier = self.get_buffer(name).to(rows.dtype)
+            # The batch first: row i of a loss finds its partner at column i.
+            outputs[name] = torch.cat([fresh[name], earlier])
+        # After the outputs, so that a batch is not compared with itself twice; not in evaluation.
         if self.training and torch.is_grad_enabled() and len(self.group):
             self._enqueue(fresh)
-        return given
+        return outputs

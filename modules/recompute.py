@@ -21,6 +21,7 @@ def checkpoint_layer(
     wanted."""
     if recompute != "all" or not torch.is_grad_enabled():
         return layer(*args)
+    # Under checkpointing the layer keeps no tensors: only its inputs are kept.
     if on_saved_tensor is not None:
         for arg in args:
             if isinstance(arg, Tensor):

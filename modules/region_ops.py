@@ -44,18 +44,19 @@ def roi_align(
         raise ValueError(f"bins must be at least 1, but is {bins}")
     grid, _ = patch_grid(tokens, has_class)
     boxes = regions.boxes.float()
+    # The centres of equal parts of the box.
     steps = (torch.arange(bins, device=boxes.device) + 0.5) / bins
     # (b, r, bins): the samples along each axis, as fractions of the image
     x = boxes[..., :1] + (boxes[..., 2:3] - boxes[..., :1]) * steps
     y = boxes[..., 1:2] + (boxes[..., 3:] - boxes[..., 1:2]) * steps
-    x, y = x[..., None, :].expand(-1, -1, bins, -1), y[..., None].expand(-1, -1, -1, bins)
+    # (b, r, bins, bins): all pairs of a row and a column
+    x = x[..., None, :].expand(-1, -1, bins, -1)
+    y = y[..., None].expand(-1, -1, -1, bins)
+    # (b, r, bins * bins, 2); grid_sample counts from -1 to 1 over the image
     points = torch.stack([x, y], dim=-1).clamp(EDGE, 1 - EDGE) * 2 - 1
-    samples = F.grid_sample(
-        grid,
-        points.flatten(2, 3).to(grid.dtype),
-        padding_mode="border",
-        align_corners=False,
-    )
+    points = points.flatten(2, 3).to(grid.dtype)
+    # Without align_corners, -1 and 1 are the edges of the image, not the centres of the outer patches.
+    samples = F.grid_sample(grid, points, padding_mode="border", align_corners=False)
     # (b, width, r, bins * bins) -> (b, r, width)
     features = samples.mean(dim=-1).transpose(1, 2)
     return Regions(features, regions.boxes, regions.mask)
@@ -67,11 +68,11 @@ def grid_regions(tokens: Tokens, *, has_class: bool = True) -> Regions:
     grid, edge = patch_grid(tokens, has_class)
     starts = torch.arange(edge, device=grid.device) / edge
     top, left = torch.meshgrid(starts, starts, indexing="ij")
-    cells = torch.stack([left, top, left + 1 / edge, top + 1 / edge], dim=-1).flatten(
-        0, 1
-    )
+    cells = torch.stack([left, top, left + 1 / edge, top + 1 / edge], dim=-1)
+    # (edge, edge, 4) -> (b, edge * edge, 4): the same cells in all images
+    boxes = cells.flatten(0, 1).expand(len(grid), -1, -1)
     # (b, width, edge, edge) -> (b, edge * edge, width)
-    return Regions(grid.flatten(2).transpose(1, 2), cells.expand(len(grid), -1, -1))
+    return Regions(grid.flatten(2).transpose(1, 2), boxes)
 
 
 @operation(inputs={"regions": "regions B R _", "box": "boxes B 4"}, outputs="labels B")
@@ -81,7 +82,9 @@ def region_of_box(
     """Return the number of the region that overlaps a box most; -1 if no IoU reaches ``threshold``."""
     count = regions.boxes.shape[1]
     gold = box.float()[:, None].expand(-1, count, -1)
+    # `overlap` compares pairs: (b, r, 4) -> (b * r, 4), and back to (b, r)
     iou, _ = overlap(regions.boxes.float().flatten(0, 1), gold.flatten(0, 1))
+    # Below any threshold, so that padding is never the best.
     iou = iou.view(-1, count).masked_fill(~_valid(regions), -1)
     best, index = iou.max(dim=1)
     return torch.where(best >= threshold, index, -1)

@@ -65,7 +65,9 @@ class RegionEmbedding(nn.Module):
         features = regions.features
         if masked is not None:
             features = torch.where(masked[..., None], self.mask.weight[1], features)
+        # Boxes stay in float32 until here: areas of small boxes would be rounded to few values.
         location = box_location(regions.boxes).to(features.dtype)
+        # Two norms before the sum, so that neither the feature nor the location drowns the other.
         seen = self.feature_norm(self.feature(features))
         x = seen + self.location_norm(self.location(location)) + self.kind.weight[segment]
         return Tokens(F.dropout(self.norm(x), self.dropout, self.training), regions.mask)

@@ -43,6 +43,7 @@ def text_index(
     Rows count offsets of the KEY from the query, the opposite sign of the image's: released weights need it.
     """
     steps = torch.arange(length - 1, device=device)
+    # The row of offset 0; offsets reach `positions` - 2 to both sides.
     middle = first + CROSS + positions - 2
     rows = middle + steps[None, :] - steps[:, None]
     return _with_first_token(rows, first + text_rows(positions) - CORNERS)
@@ -55,9 +56,10 @@ def joint_index(
     length, tokens = len(text), len(image)
     to_image = text.new_full((length, tokens), first)
     to_text = text.new_full((tokens, length), first + 1)
-    return torch.cat(
-        [torch.cat([text, to_image], dim=1), torch.cat([to_text, image], dim=1)]
-    )
+    # Rows are queries, columns are keys; the text comes first in both.
+    text_queries = torch.cat([text, to_image], dim=1)
+    image_queries = torch.cat([to_text, image], dim=1)
+    return torch.cat([text_queries, image_queries])
 
 
 def _with_first_token(rows: Int[Tensor, "m m"], corner: int) -> Int[Tensor, "n n"]:
@@ -82,13 +84,12 @@ class RelativeBias(nn.Module):
     def __init__(self, heads: int, depth: int, side: int, positions: int) -> None:
         super().__init__()
         self.heads, self.side, self.positions = heads, side, positions
+        # One column for each head of each layer, as in the released table.
         columns = heads * depth
         self.image = nn.Parameter(torch.zeros(image_rows(side), columns))
-        self.text = (
-            nn.Parameter(torch.zeros(text_rows(positions), columns))
-            if positions
-            else None
-        )
+        self.text = None
+        if positions:
+            self.text = nn.Parameter(torch.zeros(text_rows(positions), columns))
 
     def index(self, length: int, has_image: bool) -> Int[Tensor, "n n"]:
         """Return the rows for a text of ``length`` tokens (0: no text), followed by an image or not.
@@ -104,17 +105,16 @@ class RelativeBias(nn.Module):
         if not length:
             return image_index(self.side, device)
         text = text_index(length, self.positions, first, device)
-        return (
-            joint_index(text, image_index(self.side, device), first)
-            if has_image
-            else text
-        )
+        if not has_image:
+            return text
+        return joint_index(text, image_index(self.side, device), first)
 
     def forward(
         self, layer: int, index: Int[Tensor, "n n"]
     ) -> Float[Tensor, "1 heads n n"]:
         """Return the bias of one layer."""
         columns = slice(layer * self.heads, (layer + 1) * self.heads)
+        # One table for both: the index counts rows of the image first, then those of the text.
         table = self.image[:, columns]
         if self.text is not None:
             table = torch.cat([table, self.text[:, columns]])

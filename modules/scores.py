@@ -41,11 +41,10 @@ def standardize(
         raise ValueError(f"channel must be 0 to {channels - 1}, but is {channel}")
     chosen = scores[..., channel].float()
     centered = chosen - chosen.mean(dim=-1, keepdim=True)
-    variance = centered.square().sum(dim=-1, keepdim=True) / max(
-        centered.shape[-1] - 1, 1
-    )
-    std = variance.sqrt()
-    return centered / std.clamp(min=LEAST_STD)
+    # Not `torch.std`, which is NaN for a row of one value.
+    degrees = max(centered.shape[-1] - 1, 1)
+    variance = centered.square().sum(dim=-1, keepdim=True) / degrees
+    return centered / variance.sqrt().clamp(min=LEAST_STD)
 
 
 @operation(
@@ -60,6 +59,7 @@ def mix_rows(
     rows: Float[Tensor, "b s"], partner: Int[Tensor, " b"], share: Float[Tensor, " b"]
 ) -> Float[Tensor, "b s"]:
     """Return ``share[i] * rows[i] + (1 - share[i]) * rows[partner[i]]`` as row i, in full precision."""
+    # (b) -> (b, 1): one share for all scores of a row.
     rows, weights = rows.float(), share.float()[:, None]
     return torch.lerp(rows[partner], rows, weights)
 

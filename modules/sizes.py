@@ -9,6 +9,7 @@ DEEPEST = 1000
 def check_sizes(**sizes: int) -> None:
     """Raise ValueError for a size that is not 1 or more, or that no network has (a depth above 1000)."""
     for name, size in sizes.items():
+        # A bound, so that a typing mistake is a message and not an exhausted memory.
         largest = DEEPEST if name == "depth" else LARGEST
         if not 1 <= size <= largest:
             raise ValueError(f"{name} must be 1 to {largest}, but is {size}")

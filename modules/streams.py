@@ -50,7 +50,6 @@ class Regions(NamedTuple):
     mask: Bool[Tensor, "batch regions"] | None = None
 
 
-# Fields that may be None come last, so that a search sets only what it computes.
 class Sequences(NamedTuple):
     """Generated or ranked token ids, best first, each row starting with [CLS] and padded with 0.
 

@@ -22,6 +22,7 @@ class _QuickGELU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
         (x,) = ctx.saved_tensors
+        # d/dx x s(ax) = s + a x s (1 - s), with s = s(ax)
         s = torch.sigmoid(1.702 * x)
         return gradient * (s * (1 + 1.702 * x * (1 - s)))
 
@@ -50,6 +51,7 @@ class LocalTemporal(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-5)
+        # Half the width: a bottleneck keeps the added cost small.
         self.down = nn.Linear(width, width // 2)
         self.kernel = nn.Parameter(torch.empty(3, width // 2))
         self.kernel_bias = nn.Parameter(torch.zeros(width // 2))

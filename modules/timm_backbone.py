@@ -19,12 +19,8 @@ ensure_torchvision()
 
 import timm  # noqa: E402
 
-RESERVED = (
-    "pretrained",
-    "num_classes",
-    "img_size",
-    "features_only",
-)  # options that this module sets itself
+# Options that this module sets itself.
+RESERVED = ("pretrained", "num_classes", "img_size", "features_only")
 
 
 class TimmBackbone(nn.Module):
@@ -54,17 +50,16 @@ class TimmBackbone(nn.Module):
         # On the meta device a model costs no memory and no time, whatever its size.
         with torch.device("meta"), torch.inference_mode(False), torch.enable_grad():
             probe = timm.create_model(name, **self.arguments)
-            features = probe.eval().forward_features(
-                torch.zeros(1, 3, image_size, image_size)
-            )
+            image = torch.zeros(1, 3, image_size, image_size)
+            features = probe.eval().forward_features(image)
             unused_parts = _unused_children(probe, features)
         if not isinstance(features, Tensor) or features.ndim not in (3, 4):
             raise ValueError(
                 f"timm model '{name}' returns no tokens and no map of features"
             )
-        self.channels_last = (
-            features.ndim == 3 or getattr(probe, "output_fmt", "NCHW") == "NHWC"
-        )
+        # Tokens (b, n, width), or a map: most convolutions have (b, width, rows, columns), Swin has it last.
+        is_nhwc = getattr(probe, "output_fmt", "NCHW") == "NHWC"
+        self.channels_last = features.ndim == 3 or is_nhwc
         model_width = features.shape[-1 if self.channels_last else 1]
         if width != model_width:
             raise ValueError(
@@ -77,6 +72,7 @@ class TimmBackbone(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Tokens:
         """Encode images; every token is valid, so there is no mask."""
         x = self.body.forward_features(image)
+        # (b, width, rows, columns) -> (b, rows, columns, width)
         if not self.channels_last:
             x = x.movedim(1, -1)
         # (b, width), (b, rows, columns, width) or (b, n, width) -> (b, n, width)
@@ -104,11 +100,9 @@ def _arguments(name: str, image_size: int, options: dict[str, Any]) -> dict[str,
     """Return the arguments of `timm.create_model`; raise ValueError for a model or option without meaning."""
     if not timm.is_model(name):
         near = closest_name(name.split(".")[0], timm.list_models())
-        hint = (
-            f"did you mean '{near}'?"
-            if near
-            else "`timm.list_models('*vit*')` lists them"
-        )
+        hint = "`timm.list_models('*vit*')` lists them"
+        if near:
+            hint = f"did you mean '{near}'?"
         raise ValueError(f"timm has no model '{name}': {hint}")
     for option in options:
         if option in RESERVED:
@@ -118,12 +112,11 @@ def _arguments(name: str, image_size: int, options: dict[str, Any]) -> dict[str,
     for option in options:
         if option not in parameters:
             near = closest_name(option, parameters)
-            hint = (
-                f"did you mean '{near}'?"
-                if near
-                else f"its options: {', '.join(parameters)}"
-            )
+            hint = f"its options: {', '.join(parameters)}"
+            if near:
+                hint = f"did you mean '{near}'?"
             raise ValueError(f"timm model '{name}' has no option '{option}': {hint}")
+    # No class head: it would be built and never read.
     arguments = {**options, "num_classes": 0}
     if "img_size" in parameters:
         arguments["img_size"] = image_size
@@ -136,7 +129,9 @@ def _constructor_parameters(model_class: type) -> list[str]:
     for base in model_class.__mro__:
         if base is nn.Module:
             break
-        for parameter in inspect.signature(base.__init__).parameters.values():  # type: ignore[misc]
+        signature = inspect.signature(base.__init__)  # type: ignore[misc]
+        for parameter in signature.parameters.values():
+            # `*args` and `**kwargs` have no names that a user could set.
             if parameter.kind in (
                 parameter.POSITIONAL_OR_KEYWORD,
                 parameter.KEYWORD_ONLY,
@@ -153,6 +148,7 @@ def _unused_children(probe: nn.Module, features: Any) -> list[str]:
     """
     if not isinstance(features, Tensor):
         return []
+    # On the meta device gradients have no values, but it is known which exist.
     features.sum().backward()
     unused = []
     for name, child in probe.named_children():

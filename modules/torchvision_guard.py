@@ -13,9 +13,8 @@ import sys
 
 _MISSING = "operator torchvision::nms does not exist"
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_libraries: list[
-    object
-] = []  # an operator disappears with the library object that defined it
+# An operator disappears with the library object that defined it, so the objects are kept.
+_libraries: list[object] = []
 
 
 def ensure_torchvision() -> None:
@@ -29,6 +28,7 @@ def ensure_torchvision() -> None:
     try:
         importlib.import_module("torchvision")
     except RuntimeError as error:
+        # Any other error is a fault of the installation that must be seen.
         if _MISSING not in str(error):
             raise
         _forget_half_imported()
@@ -37,12 +37,10 @@ def ensure_torchvision() -> None:
 
 
 def _forget_half_imported() -> None:
-    for name in [
-        name
-        for name in sys.modules
-        if name == "torchvision" or name.startswith("torchvision.")
-    ]:
-        del sys.modules[name]
+    # A copy of the names, since the loop deletes from the mapping.
+    for name in list(sys.modules):
+        if name == "torchvision" or name.startswith("torchvision."):
+            del sys.modules[name]
 
 
 def _define_operators() -> None:

@@ -27,10 +27,12 @@ def transport_plan(
     Rows of valid words sum to 1 / (number of words), a plan to 1; padding gets nothing. ``cost`` is not
     differentiated.
     """
+    # (b, l, r): pairs of which neither is padding.
     valid = (words[:, :, None] & regions[:, None]).to(cost.dtype)
     num_words, num_regions = words.sum(dim=1)[:, None], regions.sum(dim=1)[:, None]
     word_padding = PADDING * (~words).to(cost.dtype)
     region_padding = PADDING * (~regions).to(cost.dtype)
+    # The plan is a constant of the loss: gradients go through the cost outside of it alone.
     kernel = torch.exp(-cost.detach() / beta) * valid
     plan = valid
     sigma = words.to(cost.dtype) / num_words
@@ -69,6 +71,7 @@ def optimal_transport(
     word_vectors = F.normalize(text.values.float(), dim=-1, eps=LEAST_NORM)
     area_vectors = F.normalize(regions.values.float(), dim=-1, eps=LEAST_NORM)
     cost = 1 - word_vectors @ area_vectors.transpose(1, 2)
+    # Padding has no direction, so its cosine is meaningless.
     cost = cost.masked_fill(~(words[:, :, None] & areas[:, None]), 0)
     plan = transport_plan(cost, words, areas, beta, iterations)
     return {"distance": (cost * plan).sum(dim=(1, 2)), "cost": cost, "plan": plan}

@@ -17,6 +17,7 @@ def tie_transposed(
     The weight is computed from the parameter at each access. It is not a parameter: optimizers, state
     dicts and engines see the owner's parameter alone, which gets the gradients of both uses.
     """
+    # A parameter of that name would hide the property.
     del module._parameters[name]
     # In a dict, so that the owner does not become a submodule. `copy.deepcopy` maps it to the owner's copy.
     owners: dict[str, tuple[nn.Module, str]] = module.__dict__.setdefault(_OWNERS, {})
@@ -27,6 +28,7 @@ def tie_transposed(
         "__module__": original.__module__,
         "__qualname__": original.__qualname__,
     }
+    # A property belongs to a class, and other instances of the class keep their parameter.
     module.__class__ = type(original.__name__, (original,), attributes)
 
 

@@ -32,6 +32,7 @@ class Pooler(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b width"]:
         """Return one vector for each row."""
+        # The first token is [CLS], which attends to all others.
         vector = torch.tanh(self.dense(tokens.values[:, 0]))
         return F.dropout(vector, self.dropout, self.training)
 
@@ -46,11 +47,9 @@ class _Layers(nn.Module):
         hidden = hidden or width
         self.norm_first = norm_first
         self.dense = nn.Linear(width, hidden) if depth == 2 else None
-        self.norm = (
-            nn.LayerNorm(hidden, eps=VLMO_EPS if norm_first else EPS)
-            if depth == 2
-            else None
-        )
+        # VLMo's heads have the norm first, and torch's default epsilon; BERT's and UNITER's have neither.
+        eps = VLMO_EPS if norm_first else EPS
+        self.norm = nn.LayerNorm(hidden, eps=eps) if depth == 2 else None
         self.out = nn.Linear(hidden if depth == 2 else width, outputs)
         init_weights(self)
 
@@ -82,6 +81,7 @@ class VectorHead(_Layers):
         hidden: int = 0,
         norm: Literal["after", "before"] = "after",
     ) -> None:
+        # Before the layers are built: a wrong size would otherwise fail inside torch.
         check_sizes(width=width, classes=classes, hidden=hidden or width)
         super().__init__(width, classes, depth, hidden, norm == "before")
 
@@ -106,6 +106,7 @@ class TokenScores(_Layers):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b n"]:
         """Score every token."""
+        # (b, n, 1) -> (b, n)
         scores = self.score(tokens.values).squeeze(-1)
         if tokens.mask is None:
             return scores

@@ -50,6 +50,7 @@ class WindowMix(nn.Module):
     def draw(self, side: int) -> int:
         """Return the side of the window in patches, for a grid of ``side`` x ``side``."""
         least, most = (max(1, int(side * ratio)) for ratio in self.ratio)
+        # On the meta device no number can be drawn; any size of window has the same shapes.
         if self.step.is_meta:
             return least
         step = self.step if self.training else torch.zeros_like(self.step)
@@ -61,11 +62,8 @@ class WindowMix(nn.Module):
     ) -> dict[str, Tensor]:
         """Mix; each forward pass in training is a step."""
         side = math.isqrt(saliency.shape[1])
-        if (
-            side * side != saliency.shape[1]
-            or image.shape[2] % side
-            or image.shape[3] % side
-        ):
+        is_square = side * side == saliency.shape[1]
+        if not is_square or image.shape[2] % side or image.shape[3] % side:
             raise ValueError(
                 f"saliency must have one value for each patch of a square grid that divides the image of "
                 f"{list(image.shape[2:])} pixels, but has {saliency.shape[1]}"
@@ -73,23 +71,23 @@ class WindowMix(nn.Module):
         window = self.draw(side)
         if self.training and torch.is_grad_enabled():
             self.step.add_(1)
+        # Backwards: in a batch of odd size the middle row is its own partner.
         partner = torch.arange(len(image), device=image.device).flip(0)
         # (b, p) -> (b, 1, side, side) -> (b, windows): the means of all windows, row by row
         grid = saliency.detach().float().unflatten(1, (1, side, side))
         means = F.avg_pool2d(grid, window, stride=1).flatten(1)
         target = _corners(means.argmin(dim=1), side - window + 1)
         source = _corners(means.argmax(dim=1)[partner], side - window + 1)
+        # The size of a patch in pixels.
         height, width = (length // side for length in image.shape[2:])
         batch = torch.arange(len(image), device=image.device)[:, None, None]
         to_rows, to_columns = _square(target, window, height, width)
         from_rows, from_columns = _square(source, window, height, width)
+        # Indices in three places broadcast to (b, rows, columns), and the channels come last on both sides.
         mixed = image.clone()
-        mixed[batch, :, to_rows, to_columns] = image[
-            partner[batch], :, from_rows, from_columns
-        ]
-        pasted = torch.zeros(
-            len(image), side, side, dtype=torch.bool, device=image.device
-        )
+        squares = image[partner[batch], :, from_rows, from_columns]
+        mixed[batch, :, to_rows, to_columns] = squares
+        pasted = torch.zeros_like(grid[:, 0], dtype=torch.bool)
         rows, columns = _square(target, window, 1, 1)
         pasted[batch, rows, columns] = True
         share = torch.full((len(image),), 1 - window**2 / side**2, device=image.device)

@@ -45,6 +45,7 @@ def kl_loss(
     number of classes, too: UNITER's released loss of masked regions.
     """
     log_probs = F.log_softmax(logits.float(), dim=-1)
+    # kl_div takes log-probabilities first, and counts 0 log 0 as 0.
     divergence = F.kl_div(log_probs, target.float(), reduction="sum")
     return LossSum(divergence, kl_count(target, reduction=reduction))
 
@@ -84,6 +85,7 @@ def binary_cross_entropy(
 
     ``target``: from 0 to 1 for each class, such as the fraction of annotators who gave an answer.
     """
+    # Logits, not probabilities: log(sigmoid(x)) is stable where sigmoid(x) is rounded to 0 or 1.
     losses = F.binary_cross_entropy_with_logits(
         logits.float(), target.float(), reduction="sum"
     )

@@ -27,6 +27,7 @@ def masked_loss(
     the row of each follows from ``labels``. The metrics `perplexity` and `token_accuracy` measure the
     outputs.
     """
+    # Row numbers in the order of the positions, row by row: that of `select_labelled`.
     rows = (labels >= 0).nonzero()[:, 0]
     if len(rows) != len(target):
         raise ValueError(
@@ -40,6 +41,7 @@ def masked_loss(
         "num_tokens": torch.ones_like(losses),
         "num_correct": correct,
     }
+    # Texts without a masked word keep 0. `index_add` is not in place: each output starts from zeros.
     zeros = torch.zeros(len(labels), device=losses.device)
     return {name: zeros.index_add(0, rows, values) for name, values in sums.items()}
 

@@ -32,6 +32,7 @@ def ranking_loss(
     UNITER's fine-tuning for retrieval (arXiv 1909.11740): a pair is an image with its text, and the same with
     another image or text.
     """
+    # (b, 1) -> (b). Probabilities, as released: a margin of logits would have no bound.
     scores = torch.sigmoid(logits.float().squeeze(-1))
     losses = (margin + scores[lower] - scores[higher]).clamp(min=0)
     return LossSum(losses.sum(), num_pairs(higher))

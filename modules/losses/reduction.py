@@ -29,11 +29,13 @@ class LossSum:
 
     def divide(self, count: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Return the sum divided by ``count``; 0 if nothing is counted anywhere."""
+        # Not clamp(min=1): a count may be a sum of weights below 1.
         return self.total / torch.where(count > 0, count, 1.0)
 
 
 def count_of(number: int, tensor: Tensor) -> Float[Tensor, ""]:
     """Return a number of rows or elements as the count of a loss, on the device of ``tensor``."""
+    # A tensor, so that counts of ranks can be added.
     return torch.tensor(float(number), device=tensor.device)
 
 

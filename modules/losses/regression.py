@@ -24,6 +24,7 @@ def element_count(target: Float[Tensor, "..."]) -> Float[Tensor, ""]:
 )
 def mse_loss(values: Float[Tensor, "..."], target: Float[Tensor, "..."]) -> LossSum:
     """``(values - target)^2``, averaged over all elements of the rows of all ranks."""
+    # Broadcasting would compare each row with all others, and no error would show it.
     if values.shape != target.shape:
         raise ValueError(
             f"target must have the shape {list(values.shape)}, but has {list(target.shape)}"

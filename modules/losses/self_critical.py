@@ -37,15 +37,17 @@ def self_critical(
     large.
     """
     count = reward.shape[1]
+    # (b, 1), or (b, n) where each text has a different baseline
     if baseline is not None:
-        usual = baseline.mean(dim=1, keepdim=True)
+        expected_reward = baseline.mean(dim=1, keepdim=True)
     elif count == 1:
         raise ValueError(
             "a single text has no others to compare with: draw n=2 or more, or give a baseline"
         )
     elif baseline_mode == "all":
-        usual = reward.mean(dim=1, keepdim=True)
+        expected_reward = reward.mean(dim=1, keepdim=True)
     else:
-        usual = (reward.sum(dim=1, keepdim=True) - reward) / (count - 1)
-    gained = ((reward - usual).detach() * texts.scores).sum()
-    return LossSum(-gained, reward_count(reward))
+        expected_reward = (reward.sum(dim=1, keepdim=True) - reward) / (count - 1)
+    # REINFORCE: the gradient goes through the scores of the texts, never through their rewards.
+    advantage = (reward - expected_reward).detach()
+    return LossSum(-(advantage * texts.scores).sum(), reward_count(reward))

@@ -22,5 +22,6 @@ def token_loss(
     The first ``ignore_first`` ids, [CLS] counted, are not scored. The metric `perplexity` measures both
     outputs.
     """
+    # Softmax over the vocabulary loses digits that matter in half precision.
     losses, counts = next_token_losses(logits.float(), target, ignore_first=ignore_first)
     return {"loss_sum": losses.sum(dim=1), "num_tokens": counts.sum(dim=1)}

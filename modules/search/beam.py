@@ -40,6 +40,7 @@ def _check(
             "num_return_sequences must be 1 to num_beams, but num_return_sequences is "
             f"{num_return_sequences} and num_beams is {num_beams}"
         )
+    # Groups are equal parts of the beams.
     if num_beam_groups < 1 or num_beams % num_beam_groups:
         raise ValueError(
             f"num_beam_groups must divide num_beams, but num_beam_groups is {num_beam_groups} and num_beams "

@@ -102,16 +102,17 @@ def prefill(
         ids = torch.full((samples, 1), bos_token_id, dtype=torch.long, device=device)
     else:
         lengths = prefix.mask.sum(dim=1)
+        # A row without a token has no word from which the next one follows.
         if not lengths.all():
             raise ValueError(
                 "a prefix must have at least one token ([CLS]) in every row, but one has none"
             )
         longest = int(lengths.max())
         left_pad = longest - lengths
-        places = (
-            torch.arange(longest, device=left_pad.device) - left_pad[:, None]
-        ).clamp(min=0)
-        ids = prefix.ids.gather(1, places)
+        # Moved to the right, so that all rows write their next word at the same place.
+        places = torch.arange(longest, device=left_pad.device) - left_pad[:, None]
+        ids = prefix.ids.gather(1, places.clamp(min=0))
+        # None where all are equally long: a step then needs no mask.
         state.left_pad = left_pad if left_pad.any() else None
     return state, decoder.decode(ids[:, None], state)[:, 0, -1]
 
@@ -124,6 +125,7 @@ def remaining_rows(active: Bool[Tensor, " rows"]) -> Int[Tensor, " remaining"] |
     remaining = active.nonzero().flatten()
     if not any_rank_active(len(remaining) > 0, active.device):
         return None
+    # Its decoder may be sharded: each step of the others needs this rank to call it.
     return remaining if len(remaining) > 0 else remaining.new_zeros(1)
 
 
@@ -131,27 +133,25 @@ def stack_hypotheses(
     per_sample: list[list[Hypothesis]], num_return_sequences: int, device: torch.device
 ) -> Sequences:
     """The ``num_return_sequences`` hypotheses of every sample, best first, padded with 0."""
-    chosen = []
+    ids, scores, logprobs, lengths = [], [], [], []
     for hypotheses in per_sample:
+        # `sorted` is stable: of equal scores, the hypothesis that was complete first comes first.
         ordered = sorted(
             hypotheses, key=lambda hypothesis: hypothesis.score, reverse=True
         )
-        chosen.append(ordered[:num_return_sequences])
-    flat = [hypothesis for sample in chosen for hypothesis in sample]
-    ids = pad_sequence([hypothesis.ids for hypothesis in flat], batch_first=True)
-    logprobs = pad_sequence(
-        [hypothesis.logprobs for hypothesis in flat], batch_first=True
+        for hypothesis in ordered[:num_return_sequences]:
+            ids.append(hypothesis.ids)
+            scores.append(hypothesis.score)
+            logprobs.append(hypothesis.logprobs)
+            lengths.append(len(hypothesis.ids) - 1)  # without [CLS]
+    # (samples * best, ...) -> (samples, best, ...); every sample has as many hypotheses
+    shape = (len(per_sample), -1)
+    return Sequences(
+        pad_sequence(ids, batch_first=True).unflatten(0, shape),
+        torch.tensor(scores, device=device).unflatten(0, shape),
+        pad_sequence(logprobs, batch_first=True).unflatten(0, shape),
+        torch.tensor(lengths, device=device).unflatten(0, shape),
     )
-    scores = torch.tensor(
-        [[hypothesis.score for hypothesis in sample] for sample in chosen], device=device
-    )
-    lengths = torch.tensor(
-        [[len(h.ids) - 1 for h in sample] for sample in chosen], device=device
-    )
-    # (samples * best, length) -> (samples, best, length)
-    ids = ids.unflatten(0, (len(per_sample), -1))
-    logprobs = logprobs.unflatten(0, (len(per_sample), -1))
-    return Sequences(ids, scores, logprobs, lengths)
 
 
 def write_all(
@@ -169,28 +169,19 @@ def write_all(
     separate beams, as if none saw another. The errors of the two cancel.
     """
     samples, device = rows_of(memory, prefix)
-    state, before = (
-        decoder.init_cache(memory),
-        1 if prefix is None else prefix.ids.shape[1],
-    )
-    decoder.decode(
-        torch.empty(samples, 1, before, dtype=torch.long, device=device), state
-    )
+    state = decoder.init_cache(memory)
+    before = 1 if prefix is None else prefix.ids.shape[1]
+    ids = torch.empty(samples, 1, before, dtype=torch.long, device=device)
+    decoder.decode(ids, state)
+    # The last token is written, but no step reads it.
     half = (max_length - 1) // 2
     if half:
-        state.reorder(torch.zeros(samples * num_beams, dtype=torch.long, device=device))
-        words = torch.empty(samples, num_beams, half, dtype=torch.long, device=device)
+        state.reorder(ids.new_zeros(samples * num_beams))
+        words = ids.new_empty(samples, num_beams, half)
         decoder.decode(words, state, last_only=False)
     if rest := num_beams * (max_length - 1 - half):
-        state.reorder(torch.zeros(samples * rest, dtype=torch.long, device=device))
-        decoder.decode(
-            torch.empty(samples, rest, 1, dtype=torch.long, device=device), state
-        )
-    ids = torch.empty(
-        samples, num_return_sequences, max_length + 1, dtype=torch.long, device=device
-    )
-    return Sequences(
-        ids,
-        torch.empty(samples, num_return_sequences, device=device),
-        torch.empty(ids.shape, device=device),
-    )
+        state.reorder(ids.new_zeros(samples * rest))
+        decoder.decode(ids.new_empty(samples, rest, 1), state)
+    written = ids.new_empty(samples, num_return_sequences, max_length + 1)
+    scores = torch.empty(samples, num_return_sequences, device=device)
+    return Sequences(written, scores, torch.empty(written.shape, device=device))

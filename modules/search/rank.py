@@ -24,10 +24,10 @@ def _dry_rank(
 ) -> dict[str, Any]:
     check_sizes(top_k=top_k)
     samples, (count, length) = memory.values.shape[0], candidates.ids.shape
-    top_k, before = min(top_k, count), 1 if prefix is None else prefix.ids.shape[1]
-    ids = torch.empty(
-        samples, top_k, length, dtype=torch.long, device=memory.values.device
-    )
+    top_k = min(top_k, count)
+    before = 1 if prefix is None else prefix.ids.shape[1]
+    device = memory.values.device
+    ids = torch.empty(samples, top_k, length, dtype=torch.long, device=device)
     state = decoder.init_cache(memory)
     decoder.decode(ids.new_empty(samples, 1, before), state)
     state.reorder(ids.new_zeros(samples * top_k))
@@ -80,21 +80,26 @@ def rank_answers(
     top_k = min(top_k, len(candidates.ids))
     samples = memory.values.shape[0]
     state, logits = prefill(decoder, memory, prefix, int(candidates.ids[0, 0]))
+    # (samples, vocab) -> (samples, candidates): one pass over the prefix scores all first tokens.
     first = F.log_softmax(logits.float(), dim=-1)[:, candidates.ids[:, 1]]
     likely, choice = first.topk(top_k)
     ids, mask = candidates.ids[choice], candidates.mask[choice]
+    # The first token was scored with the prefix; an empty candidate has none.
     losses = -likely * mask[..., 1]
+    # With one token after [CLS], nothing is left to score.
     if ids.shape[-1] > 2:
         # (samples, keep, length): the texts of a sample continue its prefix, over one copy of its memory
         state.reorder(torch.arange(samples, device=ids.device).repeat_interleave(top_k))
         logits = decoder.decode(ids[..., 1:-1], state, last_only=False)
         # (samples, keep, length - 2, vocab) -> (samples, keep, length - 2)
+        words = ids[..., 2:]
         rest = F.cross_entropy(
-            logits.float().flatten(0, 2), ids[..., 2:].flatten(), reduction="none"
+            logits.float().flatten(0, 2), words.flatten(), reduction="none"
         )
-        losses = losses + (rest.view(ids[..., 2:].shape) * mask[..., 2:]).sum(dim=-1)
+        losses = losses + (rest.view(words.shape) * mask[..., 2:]).sum(dim=-1)
     score = likely - losses if first_token == "twice" else -losses
     score, order = F.softmax(score, dim=-1).sort(dim=-1, descending=True)
+    # From places among the candidates kept to numbers of candidates.
     choice = choice.gather(1, order)
     answer = Sequences(candidates.ids[choice], score)
     return {
