@@ -58,11 +58,9 @@ def _problem(pattern: str, value: Any) -> str | None:
     unknown = [key for key in value if key not in KEYS]
     if unknown:
         return f"{what} takes the keys {', '.join(KEYS)} (got '{unknown[0]}')"
-    rank, alpha, kind = (
-        value.get("rank"),
-        value.get("alpha", 1),
-        value.get("kind", KINDS[0]),
-    )
+    rank = value.get("rank")
+    # The defaults fit, so that only values that were set can be wrong.
+    alpha, kind = value.get("alpha", 1), value.get("kind", KINDS[0])
     if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
         return f"{what}: 'rank' must be a number of at least 1 (got {rank!r})"
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or alpha <= 0:
@@ -79,8 +77,5 @@ def adapter_of(adapt: Adapt, name: str) -> Adapter | None:
         return None
     value = adapt[pattern]
     # By default, the change has the scale 1, as released for alpha = rank.
-    return Adapter(
-        value["rank"],
-        float(value.get("alpha", value["rank"])),
-        value.get("kind", KINDS[0]),
-    )
+    alpha = float(value.get("alpha", value["rank"]))
+    return Adapter(value["rank"], alpha, value.get("kind", KINDS[0]))

@@ -62,11 +62,13 @@ def _converted_items(outer: str, items: list[ast.expr], value: Any) -> Any:
         return {key: _converted(items[-1], entry) for key, entry in value.items()}
     if outer not in LISTS:
         return value
+    # `tuple[int, float]` has an annotation for each entry, `list[float]` and `tuple[float, ...]` one for all.
     has_one_tree = outer not in ("tuple", "Tuple") or len(items) != len(value)
     trees = [items[0]] * len(value) if has_one_tree else items
-    return type(value)(
-        _converted(tree, entry) for tree, entry in zip(trees, value, strict=True)
-    )
+    entries = []
+    for tree, entry in zip(trees, value, strict=True):
+        entries.append(_converted(tree, entry))
+    return type(value)(entries)
 
 
 @lru_cache(maxsize=1024)
@@ -78,12 +80,13 @@ def choices(annotation: str) -> tuple[Any, ...]:
     values: list[Any] = []
     for part in _parts(tree):
         if isinstance(part, ast.Subscript) and _name(part.value) == "Literal":
-            values.extend(
-                item.value
-                for item in _items(part.slice)
-                if isinstance(item, ast.Constant)
-            )
+            values += _constants(part.slice)
     return tuple(values)
+
+
+def _constants(tree: ast.expr) -> list[Any]:
+    """Return the values within `Literal[...]`."""
+    return [item.value for item in _items(tree) if isinstance(item, ast.Constant)]
 
 
 @lru_cache(maxsize=1024)
@@ -99,20 +102,20 @@ def _parts(tree: ast.expr) -> list[ast.expr]:
     if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitOr):
         return _parts(tree.left) + _parts(tree.right)
     if isinstance(tree, ast.Subscript) and _name(tree.value) == "Union":
-        return [part for item in _items(tree.slice) for part in _parts(item)]
+        parts = []
+        for item in _items(tree.slice):
+            parts += _parts(item)
+        return parts
     if isinstance(tree, ast.Subscript) and _name(tree.value) == "Optional":
         return [*_parts(tree.slice), ast.Constant(None)]
     return [tree]
 
 
 def _name(tree: ast.expr) -> str:
-    return (
-        tree.attr
-        if isinstance(tree, ast.Attribute)
-        else tree.id
-        if isinstance(tree, ast.Name)
-        else ""
-    )
+    # `typing.List` and `List` are the same to the checks.
+    if isinstance(tree, ast.Attribute):
+        return tree.attr
+    return tree.id if isinstance(tree, ast.Name) else ""
 
 
 def _items(tree: ast.expr) -> list[ast.expr]:
@@ -131,35 +134,40 @@ def _fits_one(tree: ast.expr, value: Any) -> bool:
     if isinstance(tree, ast.Subscript):
         outer, items = _name(tree.value), _items(tree.slice)
         if outer == "Literal":
-            values = [item.value for item in items if isinstance(item, ast.Constant)]
-            return any(
-                item == value and isinstance(item, bool) == isinstance(value, bool)
-                for item in values
-            )
+            return _is_choice(value, _constants(tree.slice))
         if outer in LISTS:
             return isinstance(value, list | tuple) and _fits_items(outer, items, value)
         if outer in MAPPINGS:
-            return isinstance(value, dict) and all(
-                _fits(items[-1], element) for element in value.values()
-            )
+            if not isinstance(value, dict):
+                return False
+            # Keys are texts in YAML: only the values are compared.
+            return all(_fits(items[-1], element) for element in value.values())
+        # Any other class, such as `Callable[...]`, is not known here.
         return True
     name = _name(tree)
     if name in PLAIN:
-        return isinstance(value, PLAIN[name]) and (
-            name == "bool" or not isinstance(value, bool)
-        )
+        # A truth value is an int in Python, but `depth: true` is a mistake.
+        is_bool = isinstance(value, bool)
+        return isinstance(value, PLAIN[name]) and (name == "bool" or not is_bool)
     if name in LISTS:
         return isinstance(value, list | tuple)
     return isinstance(value, dict) if name in MAPPINGS else True
 
 
+def _is_choice(value: Any, allowed: list[Any]) -> bool:
+    """Return whether a value is one of those allowed; True is not 1."""
+    for choice in allowed:
+        if choice == value and isinstance(choice, bool) == isinstance(value, bool):
+            return True
+    return False
+
+
 def _fits_items(
     outer: str, items: list[ast.expr], value: list[Any] | tuple[Any, ...]
 ) -> bool:
-    endless = (
-        len(items) == 2 and isinstance(items[1], ast.Constant) and items[1].value is ...
-    )
-    if outer in ("tuple", "Tuple") and not endless:
+    last = items[-1]
+    any_length = len(items) == 2 and isinstance(last, ast.Constant) and last.value is ...
+    if outer in ("tuple", "Tuple") and not any_length:
         return len(items) == len(value) and all(map(_fits, items, value))
     return all(_fits(items[0], element) for element in value)
 
@@ -197,7 +205,8 @@ def _schema_of(tree: ast.expr) -> dict[str, Any]:
 def _schema_of_collection(outer: str, items: list[ast.expr]) -> dict[str, Any]:
     """Return the JSON schema of `Literal[...]`, a list, a tuple or a mapping with its items."""
     if outer == "Literal":
-        return {"enum": [item.value for item in items if isinstance(item, ast.Constant)]}
+        allowed = [item.value for item in items if isinstance(item, ast.Constant)]
+        return {"enum": allowed}
     texts = [ast.unparse(item) for item in items]
     if outer in MAPPINGS:
         return {"type": "object", "additionalProperties": json_schema(texts[-1])}

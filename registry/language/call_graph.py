@@ -23,17 +23,15 @@ class CallGraph:
     ) -> None:
         self.flow, self.definitions = flow, definitions
         self.calls: dict[str, list[Equation]] = {}
+        callees: dict[str, list[str]] = {}
         for name, definition in definitions.items():
-            self.calls[name] = []
+            self.calls[name], callees[name] = [], []
             for line in definition.equations():
                 # A module parameter hides a definition of the same name.
-                if line.callee in definitions and not definition.parameters.get(
-                    line.callee
-                ):
+                is_module = definition.parameters.get(line.callee, False)
+                if line.callee in definitions and not is_module:
                     self.calls[name].append(line)
-        callees = {
-            name: [line.callee for line in calls] for name, calls in self.calls.items()
-        }
+                    callees[name].append(line.callee)
         # Each definition after those that it calls, without those in a cycle.
         self.order = topological_order(callees)
         self.acyclic = frozenset(self.order)
@@ -50,23 +48,21 @@ class CallGraph:
         for start in self.calls:
             path: dict[str, Equation] = {}
             name = start
+            # Along calls that need a cycle, until a definition comes again: every such path ends in one.
             while name not in seen and name not in path:
-                path[name] = next(
-                    line for line in self.calls[name] if line.callee not in self.acyclic
-                )
+                for line in self.calls[name]:
+                    if line.callee not in self.acyclic:
+                        path[name] = line
+                        break
                 name = path[name].callee
             if name in path:
                 names = list(path)
+                # The path may lead into the cycle from outside.
                 cycle = names[names.index(name) :]
                 shown = " -> ".join([*cycle, name])
                 message = f"definition '{name}' calls itself: {shown}"
-                problems.append(
-                    Problem(
-                        path[name].place,
-                        message,
-                        "a definition is expanded: end the cycle",
-                    )
-                )
+                hint = "a definition is expanded: end the cycle"
+                problems.append(Problem(path[name].place, message, hint))
             seen.update(path)
         return problems
 
@@ -75,16 +71,19 @@ class CallGraph:
         lines: dict[str, int] = {}
         arguments: dict[str, int] = {}
         depth: dict[str, int] = {}
+        # In this order, the sizes of what a definition calls are known.
         for name in self.order:
-            definition, calls = self.definitions[name], self.calls[name]
-            below = [line.callee for line in calls]
-            equations = list(definition.equations())
-            lines[name] = (
-                len(equations) - len(calls) + sum(lines[callee] for callee in below)
-            )
-            arguments[name] = sum(_size(line) for line in equations)
-            arguments[name] += sum(arguments[callee] for callee in below)
-            depth[name] = 1 + max((depth[callee] for callee in below), default=0)
+            definition = self.definitions[name]
+            lines[name] = arguments[name] = depth[name] = 0
+            for line in definition.equations():
+                lines[name] += 1
+                arguments[name] += _size(line)
+            for call in self.calls[name]:
+                # The lines of a call take the place of the line that makes it.
+                lines[name] += lines[call.callee] - 1
+                arguments[name] += arguments[call.callee]
+                depth[name] = max(depth[name], depth[call.callee])
+            depth[name] += 1
             if depth[name] > DEEPEST:
                 message = f"definitions call each other at most {DEEPEST} deep, but '{name}' is deeper"
                 return [Problem(definition.place, message)]
@@ -92,9 +91,9 @@ class CallGraph:
         for line in self.flow.values():
             total_lines += lines.get(line.callee, 1)
             total_arguments += arguments.get(line.callee, _size(line))
-            if line.callee in lines and (
-                total_lines > MOST_LINES or total_arguments > MOST_ARGUMENTS
-            ):
+            too_large = total_lines > MOST_LINES or total_arguments > MOST_ARGUMENTS
+            # Lines of the flow itself are in the file: only what expands them can be refused.
+            if line.callee in lines and too_large:
                 message = f"the flow expands to more than {MOST_LINES:,} lines"
                 if total_lines <= MOST_LINES:
                     message = (

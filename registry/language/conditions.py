@@ -65,9 +65,8 @@ class Condition:
             return compare(_number(self.left, values), _number(self.right, values))
         except _Unknown:
             return True
-        except (
-            ZeroDivisionError
-        ):  # `beams % groups` with groups=0, which another condition refuses
+        # `beams % groups` with groups=0, which another condition refuses.
+        except ZeroDivisionError:
             return True
 
     def in_words(self) -> str:
@@ -110,11 +109,11 @@ def _read(text: str) -> list[Condition]:
             raise ValueError(
                 f"condition {text!r} must use one of <=, >=, <, >, == and !="
             )
+        # They raise for a term that is not arithmetic, here and not when a spec is checked.
         _names(left)
         _names(right)
-        if isinstance(
-            left, ast.Constant
-        ):  # `1 <= beams` reads as `beams >= 1` in messages
+        # `1 <= beams` reads as `beams >= 1` in messages.
+        if isinstance(left, ast.Constant):
             left, comparison, right = right, _turned(comparison), left
         conditions.append(Condition(text, left, comparison, right))
     return conditions

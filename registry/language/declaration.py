@@ -81,29 +81,22 @@ class Declaration:
     file: str = ""
     line: int = 0
     counted: bool = False  # a loss that returns a sum and a count
-    goals: tuple[
-        str, ...
-    ] = ()  # of an evaluator that names its goals; its inputs are goals, too
-    supplies: dict[str, Port] = field(
-        default_factory=dict
-    )  # what an evaluator with goals gives to metrics
-    conditions: tuple[
-        Condition, ...
-    ] = ()  # between options, or between constructor arguments
+    # Of an evaluator that names its goals, which its inputs are, too: these, and what it gives to metrics.
+    goals: tuple[str, ...] = ()
+    supplies: dict[str, Port] = field(default_factory=dict)
+    # Between options, or between constructor arguments.
+    conditions: tuple[Condition, ...] = ()
     # The most tokens of a text: for a port of a module, or an output of a task, the argument that sets it.
     token_limits: dict[str, str] = field(default_factory=dict)
     # For an output of a task that holds class numbers: the argument that names the classes.
     class_names: dict[str, str] = field(default_factory=dict)
-    declares_outputs: bool = (
-        False  # whether it has the literal `outputs`, which may be empty
-    )
+    # Whether it has the literal `outputs`, which may be empty.
+    declares_outputs: bool = False
     requests: bool = False  # whether `forward` has the parameter `requested`
-    file_arguments: tuple[
-        str, ...
-    ] = ()  # of a task or source: the arguments that name files or folders
-    weightless: bool = (
-        False  # a module that holds no weights: `ema(...)` reads what it gave, unaveraged
-    )
+    # Of a task or source: the arguments that name files or folders.
+    file_arguments: tuple[str, ...] = ()
+    # A module without weights: `ema(...)` reads what it gave, unaveraged.
+    weightless: bool = False
 
     @property
     def nameless(self) -> bool:
@@ -115,9 +108,9 @@ class Declaration:
         values = {}
         for name, value in arguments.items():
             parameter = self.arguments.get(name)
-            values[name] = (
-                value if parameter is None else as_annotated(parameter.annotation, value)
-            )
+            if parameter is not None:
+                value = as_annotated(parameter.annotation, value)
+            values[name] = value
         return values
 
     @staticmethod
@@ -149,19 +142,18 @@ class Declaration:
             if value is not None and not isinstance(value, property):
                 live[name] = value
         called = getattr(thing, "forward", None) if inspect.isclass(thing) else thing
-        doc = first_sentence(thing.__doc__)
-        classes = inspect.getmro(thing) if inspect.isclass(thing) else ()
-        makers = [vars(base)["__init__"] for base in classes if "__init__" in vars(base)]
-        arguments = inherited((_live(maker), _hands_on(maker)) for maker in makers)
+        constructors = []
+        for base in inspect.getmro(thing) if inspect.isclass(thing) else ():
+            # Those that a class defines itself, nearest first: each may pass `**settings` on to the next.
+            if "__init__" in vars(base):
+                constructor = vars(base)["__init__"]
+                constructors.append((_live(constructor), _hands_on(constructor)))
+        arguments = inherited(constructors)
         options = _live(called, keyword_only=True) if called is not None else {}
-        return _build(
-            target,
-            live,
-            arguments,
-            options,
-            doc,
-            counted=inspect.isfunction(thing) and hasattr(thing, COUNT),
-        )
+        doc = first_sentence(thing.__doc__)
+        # On a class, `count` may be any method.
+        counted = inspect.isfunction(thing) and hasattr(thing, COUNT)
+        return _build(target, live, arguments, options, doc, counted=counted)
 
 
 def _build(
@@ -174,11 +166,10 @@ def _build(
     line: int = 0,
     counted: bool = False,
 ) -> Declaration:
+    ports = {}
     try:
-        ports = {
-            name: read_ports(literals.get(name) or {})
-            for name in ("inputs", "outputs", "supplies")
-        }
+        for name in ("inputs", "outputs", "supplies"):
+            ports[name] = read_ports(literals.get(name) or {})
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
     try:
@@ -189,11 +180,9 @@ def _build(
     _check_outputs(target, ports["outputs"], requests)
     _check_followed_axes(target, ports["inputs"], ports["outputs"])
     off = dict(literals.get("off") or {})
-    taken = {
-        *ports["inputs"],
-        REQUESTED,
-    }  # a port after `*parts` is a keyword-only parameter, too
-    options = {name: option for name, option in options.items() if name not in taken}
+    # A port after `*parts` is a keyword-only parameter, too, and so is `requested`: neither is an option.
+    no_options = {*ports["inputs"], REQUESTED}
+    options = {name: option for name, option in options.items() if name not in no_options}
     return Declaration(
         target,
         ports["inputs"],
@@ -238,13 +227,13 @@ def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> Non
             raise UserError(
                 f"{target}: an output must have one type, but '{name}' has '{port}'"
             )
-    named = {name: port for name, port in outputs.items() if name}
-    if "" in outputs and named:
-        must = next((name for name, port in named.items() if not port.optional), "")
-        if must:
-            raise UserError(
-                f"{target}: next to a nameless output, '{must}' must be optional: '{must}?'"
-            )
+    if "" in outputs and len(outputs) > 1:
+        for name, port in outputs.items():
+            # Otherwise the value would always be a mapping, and the output need not be nameless.
+            if name and not port.optional:
+                raise UserError(
+                    f"{target}: next to a nameless output, '{name}' must be optional: '{name}?'"
+                )
         if not requests:
             hint = f"add the keyword-only parameter `{REQUESTED}: frozenset[str] = frozenset()` to `forward`"
             raise UserError(
@@ -257,23 +246,24 @@ def _live(function: Any, keyword_only: bool = False) -> dict[str, Parameter]:
     if function is object.__init__:
         return {}
     parameters: dict[str, Parameter] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        kinds = (
-            (parameter.KEYWORD_ONLY,)
-            if keyword_only
-            else (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        )
-        if parameter.kind in kinds and parameter.name != "self":
-            written = (
-                "" if parameter.annotation is parameter.empty else parameter.annotation
-            )
-            text = (
-                written if isinstance(written, str) else inspect.formatannotation(written)
-            )
-            parameters[parameter.name] = Parameter(
-                parameter.name, text, parameter.default
-            )
+    for name, parameter in inspect.signature(function).parameters.items():
+        is_plain = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and not keyword_only
+        is_taken = is_plain or parameter.kind is parameter.KEYWORD_ONLY
+        if is_taken and name != "self":
+            annotation = _annotation_text(parameter)
+            parameters[name] = Parameter(name, annotation, parameter.default)
     return parameters
+
+
+def _annotation_text(parameter: inspect.Parameter) -> str:
+    """Return an annotation as its source has it, so that it equals the one that `ast` reads."""
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return ""
+    # A string where the file has `from __future__ import annotations`, and otherwise an object.
+    if isinstance(annotation, str):
+        return annotation
+    return inspect.formatannotation(annotation)
 
 
 def _hands_on(function: Any) -> bool:

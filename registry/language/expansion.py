@@ -31,9 +31,8 @@ class Call:
     definition: Definition | None = None
     outer: Call | None = None
     arguments: dict[str, Ref | ModuleRef] = field(default_factory=dict)
-    modules: dict[str, str] = field(
-        default_factory=dict
-    )  # the module of each module parameter
+    # The module of each module parameter.
+    modules: dict[str, str] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)  # by the line that makes them
     site: CallSite | None = None
 
@@ -105,11 +104,10 @@ class Expander:
             for parameter, argument in arguments.items():
                 if isinstance(argument, ModuleRef):
                     modules[parameter] = call.modules.get(argument.name, argument.name)
-            full_name = (
-                f"{call.name}.{RETURN}"
-                if name == RETURN and call.outer
-                else call.stream(name)
-            )
+            full_name = call.stream(name)
+            # The stream of a returned call has the name of the call around it, which is taken.
+            if name == RETURN and call.outer:
+                full_name = f"{call.name}.{RETURN}"
             lines = dict(definition.lines)
             if isinstance(definition.returns, Equation):
                 lines[RETURN] = definition.returns
@@ -133,14 +131,13 @@ class Expander:
     def expanded(self, call: Call, stream: str, line: Equation) -> Equation:
         """Return a line with the names of the expanded flow."""
         positional: list[Ref | ModuleRef] = []
-        for one_argument in line.positional:
-            argument = self.argument(call, one_argument)
+        for written in line.positional:
+            argument = self.argument(call, written)
             assert isinstance(argument, Ref | ModuleRef)
             positional.append(argument)
-        keywords = {
-            name: self.argument(call, argument)
-            for name, argument in line.keywords.items()
-        }
+        keywords: dict[str, Argument] = {}
+        for name, keyword in line.keywords.items():
+            keywords[name] = self.argument(call, keyword)
         keys = {name: call.at(place) for name, place in line.keys.items()}
         callee = call.modules.get(line.callee, line.callee)
         changed = Equation(
@@ -152,6 +149,7 @@ class Expander:
             line.text,
             keys,
         )
+        # A line of the flow that names no part of a call keeps its text as the user wrote it.
         unchanged = call.outer is None and changed == line
         return line if unchanged else replace(changed, text=changed.write())
 
@@ -181,9 +179,8 @@ class Expander:
                 target = self.resolved[key]
                 break
             if key in passed:
-                self.result.problems.append(
-                    Problem(start, f"'{ref.name}' leads back to itself")
-                )
+                message = f"'{ref.name}' leads back to itself"
+                self.result.problems.append(Problem(start, message))
                 return replace(ref, place=start)
             step = self.step(path, ref, start)
             passed[key] = step.ema
@@ -192,14 +189,15 @@ class Expander:
                 break
             path = step
         exists = target.stream in self.inputs or target.words[0] in self.top.lines
+        # From the end of the path to its beginning: `ema(...)` anywhere after a step holds for the step.
         averaged = target.ema
         for key, added in reversed(passed.items()):
             averaged = averaged or added
             if exists and len(self.result.problems) == before:
                 self.resolved[key] = replace(target, ema=averaged)
-        return replace(
-            target, ema=averaged or ref.ema, place=start if exists else path.place
-        )
+        # A stream that does not exist is reported where it is written, within the definition.
+        place = start if exists else path.place
+        return replace(target, ema=averaged or ref.ema, place=place)
 
     def step(self, path: _Path, ref: Ref, start: Location) -> _Path | Ref:
         """Follow a path by one word: to an argument, to a call, or to the stream of a line."""
@@ -209,6 +207,7 @@ class Expander:
             words = (*argument.words, *rest)
             return _Path(call.outer, words, argument.ema, call.outer.at(argument.place))
         if head not in call.lines:
+            # Parameters and lines hide the streams of the flow; other names mean those.
             if call.outer is not None:
                 return _Path(self.top, path.words, False, path.place)
             return make_ref(path.words[:2])
@@ -216,9 +215,8 @@ class Expander:
             return self.enter(call.calls[head], rest, path, ref, start)
         if len(rest) > 1:
             message = f"a stream has at most one field, but '{ref.name}' names a field of a field"
-            self.result.problems.append(
-                Problem(start, message, f"`{call.stream(head)}.{rest[0]}`")
-            )
+            hint = f"`{call.stream(head)}.{rest[0]}`"
+            self.result.problems.append(Problem(start, message, hint))
         return Ref(call.stream(head), rest[0] if rest else None)
 
     def enter(
@@ -226,16 +224,14 @@ class Expander:
     ) -> _Path | Ref:
         """Follow a path into a call: to what it returns, or to one of its lines."""
         assert inner.definition is not None
-        returns, is_line = (
-            inner.definition.returns,
-            bool(rest) and rest[0] in inner.definition.lines,
-        )
+        returns = inner.definition.returns
+        is_line = bool(rest) and rest[0] in inner.definition.lines
         if isinstance(returns, dict):
             part = returns.get(rest[0]) if rest else None
             # A part that has a field already has no fields: what follows is read from the line.
-            if part is not None and not (
-                is_line and len(rest) > 1 and part.field is not None
-            ):
+            has_fields = part is not None and part.field is None
+            means_line = is_line and len(rest) > 1 and not has_fields
+            if part is not None and not means_line:
                 return _Path(inner, (*part.words, *rest[1:]), False, path.place)
         if is_line:
             self.result.read_lines.add((inner.definition.name, rest[0]))
@@ -251,9 +247,8 @@ class Expander:
         else:
             lines = ", ".join(inner.definition.lines)
             message = f"the call '{inner.name}' of '{inner.definition.name}' has no part '{rest[0]}'"
-            self.result.problems.append(
-                Problem(start, message, f"parts: {parts}; lines: {lines}")
-            )
+            hint = f"parts: {parts}; lines: {lines}"
+            self.result.problems.append(Problem(start, message, hint))
         return Ref(inner.name, rest[0] if rest else None)
 
     def goals(
@@ -265,27 +260,25 @@ class Expander:
             if isinstance(outputs, Ref):
                 goals[goal] = self.returned(goal, outputs)
             else:
-                goals[goal] = {
-                    output: self.resolve(self.top, ref) for output, ref in outputs.items()
-                }
+                goals[goal] = {}
+                for output, ref in outputs.items():
+                    goals[goal][output] = self.resolve(self.top, ref)
         return goals
 
     def returned(self, goal: str, ref: Ref) -> dict[str, Ref]:
         """Return all parts of the call that is a goal, or report that the stream is not such a call."""
         call = self.top.calls.get(ref.name)
-        returns = (
-            call.definition.returns
-            if call is not None and call.definition is not None
-            else None
-        )
+        returns = None
+        if call is not None and call.definition is not None:
+            returns = call.definition.returns
         if not isinstance(returns, dict):
             message = f"goal '{goal}' must be a mapping of outputs, or a call that returns parts"
             message += f", but is '{ref.name}'"
             exists = ref.words[0] in self.top.lines or ref.words[0] in self.inputs
             near = None if exists else closest_name(ref.name, self.top.calls)
-            hint = (
-                f"did you mean '{near}'?" if near else f"`{goal}: {{loss: {ref.name}}}`"
-            )
+            hint = f"`{goal}: {{loss: {ref.name}}}`"
+            if near:
+                hint = f"did you mean '{near}'?"
             self.result.problems.append(Problem(ref.place, message, hint))
             return {}
         outputs = {}
@@ -303,6 +296,7 @@ class Expander:
             elif isinstance(returns, dict):
                 for part, ref in returns.items():
                     self.add_alias(f"{name}.{part}", call, ref)
+            # A returned call has its stream under the name already, unless it is a definition, too.
             elif RETURN in call.calls:
                 self.add_alias(name, call, Ref(RETURN))
 

@@ -25,10 +25,9 @@ def read_freeze(node: Node | None) -> tuple[Freeze, list[Problem]]:
         return [], []
     if isinstance(node.value, dict):
         return _read_mapping(node)
-    if not isinstance(node.value, list) or not all(
-        isinstance(entry.value, str) for entry in node.value
-    ):
-        kind = "a list" if isinstance(node.value, list) else repr(node.value)
+    is_list = isinstance(node.value, list)
+    if not is_list or not all(isinstance(entry.value, str) for entry in node.value):
+        kind = "a list" if is_list else repr(node.value)
         message = f"'freeze' must be a list of patterns, but is {kind}"
         return [], [Problem(node.place, message, EXAMPLE)]
     return [entry.value for entry in node.value], []

@@ -13,9 +13,8 @@ from functools import lru_cache
 from registry.errors import UserError
 
 FARTHEST = 8  # re-exports and base classes that are followed
-FOREIGN = sys.stdlib_module_names | {
-    "torch"
-}  # what comes from there declares nothing: not worth parsing
+# What comes from there declares nothing: not worth parsing.
+FOREIGN = sys.stdlib_module_names | {"torch"}
 
 
 @dataclass(frozen=True)
@@ -34,24 +33,18 @@ class Definition:
 def definition(target: str) -> Definition:
     """Return the definition of `"package.module:Name"`, following re-exports; raise `UserError`."""
     module, colon, name = target.partition(":")
-    if (
-        not colon
-        or not name.isidentifier()
-        or not all(part.isidentifier() for part in module.split("."))
-    ):
+    words = [*module.split("."), name]
+    # Before any file is looked for: the name of a file with a path in it is refused here.
+    if not colon or not all(word.isidentifier() for word in words):
         raise UserError(f"a target must read 'package.module:Name', but is '{target}'")
     modules: dict[str, str | None] = {}
     located = _find(module, name, FARTHEST, modules)
     if located is None:
-        where = source_file(module)
-        raise UserError(
-            f"{target}: "
-            + (
-                f"{where} defines no '{name}'"
-                if where
-                else f"there is no module '{module}'"
-            )
-        )
+        file = source_file(module)
+        problem = f"there is no module '{module}'"
+        if file:
+            problem = f"{file} defines no '{name}'"
+        raise UserError(f"{target}: {problem}")
     return replace(located, modules=modules)
 
 
@@ -85,35 +78,34 @@ def _find(
     if isinstance(node, ast.ImportFrom):
         if not node.level and (node.module or "").partition(".")[0] in FOREIGN:
             return None
-        origin = next(
-            alias.name for alias in node.names if (alias.asname or alias.name) == name
-        )
-        return _find(_absolute(node, module, file), origin, steps - 1, modules)
+        names_there = {alias.asname or alias.name: alias.name for alias in node.names}
+        origin = _absolute(node, module, file)
+        return _find(origin, names_there[name], steps - 1, modules)
     if isinstance(node, ast.ClassDef):
         bodies = [node.body]
         for base in node.bases:
-            plain = (
-                base.value if isinstance(base, ast.Subscript) else base
-            )  # Reader[Item]
-            above = (
-                _find(module, plain.id, steps - 1, modules)
-                if isinstance(plain, ast.Name)
-                else None
-            )
-            if (
-                above is not None
-                and isinstance(above.node, ast.ClassDef)
-                and above.node is not node
-            ):
-                # a base of two bases comes after both, as when Python looks for a method
-                bodies = [
-                    body
-                    for body in bodies
-                    if all(body is not other for other in above.bases)
-                ]
-                bodies.extend(above.bases)
+            # `Reader[Item]` is the class `Reader`.
+            plain = base.value if isinstance(base, ast.Subscript) else base
+            # A base such as `nn.Module` is an attribute: of another package, which declares nothing.
+            if not isinstance(plain, ast.Name):
+                continue
+            above = _find(module, plain.id, steps - 1, modules)
+            # A class that names itself as its base is a mistake of that file, not an endless search.
+            if above is not None and above.node is not node:
+                bodies = _with_base(bodies, above)
         return Definition(node, file, tuple(bodies))
     return Definition(node, file) if node is not None else None
+
+
+def _with_base(bodies: list[list[ast.stmt]], base: Definition) -> list[list[ast.stmt]]:
+    """Return the bodies of a class followed by those of one more base."""
+    # A base of two bases comes after both, as when Python looks for a method.
+    earlier = []
+    for body in bodies:
+        if all(body is not other for other in base.bases):
+            earlier.append(body)
+    # A base that is a function has no bodies.
+    return [*earlier, *base.bases]
 
 
 @lru_cache(maxsize=256)
@@ -132,9 +124,8 @@ def _names(
         if isinstance(statement, ast.ClassDef | ast.FunctionDef):
             definitions[statement.name] = statement
         elif isinstance(statement, ast.ImportFrom):
-            definitions.update(
-                {alias.asname or alias.name: statement for alias in statement.names}
-            )
+            for alias in statement.names:
+                definitions[alias.asname or alias.name] = statement
     return definitions
 
 
@@ -145,5 +136,8 @@ def _absolute(statement: ast.ImportFrom, module: str, file: str) -> str:
     parts = module.split(".")
     if os.path.basename(file) != "__init__.py":
         parts = parts[:-1]
+    # One dot is the package itself, each further one the package around it.
     parts = parts[: len(parts) - statement.level + 1]
-    return ".".join([*parts, *([statement.module] if statement.module else [])])
+    if statement.module:
+        parts.append(statement.module)
+    return ".".join(parts)

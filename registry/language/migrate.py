@@ -28,22 +28,22 @@ def migrated(path: str | os.PathLike[str]) -> tuple[str, list[Rename]]:
         text = stream.read()
     renames = Renames()
     renames.inputs(read_tree(path, (), renames.apply))
-    found_here = [
-        rename for rename in renames.finish() if rename.location.file == str(path)
-    ]
-    found_here += _shipped_names(path, text)
-    found_here.sort(key=lambda rename: (rename.location.line, rename.location.column))
-    return _replaced(text, found_here), found_here
+    # Files that this one extends have old words, too, but are not rewritten with it.
+    in_file = [rename for rename in renames.finish() if rename.location.file == str(path)]
+    in_file += _shipped_names(path, text)
+    in_file.sort(key=lambda rename: (rename.location.line, rename.location.column))
+    return _replaced(text, in_file), in_file
 
 
 def _replaced(text: str, renames: list[Rename]) -> str:
     lines = text.split("\n")
+    # From the end, so that the columns before a replacement stay right.
     for rename in reversed(renames):
-        line = lines[rename.location.line - 1]
+        number = rename.location.line - 1
+        line = lines[number]
         start = line.find(rename.old, rename.location.column - 1)  # a key may be quoted
-        lines[rename.location.line - 1] = (
-            line[:start] + rename.new + line[start + len(rename.old) :]
-        )
+        end = start + len(rename.old)
+        lines[number] = line[:start] + rename.new + line[end:]
     return "\n".join(lines)
 
 
@@ -67,9 +67,12 @@ def _shipped_names(path: str | os.PathLike[str], text: str) -> list[Rename]:
 def _new_names(base: Node, section: str, words: Words) -> dict[str, str]:
     node = base.value.get(section)
     present = node.value if node is not None and isinstance(node.value, dict) else {}
-    return {
-        old: new for old, new in words.items() if new in present and old not in present
-    }
+    names = {}
+    for old, new in words.items():
+        # A spec may use the old name for another stream.
+        if new in present and old not in present:
+            names[old] = new
+    return names
 
 
 class _NameFinder:
@@ -108,16 +111,16 @@ class _NameFinder:
             if not isinstance(entry.value, str):
                 continue
             for edit in reference_edits(entry.value, self.streams):
-                yield Rename(
-                    entry.at(edit.start), entry.value[edit.start : edit.end], edit.new
-                )
-            callee = _CALLEE.match(entry.value)
-            handed_on = list(_HANDED_ON.finditer(entry.value))
-            for match in [callee, *handed_on] if callee else handed_on:
-                if match[1] in self.modules:
-                    yield Rename(
-                        entry.at(match.start(1)), match[1], self.modules[match[1]]
-                    )
+                old = entry.value[edit.start : edit.end]
+                yield Rename(entry.at(edit.start), old, edit.new)
+            # Modules are what a line calls, and what it hands on by `@`.
+            matches = list(_HANDED_ON.finditer(entry.value))
+            if callee := _CALLEE.match(entry.value):
+                matches.insert(0, callee)
+            for match in matches:
+                old = match[1]
+                if old in self.modules:
+                    yield Rename(entry.at(match.start(1)), old, self.modules[old])
 
     def _patterns(self, node: Node) -> Iterator[Rename]:
         if isinstance(node.value, dict):

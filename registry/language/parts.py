@@ -24,10 +24,11 @@ def with_parts(declaration: Declaration, equation: Equation) -> Declaration:
     names = _part_names(declaration, equation)
     if not names:
         return declaration
-    shared: set[Axis] = {
-        axis for port in ports if not port.named_by_call for axis in port.names
-    }
-    shared.update(declaration.arguments)
+    # Axes of other ports, and widths, are the same for all parts.
+    shared: set[Axis] = set(declaration.arguments)
+    for port in ports:
+        if not port.named_by_call:
+            shared.update(port.names)
     inputs = _expanded(declaration.inputs, names, shared)
     outputs = _expanded(declaration.outputs, names, shared)
     return replace(declaration, inputs=inputs, outputs=outputs)
@@ -57,11 +58,10 @@ def _expanded(
         if not port.named_by_call:
             expanded[declared] = port
             continue
+        private = [axis for axis in port.names if _is_private(axis, shared)]
         for name in names:
-            renamed = {
-                axis: f"{axis}.{name}" for axis in port.names if _is_private(axis, shared)
-            }
-            expanded[name] = port.renamed(renamed)
+            # `length` of the part `image` becomes `length.image`: parts may differ in it.
+            expanded[name] = port.renamed({axis: f"{axis}.{name}" for axis in private})
     return expanded
 
 

@@ -71,11 +71,12 @@ def select(patterns: Sequence[str], names: Iterable[str]) -> set[str]:
 
 def unmatched(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
     """Return the patterns that match no name (the rest of a pattern with ``!``)."""
-    return [
-        pattern
-        for pattern in patterns
-        if not any(matches(base(pattern), name) for name in names)
-    ]
+    without_match = []
+    for pattern in patterns:
+        plain = base(pattern)
+        if not any(matches(plain, name) for name in names):
+            without_match.append(pattern)
+    return without_match
 
 
 def may_match(pattern: str, modules: Iterable[str]) -> bool:
@@ -103,9 +104,12 @@ def suggestion(pattern: str, names: Iterable[str]) -> str:
     near = closest_name(base(pattern), prefixes)
     if near is not None:
         return f"did you mean '{mark}{near}'?"
+    # One level below the module: a list of all parameters would be too long to read.
     module = base(pattern).split(".")[0]
-    inside = {prefix: None for prefix in prefixes if prefix.count(".") == 1}
-    listed = [prefix for prefix in inside if prefix.startswith(f"{module}.")]
+    listed = []
+    for prefix in prefixes:
+        if prefix.startswith(f"{module}.") and prefix.count(".") == 1:
+            listed.append(prefix)
     return f"in '{module}' there are {', '.join(listed)}" if listed else ""
 
 

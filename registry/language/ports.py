@@ -16,9 +16,8 @@ from registry.kinds import KINDS
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(@[A-Za-z_][A-Za-z0-9_]*)?|[0-9]{1,9}")
 FOLLOWS = "@"  # `M@mask`: an axis whose size follows from the values of the stream in port `mask`
-ALTERNATIVES = re.compile(
-    r"\s+\|\s+"
-)  # between complete types; `text|tokens B L` are kinds of one
+# Between complete types. Without spaces, `text|tokens B L` are kinds of one type.
+ALTERNATIVES = re.compile(r"\s+\|\s+")
 ARROW = "->"  # before the axis whose rows an index counts
 
 Axis = str | int
@@ -84,10 +83,10 @@ class Port:
 
     def renamed(self, axes: Mapping[Axis, Axis]) -> Port:
         """Return the port with other names for some axes."""
-        own = tuple(axes.get(axis, axis) for axis in self.axes)
+        renamed = tuple(axes.get(axis, axis) for axis in self.axes)
         target = None if self.target is None else axes.get(self.target, self.target)
         others = tuple(other.renamed(axes) for other in self.others)
-        return replace(self, axes=own, target=target, others=others)
+        return replace(self, axes=renamed, target=target, others=others)
 
     def __str__(self) -> str:
         first = _written(self.kind, self.axes, self.target)

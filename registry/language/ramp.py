@@ -50,21 +50,14 @@ def read_ramp(call: ast.Call, literal: Callable[[ast.expr], Any], wrong: Wrong) 
 
     ``literal`` reads a plain value, ``wrong`` makes the located error of a part of the line.
     """
+    takes = "a ramp takes its first and its last number"
     if len(call.args) != 2:
-        raise wrong(
-            call,
-            f"a ramp takes its first and its last number (got {len(call.args)})",
-            EXAMPLE,
-        )
+        raise wrong(call, f"{takes} (got {len(call.args)})", EXAMPLE)
     ends = []
     for argument in call.args:
         value = literal(argument)
         if not _is_number(value):
-            raise wrong(
-                argument,
-                f"a ramp takes its first and its last number (got {value!r})",
-                EXAMPLE,
-            )
+            raise wrong(argument, f"{takes} (got {value!r})", EXAMPLE)
         ends.append(value)
     unit, length = _read_length(call, literal, wrong)
     return Ramp(ends[0], ends[1], unit, length)
@@ -87,11 +80,8 @@ def _read_length(
     keyword = call.keywords[0]
     unit, value = str(keyword.arg), literal(keyword.value)
     if not _is_number(value) or value <= 0:
-        raise wrong(
-            keyword.value,
-            f"the length of a ramp must be positive (got {value!r})",
-            EXAMPLE,
-        )
+        message = f"the length of a ramp must be positive (got {value!r})"
+        raise wrong(keyword.value, message, EXAMPLE)
     if unit != "epochs" and value != int(value):
         message = f"the length of a ramp in {unit} must be an integer (got {value!r})"
         raise wrong(keyword.value, message, f"`{unit}={max(1, round(value))}`")

@@ -96,20 +96,17 @@ class Renames:
         modules = _mapping(sections.get("modules"))
         inherited = _mapping(base.value.get("modules")) if base is not None else {}
         if modules:
-            renamed = {
-                name: self._module(node, inherited.get(name))
-                for name, node in modules.items()
-            }
+            renamed = {}
+            for name, node in modules.items():
+                renamed[name] = self._module(node, inherited.get(name))
             sections["modules"] = replace(sections["modules"], value=renamed)
+        # A module or definition may have the old name of an operation: then it is what a line calls.
         local_names = {*modules, *inherited, *_definitions(root), *_definitions(base)}
         for name in ("flow", "define"):
             if name in sections:
                 sections[name] = self._lines(sections[name], local_names)
-        if _mapping(sections.get("init")):
-            entries = {
-                key: self._source(node)
-                for key, node in _mapping(sections["init"]).items()
-            }
+        if first_weights := _mapping(sections.get("init")):
+            entries = {key: self._source(node) for key, node in first_weights.items()}
             sections["init"] = replace(sections["init"], value=entries)
         return replace(root, value=sections)
 
@@ -121,12 +118,11 @@ class Renames:
             nested = SOURCE_ARGUMENTS
         if not nested:
             return renamed
-        return replace(
-            renamed,
-            value={
-                key: self._nested(entry, nested) for key, entry in renamed.value.items()
-            },
-        )
+        # Named evaluations, and sources with their splits, have the same keys one level down.
+        entries = {
+            key: self._nested(entry, nested) for key, entry in renamed.value.items()
+        }
+        return replace(renamed, value=entries)
 
     def _nested(self, node: Node, words: Words) -> Node:
         """Return a node with new keys in all mappings of it."""
@@ -138,6 +134,7 @@ class Renames:
     def _module(self, node: Node, inherited: Node | None) -> Node:
         if not isinstance(node.value, dict):
             return node
+        # A file may change arguments of a module whose `use` another file sets.
         use = node.value.get("use") or _mapping(inherited).get("use")
         words = ARGUMENTS.get(str(use.value), {}) if use is not None else {}
         return self._keys(node, words)
@@ -163,9 +160,9 @@ class Renames:
     def _lines(self, node: Node, local_names: Collection[str]) -> Node:
         """Return the flow, or a definition, with new words in its lines."""
         if isinstance(node.value, dict):
-            lines = {
-                key: self._lines(entry, local_names) for key, entry in node.value.items()
-            }
+            lines = {}
+            for key, entry in node.value.items():
+                lines[key] = self._lines(entry, local_names)
             return replace(node, value=lines)
         if not isinstance(node.value, str) or "(" not in node.value:
             return node
@@ -199,42 +196,39 @@ class Renames:
             if name in sections:
                 sections[name] = self._references(sections[name], words)
         if definitions := _mapping(sections.get("define")):
-            bodies = {
-                key: self._definition(key, node, words)
-                for key, node in definitions.items()
-            }
+            bodies = {}
+            for key, node in definitions.items():
+                bodies[key] = self._definition(key, node, words)
             sections["define"] = replace(sections["define"], value=bodies)
         return replace(root, value=sections)
 
     def _definition(self, key: str, node: Node, words: Words) -> Node:
         """Return a definition in which inputs are renamed, but not its parameters and lines."""
+        # The key has the parameters: `encode(text, @encoder)`.
         local_names = {*re.findall(r"\w+", key), *_mapping(node)}
-        return self._references(
-            node, {old: new for old, new in words.items() if old not in local_names}
-        )
+        visible = {old: new for old, new in words.items() if old not in local_names}
+        return self._references(node, visible)
 
     def _input_words(self, root: Node) -> dict[str, str]:
-        inputs, flow = (
-            _mapping(root.value.get("inputs")),
-            _mapping(root.value.get("flow")),
-        )
-        old_words = {
-            old: new for old, new in INPUTS.items() if old in inputs and old not in flow
-        }
-        if not old_words:
+        inputs = _mapping(root.value.get("inputs"))
+        flow = _mapping(root.value.get("flow"))
+        present = [old for old in INPUTS if old in inputs and old not in flow]
+        if not present:
             return {}
+        # Read only now: specs without old inputs need no declaration of a task.
         supplied = _supplied(root)
-        return {
-            old: new
-            for old, new in old_words.items()
-            if new in supplied and old not in supplied
-        }
+        words = {}
+        for old in present:
+            # A task of another package may still supply the old name.
+            if INPUTS[old] in supplied and old not in supplied:
+                words[old] = INPUTS[old]
+        return words
 
     def _references(self, node: Node, words: Words) -> Node:
         if isinstance(node.value, dict):
-            entries = {
-                key: self._references(entry, words) for key, entry in node.value.items()
-            }
+            entries = {}
+            for key, entry in node.value.items():
+                entries[key] = self._references(entry, words)
             return replace(node, value=entries)
         if not isinstance(node.value, str):
             return node

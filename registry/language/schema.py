@@ -27,21 +27,19 @@ class Key:
 
 
 SECTIONS = (
-    *(
-        "inputs",
-        "modules",
-        "define",
-        "flow",
-        "goals",
-        "momentum",
-        "freeze",
-        "adapt",
-        "init",
-        "tie",
-        "data",
-        "train",
-        "eval",
-    ),
+    "inputs",
+    "modules",
+    "define",
+    "flow",
+    "goals",
+    "momentum",
+    "freeze",
+    "adapt",
+    "init",
+    "tie",
+    "data",
+    "train",
+    "eval",
     "extends",
 )
 SPLITS = ("train", "val", "test")
@@ -260,9 +258,9 @@ def with_defaults(section: str, given: dict[str, Any]) -> dict[str, Any]:
     filled = dict(given)
     for name, key in SETTINGS[section].items():
         if filled.get(name) is None and key.default is not REQUIRED:
-            filled[name] = (
-                list(key.default) if isinstance(key.default, list) else key.default
-            )
+            # A copy: a list that one spec changes must not change the default of the next.
+            is_list = isinstance(key.default, list)
+            filled[name] = list(key.default) if is_list else key.default
     return filled
 
 

@@ -60,69 +60,77 @@ def read_facts(target: str) -> SourceFacts:
 
 
 def _facts(target: str, source: Definition) -> SourceFacts:
-    literals: dict[str, Any] = {}
-    arguments: dict[str, Parameter] = {}
-    options: dict[str, Parameter] = {}
-    counted = False
-    if isinstance(source.node, ast.ClassDef):
-        methods = [
-            statement
-            for body in source.bases
-            for statement in body
-            if isinstance(statement, ast.FunctionDef)
-        ]
-        makers = [method for method in methods if method.name == "__init__"]
-        arguments = inherited(
-            (_parameters(method, skip=1), method.args.kwarg is not None)
-            for method in makers
-        )
-        for body in reversed(
-            source.bases
-        ):  # the class itself comes first and overrides its bases
-            for name, value in _assigned(body, LITERALS):
-                literals[name] = _literal(target, name, value)
-        for method in (method for method in methods if method.name == "forward"):
-            options = _parameters(method, keyword_only=True)
-            break
+    node = source.node
+    if isinstance(node, ast.ClassDef):
+        literals, arguments, options = _class_facts(target, source)
+        counted = False
     else:
-        for call in (
-            decorator
-            for decorator in source.node.decorator_list
-            if isinstance(decorator, ast.Call)
-        ):
-            name = (
-                call.func.attr
-                if isinstance(call.func, ast.Attribute)
-                else getattr(call.func, "id", "")
-            )
-            if name in DECORATORS:
-                for keyword in call.keywords:
-                    if keyword.arg in LITERALS:
-                        literals[keyword.arg] = _literal(
-                            target, keyword.arg, keyword.value
-                        )
-                    counted = counted or keyword.arg == COUNT
-        options = _parameters(source.node, keyword_only=True)
-    sentence = first_sentence(ast.get_docstring(source.node))
+        literals, counted = _decorator_facts(target, node)
+        arguments, options = {}, _parameters(node, keyword_only=True)
+    sentence = first_sentence(ast.get_docstring(node))
     return SourceFacts(
-        literals, arguments, options, sentence, source.file, source.node.lineno, counted
+        literals, arguments, options, sentence, source.file, node.lineno, counted
     )
 
 
+def _class_facts(
+    target: str, source: Definition
+) -> tuple[dict[str, Any], dict[str, Parameter], dict[str, Parameter]]:
+    """Return the literals, constructor arguments and options of a class with its bases."""
+    constructors = []
+    forwards = []
+    for body in source.bases:
+        for statement in body:
+            if not isinstance(statement, ast.FunctionDef):
+                continue
+            if statement.name == "__init__":
+                ends_in_settings = statement.args.kwarg is not None
+                constructors.append((_parameters(statement, skip=1), ends_in_settings))
+            elif statement.name == "forward":
+                forwards.append(statement)
+    literals: dict[str, Any] = {}
+    # The class itself comes first and overrides its bases.
+    for body in reversed(source.bases):
+        for name, value in _assigned(body, LITERALS):
+            literals[name] = _literal(target, name, value)
+    # The nearest `forward` replaces those of the bases.
+    options = _parameters(forwards[0], keyword_only=True) if forwards else {}
+    return literals, inherited(constructors), options
+
+
+def _decorator_facts(
+    target: str, function: ast.FunctionDef
+) -> tuple[dict[str, Any], bool]:
+    """Return the literals in the decorators of a function, and whether it is a loss with a count."""
+    literals: dict[str, Any] = {}
+    counted = False
+    for decorator in function.decorator_list:
+        # A decorator without brackets declares nothing.
+        if not isinstance(decorator, ast.Call):
+            continue
+        called = decorator.func
+        # `@registry.operation(...)` or `@operation(...)`
+        name = called.attr if isinstance(called, ast.Attribute) else ""
+        if isinstance(called, ast.Name):
+            name = called.id
+        if name not in DECORATORS:
+            continue
+        for keyword in decorator.keywords:
+            if keyword.arg in LITERALS:
+                literals[keyword.arg] = _literal(target, keyword.arg, keyword.value)
+            counted = counted or keyword.arg == COUNT
+    return literals, counted
+
+
 def inherited(
-    makers: Iterable[tuple[dict[str, Parameter], bool]],
+    constructors: Iterable[tuple[dict[str, Parameter], bool]],
 ) -> dict[str, Parameter]:
     """Return the arguments of a class from its constructors, nearest first: (parameters, ends in `**`)."""
     arguments: dict[str, Parameter] = {}
-    for parameters, hands_on in makers:
-        arguments = {
-            **arguments,
-            **{
-                name: parameter
-                for name, parameter in parameters.items()
-                if name not in arguments
-            },
-        }
+    for parameters, hands_on in constructors:
+        for name, parameter in parameters.items():
+            # A nearer constructor hides the parameter of a base.
+            arguments.setdefault(name, parameter)
         if not hands_on:
             break
     return arguments
@@ -147,9 +155,8 @@ def _literal(target: str, name: str, tree: ast.expr) -> Any:
     try:
         return ast.literal_eval(tree)
     except (ValueError, TypeError, SyntaxError):
-        raise UserError(
-            f"{target}: `{name}` must be a literal, since it is read without running the code"
-        ) from None
+        message = "must be a literal, since it is read without running the code"
+        raise UserError(f"{target}: `{name}` {message}") from None
 
 
 def _parameters(
@@ -160,16 +167,14 @@ def _parameters(
     pairs = list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
     if not keyword_only:
         plain = [*spec.posonlyargs, *spec.args]
+        # `ast` lists defaults from the last parameter backwards: those in front have none.
         defaults = [None] * (len(plain) - len(spec.defaults)) + list(spec.defaults)
         pairs = list(zip(plain, defaults, strict=True))[skip:] + pairs
-    return {
-        argument.arg: Parameter(
-            argument.arg,
-            ast.unparse(argument.annotation) if argument.annotation else "",
-            _default(default),
-        )
-        for argument, default in pairs
-    }
+    parameters = {}
+    for argument, default in pairs:
+        annotation = ast.unparse(argument.annotation) if argument.annotation else ""
+        parameters[argument.arg] = Parameter(argument.arg, annotation, _default(default))
+    return parameters
 
 
 def _default(tree: ast.expr | None) -> Any:
@@ -209,20 +214,18 @@ def _stored(target: str) -> SourceFacts | None:
             int(record["line"]),
             bool(record["counted"]),
         )
-    except (
-        OSError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ):  # No entry, or not one that `_store` writes.
+    # No entry, or not one that `_store` writes.
+    except (OSError, LookupError, TypeError, ValueError):
         return None
 
 
 def _store(target: str, facts: SourceFacts, modules: Mapping[str, str | None]) -> None:
     """Store facts with the state of the modules that they were read from."""
     try:
-        if any(file is not None and is_recent(file) for file in modules.values()):
-            return
+        for file in modules.values():
+            # A file may change again within the resolution of its time.
+            if file is not None and is_recent(file):
+                return
         record = {
             "modules": [(module, _module_state(module)) for module in modules],
             "literals": _packed(dict(facts.literals)),
@@ -261,7 +264,8 @@ def _packed(value: Any) -> Any:
     if type(value) in (list, tuple):
         return [type(value).__name__, *map(_packed, value)]
     if type(value) is dict:
-        return ["dict", *([_packed(key), _packed(item)] for key, item in value.items())]
+        items = [[_packed(key), _packed(item)] for key, item in value.items()]
+        return ["dict", *items]
     raise TypeError(type(value).__name__)
 
 
@@ -287,8 +291,7 @@ def _packed_parameters(parameters: Mapping[str, Parameter]) -> list[list[Any]]:
 
 def _unpacked_parameters(records: Iterable[Any]) -> dict[str, Parameter]:
     parameters = {}
-    for name, annotation, *default in records:
-        parameters[name] = Parameter(
-            name, annotation, _unpacked(default[0]) if default else REQUIRED
-        )
+    for name, annotation, *rest in records:
+        default = _unpacked(rest[0]) if rest else REQUIRED
+        parameters[name] = Parameter(name, annotation, default)
     return parameters

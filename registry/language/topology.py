@@ -11,9 +11,10 @@ def topological_order(depends_on: Mapping[str, Sequence[str]]) -> list[str]:
     Every name that is depended on must be a key of the mapping. Takes linear time and does not recurse:
     specs are untrusted input.
     """
-    num_missing = {name: len(needed) for name, needed in depends_on.items()}
+    num_missing: dict[str, int] = {}
     dependents: dict[str, list[str]] = {name: [] for name in depends_on}
     for name, needed in depends_on.items():
+        num_missing[name] = len(needed)
         for source in needed:
             dependents[source].append(name)
     order = [name for name, count in num_missing.items() if count == 0]
