@@ -89,7 +89,7 @@ METRICS.register("label_macro_f1", "mplug2.metrics.classes:label_macro_f1")
 METRICS.register("matthews", "mplug2.metrics.classes:matthews")
 METRICS.register("pearson", "mplug2.metrics.correlation:pearson")
 METRICS.register("spearman", "mplug2.metrics.correlation:spearman")
-METRICS.register("top_k", "mplug2.metrics.class_ranking:top_k")
+METRICS.register("top_k", "mplug2.metrics.class_ranking:TopK")
 METRICS.register("mean_class_accuracy", "mplug2.metrics.class_ranking:MeanClassAccuracy")
 METRICS.register(
     "mean_average_precision", "mplug2.metrics.class_ranking:mean_average_precision"

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from mplug2 import __version__
 from mplug2.cli import (
     bench,
+    comparing,
     convert,
     data,
     diff,
@@ -108,6 +109,7 @@ diff.add_to(app)
 eject.add_to(app)
 running.add_to(app)
 runs.add_to(app)
+comparing.add_to(app)
 predict.add_to(app)
 index.add_to(app)
 data.add_to(app)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +22,13 @@ from mplug2.cli.arguments import (
     only_overrides,
 )
 from mplug2.cli.outputs import judge_outputs, print_checkpoint
+from mplug2.cli.reporting import (
+    AsJson,
+    ReportFolder,
+    WorstErrors,
+    check_report,
+    finish_report,
+)
 from mplug2.cli.runs import print_spreads
 from mplug2.cli.tables import log_shown
 
@@ -127,6 +136,9 @@ def evaluate(
     split: SplitName = None,
     out: PredictionsFile = None,
     results: SubmissionFile = None,
+    report: ReportFolder = None,
+    worst: WorstErrors = None,
+    as_json: AsJson = False,
     no_verify: NoVerify = False,
 ) -> None:
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
@@ -134,9 +146,8 @@ def evaluate(
     settings = [*only_overrides(overrides), "train.best_metric="]
     read = registry.read_spec(spec, overrides=settings)
     registry.check(read).raise_if_bad()
-    # A submission is made from the predictions, so they are written even without --out.
-    if out is None and results is not None:
-        out = results.with_name(f"{results.stem}.predictions.jsonl")
+    check_report(report, worst, out)
+    out = _predictions_file(out, results, report)
     from mplug2.eval.run import chosen_evaluations, evaluations_of_checkpoint
     from mplug2.runtime import distributed
     from mplug2.runtime.manifest import verification
@@ -148,17 +159,40 @@ def evaluate(
     on_rank0 = distributed.rank() == 0
     if on_rank0:
         print_checkpoint(checkpoint)
-    with log_shown(), verification(not no_verify):
+    detailed = report is not None or as_json
+    measured = []
+    # Standard output has the JSON object alone: tables and progress go to standard error.
+    shown = contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout)
+    with log_shown(), verification(not no_verify), shown:
         # All ranks evaluate; the first one prints and writes.
         for evaluated in evaluations_of_checkpoint(
-            read, checkpoint, only=only, split=split, predictions=out
+            read,
+            checkpoint,
+            only=only,
+            split=split,
+            predictions=out,
+            num_errors=(worst or 0) if detailed else None,
         ):
             if not on_rank0:
                 continue
+            measured.append(evaluated)
             _print_evaluation(evaluated, wants_results=results is not None)
             if results and form and evaluated.predictions:
                 written = form.write(evaluated.predictions, results)
                 print(f"results: {written} {form.noun} in {results}")
+    if detailed and on_rank0:
+        finish_report(read, checkpoint, measured, report, worst, as_json)
+
+
+def _predictions_file(
+    out: Path | None, results: Path | None, report: Path | None
+) -> Path | None:
+    """Return the file of the predictions: a report and a submission need them even without --out."""
+    if report is not None:
+        return report / "predictions.jsonl"
+    if out is None and results is not None:
+        return results.with_name(f"{results.stem}.predictions.jsonl")
+    return out
 
 
 def _output_files(

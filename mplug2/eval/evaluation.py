@@ -15,6 +15,7 @@ from torch import nn
 from modules.distributed import synced_ranks
 from modules.eval_mode import eval_mode
 from modules.streams import to_device
+from mplug2.eval.details import Details, details_of
 from mplug2.eval.evaluator import (
     Decode,
     Evaluator,
@@ -56,6 +57,7 @@ class Evaluation:
     )
     predictions: Path | None = None
     settings: EvaluationSpec | None = None
+    details: Details | None = None  # only on request
 
     @property
     def reported(self) -> dict[str, float]:
@@ -85,6 +87,7 @@ def evaluate(
     predictions: Path | None = None,
     train_records: TrainRecords = lambda: None,
     on_progress: OnProgress = no_progress,
+    num_errors: int | None = None,
 ) -> Evaluation:
     """Evaluate ``net`` on the batches of ``loader`` as ``evaluation`` describes; call it on all ranks.
 
@@ -93,6 +96,7 @@ def evaluate(
     ``synced``: whether ranks must make equally many calls of the network (ZeRO stage 3; default: by the
     engine). Rank 0 writes ``predictions`` as JSON lines, atomically, also if a metric fails.
     ``train_records()`` returns the records of the training split, if it is available, for baselines.
+    ``num_errors`` asks for details, with so many of the worst errors: see `details_of`.
     """
     _check_arguments(net, evaluation)
     metric_objects = load_metrics(evaluation.metrics if metrics is None else metrics)
@@ -136,10 +140,18 @@ def evaluate(
             if predictions is not None and rows:
                 write_predictions(predictions, _written_rows(evaluator, rows), values)
         tables = _tables(evaluation, metric_objects, values, rows, train_records)
+        details = _details(evaluator, metric_objects, rows, num_errors)
         no_answers = sum(row.get("answers") == [] for row in rows)
         file = predictions if rows else None
         return Evaluation(
-            values, len(rows) or samples, bad, tables, no_answers, file, evaluation
+            values,
+            len(rows) or samples,
+            bad,
+            tables,
+            no_answers,
+            file,
+            evaluation,
+            details,
         )
 
     return distributed.on_rank0(summarize)
@@ -152,6 +164,15 @@ def _check_arguments(net: Any, evaluation: EvaluationSpec) -> None:
     require(
         evaluation, EvaluationSpec, "evaluation (of `training_plan(spec).evaluations`)"
     )
+
+
+def _details(
+    evaluator: Any, metrics: Sequence[Metric], rows: Sequence[Row], num_errors: int | None
+) -> Details | None:
+    """Return the details of an evaluation if they are asked for."""
+    if num_errors is None:
+        return None
+    return details_of(metrics, rows, num_errors, getattr(evaluator, "unwritten", ()))
 
 
 def _written_rows(

@@ -61,8 +61,12 @@ def evaluations_of_checkpoint(
     only: str | None = None,
     split: str | None = None,
     predictions: Path | None = None,
+    num_errors: int | None = None,
 ) -> Iterator[Evaluation]:
-    """Yield the results of `evaluate_checkpoint` one after another, as they are ready."""
+    """Yield the results of `evaluate_checkpoint` one after another, as they are ready.
+
+    ``num_errors`` asks for their details, with so many of the worst errors.
+    """
     from mplug2.build.compose import compose
 
     evaluations = chosen_evaluations(spec, only, split)
@@ -96,6 +100,7 @@ def evaluations_of_checkpoint(
                 ),
                 train_records=functools.partial(_train_records, spec, net, evaluation),
                 on_progress=phases.on_progress,
+                num_errors=num_errors,
             )
 
 

@@ -12,37 +12,42 @@ from mplug2.metrics.metric import ResultTable, Row, TrainRecords, metric
 MAX_LINES = 50  # classes of a printed table
 
 
-@metric(
-    inputs={"label": "logits B classes"},
-    outputs={"top1": "scalar", "top5": "scalar"},
-    needs=["probabilities", "classes"],
-)
-def top_k(rows: Sequence[Row]) -> dict[str, float]:
+class TopK:
     """Fraction of rows with a correct class as the most probable one, and among the five most probable ones.
 
     Of equally probable classes the later one comes first (as scikit-learn's ``top_k_accuracy_score``). A file
     that could not be decoded counts as wrong; rows without answers do not count.
     """
-    ranks = [_best_rank(row) for row in rows if row["answers"]]
-    if not ranks:
-        return {"top1": math.nan, "top5": math.nan}
-    return {
-        "top1": float(np.mean(np.array(ranks) < 1)),
-        "top5": float(np.mean(np.array(ranks) < 5)),
-    }
 
+    inputs = {"label": "logits B classes"}
+    outputs = {"top1": "scalar", "top5": "scalar"}
+    needs = ("probabilities", "classes")
 
-def _best_rank(row: Row) -> float:
-    """Return the rank, from 0, of the most probable correct class; infinity for an undecodable file."""
-    if row.get("bad"):
-        return math.inf
-    order = np.argsort(row["probabilities"], kind="stable")[::-1]
-    ranks = [
-        rank
-        for rank, index in enumerate(order)
-        if row["classes"][index] in row["answers"]
-    ]
-    return ranks[0] if ranks else math.inf
+    def score_row(self, row: Row) -> Row:
+        """Return ``{"class_rank": rank}`` of the most probable correct class from 0, None if there is none.
+
+        Nothing for a row without answers. An undecodable file has no rank.
+        """
+        if not row["answers"]:
+            return {}
+        if row.get("bad"):
+            return {"class_rank": None}
+        order = np.argsort(row["probabilities"], kind="stable")[::-1]
+        for rank, index in enumerate(order):
+            if row["classes"][index] in row["answers"]:
+                return {"class_rank": rank}
+        return {"class_rank": None}
+
+    def compute(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Return ``{"top1": ..., "top5": ...}`` from the ranks, NaN if no row has answers."""
+        ranks = [row["class_rank"] for row in rows if "class_rank" in row]
+        if not ranks:
+            return {"top1": math.nan, "top5": math.nan}
+        found = [rank for rank in ranks if rank is not None]
+        return {
+            "top1": sum(rank < 1 for rank in found) / len(ranks),
+            "top5": sum(rank < 5 for rank in found) / len(ranks),
+        }
 
 
 class MeanClassAccuracy:

@@ -21,6 +21,8 @@ class Metric(Protocol):
 
     - ``smaller_is_better``: the names of the values that improve as they fall, such as ``("perplexity",)``;
     - ``needs``: fields of rows that are costly and made only on request, such as ``("probabilities",)``;
+    - ``resampled``: False if ``compute`` is too slow to be called hundreds of times: its values get no
+      interval;
     - ``score_row(row) -> Row``: fields to add to a row before ``compute``, for the file of predictions;
     - ``tables(values, rows, train_records) -> Sequence[ResultTable]``: tables to print. ``train_records()``
       returns the records of the training split, or None if it is not available.

@@ -56,7 +56,8 @@ class HtmlPaper:
             )
             return
         boxes = "".join(map(_box, results))
-        several = len(first.looks) > 1 or len(first.looks[0].pictures) > 1
+        num_pictures = sum(len(shown.pictures) for shown in first.looks)
+        several = num_pictures > 1
         strip = "".join(
             _picture(look, one, boxes) for look in first.looks for one in look.pictures
         )

@@ -11,10 +11,11 @@ import pytest
 
 from mplug2.metrics.class_ranking import (
     MeanClassAccuracy,
+    TopK,
     average_precision,
     mean_average_precision,
-    top_k,
 )
+from mplug2.metrics.metric import score_rows
 
 NAMES = ["a", "b", "c", "d", "e", "f", "g"]
 CASES = 1000
@@ -46,6 +47,12 @@ def rows_of(scores: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
         row(line.tolist(), NAMES[label])
         for line, label in zip(scores, labels, strict=True)
     ]
+
+
+def top_k(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Top-1 and top-5, as an evaluation computes them: rows are scored, then counted."""
+    score_rows([TopK()], rows)
+    return TopK().compute(rows)
 
 
 def test_top_1_and_top_5_by_hand() -> None:

@@ -27,6 +27,7 @@ class Cider:
 
     inputs = {"caption": "sequences B n"}
     outputs = {"cider": "scalar"}
+    resampled = False
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"cider": mean}``, not a number where there are no rows; 0, with a warning, for one row."""
@@ -44,6 +45,7 @@ class Bleu:
 
     inputs = {"caption": "sequences B n"}
     outputs = {"bleu4": "scalar", "bleu3": "scalar", "bleu2": "scalar", "bleu1": "scalar"}
+    resampled = False
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"bleu4": ..., "bleu1": ...}``, not numbers where there are no rows."""
@@ -73,6 +75,7 @@ class Meteor:
 
     inputs = {"caption": "sequences B n"}
     outputs = {"meteor": "scalar"}
+    resampled = False
 
     def __init__(self) -> None:
         try:
