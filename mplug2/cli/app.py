@@ -28,6 +28,7 @@ from mplug2.cli import (
     migrate,
     own_data,
     predict,
+    push,
     running,
     runs,
     shipped,
@@ -116,5 +117,6 @@ data.add_to(app)
 own_data.add_to(app)
 convert.add_to(app)
 merge.add_to(app)
+push.add_to(app)
 metrics.add_to(app)
 bench.add_to(app)

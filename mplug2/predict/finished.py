@@ -1,4 +1,4 @@
-"""A finished network by one name: a run, a checkpoint."""
+"""A finished network by one name: a run, a checkpoint, a shared folder, or one of the hub."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
+from mplug2.predict.hub import PREFIX, fetch
 from mplug2.predict.pipeline import File, Pipeline, pipeline
+from mplug2.predict.shared_folder import SPEC, is_shared, open_shared
 from mplug2.weights.store import WEIGHTS
 from registry import UserError
 from registry.errors import require
-
-SPEC = "spec.yaml"
 
 
 def load(
@@ -25,12 +25,17 @@ def load(
 ) -> Pipeline:
     """Return a finished network that answers: with the spec, the tokenizer and the weights of ``name``.
 
-    ``name``: a run folder (its best checkpoint, or else its last one), a checkpoint folder, or its file of
-    weights. ``top``: how many guesses a result has at most. Raises UserError where there is no network, or
-    where its vocabulary is not here.
+    ``name``: a run folder (its best checkpoint, or else its last one), a checkpoint folder, its file of
+    weights, or ``hf://owner/name`` for a network that `mplug2 push` wrote (``@revision`` after it chooses
+    one). ``top``: how many guesses a result has at most. Raises UserError where there is no network, where
+    its vocabulary is not here, or where a shared network is damaged or names files outside of its folder.
     """
     require(name, (str, os.PathLike), "the name of a finished network")
-    checkpoint = find_checkpoint(Path(name))
+    is_remote = isinstance(name, str) and name.startswith(PREFIX)
+    checkpoint = fetch(str(name)) if is_remote else find_checkpoint(Path(name))
+    # What comes from the hub must be a shared network, also if it pretends to be another one.
+    if is_remote or is_shared(checkpoint):
+        overrides = [*open_shared(checkpoint), *overrides]
     return pipeline(checkpoint / SPEC, checkpoint, overrides, top=top, device=device)
 
 

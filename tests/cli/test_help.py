@@ -16,7 +16,14 @@ from typer.testing import CliRunner
 from mplug2.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("cli.md", "cli_measure.md", "cli_setup.md", "shards.md", "adapters.md")
+PAGES = (
+    "cli.md",
+    "cli_measure.md",
+    "cli_setup.md",
+    "shards.md",
+    "adapters.md",
+    "sharing.md",
+)
 
 
 def commands(
