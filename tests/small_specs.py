@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,18 @@ def _argument_values(entry: ModuleEntry) -> dict[str, Any]:
     }
 
 
+@cache
+def _shipped(file: Path) -> Spec:
+    """Return a shipped spec; many test files choose among all of them when they are collected."""
+    return read_spec(file)
+
+
 def _networks() -> list[Path]:
     """The shipped specs of which no two join the same modules in the same way."""
     found: dict[str, Path] = {}
     # A tiny spec stands for those of published sizes that join the same modules.
     for file in sorted(FILES, key=lambda file: ("tiny" not in file.stem, file)):
-        spec = read_spec(file)
+        spec = _shipped(file)
         uses = {name: entry.use for name, entry in spec.modules.items()}
         # options are left out: min_length=4, weights=[1.0, 1.0], route='vision'
         flow = [
@@ -135,8 +142,9 @@ def _networks() -> list[Path]:
     return list(found.values())
 
 
-def _words(spec: Spec) -> set[str]:
+def _words(file: Path) -> set[str]:
     """Return the modules, operations, losses and searches that a spec uses, and the kinds of its inputs."""
+    spec = _shipped(file)
     words = {entry.use for entry in spec.modules.values()}
     words |= {stream.kind for stream in spec.inputs.values()}
     words |= {line.callee for line in spec.flow.values()} - set(spec.modules)
@@ -145,7 +153,7 @@ def _words(spec: Spec) -> set[str]:
 
 def representatives(files: Iterable[Path]) -> list[Path]:
     """Return as few of the specs as together use all that any of them uses, the tiny ones first."""
-    words = {file: _words(read_spec(file)) for file in files}
+    words = {file: _words(file) for file in files}
     order = sorted(words, key=lambda file: ("tiny" not in file.stem, -len(words[file])))
     seen: set[str] = set()
     chosen = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,18 +45,25 @@ def module_name(file: Path) -> str:
     )
 
 
-def imports(file: Path, *, types: bool = True) -> Iterator[tuple[str, int]]:
-    """Yield every module that a file imports, inside functions too, with the line.
+@cache
+def imports(file: Path, *, types: bool = True) -> list[tuple[str, int]]:
+    """Return every module that a file imports, inside functions too, with the line.
 
-    `from a import b` yields `a` and `a.b`, since b may be a module. Without ``types``, imports that only type
+    `from a import b` gives `a` and `a.b`, since b may be a module. Without ``types``, imports that only type
     checkers see are left out.
     """
+    return list(_imports(file, types))
+
+
+def _imports(file: Path, types: bool) -> Iterator[tuple[str, int]]:
+    """Yield what `imports` returns."""
     todo: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"), str(file))]
     while todo:
         node = todo.pop()
         if (
             isinstance(node, ast.If)
-            and ast.unparse(node.test) == "TYPE_CHECKING"
+            and isinstance(node.test, ast.Name)
+            and node.test.id == "TYPE_CHECKING"
             and not types
         ):
             continue

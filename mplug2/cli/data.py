@@ -258,14 +258,14 @@ def check(
     ] = None,
 ) -> None:
     """Try every file and text of a data set, and write a list of files that training should leave out."""
-    from mplug2.data.checking import check_split
-
     # The data may be training files alone, as `prepare` writes for some data sets: what selects the best
     # checkpoint is not part of this check.
     settings = [*only_overrides(overrides), "train.best_metric="]
     read = registry.read_spec(spec, overrides=settings)
     report = registry.check(read)
     report.raise_if_bad()
+    from mplug2.data.checking import check_split  # Torch takes seconds to import.
+
     sources = training_plan(read).sources
     chosen = _splits(sources, split)
     if not chosen:

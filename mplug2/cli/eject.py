@@ -31,10 +31,11 @@ def eject(
     ] = None,
 ) -> None:
     """Write a network out as one plain PyTorch class over the modules: same weight names, same outputs."""
-    from mplug2.build.eject import eject as write
+    read = registry.read_spec(spec, overrides=only_overrides(overrides))
+    from mplug2.build.eject import eject as write  # Torch takes seconds to import.
     from mplug2.runtime.atomic_write import atomic_write
 
-    source = write(registry.read_spec(spec, overrides=only_overrides(overrides)))
+    source = write(read)
     if out is None:
         print(source, end="")
         return

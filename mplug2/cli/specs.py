@@ -72,9 +72,10 @@ def check(
 
 def show(spec: SpecFile, overrides: Overrides = None) -> None:
     """Print a network's streams, shapes, parameters and FLOPs per goal, without building its weights."""
-    from mplug2.build.dry_run import dry_run
+    read = registry.read_spec(spec, overrides=only_overrides(overrides))
+    from mplug2.build.dry_run import dry_run  # Torch takes seconds to import.
 
-    summary = dry_run(registry.read_spec(spec, overrides=only_overrides(overrides)))
+    summary = dry_run(read)
     print_table(
         "streams",
         ("stream", "call", "shape", "goals"),

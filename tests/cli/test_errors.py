@@ -29,6 +29,15 @@ def mplug2(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("command", ["show", "eject", "data check"])
+def test_a_missing_spec_is_one_message_before_torch_is_imported(command: str) -> None:
+    done = mplug2(*command.split(), "no/such.yaml", PYTHONPROFILEIMPORTTIME="1")
+    output = done.stderr.splitlines()
+    imported = {line.rpartition("|")[2].strip() for line in output}
+    assert "registry" in imported and "torch" not in imported
+    assert done.returncode == 2
+
+
 def test_a_missing_spec_is_one_message() -> None:
     done = mplug2("show", "no/such.yaml")
     assert done.returncode == 2

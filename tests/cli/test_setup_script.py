@@ -75,6 +75,7 @@ def test_a_failed_installation_is_reported_and_repeated(tmp_path: Path) -> None:
     assert "ready:" in setup(folder).stdout
 
 
+@pytest.mark.slow
 def test_an_interrupted_installation_terminates_pip_and_is_repeated(
     tmp_path: Path,
 ) -> None:
@@ -103,6 +104,7 @@ def test_an_interrupted_installation_terminates_pip_and_is_repeated(
     assert "ready:" in setup(folder).stdout
 
 
+@pytest.mark.slow
 def test_two_setups_at_once_install_once(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     command = [SHELL, str(folder / "scripts" / "setup.sh")]
@@ -125,6 +127,7 @@ def test_two_setups_at_once_install_once(tmp_path: Path) -> None:
     assert not (folder / ".cache" / "setup.lock").exists()
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_setup_that_was_killed_is_taken_over(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     (folder / ".cache" / "setup.lock").mkdir(parents=True)

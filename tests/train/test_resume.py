@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from quick import mostly_slow
 from safetensors.torch import save_file
 from train_fakes import Batch, FakeLoader, repeatable_rows, run
 
@@ -16,6 +17,7 @@ import mplug2
 from mplug2.data.shapes.write import make_shapes
 from mplug2.train import messages, trainer
 from mplug2.train.logs import read_log
+from mplug2.train.run import train
 from mplug2.train.saved_steps import steps_written
 from registry import SpecError, read_spec
 
@@ -25,7 +27,7 @@ def epochs(folder: Path) -> list[int]:
     return [row["epoch"] for row in read_log(folder / "log.jsonl") if "loss" in row]
 
 
-@pytest.mark.parametrize(("before", "after"), [(5, 3), (3, 5)], ids=["fewer", "more"])
+@pytest.mark.parametrize(("before", "after"), mostly_slow([(5, 3), (3, 5)], [(5, 3)]))
 def test_after_a_whole_epoch_the_next_ones_may_be_of_another_length(
     tmp_path: Path, before: int, after: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,7 +76,8 @@ def broken(*_: Any, **__: Any) -> Any:
     raise RuntimeError("the metric fell over")
 
 
-@pytest.mark.parametrize("epochs", [1, 2], ids=["the last epoch", "an epoch before"])
+# the last epoch, and one before it
+@pytest.mark.parametrize("epochs", mostly_slow([1, 2], [1]))
 def test_an_error_in_the_evaluation_loses_no_epoch(
     tmp_path: Path, epochs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,9 +151,9 @@ def test_a_resumed_run_does_not_read_its_first_weights_again(
     ]
     spec = Path(__file__).parents[1] / "objectives" / "scst.yaml"
     save_file(mplug2.compose(read_spec(spec)).state_dict(), first)
-    trainer.train(spec, [*settings, "train.max_steps=1"])
+    train(spec, [*settings, "train.max_steps=1"])
     first.unlink()
     with pytest.raises(SpecError, match="init must name what exists"):
-        trainer.train(spec, [*settings, f"train.output_dir={tmp_path / 'other'}"])
-    assert trainer.train(spec, [*settings, "train.max_steps=2"], resume=True).steps == 2
+        train(spec, [*settings, f"train.output_dir={tmp_path / 'other'}"])
+    assert train(spec, [*settings, "train.max_steps=2"], resume=True).steps == 2
     assert "resumed after step 1; `init` is not read again" in capsys.readouterr().out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -18,9 +18,10 @@ from modules.torchvision_guard import ensure_torchvision
 from mplug2.network import Network
 from registry import UserError, parse_spec
 
-ensure_torchvision()
+if TYPE_CHECKING:
+    from transformers import BertForPreTraining
 
-from transformers import BertConfig, BertForPreTraining, BertModel  # noqa: E402
+ensure_torchvision()
 
 SPEC = """
 inputs: {video: frames B 3 T H W, question: text B L, answer: text B La}
@@ -48,6 +49,9 @@ goals: {train: {loss: loss}, read: {first: read, asked: asked}}
 @pytest.fixture(scope="module")
 def bert() -> BertForPreTraining:
     torch.manual_seed(0)
+    # here, since it takes seconds, and every test process imports this file
+    from transformers import BertConfig, BertForPreTraining
+
     config = BertConfig(
         vocab_size=60, hidden_size=32, num_hidden_layers=6, num_attention_heads=4, intermediate_size=48,
         max_position_embeddings=24, attn_implementation="eager",
@@ -156,6 +160,8 @@ def test_every_key_is_told(
 def test_a_bare_model_in_old_names_as_a_pickle(
     bert: BertForPreTraining, tmp_path: Path
 ) -> None:
+    from transformers import BertModel
+
     plain = BertModel(bert.config)
     state = {
         key.replace("LayerNorm.weight", "LayerNorm.gamma").replace(

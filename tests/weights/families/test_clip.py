@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -21,9 +22,10 @@ from mplug2.weights.files import read_released
 from mplug2.weights.sources import load_tensors
 from registry import UserError, parse_spec
 
-ensure_torchvision()
+if TYPE_CHECKING:
+    from transformers import CLIPModel
 
-from transformers import CLIPConfig, CLIPModel  # noqa: E402
+ensure_torchvision()
 
 WIDTH, DEPTH, PATCH, SIZE = 128, 2, 4, 12
 SPEC = f"""
@@ -50,6 +52,9 @@ def clip() -> CLIPModel:
         "num_hidden_layers": 1,
         "num_attention_heads": 1,
     }
+    # here, since it takes seconds, and every test process imports this file
+    from transformers import CLIPConfig, CLIPModel
+
     config = CLIPConfig(
         vision_config=vision, text_config={**text, "vocab_size": 20}, projection_dim=16,
         attn_implementation="eager",
@@ -311,6 +316,8 @@ def towers() -> CLIPModel:
         "vocab_size": 20, "max_position_embeddings": 77, "hidden_act": "quick_gelu", "eos_token_id": 19,
         "bos_token_id": 18, "pad_token_id": 0,
     }  # fmt: skip
+    from transformers import CLIPConfig, CLIPModel
+
     config = CLIPConfig(
         vision_config=vision,
         text_config=text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,9 +15,10 @@ from modules.torchvision_guard import ensure_torchvision
 from mplug2.build.convert import export_file, import_file
 from mplug2.weights.files import read_released
 
-ensure_torchvision()
+if TYPE_CHECKING:
+    from transformers import CLIPConfig
 
-from transformers import CLIPConfig, CLIPModel  # noqa: E402
+ensure_torchvision()
 
 ROOT = Path(__file__).resolve().parents[3]
 FULL = {
@@ -70,6 +71,9 @@ def hugging_face_shapes(name: str, spec: Any) -> tuple[CLIPConfig, dict[str, lis
         "patch_size": spec.modules["vision"].arguments["patch"],
         "image_size": spec.modules["vision"].arguments["size"],
     }
+    # here, since it takes seconds, and every test process imports this file
+    from transformers import CLIPConfig, CLIPModel
+
     config = CLIPConfig(
         **towers, projection_dim=spec.modules["text_proj"].arguments["width"]
     )
