@@ -12,6 +12,8 @@ from jaxtyping import install_import_hook
 # The shapes in the signatures of floor 2 are checked while tests run, and only then.
 install_import_hook("modules", "beartype.beartype")
 
+pytest_plugins = ["cpu_time"]
+
 SHARED = Path(
     os.environ.get("MPLUG2_SHARED") or Path(__file__).resolve().parents[2] / "shared"
 )
