@@ -56,7 +56,8 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the spec of the page at a width that is sharded, with a small shapes world."""
     folder = tmp_path_factory.mktemp("several_ranks")
     make_shapes(folder / "shapes", train=16, val=4, test=2, workers=1)
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    # The first is the spec; the others are variants of its lines.
+    text = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)[0]
     text = text.replace("width: 96", f"width: {WIDTH}").replace("depth: 2", "depth: 1")
     path = folder / "several.yaml"
     path.write_text(text.replace("data/shapes", str(folder / "shapes")))
