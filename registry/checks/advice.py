@@ -28,12 +28,10 @@ def _turns(names: Registries, use: str, kind: str, wanted: tuple[str, ...]) -> b
     except UserError:  # another package's, and broken: reported where it is used
         return False
     needed = [port for port in declaration.inputs.values() if not port.optional]
-    return (
-        len(needed) == 1
-        and kind in needed[0].kinds
-        and declaration.nameless
-        and declaration.outputs[""].kind in wanted
-    )
+    # Only what turns one stream into one stream makes a line that can be pasted.
+    if len(needed) != 1 or not declaration.nameless:
+        return False
+    return kind in needed[0].kinds and declaration.outputs[""].kind in wanted
 
 
 def projection(

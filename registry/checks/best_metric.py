@@ -28,13 +28,11 @@ class ReportedValues:
 
     def problem(self, spec: Spec, value: str) -> Problem:
         """Return the problem of a value that no evaluation reports."""
-        choices = [
-            *self.names,
-            *(evaluation.key("...") for evaluation in self.open_evaluations),
-        ]
-        message = (
-            f"train.best_metric must be one of {', '.join(choices)}, but is '{value}'"
-        )
+        choices = list(self.names)
+        for evaluation in self.open_evaluations:
+            choices.append(evaluation.key("..."))
+        listed = ", ".join(choices)
+        message = f"train.best_metric must be one of {listed}, but is '{value}'"
         suggestion = self._with_prefix(spec, value) or closest_name(value, self.names)
         hint = f"did you mean '{suggestion}'?" if suggestion else ""
         return Problem(spec.place("train", "best_metric"), message, hint)
@@ -53,12 +51,12 @@ def best_metric_problems(spec: Spec, names: Registries = REGISTRIES) -> list[Pro
     a run stops early."""
     chosen = spec.train.get("best_metric")
     evaluations = training_plan(spec, names).evaluations
-    needing = [
-        name for name in ("best_metric", "early_stop") if spec.train.get(name) is not None
-    ]
+    # A spec without data leaves it open what is measured.
     if spec.data and all(evaluation.train_split is None for evaluation in evaluations):
         problems = []
-        for name in needing:
+        for name in ("best_metric", "early_stop"):
+            if spec.train.get(name) is None:
+                continue
             message = f"train.{name} needs an evaluation on a validation split, but the spec has none"
             hint = "set `eval: {metrics: [...]}` and `data: {val: {path: ...}}`"
             hint += f", or leave `train.{name}` out"

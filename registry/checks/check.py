@@ -27,12 +27,10 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     types: dict[str, StreamType] = field(default_factory=dict)
     stage: int = 3
-    spec: Spec | None = (
-        None  # the spec with the arguments that it leaves out, if nothing is wrong
-    )
-    notes: list[Problem] = field(
-        default_factory=list
-    )  # what stays open until there is data
+    # The spec with the arguments that it leaves out, if nothing is wrong.
+    spec: Spec | None = None
+    # What stays open until there is data.
+    notes: list[Problem] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -97,33 +95,30 @@ def _without_consequences(
     unused = {} if graph.cycles else dict(graph.unused)
     problems = []
     for misfit in misfits:
-        meant = next(
-            (
-                name
-                for name in unused
-                if name in types and types[name].kind in misfit.kinds
-            ),
-            None,
-        )
-        if meant is None:
+        fitting = [
+            name for name in unused if name in types and types[name].kind in misfit.kinds
+        ]
+        if not fitting:
             problems.append(misfit.problem)
-        else:
-            del unused[meant]
-            problems.append(
-                replace(
-                    misfit.problem, hint=f"did you mean '{meant}', which nothing uses?"
-                )
-            )
+            continue
+        # Each unused stream explains one misfit.
+        meant = fitting[0]
+        del unused[meant]
+        hint = f"did you mean '{meant}', which nothing uses?"
+        problems.append(replace(misfit.problem, hint=hint))
     return problems + list(unused.values())
 
 
 def _losses(spec: Spec, types: dict[str, StreamType]) -> list[Misfit]:
     """Return a misfit for each loss of a goal that is not a scalar."""
     misfits = []
-    for loss in (outputs["loss"] for outputs in spec.goals.values() if "loss" in outputs):
-        if loss.name in types and types[loss.name].kind != "scalar":
-            message = (
-                f"'loss' must be a scalar, but stream '{loss.name}' is {types[loss.name]}"
-            )
+    for outputs in spec.goals.values():
+        loss = outputs.get("loss")
+        # A stream without a type is in a cycle, which is reported as such.
+        if loss is None or loss.name not in types:
+            continue
+        solved = types[loss.name]
+        if solved.kind != "scalar":
+            message = f"'loss' must be a scalar, but stream '{loss.name}' is {solved}"
             misfits.append(Misfit(Problem(loss.place, message), ("scalar",)))
     return misfits

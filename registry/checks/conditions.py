@@ -8,7 +8,7 @@ from typing import Any
 from registry.errors import Location, Problem, UserError
 from registry.language.binding import Binding, bind
 from registry.language.conditions import Condition
-from registry.language.declaration import Declaration
+from registry.language.declaration import Declaration, Parameter
 from registry.language.equation import Equation, ModuleRef
 from registry.language.ramp import ramp_samples
 from registry.language.spec import ModuleEntry, Spec
@@ -43,17 +43,12 @@ def _module_problems(module: ModuleEntry, names: Registries) -> list[Problem]:
         declaration = names.modules.declaration(module.use)
     except UserError:  # Reported where the module is named.
         return []
-    values = {
-        name: parameter.default
-        for name, parameter in declaration.arguments.items()
-        if not parameter.required
-    }
-    values |= module.arguments
+    # A required argument that is absent has no number, so that no condition with it fails.
+    values = _defaults(declaration.arguments) | module.arguments
     problems = []
     for condition in _broken(declaration.conditions, values):
-        message = (
-            f"module '{module.name}': {condition.in_words()} ({_got(condition, values)})"
-        )
+        must = condition.in_words()
+        message = f"module '{module.name}': {must} ({_got(condition, values)})"
         place = _place(condition, module.places, module.place)
         problems.append(Problem(place, message))
     return problems
@@ -88,12 +83,7 @@ def _call_values(
     spec: Spec, declaration: Declaration, binding: Binding, names: Registries
 ) -> dict[str, Any]:
     """Return the options of a call, and as `port.argument` the arguments of modules handed over."""
-    values = {
-        name: option.default
-        for name, option in declaration.options.items()
-        if not option.required
-    }
-    values |= binding.options
+    values = _defaults(declaration.options) | binding.options
     for condition in declaration.conditions:
         for name in condition.names:
             port, _, argument = name.partition(".")
@@ -101,6 +91,14 @@ def _call_values(
             if argument and isinstance(module, ModuleRef):
                 values[name] = argument_value(spec, names, module.name, argument)
     return values
+
+
+def _defaults(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    defaults = {}
+    for name, parameter in parameters.items():
+        if not parameter.required:
+            defaults[name] = parameter.default
+    return defaults
 
 
 def _broken(
@@ -125,7 +123,10 @@ def _place(
     condition: Condition, places: Mapping[str, Location], otherwise: Location
 ) -> Location:
     """Return where the first name of a condition is set; one that is set nowhere has its default."""
-    return next((places[name] for name in condition.names if name in places), otherwise)
+    for name in condition.names:
+        if name in places:
+            return places[name]
+    return otherwise
 
 
 def _hint(

@@ -46,9 +46,8 @@ def _too_long(
     longest = setting.value(argument)
     if not isinstance(longest, int) or name not in types:
         return
-    for module, positions_argument in text_readers(
-        spec, types, names, name, spec.flow.values()
-    ):
+    readers = text_readers(spec, types, names, name, spec.flow.values())
+    for module, positions_argument in readers:
         positions = argument_value(spec, names, module, positions_argument)
         if isinstance(positions, int) and longest > positions:
             message = (
@@ -78,9 +77,8 @@ def text_readers(
             if port not in declaration.token_limits or not isinstance(argument, Ref):
                 continue
             stream = types.get(argument.name)
-            if argument.name == name or (
-                letter and stream is not None and _length(stream) == letter
-            ):
+            same_length = letter and stream is not None and _length(stream) == letter
+            if argument.name == name or same_length:
                 yield equation.callee, declaration.token_limits[port]
 
 
@@ -98,9 +96,9 @@ def _too_few_classes(
     value = setting.value(argument)
     if not isinstance(value, list | dict):
         return
-    labels = dict.fromkeys(
-        str(label) for label in (value.values() if isinstance(value, dict) else value)
-    )
+    # Several labels may mean one class, and YAML reads `1` and `true` as values of their types.
+    listed = value.values() if isinstance(value, dict) else value
+    labels = dict.fromkeys(str(label) for label in listed)
     for logits in dict.fromkeys(_logits_for(spec, types, names, name)):
         classes = types[logits].axes[-1]
         if not isinstance(classes, int) or classes >= len(labels):
@@ -118,11 +116,15 @@ def _logits_for(spec: Spec, types: Types, names: Registries, name: str) -> Itera
     """Yield the logits that a call compares with a class input, or that a goal gives by its name."""
     for equation in spec.flow.values():
         binding, _ = bind(equation, declaration_of(spec, equation, names))
-        streams = [
-            argument for _, argument in binding.arguments() if isinstance(argument, Ref)
-        ]
-        if name in [ref.name for ref in streams]:
-            yield from (ref.name for ref in streams if _is_logits(types, ref))
+        logits = []
+        reads_input = False
+        for _, argument in binding.arguments():
+            if isinstance(argument, Ref):
+                reads_input = reads_input or argument.name == name
+                if _is_logits(types, argument):
+                    logits.append(argument.name)
+        if reads_input:
+            yield from logits
     for outputs in spec.goals.values():
         if name in outputs and _is_logits(types, outputs[name]):
             yield outputs[name].name
@@ -145,6 +147,5 @@ def _class_place(
     arguments = names.modules.declaration(module.use).arguments
     if "classes" not in arguments:
         return equation.place, ""
-    return module.places.get(
-        "classes", module.place
-    ), f"`classes: {count}` in module '{module.name}'"
+    place = module.places.get("classes", module.place)
+    return place, f"`classes: {count}` in module '{module.name}'"

@@ -33,7 +33,9 @@ def stream_deleted(spec: Spec, ref: Ref, users: dict[str, list[str]]) -> str:
     if not message:
         return ""
     names = users[ref.stream]
-    shown = names[:SHOWN] + ([f"{len(names) - SHOWN} more"] if len(names) > SHOWN else [])
+    shown = names[:SHOWN]
+    if len(names) > SHOWN:
+        shown = [*shown, f"{len(names) - SHOWN} more"]
     verb = "uses" if len(names) == 1 else "use"
     return message.replace("is still used here", f"{', '.join(shown)} still {verb} it")
 

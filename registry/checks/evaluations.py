@@ -29,11 +29,11 @@ class EvaluationChecker(Collector):
     def evaluations(self) -> None:
         """Check the shared settings of `eval`, and each named evaluation."""
         named: Mapping[str, Any] = self.spec.eval.get(EVALUATIONS) or {}
-        shared = {
-            key: value
-            for key, value in self.spec.eval.items()
-            if key not in (*EVAL, EVALUATIONS)
-        }
+        # What is not a key of `eval` is an argument of the evaluator.
+        shared = {}
+        for key, value in self.spec.eval.items():
+            if key not in EVAL and key != EVALUATIONS:
+                shared[key] = value
         shared_evaluator = self.spec.eval.get("evaluator")
         meant_by_all = self.arguments(("eval",), shared, shared_evaluator)
         for name, settings in evaluation_settings(self.spec.eval).items():
@@ -75,18 +75,16 @@ class EvaluationChecker(Collector):
                 what = f"argument '{key}' of evaluator '{evaluator}'"
                 if evaluator is None:
                     what = f"'{'.'.join((*path, key))}'"
-                problem = value_problem(
-                    what, accepted[key], value, self.spec.place(*path, key)
-                )
+                place = self.spec.place(*path, key)
+                problem = value_problem(what, accepted[key], value, place)
                 self.problems.extend([problem] if problem else [])
                 continue
             hint = setting_hint("eval", key)
             if key in parameters:
                 hint = f"name the evaluator that has this argument: `eval: {{evaluator: ..., {key}: ...}}`"
             what = f"key of '{'.'.join(path)}':"
-            self.unknown(
-                self.spec.key_place(*path, key), what, key, [*EVAL, *accepted], hint
-            )
+            place = self.spec.key_place(*path, key)
+            self.unknown(place, what, key, [*EVAL, *accepted], hint)
             meant.add(closest_name(key, accepted) or "")
         return meant
 
@@ -129,27 +127,20 @@ class EvaluationChecker(Collector):
         for name in [evaluator] if self.is_registered(evaluator) else evaluators.names():
             try:
                 declaration = evaluators.declaration(name)
-            except (
-                UserError
-            ):  # It cannot be read, which is reported where an evaluation names it.
+            except UserError:  # Reported where an evaluation names the evaluator.
                 continue
-            for key, parameter in {
-                **declaration.arguments,
-                **declaration.options,
-            }.items():
+            # An evaluator is a class or a function.
+            of_evaluator = {**declaration.arguments, **declaration.options}
+            for key, parameter in of_evaluator.items():
                 if key not in EVALUATOR_ARGUMENTS:
                     parameters.setdefault(key, parameter)
         return parameters
 
     def evaluation(self, path: tuple[str, ...], settings: Mapping[str, Any]) -> None:
         """Check what an evaluation measures: its goal, metrics, evaluator, source and split."""
-        goal, metrics, evaluator = (
-            settings.get("goal"),
-            settings.get("metrics"),
-            settings.get("evaluator"),
-        )
+        metrics, evaluator = settings.get("metrics"), settings.get("evaluator")
         try:
-            self.evaluation_goal(path, goal, metrics, evaluator)
+            self.evaluation_goal(path, settings.get("goal"), metrics, evaluator)
         except UserError as error:  # The evaluator cannot be read.
             self.wrong(self.spec.place(*path, "evaluator"), str(error))
         for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
@@ -159,11 +150,8 @@ class EvaluationChecker(Collector):
         self.registered(path, settings, "evaluator", self.names.evaluators)
         if settings.get("rerank") and "rerank" not in self.spec.goals:
             message = "to re-rank, a spec must have a goal 'rerank'"
-            self.wrong(
-                self.spec.place(*path, "rerank"),
-                message,
-                "`rerank: {score: <logits of 2 classes>}`",
-            )
+            hint = "`rerank: {score: <logits of 2 classes>}`"
+            self.wrong(self.spec.place(*path, "rerank"), message, hint)
         source = settings.get("source")
         # A value of another type, which a set cannot hold, is reported by the schema.
         if isinstance(source, str) and source not in self.splits:
@@ -182,10 +170,10 @@ class EvaluationChecker(Collector):
         if len(path) == 1 and split in SPLITS:
             return
         evaluation = f" of evaluation '{path[1]}'" if len(path) > 1 else ""
-        described = (
-            "'data'" if source == SHORT_SOURCE else f"source '{source}'{evaluation}"
-        )
-        message = f"{described} has no split '{split}'"
+        owner = f"source '{source}'{evaluation}"
+        if source == SHORT_SOURCE:
+            owner = "'data'"
+        message = f"{owner} has no split '{split}'"
         self.wrong(self.spec.place(*path, "split"), message, self._splits(source))
 
     def registered(
@@ -197,22 +185,19 @@ class EvaluationChecker(Collector):
     ) -> None:
         name = settings.get(key)
         if isinstance(name, str) and name not in registry:
-            self.unknown(
-                self.spec.place(*path, key), registry.kind, name, registry.names()
-            )
+            place = self.spec.place(*path, key)
+            self.unknown(place, registry.kind, name, registry.names())
 
     def evaluation_goal(
         self, path: tuple[str, ...], goal: Any, metrics: Any, evaluator: Any
     ) -> None:
         evaluators = self.names.evaluators
-        registered = isinstance(evaluator, str) and evaluator in evaluators
-        if registered and evaluators.declaration(evaluator).goals:
+        if self.is_registered(evaluator) and evaluators.declaration(evaluator).goals:
             return  # It computes other goals.
         measured = self._measured(metrics)
         # A resolved spec writes the default, too, which may go unused.
-        named = self.spec.node(*path, "goal") is not None and (
-            measured or goal != EVAL["goal"].default
-        )
+        is_needed = measured or goal != EVAL["goal"].default
+        named = self.spec.node(*path, "goal") is not None and is_needed
         if not isinstance(goal, str) or goal in self.spec.goals:
             return
         if named:
@@ -228,11 +213,13 @@ class EvaluationChecker(Collector):
         for metric in metrics if isinstance(metrics, list) else ():
             if not isinstance(metric, str):
                 continue
-            if metric not in registry or not goals & set(
-                registry.declaration(metric).inputs
-            ):
+            if metric not in registry:
+                return True
+            # Metrics of retrieval name the goals that they measure.
+            if goals.isdisjoint(registry.declaration(metric).inputs):
                 return True
         return False
 
     def _splits(self, source: str) -> str:
-        return f"splits of '{source}': {', '.join(sorted(self.splits.get(source, ()))) or 'none'}"
+        splits = sorted(self.splits.get(source, ()))
+        return f"splits of '{source}': {', '.join(splits) or 'none'}"

@@ -30,18 +30,16 @@ class Graph:
 
 def read_graph(spec: Spec) -> Graph:
     """Return the cycles, the order of computation, and all that is made and never used."""
-    reads = {
-        name: list(
-            dict.fromkeys(ref.stream for ref in line.refs() if ref.stream in spec.flow)
-        )
-        for name, line in spec.flow.items()
-    }
+    reads: dict[str, list[str]] = {}
+    for name, line in spec.flow.items():
+        # A line may read a stream twice; inputs are there before any line.
+        streams = dict.fromkeys(ref.stream for ref in line.refs())
+        reads[name] = [stream for stream in streams if stream in spec.flow]
     order = topological_order(reads)
     unused = _unused_streams(spec, reads) | _unused_inputs(spec)
     uncalled = _unused_modules(spec) + _unused_definitions(spec)
-    return Graph(
-        _cycles(spec, reads, set(order)), uncalled, unused, order, _unused_lines(spec)
-    )
+    cycles = _cycles(spec, reads, set(order))
+    return Graph(cycles, uncalled, unused, order, _unused_lines(spec))
 
 
 def _cycles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Problem]:
@@ -49,25 +47,22 @@ def _cycles(spec: Spec, reads: dict[str, list[str]], done: set[str]) -> list[Pro
     problems: list[Problem] = []
     seen = set(done)
     position = {name: index for index, name in enumerate(spec.flow)}
-    for start in (name for name in spec.flow if name not in done):
+    for start in spec.flow:
         path: list[str] = []
         name = start
+        # Each stream that cannot be computed reads another such stream: the path ends in a cycle, or in a
+        # path that was followed before.
         while name not in seen and name not in path:
             path.append(name)
             name = next(source for source in reads[name] if source not in done)
         if name in path:
             cycle = path[path.index(name) :]
+            # A path may come into the cycle at any line: it is shown from the first one of the file.
             first = min(cycle, key=position.__getitem__)
             turn = cycle[cycle.index(first) :] + cycle[: cycle.index(first)]
-            text = " <- ".join([*turn, first])
-            message = f"the flow has a cycle: {text}"
-            problems.append(
-                Problem(
-                    spec.flow[first].place,
-                    message,
-                    "let one of these lines read something else",
-                )
-            )
+            message = f"the flow has a cycle: {' <- '.join([*turn, first])}"
+            hint = "let one of these lines read something else"
+            problems.append(Problem(spec.flow[first].place, message, hint))
         seen.update(path)
     return problems
 
@@ -81,21 +76,23 @@ def _unused_streams(spec: Spec, reads: dict[str, list[str]]) -> dict[str, Proble
     for name, before in reads.items():
         group = group_reads.setdefault(_line(name), {})
         group.update(dict.fromkeys(_line(stream) for stream in before))
-    needed = _closure(group_reads, _wanted(spec))
+    needed = _closure(group_reads, _needed_lines(spec))
     unused = [name for name in group_reads if name not in needed]
-    read = {stream for name in unused for stream in group_reads[name] if stream != name}
+    read_by_unused: set[str] = set()
+    for name in unused:
+        read_by_unused.update(stream for stream in group_reads[name] if stream != name)
     problems: dict[str, Problem] = {}
     for name in unused:
-        if name in read:
+        # What leads to an unused stream goes with it: one mistake, reported at its end.
+        if name in read_by_unused:
             continue
         above = _closure(group_reads, group_reads[name]) - needed - {name}
         in_order = [stream for stream in reversed(group_reads) if stream in above]
         also = f", and {', '.join(in_order)}, which only it needs" if in_order else ""
         place = spec.key_place("flow", name)
+        message = f"stream '{name}' is computed and never used"
         hint = f"use it, add it to a goal, or {_delete(spec, place, name)}{also}"
-        problems[name] = Problem(
-            place, f"stream '{name}' is computed and never used", hint
-        )
+        problems[name] = Problem(place, message, hint)
     return problems
 
 
@@ -107,6 +104,7 @@ def _line(stream: str) -> str:
 def _closure(reads: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[str]:
     """Return the streams that the roots need, themselves included."""
     needed: set[str] = set()
+    # Without recursion: a flow may be longer than Python's stack.
     stack = [name for name in roots if name in reads]
     while stack:
         name = stack.pop()
@@ -116,58 +114,58 @@ def _closure(reads: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[st
     return needed
 
 
-def _wanted(spec: Spec) -> list[str]:
+def _needed_lines(spec: Spec) -> list[str]:
     """Return the lines that goals return, and those that a definition reads which nothing calls."""
-    wanted = [
-        _line(ref.stream) for outputs in spec.goals.values() for ref in outputs.values()
-    ]
+    lines = []
+    for outputs in spec.goals.values():
+        lines += [_line(ref.stream) for ref in outputs.values()]
+    # That nothing calls the definition is the mistake: what it reads is not reported, too.
     for definition in _uncalled_definitions(spec):
         for line in definition.equations():
-            wanted += [ref.words[0] for ref in line.refs()]
-    return wanted
+            lines += [ref.words[0] for ref in line.refs()]
+    return lines
 
 
 def _uncalled_definitions(spec: Spec) -> list[Definition]:
     """Return the definitions that no call of the flow leads to."""
-    called = {
-        call.definition.name
-        for call in spec.expansion.calls.values()
-        if call.definition is not None
-    }
-    return [
-        definition for name, definition in spec.definitions.items() if name not in called
-    ]
+    called: set[str] = set()
+    for call in spec.expansion.calls.values():
+        if call.definition is not None:
+            called.add(call.definition.name)
+    definitions = spec.definitions.items()
+    return [definition for name, definition in definitions if name not in called]
 
 
 def _unused_definitions(spec: Spec) -> list[Problem]:
     """Return the problems of definitions that nothing calls, and of parameters that nothing reads."""
     problems: list[Problem] = []
     uncalled = _uncalled_definitions(spec)
-    called_by_others = {
-        line.callee for definition in uncalled for line in definition.equations()
-    }
+    called_by_others: set[str] = set()
+    for definition in uncalled:
+        called_by_others.update(line.callee for line in definition.equations())
     for definition in uncalled:
         if definition.name not in called_by_others:
             message = f"definition '{definition.name}' is never called"
             hint = f"call it in `flow`, or {_delete(spec, definition.place, definition.name)}"
             problems.append(Problem(definition.place, message, hint))
     for name, definition in spec.definitions.items():
-        used = {ref.words[0] for ref in definition.returned_refs()}
-        for line in definition.equations():
-            used.add(line.callee)
-            used.update(ref.words[0] for ref in line.refs())
-            used.update(module.name for module in line.modules())
+        used = _words_of(definition)
         for parameter in definition.parameters:
             if parameter not in used:
                 message = f"parameter '{parameter}' of definition '{name}' is never used"
-                problems.append(
-                    Problem(
-                        definition.place,
-                        message,
-                        "use it, or remove it from the calls, too",
-                    )
-                )
+                hint = "use it, or remove it from the calls, too"
+                problems.append(Problem(definition.place, message, hint))
     return problems
+
+
+def _words_of(definition: Definition) -> set[str]:
+    """Return the streams and modules that a definition names."""
+    words = {ref.words[0] for ref in definition.returned_refs()}
+    for line in definition.equations():
+        words.add(line.callee)
+        words.update(ref.words[0] for ref in line.refs())
+        words.update(module.name for module in line.modules())
+    return words
 
 
 def _unused_lines(spec: Spec) -> list[Problem]:
@@ -208,39 +206,36 @@ def _never(spec: Spec, section: str, name: str, what: str, mend: str) -> Problem
 
 
 def _unused_modules(spec: Spec) -> list[Problem]:
-    called = {line.callee for line in spec.flow.values()}
-    called |= {module.name for line in spec.flow.values() for module in line.modules()}
-    for definition in _uncalled_definitions(spec):  # that nothing calls it is the mistake
-        called |= {line.callee for line in definition.equations()}
-        called |= {
-            module.name for line in definition.equations() for module in line.modules()
-        }
-    return [
-        _never(
-            spec,
-            "modules",
-            name,
-            f"module '{name}' is built and never called",
-            "call it in `flow`",
-        )
-        for name in spec.modules
-        if name not in called
-    ]
+    called: set[str] = set()
+    for line in spec.flow.values():
+        called.add(line.callee)
+        called.update(module.name for module in line.modules())
+    # That nothing calls a definition is the mistake: its modules are not reported, too.
+    for definition in _uncalled_definitions(spec):
+        for line in definition.equations():
+            called.add(line.callee)
+            called.update(module.name for module in line.modules())
+    problems = []
+    for name in spec.modules:
+        if name not in called:
+            message = f"module '{name}' is built and never called"
+            problems.append(_never(spec, "modules", name, message, "call it in `flow`"))
+    return problems
 
 
 def _unused_inputs(spec: Spec) -> dict[str, Problem]:
-    read = {ref.stream for line in spec.flow.values() for ref in line.refs()}
-    read |= {ref.stream for outputs in spec.goals.values() for ref in outputs.values()}
+    read: set[str] = set()
+    for line in spec.flow.values():
+        read.update(ref.stream for ref in line.refs())
+    for outputs in spec.goals.values():
+        read.update(ref.stream for ref in outputs.values())
     for definition in _uncalled_definitions(spec):
-        read |= {ref.words[0] for line in definition.equations() for ref in line.refs()}
-    return {
-        name: _never(
-            spec,
-            "inputs",
-            name,
-            f"input '{name}' is declared and never used",
-            "read it in `flow`",
-        )
-        for name in spec.inputs
-        if name not in read
-    }
+        for line in definition.equations():
+            read.update(ref.words[0] for ref in line.refs())
+    problems = {}
+    for name in spec.inputs:
+        if name not in read:
+            message = f"input '{name}' is declared and never used"
+            hint = "read it in `flow`"
+            problems[name] = _never(spec, "inputs", name, message, hint)
+    return problems

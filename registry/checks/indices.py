@@ -43,11 +43,9 @@ def unknown_targets(spec: Spec) -> dict[str, Problem]:
             continue
         axes = [axis for axis in letters if isinstance(axis, str)]
         near = closest_name(target, axes)
-        hint = (
-            f"did you mean '{near}'?"
-            if near
-            else f"axes of the inputs: {', '.join(axes) or 'none'}"
-        )
+        hint = f"axes of the inputs: {', '.join(axes) or 'none'}"
+        if near:
+            hint = f"did you mean '{near}'?"
         message = (
             f"index '{name}' counts rows of '{target}', but no input has such an axis"
         )
@@ -82,17 +80,13 @@ def _hint(
         if kind.target == axis and name != use.ref.name:
             fixes.append(f"use an index into {axis} ('{name}')")
             break
-    taken = streams[use.rows[1].name].kind if use.rows is not None else ""
-    for name, kind in streams.items():
-        has_rows = bool(kind.axes) and kind.axes[0] == wrong
-        if (
-            use.rows is not None
-            and kind.kind == taken
-            and has_rows
-            and not KINDS[taken].counts_rows
-        ):
-            fixes.append(
-                f"fill '{use.rows[0]}' by a stream with rows of {wrong} ('{name}')"
-            )
-            break
+    if use.rows is not None:
+        port, ref = use.rows
+        taken = streams[ref.name].kind
+        for name, kind in streams.items():
+            has_rows = bool(kind.axes) and kind.axes[0] == wrong
+            # Another index may have these rows by chance, and would be the next mistake.
+            if kind.kind == taken and has_rows and not KINDS[taken].counts_rows:
+                fixes.append(f"fill '{port}' by a stream with rows of {wrong} ('{name}')")
+                break
     return ", or ".join(fixes) or f"add an input `NAME: index AXIS {ARROW} {axis}`"

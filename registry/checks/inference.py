@@ -53,11 +53,11 @@ def class_counts(spec: Spec, names: Registries) -> dict[str, ClassCount]:
         if source.task is None or source.task not in names.tasks:
             continue
         for name, argument in names.tasks.declaration(source.task).class_names.items():
+            if name not in spec.inputs:
+                continue
             for listed, place in _class_lists(spec, source, argument):
                 count = len(dict.fromkeys(listed))
-                if name in spec.inputs and (
-                    name not in counts or counts[name].count < count
-                ):
+                if name not in counts or counts[name].count < count:
                     counts[name] = ClassCount(count, place)
     return counts
 
@@ -72,6 +72,7 @@ def _class_lists(
     for path in paths:
         node = spec.node(*path, argument)
         value = None if node is None else node.plain()
+        # `labels: {yes: 0, no: 1}` maps words of the annotations to classes.
         if isinstance(value, dict):
             value = list(value.values())
         if node is not None and isinstance(value, list):
@@ -86,19 +87,21 @@ def count_classes(
     `last_axes`: the last axis of each stream of logits. Returns the arguments that stay open, though other
     data could settle them, with the reason.
     """
-    still_open = {
-        id(size.root()): key for key, size in sizes.items() if size.root().value is None
-    }
+    # By identity: unknown sizes that must be equal have one root.
+    still_open: dict[int, tuple[str, str]] = {}
+    for key, size in sizes.items():
+        if size.root().value is None:
+            still_open[id(size.root())] = key
     if not still_open:
         return {}
     counts = class_counts(spec, names)
     labels = [name for name, declared in spec.inputs.items() if declared.kind == LABELS]
     waiting: set[tuple[str, str]] = set()
     for input_name, logits in _compared(spec, names, labels):
-        size = last_axes.get(logits)
-        if size is None or id(size.root()) not in still_open:
+        last_axis = last_axes.get(logits)
+        if last_axis is None or id(last_axis.root()) not in still_open:
             continue
-        root = size.root()
+        root = last_axis.root()
         if input_name in counts and root.value is None:
             root.value, root.origin = counts[input_name].count, counts[input_name].place
         waiting.add(still_open[id(root)])
@@ -111,12 +114,15 @@ def _compared(
     """Yield the inputs of class numbers with the streams that a call, or a goal, compares them with."""
     for equation in spec.flow.values():
         binding, _ = bind(equation, declaration_of(spec, equation, names))
-        streams = [
-            filling.name for _, filling in binding.arguments() if isinstance(filling, Ref)
-        ]
+        streams = []
+        for _, filling in binding.arguments():
+            if isinstance(filling, Ref):
+                streams.append(filling.name)
         for name in inputs:
             if name in streams:
-                yield from ((name, stream) for stream in streams)
+                # All streams of the call: those that are not logits have no count to settle.
+                for stream in streams:
+                    yield name, stream
     for outputs in spec.goals.values():
         for name in inputs:
             if name in outputs:
@@ -146,9 +152,9 @@ def completed(
     modules = dict(spec.modules)
     inferred = dict(spec.inferred)
     order = list(spec.modules)
-    for (module, argument), size in sorted(
-        sizes.items(), key=lambda item: order.index(item[0][0])
-    ):
+    # In the order of the file, whatever line settled a size first.
+    in_order = sorted(sizes.items(), key=lambda item: order.index(item[0][0]))
+    for (module, argument), size in in_order:
         root = size.root()
         entry = modules[module]
         if root.value is None and (module, argument) in waiting:

@@ -43,16 +43,12 @@ def source_form(family: str, names: Registries = REGISTRIES) -> str:
 
 def is_name(family: str, source: str, names: Registries = REGISTRIES) -> bool:
     """Return whether a source is to be downloaded by its name, since it does not look like a path."""
-    path = (
-        os.path.exists(source)
-        or source.endswith(FILE)
-        or os.path.isdir(os.path.dirname(source))
-    )
-    return (
-        source_form(family, names).startswith("NAME")
-        and not path
-        and bool(NAME.fullmatch(source))
-    )
+    # `org/name` may be a name or a path: it is a path where its folder exists here.
+    in_folder = os.path.isdir(os.path.dirname(source))
+    if os.path.exists(source) or source.endswith(FILE) or in_folder:
+        return False
+    takes_name = source_form(family, names).startswith("NAME")
+    return takes_name and bool(NAME.fullmatch(source))
 
 
 def check_init(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
@@ -94,12 +90,9 @@ def missing_files(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
     problems = []
     for pattern, source in spec.init.items():
         family, path, _ = split_source(source)
-        if (
-            family not in names.key_maps
-            or not path
-            or os.path.exists(path)
-            or is_name(family, path, names)
-        ):
+        if family not in names.key_maps or not path:
+            continue  # `check_init` reports the form.
+        if os.path.exists(path) or is_name(family, path, names):
             continue
         message = f"init must name what exists, but there is no '{path}'"
         hint = _path_hint(family, path, source_form(family, names))
@@ -111,22 +104,20 @@ def _unknown_source(source: str, names: Registries) -> tuple[str, str]:
     """Return the message and the hint for an entry that is not FAMILY:SOURCE."""
     family, _, path = source.partition(":")
     forms = {name: source_form(name, names) for name in names.key_maps.names()}
-    known = ", ".join(f"'{name}:{form}'" for name, form in forms.items())
+    listed = ", ".join(f"'{name}:{form}'" for name, form in forms.items())
     suggestion = closest_name(family, forms)
-    hint = (
-        f"did you mean '{suggestion}:{path or forms[suggestion]}'?" if suggestion else ""
-    )
-    return f"init source must be one of {known}, but is '{source}'", hint
+    hint = ""
+    if suggestion:
+        hint = f"did you mean '{suggestion}:{path or forms[suggestion]}'?"
+    return f"init source must be one of {listed}, but is '{source}'", hint
 
 
 def _path_hint(family: str, path: str, form: str) -> str:
     """Return the neighbor of nearly that name; else what the source can be instead."""
     folder = os.path.dirname(path) or "."
-    near = (
-        closest_name(os.path.basename(path), os.listdir(folder))
-        if os.access(folder, os.R_OK)
-        else None
-    )
+    near = None
+    if os.access(folder, os.R_OK):
+        near = closest_name(os.path.basename(path), os.listdir(folder))
     if near:
         return f"did you mean '{family}:{os.path.join(os.path.dirname(path), near)}'?"
     if not os.path.isdir(folder):

@@ -51,9 +51,8 @@ class _Measured:
         """Return the misfits of one evaluation."""
         problems: list[Problem] = []
         supplied = self.supplied(evaluation.evaluator)
-        measured: dict[
-            tuple[str, ...], str
-        ] = {}  # outputs of the goal, and the first metric of them
+        # Outputs of the goal, and the first metric that measures them.
+        measured: dict[tuple[str, ...], str] = {}
         path = ("eval", evaluation.name) if evaluation.name else ("eval",)
         if self.spec.node(*path, "metrics") is None:
             path = ("eval",)
@@ -67,16 +66,17 @@ class _Measured:
             problems += self.metric(
                 evaluation.goal, declaration, metric, location, supplied
             )
-            required = [
-                name for name, port in declaration.inputs.items() if not port.optional
-            ]
-            outputs = tuple(name for name in required if name not in self.goals)
+            outputs = []
+            for name, port in declaration.inputs.items():
+                if not port.optional and name not in self.goals:
+                    outputs.append(name)
             if outputs:
-                measured.setdefault(outputs, metric)
+                measured.setdefault(tuple(outputs), metric)
+        # An evaluation runs one evaluator, which collects one form of output.
         if len(measured) > 1 and not problems:
             parts = []
-            for outputs, metric in measured.items():
-                parts.append(f"'{metric}' {_quoted(outputs)}")
+            for names, metric in measured.items():
+                parts.append(f"'{metric}' {_quoted(names)}")
             message = f"metrics must measure one output of goal '{evaluation.goal}', but {' and '.join(parts)}"
             hint = "name the metrics of one; evaluate again with those of the other"
             problems.append(Problem(self.spec.place(*path, "metrics"), message, hint))
@@ -93,21 +93,21 @@ class _Measured:
             return []  # It measures other goals.
         path = ("eval", evaluation.name) if evaluation.name else ("eval",)
         place = self.spec.place(*path, "evaluator")
-        kinds = {
-            self.types[ref.name].kind
-            for ref in outputs.values()
-            if ref.name in self.types
-        }
-        given = ", ".join(
-            f"{key}: {self.types.get(ref.name, '?')}" for key, ref in outputs.items()
-        )
+        kinds: set[str] = set()
+        described = []
+        for key, ref in outputs.items():
+            solved = self.types.get(ref.name)
+            # A stream in a cycle has no type.
+            described.append(f"{key}: {solved or '?'}")
+            if solved is not None:
+                kinds.add(solved.kind)
         problems = []
         for port in declaration.inputs.values():
             if port.optional or kinds & set(port.kinds):
                 continue
             message = (
                 f"evaluator '{name}' measures {' or '.join(port.kinds)}, which goal '{evaluation.goal}' "
-                f"does not give (got {given})"
+                f"does not give (got {', '.join(described)})"
             )
             problems.append(Problem(place, message))
         return problems
@@ -132,30 +132,11 @@ class _Measured:
         problems = []
         for name, port in declaration.inputs.items():
             ref = outputs.get(name)
+            # The evaluator computes it, such as ranks from similarities.
             if name in supplied and set(supplied[name].kinds) & set(port.kinds):
                 continue
-            if (
-                name in self.goals and name in self.spec.goals
-            ):  # Its outputs may have any names.
-                streams = [
-                    stream
-                    for stream in self.spec.goals[name].values()
-                    if stream.name in self.types
-                ]
-                if (
-                    sum(self.types[stream.name].kind in port.kinds for stream in streams)
-                    != 1
-                ):
-                    listed = ", ".join(
-                        f"'{stream}' ({self.types[stream.name]})" for stream in streams
-                    )
-                    message = f"metric '{metric}' measures one {port.kind} of goal '{name}', which gives "
-                    problems.append(
-                        Problem(
-                            self.spec.key_place("goals", name),
-                            message + (listed or "none"),
-                        )
-                    )
+            if name in self.goals and name in self.spec.goals:
+                problems += self.measured_goal(name, port, metric)
             elif ref is None and not port.optional:
                 message = f"metric '{metric}' measures output '{name}' ({port}), which goal '{goal}' has not"
                 hint = f"outputs of the goal: {', '.join(outputs) or 'none'}"
@@ -163,17 +144,29 @@ class _Measured:
                     message = f"metric '{metric}' measures goal '{name}' ({port}), but there is no such goal"
                     hint = f"goals: {', '.join(self.spec.goals)}"
                 problems.append(Problem(location, message, hint))
-            elif (
-                ref is not None
-                and ref.name in self.types
-                and self.types[ref.name].kind not in port.kinds
-            ):
-                stream = f"stream '{ref.name}' (goal '{goal}') is {self.types[ref.name]}"
-                message = (
-                    f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"
-                )
-                problems.append(Problem(location, message))
+            elif ref is not None and ref.name in self.types:
+                solved = self.types[ref.name]
+                if solved.kind not in port.kinds:
+                    stream = f"stream '{ref.name}' (goal '{goal}') is {solved}"
+                    message = f"metric '{metric}' measures '{name}' as {port.kind}, but {stream}"
+                    problems.append(Problem(location, message))
         return problems
+
+    def measured_goal(self, goal: str, port: Port, metric: str) -> list[Problem]:
+        """Return the problem of a goal that a metric names and that has not one output of its kind."""
+        # The outputs of such a goal may have any names, so the kind decides which is meant.
+        described = []
+        num_fitting = 0
+        for stream in self.spec.goals[goal].values():
+            solved = self.types.get(stream.name)
+            if solved is not None:
+                described.append(f"'{stream}' ({solved})")
+                num_fitting += solved.kind in port.kinds
+        if num_fitting == 1:
+            return []
+        listed = ", ".join(described) or "none"
+        message = f"metric '{metric}' measures one {port.kind} of goal '{goal}', which gives {listed}"
+        return [Problem(self.spec.key_place("goals", goal), message)]
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -46,41 +46,31 @@ class _Settings(Collector):
         """Check the keys that a section sets; those of a reader are checked by `data`."""
         node = self.spec.node(section)
         values = getattr(self.spec, section)
-        for name in (
-            node.value if node is not None and isinstance(node.value, dict) else ()
-        ):
+        if node is None or not isinstance(node.value, dict):
+            return
+        # Only what the file sets: defaults fit.
+        for name in node.value:
+            # A named evaluation, which is checked with the others.
             if name in values.get(EVALUATIONS, ()):
                 continue
-            value = values[name]
             if name in schema:
-                self.value(
-                    f"{section}.{name}",
-                    schema[name],
-                    value,
-                    self.spec.place(section, name),
-                )
-            elif section not in (
-                "data",
-                "eval",
-            ):  # Their arguments are checked separately.
-                place, meant = (
-                    self.spec.key_place(section, name),
-                    setting_hint(section, name),
-                )
+                place = self.spec.place(section, name)
+                self.value(f"{section}.{name}", schema[name], values[name], place)
+            # Other keys of `data` and `eval` are arguments, which are checked separately.
+            elif section not in ("data", "eval"):
+                place = self.spec.key_place(section, name)
+                meant = setting_hint(section, name)
                 self.unknown(place, f"key of '{section}':", name, schema, meant)
 
     def value(self, what: str, key: Key, value: Any, place: Location) -> None:
-        problem = value_problem(
-            f"'{what}'", Parameter(what, key.annotation, key.default), value, place
-        )
+        parameter = Parameter(what, key.annotation, key.default)
+        problem = value_problem(f"'{what}'", parameter, value, place)
         if problem is not None:
             self.problems.append(problem)
+        # An empty mapping of rates would train nothing.
         elif value == {} and what == "train.lr":
-            self.wrong(
-                place,
-                "'train.lr' must hold a rate, but is empty",
-                "`lr: {default: 2e-5}`",
-            )
+            message = "'train.lr' must hold a rate, but is empty"
+            self.wrong(place, message, "`lr: {default: 2e-5}`")
         else:
             self.in_range(f"'{what}'", key, value, place)
 
@@ -91,9 +81,8 @@ class _Settings(Collector):
         value = self.spec.train[key]
         for index, name in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(name, str) and name not in registry:
-                path = (
-                    ("train", key, index) if isinstance(value, list) else ("train", key)
-                )
-                self.unknown(
-                    self.spec.place(*path), registry.kind, name, registry.names()
-                )
+                path: tuple[str | int, ...] = ("train", key)
+                if isinstance(value, list):
+                    path = (*path, index)
+                place = self.spec.place(*path)
+                self.unknown(place, registry.kind, name, registry.names())

@@ -37,11 +37,10 @@ class Size:
     def set_at(self, seen_from: Location) -> str:
         """Return " (set at ...)" for a size whose place is known."""
         origin = self.root().origin
-        where = (
-            f"set at {origin.seen_from(seen_from)}"
-            if isinstance(origin, Location) and origin.file
-            else origin
-        )
+        # A default is described by words, which need no "set at".
+        where = origin
+        if isinstance(origin, Location) and origin.file:
+            where = f"set at {origin.seen_from(seen_from)}"
         return f" ({where})" if where else ""
 
 
@@ -57,10 +56,8 @@ def unify(left: Size, right: Size) -> str:
         if left.value is None and right.value is None:
             return "letters"
         settled = left if left.value is not None else right
-        left.value, left.origin = right.value, right.origin = (
-            settled.value,
-            settled.origin,
-        )
+        for axis in (left, right):
+            axis.value, axis.origin = settled.value, settled.origin
         return ""
     right.same = left
     if left.value is None:

@@ -40,11 +40,8 @@ class SourceChecker(Collector):
                 hint = (
                     "`sources: {pairs: {task: caption, train: {path: ..., media: ...}}}`"
                 )
-                self.wrong(
-                    self.spec.key_place("data", "batches"),
-                    "'data.batches' needs 'data.sources'",
-                    hint,
-                )
+                place = self.spec.key_place("data", "batches")
+                self.wrong(place, "'data.batches' needs 'data.sources'", hint)
             self.source("data", ("data",), data)
             return
         if not isinstance(sources, dict):
@@ -53,6 +50,7 @@ class SourceChecker(Collector):
             if not is_mixture(value):
                 self.named_source(name, value)
         self.defaults()
+        # Last: the splits of a mixture are those of its sources.
         for name, value in sources.items():
             if is_mixture(value):
                 self.mixture(name, value)
@@ -78,17 +76,19 @@ class SourceChecker(Collector):
                 self.wrong(place, message, f"`sources: {{NAME: {{{name}: ...}}}}`")
             elif self.tasks:
                 choices = [*arguments, *DATA]
-                self.unknown(
-                    place, "key of 'data':", name, choices, setting_hint("data", name)
-                )
+                hint = setting_hint("data", name)
+                self.unknown(place, "key of 'data':", name, choices, hint)
 
     def default(self, name: str, parameters: list[Parameter]) -> None:
         """Check the value of a key next to `sources`: it must fit at least one of the tasks that take it."""
         value, place = self.spec.data[name], self.spec.place("data", name)
-        fitting = [
-            parameter for parameter in parameters if accepts(parameter.annotation, value)
-        ]
-        self.argument(f"'data.{name}'", (fitting or parameters)[0], value, place)
+        # Tasks may have arguments of one name and different types.
+        chosen = parameters[0]
+        for parameter in parameters:
+            if accepts(parameter.annotation, value):
+                chosen = parameter
+                break
+        self.argument(f"'data.{name}'", chosen, value, place)
 
     def named_source(self, name: str, value: Any) -> None:
         """Check a source of the long form."""
@@ -97,31 +97,28 @@ class SourceChecker(Collector):
             self.source(name, path, value)
             return
         hint = f"`{name}: {{task: caption, train: {{path: ..., media: ...}}}}`"
-        self.wrong(
-            self.spec.place(*path),
-            f"source '{name}' must be a mapping or a list of sources",
-            hint,
-        )
+        message = f"source '{name}' must be a mapping or a list of sources"
+        self.wrong(self.spec.place(*path), message, hint)
 
     def mixture(self, name: str, value: Any) -> None:
         """Check that a mixture lists other sources, by weights that are positive."""
         path = ("data", "sources", name)
         sources = self.spec.data["sources"]
+        # A mixture of mixtures is refused: the weight of a sample would not be visible.
         plain = [other for other in sources if not is_mixture(sources[other])]
+        weighted = isinstance(value, dict)
         for index, part in enumerate(value):
-            weighted = isinstance(value, dict)
-            place = (
-                self.spec.key_place(*path, part)
-                if weighted
-                else self.spec.place(*path, index)
-            )
+            place = self.spec.place(*path, index)
+            if weighted:
+                place = self.spec.key_place(*path, part)
             if part not in plain:
                 self.unknown(place, f"source of mixture '{name}':", str(part), plain)
             elif weighted and not value[part] > 0:
-                self.wrong(
-                    place,
-                    f"the weight of source '{part}' must be positive, but is {value[part]}",
+                weight = value[part]
+                message = (
+                    f"the weight of source '{part}' must be positive, but is {weight}"
                 )
+                self.wrong(place, message)
         tasks = {self.tasks.get(part, "") for part in value if isinstance(part, str)}
         if len(tasks) == 1 and "" not in tasks:
             self.tasks[name] = tasks.pop()
@@ -138,24 +135,20 @@ class SourceChecker(Collector):
         if task is None:
             listed = " ".join(self.names.tasks.names())
             what = "'data'" if path == ("data",) else f"source '{name}'"
+            message = f"{what} must name its task, but does not"
             hint = f"add `task: ...`, one of: {listed}"
-            self.wrong(
-                self.spec.key_place(*path),
-                f"{what} must name its task, but does not",
-                hint,
-            )
+            self.wrong(self.spec.key_place(*path), message, hint)
             return
         if not isinstance(task, str):
             return  # its type is wrong, which is reported already
+        task_place = self.spec.place(*key_path, key)
         if task not in self.names.tasks:
-            self.unknown(
-                self.spec.place(*key_path, key), "task", task, self.names.tasks.names()
-            )
+            self.unknown(task_place, "task", task, self.names.tasks.names())
             return
         try:
             arguments = self.task_arguments(task)
         except UserError as error:
-            self.wrong(self.spec.place(*key_path, key), str(error))
+            self.wrong(task_place, str(error))
             return
         self.tasks[name] = task
         self.source_arguments(name, path, settings, task, arguments)
@@ -180,15 +173,13 @@ class SourceChecker(Collector):
         """Return the arguments of a task and of the sources that a spec may set; a task's own come first."""
         arguments = dict(self.names.tasks.declaration(task).arguments)
         for source in self.names.sources.names():
-            for name, parameter in self.names.sources.declaration(
-                source
-            ).arguments.items():
+            declaration = self.names.sources.declaration(source)
+            for name, parameter in declaration.arguments.items():
+                # Not required: the kind of a source follows from the keys that a split sets.
                 arguments.setdefault(name, replace(parameter, default=None))
-        return {
-            name: parameter
-            for name, parameter in arguments.items()
-            if name not in INJECTED_ARGUMENTS
-        }
+        for name in INJECTED_ARGUMENTS:
+            arguments.pop(name, None)
+        return arguments
 
     def source_arguments(
         self,
@@ -202,21 +193,19 @@ class SourceChecker(Collector):
         splits = splits_of(settings, task, self.names)
         unread = [split for split in splits if split not in self.readable]
         # The split that a misspelt name means is not reported as missing, too.
-        meant_splits = {
-            self.unread_split(name, path, split, arguments) for split in unread
-        }
+        meant_splits = set()
+        for split in unread:
+            meant_splits.add(self.unread_split(name, path, split, arguments))
         self.splits[name] = set(splits) | meant_splits
         keys = tuple(DATA) if path == ("data",) else SOURCE_KEYS
         if path != ("data",):
             self.tokenizer(task, path, settings)
-        shared = {
-            key: value
-            for key, value in settings.items()
-            if key not in splits and key not in keys
-        }
-        defaults = {
-            key: value for key, value in self.spec.data.items() if key not in DATA
-        }
+        shared = {}
+        for key, value in settings.items():
+            if key not in splits and key not in keys:
+                shared[key] = value
+        defaults = [key for key in self.spec.data if key not in DATA]
+        # `kind` is an older word for `task`, which no message offers.
         choices = [*arguments, *(key for key in keys if key != "kind")]
         meant = self.arguments(task, path, shared, arguments, choices)
         for split, value in splits.items():
@@ -224,28 +213,28 @@ class SourceChecker(Collector):
                 continue
             meant_here = self.arguments(task, (*path, split), value, arguments, arguments)
             present = {*defaults, *shared, *value, *meant, *meant_here}
-            missing = [
-                key
-                for key, parameter in arguments.items()
-                if parameter.required and key not in present
-            ]
-            kinds = self.names.sources.names()
-            if kinds and present.isdisjoint(kinds) and not missing:
-                listed = ", ".join(kinds)
-                message = f"{'.'.join((*path, split))} needs samples"
-                self.wrong(
-                    self.spec.key_place(*path, split), message, f"set one of: {listed}"
-                )
-            for argument, parameter in arguments.items():
-                if argument in missing:
-                    where = ".".join((*path, split))
-                    message = (
-                        f"{where} must set '{argument}' of task '{task}', but does not"
-                    )
-                    hint = (
-                        f"add `{argument}: ...` ({parameter.annotation or 'any value'})"
-                    )
-                    self.wrong(self.spec.key_place(*path, split), message, hint)
+            self.missing_arguments((*path, split), task, arguments, present)
+
+    def missing_arguments(
+        self,
+        path: tuple[str, ...],
+        task: str,
+        arguments: Mapping[str, Parameter],
+        present: set[str],
+    ) -> None:
+        """Report the required arguments that a split lacks, or else that it names no samples."""
+        where, place = ".".join(path), self.spec.key_place(*path)
+        missing = False
+        for argument, parameter in arguments.items():
+            if parameter.required and argument not in present:
+                missing = True
+                message = f"{where} must set '{argument}' of task '{task}', but does not"
+                hint = f"add `{argument}: ...` ({parameter.annotation or 'any value'})"
+                self.wrong(place, message, hint)
+        # A source is found by its key, such as `path`.
+        kinds = self.names.sources.names()
+        if kinds and present.isdisjoint(kinds) and not missing:
+            self.wrong(place, f"{where} needs samples", f"set one of: {', '.join(kinds)}")
 
     def tokenizer(
         self, task: str, path: tuple[str, ...], settings: Mapping[str, Any]
@@ -262,9 +251,8 @@ class SourceChecker(Collector):
             self.wrong(self.spec.key_place(*path, "tokenizer"), message, "remove it")
             return
         parameter = Parameter("tokenizer", DATA["tokenizer"].annotation, None)
-        self.argument(
-            f"'{'.'.join(path)}.tokenizer'", parameter, settings["tokenizer"], place
-        )
+        what = f"'{'.'.join(path)}.tokenizer'"
+        self.argument(what, parameter, settings["tokenizer"], place)
 
     def unread_split(
         self,
@@ -282,11 +270,9 @@ class SourceChecker(Collector):
         suggestion = closest_name(split, candidates)
         described = "'data'" if path == ("data",) else f"source '{source}'"
         message = f"no batch and no evaluation reads the split '{split}' of {described}"
-        hint = (
-            f"did you mean '{suggestion}'?"
-            if suggestion
-            else f"`eval: {{{split}: {{split: {split}}}}}`"
-        )
+        hint = f"`eval: {{{split}: {{split: {split}}}}}`"
+        if suggestion:
+            hint = f"did you mean '{suggestion}'?"
         self.wrong(place, message, hint)
         return suggestion or split
 

@@ -52,11 +52,8 @@ def _wrong_names(spec: Spec) -> list[Problem]:
         if left.endswith(TRANSPOSED):
             name = left.removesuffix(TRANSPOSED)
             message = f"only the right side of a tie can be transposed (got '{left}')"
-            problems.append(
-                Problem(
-                    spec.key_place("tie", left), message, f"`{name}: {right}{TRANSPOSED}`"
-                )
-            )
+            hint = f"`{name}: {right}{TRANSPOSED}`"
+            problems.append(Problem(spec.key_place("tie", left), message, hint))
             continue
         sides = (
             (left, spec.key_place("tie", left)),
@@ -81,9 +78,6 @@ def _cycles(spec: Spec) -> list[Problem]:
         if name == left and left not in reported:
             reported.update(path)
             message = f"`tie` has a cycle: {' -> '.join([*path, left])}"
-            problems.append(
-                Problem(
-                    spec.key_place("tie", left), message, "remove one of these entries"
-                )
-            )
+            place = spec.key_place("tie", left)
+            problems.append(Problem(place, message, "remove one of these entries"))
     return problems

@@ -32,10 +32,9 @@ def nothing_to_train(spec: Spec) -> SpecError:
     """
     message = "this spec trains nothing"
     if not trainable_goals(spec):
-        what = "no goal has an output 'loss'"
-        return SpecError.at(
-            spec.key_place("goals"), f"{message}: {what}", "add `train: {loss: loss}`"
-        )
+        message += ": no goal has an output 'loss'"
+        place = spec.key_place("goals")
+        return SpecError.at(place, message, "add `train: {loss: loss}`")
     if not spec.data:
         hint = "add `data: {task: ..., train: {path: ...}}`"
         return SpecError.at(spec.tree.place, f"{message}: it has no section 'data'", hint)
@@ -73,9 +72,8 @@ class TrainingChecker(Collector):
             else:
                 hint = f"`{name}: {{source: ..., batch_size: 32}}`"
                 place = self.spec.place("data", "batches", name)
-                self.wrong(
-                    place, f"batch '{name}' must be a mapping, but is {value!r}", hint
-                )
+                message = f"batch '{name}' must be a mapping, but is {value!r}"
+                self.wrong(place, message, hint)
         self.micro_batches()
         self.iteration()
 
@@ -89,24 +87,22 @@ class TrainingChecker(Collector):
             hint = "`batch_size: 32`, or `batch_size: {tokens: 4096}`"
             self.wrong(self.spec.key_place(*path), message, hint)
         else:
-            self.amount(
-                f"batch_size of batch '{name}'",
-                size,
-                self.spec.place(*path, "batch_size"),
-            )
+            place = self.spec.place(*path, "batch_size")
+            self.amount(f"batch_size of batch '{name}'", size, place)
         self.batch_goal(name, value)
         task = self.sources.tasks.get(source) if isinstance(source, str) else None
-        options = {
-            key: setting for key, setting in value.items() if key not in BATCH_KEYS
-        }
+        options = {}
+        for key, setting in value.items():
+            if key not in BATCH_KEYS:
+                options[key] = setting
         if task is not None and options:
             arguments = self.sources.task_arguments(task)
-            problems = len(self.sources.problems)
-            self.sources.arguments(
-                task, path, options, arguments, [*BATCH_KEYS, *arguments]
-            )
-            self.problems += self.sources.problems[problems:]
-            del self.sources.problems[problems:]
+            choices = [*BATCH_KEYS, *arguments]
+            # Checked as arguments of a source, but the problems are those of the batch.
+            num_before = len(self.sources.problems)
+            self.sources.arguments(task, path, options, arguments, choices)
+            self.problems += self.sources.problems[num_before:]
+            del self.sources.problems[num_before:]
 
     def batch_source(self, name: str, value: Mapping[str, Any]) -> Any:
         """Check the source of a batch and its split; return the source."""
@@ -115,24 +111,19 @@ class TrainingChecker(Collector):
         sources, splits = self.spec.data["sources"], self.sources.splits
         split = value.get("split", "train")
         if source is None:
+            message = f"batch '{name}' must name its source"
             hint = f"sources: {', '.join(sources)}"
-            self.wrong(
-                self.spec.key_place(*path), f"batch '{name}' must name its source", hint
-            )
+            self.wrong(self.spec.key_place(*path), message, hint)
         elif source not in sources:
-            here = "source" in value
-            place = (
-                self.spec.place(*path, "source")
-                if here
-                else self.spec.place("data", "source")
-            )
+            place = self.spec.place("data", "source")
+            if "source" in value:
+                place = self.spec.place(*path, "source")
             self.unknown(place, "source", str(source), sources)
+        # A source with another mistake has no splits here.
         elif source in splits and split not in splits[source]:
-            place = (
-                self.spec.place(*path, "split")
-                if "split" in value
-                else self.spec.key_place(*path)
-            )
+            place = self.spec.key_place(*path)
+            if "split" in value:
+                place = self.spec.place(*path, "split")
             listed = ", ".join(sorted(splits[source])) or "none"
             message = f"source '{source}' of batch '{name}' has no split '{split}'"
             self.wrong(place, message, f"splits of '{source}': {listed}")
@@ -142,15 +133,13 @@ class TrainingChecker(Collector):
         """Check that the goal that a batch feeds exists and, without an iteration, has a loss."""
         path = ("data", "batches", name)
         goal = value.get("goal", name)
-        place = (
-            self.spec.place(*path, "goal")
-            if "goal" in value
-            else self.spec.key_place(*path)
-        )
+        place = self.spec.key_place(*path)
+        if "goal" in value:
+            place = self.spec.place(*path, "goal")
         if goal not in self.spec.goals:
-            self.unknown(
-                place, f"goal of batch '{name}':", str(goal), trainable_goals(self.spec)
-            )
+            what = f"goal of batch '{name}':"
+            self.unknown(place, what, str(goal), trainable_goals(self.spec))
+        # The steps of an iteration may feed it to another goal.
         elif LOSS not in self.spec.goals[goal] and self.spec.train["iteration"] is None:
             message = f"batch '{name}' feeds goal '{goal}', which has no output 'loss'"
             self.wrong(place, message, f"`{goal}: {{loss: ...}}`")
