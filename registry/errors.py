@@ -45,13 +45,12 @@ class Location:
         """Return the source line with a caret below the column, or nothing where there is no line."""
         if not self.line or not self.text.strip():
             return ""
+        # Of a long line, the part around the column.
         first = max(0, self.column - SHOWN // 2) if len(self.text) > SHOWN else 0
-        shown = CONTROL.sub(
-            "\ufffd", self.text[first : first + SHOWN]
-        )  # one for one: the caret stays right
-        blank = "".join(
-            "\t" if letter == "\t" else " " for letter in shown[: self.column - 1 - first]
-        )
+        # Character for character, so that the caret stays at its column.
+        shown = CONTROL.sub("\ufffd", self.text[first : first + SHOWN])
+        # A tab is as wide below the line as in it.
+        blank = re.sub(r"[^\t]", " ", shown[: self.column - 1 - first])
         return f"{self.line:>8} | {shown}\n{'':>8} | {blank}^"
 
 
@@ -96,13 +95,13 @@ class Problem:
 
     def __str__(self) -> str:
         calls = self.place.call.trace() if self.place.call is not None else []
-        lines = [
-            visible(f"{self.place}: {self.message}"),
-            self.place.excerpt(),
-            *[visible(line) for line in calls],
-            self.hint and visible(f"    hint: {self.hint}"),
-        ]
-        return "\n".join(line for line in lines if line)
+        lines = [visible(f"{self.place}: {self.message}")]
+        if excerpt := self.place.excerpt():
+            lines.append(excerpt)
+        lines += [visible(line) for line in calls]
+        if self.hint:
+            lines.append(visible(f"    hint: {self.hint}"))
+        return "\n".join(lines)
 
 
 class UserError(Exception):
@@ -149,19 +148,14 @@ def _short(value: object) -> str:
 def _without_call(problem: Problem) -> str:
     """Return the message of a problem with the names of streams as their definition has them."""
     site = problem.place.call
-    return (
-        problem.message + problem.hint
-        if site is None
-        else problem.message.replace(f"{site.name}.", "")
-    )
+    if site is None:
+        return problem.message + problem.hint
+    # Without the hint, which may name another stream in each call.
+    return problem.message.replace(f"{site.name}.", "")
 
 
 def _position(problem: Problem) -> tuple[str, int, int, str, str]:
     place = problem.place
-    return (
-        place.file,
-        place.line,
-        place.column,
-        "" if place.line else place.text,
-        problem.message,
-    )
+    # Overrides have no line: they are in the order of their texts.
+    text = "" if place.line else place.text
+    return place.file, place.line, place.column, text, problem.message

@@ -20,9 +20,8 @@ Thing = TypeVar("Thing")
 # Similarity of two names, from 0 to 1, above which one is suggested in place of the other.
 SIMILAR = 0.6
 SIMILAR_WITH_OTHER_WORDS = 0.75
-CANDIDATES = (
-    5  # The most similar names, of which the first that has the same words is suggested.
-)
+# The most similar names, of which the first that has the same words is suggested.
+CANDIDATES = 5
 ABBREVIATION = 3  # Letters of a word that is probably an abbreviation.
 
 
@@ -62,6 +61,7 @@ class NameTable:
         A second, different owner of a name is refused by `UserError`; the same one may register it again.
         """
         require(name, str, f"the name of a {self.kind}")
+        # Whose line it was is the first question when two packages claim a name.
         caller = sys._getframe(1)
         owner = f"{os.path.relpath(caller.f_code.co_filename)}:{caller.f_lineno}"
         if target is not None:
@@ -93,18 +93,18 @@ class NameTable:
             raise UserError(
                 f"{self.kind} '{name}' must have one owner, but is {first} and {second}: choose another name"
             )
+        # A lazy entry stays when it is registered again; a decorated thing replaces it, since it is loaded.
         if present is None or entry.thing is not None:
             self._entries[name] = entry
 
     def _search(self) -> None:
         """Add the entry points of other packages, once."""
         if not self._searched:
+            # Before the loop: loading an entry point may ask for names.
             self._searched = True
             for point in entry_points(self.group):
-                self._add(
-                    point.name,
-                    Entry(point.target, f"the entry points of {point.package}"),
-                )
+                owner = f"the entry points of {point.package}"
+                self._add(point.name, Entry(point.target, owner))
 
     def _entry(self, name: str) -> Entry:
         require(name, str, f"the name of a {self.kind}")
@@ -187,10 +187,10 @@ def _same_words(name: str, near: str) -> bool:
     words, near_words = re.split(r"[_.]", name), re.split(r"[_.]", near)
     if len(words) == len(near_words) == 1:
         return True
+    # A word too many or too few: the rest must be nearly the same.
     if len(words) != len(near_words):
-        return (
-            difflib.SequenceMatcher(None, name, near).ratio() >= SIMILAR_WITH_OTHER_WORDS
-        )
+        similarity = difflib.SequenceMatcher(None, name, near).ratio()
+        return similarity >= SIMILAR_WITH_OTHER_WORDS
     for word, near_word in zip(words, near_words, strict=True):
         if max(len(word), len(near_word)) <= ABBREVIATION:
             is_longer = word.startswith(near_word) or near_word.startswith(word)

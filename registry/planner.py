@@ -26,9 +26,8 @@ class Step:
     binding: Binding
     declaration: Declaration
     shadow: bool = False
-    requested: frozenset[str] = (
-        frozenset()
-    )  # the named outputs that other steps, or the goal, read
+    # The named outputs that other steps, or the goal, read.
+    requested: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -44,10 +43,10 @@ class Step:
     def before_variadic(self) -> tuple[str, ...]:
         """The ports to be filled by position, since one that takes many streams is, and comes after them."""
         names = list(self.declaration.inputs)
-        several = [
-            name for name in self.binding.ports if self.declaration.inputs[name].variadic
-        ]
-        return tuple(names[: names.index(several[0])]) if several else ()
+        for name in self.binding.ports:
+            if self.declaration.inputs[name].variadic:
+                return tuple(names[: names.index(name)])
+        return ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Plan:
 
     def key(self, ref: Ref, shadow: bool = False) -> tuple[str, bool]:
         """Return the key of the value that `ref` reads in a step that is a `shadow`, or is not."""
+        # Within an average all is averaged; what no weights reach has one value for both.
         return ref.stream, (shadow or ref.ema) and ref.stream in self.shadowed
 
     def require(self, batch: Collection[str]) -> None:
@@ -82,14 +82,13 @@ def steps_without_modules(plan: Plan, spec: Spec) -> frozenset[tuple[str, bool]]
     require(spec, Spec, "spec")
     with_modules: set[tuple[str, bool]] = set()
     for step in plan.steps:
-        refs = [filling for _, filling in step.binding.arguments()]
-        calls_module = step.equation.callee in spec.modules
-        takes_module = any(not isinstance(ref, Ref) for ref in refs)
-        reads_one = any(
-            isinstance(ref, Ref) and plan.key(ref, step.shadow) in with_modules
-            for ref in refs
-        )
-        if calls_module or takes_module or reads_one:
+        depends = step.equation.callee in spec.modules
+        for _, argument in step.binding.arguments():
+            # Without a stream, it is a module that an operation receives.
+            is_module = not isinstance(argument, Ref)
+            if is_module or plan.key(argument, step.shadow) in with_modules:
+                depends = True
+        if depends:
             with_modules.add(step.key)
     return frozenset(step.key for step in plan.steps) - with_modules
 
@@ -99,6 +98,7 @@ def ancestors(plan: Plan, refs: Iterable[Ref]) -> frozenset[tuple[str, bool]]:
     require(plan, Plan, "plan")
     require(refs, Iterable, "refs")
     needed = {plan.key(ref) for ref in refs}
+    # From the end: a step comes after all that it reads.
     for step in reversed(plan.steps):
         if step.key in needed:
             for _, filling in step.binding.arguments():
@@ -142,11 +142,9 @@ def switched_off(
     off: set[str] = set()
     for port, option in declaration.off.items():
         parameter = declaration.options.get(option) or declaration.arguments.get(option)
-        default = (
-            None
-            if parameter is None or parameter.default is REQUIRED
-            else parameter.default
-        )
+        default = None
+        if parameter is not None and parameter.default is not REQUIRED:
+            default = parameter.default
         if not values.get(option, default):
             off.add(port)
     return frozenset(off)
@@ -207,16 +205,16 @@ def absent_outputs(
 ) -> frozenset[str]:
     """Return the outputs that a line does not have, since the option that their `off` rule names is false."""
     binding, _ = bind(equation, declaration)
-    return switched_off(spec, equation, declaration, binding) & frozenset(
-        declaration.outputs
-    )
+    # An `off` rule may name a port or an output.
+    off = switched_off(spec, equation, declaration, binding)
+    return off & frozenset(declaration.outputs)
 
 
 def _with_requests(plan: Plan, spec: Spec) -> Plan:
     """Return a plan whose steps know which of their named outputs are read."""
-    reads: dict[tuple[str, bool], set[str | None]] = {
-        step.key: set() for step in plan.steps
-    }
+    reads: dict[tuple[str, bool], set[str | None]] = {}
+    for step in plan.steps:
+        reads[step.key] = set()
     for step in plan.steps:
         for _, filling in step.binding.arguments():
             if isinstance(filling, Ref):
@@ -226,9 +224,8 @@ def _with_requests(plan: Plan, spec: Spec) -> Plan:
     steps = []
     for step in plan.steps:
         named = frozenset(field for field in reads[step.key] if field)
-        if (
-            None in reads[step.key] and not step.declaration.nameless
-        ):  # all of them, by `net(batch, names)`
+        # A stream without a field means all outputs: `net(batch, names)` may ask for such.
+        if None in reads[step.key] and not step.declaration.nameless:
             absent = absent_outputs(spec, step.equation, step.declaration)
             named = frozenset(step.declaration.outputs) - absent
         steps.append(replace(step, requested=named))
@@ -248,32 +245,30 @@ class _Planner:
     def plan(self, goal: str, outputs: dict[str, Ref]) -> Plan:
         for ref in outputs.values():
             self.walk(ref.stream, False)
-        inputs = tuple(
-            name
-            for name in self.spec.inputs
-            if name in self.started and name not in self.given
-        )
+        # In the order of the spec, not in that of the walk.
+        inputs = []
+        for name in self.spec.inputs:
+            if name in self.started and name not in self.given:
+                inputs.append(name)
         given = tuple(name for name in self.started if name in self.given)
         shadowed = frozenset(name for name, shadow in self.steps if shadow)
         steps = list(self.steps.values())
-        return _with_requests(
-            Plan(goal, steps, inputs, given, dict(outputs), shadowed), self.spec
-        )
+        plan = Plan(goal, steps, tuple(inputs), given, dict(outputs), shadowed)
+        return _with_requests(plan, self.spec)
 
     def bound(self, name: str) -> tuple[Binding, Declaration]:
         if name not in self.bindings:
             equation = self.spec.flow[name]
             declaration = declaration_of(self.spec, equation, self.names)
+            # A stream and its shadow share it.
             self.bindings[name] = active(self.spec, equation, declaration), declaration
         return self.bindings[name]
 
     def before(self, name: str) -> list[Ref]:
         """Return the streams that an equation reads."""
-        return [
-            argument
-            for _, argument in self.bound(name)[0].arguments()
-            if isinstance(argument, Ref)
-        ]
+        binding, _ = self.bound(name)
+        streams = [argument for _, argument in binding.arguments()]
+        return [stream for stream in streams if isinstance(stream, Ref)]
 
     def walk(self, name: str, shadow: bool) -> None:
         """Add the steps that compute a stream, or its shadow, after those that they need."""
@@ -287,29 +282,23 @@ class _Planner:
                 self.started[name] = None
                 continue
             if name not in self.spec.flow:
-                raise SpecError.at(
-                    self.spec.place("flow"), f"there is no stream '{name}'"
-                )
+                message = f"there is no stream '{name}'"
+                raise SpecError.at(self.spec.place("flow"), message)
+            equation = self.spec.flow[name]
             if ready:
                 binding, declaration = self.bound(name)
-                self.steps[name, shadow] = Step(
-                    self.spec.flow[name], binding, declaration, shadow
-                )
+                self.steps[name, shadow] = Step(equation, binding, declaration, shadow)
                 continue
             if (name, shadow) in open_:
-                raise SpecError.at(
-                    self.spec.flow[name].place, f"stream '{name}' depends on itself"
-                )
+                message = f"stream '{name}' depends on itself"
+                raise SpecError.at(equation.place, message)
             open_.add((name, shadow))
+            # It comes back from the stack as ready when all that it reads has a step.
             stack.append((name, shadow, True))
             for ref in reversed(self.before(name)):
-                stack.append(
-                    (
-                        ref.stream,
-                        (shadow or ref.ema) and ref.stream in self.weighted,
-                        False,
-                    )
-                )
+                # A stream that no weights reach is the same for a network and its average.
+                reads_shadow = (shadow or ref.ema) and ref.stream in self.weighted
+                stack.append((ref.stream, reads_shadow, False))
 
     def has_weights(self, callee: str) -> bool:
         """Return whether a line calls a module, and not one that declares to hold no weights.
@@ -317,6 +306,7 @@ class _Planner:
         What such a module draws, as words to mask, must be the same for a network and its average.
         """
         module = self.spec.modules.get(callee)
+        # An operation has no weights; an unregistered module, which the checks report, may have some.
         if module is None or module.use not in self.names.modules:
             return module is not None
         return not self.names.modules.declaration(module.use).weightless
@@ -326,18 +316,19 @@ class _Planner:
         readers: dict[str, list[str]] = {}
         weighted_names: list[str] = []
         for name, line in self.spec.flow.items():
-            if name not in self.given:
-                for ref in line.refs():
-                    readers.setdefault(ref.stream, []).append(name)
-                if self.has_weights(line.callee) or any(True for _ in line.modules()):
-                    weighted_names.append(name)
+            # A given stream is a value: its average is the value itself.
+            if name in self.given:
+                continue
+            for ref in line.refs():
+                readers.setdefault(ref.stream, []).append(name)
+            takes_module = next(line.modules(), None) is not None
+            if takes_module or self.has_weights(line.callee):
+                weighted_names.append(name)
+        # From each such stream to all that read it, however far.
         weighted = set(weighted_names)
         while weighted_names:
-            new = [
-                name
-                for name in readers.get(weighted_names.pop(), ())
-                if name not in weighted
-            ]
-            weighted.update(new)
-            weighted_names.extend(new)
+            for reader in readers.get(weighted_names.pop(), ()):
+                if reader not in weighted:
+                    weighted.add(reader)
+                    weighted_names.append(reader)
         return weighted

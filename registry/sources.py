@@ -30,6 +30,7 @@ class SourceSpec:
 
 def read_sources(spec: Spec, names: Registries) -> dict[str, SourceSpec]:
     """Return the sources of a spec by name."""
+    # A spec may only describe a network.
     if not spec.data:
         return {}
     # Arguments of the task, which all named sources share.
@@ -65,4 +66,5 @@ def splits_of_source(name: str, sources: Mapping[str, SourceSpec]) -> set[str]:
     if source.mixture is None:
         return set(source.splits)
     parts = [splits_of_source(part, sources) for part in source.mixture]
+    # An empty mixture is reported by the checks.
     return set.intersection(*parts) if parts else set()

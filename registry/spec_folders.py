@@ -15,6 +15,7 @@ def shipped_specs() -> list[Path]:
     """Return all shipped specs that describe a network, without the parts in `_base_`."""
     files: list[Path] = []
     for folder in SPEC_FOLDERS:
+        # Sorted: the order of a folder depends on the file system.
         files += sorted(folder.glob("configs_*/*.yaml"))
     return files
 
@@ -25,6 +26,7 @@ def find_shipped(name: str, place: Location) -> Path | None:
     None if there is none. SpecError at `place` if a short name means several files.
     """
     relative = Path(name)
+    # Names come from specs of others: nothing outside the folders is looked for.
     if not name or relative.is_absolute() or ".." in relative.parts:
         return None
     for folder in SPEC_FOLDERS:

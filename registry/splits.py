@@ -20,11 +20,10 @@ def is_mixture(value: Any) -> bool:
     """Return whether the value of a source lists other sources: `[a, b]`, or by weight `{a: 2, b: 1}`."""
     if isinstance(value, list):
         return True
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(isinstance(v, int | float) for v in value.values())
-    )
+    # The keys of a source have texts and mappings as values, never numbers alone.
+    if not isinstance(value, dict) or not value:
+        return False
+    return all(isinstance(weight, int | float) for weight in value.values())
 
 
 def splits_of(
@@ -36,6 +35,7 @@ def splits_of(
         arguments = names.tasks.declaration(task).arguments
     splits = {}
     for name, value in settings.items():
+        # `train`, `val` and `test` are keys of `data` with a default.
         is_setting = name in DATA and name not in SPLITS
         if isinstance(value, dict) and name not in arguments and not is_setting:
             splits[name] = value

@@ -88,6 +88,7 @@ class TrainingPlan:
         goals: dict[str, None] = {}
         for step in self.iteration:
             if batch in step.batches:
+                # A mapping as an ordered set: steps may repeat a goal.
                 goals[step.goal or self.batches[batch].goal] = None
         return list(goals)
 
@@ -110,6 +111,7 @@ def training_plan(spec: Spec, names: Registries = REGISTRIES) -> TrainingPlan:
 def plan_of_loaders(plan: TrainingPlan, names: Iterable[str]) -> TrainingPlan:
     """Return a plan for loaders that the user made: one batch for the goal of each name."""
     batches = {name: BatchSpec(name, source="", goal=name) for name in names}
+    # Loaders of the user have no weights.
     step = StepSpec(draw=dict.fromkeys(batches, 1.0))
     if len(batches) == 1:
         step = StepSpec(batch=next(iter(batches)))
@@ -178,6 +180,7 @@ def _short_batch(spec: Spec, sources: Mapping[str, SourceSpec]) -> dict[str, Bat
 
 def _of_batch(value: Any, name: str) -> Any:
     """Return the value of a setting for one batch: the same for all, or an entry of a mapping by batch."""
+    # `{tokens: 4096}` is an amount for all batches, `{image: 8}` one by batch.
     if isinstance(value, dict) and "tokens" not in value:
         return value.get(name)
     return value

@@ -17,6 +17,7 @@ def converters(
         if _turns(names, module.use, kind, kinds):
             line = f"{ref.local_name.replace('.', '_')}_{name}"
             return f"add `{line}: {name}({ref.local_name})` and use it here"
+    # No module of the spec does it: others that could be built.
     uses = [use for use in names.modules.names() if _turns(names, use, kind, kinds)]
     return f"what makes {kinds[0]} of {kind}: {', '.join(uses[:4])}" if uses else ""
 
@@ -44,6 +45,7 @@ def projection(
     must: int | str,
 ) -> str:
     """Return the lines that bring tokens to another width."""
+    # The hint must be a line that can be pasted unchanged.
     if "tokens" not in kinds or "project" not in names.modules:
         return ""
     name = f"{ref.local_name.replace('.', '_')}_p"
@@ -61,6 +63,7 @@ def join_hint(
     """Return the `take` that brings one of two streams to the other's first axis by an index input."""
     if "take" not in names.operations:
         return ""
+    # Either of the two streams may be brought to the rows of the other.
     for (port, ref, size), (_, _, goal) in ((left, right), (right, left)):
         name = f"{ref.local_name.replace('.', '_')}_taken"
         for owner, declared in spec.inputs.items():

@@ -41,6 +41,7 @@ class ReportedValues:
         """Return a value under the name of its evaluation, if it was written without that name."""
         for evaluation in training_plan(spec).evaluations:
             key = evaluation.key(value)
+            # `cider` was written, `captions/cider` is reported.
             if key != value and "/" not in value and self.allow(key):
                 return key
         return None
@@ -80,6 +81,7 @@ def reported_values(spec: Spec, names: Registries = REGISTRIES) -> ReportedValue
         for metric in evaluation.metrics:
             outputs = names.metrics.declaration(metric).outputs
             values.names += [evaluation.key(name) for name in outputs]
+            # A metric that declares no values may report any.
             complete = complete and bool(outputs)
         if evaluation.evaluator is not None:
             declaration = names.evaluators.declaration(evaluation.evaluator)

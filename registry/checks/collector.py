@@ -24,10 +24,12 @@ class Collector:
 
     def in_range(self, what: str, key: Key, value: Any, place: Location) -> None:
         """Check the numbers of a value against the range of its key."""
+        # A range holds for each number of a list, and for each rate of a mapping.
         numbers = [value]
         if isinstance(value, dict | list):
             numbers = list(value.values()) if isinstance(value, dict) else value
         for number in numbers:
+            # None, or another type, which the check of types reports.
             if not isinstance(number, int | float):
                 continue
             limit = None

@@ -62,6 +62,7 @@ def _call_problems(spec: Spec, equation: Equation, names: Registries) -> list[Pr
     if equation.callee in spec.modules or not declaration.conditions:
         return []  # The conditions of a module are about its arguments.
     binding, misfits = bind(equation, declaration)
+    # Reported with the line; values of wrong types cannot be compared.
     if misfits:
         return []
     values = _call_values(spec, declaration, binding, names)
@@ -108,6 +109,7 @@ def _broken(
     broken: list[Condition] = []
     reported: set[str] = set()
     for condition in conditions:
+        # A value out of its range breaks most of its conditions: the first one is enough.
         if not condition.holds(values) and not reported & set(condition.names):
             broken.append(condition)
             reported.update(condition.names)

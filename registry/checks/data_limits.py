@@ -101,6 +101,7 @@ def _too_few_classes(
     labels = dict.fromkeys(str(label) for label in listed)
     for logits in dict.fromkeys(_logits_for(spec, types, names, name)):
         classes = types[logits].axes[-1]
+        # More classes than labels are allowed: a head may have spare ones.
         if not isinstance(classes, int) or classes >= len(labels):
             continue
         place, hint = _class_place(spec, names, logits, len(labels))

@@ -18,6 +18,7 @@ SECTIONS = {
 def deleted_message(spec: Spec, user: Location, section: str, name: str) -> str:
     """Return that and where an entry of a section was deleted, or an empty text if it was not."""
     node = spec.tree.value.get(section)
+    # Merging keeps the places of what it deleted.
     if node is None or name not in node.deleted:
         return ""
     place = node.deleted[name].seen_from(user)
@@ -44,6 +45,7 @@ def stream_users(spec: Spec) -> dict[str, list[str]]:
     """Return the lines and goals that read each stream, as messages name them."""
     users: dict[str, list[str]] = {}
     for line in spec.flow.values():
+        # A line that reads a stream twice is listed once.
         for stream in dict.fromkeys(ref.stream for ref in line.refs()):
             users.setdefault(stream, []).append(f"'{line.name}'")
     for goal, outputs in spec.goals.items():

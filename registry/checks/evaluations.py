@@ -49,6 +49,7 @@ class EvaluationChecker(Collector):
                 }
                 meant |= self.arguments(path, arguments, evaluator)
             self.evaluation(path, settings)
+            # With the shared settings, which may have the argument.
             self.missing(path, settings, evaluator, meant)
 
     def named_settings(self, name: str, settings: Mapping[str, Any]) -> None:

@@ -35,6 +35,7 @@ def unknown_targets(spec: Spec) -> dict[str, Problem]:
     """Return a problem for each index input that counts rows of an axis which no input has, by its name."""
     letters: dict[Axis, None] = {}
     for declared in spec.inputs.values():
+        # A mapping as an ordered set: the hint lists axes as the spec has them.
         letters.update(dict.fromkeys(declared.axes))
     problems: dict[str, Problem] = {}
     for name, declared in spec.inputs.items():

@@ -79,6 +79,7 @@ def check_init(spec: Spec, names: Registries = REGISTRIES) -> list[Problem]:
             if near is not None:
                 hint = f"did you mean '{near}'?"
             problems.append(Problem(key, message, hint))
+        # A pattern without effect is a mistake, not a spare one.
         elif pattern not in owned:
             message = f"init pattern '{pattern}' gives no module its weights: more exact patterns take them all"
             problems.append(Problem(key, message, "remove it"))

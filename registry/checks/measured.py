@@ -32,6 +32,7 @@ def check_measured(
 ) -> list[Misfit]:
     """Return the misfits of all evaluations: a metric must find what it measures, in its kind."""
     misfits: list[Misfit] = []
+    # Without goals nothing can be measured, which is reported already.
     if not any(len(outputs) for outputs in spec.goals.values()):
         return misfits
     checker = _Measured(spec, names, types)
@@ -54,6 +55,7 @@ class _Measured:
         # Outputs of the goal, and the first metric that measures them.
         measured: dict[tuple[str, ...], str] = {}
         path = ("eval", evaluation.name) if evaluation.name else ("eval",)
+        # The metrics of the short form, or those that named evaluations share.
         if self.spec.node(*path, "metrics") is None:
             path = ("eval",)
         for index, metric in enumerate(evaluation.metrics):

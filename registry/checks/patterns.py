@@ -15,6 +15,7 @@ def check_patterns(spec: Spec) -> list[Problem]:
     for pattern, place in _patterns(spec):
         if may_match(pattern, spec.modules):
             continue
+        # Parameters are not known here: only the module is compared.
         first = base(pattern).split(".")[0]
         near = closest_name(first, spec.modules)
         hint = f"modules: {', '.join(spec.modules) or 'none'}"

@@ -24,12 +24,8 @@ class RunnerChecker(Collector):
         self.profile(self.spec.train.get("profile"))
         engine = self.spec.train.get("engine")
         if isinstance(engine, str) and engine not in self.names.engines:
-            self.unknown(
-                self.spec.place("train", "engine"),
-                "engine",
-                engine,
-                self.names.engines.names(),
-            )
+            place = self.spec.place("train", "engine")
+            self.unknown(place, "engine", engine, self.names.engines.names())
         value = self.spec.train.get("optimizer")
         if isinstance(value, str):
             self.optimizer(value, self.spec.place("train", "optimizer"))
@@ -38,12 +34,11 @@ class RunnerChecker(Collector):
 
     def profile(self, value: Any) -> None:
         """Check the first and the last step of a profile."""
-        if (
-            not isinstance(value, list)
-            or len(value) != 2
-            or not all(isinstance(n, int) for n in value)
-        ):
-            return  # another type is a problem of the settings
+        # Another type is a problem of the settings.
+        if not isinstance(value, list) or len(value) != 2:
+            return
+        if not all(isinstance(step, int) for step in value):
+            return
         first, last = value
         if first > last:
             location = self.spec.place("train", "profile")
@@ -57,11 +52,8 @@ class RunnerChecker(Collector):
         name = value.get("name")
         if not isinstance(name, str):
             place = self.spec.key_place("train", "optimizer")
-            self.wrong(
-                place,
-                "'train.optimizer' must have a name",
-                "`optimizer: {name: adamw, ...}`",
-            )
+            hint = "`optimizer: {name: adamw, ...}`"
+            self.wrong(place, "'train.optimizer' must have a name", hint)
             return
         self.optimizer(name, self.spec.place("train", "optimizer", "name"))
         if name not in self.names.optimizers:
@@ -84,11 +76,10 @@ class RunnerChecker(Collector):
         """Return the options that a registered factory declares."""
         declaration = self.names.optimizers.declaration(name)
         parameters = {**declaration.arguments, **declaration.options}
-        return {
-            key: value
-            for key, value in parameters.items()
-            if key not in FACTORY_PARAMETERS
-        }
+        # The trainer passes these two to every factory.
+        for key in FACTORY_PARAMETERS:
+            parameters.pop(key, None)
+        return parameters
 
     def optimizer(self, name: str, place: Location) -> None:
         """Check the name of an optimizer: registered, `timm:NAME`, or `package.module:Class`."""
@@ -99,11 +90,9 @@ class RunnerChecker(Collector):
             return
         if source_file(module) is None:
             message = f"optimizer '{name}' must name a module, but there is no module '{module}'"
-            self.wrong(
-                place,
-                message,
-                "`torch.optim:Adam`, `timm:lamb`, or `package.module:Class`",
-            )
+            hint = "`torch.optim:Adam`, `timm:lamb`, or `package.module:Class`"
+            self.wrong(place, message, hint)
+        # Names of timm are not classes, and torch is too large to be read for one name.
         elif module != "timm" and module.split(".")[0] not in FOREIGN:
             try:
                 definition(name)

@@ -59,6 +59,7 @@ def unify(left: Size, right: Size) -> str:
         for axis in (left, right):
             axis.value, axis.origin = settled.value, settled.origin
         return ""
+    # From here on one root represents both.
     right.same = left
     if left.value is None:
         left.value, left.origin = right.value, right.origin

@@ -120,6 +120,7 @@ class SourceChecker(Collector):
                 )
                 self.wrong(place, message)
         tasks = {self.tasks.get(part, "") for part in value if isinstance(part, str)}
+        # Batches of a mixture of several tasks have no common options.
         if len(tasks) == 1 and "" not in tasks:
             self.tasks[name] = tasks.pop()
         parts = [self.splits[part] for part in value if part in self.splits]
@@ -130,6 +131,7 @@ class SourceChecker(Collector):
     ) -> None:
         """Check one source: its task, the arguments of the task, and that no split lacks a required one."""
         key_path = path if task_name(settings) is not None else ("data",)
+        # The word that the file uses, for the place of the message.
         key = "task" if self.spec.node(*key_path, "task") is not None else "kind"
         task = settings.get(key) if key_path == path else self.spec.data.get(key)
         if task is None:

@@ -29,6 +29,7 @@ def check_supply(
             for name in inputs:
                 problem = _problem(spec, names, name, task, location)
                 problem = problem or _wrong_target(spec, names, types, name, task)
+                # An input that nothing reads is reported as that.
                 if problem is not None and name not in graph.unused:
                     problems.setdefault(name, problem)
     return list(problems.values())
@@ -39,20 +40,22 @@ def source_inputs(
 ) -> Iterator[tuple[str, Iterable[str]]]:
     """Yield the sources with the inputs that each must supply."""
     if spec.data.get("sources") is None:
+        # Inputs of all goals: the source of the short form feeds each of them.
         if spec.data:
-            yield (
-                SHORT_SOURCE,
-                spec.inputs,
-            )  # of all goals: the reader of the short form feeds each of them
+            yield SHORT_SOURCE, spec.inputs
         return
+    # Goals in a cycle have no plan; the cycle is reported.
     if graph.cycles:
-        return  # goals in a cycle have no plan; the cycle is reported
+        return
     goals: dict[str, set[str]] = {}
     for batch in training.batches.values():
         goals.setdefault(batch.source, set()).add(batch.goal)
     for step in training.iteration:
-        for name in step.batches if step.goal else ():
-            goals.setdefault(training.batches[name].source, set()).add(step.goal or "")
+        # A step may feed its batches to another goal than they name.
+        if step.goal:
+            for name in step.batches:
+                source = training.batches[name].source
+                goals.setdefault(source, set()).add(step.goal)
     for evaluation in training.evaluations:
         if evaluation.goal in spec.goals:
             goals.setdefault(evaluation.source, set()).add(evaluation.goal)
@@ -92,10 +95,13 @@ def _problem(
     place, expected = spec.key_place("inputs", name), spec.inputs[name]
     port = outputs.get(name)
     if port is None:
-        fitting = [
-            output for output, other in outputs.items() if expected.kind in other.kinds
-        ]
-        hint = f"it supplies {', '.join(f'{output}: {other}' for output, other in outputs.items())}"
+        listed = [f"{output}: {other}" for output, other in outputs.items()]
+        hint = f"it supplies {', '.join(listed)}"
+        fitting = []
+        for output, other in outputs.items():
+            if expected.kind in other.kinds:
+                fitting.append(output)
+        # With the only output of that kind, another name was meant.
         if len(fitting) == 1:
             hint = f"did you mean '{fitting[0]}'?"
         message = (
@@ -132,6 +138,5 @@ def _wrong_target(
         f"but here it counts rows of {solved.target}"
     )
     fixed = replace(spec.inputs[name], target=axis)
-    return Problem(
-        place, message, f"write `{name}: {fixed}`, and use it for rows of {axis}"
-    )
+    hint = f"write `{name}: {fixed}`, and use it for rows of {axis}"
+    return Problem(place, message, hint)

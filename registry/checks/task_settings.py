@@ -67,14 +67,10 @@ def _plain_sources(sources: Mapping[str, SourceSpec], name: str) -> Iterator[Sou
 
 def _settings(described: SourceSpec, declaration: Declaration) -> Iterator[TaskSetting]:
     """Yield the arguments of each split; those of the source alone if it has no split."""
-    base = (
-        ("data",)
-        if described.name == SHORT_SOURCE
-        else ("data", "sources", described.name)
-    )
+    base: tuple[str, ...] = ("data", "sources", described.name)
+    if described.name == SHORT_SOURCE:
+        base = ("data",)
     for split, values in (described.splits or {"": {}}).items():
-        yield TaskSetting(
-            declaration,
-            (*base, split) if split else base,
-            {**described.arguments, **values},
-        )
+        path = (*base, split) if split else base
+        # A split overrides what its source sets.
+        yield TaskSetting(declaration, path, {**described.arguments, **values})

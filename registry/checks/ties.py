@@ -35,6 +35,7 @@ def roots(ties: Mapping[str, str]) -> dict[str, Root]:
         while name in ties and name not in seen:
             seen.add(name)
             target = read_target(ties[name])
+            # Transposed twice is not transposed.
             name, transposed = target.name, transposed != target.transposed
         if name not in seen:
             ends[left] = Root(name, transposed)
@@ -60,6 +61,7 @@ def _wrong_names(spec: Spec) -> list[Problem]:
             (read_target(right).name, spec.place("tie", left)),
         )
         for name, place in sides:
+            # An unknown module is reported with the other patterns.
             if name.split(".")[0] in spec.modules and not WEIGHT.fullmatch(name):
                 message = f"tie must name weights, by words with dots, but has {name!r}"
                 problems.append(Problem(place, message, EXAMPLE))
@@ -75,6 +77,7 @@ def _cycles(spec: Spec) -> list[Problem]:
         while name in spec.tie and name not in path:
             path.append(name)
             name = read_target(spec.tie[name]).name
+        # A chain may lead into a cycle: only entries that are in it close it.
         if name == left and left not in reported:
             reported.update(path)
             message = f"`tie` has a cycle: {' -> '.join([*path, left])}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from registry.checks.collector import Collector
@@ -181,15 +181,11 @@ class TrainingChecker(Collector):
             place = self.spec.place("train", "iteration")
             self.wrong(place, "'train.iteration' must be a list of steps", hint)
             return
-        outputs: dict[
-            str, dict[str, Ref]
-        ] = {}  # of the goals that each batch has been used for
+        # Of the goals that each batch was used for in earlier steps: later ones may reuse them.
+        outputs: dict[str, dict[str, Ref]] = {}
         for index, step in enumerate(steps):
-            self.step(
-                ("train", "iteration", index),
-                {"batch": step} if isinstance(step, str) else step,
-                outputs,
-            )
+            settings = {"batch": step} if isinstance(step, str) else step
+            self.step(("train", "iteration", index), settings, outputs)
 
     def step(self, path: Path, step: Any, outputs: dict[str, dict[str, Ref]]) -> None:
         """Check one step: its keys and their forms, its batches, and what it does with them."""
@@ -199,23 +195,22 @@ class TrainingChecker(Collector):
             return
         for key in step:
             if key not in STEP_KEYS:
-                self.unknown(
-                    self.spec.place(*path, key), "key of a step:", str(key), STEP_KEYS
-                )
+                place = self.spec.place(*path, key)
+                self.unknown(place, "key of a step:", str(key), STEP_KEYS)
         forms = [key for key in ("draw", "all", "batch") if key in step]
         if len(forms) != 1:
             message = f"a step must have one of draw, all and batch, but has {' and '.join(forms) or 'none'}"
             self.wrong(self.spec.place(*path), message, "`{batch: image}`")
             return
         (form,) = forms
+        # What follows reads these values.
         if not self.step_forms(path, form, step):
             return
         names = [step[form]] if form == "batch" else list(step[form])
         for name in names:
             if name not in self.all_batches:
-                self.unknown(
-                    self.spec.place(*path, form), "batch", str(name), self.all_batches
-                )
+                place = self.spec.place(*path, form)
+                self.unknown(place, "batch", str(name), self.all_batches)
             elif form == "draw" and not _positive(step["draw"][name]):
                 message = f"the weight of batch '{name}' must be positive, but is {step['draw'][name]!r}"
                 self.wrong(self.spec.place(*path, "draw", name), message)
@@ -243,10 +238,10 @@ class TrainingChecker(Collector):
         outputs: dict[str, dict[str, Ref]],
     ) -> None:
         """Check the goal of a step, what it reuses of an earlier step, and whose gradients it caches."""
+        # A step may feed a batch to another goal than the batch names.
         settings = self.all_batches[name]
-        goal = step.get(
-            "goal", settings.get("goal", name) if isinstance(settings, dict) else name
-        )
+        goal_of_batch = settings.get("goal", name) if isinstance(settings, dict) else name
+        goal = step.get("goal", goal_of_batch)
         if goal not in self.spec.goals:
             if "goal" in step:
                 place = self.spec.place(*path, "goal")
@@ -271,32 +266,27 @@ class TrainingChecker(Collector):
         for stream in step.get("cache_gradients", ()):
             if self.spec.stream(str(stream)).name not in self.spec.flow:
                 choices = [*self.spec.flow, *self.spec.expansion.aliases]
-                self.unknown(
-                    self.spec.place(*path, "cache_gradients"),
-                    "stream",
-                    str(stream),
-                    choices,
-                )
+                place = self.spec.place(*path, "cache_gradients")
+                self.unknown(place, "stream", str(stream), choices)
+        # After the check: a step cannot reuse its own outputs.
         earlier.update(self.spec.goals[goal])
 
     def length(self, what: str, value: Any, place: Location) -> None:
         """Check a length: a number of epochs, or `{steps: N}`, `{samples: N}`, `{epochs: N, of: batch}`."""
-        units = (
-            [key for key in value if key in LENGTHS] if isinstance(value, dict) else []
-        )
-        number = value[units[0]] if len(units) == 1 else value
-        extra: Iterable[str] = (
-            set(value) - {*units, "of"} if isinstance(value, dict) else ()
-        )
-        if not _positive(number) or extra:
+        number, batch = value, None
+        other_keys: set[str] = set()
+        if isinstance(value, dict):
+            units = [key for key in value if key in LENGTHS]
+            other_keys = set(value) - {*units, "of"}
+            batch = value.get("of")
+            # Two units, or none, leave the mapping itself, which is not a number.
+            if len(units) == 1:
+                number = value[units[0]]
+        if not _positive(number) or other_keys:
             hint = "`{steps: 500}`, `{samples: 10000}` or `{epochs: 3, of: BATCH}`"
             self.wrong(place, f"{what} must be a length, but is {value!r}", hint)
-        elif (
-            isinstance(value, dict)
-            and (of := value.get("of")) is not None
-            and of not in self.all_batches
-        ):
-            self.unknown(place, f"batch of {what}:", str(of), self.all_batches)
+        elif batch is not None and batch not in self.all_batches:
+            self.unknown(place, f"batch of {what}:", str(batch), self.all_batches)
 
 
 def _positive(number: Any) -> bool:

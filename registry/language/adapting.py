@@ -51,6 +51,7 @@ def read_adapt(node: Node | None) -> tuple[Adapt, list[Problem]]:
 
 def _problem(pattern: str, value: Any) -> str | None:
     what = f"adapt pattern '{pattern}'"
+    # It takes adapters off that a wider pattern gives.
     if value is False:
         return None
     if not isinstance(value, Mapping):
@@ -61,6 +62,7 @@ def _problem(pattern: str, value: Any) -> str | None:
     rank = value.get("rank")
     # The defaults fit, so that only values that were set can be wrong.
     alpha, kind = value.get("alpha", 1), value.get("kind", KINDS[0])
+    # `rank: true` would be 1 in Python.
     if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
         return f"{what}: 'rank' must be a number of at least 1 (got {rank!r})"
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or alpha <= 0:

@@ -23,6 +23,7 @@ MAPPINGS = ("dict", "Dict", "Mapping")
 def accepts(annotation: str, value: Any) -> bool:
     """Return whether a value read from YAML or from a flow line fits an annotation."""
     tree = _parse(annotation)
+    # Without an annotation, or with one that cannot be parsed, every value fits.
     return tree is None or _fits(tree, value)
 
 
@@ -35,6 +36,7 @@ def as_annotated(annotation: str, value: Any) -> Any:
 def _converted(tree: ast.expr, value: Any) -> Any:
     parts = _parts(tree)
     if isinstance(value, int) and not isinstance(value, bool):
+        # `int | float` keeps the integer; `float` gets 1.0 for 1.
         is_float_alone = any(_name(part) == "float" for part in parts)
         for part in parts:
             if _name(part) != "float" and _fits_one(part, value):
@@ -107,6 +109,7 @@ def _parts(tree: ast.expr) -> list[ast.expr]:
             parts += _parts(item)
         return parts
     if isinstance(tree, ast.Subscript) and _name(tree.value) == "Optional":
+        # `Optional[int]` is `int | None`.
         return [*_parts(tree.slice), ast.Constant(None)]
     return [tree]
 
@@ -167,6 +170,7 @@ def _fits_items(
 ) -> bool:
     last = items[-1]
     any_length = len(items) == 2 and isinstance(last, ast.Constant) and last.value is ...
+    # YAML has lists alone, so a list fits a tuple of its length.
     if outer in ("tuple", "Tuple") and not any_length:
         return len(items) == len(value) and all(map(_fits, items, value))
     return all(_fits(items[0], element) for element in value)
@@ -181,6 +185,7 @@ def json_schema(annotation: str) -> dict[str, Any]:
     if tree is None:
         return {}
     schemas = [_schema_of(part) for part in _parts(tree)]
+    # One alternative that accepts anything makes the others meaningless.
     if {} in schemas:
         return {}
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
@@ -212,6 +217,7 @@ def _schema_of_collection(outer: str, items: list[ast.expr]) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": json_schema(texts[-1])}
     if outer not in LISTS:
         return {}
+    # `tuple[int, ...]` has any length, `tuple[int, int]` two entries.
     is_fixed = outer in ("tuple", "Tuple") and texts[1:] != ["..."]
     if not is_fixed:
         return {"type": "array", "items": json_schema(texts[0])}

@@ -61,6 +61,7 @@ def value_problem(
         return None
     shown = "empty" if value is None else repr(value)
     allowed = parameter.choices
+    # `Literal['a', 'b']` reads better as its values.
     must = f"one of {', '.join(map(repr, allowed))}" if allowed else parameter.annotation
     hint = ""
     if isinstance(value, str):
@@ -121,6 +122,7 @@ class _Binder:
         return len(free)
 
     def fill(self, name: str, port: Port, argument: Ref | ModuleRef) -> None:
+        # A port for modules takes nothing else.
         takes_module = "module" in port.kinds
         if takes_module and isinstance(argument, Ref):
             callee = self.equation.callee
@@ -178,6 +180,7 @@ class _Binder:
 
     def unknown(self, name: str, place: Location) -> None:
         declaration, callee = self.declaration, self.equation.callee
+        # A frequent mistake: arguments are set once, options at each call.
         if name in declaration.arguments:
             hint = f"set it where the module is built: `{callee}: {{..., {name}: ...}}`"
             message = f"'{name}' is an argument of {callee}, not a port or an option of its calls"

@@ -39,6 +39,7 @@ class CallGraph:
     def problems(self) -> list[Problem]:
         """Return the problems of cycles, or else of what is too deep or too large."""
         problems = self._cycles()
+        # Sizes exist only without cycles.
         return problems if problems else self._too_large()
 
     def _cycles(self) -> list[Problem]:

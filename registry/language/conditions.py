@@ -71,6 +71,7 @@ class Condition:
 
     def in_words(self) -> str:
         """Return the condition as `NAME must be at most NAME`, or as it is written if it computes."""
+        # "a % b must be equal to 0" would be hard to read: what computes is shown as it is written.
         if isinstance(self.left, ast.Name | ast.Attribute):
             _, words = COMPARISONS[type(self.comparison)]
             return f"{ast.unparse(self.left)} must be {words} {ast.unparse(self.right)}"
@@ -81,6 +82,7 @@ class Condition:
     @property
     def sign(self) -> str:
         """The operator of the comparison as it is written."""
+        # From `a <= b` the operator alone: `ast` writes no operator without its sides.
         compared = ast.Compare(ast.Name("a"), [self.comparison], [ast.Name("b")])
         return ast.unparse(compared)[2:-2]
 
@@ -154,6 +156,7 @@ def _number(term: ast.expr, values: Values) -> float:
         result: float = compute(_number(term.left, values), _number(term.right, values))
         return result
     value = values.get(_names(term)[0])
+    # Not set, or a value that the check of types reports.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Unknown
     return value

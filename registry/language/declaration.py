@@ -48,6 +48,7 @@ def operation(
     """
 
     def attach(function: Function) -> Function:
+        # As attributes, where the class of a module has them: a live function is read like a class.
         for name, literal in (
             ("inputs", inputs),
             ("outputs", outputs),
@@ -131,6 +132,7 @@ class Declaration:
     @staticmethod
     def of(thing: Any) -> Declaration:
         """Return the declaration of a live class or function, from its source where there is one."""
+        # Perhaps an instance in place of its class.
         if not hasattr(thing, "__qualname__"):
             raise UserError(
                 f"a declaration needs a class or function (got {type(thing).__name__})"
@@ -139,6 +141,7 @@ class Declaration:
         live: dict[str, Any] = {}
         for name in LITERALS:
             value = getattr(thing, name, None)
+            # A class may compute its ports for each instance, which the source does not show.
             if value is not None and not isinstance(value, property):
                 live[name] = value
         called = getattr(thing, "forward", None) if inspect.isclass(thing) else thing
@@ -210,6 +213,7 @@ def _check_followed_axes(
     target: str, inputs: dict[str, Port], outputs: dict[str, Port]
 ) -> None:
     """Raise `UserError` for an axis such as `M@mask` in an input, or without a port of that name."""
+    # An input cannot have a size that another input's values decide.
     if followed_axes(inputs):
         raise UserError(f"{target}: '@' is allowed in the axes of outputs only")
     for axis, name in followed_axes(outputs).items():
@@ -223,6 +227,7 @@ def _check_followed_axes(
 def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> None:
     """Raise `UserError` for outputs of several types, or a nameless one next to required others."""
     for name, port in outputs.items():
+        # The checks need one type for what the next line reads.
         if len(port.kinds) > 1:
             raise UserError(
                 f"{target}: an output must have one type, but '{name}' has '{port}'"
@@ -243,6 +248,7 @@ def _check_outputs(target: str, outputs: dict[str, Port], requests: bool) -> Non
 
 def _live(function: Any, keyword_only: bool = False) -> dict[str, Parameter]:
     """Return a live function's parameters, without `self`, `*args` and `**kwargs`."""
+    # Of a class without a constructor; its signature would be `*args, **kwargs`.
     if function is object.__init__:
         return {}
     parameters: dict[str, Parameter] = {}

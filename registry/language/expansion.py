@@ -83,6 +83,7 @@ class Expander:
         self.result = Expansion()
         self.resolved: dict[tuple[int, tuple[str, ...]], Ref] = {}
         self.top = Call("", flow)
+        # First: an expansion of a cycle would not end, and that of a large spec would fill the memory.
         graph = CallGraph(flow, definitions)
         self.result.problems = graph.problems()
         for line in flow.values():
@@ -96,6 +97,7 @@ class Expander:
     def add_calls(self, call: Call) -> None:
         """Add the calls that the lines of a call make; the depth is bounded by the call graph."""
         for name, line in call.lines.items():
+            # A module parameter hides a definition of the same name.
             if line.callee in call.modules or line.callee not in self.definitions:
                 continue
             definition = self.definitions[line.callee]
@@ -174,6 +176,7 @@ class Expander:
         # What the path led through, and whether `ema(...)` was added there: followed once for all streams.
         passed: dict[tuple[int, tuple[str, ...]], bool] = {}
         while True:
+            # The same words mean the same stream everywhere in one call.
             key = (id(path.call), path.words)
             if key in self.resolved:
                 target = self.resolved[key]
@@ -203,6 +206,7 @@ class Expander:
         """Follow a path by one word: to an argument, to a call, or to the stream of a line."""
         call, (head, *rest) = path.call, path.words
         argument = call.arguments.get(head)
+        # A parameter: the path continues outside, with what fills it.
         if isinstance(argument, Ref) and call.outer is not None:
             words = (*argument.words, *rest)
             return _Path(call.outer, words, argument.ema, call.outer.at(argument.place))
@@ -211,6 +215,7 @@ class Expander:
             if call.outer is not None:
                 return _Path(self.top, path.words, False, path.place)
             return make_ref(path.words[:2])
+        # The name of a line that calls a definition means what the call returns.
         if head in call.calls:
             return self.enter(call.calls[head], rest, path, ref, start)
         if len(rest) > 1:
@@ -234,6 +239,7 @@ class Expander:
             if part is not None and not means_line:
                 return _Path(inner, (*part.words, *rest[1:]), False, path.place)
         if is_line:
+            # Read from outside, the line is not unused, though `return` does not need it.
             self.result.read_lines.add((inner.definition.name, rest[0]))
             return _Path(inner, tuple(rest), False, path.place)
         if isinstance(returns, Ref):
@@ -274,6 +280,7 @@ class Expander:
         if not isinstance(returns, dict):
             message = f"goal '{goal}' must be a mapping of outputs, or a call that returns parts"
             message += f", but is '{ref.name}'"
+            # Of a stream that exists no other name was meant.
             exists = ref.words[0] in self.top.lines or ref.words[0] in self.inputs
             near = None if exists else closest_name(ref.name, self.top.calls)
             hint = f"`{goal}: {{loss: {ref.name}}}`"
@@ -303,5 +310,6 @@ class Expander:
     def add_alias(self, name: str, call: Call, ref: Ref) -> None:
         """Add one name that means a stream of a call."""
         resolved = self.resolve(call, ref)
+        # A stream needs no second entry under the name that it has.
         if resolved.name != name:
             self.result.aliases[name] = resolved

@@ -58,6 +58,7 @@ def _problem(pattern: str, value: Any) -> str | None:
         got = f"'{unknown[0]}'" if unknown else "nothing"
         return f"{what} takes the key 'until' alone (got {got})"
     until = value[UNTIL]
+    # `until: true` would be 1 in Python.
     if isinstance(until, bool) or not isinstance(until, int) or until < 1:
         return (
             f"{what}: 'until' must be a number of iterations, at least 1 (got {until!r})"
@@ -67,6 +68,7 @@ def _problem(pattern: str, value: Any) -> str | None:
 
 def frozen_until(freeze: Freeze, name: str) -> float:
     """Return how many iterations a parameter or module is frozen: 0 for none, inf for the complete run."""
+    # A list only selects; a mapping has a value for each pattern.
     if isinstance(freeze, list):
         return math.inf if is_selected(freeze, name) else 0
     pattern = most_specific(freeze, name)

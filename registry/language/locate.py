@@ -52,6 +52,7 @@ def source_file(module: str) -> str | None:
     """Return the source file of a dotted module name, or None; neither it nor its packages are imported."""
     top, *rest = module.split(".")
     try:
+        # Of the top package only: `find_spec` of a submodule would import its packages.
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
@@ -71,8 +72,10 @@ def _find(
     module: str, name: str, steps: int, modules: dict[str, str | None]
 ) -> Definition | None:
     file = modules[module] = source_file(module)
+    # A chain of re-exports may be a cycle.
     if file is None or steps == 0:
         return None
+    # The time is part of the key of the cache: an edited file is parsed again.
     names = _names(file, os.stat(file).st_mtime_ns)
     node = names.get(name)
     if isinstance(node, ast.ImportFrom):
@@ -134,6 +137,7 @@ def _absolute(statement: ast.ImportFrom, module: str, file: str) -> str:
     if not statement.level:
         return statement.module or ""
     parts = module.split(".")
+    # The package of a module is its folder, that of a package is itself.
     if os.path.basename(file) != "__init__.py":
         parts = parts[:-1]
     # One dot is the package itself, each further one the package around it.

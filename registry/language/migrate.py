@@ -24,9 +24,11 @@ def migrated(path: str | os.PathLike[str]) -> tuple[str, list[Rename]]:
 
     The streams and modules of shipped specs are renamed where the file extends a spec that has the new name.
     """
+    # Line breaks are kept: the text is written back.
     with open(path, encoding="utf-8-sig", newline="") as stream:
         text = stream.read()
     renames = Renames()
+    # With all that it extends: which inputs are renamed depends on the tasks there.
     renames.inputs(read_tree(path, (), renames.apply))
     # Files that this one extends have old words, too, but are not rewritten with it.
     in_file = [rename for rename in renames.finish() if rename.location.file == str(path)]
@@ -61,6 +63,7 @@ def _shipped_names(path: str | os.PathLike[str], text: str) -> list[Rename]:
         base = read_tree(parent, (), Renames().apply)
         streams |= _new_names(base, "flow", SHIPPED_STREAMS)
         modules |= _new_names(base, "modules", SHIPPED_MODULES)
+    # Each place once, by whatever rule it was found.
     return list(dict.fromkeys(_NameFinder(streams, modules).find(root)))
 
 

@@ -19,6 +19,7 @@ from registry.language.ports import Axis, Port
 def with_parts(declaration: Declaration, equation: Equation) -> Declaration:
     """Return a declaration with the parts that a call names, or unchanged if there are none."""
     ports = [*declaration.inputs.values(), *declaration.outputs.values()]
+    # Nearly all declarations: they are returned without a copy.
     if not any(port.named_by_call for port in ports):
         return declaration
     names = _part_names(declaration, equation)
@@ -44,6 +45,7 @@ def _part_names(declaration: Declaration, equation: Equation) -> list[str]:
     }
     names = []
     for name, argument in equation.keywords.items():
+        # A literal under an unknown name is a misspelt option, not a part.
         if name not in taken and not isinstance(argument, Literal):
             names.append(name)
     return names

@@ -31,8 +31,10 @@ def matches(pattern: str, name: str) -> bool:
     """Return whether a pattern matches a dotted name, such as that of a parameter."""
     if is_negated(pattern):
         return not matches(base(pattern), name)
+    # A module means all its parameters; `vision` does not mean `vision_proj`.
     if name == pattern or name.startswith(pattern + "."):
         return True
+    # Not `fnmatch`, which ignores case on some systems.
     return fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*")
 
 
@@ -57,10 +59,12 @@ def is_selected(patterns: Sequence[str], name: str) -> bool:
     In a list, ``!`` removes what the rest of its pattern matches. A list of only such patterns begins with
     everything.
     """
+    # `a` and `!a` in one list: the later replaces the other.
     by_base = {base(pattern): pattern for pattern in patterns}
     deciding = most_specific(by_base, name)
     if deciding is not None:
         return not is_negated(by_base[deciding])
+    # `[!vision]` alone means everything but vision.
     return bool(patterns) and all(is_negated(pattern) for pattern in patterns)
 
 
@@ -85,6 +89,7 @@ def may_match(pattern: str, modules: Iterable[str]) -> bool:
     The parameters are not known: this compares the first word, up to a wildcard, with the modules' names.
     """
     text = base(pattern)
+    # Up to a dot or a wildcard: `vis*` can match every module that begins so.
     first = re.match(r"[^.*?\[]*", text)
     begin = first.group() if first else ""
     if len(begin) < len(text) and text[len(begin)] != ".":
@@ -115,5 +120,6 @@ def suggestion(pattern: str, names: Iterable[str]) -> str:
 
 def _specificity(pattern: str) -> tuple[bool, int, bool]:
     """Return a key that orders patterns from the least specific to the most specific."""
+    # The letters that a name must have; without any wildcard a pattern is exact.
     plain = WILDCARD.sub("", base(pattern))
     return (not is_negated(pattern), len(plain), plain == pattern)

@@ -77,6 +77,7 @@ class Port:
     def fitting(self, kind: str, axes: int) -> Port | None:
         """Return the type that a stream of a kind and a number of axes fits, or None."""
         for port in self.alternatives:
+            # The number of axes decides between `image B 3 H W` and `frames B 3 T H W`.
             if kind in port.kinds and len(port.axes) == axes:
                 return port
         return None
@@ -110,6 +111,7 @@ def read_type(text: str) -> StreamType:
         raise ValueError(f"a stream must have one kind, but has '{port.kind}'")
     if KINDS[port.kind].ports_only:
         raise ValueError(f"'{port.kind}' is a kind of ports only, not of streams")
+    # An axis of a stream may be compared with others, so it needs a name.
     if "_" in port.names:
         raise ValueError("'_' is an axis in ports only: give the axis a letter")
     for axis in port.names:
@@ -138,6 +140,7 @@ def read_port(text: str, name: str = "") -> Port:
     names by keyword.
     """
     require(text, str, "a port")
+    # Marks belong to the port, so to all of its types.
     first, *others = (_one_type(part) for part in ALTERNATIVES.split(text.strip()))
     return replace(
         first,
@@ -151,6 +154,7 @@ def read_port(text: str, name: str = "") -> Port:
 def _one_type(text: str) -> Port:
     """Return the port of one type; raise `ValueError`."""
     before, arrow, after = text.partition(ARROW)
+    # An empty text has the kind '', which is unknown.
     kinds, *axes = before.split() or [""]
     for kind in kinds.split("|"):
         if kind not in KINDS:
@@ -168,6 +172,7 @@ def _one_type(text: str) -> Port:
 
 def _axis(text: str) -> Axis:
     """Return one axis, a name or a size; raise `ValueError`."""
+    # The pattern bounds a size to nine digits, so that `int` stays cheap.
     if not AXIS.fullmatch(text):
         raise ValueError(f"an axis must be a name or a size, but is '{text}'")
     if not text.isdigit():
@@ -194,6 +199,7 @@ def read_ports(declared: dict[str, str] | str) -> dict[str, Port]:
         return {"": read_port(declared)}
     ports: dict[str, Port] = {}
     for name, text in declared.items():
+        # One star or two: `*parts`, `**parts`.
         bare = name.removeprefix("*").removeprefix("*").removesuffix("?")
         if name and not NAME.fullmatch(bare):
             raise ValueError(f"a port must be named by a word, but is named '{name}'")
@@ -202,6 +208,7 @@ def read_ports(declared: dict[str, str] | str) -> dict[str, Port]:
                 f"a port must be declared once, but '{bare}' is declared twice"
             )
         ports[bare] = read_port(text, name)
+    # A keyword of a call could then belong to either.
     if sum(port.named_by_call for port in ports.values()) > 1:
         raise ValueError("at most one port may begin with '**'")
     return ports

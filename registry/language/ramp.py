@@ -30,6 +30,7 @@ class Ramp:
 
     def at(self, position: Mapping[str, float] | None) -> float:
         """Return the value at a position of a run, by unit; the end value if there is no run."""
+        # Evaluation and prediction use what training ends with.
         if position is None:
             return float(self.end)
         if self.unit not in position:
@@ -37,6 +38,7 @@ class Ramp:
                 f"{self} needs the position of the run in {self.unit} (got {', '.join(position)})"
             )
         fraction = min(position[self.unit] / self.length, 1.0)
+        # Exactly the end, which rounding of the formula might miss.
         if fraction == 1.0:
             return float(self.end)
         return self.start + (self.end - self.start) * fraction
@@ -82,6 +84,7 @@ def _read_length(
     if not _is_number(value) or value <= 0:
         message = f"the length of a ramp must be positive (got {value!r})"
         raise wrong(keyword.value, message, EXAMPLE)
+    # Half an epoch is a length, half a step is not.
     if unit != "epochs" and value != int(value):
         message = f"the length of a ramp in {unit} must be an integer (got {value!r})"
         raise wrong(keyword.value, message, f"`{unit}={max(1, round(value))}`")

@@ -146,6 +146,7 @@ class Renames:
             new = words.get(key, key)
             if new != key:
                 location = entry.key or entry.place
+                # Which of the two values is meant cannot be decided here.
                 if new in node.value:
                     self._both(location, key, new)
                     continue
@@ -180,6 +181,7 @@ class Renames:
     def _source(self, node: Node) -> Node:
         if not isinstance(node.value, str):
             return node
+        # `own:PATH` is now `checkpoint:PATH`.
         source, colon, _ = node.value.partition(":")
         if not colon or source not in WEIGHT_SOURCES:
             return node
@@ -256,6 +258,7 @@ def call_edits(
     if _is_old_operation(operation):
         operation = OPERATIONS[operation]
         edits.append(Edit(callee.start(1), callee.end(1), operation))
+    # By the new name of the operation, which the line may have already.
     words = KEYWORDS.get(operation, {})
     keywords = dict(_keywords(text, callee.end()))
     both = []
@@ -273,6 +276,7 @@ def reference_edits(text: str, words: Words) -> list[Edit]:
     """Return the edits of the streams that a flow line or an output reads: no fields, keywords or strings."""
     edits = []
     for token in _TOKEN.finditer(text):
+        # `owner=owner` names a port and reads a stream: only the second is a reference.
         is_keyword = _KEYWORD.match(text, token.end())
         is_called = text[token.end() :].lstrip().startswith("(")
         if token.group() in words and not is_keyword and not is_called:

@@ -118,6 +118,7 @@ SHARED_ARGUMENTS = {
         above=0,
     ),
 }
+# Means and deviations of pixels: red, green, blue.
 COLOURS = 3
 TRAIN = {
     "epochs": Key(
@@ -269,6 +270,7 @@ def with_evaluations(settings: dict[str, Any]) -> dict[str, Any]:
     shared: dict[str, Any] = {}
     evaluations: dict[str, Any] = {}
     for name, value in settings.items():
+        # An argument of an evaluator cannot be a mapping, so a mapping is an evaluation.
         if isinstance(value, dict) and name not in EVAL:
             evaluations[name] = value
         else:

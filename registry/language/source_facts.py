@@ -51,6 +51,7 @@ class SourceFacts:
 
 def read_facts(target: str) -> SourceFacts:
     """Return the facts of `"package.module:Name"`, from the cache or its source; raise `UserError`."""
+    # Parsing a file takes much longer than reading what was found in it.
     facts = _stored(target)
     if facts is None:
         source = definition(target)
@@ -191,6 +192,7 @@ def first_sentence(doc: str | None) -> str:
     """Return the first sentence of a docstring, in one line."""
     words: list[str] = []
     for line in (doc or "").strip().splitlines():
+        # The first paragraph ends.
         if not line.strip():
             break
         words += line.split()
@@ -203,6 +205,7 @@ def _stored(target: str) -> SourceFacts | None:
     record = CACHE.read(_key(target))
     try:
         for module, state in record["modules"]:
+            # Any file that the search went through may change what it finds.
             if _module_state(module) != state:
                 return None
         return SourceFacts(
@@ -259,6 +262,7 @@ def _module_state(module: str) -> str:
 
 def _packed(value: Any) -> Any:
     """Return a literal as JSON can represent it, with the types of its collections; raise `TypeError`."""
+    # The exact type: JSON would turn a subclass, such as an enum, into a plain value.
     if type(value) in SCALARS:
         return value
     if type(value) in (list, tuple):

@@ -21,6 +21,7 @@ def topological_order(depends_on: Mapping[str, Sequence[str]]) -> list[str]:
     # The list grows while the loop walks along it.
     for name in order:
         for dependent in dependents[name]:
+            # A name that is needed twice was counted twice.
             num_missing[dependent] -= 1
             if num_missing[dependent] == 0:
                 order.append(dependent)

@@ -13,9 +13,8 @@ from registry.yaml.tree import Node, Source
 
 SUFFIXES = (".yaml", ".yml")  # of a spec that others extend
 FILES = 64  # that one spec may come from
-Modernize = Callable[
-    [Node, Node | None], Node
-]  # a file's tree and what it extends: the tree in new words
+# A file's tree and what it extends: the tree in new words.
+Modernize = Callable[[Node, Node | None], Node]
 HASH = "\ue000"  # replaces # while an override is read, which has no comments
 
 
@@ -39,16 +38,16 @@ def read_tree(
     """
     require(path, (str, os.PathLike), "the path of a spec")
     require(overrides, Sequence, "overrides (a list of KEY=VALUE)")
+    # A text is a sequence, too: of its letters.
     if isinstance(overrides, str):
-        raise UserError(
-            f"overrides must be a list of KEY=VALUE (got the text '{overrides}')"
-        )
+        message = f"overrides must be a list of KEY=VALUE (got the text '{overrides}')"
+        raise UserError(message)
     file, shown = Path(path), str(path)
-    if (
-        not os.path.exists(file)
-        and (shipped := find_shipped(shown, Location(shown))) is not None
-    ):
-        file, shown = shipped, str(shipped)
+    # A file here comes before a shipped spec of the same name.
+    if not os.path.exists(file):
+        shipped = find_shipped(shown, Location(shown))
+        if shipped is not None:
+            file, shown = shipped, str(shipped)
     root = _load(file, shown, None, (), _Files(modernize))
     problems: list[Problem] = []
     for text in overrides:
@@ -85,18 +84,16 @@ def _load(
         raise SpecError.at(place, f"no such file: {shown}", _neighbour(path)) from None
     if real in [file for file, _ in chain]:
         names = " -> ".join([name for _, name in chain] + [shown])
-        raise SpecError.at(
-            place, f"`extends` has a cycle: {names}", "remove one of these `extends`"
-        )
+        message = f"`extends` has a cycle: {names}"
+        raise SpecError.at(place, message, "remove one of these `extends`")
     if real not in known:
         if len(known) + len(chain) >= FILES:
-            raise SpecError.at(
-                place,
-                f"a spec must come from at most {FILES} files, but here is one more",
-            )
+            message = f"a spec must come from at most {FILES} files, but here is one more"
+            raise SpecError.at(place, message)
         try:
             known[real] = _merged(path, real, shown, place, chain, known)
         except SpecError as error:
+            # Kept: a file that two others extend is read once, also with mistakes in it.
             known[real] = error
     if isinstance(tree := known[real], SpecError):
         raise tree
@@ -117,21 +114,21 @@ def _merged(
         raise SpecError.at(place, f"a spec must be a YAML file, but {shown} is {what}")
     if chain and real.suffix not in SUFFIXES:
         # The messages of the parser quote lines: nothing of another file may be shown.
-        raise SpecError.at(
-            place,
-            f"`extends` must name a spec ({' or '.join(SUFFIXES)}), but names {shown}",
-        )
+        suffixes = " or ".join(SUFFIXES)
+        message = f"`extends` must name a spec ({suffixes}), but names {shown}"
+        raise SpecError.at(place, message)
     root = parse(Source(shown, _text(real, place)))
     if root.value is None:
         root.value = {}
-    if not isinstance(root.value, dict) and chain:
-        raise SpecError.at(
-            place, f"`extends` must name a spec, but {shown} is not a mapping of sections"
-        )
     if not isinstance(root.value, dict):
-        raise SpecError.at(
-            root.place, "a spec must be a mapping of sections, such as `inputs: {...}`"
-        )
+        # Of an extended file only its name may be shown, at the line that names it.
+        if chain:
+            message = (
+                f"`extends` must name a spec, but {shown} is not a mapping of sections"
+            )
+            raise SpecError.at(place, message)
+        message = "a spec must be a mapping of sections, such as `inputs: {...}`"
+        raise SpecError.at(root.place, message)
     parents = root.value.pop("extends", None)
     merged: Node | None = None
     problems: list[Problem] = []
@@ -139,11 +136,10 @@ def _merged(
         name = os.path.normpath(os.path.join(os.path.dirname(shown), parent.value))
         file = path.parent / parent.value
         try:
-            shipped = (
-                None if os.path.exists(file) else find_shipped(parent.value, parent.place)
-            )
-            if shipped is not None:
-                file, name = shipped, str(shipped)
+            if not os.path.exists(file):
+                shipped = find_shipped(parent.value, parent.place)
+                if shipped is not None:
+                    file, name = shipped, str(shipped)
             other = _load(file, name, parent.place, (*chain, (real, shown)), known)
         except SpecError as error:
             problems.extend(error.problems)
@@ -159,17 +155,17 @@ def _text(path: Path, place: Location) -> str:
     """Return the text of a file, at most a little more than the largest spec."""
     try:
         with open(path, "rb") as stream:
+            # Four bytes a character at most; a file that is larger is refused by `parse`.
             content = stream.read(4 * LARGEST + 1)
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start]
-        line, column = before.count(b"\n"), error.start - before.rfind(b"\n") - 1
-        where = Location(
-            place.file if not place.line else str(path), line + 1, column + 1
-        )
-        raise SpecError.at(
-            where, "a spec must be UTF-8 text, but here it is not"
-        ) from None
+        line = before.count(b"\n") + 1
+        column = error.start - before.rfind(b"\n")
+        # With a line, the place is that of an `extends` in another file.
+        file = place.file if not place.line else str(path)
+        message = "a spec must be UTF-8 text, but here it is not"
+        raise SpecError.at(Location(file, line, column), message) from None
     except OSError as error:
         raise SpecError.at(place, f"cannot read {path.name}: {error.strerror}") from None
 
@@ -179,14 +175,13 @@ def _parents(node: Node | None) -> list[Node]:
     if node is None or node.value is None:
         return []
     nodes = node.value if isinstance(node.value, list) else [node]
-    wrong = [parent for parent in nodes if not isinstance(parent.value, str)]
-    if wrong:
-        raise SpecError(
-            [
-                Problem(parent.place, "extends must be a path or a list of paths")
-                for parent in wrong
-            ]
-        )
+    problems = []
+    for parent in nodes:
+        if not isinstance(parent.value, str):
+            message = "extends must be a path or a list of paths"
+            problems.append(Problem(parent.place, message))
+    if problems:
+        raise SpecError(problems)
     return nodes
 
 
@@ -197,9 +192,7 @@ def _neighbour(path: Path) -> str:
     if not os.path.isdir(path.parent):
         return f"there is no folder '{path.parent}'" if str(path.parent) != "." else ""
     try:
-        names = [
-            name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))
-        ]
+        names = [name for name in os.listdir(path.parent) if name.endswith(SUFFIXES)]
     except OSError:
         return ""
     near = difflib.get_close_matches(path.name, names, 1) or near_names(path.name)
@@ -210,6 +203,7 @@ def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
     """Return `base` with `over` on top, by the rules of `extends`; both are at `path` in the spec."""
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
+    # Arguments of one class mean nothing to another.
     if len(path) == 2 and path[0] == "modules" and "use" in over.value:
         return over
     merged = dict(base.value)
@@ -221,16 +215,17 @@ def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
         present = inherited.get(name) or key
         if present not in merged:
             merged[key] = node
+            # Set again after it was deleted.
             deleted.pop(name, None)
         elif node.value is None:
             del merged[present]
             deleted[name] = node.key or node.place
         else:
             merged[present] = merge(merged[present], node, (*path, name))
+            # The parameters of a definition replace the inherited ones; a key without any keeps them.
             if present != key and "(" in key:
-                renamed[present] = (
-                    key  # the parameters of a definition replace the inherited ones
-                )
+                renamed[present] = key
+    # In place: a definition keeps its position among the others.
     if renamed:
         merged = {renamed.get(key, key): node for key, node in merged.items()}
     return Node(merged, over.place, over.key, over.source, over.span, deleted)
@@ -252,9 +247,9 @@ def override(root: Node, text: str, modernize: Modernize = unchanged) -> Node:
     name, equals, value = text.partition("=")
     keys = tuple(name.strip().split("."))
     if not equals or not all(keys):
-        raise SpecError.at(
-            place, "an override must be KEY.KEY=VALUE", "for example `train.lr=1e-4`"
-        )
+        message = "an override must be KEY.KEY=VALUE"
+        raise SpecError.at(place, message, "for example `train.lr=1e-4`")
+    # Overrides are applied to the merged tree.
     if keys[0] == "extends":
         hint = "write a file with `extends: FILE`, and name that one"
         raise SpecError.at(place, "an override cannot set what a spec extends", hint)
@@ -285,9 +280,10 @@ def _placed(node: Node, place: Location) -> Node:
     if isinstance(value, str):
         value = value.replace(HASH, "#")
     elif isinstance(value, dict):
-        value = {
-            key.replace(HASH, "#"): _placed(item, place) for key, item in value.items()
-        }
+        entries = {}
+        for key, item in value.items():
+            entries[key.replace(HASH, "#")] = _placed(item, place)
+        value = entries
     elif isinstance(value, list):
         value = [_placed(item, place) for item in value]
     return Node(value, place, place if node.key else None)
@@ -324,7 +320,6 @@ def set_value(
         edited.key = below.key if isinstance(below.value, dict) else place
         changed[name] = edited
         if name != keys[0] and "(" in keys[0]:
-            changed = {
-                keys[0] if key == name else key: node for key, node in changed.items()
-            }
+            renamed = {name: keys[0]}
+            changed = {renamed.get(key, key): node for key, node in changed.items()}
     return Node(changed, root.place, root.key, root.source, root.span, deleted)

@@ -36,11 +36,8 @@ def parse(source: Source) -> Node:
     record = CACHE.read(key)
     try:
         return _unpacked(record, source)
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-    ):  # No entry, or not one that is written below.
+    # No entry, or not one that is written below.
+    except (LookupError, TypeError, ValueError):
         root = _read(source)
     CACHE.write(key, _packed(root))
     return root
@@ -89,6 +86,7 @@ def _unpacked(record: Any, source: Source) -> Node:
         return Node(value, place, source=source, span=(start, end))
     if kind == LIST:
         return Node([_unpacked(item, source) for item in value], place, source=source)
+    # The cache is a folder of the user: its content is not trusted.
     if kind != MAPPING:
         raise ValueError(kind)
     entries: dict[str, Node] = {}

@@ -66,10 +66,10 @@ def override_value(
 def _node(value: Any, path: KeyPath, name: str, depth: int = 0) -> Node:
     place = path.place(name)
     if depth > DEEPEST:
-        raise SpecError.at(
-            place,
-            f"a spec must be nested at most {DEEPEST} deep, but this value is deeper",
+        message = (
+            f"a spec must be nested at most {DEEPEST} deep, but this value is deeper"
         )
+        raise SpecError.at(place, message)
     if isinstance(value, Mapping):
         return Node(_entries(value, path, name, depth), place, place)
     if isinstance(value, list | tuple):
@@ -86,6 +86,7 @@ def _entries(
 ) -> dict[str, Node]:
     entries: dict[str, Node] = {}
     for key, item in value.items():
+        # YAML would read `1:` back as the text '1'.
         if not isinstance(key, str):
             raise SpecError.at(path.place(name), f"a key must be a text (got {key!r})")
         entries[key] = _node(item, path.child(key), name, depth + 1)
@@ -96,17 +97,16 @@ def _check_scalar(value: Any, place: Location) -> None:
     """Raise `SpecError` for a value that no spec in YAML can hold."""
     if value is None or type(value) is bool:
         return
+    # The exact type: a subclass might be written in another way.
     if type(value) is str:
         if HALF_CHARACTER.search(value):
-            raise SpecError.at(
-                place, f"a text must not hold half a character (got {value!a})"
-            )
+            message = f"a text must not hold half a character (got {value!a})"
+            raise SpecError.at(place, message)
     elif type(value) is int:
         if abs(value) >= LARGEST_INTEGER:
-            raise SpecError.at(
-                place,
-                f"a number must have at most 18 digits (got {len(str(value))} digits)",
-            )
+            digits = len(str(value))
+            message = f"a number must have at most 18 digits (got {digits} digits)"
+            raise SpecError.at(place, message)
     elif type(value) is float:
         if not math.isfinite(value):
             raise SpecError.at(place, f"a number must be finite (got {value})")

@@ -35,19 +35,15 @@ def read_yaml(source: Source) -> Node:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = source.place(mark.line, mark.column) if mark else source.place(0, 0)
-        raise SpecError.at(
-            place, f"not valid YAML: {_sentence(error)}", _mend(place)
-        ) from None
+        message = f"not valid YAML: {_sentence(error)}"
+        raise SpecError.at(place, message, _mend(place)) from None
+    # An error without a mark is that of a character which YAML refuses.
     except YAMLError as error:
         place = source.place(*_control_character(source.text))
-        raise SpecError.at(
-            place, f"not valid YAML: {str(error).splitlines()[0]}"
-        ) from None
-    except (
-        ValueError,
-        AssertionError,
-        OverflowError,
-    ):  # The parser does not check what it converts.
+        message = f"not valid YAML: {str(error).splitlines()[0]}"
+        raise SpecError.at(place, message) from None
+    # The parser does not check what it converts.
+    except (ValueError, AssertionError, OverflowError):
         place, problem = _unconvertible(source, builder.last)
         raise SpecError.at(place, f"not valid YAML: {problem}") from None
     if builder.problems:
@@ -58,12 +54,11 @@ def read_yaml(source: Source) -> Node:
 def _sentence(error: MarkedYAMLError) -> str:
     """Return what the YAML scanner found, with the place where it began to look, in one line."""
     since = error.context_mark
-    begun = (
-        f" ({error.context}, which begins at {since.line + 1}:{since.column + 1})"
-        if since and error.context
-        else ""
-    )
-    return f"{error.problem}{begun}"
+    if not since or not error.context:
+        return str(error.problem)
+    # Marks count from 0, messages from 1.
+    begin = f"{since.line + 1}:{since.column + 1}"
+    return f"{error.problem} ({error.context}, which begins at {begin})"
 
 
 def _mend(place: Location) -> str:
@@ -86,10 +81,8 @@ def _unconvertible(source: Source, last: Location) -> tuple[Location, str]:
     version = _VERSION.search(source.text)
     if version is not None and version[1] not in ("1.1", "1.2"):
         place = _place_of(source, version.start(1))
-        return (
-            place,
-            f"YAML {version[1][:20]} is not supported: write `%YAML 1.2`, or leave the line out",
-        )
+        name = f"YAML {version[1][:20]}"
+        return place, f"{name} is not supported: write `%YAML 1.2`, or leave the line out"
     return last, "what follows cannot be read"
 
 
@@ -119,21 +112,19 @@ class _Builder:
         root: Node | None = None
         for event in events:
             if isinstance(event, DocumentStartEvent) and root is not None:
-                raise self.wrong(
-                    event,
-                    "a spec must be one YAML document, but a second one begins here",
-                )
+                message = "a spec must be one YAML document, but a second one begins here"
+                raise self.wrong(event, message)
+            # The other events begin and end the stream.
             if isinstance(
                 event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent
             ):
                 root = self.node(event, events, 0)
-        return (
-            root
-            if root is not None
-            else Node(None, self.source.place(0, 0), source=self.source)
-        )
+        if root is None:  # an empty file, or comments alone
+            return Node(None, self.source.place(0, 0), source=self.source)
+        return root
 
     def place(self, event: Event) -> Location:
+        # Kept for errors of the parser that have no place.
         self.last = self.source.place(event.start_mark.line, event.start_mark.column)
         return self.last
 
@@ -144,40 +135,32 @@ class _Builder:
         """Raise `SpecError` at what specs do not have: aliases, anchors and tags."""
         if isinstance(event, AliasEvent):
             name = f"*{event.anchor}"
-            hint = f"a pattern must be quoted: '{name}'"
-            raise self.wrong(
-                event, f"'{name}' is a YAML alias, which specs do not have", hint
-            )
+            message = f"'{name}' is a YAML alias, which specs do not have"
+            # `*bias` without quotes is read as an alias.
+            raise self.wrong(event, message, f"a pattern must be quoted: '{name}'")
         if event.anchor is not None:
+            message = f"'&{event.anchor}' is a YAML anchor, which specs do not have"
             hint = "share by `extends: FILE`, or by calling the same module again"
-            raise self.wrong(
-                event,
-                f"'&{event.anchor}' is a YAML anchor, which specs do not have",
-                hint,
-            )
+            raise self.wrong(event, message, hint)
         if event.tag not in (None, "!"):
-            raise self.wrong(
-                event, f"'{event.tag}' is a YAML tag, which specs do not have"
-            )
+            message = f"'{event.tag}' is a YAML tag, which specs do not have"
+            raise self.wrong(event, message)
 
     def encodable(self, event: ScalarEvent) -> None:
         """Raise `SpecError` at an escape such as "\\ud800", which is half a character."""
         if any("\ud800" <= letter <= "\udfff" for letter in event.value):
-            raise self.wrong(
-                event,
-                f"a text must be complete characters, but {event.value!r} has half a one",
-            )
+            text = f"{event.value!r}"
+            message = f"a text must be complete characters, but {text} has half a one"
+            raise self.wrong(event, message)
 
     def node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
         self.refuse(event)
         if depth > DEEPEST:
-            raise self.wrong(
-                event, f"a spec must be nested at most {DEEPEST} deep, but continues here"
-            )
+            message = f"a spec must be nested at most {DEEPEST} deep, but continues here"
+            raise self.wrong(event, message)
         if isinstance(event, MappingStartEvent):
-            return Node(
-                self.mapping(events, depth), self.place(event), source=self.source
-            )
+            entries = self.mapping(events, depth)
+            return Node(entries, self.place(event), source=self.source)
         if isinstance(event, SequenceStartEvent):
             items = []
             while not isinstance(item := next(events), SequenceEndEvent):
@@ -185,6 +168,7 @@ class _Builder:
             return Node(items, self.place(event), source=self.source)
         assert isinstance(event, ScalarEvent)
         self.encodable(event)
+        # Quoted text stays text, also '1'.
         value = scalar(event.value) if event.implicit[0] else event.value
         span = (event.start_mark.index, event.end_mark.index)
         return Node(value, self.place(event), source=self.source, span=span)
@@ -194,9 +178,8 @@ class _Builder:
         while not isinstance(event := next(events), MappingEndEvent):
             self.refuse(event)
             if not isinstance(event, ScalarEvent):
-                raise self.wrong(
-                    event, "a key must be one word, but is a mapping or a list"
-                )
+                message = "a key must be one word, but is a mapping or a list"
+                raise self.wrong(event, message)
             self.encodable(event)
             name, place = event.value, self.place(event)
             node = self.node(next(events), events, depth + 1)
@@ -205,6 +188,7 @@ class _Builder:
                 first = entries[name].key or place
                 message = f"duplicate key '{name}' (first at {first.seen_from(place)})"
                 hint = f"keep one of the two lines `{name}: ...`"
+                # Collected, unlike other errors: what follows a duplicate key can still be read.
                 self.problems.append(Problem(place, message, hint))
             else:
                 entries[name] = node
