@@ -84,9 +84,9 @@ def steps_without_modules(plan: Plan, spec: Spec) -> frozenset[tuple[str, bool]]
     for step in plan.steps:
         depends = step.equation.callee in spec.modules
         for _, argument in step.binding.arguments():
-            # Without a stream, it is a module that an operation receives.
-            is_module = not isinstance(argument, Ref)
-            if is_module or plan.key(argument, step.shadow) in with_modules:
+            if isinstance(argument, Ref):
+                depends = depends or plan.key(argument, step.shadow) in with_modules
+            else:  # a module that an operation receives
                 depends = True
         if depends:
             with_modules.add(step.key)
