@@ -195,7 +195,7 @@ def write_random(
 
 
 def _owner(key: str, held: Held, key_map: KeyMap) -> str:
-    """Return the name that stands for all keys tied to this one; EMA copies are tied among themselves."""
+    """Return the name that represents all keys tied to this one; EMA copies are tied among themselves."""
     name, is_ema = key_map.canonical(key)
     owner = held.owners.get(name, name)
     return f"ema {owner}" if is_ema else owner
