@@ -115,7 +115,7 @@ def held_keys(net: Network, key_map: KeyMap) -> Held:
 def full_shapes(layout: Layout, held: Held, key_map: KeyMap) -> dict[str, Shape]:
     """Return every key of a recorded model with its shape; UserError if the network has another.
 
-    A pattern says how many keys it has, but not their numbers: where they do not count from 0, as those of
+    A pattern has a count of keys, but not their numbers: where they do not count from 0, as those of
     experts in the last blocks, the network's are meant.
     """
     shapes: dict[str, Shape] = {}
