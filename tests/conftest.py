@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,21 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def without_curves(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leave out the plot at the end of a run, most of a tiny one's CPU time; the fixture `curves` keeps it."""
+    loggers = sys.modules.get("mplug2.train.loggers")  # absent: importing it takes seconds
+    if loggers is not None and "curves" not in request.fixturenames:
+        monkeypatch.setattr(loggers, "draw_curves", lambda log, picture: None)
+
+
+@pytest.fixture
+def curves() -> None:
+    """Plot the curves of a run in this test."""
 
 
 @pytest.fixture(scope="session")

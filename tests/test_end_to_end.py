@@ -46,6 +46,7 @@ def run(*words: str) -> str:
     return done.output
 
 
+@pytest.mark.usefixtures("curves")
 def test_trained_measured_and_asked(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = settings(

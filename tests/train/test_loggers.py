@@ -50,6 +50,7 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
     return Flaky
 
 
+@pytest.mark.usefixtures("curves")
 def test_all_loggers_get_all_rows_without_what_is_absent(
     tmp_path: Path, flaky: type[Flaky]
 ) -> None:
@@ -99,6 +100,7 @@ def test_rows_that_a_logger_never_took_are_in_a_file(
     assert flaky.closed == 1
 
 
+@pytest.mark.usefixtures("curves")
 def test_an_error_of_the_run_closes_all_loggers(
     tmp_path: Path, flaky: type[Flaky]
 ) -> None:

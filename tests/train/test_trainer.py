@@ -66,6 +66,7 @@ def test_evaluating_does_not_change_the_training(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("curves")
 def test_a_run_leaves_everything_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +154,7 @@ class Poisoned(FakeLoader):
         return batch
 
 
+@pytest.mark.usefixtures("curves")
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"must be finite, but is nan at step 8; .*step_00000005"
