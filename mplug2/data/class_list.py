@@ -42,18 +42,32 @@ def read_class_list(path: Path) -> dict[str, str]:
 
 
 def _classes_of_lines(path: Path, lines: list[str]) -> list[tuple[str, str]]:
-    synsets = [_SYNSET.fullmatch(line) for line in lines]
-    if lines and all(synsets):
-        return [(match[1], match[2]) for match in synsets if match]
-    numbered = [_NUMBERED.fullmatch(line) for line in lines]
-    if lines and all(numbered):
-        by_number = {int(match[1]): match[2] for match in numbered if match}
+    # A form counts only if every line has it: a name may begin with a number by chance.
+    synsets = _matches(_SYNSET, lines)
+    if synsets:
+        return synsets
+    numbered = _matches(_NUMBERED, lines)
+    if numbered:
+        by_number = {int(number): name for number, name in numbered}
         if sorted(by_number) != list(range(1, len(lines) + 1)):
             raise UserError(
                 f"{path}: the numbers of classes must be 1 to {len(lines)}, each once"
             )
-        return [(by_number[number], by_number[number]) for number in sorted(by_number)]
-    return [(line, line) for line in lines]
+        # The lines may be in any order: the numbers are those of the outputs.
+        names = [by_number[number] for number in sorted(by_number)]
+        return list(zip(names, names, strict=True))
+    return list(zip(lines, lines, strict=True))
+
+
+def _matches(pattern: re.Pattern[str], lines: list[str]) -> list[tuple[str, str]]:
+    """Return the two groups of a pattern for each line; nothing unless all lines match."""
+    groups = []
+    for line in lines:
+        match = pattern.fullmatch(line)
+        if match is None:
+            return []
+        groups.append((match[1], match[2]))
+    return groups
 
 
 def _json_classes(path: Path, text: str) -> list[tuple[str, str]]:
@@ -62,14 +76,14 @@ def _json_classes(path: Path, text: str) -> list[tuple[str, str]]:
     except JsonError as error:
         raise UserError(f"{path}: a list of classes must be JSON, but {error}") from None
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
-        return [(name, name) for name in value]
+        return list(zip(value, value, strict=True))
     if isinstance(value, dict):
+        # SSv2 writes the numbers as texts: compared by length first, "10" comes after "9".
         numbers = {name: str(number) for name, number in value.items()}
         order = sorted(numbers, key=lambda name: (len(numbers[name]), numbers[name]))
-        if [numbers[name] for name in order] == [
-            str(index) for index in range(len(order))
-        ]:
-            return [(name, name) for name in order]
+        in_order = [numbers[name] for name in order]
+        if in_order == [str(index) for index in range(len(order))]:
+            return list(zip(order, order, strict=True))
     raise UserError(
         f"{path}: classes in JSON must be a list of names, or a mapping from names to the numbers from 0 "
         f"(got {shown(value)})"

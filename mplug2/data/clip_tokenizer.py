@@ -48,6 +48,7 @@ class ClipTokenizer(Tokenizer):
         self.source, self.lower = source, True
         self._printable = _printable_bytes()
         symbols = list(self._printable.values())
+        # The order of the released vocabulary: bytes, bytes that end a word, merges, specials.
         tokens = [*symbols, *(symbol + _WORD_END for symbol in symbols)]
         tokens += [left + right for left, right in merges]
         tokens += [START, END]
@@ -62,12 +63,10 @@ class ClipTokenizer(Tokenizer):
         self.cls, self.sep = self._ids[START], self._ids[END]
         # There is no token for unknown text, and none for hidden words. The original pads with 0.
         self.pad, self.unk, self.mask = 0, self.sep, self.sep
-        self._ends_word = np.array(
-            [token.endswith((_WORD_END, START, END)) for token in tokens]
-        )
-        self._begins_word = np.ones(
-            self.vocab_size, dtype=bool
-        )  # which `pad_rows` replaces
+        endings = (_WORD_END, START, END)
+        self._ends_word = np.array([token.endswith(endings) for token in tokens])
+        # The base class needs it, but `pad_rows` replaces what it makes of it.
+        self._begins_word = np.ones(self.vocab_size, dtype=bool)
 
     @classmethod
     def read(cls, where: str) -> ClipTokenizer:
@@ -110,6 +109,7 @@ class ClipTokenizer(Tokenizer):
         import torch
 
         text = super().pad_rows(rows, segments)
+        # The first token begins a word; every other one if the token on its left ends one.
         begins_word = torch.ones_like(text.mask)
         begins_word[:, 1:] = torch.from_numpy(self._ends_word)[text.ids[:, :-1]]
         return text._replace(word_start=begins_word & text.mask)
@@ -126,12 +126,12 @@ class ClipTokenizer(Tokenizer):
         numbers = [int(number) for number in ids]
         if self.sep in numbers:
             numbers = numbers[: numbers.index(self.sep)]
-        return self.decode_released(
-            [number for number in numbers if number != self.cls]
-        ).strip()
+        words = [number for number in numbers if number != self.cls]
+        return self.decode_released(words).strip()
 
     def decode_released(self, ids: Sequence[int]) -> str:
         """Return the text as the original does: a blank after each word, specials unchanged."""
+        # Bytes of one character may be in two tokens, so symbols are joined before they are decoded.
         joined = "".join(self._tokens[int(number)] for number in ids)
         numbers = {symbol: byte for byte, symbol in self._printable.items()}
         content = bytes(numbers[symbol] for symbol in joined)
@@ -148,15 +148,15 @@ class ClipTokenizer(Tokenizer):
             return cached_ids
         symbols = [self._printable[byte] for byte in word.encode("utf-8")]
         symbols[-1] += _WORD_END
+        last_rank = len(self._ranks)
         while len(symbols) > 1:
-            best = min(
-                itertools.pairwise(symbols),
-                key=lambda pair: self._ranks.get(pair, len(self._ranks)),
-            )
+            pairs = itertools.pairwise(symbols)
+            best = min(pairs, key=lambda pair: self._ranks.get(pair, last_rank))
             if best not in self._ranks:
                 break
             symbols = _merged(symbols, best)
         ids = [self._ids[symbol] for symbol in symbols]
+        # Merging is slow, and texts repeat their words; the bound keeps the memory of a long run constant.
         if len(self._cache) < _MAX_CACHED:
             self._cache[word] = ids
         return ids
@@ -176,6 +176,7 @@ def cleaned(text: str) -> str:
                 f"(got {text[:60]!r}). Run `pip install mplug2[clip]`"
             ) from None
         text = ftfy.fix_text(text)
+    # Twice, as released: captions from the web are often escaped twice (`&amp;lt;`).
     text = html.unescape(html.unescape(text)).strip()
     return regex.sub(r"\s+", " ", text).strip().lower()
 
@@ -226,8 +227,9 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     merges = []
     for number, line in enumerate(lines[1 : 1 + _NUM_MERGES], start=2):
         parts = line.split()
+        # After the end of the last line there is no merge.
         if not parts and number == len(lines):
-            break  # after the last line's end there is no merge
+            break
         if len(parts) != 2:
             raise UserError(
                 f"{path}:{number}: a merge must be two symbols (got {line[:60]!r})"

@@ -71,11 +71,15 @@ def read_questions(
     may have no answers at all (test splits whose answers only a server knows).
     """
     rows = list(read_rows(path, _FORM))
-    given = any(isinstance(row, dict) and "answer" in row for _, row in rows)
-    needed = ("question", "answer") if given or answers == "needed" else ("question",)
-    return [
-        _question(row, index, where, needed) for index, (where, row) in enumerate(rows)
-    ]
+    # A file with some answers must have all: a line without one is then a mistake, not a test split.
+    has_answers = any(isinstance(row, dict) and "answer" in row for _, row in rows)
+    required: tuple[str, ...] = ("question",)
+    if has_answers or answers == "needed":
+        required = ("question", "answer")
+    questions = []
+    for index, (where, row) in enumerate(rows):
+        questions.append(_question(row, index, where, required))
+    return questions
 
 
 def read_rows(
@@ -89,9 +93,8 @@ def read_rows(
             rows = parse_json(text, half_characters=half_characters)
         except JsonError as error:
             raise UserError(f"{path}: the list of annotations {error}") from None
-        yield from (
-            (f"{path}: entry {number}", row) for number, row in enumerate(rows, 1)
-        )
+        for number, row in enumerate(rows, 1):
+            yield f"{path}: entry {number}", row
         return
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -109,14 +112,13 @@ def fields(row: Any, where: str, form: str, *required: str) -> dict[str, Any]:
     """
     if not isinstance(row, dict):
         raise UserError(f"{where}: {form}, but is {kind_of(row)}")
-    missing = [
-        name
-        for name in ("video_id|image|images|left", *required)
-        if not set(name.split("|")) & set(row)
-    ]
+    missing = []
+    for choices in ("video_id|image|images|left", *required):
+        keys = choices.split("|")
+        if row.keys().isdisjoint(keys):
+            missing.append(repr(keys[0]))
     if missing:
-        lacking = " and no ".join(repr(name.split("|")[0]) for name in missing)
-        raise UserError(f"{where}: {form}, but has no {lacking}")
+        raise UserError(f"{where}: {form}, but has no {' and no '.join(missing)}")
     return row
 
 
@@ -140,9 +142,9 @@ def names(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_name(value: Any) -> bool:
-    return (
-        isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value))
-    )
+    # Numbers are names, too (COCO's image ids); true and false are integers in Python only.
+    is_text = isinstance(value, str | int) and not isinstance(value, bool)
+    return is_text and bool(str(value))
 
 
 def media_name(name: str, where: str) -> str:
@@ -151,6 +153,7 @@ def media_name(name: str, where: str) -> str:
         raise UserError(
             f"{where}: a file name must be written with / instead of \\, but is {shown(name)}"
         )
+    # Annotations may come from anywhere: a name must not read files outside the media folder.
     leaves = name.startswith("/") or ".." in name.split("/")
     if not name or leaves or not name.isprintable():
         raise UserError(
@@ -180,15 +183,13 @@ def shown(value: Any) -> str:
     """Return a value as a message quotes it: JSON, cut short; a value that is not JSON in Python's form."""
     quoted = ""
     try:
-        for part in _JSON.iterencode(value):  # a huge value is not written to its end
+        # In parts: a huge value is not written to its end.
+        for part in _JSON.iterencode(value):
             quoted += part
             if len(quoted) > 40:
                 break
-    except (
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # keys that are not texts, and recursive values
+    except (TypeError, ValueError, RecursionError):
+        # Keys that are not texts, and recursive values.
         quoted = reprlib.repr(value)
     return quoted if len(quoted) <= 40 else f"{quoted[:37]}..."
 
@@ -212,11 +213,8 @@ def _question(row: Any, index: int, where: str, needed: tuple[str, ...]) -> Ques
 
 def _positive(value: Any) -> bool:
     """Whether a value is a number that sums and shares can be made of."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and 1e-9 < value < 1e9
-    )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 1e-9 < value < 1e9
 
 
 def _weight(value: Any, where: str) -> float:
@@ -240,13 +238,11 @@ def _votes(answer: Any, where: str) -> dict[str, float]:
 def _all_votes(answer: Any, where: str) -> dict[str, float]:
     if isinstance(answer, str | int | float) and not isinstance(answer, bool):
         return {str(answer): 1}
-    if (
-        isinstance(answer, list)
-        and answer
-        and all(isinstance(item, str) for item in answer)
-    ):
-        return dict(Counter(answer))
-    if isinstance(answer, dict) and answer and all(map(_positive, answer.values())):
+    # A list has the answer of each annotator: one that was given more often weighs more.
+    if isinstance(answer, list) and answer:
+        if all(isinstance(item, str) for item in answer):
+            return dict(Counter(answer))
+    elif isinstance(answer, dict) and answer and all(map(_positive, answer.values())):
         return answer
     raise UserError(
         f"{where}: 'answer' must be a text, a list of texts or texts with votes, but is {shown(answer)}"

@@ -74,11 +74,11 @@ class Iteration:
         drawn: dict[str, Part] = {}  # the latest part of each batch in this iteration
         for index, step in enumerate(self.plan.iteration):
             until = step.until
-            if (
-                until is not None
-                and state.progress(until, self.plan.main_batch) >= until.number
-            ):
-                continue
+            # A step may be part of the first iterations only.
+            if until is not None:
+                done = state.progress(until, self.plan.main_batch)
+                if done >= until.number:
+                    continue
             parts = []
             for name in self._chosen(step, index, state.step):
                 # A batch that is named again has the samples that it had before.
@@ -109,6 +109,7 @@ class Iteration:
         if not step.draw:
             return step.batches
         weights = np.array(list(step.draw.values()))
+        # From numbers that all ranks share, so that all of them draw the same batch.
         rng = np.random.default_rng([self.seed, iteration, index])
         number = int(rng.choice(len(weights), p=weights / weights.sum()))
         return [list(step.draw)[number]]
@@ -121,6 +122,7 @@ class Iteration:
             micro_batches, streams = earlier.micro_batches, earlier.streams
         reuse = tuple(self._stream(name, index, output) for output in step.reuse)
         goal = self._goal(name, step)
+        # Only what a later step reads is kept: streams hold memory until the end of the iteration.
         later_reuse: set[str] = set()
         for later in self.plan.iteration[index + 1 :]:
             if name in later.batches:
@@ -133,10 +135,11 @@ class Iteration:
 
     def _stream(self, name: str, index: int, output: str) -> str:
         """Return the stream behind an output that an earlier step of the same batch gives."""
+        # Of several earlier steps the latest one counts.
         for step in reversed(self.plan.iteration[:index]):
-            outputs = (
-                self.spec.goals[self._goal(name, step)] if name in step.batches else {}
-            )
+            if name not in step.batches:
+                continue
+            outputs = self.spec.goals[self._goal(name, step)]
             if output in outputs:
                 return outputs[output].stream
         raise UserError(

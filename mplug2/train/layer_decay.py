@@ -22,10 +22,10 @@ def layer_scales(names: Sequence[str], decays: Mapping[str, float]) -> dict[str,
     for module, decay in decays.items():
         members = [name for name in names if name.startswith(f"{module}.")]
         if not members:
-            modules = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+            modules = dict.fromkeys(name.split(".")[0] for name in names)
             raise UserError(
                 f"train.layer_decay: there is no module with parameters of this name (got {module!r}). "
-                f"Modules: {modules}"
+                f"Modules: {', '.join(modules)}"
             )
         layers = _layer_numbers(members)
         if not layers:
@@ -34,6 +34,7 @@ def layer_scales(names: Sequence[str], decays: Mapping[str, float]) -> dict[str,
                 "blocks, such as a vision transformer, or one of its parts"
             )
         num_layers = max(layers.values()) + 1
+        # Parameters before the first layer are farthest from the output, those after the last one nearest.
         first = min(members.index(name) for name in layers)
         for position, name in enumerate(members):
             distance = num_layers + 1 if position < first else 0

@@ -94,6 +94,7 @@ class RunLog:
             try:
                 self._loggers[name].log(step, values)
             except Exception as failure:
+                # Any error, since loggers may be a user's; once, and not for each row of a long outage.
                 if name not in self._failing:
                     self._failing.add(name)
                     log.warning(
@@ -109,9 +110,9 @@ class RunLog:
 
     def _write_pending(self, name: str) -> None:
         """Write the rows that a logger never took; if the disk refuses them, into the messages of the run."""
-        rows = [
-            json.dumps({"step": step, **values}) for step, values in self._pending[name]
-        ]
+        rows = []
+        for step, values in self._pending[name]:
+            rows.append(json.dumps({"step": step, **values}))
         path = self.folder / f"unlogged_{name}.jsonl"
         try:
             with path.open("a", encoding="utf-8") as file:
@@ -140,6 +141,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except ValueError:
+            # A crash can cut the last line; a broken line before it is damage.
             if number == len(lines):
                 break
             row = None

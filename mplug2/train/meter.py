@@ -120,34 +120,32 @@ class StepProfile:
             if torch.cuda.is_available():
                 activities.append(torch.profiler.ProfilerActivity.CUDA)
             self._first = step
+            # A resumed run may begin in the middle of the profiled steps: the file is named after those that it has.
             self._profiler = torch.profiler.profile(activities=activities)
             self._profiler.start()
 
     def end(self, step: int) -> None:
         """Stop after the last profiled step, and write what was recorded."""
-        if (
-            self._profiler is not None
-            and self.profiled is not None
-            and step >= self.profiled[1]
-        ):
+        if self._profiler is None or self.profiled is None:
+            return
+        if step >= self.profiled[1]:
             self._write(f"steps_{self._first}_{step}")
 
     def close(self) -> None:
         """Stop the profiler if the run ends before the last profiled step."""
         if self._profiler is not None:
-            with contextlib.suppress(
-                OSError
-            ):  # The run has ended: its error comes first.
+            # The run has ended: its error comes first.
+            with contextlib.suppress(OSError):
                 self._write(f"steps_{self._first}_unfinished")
 
     def _write(self, name: str) -> None:
+        # Forgotten first: an error below must not lead to a second attempt at the end of the run.
         profiler, self._profiler = self._profiler, None
         self.profiled = None
         profiler.stop()
         self.folder.mkdir(parents=True, exist_ok=True)
         profiler.export_chrome_trace(str(self.folder / f"{name}.json"))
-        order = (
-            "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-        )
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        order = f"self_{device}_time_total"
         with atomic_write(self.folder / f"{name}.txt") as file:
             file.write(profiler.key_averages().table(sort_by=order, row_limit=TABLE_ROWS))

@@ -53,15 +53,15 @@ def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[s
     exactly one group.
     Raises UserError if a parameter is in no group, if a pattern matches nothing, or if nothing is trainable.
     """
-    trainable = {
-        name: parameter
-        for name, parameter in net.named_parameters()
-        if parameter.requires_grad
-    }
+    trainable = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            trainable[name] = parameter
     if not trainable:
         raise UserError(
             "freeze: the network has no parameter to train. Freeze fewer modules"
         )
+    # Patterns may match frozen parameters, too: a rate may stay in the spec while its module is frozen.
     everything = [name for name, _ in net.named_parameters()]
     patterns = group_names(everything, settings["lr"])
     exempt = _without_decay(everything, settings["no_decay"])
@@ -110,6 +110,7 @@ def build_optimizer(net: nn.Module, settings: Mapping[str, Any]) -> torch.optim.
     """
     groups = parameter_groups(net, settings)
     name, options = optimizer_options(settings["optimizer"])
+    # The option of a spec comes before what the factory declares.
     is_elementwise = options.pop("elementwise", None)
     factory = optimizer_factory(name)
     if is_elementwise is None:
@@ -129,6 +130,7 @@ def optimizer_options(value: str | Mapping[str, Any]) -> tuple[str, dict[str, An
     """Return the name and the options of `train.optimizer`, a name or ``{name: ..., option: value}``."""
     if isinstance(value, str):
         return value, {}
+    # A copy: the settings of the spec stay as they were read.
     options = dict(value)
     return str(options.pop("name")), options
 
@@ -184,6 +186,7 @@ def _timm_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
     def build(
         groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any
     ) -> Any:
+        # The groups already separate what decays: timm must not split them again.
         return create_optimizer_v2(groups, opt=name, filter_bias_and_bn=False, **options)
 
     return build
@@ -191,9 +194,9 @@ def _timm_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
 
 def _check_coverage(net: nn.Module, optimizer: torch.optim.Optimizer, name: str) -> None:
     """Raise UserError unless the optimizer holds each trainable parameter exactly once."""
-    held = Counter(
-        id(parameter) for group in optimizer.param_groups for parameter in group["params"]
-    )
+    held: Counter[int] = Counter()
+    for group in optimizer.param_groups:
+        held.update(id(parameter) for parameter in group["params"])
     for parameter_name, parameter in net.named_parameters():
         count = held[id(parameter)]
         if parameter.requires_grad and count != 1:
@@ -204,8 +207,8 @@ def _check_coverage(net: nn.Module, optimizer: torch.optim.Optimizer, name: str)
 
 
 def _raise_unmatched(key: str, pattern: str, names: Sequence[str]) -> NoReturn:
-    modules = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
-    hint = suggestion(pattern, names) or f"the modules are {modules}"
+    modules = dict.fromkeys(name.split(".")[0] for name in names)
+    hint = suggestion(pattern, names) or f"the modules are {', '.join(modules)}"
     raise UserError(
         f"{key}: pattern {pattern!r} must match a parameter, but matches none; {hint}"
     )

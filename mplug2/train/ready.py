@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from mplug2.network import Network
 
 _OF_LOADERS = ("__iter__", "state_dict", "load_state_dict", "steps_per_epoch")
-MAX_UNKNOWN = (
-    0.05  # the part of the words of a batch that a vocabulary may lack without a warning
-)
+# The part of the words of a batch that a vocabulary may lack without a warning.
+MAX_UNKNOWN = 0.05
 
 
 def training_loaders(
@@ -72,8 +71,9 @@ def unknown_word_warnings(loaders: Mapping[str, Any]) -> list[str]:
     warnings = []
     for name, loader in loaders.items():
         source = getattr(loader, "source", None)
+        # A user's loader need not have a source.
         if source is None:
-            continue  # a loader of the user
+            continue
         counts = count_words(source)
         if counts.fraction > MAX_UNKNOWN:
             vocabulary = source.task.tokenizer.source

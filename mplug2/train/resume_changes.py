@@ -12,10 +12,8 @@ from mplug2.runtime.manifest import read_manifest
 from registry import Spec, UserError, parse_spec
 
 _SPEC = "spec.yaml"
-_FREE = (
-    "train.output_dir",
-    "init",
-)  # where a run is, and what a resumed run does not read again
+# Where a run is, and what a resumed run does not read again.
+_FREE = ("train.output_dir", "init")
 _SHOWN = 12  # changed settings that a line lists
 
 
@@ -29,7 +27,8 @@ def changed_settings(checkpoint: Path | None, spec: Spec) -> list[str]:
         return []
     text = (checkpoint / _SPEC).read_text(encoding="utf-8")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of old names, which a checkpoint may keep
+        # Of old names, which a checkpoint may keep.
+        warnings.simplefilter("ignore")
         before = dict(_leaves(parse_spec(text, str(checkpoint / _SPEC)).resolved()))
     after = dict(_leaves(spec.resolved()))
     changes, refused = [], []
@@ -58,10 +57,8 @@ def changed_settings(checkpoint: Path | None, spec: Spec) -> list[str]:
 
 def _changed_processes(checkpoint: Path) -> list[str]:
     manifest = read_manifest(checkpoint) or {}
-    before, now = (
-        manifest.get("written_by", {}).get("world_size"),
-        distributed.world_size(),
-    )
+    before = manifest.get("written_by", {}).get("world_size")
+    now = distributed.world_size()
     if before in (None, now):
         return []
     return [

@@ -84,6 +84,7 @@ class RunLock:
             "process": os.getpid(),
             "rank": distributed.rank(),
         }
+        # Who holds it is for messages, and for other hosts.
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, json.dumps(holder).encode(), 0)
         self._released = threading.Event()
@@ -126,11 +127,10 @@ class RunLock:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise
             raise UserError(_occupied(self.file, holder)) from None
+        # Network file systems may not pass locks on to other hosts: there the touches of the holder count.
         host = holder.get("host")
-        if (
-            host not in (None, socket.gethostname())
-            and _seconds_untouched(handle) < STALE_SECONDS
-        ):
+        is_elsewhere = host not in (None, socket.gethostname())
+        if is_elsewhere and _seconds_untouched(handle) < STALE_SECONDS:
             raise UserError(_occupied(self.file, holder))
 
     def _beat(self) -> None:
@@ -150,6 +150,7 @@ def _holder(handle: int) -> dict[str, object]:
 
 def _seconds_untouched(handle: int) -> float:
     """Return how long ago a lock file was touched by the time of its disk, which is kept."""
+    # In the time of the disk: the clocks of two hosts may differ by minutes.
     before = os.fstat(handle).st_mtime
     content = os.pread(handle, 1000, 0)
     os.pwrite(handle, content, 0)

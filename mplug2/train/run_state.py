@@ -34,9 +34,8 @@ class RunState:
 
     step: int = 0  # iterations done
     loaders: dict[str, dict[str, int]] = field(default_factory=dict)
-    skipped: int = (
-        0  # optimizer steps that were not taken because the gradient was not finite
-    )
+    # Optimizer steps that were not taken because the gradient was not finite.
+    skipped: int = 0
     metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
     eval_pending: bool = False  # whether this step has not been evaluated yet
     best: float | None = None
@@ -49,9 +48,8 @@ class RunState:
         fields = {key: state[key] for key in cls.__dataclass_fields__ if key in state}
         if "loaders" not in state:
             settings = state["agree"]
-            samples = (
-                state["batches"] * settings.get("batch", 1) * settings.get("processes", 1)
-            )
+            batch, ranks = settings.get("batch", 1), settings.get("processes", 1)
+            samples = state["batches"] * batch * ranks
             fields["loaders"] = {"train": {"epoch": state["epoch"], "samples": samples}}
             fields["eval_pending"] = state.get("due", False)
         return cls(**fields)

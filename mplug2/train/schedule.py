@@ -40,8 +40,10 @@ class Schedule:
 
     def at(self, step: int, lr: float) -> float:
         """Return the rate of optimizer step ``step`` (from 0) for a group whose full rate is ``lr``."""
+        # The released code sets the rate after the step, so the first two steps share one.
         position = max(step - 1, 0)
         if position < self.warmup:
+            # A group that is slower than the warm-up must not begin above its full rate.
             start = min(self.warmup_lr, lr)
             return start + (lr - start) * position / self.warmup
         if self.kind == "constant":
@@ -71,7 +73,8 @@ def named_rates(
     ``peaks``: the highest rate of each parameter group; ``rates``: the rate of each group now.
     """
     if not isinstance(patterns, Mapping):
-        return {"lr": max(rates)}  # Layers may learn more slowly: `train.layer_decay`.
+        # Layers may learn more slowly: `train.layer_decay`.
+        return {"lr": max(rates)}
     by_peak = dict(zip(peaks, rates, strict=True))
     named = {}
     for pattern, peak in patterns.items():

@@ -72,9 +72,11 @@ class Trainer:
         self.iteration = Iteration(self.spec, self.plan, loaders, self.settings["seed"])
         optimizer = build_optimizer(net, self.settings)
         self.peak_lrs = [group["lr"] for group in optimizer.param_groups]
-        self.evaluations = [
-            e for e in self.plan.evaluations if e.name in evaluation_loaders
-        ]
+        # An evaluation without a loader is of use outside of training only.
+        self.evaluations = []
+        for evaluation in self.plan.evaluations:
+            if evaluation.name in evaluation_loaders:
+                self.evaluations.append(evaluation)
         self.select = selected_value(self.spec, self.evaluations)
         # This loads the metrics: one that cannot run here (METEOR without Java) fails before training.
         self.smaller_is_better = smaller_is_better(self.evaluations)
@@ -82,11 +84,10 @@ class Trainer:
         self.saved, self.writer = open_run_folder(self.spec, resume)
         self.folder = run_folder(self.spec)
         self.invariants = resume_invariants(self.settings, optimizer)
-        self.state = (
-            load_before_engine(self.saved, net, self.invariants)
-            if self.saved
-            else RunState()
-        )
+        self.state = RunState()
+        if self.saved:
+            # Weights go into the network while it is complete: ZeRO 3 will split it over ranks.
+            self.state = load_before_engine(self.saved, net, self.invariants)
         stored = dict(self.state.loaders)
         for name, position in stored.items():
             loaders[name].load_state_dict(position)
@@ -102,11 +103,11 @@ class Trainer:
             self.settings["min_lr"],
         )
         self.engine = start_engine(net, optimizer, self.settings)
-        seed_everything(
-            self.settings["seed"], distributed.rank()
-        )  # other dropout on every rank
+        # Other dropout on every rank; a resumed run restores the generators of its checkpoint below.
+        seed_everything(self.settings["seed"], distributed.rank())
         if self.saved:
             load_into_engine(self.saved, self.engine)
+        # The run may have no evaluation any more.
         self.state.eval_pending = self.state.eval_pending and bool(self.evaluations)
         self.skipped_in_a_row = 0
         self.meter = Meter(self.iteration, self.folder, self.settings["profile"])
@@ -124,21 +125,23 @@ class Trainer:
         ):
             self.report.print_line(*self.opening())
             while (self.state.eval_pending or not self.is_over()) and not stop:
+                # In the next turn, after the step was saved: an evaluation can fail.
                 if self.state.eval_pending:
-                    self.evaluate()  # after saving, since an evaluation can fail
+                    self.evaluate()
                     continue
                 before = copy.deepcopy(self.state)
                 self.meter.begin(self.state.step + 1)
                 lrs = self.set_learning_rates()
+                # Before the step, as released: the average is of the weights that this step starts from.
                 self.net.update_ema(self.engine.consolidate)
                 self.report.print_line(*messages.unfreezing(self.net, self.state.step))
                 with self.net.training_at(self.state.position(self.main_batch)):
                     values, results = self.train_iteration()
                 self.state.step += 1
                 self.state.loaders = self.iteration.positions()
-                self.write_log(
-                    values, results, lrs, before, self.meter.end(self.state.step)
-                )
+                seconds = self.meter.end(self.state.step)
+                self.write_log(values, results, lrs, before, seconds)
+                # A signal may reach some ranks only; all must stop after the same step.
                 stop = distributed.all_reduce_sum(float(interrupts.stop_requested))[0] > 0
                 over = self.state.step == self.total
                 self.state.eval_pending = bool(self.evaluations) and (
@@ -146,11 +149,11 @@ class Trainer:
                 )
                 if over or stop or self.is_due("save_every", before):
                     self.save()
-        assert self.saved is not None  # a run of no steps was saved before
-        best = self.state.best_step
-        best_folder = (
-            step_folder(self.folder / CHECKPOINTS, best) if best is not None else None
-        )
+        # A run without a step to do was saved before.
+        assert self.saved is not None
+        best, best_folder = self.state.best_step, None
+        if best is not None:
+            best_folder = step_folder(self.folder / CHECKPOINTS, best)
         interrupted = stop and (self.state.eval_pending or not self.is_over())
         metrics = self.state.metrics
         result = Result(
@@ -170,9 +173,8 @@ class Trainer:
         """Return the first lines that a run prints."""
         texts = {}
         for name, batch in self.plan.batches.items():
-            texts[name] = messages.batch_text(
-                batch, self.iteration.loaders[name].steps_per_epoch()
-            )
+            steps_per_epoch = self.iteration.loaders[name].steps_per_epoch()
+            texts[name] = messages.batch_text(batch, steps_per_epoch)
         lines = messages.opening(
             self.net, self.spec, self.folder, self.state, texts, self.total
         )
@@ -200,14 +202,15 @@ class Trainer:
         results = []
         for step in self.iteration.steps(self.state):
             self.meter.count(step)
-            scalars = averaged_scalars(
-                accumulate_gradients(self.engine, self.net, step), self.plan
-            )
+            local_values = accumulate_gradients(self.engine, self.net, step)
+            scalars = averaged_scalars(local_values, self.plan)
+            # Before the engine's step, which would carry NaN into the weights.
             self.check_finite(scalars, step)
             values |= scalars
             result = self.engine.step(self.settings["max_grad_norm"])
             results.append(result)
             self.skipped_in_a_row = 0 if result.taken else self.skipped_in_a_row + 1
+            # A gradient that is not finite: usual in fp16 now and then, but not many times in a row.
             if not result.taken:
                 self.state.skipped += 1
                 write_skipped(self.folder, self.state.step + 1, step)
@@ -235,12 +238,12 @@ class Trainer:
     ) -> None:
         """Show the progress of an iteration, and log every few of them."""
         step, taken = self.state.step, all(result.taken for result in results)
-        losses = [
-            f"{name} {value:.4f}"
-            for name, value in values.items()
-            if output_of(name) == LOSS
-        ]
+        losses = []
+        for name, value in values.items():
+            if output_of(name) == LOSS:
+                losses.append(f"{name} {value:.4f}")
         text = "  ".join(losses)
+        # The position before the iteration: its rates, ramps and epoch are those of its samples.
         epoch = before.epoch_of(self.main_batch)
         line = (
             step % self.settings["log_every"] == 0 or step in (1, self.total) or not taken
@@ -248,12 +251,10 @@ class Trainer:
         self.report.step(step, f"epoch {epoch + 1}  {text}  lr {max(lrs):.2e}", line)
         if not line:
             return
-        numbers: dict[str, float | None] = {
-            "epoch": epoch,
-            **values,
-            **named_rates(self.settings["lr"], self.peak_lrs, lrs),
-        }
+        numbers: dict[str, float | None] = {"epoch": epoch, **values}
+        numbers |= named_rates(self.settings["lr"], self.peak_lrs, lrs)
         numbers |= ramp_values(self.spec, before.position(self.main_batch))
+        # None is not logged: no row has a norm that was not finite, or a count of no skipped steps.
         numbers["grad_norm"] = results[-1].grad_norm if results else None
         numbers["skipped"] = self.state.skipped or None
         self.log.write(step, **numbers, **self.meter.take(), seconds=seconds)
@@ -277,6 +278,7 @@ class Trainer:
             f"step {step}  val  {shown}{'  (best so far)' if better else ''}"
         )
         self.log.write(step, **{f"val/{key}": value for key, value in values.items()})
+        # The weights of this step are saved already: only the state of their checkpoint has changed.
         if self.saved == step_folder(self.folder / CHECKPOINTS, step):
             write_state(self.saved, self.net, state, self.invariants, self.writer)
             self.tidy_folder()

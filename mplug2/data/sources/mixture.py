@@ -35,13 +35,12 @@ class MixtureSource:
         self.sizes = np.array([len(source) for source in self.sources])
         if not len(self.sources) or not self.sizes.all():
             raise UserError("a mixture needs sources, and each of them samples")
-        given = [weights.get(name) for name in self.source_names]
         self.weights: np.ndarray | None = None
-        if any(weight is not None for weight in given):
-            numbers = [
-                size if weight is None else weight
-                for weight, size in zip(given, self.sizes, strict=True)
-            ]
+        if any(weights.get(name) is not None for name in self.source_names):
+            numbers = []
+            for name, size in zip(self.source_names, self.sizes, strict=True):
+                weight = weights.get(name)
+                numbers.append(size if weight is None else weight)
             self.weights = np.array(numbers, dtype=float) / sum(numbers)
         first = self.sources[0]
         self.task, self.training, self.collate = first.task, first.training, first.collate
@@ -83,26 +82,27 @@ class MixtureSource:
         if self.weights is None or not self.training:
             counts = self.sizes * epoch
         else:
+            # With weights an epoch does not have each sample once, so earlier epochs are drawn again.
             counts = np.zeros(len(self.sources), dtype=int)
             for earlier in range(epoch):
-                counts = counts + np.bincount(
-                    self._chosen(earlier, seed), minlength=len(self.sources)
-                )
-        counts = counts + np.bincount(
-            self._chosen(epoch, seed)[:samples], minlength=len(self.sources)
-        )
-        return {
-            name: int(count)
-            for name, count in zip(self.source_names, counts, strict=True)
-        }
+                counts = counts + self._count(self._chosen(earlier, seed))
+        counts = counts + self._count(self._chosen(epoch, seed)[:samples])
+        draws = {}
+        for name, count in zip(self.source_names, counts, strict=True):
+            draws[name] = int(count)
+        return draws
+
+    def _count(self, chosen: np.ndarray) -> np.ndarray:
+        """Return how many of some positions have each source."""
+        return np.bincount(chosen, minlength=len(self.sources))
 
     def effective_epochs(self, epoch: int, samples: int, seed: int) -> dict[str, float]:
         """Return how often each source has been gone through before a position; 1.5: half of it twice."""
         draws = self.draws(epoch, samples, seed)
-        return {
-            name: draws[name] / int(size)
-            for name, size in zip(self.source_names, self.sizes, strict=True)
-        }
+        epochs = {}
+        for name, size in zip(self.source_names, self.sizes, strict=True):
+            epochs[name] = draws[name] / int(size)
+        return epochs
 
     def part_request(self, number: int, draw: int, seed: int) -> SampleRequest:
         """Return the ``draw``-th sample that comes from a source, over all epochs."""
@@ -110,12 +110,9 @@ class MixtureSource:
         key = (number, part_epoch, seed)
         if key not in self._orders:
             # Neighbouring epochs of a source are read at once, when workers are ahead.
-            recent = [other for other in self._orders if other[0] == number][-1:]
-            self._orders = {
-                other: order
-                for other, order in self._orders.items()
-                if other[0] != number or other in recent
-            }
+            earlier = [other for other in self._orders if other[0] == number]
+            for other in earlier[:-1]:
+                del self._orders[other]
             self._orders[key] = self.sources[number].requests(part_epoch, seed)
         request = self._orders[key][position]
         # Media of different sources are different, whatever their numbers are.
@@ -137,6 +134,7 @@ class MixtureSource:
     def blank(self, failed: FailedSample) -> Sample:
         """Return a stand-in for a sample that cannot be decoded."""
         number, *inner = failed.request.source
+        # Mixtures may be nested: each one takes its number off the front.
         request = failed.request._replace(source=tuple(inner))
         sample = self.sources[number].blank(replace(failed, request=request))
         return replace(sample, request=failed.request, source=self.source_names[number])
@@ -173,6 +171,7 @@ class MixtureSource:
     def fingerprint(self) -> int:
         """Return a number that changes if a source or a weight does."""
         parts = [source.fingerprint() for source in self.sources]
+        # Other weights draw other samples, so a position would mean others.
         weights = [] if self.weights is None else self.weights.tolist()
         return zlib.crc32(repr((parts, weights)).encode())
 
@@ -184,9 +183,8 @@ class _MixedRequests(LazySequence[SampleRequest]):
         self, mixture: MixtureSource, chosen: np.ndarray, before: np.ndarray, seed: int
     ) -> None:
         self.mixture, self.chosen, self.seed = mixture, chosen, seed
-        self.draws = np.empty(
-            len(chosen), dtype=int
-        )  # of each position: the how manieth of its source
+        # For each position: how many samples of its source came before it.
+        self.draws = np.empty(len(chosen), dtype=int)
         for number in range(len(mixture.sources)):
             positions = np.flatnonzero(chosen == number)
             self.draws[positions] = before[number] + np.arange(len(positions))

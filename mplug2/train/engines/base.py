@@ -18,9 +18,8 @@ class StepResult:
     """What became of an optimizer step; the same on all ranks."""
 
     taken: bool  # False: the gradient was not finite, and the weights were left unchanged
-    grad_norm: (
-        float | None
-    )  # L2 norm over all parameters before clipping; None if it was not finite
+    # L2 norm over all parameters before clipping; None if it was not finite.
+    grad_norm: float | None
 
 
 class Engine(Protocol):
@@ -94,6 +93,7 @@ def start_engine(
 
 def find_tensor(net: nn.Module, name: str) -> Tensor:
     """Return the parameter or buffer of a name; KeyError if there is none."""
+    # A tied weight is found by each of its names.
     for parameter_name, parameter in net.named_parameters(remove_duplicate=False):
         if parameter_name == name:
             return parameter

@@ -58,6 +58,7 @@ def deepspeed_config(settings: Mapping[str, Any]) -> dict[str, Any]:
         "gradient_clipping": 0.0,  # Set for each step.
         "zero_optimization": {"stage": zero_stage(settings)},
         "zero_allow_untested_optimizer": True,
+        # Never: the trainer prints its own lines.
         "steps_per_print": 10**12,
         "wall_clock_breakdown": False,
     }
@@ -97,12 +98,12 @@ class DeepSpeedEngine:
         self._max_norm: float | None = None
         self._norm: float | None = None
         parameters = dict(net.named_parameters())
-        half = settings["precision"] != "fp32"
-        masters = {
-            name: p.detach().clone()
-            for name, p in parameters.items()
-            if half and p.requires_grad
-        }
+        # DeepSpeed rounds the weights to 16 bit before it makes its masters of them: keep the exact values.
+        masters: dict[str, Tensor] = {}
+        if settings["precision"] != "fp32":
+            for name, parameter in parameters.items():
+                if parameter.requires_grad:
+                    masters[name] = parameter.detach().clone()
         groups = [group["params"] for group in optimizer.param_groups]
         self._engine = _initialize(
             net, DelegatingOptimizer(groups, self._step_optimizer), settings
@@ -183,32 +184,33 @@ class DeepSpeedEngine:
         if "version" not in payload:
             self._load_format_1(payload["optimizer"])
             return
-        same = payload["layout"] == self._stepper.layout()
-        distributed.raise_on_all_ranks(
-            None
-            if same
-            else f"{folder}: the optimizer state was sharded in another way. Resume with the number of "
-            "processes, the train.zero and the train.lr of the checkpoint"
-        )
+        problem = None
+        if payload["layout"] != self._stepper.layout():
+            problem = (
+                f"{folder}: the optimizer state was sharded in another way. Resume with the number of "
+                "processes, the train.zero and the train.lr of the checkpoint"
+            )
+        distributed.raise_on_all_ranks(problem)
         load_optimizer_state(self._optimizer, payload["optimizer"])
         self._zero.load_scaler_state(payload["loss_scaler"])
 
     def _load_format_1(self, saved: dict[str, Any]) -> None:
         """Restore the state of DeepSpeed's flat tensors, which checkpoints without a manifest hold."""
         key = "optimizer_state_dict" if self._stage == 3 else "base_optimizer_state"
-        distributed.raise_on_all_ranks(
-            None
-            if key in saved
-            else "the optimizer state is that of another train.zero: resume with that"
-        )
+        problem = None
+        if key not in saved:
+            problem = (
+                "the optimizer state is that of another train.zero: resume with that"
+            )
+        distributed.raise_on_all_ranks(problem)
         states = self._stepper.split_flat_state(self._zero.flats(), saved[key]["state"])
         counters: list[dict[str, Any]] = [{} for _ in self._optimizer.param_groups]
         load_optimizer_state(self._optimizer, {"state": states, "counters": counters})
+        # Format 1 stored DeepSpeed's object itself; another version of it may have other attributes.
         scaler = vars(saved["loss_scaler"])
         current = self._zero.scaler_state()
-        self._zero.load_scaler_state(
-            {name: scaler[name] for name in current if name in scaler}
-        )
+        known_numbers = {name: scaler[name] for name in current if name in scaler}
+        self._zero.load_scaler_state(known_numbers)
 
     def consolidate(self, parameter: str | Tensor) -> Tensor:
         """Return the complete float32 master of a parameter."""
@@ -235,11 +237,8 @@ class DeepSpeedEngine:
         """Give the masters the values from before DeepSpeed rounded the weights to 16 bit."""
         with torch.no_grad():
             for fragment in self._stepper.fragments:
-                value = (
-                    values[fragment.name]
-                    .reshape(-1)
-                    .narrow(0, fragment.start, fragment.numel)
-                )
+                flat_value = values[fragment.name].reshape(-1)
+                value = flat_value.narrow(0, fragment.start, fragment.numel)
                 fragment.view.copy_(value.view_as(fragment.view))
         self._zero.refresh_weights()
 
@@ -270,7 +269,9 @@ def _refuse_split_parameters(
     optimizer: torch.optim.Optimizer, fragments: list[list[Fragment]], stage: int
 ) -> None:
     """Raise `UserError` if ranks hold parts of parameters and the optimizer needs complete ones."""
-    split = [part.name for group in fragments for part in group if not part.is_complete]
+    split = []
+    for group in fragments:
+        split += [part.name for part in group if not part.is_complete]
     problem = None
     if split and not getattr(optimizer, "elementwise", False):
         problem = (

@@ -44,12 +44,11 @@ class ZeroOptimizer:
         """Return the flat float32 masters of this rank, in the order of the parameter groups."""
         if self.stage < 3:
             return list(self.inner.single_partition_of_fp32_groups)
+        # Stage 3 cuts large groups into sub-groups, whose order need not be that of the groups.
+        flats = self.inner.fp32_partitioned_groups_flat
         groups = self.inner.sub_group_to_group_id
-        order = sorted(
-            range(len(self.inner.fp32_partitioned_groups_flat)),
-            key=lambda index: groups[index],
-        )
-        return [self.inner.fp32_partitioned_groups_flat[index] for index in order]
+        order = sorted(range(len(flats)), key=lambda index: groups[index])
+        return [flats[index] for index in order]
 
     def fragment(self, name: str, parameter: nn.Parameter) -> Fragment | None:
         """Return what this rank holds of the master of a parameter, or None."""
@@ -100,11 +99,12 @@ class ZeroOptimizer:
 
     def scaler_state(self) -> dict[str, Any]:
         """Return the numbers of the loss scaler (fp16)."""
-        return {
-            key: value
-            for key, value in vars(self.inner.loss_scaler).items()
-            if isinstance(value, bool | int | float)
-        }
+        # Plain numbers alone, so that reading them back needs no class of DeepSpeed.
+        state = {}
+        for key, value in vars(self.inner.loss_scaler).items():
+            if isinstance(value, bool | int | float):
+                state[key] = value
+        return state
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
         """Restore what ``scaler_state`` returned."""

@@ -30,9 +30,10 @@ class DelegatingOptimizer(torch.optim.Optimizer):
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Call the function with the parameters that DeepSpeed has put into the groups."""
-        self._on_step(
-            [parameter for group in self.param_groups for parameter in group["params"]]
-        )
+        parameters: list[Tensor] = []
+        for group in self.param_groups:
+            parameters += group["params"]
+        self._on_step(parameters)
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,8 @@ class Fragment:
     offset: int  # In the flat tensor.
     is_complete: bool  # Whether it holds the complete parameter.
     flat: Tensor  # DeepSpeed's flat tensor of the parameter group.
-    view: (
-        nn.Parameter
-    )  # Shares memory with `flat`; has the parameter's shape if it is complete.
+    # Shares memory with `flat`; has the parameter's shape if it is complete.
+    view: nn.Parameter
 
     @property
     def numel(self) -> int:
@@ -81,14 +81,12 @@ class FragmentStepper:
 
     def step(self, flats: list[Tensor], reached: Collection[str]) -> None:
         """Update the fragments of ``flats`` whose parameters are in ``reached``, by the flats' gradients."""
+        # By identity: tensors compare element by element.
         identities = {id(flat) for flat in flats}
         for fragment in self.fragments:
             gradient = fragment.flat.grad
-            if (
-                id(fragment.flat) in identities
-                and fragment.name in reached
-                and gradient is not None
-            ):
+            is_stepped = id(fragment.flat) in identities and fragment.name in reached
+            if is_stepped and gradient is not None:
                 part = gradient.narrow(0, fragment.offset, fragment.numel)
                 fragment.view.grad = part.view_as(fragment.view)
         step_groups_with_gradients(self.optimizer)

@@ -20,7 +20,8 @@ def write_rank_file(folder: Path, payload: dict[str, Any]) -> None:
     """Write this rank's ``payload`` of tensors and plain values; OSError if the disk is full."""
     try:
         torch.save(payload, rank_file(folder))
-    except RuntimeError as error:  # This is what torch makes of a full disk.
+    except RuntimeError as error:
+        # This is what torch makes of a full disk.
         raise OSError(str(error).splitlines()[0]) from error
 
 
@@ -43,9 +44,11 @@ def read_rank_file(
     else:
         try:
             with torch.serialization.safe_globals(types or []):
+                # Checkpoints may come from others: tensors and plain values only, no code of a pickle.
                 payload = torch.load(file, map_location="cpu", weights_only=True)
             _ = payload[key]
-        except Exception as error:  # Which one depends on where the damage is.
+        except Exception as error:
+            # Which one depends on where the damage is.
             problem = (
                 f"{file} must be what mplug2 wrote, but is damaged ({type(error).__name__}). Delete "
                 f"{folder.parent} to resume from the checkpoint before it"

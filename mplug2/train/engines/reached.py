@@ -20,9 +20,10 @@ class ReachedParameters:
     """Records which trainable parameters of a network got a gradient since the last ``take``."""
 
     def __init__(self, net: nn.Module) -> None:
-        self._parameters = {
-            name: p for name, p in net.named_parameters() if p.requires_grad
-        }
+        self._parameters: dict[str, nn.Parameter] = {}
+        for name, parameter in net.named_parameters():
+            if parameter.requires_grad:
+                self._parameters[name] = parameter
         self._here: set[int] = set()
         for index, parameter in enumerate(self._parameters.values()):
             # Fires after each backward pass, also if an engine takes the gradient away at once.
@@ -37,15 +38,15 @@ class ReachedParameters:
         ``same_on_all_ranks``: raise RuntimeError if a parameter was reached on some ranks only, which breaks
         engines that reduce gradients during the backward pass.
         """
+        # On how many ranks each parameter was reached.
         counts = torch.zeros(len(self._parameters), dtype=torch.int32)
         counts[sorted(self._here)] = 1
         self._here.clear()
         counts = distributed.all_reduce_tensor(counts)
         world = distributed.world_size()
         reached = {}
-        for (name, parameter), count in zip(
-            self._parameters.items(), counts.tolist(), strict=True
-        ):
+        counted = zip(self._parameters.items(), counts.tolist(), strict=True)
+        for (name, parameter), count in counted:
             if same_on_all_ranks and 0 < count < world:
                 raise RuntimeError(
                     f"{name}: the backward passes of a step reached it on {count} of {world} ranks. With "
@@ -84,8 +85,12 @@ def clip_and_step(
 
     Return the L2 norm before clipping, or None if no step was taken. Gradients must be averaged over ranks.
     """
-    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = nn.utils.get_total_norm([p.grad for p in with_gradient if p.grad is not None])
+    with_gradient, gradients = [], []
+    for parameter in parameters:
+        if parameter.grad is not None:
+            with_gradient.append(parameter)
+            gradients.append(parameter.grad)
+    norm = nn.utils.get_total_norm(gradients)
     # Clipping by a norm that is not finite would spread NaN, or turn the signs of all gradients.
     if not bool(norm.isfinite()):
         return None

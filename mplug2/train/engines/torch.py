@@ -21,6 +21,7 @@ from mplug2.train.engines.optimizer_state import (
 from mplug2.train.engines.reached import ReachedParameters, clip_and_step
 from registry.errors import UserError
 
+# Gradients that are reduced together: 128 MiB in float32, which bounds the memory of the copies.
 BUCKET_ELEMENTS = 2**25
 
 
@@ -58,6 +59,7 @@ class TorchEngine:
         self._settings = group_settings(optimizer)
         self._autocast = settings["precision"] == "bf16"
         self._reached = ReachedParameters(net)
+        # Ranks may have drawn other weights: those of rank 0 count.
         if distributed.world_size() > 1:
             for parameter in net.parameters():
                 dist.broadcast(parameter.detach(), src=0)
@@ -85,11 +87,15 @@ class TorchEngine:
     def step(self, max_norm: float | None) -> StepResult:
         """Average the gradients over ranks, clip them, and update what they reached."""
         reached = self._reached.take(same_on_all_ranks=False)
+        # A parameter that only other ranks reached takes part in their average with zeros.
+        gradients = []
         for parameter in reached.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        average_gradients([p.grad for p in reached.values() if p.grad is not None])
+            gradients.append(parameter.grad)
+        average_gradients(gradients)
         norm = clip_and_step(self._optimizer, reached.values(), max_norm)
+        # To None, not to zero: optimizers leave out parameters without a gradient.
         self.net.zero_grad(set_to_none=True)
         return StepResult(norm is not None, norm)
 
@@ -127,6 +133,7 @@ def average_gradients(gradients: Sequence[Tensor]) -> None:
 def _average(bucket: list[Tensor]) -> None:
     if not bucket:
         return
+    # One call for many tensors: the latency of a collective is paid once.
     flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
     dist.all_reduce(flat)
     flat /= distributed.world_size()
