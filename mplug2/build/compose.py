@@ -17,6 +17,9 @@ from mplug2.runtime.devices import usable_device
 from mplug2.weights.sources import initialise
 from registry import MODULES, Problem, Spec, SpecError, UserError, check, read_spec
 
+# What a module, or torch, raises for arguments that only they can judge.
+_REFUSALS = (ValueError, TypeError, RuntimeError, OverflowError, ZeroDivisionError)
+
 
 def compose(
     spec: Spec | str | os.PathLike[str],
@@ -48,17 +51,22 @@ def compose(
         initial = drawn = True
     filled = initial and device.type != "meta"
     report = check(spec, files=filled)
-    spec = report.complete_spec()  # with the arguments that it leaves out
+    # With the arguments that the spec leaves out.
+    spec = report.complete_spec()
     with contextlib.nullcontext() if drawn else UndrawnWeights():
         net = Network(spec, report.types, _build(spec, device))
     if problems := tie(net) + freeze(net):
         raise SpecError(problems)
     if filled:
         _load_pretrained(net)
-    net.init_ema()  # before: released files hold momentum copies, too
+    # Before `init`: released files hold momentum copies, too.
+    net.init_ema()
     reports = initialise(net) if filled else []
     if spec.adapt:
-        filled_names = {name for report in reports for name in report.filled()}
+        filled_names: set[str] = set()
+        for weights_report in reports:
+            filled_names.update(weights_report.filled())
+        # After `init`: adapters go around layers that have their weights.
         if problems := adapt(net, filled_names):
             raise SpecError(problems)
     return net
@@ -71,6 +79,7 @@ def _load_pretrained(net: Network) -> None:
         load = getattr(net.get_module(name), "load_pretrained", None)
         if load is None:
             continue
+        # All modules are tried, so that one message names every file that is missing.
         try:
             load()
         except UserError as error:
@@ -88,14 +97,7 @@ def _build(spec: Spec, device: torch.device | str) -> dict[str, nn.Module]:
         try:
             with torch.device(device):
                 parts[name] = MODULES.load(entry.use)(**arguments)
-        # what only the module itself, or torch, knows of its arguments
-        except (
-            ValueError,
-            TypeError,
-            RuntimeError,
-            OverflowError,
-            ZeroDivisionError,
-        ) as error:
+        except _REFUSALS as error:
             problems.append(Problem(entry.place, f"{name}: {str(error).splitlines()[0]}"))
     if problems:
         raise SpecError(problems)

@@ -64,20 +64,17 @@ def import_file(
             f"{source}: lacks weights of this network; nothing was written\n{report.table(absent)}"
         )
     loaded = report.filled()
-    buffers = {
-        name: value for name, value in persistent_buffers(net).items() if name in loaded
-    }
+    buffers = {}
+    for name, value in persistent_buffers(net).items():
+        if name in loaded:
+            buffers[name] = value
     # A tied weight is stored once, under its first name.
-    tensors = {
-        name: value.detach().contiguous()
-        for name, value in (parameters | buffers).items()
-    }
+    tensors = {}
+    for name, value in (parameters | buffers).items():
+        tensors[name] = value.detach().contiguous()
+    metadata = {"format": "pt", ORIGINAL: _described(family, source, target, released)}
     with _unfinished(target) as file:
-        save_file(
-            tensors,
-            file,
-            {"format": "pt", ORIGINAL: _described(family, source, target, released)},
-        )
+        save_file(tensors, file, metadata)
     return f"{report.summary()}\n{report.table()}\nwritten: {target}"
 
 
@@ -111,19 +108,14 @@ def export_file(
     original, note = _original(key_map, family, file, like)
     tensors, report = export(net, key_map, weights, ema, original, str(target))
     released = original.released if original is not None else None
-    wrappers = (
-        released.wrappers
-        if released is not None
-        else tuple(filter(None, [key_map.wrapper]))
-    )
-    prefix = released.prefix if released is not None else ""
+    # As the original has them: released code looks for its tensors in these entries.
+    if released is not None:
+        wrappers, prefix = released.wrappers, released.prefix
+    else:
+        wrappers, prefix = (key_map.wrapper,) if key_map.wrapper else (), ""
+    content = {prefix + key: value for key, value in tensors.items()}
     with _unfinished(target) as unfinished:
-        _save(
-            unfinished,
-            target.suffix,
-            {prefix + key: value for key, value in tensors.items()},
-            wrappers,
-        )
+        _save(unfinished, target.suffix, content, wrappers)
     return f"{report.summary()}\n{report.table()}\n{note}\nwritten: {target}"
 
 
@@ -153,9 +145,10 @@ def _described(family: str, source: str | Path, target: Path, released: Released
     keys = {}
     for key, value in released.tensors.items():
         keys[key] = [str(value.dtype).removeprefix("torch."), list(value.shape)]
-    path = (
-        os.path.relpath(source, target.parent) if os.path.exists(source) else str(source)
-    )
+    path = str(source)
+    # Relative to the converted file, so that both may be moved together.
+    if os.path.exists(source):
+        path = os.path.relpath(source, target.parent)
     return json.dumps({"family": family, "path": path, "keys": keys})
 
 
@@ -181,9 +174,8 @@ def _original(
         problem = "is another file now"
     else:
         problem = "does not exist"
-    return Original(
-        dtypes, shapes
-    ), f"original: {path} {problem}; `--like ORIGINAL` copies the missing keys"
+    note = f"original: {path} {problem}; `--like ORIGINAL` copies the missing keys"
+    return Original(dtypes, shapes), note
 
 
 def _description(file: Path) -> dict[str, Any] | None:

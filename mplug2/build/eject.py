@@ -49,9 +49,8 @@ def eject(spec: Spec) -> str:
         raise SpecError.at(
             spec.key_place("adapt"), "a network with adapters cannot be ejected", hint
         )
-    net = compose(
-        spec, device="meta", initial=False
-    )  # finds what only the modules themselves know
+    # Finds what only the modules themselves know.
+    net = compose(spec, device="meta", initial=False)
     weightless = not any(p.is_floating_point() for p in net.parameters())
     assert net.freezer is not None
     return "\n".join(_Writer(net.spec, weightless, net.freezer).file()) + "\n"
@@ -64,44 +63,44 @@ class _Writer:
         self.plans = {goal: plan(spec, goal) for goal in spec.goals}
         self.shadowed = sorted(shadowed_modules(spec))
         self.ramped = False
-        for one in self.plans.values():
-            for step in one.steps:
-                self.ramped = self.ramped or any(
-                    map(has_ramp, step.binding.options.values())
-                )
-        self.imports: dict[str, str] = {}  # "package.module:Name" to its name in the file
-        used = {name: MODULES.target(entry.use) for name, entry in spec.modules.items()}
-        called = {
-            step.equation.callee for one in self.plans.values() for step in one.steps
-        } - set(used)
-        self.classes = {name: self.imported(target) for name, target in used.items()}
-        self.functions = {
-            name: self.imported(OPERATIONS.target(name)) for name in sorted(called)
-        }
-        self.halves = {}  # inputs that are cast to the class, as the file names it, that casts them
-        for name in dict.fromkeys(
-            name for one in self.plans.values() for name in one.inputs
-        ):
+        operations: set[str] = set()
+        inputs: dict[str, None] = {}
+        for steps in self.plans.values():
+            inputs.update(dict.fromkeys(steps.inputs))
+            for step in steps.steps:
+                options = step.binding.options.values()
+                self.ramped = self.ramped or any(map(has_ramp, options))
+                if step.equation.callee not in spec.modules:
+                    operations.add(step.equation.callee)
+        # "package.module:Name" to its name in the file.
+        self.imports: dict[str, str] = {}
+        self.classes = {}
+        for name, entry in spec.modules.items():
+            self.classes[name] = self.imported(MODULES.target(entry.use))
+        # Sorted, so that the same spec always gives the same file.
+        self.functions = {}
+        for name in sorted(operations):
+            self.functions[name] = self.imported(OPERATIONS.target(name))
+        # Inputs that are cast, to the class that casts them, as the file names it.
+        self.halves = {}
+        for name in inputs:
             kind = KINDS[spec.inputs[name].kind]
             if kind.real:
                 self.halves[name] = self.imported(kind.torch_half)
         self.names: dict[tuple[str, bool], str] = {}
-        self.mappings: set[tuple[str, bool]] = (
-            set()
-        )  # steps whose nameless output comes with others
+        # Steps whose nameless output comes with others.
+        self.mappings: set[tuple[str, bool]] = set()
 
     def imported(self, target: str) -> str:
         if target not in self.imports:
-            self.imports[target] = free_name(
-                target.partition(":")[2], self.imports.values()
-            )
+            # Two packages may have a class of one name: the second one is imported under another.
+            name = target.partition(":")[2]
+            self.imports[target] = free_name(name, self.imports.values())
         return self.imports[target]
 
     def file(self) -> Iterator[str]:
-        spec, title = (
-            self.spec,
-            free_name(class_name(self.spec.name), self.imports.values()),
-        )
+        spec = self.spec
+        title = free_name(class_name(spec.name), self.imports.values())
         yield f'"""The network of {literal(spec.path)[1:-1]}, written out by `mplug2 eject`.'
         yield ""
         yield f"    net = {title}()"
@@ -120,9 +119,8 @@ class _Writer:
         origins: dict[str, list[str]] = {}
         for target, name in self.imports.items():
             module, _, original = target.partition(":")
-            origins.setdefault(module, []).append(
-                original if original == name else f"{original} as {name}"
-            )
+            imported = original if original == name else f"{original} as {name}"
+            origins.setdefault(module, []).append(imported)
         if self.shadowed:
             origins["modules.ema"] = ["EMA"]
         if self.ramped:
@@ -152,9 +150,8 @@ class _Writer:
         for name, entry in self.spec.modules.items():
             values = MODULES.declaration(entry.use).constructor_values(entry.arguments)
             arguments = [f"{key}={literal(value)}" for key, value in values.items()]
-            yield from indented(
-                call_lines(f"{module_code(name)} = {self.classes[name]}", arguments), 1
-            )
+            call = f"{module_code(name)} = {self.classes[name]}"
+            yield from indented(call_lines(call, arguments), 1)
         for left, root in roots(self.spec.tie).items():
             if root.transposed:
                 owner, name = attribute_code(root.name)
@@ -179,9 +176,10 @@ class _Writer:
     def frozen_parameters(self) -> Iterator[str]:
         """Yield the lines of the constructor that freeze parameters."""
         for end in self.freezer.ends:
-            later = [
-                name for name, until in self.freezer.named_parameters() if until == end
-            ]
+            later = []
+            for name, until in self.freezer.named_parameters():
+                if until == end:
+                    later.append(name)
             yield f"    # `mplug2 train` freezes these until iteration {end}: {', '.join(outer_paths(later))}"
         if self.frozen:
             yield "    for module in self.frozen_modules():"
@@ -196,10 +194,8 @@ class _Writer:
         yield ""
         yield "def frozen_modules(self) -> list[nn.Module]:"
         yield '    """In eval mode, also while the network trains: no dropout, no running statistics."""'
-        yield from indented(
-            call_lines("return list", [f"({', '.join(map(weight_code, self.frozen))},)"]),
-            1,
-        )
+        modules = ", ".join(map(weight_code, self.frozen))
+        yield from indented(call_lines("return list", [f"({modules},)"]), 1)
         yield ""
         yield "def train(self, mode: bool = True) -> Any:"
         yield "    super().train(mode)"
@@ -244,10 +240,9 @@ class _Writer:
                 yield "    with torch.no_grad(), self.full_precision(dtype):"
             within = step.shadow
             yield from indented(self.step(steps, step), 2 if within else 1)
-        outputs = [
-            f'"{name}": {self.value(steps, ref, False)}'
-            for name, ref in steps.outputs.items()
-        ]
+        outputs = []
+        for name, ref in steps.outputs.items():
+            outputs.append(f'"{name}": {self.value(steps, ref, False)}')
         yield f"    return {{{', '.join(outputs)}}}"
 
     def local(self, stream: str, shadow: bool) -> str:
@@ -255,7 +250,8 @@ class _Writer:
         key = (stream, shadow)
         if key not in self.names:
             taken = [*self.names.values(), *self.imports.values(), "module"]
-            name = stream.replace(".", "_")  # of a line of a call
+            # The stream of a call of a definition has a dot in its name.
+            name = stream.replace(".", "_")
             self.names[key] = free_name(f"{name}_averaged" if shadow else name, taken)
         return self.names[key]
 
@@ -269,10 +265,10 @@ class _Writer:
     def part(self, name: str, shadow: bool) -> str:
         return f'averaged["{name}"]' if shadow else module_code(name)
 
-    def filling(self, steps: Plan, step: Step, one: Ref | ModuleRef) -> str:
-        if isinstance(one, ModuleRef):
-            return self.part(one.name, step.shadow)
-        return self.value(steps, one, step.shadow)
+    def filling(self, steps: Plan, step: Step, argument: Ref | ModuleRef) -> str:
+        if isinstance(argument, ModuleRef):
+            return self.part(argument.name, step.shadow)
+        return self.value(steps, argument, step.shadow)
 
     def option(self, value: Any) -> str:
         """Return the value of an option as Python; a ramp asks for the position of the run."""
@@ -291,25 +287,27 @@ class _Writer:
         positional: list[str] = []
         named: list[str] = []
         before = step.before_variadic
-        for port in (*before, *(one for one in step.binding.ports if one not in before)):
+        # Ports before a variadic one go by position, too, so they come first.
+        for port in dict.fromkeys((*before, *step.binding.ports)):
             filling = step.binding.ports.get(port)
             if isinstance(filling, tuple):
-                positional += [self.filling(steps, step, one) for one in filling]
+                positional += [self.filling(steps, step, part) for part in filling]
             elif port in before:
-                positional.append(
-                    "None" if filling is None else self.filling(steps, step, filling)
-                )
+                code = "None" if filling is None else self.filling(steps, step, filling)
+                positional.append(code)
             elif filling is not None:
                 named.append(f"{port}={self.filling(steps, step, filling)}")
-        options = [
-            f"{name}={self.option(value)}" for name, value in step.binding.options.items()
-        ]
+        options = []
+        for name, value in step.binding.options.items():
+            options.append(f"{name}={self.option(value)}")
         if step.declaration.requests:
             options.append(f"requested=frozenset({literal(sorted(step.requested))})")
-        lines = call_lines(
-            f"{self.local(*step.key)} = {called}", [*positional, *named, *options]
-        )
-        return [*lines[:-1], f"{lines[-1]}.mean()"] if step.declaration.counted else lines
+        call = f"{self.local(*step.key)} = {called}"
+        lines = call_lines(call, [*positional, *named, *options])
+        # A loss is a sum and a count: outside of a trainer its mean is over this batch.
+        if step.declaration.counted:
+            lines[-1] += ".mean()"
+        return lines
 
 
 _FORWARD = '''

@@ -61,18 +61,18 @@ def free_name(name: str, taken: Iterable[str]) -> str:
 def module_code(name: str) -> str:
     """Return how a module is reached; `nn.Module` has taken names such as `train` for itself."""
     taken = hasattr(nn.Module(), name) or keyword.iskeyword(name) or name in METHODS
-    plain = not taken and not name.startswith(
-        ("__", "goal_")
-    )  # Python renames what begins with two
+    # Python renames what begins with two underscores, and goals are methods of the class.
+    plain = not taken and not name.startswith(("__", "goal_"))
     return f"self.{name}" if plain else f'self._modules["{name}"]'
 
 
 def weight_code(path: str) -> str:
     """Return how a weight is reached: layers.0 is `layers[0]`."""
     first, *parts = path.split(".")
-    return module_code(first) + "".join(
-        f"[{part}]" if part.isdigit() else f".{part}" for part in parts
-    )
+    code = module_code(first)
+    for part in parts:
+        code += f"[{part}]" if part.isdigit() else f".{part}"
+    return code
 
 
 def outer_paths(paths: Iterable[str]) -> list[str]:
@@ -93,9 +93,9 @@ def attribute_code(path: str) -> tuple[str, str]:
 def literal(value: Any) -> str:
     """Return a value of a spec as Python, with double quotes."""
     if isinstance(value, str):
-        return json.dumps(
-            value.encode(errors="backslashreplace").decode(), ensure_ascii=False
-        )
+        # Half characters, which no file can hold, become escapes.
+        text = value.encode(errors="backslashreplace").decode()
+        return json.dumps(text, ensure_ascii=False)
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
     return repr(value)
@@ -103,8 +103,9 @@ def literal(value: Any) -> str:
 
 def class_name(stem: str) -> str:
     """Return the name of a class for a spec's file name."""
-    words = "".join(
-        c if f"_{c}".isidentifier() else " " for c in stem.replace("_", " ")
-    ).split()
-    name = "".join(word[:1].upper() + word[1:] for word in words)
+    separated = ""
+    for character in stem.replace("_", " "):
+        separated += character if f"_{character}".isidentifier() else " "
+    # Only the first letter of a word changes: VideoQA keeps its capitals.
+    name = "".join(word[:1].upper() + word[1:] for word in separated.split())
     return name if name[:1].isalpha() and name.isidentifier() else f"Net{name}"

@@ -27,26 +27,23 @@ def tie(net: Network) -> list[Problem]:
     targets = roots(net.spec.tie)
     names = _names(net)
     # All weights, before any is replaced: an entry may name a weight that another one replaces.
-    weights = {
-        name: _weight(net, name)
-        for side in net.spec.tie.items()
-        for name in _sides(*side)
-    }
+    weights: dict[str, nn.Parameter | None] = {}
+    for left, target in net.spec.tie.items():
+        weights[left] = _weight(net, left)
+        right = read_target(target).name
+        weights[right] = _weight(net, right)
     for left, root in targets.items():
         right = read_target(net.spec.tie[left]).name
         missing = [name for name in (left, right) if weights[name] is None]
         for name in missing:
-            place = (
-                net.spec.key_place("tie", left)
-                if name == left
-                else net.spec.place("tie", left)
-            )
+            place = net.spec.place("tie", left)
+            if name == left:
+                place = net.spec.key_place("tie", left)
             message = f"tie must name two weights, but '{name}' is not a weight"
             problems.append(Problem(place, message, suggestion(name, names)))
         old, new = weights[left], weights[root.name]
-        if (
-            missing or old is None or new is None
-        ):  # the end of a chain is reported where it is named
+        # The end of a chain is reported where it is named.
+        if missing or old is None or new is None:
             continue
         problem = _misfit(root, old, new)
         if problem is not None:
@@ -61,21 +58,15 @@ def tie(net: Network) -> list[Problem]:
     return problems
 
 
-def _sides(left: str, right: str) -> tuple[str, str]:
-    return left, read_target(right).name
-
-
 def _misfit(root: Root, old: nn.Parameter, new: nn.Parameter) -> str | None:
     """Return the message if a weight cannot be tied to its root; ``{left}`` is replaced by its name."""
     if not root.transposed:
         if old.shape == new.shape:
             return None
         shapes = f"{{left}} is {[*old.shape]} and {root.name} is {[*new.shape]}"
-        hint = (
-            f"; write `{root.name}.T` for the transpose"
-            if old.T.shape == new.shape
-            else ""
-        )
+        hint = ""
+        if old.T.shape == new.shape:
+            hint = f"; write `{root.name}.T` for the transpose"
         return f"tied weights must have one shape, but {shapes}{hint}"
     if new.ndim != 2:
         return f"only a matrix can be transposed, but {root.name} is {[*new.shape]}"
@@ -99,10 +90,13 @@ def freeze(net: Network) -> list[Problem]:
     """
     spec = net.spec
     freezer = Freezer(net, spec.freeze)
-    vars(net)["freezer"] = freezer  # not by attribute: a spec may call a module `freezer`
+    # Not by attribute: a spec may call a module `freezer`.
+    vars(net)["freezer"] = freezer
     for parameter in freezer.parameters(END):
         parameter.requires_grad_(False)
+    # Again, since frozen modules are in eval mode also while the network trains.
     net.train(net.training)
+    # All names of tied weights: a pattern may select one by any of them.
     names = [name for name, _ in net.named_parameters(remove_duplicate=False)]
     problems = []
     for pattern in unmatched(spec.freeze, names):
@@ -153,9 +147,8 @@ def _names(net: Network) -> list[str]:
 def _weight(net: Network, name: str) -> nn.Parameter | None:
     module, _, path = name.partition(".")
     try:
-        return net.get_module(module).get_parameter(
-            path
-        )  # by `get_module`: a module may be called `train`
+        # By `get_module`: a spec may call a module `train`.
+        return net.get_module(module).get_parameter(path)
     except (AttributeError, KeyError):
         return None
 

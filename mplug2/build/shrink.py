@@ -6,7 +6,7 @@ does not depend on how wide tokens and vectors are; how long it takes does, with
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from mplug2.build.compose import compose
@@ -24,30 +24,39 @@ def narrowed(spec: Spec) -> tuple[Spec, int]:
     """
     widths = {name: _widths(spec, name) for name in spec.modules}
     for divisor in DIVISORS:
-        if not all(
-            _divides(divisor, spec, name, width)
-            for name in widths
-            for width in widths[name]
-        ):
+        if not _all_divide(divisor, spec, widths):
             continue
-        modules = {
-            name: replace(
-                entry,
-                arguments=entry.arguments
-                | {one: entry.arguments[one] // divisor for one in widths[name]},
-            )
-            for name, entry in spec.modules.items()
-        }
-        inputs = {
-            name: _narrow_input(kind, divisor) for name, kind in spec.inputs.items()
-        }
-        narrow = replace(spec, modules=modules, inputs=inputs)
+        narrow = _divided(divisor, spec, widths)
         try:
             compose(narrow, device="meta", initial=False)
-        except SpecError:  # a module knows better: its sizes hang together in another way
+        except SpecError:
+            # The sizes of a module depend on each other in another way: only the module can know.
             continue
         return narrow, divisor
     return spec, 1
+
+
+def _all_divide(divisor: int, spec: Spec, widths: Mapping[str, list[str]]) -> bool:
+    """Return whether all widths of all modules may be divided by a number."""
+    for module, arguments in widths.items():
+        for argument in arguments:
+            if not _divides(divisor, spec, module, argument):
+                return False
+    return True
+
+
+def _divided(divisor: int, spec: Spec, widths: Mapping[str, list[str]]) -> Spec:
+    """Return a spec with the widths of its modules, and the channels of its inputs, divided."""
+    modules = {}
+    for name, entry in spec.modules.items():
+        arguments = dict(entry.arguments)
+        for width in widths[name]:
+            arguments[width] //= divisor
+        modules[name] = replace(entry, arguments=arguments)
+    inputs = {}
+    for name, kind in spec.inputs.items():
+        inputs[name] = _narrow_input(kind, divisor)
+    return replace(spec, modules=modules, inputs=inputs)
 
 
 def _widths(spec: Spec, module: str) -> list[str]:
@@ -57,16 +66,16 @@ def _widths(spec: Spec, module: str) -> list[str]:
     ports: Iterable[Port] = (*declared.inputs.values(), *declared.outputs.values())
     names = set()
     for port in ports:
-        for one_type in port.alternatives:
-            if one_type.axes and all(
-                KINDS[kind].channels_last for kind in one_type.kinds
-            ):
-                names.add(str(one_type.axes[-1]))
+        for choice in port.alternatives:
+            has_channels = all(KINDS[kind].channels_last for kind in choice.kinds)
+            if choice.axes and has_channels:
+                names.add(str(choice.axes[-1]))
     return sorted(name for name in names if isinstance(entry.arguments.get(name), int))
 
 
 def _divides(divisor: int, spec: Spec, module: str, argument: str) -> bool:
     arguments = spec.modules[module].arguments
+    # Each head must keep the same number of channels.
     width, heads = arguments[argument], arguments.get("heads") or 1
     return width % (divisor * heads) == 0 and width // divisor >= NARROWEST
 

@@ -100,10 +100,11 @@ def check_step(net: Network) -> None:
         net.train(goal in losses)
         with torch.set_grad_enabled(goal in losses):
             outputs = _computed(net, goal)
-        if (
-            goal in losses
-            and (loss := _judged(spec, goal, outputs["loss"])).requires_grad
-        ):
+        if goal not in losses:
+            continue
+        loss = _judged(spec, goal, outputs["loss"])
+        # The loss of an evaluation may be that of frozen modules alone.
+        if loss.requires_grad:
             loss.backward()
     problems = []
     for name in spec.modules:
@@ -122,11 +123,9 @@ def _judged(spec: Spec, goal: str, loss: Tensor) -> Tensor:
     if not torch.isfinite(loss):
         raise SpecError.at(place, f"{what} be finite, but is {loss.item()}")
     if goal == "train" and not loss.requires_grad:
-        hint = (
-            "let `freeze` leave something over"
-            if spec.freeze
-            else "compute it by a module with parameters"
-        )
+        hint = "compute it by a module with parameters"
+        if spec.freeze:
+            hint = "let `freeze` leave something over"
         raise SpecError.at(
             place, f"{what} depend on a trainable parameter, but depends on none", hint
         )
@@ -135,15 +134,16 @@ def _judged(spec: Spec, goal: str, loss: Tensor) -> Tensor:
 
 def _affordable(spec: Spec) -> tuple[Spec, str]:
     """Return the network to test, and a note about it."""
-    parameters = sum(
-        one.numel() for one in compose(spec, device="meta", initial=False).parameters()
-    )
+    # On the meta device: a large network is counted without memory for its weights.
+    net = compose(spec, device="meta", initial=False)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
     if parameters <= LARGE:
         return spec, ""
     narrow, divisor = narrowed(spec)
     if divisor > 1:
         return narrow, f"stage 5 with widths divided by {divisor}"
-    memory = 2 * 4 * parameters / 1e9  # weights and gradients
+    # Weights and gradients, four bytes each.
+    memory = 2 * 4 * parameters / 1e9
     log.warning(
         "%s: stage 5 takes its step with all %d million parameters, which needs minutes and more than "
         "%.0f GB of memory: its widths cannot be made smaller together",
@@ -166,24 +166,18 @@ def _computed(net: Network, goal: str) -> dict[str, Any]:
 def _without_gradient(net: Network, name: str, losses: list[str]) -> list[Problem]:
     """The problem of a module with trainable parameters that got no gradient, or none."""
     part: nn.Module = net.get_module(name)
-    missed = [
-        key
-        for key, one in part.named_parameters()
-        if one.requires_grad and one.grad is None
-    ]
+    missed = []
+    for key, parameter in part.named_parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            missed.append(key)
     if not missed or not losses:
         return []
     more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
     listed = ", ".join(f"{name}.{key}" for key in missed[:SHOWN]) + more
     goals = ", ".join(losses)
     message = f"every trainable parameter must get a gradient, but no loss ({goals}) reaches {listed}"
-    pattern = (
-        name if all(p.grad is None for p in part.parameters()) else f"{name}.{missed[0]}"
-    )
-    return [
-        Problem(
-            net.spec.key_place("modules", name),
-            message,
-            f"use it in a loss, or `freeze: [{pattern}]`",
-        )
-    ]
+    # The hint freezes the complete module only if no loss reaches any of it.
+    is_unused = all(parameter.grad is None for parameter in part.parameters())
+    pattern = name if is_unused else f"{name}.{missed[0]}"
+    hint = f"use it in a loss, or `freeze: [{pattern}]`"
+    return [Problem(net.spec.key_place("modules", name), message, hint)]

@@ -18,9 +18,8 @@ from mplug2.weights.keymap import Drop, Facts, Fresh, KeyMap, Row, Values
 if TYPE_CHECKING:
     from mplug2.network import Network
 
-Slot = tuple[
-    int, int
-]  # which pattern of a row, and which value of the hole that `over` names
+# Which pattern of a row, and which value of the hole that `over` names.
+Slot = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,9 @@ class _BoundRow:
             values = matcher.matches(name)
             if values is None:
                 continue
+            where = self.row.where
             # Without a module there are no numbers that a condition could ask for.
-            if (
-                self.absent
-                or self.row.where is None
-                or self.row.where({**self.numbers, **values})
-            ):
+            if self.absent or where is None or where({**self.numbers, **values}):
                 yield slot, values
 
 
@@ -96,11 +92,12 @@ class _BoundDrop:
 
     def reason(self, name: str) -> str | None:
         values = self.readers[0].matches(name)
-        if values is None or (
-            self.row.where is not None and not self.row.where({**self.numbers, **values})
-        ):
+        if values is None:
             return None
-        return self.row.reason.format_map({**self.numbers, **values})
+        numbers = {**self.numbers, **values}
+        if self.row.where is not None and not self.row.where(numbers):
+            return None
+        return self.row.reason.format_map(numbers)
 
 
 @dataclass
@@ -131,13 +128,14 @@ class BoundMap:
         self._facts = Facts(net, plain, config)
         self._numbers: dict[tuple[str, str], Values] = {}
         self._entries: list[_BoundRow | _BoundDrop] = []
+        # A large checkpoint has thousands of keys: each is compared with the few rows that can match it.
         self._by_head: dict[tuple[str, bool], list[_BoundRow | _BoundDrop]] = {}
+        # In the order of the table, where a drop ends the search.
         for order, row in enumerate(key_map.rows):
-            self._entries += (
-                self._bind_drop(row)
-                if isinstance(row, Drop)
-                else self._bind_row(row, order)
-            )
+            if isinstance(row, Drop):
+                self._entries += self._bind_drop(row)
+            else:
+                self._entries += self._bind_row(row, order)
 
     def read(self, keys: Iterable[str]) -> tuple[list[KeyMapping], list[Unmapped]]:
         """Return where released keys go, and those that go nowhere with the reason; nothing is left out."""
@@ -161,11 +159,17 @@ class BoundMap:
                     _instance(instances, entry, values, False).parts[slot, 0] = name
         mappings = []
         for instance in instances.values():
+            # A row writes all of its weights together, or none.
             if len(instance.parts) == len(instance.bound.ours):
                 mappings.append(self._write_mapping(instance))
-        written = {name for mapping in mappings for name in mapping.ours}
-        unmapped = [Unmapped(name, self.fresh_reason(name) or f"{self.key_map.title} has no such weight")
-                    for name in names if name not in written]  # fmt: skip
+        written: set[str] = set()
+        for mapping in mappings:
+            written.update(mapping.ours)
+        unmapped = []
+        for name in names:
+            if name not in written:
+                other_reason = f"{self.key_map.title} has no such weight"
+                unmapped.append(Unmapped(name, self.fresh_reason(name) or other_reason))
         return mappings, unmapped
 
     def fresh_reason(self, name: str) -> str | None:
@@ -173,28 +177,27 @@ class BoundMap:
         for fresh in self.key_map.fresh:
             for module in self.players[fresh.role]:
                 numbers = self._role_numbers(fresh.role, module)
-                values = (
-                    self._ours(fresh, fresh.ours, module, {}).bind(numbers).matches(name)
-                )
-                if values is not None and (
-                    fresh.where is None or fresh.where({**numbers, **values})
-                ):
+                pattern = self._ours(fresh, fresh.ours, module, {})
+                values = pattern.bind(numbers).matches(name)
+                if values is None:
+                    continue
+                if fresh.where is None or fresh.where({**numbers, **values}):
                     return fresh.reason
         return None
 
     def constants(self) -> Iterator[tuple[str, Any]]:
         """Yield the constants that the table can recreate: released key and tensor."""
         for entry in self._entries:
-            if (
-                isinstance(entry, _BoundDrop)
-                and entry.row.make is not None
-                and entry.row.role
-            ):
-                if entry.row.where is not None and not entry.row.where(entry.numbers):
-                    continue  # This network holds the weight itself.
-                key = entry.pattern.write(entry.numbers)
-                if key is not None:
-                    yield key, entry.row.make(entry.numbers)
+            if not isinstance(entry, _BoundDrop):
+                continue
+            if entry.row.make is None or not entry.row.role:
+                continue
+            # Where the condition fails, this network holds the weight itself.
+            if entry.row.where is not None and not entry.row.where(entry.numbers):
+                continue
+            key = entry.pattern.write(entry.numbers)
+            if key is not None:
+                yield key, entry.row.make(entry.numbers)
 
     def _candidates(self, name: str, reading: bool) -> list[_BoundRow | _BoundDrop]:
         """Return the entries that can match a key, by the part before its first dot."""
@@ -270,30 +273,28 @@ class BoundMap:
                 placed = True
         if placed:
             return None
-        return (
-            f"this network has no {absent}"
-            if absent
-            else f"not a key of {self.key_map.title}"
-        )
+        if absent:
+            return f"this network has no {absent}"
+        return f"not a key of {self.key_map.title}"
 
     def _read_mapping(self, instance: _Instance) -> KeyMapping:
         bound, parts = instance.bound, instance.parts
         count = 1 + max(index for _, index in parts) if bound.row.over else 1
-        slots = [
-            (slot, index) for index in range(count) for slot in range(len(bound.released))
-        ]
         values = {**bound.numbers, **instance.values}
+        # In the order that transforms expect: all patterns of the first index, then of the next one.
+        released = []
         missing = ""
-        for slot, index in slots:
-            if (slot, index) not in parts:
-                missing = (
-                    bound.released[slot].write({**values, bound.row.over: index}) or ""
-                )
+        for index in range(count):
+            for slot, pattern in enumerate(bound.released):
+                if (slot, index) in parts:
+                    released.append(parts[slot, index])
+                else:
+                    missing = pattern.write({**values, bound.row.over: index}) or ""
         names = [pattern.write(values) for pattern in bound.ours]
         return KeyMapping(
             bound.row,
             bound.order,
-            tuple(parts[slot] for slot in slots if slot in parts),
+            tuple(released),
             tuple(name for name in names if name is not None),
             {**values, "count": len(names)},
             instance.ema,

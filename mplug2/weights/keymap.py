@@ -77,6 +77,7 @@ class Facts:
         compiled = read_pattern(pattern)
         hole = compiled.holes[0].name
         matcher = compiled.bind({})
+        # released keys show what no config has, such as the number of layers.
         matches = [matcher.matches(key) for key in self.shapes]
         return [match[hole] for match in matches if match is not None]
 
@@ -212,6 +213,7 @@ class KeyMap:
                 if part.prefix(entry.use) is None or not part.when(spec, name):
                     continue
                 if players[role] and not part.many:
+                    # Two candidates: the keys would go to whichever comes first in the spec.
                     first = players[role][0]
                     raise UserError(
                         f"{entry.place}: {self.title} has one {part.label}, but modules {first} and {name} "
@@ -222,6 +224,7 @@ class KeyMap:
 
     def canonical(self, key: str) -> tuple[str, bool]:
         """Return the key in the table's spelling without the mark of an EMA copy, and whether it had one."""
+        # Before the mark of a copy is looked for: a copy may be spelt in the other way, too.
         for theirs, table in self.renames:
             key = _respelled(key, theirs, table) or key
         if self.ema is None:

@@ -148,6 +148,7 @@ class _Loading:
                 + "\n    hint: compose the network that the checkpoint was made with, or load parts: "
                 "`init: {vision: ...}`"
             )
+        # Only now: a network that is filled in part would be worse than one that is not filled.
         with torch.no_grad():
             for (ema, name), value in self.chosen.items():
                 self.homes[ema][name].copy_(value)
@@ -160,11 +161,8 @@ class _Loading:
             return
         try:
             tensors = mapping.row.transform.read(stored, mapping.values)
-        except (
-            ValueError,
-            RuntimeError,
-            IndexError,
-        ) as error:  # shapes that the transform cannot take
+        except (ValueError, RuntimeError, IndexError) as error:
+            # Shapes that the transform cannot take.
             self._add("misfit", mapping, str(error).splitlines()[0])
             return
         notes: list[str] = []
@@ -186,8 +184,9 @@ class _Loading:
             notes += [resized[1]] if resized[1] else []
         targets = [(mapping.ema, name) for name in mapping.ours]
         earlier = [self.sources[target] for target in targets if target in self.chosen]
+        # A more exact row of the table has taken this very key there.
         if earlier == [mapping.released]:
-            return  # A more exact row of the table has taken this very key there.
+            return
         status: Status = "tied" if earlier else "resized" if notes else "loaded"
         self._add(status, mapping, ", ".join(notes))
         self.chosen |= dict(zip(targets, fitted, strict=True))
@@ -198,17 +197,19 @@ class _Loading:
         name = mapping.ours[0]
         if not self.homes[mapping.ema][name].is_floating_point() or name in self.buffers:
             return None
-        problems = [value_problem(tensor) for tensor in stored]
-        return next((problem for problem in problems if problem is not None), None)
+        for tensor in stored:
+            problem = value_problem(tensor)
+            if problem is not None:
+                return problem
+        return None
 
     def _add(
         self, status: Status, mapping: KeyMapping, reason: str, target: str | None = None
     ) -> None:
         named = mapping.ours[0] if target is None else target
+        momentum = mapping.ema and status != "dropped"
         for key in mapping.released:
-            self.report.add(
-                status, key, named, reason, momentum=mapping.ema and status != "dropped"
-            )
+            self.report.add(status, key, named, reason, momentum=momentum)
 
 
 def in_shape(row: Row, tensor: Tensor, target: Tensor) -> tuple[Tensor, str] | None:

@@ -64,12 +64,11 @@ def _renamed(released: Released, module: str, targets: Iterable[str]) -> Release
             f"{released.origin}: has no module '{module}'. {hint}Its modules: {', '.join(modules)}"
         )
     # A module of the source that has the name of a target gives it nothing.
-    others = {
-        key: tensor
-        for key, tensor in others.items()
-        if key.partition(".")[0] not in targets
-    }
-    return replace(released, tensors=others | renamed)
+    kept = {}
+    for key, tensor in others.items():
+        if key.partition(".")[0] not in targets:
+            kept[key] = tensor
+    return replace(released, tensors=kept | renamed)
 
 
 def load_tensors(
@@ -93,9 +92,8 @@ def map_keys(net: Network, family: str, keys: Iterable[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for mapping in mappings:
         if not mapping.ema:
-            names |= {
-                key: mapping.ours[0] for key in mapping.released if key not in names
-            }
+            for key in mapping.released:
+                names.setdefault(key, mapping.ours[0])
     return names
 
 
@@ -138,7 +136,9 @@ def _warn_of_fresh(
 
 def _follow(net: Network, reports: Collection[LoadReport]) -> None:
     """Let the momentum copies that no file gave begin as the weights that were loaded."""
-    filled = {name for report in reports for name in report.filled(momentum=True)}
+    filled: set[str] = set()
+    for report in reports:
+        filled.update(report.filled(momentum=True))
     weights = net.state_dict()
     for name, copied in net.ema_state_dict().items():
         if name not in filled:

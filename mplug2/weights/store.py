@@ -27,12 +27,13 @@ _SHOWN = 20
 
 def persistent_buffers(net: nn.Module) -> dict[str, Tensor]:
     """The buffers that belong to the state dict, by name."""
-    found = {}
+    buffers = {}
     for prefix, module in net.named_modules():
         for name, buffer in module.named_buffers(recurse=False):
+            # Buffers that a module computes again, such as masks, are not stored.
             if name not in module._non_persistent_buffers_set:
-                found[f"{prefix}.{name}" if prefix else name] = buffer
-    return found
+                buffers[f"{prefix}.{name}" if prefix else name] = buffer
+    return buffers
 
 
 def save_weights(
@@ -58,7 +59,8 @@ def save_weights(
     entries = in_file_order(entries)
     values = _complete(tensors, entries, consolidate)
     if path is None:
-        for _ in values:  # Ranks that do not write take part in gathering all the same.
+        # Ranks that do not write take part in gathering all the same.
+        for _ in values:
             continue
     else:
         write_safetensors(path, entries, values)
@@ -108,12 +110,13 @@ def read_fitting(net: nn.Module, path: str | Path) -> dict[str, Tensor]:
         keys = _fitting(file, targets, stored, _run_state(net))
         tensors = {name: stored.get_tensor(key) for name, key in keys.items()}
     _refuse_broken_values(file, net, tensors)
+    # A tied weight is stored under one of its names: the others are found by its identity.
     by_identity = {id(targets[name]): tensor for name, tensor in tensors.items()}
-    return {
-        name: by_identity[id(target)]
-        for name, target in targets.items()
-        if id(target) in by_identity
-    }
+    weights = {}
+    for name, target in targets.items():
+        if id(target) in by_identity:
+            weights[name] = by_identity[id(target)]
+    return weights
 
 
 def _verified_file(path: str | Path) -> Path:
@@ -137,9 +140,10 @@ def _fitting(
 ) -> dict[str, str]:
     """Return the key of each weight in a file; UserError if they or their shapes are not the network's."""
     keys = new_keys(stored.keys(), {name.split(".")[0] for name in targets}, str(file))
-    shapes = {
-        name: tuple(stored.get_slice(key).get_shape()) for name, key in keys.items()
-    }
+    # The shapes are in the header of the file: nothing is read of one that does not fit.
+    shapes = {}
+    for name, key in keys.items():
+        shapes[name] = tuple(stored.get_slice(key).get_shape())
     _refuse_misfits(file, targets, shapes, optional)
     return keys
 
@@ -165,11 +169,10 @@ def _refuse_other_base(file: Path, net: nn.Module, tensors: Mapping[str, Tensor]
     differ = []
     for name, layer in net.named_modules():
         stored = tensors.get(f"{name}.{CHECKSUM}")
-        if (
-            not isinstance(layer, AdaptedLinear)
-            or stored is None
-            or f"{name}.weight" in tensors
-        ):
+        if not isinstance(layer, AdaptedLinear) or stored is None:
+            continue
+        # A file that has the weight itself replaces what `init` gave.
+        if f"{name}.weight" in tensors:
             continue
         if int(stored) != int(checksum(layer.weight)):
             differ.append(name)
@@ -228,33 +231,28 @@ def _refuse_misfits(
     shapes: dict[str, tuple[int, ...]],
     optional: set[str],
 ) -> None:
-    given = {
-        id(targets[name]) for name in shapes if name in targets
-    }  # a tied weight has several names and one identity
-    rows = [
-        ("unexpected", name, f"file {_size(shape)}")
-        for name, shape in shapes.items()
-        if name not in targets
-    ]
+    # A tied weight has several names and one identity: one of them in the file is enough.
+    stored: set[int] = set()
+    rows = []
+    for name, shape in shapes.items():
+        if name in targets:
+            stored.add(id(targets[name]))
+        else:
+            rows.append(("unexpected", name, f"file {_size(shape)}"))
     seen: set[int] = set()
     for name, target in targets.items():
+        size = _size(tuple(target.shape))
         if name in shapes and shapes[name] != tuple(target.shape):
-            rows.append(
-                (
-                    "shape",
-                    name,
-                    f"network {_size(tuple(target.shape))}, file {_size(shapes[name])}",
-                )
-            )
-        elif id(target) not in given and id(target) not in seen and name not in optional:
-            rows.append(("missing", name, f"network {_size(tuple(target.shape))}"))
+            rows.append(("shape", name, f"network {size}, file {_size(shapes[name])}"))
+        elif name not in optional and id(target) not in stored and id(target) not in seen:
+            rows.append(("missing", name, f"network {size}"))
         seen.add(id(target))
     if not rows:
         return
     width = max(len(name) for _, name, _ in rows[:_SHOWN])
-    table = [
-        f"  {kind:<10}  {name:<{width}}  {what}" for kind, name, what in rows[:_SHOWN]
-    ]
+    table = []
+    for kind, name, what in rows[:_SHOWN]:
+        table.append(f"  {kind:<10}  {name:<{width}}  {what}")
     if len(rows) > _SHOWN:
         table.append(f"  ... and {len(rows) - _SHOWN} more")
     raise UserError(

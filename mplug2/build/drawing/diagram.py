@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -32,9 +33,8 @@ class Node:
     title: str
     call: str = ""
     detail: str = ""
-    modules: tuple[
-        str, ...
-    ] = ()  # whose weights are used here, called or handed on by `@`
+    # Those whose weights are used here, called or handed on by `@`.
+    modules: tuple[str, ...] = ()
     frozen: Frozen = "no"
 
 
@@ -62,9 +62,8 @@ class Diagram:
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[Edge, Run] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
-    calls: dict[str, str] = field(
-        default_factory=dict
-    )  # the definition that each line of the flow calls
+    # The definition that each line of the flow calls.
+    calls: dict[str, str] = field(default_factory=dict)
 
     def call(self, key: str) -> str:
         """Return the call of a definition that a node belongs to, or an empty text."""
@@ -74,8 +73,10 @@ class Diagram:
     @property
     def shared(self) -> list[str]:
         """The modules that more than one node uses."""
-        users = [name for node in self.nodes.values() for name in node.modules]
-        return [name for name in dict.fromkeys(users) if users.count(name) > 1]
+        users: Counter[str] = Counter()
+        for node in self.nodes.values():
+            users.update(node.modules)
+        return [name for name, count in users.items() if count > 1]
 
 
 def read_diagram(spec: Spec) -> Diagram:
@@ -104,52 +105,43 @@ def _add_step(
     run = Run(momentum=True) if step.shadow else Run(plain=True)
     diagram.nodes.setdefault(step.name, _node(spec, step))
     diagram.runs[step.name] = diagram.runs.get(step.name, Run()) | run
-    streams = [
-        (port, one) for port, one in step.binding.arguments() if isinstance(one, Ref)
-    ]
+    streams = []
+    for port, argument in step.binding.arguments():
+        if isinstance(argument, Ref):
+            streams.append((port, argument))
     for port, ref in streams:
-        # a variadic port would repeat the same word at each of its streams
-        named = len(streams) > 1 and not step.declaration.inputs[port].variadic
-        edge = Edge(
-            ref.stream, step.name, ref.name, str(types[ref.name]), port if named else ""
-        )
-        read = run | Run() if step.shadow or not steps.key(ref)[1] else Run(momentum=True)
+        # A variadic port would repeat the same word at each of its streams.
+        is_named = len(streams) > 1 and not step.declaration.inputs[port].variadic
+        label = port if is_named else ""
+        edge = Edge(ref.stream, step.name, ref.name, str(types[ref.name]), label)
+        # A step with the weights themselves may read what an average computed.
+        reads_average = not step.shadow and steps.key(ref)[1]
+        read = Run(momentum=True) if reads_average else run
         diagram.edges[edge] = diagram.edges.get(edge, Run()) | read
 
 
 def _node(spec: Spec, step: Step) -> Node:
     equation = step.equation
-    handed = [f"@{one.name}" for one in equation.modules()]
-    options = [f"{name}={value!r}" for name, value in step.binding.options.items()]
-    call = (
-        f"{equation.callee}({', '.join(handed + options)})"
-        if handed or options
-        else equation.callee
-    )
-    used = tuple(
-        name
-        for name in (equation.callee, *(m.name for m in equation.modules()))
-        if name in spec.modules
-    )
+    handed = [ref.name for ref in equation.modules()]
+    # Streams are the edges of the diagram: the call shows what is not a stream.
+    arguments = [f"@{name}" for name in handed]
+    for name, value in step.binding.options.items():
+        arguments.append(f"{name}={value!r}")
+    call = equation.callee
+    if arguments:
+        call = f"{equation.callee}({', '.join(arguments)})"
+    called = (equation.callee, *handed)
+    used = tuple(name for name in called if name in spec.modules)
+    frozen = _frozen(spec, used)
+    title = equation.name
     entry = spec.modules.get(equation.callee)
     if entry is None:
-        return Node(
-            equation.name, "operation", equation.name, call, "", used, _frozen(spec, used)
-        )
-    sizes = [
-        f"{key} {entry.arguments[key]}"
-        for key in ("depth", "width")
-        if key in entry.arguments
-    ]
-    return Node(
-        equation.name,
-        "module",
-        equation.name,
-        call,
-        ", ".join([entry.use, *sizes]),
-        used,
-        _frozen(spec, used),
-    )
+        return Node(equation.name, "operation", title, call, "", used, frozen)
+    details = [entry.use]
+    for key in ("depth", "width"):
+        if key in entry.arguments:
+            details.append(f"{key} {entry.arguments[key]}")
+    return Node(equation.name, "module", title, call, ", ".join(details), used, frozen)
 
 
 def _add_output(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 SWEEPS = 24  # over the order
@@ -33,10 +33,8 @@ class Layout:
 
     def bends(self, source: str, target: str) -> list[Bend]:
         """The bends of an edge on its way."""
-        return [
-            (source, target, layer)
-            for layer in range(self.layers[source] + 1, self.layers[target])
-        ]
+        passed = range(self.layers[source] + 1, self.layers[target])
+        return [(source, target, layer) for layer in passed]
 
 
 def lay_out(
@@ -56,19 +54,20 @@ def lay_out(
             chain.append((source, target, layer))
             rows[layer].append(chain[-1])
         chain.append(target)
-        for one, other in itertools.pairwise(chain):
-            below.setdefault(one, []).append(other)
-            above.setdefault(other, []).append(one)
+        for upper, lower in itertools.pairwise(chain):
+            below.setdefault(upper, []).append(lower)
+            above.setdefault(lower, []).append(upper)
     rows = _untangled(rows, above, below)
-    room = {
-        place: widths[place] if isinstance(place, str) else BEND
-        for row in rows
-        for place in row
-    }
+    room: dict[Place, float] = {}
+    for row in rows:
+        for place in row:
+            room[place] = widths[place] if isinstance(place, str) else BEND
     middles = _middles(rows, above, below, room)
-    left = min((middles[p] - room[p] / 2 for p in middles), default=0.0)
-    right = max((middles[p] + room[p] / 2 for p in middles), default=0.0)
-    return Layout(layers, {place: x - left for place, x in middles.items()}, right - left)
+    left = min((middles[place] - room[place] / 2 for place in middles), default=0.0)
+    right = max((middles[place] + room[place] / 2 for place in middles), default=0.0)
+    # Moved so that the leftmost point of the drawing is at 0.
+    moved = {place: middle - left for place, middle in middles.items()}
+    return Layout(layers, moved, right - left)
 
 
 def _layers(
@@ -79,15 +78,12 @@ def _layers(
     for source, target in arrows:
         needs[target].append(source)
     layers: dict[str, int] = {}
+    # Late nodes need nothing: with a layer each, all others find what they need.
     for name in sorted(names, key=lambda name: name not in late):
-        layers[name] = 1 + max((layers[one] for one in needs[name]), default=-1)
+        layers[name] = 1 + max((layers[needed] for needed in needs[name]), default=-1)
     for name in late:
-        layers[name] = (
-            min(
-                (layers[target] for source, target in arrows if source == name), default=1
-            )
-            - 1
-        )
+        users = [layers[target] for source, target in arrows if source == name]
+        layers[name] = min(users, default=1) - 1
     return layers
 
 
@@ -101,30 +97,41 @@ def _untangled(
     best, fewest = [list(row) for row in rows], _crossings(rows, below)
     for sweep in range(SWEEPS):
         down = sweep % 2 == 0
-        beside, order = (above, rows) if down else (below, rows[::-1])
-        for other, row in itertools.pairwise([[], *order]):
-            at = {place: i for i, place in enumerate(other)}
-            own = {place: i for i, place in enumerate(row)}
-            row.sort(key=lambda p: _mean([at[one] for one in beside[p]], own[p]))
+        neighbours, order = (above, rows) if down else (below, rows[::-1])
+        for sorted_row, row in itertools.pairwise([[], *order]):
+            _sort_by_neighbours(row, sorted_row, neighbours)
+        # The order may get worse from one sweep to the next: the best one is returned.
         crossings = _crossings(rows, below)
         if crossings < fewest:
             best, fewest = [list(row) for row in rows], crossings
     return best
 
 
-def _mean(values: Sequence[float], otherwise: float) -> float:
-    return sum(values) / len(values) if values else otherwise
+def _sort_by_neighbours(
+    row: list[Place], sorted_row: list[Place], neighbours: Mapping[Place, list[Place]]
+) -> None:
+    """Sort a layer by the mean index of each place's neighbours in the layer that is sorted already."""
+    index_of = {place: index for index, place in enumerate(sorted_row)}
+    keys: dict[Place, float] = {}
+    for index, place in enumerate(row):
+        indices = [index_of[neighbour] for neighbour in neighbours[place]]
+        # A place without neighbours keeps its index.
+        keys[place] = sum(indices) / len(indices) if indices else index
+    row.sort(key=keys.__getitem__)
 
 
 def _crossings(rows: list[list[Place]], below: Mapping[Place, list[Place]]) -> int:
     total = 0
     for upper, lower in itertools.pairwise(rows):
-        at = {place: i for i, place in enumerate(lower)}
-        ends: list[int] = []  # of the edges further left, in order
+        index_of = {place: index for index, place in enumerate(lower)}
+        # Where the edges further left end, sorted: those that end further right are crossed.
+        ends: list[int] = []
         for place in upper:
-            own = [at[target] for target in below[place]]
-            total += sum(len(ends) - bisect_right(ends, end) for end in own)
-            for end in own:
+            targets = [index_of[target] for target in below[place]]
+            for end in targets:
+                total += len(ends) - bisect_right(ends, end)
+            # Edges of one place do not cross each other, so its own come in after the count.
+            for end in targets:
                 insort(ends, end)
     return total
 
@@ -145,35 +152,47 @@ def _middles(
         for place in row:
             middles[place] = x + room[place] / 2
             x += room[place] + GAP
-        middles.update({place: middles[place] - x / 2 for place in row})
-    pulls: dict[Place, list[tuple[Place, float]]] = {place: [] for place in middles}
-    for one, others in below.items():
-        for other in others:
-            only = len(others) == len(above[other]) == 1
-            pull = (
-                (STRAIGHT if isinstance(one, str) or isinstance(other, str) else UPRIGHT)
-                if only
-                else 1.0
-            )
-            pulls[one].append((other, pull))
-            pulls[other].append((one, pull))
+        # All layers begin centred above each other.
+        for place in row:
+            middles[place] -= x / 2
+    pulls = _pulls(above, below, middles)
     for sweep in range(min(PULLS, 20 + PULLED // (1 + len(middles)))):
         for row in rows if sweep % 2 == 0 else rows[::-1]:
-            wanted, weights = [], []
+            targets, weights = [], []
             for place in row:
                 total = sum(pull for _, pull in pulls[place])
-                drawn = sum(middles[one] * pull for one, pull in pulls[place])
-                wanted.append(drawn / total if total else middles[place])
-                weights.append(total or 0.1)  # what nothing pulls gives way
+                weighted = sum(middles[other] * pull for other, pull in pulls[place])
+                targets.append(weighted / total if total else middles[place])
+                # What nothing pulls gives way.
+                weights.append(total or 0.1)
             apart = [(room[a] + room[b]) / 2 + GAP for a, b in itertools.pairwise(row)]
-            middles.update(zip(row, spread(wanted, apart, weights), strict=True))
+            middles.update(zip(row, spread(targets, apart, weights), strict=True))
     return middles
 
 
+def _pulls(
+    above: Mapping[Place, list[Place]],
+    below: Mapping[Place, list[Place]],
+    places: Iterable[Place],
+) -> dict[Place, list[tuple[Place, float]]]:
+    """Return which places pull at each place, and how much."""
+    pulls: dict[Place, list[tuple[Place, float]]] = {place: [] for place in places}
+    for upper, targets in below.items():
+        for lower in targets:
+            pull = 1.0
+            # An edge that is alone at both ends can be straight; between two bends it must be.
+            if len(targets) == len(above[lower]) == 1:
+                has_node = isinstance(upper, str) or isinstance(lower, str)
+                pull = STRAIGHT if has_node else UPRIGHT
+            pulls[upper].append((lower, pull))
+            pulls[lower].append((upper, pull))
+    return pulls
+
+
 def spread(
-    wanted: Sequence[float], apart: Sequence[float], weights: Sequence[float]
+    targets: Sequence[float], apart: Sequence[float], weights: Sequence[float]
 ) -> list[float]:
-    """Return the points nearest to ``wanted`` (weighted least squares) that lie ``apart`` in the given order.
+    """Return the points nearest to ``targets`` (weighted least squares) that are ``apart`` in the given order.
 
     With the distances taken off, the points must not fall: isotonic regression (pooled violators).
     """
@@ -181,15 +200,18 @@ def spread(
     for distance in apart:
         offsets.append(offsets[-1] + distance)
     pools: list[tuple[float, float, int]] = []  # mean, weight, how many points
-    for want, offset, weight in zip(wanted, offsets, weights, strict=True):
-        mean, total, count = want - offset, weight, 1
+    for target, offset, weight in zip(targets, offsets, weights, strict=True):
+        mean, total, count = target - offset, weight, 1
+        # A pool that is above the next one is merged with it: both get their common mean.
         while pools and pools[-1][0] > mean:
-            other, own, more = pools.pop()
-            mean, total, count = (
-                (other * own + mean * total) / (own + total),
-                own + total,
-                count + more,
-            )
+            pool_mean, pool_total, pool_count = pools.pop()
+            weighted = pool_mean * pool_total + mean * total
+            mean = weighted / (pool_total + total)
+            total, count = pool_total + total, pool_count + count
         pools.append((mean, total, count))
-    flat = [mean for mean, _, count in pools for _ in range(count)]
-    return [mean + offset for mean, offset in zip(flat, offsets, strict=True)]
+    points: list[float] = []
+    for mean, _, count in pools:
+        # The distances that were taken off come back.
+        for _ in range(count):
+            points.append(mean + offsets[len(points)])
+    return points

@@ -15,11 +15,11 @@ BRACKETS = {
 
 def write_mermaid(diagram: Diagram) -> str:
     """Return the diagram as a Mermaid flow chart."""
+    # Numbers, since names of streams may have dots, or be words of Mermaid such as `end`.
     ids = {key: f"n{i}" for i, key in enumerate(diagram.nodes)}
     lines = [f"%% {diagram.name}", "flowchart TD"]
-    groups: dict[
-        str, list[str]
-    ] = {}  # the nodes of each call of a definition; "" has the others
+    # The nodes of each call of a definition; "" has the others.
+    groups: dict[str, list[str]] = {}
     for key, node in diagram.nodes.items():
         opening, closing = BRACKETS[node.kind]
         box = f'  {ids[key]}{opening}"{_text(node)}"{closing}'
@@ -44,12 +44,12 @@ def write_mermaid(diagram: Diagram) -> str:
             f"  classDef shared{i} fill:{SHARED[i % len(SHARED)]}",
             f"  class {','.join(users)} shared{i}",
         ]
-    once = [
-        ids[k]
-        for k, node in diagram.nodes.items()
-        if node.modules and not set(node.modules) & set(shared)
-    ]
-    frozen = [ids[key] for key, node in diagram.nodes.items() if node.frozen != "no"]
+    once, frozen = [], []
+    for key, node in diagram.nodes.items():
+        if node.modules and set(shared).isdisjoint(node.modules):
+            once.append(ids[key])
+        if node.frozen != "no":
+            frozen.append(ids[key])
     again = [ids[key] for key, run in diagram.runs.items() if run.momentum]
     for group, users, style in (
         ("once", once, f"fill:{PLAIN}"),

@@ -25,6 +25,7 @@ def write_png(scene: Scene, file: File, scale: float = 1.5) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, scene.width)
+    # The scene counts from the top.
     axes.set_ylim(scene.height, 0)
     axes.axis("off")
     for curve in scene.curves:
@@ -38,16 +39,16 @@ def write_png(scene: Scene, file: File, scale: float = 1.5) -> None:
         _label(axes, label)
     painted = BytesIO()
     figure.savefig(painted, dpi=DPI * scale)
-    # flat colours: a palette is a quarter of the size; without date or version, the same file each time
-    Image.open(painted).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
-        file, optimize=True
-    )
+    # Flat colours: a palette is a quarter of the size; without date or version, the same file each time.
+    image = Image.open(painted).convert("RGB")
+    image.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def _curve(curve: Curve) -> list[PathPatch | Polygon]:
     (x, y), *others = curve.points
     points, codes = [(x, y)], [Path.MOVETO]
     for to_x, to_y in others:
+        # Vertical at both ends: the control points are above and below them.
         half = (y + to_y) / 2
         points += [(x, half), (to_x, half), (to_x, to_y)]
         codes += [Path.CURVE4] * 3
@@ -97,6 +98,8 @@ def _box(box: Box) -> list[FancyBboxPatch]:
 
 
 def _label(axes: object, label: Label) -> None:
+    ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
+    # A dollar sign in a call is not the start of a formula: no `parse_math`.
     axes.text(  # type: ignore[attr-defined]
         label.x,
         label.y,
@@ -108,7 +111,5 @@ def _label(axes: object, label: Label) -> None:
         va="center_baseline",
         zorder=4,
         parse_math=False,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
-        if label.ground
-        else None,
+        bbox=ground if label.ground else None,
     )

@@ -116,12 +116,16 @@ class CaptionTask(MediaTask[Caption]):
             by_media.setdefault(caption.media, []).append(caption)
         references = {}
         for media, group in by_media.items():
-            references[media] = tuple(text for caption in group for text in caption.texts)
+            texts: list[str] = []
+            for caption in group:
+                texts += caption.texts
+            references[media] = tuple(texts)
+        # One by one in training, so that every caption is a target in each epoch.
         if self.training:
-            return [
-                replace(caption, references=references[caption.media])
-                for caption in captions
-            ]
+            items = []
+            for caption in captions:
+                items.append(replace(caption, references=references[caption.media]))
+            return items
         merged = []
         for media, group in by_media.items():
             merged.append(

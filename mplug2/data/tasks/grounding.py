@@ -60,7 +60,9 @@ class Letterbox:
         x1, y1, x2, y2 = (value * self.scale for value in box)
         placed = [x1 + self.left, y1 + self.top, x2 + self.left, y2 + self.top]
         if self.mirrored:
+            # The right side becomes the left one.
             placed = [1 - placed[2], placed[1], 1 - placed[0], placed[3]]
+        # The part of a box that is outside the square is cut off.
         return [min(max(value, 0.0), 1.0) for value in placed]
 
     @property
@@ -109,7 +111,8 @@ class GroundingTask(MediaTask[Phrase]):
         **settings: Any,
     ) -> None:
         at_least(1, phrases_per_image=phrases_per_image)
-        at_least(3, phrase_tokens=phrase_tokens)  # [CLS], a word and [SEP]
+        # [CLS], a word and [SEP].
+        at_least(3, phrase_tokens=phrase_tokens)
         self.items_per_sample, self.phrase_tokens = phrases_per_image, phrase_tokens
         super().__init__(**settings)
         self.mirror = self.training and flip == "media_and_text"
@@ -149,10 +152,11 @@ class GroundingTask(MediaTask[Phrase]):
         scale = size / max(height, width)
         inner = max(1, round(height * scale)), max(1, round(width * scale))
         top, left = ((size - length) // 2 for length in inner)
-        small = media.normalize(
-            torch.from_numpy(resize(pixels, *inner)[None]).permute(0, 3, 1, 2)
-        )[:, 0]
-        square = torch.zeros(3, size, size)  # zero is the mean grey
+        resized = torch.from_numpy(resize(pixels, *inner)[None])
+        # (1, height, width, 3) -> (1, 3, height, width)
+        small = media.normalize(resized.permute(0, 3, 1, 2))[:, 0]
+        # After normalization, zero is the mean grey.
+        square = torch.zeros(3, size, size)
         square[:, top : top + inner[0], left : left + inner[1]] = small
         mirrored = self.mirror and rng.random() < 0.5
         square = square.flip(-1) if mirrored else square
@@ -173,9 +177,8 @@ class GroundingTask(MediaTask[Phrase]):
                 f"{item.where}: 'size' must be that of {image}, but is {shown(item.size)}"
             )
         left, top, right, bottom = item.box
-        if (
-            left < width and top < height and right > 0 and bottom > 0
-        ):  # a part of it may be outside
+        # A part of it may be outside.
+        if left < width and top < height and right > 0 and bottom > 0:
             return None
         return f"{item.where}: the box {shown(item.box)} of {shown(item.text)} is outside {image}"
 
@@ -184,11 +187,15 @@ class GroundingTask(MediaTask[Phrase]):
     ) -> dict[str, Callable[[], Any]]:
         """Return builders of the phrases Q and their boxes."""
         texts = [_phrase_text(entry.item, entry.sample) for entry in batch_items]
+
+        def boxes() -> Tensor:
+            return torch.tensor(
+                [placed_box(entry.item, entry.sample) for entry in batch_items]
+            )
+
         return {
             "phrase": lambda: self.tokenizer.encode_with_sep(texts, self.phrase_tokens),
-            "box": lambda: torch.tensor(
-                [placed_box(entry.item, entry.sample) for entry in batch_items]
-            ),
+            "box": boxes,
         }
 
     def place_boxes(self, boxes: np.ndarray, sample: Sample) -> np.ndarray:
@@ -212,9 +219,9 @@ class GroundingTask(MediaTask[Phrase]):
 def _phrase_text(item: Phrase, sample: Sample) -> str:
     letterbox: Letterbox | None = sample.crop_geometry
     phrase = item.text.lower()
-    return (
-        mirrored_words(phrase) if letterbox is not None and letterbox.mirrored else phrase
-    )
+    if letterbox is None or not letterbox.mirrored:
+        return phrase
+    return mirrored_words(phrase)
 
 
 def placed_box(item: Phrase, sample: Sample | None) -> list[float]:
@@ -226,10 +233,10 @@ def placed_box(item: Phrase, sample: Sample | None) -> list[float]:
         return [0.0] * 4
     width, height = item.size
     sides = (width, height, width, height)
-    return [
-        min(max(side / length, 0.0), 1.0)
-        for side, length in zip(item.box, sides, strict=True)
-    ]
+    fractions = []
+    for side, length in zip(item.box, sides, strict=True):
+        fractions.append(min(max(side / length, 0.0), 1.0))
+    return fractions
 
 
 def read_phrase(row: Any, number: int, where: str) -> Phrase:
@@ -237,16 +244,7 @@ def read_phrase(row: Any, number: int, where: str) -> Phrase:
     fields(row, where, _FORM, "phrase", "box")
     _, media = names(row, where)
     box = row["box"]
-    if (
-        not isinstance(box, list)
-        or len(box) != 4
-        or not all(
-            isinstance(value, int | float) and not isinstance(value, bool)
-            for value in box
-        )
-        or not all(abs(value) < 1e6 for value in box)
-        or not (max(box[0], 0) < box[2] and max(box[1], 0) < box[3])
-    ):
+    if not _is_box(box):
         raise UserError(
             f"{where}: 'box' must be [left, top, right, bottom] with an area in the image, "
             f"but is {shown(box)}"
@@ -260,6 +258,19 @@ def read_phrase(row: Any, number: int, where: str) -> Phrase:
         _size(row.get("size"), where),
         where,
     )
+
+
+def _is_box(value: Any) -> bool:
+    """Return whether a value is four numbers of a box with an area in the image."""
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    for side in value:
+        # True and false are integers in Python; the bound refuses NaN and infinity, too.
+        is_number = isinstance(side, int | float) and not isinstance(side, bool)
+        if not is_number or not abs(side) < 1e6:
+            return False
+    left, top, right, bottom = value
+    return bool(max(left, 0) < right and max(top, 0) < bottom)
 
 
 def _size(value: Any, where: str) -> tuple[int, int] | None:

@@ -91,9 +91,8 @@ class MediaTask(ABC, Generic[ItemType]):
         self.tokenizer, self.training = tokenizer, training
         self.requested_inputs = frozenset(self.outputs if inputs is None else inputs)
         self.region_inputs = _region_inputs(self.outputs, inputs)
-        self.views = _views(
-            media_views(self.outputs, types or {}, inputs), bool(self.region_inputs)
-        )
+        views = media_views(self.outputs, types or {}, inputs)
+        self.views = _views(views, bool(self.region_inputs))
         self.region_limits = (region_confidence, min_regions, max_regions)
         self.region_store = self._opened(regions, region_image_size)
         self.index = "video_index" if self.views == ("video",) else "image_index"
@@ -135,13 +134,12 @@ class MediaTask(ABC, Generic[ItemType]):
         rows = []
         for sample in samples:
             request = sample.request
+            # Several items of one sample read its file once.
             if request not in records:
-                read = confident(
-                    self.region_store.read(request.media[view]), *self.region_limits
-                )
-                records[request] = replace(
-                    read, boxes=self.place_boxes(read.boxes, sample)
-                )
+                stored = self.region_store.read(request.media[view])
+                read = confident(stored, *self.region_limits)
+                boxes = self.place_boxes(read.boxes, sample)
+                records[request] = replace(read, boxes=boxes)
             rows.append(records[request])
         return batch_regions(rows)
 
@@ -175,10 +173,13 @@ class MediaTask(ABC, Generic[ItemType]):
         inputs: dict[str, Any] = {}
         repeat_media = self.repeat_media and self.index not in self.requested_inputs
         for view, name in enumerate(self.views):
+            # (samples, 3, frames, height, width) of videos, (samples, 3, height, width) of images
             media = torch.stack([sample.views[view] for sample in samples])
+            # A network without an index input pairs each item with a copy of its media.
             inputs[name] = media[item_to_sample] if repeat_media else media
         inputs[self.index] = item_to_sample
         rows = [entry.sample for entry in batch_items] if repeat_media else samples
+        # By functions: an input that the goal does not read is not computed.
         for view, name in enumerate(self.region_inputs):
             inputs[name] = partial(self._regions, rows, view)
         return inputs | self.input_builders(batch_items)
@@ -190,8 +191,11 @@ def _region_inputs(
     """Return the inputs of a spec that hold regions; none if its inputs are not listed."""
     if inputs is None:
         return ()
-    complete = [names for names in REGIONS if set(names) <= set(inputs) & set(outputs)]
-    return complete[0] if complete else ()
+    available = set(inputs) & set(outputs)
+    for names in REGIONS:
+        if available.issuperset(names):
+            return names
+    return ()
 
 
 def _views(requested: tuple[str, ...], has_regions: bool) -> tuple[str, ...]:

@@ -106,11 +106,9 @@ class QuestionAnswerTask(MediaTask[Question]):
         return replace(item, text=mirrored_words(item.text), answers=answers)
 
     def _question_text(self, question: Question) -> str:
-        return (
-            clean_question(question.text, self.question_words)
-            if self.cleaned
-            else question.text
-        )
+        if not self.cleaned:
+            return question.text
+        return clean_question(question.text, self.question_words)
 
     def num_tokens(self, item: Question) -> int:
         """Return the tokens of a question, as it is cut."""
@@ -120,7 +118,10 @@ class QuestionAnswerTask(MediaTask[Question]):
         """Return all answers ready to be encoded; none if ``answer_tokens`` cuts them."""
         if self.answer_tokens is not None:
             return {}
-        answers = dict.fromkeys(answer for item in items for answer in item.answers)
+        # Each answer once: data sets repeat a few thousand of them.
+        answers: dict[str, None] = {}
+        for item in items:
+            answers.update(dict.fromkeys(item.answers))
         return {"answer": [f"{answer}[SEP]" for answer in answers]}
 
     def input_builders(
@@ -132,6 +133,7 @@ class QuestionAnswerTask(MediaTask[Question]):
         owners: list[int] = []
         answers: list[str] = []
         weights: list[float] = []
+        # Questions have different numbers of answers: `question_index` gives each answer its question.
         for owner, question in enumerate(questions):
             owners += [owner] * len(question.answers)
             answers += [f"{answer}[SEP]" for answer in question.answers]
@@ -153,11 +155,13 @@ class QuestionAnswerTask(MediaTask[Question]):
             total = sum(question.counts)
             for answer, count in zip(question.answers, question.counts, strict=True):
                 column = self.answer_numbers.get(answer)
-                if column is not None:
-                    score = (
-                        count / total if self.answer_score == "fraction" else VOTE * count
-                    )
-                    scores[row, column] = min(1.0, score)
+                # Rare answers have no class: the network cannot give them.
+                if column is None:
+                    continue
+                score = VOTE * count
+                if self.answer_score == "fraction":
+                    score = count / total
+                scores[row, column] = min(1.0, score)
         return scores
 
     def extra_record(self, item: Question, sample: Sample | None) -> dict[str, Any]:
@@ -175,10 +179,10 @@ def _answers(path: str) -> list[str]:
         )
     rows = list(read_rows(Path(path), form))
     if rows and isinstance(rows[0][1], dict):
-        asked = read_questions(Path(path))
-        return list(
-            dict.fromkeys(answer for question in asked for answer in question.answers)
-        )
+        answers: dict[str, None] = {}
+        for question in read_questions(Path(path)):
+            answers.update(dict.fromkeys(question.answers))
+        return list(answers)
     for where, answer in rows:
         if not isinstance(answer, str):
             raise UserError(f"{where}: {form}, but holds {shown(answer)}")

@@ -20,9 +20,8 @@ from registry.errors import UserError
 
 _FORM = "a line must be a JSON object with 'video_id' (or 'image', or 'images'), 'sentence' and 'label'"
 
-_PLACES = (
-    1  # separates the random numbers that swap a pair from those that augment its images
-)
+# Separates the random numbers that swap a pair from those that augment its images.
+_PLACES = 1
 _CHANGED = "changed places"
 
 
@@ -105,10 +104,10 @@ class TextLabelTask(MediaTask[Sentence]):
 
     def read(self, path: Path) -> list[Sentence]:
         """Return the sentences of the annotation file."""
-        return [
-            self._sentence(row, number, where)
-            for number, (where, row) in enumerate(read_rows(path, _FORM))
-        ]
+        sentences = []
+        for number, (where, row) in enumerate(read_rows(path, _FORM)):
+            sentences.append(self._sentence(row, number, where))
+        return sentences
 
     def question(self, text: str) -> Sentence:
         """Return a sentence without a label."""
@@ -122,8 +121,9 @@ class TextLabelTask(MediaTask[Sentence]):
         fields(row, where, _FORM, "sentence", "label")
         key, media = names(row, where)
         sentence, label = text(row, "sentence", where), row["label"]
+        # NLVR2 writes True and False, with and without quotes.
         if isinstance(label, bool):
-            label = str(label)  # NLVR2 writes True and False, with and without quotes
+            label = str(label)
         if not isinstance(label, str) or label not in self.labels:
             choices = ", ".join(self.labels)
             raise UserError(
@@ -143,11 +143,10 @@ class TextLabelTask(MediaTask[Sentence]):
         if not self.swap_pairs:
             return sample
         request = sample.request
-        if (
-            np.random.default_rng([*request.seed, request.items[0], _PLACES]).random()
-            < 0.5
-        ):
+        rng = np.random.default_rng([*request.seed, request.items[0], _PLACES])
+        if rng.random() < 0.5:
             return sample
+        # The mark lets `_sentence_text` swap left and right.
         return replace(sample, views=sample.views[::-1], crop_geometry=_CHANGED)
 
     def extra_record(self, item: Sentence, sample: Sample | None) -> dict[str, Any]:
@@ -163,17 +162,20 @@ class TextLabelTask(MediaTask[Sentence]):
     ) -> dict[str, Callable[[], Any]]:
         """Return builders of the sentences Q and their labels."""
         texts = [self._sentence_text(entry.item, entry.sample) for entry in batch_items]
+
+        # Within the function: an item without a label has no number, and prediction asks for none.
+        def label_numbers() -> torch.Tensor:
+            return torch.tensor([self.labels[entry.item.label] for entry in batch_items])
+
         return {
             "sentence": lambda: self.tokenizer(texts, self.sentence_tokens),
-            "label": lambda: torch.tensor(
-                [self.labels[entry.item.label] for entry in batch_items]
-            ),
+            "label": label_numbers,
         }
 
     def _shown(self, item: Sentence) -> str:
-        return (
-            clean_question(item.text, self.sentence_words) if self.cleaned else item.text
-        )
+        if not self.cleaned:
+            return item.text
+        return clean_question(item.text, self.sentence_words)
 
     def _sentence_text(self, item: Sentence, sample: Sample) -> str:
         sentence = self._shown(item)

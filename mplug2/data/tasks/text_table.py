@@ -92,9 +92,10 @@ class TextFieldsTask(Generic[Target]):
     def question(self, text: str) -> TableText[Target]:
         """Return a text without a target; the fields of a pair are separated by [SEP]."""
         names = self.template.fields
-        parts = (
-            [part.strip() for part in text.split("[SEP]")] if len(names) > 1 else [text]
-        )
+        parts = [text]
+        # Only a pair is separated: a single text may contain [SEP] itself.
+        if len(names) > 1:
+            parts = [part.strip() for part in text.split("[SEP]")]
         if len(parts) != len(names):
             raise UserError(
                 f"a text must have {len(names)} part(s), {' [SEP] '.join(names)} (got {len(parts)}): {text!r}"
@@ -111,10 +112,14 @@ class TextFieldsTask(Generic[Target]):
         self, items: Sequence[TableText[Target]]
     ) -> tuple[list[list[int]], list[list[int]] | None]:
         """Return the ids of each text, and their segments if the template joins several fields."""
-        encoded = [self.template.encode_segments(item.fields) for item in items]
-        rows = [row for row, _ in encoded]
+        rows, segments = [], []
+        for item in items:
+            row, row_segments = self.template.encode_segments(item.fields)
+            rows.append(row)
+            segments.append(row_segments)
+        # Single texts are in segment 0 alone, which a network need not read.
         has_pairs = len(self.template.fields) > 1
-        return rows, [row_segments for _, row_segments in encoded] if has_pairs else None
+        return rows, segments if has_pairs else None
 
     def record(
         self, item: TableText[Target], sample: Sample | None = None
@@ -188,6 +193,7 @@ class TextTableTask(TextFieldsTask[Target], ABC):
                 f"{column_names(row.values)}). Set data.id_column"
             )
         text = str(value)
+        # GLUE numbers its rows, other data sets name them.
         return int(text) if text.isdecimal() else text
 
     def encode(
@@ -196,6 +202,7 @@ class TextTableTask(TextFieldsTask[Target], ABC):
         """Return the texts, and their targets if all have one."""
         inputs = super().encode(items, samples)
         targets = [item.target for item in items if item.target is not None]
+        # All or none: a batch with some targets would pair them with the wrong texts.
         if len(targets) == len(items):
             inputs |= self.target_inputs(targets)
         return inputs
