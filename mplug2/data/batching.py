@@ -101,15 +101,15 @@ class TokenBatches:
             end = self._step_end(epoch, begin, world, lengths)
             rounds = self._rounds(lengths[: end - begin], begin, world)
             first, last = rounds[-1]
+            # Too few samples for all ranks: they begin the next step instead.
             if last - first < world and end < num_samples and len(rounds) > 1:
                 rounds.pop()
                 end = first
             micro_batches = []
             for first, last in rounds:
                 # Only the last round of an epoch can be short of samples: each rank gets one.
-                micro_batches.append(
-                    tuple(range(first + rank, max(last, first + world), world))
-                )
+                padded_last = max(last, first + world)
+                micro_batches.append(tuple(range(first + rank, padded_last, world)))
             yield Step(tuple(micro_batches), end)
             del lengths[: end - begin]
             begin = end
@@ -142,6 +142,7 @@ class TokenBatches:
         first, counts, longest = 0, [0] * world, [0] * world
         for offset, length in enumerate(lengths):
             rank = (offset - first) % world
+            # With padding, each sample of a rank takes as much as the longest of them.
             if (counts[rank] + 1) * max(longest[rank], length) > self.micro_tokens:
                 rounds.append((begin + first, begin + offset))
                 first, counts, longest, rank = offset, [0] * world, [0] * world, 0

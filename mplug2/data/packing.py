@@ -21,11 +21,12 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     rows: list[list[int]] = []
     room: list[int] = []
     for number in order:
-        fitting = [row for row, free in enumerate(room) if lengths[number] <= free]
-        if not fitting:
+        row = 0
+        while row < len(rows) and room[row] < lengths[number]:
+            row += 1
+        if row == len(rows):
             rows.append([])
             room.append(capacity)
-        row = fitting[0] if fitting else len(rows) - 1
         rows[row].append(number)
         room[row] -= lengths[number]
     return rows
@@ -41,10 +42,18 @@ def packed_text(
     rows = pack([len(text) for text in texts], capacity)
     ids, numbers, row_segments = [], [], []
     for row in rows:
-        ids.append([token for text in row for token in texts[text]])
-        numbers.append([number for number, text in enumerate(row) for _ in texts[text]])
-        if segments is not None:
-            row_segments.append([segment for text in row for segment in segments[text]])
+        row_ids: list[int] = []
+        row_numbers: list[int] = []
+        token_segments: list[int] = []
+        for number, text_number in enumerate(row):
+            row_ids += texts[text_number]
+            # Attention stays within the tokens of one number.
+            row_numbers += [number] * len(texts[text_number])
+            if segments is not None:
+                token_segments += segments[text_number]
+        ids.append(row_ids)
+        numbers.append(row_numbers)
+        row_segments.append(token_segments)
     text = tokenizer.pad_rows(ids, row_segments if segments is not None else None)
     # The numbers are padded with 0, as segments are.
     return text._replace(parts=tokenizer.pad_rows(ids, numbers).segments)

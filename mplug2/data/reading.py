@@ -41,9 +41,8 @@ class ReadMicroBatch:
         """Return it with the inputs in page-locked memory (called by torch's data loader)."""
         if self.batch is None:
             return self
-        return replace(
-            self, batch=self.batch._replace(inputs=pin_memory(self.batch.inputs))
-        )
+        inputs = pin_memory(self.batch.inputs)
+        return replace(self, batch=self.batch._replace(inputs=inputs))
 
 
 class _Planned(Sampler[MicroBatch]):
@@ -64,6 +63,7 @@ class _Reads(Dataset[ReadMicroBatch]):
 
     def __getitem__(self, plan: Any) -> ReadMicroBatch:
         read = tuple(self.source.read(request) for request in plan.requests)
+        # Collated in the worker, unless a sample of it has to be replaced first.
         samples = [sample for sample in read if isinstance(sample, Sample)]
         if len(samples) < len(read):
             return ReadMicroBatch(plan, None, read)
@@ -93,6 +93,7 @@ class MicroBatchReader:
         # A separate generator: a loader must not draw from the random numbers that dropout uses.
         self._loader: DataLoader[ReadMicroBatch] = DataLoader(
             _Reads(source, collate),
+            # The plan forms the batches: a sample of this loader is a micro-batch.
             batch_size=None,
             sampler=_Planned(plans),
             num_workers=workers,
@@ -108,10 +109,12 @@ class MicroBatchReader:
         reads: Iterable[ReadMicroBatch] = self._loader
         for read in reads:
             batch = read.batch
+            # Replaced here and not in the worker: bad files are counted over all workers.
             if batch is None:
-                batch = self.collate(
-                    [self._usable(sample, read.plan.epoch) for sample in read.samples]
-                )
+                samples = []
+                for sample in read.samples:
+                    samples.append(self._usable(sample, read.plan.epoch))
+                batch = self.collate(samples)
             yield read.plan, batch._replace(final=read.plan.final)
 
     def _usable(self, sample: Sample | FailedSample, epoch: int) -> Sample:

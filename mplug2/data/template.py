@@ -63,9 +63,9 @@ class TextTemplate:
             size = len(values[name].encode("utf-8", "surrogateescape"))
             num_pieces = len(self.tokenizer.pieces(values[name]))
             # A text that is cut counts by the fraction of its tokens that stays.
-            total += (
-                size if len(ids) == num_pieces else round(size * len(ids) / num_pieces)
-            )
+            if len(ids) < num_pieces:
+                size = round(size * len(ids) / num_pieces)
+            total += size
         return total
 
     def encode(self, values: Mapping[str, str]) -> list[int]:
@@ -91,10 +91,9 @@ class TextTemplate:
     def _cut_fields(self, values: Mapping[str, str]) -> dict[str, list[int]]:
         """Return the ids of each field, cut so that the row fits."""
         field_ids = {name: self.tokenizer.pieces(values[name]) for name in self.fields}
-        excess = (
-            self.num_fixed + sum(len(ids) for ids in field_ids.values()) - self.max_tokens
-        )
-        for _ in range(max(excess, 0)):
+        num_tokens = self.num_fixed + sum(len(ids) for ids in field_ids.values())
+        # One token at a time, so that two long fields end up equally long.
+        for _ in range(max(num_tokens - self.max_tokens, 0)):
             longest = max(field_ids.values(), key=len)
             longest.pop()
         return field_ids

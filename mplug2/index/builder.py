@@ -83,21 +83,22 @@ def build(
     skipped: list[str] = []
     files = _files_of(media, embedder.kind, skipped)
     growing = _GrowingIndex(files, previous, contents, out, net.spec)
+    # Also when it is interrupted: what is embedded already need not be read again.
     try:
         growing.embed(embedder, media, on_progress, every)
     finally:
         growing.save()
-    unreadable = {
-        file.name: file.broken for file in contents.files if file.broken is not None
-    }
+    unreadable = {}
+    for file in contents.files:
+        if file.broken is not None:
+            unreadable[file.name] = file.broken
     num_gone = 0
     if previous is not None:
-        num_gone = len(
-            {file.key for file in previous.files} - {file.key for file in files}
-        )
-    return Built(
-        len(contents.whole), growing.num_embedded, num_gone, unreadable, tuple(skipped)
-    )
+        # By key: a file that has changed is gone in its old form.
+        current = {file.key for file in files}
+        num_gone = len({file.key for file in previous.files} - current)
+    num_files = len(contents.whole)
+    return Built(num_files, growing.num_embedded, num_gone, unreadable, tuple(skipped))
 
 
 class _GrowingIndex:
@@ -114,6 +115,7 @@ class _GrowingIndex:
         self.files, self.contents, self.out, self.spec = files, contents, out, spec
         self.vectors = _vectors(previous)
         self.broken: dict[FileKey, File] = {}
+        # What could not be read is not tried again until it changes.
         if previous is not None:
             self.broken = {file.key: file for file in previous.files if file.broken}
         self.todo = [file for file in files if not self.holds(file)]
@@ -168,11 +170,12 @@ def _files_of(
 
 
 def _vectors(previous: Contents | None) -> dict[FileKey, Tensor]:
-    if previous is None:
-        return {}
-    return {
-        file.key: row for file, row in zip(previous.whole, previous.features, strict=True)
-    }
+    vectors: dict[FileKey, Tensor] = {}
+    if previous is not None:
+        # One row of (files, width) for each file that was read.
+        for file, row in zip(previous.whole, previous.features, strict=True):
+            vectors[file.key] = row
+    return vectors
 
 
 def _refuse_another(previous: Contents, contents: Contents, out: Path) -> None:

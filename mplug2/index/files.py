@@ -46,10 +46,8 @@ _DAMAGE = (
     RecursionError,
     SafetensorError,
 )
-_SAMPLES, _SAMPLE = (
-    64,
-    1 << 18,
-)  # places of a checkpoint that are looked at, and bytes at each
+# Positions of a checkpoint that are read, and bytes at each.
+_SAMPLES, _SAMPLE = 64, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -116,12 +114,12 @@ def weights_fingerprint(checkpoint: Path) -> str:
     """
     file = weights_file(checkpoint)
     size = file.stat().st_size
-    found = hashlib.sha256(str(size).encode())
+    digest = hashlib.sha256(str(size).encode())
     with file.open("rb") as opened:
         for number in range(_SAMPLES):
             opened.seek(number * size // _SAMPLES)
-            found.update(opened.read(_SAMPLE))
-    return found.hexdigest()[:16]
+            digest.update(opened.read(_SAMPLE))
+    return digest.hexdigest()[:16]
 
 
 def check_path(index: Path) -> None:
@@ -129,10 +127,11 @@ def check_path(index: Path) -> None:
     if os.path.lexists(index) and not os.path.isdir(index):
         raise UserError(f"the index {index} must be a folder, but is a file")
     try:
-        names = [one.name for one in index.iterdir()] if index.exists() else []
-        with tempfile.TemporaryFile(
-            dir=next(one for one in (index, *index.absolute().parents) if one.exists())
-        ):
+        names = [path.name for path in index.iterdir()] if index.exists() else []
+        # Whether a file can be written is only certain after one was: rights do not show a full disk.
+        folders = (index, *index.absolute().parents)
+        existing = next(folder for folder in folders if folder.exists())
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise UserError(
@@ -168,16 +167,17 @@ def _write(index: Path, contents: Contents, spec: Spec, name: str) -> None:
     with atomic_write(index / SPEC) as opened:
         opened.write(write_spec(spec))
     _copy_tokenizer(index, spec)
-    row = {"format": FORMAT, "features": name}
-    row |= {
-        key: value
-        for key, value in vars(contents).items()
-        if key not in ("files", "features")
-    }
-    row["files"] = [
-        {key: value for key, value in asdict(file).items() if value is not None}
-        for file in contents.files
-    ]
+    row: dict[str, Any] = {"format": FORMAT, "features": name}
+    for key, value in vars(contents).items():
+        if key not in ("files", "features"):
+            row[key] = value
+    file_rows: list[dict[str, Any]] = []
+    for file in contents.files:
+        file_rows.append(
+            {key: value for key, value in asdict(file).items() if value is not None}
+        )
+    row["files"] = file_rows
+    # Last: it names the file of the features, so that a reader sees all of the new index or none.
     with atomic_write(index / CONTENTS) as opened:
         json.dump(row, opened, indent=1)
 
@@ -186,11 +186,9 @@ def _copy_tokenizer(index: Path, spec: Spec) -> None:
     """Copy the files of the tokenizer of the captions; a name on the Hugging Face Hub has no local files."""
     source = Path(goal_tokenizer(spec, GOALS["text"]) or "")
     is_folder = source.is_dir()
-    files = (
-        (source / "vocab.txt", source / "tokenizer_config.json")
-        if is_folder
-        else (source,)
-    )
+    files: tuple[Path, ...] = (source,)
+    if is_folder:
+        files = (source / "vocab.txt", source / "tokenizer_config.json")
     for file in files:
         if file.is_file():
             (index / TOKENIZER).mkdir(exist_ok=True)

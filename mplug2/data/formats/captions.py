@@ -54,21 +54,17 @@ def drop_listed(
     rows: Iterable[Row], *listed: Collection[str], key: str = "image"
 ) -> Iterator[Row]:
     """Yield the rows whose file is in none of the lists."""
-    return (
-        row
-        for row in rows
-        if not any(stem(row[key]) in split_list for split_list in listed)
-    )
+    dropped: set[str] = set().union(*listed)
+    return (row for row in rows if stem(row[key]) not in dropped)
 
 
 def stem(name: str) -> str:
     """Return a file name without its folder, and without the suffix of an image."""
     last = name.rsplit("/", 1)[-1]
-    return (
-        PurePosixPath(last).stem
-        if last.lower().endswith((".jpg", ".jpeg", ".png"))
-        else last
-    )
+    # Only these suffixes: the name of a video may have a dot in it.
+    if last.lower().endswith((".jpg", ".jpeg", ".png")):
+        return PurePosixPath(last).stem
+    return last
 
 
 def in_folder(name: str, folder: str = "") -> str:
@@ -94,27 +90,25 @@ def _pairs(path: Path) -> Iterator[tuple[str, list[str], Row]]:
             name, more = _name(entry, files)
             yield name, entry.texts("caption", "captions"), more
         return
-    for name, given in value.items():
+    for name, content in value.items():
         place = f"{where}: {shown(name)}"
-        texts = list(given.values()) if isinstance(given, dict) else given
-        yield (
-            media_name(name, place),
-            Entry({"captions": texts}, place).texts("captions"),
-            {},
-        )
+        texts = list(content.values()) if isinstance(content, dict) else content
+        checked = Entry({"captions": texts}, place).texts("captions")
+        yield media_name(name, place), checked, {}
 
 
 def _files(value: Any, where: str) -> dict[int | str, tuple[str, Row]]:
     """Names of the images by id, with the domain in NoCaps."""
     if not isinstance(value, dict) or "images" not in value:
         return {}
-    return {
-        entry.id("id"): (
-            entry.media("file_name") if entry.has("file_name") else _named(entry, "id"),
-            {"type": entry.text("domain")} if entry.has("domain") else {},
-        )
-        for entry in entries_of(value, where, "images")
-    }
+    files: dict[int | str, tuple[str, Row]] = {}
+    for entry in entries_of(value, where, "images"):
+        has_name = entry.has("file_name")
+        name = entry.media("file_name") if has_name else _named(entry, "id")
+        # NoCaps reports its scores by domain: in, near and out of COCO's classes.
+        more: Row = {"type": entry.text("domain")} if entry.has("domain") else {}
+        files[entry.id("id")] = name, more
+    return files
 
 
 def _name(entry: Entry, files: dict[int | str, tuple[str, Row]]) -> tuple[str, Row]:

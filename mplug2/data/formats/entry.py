@@ -85,26 +85,20 @@ class Entry:
         """Return a text, or a list of them, as a list."""
         value = self.get(*names)
         texts = [value] if isinstance(value, str) else value
-        if (
-            not isinstance(texts, list)
-            or not texts
-            or not all(isinstance(text, str) for text in texts)
-        ):
+        is_list = isinstance(texts, list) and bool(texts)
+        if not is_list or not all(isinstance(text, str) for text in texts):
             raise self.wrong(names, "a text or a list of texts", value)
         return [" ".join(text.split()) for text in texts]
 
     def box(self, *names: str) -> list[float]:
         """Return a box [x, y, width, height] as [left, top, right, bottom]; it must have an area."""
         value = self.items(*names)
-        if (
-            len(value) != 4
-            or not all(
-                isinstance(number, int | float) and not isinstance(number, bool)
-                for number in value
-            )
-            or not all(abs(number) < 1e6 for number in value)
-            or min(value[2:]) <= 0
-        ):
+        # True and false are integers in Python; the bound refuses NaN and infinity, too.
+        is_box = len(value) == 4
+        for number in value:
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            is_box = is_box and is_number and abs(number) < 1e6
+        if not is_box or min(value[2:]) <= 0:
             raise self.wrong(names, "[x, y, width, height] with an area", value)
         x, y, width, height = value
         return [round(side, 4) for side in (x, y, x + width, y + height)]
@@ -113,16 +107,17 @@ class Entry:
         """Return the name of a video or image: a path that stays inside the media folder."""
         return media_name(self.text(*names), self.where)
 
-    def one_of(self, known: dict[str, str], *names: str) -> str:
+    def one_of(self, labels: dict[str, str], *names: str) -> str:
         """Return what a label is called here."""
         value = self.text(*names)
-        if value.lower() not in known:
-            raise self.wrong(names, f"one of {', '.join(known)}", value)
-        return known[value.lower()]
+        if value.lower() not in labels:
+            raise self.wrong(names, f"one of {', '.join(labels)}", value)
+        return labels[value.lower()]
 
-    def wrong(self, names: tuple[str, ...], wanted: str, value: Any) -> UserError:
+    def wrong(self, names: tuple[str, ...], expected: str, value: Any) -> UserError:
         """Return the error of a field that is not what it must be."""
+        # The message has the name that the file uses, of the several that a field may have.
         name = next((name for name in names if name in self.values), names[0])
         return UserError(
-            f"{self.where}: '{name}' must be {wanted}, but is {shown(value)}"
+            f"{self.where}: '{name}' must be {expected}, but is {shown(value)}"
         )

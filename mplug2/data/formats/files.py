@@ -23,6 +23,7 @@ def load(path: Path) -> Any:
     try:
         return parse_json(text)
     except JsonError as error:
+        # JSON lines, if the first line is JSON by itself.
         try:
             parse_json(first)
         except JsonError:
@@ -43,33 +44,27 @@ def json_entries(path: Path, *under: str) -> Iterator[Entry]:
 def entries_of(value: Any, where: str, *under: str) -> Iterator[Entry]:
     """Yield the objects of a list, of the list that a mapping has ``under`` one of these keys, or of a
     mapping of objects."""
-    if (
-        isinstance(value, dict)
-        and (key := next((key for key in under if key in value), None)) is not None
-    ):
-        value, where = value[key], f"{where}: {key}"
+    if isinstance(value, dict):
+        key = next((key for key in under if key in value), None)
+        if key is not None:
+            value, where = value[key], f"{where}: {key}"
     if isinstance(value, list):
         for number, item in enumerate(value, 1):
-            yield (
-                item
-                if isinstance(item, Entry)
-                else Entry.of(item, f"{where}: entry {number}")
-            )
-    elif (
-        isinstance(value, dict)
-        and not under
-        and all(isinstance(item, dict) for item in value.values())
-    ):
-        yield from (Entry(item, f"{where}: {shown(key)}") for key, item in value.items())
+            # An entry of JSON lines has the number of its line already.
+            is_entry = isinstance(item, Entry)
+            yield item if is_entry else Entry.of(item, f"{where}: entry {number}")
     elif isinstance(value, dict) and not under:
-        yield Entry(value, where)  # a file of one line
+        if all(isinstance(item, dict) for item in value.values()):
+            for key, item in value.items():
+                yield Entry(item, f"{where}: {shown(key)}")
+        else:
+            # A file of one line.
+            yield Entry(value, where)
     else:
-        wanted = (
-            f"a mapping with {' or '.join(map(repr, under))}, or a list"
-            if under
-            else "a list"
-        )
-        raise UserError(f"{where}: must be {wanted}, but is {_kind(value)}")
+        expected = "a list"
+        if under:
+            expected = f"a mapping with {' or '.join(map(repr, under))}, or a list"
+        raise UserError(f"{where}: must be {expected}, but is {_kind(value)}")
 
 
 def table(
@@ -85,13 +80,11 @@ def table(
     try:
         for row in reader:
             where = f"{path}:{reader.line_num}"
+            # `csv` puts surplus fields under the key None, and gives None to columns that a row lacks.
             if None in row or None in row.values():
                 expected = len(reader.fieldnames or ())
-                num_columns = (
-                    expected
-                    + len(row.get(None, ()))
-                    - sum(value is None for value in row.values())
-                )
+                num_lacking = sum(value is None for value in row.values())
+                num_columns = expected + len(row.get(None, ())) - num_lacking
                 raise UserError(
                     f"{where}: a row must have {expected} columns, but has {num_columns}"
                 )
@@ -104,7 +97,7 @@ def table(
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield place and text of the lines that are not empty."""
-    # not str.splitlines, which also breaks lines at characters that occur in captions (U+0085, U+2028)
+    # Not str.splitlines, which also breaks lines at characters that occur in captions (U+0085, U+2028).
     for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
         if line.strip():
             yield f"{path}:{number}", line.strip()

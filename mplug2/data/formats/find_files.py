@@ -24,7 +24,8 @@ VIDEOS = (
     ".mts",
 )
 _GIF_FIRST = "tumblr"
-_KNOWN = {".mp4", ".avi"}  # what the readers look for where a name has no suffix
+# What the readers look for where a name has no suffix.
+_KNOWN = {".mp4", ".avi"}
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -32,6 +33,7 @@ def walk(folder: Path) -> Iterator[Path]:
     start = len(folder.parts)
     for place, folders, files in os.walk(folder):
         folders.sort()
+        # `os.walk` does not enter folders that are removed from its list.
         if len(Path(place).parts) - start >= DEPTH:
             folders.clear()
         yield from (Path(place) / name for name in sorted(files))
@@ -51,19 +53,17 @@ class SourceFiles:
             raise UserError(
                 f"--source {folder} must be a folder with the downloaded files, but does not exist"
             )
-        bare = {
-            alternative.rsplit("/", 1)[-1]
-            for name in wanted
-            for alternative in name.split("|")
-        }
-        asked = bare | {f"{name}.gz" for name in bare}
+        file_names: set[str] = set()
+        for name in wanted:
+            for alternative in name.split("|"):
+                file_name = alternative.rsplit("/", 1)[-1]
+                file_names.update((file_name, f"{file_name}.gz"))
         self.folder = folder
-        files = dict.fromkeys(path for path in walk(folder) if path.name in asked)
-        self._files = [
-            path
-            for path in files
-            if path.suffix != ".gz" or path.with_suffix("") not in files
-        ]
+        files = dict.fromkeys(path for path in walk(folder) if path.name in file_names)
+        self._files = []
+        for path in files:
+            if path.suffix != ".gz" or path.with_suffix("") not in files:
+                self._files.append(path)
 
     def get(self, name: str) -> Path | None:
         """Return the file of a name with the shortest path; raise UserError if there are two."""
@@ -72,6 +72,7 @@ class SourceFiles:
             fits = [path for path in self._files if self._fits(path, parts)]
             if not fits:
                 continue
+            # Downloads often contain copies further down: the outermost file counts.
             top = min(len(path.parts) for path in fits)
             first, *others = [path for path in fits if len(path.parts) == top]
             if others:
@@ -84,12 +85,10 @@ class SourceFiles:
 
     def _fits(self, path: Path, parts: tuple[str, ...]) -> bool:
         name = path.name.removesuffix(".gz")
-        known = (
-            self.folder.resolve().name,
-            *path.relative_to(self.folder).parts[:-1],
-            name,
-        )
-        return known[-len(parts) :] == parts
+        folders = path.relative_to(self.folder).parts[:-1]
+        # The folder itself may be the one that a name asks for: --source .../refcoco.
+        path_parts = (self.folder.resolve().name, *folders, name)
+        return path_parts[-len(parts) :] == parts
 
 
 class MediaIndex:
@@ -104,17 +103,17 @@ class MediaIndex:
         self.unclear: dict[str, tuple[str, str]] = {}
         self._paths: dict[str, list[Path]] = {}
         for path in walk(folder):
-            self._paths.setdefault(self._key(path.name), []).append(
-                path.relative_to(folder)
-            )
+            paths = self._paths.setdefault(self._key(path.name), [])
+            paths.append(path.relative_to(folder))
 
     def place(self, name: str) -> str:
         """Return the name by which a task finds the file below the folder, unchanged if there are no files
         of that name or several."""
-        direct = [self.folder / f"{name}{suffix}" for suffix in ("", *VIDEOS)]
-        there = next((path for path in direct if path.is_file()), None)
-        if there is not None:
-            return self._named(there.relative_to(self.folder))
+        # A name that leads to its file is not searched for, even if others have the same last part.
+        for suffix in ("", *VIDEOS):
+            path = self.folder / f"{name}{suffix}"
+            if path.is_file():
+                return self._named(path.relative_to(self.folder))
         fits = self._paths.get(self._key(name.rsplit("/", 1)[-1]), [])
         if len(fits) == 1:
             return self._named(fits[0])
@@ -131,11 +130,8 @@ class MediaIndex:
         return name
 
     def _named(self, path: Path) -> str:
-        known = path.suffix in _KNOWN or (
-            path.suffix == ".gif" and path.name.startswith(_GIF_FIRST)
-        )
-        return (
-            path.with_suffix("").as_posix()
-            if self.kind == "video" and known
-            else path.as_posix()
-        )
+        is_tgif = path.suffix == ".gif" and path.name.startswith(_GIF_FIRST)
+        # Readers find these by the name alone; any other video needs its suffix.
+        if self.kind == "video" and (path.suffix in _KNOWN or is_tgif):
+            return path.with_suffix("").as_posix()
+        return path.as_posix()

@@ -16,11 +16,8 @@ def karpathy(path: Path, *, splits: Collection[str]) -> Iterator[Row]:
     for entry in json_entries(path, "images"):
         if entry.text("split") not in splits:
             continue
-        image = in_folder(
-            entry.media("filename"),
-            entry.media("filepath") if entry.has("filepath") else "",
-        )
-        yield {
-            "image": image,
-            "caption": [sentence.text("raw") for sentence in entry.entries("sentences")],
-        }
+        # COCO's images are in the folders of 2014; Flickr's have no folder.
+        folder = entry.media("filepath") if entry.has("filepath") else ""
+        image = in_folder(entry.media("filename"), folder)
+        sentences = [sentence.text("raw") for sentence in entry.entries("sentences")]
+        yield {"image": image, "caption": sentences}

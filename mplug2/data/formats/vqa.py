@@ -22,15 +22,16 @@ _HALVED = ("vg", "gqa")  # `dataset` in mPLUG's lists
 
 
 def vqa(questions: Path, annotations: Path | None = None) -> Iterator[Row]:
-    """Yield ``{"image", "question", "answer": {text: votes}, "type", "question_id"}``; drop_listed
+    """Yield ``{"image", "question", "answer": {text: votes}, "type", "question_id"}``; without
     ``annotations`` (test splits) there are no answers."""
-    known = load(questions)
-    subtype = str(known.get("data_subtype", "")) if isinstance(known, dict) else ""
+    content = load(questions)
+    # Images are named after the split of COCO that they are from.
+    subtype = str(content.get("data_subtype", "")) if isinstance(content, dict) else ""
     answers: dict[int, Entry] = {}
     if annotations:
         for annotation in json_entries(annotations, "annotations"):
             answers[annotation.whole("question_id")] = annotation
-    for entry in entries_of(known, str(questions), "questions"):
+    for entry in entries_of(content, str(questions), "questions"):
         number = entry.whole("question_id")
         row: Row = {
             "image": _image(subtype, entry.whole("image_id")),
@@ -55,9 +56,11 @@ def mplug_list(path: Path) -> Iterator[Row]:
             row["answer"] = dict(Counter(entry.texts("answer")))
         if entry.has("dataset") and entry.text("dataset") in _HALVED:
             row |= _HALF
-        yield row | {
-            "question_id": entry.id("question_id") if entry.has("question_id") else number
-        }
+        # Their lists for training have no ids.
+        row["question_id"] = number
+        if entry.has("question_id"):
+            row["question_id"] = entry.id("question_id")
+        yield row
 
 
 def visual_genome(path: Path) -> Iterator[Row]:
@@ -74,12 +77,12 @@ def visual_genome(path: Path) -> Iterator[Row]:
 
 def gqa(path: Path) -> Iterator[Row]:
     """Yield GQA's questions, a mapping of ids (test splits have no answers)."""
-    known = load(path)
-    if not isinstance(known, dict):
+    content = load(path)
+    if not isinstance(content, dict):
         raise UserError(
-            f"{path}: must be a mapping of question ids, but is a {type(known).__name__}"
+            f"{path}: must be a mapping of question ids, but is a {type(content).__name__}"
         )
-    for number, value in known.items():
+    for number, value in content.items():
         entry = Entry.of(value, f"{path}: question {shown(number)}")
         row: Row = {
             "image": f"{entry.media('imageId')}.jpg",
@@ -92,18 +95,17 @@ def gqa(path: Path) -> Iterator[Row]:
 def answer_list(path: Path) -> list[str]:
     """Return the answers of a JSON list, or of a mapping to labels in the order of these, without empty
     ones."""
-    known = load(path)
-    if isinstance(known, dict) and all(
-        isinstance(label, int) for label in known.values()
-    ):
-        known = sorted(known, key=known.__getitem__)
-    if not isinstance(known, list) or not all(
-        isinstance(answer, str) for answer in known
-    ):
+    answers = load(path)
+    if isinstance(answers, dict):
+        has_labels = all(isinstance(label, int) for label in answers.values())
+        if has_labels:
+            answers = sorted(answers, key=answers.__getitem__)
+    is_list = isinstance(answers, list)
+    if not is_list or not all(isinstance(answer, str) for answer in answers):
         raise UserError(
             f"{path}: must be a list of answers, or a mapping of answers to labels"
         )
-    return [answer for answer in dict.fromkeys(known) if answer]
+    return [answer for answer in dict.fromkeys(answers) if answer]
 
 
 def frequent_answers(*annotations: Path, least: int = 9) -> list[str]:
@@ -111,12 +113,12 @@ def frequent_answers(*annotations: Path, least: int = 9) -> list[str]:
 
     With VQA v2's training and validation annotations these are the usual 3129.
     """
-    counts = Counter(
-        normalise(entry.text("multiple_choice_answer"))
-        for path in annotations
-        for entry in json_entries(path, "annotations")
-    )
+    counts: Counter[str] = Counter()
+    for path in annotations:
+        for entry in json_entries(path, "annotations"):
+            counts[normalise(entry.text("multiple_choice_answer"))] += 1
     kept = [answer for answer, count in counts.items() if count >= least and answer]
+    # Answers of one count in alphabetical order, so that the list is always the same.
     return sorted(kept, key=lambda answer: (-counts[answer], answer))
 
 
@@ -128,6 +130,7 @@ def _image(subtype: str, number: int) -> str:
 
 def _answered(entry: Entry) -> Row:
     votes = Counter(answer.text("answer") for answer in entry.entries("answers"))
-    return {"answer": dict(votes)} | (
-        {"type": entry.text("answer_type")} if entry.has("answer_type") else {}
-    )
+    row: Row = {"answer": dict(votes)}
+    if entry.has("answer_type"):
+        row["type"] = entry.text("answer_type")
+    return row

@@ -29,13 +29,6 @@ show shows still than that the then there thing things third this to two video w
 who yes
 """
 
-_PLACED = {
-    position: f"at the {position}"
-    if position.startswith(("top", "bottom"))
-    else f"on the {position}"
-    for position in POSITIONS.values()
-} | {"middle": "in the middle"}
-
 
 def vocabulary() -> list[str]:
     """Return the word pieces, numbered as in BERT: pad 0, unk 100, cls 101, sep 102, mask 103."""
@@ -73,6 +66,7 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
 def questions_on_still(scene: Scene, rng: np.random.Generator) -> list[Question]:
     """Return 5 questions about an image: how many, what colour, what shape, where, and whether there is
     one."""
+    # Drawn before the questions are made, each of which draws its words.
     first, second, third = (
         scene.things[int(rng.integers(len(scene.things)))] for _ in range(3)
     )
@@ -145,6 +139,14 @@ def place(thing: Thing) -> str:
     return POSITIONS[_cell(thing)]
 
 
+def _with_preposition(position: str) -> str:
+    """Return a position as a sentence has it: at the top left, on the right, in the middle."""
+    if position == "middle":
+        return "in the middle"
+    preposition = "at" if position.startswith(("top", "bottom")) else "on"
+    return f"{preposition} the {position}"
+
+
 def captions(scene: Scene) -> list[str]:
     """Return three sentences, each true of the scene."""
     names = [thing.name for thing in scene.things]
@@ -155,15 +157,14 @@ def captions(scene: Scene) -> list[str]:
             f"the {scene.things[0].shape} comes first and the {scene.things[2].shape} comes last",
         ]
     if scene.kind == "still":
-        return [
-            " and ".join(f"a {name}" for name in names),
-            " and ".join(
-                f"a {thing.name} {_PLACED[place(thing)]}" for thing in scene.things
-            ),
-            f"there are {NUMBERS[len(names) - 1]} shapes"
-            if len(names) > 1
-            else f"there is one shape and it is {names[0]}",
+        named = [f"a {name}" for name in names]
+        placed = [
+            f"a {thing.name} {_with_preposition(place(thing))}" for thing in scene.things
         ]
+        counted = f"there are {NUMBERS[len(names) - 1]} shapes"
+        if len(names) == 1:
+            counted = f"there is one shape and it is {names[0]}"
+        return [" and ".join(named), " and ".join(placed), counted]
     moves = f"a {names[0]} moves {scene.direction}"
     if len(names) == 1:
         return [
@@ -175,7 +176,7 @@ def captions(scene: Scene) -> list[str]:
     rests = "rests" if len(names) == 2 else "are resting"
     return [
         f"{moves} while {others} {rests}",
-        f"{moves} and a {names[1]} rests {_PLACED[place(scene.things[1])]}",
+        f"{moves} and a {names[1]} rests {_with_preposition(place(scene.things[1]))}",
         f"there are {NUMBERS[len(names) - 1]} shapes and the {scene.things[0].shape} moves {scene.direction}",
     ]
 
@@ -186,25 +187,24 @@ def pair_sentence(
     """Return a sentence about two images and whether it is true, each in about half of the cases."""
     kind = rng.random()
     if kind < 0.2:
-        return "the left image has more shapes than the right image", len(
-            left.things
-        ) > len(right.things)
+        has_more = len(left.things) > len(right.things)
+        return "the left image has more shapes than the right image", has_more
     shapes = [{thing.shape for thing in scene.things} for scene in (left, right)]
     if kind < 0.6:
-        side, own = (("left", shapes[0]), ("right", shapes[1]))[int(rng.integers(2))]
+        number = int(rng.integers(2))
+        side, shapes_there = ("left", "right")[number], shapes[number]
         true = rng.random() < 0.5
-        shape = str(rng.choice(sorted(own if true else set(SHAPES) - own)))
+        choices = shapes_there if true else set(SHAPES) - shapes_there
+        # Sorted, since the order of a set differs from process to process.
+        shape = str(rng.choice(sorted(choices)))
         return f"the {side} image shows a {shape}", true
     both, either = shapes[0] & shapes[1], shapes[0] ^ shapes[1]
     common = rng.random() < 0.5
-    right_ones, wrong_ones = (both, either) if common else (either, both)
-    pool = sorted(
-        right_ones
-        if (rng.random() < 0.5 and right_ones) or not wrong_ones
-        else wrong_ones
-    )
-    shape = str(rng.choice(pool))
-    sentence = (
-        f"both images show a {shape}" if common else f"exactly one image shows a {shape}"
-    )
-    return sentence, shape in right_ones
+    true_shapes, false_shapes = (both, either) if common else (either, both)
+    # Either set may be empty: then the sentence is what the other one makes it.
+    is_true = (rng.random() < 0.5 and bool(true_shapes)) or not false_shapes
+    shape = str(rng.choice(sorted(true_shapes if is_true else false_shapes)))
+    sentence = f"exactly one image shows a {shape}"
+    if common:
+        sentence = f"both images show a {shape}"
+    return sentence, shape in true_shapes

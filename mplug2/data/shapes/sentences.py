@@ -14,13 +14,11 @@ LABELS = ("entailment", "contradiction", "neutral")
 KINDS = ("colour", "row", "row_of_colour", "any_shape", "any_colour")
 NUMBERS = (0.5, 0.3, 0.2)  # how often one, two and three shapes are described
 STATED = 0.7  # how often a description states a colour, and how often a row
-PARTIAL = (
-    0.3  # how often a description speaks of other shapes, where the label leaves it open
-)
+# How often a description speaks of other shapes, where the label leaves it open.
+PARTIAL = 0.3
 TWICE = 2  # pairs of each label
-_STREAM = (
-    11  # a separate random generator, so that no other file of the world depends on it
-)
+# A separate random generator, so that no other file of the world depends on it.
+_STREAM = 11
 
 
 @dataclass(frozen=True)
@@ -51,17 +49,17 @@ def sentence_rows(seed: list[int]) -> list[dict[str, Any]]:
         true = []
         for thing in scene.things:
             cell = thing.cells[0]
-            assert cell is not None  # everything is visible in a still scene
+            # Everything is visible in a still scene.
+            assert cell is not None
             true.append(Described(thing.shape, thing.colour, ROWS[cell[0]]))
         kind = _pick(rng, KINDS)
         make = _presence if kind.startswith("any_") else _attribute
         described, partial, claim = make(true, kind, label, rng)
-        premise = " and ".join(
-            [*map(str, described), *(["other shapes"] if partial else [])]
-        )
-        rows.append(
-            {"sentence1": premise, "sentence2": claim, "label": label, "type": kind}
-        )
+        parts = [str(part) for part in described]
+        if partial:
+            parts.append("other shapes")
+        row = {"sentence1": " and ".join(parts), "sentence2": claim}
+        rows.append({**row, "label": label, "type": kind})
     return rows
 
 
@@ -78,7 +76,8 @@ def _attribute(
     else:
         value, choices = subject.row, ROWS
         described[target] = replace(described[target], row=value if stated else None)
-    if kind == "row_of_colour":  # the claim must find its subject by the colour
+    # The claim must find its subject by the colour.
+    if kind == "row_of_colour":
         described[target] = replace(described[target], colour=subject.colour)
     if label == "contradiction":
         value = _pick(rng, [choice for choice in choices if choice != value])
@@ -100,26 +99,21 @@ def _presence(
     target = int(rng.integers(len(true)))
     if kind == "any_colour" and label == "entailment":
         described[target] = replace(described[target], colour=true[target].colour)
-    if (
-        kind == "any_colour" and label == "contradiction"
-    ):  # another one is absent if all are stated
-        described = [
-            replace(part, colour=thing.colour)
-            for part, thing in zip(described, true, strict=True)
-        ]
+    # Another colour is absent only if the description states all of them.
+    if kind == "any_colour" and label == "contradiction":
+        for index, thing in enumerate(true):
+            described[index] = replace(described[index], colour=thing.colour)
     there = [thing.shape if kind == "any_shape" else str(thing.colour) for thing in true]
     value = there[target]
     if label != "entailment":
         choices = SHAPES if kind == "any_shape" else tuple(COLOURS)
         value = _pick(rng, [choice for choice in choices if choice not in there])
-    partial = label == "neutral" or (
-        label == "entailment" and bool(rng.random() < PARTIAL)
-    )
-    return (
-        described,
-        partial,
-        f"there is a {value}" + ("" if kind == "any_shape" else " shape"),
-    )
+    # Neutral: the shape may be among the others. A contradiction must exclude that.
+    partial = label == "neutral"
+    if label == "entailment":
+        partial = bool(rng.random() < PARTIAL)
+    noun = "" if kind == "any_shape" else " shape"
+    return described, partial, f"there is a {value}{noun}"
 
 
 def _leave_out(thing: Described, rng: np.random.Generator) -> Described:

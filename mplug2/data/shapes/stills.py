@@ -37,34 +37,35 @@ def image_rows(
     """Return the annotation lines of one image by file name."""
     sentences = captions(scene)
     shapes = sorted(thing.shape for thing in scene.things)
-    things = [
-        {
-            "colour": thing.colour,
-            "shape": thing.shape,
-            "place": place(thing),
-            "box": list(box(thing, size, 0) or ()),
-        }
-        for thing in scene.things
-    ]
+    things: list[Row] = []
+    for thing in scene.things:
+        sides = list(box(thing, size, 0) or ())
+        row = {"colour": thing.colour, "shape": thing.shape}
+        things.append({**row, "place": place(thing), "box": sides})
+    # The files draw from one generator, in this order.
+    questions: list[Row] = []
+    for kind, question, answer in questions_on_still(scene, rng):
+        row = {"image": image, "question": question, "answer": answer, "type": kind}
+        questions.append(row)
+    phrases: list[Row] = []
+    for entry in things:
+        row = {"image": image, "phrase": _phrase(entry, rng), "box": entry["box"]}
+        phrases.append(row)
+    statements: list[Row] = []
+    for kind, sentence, label in still_statements(scene, rng):
+        row = {"image": image, "sentence": sentence, "label": label, "type": kind}
+        statements.append(row)
+    # Images of one shape have its name as their class; all images have the names of their shapes.
+    classes: list[Row] = []
+    if len(shapes) == 1:
+        classes.append({"image": image, "label": shapes[0]})
     return {
         "images": [{"image": image, "captions": sentences, "things": things}],
         "retrieval": [{"image": image, "captions": sentences[:2]}],
-        "vqa": [
-            {"image": image, "question": question, "answer": answer, "type": kind}
-            for kind, question, answer in questions_on_still(scene, rng)
-        ],
-        "phrases": [
-            {"image": image, "phrase": _phrase(thing, rng), "box": thing["box"]}
-            for thing in things
-        ],
-        "image_entailment": [
-            {"image": image, "sentence": sentence, "label": label, "type": kind}
-            for kind, sentence, label in still_statements(scene, rng)
-        ],
-        # Images of one shape have its name as their class; all images have the names of their shapes.
-        "image_classes": [{"image": image, "label": shapes[0]}]
-        if len(shapes) == 1
-        else [],
+        "vqa": questions,
+        "phrases": phrases,
+        "image_entailment": statements,
+        "image_classes": classes,
         "image_labels": [{"image": image, "label": shapes}],
     }
 
@@ -88,16 +89,18 @@ def distinct(rows: list[Row], number: int) -> list[Row]:
     that a caption can find."""
     by_caption: dict[str, Row] = {}
     for row in rows:
-        # what is shown, in any order
-        by_caption.setdefault(" ".join(sorted(row["captions"][0].split())), row)
+        # The same words in another order show the same things.
+        words = sorted(row["captions"][0].split())
+        by_caption.setdefault(" ".join(words), row)
     return list(by_caption.values())[:number]
 
 
 def _phrase(thing: Row, rng: np.random.Generator) -> str:
     """A name of one thing; colours and shapes are all different within an image."""
-    return (
+    forms = (
         "the {colour} {shape}",
         "the {shape}",
         "the {colour} shape",
         "the {colour} thing",
-    )[int(rng.integers(4))].format(**thing)
+    )
+    return forms[int(rng.integers(len(forms)))].format(**thing)

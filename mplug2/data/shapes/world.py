@@ -15,6 +15,7 @@ in 1 of 3 on order; there are four of the latter in a ``turns`` scene and one of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,15 +23,10 @@ from typing import Literal
 import numpy as np
 
 BEATS = 6
-STEPS = tuple(
-    beat / (BEATS - 1) - 0.5 for beat in range(BEATS)
-)  # a drift in cells: -0.5 to 0.5
-RESTING = (
-    0.34,
-    0.26,
-    0.22,
-    0.18,
-)  # how often 0, 1, 2 or 3 shapes rest in addition to the drifting one
+# A drift in cells: -0.5 to 0.5.
+STEPS = tuple(beat / (BEATS - 1) - 0.5 for beat in range(BEATS))
+# How often 0, 1, 2 or 3 shapes rest in addition to the drifting one.
+RESTING = (0.34, 0.26, 0.22, 0.18)
 TREMBLE = 0.4  # how far a mover trembles across its way, as a part of its way
 COLOURS = {
     "red": (230, 40, 40),
@@ -107,59 +103,47 @@ def sample_scene(kind: Literal["drift", "turns"], rng: np.random.Generator) -> S
 def still_scene(number: int, rng: np.random.Generator) -> Scene:
     """Return a scene of 1 to 4 resting shapes, for images."""
     cells = [divmod(int(cell), 3) for cell in rng.permutation(9)[:number]]
-    return Scene(
-        "still", _things([[cell] * BEATS for cell in cells], rng), None, _background(rng)
-    )
+    things = _things([[cell] * BEATS for cell in cells], rng)
+    return Scene("still", things, None, _background(rng))
 
 
 def _drift(rng: np.random.Generator) -> Scene:
-    corner = (
-        int(rng.integers(2)),
-        int(rng.integers(2)),
-    )  # of the 2 x 2 cells that the mover has for itself
-    own = [(corner[0] + row, corner[1] + column) for row in (0, 1) for column in (0, 1)]
+    # Of the 2 x 2 cells that the mover has for itself.
+    corner = int(rng.integers(2)), int(rng.integers(2))
     direction = str(rng.choice(DIRECTIONS))
     moves = tuple((0.5 + down, 0.5 + right) for down, right in drift(direction, rng))
-    free = [
-        (row, column)
-        for row in range(3)
-        for column in range(3)
-        if (row, column) not in own
-    ]
+    free = []
+    for row, column in itertools.product(range(3), range(3)):
+        is_movers = row - corner[0] in (0, 1) and column - corner[1] in (0, 1)
+        if not is_movers:
+            free.append((row, column))
     number = int(rng.choice(4, p=RESTING))
     resting = [free[int(i)] for i in rng.permutation(len(free))[:number]]
-    mover, *others = _things(
-        [[corner] * BEATS, *([cell] * BEATS for cell in resting)], rng
-    )
-    return Scene(
-        "drift", (replace(mover, moves=moves), *others), direction, _background(rng)
-    )
+    mover, *others = _things([[cell] * BEATS for cell in (corner, *resting)], rng)
+    things = (replace(mover, moves=moves), *others)
+    return Scene("drift", things, direction, _background(rng))
 
 
 def _turns(rng: np.random.Generator) -> Scene:
     cells = [divmod(int(cell), 3) for cell in rng.permutation(9)[:3]]
     turn = BEATS // 3
-    visible = [
-        [cell if beat // turn == index else None for beat in range(BEATS)]
-        for index, cell in enumerate(cells)
-    ]
+    visible = []
+    for index, cell in enumerate(cells):
+        visible.append([cell if beat // turn == index else None for beat in range(BEATS)])
     return Scene("turns", _things(visible, rng), None, _background(rng))
 
 
 def _things(
     paths: Sequence[Sequence[Cell | None]], rng: np.random.Generator
 ) -> tuple[Thing, ...]:
+    # Without repetition: a question names a thing by its colour or its shape alone.
     colours, shapes = rng.permutation(list(COLOURS)), rng.permutation(SHAPES)
-    return tuple(
-        Thing(
-            str(colour),
-            str(shape),
-            tuple(path),
-            float(rng.uniform(0.38, 0.42)),
-            (float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.04, 0.04))),
-        )
-        for colour, shape, path in zip(colours, shapes, paths, strict=False)
-    )
+    things = []
+    for colour, shape, path in zip(colours, shapes, paths, strict=False):
+        radius = float(rng.uniform(0.38, 0.42))
+        shift = float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.04, 0.04))
+        things.append(Thing(str(colour), str(shape), tuple(path), radius, shift))
+    return tuple(things)
 
 
 def _background(rng: np.random.Generator) -> tuple[int, int, int]:

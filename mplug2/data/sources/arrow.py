@@ -34,9 +34,8 @@ class ArrowSource(ItemSource):
     file_arguments = ("exclude_list",)
 
     def __init__(self, arrow: str | list[str], task: Task, **settings: Any) -> None:
-        paths = (
-            [Path(arrow)] if isinstance(arrow, str) else [Path(path) for path in arrow]
-        )
+        listed = [arrow] if isinstance(arrow, str) else arrow
+        paths = [Path(path) for path in listed]
         for path in paths:
             if not path.is_file():
                 raise ArgumentError(
@@ -54,10 +53,11 @@ class ArrowSource(ItemSource):
                 f"tables must differ in their names (got {', '.join(map(str, paths))})",
             )
         self._location = ", ".join(table.address for table in tables)
-        lines = [line for table in tables for line in lines_of(table)]
-        annotations: Any = _annotations(
-            self._location, lines
-        )  # read by the functions that read paths
+        lines: list[dict[str, Any]] = []
+        for table in tables:
+            lines += lines_of(table)
+        # Tasks read annotations by functions that take a path; those also read a file in memory.
+        annotations: Any = _annotations(self._location, lines)
         settings["media"] = None
         super().__init__(items=list(task.read(annotations)), task=task, **settings)
         if len(self) == 0:
@@ -75,10 +75,9 @@ class ArrowSource(ItemSource):
 
     def fingerprint(self) -> int:
         """Return a number that changes if a table has another size, or other tables are named."""
-        sizes = [
-            f"{table.path.name} {table.path.stat().st_size}"
-            for table in self.tables.values()
-        ]
+        sizes = []
+        for table in self.tables.values():
+            sizes.append(f"{table.path.name} {table.path.stat().st_size}")
         return zlib.crc32("\n".join(sizes).encode())
 
 
@@ -88,9 +87,8 @@ class _TableMedia(MediaFolder):
     def __init__(
         self, tables: dict[str, ArrowTable], view: str, stream: Any, **settings: Any
     ) -> None:
-        super().__init__(
-            next(iter(tables.values())).path.parent, view, stream, **settings
-        )
+        first = next(iter(tables.values()))
+        super().__init__(first.path.parent, view, stream, **settings)
         self.tables = tables
 
     def file(self, name: str) -> MediaValue:
@@ -117,5 +115,6 @@ class _Lines:
 
 def _annotations(address: str, lines: list[dict[str, Any]]) -> PackedFile:
     text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    # Texts from the web may hold half characters, which are kept.
     content = text.encode("utf-8", "surrogatepass")
     return PackedFile(_Lines(address, content), "rows.jsonl", 0, len(content))
