@@ -39,6 +39,7 @@ class AveragedNetwork(FreezableNetwork):
                 student = self._modules[name]
                 assert student is not None
                 students[name] = student
+            # Past nn.Module, as in the constructor.
             self.__dict__["ema"] = EMA(students, self.spec.momentum["decay"])
 
     def update_ema(self, master: Callable[[Tensor], Tensor] | None = None) -> None:

@@ -39,8 +39,10 @@ class Freezer:
         names = dict(net.named_parameters(remove_duplicate=False))
         for name, parameter in names.items():
             until = math.inf if name in frozen else frozen_until(freeze, name)
+            # Adapters train although the layer around them is frozen.
             until = 0 if name in trained else until
             self._parameters[parameter] = max(until, self._parameters.get(parameter, 0))
+        # For each module, the times of all parameters in it, at any depth.
         inside: dict[str, list[float]] = defaultdict(list)
         for name, parameter in names.items():
             words = name.split(".")
@@ -60,18 +62,18 @@ class Freezer:
 
     def named_parameters(self) -> list[tuple[str, float]]:
         """Return the name of each parameter, with the iterations for which it is frozen."""
-        return [
-            (name, self._parameters[parameter])
-            for name, parameter in self._net.named_parameters()
-        ]
+        frozen = []
+        for name, parameter in self._net.named_parameters():
+            frozen.append((name, self._parameters[parameter]))
+        return frozen
 
     def parameters(self, iteration: float) -> list[nn.Parameter]:
         """Return the parameters that are frozen in an iteration; the first one is 0."""
-        return [
-            parameter
-            for parameter, until in self._parameters.items()
-            if until > iteration
-        ]
+        frozen = []
+        for parameter, until in self._parameters.items():
+            if until > iteration:
+                frozen.append(parameter)
+        return frozen
 
     def modules(self, iteration: float) -> list[str]:
         """Return the paths of the modules that are frozen in an iteration."""
@@ -97,6 +99,7 @@ class FreezableNetwork(nn.Module):
         """Return the state dict with the transposed ties, which are views of their parameters."""
         state: dict[str, Tensor] = dict(self.state_dict(keep_vars=keep_vars))
         for name, owner in self.transposed.items():
+            # A view: both names are one parameter.
             state[name] = state[owner].T
         return state
 
@@ -120,16 +123,18 @@ class FreezableNetwork(nn.Module):
         """
         # Not by attribute: a spec may call a module `position`.
         vars(self)["position"] = position
-        frozen = []
+        frozen: list[nn.Parameter] = []
         if self.freezer is not None and self.freezer.ends:
-            frozen = [
-                p for p in self.freezer.parameters(position["steps"]) if p.requires_grad
-            ]
+            for parameter in self.freezer.parameters(position["steps"]):
+                if parameter.requires_grad:
+                    frozen.append(parameter)
+            # Modules that are frozen in this iteration go to eval mode.
             self.train(self.training)
         for parameter in frozen:
             parameter.requires_grad_(False)
         try:
             yield
+        # Between iterations an engine sees all parameters that train at some time.
         finally:
             vars(self)["position"] = None
             for parameter in frozen:
@@ -141,6 +146,5 @@ class FreezableNetwork(nn.Module):
         """Return the paths of the modules that are frozen now; outside of a run, those frozen for good."""
         if self.freezer is None:
             return []
-        return self.freezer.modules(
-            END if self.position is None else self.position["steps"]
-        )
+        iteration = END if self.position is None else self.position["steps"]
+        return self.freezer.modules(iteration)

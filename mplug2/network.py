@@ -95,6 +95,7 @@ class Network(AveragedNetwork):
         """Return the streams of a batch on the network's device."""
         check_classes(batch, self.types)
         device = self.device
+        # Each kind moves its own values: texts and tokens are tuples of tensors.
         moved: dict[str, Any] = {}
         for name, value in batch.items():
             declared = self.types.get(name)
@@ -105,6 +106,7 @@ class Network(AveragedNetwork):
     def plan(self, goal: Goal, given: frozenset[str] = frozenset()) -> Plan:
         """Return the steps of a goal that starts from the streams ``given``; kept for the next call."""
         require(goal, (str, tuple), "goal")
+        # A plan depends on the goal and on what the batch supplies, not on values.
         if (goal, given) not in self._plans:
             if isinstance(goal, str):
                 steps = plan(self.spec, goal, given)
@@ -133,6 +135,7 @@ class Network(AveragedNetwork):
         values: dict[tuple[str, bool], Any] = {}
         for name in batch:
             values[name, False] = self._cast(name, batch[name])
+        # Hooks cost time on every call, so they exist only while there is an observer.
         with observed_submodules(self, observe):
             for step in steps.steps:
                 value = self._run(steps, step, values)
@@ -154,6 +157,7 @@ class Network(AveragedNetwork):
         batch = self._by_stream(batch)
         steps = self._steps(batch, goal)
         check_inputs(batch, self.spec.inputs, self.types)
+        # Losses whose counts need a module's output are not among them.
         losses, needed = counted_losses(steps, self.spec, self._operations, self._options)
         # Not cast as in `forward`: only operations run here, no module with weights.
         values: dict[tuple[str, bool], Any] = {}
@@ -178,6 +182,7 @@ class Network(AveragedNetwork):
         try:
             yield
         finally:
+            # Also after an error: the next batch must not divide by old counts.
             self._counts = {}
 
     def _by_stream(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -185,6 +190,7 @@ class Network(AveragedNetwork):
         require(batch, Mapping, "a batch")
         aliases = self.spec.expansion.aliases
         # Not a set operation on the keys: torch.compile breaks the graph at those.
+        # The usual case: no name to translate.
         if not any(name in aliases for name in batch):
             return batch
         renamed = {}
@@ -202,6 +208,7 @@ class Network(AveragedNetwork):
                     f"a batch must hold inputs or streams of {self.spec.path}, but holds '{name}'"
                 )
         steps = self.plan(goal, given)
+        # A missing input is reported by its name, before the first module runs.
         steps.require(batch)
         return steps
 
@@ -226,10 +233,12 @@ class Network(AveragedNetwork):
     ) -> Any:
         positional, ports = self._arguments(steps, step, values)
         options = self._options(step)
+        # Optional outputs cost time: a module computes those that the flow reads.
         if step.declaration.requests:
             options["requested"] = step.requested
         call = self._called(step.equation.callee, step.shadow)
         try:
+            # A module that does not keep packed texts apart would mix them.
             refuse_packed(call, (*positional, *ports.values()))
             if not step.shadow:
                 return self._scalar(step, call(*positional, **ports, **options))
@@ -243,6 +252,7 @@ class Network(AveragedNetwork):
                 step.equation.place, f"{step.equation.callee}: {in_words(error)}"
             ) from error
         except Exception as error:
+            # Exceptions have notes from Python 3.11 on.
             if sys.version_info >= (3, 11):
                 error.add_note(f"while computing `{step.name}` ({step.equation.place})")
             # For callers that report the location.

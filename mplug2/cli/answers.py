@@ -42,6 +42,7 @@ class Summary:
                 self.reasons.append(error)
         for result in results:
             self.notes.update(result.notes)
+        # NaN scores sort anywhere: the answers are of no use.
         self.num_damaged += not all(result.numbers for result in results)
 
     def print_notes(self) -> None:

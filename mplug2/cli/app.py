@@ -44,7 +44,9 @@ class Commands(TyperGroup):
         """Run the chosen command; with MPLUG2_DEBUG=1 a user's mistake keeps its traceback."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()  # a pipe that was closed shows here, where typer ends quietly, and not at exit
+            # A pipe that was closed shows here, where typer ends quietly, and not at exit.
+            # What was printed before the error comes before it, also in a pipe.
+            sys.stdout.flush()
         except UserError as error:
             if os.environ.get("MPLUG2_DEBUG") == "1":
                 raise
@@ -52,11 +54,11 @@ class Commands(TyperGroup):
             print(visible(str(error)), file=sys.stderr)
             raise typer.Exit(2) from None
         except OSError as error:
+            # A full disk is for the user to clear; any other error of a file may be a bug here.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            with contextlib.suppress(
-                OSError, ValueError
-            ):  # nor can what is left in the buffer be written
+            # What is left in the buffer cannot be written either: at exit it goes nowhere.
+            with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             print(
                 f"{error.filename or 'the output'} cannot be written ({error.strerror})",
@@ -81,8 +83,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_asked: bool) -> None:
+    if is_asked:
         print(f"mplug2 {__version__}")
         raise typer.Exit()
 

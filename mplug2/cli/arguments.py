@@ -23,16 +23,18 @@ def path(text: str) -> Path:
 
 def complete_spec(incomplete: str) -> list[str]:
     """Return the shipped specs whose names begin with a word; a shell completes files if there are none."""
-    return [
-        file.stem
-        for file in shipped_specs()
-        if incomplete and file.stem.startswith(incomplete)
-    ]
+    # Nothing typed yet: a shell then lists the files of the folder.
+    if not incomplete:
+        return []
+    names = [file.stem for file in shipped_specs()]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_setting(incomplete: str) -> list[str]:
     """Return the settings `SECTION.KEY=` that begin with a word."""
-    names = [f"{section}.{key}=" for section, keys in SETTINGS.items() for key in keys]
+    names: list[str] = []
+    for section, keys in SETTINGS.items():
+        names += [f"{section}.{key}=" for key in keys]
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -75,23 +77,25 @@ NoVerify = Annotated[
 
 def only_overrides(arguments: Iterable[str] | None) -> list[str]:
     """Return the arguments after a spec, each of which must be KEY=VALUE."""
-    found = list(arguments or ())
-    for argument in found:
+    overrides = list(arguments or ())
+    for argument in overrides:
+        # Most often a second spec, or a file whose option was forgotten.
         if "=" not in argument:
             raise UserError(
                 f"'{argument}' must be a setting KEY=VALUE (train.lr=1e-4): the command takes one spec"
             )
-    return found
+    return overrides
 
 
 def init_overrides(sources: Iterable[str] | None) -> list[str]:
     """Turn `--init PATTERN=SOURCE` into settings of the section `init`; patterns may hold dots and stars."""
-    found = []
+    overrides = []
     for source in sources or ():
         pattern, equals, value = source.partition("=")
         if not (pattern and equals and value):
             raise UserError(
                 f"--init must be PATTERN=SOURCE, for example '*=mplug2:model.pth', but is '{source}'"
             )
-        found.append("init=" + json.dumps({pattern: value}, ensure_ascii=False))
-    return found
+        # As a mapping: a pattern with dots would be taken apart in `init.PATTERN=SOURCE`.
+        overrides.append("init=" + json.dumps({pattern: value}, ensure_ascii=False))
+    return overrides

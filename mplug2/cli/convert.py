@@ -86,6 +86,7 @@ def convert(
             )
         print(export_file(source, spec, target, write_family, like))
         return
+    # Only writing copies from an original.
     if like is not None:
         raise UserError("mplug2 convert: --like needs --to. Add `--to FAMILY`")
     print(import_file(source, spec, target, read_family or DEFAULT_FAMILY))

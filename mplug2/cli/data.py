@@ -309,6 +309,7 @@ def _splits(
 
 
 def _print_checked(source: SourceSpec, split: str, checked: Checked) -> None:
+    # A damaged file can be used, an unusable one cannot.
     for finding in checked.findings:
         print(f"{'unusable' if not finding.usable else 'damaged'}: {finding.reason}")
     for problem in checked.item_problems[:_SHOWN]:

@@ -86,6 +86,7 @@ def build(
     finally:
         for reporter in bar:
             reporter.__exit__(None, None, None)
+    # A changed file counts twice: its old form is gone, its new form is new.
     gone = f", {summary.gone} left out that changed or are gone" if summary.gone else ""
     print(f"{out}: {summary.files} files, {summary.embedded} of them new{gone}")
     for line in summary.skipped:

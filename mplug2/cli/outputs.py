@@ -30,6 +30,7 @@ def judge_outputs(
         try:
             place = path.resolve()
             if path.exists() and not path.is_file():
+                # `--out /dev/stdout`, or a named pipe: nothing to overwrite.
                 if not path.is_dir() and kinds == "pipes too":
                     continue
                 raise UserError(
@@ -39,14 +40,12 @@ def judge_outputs(
                 raise UserError(
                     f"{option} {path} must have a shorter name: at most {LONGEST} bytes"
                 )
-            folder = next(one for one in path.absolute().parents if one.exists())
+            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            # Writing is the only sure test: rights do not show a full or read-only disk.
             with tempfile.TemporaryFile(dir=folder):
                 pass
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-        ) as error:  # RuntimeError: links in a circle
+        except (OSError, RuntimeError, ValueError) as error:
+            # RuntimeError: links in a circle.
             why = error.strerror if isinstance(error, OSError) else error
             raise UserError(f"{option} {path} cannot be written ({why})") from None
         if place in places:

@@ -90,6 +90,7 @@ def new(
     print(f"{path}: {task} for {media}, {size}")
     _print_edits(task, media)
     print("next:")
+    # The next command depends on whether there are data already.
     if not (data / "train.jsonl").is_file():
         print(f"  {_import_example(task, media, data)}")
     for command in ("check", "data check", "train", "eval"):

@@ -165,6 +165,7 @@ def _open_pipeline(
 ) -> Pipeline:
     """Return the network with its weights; an untrained spec is reported before torch is imported."""
     if checkpoint is None:
+        # Importing torch takes seconds; this message needs none of it.
         from mplug2.runtime.run_folder import trained_checkpoint
 
         trained_checkpoint(registry.read_spec(spec, overrides))

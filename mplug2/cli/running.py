@@ -122,9 +122,11 @@ def train(
             result = run(spec, settings, resume=resume)
         else:
             result = train_seeds(spec, settings, seeds, resume=resume)[-1]
+    # The exit code of a shell for an interruption, so that a job script can resume.
     if result.interrupted:
         raise typer.Exit(130)
     if seeds is not None and distributed.rank() == 0:
+        # The folder of a seed's run is inside that of the series.
         print_spreads(result.folder.parent)
 
 
@@ -265,6 +267,7 @@ def _of_all(metrics: Iterable[str]) -> set[str]:
     """Return the values over all samples: those that some data lack are over a part of them."""
     names = set()
     for metric in metrics:
+        # From the declaration: a metric need not be imported for this.
         for name, port in registry.METRICS.declaration(metric).outputs.items():
             if not port.optional:
                 names.add(name)
@@ -274,6 +277,7 @@ def _of_all(metrics: Iterable[str]) -> set[str]:
 def _data_files(spec: registry.Spec) -> list[Path]:
     """Return all files that a spec's data section names."""
     files = []
+    # The short form has its files in the section itself, the long form in its sources.
     for section in (spec.data, *spec.data.values()):
         values = section.values() if isinstance(section, dict) else ()
         for value in values:

@@ -82,6 +82,7 @@ def build_eval_loader(
     return EvalLoader(
         samples,
         samples.collate,
+        # Evaluation has no gradients, so what fits in training always fits.
         batch_size=batch_size or spec.eval["batch_size"] or spec.train["batch_size"],
         rank=rank,
         world=world,
@@ -100,6 +101,7 @@ def batch_formation(spec: Spec, batch: BatchSpec, world: int) -> BatchFormation:
                 f"{location}: a batch by tokens needs a micro_batch by tokens (got {batch.micro_batch} "
                 f"samples). Write `train: {{micro_batch: {{{batch.name}: {{tokens: N}}}}}}`"
             )
+        # Without a micro-batch, each rank takes its part of the step at once.
         return TokenBatches(batch.tokens, batch.micro_tokens or -(-batch.tokens // world))
     if batch.micro_tokens is not None:
         raise UserError(
@@ -107,6 +109,7 @@ def batch_formation(spec: Spec, batch: BatchSpec, world: int) -> BatchFormation:
             "samples). Write `batch_size: {tokens: N}`"
         )
     if batch.batch_size is None:
+        # `train.batch_size` counts the samples of a rank, `batch_size` of a batch those of all ranks.
         micro_batch = batch.micro_batch or spec.train["batch_size"]
         return FixedBatches(micro_batch * (batch.accumulation or 1) * world, micro_batch)
     if batch.batch_size % world:
@@ -141,8 +144,9 @@ def build_source(
 
 def goal_inputs(spec: Spec, goals: Collection[str]) -> Collection[str] | None:
     """Return the inputs that some goals of the long form read; None means all inputs of the spec."""
+    # In the short form, the only source supplies every goal.
     if spec.data.get("sources") is None:
-        return None  # one source supplies every goal
+        return None
     inputs: dict[str, None] = {}
     for goal in goals or spec.goals:
         inputs.update(dict.fromkeys(plan(spec, goal).inputs))
@@ -172,16 +176,10 @@ def build_prediction_source(
     arguments = builder.arguments_of(goal_source.source)
     task = builder.task(goal_source.source, arguments)
     # A file is read once, from anywhere.
-    kept = {
-        key: value
-        for key, value in arguments.items()
-        if key not in ("cache", "exclude_list", "augment", "flip")
-    }
+    kept = dict(arguments)
+    for key in ("cache", "exclude_list", "augment", "flip"):
+        kept.pop(key, None)
     items = [task.question(question) for question in questions]
-    source: ItemSource = builder.build(
-        SOURCES,
-        goal_source.source,
-        "items",
-        {**kept, "task": task, "items": items, "media": "."},
-    )
+    kept |= {"task": task, "items": items, "media": "."}
+    source: ItemSource = builder.build(SOURCES, goal_source.source, "items", kept)
     return source

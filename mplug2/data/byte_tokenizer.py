@@ -29,11 +29,12 @@ class ByteTokenizer(Tokenizer):
         special = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
         super().__init__(special, lower=False, source=BYTES)
         self._special = special
+        # The base class counted the special tokens alone.
         self.vocab_size = _FIRST_BYTE + 256
         self._begins_word = np.ones(self.vocab_size, dtype=bool)
-        self._split = re.compile(
-            "(" + "|".join(re.escape(token) for token in special) + ")"
-        )
+        # In a group, so that `split` returns the special tokens, too.
+        escaped = [re.escape(token) for token in special]
+        self._split = re.compile(f"({'|'.join(escaped)})")
 
     @classmethod
     def read(cls, source: str) -> ByteTokenizer:
@@ -56,9 +57,8 @@ class ByteTokenizer(Tokenizer):
             if part in self._special:
                 ids.append(self._special[part])
             else:
-                ids += [
-                    _FIRST_BYTE + byte for byte in part.encode("utf-8", "surrogateescape")
-                ]
+                content = part.encode("utf-8", "surrogateescape")
+                ids += [_FIRST_BYTE + byte for byte in content]
         return ids
 
     def decode_released(self, ids: Sequence[int]) -> str:
@@ -72,10 +72,11 @@ class ByteTokenizer(Tokenizer):
 
     def tokens(self, ids: Sequence[int]) -> list[str | None]:
         """Return the names of special tokens, and of bytes their number as ``<0x41>``."""
-        names = {number: token for token, number in self._special.items()}
-        return [
-            f"<0x{int(i) - _FIRST_BYTE:02X}>"
-            if int(i) >= _FIRST_BYTE
-            else names.get(int(i))
-            for i in ids
-        ]
+        special_names = {number: token for token, number in self._special.items()}
+        names: list[str | None] = []
+        for number in map(int, ids):
+            if number >= _FIRST_BYTE:
+                names.append(f"<0x{number - _FIRST_BYTE:02X}>")
+            else:
+                names.append(special_names.get(number))
+        return names

@@ -133,11 +133,13 @@ class Loader(_Ordered):
 
     def __iter__(self) -> Iterator[Batch]:
         for plan, batch in self._reader:
+            # The position moves with completed steps, so that a resumed run repeats no half step.
             if plan.final:
                 self._move_to(plan.epoch, plan.end)
             yield batch._replace(kind=self.kind)
 
     def _move_to(self, epoch: int, samples: int) -> None:
+        # The end of an epoch is stored as the start of the next one.
         if samples >= len(self.source):
             epoch, samples = epoch + 1, 0
         self._epoch, self._samples = epoch, samples
@@ -161,6 +163,7 @@ class Loader(_Ordered):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue from a position that `state_dict` returned; UserError in mid-epoch if the data changed."""
         data_state = self._data_state()
+        # What an older checkpoint did not store cannot have changed.
         before = {name: state.get(name, value) for name, value in data_state.items()}
         if state["samples"] and before != data_state:
             changed = f"{getattr(self.source, 'location', 'its source')} has changed"
@@ -179,9 +182,9 @@ class Loader(_Ordered):
         fixed = self.formation.steps_per_epoch(len(self.source))
         if fixed is not None:
             return fixed
-        return sum(
-            1 for _ in self.formation.steps(self.order(epoch), 0, self.rank, self.world)
-        )
+        # Batches by tokens: the number of steps is known only after all lengths are.
+        order = self.order(epoch)
+        return sum(1 for _ in self.formation.steps(order, 0, self.rank, self.world))
 
     def steps_per_epoch(self) -> int | None:
         """Return the optimizer steps of an epoch; None if they vary from epoch to epoch (see `steps_in`)."""

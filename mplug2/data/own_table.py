@@ -93,10 +93,8 @@ def read_own_table(path: Path, columns: Columns, folder: Path | None = None) -> 
     """
     files = MediaFiles(folder) if folder is not None else None
     table = OwnTable(files.kind if files else "text")
-    is_json = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:] in (
-        [".jsonl"],
-        [".json"],
-    )
+    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+    is_json = suffixes[-1:] in ([".jsonl"], [".json"])
     reader = _RowReader(columns, files, table)
     seen: set[str] = set()
     for where, values in _json_rows(path) if is_json else _table_rows(path):
@@ -111,14 +109,15 @@ def read_own_table(path: Path, columns: Columns, folder: Path | None = None) -> 
         if repr(row) in seen:
             table.repaired.add("rows that repeat another one were left out", where)
             continue
+        # By its text, since a row with a list cannot be in a set.
         seen.add(repr(row))
         table.rows.append((split, row))
     if not table.rows:
-        reasons = "; ".join(
-            f"{reason} ({table.refused.first[reason]})" for reason in table.refused.counts
-        )
+        reasons = []
+        for refusal, first in table.refused.first.items():
+            reasons.append(f"{refusal} ({first})")
         raise UserError(
-            f"{path}: at least one row must be usable (got none of {table.rows_read}). {reasons}"
+            f"{path}: at least one row must be usable (got none of {table.rows_read}). {'; '.join(reasons)}"
         )
     return table
 
@@ -132,10 +131,9 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
             value = parse_json(line)
         except JsonError:
             value = "the line is not JSON"
-        yield (
-            f"{path}:{number}",
-            value if isinstance(value, dict | str) else "the line is not a JSON object",
-        )
+        if not isinstance(value, dict | str):
+            value = "the line is not a JSON object"
+        yield f"{path}:{number}", value
 
 
 def _table_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -147,6 +145,7 @@ def _table_rows(path: Path) -> Iterator[tuple[str, Any]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         names = [name.strip() for name in next(reader, [])]
+        # Columns without a name may repeat: exports often end in empty ones.
         repeated = sorted({name for name in names if names.count(name) > 1 and name})
         if repeated:
             raise UserError(
@@ -156,13 +155,10 @@ def _table_rows(path: Path) -> Iterator[tuple[str, Any]]:
             where = f"{path}:{reader.line_num}"
             if not any(value.strip() for value in values):
                 continue
-            is_row = len(values) == len(names)
-            yield (
-                where,
-                dict(zip(names, values, strict=True))
-                if is_row
-                else "another number of columns",
-            )
+            if len(values) == len(names):
+                yield where, dict(zip(names, values, strict=True))
+            else:
+                yield where, "another number of columns"
     except csv.Error as error:
         raise UserError(
             f"{path}:{reader.line_num}: the table cannot be read ({error})"
@@ -209,10 +205,11 @@ class _RowReader:
         """Raise UserError for a column that the table lacks; choose that of the files if none is named."""
         listed = ", ".join(values)
         if self.files is not None and self.file_column is None:
-            self.file_column = next(
-                (name for name in FILE_COLUMNS if name in values), None
-            )
-            if self.file_column is None:
+            for name in FILE_COLUMNS:
+                if name in values:
+                    self.file_column = name
+                    break
+            else:
                 raise UserError(
                     f"{path}: --file must name the column of the files. Columns: {listed}"
                 )
@@ -257,21 +254,18 @@ def split_rows(
     """
     rows = list(rows)
     splits: dict[str, list[dict[str, Any]]] = {"train": [], "val": [], "test": []}
-    names = sorted(
-        {_media(row) for _, row in rows},
-        key=lambda name: (zlib.crc32(name.encode()), name),
-    )
+    names = {_media(row) for _, row in rows}
+    # In an order that looks random but follows from the names, so that a table may grow.
+    ordered = sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))
     shares = {"val": val, "test": test}
-    split_of = dict.fromkeys(names, "train")
+    split_of = dict.fromkeys(ordered, "train")
     begin = 0
     for split, share in shares.items():
         # At least one file for each split that is asked for, if training keeps one.
-        count = (
-            max(1, round(share * len(names)))
-            if share > 0 and len(names) > len(shares)
-            else 0
-        )
-        split_of |= dict.fromkeys(names[begin : begin + count], split)
+        count = 0
+        if share > 0 and len(ordered) > len(shares):
+            count = max(1, round(share * len(ordered)))
+        split_of |= dict.fromkeys(ordered[begin : begin + count], split)
         begin += count
     for split, row in rows:
         splits[split or split_of[_media(row)]].append(row)
@@ -280,8 +274,10 @@ def split_rows(
 
 def _media(row: Mapping[str, Any]) -> str:
     """Return what a row is about: its file, or its first text."""
-    key = next((key for key in MEDIA_KEYS.values() if key in row), None)
-    return str(row[key] if key is not None else next(iter(row.values())))
+    for key in MEDIA_KEYS.values():
+        if key in row:
+            return str(row[key])
+    return str(next(iter(row.values())))
 
 
 def class_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -103,6 +103,7 @@ def prepare(
             rows = output.rows(*(done.files[file] for file in output.files))
             parts = [split, "val"] if val_fraction and split == "train" else [split]
             part_files = {part: opened[part] for part in parts}
+            # Rows are read while they are written: a data set may be larger than the memory.
             counts = _write(part_files, rows, index, val_fraction)
             for part in parts:
                 done.written.append(Written(part, paths[part], *counts[part]))

@@ -25,17 +25,19 @@ class MediaFiles:
                 f"--media must be the folder of the images or videos (got {folder})"
             )
         self.folder = folder
-        paths = [
-            path for path in walk(folder) if path.suffix.lower() in (*VIDEOS, *IMAGES)
-        ]
+        paths = []
+        for path in walk(folder):
+            if path.suffix.lower() in (*VIDEOS, *IMAGES):
+                paths.append(path)
         if not paths:
             raise UserError(
                 f"--media {folder} must hold images or videos (got no such file)"
             )
         num_videos = sum(path.suffix.lower() in VIDEOS for path in paths)
-        self.kind: Literal["video", "image"] = (
-            "video" if num_videos * 2 > len(paths) else "image"
-        )
+        # The majority decides: a folder of videos may hold their thumbnails, or the reverse.
+        self.kind: Literal["video", "image"] = "image"
+        if num_videos * 2 > len(paths):
+            self.kind = "video"
         suffixes = VIDEOS if self.kind == "video" else IMAGES
         self.names: set[str] = set()
         self.by_name: dict[str, list[str]] = {}
@@ -50,15 +52,17 @@ class MediaFiles:
 
     def find(self, text: str, where: str) -> str:
         """Return the name of a file below the folder; raise Refused for none or several."""
+        # Tables from Windows have backslashes.
         path = PurePosixPath(text.replace("\\", "/"))
         name = path.as_posix()
         if path.is_absolute() and path.is_relative_to(self.folder.absolute().as_posix()):
             name = path.relative_to(self.folder.absolute().as_posix()).as_posix()
         if name in self.names:
             return self._inside(name, where)
-        candidates = (
-            self.by_name.get(name.lower()) or self.by_name.get(path.name.lower()) or []
-        )
+        # The path first: two folders may have a file of one name.
+        candidates = self.by_name.get(name.lower())
+        if candidates is None:
+            candidates = self.by_name.get(path.name.lower(), [])
         if not candidates:
             raise Refused(f"the {self.kind} is not below {self.folder}")
         if len(candidates) > 1:

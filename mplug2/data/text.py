@@ -52,34 +52,30 @@ class Tokenizer:
                 f"{source}: a BERT vocabulary must hold {', '.join(missing)}, but does not"
             )
         self.source, self.lower = source, lower
-        self._recorded: list[str] | None = (
-            None  # the list of `recorded_texts` while it is open
-        )
+        # The list of `recorded_texts` while it is open.
+        self._recorded: list[str] | None = None
+        # The largest id decides: a vocabulary may have gaps.
         self.vocab_size = max(vocabulary.values()) + 1
         self.pad, self.unk, self.cls, self.sep, self.mask = (
             vocabulary[token] for token in SPECIAL_TOKENS.values()
         )
         # A piece that continues a word begins with ##.
         self._begins_word = np.ones(self.vocab_size, dtype=bool)
-        continuing = [
-            number for token, number in vocabulary.items() if token.startswith("##")
-        ]
-        self._begins_word[continuing] = False
-        self._pieces = WordPieces(
-            WordPiece(
-                vocabulary, unk_token=SPECIAL_TOKENS["unk"], max_input_chars_per_word=100
-            )
+        for token, number in vocabulary.items():
+            if token.startswith("##"):
+                self._begins_word[number] = False
+        model = WordPiece(
+            vocabulary, unk_token=SPECIAL_TOKENS["unk"], max_input_chars_per_word=100
         )
+        self._pieces = WordPieces(model)
         self._pieces.normalizer = normalizers.BertNormalizer(lowercase=lower)
         self._pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         self._pieces.decoder = Joiner(cleanup=True)
-        # unless they are registered, "man[SEP]" would be split into man, [, sep, ]
-        self._pieces.add_special_tokens(
-            [
-                AddedToken(t, special=True, normalized=False)
-                for t in SPECIAL_TOKENS.values()
-            ]
-        )
+        # Unless they are registered, "man[SEP]" would be split into man, [, sep, ].
+        special_tokens = []
+        for token in SPECIAL_TOKENS.values():
+            special_tokens.append(AddedToken(token, special=True, normalized=False))
+        self._pieces.add_special_tokens(special_tokens)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,11 +107,9 @@ class Tokenizer:
             return cls._from_folder(path)
         if path.is_file():
             return cls(_read_vocabulary(path), source=str(path))
-        if (
-            path.suffix == ".txt"
-            or source.startswith((".", "/", "~"))
-            or source.count("/") > 1
-        ):
+        # A name of the Hub has at most one slash; anything else was meant as a path.
+        looks_like_path = source.startswith((".", "/", "~")) or source.count("/") > 1
+        if path.suffix == ".txt" or looks_like_path:
             raise UserError(
                 f"the vocabulary {path} does not exist (a relative path starts from the folder where the "
                 f"command runs, {Path.cwd()}); give the path of a vocab.txt, or a Hugging Face name such as "
@@ -123,6 +117,7 @@ class Tokenizer:
             )
         return cls(
             _read_vocabulary(_from_hub(source)),
+            # By the usual names: bert-base-cased keeps capitals.
             lower="uncased" in source or "cased" not in source,
             source=source,
         )
@@ -151,9 +146,8 @@ class Tokenizer:
     def encode_with_sep(self, texts: Iterable[str], max_tokens: int) -> Text:
         """Return the texts as `Text`, each with a [SEP] at its end: longer ones are cut before it, so that
         ``max_tokens`` hold it, too."""
-        return self.pad_rows(
-            [[*self.encode(text, max_tokens - 1), self.sep] for text in texts]
-        )
+        rows = [[*self.encode(text, max_tokens - 1), self.sep] for text in texts]
+        return self.pad_rows(rows)
 
     def pieces(self, text: str) -> list[int]:
         """Return the ids of a text alone, without [CLS]."""
@@ -193,9 +187,9 @@ class Tokenizer:
 
         from modules.streams import Text
 
-        ids = torch.full(
-            (len(rows), max(map(len, rows), default=0)), self.pad, dtype=torch.long
-        )
+        longest = max(map(len, rows), default=0)
+        # (rows, tokens), as are the mask and the segments
+        ids = torch.full((len(rows), longest), self.pad, dtype=torch.long)
         mask = torch.zeros_like(ids, dtype=torch.bool)
         segment_ids = None if segments is None else torch.zeros_like(ids)
         for index, row in enumerate(rows):
@@ -208,16 +202,18 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids up to the first [SEP], special tokens dropped."""
-        ids = [int(i) for i in ids]
-        return self.decode_released(
-            ids[: ids.index(self.sep)] if self.sep in ids else ids
-        )
+        numbers = [int(number) for number in ids]
+        # What follows the first [SEP] was generated after the end of the text.
+        if self.sep in numbers:
+            numbers = numbers[: numbers.index(self.sep)]
+        return self.decode_released(numbers)
 
     def decode_released(self, ids: Sequence[int]) -> str:
         """Return the text as the released code does: special tokens are cut out of it, what follows a [SEP]
         stays."""
         text = self._pieces.decode([int(i) for i in ids], skip_special_tokens=False)
         for token in ("pad", "cls", "sep"):
+            # Cut out of the text and not of the ids: the spaces around them stay, as released.
             text = text.replace(SPECIAL_TOKENS[token], "")
         return text.strip()
 
@@ -231,9 +227,8 @@ def _lowers(settings: Path) -> bool:
     if not settings.is_file():
         return True
     try:
-        lower = json.loads(settings.read_text(encoding="utf-8")).get(
-            "do_lower_case", True
-        )
+        content = json.loads(settings.read_text(encoding="utf-8"))
+        lower = content.get("do_lower_case", True)
     except (OSError, ValueError, RecursionError, AttributeError) as error:
         raise UserError(
             f"{settings} must be a JSON object, but cannot be read as one ({error})"
@@ -247,30 +242,29 @@ def _lowers(settings: Path) -> bool:
 
 def _read_vocabulary(path: Path) -> dict[str, int]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").split(
-            "\n"
-        )  # no other line ends: some are tokens
+        # Split at no other line ends: some of them are tokens.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the vocabulary {path} cannot be read as text ({error}); it must hold one token per line"
         ) from None
+    # After the end of the last line there is no token.
     if not lines[-1]:
-        lines.pop()  # after the last line's end there is no token
+        lines.pop()
     return {line: index for index, line in enumerate(lines)}
 
 
 def _from_hub(name: str) -> Path:
-    # a dependency of transformers; imported here because most users give a path
+    # A dependency of transformers; imported here because most users give a path.
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        cached = try_to_load_from_cache(
-            name, "vocab.txt"
-        )  # asks no network, which may not be there
-        return Path(
-            cached if isinstance(cached, str) else hf_hub_download(name, "vocab.txt")
-        )
+        # Asks no network, which may not be there.
+        cached = try_to_load_from_cache(name, "vocab.txt")
+        if isinstance(cached, str):
+            return Path(cached)
+        return Path(hf_hub_download(name, "vocab.txt"))
     except (OSError, RuntimeError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(

@@ -26,6 +26,7 @@ def clean_question(text: str, max_words: int) -> str:
 def clean_caption(text: str, max_words: int) -> str:
     """Return a caption in lower case without punctuation, white space squeezed, cut to ``max_words``
     words."""
+    # Captions of CC12M have `<person>` in place of names.
     text = _clean(text).replace("<person>", "person")
     text = re.sub(r"\s{2,}", " ", text).rstrip("\n").strip(" ")
     return " ".join(text.split(" ")[:max_words])

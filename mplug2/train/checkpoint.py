@@ -76,9 +76,11 @@ def save_checkpoint(
             # An earlier process may have been killed while it saved this step.
             for stale in (temporary, replaced):
                 shutil.rmtree(stale, ignore_errors=True)
+            # All ranks of this machine write into them, so they must exist before the barrier.
             for name in (ENGINE, RNG):
                 (temporary / name).mkdir(parents=True)
         distributed.barrier()
+        # Every rank takes part: with ZeRO 3 each of them holds a part of the weights.
         save_weights(net, temporary / WEIGHTS if writer else None, engine.consolidate)
         engine.save(temporary / ENGINE)
         write_rank_file(temporary / RNG, {"rng": capture_rng()})
@@ -96,7 +98,9 @@ def save_checkpoint(
             # It exists if the run was interrupted at the end of an epoch, before its evaluation, and resumed.
             if final.exists():
                 final.rename(replaced)
+            # The state is complete on the disk before it gets its name.
             temporary.rename(final)
+            # The rename itself must reach the disk before the replaced checkpoint goes.
             sync(folder)
             shutil.rmtree(replaced, ignore_errors=True)
         distributed.barrier()
@@ -129,6 +133,7 @@ def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> 
     distributed.raise_on_all_ranks(_missing_manifest(checkpoint, state))
     distributed.raise_on_all_ranks(disagreement(checkpoint, state, settings))
     load_weights(net, checkpoint / WEIGHTS)
+    # A checkpoint of a run without averages has no file of them.
     load_momentum(net, checkpoint, required=bool(state.get("momentum")))
     if (extra := checkpoint / EXTRA).is_file():
         try:
@@ -189,6 +194,7 @@ def _save_momentum(net: Any, path: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
+    # Files first, then the folder that lists them.
     for path in [*folder.rglob("*"), folder]:
         sync(path)
 
@@ -196,6 +202,7 @@ def _sync_tree(folder: Path) -> None:
 def _written_by(engine: Engine) -> dict[str, Any]:
     return {
         "mplug2": __version__,
+        # Loading compares the number of processes; the rest is for whoever reads the file.
         "engine": f"{type(engine).__module__}:{type(engine).__qualname__}",
         "world_size": distributed.world_size(),
     }

@@ -67,6 +67,7 @@ def resume_invariants(
     invariants = {
         "zero": settings["zero"],
         "precision": settings["precision"],
+        # Other groups would give parameters the optimizer state of others.
         "parameters in groups": sizes,
     }
     # Each rank of ZeRO stores its own part of the optimizer's state.

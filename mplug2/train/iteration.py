@@ -116,6 +116,7 @@ class Iteration:
 
     def _part(self, name: str, index: int, step: StepSpec, earlier: Part | None) -> Part:
         if earlier is None:
+            # A batch that is drawn for the first time in this iteration.
             micro_batches: Sequence[Any] = self._next_micro_batches(name)
             streams: list[dict[str, Any]] = [{} for _ in micro_batches]
         else:

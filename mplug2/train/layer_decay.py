@@ -51,4 +51,5 @@ def _layer_numbers(members: Sequence[str]) -> dict[str, int]:
         match = _LAYER.match(name)
         if match:
             lists.setdefault(match[1], {})[name] = int(match[2])
+    # A module may have short lists, too, such as the stem: the longest is that of its layers.
     return max(lists.values(), key=lambda layers: max(layers.values()), default={})

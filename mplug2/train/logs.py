@@ -83,6 +83,7 @@ class RunLog:
         """Log the values of a step; those that are None are left out."""
         present = {name: value for name, value in values.items() if value is not None}
         for name in self._loggers:
+            # Every logger has its own queue: one that fails does not hold up the others.
             self._pending[name].append((step, present))
             self._flush(name)
 
@@ -106,6 +107,7 @@ class RunLog:
                     )
                 return
             self._failing.discard(name)
+            # Only a row that was taken leaves the queue.
             del pending[0]
 
     def _write_pending(self, name: str) -> None:

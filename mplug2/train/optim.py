@@ -64,6 +64,7 @@ def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[s
     # Patterns may match frozen parameters, too: a rate may stay in the spec while its module is frozen.
     everything = [name for name, _ in net.named_parameters()]
     patterns = group_names(everything, settings["lr"])
+    # Biases and norms by default, as usual.
     exempt = _without_decay(everything, settings["no_decay"])
     scales = layer_scales(everything, settings.get("layer_decay") or {})
     groups: dict[tuple[str, bool, float], dict[str, Any]] = {}
@@ -72,6 +73,7 @@ def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[s
             raise UserError(
                 f"train.lr: parameter {name!r} is in no group. Add `default: 2e-5`, or a pattern for it"
             )
+        # torch's optimizers have one rate and one decay for a group.
         key = (patterns[name], name not in exempt, scales.get(name, 1.0))
         if key not in groups:
             groups[key] = _empty_group(*key, settings)

@@ -54,13 +54,16 @@ def train(
             evaluations[evaluation.name] = loader
     # The same first weights on all ranks.
     seed_everything(spec.train["seed"])
+    # A new run makes its folder later, in the trainer, when nothing can be refused any more.
     last = open_run_folder(spec, resume)[0] if resume else None
     if last is not None:
         check_trained_vocabulary(spec, last)
     # A checkpoint holds all weights: the files that `init` names may no longer exist.
     net = compose(spec, initial=last is None, drawn=last is None)
     main_loader = loaders[plan.main_batch]
+    # Rewards such as CIDEr-D count words in the training data.
     net.attach_data(main_loader.source, main_loader.decode)
+    # Stored with the weights, whose embedding rows mean these words.
     vocabularies = describe_vocabularies(spec)
     trainer = Trainer(
         net,
@@ -89,6 +92,7 @@ def fit(
     ``evaluation_loaders``: loaders by the names of the spec's evaluations; the name is '' in the short form.
     """
     distributed.init_process_group(accelerator=torch.cuda.is_available())
+    # A single loader is that of the only batch of the short form.
     loaders = loaders if isinstance(loaders, Mapping) else {"train": loaders}
     check_fit_arguments(net, loaders, evaluation_loaders)
     return Trainer(net, loaders, evaluation_loaders or {}, decode, resume=resume).run()

@@ -22,6 +22,7 @@ def open_run_folder(spec: Spec, resume: bool) -> tuple[Path | None, bool]:
     writer = distributed.is_writer(folder)
     # Before anything is read: the recovery of interrupted saves would remove one that is being written.
     distributed.raise_on_all_ranks(lock_run_folder(folder) if writer else None)
+    # `last` and `best` are links: some file systems have none.
     distributed.raise_on_all_ranks(messages.no_link(folder))
     last = latest_checkpoint(folder / CHECKPOINTS, writer)
     if last and not resume:
@@ -37,4 +38,5 @@ def tidy_run_folder(
     point_to(folder / "last", saved)
     if best_step is not None:
         point_to(folder / "best", step_folder(checkpoints, best_step))
+    # After the links, so that they never point to a deleted folder.
     prune(checkpoints, keep_last, spare=set() if best_step is None else {best_step})

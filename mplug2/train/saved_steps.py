@@ -42,6 +42,7 @@ def latest_checkpoint(folder: Path, writer: bool) -> Path | None:
     """
     if writer:
         _recover_interrupted_saves(folder)
+    # No rank may list the folder while it is tidied.
     distributed.barrier()
     # Each machine has its own disk: a crash may leave a checkpoint complete on some of them only.
     steps_of_ranks = distributed.all_gather_object(steps_written(folder))
@@ -75,6 +76,7 @@ def point_to(link: Path, target: Path) -> None:
 def _recover_interrupted_saves(folder: Path) -> None:
     """Finish or remove what a crash left between two names."""
     for step in steps_written(folder):
+        # A crash during `write_state` leaves a new file next to the old one.
         finish_replacements(step_folder(folder, step))
     for path in folder.glob(_STEP + "*"):
         name = _NAME.fullmatch(path.name)

@@ -51,6 +51,7 @@ def train_seeds(
         ]
         result = train(spec, [*overrides, *settings], resume=resume)
         results.append(result)
+        # Ctrl-C is for the series, not for one seed.
         if result.interrupted:
             break
     return results
@@ -71,6 +72,7 @@ def best_values(run: Path) -> dict[str, float]:
     path = checkpoint / STATE
     try:
         with path.open("rb") as file:
+            # Bounded: the folder may be any folder of the user's.
             state = json.loads(file.read(MAX_STATE))
         values = {str(name): float(value) for name, value in state["metrics"].items()}
     except (

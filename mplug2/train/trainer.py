@@ -71,6 +71,7 @@ class Trainer:
         self.main_batch = self.plan.main_batch
         self.iteration = Iteration(self.spec, self.plan, loaders, self.settings["seed"])
         optimizer = build_optimizer(net, self.settings)
+        # The schedule overwrites `lr` in every iteration.
         self.peak_lrs = [group["lr"] for group in optimizer.param_groups]
         # An evaluation without a loader is of use outside of training only.
         self.evaluations = []
@@ -83,6 +84,7 @@ class Trainer:
         # The folder is made last, so that a refused run leaves none behind.
         self.saved, self.writer = open_run_folder(self.spec, resume)
         self.folder = run_folder(self.spec)
+        # Before the engine replaces the parameters of the groups.
         self.invariants = resume_invariants(self.settings, optimizer)
         self.state = RunState()
         if self.saved:
@@ -92,8 +94,10 @@ class Trainer:
         for name, position in stored.items():
             loaders[name].load_state_dict(position)
         self.state.loaders = self.iteration.positions()
+        # Printed with the first lines: a resumed run may have other settings than its user expects.
         self.changes = changed_settings(self.saved, self.spec)
         self.changes += messages.changed_data(stored, self.state.loaders, loaders)
+        # Needs the positions of the loaders: an epoch of batches by tokens has no fixed length.
         self.total = total_steps(self.state, self.iteration, self.settings)
         self.schedule = Schedule(
             self.settings["schedule"],
@@ -114,6 +118,7 @@ class Trainer:
 
     def run(self) -> Result:
         """Train to the end, or until a signal asks to stop; return the outcome."""
+        # Only the first rank prints and logs.
         silent, started, stop = distributed.rank() != 0, time.monotonic(), False
         with (
             ProgressReporter(self.total, self.state.step, silent=silent) as self.report,
@@ -134,6 +139,7 @@ class Trainer:
                 lrs = self.set_learning_rates()
                 # Before the step, as released: the average is of the weights that this step starts from.
                 self.net.update_ema(self.engine.consolidate)
+                # Once for each iteration after which more parameters train.
                 self.report.print_line(*messages.unfreezing(self.net, self.state.step))
                 with self.net.training_at(self.state.position(self.main_batch)):
                     values, results = self.train_iteration()
@@ -143,6 +149,7 @@ class Trainer:
                 self.write_log(values, results, lrs, before, seconds)
                 # A signal may reach some ranks only; all must stop after the same step.
                 stop = distributed.all_reduce_sum(float(interrupts.stop_requested))[0] > 0
+                # The last step is saved and evaluated whatever the settings are.
                 over = self.state.step == self.total
                 self.state.eval_pending = bool(self.evaluations) and (
                     over or self.is_due("eval_every", before)
@@ -180,6 +187,7 @@ class Trainer:
         )
         lines += self.changes
         if not self.state.step:
+            # At the start of a new run only: counting words takes seconds.
             lines += unknown_word_warnings(self.iteration.loaders)
         return lines if self.evaluations else [*lines, messages.NO_VALIDATION]
 

@@ -27,7 +27,8 @@ class FileSource(ItemSource):
     def __init__(self, path: str, task: Task, **settings: Any) -> None:
         self.path = Path(path)
         if self.path.is_dir() and getattr(task, "reads_folders", False):
-            settings["media"] = str(path)  # The items are named as they lie in it.
+            # The items are named from this folder on.
+            settings["media"] = str(path)
         elif not self.path.is_file():
             raise ArgumentError(
                 "path", f"the annotation file must exist, but {path} does not"
@@ -45,9 +46,9 @@ class FileSource(ItemSource):
         """Return a number that changes if the annotation file, or the names in its folder, do."""
         if self.path.is_dir():
             return zlib.crc32("\n".join([self.path.name, *self.names()]).encode())
-        return zlib.crc32(
-            f"{self.path.name} {self.path.stat().st_size} {len(self.items)}".encode()
-        )
+        # Quick, since it is asked for at every start; `content_checksum` reads the file.
+        state = f"{self.path.name} {self.path.stat().st_size} {len(self.items)}"
+        return zlib.crc32(state.encode())
 
     @cached_property
     def content_checksum(self) -> int:

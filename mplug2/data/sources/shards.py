@@ -19,7 +19,8 @@ from mplug2.data.sources.items import ItemSource, excluded_names, failed_sample
 from mplug2.data.tasks.task import Task
 from registry.errors import UserError
 
-_TURN_STREAM = 4  # separates the order of a file's items from the random numbers that crop its pixels
+# Separates the order of a file's items from the random numbers that crop its pixels.
+_TURN_STREAM = 4
 
 
 class ShardSource(ItemSource):
@@ -68,6 +69,7 @@ class ShardSource(ItemSource):
                 f"{shards}: the network reads {' and '.join(self.views)}, but a sample has only "
                 f"{self.index.num_views} file(s). Pack the pairs"
             )
+        # In training annotations stay in the shards: this reads them only if something asks for all.
         self.items = _AllItems(self)
         if exclude_list:
             removed = self.index.samples_with(excluded_names(Path(exclude_list)))
@@ -84,9 +86,8 @@ class ShardSource(ItemSource):
 
     def _items_of(self, task: Task, number: int) -> Sequence[Any]:
         """Return the items of a sample; PackedFileError if its shard is unusable."""
-        annotations: Any = self.index.annotations(
-            number
-        )  # read by the functions that read paths
+        # A file in memory, which the functions of tasks read like a path.
+        annotations: Any = self.index.annotations(number)
         return task.read(annotations)
 
     @property
@@ -102,6 +103,7 @@ class ShardSource(ItemSource):
         if not self.training:
             return super().requests(epoch, seed)
         order = np.random.default_rng([seed, epoch]).permutation(self.numbers)
+        # Copies one after the other, and an epoch of the usual length.
         repeated = np.repeat(order, self.repeats)[: len(order)]
         return _ShardRequests(self.index, repeated, (seed, epoch), self.repeats)
 
@@ -129,14 +131,14 @@ class ShardSource(ItemSource):
         items = self._items_of(self.task, number)
         if len(items) <= self._items_per_sample:
             return tuple(items)
-        order = np.random.default_rng([seed, number, _TURN_STREAM]).permutation(
-            len(items)
-        )
+        rng = np.random.default_rng([seed, number, _TURN_STREAM])
+        # The same order in every epoch: each one takes the next items, so all come before any repeats.
+        order = rng.permutation(len(items))
         start = epoch * self._items_per_sample
-        turns = [
-            (start + offset) % len(items) for offset in range(self._items_per_sample)
-        ]
-        return tuple(items[int(order[turn])] for turn in turns)
+        chosen = []
+        for turn in range(start, start + self._items_per_sample):
+            chosen.append(items[int(order[turn % len(items)])])
+        return tuple(chosen)
 
     def names(self) -> Sequence[str]:
         """Return the name of every media file, in the order of the samples."""
