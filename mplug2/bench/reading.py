@@ -54,9 +54,8 @@ class Reading:
     @property
     def ratio(self) -> float:
         """How many times as fast shards are as the folder: the median over the rounds."""
-        return median(
-            a / b for a, b in zip(self.seconds[FOLDER], self.seconds[SHARDS], strict=True)
-        )
+        rounds = zip(self.seconds[FOLDER], self.seconds[SHARDS], strict=True)
+        return median(folder / shards for folder, shards in rounds)
 
 
 def bench_reading(
@@ -121,7 +120,8 @@ def _measure(
             # The seed of the request is that of the crops, so both decode and transform the same.
             seconds[FOLDER] += _cpu_seconds(partial(folder.read_items, request, items))
             seconds[SHARDS] += _cpu_seconds(partial(shards.read, request))
-        if turn:  # the first round takes the files from the disk
+        # The first round takes the files from the disk: it does not count.
+        if turn:
             for name, total in seconds.items():
                 reading.seconds[name].append(total)
     return reading

@@ -81,13 +81,9 @@ def bench(
     for turn in range(rounds):
         for case in dict.fromkeys(cases):
             on_progress(f"round {turn + 1} of {rounds}: {case.items} items, k = {case.k}")
-            command = [
-                sys.executable,
-                "-m",
-                "mplug2.bench.retrieval",
-                str(case.items),
-                str(case.k),
-            ]
+            command = [sys.executable, "-m", "mplug2.bench.retrieval"]
+            command += [str(case.items), str(case.k)]
+            # In a new process: a peak of memory does not come down again.
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise UserError(
@@ -102,17 +98,21 @@ def bench(
 def lines(figures: dict[Case, list[Figure]]) -> list[list[str]]:
     """Rows for a table, the medians over rounds: items, k, seconds by part, ms an item, us a pair, MB."""
     rows = []
-    for case, found in figures.items():
-        embed, compare, rerank, held, above = (
-            median(getattr(one, name) for one in found)
-            for name in ("embed", "compare", "rerank", "held", "above")
-        )
+    for case, rounds in figures.items():
+        embed = median(figure.embed for figure in rounds)
+        compare = median(figure.compare for figure in rounds)
+        rerank = median(figure.rerank for figure in rounds)
+        held = median(figure.held for figure in rounds)
+        above = median(figure.above for figure in rounds)
         total = embed + compare + rerank
         rows.append(
             [
                 f"{case.items:,}",
                 str(case.k),
-                *(f"{value:.2f}" for value in (embed, compare, rerank, total)),
+                f"{embed:.2f}",
+                f"{compare:.2f}",
+                f"{rerank:.2f}",
+                f"{total:.2f}",
                 f"{total / case.items * 1e3:.2f}",
                 f"{rerank / (2 * case.items * case.k) * 1e6:.0f}",
                 f"{held / 1e6:.0f}",
@@ -124,36 +124,38 @@ def lines(figures: dict[Case, list[Figure]]) -> list[list[str]]:
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:
     """Return b of the power law y = a * x ** b that fits points best, by least squares of logarithms."""
-    xs, ys = ([math.log(point[axis]) for point in points] for axis in (0, 1))
+    # The slope of a straight line through the logarithms.
+    xs = [math.log(x) for x, _ in points]
+    ys = [math.log(y) for _, y in points]
     middle_x, middle_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    above = sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True))
-    return above / sum((x - middle_x) ** 2 for x in xs)
+    covariance = variance = 0.0
+    for x, y in zip(xs, ys, strict=True):
+        covariance += (x - middle_x) * (y - middle_y)
+        variance += (x - middle_x) ** 2
+    return covariance / variance
 
 
 def growth(figures: dict[Case, list[Figure]]) -> list[str]:
     """Sentences: how seconds grow with the items at one k, and with k at one number of items."""
-    said = []
+    sentences = []
     for axis, name in ((0, "items"), (1, "k")):
         other = 1 - axis
         for fixed in dict.fromkeys(case[other] for case in figures):
             cases = [case for case in figures if case[other] == fixed]
             if len(cases) < 2:
                 continue
-            powers = [
-                exponent(
-                    [
-                        (case[axis], median(getattr(one, part) for one in figures[case]))
-                        for case in cases
-                    ]
-                )
-                for part in ("total", "rerank")
-            ]
+            totals, reranks = [], []
+            for case in cases:
+                total = median(figure.total for figure in figures[case])
+                rerank = median(figure.rerank for figure in figures[case])
+                totals.append((case[axis], total))
+                reranks.append((case[axis], rerank))
             at = f"{Case._fields[other]} = {fixed:,}"
-            said.append(
-                f"seconds grow as {name} ^ {powers[0]:.2f}, those of re-ranking as {name} ^ {powers[1]:.2f} "
-                f"(at {at})"
+            sentences.append(
+                f"seconds grow as {name} ^ {exponent(totals):.2f}, those of re-ranking as "
+                f"{name} ^ {exponent(reranks):.2f} (at {at})"
             )
-    return said
+    return sentences
 
 
 @dataclass(frozen=True)
@@ -166,14 +168,13 @@ def _batches(items: int) -> Iterator[_Batch]:
     draw = torch.Generator().manual_seed(0)
     for start in range(0, items, BATCH):
         count = min(BATCH, items - start)
-        seen, read = (
-            torch.randn(count, length, WIDTH, generator=draw)
-            for length in (PATCHES, WORDS)
-        )
-        names = range(start, start + count)
-        records = [
-            {"question_id": i, "image": f"{i}.jpg", "references": [str(i)]} for i in names
-        ]
+        # (count, tokens, width) of images, then of captions
+        seen = torch.randn(count, PATCHES, WIDTH, generator=draw)
+        read = torch.randn(count, WORDS, WIDTH, generator=draw)
+        records: list[dict[str, Any]] = []
+        for number in range(start, start + count):
+            record = {"question_id": number, "image": f"{number}.jpg"}
+            records.append({**record, "references": [str(number)]})
         yield _Batch({"seen": Tokens(seen), "read": Tokens(read)}, records)
 
 
@@ -197,7 +198,8 @@ def _worker(case: Case) -> Figure:
         return len(evaluator.compute()[1])
 
     with torch.no_grad():
-        retrieve(2 * BATCH)  # What is set up once counts for neither part.
+        # What is set up once counts for neither part.
+        retrieve(2 * BATCH)
         times.clear()
         before = _reset_peak()
         start = time.process_time()
@@ -206,11 +208,9 @@ def _worker(case: Case) -> Figure:
     end = time.process_time()
     found = 2 * max(case.k, SHOWN) * (4 + 4)  # number and similarity, in both directions
     held = case.items * ((PATCHES + WORDS) * WIDTH * 2 + 2 * VECTOR * 4 + found)
-    embedded, asked, scored = (
-        times["batches", True],
-        times["pairs", False],
-        times["pairs", True],
-    )
+    embedded = times["batches", True]
+    asked, scored = times["pairs", False], times["pairs", True]
+    # Comparing comes before re-ranking (the candidates) and after it (the ranks).
     return Figure(
         embed=embedded - start,
         compare=asked - embedded + end - scored,
@@ -232,10 +232,8 @@ def _peak() -> int:
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    line = next(
-        line for line in status.read_text().splitlines() if line.startswith("VmHWM:")
-    )
-    return int(line.split()[1]) * 1024
+    _, _, after = status.read_text().partition("VmHWM:")
+    return int(after.split()[0]) * 1024
 
 
 if __name__ == "__main__":

@@ -81,17 +81,14 @@ def evaluator_name(evaluation: EvaluationSpec, metrics: Sequence[Metric]) -> str
         )
     chosen: dict[str, Metric] = {}
     for metric in metrics:
-        names = [
-            name
-            for name in EVALUATORS.names()
-            if _fits(EVALUATORS.declaration(name).inputs, metric)
-        ]
+        names = []
+        for name in EVALUATORS.names():
+            if _fits(EVALUATORS.declaration(name).inputs, metric):
+                names.append(name)
         if len(names) != 1:
-            problem = (
-                f"has several evaluators ({', '.join(names)})"
-                if names
-                else "has no evaluator"
-            )
+            problem = "has no evaluator"
+            if names:
+                problem = f"has several evaluators ({', '.join(names)})"
             ports = ", ".join(metric.inputs.values())
             raise UserError(
                 f"{where}: metric '{metric_name(metric)}', which measures {ports}, {problem}. "
@@ -99,9 +96,9 @@ def evaluator_name(evaluation: EvaluationSpec, metrics: Sequence[Metric]) -> str
             )
         chosen.setdefault(names[0], metric)
     if len(chosen) > 1:
-        parts = [
-            f"'{metric_name(metric)}' needs '{name}'" for name, metric in chosen.items()
-        ]
+        parts = []
+        for name, metric in chosen.items():
+            parts.append(f"'{metric_name(metric)}' needs '{name}'")
         raise UserError(
             f"{where}: all metrics must use one evaluator, but {' and '.join(parts)}. "
             "Make two named evaluations of them"
@@ -120,10 +117,10 @@ def build_evaluator(
     arguments = {key: value for key, value in supplied.items() if key in parameters}
     for key, value in evaluation.arguments.items():
         if key in parameters and key not in supplied:
-            if (
-                value is not None
-            ):  # An absent setting leaves the evaluator's own default in force.
+            # An absent setting leaves the evaluator's default in force.
+            if value is not None:
                 arguments[key] = value
+        # Keys of the section itself, such as `split`, are not for the evaluator.
         elif key not in SETTINGS["eval"]:
             allowed = [other for other in parameters if other not in supplied]
             raise UserError(
@@ -158,15 +155,15 @@ def _fits(inputs: Mapping[str, Port], metric: Metric) -> bool:
     """Return whether an evaluator's ports and a metric's have the same kinds, the optional ones left out."""
     offered = [set(port.kinds) for port in inputs.values() if not port.optional]
     asked = [set(port.kinds) for port in required_inputs(metric).values()]
-    every_asked_is_offered = all(
-        any(kinds & other for other in offered) for kinds in asked
-    )
-    every_offered_is_asked = all(
-        any(kinds & other for other in asked) for kinds in offered
-    )
-    return (
-        bool(offered)
-        and bool(asked)
-        and every_asked_is_offered
-        and every_offered_is_asked
-    )
+    if not offered or not asked:
+        return False
+    # Both ways: an evaluator that measures more than the metric asks for is another one's.
+    return _all_covered(asked, offered) and _all_covered(offered, asked)
+
+
+def _all_covered(kinds: Sequence[set[str]], others: Sequence[set[str]]) -> bool:
+    """Return whether each set of kinds has a kind in common with one of the others."""
+    for alternatives in kinds:
+        if not any(alternatives & other for other in others):
+            return False
+    return True

@@ -19,9 +19,8 @@ _FORM = "a line must be a JSON object that names its image or video"
 # The kinds of what metrics measure.
 _TEXT_KINDS = ("sequences",)
 _TABLE_KINDS = ("logits", "scores")
-_COCO = re.compile(
-    r"(?:COCO_\w+_)?(\d{12})\.\w+"
-)  # file names of COCO end in the image's number
+# File names of COCO end in the number of the image.
+_COCO = re.compile(r"(?:COCO_\w+_)?(\d{12})\.\w+")
 
 
 QUESTIONS = "an integer  'question_id' in every line"
@@ -47,17 +46,13 @@ class Results:
         """Write a result file from the predictions that `mplug2 eval --out` wrote; return how many rows."""
         entries = []
         for where, row in read_rows(predictions, _FORM, half_characters=True):
+            prediction = row["prediction"]
             if self.images is None:
-                entries.append(
-                    {"question_id": row["question_id"], "answer": row["prediction"]}
-                )
+                entry = {"question_id": row["question_id"], "answer": prediction}
             else:
-                entries.append(
-                    {
-                        "image_id": self.images[_name(row, where)],
-                        "caption": row["prediction"],
-                    }
-                )
+                number = self.images[_name(row, where)]
+                entry = {"image_id": number, "caption": prediction}
+            entries.append(entry)
         with atomic_write(path) as file:
             file.write(json_line(entries))
         return len(entries)

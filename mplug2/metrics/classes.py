@@ -24,10 +24,14 @@ def class_pairs(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def f1_of(pairs: Sequence[tuple[str, str]], name: str) -> float:
     """Return ``2 tp / (2 tp + fp + fn)`` of one class; 0 if it is neither true nor predicted anywhere."""
-    hits = sum(true == name and predicted == name for true, predicted in pairs)
-    num_true = sum(true == name for true, _ in pairs)
-    num_predicted = sum(predicted == name for _, predicted in pairs)
-    return 2 * hits / (num_true + num_predicted) if num_true + num_predicted else 0.0
+    hits = num_true = num_predicted = 0
+    for true, predicted in pairs:
+        hits += true == name and predicted == name
+        num_true += true == name
+        num_predicted += predicted == name
+    # 2 tp + fp + fn: a hit is among the true and among the predicted rows.
+    total = num_true + num_predicted
+    return 2 * hits / total if total else 0.0
 
 
 @metric(
@@ -55,12 +59,16 @@ def label_f1(rows: Sequence[Row]) -> dict[str, float]:
 def label_macro_f1(rows: Sequence[Row]) -> dict[str, float]:
     """The mean F1 of all classes that are true or predicted somewhere; NaN if no row has an answer."""
     pairs = class_pairs(rows)
-    names = {name for pair in pairs for name in pair} - {NO_CLASS}
+    names: set[str] = set()
+    for pair in pairs:
+        names.update(pair)
+    # An undecodable file is a wrong prediction, but not one more class.
+    names.discard(NO_CLASS)
     if not names:
         return {"label_macro_f1": math.nan}
-    return {
-        "label_macro_f1": math.fsum(f1_of(pairs, name) for name in names) / len(names)
-    }
+    # An exact sum: its value does not depend on the order of the set.
+    total = math.fsum(f1_of(pairs, name) for name in names)
+    return {"label_macro_f1": total / len(names)}
 
 
 @metric(inputs={"label": "logits B classes"}, outputs={"matthews": "scalar"})
@@ -72,17 +80,19 @@ def matthews(rows: Sequence[Row]) -> dict[str, float]:
     pairs = class_pairs(rows)
     if not pairs:
         return {"matthews": math.nan}
-    true, predicted = (
-        Counter(pair[0] for pair in pairs),
-        Counter(pair[1] for pair in pairs),
-    )
+    true: Counter[str] = Counter()
+    predicted: Counter[str] = Counter()
+    hits = 0
+    for true_name, predicted_name in pairs:
+        true[true_name] += 1
+        predicted[predicted_name] += 1
+        hits += true_name == predicted_name
     num_rows = len(pairs)
-    hits = sum(pair[0] == pair[1] for pair in pairs)
+    # What chance would hit, times the number of rows.
     common = sum(true[name] * predicted[name] for name in true)
     spread_true = num_rows**2 - sum(count**2 for count in true.values())
     spread_predicted = num_rows**2 - sum(count**2 for count in predicted.values())
     if not spread_true or not spread_predicted:
         return {"matthews": 0.0}
-    return {
-        "matthews": (hits * num_rows - common) / math.sqrt(spread_true * spread_predicted)
-    }
+    covariance = hits * num_rows - common
+    return {"matthews": covariance / math.sqrt(spread_true * spread_predicted)}

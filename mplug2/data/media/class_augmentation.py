@@ -52,26 +52,20 @@ class ClassAugmentation:
     ) -> Tensor:
         """Return one augmented view of a file, normalized: [3 T H W] or [3 H W]."""
         file = media.file(name)
-        settings = (
-            media.size,
-            media.augment,
-            rng,
-            media.mean,
-            media.std,
-            self.crop_scale,
-        )
+        pixel_settings = (media.size, media.augment, rng, media.mean, media.std)
+        settings = (*pixel_settings, self.crop_scale)
         if media.kind == "image":
             level = IMAGE_LEVEL if self.level is None else self.level
             pixels = train_picture(media.picture(file), *settings, level)
         else:
             seed = int(rng.integers(2**63))
-            # `choose` may be called twice, and must return the same frames.
-            frames = media.frames_of(
-                file,
-                lambda total: views.train_frames(
-                    total, media.frames, np.random.default_rng(seed)
-                ),
-            )
+
+            # It may be called twice, and must choose the same frames: it has its own generator.
+            def choose(total: int) -> list[int]:
+                generator = np.random.default_rng(seed)
+                return views.train_frames(total, media.frames, generator)
+
+            frames = media.frames_of(file, choose)
             level = VIDEO_LEVEL if self.level is None else self.level
             pixels = train_transform(frames, *settings, level)
         if self.flip and rng.random() < 0.5:

@@ -33,6 +33,7 @@ def frame_indices(
         chosen = (first + last) // 2
     elif sampling == "random":
         rng = rng or np.random.default_rng()
+        # Intervals of a single frame leave no choice: the released code draws a subset instead.
         if (first == last).any():
             chosen = np.sort(rng.permutation(total)[:taken])
         else:

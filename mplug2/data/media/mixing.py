@@ -42,6 +42,7 @@ class BatchMixing:
         rng: np.random.Generator,
     ) -> tuple[Float[Tensor, "b *c h w"], Float[Tensor, "b classes"]]:
         """Return mixed media and targets: ``lambda x + (1 - lambda) x'`` of a row x and its partner x'."""
+        # No number is drawn where there is no choice.
         cuts = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)
         alpha = self.cutmix if cuts else self.mixup
         weight = float(rng.beta(alpha, alpha))
@@ -50,6 +51,7 @@ class BatchMixing:
             center = (int(rng.integers(height)), int(rng.integers(width)))
             media, weight = cut_and_paste(media, weight, center)
         else:
+            # (batch, ...): the partner of a row is the one at the same distance from the end
             media = weight * media + (1 - weight) * media.flip(0)
         return media, weight * targets + (1 - weight) * targets.flip(0)
 

@@ -96,14 +96,12 @@ def _blank(name: str, clip: Tensor) -> Tensor:
     if name == "Brightness":
         return torch.zeros_like(clip)
     if name == "Contrast":
+        # The brightness of red, green and blue (ITU-R BT.601).
         weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-        return (
-            (clip * weights)
-            .sum(1, keepdim=True)
-            .mean((2, 3), keepdim=True)
-            .round()
-            .expand_as(clip)
-        )
+        grey = (clip * weights).sum(1, keepdim=True)
+        # (T, 1, 1, 1): one mean for each frame
+        mean = grey.mean((2, 3), keepdim=True).round()
+        return mean.expand_as(clip)
     kernel = torch.tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]).div(13).expand(3, 1, 3, 3)
     smooth = clip.clone()
     smooth[..., 1:-1, 1:-1] = F.conv2d(clip, kernel, groups=3)
@@ -118,22 +116,21 @@ def _affine(clip: Tensor, matrix: list[list[float]]) -> Tensor:
     """Return a clip whose pixel (x, y) moved to ``matrix`` @ (x, y, 1)."""
     height, width = clip.shape[-2:]
     back = np.linalg.inv(np.array([*matrix, [0, 0, 1]], dtype=np.float64))
-    x, y = (
-        torch.arange(width, dtype=torch.float64),
-        torch.arange(height, dtype=torch.float64),
-    )
+    x = torch.arange(width, dtype=torch.float64)
+    y = torch.arange(height, dtype=torch.float64)
 
     def places(row: np.ndarray) -> Tensor:
-        # 10 binary digits per term, then rounded to the 5 that OpenCV interpolates with
+        # 10 binary digits per term, then rounded to the 5 that OpenCV interpolates with.
         start = torch.round((row[1] * y + row[2]) * 1024) + 16
         return torch.floor((start[:, None] + torch.round(row[0] * x * 1024)) / 32) / 32
 
-    grid = torch.stack(
-        [(2 * places(back[0]) + 1) / width - 1, (2 * places(back[1]) + 1) / height - 1],
-        -1,
-    ).float()
-    grid = grid.expand(len(clip), -1, -1, -1)
+    # Pixels to the range of -1 to 1 that `grid_sample` expects, from edge to edge.
+    grid_x = (2 * places(back[0]) + 1) / width - 1
+    grid_y = (2 * places(back[1]) + 1) / height - 1
+    # (H, W, 2) -> (T, H, W, 2)
+    grid = torch.stack([grid_x, grid_y], -1).float().expand(len(clip), -1, -1, -1)
     moved = F.grid_sample(
+        # Zero outside of the image is then grey.
         clip.float() - _GREY,
         grid,
         mode="bilinear",

@@ -32,6 +32,7 @@ class LmdbFolder:
         """Return the regions of an image; raise `UserError`."""
         where = f"{self.folder}: {name}"
         with _environment(self.folder, os.getpid()).begin() as transaction:
+            # UNITER's keys are the names of its .npz files; others use the image's name.
             for key in (name, f"{Path(name).stem}.npz"):
                 value = transaction.get(key.encode())
                 if value is not None:
@@ -63,7 +64,8 @@ def _arrays(value: bytes, where: str) -> dict[str, Any]:
         )
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    except Exception as error:  # one of several, by what is damaged
+    except Exception as error:
+        # One of several, by what is damaged.
         raise UserError(
             f"{where}: not readable as msgpack ({type(error).__name__}: {error})"
         ) from None
@@ -90,10 +92,10 @@ def _unpacked(value: bytes, where: str) -> bytes:
 
 def _array(packed: dict[Any, Any]) -> Any:
     """Return the array that msgpack-numpy wrote as a mapping; any other mapping unchanged."""
-    fields = {
-        key.decode() if isinstance(key, bytes) else key: value
-        for key, value in packed.items()
-    }
+    # Older versions of msgpack-numpy wrote keys as bytes.
+    fields = {}
+    for key, value in packed.items():
+        fields[key.decode() if isinstance(key, bytes) else key] = value
     if "nd" not in fields:
         return packed
     kind = fields.get("type")

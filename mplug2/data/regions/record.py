@@ -14,16 +14,11 @@ import torch
 from modules.streams import Regions
 from registry.errors import UserError
 
-LARGEST_RECORD = (
-    1 << 28
-)  # bytes of one image, so that a small file cannot fill the memory
+# Bytes of one image, so that a small file cannot fill the memory.
+LARGEST_RECORD = 1 << 28
 COORDINATES = 4
-FEATURES, BOXES, CONFIDENCE, CLASSES = (
-    "features",
-    "norm_bb",
-    "conf",
-    "soft_labels",
-)  # UNITER's names
+# UNITER's names.
+FEATURES, BOXES, CONFIDENCE, CLASSES = "features", "norm_bb", "conf", "soft_labels"
 
 
 @dataclass(frozen=True)
@@ -68,19 +63,13 @@ def record_of(arrays: Mapping[str, Any], where: str) -> RegionRecord:
     features = _floats(arrays[FEATURES], where, FEATURES)
     boxes = _floats(arrays[BOXES], where, BOXES)[:, :COORDINATES]
     confidence, classes = arrays.get(CONFIDENCE), arrays.get(CLASSES)
-    record = RegionRecord(
-        features,
-        boxes,
-        None
-        if confidence is None
-        else np.asarray(confidence, dtype=np.float32).reshape(-1),
-        None if classes is None else _floats(classes, where, CLASSES),
-    )
-    for name, array in (
-        (BOXES, boxes),
-        (CONFIDENCE, record.confidence),
-        (CLASSES, record.classes),
-    ):
+    if confidence is not None:
+        confidence = np.asarray(confidence, dtype=np.float32).reshape(-1)
+    if classes is not None:
+        classes = _floats(classes, where, CLASSES)
+    record = RegionRecord(features, boxes, confidence, classes)
+    optional = {BOXES: boxes, CONFIDENCE: confidence, CLASSES: classes}
+    for name, array in optional.items():
         if array is not None and len(array) != len(features):
             raise UserError(
                 f"{where}: '{name}' must have {len(features)} rows, but has {len(array)}"
@@ -89,6 +78,7 @@ def record_of(arrays: Mapping[str, Any], where: str) -> RegionRecord:
         raise UserError(
             f"{where}: needs one or more boxes of {COORDINATES} numbers (got {list(boxes.shape)})"
         )
+    # One NaN in a file would make the loss NaN much later.
     if not (np.isfinite(features).all() and np.isfinite(boxes).all()):
         raise UserError(f"{where}: features and boxes must be finite numbers")
     return record

@@ -124,22 +124,19 @@ class ShardIndex:
         if position is None:
             return None
         number, view = divmod(position, self.num_views)
-        suffix = (
-            self.arrays["suffixes"][position]
-            .tobytes()
-            .rstrip(b"\0")
-            .decode("utf-8", "replace")
-        )
-        return self._member(
-            number, 1 + view, media_member(number, view, self.num_views, suffix)
-        )
+        padded_suffix = self.arrays["suffixes"][position].tobytes()
+        suffix = padded_suffix.rstrip(b"\0").decode("utf-8", "replace")
+        member = media_member(number, view, self.num_views, suffix)
+        return self._member(number, 1 + view, member)
 
     def samples_with(self, names: Iterable[str]) -> list[int]:
         """Return the numbers of the samples that have a media file of one of these names."""
-        positions = [self._find(name) for name in names]
-        return [
-            position // self.num_views for position in positions if position is not None
-        ]
+        numbers = []
+        for name in names:
+            position = self._find(name)
+            if position is not None:
+                numbers.append(position // self.num_views)
+        return numbers
 
     def _find(self, name: str) -> int | None:
         """Return the position of a name among all names, or None, by bisection."""
@@ -172,9 +169,9 @@ class ShardIndex:
             raise UserError(
                 f"{location}: the arrays must agree on the number of samples, but do not"
             )
-        numbers_fit = _within(arrays["shard"], len(self.shards)) and _within(
-            arrays["name_order"], num_names
-        )
+        # Checked once at the start: a wrong number would read a wrong sample, or fail in the middle of a run.
+        shards_fit = _within(arrays["shard"], len(self.shards))
+        numbers_fit = shards_fit and _within(arrays["name_order"], num_names)
         ends = arrays["name_end"]
         names_fit = (
             ends[0] >= 0
@@ -185,15 +182,13 @@ class ShardIndex:
             raise UserError(
                 f"{location}: the numbers of shards and names must exist, but do not"
             )
-        sizes = np.array([shard.num_bytes for shard in self.shards])[arrays["shard"]][
-            :, None
-        ]
-        begins_inside = (
-            (arrays["offset"] >= BLOCK)
-            & (arrays["size"] >= 0)
-            & (arrays["size"] <= sizes)
-        )
-        if not np.all(begins_inside & (arrays["offset"] <= sizes - arrays["size"])):
+        shard_sizes = np.array([shard.num_bytes for shard in self.shards])
+        # (samples, 1): the size of the shard of each sample
+        limits = shard_sizes[arrays["shard"]][:, None]
+        offsets, sizes = arrays["offset"], arrays["size"]
+        # A header is before each file. Not by the sum of offset and size, which could overflow.
+        are_inside = (offsets >= BLOCK) & (sizes >= 0) & (sizes <= limits)
+        if not np.all(are_inside & (offsets <= limits - sizes)):
             raise UserError(
                 f"{location}: every file must be inside its shard, but one is not"
             )
@@ -211,11 +206,8 @@ class _Names(LazySequence[str]):
     def at(self, number: int) -> str:
         """Return a name."""
         start = int(self.ends[number - 1]) if number else 0
-        return (
-            self.content[start : int(self.ends[number])]
-            .tobytes()
-            .decode("utf-8", "replace")
-        )
+        content = self.content[start : int(self.ends[number])]
+        return content.tobytes().decode("utf-8", "replace")
 
 
 def _within(numbers: np.ndarray, limit: int) -> bool:
@@ -228,10 +220,12 @@ def _manifest_files(location: str, content: bytes) -> dict[str, dict[str, Any]]:
         manifest = json.loads(content)
         version, files = manifest["version"], manifest["files"]
         for name, entry in files.items():
-            counts = [entry["bytes"], *([entry["media"]] if name != INDEX else [])]
-            if not isinstance(entry["sha256"], str) or not all(
-                type(n) is int and n >= 0 for n in counts
-            ):
+            counts = [entry["bytes"]]
+            # Every file but the index is a shard, whose entry has the number of its media.
+            if name != INDEX:
+                counts.append(entry["media"])
+            are_counts = all(type(count) is int and count >= 0 for count in counts)
+            if not isinstance(entry["sha256"], str) or not are_counts:
                 raise ValueError(f"the entry of {name} is incomplete")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
@@ -242,9 +236,8 @@ def _manifest_files(location: str, content: bytes) -> dict[str, dict[str, Any]]:
             f"{location}: must have version {VERSION} (got {version!r}). Update mplug2"
         )
     for name in files:
-        media_name(
-            name, location
-        )  # It is joined to the address: it must not lead out of the folder.
+        # It is joined to the address: it must not lead out of the folder.
+        media_name(name, location)
     return files  # type: ignore[no-any-return]
 
 

@@ -132,11 +132,8 @@ def _samples(annotations: Path, media: Path) -> Iterator[MediaRows]:
     """Yield the samples of annotations; UserError if they name unequal numbers of files."""
     by_media: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     keys: dict[tuple[str, ...], str] = {}
-    located = (
-        _class_rows(annotations)
-        if annotations.is_dir()
-        else read_rows(annotations, _FORM)
-    )
+    is_folder = annotations.is_dir()
+    located = _class_rows(annotations) if is_folder else read_rows(annotations, _FORM)
     for number, (where, value) in enumerate(located):
         row = dict(fields(value, where, _FORM))
         key, listed = names(row, where)
@@ -146,14 +143,14 @@ def _samples(annotations: Path, media: Path) -> Iterator[MediaRows]:
                 f"{where}: all lines must name equally many files (got {len(listed)}, and {len(first)} "
                 "before). Pack single files and pairs separately"
             )
+        # The same number as from the file itself: results must name the same questions.
         row.setdefault("question_id", row.get("id", number))
         by_media.setdefault(listed, []).append(row)
         keys.setdefault(listed, key)
     for listed, rows in by_media.items():
         kind = "frames" if keys[listed] == VIDEO_KEY else "image"
-        yield MediaRows(
-            listed, tuple(find_media(media, kind, name) for name in listed), rows
-        )
+        files = tuple(find_media(media, kind, name) for name in listed)
+        yield MediaRows(listed, files, rows)
 
 
 def _class_rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

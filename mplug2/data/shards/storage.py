@@ -12,9 +12,8 @@ from mplug2.data.files import read_bytes
 from mplug2.data.packed_file import PackedFileError
 from registry.errors import UserError
 
-BLOCK = (
-    tarfile.BLOCKSIZE
-)  # a tar file consists of these; each member begins with a header of one block
+# A tar file consists of these; each member begins with a header of one block.
+BLOCK = tarfile.BLOCKSIZE
 MARK = "://"  # in addresses that fsspec reads
 
 
@@ -25,11 +24,9 @@ def is_remote(address: str) -> bool:
 
 def join(address: str, name: str) -> str:
     """Return the address of a file in a folder."""
-    return (
-        f"{address.rstrip('/')}/{name}"
-        if is_remote(address)
-        else os.path.join(address, name)
-    )
+    if is_remote(address):
+        return f"{address.rstrip('/')}/{name}"
+    return os.path.join(address, name)
 
 
 def read_file(address: str, limit: int) -> bytes:
@@ -40,7 +37,8 @@ def read_file(address: str, limit: int) -> bytes:
         return read_bytes(Path(address), min(limit, size))
     try:
         content = _remote_range(address, 0, limit + 1)
-    except Exception as error:  # Each file system of fsspec raises other exceptions.
+    except Exception as error:
+        # Each file system of fsspec raises other exceptions.
         raise UserError(f"{address} cannot be read ({_reason(error)})") from None
     if len(content) > limit:
         raise UserError(
@@ -77,7 +75,8 @@ class Shard:
             raise PackedFileError(
                 f"{self.address}: no file begins at byte {start} ({error})"
             ) from None
-        except Exception as error:  # Each file system of fsspec raises other exceptions.
+        except Exception as error:
+            # Each file system of fsspec raises other exceptions.
             message = f"the shard {self.address} cannot be read ({_reason(error)})"
             raise PackedFileError(message, self) from None
         if not header.isreg() or header.name != name or header.size != size:

@@ -63,12 +63,9 @@ class ShardWriter:
                     f"{file} must have at most {MAX_BYTES} bytes and a suffix of {SUFFIX_BYTES} (got {size} "
                     f"bytes, {suffix!r}). Make it smaller, or leave it out of the annotations"
                 )
+            member = media_member(number, view, self.num_views, suffix)
             with file.open("rb") as source:
-                offsets.append(
-                    shard.add(
-                        media_member(number, view, self.num_views, suffix), source, size
-                    )
-                )
+                offsets.append(shard.add(member, source, size))
             sizes.append(size)
             self._suffixes.append(suffix.encode())
         self._names += [name.encode() for name in names]
@@ -76,6 +73,7 @@ class ShardWriter:
         self._offsets.append(offsets)
         self._sizes.append(sizes)
         self._media_in_shard += len(files)
+        # After a sample: a sample is never in two shards.
         if shard.size >= self.shard_bytes:
             self._end_shard()
 
@@ -106,6 +104,7 @@ class ShardWriter:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that `mplug2.data.shards.index` describes."""
+        # By their bytes, as the bisection of the reader compares them.
         order = sorted(range(len(self._names)), key=self._names.__getitem__)
         suffixes = np.zeros((len(self._suffixes), SUFFIX_BYTES), np.uint8)
         for row, suffix in enumerate(self._suffixes):
@@ -168,6 +167,7 @@ class _TarWriter:
 
     def finish(self) -> dict[str, Any]:
         """End the file, and return its size and SHA-256 once it is on the disk."""
+        # Two empty blocks end a tar file.
         self._write(bytes(2 * tarfile.BLOCKSIZE))
         self.close()
         sync(self.path)

@@ -38,16 +38,19 @@ class Gallery:
         """The captions of each file [files, most]; the last one is repeated for files with fewer."""
         column = torch.arange(int(self.counts.max()))
         first_caption = self.counts.cumsum(0) - self.counts
-        return first_caption[:, None] + torch.minimum(
-            column[None], self.counts[:, None] - 1
-        )
+        # (files, most): the number of a caption among those of its file
+        within_file = torch.minimum(column[None], self.counts[:, None] - 1)
+        return first_caption[:, None] + within_file
 
 
 def gather_gallery(records: list[Row]) -> Gallery:
     """Return the gallery of the records of all ranks; `UserError` if there are none."""
     local_files = [(_name(record), list(record["references"])) for record in records]
     parts = distributed.all_gather_object(local_files)
-    files = [file for part in parts for file in part]
+    # In rank order, so that the items of a rank have consecutive numbers.
+    files: list[tuple[str, list[str]]] = []
+    for part in parts:
+        files += part
     if not files:
         raise UserError(
             "a split must hold at least one file with captions to measure retrieval"
@@ -56,9 +59,12 @@ def gather_gallery(records: list[Row]) -> Gallery:
     num_preceding = sum(len(part) for part in parts[: distributed.rank()])
     first_caption = sum(counts[:num_preceding])
     num_local_captions = sum(len(captions) for _, captions in local_files)
+    texts: list[str] = []
+    for _, captions in files:
+        texts += captions
     return Gallery(
         names=[name for name, _ in files],
-        texts=[caption for _, captions in files for caption in captions],
+        texts=texts,
         counts=torch.tensor(counts),
         files=range(num_preceding, num_preceding + len(local_files)),
         captions=range(first_caption, first_caption + num_local_captions),
@@ -83,17 +89,19 @@ def prediction_rows(
     """
     results = {}
     for modality, (nearest, preceding) in top.items():
+        reordered = scores.get(modality)
         results[modality] = _results(
-            modality, gallery, nearest, preceding, scores.get(modality), shown
+            modality, gallery, nearest, preceding, reordered, shown
         )
     rows = []
     for record in records:
-        about = {key: value for key, value in record.items() if key != "references"}
+        about = dict(record)
+        about.pop("references")
+        # The queries of a modality come in the order of their records.
         rows.append({**about, "query": "vision", **next(results["vision"])})
         for caption in record["references"]:
-            rows.append(
-                {**about, "query": "text", "caption": caption, **next(results["text"])}
-            )
+            query = {"query": "text", "caption": caption}
+            rows.append({**about, **query, **next(results["text"])})
     return rows
 
 
@@ -111,6 +119,7 @@ def _results(
     else:
         queries, labels = gallery.captions, gallery.names
     numbers, owner = torch.arange(queries.start, queries.stop)[:, None], gallery.owner
+    # In blocks: the tables of all queries together would not fit the memory.
     for start in range(0, len(queries), QUERIES):
         block = slice(start, start + QUERIES)
         items, similarity_preceding = top.items[block], preceding[block]
@@ -125,10 +134,10 @@ def _results(
             rows: list[Row] = [{"rank": rank} for rank in similarity_ranks]
         else:
             order = scores[block].argsort(dim=1, descending=True, stable=True)
+            # Only the first items have scores: the others keep their place behind them.
             reranked = is_positive[:, : scores.shape[1]]
-            ranks = _ranks(
-                places(reranked, scores[block], similarity_preceding), len(labels)
-            )
+            reranked_preceding = places(reranked, scores[block], similarity_preceding)
+            ranks = _ranks(reranked_preceding, len(labels))
             rows = []
             for rank, similarity_rank in zip(ranks, similarity_ranks, strict=True):
                 rows.append({"rank": rank, "similarity_rank": similarity_rank})

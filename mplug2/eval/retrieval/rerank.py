@@ -71,41 +71,37 @@ def rerank(
     """
     files, num_captions = gallery.files, len(gallery.texts)
     all_by_captions = torch.cat(distributed.all_gather_object(by_captions.contiguous()))
-    of_files, of_captions = (
-        torch.empty(by_files.shape),
-        torch.zeros(all_by_captions.shape),
-    )
+    of_files = torch.empty(by_files.shape)
+    # Zeros, since the ranks' parts are added up at the end.
+    of_captions = torch.zeros(all_by_captions.shape)
     retrieved = torch.bincount(all_by_captions.flatten(), minlength=len(gallery.names))
     pairs = (by_files.shape[1] + retrieved)[files.start : files.stop].tolist()
     total, done = sum(pairs), 0
     on_progress(0, total, "pairs")
     for block in _blocks(pairs):
         first, last = block.start + files.start, block.stop + files.start
-        captions, columns = (
-            (all_by_captions >= first) & (all_by_captions < last)
-        ).nonzero(as_tuple=True)
+        in_block = (all_by_captions >= first) & (all_by_captions < last)
+        captions, columns = in_block.nonzero(as_tuple=True)
         their_files = all_by_captions[captions, columns].long() - files.start
         local_files = torch.arange(block.start, block.stop)[:, None]
+        # A pair as one number: its file in the block of captions.
         file_keys = local_files * num_captions + by_files[block.start : block.stop]
         caption_keys = their_files * num_captions + captions
         # Ascending order brings the pairs of an image together; each pair is scored once.
-        keys, inverse = torch.cat([file_keys.flatten(), caption_keys]).unique(
-            return_inverse=True
-        )
-        block_pairs, scores, scored = (
-            sum(pairs[block.start : block.stop]),
-            torch.empty(len(keys)),
-            0,
-        )
+        all_keys = torch.cat([file_keys.flatten(), caption_keys])
+        keys, inverse = all_keys.unique(return_inverse=True)
+        block_pairs = sum(pairs[block.start : block.stop])
+        scores, scored = torch.empty(len(keys)), 0
         for part in scorer.scores(keys // num_captions, keys % num_captions):
             scores[scored : scored + len(part)] = part
             scored += len(part)
             on_progress(done + block_pairs * scored // len(keys), total, "pairs")
         done += block_pairs
-        of_files[block.start : block.stop] = scores[inverse[: file_keys.numel()]].view(
-            file_keys.shape
-        )
-        of_captions[captions, columns] = scores[inverse[file_keys.numel() :]]
+        # The inverse has the files' pairs first, as they were joined above.
+        num_by_files = file_keys.numel()
+        file_scores = scores[inverse[:num_by_files]].view(file_keys.shape)
+        of_files[block.start : block.stop] = file_scores
+        of_captions[captions, columns] = scores[inverse[num_by_files:]]
     scorer.keep_up()
     all_of_captions = distributed.all_reduce_tensor(of_captions)
     return of_files, all_of_captions[gallery.captions.start : gallery.captions.stop]

@@ -40,12 +40,9 @@ class Rows:
 
     def values(self) -> Float[Tensor, "rows width"]:
         """Return all of them."""
-        # a copy where it goes to other ranks: a view is sent with all that is behind it
-        return (
-            self._rows[: self._count]
-            if distributed.world_size() == 1
-            else self._rows[: self._count].clone()
-        )
+        rows = self._rows[: self._count]
+        # A copy where it goes to other ranks: a view is sent with all that is behind it.
+        return rows if distributed.world_size() == 1 else rows.clone()
 
 
 @dataclass
@@ -115,7 +112,7 @@ class TokenCache:
             if name not in self.spare:
                 self.spare[name] = Stream()
                 self.spare[name].add(_packed(tokens, [0]))
-            kept = [row for row, wanted in enumerate(keep) if wanted]
+            kept = [row for row, is_kept in enumerate(keep) if is_kept]
             stream = self.streams.setdefault(name, Stream())
             if kept:
                 stream.add(_packed(tokens, kept))
@@ -128,16 +125,16 @@ class TokenCache:
         complete.spare = self.spare
         for name, stream in self.streams.items():
             parts: list[list[Packed]] = [[] for _ in range(distributed.world_size())]
-            for turn in range(max(distributed.all_gather_object(len(stream.packs)))):
-                for part, packs in zip(
-                    parts,
-                    distributed.all_gather_object(stream.packs[turn : turn + 1]),
-                    strict=True,
-                ):
+            num_packs = max(distributed.all_gather_object(len(stream.packs)))
+            # One pack at a time: gathering copies what it sends several times over.
+            for turn in range(num_packs):
+                gathered = distributed.all_gather_object(stream.packs[turn : turn + 1])
+                for part, packs in zip(parts, gathered, strict=True):
                     part += packs
             complete.streams[name] = Stream()
-            for pack in (pack for part in parts for pack in part):
-                complete.streams[name].add(pack)
+            for part in parts:
+                for pack in part:
+                    complete.streams[name].add(pack)
         return complete
 
     def batch(
@@ -148,10 +145,10 @@ class TokenCache:
         An item that is asked for repeatedly crosses to the device once.
         """
         if not len(numbers):
-            return {
-                name: stream.rows([0], device, dtype)
-                for name, stream in self.spare.items()
-            }
+            spare = {}
+            for name, stream in self.spare.items():
+                spare[name] = stream.rows([0], device, dtype)
+            return spare
         unique, inverse = torch.unique(numbers, return_inverse=True)
         inverse = inverse.to(device)
         streams: dict[str, Tokens] = {}
@@ -165,16 +162,15 @@ class TokenCache:
 def _packed(tokens: Tokens, rows: Sequence[int]) -> Packed:
     """Copies of some rows up to the last valid position of each, at least one."""
     values, valid = tokens.values.detach().cpu(), full_mask(tokens).cpu()
-    lengths = [
-        max((int(at.max()) + 1 if len(at := valid[row].nonzero()) else 1), 1)
-        for row in rows
-    ]
-    joined = torch.cat(
-        [values[row, :length] for row, length in zip(rows, lengths, strict=True)]
-    )
-    mask = torch.cat(
-        [valid[row, :length] for row, length in zip(rows, lengths, strict=True)]
-    )
+    lengths, row_values, row_masks = [], [], []
+    for row in rows:
+        positions = valid[row].nonzero()
+        length = int(positions.max()) + 1 if len(positions) else 1
+        lengths.append(length)
+        row_values.append(values[row, :length])
+        row_masks.append(valid[row, :length])
+    # (all tokens, width) and (all tokens)
+    joined, mask = torch.cat(row_values), torch.cat(row_masks)
     if joined.dtype == torch.float32 and (half := joined.half()).isfinite().all():
         joined = half
     return Packed(joined, None if mask.all() else mask, lengths)

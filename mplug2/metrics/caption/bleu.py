@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 from mplug2.metrics.caption.ngrams import ORDERS, Grams
 
-TINY, SMALL = (
-    1e-15,
-    1e-9,
-)  # the COCO tools' guards: no match at all gives almost 0 instead of a logarithm of 0
+# The COCO tools' guards: no match at all gives almost 0 instead of a logarithm of 0.
+TINY, SMALL = 1e-15, 1e-9
 
 
 def bleu(
@@ -23,19 +21,20 @@ def bleu(
     """
     matched, total = [0] * ORDERS, [0] * ORDERS
     length = reference_length = 0
-    for candidate, given in zip(candidates, references, strict=True):
+    for candidate, item_references in zip(candidates, references, strict=True):
         size = candidate[0].total()
         length += size
-        reference_length += min(
-            (abs(other - size), other) for other in (one[0].total() for one in given)
-        )[1]
+        reference_sizes = [reference[0].total() for reference in item_references]
+        # Of two equally close references the shorter one: pairs compare by their second part then.
+        _, closest = min((abs(other - size), other) for other in reference_sizes)
+        reference_length += closest
         for order, grams in enumerate(candidate):
             total[order] += grams.total()
-            limits = [one[order] for one in given]
+            limits = [reference[order] for reference in item_references]
             for gram, count in grams.items():
-                matched[order] += min(
-                    count, max([limit.get(gram, 0) for limit in limits])
-                )
+                # Clipped: a repeated word matches as often as one reference has it.
+                allowed = max([limit.get(gram, 0) for limit in limits])
+                matched[order] += min(count, allowed)
     ratio = (length + TINY) / (reference_length + SMALL)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     product, scores = 1.0, []

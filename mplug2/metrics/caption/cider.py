@@ -36,50 +36,43 @@ class Frequencies:
         """Count over the references of all items."""
         counts: Counter[Gram] = Counter()
         items = 0
-        for given in references:
-            counts.update({gram for grams in given for order in grams for gram in order})
+        for item_references in references:
+            # Once for an item, however many of its references have the n-gram.
+            item_grams: set[Gram] = set()
+            for grams in item_references:
+                for order in grams:
+                    item_grams.update(order)
+            counts.update(item_grams)
             items += 1
         return cls(dict(counts), items)
 
     def to_json(self) -> dict[str, Any]:
         """``{"items": 2990, "counts": {"a dog": 12}}``, plain enough for any file; `from_json` reads it."""
-        return {
-            "items": self.items,
-            "counts": {" ".join(gram): count for gram, count in self.counts.items()},
-        }
+        counts = {" ".join(gram): count for gram, count in self.counts.items()}
+        return {"items": self.items, "counts": counts}
 
     @classmethod
     def from_json(cls, data: Any) -> Frequencies:
         """Read what `to_json` gave; UserError where it is something else."""
-        counts, items = (
-            (data.get("counts"), data.get("items"))
-            if isinstance(data, dict)
-            else (None, None)
-        )
+        content = data if isinstance(data, dict) else {}
+        counts, items = content.get("counts"), content.get("items")
         if not isinstance(counts, dict) or type(items) is not int or items < 1:
             raise UserError(
                 'document frequencies must be {"items": 2990, "counts": {"a dog": 12}}'
             )
-        if bad := next(
-            (
-                gram
-                for gram, n in counts.items()
-                if type(n) is not int or not 0 < n <= items
-            ),
-            None,
-        ):
-            raise UserError(
-                f"the count of '{bad}' must be from 1 to {items} (items), but is {counts[bad]!r}"
-            )
-        return cls(
-            {tuple(gram.split(" ")): count for gram, count in counts.items()}, items
-        )
+        by_gram: dict[Gram, int] = {}
+        for gram, count in counts.items():
+            if type(count) is not int or not 0 < count <= items:
+                raise UserError(
+                    f"the count of '{gram}' must be from 1 to {items} (items), but is {count!r}"
+                )
+            by_gram[tuple(gram.split(" "))] = count
+        return cls(by_gram, items)
 
     def save(self, path: str | Path) -> None:
         """Write them as one JSON file."""
-        Path(path).write_text(
-            json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8"
-        )
+        text = json.dumps(self.to_json(), ensure_ascii=False)
+        Path(path).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Frequencies:
@@ -128,11 +121,10 @@ class CiderD:
         frequencies: Frequencies | None = None,
         sigma: float = SIGMA,
     ) -> None:
-        self._init(
-            [[ngrams(text.split()) for text in given] for given in references],
-            frequencies,
-            sigma,
-        )
+        grams = []
+        for texts in references:
+            grams.append([ngrams(text.split()) for text in texts])
+        self._init(grams, frequencies, sigma)
 
     @classmethod
     def of_grams(
@@ -152,15 +144,14 @@ class CiderD:
         frequencies: Frequencies | None,
         sigma: float,
     ) -> None:
-        self.frequencies = (
-            frequencies if frequencies is not None else Frequencies.of(references)
-        )
+        if frequencies is None:
+            frequencies = Frequencies.of(references)
+        self.frequencies = frequencies
         self._rarity = _Rarity(self.frequencies)
         self._sigma = sigma
         self._references = references
-        self._norms: dict[
-            int, list[tuple[float, ...]]
-        ] = {}  # of an item's references, once they were needed
+        # Of an item's references, once they were needed: self-critical training sees few items at a time.
+        self._norms: dict[int, list[tuple[float, ...]]] = {}
 
     def score(
         self, candidates: Sequence[str], owner: Sequence[int] | None = None
@@ -176,30 +167,35 @@ class CiderD:
     ) -> list[float]:
         """The same from n-grams that are counted already."""
         owner = range(len(self._references)) if owner is None else owner
-        return [
-            self._one(candidate, item)
-            for candidate, item in zip(candidates, owner, strict=True)
-        ]
+        scores = []
+        for candidate, item in zip(candidates, owner, strict=True):
+            scores.append(self._score(candidate, item))
+        return scores
 
-    def _one(self, candidate: Grams, item: int) -> float:
-        given = self._references[item]
+    def _score(self, candidate: Grams, item: int) -> float:
+        references = self._references[item]
         if item not in self._norms:
-            self._norms[item] = [self._norm(reference) for reference in given]
-        weights = [
-            {gram: count * self._rarity[gram] for gram, count in order.items()}
-            for order in candidate
-        ]
+            self._norms[item] = [self._norm(reference) for reference in references]
+        # The TF-IDF vector of each order.
+        weights = []
+        for order_grams in candidate:
+            order_weights = {}
+            for gram, count in order_grams.items():
+                order_weights[gram] = count * self._rarity[gram]
+            weights.append(order_weights)
         norms = self._norm(candidate)
         total = 0.0
-        for reference, there in zip(given, self._norms[item], strict=True):
+        for reference, reference_norms in zip(references, self._norms[item], strict=True):
             similarity = 0.0
             for order in range(ORDERS):
-                if scale := norms[order] * there[order]:
+                scale = norms[order] * reference_norms[order]
+                # A vector without weight is similar to nothing: no n-gram, or only those that all items have.
+                if scale:
                     similarity += self._overlap(weights[order], reference[order]) / scale
             # The COCO tools count 2-grams: a difference in words but for captions without a word.
             difference = candidate[1].total() - reference[1].total()
             total += similarity * math.exp(-(difference**2) / (2 * self._sigma**2))
-        return SCALE * total / (ORDERS * len(given))
+        return SCALE * total / (ORDERS * len(references))
 
     def _overlap(self, weights: dict[Gram, float], reference: Counter[Gram]) -> float:
         """The product of two TF-IDF vectors, the candidate's clipped at the reference's."""
@@ -213,7 +209,8 @@ class CiderD:
     def _norm(self, grams: Grams) -> tuple[float, ...]:
         """The length of the TF-IDF vector of each order."""
         rarity = self._rarity
-        return tuple(
-            math.sqrt(sum([(count * rarity[gram]) ** 2 for gram, count in order.items()]))
-            for order in grams
-        )
+        norms = []
+        for order in grams:
+            squares = [(count * rarity[gram]) ** 2 for gram, count in order.items()]
+            norms.append(math.sqrt(sum(squares)))
+        return tuple(norms)

@@ -14,12 +14,8 @@ from typing import Any
 
 from registry.errors import UserError
 
-_IDS = (
-    "image_id",
-    "video_id",
-    "image",
-    "id",
-)  # keys that name the item of a row, the first one there wins
+# Keys that name the item of a row: the first one there wins.
+_IDS = ("image_id", "video_id", "image", "id")
 _PREDICTIONS = ("prediction", "caption")
 _REFERENCES = ("golden_captions", "captions", "caption", "references")
 _SAID = '{"video7": "a dog runs"}'
@@ -92,12 +88,12 @@ def check_same_ids(
         (references, predictions, names[1], names[0]),
         (predictions, references, names[0], names[1]),
     ):
-        missing = [key for key in those if key not in others]
+        missing = [f"'{key}'" for key in those if key not in others]
         if missing:
+            more = ", ..." if len(missing) > 3 else ""
             raise UserError(
                 f"{there}: every id of {here} must be there, but {len(missing)} of {len(those)} are not: "
-                + ", ".join(f"'{key}'" for key in missing[:3])
-                + (", ..." if len(missing) > 3 else "")
+                f"{', '.join(missing[:3])}{more}"
             )
 
 
@@ -108,23 +104,19 @@ def _rows(
 
     A file of one JSON line is a list of one row.
     """
-    if (
-        isinstance(data, dict)
-        and _key(data, values) is not None
-        and _key(data, _IDS) is not None
-    ):
-        data = [data]
+    if isinstance(data, dict):
+        is_row = _key(data, values) is not None and _key(data, _IDS) is not None
+        if is_row:
+            data = [data]
     if not isinstance(data, list) or not data:
         return None
-    return (
-        _row(row, values, f"{path}: entry {number}") for number, row in enumerate(data, 1)
-    )
+    numbered = enumerate(data, 1)
+    return (_row(row, values, f"{path}: entry {number}") for number, row in numbered)
 
 
 def _row(row: Any, values: tuple[str, ...], where: str) -> tuple[str, Any]:
-    key, name = (
-        (_key(row, _IDS), _key(row, values)) if isinstance(row, dict) else (None, None)
-    )
+    content = row if isinstance(row, dict) else {}
+    key, name = _key(content, _IDS), _key(content, values)
     if key is None or name is None:
         raise UserError(
             f"{where}: must have an id ({', '.join(_IDS)}) and a caption ({', '.join(values)}), but is "
@@ -147,7 +139,8 @@ def _read(path: str | Path, example: str) -> Any:
         raise UserError(
             f"{path}: must be a JSON object such as {example}, but is nested too deeply"
         ) from None
-    except ValueError as error:  # Neither UTF-8 nor JSON.
+    except ValueError as error:
+        # Neither UTF-8 nor JSON.
         raise UserError(
             f"{path}: must be a JSON object such as {example}, but cannot be read: {error}"
         ) from None
@@ -156,6 +149,7 @@ def _read(path: str | Path, example: str) -> Any:
 def _parsed(text: str, path: str | Path) -> Any:
     """Return the value of a JSON text, or the list of the values of its lines."""
 
+    # Python keeps the last value of a repeated key, and a caption would be lost without a message.
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entries: dict[str, Any] = {}
         for key, value in pairs:
@@ -171,7 +165,8 @@ def _parsed(text: str, path: str | Path) -> Any:
         try:
             json.loads(first)
         except ValueError:
-            rest = ""  # The first line is a part of one value.
+            # The first line is a part of one value.
+            rest = ""
     if not rest:
         return json.loads(text, object_pairs_hook=once)
     lines = [line for line in text.split("\n") if line.strip()]

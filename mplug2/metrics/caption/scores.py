@@ -53,11 +53,14 @@ def caption_scores(
     ``frequencies`` gives those of other captions, as self-critical training does. ``with_java`` false leaves
     METEOR and SPICE out.
     """
+    # Tokens once for all metrics: tokenizing takes longer than most of them.
     read = str if tokenized else tokenize
-    said = {key: read(candidates[key]) for key in references}
-    given = {key: [read(text) for text in texts] for key, texts in references.items()}
+    generated, human = {}, {}
+    for key, texts in references.items():
+        generated[key] = read(candidates[key])
+        human[key] = [read(text) for text in texts]
     values: dict[str, float | None] = dict.fromkeys(NAMES)
-    values |= java_free(list(said.values()), list(given.values()), frequencies)
+    values |= java_free(list(generated.values()), list(human.values()), frequencies)
     reasons = {}
     if len(references) == 1:
         names = ("CIDEr", "CIDEr-D") if frequencies is None else ("CIDEr",)
@@ -66,7 +69,7 @@ def caption_scores(
         try:
             if not with_java:
                 raise java.Unavailable("left out, as asked for")
-            values[name] = compute(said, given)
+            values[name] = compute(generated, human)
         except java.Unavailable as reason:
             reasons[name] = str(reason)
     return Scores(values, reasons)
@@ -78,23 +81,22 @@ def java_free(
     frequencies: Frequencies | None = None,
 ) -> dict[str, float]:
     """BLEU, ROUGE-L, CIDEr and CIDEr-D of at least one item; both are PTB tokens with blanks between."""
-    said = [text.split() for text in candidates]
-    given = [[text.split() for text in texts] for texts in references]
-    grams = [ngrams(words) for words in said]
-    reference_grams = [[ngrams(words) for words in texts] for texts in given]
-    values = {
-        f"BLEU-{order}": value
-        for order, value in enumerate(bleu(grams, reference_grams), start=1)
-    }
-    values["ROUGE-L"] = _mean(
-        [rouge_l(words, texts) for words, texts in zip(said, given, strict=True)]
-    )
+    grams, reference_grams, rouge_values = [], [], []
+    for text, reference_texts in zip(candidates, references, strict=True):
+        words = text.split()
+        reference_words = [reference.split() for reference in reference_texts]
+        grams.append(ngrams(words))
+        reference_grams.append([ngrams(reference) for reference in reference_words])
+        rouge_values.append(rouge_l(words, reference_words))
+    values = {}
+    for order, value in enumerate(bleu(grams, reference_grams), start=1):
+        values[f"BLEU-{order}"] = value
+    values["ROUGE-L"] = _mean(rouge_values)
     values["CIDEr"] = _mean(CiderD.of_grams(reference_grams).score_grams(grams))
-    values["CIDEr-D"] = (
-        values["CIDEr"]
-        if frequencies is None
-        else _mean(CiderD.of_grams(reference_grams, frequencies).score_grams(grams))
-    )
+    values["CIDEr-D"] = values["CIDEr"]
+    if frequencies is not None:
+        scorer = CiderD.of_grams(reference_grams, frequencies)
+        values["CIDEr-D"] = _mean(scorer.score_grams(grams))
     return values
 
 
