@@ -103,22 +103,21 @@ def dry_run(
     batch = _blank_batch(net)
     used: dict[str, list[str]] = {}
     goals = []
-    with RepeatedOps():  # shared by all goals, which compute the same layers
+    # Shared by all goals, which compute the same layers.
+    with RepeatedOps():
         for goal in net.spec.goals:
             plan = net.plan(goal)
-            for name in (*plan.inputs, *dict.fromkeys(step.name for step in plan.steps)):
+            # A step may run twice, with the weights and with their average.
+            step_names = dict.fromkeys(step.name for step in plan.steps)
+            for name in (*plan.inputs, *step_names):
                 used.setdefault(name, []).append(goal)
-            goals.append(_cost(net, {name: batch[name] for name in plan.inputs}, goal))
+            goals.append(_cost(net, _inputs_of(net, goal, batch), goal))
         _try_first_values(net, batch)
-    streams = [
-        StreamRow(
-            name,
-            "input" if name in net.spec.inputs else net.spec.flow[name].text,
-            _shape(net, name),
-            tuple(by),
-        )
-        for name, by in used.items()
-    ]
+    streams = []
+    for name, by_goals in used.items():
+        is_input = name in net.spec.inputs
+        call = "input" if is_input else net.spec.flow[name].text
+        streams.append(StreamRow(name, call, _shape(net, name), tuple(by_goals)))
     return Summary(streams, _modules(net), goals, _inferred(net.spec))
 
 
@@ -132,7 +131,7 @@ def check_streams(spec: Spec) -> None:
     batch = _blank_batch(net)
     with RepeatedOps():
         for goal in net.spec.goals:
-            _dry_forward(net, {name: batch[name] for name in net.plan(goal).inputs}, goal)
+            _dry_forward(net, _inputs_of(net, goal, batch), goal)
         _try_first_values(net, batch)
 
 
@@ -150,16 +149,21 @@ def _blank_batch(net: Network) -> dict[str, Any]:
     return {name: _blank(net.types[name], sizes) for name in net.spec.inputs}
 
 
+def _inputs_of(net: Network, goal: str, batch: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the blank inputs that a goal reads."""
+    return {name: batch[name] for name in net.plan(goal).inputs}
+
+
 def _try_first_values(net: Network, batch: dict[str, Any]) -> None:
     """Run the goals that have ramps at the start of a run; SpecError if a first value is out of range."""
     for goal in net.spec.goals:
-        plan = net.plan(goal)
-        options = [
-            value for step in plan.steps for value in step.binding.options.values()
-        ]
+        options: list[Any] = []
+        for step in net.plan(goal).steps:
+            options += step.binding.options.values()
+        # Outside of a run ramps have their last values, which `dry_run` has tried.
         if any(map(has_ramp, options)):
             with net.training_at(dict.fromkeys(UNITS, 0)):
-                _dry_forward(net, {name: batch[name] for name in plan.inputs}, goal)
+                _dry_forward(net, _inputs_of(net, goal, batch), goal)
 
 
 def _inferred(spec: Spec) -> list[InferredRow]:
@@ -199,21 +203,21 @@ def _sizes(net: Network) -> dict[str, int]:
 
 def _blank(declared: StreamType, sizes: Mapping[str, int]) -> Any:
     """Return a value without content, on the meta device, of a declared type."""
-    known = [axis if isinstance(axis, int) else sizes[axis] for axis in declared.axes]
-    return half(declared.kind).blank(known, "meta")
+    shape = [axis if isinstance(axis, int) else sizes[axis] for axis in declared.axes]
+    return half(declared.kind).blank(shape, "meta")
 
 
 def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
+    # By the identity of the memory: several saved tensors may be views of one, which counts once.
     kept: dict[int, int] = {}
-    weights = {p.untyped_storage()._cdata for p in net.parameters()}
+    weights = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in weights:
             kept[storage._cdata] = storage.nbytes()
-            alive.append(
-                tensor
-            )  # a freed storage's address would be counted as another's
+            # Kept alive: the address of freed memory would be counted as another's.
+            alive.append(tensor)
         return tensor
 
     alive: list[Tensor] = []
@@ -224,10 +228,9 @@ def _cost(net: Network, batch: dict[str, Any], goal: str) -> GoalRow:
             outputs = _dry_forward(net, batch, goal)
     finally:
         recompute.on_saved_tensor = None
-    # a goal without a loss is run without gradients, and then nothing is kept
-    return GoalRow(
-        goal, counter.get_total_flops(), sum(kept.values()) if "loss" in outputs else 0
-    )
+    # A goal without a loss is run without gradients, and then nothing is kept.
+    num_bytes = sum(kept.values()) if "loss" in outputs else 0
+    return GoalRow(goal, counter.get_total_flops(), num_bytes)
 
 
 def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, Any]:
@@ -239,9 +242,11 @@ def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, An
         _compare(net, step, value)
         return value
 
-    net._operations = {
-        name: getattr(op, "dry_run", op) for name, op in operations.items()
-    }
+    # A search stops at the end of a text, which tensors without values do not have.
+    stand_ins = {}
+    for name, operation in operations.items():
+        stand_ins[name] = getattr(operation, "dry_run", operation)
+    net._operations = stand_ins
     net.__dict__["_run"] = compared
     try:
         return net(batch, goal)
@@ -272,7 +277,8 @@ def _compare(net: Network, step: Step, value: Any) -> None:
         is_mapping = isinstance(value, Mapping)
         stream = f"{step.name}.{name}" if name else step.name
         if port.optional and not (is_mapping and name in value and stream in net.types):
-            continue  # the line that reads it has the problem
+            # The line that reads it has the problem.
+            continue
         output = value
         if name or (is_mapping and len(outputs) > 1):
             output = value.get(name) if is_mapping else getattr(value, name, None)
@@ -305,16 +311,17 @@ def _modules(net: Network) -> list[ModuleRow]:
     rows: list[ModuleRow] = []
     seen: set[int] = set()
     for name, entry in net.spec.modules.items():
-        own = {id(p): p for p in net.get_module(name).parameters() if id(p) not in seen}
-        seen |= own.keys()
-        uses = sum(
-            equation.callee == name or any(ref.name == name for ref in equation.modules())
-            for equation in net.spec.flow.values()
-        )
-        trained = sum(p.numel() for p in own.values() if p.requires_grad)
-        rows.append(
-            ModuleRow(
-                name, entry.use, sum(p.numel() for p in own.values()), trained, uses
-            )
-        )
+        total = trained = 0
+        for parameter in net.get_module(name).parameters():
+            # A tied weight counts in the first module that has it.
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            total += parameter.numel()
+            trained += parameter.numel() if parameter.requires_grad else 0
+        uses = 0
+        for equation in net.spec.flow.values():
+            handed = [ref.name for ref in equation.modules()]
+            uses += equation.callee == name or name in handed
+        rows.append(ModuleRow(name, entry.use, total, trained, uses))
     return rows

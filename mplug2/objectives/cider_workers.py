@@ -17,11 +17,10 @@ from mplug2.metrics.caption.ptb import tokenize
 from mplug2.runtime.interrupts import ignore_signals
 from registry.errors import UserError
 
-Item = tuple[
-    Sequence[str], Sequence[str]
-]  # candidates of one sample, and its references: plain text
+# Candidates of one sample, and its references: plain text.
+Item = tuple[Sequence[str], Sequence[str]]
 
-_known: Frequencies | None = None  # of this worker
+_frequencies: Frequencies | None = None  # of this worker
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -31,20 +30,21 @@ def _grams(text: str) -> Grams:
 
 def count(references: Iterable[Sequence[str]]) -> Frequencies:
     """Document frequencies of references, given as plain text, one list an item."""
-    return Frequencies.of([_grams(text) for text in given] for given in references)
+    return Frequencies.of([_grams(text) for text in texts] for texts in references)
 
 
 def score(items: Sequence[Item], frequencies: Frequencies) -> list[list[float]]:
     """CIDEr-D (0 to 10) of every candidate of every item; candidates and references are plain text."""
-    judge = CiderD.of_grams(
-        [[_grams(text) for text in references] for _, references in items], frequencies
-    )
-    return [
-        judge.score_grams(
-            [_grams(text) for text in candidates], [number] * len(candidates)
-        )
-        for number, (candidates, _) in enumerate(items)
-    ]
+    reference_grams = []
+    for _, references in items:
+        reference_grams.append([_grams(text) for text in references])
+    scorer = CiderD.of_grams(reference_grams, frequencies)
+    scores = []
+    for number, (candidates, _) in enumerate(items):
+        grams = [_grams(text) for text in candidates]
+        # All candidates of a sample have its references.
+        scores.append(scorer.score_grams(grams, [number] * len(grams)))
+    return scores
 
 
 class Workers:
@@ -62,7 +62,7 @@ class Workers:
         if not self.count:
             return score(items, self.frequencies)
         if self._pool is None:
-            # spawned, not forked: a fork of a process with threads (torch has some) may hang
+            # Spawned, not forked: a fork of a process with threads (torch has some) may hang.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
                 self.count, context, _begin, (self.frequencies,)
@@ -71,9 +71,13 @@ class Workers:
         share = -(-len(items) // self.count)
         parts = [items[first : first + share] for first in range(0, len(items), share)]
         try:
-            return [row for part in self._pool.map(_score_here, parts) for row in part]
+            rows: list[list[float]] = []
+            for part in self._pool.map(_score_here, parts):
+                rows += part
+            return rows
         except BrokenProcessPool:
-            self._end.detach()  # a broken pool has shut itself down
+            # A broken pool has shut itself down.
+            self._end.detach()
             raise UserError(
                 "the worker processes of cider_d must stay alive, but one ended: if this is your script, "
                 "start it under `if __name__ == '__main__':`; `workers: 0` needs no processes"
@@ -81,8 +85,8 @@ class Workers:
 
 
 def _begin(frequencies: Frequencies) -> None:
-    global _known
-    _known = frequencies
+    global _frequencies
+    _frequencies = frequencies
     ignore_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -91,9 +95,10 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker has a parent"
     parent.join()
-    os._exit(1)  # a killed process cannot stop its workers
+    # A killed process cannot stop its workers.
+    os._exit(1)
 
 
 def _score_here(items: Sequence[Item]) -> list[list[float]]:
-    assert _known is not None, "a worker begins with its frequencies"
-    return score(items, _known)
+    assert _frequencies is not None, "a worker begins with its frequencies"
+    return score(items, _frequencies)

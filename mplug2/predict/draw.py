@@ -39,10 +39,9 @@ def draw(results: Sequence[Result], path: Path) -> None:
     picture = picture.resize(
         (picture.width * times, picture.height * times), Image.Resampling.NEAREST
     )
-    pen, unit = (
-        ImageDraw.Draw(picture),
-        max(picture.size) / SIDE,
-    )  # marks grow with the image
+    pen = ImageDraw.Draw(picture)
+    # Marks grow with the image.
+    unit = max(picture.size) / SIDE
     size, line = max(12, round(8 * unit)), max(2, round(unit))
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     letters = ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
@@ -54,7 +53,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
         pen.rectangle((left, top, right, bottom), outline=colour, width=line)
         text, height = printable(result.question or ""), 1.5 * size
         width = letters.getlength(text) + size
-        # the label is above the box, else below it, and inside the image
+        # The label is above the box, else below it, and inside the image.
         x = max(0.0, min(left, picture.width - width))
         y = top - height if top >= height else min(bottom, picture.height - height)
         pen.rectangle((x, y, x + width, y + height), fill=colour)

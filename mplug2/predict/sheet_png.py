@@ -12,18 +12,15 @@ from PIL import Image, ImageDraw, ImageFont
 from mplug2.predict.result import Look, Result, printable
 
 COLUMNS, CARD, GAP, EDGE, INSET = 4, 320, 20, 32, 14
-GROUND, PAPER, LINE, INK, PALE, RED = (
-    "#f6f7f9",
-    "#ffffff",
-    "#e1e5ea",
-    "#1c2530",
-    "#667382",
-    "#b3261e",
-)
+GROUND, PAPER, LINE = "#f6f7f9", "#ffffff", "#e1e5ea"
+INK, PALE, RED = "#1c2530", "#667382", "#b3261e"
 MARK = "#e5484d"
 LINES = 4  # of each text
 TALLEST = 2  # height of an image relative to its width: a taller one is scaled down, with margins
 MOST_LINES = 40  # of all texts about a file, whose name is below them
+
+
+_Line = tuple[str, ImageFont.FreeTypeFont, str]  # text, font, colour
 
 
 class PngPaper:
@@ -32,23 +29,18 @@ class PngPaper:
     def __init__(self, file: BinaryIO, heading: str) -> None:
         self.file, self.heading = file, heading
         self.cards: list[Image.Image] = []
-        fonts = (
-            Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-        )  # the same letters on every machine
-        self.plain = {
-            size: ImageFont.truetype(fonts / "DejaVuSans.ttf", size) for size in (11, 13)
-        }
-        self.bold = {
-            size: ImageFont.truetype(fonts / "DejaVuSans-Bold.ttf", size)
-            for size in (15, 22)
-        }
+        # Those of matplotlib: the same letters on every machine.
+        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+        plain, bold = fonts / "DejaVuSans.ttf", fonts / "DejaVuSans-Bold.ttf"
+        self.plain = {size: ImageFont.truetype(plain, size) for size in (11, 13)}
+        self.bold = {size: ImageFont.truetype(bold, size) for size in (15, 22)}
 
     def add(self, results: list[Result]) -> None:
         """Paint a card."""
         first = results[0]
-        pictures = [
-            _marked(look, jpeg, results) for look in first.looks for jpeg in look.pictures
-        ]
+        pictures = []
+        for look in first.looks:
+            pictures += [_marked(look, jpeg, results) for jpeg in look.pictures]
         strip = _strip(pictures)
         lines = self._lines(results)
         height = strip.height + sum(font.size * 1.35 for _, font, _ in lines) + 2 * INSET
@@ -61,50 +53,36 @@ class PngPaper:
         pen.rectangle((0, 0, CARD - 1, card.height - 1), outline=LINE)
         self.cards.append(card)
 
-    def _lines(
-        self, results: list[Result]
-    ) -> list[tuple[str, ImageFont.FreeTypeFont, str]]:
-        found, gap = [], ("", self.plain[11], PALE)
-        if results[0].error is not None:
-            found += [("cannot be read", self.bold[15], RED)]
-            found += [
-                (one, self.plain[13], PALE)
-                for one in _wrapped(results[0].error, self.plain[13])
-            ]
-        for result in results if results[0].error is None else ():
+    def _lines(self, results: list[Result]) -> list[_Line]:
+        small, medium, large = self.plain[11], self.plain[13], self.bold[15]
+        gap: _Line = ("", small, PALE)
+        lines: list[_Line] = []
+        error = results[0].error
+        if error is not None:
+            lines.append(("cannot be read", large, RED))
+            lines += _painted(error, medium, PALE)
+        # A file that cannot be read has no answers.
+        for result in results if error is None else ():
             if result.question is not None:
-                found += [gap] if found else []
-                found += [
-                    (one, self.plain[13], PALE)
-                    for one in _wrapped(result.question, self.plain[13])
-                ]
-            found += [
-                (one, self.bold[15], INK) for one in _wrapped(str(result), self.bold[15])
-            ]
+                lines += [gap] if lines else []
+                lines += _painted(result.question, medium, PALE)
+            lines += _painted(str(result), large, INK)
             if result.alternatives:
-                others = "next best: " + ", ".join(map(str, result.alternatives[:3]))
-                found += [
-                    (one, self.plain[11], PALE)
-                    for one in _wrapped(others, self.plain[11])
-                ]
-        if len(found) > MOST_LINES:
-            found[MOST_LINES:] = [("\N{HORIZONTAL ELLIPSIS}", self.plain[13], PALE)]
-        return [*found, gap] + [
-            (one, self.plain[11], PALE)
-            for one in _wrapped(results[0].name, self.plain[11])
-        ]
+                others = ", ".join(map(str, result.alternatives[:3]))
+                lines += _painted(f"next best: {others}", small, PALE)
+        if len(lines) > MOST_LINES:
+            lines[MOST_LINES:] = [("\N{HORIZONTAL ELLIPSIS}", medium, PALE)]
+        return [*lines, gap, *_painted(results[0].name, small, PALE)]
 
     def finish(self, notes: list[str]) -> None:
         """Put the cards in rows under the heading and write the file."""
-        rows = [
-            self.cards[start : start + COLUMNS]
-            for start in range(0, len(self.cards), COLUMNS)
-        ]
+        rows = _rows_of(self.cards, COLUMNS)
+        # At least two, so that a heading has room over a single card.
         columns = max(2, min(COLUMNS, len(self.cards)))
         top = EDGE + 64
-        height = (
-            top + sum(max(card.height for card in row) + GAP for row in rows) - GAP + EDGE
-        )
+        height = top - GAP + EDGE
+        for row in rows:
+            height += max(card.height for card in row) + GAP
         page = Image.new("RGB", (2 * EDGE + columns * (CARD + GAP) - GAP, height), GROUND)
         pen = ImageDraw.Draw(page)
         (title, *_) = _wrapped(self.heading, self.bold[22], page.width - 2 * EDGE) or [""]
@@ -129,17 +107,21 @@ def _strip(pictures: list[Image.Image]) -> Image.Image:
         return Image.new("RGB", (CARD, 0))
     across = 1 if len(pictures) == 1 else 2
     width = CARD // across
-    scaled = [_fitting(one, width) for one in pictures]
-    rows = [scaled[start : start + across] for start in range(0, len(scaled), across)]
-    strip = Image.new(
-        "RGB", (CARD, sum(max(one.height for one in row) for row in rows)), LINE
-    )
+    rows = _rows_of([_fitting(picture, width) for picture in pictures], across)
+    heights = [max(picture.height for picture in row) for row in rows]
+    strip = Image.new("RGB", (CARD, sum(heights)), LINE)
     y = 0
-    for row in rows:
-        for place, one in enumerate(row):
-            strip.paste(one, (place * width, y))
-        y += max(one.height for one in row)
+    for row, height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            strip.paste(picture, (column * width, y))
+        y += height
     return strip
+
+
+def _rows_of(images: list[Image.Image], columns: int) -> list[list[Image.Image]]:
+    """Return images in rows of ``columns``; the last row may be shorter."""
+    starts = range(0, len(images), columns)
+    return [images[start : start + columns] for start in starts]
 
 
 def _fitting(picture: Image.Image, width: int) -> Image.Image:
@@ -165,6 +147,11 @@ def _marked(look: Look, jpeg: bytes, results: list[Result]) -> Image.Image:
     return picture
 
 
+def _painted(text: str, font: ImageFont.FreeTypeFont, colour: str) -> list[_Line]:
+    """Return the lines of a text with their font and colour."""
+    return [(line, font, colour) for line in _wrapped(text, font)]
+
+
 def _wrapped(
     text: str, font: ImageFont.FreeTypeFont, width: int = CARD - 2 * INSET
 ) -> list[str]:
@@ -175,13 +162,11 @@ def _wrapped(
             lines.append(line)
             line = ""
         line = f"{line} {word}" if line else word
+        # A word that is longer than a line is cut where the line is full.
         while font.getlength(line) > width:
-            cut = max(
-                1,
-                next(
-                    n for n in range(len(line)) if font.getlength(line[: n + 1]) > width
-                ),
-            )
+            cut = 1
+            while font.getlength(line[: cut + 1]) <= width:
+                cut += 1
             lines.append(line[:cut])
             line = line[cut:]
     lines.append(line)

@@ -6,7 +6,7 @@ import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 from registry import Literal, Spec
 from registry.errors import UserError
@@ -52,6 +52,17 @@ class Schedule:
         left = (1 + math.cos(math.pi * done)) / 2 if self.kind == "cosine" else 1 - done
         end = min(self.min_lr, lr)
         return end + (lr - end) * left
+
+
+def schedule_of(settings: Mapping[str, Any], total: int) -> Schedule:
+    """Return the schedule that the spec's `train` section describes, for a run of ``total`` steps."""
+    return Schedule(
+        settings["schedule"],
+        total,
+        settings["warmup"],
+        settings["warmup_lr"],
+        settings["min_lr"],
+    )
 
 
 def ramp_values(spec: Spec, position: Mapping[str, float]) -> dict[str, float]:

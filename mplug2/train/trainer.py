@@ -42,7 +42,7 @@ from mplug2.train.run_lock import lost_run_folder
 from mplug2.train.run_state import Result, RunState, is_due
 from mplug2.train.saved_steps import step_folder
 from mplug2.train.scalars import averaged_scalars, output_of
-from mplug2.train.schedule import Schedule, named_rates, ramp_values
+from mplug2.train.schedule import named_rates, ramp_values, schedule_of
 from mplug2.train.skipped_samples import write_skipped
 from registry import SpecError, UserError, write_spec
 from registry.training import LOSS, length_of, plan_of_loaders, training_plan
@@ -99,13 +99,7 @@ class Trainer:
         self.changes += messages.changed_data(stored, self.state.loaders, loaders)
         # Needs the positions of the loaders: an epoch of batches by tokens has no fixed length.
         self.total = total_steps(self.state, self.iteration, self.settings)
-        self.schedule = Schedule(
-            self.settings["schedule"],
-            self.total,
-            self.settings["warmup"],
-            self.settings["warmup_lr"],
-            self.settings["min_lr"],
-        )
+        self.schedule = schedule_of(self.settings, self.total)
         self.engine = start_engine(net, optimizer, self.settings)
         # Other dropout on every rank; a resumed run restores the generators of its checkpoint below.
         seed_everything(self.settings["seed"], distributed.rank())

@@ -106,9 +106,8 @@ class _Exporting:
         default_factory=lambda: {False: {}, True: {}}
     )
     constants: dict[str, Tensor] = field(default_factory=dict)
-    refused: dict[str, str] = field(
-        default_factory=dict
-    )  # why a second spelling cannot hold our weights
+    # Why a second spelling cannot hold our weights.
+    refused: dict[str, str] = field(default_factory=dict)
     written: dict[str, Tensor] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # our names that were written
 
@@ -166,8 +165,10 @@ class _Exporting:
                 raise UserError(f"{self.refused[name]}\n    hint: convert without --like")
             value = self.values[is_ema].get(name)
             student = self.values[False].get(name)
-            if is_ema and value is None and student is not None and not student.unchanged:
-                value = student  # The original's copy is stale, since it followed another weight.
+            is_stale = student is not None and not student.unchanged
+            # The original's copy followed another weight than the one that is written now.
+            if is_ema and value is None and is_stale:
+                value = student
             if value is not None and value.unchanged:
                 self._keep_written(key, value, self.stored[is_ema][name])
             elif value is not None:
@@ -207,12 +208,11 @@ class _Exporting:
 
     def _keep_written(self, key: str, value: _Value, stored: Tensor) -> None:
         """Write the original's own tensor, since ours is what reading it gives."""
-        resized = stored.shape != value.tensor.shape
-        reason = (
-            "resized when it was read, and unchanged since: as the original has it"
-            if resized
-            else ""
-        )
+        reason = ""
+        if stored.shape != value.tensor.shape:
+            reason = (
+                "resized when it was read, and unchanged since: as the original has it"
+            )
         self._report(key, value, reason)
         self.written[key] = stored
 
@@ -225,11 +225,9 @@ class _Exporting:
         reason: str = "",
     ) -> None:
         tensor = value.tensor.to(dtype)
-        if (
-            tensor.is_floating_point()
-            and tensor.isinf().any()
-            and not value.tensor.isinf().any()
-        ):
+        # A weight beyond float16 would become infinite without a message.
+        has_infinity = tensor.is_floating_point() and bool(tensor.isinf().any())
+        if has_infinity and not value.tensor.isinf().any():
             largest = float(value.tensor.abs().max())
             raise UserError(
                 f"{self.report.origin}: {key}: a value of {largest:.6g} does not fit the original's {dtype}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,10 @@ from mplug2.weights.file_content import (
 )
 from registry import UserError
 
-WRAPPERS = (
-    "model",
-    "module",
-    "state_dict",
-    "ema",
-)  # entries that hold the weights, the first one there wins
-PREFIXES = (
-    "module.",
-    "_orig_mod.",
-)  # of all keys: left by data parallelism and by torch.compile
+# Entries that hold the weights: the first one there wins.
+WRAPPERS = ("model", "module", "state_dict", "ema")
+# Of all keys: left by data parallelism and by torch.compile.
+PREFIXES = ("module.", "_orig_mod.")
 
 _UNSUPPORTED = re.compile(r"Unsupported (?:global|class|operand):? (?:GLOBAL )?([\w.]+)")
 
@@ -85,18 +79,20 @@ def read_released(path: str | Path) -> Released:
                 "    hint: if you trust it, save only its tensors: `torch.save(torch.jit.load(FILE, "
                 "map_location='cpu').state_dict(), 'weights.pth')`"
             )
-        with (
-            warnings.catch_warnings()
-        ):  # torch warns of pickle protocols before it refuses or reads them
+        # torch warns of pickle protocols before it refuses or reads them.
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            if zipfile.is_zipfile(path):
+            # The form of torch since 1.6; older files are a plain pickle, which cannot be mapped.
+            is_archive = zipfile.is_zipfile(path)
+            if is_archive:
                 refuse_compressed(path)
             content = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+                path, map_location="cpu", weights_only=True, mmap=is_archive
             )
     except UserError:
         raise
-    except Exception as error:  # which one depends on where the file is damaged
+    except Exception as error:
+        # Which one depends on where the file is damaged.
         raise UserError(
             f"{path}: not loaded: the file contains objects other than tensors: {_reason(error)}\n"
             "    hint: a pickle can run code when it is opened; get the weights as .safetensors, or a "
@@ -112,37 +108,40 @@ def _reason(error: Exception) -> str:
     if named is not None:
         return named[1]
     first = text.splitlines()[0] if text else type(error).__name__
-    return (
-        "it is damaged" if first.startswith("Weights only load failed") else first[:200]
-    )
+    if first.startswith("Weights only load failed"):
+        return "it is damaged"
+    return first[:200]
 
 
 def _torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
+    # Only TorchScript stores constants next to its code.
     with zipfile.ZipFile(path) as archive:
-        return any(
-            name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist()
-        )
+        for name in archive.namelist():
+            if name.split("/")[1:2] == ["constants.pkl"]:
+                return True
+    return False
 
 
 def _unwrapped(content: Any, path: Path) -> Released:
     wrappers: list[str] = []
     while isinstance(content, dict):
-        wrapper = next(
-            (name for name in WRAPPERS if isinstance(content.get(name), dict)), None
-        )
-        if wrapper is None:
+        present = [name for name in WRAPPERS if isinstance(content.get(name), dict)]
+        if not present:
             break
+        wrapper = present[0]
         wrappers.append(wrapper)
         content = content[wrapper]
     if not isinstance(content, dict):
         raise UserError(
             f"{path}: must hold a mapping of names to tensors, but holds a {type(content).__name__}"
         )
-    tensors = {
-        str(key): value for key, value in content.items() if isinstance(value, Tensor)
-    }
+    # Training checkpoints also hold numbers, such as the epoch, which are left out.
+    tensors = {}
+    for key, value in content.items():
+        if isinstance(value, Tensor):
+            tensors[str(key)] = value
     if not tensors:
         raise UserError(
             f"{path}: must hold tensors (directly, or under {', '.join(map(repr, WRAPPERS))}), but does not"
@@ -155,16 +154,19 @@ def _unprefixed(
     origin: str, tensors: dict[str, Tensor], wrappers: tuple[str, ...]
 ) -> Released:
     removed = ""
-    while True:
-        prefix = next(
-            (
-                prefix
-                for prefix in PREFIXES
-                if all(key.startswith(prefix) for key in tensors)
-            ),
-            None,
-        )
-        if prefix is None or not tensors:
-            return Released(origin, tensors, wrappers, removed)
+    # Both may be there, in any order: a compiled network may be wrapped for data parallelism, or the reverse.
+    while tensors:
+        prefix = _common_prefix(tensors)
+        if prefix is None:
+            break
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
         removed += prefix
+    return Released(origin, tensors, wrappers, removed)
+
+
+def _common_prefix(keys: Iterable[str]) -> str | None:
+    """Return the first of `PREFIXES` that all keys have, or None."""
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in keys):
+            return prefix
+    return None

@@ -38,9 +38,9 @@ class Hole:
         """Return the shift as a number; KeyError if it is a name without a value."""
         if not self.shift:
             return 0
-        return self.sign * (
-            int(self.shift) if self.shift.isdigit() else int(values[self.shift])
-        )
+        # A number, or the name of one: `{layer+2}`, `{layer-first}`.
+        shift = self.shift if self.shift.isdigit() else values[self.shift]
+        return self.sign * int(shift)
 
     def text(self, values: Values) -> str:
         """Return the text in the hole."""
@@ -68,21 +68,19 @@ class KeyPattern:
         for piece in self.pieces:
             if isinstance(piece, Hole) and piece.name not in constants:
                 literal = False
-                repeated = f"(?P<{piece.name}>" in "".join(parts)
-                parts.append(
-                    f"(?P={piece.name})"
-                    if repeated
-                    else f"(?P<{piece.name}>{piece.form})"
-                )
+                is_repeated = f"(?P<{piece.name}>" in "".join(parts)
+                # A hole that occurs twice must have the same text both times.
+                expression = f"(?P<{piece.name}>{piece.form})"
+                parts.append(f"(?P={piece.name})" if is_repeated else expression)
                 continue
             text = piece if isinstance(piece, str) else piece.text(constants)
             parts.append(re.escape(text))
             prefix += text if literal else ""
         holes = tuple(hole for hole in self.holes if hole.name not in constants)
-        shifts = tuple(
-            hole.offset(constants) if hole.form == INTEGER else 0 for hole in holes
-        )
-        return KeyMatcher(re.compile("".join(parts)), prefix, holes, shifts)
+        shifts = []
+        for hole in holes:
+            shifts.append(hole.offset(constants) if hole.form == INTEGER else 0)
+        return KeyMatcher(re.compile("".join(parts)), prefix, holes, tuple(shifts))
 
     def write(self, values: Values) -> str | None:
         """Return the key with ``values`` in its holes; None if a shifted integer would be negative."""
@@ -109,6 +107,7 @@ class KeyMatcher:
 
     def matches(self, key: str) -> dict[str, Any] | None:
         """Return the values of the holes in ``key``, or None if it does not match."""
+        # Much cheaper than the expression, and most keys end here.
         if not key.startswith(self.prefix):
             return None
         match = self.expression.fullmatch(key)
@@ -118,6 +117,7 @@ class KeyMatcher:
         for hole, shift in zip(self.holes, self.shifts, strict=True):
             text = match[hole.name]
             values[hole.name] = int(text) - shift if hole.form == INTEGER else text
+            # A layer before the first one: another row is for it.
             if hole.form == INTEGER and values[hole.name] < 0:
                 return None
         return values

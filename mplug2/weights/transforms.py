@@ -114,6 +114,7 @@ def _with_zero_keys(tensors: list[Tensor], values: Values) -> list[Tensor]:
 
 
 def _without_keys(tensors: list[Tensor], values: Values) -> list[Tensor]:
+    # Keys may have learned a bias here, but it changes no output.
     query, _, value = tensors[0].chunk(3)
     return [query, value]
 
@@ -160,6 +161,7 @@ def _parts_of_table(tensors: list[Tensor], values: Values) -> list[Tensor]:
         raise ValueError(
             f"must have more than {tail} rows, those of texts (got {len(table)})"
         )
+    # (rows of images, then those of texts; heads of all blocks)
     rows = [table[:-tail], table[-tail:]]
     if values["count"] == len(rows):
         return rows
@@ -172,10 +174,10 @@ def _parts_of_table(tensors: list[Tensor], values: Values) -> list[Tensor]:
 def _table_of_parts(tensors: list[Tensor], values: Values) -> list[Tensor]:
     import torch
 
-    # image and text of the first blocks, then those of the last blocks if these are a module
-    tables = [
-        torch.cat(tensors[start : start + 2]) for start in range(0, len(tensors), 2)
-    ]
+    # Image and text of the first blocks, then those of the last blocks if these are a module.
+    tables = []
+    for start in range(0, len(tensors), 2):
+        tables.append(torch.cat(tensors[start : start + 2]))
     return [torch.cat(tables, dim=1)]
 
 
@@ -206,6 +208,7 @@ def _first_block(tensors: list[Tensor], values: Values) -> list[Tensor]:
 
     table = torch.cat(tensors, dim=1)
     blocks = table.chunk(values["blocks"], dim=1)
+    # Training may have changed them apart, and then nothing smaller holds them all.
     if any(not torch.equal(block, blocks[0]) for block in blocks[1:]):
         raise ValueError(
             "blocks have different tables, which the layout with one shared table cannot hold"

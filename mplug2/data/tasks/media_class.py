@@ -26,9 +26,8 @@ from registry.errors import UserError
 if TYPE_CHECKING:
     from registry import StreamType
 
-_MIX_STREAM = (
-    3  # separates the random numbers that mix a batch from those that augment its files
-)
+# Separates the random numbers that mix a batch from those that augment its files.
+_MIX_STREAM = 3
 
 
 class MediaClassTask:
@@ -110,22 +109,23 @@ class MediaClassTask:
                 "mixed media have no single class: a spec with mixup or cutmix must read 'targets', but "
                 "reads 'label'",
             )
+        # All views of a file are decoded together.
         self.items_per_sample = 1 if training else self.views.number
 
     def read(self, path: Path) -> list[LabelledMedia]:
         """Return the items of a folder of classes, or of a table or JSON lines, one for each view."""
-        items = (
-            self.reader.folder(path, self.kind)
-            if path.is_dir()
-            else self.reader.rows(path)
-        )
+        if path.is_dir():
+            items = self.reader.folder(path, self.kind)
+        else:
+            items = self.reader.rows(path)
         if self.items_per_sample == 1:
             return list(items)
-        return [
-            replace(item, view=view)
-            for item in items
-            for view in range(self.items_per_sample)
-        ]
+        # At test each view is an item, whose probabilities are averaged over the file.
+        views = []
+        for item in items:
+            for view in range(self.items_per_sample):
+                views.append(replace(item, view=view))
+        return views
 
     def media(self, item: LabelledMedia) -> tuple[str, ...]:
         """Return the name of the file of an item."""
@@ -156,6 +156,7 @@ class MediaClassTask:
             return {self.view: media}
         if self.training and self.mixing.active:
             request = samples[0].request
+            # Drawn once for a batch: all its rows are mixed with the same weight.
             rng = np.random.default_rng([*request.seed, request.items[0], _MIX_STREAM])
             media, targets = self.mixing(media, self._targets(items), rng)
             return {self.view: media, "targets": targets}
@@ -177,7 +178,8 @@ class MediaClassTask:
     def _targets(self, items: Sequence[LabelledMedia]) -> Tensor:
         targets = torch.zeros(len(items), len(self.classes))
         for row, item in enumerate(items):
-            targets[row, [self._numbers[label] for label in item.labels]] = 1.0
+            for label in item.labels:
+                targets[row, self._numbers[label]] = 1.0
         return targets
 
     def record(self, item: LabelledMedia, sample: Sample | None = None) -> dict[str, Any]:
@@ -193,6 +195,7 @@ class MediaClassTask:
         """Return how many files each class has, for `mplug2 data check`."""
         numbers: Counter[str] = Counter()
         for item in items:
+            # The views of a file are one file.
             if item.view == 0:
                 numbers.update(item.labels or ["without a label"])
         return dict(numbers)
@@ -216,7 +219,8 @@ def _class_names(
         )
     if labels_file is not None:
         return read_class_list(Path(labels_file))
-    assert labels is not None  # checked above
+    # One of the two is set, as checked above.
+    assert labels is not None
     names = labels if isinstance(labels, dict) else {label: label for label in labels}
     if len(set(names.values())) < 2 or len(names) != len(labels):
         raise ArgumentError(

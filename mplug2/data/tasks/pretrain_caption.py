@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from modules.streams import Text
+from mplug2.data.batch import SampleRequest
 from mplug2.data.tasks.caption import Caption, RetrievalTask
 from mplug2.data.tasks.media_task import BatchItem
 
-_SPLIT_STREAM = 3  # separates the places of cuts from the random numbers that crop and mirror a sample
+# Separates the places of cuts from the random numbers that crop and mirror a sample.
+_SPLIT_STREAM = 3
 
 
 class PretrainCaptionTask(RetrievalTask):
@@ -62,9 +64,8 @@ class PretrainCaptionTask(RetrievalTask):
 
         def prefixes() -> Text:
             rows = zip(captions, starts, strict=True)
-            return self.tokenizer(
-                [" ".join(words[:start]) for words, start in rows], self.caption_tokens
-            )
+            texts = [" ".join(words[:start]) for words, start in rows]
+            return self.tokenizer(texts, self.caption_tokens)
 
         def continuations() -> Text:
             rows = zip(captions, starts, strict=True)
@@ -79,21 +80,22 @@ class PretrainCaptionTask(RetrievalTask):
 
     def _with_end(self, rows: Sequence[Sequence[str]]) -> Text:
         """Return texts for the decoder: what is cut off takes [SEP] with it, as in `caption`."""
-        return self.tokenizer(
-            [" ".join(words) + "[SEP]" for words in rows], self.caption_tokens
-        )
+        texts = [" ".join(words) + "[SEP]" for words in rows]
+        return self.tokenizer(texts, self.caption_tokens)
 
 
 def _places(
     batch_items: Sequence[BatchItem[Caption]], captions: Sequence[Sequence[str]]
 ) -> list[int]:
     """Return where each caption is cut: before its word number k, drawn from 0 to the last one."""
-    owners = [entry.sample.request for entry in batch_items for _ in entry.item.texts]
+    owners: list[SampleRequest] = []
+    for entry in batch_items:
+        owners += [entry.sample.request] * len(entry.item.texts)
     places = []
     for row, (request, words) in enumerate(zip(owners, captions, strict=True)):
-        first = owners.index(request)
-        rng = np.random.default_rng(
-            [*request.seed, request.items[0], _SPLIT_STREAM, row - first]
-        )
+        # By the number of the caption within its sample: the rest of the batch must not matter.
+        number = row - owners.index(request)
+        seed = [*request.seed, request.items[0], _SPLIT_STREAM, number]
+        rng = np.random.default_rng(seed)
         places.append(int(rng.integers(max(len(words), 1))))
     return places

@@ -73,10 +73,8 @@ class RegionPhrasesTask(GroundingTask):
                 rows = list(_plain_rows(row, where))
             else:
                 rows = [row]
-            phrases += [
-                _phrase(line, len(phrases) + number, where)
-                for number, line in enumerate(rows)
-            ]
+            for line in rows:
+                phrases.append(_phrase(line, len(phrases), where))
         return phrases
 
     def encode(
@@ -92,20 +90,20 @@ class RegionPhrasesTask(GroundingTask):
     ) -> dict[str, Callable[[], Any]]:
         """Return builders of the phrases P and of their patches."""
         phrases = super().input_builders(batch_items)["phrase"]
-        return {
-            "phrase": phrases,
-            _PATCHES: lambda: torch.stack(
-                [self.patches(entry.item, entry.sample) for entry in batch_items]
-            ),
-        }
+
+        def phrase_patches() -> Tensor:
+            rows = [self.patches(entry.item, entry.sample) for entry in batch_items]
+            return torch.stack(rows)
+
+        return {"phrase": phrases, _PATCHES: phrase_patches}
 
     def patches(self, item: Phrase, sample: Sample | None) -> Tensor:
         """Return 1 for each patch of the square that a phrase speaks of, row by row, and 0 for the others."""
         grid = torch.ones(self.side, self.side, dtype=torch.long)
         if item.box != NOWHERE:
-            left, top, right, bottom = (
-                number * self.side for number in placed_box(item, sample)
-            )
+            box = placed_box(item, sample)
+            left, top, right, bottom = (number * self.side for number in box)
+            # A phrase without a box is about all patches, one with a box about those that it overlaps.
             grid.zero_()
             rows = slice(math.floor(top + _CLOSE), math.ceil(bottom - _CLOSE))
             columns = slice(math.floor(left + _CLOSE), math.ceil(right - _CLOSE))

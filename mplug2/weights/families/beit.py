@@ -32,9 +32,8 @@ def _predicts_patches(spec: Spec, module: str) -> bool:
 
 def _masks(spec: Spec, module: str) -> bool:
     entry = spec.modules[module]
-    return entry.use == "image_embedding" and bool(
-        entry.arguments.get("mask_token", False)
-    )
+    has_token = bool(entry.arguments.get("mask_token", False))
+    return entry.use == "image_embedding" and has_token
 
 
 def _normalizes(spec: Spec, module: str) -> bool:
@@ -49,6 +48,7 @@ def _patches(facts: Facts, module: str) -> Values:
 
 
 def _stack(facts: Facts, module: str) -> Values:
+    # A fine-tuned BEiT averages the patches and norms the mean instead.
     return {**numbers(facts, module), "stored_norm": "norm.weight" in facts.shapes}
 
 
@@ -104,6 +104,7 @@ KEY_MAP = KeyMap(
             over="layer",
             count="blocks",
         ),
+        # Self-supervised files share one table among all blocks, fine-tuned ones have one for each.
         *alternative(_SHARED),
         Row(f"fc_norm.{LEAF}", "norm.{leaf}", "classes"),
         Row(f"head.{LEAF}", "out.{leaf}", "classes"),

@@ -31,6 +31,7 @@ def _stored_text(facts: Facts, module: str) -> int:
     depths = {
         facts.use(name): facts.argument(name, "depth", 2) for name in facts.spec.modules
     }
+    # With an original, its keys are counted; this is for files that are written without one.
     layers = STORED_LAYERS.get(facts.argument(module, "width", 0), 12)
     if "text_encoder" in depths:
         layers = depths["text_encoder"] + depths.get("universal", 2)
@@ -94,6 +95,7 @@ def _is_temporal(values: Values) -> bool:
 
 def _temporal_layers(released: str, ours: str) -> tuple[Row, ...]:
     """Return the rows of a local temporal layer: 1x1x1 convolutions around one over time."""
+    # A linear layer here computes the same as their convolution with a 1x1x1 kernel.
     kernel = trailing(3, optional=True)
     return (
         Row(f"{released}ln.{LEAF}", f"{ours}norm.{{leaf}}", "vision", where=_is_temporal),
@@ -191,6 +193,7 @@ KEY_MAP = KeyMap(
     },
     renames=(
         (
+            # Some files have the encoders inside one more module.
             "{part:text_encoder|text_encoder_m|fusion_encoder|fusion_encoder_m}.bert.{rest*}",
             "{part}.{rest}",
         ),
@@ -211,6 +214,7 @@ KEY_MAP = KeyMap(
             "{path*}.{part:intermediate_vision|output_vision}.{rest*}",
             "a second feed-forward, never run",
         ),
+        # Before the rows that could match the same keys: the first entry counts.
         *POSITION_IDS,
         Drop("text_decoder.{path*}.latents", "latents of a decoder layer, never run"),
         Drop(

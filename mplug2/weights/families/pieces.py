@@ -26,6 +26,7 @@ def clip_tower(
     ``patches``: the transform of the patch kernel.
     """
     return (
+        # (width) -> (1, 1, width)
         Row(f"{released}class_embedding", "stem.cls", role, leading(2)),
         Row(
             f"{released}positional_embedding",
@@ -58,9 +59,10 @@ def clip_blocks(released: str, role: str) -> tuple[Row, ...]:
         (f"mlp.c_fc.{LEAF}", "mlp.fc1.{leaf}"),
         (f"mlp.c_proj.{LEAF}", "mlp.fc2.{leaf}"),
     )
-    return tuple(
+    rows = [
         Row(block + theirs, f"blocks.{{layer}}.{ours}", role) for theirs, ours in pairs
-    )
+    ]
+    return tuple(rows)
 
 
 def bert_layers(

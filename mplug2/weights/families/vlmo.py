@@ -30,12 +30,11 @@ FUSED = "transformer.blocks.{layer}.{part:norm2_vl|mlp_vl}.{rest*}"
 
 def _reads_fused(spec: Spec, module: str) -> bool:
     """Return whether a module's inputs come from the fused experts."""
-    waiting = [
-        ref.stream
-        for line in spec.flow.values()
-        if line.callee == module
-        for ref in line.refs()
-    ]
+    # Backwards through the flow, from what the module reads to a line that calls the fused experts.
+    waiting: list[str] = []
+    for line in spec.flow.values():
+        if line.callee == module:
+            waiting += [ref.stream for ref in line.refs()]
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -85,8 +84,11 @@ def _classifier(pair: bool) -> Role:
     def when(spec: Spec, module: str) -> bool:
         if spec.modules[module].arguments.get("norm", "after") != "before":
             return False
-        lines = [line for line in spec.flow.values() if line.callee == module]
-        sources = [spec.flow[ref.stream].callee for line in lines for ref in line.refs()]
+        sources: list[str] = []
+        for line in spec.flow.values():
+            if line.callee == module:
+                sources += [spec.flow[ref.stream].callee for ref in line.refs()]
+        # NLVR2 is about two images, whose vectors are concatenated.
         return ("concat_vectors" in sources) == pair
 
     return Role(
@@ -105,6 +107,7 @@ def _words(facts: Facts, module: str) -> Values:
 
 
 def _stack(facts: Facts, module: str) -> Values:
+    # Only files after the text stage hold the experts of image-text pairs.
     stored = any(".mlp_vl." in key for key in facts.shapes)
     return {**numbers(facts, module), "stored_fused": stored}
 
@@ -117,6 +120,7 @@ def _unused_positions(values: Values) -> Tensor:
     """Return the table of positions that a network with relative positions stores and never reads."""
     import torch
 
+    # Zeros do: nothing reads them.
     return torch.zeros(int(values["positions"]), int(values["width"]))
 
 
@@ -145,6 +149,7 @@ KEY_MAP = KeyMap(
     source="FILE",
     wrapper="state_dict",
     roles={
+        # A network may have any part of VLMo: a role that no module plays drops its keys with a reason.
         "words": Role("text_embedding", {"text_embedding": ""}, numbers=_words),
         "patches": Role("image_embedding", {"image_embedding": ""}),
         "modality": Role("modality_embedding", {"modality_embedding": ""}),
@@ -197,6 +202,7 @@ KEY_MAP = KeyMap(
         Row("transformer.cls_token", "cls", "patches"),
         Row("transformer.pos_embed", "position", "patches", resize=grid_positions_cubic),
         Row(f"transformer.patch_embed.proj.{LEAF}", "patch.proj.{leaf}", "patches"),
+        # Before the rows of the blocks: a drop ends the search.
         Drop(FUSED, "this network has no fused experts", "upper", _has_no_fused),
         *block_rows("transformer.", EXPERTS),
         *norm_rows("transformer."),
