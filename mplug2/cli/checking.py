@@ -59,7 +59,8 @@ def quick(words: Sequence[str]) -> int | None:
     try:
         good = check_specs(request)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: nothing reads the output
+    except BrokenPipeError:
+        # `| head`: nothing reads the output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -97,9 +98,8 @@ def specs_and_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]
     specs: list[str] = []
     overrides: list[str] = []
     for argument in arguments:
-        (overrides if "=" in argument and not os.path.isfile(argument) else specs).append(
-            argument
-        )
+        is_setting = "=" in argument and not os.path.isfile(argument)
+        (overrides if is_setting else specs).append(argument)
     return specs, overrides
 
 
@@ -122,10 +122,10 @@ def _outcome_with_warnings(file: str, request: Request) -> Outcome:
     """Return the outcome of a spec, with its old words as warnings instead of lines on stderr."""
     with collected_renames() as renames:
         outcome = _outcome(file, request)
-    problems = [
-        registry.Problem(rename.location, rename.message, f"`{rename.new}`")
-        for rename in renames
-    ]
+    problems = []
+    for rename in renames:
+        hint = f"`{rename.new}`"
+        problems.append(registry.Problem(rename.location, rename.message, hint))
     return replace(outcome, warnings=problems)
 
 
@@ -137,7 +137,8 @@ def _outcome(file: str, request: Request) -> Outcome:
         findings = _findings(spec, request)
         stage = findings.stage
         outcome = Outcome(stage, findings.problems, findings.notes)
-        if request.run and findings.notes:  # A run needs what is absent.
+        # A run needs what is absent.
+        if request.run and findings.notes:
             return Outcome(RUN, [*findings.problems, *findings.notes])
         if findings.problems:
             return outcome
@@ -186,30 +187,25 @@ def _print(file: str, outcome: Outcome, request: Request, seconds: float) -> Non
         print(f"{shown}: {count} mistake{'s' if count > 1 else ''}")
         return
     last = SMOKE if request.smoke else request.last
-    parts = [
-        f"stages 1-{last}{' and the run' if request.run else ''}",
-        f"{seconds:.1f} s",
-        *outcome.remarks,
-    ]
-    print(
-        f"{shown}: no mistakes ({', '.join(parts[:2])}{''.join('; ' + part for part in parts[2:])})"
-    )
+    checked = f"stages 1-{last}{' and the run' if request.run else ''}"
+    parts = "; ".join([f"{checked}, {seconds:.1f} s", *outcome.remarks])
+    print(f"{shown}: no mistakes ({parts})")
 
 
 def _record(file: str, outcome: Outcome) -> dict[str, Any]:
     """Return the JSON object of one spec (docs/checking.md)."""
-    problems = [
-        _problem_record(problem, "error", outcome.stage) for problem in outcome.problems
-    ]
-    problems += [
-        _problem_record(warning, "warning", READ) for warning in outcome.warnings
-    ]
-    problems += [_problem_record(note, "note", outcome.stage) for note in outcome.notes]
-    ok = not outcome.problems
+    problems = []
+    for problem in outcome.problems:
+        problems.append(_problem_record(problem, "error", outcome.stage))
+    # Old words are found while the file is read.
+    for warning in outcome.warnings:
+        problems.append(_problem_record(warning, "warning", READ))
+    for note in outcome.notes:
+        problems.append(_problem_record(note, "note", outcome.stage))
     return {
         "version": SCHEMA,
         "spec": file,
-        "ok": ok,
+        "ok": not outcome.problems,
         "stage": outcome.stage,
         "problems": problems,
     }

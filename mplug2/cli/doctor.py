@@ -44,19 +44,17 @@ def doctor(
     else:
         print(f"mplug2 {mplug2.__version__}")
         for topic in dict.fromkeys(finding.topic for finding in results):
-            rows = [
-                (item.name, item.state, item.value)
-                for item in results
-                if item.topic == topic
-            ]
+            rows = []
+            for finding in results:
+                if finding.topic == topic:
+                    rows.append((finding.name, finding.state, finding.value))
             print_table(f"\n{topic}", ("name", "state", "what is here"), rows)
         fixes = [(item.name, item.fix) for item in results if item.fix]
         if fixes:
             print_table("\nwhat to do", ("for", "command or change"), fixes)
-        print(
-            "\nall that commands need is here"
-            if complete
-            else "\nsomething that commands need is missing"
-        )
+        conclusion = "something that commands need is missing"
+        if complete:
+            conclusion = "all that commands need is here"
+        print(f"\n{conclusion}")
     if not complete:
         raise typer.Exit(1)

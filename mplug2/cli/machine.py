@@ -52,21 +52,11 @@ def findings() -> list[Finding]:
     for name, look in (("torch", devices), ("av", decoders), ("PIL", pictures)):
         try:
             result += look()
-        except (
-            ImportError,
-            OSError,
-            RuntimeError,
-        ) as error:  # of a library that does not fit this machine
+        except (ImportError, OSError, RuntimeError) as error:
+            # Of a library that does not fit this machine.
             value = f"cannot be imported: {str(error).splitlines()[0]}"
-            result.append(
-                Finding(
-                    "packages",
-                    name,
-                    "missing",
-                    value,
-                    f"pip install --force-reinstall {name}",
-                )
-            )
+            fix = f"pip install --force-reinstall {name}"
+            result.append(Finding("packages", name, "missing", value, fix))
     result += programs()
     folders = {
         "run folders": Path.cwd(),
@@ -95,17 +85,15 @@ def packages(
     for text in requires:
         requirement = Requirement(text)
         extra = _extra_of(text)
-        if extra == "dev" or not (
-            requirement.marker is None or requirement.marker.evaluate({"extra": extra})
-        ):
+        marker = requirement.marker
+        applies = marker is None or marker.evaluate({"extra": extra})
+        if extra == "dev" or not applies:
             continue
+        # Without an extra only some uses are missing.
         state: State = "note" if extra else "missing"
-        install = (
-            f"pip install 'mplug2[{extra}]'"
-            if extra
-            else f"pip install '{requirement.name}"
-        )
-        install += "" if extra else f"{requirement.specifier}'"
+        install = f"pip install '{requirement.name}{requirement.specifier}'"
+        if extra:
+            install = f"pip install 'mplug2[{extra}]'"
         try:
             version = version_of(requirement.name)
         except metadata.PackageNotFoundError:
@@ -142,9 +130,10 @@ def devices() -> Iterator[Finding]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         size = f"{properties.total_memory / GIB:.0f} GiB"
-        precision = (
-            "bf16" if properties.major >= 8 else "no bf16: use train.precision=fp16"
-        )
+        # bf16 is computed by GPUs from compute capability 8.0 (Ampere) on.
+        precision = "no bf16: use train.precision=fp16"
+        if properties.major >= 8:
+            precision = "bf16"
         yield Finding(
             "devices", f"GPU {index}", "ok", f"{properties.name}, {size}, {precision}"
         )
@@ -158,11 +147,9 @@ def devices() -> Iterator[Finding]:
             "none: base and large networks train slowly on a CPU",
         )
         return
-    built = (
-        f"built for CUDA {torch.version.cuda}"
-        if torch.version.cuda
-        else "built without CUDA"
-    )
+    built = "built without CUDA"
+    if torch.version.cuda:
+        built = f"built for CUDA {torch.version.cuda}"
     fix = "pip install --force-reinstall torch torchvision, from the index that fits your driver: pytorch.org"
     yield Finding(
         "devices",
@@ -219,9 +206,8 @@ def programs() -> Iterator[Finding]:
 def disk(folders: Mapping[str, Path]) -> Iterator[Finding]:
     """Yield the free space for each folder, or for the nearest one above that exists."""
     for name, folder in folders.items():
-        existing = next(
-            path for path in (folder, *folder.absolute().parents) if path.is_dir()
-        )
+        candidates = (folder, *folder.absolute().parents)
+        existing = next(path for path in candidates if path.is_dir())
         free = shutil.disk_usage(existing).free
         value = f"{free / GIB:.1f} GiB free ({existing})"
         if not os.access(existing, os.W_OK):

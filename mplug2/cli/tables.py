@@ -18,16 +18,13 @@ LONGEST_CELL = 80  # characters
 
 def console() -> Console:
     """A console as wide as the terminal; in a pipe wide enough that no row is cut."""
-    from rich.console import (
-        Console,
-    )  # here and below: a check that finds nothing prints no table
+    # Imported here and below: a check that finds nothing prints no table.
+    from rich.console import Console
 
     plain = Console(highlight=False)
-    return (
-        plain
-        if plain.is_terminal
-        else Console(highlight=False, width=max(plain.width, 200))
-    )
+    if plain.is_terminal:
+        return plain
+    return Console(highlight=False, width=max(plain.width, 200))
 
 
 def print_table(
@@ -55,6 +52,7 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     screen = console()
+    # Captured, so that no line ends in the spaces that rich pads with.
     with screen.capture() as printed:
         screen.print(table)
     print("\n".join(line.rstrip() for line in printed.get().splitlines()))
@@ -72,10 +70,10 @@ def print_result_table(result: ResultTable) -> None:
     for number, row in enumerate(result.rows):
         if number in result.sections:
             table.add_section()
-        cells = [
-            format(cell, form) for cell, form in zip(row, result.formats, strict=True)
-        ]
-        table.add_row(*(Text(_short(cell)) for cell in cells))
+        cells = []
+        for cell, form in zip(row, result.formats, strict=True):
+            cells.append(Text(_short(format(cell, form))))
+        table.add_row(*cells)
     console().print(table)
 
 

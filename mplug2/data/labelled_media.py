@@ -55,18 +55,16 @@ class LabelReader:
             label = self._class_name(class_folder.name, str(class_folder))
             for file in walk(class_folder):
                 if file.suffix.lower() in suffixes:
-                    yield LabelledMedia(
-                        number, file.relative_to(path).as_posix(), (label,)
-                    )
+                    name = file.relative_to(path).as_posix()
+                    yield LabelledMedia(number, name, (label,))
                     number += 1
 
     def rows(self, path: Path) -> Iterator[LabelledMedia]:
         """Yield the rows of a .csv, .tsv or .jsonl file, plain or .gz; UserError with file and line."""
         for number, (location, row) in enumerate(_located_rows(path)):
             name = media_name(self._file_name(row, location), location)
-            yield LabelledMedia(
-                row.get("question_id", number), name, self._labels(row, location)
-            )
+            labels = self._labels(row, location)
+            yield LabelledMedia(row.get("question_id", number), name, labels)
 
     def _file_name(self, row: Mapping[str, Any], location: str) -> str:
         fields = _NAMES if self.media_field is None else (self.media_field,)
@@ -85,17 +83,15 @@ class LabelReader:
             return ()
         labels = value if isinstance(value, list) else [value]
         if self.separator is not None and isinstance(value, str):
-            labels = [
-                part.strip() for part in value.split(self.separator) if part.strip()
-            ]
-        if not all(
-            isinstance(label, str | int) and not isinstance(label, bool)
-            for label in labels
-        ):
-            raise UserError(
-                f"{location}: '{self.label_field}' must be a label or a list of labels (got {shown(value)}). "
-                "Set data.label_field"
-            )
+            parts = [part.strip() for part in value.split(self.separator)]
+            labels = [part for part in parts if part]
+        for label in labels:
+            # Numbers are labels, too; true and false are integers in Python only.
+            if not isinstance(label, str | int) or isinstance(label, bool):
+                raise UserError(
+                    f"{location}: '{self.label_field}' must be a label or a list of labels (got {shown(value)}). "
+                    "Set data.label_field"
+                )
         return tuple(self._class_name(str(label), location) for label in labels)
 
     def _class_name(self, label: str, location: str) -> str:

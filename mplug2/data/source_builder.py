@@ -60,9 +60,9 @@ class SourceBuilder:
             **described.splits.get(self.split, {}),
             **self.batch_arguments,
         }
-        return {
-            name: value for name, value in arguments.items() if name not in self.without
-        }
+        for name in self.without:
+            arguments.pop(name, None)
+        return arguments
 
     def source(self, name: str) -> Source:
         """Build a source by its name."""
@@ -79,7 +79,8 @@ class SourceBuilder:
 
     def mixture(self, described: SourceSpec) -> MixtureSource:
         """Build a mixture over one common task: a batch holds samples of several sources."""
-        assert described.mixture is not None  # checked by the caller
+        # Checked by the caller.
+        assert described.mixture is not None
         sources: dict[str, Source] = {}
         task, task_key = None, None
         for name in described.mixture:
@@ -92,6 +93,7 @@ class SourceBuilder:
                     f"have the same task with the same options, but '{name}' differs from "
                     f"'{next(iter(sources))}'"
                 )
+            # One task for all parts: a batch is encoded by one of them.
             if task is None:
                 task, task_key = self.task(part, arguments), key
             sources[name] = self.plain_source(part, arguments, task)
@@ -107,10 +109,10 @@ class SourceBuilder:
     def source_kind(self, described: SourceSpec, arguments: Mapping[str, Any]) -> str:
         """Return the registered source that a key names; keys of the split win over those of the source."""
         split = described.splits.get(self.split, {})
-        named = [name for name in split if name in SOURCES] or [
-            name for name in arguments if name in SOURCES
-        ]
-        kinds = _without_arguments(named)
+        of_split = [name for name in split if name in SOURCES]
+        of_source = [name for name in arguments if name in SOURCES]
+        # A key may be the name of one source and an argument of another.
+        kinds = _without_arguments(of_split or of_source)
         if len(kinds) > 1:
             raise UserError(
                 f"{self.position(described, kinds[1])}: a split must name one source "
@@ -128,9 +130,8 @@ class SourceBuilder:
         declared = TASKS.declaration(described.task or "").arguments
         chosen = dict(arguments)
         if "tokenizer" in declared:
-            chosen["tokenizer"] = self.load_tokenizer(
-                arguments, required=declared["tokenizer"].required
-            )
+            is_required = declared["tokenizer"].required
+            chosen["tokenizer"] = self.load_tokenizer(arguments, required=is_required)
         return self.build(TASKS, described, described.task or "", chosen)
 
     def load_tokenizer(
@@ -164,22 +165,21 @@ class SourceBuilder:
     ) -> Any:
         """Call a registered constructor with those of the arguments that it declares."""
         declared = registry.declaration(name).arguments
+        # Each constructor gets what it asks for: plug-ins need not take all of it.
         supplied = {key: value for key, value in self.supplied.items() if key in declared}
         arguments = {key: value for key, value in arguments.items() if key in declared}
         try:
             return registry.load(name)(**{**supplied, **arguments})
         except ArgumentError as error:
-            raise SpecError.at(
-                self.position(described, error.argument), str(error)
-            ) from None
+            # The constructor knows the argument, the spec where it is set.
+            position = self.position(described, error.argument)
+            raise SpecError.at(position, str(error)) from None
 
     def position(self, described: SourceSpec, argument: str) -> Location:
         """Return where an argument is set: in the split, the source, the batch, or the section `data`."""
-        base = (
-            ("data",)
-            if described.name == SHORT_SOURCE
-            else ("data", "sources", described.name)
-        )
+        base: tuple[str, ...] = ("data", "sources", described.name)
+        if described.name == SHORT_SOURCE:
+            base = ("data",)
         if argument in described.splits.get(self.split, {}):
             return self.spec.place(*base, self.split, argument)
         if self.spec.node(*base, argument) is not None:

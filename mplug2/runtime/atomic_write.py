@@ -20,6 +20,7 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
+            # Before the rename: after a crash, a complete name must not have half a content.
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:

@@ -39,17 +39,15 @@ def init_process_group(accelerator: bool) -> None:
             "MASTER_ADDR": "127.0.0.1",
         }
         os.environ.update(alone, MASTER_PORT=str(_free_port()))
-    missing = [
-        key
-        for key in ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-        if key not in os.environ
-    ]
+    needed = ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    missing = [key for key in needed if key not in os.environ]
     if missing:
         raise UserError(
             f"{', '.join(missing)} must be set, as RANK is: start with torchrun or deepspeed, or unset RANK"
         )
     try:
         if accelerator:
+            # One GPU for each process of this machine.
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
             dist.init_process_group("nccl", device_id=device)
@@ -61,6 +59,7 @@ def init_process_group(accelerator: bool) -> None:
             f"the processes cannot meet at {address} ({str(error).splitlines()[0]}). Set another "
             "MASTER_PORT, or unset RANK if there is no launcher"
         ) from error
+    # Also after an error, when nothing else leaves the group.
     atexit.register(leave)
 
 
@@ -88,11 +87,9 @@ def local_rank() -> int:
 
 def device() -> torch.device:
     """Where this process computes: its own GPU, or the CPU."""
-    return (
-        torch.device("cuda", local_rank())
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    if torch.cuda.is_available():
+        return torch.device("cuda", local_rank())
+    return torch.device("cpu")
 
 
 def barrier() -> None:
@@ -161,9 +158,9 @@ def on_rank0(function: Callable[[], T]) -> T:
             result = function()
         except Exception as error:
             failure = error
-    result, message = broadcast_from_rank0(
-        (result, None if failure is None else str(failure))
-    )
+    # Sent as text: an exception need not pickle.
+    message = None if failure is None else str(failure)
+    result, message = broadcast_from_rank0((result, message))
     if failure is not None:
         raise failure
     if message is not None:
@@ -207,6 +204,7 @@ def is_writer(folder: Path) -> bool:
         ) from error
     if world_size() == 1:
         return True
+    # A file of rank 0 that this process sees is on a disk that both share.
     token = folder / broadcast_from_rank0(f".shared-{uuid.uuid4().hex}")
     if rank() == 0:
         token.touch()

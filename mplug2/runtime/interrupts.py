@@ -19,7 +19,8 @@ def ignore_signals(*_: object) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # macOS does not report who sent a signal
+    # macOS does not report who sent a signal.
+    if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_await_parent, args=(os.getppid(),), daemon=True).start()
 
@@ -38,9 +39,8 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # python allows handlers there alone
+        # Python allows handlers in the main thread alone.
+        if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 # `nohup` has a run ignore SIGHUP: it continues when its terminal closes.
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:

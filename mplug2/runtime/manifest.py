@@ -51,9 +51,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version, files = manifest["version"], manifest["files"]
-        is_valid = isinstance(version, int) and all(
-            "sha256" in entry for entry in files.values()
-        )
+        have_checksums = all("sha256" in entry for entry in files.values())
+        is_valid = isinstance(version, int) and have_checksums
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         is_valid = False
     if not is_valid:
@@ -86,11 +85,13 @@ def damage(folder: Path, names: Iterable[str] | None = None) -> str | None:
     if manifest is None:
         return None
     files = manifest["files"]
-    for name in files if names is None else [name for name in names if name in files]:
+    checked = files if names is None else [name for name in names if name in files]
+    for name in checked:
         path, entry = folder / name, files[name]
         if not path.is_file():
             return f"{path}: the file is missing, but {MANIFEST} lists it"
         size = path.stat().st_size
+        # The size first: it costs nothing, and most damage is a file that was cut off.
         if size != entry["bytes"]:
             return f"{path}: the file is damaged (got {size} bytes, {MANIFEST} lists {entry['bytes']})"
         if file_entry(path)["sha256"] != entry["sha256"]:
@@ -117,6 +118,7 @@ def replace_file(folder: Path, name: str, text: str) -> None:
     sync(fresh)
     manifest = read_manifest(folder)
     if manifest is not None:
+        # The manifest first: after a crash it decides whether the new file counts.
         manifest["files"][name] = file_entry(fresh)
         _write(folder, manifest)
     fresh.replace(folder / name)
@@ -147,4 +149,5 @@ def _write(folder: Path, manifest: Mapping[str, Any]) -> None:
     fresh = folder / (MANIFEST + NEW)
     fresh.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     sync(fresh)
+    # Renaming is atomic: a reader sees the old manifest or the new one.
     fresh.replace(folder / MANIFEST)

@@ -56,9 +56,8 @@ class ProgressReporter:
         for thing in things:
             try:
                 self._console.print(thing, highlight=False, markup=False)
-            except (
-                OSError
-            ):  # A run must not end, unsaved, because its terminal was closed.
+            except OSError:
+                # A run must not end, unsaved, because its terminal was closed.
                 self._console.quiet = True
 
     def step(self, step: int, text: str, line: bool) -> None:
@@ -66,11 +65,11 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, completed=step, description=text)
         elif line:
-            left = (
-                (time.monotonic() - self._started)
-                / max(step - self._first, 1)
-                * (self._total - step)
+            # By the steps of this process: a resumed run did its first ones at another speed.
+            seconds_per_step = (time.monotonic() - self._started) / max(
+                step - self._first, 1
             )
+            left = seconds_per_step * (self._total - step)
             self.print_line(
                 f"{self._unit} {step}/{self._total}  {text}  {duration(left)} left"
             )

@@ -19,11 +19,8 @@ from registry import Spec
 from registry.training import BatchSpec
 
 Positions = Mapping[str, Mapping[str, int]]  # of the loader of each batch
-_OF_DATA = (
-    "samples_per_epoch",
-    "fingerprint",
-    "content",
-)  # what a position stores of the data themselves
+# What a position stores of the data themselves.
+_OF_DATA = ("samples_per_epoch", "fingerprint", "content")
 
 
 def opening(
@@ -47,11 +44,9 @@ def opening(
         f"ZeRO {settings['zero']}, {settings['precision']}; {listed}; {total} steps in all; into {folder}"
     ]
     if state.step:
-        unread = (
-            "; `init` is not read again: the checkpoint holds all weights"
-            if spec.init
-            else ""
-        )
+        unread = ""
+        if spec.init:
+            unread = "; `init` is not read again: the checkpoint holds all weights"
         lines.append(f"resumed after step {state.step}{unread}")
     freezer = getattr(net, "freezer", None)
     for end in freezer.ends if freezer is not None else ():
@@ -69,8 +64,9 @@ def opening(
 def unfreezing(net: nn.Module, step: int) -> list[str]:
     """Return a line if more parameters train after ``step`` iterations than before."""
     freezer = getattr(net, "freezer", None)
+    # A network that `compose` did not make has no freezer.
     if freezer is None or step not in freezer.ends:
-        return []  # also for a network that `compose` did not make
+        return []
     all_parameters = sum(math.prod(full_shape(p)) for p in net.parameters())
     trained = _trained_size(net, step)
     return [
@@ -81,11 +77,10 @@ def unfreezing(net: nn.Module, step: int) -> list[str]:
 def _trained_size(net: nn.Module, step: int) -> int:
     """Return how many parameters train in the iteration after ``step`` iterations."""
     freezer = getattr(net, "freezer", None)
-    frozen = (
-        set()
-        if freezer is None
-        else {id(parameter) for parameter in freezer.parameters(step)}
-    )
+    frozen: set[int] = set()
+    if freezer is not None:
+        frozen = {id(parameter) for parameter in freezer.parameters(step)}
+    # By the shape before sharding: with ZeRO 3 a rank holds empty tensors.
     size = 0
     for parameter in net.parameters():
         if parameter.requires_grad and id(parameter) not in frozen:
@@ -142,9 +137,9 @@ def changed_data(
     lines = []
     for name, position in after.items():
         stored = before.get(name, {})
-        differ = {
-            key for key in _OF_DATA if key in stored and stored[key] != position.get(key)
-        }
+        # Older checkpoints stored less: only what both have can differ.
+        stored_keys = [key for key in _OF_DATA if key in stored]
+        differ = {key for key in stored_keys if stored[key] != position.get(key)}
         if not differ:
             continue
         location = getattr(getattr(loaders[name], "source", None), "location", "its data")

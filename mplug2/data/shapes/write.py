@@ -27,20 +27,8 @@ from registry.errors import UserError
 
 VERSION = 12
 SPLITS = ("train", "val", "test")
-KINDS = (
-    *(
-        "qa",
-        "captions",
-        "boxes",
-        "classes",
-        "motions",
-        "entailment",
-        "video_retrieval",
-        "pairs",
-        "sentences",
-    ),
-    *FILES,
-)
+_OF_CLIPS = ("qa", "captions", "boxes", "classes", "motions", "entailment")
+KINDS = (*_OF_CLIPS, "video_retrieval", "pairs", "sentences", *FILES)
 DISTINCT = 100  # files of retrieval in validation and test
 _CHUNK = 50
 _FPS = 12
@@ -109,26 +97,23 @@ def _write(folder: Path, manifest: Row, workers: int | None, progress: bool) -> 
         )
     _clear(folder)
     settings = [manifest[name] for name in ("seed", "size", "frames", "encoder")]
-    jobs = [
-        (folder, split, range(start, min(start + _CHUNK, manifest[split])), *settings)
-        for split in SPLITS
-        for start in range(0, manifest[split], _CHUNK)
-    ]
+    jobs = []
+    for split in SPLITS:
+        for start in range(0, manifest[split], _CHUNK):
+            indices = range(start, min(start + _CHUNK, manifest[split]))
+            jobs.append((folder, split, indices, *settings))
     rows: dict[str, list[Row]] = {}
     for part in _watch(_run(jobs, workers), len(jobs), progress):
         for name, lines in part.items():
             rows.setdefault(name, []).extend(lines)
-    for name in (
-        "retrieval",
-        "video_retrieval",
-    ):  # retrieval: nothing in it is captioned as another is
+    # Retrieval cannot distinguish two files with the same caption.
+    for name in ("retrieval", "video_retrieval"):
         for split in ("val", "test"):
             if (key := f"{name}_{split}") in rows:
                 rows[key] = distinct(rows[key], DISTINCT)
     for name, lines in rows.items():
-        (folder / f"{name}.jsonl").write_text(
-            "".join(json.dumps(line) + "\n" for line in lines)
-        )
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(text)
     (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
@@ -170,7 +155,7 @@ def _run(jobs: list[tuple], workers: int | None) -> Iterator[dict[str, list[Row]
     if workers <= 1:
         yield from map(_write_part, jobs)
         return
-    # spawned, for forking a process with threads (torch, a progress bar) may hang
+    # Spawned, for forking a process with threads (torch, a progress bar) may hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(_write_part, jobs)
 
@@ -190,6 +175,7 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
     folder, split, indices, seed, size, frames, encoder = job
     rows: dict[str, list[Row]] = {f"{name}_{split}": [] for name in KINDS}
     for index in indices:
+        # By the index alone: the number of workers, and of other clips, changes nothing.
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
         video = f"{split}_{index:05d}"
         scene = sample_scene("drift" if index % 2 == 0 else "turns", rng)
@@ -233,19 +219,15 @@ def _captions(split: str, video: str, scene: Scene) -> list[Row]:
 
 def _tracks(scene: Scene, size: int, frames: int) -> list[Row]:
     """Colour, shape and one box [left top right bottom] a frame (null while hidden) of every thing."""
-    held = frames // BEATS
-    return [
-        {
-            "colour": thing.colour,
-            "shape": thing.shape,
-            "boxes": [
-                beat_box
-                for beat in range(BEATS)
-                for beat_box in [box(thing, size, beat)] * held
-            ],
-        }
-        for thing in scene.things
-    ]
+    frames_of_beat = frames // BEATS
+    tracks: list[Row] = []
+    for thing in scene.things:
+        boxes: list[Any] = []
+        for beat in range(BEATS):
+            # Boxes change from beat to beat only.
+            boxes += [box(thing, size, beat)] * frames_of_beat
+        tracks.append({"colour": thing.colour, "shape": thing.shape, "boxes": boxes})
+    return tracks
 
 
 def encode(path: Path, frames: np.ndarray, encoder: str = "libx264") -> None:
@@ -266,9 +248,10 @@ def encode(path: Path, frames: np.ndarray, encoder: str = "libx264") -> None:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = 1
         stream.codec_context.max_b_frames = 0
-        stream.codec_context.thread_count = 1  # the same bytes on any machine
+        # The same bytes on any machine.
+        stream.codec_context.thread_count = 1
         for frame in frames:
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24"))
-            )
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            container.mux(stream.encode(picture))
+        # What the encoder still holds.
         container.mux(stream.encode())

@@ -41,8 +41,9 @@ class TextClassTask(TextTableTask[str]):
         id_column: str | None = None,
         training: bool = False,
     ) -> None:
+        # A list names the classes as the file does.
         self.label_names = (
-            labels if isinstance(labels, dict) else {label: label for label in labels}
+            labels if isinstance(labels, dict) else dict(zip(labels, labels, strict=True))
         )
         self.classes = list(dict.fromkeys(self.label_names.values()))
         if len(self.classes) < 2 or len(self.label_names) != len(labels):
@@ -74,6 +75,7 @@ class TextClassTask(TextTableTask[str]):
 
     def counts(self, items: Sequence[TableText[str]]) -> dict[str, int]:
         """Return how many texts each class has, for `mplug2 data check`."""
+        # Texts without a class are under None.
         numbers = Counter(item.target for item in items)
         counts = {name: numbers[name] for name in self.classes if numbers[name]}
         if numbers[None]:

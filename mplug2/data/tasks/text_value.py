@@ -36,11 +36,11 @@ class TextValueTask(TextTableTask[float]):
         id_column: str | None = None,
         training: bool = False,
     ) -> None:
-        if value_range is not None and (
-            len(value_range) != 2 or not value_range[0] < value_range[1]
-        ):
-            message = f"value_range must be two numbers, the smaller one first (got {value_range})"
-            raise ArgumentError("value_range", message)
+        if value_range is not None:
+            is_range = len(value_range) == 2 and value_range[0] < value_range[1]
+            if not is_range:
+                message = f"value_range must be two numbers, the smaller one first (got {value_range})"
+                raise ArgumentError("value_range", message)
         self.value_range = value_range
         target_column = (value_column, "value_column")
         super().__init__(
@@ -52,6 +52,7 @@ class TextValueTask(TextTableTask[float]):
         try:
             number = float(value)
         except (TypeError, ValueError):
+            # Refused below, together with numbers out of range.
             number = math.nan
         least, greatest = self.value_range or (-math.inf, math.inf)
         if not math.isfinite(number) or not least <= number <= greatest:
