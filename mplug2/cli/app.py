@@ -17,6 +17,7 @@ from mplug2.cli import (
     comparing,
     convert,
     data,
+    data_check,
     diff,
     doctor,
     drawing,
@@ -116,6 +117,7 @@ comparing.add_to(app)
 predict.add_to(app)
 index.add_to(app)
 data.add_to(app)
+data_check.add_to(app)
 own_data.add_to(app)
 convert.add_to(app)
 merge.add_to(app)

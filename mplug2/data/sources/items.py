@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,13 +11,12 @@ from torch import Tensor
 from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.batch import FailedSample, Sample, SampleRequest
 from mplug2.data.collate import Collator
-from mplug2.data.files import read_text
-from mplug2.data.json_text import parse_json
-from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.media.folder import UNREADABLE, MediaFolder, media_views
 from mplug2.data.media.pixel_file import MediaValue
 from mplug2.data.media.transforms import CLIP_MEAN, CLIP_STD, Flip
 from mplug2.data.packed_file import PackedFileError
+from mplug2.data.sources.epoch_requests import TextRequests, repeated_requests
+from mplug2.data.sources.item_arguments import excluded_names, media_folder
 from mplug2.data.tasks.task import Task
 from registry.errors import UserError
 
@@ -82,16 +80,13 @@ class ItemSource:
         self.by_media: dict[tuple[str, ...], list[int]] = {}
         self.flip: Flip = "none"
         if self._media_of is None:
-            if repeats > 1:
-                raise ArgumentError(
-                    "repeats",
-                    f"repeats needs media to augment, but is {repeats} for text",
-                )
+            self._refuse_repeats()
             return
         types = types or {}
         self.views = media_views(task.outputs, types, inputs)
         self._check_views(augment, flip)
         self.flip = self._checked_flip(flip)
+        # A network that reads regions alone needs no files of pixels.
         if self.views:
             self.media = self._open_media(
                 media,
@@ -108,26 +103,28 @@ class ItemSource:
                 max_frames=max_frames,
                 max_seconds=max_seconds,
             )
-        self._group_by_media(
-            excluded_names(Path(exclude_list)) if exclude_list else set()
-        )
+        self._group_by_media(excluded_names(exclude_list))
+
+    def _refuse_repeats(self) -> None:
+        """Raise ArgumentError if a text is to be repeated: its copies would be equal."""
+        if self.repeats > 1:
+            message = f"repeats needs media to augment, but is {self.repeats} for text"
+            raise ArgumentError("repeats", message)
 
     def _open_media(
         self, media: str | None, view: str, stream: StreamType, **settings: Any
     ) -> MediaFolder:
         """Return what finds and decodes the media files, as inputs of one type."""
-        return MediaFolder(_media_folder(media), view, stream, **settings)
+        return MediaFolder(media_folder(media), view, stream, **settings)
 
     def _check_views(self, augment: str, flip: Flip) -> None:
         """Raise UserError if a spec reads no media, ArgumentError if it augments media with given regions."""
         has_regions = bool(getattr(self.task, "region_inputs", ()))
         if not self.views and not has_regions:
-            listed = ", ".join(
-                f"{name}: {port}" for name, port in self.task.outputs.items()
-            )
+            supplied = [f"{name}: {port}" for name, port in self.task.outputs.items()]
             raise UserError(
                 f"a spec over the task {type(self.task).__name__} must read its media by an input, but reads "
-                f"none; the task supplies {listed}"
+                f"none; the task supplies {', '.join(supplied)}"
             )
         if has_regions and (augment != "none" or flip == "media"):
             raise ArgumentError(
@@ -138,8 +135,9 @@ class ItemSource:
 
     def _checked_flip(self, flip: Flip) -> Flip:
         """Return the setting; raise ArgumentError if the texts of this task cannot follow their media."""
+        # A task that decodes its media itself mirrors them itself.
         if flip != "media_and_text" or hasattr(self.task, "decode"):
-            return flip  # A task that decodes its media itself mirrors them itself.
+            return flip
         if len(self.views) > 1:
             message = "flip: media_and_text mirrors one file, but a sample has two. Use flip: media, or flip: none"
             raise ArgumentError("flip", message)
@@ -153,11 +151,13 @@ class ItemSource:
         return flip
 
     def _group_by_media(self, skipped: set[str]) -> None:
-        assert self._media_of is not None  # only tasks with media are grouped
+        # Only tasks with media are grouped.
+        assert self._media_of is not None
         for number, item in enumerate(self.items):
             names = self._media_of(item)
+            # A question without files: requests for prediction name them.
             if not names:
-                continue  # a question without files: requests for prediction name them
+                continue
             if self.views and len(names) != len(self.views):
                 raise UserError(
                     f"{self.location}: entry {number + 1} must name {len(self.views)} file(s), for the "
@@ -193,14 +193,13 @@ class ItemSource:
         training, else in file order."""
         rng = np.random.default_rng([seed, epoch])
         if self._media_of is None:
-            order = (
-                rng.permutation(len(self.items))
-                if self.training
-                else np.arange(len(self.items))
-            )
-            return _TextRequests(order, (seed, epoch))
+            order = np.arange(len(self.items))
+            if self.training:
+                order = rng.permutation(len(self.items))
+            return TextRequests(order, (seed, epoch))
         requests: list[SampleRequest] = []
         for media_id, (names, numbers) in enumerate(self.by_media.items()):
+            # Which items of a file are together in a sample differs from epoch to epoch, too.
             shuffled = rng.permutation(numbers).tolist() if self.training else numbers
             for start in range(0, len(shuffled), self._items_per_sample):
                 items = tuple(shuffled[start : start + self._items_per_sample])
@@ -209,14 +208,11 @@ class ItemSource:
                 )
         if not self.training:
             return requests
-        shuffled_requests = [
-            requests[position] for position in rng.permutation(len(requests))
-        ]
-        return (
-            shuffled_requests
-            if self.repeats == 1
-            else _repeated(shuffled_requests, self.repeats)
-        )
+        order = rng.permutation(len(requests))
+        shuffled_requests = [requests[position] for position in order]
+        if self.repeats == 1:
+            return shuffled_requests
+        return repeated_requests(shuffled_requests, self.repeats)
 
     def __getitem__(self, position: int) -> Sample | FailedSample:
         """Return the sample at a position of epoch 0 with seed 0."""
@@ -234,6 +230,7 @@ class ItemSource:
         self, request: SampleRequest, items: tuple[Any, ...]
     ) -> Sample | FailedSample:
         """Return one sample with these items: its media are decoded, and mirrored together with them."""
+        # By the request alone: any worker, in any order, reads the same sample.
         rng = np.random.default_rng([*request.seed, request.items[0]])
         mirrored = self._mirrored(request)
         views, geometry = [], None
@@ -244,6 +241,7 @@ class ItemSource:
             except UNREADABLE as error:
                 return failed_sample(request, self.media.file(name), error)
             views.append(pixels)
+            # That of the first file: a task with geometry has one file for a sample.
             geometry = file_geometry if geometry is None else geometry
         if self.flip == "media_and_text" and any(mirrored):
             mirror_item: Callable[[Any], Any] = self.task.mirror  # type: ignore[attr-defined]
@@ -271,13 +269,15 @@ class ItemSource:
     def blank(self, failed: FailedSample) -> Sample:
         """Return a stand-in over black frames, so that evaluation has a row for each of its items."""
         views = (self.media.black(),) * len(self.views)
-        return Sample(
-            failed.request, self.items_of(failed.request), views, failure=failed.reason
-        )
+        items = self.items_of(failed.request)
+        return Sample(failed.request, items, views, failure=failed.reason)
 
     def names(self) -> Sequence[str]:
         """Return the name of every file that has items, in the order of the annotations."""
-        return list(dict.fromkeys(name for names in self.by_media for name in names))
+        names: dict[str, None] = {}
+        for media_names in self.by_media:
+            names.update(dict.fromkeys(media_names))
+        return list(names)
 
     def files(self) -> list[MediaValue]:
         """Return where those files are."""
@@ -308,9 +308,10 @@ class ItemSource:
 
     def records(self) -> list[dict[str, Any]]:
         """Return what evaluation would know of every item, without reading its media."""
-        return [
-            self.collate.record(item, number) for number, item in enumerate(self.items)
-        ]
+        records = []
+        for number, item in enumerate(self.items):
+            records.append(self.collate.record(item, number))
+        return records
 
 
 def failed_sample(
@@ -321,51 +322,3 @@ def failed_sample(
     if archive is None:
         return FailedSample(request, str(file), str(error))
     return FailedSample(request, archive.address, str(error), archive.num_files)
-
-
-class _TextRequests(LazySequence[SampleRequest]):
-    """The samples of an epoch of text, one item each, made when they are asked for."""
-
-    def __init__(self, order: np.ndarray, seed: tuple[int, ...]) -> None:
-        self.order, self.seed = order, seed
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def at(self, position: int) -> SampleRequest:
-        """Return the sample at a position."""
-        number = int(self.order[position])
-        return SampleRequest((), (number,), self.seed, media_id=number)
-
-
-def _repeated(requests: Sequence[SampleRequest], repeats: int) -> list[SampleRequest]:
-    """Return as many requests, of which the first ones occur ``repeats`` times with other random numbers."""
-    repeated = []
-    for request in requests[: -(-len(requests) // repeats)]:
-        for copy in range(repeats):
-            seed = (*request.seed, copy) if copy else request.seed
-            repeated.append(request._replace(seed=seed))
-    return repeated[: len(requests)]
-
-
-def _media_folder(media: str | None) -> Path:
-    """Return the folder of the media files; ArgumentError if it is not set or does not exist."""
-    if media is None:
-        raise ArgumentError(
-            "media", "media must name the folder of the media files, but is not set"
-        )
-    if not Path(media).is_dir():
-        raise ArgumentError("media", f"the media folder must exist, but {media} does not")
-    return Path(media)
-
-
-def excluded_names(path: Path) -> set[str]:
-    """Return the names in a list that `mplug2 data check` wrote; ArgumentError if it cannot be read."""
-    try:
-        lines = read_text(path).split("\n")
-        return {parse_json(line)["video_id"] for line in lines if line.strip()}
-    except (UserError, ValueError, KeyError, TypeError):
-        raise ArgumentError(
-            "exclude_list",
-            f"the list of excluded files {path} cannot be read; write it again with `mplug2 data check`",
-        ) from None

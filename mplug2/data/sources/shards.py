@@ -15,7 +15,8 @@ from mplug2.data.media.folder import MediaFolder
 from mplug2.data.media.pixel_file import MediaValue
 from mplug2.data.packed_file import PackedFileError
 from mplug2.data.shards.index import ShardIndex
-from mplug2.data.sources.items import ItemSource, excluded_names, failed_sample
+from mplug2.data.sources.item_arguments import excluded_names
+from mplug2.data.sources.items import ItemSource, failed_sample
 from mplug2.data.tasks.task import Task
 from registry.errors import UserError
 
@@ -72,7 +73,7 @@ class ShardSource(ItemSource):
         # In training annotations stay in the shards: this reads them only if something asks for all.
         self.items = _AllItems(self)
         if exclude_list:
-            removed = self.index.samples_with(excluded_names(Path(exclude_list)))
+            removed = self.index.samples_with(excluded_names(exclude_list))
             self.numbers = np.setdiff1d(self.numbers, removed)
 
     def _open_media(
