@@ -29,9 +29,8 @@ def relative_bias(value: Tensor, target: Tensor) -> tuple[Tensor, str] | None:
         raise ValueError(
             f"tables must be of square grids, but have {len(value)} and {len(target)} rows"
         )
-    return resize_table(
-        value, old, new
-    ), f"relative positions: {old}x{old} offsets to {new}x{new}"
+    note = f"relative positions: {old}x{old} offsets to {new}x{new}"
+    return resize_table(value, old, new), note
 
 
 def resize_table(
@@ -49,6 +48,7 @@ def resize_table(
     # (old * old, columns) -> (columns, old, old)
     grids = table[: old * old].double().T.unflatten(1, (old, old))
     resized = weights @ grids @ weights.T
+    # (columns, new, new) -> (new * new, columns), and the rows of the class token unchanged
     return torch.cat([resized.flatten(1).T.to(table.dtype), table[old * old :]])
 
 

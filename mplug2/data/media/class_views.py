@@ -81,9 +81,10 @@ class ClassViews:
         file = media.file(name)
         if media.kind == "image":
             pixels = media.picture(file)[None]
-            crops = [
-                self._crop(media, pixels, number % num_crops)[:, 0] for number in numbers
-            ]
+            crops = []
+            for number in numbers:
+                # (3, 1, size, size) -> (3, size, size)
+                crops.append(self._crop(media, pixels, number % num_crops)[:, 0])
             return torch.stack(crops)
         clips = [number // num_crops for number in numbers]
         lengths: list[int] = []
@@ -91,12 +92,12 @@ class ClassViews:
         def choose(total: int) -> list[int]:
             lengths.append(total)
             frames = [self.test_frames(total, media.frames, clip) for clip in clips]
+            # Clips may share frames: each is decoded once.
             return sorted(set().union(*frames))
 
         frames = media.frames_of(file, choose)
-        total = lengths[
-            -1
-        ]  # A damaged file is decoded twice: the second length is the true one.
+        # A damaged file is decoded twice: the second length is the true one.
+        total = lengths[-1]
         read = choose(total)
         views = []
         for number, clip in zip(numbers, clips, strict=True):
@@ -117,9 +118,8 @@ class ClassViews:
             top = (height - media.size) * crop // 2
         elif self.crops == 3:
             left = (width - media.size) * crop // 2
-        return media.normalize(
-            clip[..., top : top + media.size, left : left + media.size]
-        )
+        crop_pixels = clip[..., top : top + media.size, left : left + media.size]
+        return media.normalize(crop_pixels)
 
 
 def resize_shorter_side(frames: np.ndarray, size: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mplug2.data.arguments import ArgumentError
-from mplug2.data.media.frames import frame_indices
+from mplug2.data.media.frames import Sampling, frame_indices
 from mplug2.data.media.image import MAX_PIXELS, ImageError, read_image
 from mplug2.data.media.pixel_file import MediaValue
 from mplug2.data.media.transforms import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from registry import StreamType
 
 UNREADABLE = (VideoError, ImageError, PackedFileError)
-# what is looked for where an annotation names a file without its suffix
+# What is looked for where an annotation names a file without its suffix.
 SUFFIXES = {
     "frames": (".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif"),
     "image": (".jpg", ".png", ".jpeg", ".webp", ".avif", ".JPG", ".JPEG", ".PNG"),
@@ -66,7 +66,7 @@ def find_media(folder: Path, kind: str, name: str) -> Path:
     if kind == "frames" and name.startswith(GIF_FIRST):
         suffixes = (".gif", *suffixes)
     paths = [folder / f"{name}{suffix}" for suffix in suffixes]
-    # a video may be named with its suffix, where it has another one
+    # A video may be named with its suffix, where it has another one.
     return next((path for path in (*paths, folder / name) if isfile(path)), paths[0])
 
 
@@ -100,23 +100,17 @@ class MediaFolder:
         *counts, height, width = stream.axes[2:]
         frames = counts[0] if counts else 1
         if not (isinstance(frames, int) and isinstance(height, int) and height == width):
-            what = (
-                "a known number of frames and a square size"
-                if counts
-                else "a known square size"
-            )
+            what = "a known square size"
+            if counts:
+                what = "a known number of frames and a square size"
             example = "frames B 3 8 224 224" if counts else "image B 3 224 224"
             raise UserError(
                 f"input '{name}' must have {what}, but is '{stream}'; write them in `inputs`, as in "
                 f"`{name}: {example}`, or set them in the vision module"
             )
         self.frames, self.size = frames, height
-        self.training, self.augment, self.decoder, self.threads = (
-            training,
-            augment,
-            decoder,
-            threads,
-        )
+        self.training, self.augment = training, augment
+        self.decoder, self.threads = decoder, threads
         self.mean, self.std = _channels("image_mean", mean), _channels("image_std", std)
         defaults = Limits()
         self.max_image_pixels = max_pixels or MAX_PIXELS
@@ -166,11 +160,9 @@ class MediaFolder:
     def picture(self, file: MediaValue) -> np.ndarray:
         """Return an image [H W 3] without changes, from memory if it was kept."""
         kept = self._cache.get((file, False))
-        return (
-            self._keep(file, read_image(file, self.max_image_pixels), False)
-            if kept is None
-            else kept
-        )
+        if kept is not None:
+            return kept
+        return self._keep(file, read_image(file, self.max_image_pixels), False)
 
     def clip(
         self, file: MediaValue, rng: np.random.Generator, scan: Scan | None = None
@@ -182,13 +174,11 @@ class MediaFolder:
         """
         seed = rng.integers(2**63)
 
+        # It may be called twice for a damaged file: a new generator each time draws the same numbers.
         def choose(total: int) -> list[int]:
-            sampling: Literal["random", "middle"] = (
-                "random" if self.training else "middle"
-            )
-            return frame_indices(
-                total, self.frames, sampling, np.random.default_rng(seed)
-            )
+            generator = np.random.default_rng(seed)
+            sampling: Sampling = "random" if self.training else "middle"
+            return frame_indices(total, self.frames, sampling, generator)
 
         shrink = self.shrink()
         if self.training or shrink is None:
@@ -216,6 +206,7 @@ class MediaFolder:
         if self._room <= 0:
             return self._decoded(file, choose, shrink, scan).frames
         scan = scan or scan_video(file, self.limits)
+        # All frames are kept or none: training draws other frames each time.
         if not self._fits(scan, shrink):
             return self._decoded(file, choose, shrink, scan).frames
         clip = self._decoded(file, range, shrink, scan)

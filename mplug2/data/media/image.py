@@ -15,15 +15,14 @@ from mplug2.data.media.pixel_file import MediaValue, PixelFile
 from mplug2.data.packed_file import MediaFile, byte_source
 from registry.errors import UserError
 
-# what data sets hold; Pillow knows more, and starts another program for some of them (EPS)
+# What data sets hold; Pillow knows more, and starts another program for some of them (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
-# of the box `ftyp` (ISO/IEC 23008-12)
+# Of the box `ftyp` (ISO/IEC 23008-12).
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 8192 * 8192
-_BAND = (
-    1 << 20
-)  # pixels that are converted at once: floating point needs several times the bytes of the file
+# Pixels that are converted at once: floating point needs several times the bytes of the file.
+_BAND = 1 << 20
 
 
 class ImageError(UserError):
@@ -47,10 +46,11 @@ def read_image(path: str | MediaValue, max_pixels: int | None = None) -> np.ndar
     source = byte_source(path, MAX_BYTES)
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large images, which have a limit here, and of odd metadata
+            # Pillow warns of large images, which have a limit here, and of odd metadata.
             warnings.simplefilter("ignore")
             with Image.open(source, formats=_formats()) as image:
                 _check_pixels(str(path), image.width, image.height, limit)
+                # Only after the check of its size, which is in the header.
                 image.load()
                 return _pixels(_upright(image), _grey_scale(image))
     except ImageError:
@@ -62,8 +62,8 @@ def read_image(path: str | MediaValue, max_pixels: int | None = None) -> np.ndar
             ) from None
         known = ", ".join(_formats())
         raise ImageError(f"{path} is not an image that can be read ({known})") from None
-    # the file steers one of a dozen decoders; broken ones have raised nearly every kind of exception there
     except Exception as error:
+        # The file steers one of a dozen decoders: broken ones have raised nearly every kind of exception.
         raise ImageError(
             f"{path} cannot be decoded ({str(error) or type(error).__name__})"
         ) from None
@@ -101,15 +101,16 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return uint8 [H W 3] resized by bicubic interpolation with antialiasing."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    return np.array(
-        Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
-    )
+    # Pillow's sizes are width first.
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    return np.array(resized)
 
 
 @cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    with contextlib.suppress(ImportError):  # an extra, for photographs of phones
+    # An extra, for photographs of phones.
+    with contextlib.suppress(ImportError):
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
@@ -127,9 +128,8 @@ def _is_heic(path: MediaFile) -> bool:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except (
-        Exception
-    ):  # Broken EXIF data raise many errors; the image is readable, so it is not turned.
+    except Exception:
+        # Broken EXIF data raise many errors; the image is readable, so it is not turned.
         return image
 
 
@@ -163,6 +163,7 @@ def _is_deep(image: Image.Image) -> bool:
 def _grey(values: np.ndarray, scale: float, transparency: object) -> np.ndarray:
     grey = np.nan_to_num(values.astype(np.float64)) * scale
     if isinstance(transparency, int):
+        # Transparent grey is on black, as colours are.
         grey[values == transparency] = 0
     return grey.clip(0, 255).astype(np.uint8)
 

@@ -24,7 +24,7 @@ IMAGE_LEVEL = 7
 
 Channels = tuple[float, float, float]  # red, green, blue
 
-# statistics of CLIP's training images
+# Statistics of CLIP's training images.
 CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 
@@ -35,6 +35,7 @@ def normalise(
     """Return uint8 or float frames [T 3 H W] of 0..255 as float32 [3 T H W]: (values / 255 - mean) / std."""
     means = torch.tensor(mean).view(3, 1, 1, 1)
     deviations = torch.tensor(std).view(3, 1, 1, 1)
+    # (T, 3, H, W) -> (3, T, H, W)
     return (clip.transpose(0, 1).float() / 255 - means) / deviations
 
 
@@ -61,22 +62,18 @@ def resize_bicubic(clip: Tensor, size: int) -> Tensor:
     The released code lets overshoot wrap around in uint8 (280 becomes 24, bright specks on edges); here it is
     clipped.
     """
-    return (
-        F.interpolate(
-            clip.float(), size=(size, size), mode="bicubic", align_corners=False
-        )
-        .trunc()
-        .clamp(0, 255)
-    )
+    shape = (size, size)
+    resized = F.interpolate(clip.float(), size=shape, mode="bicubic", align_corners=False)
+    return resized.trunc().clamp(0, 255)
 
 
 def eval_transform(
     frames: np.ndarray, size: int, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD
 ) -> Tensor:
     """Return uint8 frames [T H W 3] as float32 [3 T size size], the transform of the released evaluation."""
-    return normalise(
-        torch.from_numpy(resize_nearest(frames, size)).permute(0, 3, 1, 2), mean, std
-    )
+    resized = torch.from_numpy(resize_nearest(frames, size))
+    # (T, H, W, 3) -> (T, 3, H, W)
+    return normalise(resized.permute(0, 3, 1, 2), mean, std)
 
 
 def random_box(
@@ -90,15 +87,14 @@ def random_box(
     none fits."""
     for _ in range(10):
         area = height * width * rng.uniform(*scale)
+        # By the logarithm: 3:4 is as likely as 4:3.
         shape = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
         w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
         if 0 < w <= width and 0 < h <= height:
-            return (
-                int(rng.integers(0, height - h + 1)),
-                int(rng.integers(0, width - w + 1)),
-                h,
-                w,
-            )
+            top = int(rng.integers(0, height - h + 1))
+            left = int(rng.integers(0, width - w + 1))
+            return top, left, h, w
+    # The shape of the frame allows no such crop, or chance has not found one.
     w = min(width, round(height * ratio[1]))
     h = min(height, round(width / ratio[0]))
     return (height - h) // 2, (width - w) // 2, h, w
@@ -124,10 +120,9 @@ def train_transform(
     if augment == "none":
         return eval_transform(frames, size, mean, std)
     top, left, height, width = random_box(frames.shape[1], frames.shape[2], rng, scale)
-    clip = torch.from_numpy(frames[:, top : top + height, left : left + width]).permute(
-        0, 3, 1, 2
-    )
-    clip = resize_bicubic(clip, size)
+    crop = torch.from_numpy(frames[:, top : top + height, left : left + width])
+    # (T, H, W, 3) -> (T, 3, H, W)
+    clip = resize_bicubic(crop.permute(0, 3, 1, 2), size)
     if augment == "full":
         clip = rand_augment(clip, rng, level=level)
     elif augment != "crop":
@@ -162,9 +157,9 @@ def train_picture(
     if augment == "none":
         return eval_picture(pixels, size, mean, std)
     top, left, height, width = random_box(pixels.shape[0], pixels.shape[1], rng, scale)
-    crop = resize(
-        np.ascontiguousarray(pixels[top : top + height, left : left + width]), size, size
-    )
+    part = np.ascontiguousarray(pixels[top : top + height, left : left + width])
+    crop = resize(part, size, size)
+    # An image is a clip of one frame: (H, W, 3) -> (1, 3, H, W)
     clip = torch.from_numpy(crop[None]).permute(0, 3, 1, 2)
     if augment == "full":
         clip = rand_augment(clip, rng, level=level, names=IMAGE_NAMES, chance=0.5)

@@ -107,9 +107,8 @@ class _KeptFrames:
         self.path, self.indices, self.limits, self.shrink = path, indices, limits, shrink
         self._wanted = set(indices)
         self._taken: dict[int, np.ndarray] = {}
-        self._converter = (
-            VideoReformatter()
-        )  # Setting one up costs more than converting a small frame.
+        # Setting one up costs more than converting a small frame.
+        self._converter = VideoReformatter()
 
     def add(self, number: int, frame: av.VideoFrame) -> None:
         """Keep a frame if it is asked for; VideoError if all of them together are too large."""
@@ -180,9 +179,8 @@ def _decode(
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:
-                    errors += (
-                        1  # as ffmpeg does: one broken packet costs its own frame only
-                    )
+                    # As ffmpeg does: one broken packet costs its own frame only.
+                    errors += 1
                     continue
                 for frame in frames:
                     # every frame, so that it does not hang on the choice of them whether a file can be used

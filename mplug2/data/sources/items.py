@@ -67,9 +67,8 @@ class ItemSource:
         at_least(0, threads=threads, cache=cache)
         at_least(1, repeats=repeats)
         at_least(1, max_pixels=max_pixels, max_frames=max_frames, max_seconds=max_seconds)
-        self.repeats = repeats
         self.items: Sequence[Any] = items
-        self.task, self.training = task, training
+        self.task, self.training, self.repeats = task, training, repeats
         self.inputs = None if inputs is None else frozenset(inputs)
         self.collate = Collator(task, inputs)
         self._item_tokens: dict[int, int] = {}

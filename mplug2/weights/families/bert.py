@@ -34,13 +34,11 @@ def _stored(config: dict[str, Any]) -> int:
 
 def _text_depths(spec: Spec) -> list[int]:
     """Return the different depths of the text encoders, in order."""
-    return sorted(
-        {
-            entry.arguments["depth"]
-            for entry in spec.modules.values()
-            if entry.use == USES["text"]
-        }
-    )
+    depths = set()
+    for entry in spec.modules.values():
+        if entry.use == USES["text"]:
+            depths.add(entry.arguments["depth"])
+    return sorted(depths)
 
 
 def _layers(facts: Facts, module: str) -> Values:
@@ -50,6 +48,7 @@ def _layers(facts: Facts, module: str) -> Values:
     stored = _stored(facts.config)
     use = facts.use(module)
     if use == USES["fusion"]:
+        # The last layers, whatever the depth of the text encoder.
         first = stored - depth
     elif use == USES["universal"]:
         first = max(_text_depths(facts.spec), default=stored - depth)
@@ -82,6 +81,7 @@ def _open(where: str) -> Released:
     config = read_config(where)
     kind, activation = config.get("model_type"), config.get("hidden_act", "gelu")
     position = config.get("position_embedding_type", "absolute")
+    # The layers here compute nothing else: the same weights would be another network.
     if (kind, activation, position) != ("bert", "gelu", "absolute"):
         raise UserError(
             f"{where}: must be a BERT with activation gelu and absolute positions, but is a '{kind}' with "
@@ -115,6 +115,7 @@ def _check(net: Network, released: Released, module_names: Collection[str]) -> N
 
 
 def _check_heads(net: Network, name: str, heads: int) -> None:
+    # No shape shows the number of heads: it must be compared.
     layer: Any = net.get_submodule(f"{name}.layers.0")
     if layer.attention.heads != heads:
         raise UserError(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def _module(facts: Facts, module: str) -> Values:
     """Return the weights of a module, and those of its buffers that belong to the run that wrote them."""
     part = facts.net.get_module(module)
+    # Names of this network: a weight without one here goes to the last row, with its reason.
     names = set(part.state_dict())
     for name in facts.net.transposed:
         if name.startswith(f"{module}."):
@@ -57,6 +58,7 @@ KEY_MAP = KeyMap(
             "module",
             lambda values: values["rest"] in values["run_state"],
         ),
+        # Before the general row: these weights depend on the size of the input, and are resized.
         _row("stem.position", resize=grid_positions),
         _row("position.weight", resize=first_rows),
         _row("stem.patch.proj.weight", resize=tubes),

@@ -23,12 +23,11 @@ def input_kinds(spec: Spec, module: str) -> set[str]:
 
     What a vision encoder reads is an image, whatever it is computed from: TiMix's are mixed by their texts.
     """
-    waiting = [
-        ref.stream
-        for line in spec.flow.values()
-        if line.callee == module
-        for ref in line.refs()
-    ]
+    # Backwards through the flow, from what the module reads.
+    waiting: list[str] = []
+    for line in spec.flow.values():
+        if line.callee == module:
+            waiting += [ref.stream for ref in line.refs()]
     kinds: set[str] = set()
     seen: set[str] = set()
     while waiting:

@@ -90,12 +90,9 @@ def block_rows(released: str, experts: dict[str, str]) -> tuple[Row, ...]:
     ]
     for name, ending in experts.items():
         pairs.append((f"norm2{ending}.{LEAF}", f"norm2.{name}.{{leaf}}"))
-        pairs.append(
-            (
-                f"mlp{ending}.{{layer_name:fc1|fc2}}.{LEAF}",
-                f"mlp.{name}.{{layer_name}}.{{leaf}}",
-            )
-        )
+        theirs = f"mlp{ending}.{{layer_name:fc1|fc2}}.{LEAF}"
+        pairs.append((theirs, f"mlp.{name}.{{layer_name}}.{{leaf}}"))
+    # Either module may have a block: `_is_inside` decides by its number.
     rows = []
     for role in ("lower", "upper"):
         for theirs, ours in pairs:

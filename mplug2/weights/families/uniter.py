@@ -132,11 +132,10 @@ def _rows() -> tuple[Row, ...]:
         *_word_rows(),
         *_regression_rows(),
         *_head_rows("region_classifier", "net."),
-        *(
-            row
-            for name in ("itm_head", "rank_head", "vqa_head", "nlvr2_head")
-            for row in _head_rows(name)
-        ),
+        *_head_rows("itm_head"),
+        *_head_rows("rank_head"),
+        *_head_rows("vqa_head"),
+        *_head_rows("nlvr2_head"),
         *_head_rows("region_head"),
         *_attention_rows(),
     )
@@ -154,12 +153,14 @@ KEY_MAP = KeyMap(
         **{name: _head_role(name) for name in HEADS},
     },
     renames=(
+        # Files that began from the first BERT of TensorFlow keep its names.
         ("{path*}LayerNorm.gamma", "{path}LayerNorm.weight"),
         ("{path*}LayerNorm.beta", "{path}LayerNorm.bias"),
         ("bert.{rest*}", "uniter.{rest}"),
     ),
     rows=(
         *_rows(),
+        # Last: only what no head above has taken.
         Drop(f"{{name:{'|'.join(HEADS.values())}|fc|attn\\w+}}.{{rest*}}", NO_HEAD),
     ),
     wrapper="",
