@@ -33,6 +33,7 @@ from registry import KEY_MAPS, UserError
 
 Shape = tuple[int, ...]
 HOLE = "{i}"
+MOST_LAYERS = 100
 ROOT = Path(__file__).resolve().parents[1]
 # Of each family the specs of all sizes and heads whose released keys are recorded.
 SPECS = {
@@ -120,23 +121,25 @@ def full_shapes(layout: Layout, held: Held, key_map: KeyMap) -> dict[str, Shape]
     """
     shapes: dict[str, Shape] = {}
     for pattern, (count, recorded) in layout.patterns.items():
-        start = _first_number(pattern, count, held)
-        for index in range(start, start + count):
+        numbers = _numbers(pattern, count, held)
+        for index in numbers:
             key = pattern.replace(HOLE, str(index))
             shape = held.shapes.get(key_map.canonical(key)[0], recorded)
             # Layers of other shapes that share a pattern are recorded with the shape of the first.
-            if index == start and shape != recorded:
+            if index == numbers[0] and shape != recorded:
                 raise UserError(f"{key}: recorded {recorded}, the network has {shape}")
             shapes[key] = shape
     return shapes
 
 
-def _first_number(pattern: str, count: int, held: Held) -> int:
-    """Return the number of the first key of a pattern: 0, or more if the network has that many from there on."""
-    start = 0
-    while HOLE in pattern and pattern.replace(HOLE, str(start + count)) in held.shapes:
-        start += 1
-    return start
+def _numbers(pattern: str, count: int, held: Held) -> list[int]:
+    """Return the numbers of a pattern's keys: the network's if it has as many of them, else from 0."""
+    numbers = []
+    for number in range(MOST_LAYERS):
+        if pattern.replace(HOLE, str(number)) in held.shapes:
+            numbers.append(number)
+    is_held = HOLE in pattern and len(numbers) == count
+    return numbers if is_held else list(range(count))
 
 
 def matching(

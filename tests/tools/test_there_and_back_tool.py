@@ -14,7 +14,14 @@ from safetensors.torch import save_file
 import mplug2
 from registry import KEY_MAPS, UserError
 from tools.parity.recipes.uniter import recipe
-from tools.there_and_back import differences, held_keys, there_and_back
+from tools.there_and_back import (
+    Held,
+    Layout,
+    differences,
+    full_shapes,
+    held_keys,
+    there_and_back,
+)
 
 TINY = {
     "hidden_size": 8,
@@ -90,6 +97,15 @@ def test_a_network_of_other_shapes_is_no_recorded_model(
         there_and_back(spec, "uniter", recorded(tmp_path, tiny=entry))
     with pytest.raises(UserError, match="--layouts"):
         there_and_back(spec, "uniter", tmp_path / "absent")
+
+
+def test_keys_have_the_numbers_of_the_network() -> None:
+    # Experts of the last layers, layers of other shapes with a gap, and what the network does not hold.
+    kept = {"e.2.w": (4,), "e.3.w": (4,), "c.0.w": (4,), "c.2.w": (5,)}
+    patterns = {"e.{i}.w": (2, (4,)), "c.{i}.w": (2, (4,)), "other.{i}.w": (2, (6,))}
+    layout = Layout("name", patterns, None)
+    shapes = full_shapes(layout, Held(kept, {}, 17), KEY_MAPS.load("uniter"))
+    assert shapes == kept | {"other.0.w": (6,), "other.1.w": (6,)}
 
 
 def test_what_differs_is_named(tmp_path: Path) -> None:
