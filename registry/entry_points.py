@@ -30,6 +30,7 @@ def entry_points(group: str) -> list[EntryPoint]:
     """
     points: list[EntryPoint] = []
     packages: set[str] = set()
+    # A folder may be in the path twice; '' is the working directory.
     for folder in dict.fromkeys(sys.path):
         for info in _information(folder or os.curdir):
             package = _package(info)
@@ -55,9 +56,11 @@ def _listed(folder: str, _changed: int) -> tuple[str, ...]:
         names = sorted(os.listdir(folder))
     except OSError:  # a file, such as a zip
         return ()
-    return tuple(
-        os.path.join(folder, name) for name in names if name.endswith(INFORMATION)
-    )
+    folders = []
+    for name in names:
+        if name.endswith(INFORMATION):
+            folders.append(os.path.join(folder, name))
+    return tuple(folders)
 
 
 def _package(info: str) -> str:

@@ -51,14 +51,12 @@ class Kind:
     real: bool = (
         False  # real numbers: values from outside the network are cast by the torch half
     )
-    channels_last: bool = (
-        False  # the last axis counts channels, and may be made narrow to try a network
-    )
+    # The last axis counts channels, and may be made narrow to try a network.
+    channels_last: bool = False
     blank_length: int = 1  # size of a free axis after the first one in the dry run
     ports_only: bool = False  # a kind of ports, which no stream has
-    counts_rows: bool = (
-        False  # values are row numbers of another stream, whose axis follows `->`
-    )
+    # Values are row numbers of another stream, whose axis follows `->`.
+    counts_rows: bool = False
     answer: Answer | None = None  # set if prediction can show an output with two axes
 
     def __post_init__(self) -> None:

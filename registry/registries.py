@@ -50,6 +50,7 @@ ENGINES = Registry(
 TOKENIZERS = Registry(
     "tokenizer", "mplug2.tokenizers", requires=("read", "encode", "pieces", "decode")
 )
+# Key maps are values and have no declaration to read, unlike classes and functions.
 KEY_MAPS = NameTable("key map", "mplug2.key_maps", requires=("source", "roles", "rows"))
 
 

@@ -15,19 +15,17 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-NAME = re.compile(
-    r"[0-9a-f]{8}\.\S+"
-)  # an entry, or one that an interrupted process left in part
-RECENT = (
-    2.0  # Seconds: a file may change twice within one tick of the file system's clock.
-)
+# An entry, or one that an interrupted process left in part.
+NAME = re.compile(r"[0-9a-f]{8}\.\S+")
+# Seconds: a file may change twice within one tick of the file system's clock.
+RECENT = 2.0
 
 
 def cache_folder(name: str) -> Path:
     """Return the folder of a cache: `mplug2/NAME` in XDG_CACHE_HOME, or else in ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(
-        os.path.expanduser("~"), ".cache"
-    )
+    home_cache = os.path.join(os.path.expanduser("~"), ".cache")
+    # Empty means not set (XDG Base Directory Specification).
+    base = os.environ.get("XDG_CACHE_HOME") or home_cache
     return Path(base) / "mplug2" / name
 
 
@@ -83,9 +81,8 @@ class UserCache:
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
                 part.write_text(content, encoding="utf-8")
-                os.replace(
-                    part, file
-                )  # No other process reads an entry that is written in part.
+                # In one step: no other process reads an entry that is written in part.
+                os.replace(part, file)
             except OSError:
                 part.unlink(missing_ok=True)
                 raise

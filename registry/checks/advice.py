@@ -12,7 +12,7 @@ from registry.registries import Registries
 def converters(
     spec: Spec, names: Registries, kind: str, kinds: tuple[str, ...], ref: Ref
 ) -> str:
-    """Return a line that makes a wanted kind of what is there, by a module of the spec or another one."""
+    """Return a line that makes a kind of stream of what is there, by a module of the spec or another one."""
     for name, module in spec.modules.items():
         if _turns(names, module.use, kind, kinds):
             line = f"{ref.local_name.replace('.', '_')}_{name}"
@@ -22,8 +22,8 @@ def converters(
     return f"what makes {kinds[0]} of {kind}: {', '.join(uses[:4])}" if uses else ""
 
 
-def _turns(names: Registries, use: str, kind: str, wanted: tuple[str, ...]) -> bool:
-    """Return whether a module makes one stream of a wanted kind of a single one of `kind`."""
+def _turns(names: Registries, use: str, kind: str, kinds: tuple[str, ...]) -> bool:
+    """Return whether a module makes one stream of one of `kinds` from a single stream of `kind`."""
     try:
         declaration = names.modules.declaration(use)
     except UserError:  # another package's, and broken: reported where it is used
@@ -32,7 +32,7 @@ def _turns(names: Registries, use: str, kind: str, wanted: tuple[str, ...]) -> b
     # Only what turns one stream into one stream makes a line that can be pasted.
     if len(needed) != 1 or not declaration.nameless:
         return False
-    return kind in needed[0].kinds and declaration.outputs[""].kind in wanted
+    return kind in needed[0].kinds and declaration.outputs[""].kind in kinds
 
 
 def projection(
@@ -71,7 +71,7 @@ def join_hint(
                 taken = f"add `{name}: take({ref.local_name}, {owner})`"
                 return f"{taken}, and write `{port}={name}` in the call of {callee}"
     port, ref, size = left
-    wanted = right[2].axis
+    axis = right[2].axis
     name = f"{ref.local_name.replace('.', '_')}_taken"
-    lines = f"add the input `row: index {wanted} -> {size.axis}` and `{name}: take({ref.local_name}, row)`"
-    return f"where each {wanted} has its row of '{ref.local_name}', {lines}; where both are one axis, one letter"
+    lines = f"add the input `row: index {axis} -> {size.axis}` and `{name}: take({ref.local_name}, row)`"
+    return f"where each {axis} has its row of '{ref.local_name}', {lines}; where both are one axis, one letter"

@@ -27,7 +27,7 @@ class IndexUse:
     callee: str
     port: str
     ref: Ref
-    wanted: Size
+    expected: Size
     rows: tuple[str, Ref] | None
 
 
@@ -58,7 +58,7 @@ def wrong_index(
     spec: Spec, streams: Mapping[str, StreamType], use: IndexUse, counted: Size
 ) -> Problem:
     """Return the problem of an index that counts other rows than those of the stream it picks from."""
-    axis, wrong = use.wanted.axis, counted.axis
+    axis, wrong = use.expected.axis, counted.axis
     message = f"wrong index: stream '{use.ref.name}' counts rows of {wrong}"
     if use.rows is None or use.rows[1] == use.ref:
         message += f", but port '{use.port}' of {use.callee} must count rows of {axis}"

@@ -17,6 +17,7 @@ class ModuleEntry:
     use: str
     arguments: dict[str, Any] = field(default_factory=dict)
     place: Location = field(default=NOWHERE, compare=False, repr=False)
+    # Where each argument is set, and `use`; two entries with the same values are equal at any place.
     places: dict[str, Location] = field(default_factory=dict, compare=False, repr=False)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from registry.language.annotations import choices
 
+# A value that no default can have: None is a default.
 REQUIRED: Any = inspect.Parameter.empty
 
 

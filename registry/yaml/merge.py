@@ -74,7 +74,7 @@ def _load(
     shown: str,
     asked: Location | None,
     chain: tuple[tuple[Path, str], ...],
-    known: _Files,
+    files: _Files,
 ) -> Node:
     """Return the tree of one file, merged over all that it extends; `chain` holds the files that led here."""
     place = asked or Location(shown)
@@ -86,16 +86,16 @@ def _load(
         names = " -> ".join([name for _, name in chain] + [shown])
         message = f"`extends` has a cycle: {names}"
         raise SpecError.at(place, message, "remove one of these `extends`")
-    if real not in known:
-        if len(known) + len(chain) >= FILES:
+    if real not in files:
+        if len(files) + len(chain) >= FILES:
             message = f"a spec must come from at most {FILES} files, but here is one more"
             raise SpecError.at(place, message)
         try:
-            known[real] = _merged(path, real, shown, place, chain, known)
+            files[real] = _merged(path, real, shown, place, chain, files)
         except SpecError as error:
             # Kept: a file that two others extend is read once, also with mistakes in it.
-            known[real] = error
-    if isinstance(tree := known[real], SpecError):
+            files[real] = error
+    if isinstance(tree := files[real], SpecError):
         raise tree
     return tree
 
@@ -106,7 +106,7 @@ def _merged(
     shown: str,
     place: Location,
     chain: tuple[tuple[Path, str], ...],
-    known: _Files,
+    files: _Files,
 ) -> Node:
     """Return the tree of a file that was not read before."""
     if not real.is_file():  # a pipe might never end
@@ -140,14 +140,14 @@ def _merged(
                 shipped = find_shipped(parent.value, parent.place)
                 if shipped is not None:
                     file, name = shipped, str(shipped)
-            other = _load(file, name, parent.place, (*chain, (real, shown)), known)
+            other = _load(file, name, parent.place, (*chain, (real, shown)), files)
         except SpecError as error:
             problems.extend(error.problems)
         else:
             merged = other if merged is None else merge(merged, other)
     if problems:
         raise SpecError(problems)
-    root = known.modernize(root, merged)
+    root = files.modernize(root, merged)
     return root if merged is None else merge(merged, root)
 
 

@@ -31,21 +31,18 @@ class Source:
 
     def __post_init__(self) -> None:
         require(self.text, str, "the text of a spec")
-        # the line breaks of YAML 1.2, as the scanner counts them
-        object.__setattr__(
-            self, "lines", re.split(r"\r\n|[\n\r\x85\u2028\u2029]", self.text)
-        )
+        # The line breaks of YAML 1.2, as the scanner counts them.
+        lines = re.split(r"\r\n|[\n\r\x85\u2028\u2029]", self.text)
+        # A frozen dataclass cannot assign to its own field.
+        object.__setattr__(self, "lines", lines)
 
     def place(self, line: int, column: int) -> Location:
         """Return the place at a line and a column counted from 0."""
         if self.inline:
             return Location(self.file, 0, 0, self.inline)
-        return Location(
-            self.file,
-            line + 1,
-            column + 1,
-            self.lines[line] if line < len(self.lines) else "",
-        )
+        # The end of a text may be a line after the last one.
+        text = self.lines[line] if line < len(self.lines) else ""
+        return Location(self.file, line + 1, column + 1, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +86,24 @@ class Node:
         text, (index, end) = self.source.text, self.span
         written = self.value if self.written is None else self.written
         offset = self._written_offset(offset)
+        # A block scalar begins on the line after its mark.
         if text[index : index + 1] in ("|", ">"):
             index = text.find("\n", index) + 1
         index_of_letter = index
         for letter in written[: offset + 1]:
-            if (
-                letter.isspace()
-            ):  # a fold or an indent: any white space, and no more than there is
+            # A fold or an indent: any white space, and no more than there is.
+            if letter.isspace():
                 continue
             index_of_letter = text.find(letter, index, end)
-            if index_of_letter < 0:  # written as an escape: the last place that is known
+            # Written as an escape: the last place that was found.
+            if index_of_letter < 0:
                 break
             index = index_of_letter + 1
         index_of_letter = max(index_of_letter, self.span[0])
-        start = (
-            max(
-                text.rfind("\n", 0, index_of_letter), text.rfind("\r", 0, index_of_letter)
-            )
-            + 1
+        last_break = max(
+            text.rfind("\n", 0, index_of_letter), text.rfind("\r", 0, index_of_letter)
         )
+        start = last_break + 1
         # Counted from the beginning of the value: from that of the file, long specs would take seconds.
         breaks = len(re.split(r"\r\n|[\n\r]", text[self.span[0] : index_of_letter])) - 1
         return self.source.place(self.place.line - 1 + breaks, index_of_letter - start)
@@ -119,12 +115,12 @@ class Node:
         written = self.value if self.written is None else self.written
         combined = list(self.edits)
         for edit in edits:
-            start, last = (
-                self._written_offset(edit.start),
-                self._written_offset(edit.end - 1),
-            )
+            start = self._written_offset(edit.start)
+            # By the last character: the next one may belong to another edit.
+            last = self._written_offset(edit.end - 1)
             combined.append(Edit(start, last + 1, edit.new))
         combined.sort(key=lambda edit: edit.start)
+        # From the end, so that the offsets before an edit stay right.
         value = written
         for edit in reversed(combined):
             value = value[: edit.start] + edit.new + value[edit.end :]

@@ -24,6 +24,7 @@ def _block(value: dict[str, Any], depth: int) -> list[str]:
     lines: list[str] = []
     for key, item in value.items():
         begin = f"{'  ' * depth}{_scalar(key)}:"
+        # An empty mapping has no block: `{}`.
         if isinstance(item, dict) and item:
             lines += [f"{begin}\n", *_block(item, depth + 1)]
         else:
@@ -33,11 +34,8 @@ def _block(value: dict[str, Any], depth: int) -> list[str]:
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{_scalar(key)}: {_inline(item)}" for key, item in value.items())
-            + "}"
-        )
+        entries = [f"{_scalar(key)}: {_inline(item)}" for key, item in value.items()]
+        return "{" + ", ".join(entries) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return _scalar(value)
@@ -50,9 +48,9 @@ def _scalar(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
+    # Not `true` or `1e5`, which would be read back as another value.
     if SAFE.fullmatch(value) and isinstance(scalar(value), str):
         return value
-    return ODD.sub(
-        lambda match: f"\\u{ord(match.group()):04x}",
-        json.dumps(value, ensure_ascii=False),
-    )
+    # A JSON string is a double-quoted scalar of YAML, but for characters that YAML refuses.
+    quoted = json.dumps(value, ensure_ascii=False)
+    return ODD.sub(lambda match: f"\\u{ord(match.group()):04x}", quoted)
