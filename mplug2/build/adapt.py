@@ -28,9 +28,10 @@ def adapt(net: Network, filled: Collection[str] = ()) -> list[Problem]:
     """
     spec = net.spec
     before = dict(net.named_parameters(remove_duplicate=False))
-    layers = {
-        name: part for name, part in net.named_modules() if isinstance(part, nn.Linear)
-    }
+    layers = {}
+    for name, part in net.named_modules():
+        if isinstance(part, nn.Linear):
+            layers[name] = part
     problems = []
     for pattern, value in spec.adapt.items():
         # An exception may also keep other parameters in training, such as an embedding.
@@ -38,11 +39,8 @@ def adapt(net: Network, filled: Collection[str] = ()) -> list[Problem]:
         if unmatched([pattern], names):
             what = "parameter" if value is False else "linear layer"
             message = f"adapt pattern '{pattern}' must match a {what}, but matches none"
-            problems.append(
-                Problem(
-                    spec.key_place("adapt", pattern), message, suggestion(pattern, names)
-                )
-            )
+            place = spec.key_place("adapt", pattern)
+            problems.append(Problem(place, message, suggestion(pattern, names)))
     averaged = set() if net.ema is None else set(net.ema.modules)
     for name, layer in layers.items():
         adapter = adapter_of(spec.adapt, name)
@@ -50,19 +48,15 @@ def adapt(net: Network, filled: Collection[str] = ()) -> list[Problem]:
             continue
         problem = _refusal(name, layer, before, averaged)
         if problem is None:
+            is_dora = adapter.kind == "dora"
             try:
-                adapt_linear(
-                    layer, adapter.rank, adapter.alpha, magnitude=adapter.kind == "dora"
-                )
+                adapt_linear(layer, adapter.rank, adapter.alpha, magnitude=is_dora)
             except ValueError as error:
                 problem = str(error)
         if problem is not None:
             hint = f"exempt it: `adapt: {{{name}: false}}`"
-            problems.append(
-                Problem(
-                    spec.place("adapt"), f"'{name}' cannot be adapted: {problem}", hint
-                )
-            )
+            message = f"'{name}' cannot be adapted: {problem}"
+            problems.append(Problem(spec.place("adapt"), message, hint))
     if not problems:
         _freeze(net, before, filled)
     return problems
@@ -96,11 +90,11 @@ def _freeze(
     frozen = set(freezer.parameters(END))
     for parameter in frozen:
         parameter.requires_grad_(False)
-    left_out = {
-        name
-        for name, parameter in before.items()
-        if parameter in frozen and name in filled
-    }
+    # A checkpoint holds what `init` cannot give again.
+    left_out = set()
+    for name, parameter in before.items():
+        if parameter in frozen and name in filled:
+            left_out.add(name)
     vars(net)["supplied"] = frozenset(left_out)
     net.train(net.training)
 
@@ -111,11 +105,11 @@ def merge(net: Network) -> int:
     Each merged layer is compared with the adapted one on random rows. UserError if one differs, as for
     weights that are too coarse (16 bit) or not finite.
     """
-    layers = {
-        name: part
-        for name, part in net.named_modules()
-        if isinstance(part, AdaptedLinear)
-    }
+    # Collected first: merging replaces the layers that are iterated over.
+    layers = {}
+    for name, part in net.named_modules():
+        if isinstance(part, AdaptedLinear):
+            layers[name] = part
     generator = torch.Generator().manual_seed(0)
     for name, layer in layers.items():
         rows = torch.randn(8, layer.in_features, generator=generator).to(layer.weight)
@@ -123,9 +117,9 @@ def merge(net: Network) -> int:
             adapted = layer(rows)
             merge_linear(layer)
             merged = layer(rows)
-        difference = float(
-            (adapted - merged).abs().max() / adapted.abs().max().clamp_min(1e-12)
-        )
+        largest = adapted.abs().max().clamp_min(1e-12)
+        difference = float((adapted - merged).abs().max() / largest)
+        # Not `>`, which NaN would pass.
         if not difference <= TOLERANCE:
             raise UserError(
                 f"'{name}' cannot be merged: the outputs of the adapted and the merged layer differ by "

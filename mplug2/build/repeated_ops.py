@@ -64,9 +64,11 @@ def _described(value: Any) -> Any:
     if isinstance(value, Tensor):
         return Tensor, tuple(value.shape), value.stride(), value.dtype, value.device
     if isinstance(value, dict):
-        return dict, tuple((name, _described(item)) for name, item in value.items())
+        items = [(name, _described(item)) for name, item in value.items()]
+        return dict, tuple(items)
     if isinstance(value, list | tuple):
         return tuple, tuple(_described(item) for item in value)
+    # With its type, so that 1 and True do not share a result.
     return type(value), value
 
 

@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 
 SHOWN = 20  # files that a message lists
 
-_number = count()  # every rank makes its loaders in the same order
+# Numbers of counters: every rank makes its loaders in the same order, so they agree.
+_number = count()
 
 
 class Store(Protocol):
@@ -44,6 +45,7 @@ class BadFileCounter:
         if self.store is None:
             self._alone[file] = num_files
             return sum(self._alone.values())
+        # The first rank that counts a file gets 1: the others add nothing.
         new = self.store.add(f"{self.name}/file/{file}", 1) == 1
         return self.store.add(f"{self.name}/files", num_files if new else 0)
 

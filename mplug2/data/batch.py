@@ -20,12 +20,10 @@ class SampleRequest(NamedTuple):
     items: tuple[int, ...]  # numbers of the items in their source
     seed: tuple[int, ...] = (0, 0)
     padding: bool = False  # a repetition, so that all ranks have equally many samples
-    media_id: int = (
-        0  # number of the media in its source: the same for all samples about them
-    )
-    source: tuple[
-        int, ...
-    ] = ()  # of a mixture: the number of the source that is to read it
+    # Number of the media in its source: the same for all samples about them.
+    media_id: int = 0
+    # Of a mixture: the number of the source that is to read it.
+    source: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:

@@ -51,22 +51,18 @@ class Checked:
 
     files: int
     findings: list[Finding]
-    sizes: dict[str, Size] = field(
-        default_factory=dict
-    )  # of what was decoded, by the names of the files
+    # Of what was decoded, by the names of the files.
+    sizes: dict[str, Size] = field(default_factory=dict)
     exclude_list: Path | None = None
     samples: int = 0
     items: int = 0
-    counts: dict[str, int] = field(
-        default_factory=dict
-    )  # what the task counts: labels, refused rows
-    sided_items: int = (
-        0  # items with left or right although their media may be mirrored without them
-    )
+    # What the task counts: labels, refused rows.
+    counts: dict[str, int] = field(default_factory=dict)
+    # Items with left or right although their media may be mirrored without them.
+    sided_items: int = 0
     words: WordCounts = field(default_factory=WordCounts)  # of a part of the samples
-    item_problems: tuple[
-        str, ...
-    ] = ()  # items that their files contradict, such as a box outside its image
+    # Items that their files contradict, such as a box outside its image.
+    item_problems: tuple[str, ...] = ()
 
     @property
     def bad(self) -> list[Finding]:
@@ -131,8 +127,9 @@ def _item_problems(source: ItemSource, sizes: Mapping[str, Size]) -> Iterator[st
     if problem_of is None:
         return
     for names, numbers in source.by_media.items():
+        # It cannot be decoded, which is a finding.
         if names[0] not in sizes:
-            continue  # It cannot be decoded, which is a finding.
+            continue
         for number in numbers:
             problem = problem_of(source.items[number], *sizes[names[0]])
             if problem is not None:
@@ -156,9 +153,8 @@ def _encode_all(source: Source, progress: bool) -> list[Finding]:
     requests = source.requests(0, 0)
     starts = range(0, len(requests), ENCODED_TOGETHER)
     for start in _watch(starts, len(starts), progress, "encoding"):
-        read = [
-            source.read(request) for request in requests[start : start + ENCODED_TOGETHER]
-        ]
+        together = requests[start : start + ENCODED_TOGETHER]
+        read = [source.read(request) for request in together]
         samples = [sample for sample in read if isinstance(sample, Sample)]
         if samples:
             source.collate(samples)
@@ -184,10 +180,9 @@ def check_files(
     check = partial(_check, kind)
     workers = min(workers or os.cpu_count() or 1, max(len(files) // 8, 1))
     if workers == 1:
-        return _collected(
-            names, _watch(map(check, names, files), len(files), progress, "decoding")
-        )
-    # spawned, for forking a process with threads (torch, a progress bar) may hang
+        checked = _watch(map(check, names, files), len(files), progress, "decoding")
+        return _collected(names, checked)
+    # Spawned, for forking a process with threads (torch, a progress bar) may hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         decoded = pool.map(check, names, files, chunksize=8)
         return _collected(names, _watch(decoded, len(files), progress, "decoding"))
@@ -219,6 +214,7 @@ def _check(kind: str, name: str, file: MediaValue) -> Decoded:
         if kind == "image":
             height, width, _ = read_image(file).shape
             return None, (width, height)
+        # The last frame alone is kept, but all before it are decoded.
         clip = read_frames(file, lambda total: [total - 1], threads=1)
     except UNREADABLE as error:
         return Finding(name, str(file), False, str(error)), None

@@ -19,8 +19,11 @@ class Collator:
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Return the batch of some samples, with one record for each of their items."""
-        items = [item for sample in samples for item in sample.items]
+        items: list[Any] = []
+        for sample in samples:
+            items += sample.items
         inputs: dict[str, Any] = {}
+        # Tasks give functions for inputs that cost something: only those that are read are called.
         for name, value in self.task.encode(items, samples).items():
             if self.inputs is None or name in self.inputs:
                 inputs[name] = value() if callable(value) else value

@@ -42,9 +42,9 @@ def count_words(source: Source, max_samples: int = MAX_SAMPLES) -> WordCounts:
     """
     requests = source.requests(0, 0)
     step = -(-len(requests) // max_samples)
-    return count_requested_words(
-        source, [requests[index] for index in range(0, len(requests), max(step, 1))]
-    )
+    # Evenly spread, since files are often sorted by kind.
+    indices = range(0, len(requests), max(step, 1))
+    return count_requested_words(source, [requests[index] for index in indices])
 
 
 def count_requested_words(
@@ -68,9 +68,8 @@ def count_requested_words(
 def _encode(source: Source, request: SampleRequest) -> None:
     """Build the inputs of one sample, over black frames if it has media."""
     if request.media:
-        with contextlib.suppress(
-            PackedFileError
-        ):  # of a bad shard, which is counted where it is read
+        # Of a bad shard, which is counted where it is read.
+        with contextlib.suppress(PackedFileError):
             source.collate([source.blank(FailedSample(request, "", "not read"))])
         return
     sample = source.read(request)

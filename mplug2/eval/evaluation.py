@@ -52,9 +52,8 @@ class Evaluation:
     samples: int  # records that were evaluated, or rows if the evaluator makes more than one of a record
     bad: list[str]  # files that could not be decoded; their rows count as wrong
     tables: list[ResultTable] = field(default_factory=list)
-    unanswered: int = (
-        0  # samples without answers (test splits), which no metric of answers counts
-    )
+    # Samples without answers (test splits), which no metric of answers counts.
+    unanswered: int = 0
     predictions: Path | None = None
     settings: EvaluationSpec | None = None
     details: Details | None = None  # only on request
@@ -112,49 +111,81 @@ def evaluate(
         on_progress=on_progress,
         detailed=predictions is not None,
     )
-    checked = CheckedEvaluator(
-        evaluator, evaluation, evaluator_name(evaluation, metric_objects)
-    )
-    batches = padded_batches(loader, synced)
-    with (
-        eval_mode(net),
-        torch.no_grad(),
-        synced_ranks() if synced else contextlib.nullcontext(),
-    ):
-        local_samples = run_goals(
-            call, _mover(net), checked, batches, len(loader), on_progress
-        )
-        own_values, local_rows = checked.compute()
-    samples = round(distributed.all_reduce_sum(float(local_samples))[0])
-    bad = _bad_files(loader)
-    parts = distributed.all_gather_object(list(local_rows))
+    name = evaluator_name(evaluation, metric_objects)
+    checked = CheckedEvaluator(evaluator, evaluation, name)
+    outputs = _run(net, call, checked, loader, synced, on_progress)
 
     def summarize() -> Evaluation:
-        rows = merge_rows(parts)
-        values = dict(own_values)
-        try:
-            _check_rows(evaluation, evaluator, rows, samples, loader)
-            values |= _metric_values(evaluation, metric_objects, rows)
-        finally:
-            # Written even if a metric fails: predictions are expensive to compute again.
-            if predictions is not None and rows:
-                write_predictions(predictions, _written_rows(evaluator, rows), values)
+        rows = merge_rows(outputs.parts)
+        values = _values(
+            evaluation, evaluator, metric_objects, rows, outputs, predictions
+        )
         tables = _tables(evaluation, metric_objects, values, rows, train_records)
         details = _details(evaluator, metric_objects, rows, num_errors)
         no_answers = sum(row.get("answers") == [] for row in rows)
-        file = predictions if rows else None
+        count, file = len(rows) or outputs.samples, predictions if rows else None
         return Evaluation(
-            values,
-            len(rows) or samples,
-            bad,
-            tables,
-            no_answers,
-            file,
-            evaluation,
-            details,
+            values, count, outputs.bad, tables, no_answers, file, evaluation, details
         )
 
+    # Once, and not on each rank: metrics are slow, and files are written.
     return distributed.on_rank0(summarize)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What the pass over a split gave: samples and unreadable files over all ranks, the rows of each rank.
+
+    ``own_values``: those that the evaluator computes itself. ``expected``: the samples of the split, or None.
+    """
+
+    samples: int
+    bad: list[str]
+    parts: Sequence[Sequence[Row]]
+    own_values: Mapping[str, float]
+    expected: int | None
+
+
+def _run(
+    net: Any,
+    call: Any,
+    evaluator: CheckedEvaluator,
+    loader: Any,
+    synced: bool,
+    on_progress: OnProgress,
+) -> _Outputs:
+    """Compute the goals of an evaluator over all batches, and gather what the ranks have; all call it."""
+    batches = padded_batches(loader, synced)
+    sync = synced_ranks() if synced else contextlib.nullcontext()
+    with eval_mode(net), torch.no_grad(), sync:
+        local_samples = run_goals(
+            call, _mover(net), evaluator, batches, len(loader), on_progress
+        )
+        own_values, local_rows = evaluator.compute()
+    samples = round(distributed.all_reduce_sum(float(local_samples))[0])
+    bad = _bad_files(loader)
+    parts = distributed.all_gather_object(list(local_rows))
+    return _Outputs(samples, bad, parts, own_values, getattr(loader, "num_records", None))
+
+
+def _values(
+    evaluation: EvaluationSpec,
+    evaluator: Evaluator,
+    metrics: Sequence[Metric],
+    rows: Sequence[Row],
+    outputs: _Outputs,
+    predictions: Path | None,
+) -> dict[str, float]:
+    """Return all values of an evaluation, and write its predictions."""
+    values = dict(outputs.own_values)
+    try:
+        _check_rows(evaluation, evaluator, rows, outputs)
+        values |= _metric_values(evaluation, metrics, rows)
+    finally:
+        # Written even if a metric fails: predictions are expensive to compute again.
+        if predictions is not None and rows:
+            write_predictions(predictions, _written_rows(evaluator, rows), values)
+    return values
 
 
 def _check_arguments(net: Any, evaluation: EvaluationSpec) -> None:
@@ -190,9 +221,10 @@ def _bad_files(loader: Any) -> list[str]:
 
 def load_metrics(metrics: Iterable[str | Metric]) -> list[Metric]:
     """Return metrics ready to compute; `UserError` if one is unknown or cannot run here (METEOR and Java)."""
-    return [
-        load_metric(metric) if isinstance(metric, str) else metric for metric in metrics
-    ]
+    loaded = []
+    for metric in metrics:
+        loaded.append(load_metric(metric) if isinstance(metric, str) else metric)
+    return loaded
 
 
 def run_goals(
@@ -234,9 +266,8 @@ def padded_batches(loader: Any, synced: bool) -> Iterator[Any]:
     for turn in range(max(lengths)):
         if batch is None:
             assert spare is not None
-            yield _Batch(
-                spare.inputs, [{**record, "padding": True} for record in spare.records]
-            )
+            records = [{**record, "padding": True} for record in spare.records]
+            yield _Batch(spare.inputs, records)
         else:
             yield batch
         batch = next(iterator, None) if turn + 1 < lengths[distributed.rank()] else None
@@ -282,9 +313,9 @@ def _mover(net: nn.Module) -> Move:
     move: Move | None = getattr(net, "move", None)
     if move is not None:
         return move
-    device = next(
-        (parameter.device for parameter in net.parameters()), distributed.device()
-    )
+    devices = [parameter.device for parameter in net.parameters()]
+    # A network without parameters computes where this process does.
+    device = devices[0] if devices else distributed.device()
     return functools.partial(to_device, device=device)
 
 
@@ -292,12 +323,11 @@ def _check_rows(
     evaluation: EvaluationSpec,
     evaluator: Evaluator,
     rows: Sequence[Row],
-    samples: int,
-    loader: Any,
+    outputs: _Outputs,
 ) -> None:
     """Raise `UserError` unless every sample is counted exactly once."""
     where = evaluation.label
-    expected = getattr(loader, "num_records", None)
+    expected, samples = outputs.expected, outputs.samples
     if expected is not None and samples != expected:
         raise UserError(
             f"{where}: {samples} samples were evaluated, but the split has {expected}. "

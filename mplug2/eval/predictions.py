@@ -43,14 +43,17 @@ def without_fields(rows: Sequence[Row], fields: Collection[str]) -> Sequence[Row
     """Return the rows without some of their fields."""
     if not fields:
         return rows
-    return [
-        {name: value for name, value in row.items() if name not in fields} for row in rows
-    ]
+    # New rows: metrics have computed from the complete ones, and tables may still read them.
+    kept = []
+    for row in rows:
+        kept.append({name: value for name, value in row.items() if name not in fields})
+    return kept
 
 
 def values_in_words(values: Mapping[str, float]) -> str:
     """Return values for a message: `accuracy 0.5000, cider 1.2000`."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in values.items()) or "nothing"
+    words = [f"{name} {value:.4f}" for name, value in values.items()]
+    return ", ".join(words) or "nothing"
 
 
 def write_predictions(

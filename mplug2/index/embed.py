@@ -54,38 +54,42 @@ class Embedder:
         self.reader = CaptionReader(net.spec, self.sides["text"].goal, tokenizer)
         self.view = self._only("vision", ("frames", "image"))
         self.caption = self._only("text", ("text",))
-        self.kind: Literal["video", "image"] = (
-            "video" if net.types[self.view].kind == "frames" else "image"
-        )
+        self.kind: Literal["video", "image"] = "image"
+        if net.types[self.view].kind == "frames":
+            self.kind = "video"
 
     def files(self, paths: Sequence[Path]) -> Iterator[list[tuple[int, Tensor | str]]]:
         """Yield, batch by batch, the number of each path with its vector, or why it cannot be read."""
         data, settings = self.net.spec.data, self.net.spec
         source = _Pixels(paths, self._media())
         batch = settings.eval["batch_size"] or settings.train["batch_size"]
+        num_batches = -(-len(paths) // batch)
+        # A single file, such as a query, is not worth the start of a process.
+        workers = min(data["workers"], num_batches) if len(paths) > 1 else 0
         loader: DataLoader[Any] = DataLoader(
             source,
             batch_size=batch,
-            num_workers=min(data["workers"], -(-len(paths) // batch))
-            if len(paths) > 1
-            else 0,
+            num_workers=workers,
             collate_fn=list,
-            generator=torch.Generator(),  # a loader must not draw from the caller's random numbers
+            # A loader must not draw from the caller's random numbers.
+            generator=torch.Generator(),
         )
         for read in loader:
-            whole = [(number, one) for number, one in read if isinstance(one, Tensor)]
-            told: list[tuple[int, Tensor | str]] = [
-                one for one in read if isinstance(one[1], str)
-            ]
-            if whole:
-                vectors = self._vectors(
-                    "vision", {self.view: torch.stack([one for _, one in whole])}
-                )
-                told += [
-                    (number, one if one.isfinite().all() else NO_NUMBERS)
-                    for (number, _), one in zip(whole, vectors, strict=True)
-                ]
-            yield told
+            results: list[tuple[int, Tensor | str]] = []
+            numbers: list[int] = []
+            pixels: list[Tensor] = []
+            for number, value in read:
+                if isinstance(value, str):
+                    results.append((number, value))
+                else:
+                    numbers.append(number)
+                    pixels.append(value)
+            if pixels:
+                vectors = self._vectors("vision", {self.view: torch.stack(pixels)})
+                for number, vector in zip(numbers, vectors, strict=True):
+                    is_finite = bool(vector.isfinite().all())
+                    results.append((number, vector if is_finite else NO_NUMBERS))
+            yield results
 
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
         """Return a vector for each text, read as the spec's reader reads captions."""
@@ -106,16 +110,18 @@ class Embedder:
 
     @torch.no_grad()
     def _vectors(self, side: Side, batch: dict[str, Any]) -> Float[Tensor, "rows width"]:
-        found = self.net(self.net.move(batch), goal=self.sides[side].goal)
-        return F.normalize(found[self.sides[side].vector].float(), dim=-1).cpu()
+        outputs = self.net(self.net.move(batch), goal=self.sides[side].goal)
+        vectors = outputs[self.sides[side].vector].float()
+        # Of length 1, so that a product of two vectors is their cosine.
+        return F.normalize(vectors, dim=-1).cpu()
 
     def _only(self, side: Side, kinds: tuple[str, ...]) -> str:
-        one = self.sides[side]
-        names = [name for name in one.inputs if self.net.types[name].kind in kinds]
-        if len(names) != 1 or len(one.inputs) != 1:
+        embedder = self.sides[side]
+        names = [name for name in embedder.inputs if self.net.types[name].kind in kinds]
+        if len(names) != 1 or len(embedder.inputs) != 1:
             raise UserError(
-                f"{self.net.spec.path}: goal '{one.goal}' must read one input of kind {' or '.join(kinds)}, "
-                f"but reads {', '.join(one.inputs) or 'none'}"
+                f"{self.net.spec.path}: goal '{embedder.goal}' must read one input of kind "
+                f"{' or '.join(kinds)}, but reads {', '.join(embedder.inputs) or 'none'}"
             )
         return names[0]
 
@@ -130,10 +136,10 @@ class _Pixels(Dataset[Any]):
         return len(self.paths)
 
     def __getitem__(self, number: int) -> tuple[int, Tensor | str]:
+        # What was decoded is kept for looks, which an index does not need.
         self.media.decoded.clear()
+        rng = np.random.default_rng(0)
         try:
-            return number, self.media.read(
-                str(self.paths[number]), np.random.default_rng(0)
-            )
+            return number, self.media.read(str(self.paths[number]), rng)
         except UNREADABLE as error:
             return number, str(error)

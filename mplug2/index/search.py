@@ -58,15 +58,17 @@ def open_index(index: str | Path, checkpoint: str | Path | None = None) -> Index
     overrides = []
     if kept.is_dir():
         key = tokenizer_key(read_spec(index / SPEC), GOALS["text"])
+        # The copy in the index: the original vocabulary may have moved.
         overrides.append(f"{key}={json.dumps(str(kept))}")
     net, tokenizer, _ = load(index / SPEC, weights, overrides, goal=GOALS["text"])
-    for name, said, value in (
-        ("spec", "another spec", spec_fingerprint(net.spec)),
-        ("weights", "other weights", weights_fingerprint(weights)),
+    # Vectors of two networks cannot be compared, and nothing in them shows it.
+    for text, made_with, value in (
+        ("another spec", contents.spec, spec_fingerprint(net.spec)),
+        ("other weights", contents.weights, weights_fingerprint(weights)),
     ):
-        if value != getattr(contents, name):
+        if value != made_with:
             raise UserError(
-                f"the index {index} was made with {said} (fingerprint {getattr(contents, name)}) "
+                f"the index {index} was made with {text} (fingerprint {made_with}) "
                 f"than this ({value}): build it again, or name the checkpoint that it was made with"
             )
     embedder = Embedder(net, tokenizer)
@@ -122,13 +124,10 @@ class Index:
             )
         near = nearest(query, self.contents.features, top)
         folder = self.path / self.contents.media
-        return [
-            SearchHit(
-                self.files[number].name,
-                (folder / self.files[number].name).resolve(),
-                score,
-            )
-            for number, score in zip(
-                near.items[0].tolist(), near.values[0].tolist(), strict=True
-            )
-        ]
+        hits = []
+        # The first row: there is one query.
+        found = zip(near.items[0].tolist(), near.values[0].tolist(), strict=True)
+        for number, score in found:
+            name = self.files[number].name
+            hits.append(SearchHit(name, (folder / name).resolve(), score))
+        return hits

@@ -38,9 +38,8 @@ def most_frequent(rows: Iterable[Row]) -> dict[str, str]:
     """Return the most frequent answer of each type; of equally frequent ones the first in the alphabet."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        counts[question_type(row)].update(
-            str(answer) for answer in row.get("answers", ())
-        )
+        answers = [str(answer) for answer in row.get("answers", ())]
+        counts[question_type(row)].update(answers)
     frequent = {}
     for kind, counter in counts.items():
         if counter:
@@ -72,14 +71,16 @@ def accuracy_by_type(
     records = train_records()
     baseline = THIS if records is None else TRAIN
     lines = by_type(rows, most_frequent(rows if records is None else records))
+    cells = []
+    for line in lines:
+        cells.append((line.type, line.samples, line.accuracy, line.majority))
     return [
         ResultTable(
             title=f"accuracy by type; majority: the most frequent answer per type of {baseline}",
             columns=("type", "samples", "accuracy", "majority"),
             formats=("", "d", ".1%", ".1%"),
-            rows=tuple(
-                (line.type, line.samples, line.accuracy, line.majority) for line in lines
-            ),
+            rows=tuple(cells),
+            # A rule before the last line, which is over all types.
             sections=(len(lines) - 1,),
         )
     ]
@@ -89,7 +90,7 @@ def _line(kind: str, rows: Sequence[Row], prior: Mapping[str, str]) -> Line:
     correct = majority_correct = 0
     for row in rows:
         correct += row["correct"]
-        majority_correct += prior.get(question_type(row)) in [
-            str(answer) for answer in row["answers"]
-        ]
+        answers = [str(answer) for answer in row["answers"]]
+        # A type that the training split lacks has no most frequent answer.
+        majority_correct += prior.get(question_type(row)) in answers
     return Line(kind, len(rows), correct / len(rows), majority_correct / len(rows))

@@ -15,6 +15,7 @@ from mplug2.metrics.metric import Row, metric
 )
 def perplexity(rows: Sequence[Row]) -> dict[str, float]:
     """The exponential of the mean loss of a token, in nats; sums over the split are divided once."""
+    # Exact sums: the value does not depend on the order in which ranks are merged.
     loss_sum = math.fsum(row["loss_sum"] for row in rows)
     num_tokens = math.fsum(row["num_tokens"] for row in rows)
     if not num_tokens:
@@ -40,11 +41,8 @@ def bits_per_byte(rows: Sequence[Row]) -> dict[str, float]:
     num_bytes = math.fsum(row.get("num_bytes", 0) for row in rows)
     if not num_bytes:
         return {"bits_per_byte": math.nan}
-    return {
-        "bits_per_byte": math.fsum(row["loss_sum"] for row in rows)
-        / math.log(2)
-        / num_bytes
-    }
+    nats = math.fsum(row["loss_sum"] for row in rows)
+    return {"bits_per_byte": nats / math.log(2) / num_bytes}
 
 
 @metric(
@@ -60,6 +58,5 @@ def token_accuracy(rows: Sequence[Row]) -> dict[str, float]:
     num_tokens = math.fsum(row["num_tokens"] for row in counted)
     if not num_tokens:
         return {"token_accuracy": math.nan}
-    return {
-        "token_accuracy": math.fsum(row["num_correct"] for row in counted) / num_tokens
-    }
+    num_correct = math.fsum(row["num_correct"] for row in counted)
+    return {"token_accuracy": num_correct / num_tokens}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from mplug2.metrics.metric import ResultTable, Row, TrainRecords
 
 DEPTHS = (1, 5, 10)
-# text retrieval: an image or video asks for its captions; image (or video) retrieval: a caption asks for it
+# Text retrieval: an image or video asks for its captions; image (or video) retrieval: a caption asks for it.
 DIRECTIONS = {"tr": "vision", "ir": "text"}
 QUERIES = (
     ("tr", "image or video", "its captions"),
@@ -67,9 +67,10 @@ class Recall:
     ) -> list[ResultTable]:
         """Return R@1, R@5 and R@10 of both directions; also by similarity alone if pairs were re-ranked."""
         reranked = "sim_tr_r1" in values
-        orders = (
-            {"": "re-ranking", "sim_": "similarity"} if reranked else {"": "similarity"}
-        )
+        orders = {"": "similarity"}
+        if reranked:
+            orders = {"": "re-ranking", "sim_": "similarity"}
+        depths = [f"R@{depth}" for depth in DEPTHS]
         lines = []
         for direction, query, found in QUERIES:
             for prefix, order in orders.items():
@@ -78,13 +79,8 @@ class Recall:
         return [
             ResultTable(
                 title="recall",
-                columns=(
-                    "a query",
-                    "finds",
-                    "ordered by",
-                    *(f"R@{depth}" for depth in DEPTHS),
-                ),
-                formats=("", "", "", *(".1%" for _ in DEPTHS)),
+                columns=("a query", "finds", "ordered by", *depths),
+                formats=("", "", "", *[".1%"] * len(depths)),
                 rows=tuple(lines),
                 values=tuple(name for name in values if name != "recall"),
             )
@@ -94,14 +90,13 @@ class Recall:
 def _values(rows: Iterable[Row], key: str) -> dict[str, float]:
     ranks: dict[str, list[float]] = {query: [] for query in DIRECTIONS.values()}
     for row in rows:
-        ranks[row["query"]].append(
-            math.inf if row.get("bad") or row[key] is None else row[key]
-        )
-    values = {
-        f"{direction}_r{depth}": _share(ranks[query], depth)
-        for direction, query in DIRECTIONS.items()
-        for depth in DEPTHS
-    }
+        # An undecodable file is not found at any depth.
+        is_missed = row.get("bad") or row[key] is None
+        ranks[row["query"]].append(math.inf if is_missed else row[key])
+    values = {}
+    for direction, query in DIRECTIONS.items():
+        for depth in DEPTHS:
+            values[f"{direction}_r{depth}"] = _share(ranks[query], depth)
     return {"recall": sum(values.values()) / len(values), **values}
 
 

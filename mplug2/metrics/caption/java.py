@@ -31,11 +31,8 @@ def require_java(metric: str) -> Path:
 def require_spice() -> None:
     """Unavailable unless Java and SPICE's language models are there: nothing is fetched unasked."""
     folder = require_java("SPICE") / "spice"
-    missing = [
-        name
-        for name in (f"{SPICE_MODELS}.jar", f"{SPICE_MODELS}-models.jar")
-        if not (folder / "lib" / name).is_file()
-    ]
+    needed = (f"{SPICE_MODELS}.jar", f"{SPICE_MODELS}-models.jar")
+    missing = [name for name in needed if not (folder / "lib" / name).is_file()]
     if missing:
         raise Unavailable(
             f"SPICE needs {' and '.join(missing)}, which pycocoevalcap does not bring along: fetch "
@@ -52,18 +49,10 @@ def meteor(
     the program fails.
     """
     folder = require_java("METEOR") / "meteor"
-    options = [
-        "-Xmx2G",
-        "-Dfile.encoding=UTF-8",
-        "-jar",
-        "meteor-1.5.jar",
-        "-",
-        "-",
-        "-stdio",
-        "-l",
-        "en",
-        "-norm",
-    ]
+    # The options of the COCO caption tools: English, normalized, questions by standard input.
+    options = ["-Xmx2G", "-Dfile.encoding=UTF-8", "-jar", "meteor-1.5.jar"]
+    options += ["-", "-", "-stdio", "-l", "en", "-norm"]
+    # A file and not a pipe: a full pipe that nothing reads would stop the program.
     with tempfile.TemporaryFile() as errors:
         try:
             with subprocess.Popen(
@@ -80,8 +69,9 @@ def meteor(
                     program.kill()
         except (OSError, ValueError) as error:
             errors.seek(0)
-            said = errors.read().decode(errors="replace").strip().split("\n")[0]
-            raise Unavailable(f"METEOR's Java program failed: {said or error}") from None
+            first_line = errors.read().decode(errors="replace").strip().split("\n")[0]
+            reason = first_line or error
+            raise Unavailable(f"METEOR's Java program failed: {reason}") from None
 
 
 def _ask_meteor(
@@ -90,10 +80,12 @@ def _ask_meteor(
     references: Mapping[str, Sequence[str]],
 ) -> float:
     """Statistics of the items in order, then the score of all: one line a question, one line an answer."""
-    assert program.stdin is not None  # both are pipes
+    # Both are pipes.
+    assert program.stdin is not None
     assert program.stdout is not None
     statistics = []
     for key, texts in references.items():
+        # The separator of the program must not occur in a text.
         parts = [text.replace("|||", " ") for text in (*texts, candidates[key])]
         program.stdin.write(" ||| ".join(["SCORE", *parts]) + "\n")
         program.stdin.flush()
@@ -103,7 +95,8 @@ def _ask_meteor(
     program.stdin.write(" ||| ".join(["EVAL", *statistics]) + "\n")
     program.stdin.flush()
     answers = [program.stdout.readline() for _ in range(len(statistics) + 1)]
-    return float(answers[-1])  # those before are the items' own
+    # Those before are the scores of single items.
+    return float(answers[-1])
 
 
 def spice(
@@ -114,8 +107,9 @@ def spice(
     from pycocoevalcap.spice.spice import Spice
 
     try:
-        given = {key: list(texts) for key, texts in references.items()}
-        score, _ = Spice().compute_score(given, {key: [candidates[key]] for key in given})
+        human = {key: list(texts) for key, texts in references.items()}
+        generated = {key: [candidates[key]] for key in human}
+        score, _ = Spice().compute_score(human, generated)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise Unavailable(f"SPICE's Java program failed: {error}") from None
     return float(score)

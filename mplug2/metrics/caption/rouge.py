@@ -11,9 +11,9 @@ def rouge_l(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> fl
     """The F-measure, from 0 to 1, of the best precision and the best recall over all references."""
     longest = [common_subsequence(candidate, reference) for reference in references]
     precision = max(longest) / max(len(candidate), 1)
-    recall = max(
-        length / max(len(one), 1) for length, one in zip(longest, references, strict=True)
-    )
+    recall = 0.0
+    for length, reference in zip(longest, references, strict=True):
+        recall = max(recall, length / max(len(reference), 1))
     if not precision or not recall:
         return 0.0
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
