@@ -194,6 +194,7 @@ class _RowReader:
         for key, column in self.columns.fields.items():
             value = values.get(column)
             if isinstance(value, list) and key in ("answer", "caption"):
+                # A file may have several captions, a question several answers.
                 row[key] = [self._text({column: item}, column, where) for item in value]
                 if not value:
                     raise Refused(f"'{column}' is empty")

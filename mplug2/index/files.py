@@ -137,10 +137,11 @@ def check_path(index: Path) -> None:
         raise UserError(
             f"the index {index} cannot be written ({error.strerror})"
         ) from None
-    if any(not any(fnmatch(name, own) for own in _OWN) for name in names):
-        raise UserError(
-            f"{index} must be a new folder or an index, but holds other files; choose another"
-        )
+    for name in names:
+        if not any(fnmatch(name, pattern) for pattern in _OWN):
+            raise UserError(
+                f"{index} must be a new folder or an index, but holds other files; choose another"
+            )
 
 
 def write(index: Path, contents: Contents, spec: Spec) -> None:
@@ -211,14 +212,12 @@ def read(index: Path) -> Contents:
         name = row.pop("features")
         if not fnmatch(str(name), "features-*.safetensors") or Path(name).name != name:
             raise ValueError(f"'{name}' is not the name of a file in the same folder")
-        files = [_file(one) for one in row.pop("files")]
-        if bad := next(
-            (key for key, value in row.items() if not isinstance(value, str)), None
-        ):
-            raise ValueError(f"'{bad}' is not a text")
-        contents = Contents(
-            **row, files=files, features=load_file(index / name)["features"]
-        )
+        files = [_file(file_row) for file_row in row.pop("files")]
+        for key, value in row.items():
+            if not isinstance(value, str):
+                raise ValueError(f"'{key}' is not a text")
+        features = load_file(index / name)["features"]
+        contents = Contents(**row, files=files, features=features)
         _judge_vectors(contents)
     except _DAMAGE as error:
         raise UserError(
@@ -233,8 +232,10 @@ def _file(row: dict[str, Any]) -> File:
     name, numbers = file.name, (file.size, file.changed)
     if not isinstance(name, str) or not isinstance(file.broken, str | None):
         raise ValueError("a name or reason is not a text")
-    if any(isinstance(one, bool) or not isinstance(one, int) for one in numbers):
-        raise ValueError(f"the size or time of '{name}' is not an integer")
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise ValueError(f"the size or time of '{name}' is not an integer")
+    # An index may come from anywhere: its names must not lead out of the media folder.
     if not name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
         raise ValueError(f"'{name}' does not lie in the media folder")
     return file
@@ -242,11 +243,8 @@ def _file(row: dict[str, Any]) -> File:
 
 def _judge_vectors(contents: Contents) -> None:
     vectors, count = contents.features, len(contents.whole)
-    if (
-        vectors.ndim != 2
-        or vectors.dtype != torch.float32
-        or not vectors.isfinite().all()
-    ):
+    is_matrix = vectors.ndim == 2 and vectors.dtype == torch.float32
+    if not is_matrix or not vectors.isfinite().all():
         raise ValueError(
             f"vectors must be finite float32 [files width], not {vectors.dtype} {[*vectors.shape]}"
         )

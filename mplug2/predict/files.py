@@ -15,37 +15,12 @@ Entry = tuple[str, ...]  # the paths that one question is about: one, or the two
 
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "video": (
-        *(
-            ".3gp",
-            ".avi",
-            ".flv",
-            ".gif",
-            ".m4v",
-            ".mkv",
-            ".mov",
-            ".mp4",
-            ".mpeg",
-            ".mpg",
-            ".mts",
-            ".ogv",
-        ),
-        *(".ts", ".webm", ".wmv"),
+        *(".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
     ),
     "image": (
-        *(
-            ".avif",
-            ".bmp",
-            ".gif",
-            ".heic",
-            ".heif",
-            ".j2k",
-            ".jfif",
-            ".jp2",
-            ".jpeg",
-            ".jpg",
-            ".jpx",
-        ),
-        *(".png", ".ppm", ".tif", ".tiff", ".webp"),
+        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpeg"),
+        *(".jpg", ".jpx", ".png", ".ppm", ".tif", ".tiff", ".webp"),
     ),
 }
 MAX_LIST = 64 << 20  # bytes of a list of paths
@@ -67,12 +42,8 @@ def entries(
     ``report`` gets a line about each folder in which files were skipped, with the reason. UserError where
     nothing is found.
     """
-    entries: list[Entry] = [
-        tuple(map(str, named[start : start + each]))
-        for start in range(0, len(named), each)
-    ]
+    entries: list[Entry] = []
     if each == 1:
-        entries = []
         for path in named:
             files = _walk(path, kind, report) if os.path.isdir(path) else [str(path)]
             entries += [(file,) for file in files]
@@ -88,7 +59,10 @@ def entries(
                 f"the network compares {each} {kind}s: name them alternately, --{kind} A --{kind} B; "
                 f"there are {len(named)}"
             )
-    entries += [entry for path in lists for entry in _listed(path, each)]
+        for start in range(0, len(named), each):
+            entries.append(tuple(map(str, named[start : start + each])))
+    for path in lists:
+        entries += _listed(path, each)
     if not entries:
         raise UserError(
             f"name at least one file: --{kind} FILE, --{kind} FOLDER or --files-from FILE"
@@ -101,7 +75,8 @@ def _walk(folder: Path, kind: Kind, report: Report) -> list[str]:
     inside = os.path.realpath(folder)
     files = []
     skipped = defaultdict(list)
-    for where, folders, names in os.walk(folder):  # os.walk enters no linked folder
+    # `os.walk` enters no linked folder.
+    for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(where, name)
@@ -109,9 +84,8 @@ def _walk(folder: Path, kind: Kind, report: Report) -> list[str]:
                 continue
             if path.suffix.lower() not in SUFFIXES[kind]:
                 skipped[f"no {kind} by the suffix"].append(name)
-            elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(
-                inside
-            ):
+            # A shared folder must not make a command read files elsewhere.
+            elif _leads_out(path, inside):
                 skipped["a link that leads out of the folder"].append(name)
             else:
                 files.append(str(path))
@@ -123,6 +97,11 @@ def _walk(folder: Path, kind: Kind, report: Report) -> list[str]:
     if skipped:
         report(_skipped_line(folder, skipped))
     return files
+
+
+def _leads_out(path: Path, folder: str) -> bool:
+    """Return whether a path is a link to a file outside of a folder."""
+    return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder)
 
 
 def _skipped_line(folder: Path, skipped: dict[str, list[str]]) -> str:

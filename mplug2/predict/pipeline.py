@@ -90,12 +90,8 @@ class Pipeline:
         checkpoint: Path | None,
         top: int = 5,
     ) -> None:
-        self.net, self.tokenizer, self.checkpoint, self.top = (
-            net,
-            tokenizer,
-            checkpoint,
-            top,
-        )
+        self.net, self.tokenizer = net, tokenizer
+        self.checkpoint, self.top = checkpoint, top
         self.goal: str = net.spec.eval["goal"]
         self.output, self.says = answered(net, self.goal)
         source = question_source(net, self.goal, tokenizer, ())
@@ -114,9 +110,8 @@ class Pipeline:
     def __repr__(self) -> str:
         media = {"video": "a video", "image": "an image"}.get(self.kind)
         reads = media if self.views == 1 else f"two {self.kind}s" if self.views else None
-        parts = [
-            part for part in (reads, f"a {self.asks}" if self.asks else None) if part
-        ]
+        asked = f"a {self.asks}" if self.asks else None
+        parts = [part for part in (reads, asked) if part]
         declared = KINDS[self.says].answer
         answer = self.says if declared is None else declared.noun
         where = f"{self.checkpoint or 'weights in memory'} on {self.net.device}"
@@ -145,11 +140,13 @@ class Pipeline:
                     f"{self.net.spec.name} reads text alone: call it with question=TEXT"
                 )
             texts = [question] if isinstance(question, str) else list(question)
-            answers = [result for results in self.stream([], texts) for result in results]
+            answers: list[Result] = []
+            for results in self.stream([], texts):
+                answers += results
             return answers[0] if isinstance(question, str) else answers
-        if (media is None) == (image is None) or (
-            image is not None and self.kind != "image"
-        ):
+        is_other_kind = image is not None and self.kind != "image"
+        # Exactly one of the two words for the files.
+        if (media is None) == (image is None) or is_other_kind:
             name = "image=FILE" if self.kind == "image" else "FILE"
             raise UserError(
                 f"{self.net.spec.name} reads {self.kind}s: call it with a file, pipe({name}), or a list"
@@ -157,16 +154,16 @@ class Pipeline:
         value = media if image is None else image
         values = MediaValues(self.kind)
         names = values.names(value)
-        alone = isinstance(names, str) or (
-            self.views == 2 and all(isinstance(name, str) for name in names)
-        )
+        alone = isinstance(names, str)
+        # For a network that compares, two names are one pair and not a list of two files.
+        if self.views == 2 and not alone:
+            alone = all(isinstance(name, str) for name in names)
         entries = []
         for name in [names] if alone else names:
             entries.append((name,) if isinstance(name, str) else tuple(name))
-        several = question is None or (
-            isinstance(question, Iterable) and not isinstance(question, str)
-        )
-        # a value that is not a text is refused below
+        is_list = isinstance(question, Iterable) and not isinstance(question, str)
+        several = question is None or is_list
+        # A value that is not a text is refused below.
         questions: list[Any] = list(question or ()) if several else [question]
         stream = self.stream(entries, questions, in_memory=values.files)
         if not alone:
@@ -193,8 +190,9 @@ class Pipeline:
         """
         self._judge(entries, questions)
         asked: Sequence[str | None] = questions or (None,)
+        # Each text is an entry without files.
         if self.kind == "text":
-            entries = [()] * len(questions)  # each text is an entry without files
+            entries = [()] * len(questions)
         source = question_source(self.net, self.goal, self.tokenizer, asked)
         in_memory = in_memory or {}
         data = Asked(self.net, source, entries, asked, pictures, in_memory)
@@ -241,6 +239,7 @@ class Pipeline:
         for number, question in enumerate(questions):
             request = SampleRequest(("",) * self.views, (number,))
             counts = count_requested_words(source, [request])
+            # An answer to a text with [UNK] in it may be about another question.
             if counts.unknown:
                 notes[question] = (
                     f"the network does not know {counts} of the {self.asks}: it reads [UNK]"
@@ -250,9 +249,11 @@ class Pipeline:
     @torch.inference_mode()
     def _results(self, chunk: Chunk, notes: Mapping[str, str]) -> list[list[Result]]:
         """Return the results of each entry of a chunk; ``notes`` are those on questions."""
-        rows = [
-            read for read in chunk.entries if read.error is None for _ in read.questions
-        ]
+        rows = []
+        for read in chunk.entries:
+            # What cannot be read has no row among the inputs.
+            if read.error is None:
+                rows += [read] * len(read.questions)
         answers: Iterator[tuple[Prediction, ...]] = iter(())
         if rows:
             if self.asks is not None:
@@ -271,11 +272,10 @@ class Pipeline:
             entry_results = []
             for question in read.questions:
                 note = notes.get(question or "")
-                missed = (*read.notes, *([note] if note else []))
+                missed = (*read.notes, note) if note else read.notes
+                best = next(answers)
                 entry_results.append(
-                    Result(
-                        read.entry, key, next(answers), question, None, read.looks, missed
-                    )
+                    Result(read.entry, key, best, question, None, read.looks, missed)
                 )
             results.append(entry_results)
         return results

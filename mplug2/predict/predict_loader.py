@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from mplug2.network import Network
 
 SHOWN_BYTES = 256 << 20  # of the frames of one clip that are kept in their own size
-LONGEST_GAP = (
-    5.0  # seconds between two frames, above which a result warns of missed events
-)
+# Seconds between two frames, above which a result warns of missed events.
+LONGEST_GAP = 5.0
 EDGE = 192  # the longest side of the image of a frame; single images get twice as much
 
 
@@ -131,14 +130,10 @@ def query_input(net: Network, goal: str, task: Any) -> str | None:
     inputs = net.plan(goal).inputs
     if hasattr(task, "query_input"):
         return task.query_input if task.query_input in inputs else None
-    return next(
-        (
-            name
-            for name in task.outputs
-            if name in inputs and net.types[name].kind == "text"
-        ),
-        None,
-    )
+    for name in task.outputs:
+        if name in inputs and net.types[name].kind == "text":
+            return str(name)
+    return None
 
 
 class Asked(Dataset[Any]):
@@ -160,10 +155,9 @@ class Asked(Dataset[Any]):
         self.questions = tuple(questions)
         self.files: Files | None = None
         if source.views:
-            view, threads = (
-                source.views[0],
-                0 if len(entries) == 1 else 1,
-            )  # several are read side by side
+            view = source.views[0]
+            # Several entries are read side by side, each by one thread.
+            threads = 0 if len(entries) == 1 else 1
             media = source.media
             self.files = Files(
                 Path(),
@@ -174,10 +168,8 @@ class Asked(Dataset[Any]):
                 mean=media.mean,
                 std=media.std,
             )
-            self.files.limits, self.files.max_image_pixels = (
-                media.limits,
-                media.max_image_pixels,
-            )
+            self.files.limits = media.limits
+            self.files.max_image_pixels = media.max_image_pixels
             self.files.in_memory = in_memory
             source.media = self.files
 
@@ -234,7 +226,8 @@ def chunks(asked: Asked, batch: int, workers: int) -> Iterator[Chunk]:
         batch_size=batch,
         num_workers=min(workers, -(-len(asked) // batch)),
         collate_fn=asked.collate,
-        generator=torch.Generator(),  # a loader must not draw from the caller's random numbers
+        # A loader must not draw from the caller's random numbers.
+        generator=torch.Generator(),
     )
     done = 0
     try:
@@ -265,9 +258,8 @@ def look(frames: np.ndarray, size: tuple[int, int], pictures: int) -> Look:
     files."""
     height, width = size
     edge = EDGE if len(frames) > 1 else 2 * EDGE
-    chosen = (
-        np.linspace(0, len(frames) - 1, min(pictures, len(frames))).round().astype(int)
-    )
+    count = min(pictures, len(frames))
+    chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
     scale = min(1.0, edge / max(size))
     shown = (max(1, round(height * scale)), max(1, round(width * scale)))
     jpegs = []

@@ -36,11 +36,10 @@ def load_mapped(
     tensor has another shape, or if a module is only partly there; then nothing is loaded.
     """
     names = set(net.spec.modules) if module_names is None else set(module_names)
+    # A checkpoint of an earlier version may have old names of modules.
     if not key_map.released:
-        released = replace(
-            released,
-            tensors=in_new_names(released.tensors, net.spec.modules, released.origin),
-        )
+        tensors = in_new_names(released.tensors, net.spec.modules, released.origin)
+        released = replace(released, tensors=tensors)
     key_map.check(net, released, names)
     bound = BoundMap(key_map, net, released.shapes, released.config)
     loading = _Loading(net, released, names, LoadReport(released.origin))
@@ -58,9 +57,9 @@ def load_mapped(
 
 def tied_names(net: Network) -> dict[str, int]:
     """Return the names of all weights and buffers, those that are one tensor with the same number."""
-    identities = {
-        name: id(value) for name, value in net.state_dict(keep_vars=True).items()
-    }
+    # With `keep_vars`, else each name would have a new tensor.
+    weights = net.state_dict(keep_vars=True)
+    identities = {name: id(value) for name, value in weights.items()}
     for name, owner in net.transposed.items():
         identities[name] = identities[owner]
     return identities

@@ -53,6 +53,7 @@ def _renamed(released: Released, module: str, targets: Iterable[str]) -> Release
         first, _, rest = key.partition(".")
         modules[first] = None
         if first != module:
+            # For modules that keep their name, and for keys that a table drops with a reason.
             others[key] = tensor
             continue
         for target in targets:

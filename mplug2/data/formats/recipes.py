@@ -48,29 +48,30 @@ def _splits(
     file: str, rows: Callable[..., Iterable[Row]], **splits: tuple[str, ...]
 ) -> tuple[Output, ...]:
     """Outputs of one file that contains the split of each entry."""
-    return tuple(
-        Output(name, (file,), partial(rows, splits=parts))
-        for name, parts in splits.items()
-    )
+    outputs = []
+    for name, entry_splits in splits.items():
+        outputs.append(Output(name, (file,), partial(rows, splits=entry_splits)))
+    return tuple(outputs)
 
 
 def _flickr(
     dataset: str, tables: str, train: str, val: str, test: str
 ) -> tuple[Output, ...]:
-    lists = {"train": train, "val": val, "test": test}
+    # Karpathy's file first: it has captions and splits in one.
+    file = f"dataset_{dataset}.json"
+    every_split = {"train": ("train",), "val": ("val",), "test": ("test",)}
     return (
-        *_splits(
-            f"dataset_{dataset}.json",
-            karpathy,
-            train=("train",),
-            val=("val",),
-            test=("test",),
-        ),
-        *(
-            Output(split, (tables, listed), _token_list)
-            for split, listed in lists.items()
-        ),
+        *_splits(file, karpathy, **every_split),
+        Output("train", (tables, train), _token_list),
+        Output("val", (tables, val), _token_list),
+        Output("test", (tables, test), _token_list),
     )
+
+
+def _vqa(split: str, part: str) -> Output:
+    """Output of the questions of a part of COCO with the answers to them."""
+    files = (_VQA_QUESTIONS.format(part), _VQA_ANNOTATIONS.format(part))
+    return Output(split, files, vqa)
 
 
 def _refer(folder: str, by: str, *splits: str) -> tuple[Output, ...]:
@@ -144,14 +145,9 @@ RECIPES: dict[str, Recipe] = {
         "VQA v2; test has no answers",
         "configs_image/vqa_mplug_base.yaml",
         (
-            *(
-                Output(
-                    split,
-                    (_VQA_QUESTIONS.format(part), _VQA_ANNOTATIONS.format(part)),
-                    vqa,
-                )
-                for split, part in (("train", "train2014"), ("val", "val2014"))
-            ),
+            _vqa("train", "train2014"),
+            _vqa("val", "val2014"),
+            # Questions alone: only the server knows the answers.
             *parts(vqa, test=_VQA_QUESTIONS.format("test2015")),
             *parts(vqa, **{"test-dev": _VQA_QUESTIONS.format("test-dev2015")}),
             Output(

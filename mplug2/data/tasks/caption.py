@@ -145,6 +145,7 @@ class CaptionTask(MediaTask[Caption]):
 
     def references(self, items: Sequence[Caption]) -> list[list[str]]:
         """Return all captions of every file, as they are written."""
+        # The captions of one file are several items in training: its references count once.
         by_media = {item.media: list(item.references) for item in items}
         return list(by_media.values())
 
@@ -170,14 +171,17 @@ class CaptionTask(MediaTask[Caption]):
     ) -> dict[str, Callable[[], Any]]:
         """Return builders of captions, prompts and references, one row each."""
         captions = [entry.item for entry in batch_items]
+        # In evaluation an item has all captions of its file: the network is scored on the first one.
         texts = [caption.texts[0] for caption in captions]
         return {
-            "caption": lambda: self.tokenizer.pad_rows(
-                [self._caption_ids(text) for text in texts]
-            ),
-            "prompt": lambda: self.tokenizer([self.prompt for _ in captions]),
+            "caption": lambda: self._padded_captions(texts),
+            "prompt": lambda: self.tokenizer([self.prompt] * len(captions)),
             "references": lambda: [list(caption.references) for caption in captions],
         }
+
+    def _padded_captions(self, texts: Sequence[str]) -> Any:
+        """Return captions as the input `caption`, padded to the longest."""
+        return self.tokenizer.pad_rows([self._caption_ids(text) for text in texts])
 
 
 class RetrievalTask(CaptionTask):
@@ -208,6 +212,7 @@ class RetrievalTask(CaptionTask):
         super().__init__(
             caption_words=caption_words, caption_tokens=caption_tokens, **settings
         )
+        # In evaluation each file is embedded once, and there are more captions than files.
         self.repeat_media = self.training
 
     def _caption_text(self, caption: str) -> str:
@@ -225,9 +230,7 @@ class RetrievalTask(CaptionTask):
                 texts.append(text)
         return {
             self.index: lambda: torch.tensor(rows, dtype=torch.long),
-            "caption": lambda: self.tokenizer.pad_rows(
-                [self._caption_ids(text) for text in texts]
-            ),
+            "caption": lambda: self._padded_captions(texts),
             "media_id": lambda: torch.tensor(groups, dtype=torch.long),
         }
 
@@ -237,18 +240,18 @@ def _captions_of_line(row: Any, number: int, where: str) -> list[Caption]:
     key, media = names(row, where)
     value = next(row[name] for name in _KEYS if name in row)
     texts = [value] if isinstance(value, str) else value
-    if (
-        not isinstance(texts, list)
-        or not texts
-        or not all(isinstance(text, str) for text in texts)
-    ):
+    is_list = isinstance(texts, list) and bool(texts)
+    if not is_list or not all(isinstance(text, str) for text in texts):
         raise UserError(
             f"{where}: 'caption' must be a text or a list of texts, but is {shown(value)}"
         )
-    if not all(text.strip() for text in texts):
-        raise UserError(
-            f"{where}: a caption must have words, but is empty. Remove it, or write one"
-        )
-    return [
-        Caption(row.get("question_id", number), key, media, (text,)) for text in texts
-    ]
+    captions = []
+    for text in texts:
+        # An empty caption would teach the network to write nothing.
+        if not text.strip():
+            raise UserError(
+                f"{where}: a caption must have words, but is empty. Remove it, or write one"
+            )
+        item_id = row.get("question_id", number)
+        captions.append(Caption(item_id, key, media, (text,)))
+    return captions
