@@ -1,4 +1,4 @@
-"""Multi-head attention and feed-forward blocks in BERT's post-norm form, through torch SDPA."""
+"""Multi-head attention and feed-forward blocks in BERT's post-norm form, through torch SDPA and `attention`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modules.dropout_attention import attention
 from modules.linear import Linear
 
 EPS = 1e-12  # BERT's LayerNorm epsilon
@@ -64,12 +65,12 @@ class MultiheadAttention(nn.Module):
         allowed."""
         if not isinstance(memory, KeysValues):
             memory = self.project_kv(x if memory is None else memory)
-        attended = F.scaled_dot_product_attention(
+        attended = attention(
             self._split(self.query(x)),
             memory.keys,
             memory.values,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
+            mask,
+            self.dropout if self.training else 0.0,
         )
         # (b, heads, n, head_width) -> (b, n, heads * head_width)
         return self.out(attended.transpose(1, 2).flatten(2))
