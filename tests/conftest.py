@@ -34,7 +34,8 @@ def without_curves(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Leave out the plot at the end of a run, most of a tiny one's CPU time; the fixture `curves` keeps it."""
-    loggers = sys.modules.get("mplug2.train.loggers")  # absent: importing it takes seconds
+    # Absent where no test has imported it, which takes seconds.
+    loggers = sys.modules.get("mplug2.train.loggers")
     if loggers is not None and "curves" not in request.fixturenames:
         monkeypatch.setattr(loggers, "draw_curves", lambda log, picture: None)
 
