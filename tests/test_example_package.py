@@ -69,6 +69,7 @@ def test_its_names_are_listed_with_what_they_do(site: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_spec_over_it_passes_all_five_stages(site: Path) -> None:
     done = mplug2(site, "check", "entailment.yaml", "--smoke")
     assert done.returncode == 0, done.stdout + done.stderr

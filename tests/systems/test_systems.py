@@ -11,6 +11,7 @@ import stand_ins
 import torch
 from drawn import assert_nothing_overlaps
 from ejected import assert_same_network, ejected_network
+from quick import mostly_slow
 from safetensors.torch import load_file
 from system_files import write_files
 from typer.testing import CliRunner
@@ -29,6 +30,9 @@ NAMES = ("pretrain_mplug2", "vlmo", "timix", "uniter", "clip", "mnli")
 STEPS = 4
 SETTINGS = ("train.warmup=0", "train.schedule=constant", "train.log_every=1")
 every_system = pytest.mark.parametrize("name", NAMES)
+# Experts by modality, and regions: together they draw, write out and train what the systems share.
+QUICK = ("vlmo", "uniter")
+two_systems = pytest.mark.parametrize("name", mostly_slow(NAMES, QUICK))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,14 +89,14 @@ def test_nothing_is_in_the_way_of_a_run(name: str) -> None:
     assert "no mistakes" in run("check", str(file_of(name)), "--run")
 
 
-@pytest.mark.parametrize("name", [SLOW, *NAMES[1:]])
+@two_systems
 def test_every_stream_is_listed(name: str) -> None:
     shown = run("show", str(file_of(name)))
     for stream in spec_of(name).flow:
         assert stream in shown
 
 
-@every_system
+@two_systems
 def test_drawings_and_differences(name: str, tmp_path: Path) -> None:
     file = str(file_of(name))
     assert_nothing_overlaps(spec_of(name))
@@ -106,7 +110,7 @@ def test_all_goals_train_every_parameter(name: str) -> None:
     assert smoke(spec_of(name)) == ""
 
 
-@every_system
+@two_systems
 def test_the_ejected_network_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     spec = spec_of(name)
     assert_same_network(spec, ejected_network(spec, tmp_path))
@@ -126,7 +130,9 @@ def log_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 # TiMix trains below.
-@pytest.mark.parametrize("name", [SLOW, "vlmo", "uniter", "clip", "mnli"])
+@pytest.mark.parametrize(
+    "name", mostly_slow(["pretrain_mplug2", *QUICK, "clip", "mnli"], QUICK)
+)
 def test_some_iterations_train(name: str, tmp_path: Path) -> None:
     result = trained(name, tmp_path / "run")
     assert result.steps == len(log_rows(tmp_path / "run")) == STEPS
