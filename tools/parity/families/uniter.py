@@ -20,6 +20,7 @@ from registry import KEY_MAPS, parse_spec
 from tools.parity.fixture import Fixture, reading
 from tools.parity.recipes.uniter import Numbers, kind_of, recipe
 from tools.parity.rows import Comparison, Row
+from tools.parity.triplet import as_recorded, side
 
 Tensors = dict[str, Tensor]
 TASKS = ("mlm", "mrfr", "mrc", "mrckl", "itm")
@@ -131,7 +132,16 @@ def _task(net: Network, prefix: str, inputs: Tensors, rows: Comparison) -> None:
     rows.close(f"{prefix}img_pos_feat", location, inputs["img_pos_feat"])
     everything = slice(None)
     streams: dict[str, Any]
-    if "img_type_ids" in inputs:
+    if _is_triplet(inputs):
+        text, _ = _batch(inputs, everything)
+        boxes, types = inputs["img_pos_feat"][..., :4], inputs["img_type_ids"]
+        streams = {
+            "text": text,
+            "left": side(inputs["img_feat"], boxes, types, segment=1),
+            "right": side(inputs["img_feat"], boxes, types, segment=2),
+            "target": inputs["targets"],
+        }
+    elif "img_type_ids" in inputs:
         left, right = slice(0, None, 2), slice(1, None, 2)
         text, left_regions = _batch(inputs, left)
         _, right_regions = _batch(inputs, right)
@@ -161,6 +171,11 @@ def _task(net: Network, prefix: str, inputs: Tensors, rows: Comparison) -> None:
             rows,
         )
         _gradient_rows(net, prefix, rows)
+
+
+def _is_triplet(inputs: Tensors) -> bool:
+    """Return whether a row has the regions of both images; of other pairs, each image has a row."""
+    return "img_type_ids" in inputs and len(inputs["targets"]) == len(inputs["input_ids"])
 
 
 def _targets(prefix: str, inputs: Tensors, regions: Regions) -> dict[str, Tensor]:
@@ -195,7 +210,9 @@ def _encoder_rows(
 ) -> None:
     """Compare embeddings and layers, which were recorded without the gap between words and regions."""
     index = inputs["gather_index"][..., None]
-    if "left_embeds" in values:
+    if _is_triplet(inputs):
+        _join_images(inputs, values)
+    elif "left_embeds" in values:
         values["text_embeds"] = values["text_embeds"] * 2
         for stream, name in (
             ("region_embeds", "embeds"),
@@ -226,6 +243,18 @@ def _encoder_rows(
             complete.gather(1, index.expand(-1, -1, complete.shape[-1])),
             valid,
         )
+
+
+def _join_images(inputs: Tensors, values: dict[str, list[Any]]) -> None:
+    """Put the regions of both images into one row, in every stream that has them."""
+    types, num_words = inputs["img_type_ids"], inputs["input_ids"].shape[1]
+    images = [values[f"{name}_embeds"][0].values for name in ("left", "right")]
+    values["region_embeds"] = [as_recorded(torch.cat(images, dim=1), types, 0)]
+    for name in values:
+        is_layer = name.startswith("encoder.layers.") and name.count(".") == 2
+        if is_layer or name == "joint":
+            padded = _interleaved(values[name])
+            values[name] = [as_recorded(padded, types, num_words)]
 
 
 def _close_where(

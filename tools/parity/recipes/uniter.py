@@ -28,7 +28,7 @@ def kind_of(config: Numbers) -> str:
     if "img_label_dim" in config:
         return "pretrain"
     kind = str(config.get("kind", ""))
-    return kind if kind in COMPARED else ""
+    return kind if kind in RECIPES else ""
 
 
 def recipe(kind: str, config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -226,5 +226,3 @@ RECIPES = {
     "nlvr2_paired_attn": _paired_attention,
     "nlvr2_triplet": _triplet,
 }
-# A triplet's regions of both images follow each other in one row, which no comparison here takes apart.
-COMPARED = RECIPES.keys() - {"nlvr2_triplet"}
