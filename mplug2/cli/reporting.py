@@ -31,6 +31,13 @@ WorstErrors = Annotated[
         "in the folder of --report.",
     ),
 ]
+Resized = Annotated[
+    bool,
+    typer.Option(
+        "--resize",
+        help="Let the network have another image size than the checkpoint: positions are resized.",
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option(

@@ -25,6 +25,7 @@ from mplug2.cli.outputs import judge_outputs, print_checkpoint
 from mplug2.cli.reporting import (
     AsJson,
     ReportFolder,
+    Resized,
     WorstErrors,
     check_report,
     finish_report,
@@ -141,6 +142,7 @@ def evaluate(
     report: ReportFolder = None,
     worst: WorstErrors = None,
     as_json: AsJson = False,
+    resize: Resized = False,
     no_verify: NoVerify = False,
 ) -> None:
     """Measure a checkpoint on a split: metrics, and accuracy by type of question."""
@@ -174,6 +176,7 @@ def evaluate(
             split=split,
             predictions=out,
             num_errors=(worst or 0) if detailed else None,
+            resize=resize,
         ):
             if not on_rank0:
                 continue

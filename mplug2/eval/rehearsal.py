@@ -129,6 +129,7 @@ class FirstBatches:
             few, source.collate, batch_size=BATCH_SIZE, max_bad_fraction=1.0
         )
         self.batches = list(loader)
+        self.max_batches = len(self.batches)
         self.source, self.decode, self.bad = few, loader.decode, loader.bad
 
     def __iter__(self) -> Iterator[Any]:

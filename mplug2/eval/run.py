@@ -22,6 +22,7 @@ from mplug2.runtime.precision import DTYPES
 from mplug2.runtime.progress import ProgressReporter
 from mplug2.runtime.rng import fork_rng
 from mplug2.weights.momentum import load_momentum
+from mplug2.weights.resolution import load_at_resolution
 from mplug2.weights.store import load_weights
 from registry import EVALUATORS, Spec, SpecError, StreamType, UserError
 from registry.evaluations import EvaluationSpec
@@ -62,10 +63,12 @@ def evaluations_of_checkpoint(
     split: str | None = None,
     predictions: Path | None = None,
     num_errors: int | None = None,
+    resize: bool = False,
 ) -> Iterator[Evaluation]:
     """Yield the results of `evaluate_checkpoint` one after another, as they are ready.
 
-    ``num_errors`` asks for their details, with so many of the worst errors.
+    ``num_errors`` asks for their details, with so many of the worst errors. ``resize`` lets the network have
+    another resolution than the checkpoint: see `load_at_resolution`.
     """
     from mplug2.build.compose import compose
 
@@ -80,8 +83,11 @@ def evaluations_of_checkpoint(
     for evaluation in evaluations:
         loaders[evaluation.name] = eval_loader(spec, types, evaluation, evaluation.split)
     net = compose(spec, initial=False, drawn=False)
-    load_weights(net, checkpoint)
-    load_momentum(net, checkpoint)
+    if resize:
+        load_at_resolution(net, checkpoint)
+    else:
+        load_weights(net, checkpoint)
+        load_momentum(net, checkpoint)
     net.to(distributed.device(), DTYPES[spec.train["precision"]])
     for evaluation in evaluations:
         loader = loaders[evaluation.name]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from mplug2.runtime import distributed
 from mplug2.runtime.manifest import damage
@@ -15,11 +18,20 @@ from registry.errors import UserError
 log = logging.getLogger(__name__)
 
 
-def load_momentum(net: Any, checkpoint: str | Path, *, required: bool = False) -> None:
+Resize = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
+
+
+def load_momentum(
+    net: Any,
+    checkpoint: str | Path,
+    *,
+    required: bool = False,
+    resize: Resize | None = None,
+) -> None:
     """Fill the EMA copies of ``net`` from a checkpoint folder or, if it has none, from its own weights.
 
     Nothing happens for a network without `ema(...)`. Raises UserError if the copies are ``required`` but
-    absent, damaged, or those of another network.
+    absent, damaged, or those of another network; ``resize(stored, expected)`` may fit them to it.
     """
     expected = net.ema_state_dict()
     file = Path(checkpoint) / MOMENTUM
@@ -31,6 +43,8 @@ def load_momentum(net: Any, checkpoint: str | Path, *, required: bool = False) -
             raise UserError(problem)
         modules = {name.split(".")[0] for name in expected}
         stored = in_new_names(read_tensors(file), modules, str(file))
+        if resize is not None:
+            stored = resize(stored, expected)
         missing = [
             name
             for name, tensor in expected.items()

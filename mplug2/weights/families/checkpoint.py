@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from mplug2.weights.files import Released
 
 
+# Weights that may have another size here, by the ends of their names, and what resizes them.
+_RESIZES: dict[str, Resize] = {
+    "stem.position": grid_positions,
+    "position.weight": first_rows,
+    "stem.patch.proj.weight": tubes,
+}
+
+
 def _module(facts: Facts, module: str) -> Values:
     """Return the weights of a module, and those of its buffers that belong to the run that wrote them."""
     part = facts.net.get_module(module)
@@ -36,7 +44,10 @@ def _row(ending: str = "", resize: Resize | None = None) -> Row:
     """Return the row of the weights that end so, if this network's module has them."""
 
     def has(values: Values) -> bool:
-        return values["rest"] + ending in values["names"]
+        name = values["rest"] + ending
+        # The row of all weights leaves those to the other rows that may be resized.
+        is_other_row = not ending and name.endswith(tuple(_RESIZES))
+        return name in values["names"] and not is_other_row
 
     return Row(
         f"{{module}}.{{rest*}}{ending}",
@@ -59,9 +70,7 @@ KEY_MAP = KeyMap(
             lambda values: values["rest"] in values["run_state"],
         ),
         # Before the general row: these weights depend on the size of the input, and are resized.
-        _row("stem.position", resize=grid_positions),
-        _row("position.weight", resize=first_rows),
-        _row("stem.patch.proj.weight", resize=tubes),
+        *(_row(ending, resize) for ending, resize in _RESIZES.items()),
         _row(),
         Drop("{name*}", "no module of this network has it"),
     ),

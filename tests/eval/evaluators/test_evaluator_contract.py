@@ -45,8 +45,8 @@ CASES: dict[str, tuple[str, Outputs]] = {
         lambda: {"loss_sum": torch.rand(ROWS), "num_tokens": torch.ones(ROWS)},
     ),
 }
-# They need a network with goals of its own: tests/eval/retrieval and test_zero_shot.py.
-ELSEWHERE = {"retrieval", "zero_shot"}
+# They need a network with goals of its own: tests/eval/retrieval, test_zero_shot.py and test_knn.py.
+ELSEWHERE = {"retrieval", "zero_shot", "knn"}
 BUILT_IN = [
     name for name in EVALUATORS.names() if EVALUATORS.target(name).startswith("mplug2.")
 ]
@@ -89,13 +89,15 @@ def test_every_evaluator_has_its_case() -> None:
 def test_the_declaration_read_from_source_is_the_live_one(name: str) -> None:
     read, live = EVALUATORS.declaration(name), Declaration.of(EVALUATORS.load(name))
     assert read.inputs == live.inputs
-    # Metrics of classes choose `classification`: for prompts the evaluator must be named.
-    assert read.inputs or name == "zero_shot"
+    # Metrics of classes choose `classification`: prompts and neighbors must be asked for by name.
+    assert read.inputs or name in ("zero_shot", "knn")
     assert list(read.arguments) == list(live.arguments)
     assert len(read.doc) > 10
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize(
+    "name", [name for name in BUILT_IN if EVALUATORS.declaration(name).inputs]
+)
 def test_no_two_evaluators_are_the_default_for_the_same_kinds(name: str) -> None:
     def kinds(other: str) -> list[str]:
         return sorted(
