@@ -1,5 +1,5 @@
-"""Write the reference pages of docs/ from the code: settings.md, modules.md, operations.md, tasks.md and
-migration.md.
+"""Write the reference pages of docs/ from the code: settings.md, modules.md, operations.md, tasks.md,
+task_reference.md and migration.md.
 
 python tools/reference.py            write the pages
 python tools/reference.py --check    exit code 1 if a page differs from the code
@@ -23,6 +23,7 @@ from mplug2.cli.listing import details  # noqa: E402
 from registry.language import aliases  # noqa: E402
 from registry.language.schema import SETTINGS  # noqa: E402
 from registry.registries import Registry  # noqa: E402
+from tools import task_table  # noqa: E402
 
 NOTE = "<!-- Written by `python tools/reference.py`: edit the code, not this page. -->"
 Row = tuple[str, ...]
@@ -62,8 +63,8 @@ EXAMPLES: dict[str, list[str]] = {
 SECTIONS = {
     "momentum": "EMA copies of weights, for `ema(...)` in a flow line.",
     "data": "The task and source of each split. `data` also takes the arguments of the task and of the "
-    "source ([tasks.md](tasks.md)) for all splits. `data.train`, `data.val` and `data.test` set them for one "
-    "split.",
+    "source ([task_reference.md](task_reference.md)) for all splits. `data.train`, `data.val` and "
+    "`data.test` set them for one split.",
     "train": "The run: length, batch, optimizer, engine, checkpoints and logs.",
     "eval": "What `mplug2 eval` and the evaluation during training measure.",
 }
@@ -162,7 +163,20 @@ def operations_page() -> str:
 
 
 def tasks_page() -> str:
-    """Return docs/tasks.md: all tasks and the sources of their files."""
+    """Return docs/tasks.md: every shipped spec with its data set and its numbers."""
+    parts = [
+        "# What is shipped: tasks, data sets, numbers",
+        NOTE,
+        "A row for each spec, from its header: published numbers with their source, and what was measured "
+        "with this code. The header has the settings of the run. "
+        "[task_reference.md](task_reference.md) describes the tasks in the first column.",
+        markdown_table(task_table.COLUMNS, task_table.table_rows()),
+    ]
+    return page(parts)
+
+
+def task_reference_page() -> str:
+    """Return docs/task_reference.md: all tasks and the sources of their files."""
     parts = [
         "# Tasks and sources",
         NOTE,
@@ -314,6 +328,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "modules.md": modules_page,
     "operations.md": operations_page,
     "tasks.md": tasks_page,
+    "task_reference.md": task_reference_page,
     "migration.md": migration_page,
 }
 
