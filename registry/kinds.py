@@ -41,16 +41,13 @@ class Kind:
 
     name: str
     meaning: str  # one sentence, for `mplug2 list` and messages
-    torch_half: str = (
-        ""  # "package.module:Class" of the half that needs torch, made without arguments
-    )
+    # "package.module:Class" of the half that needs torch, made without arguments.
+    torch_half: str = ""
     has_axes: bool = True  # the first axis counts rows
-    has_mask: bool = (
-        False  # values carry a padding mask, so rows of different lengths can be joined
-    )
-    real: bool = (
-        False  # real numbers: values from outside the network are cast by the torch half
-    )
+    # Values carry a padding mask, so rows of different lengths can be joined.
+    has_mask: bool = False
+    # Real numbers: values from outside the network are cast by the torch half.
+    real: bool = False
     # The last axis counts channels, and may be made narrow to try a network.
     channels_last: bool = False
     blank_length: int = 1  # size of a free axis after the first one in the dry run
