@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from modules.dropout_attention import attention
 from modules.linear import Linear
+from modules.memory_attention import memory_attention, pays
 
 EPS = 1e-12  # BERT's LayerNorm epsilon
 
@@ -55,6 +56,14 @@ class MultiheadAttention(nn.Module):
         """Project ``memory`` to keys and values, to be attended to by many later queries."""
         return KeysValues(self._split(self.key(memory)), self._split(self.value(memory)))
 
+    def _reads_unprojected(self, x: Tensor, memory: Tensor) -> bool:
+        # Adapters add to a projection, and hooks (observers, ZeRO-3) wait for its call: both need the call.
+        for projection in (self.key, self.value):
+            has_hooks = projection._forward_hooks or projection._forward_pre_hooks
+            if type(projection) is not Linear or has_hooks:
+                return False
+        return pays(x, memory, self.heads)
+
     def forward(
         self,
         x: Float[Tensor, "b n width"],
@@ -63,15 +72,22 @@ class MultiheadAttention(nn.Module):
     ) -> Float[Tensor, "b n width"]:
         """Attend from ``x`` to ``memory`` (to itself if none); ``mask`` is True where attention is
         allowed."""
-        if not isinstance(memory, KeysValues):
-            memory = self.project_kv(x if memory is None else memory)
-        attended = attention(
-            self._split(self.query(x)),
-            memory.keys,
-            memory.values,
-            mask,
-            self.dropout if self.training else 0.0,
-        )
+        queries = self._split(self.query(x))
+        dropout = self.dropout if self.training else 0.0
+        if isinstance(memory, Tensor) and self._reads_unprojected(x, memory):
+            key, value = self.key, self.value
+            attended = memory_attention(
+                queries,
+                memory,
+                (key.weight, key.bias),
+                (value.weight, value.bias),
+                mask,
+                dropout,
+            )
+        else:
+            if not isinstance(memory, KeysValues):
+                memory = self.project_kv(x if memory is None else memory)
+            attended = attention(queries, memory.keys, memory.values, mask, dropout)
         # (b, heads, n, head_width) -> (b, n, heads * head_width)
         return self.out(attended.transpose(1, 2).flatten(2))
 
