@@ -239,6 +239,35 @@ def retrieval(
         screen.print(sentence)
 
 
+@commands.command("saving", epilog="Example: mplug2 bench saving --rounds 3")
+def saving(
+    spec: Annotated[str, typer.Argument(metavar="SPEC")] = "configs_text/clm_base.yaml",
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
+    rounds: Annotated[
+        int, typer.Option(help="Saves of each kind; the median is reported.", min=1)
+    ] = 5,
+) -> None:
+    """Measure how long training waits for a checkpoint with and without `train.async_save`."""
+    from mplug2.bench.saving import bench, lines
+    from mplug2.cli.tables import console
+
+    screen = console()
+    with screen.status("composing") as status:
+        figures = bench(
+            spec, only_overrides(overrides), rounds, on_progress=status.update
+        )
+    _print_figures(
+        screen,
+        f"{spec}, {figures.gigabytes:.2f} GB, seconds",
+        ("checkpoint",),
+        ("training waits", "complete after"),
+        lines(figures),
+    )
+    screen.print(
+        f"in the background / at once: {figures.ratio:.3f} (median of {rounds} rounds)"
+    )
+
+
 def _print_figures(
     screen: Console,
     title: str,

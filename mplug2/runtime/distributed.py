@@ -92,6 +92,12 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def cpu_group() -> Any:
+    """Return a new group of all ranks for exchanges on the CPU, such as those of a thread; all ranks must
+    call it. None, which the other functions take as well, if there is but one rank."""
+    return dist.new_group(backend="gloo") if world_size() > 1 else None
+
+
 def barrier() -> None:
     """Wait for all ranks."""
     if world_size() > 1:
@@ -123,15 +129,16 @@ def all_reduce_tensor(value: torch.Tensor) -> torch.Tensor:
     return here.to(value.device)
 
 
-def all_gather_object(value: T) -> list[T]:
+def all_gather_object(value: T, group: Any = None) -> list[T]:
     """Return the ``value`` of every rank, in rank order, on every rank; all ranks must call it.
 
+    ``group`` (`cpu_group`): the exchange is independent of those in other groups.
     A value is anything that pickles: ``rows = [row for part in all_gather_object(rows) for row in part]``.
     """
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group=group)
     return values
 
 
@@ -168,10 +175,11 @@ def on_rank0(function: Callable[[], T]) -> T:
     return cast(T, result)
 
 
-def raise_on_all_ranks(problem: str | None) -> None:
+def raise_on_all_ranks(problem: str | None, group: Any = None) -> None:
     """Raise UserError on every rank if one of them has a problem: a rank that stops alone leaves the others
-    waiting."""
-    problems = [(i, text) for i, text in enumerate(all_gather_object(problem)) if text]
+    waiting. ``group`` is that of `all_gather_object`."""
+    texts = all_gather_object(problem, group)
+    problems = [(i, text) for i, text in enumerate(texts) if text]
     if problems:
         where = f" (rank {problems[0][0]} of {world_size()})" if world_size() > 1 else ""
         raise UserError(problems[0][1] + where)

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mplug2.runtime.deferred_writes import write_or_defer
+
 _NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -52,8 +54,12 @@ def write_safetensors(
     safetensors file).
 
     Layout: eight bytes little endian header length, a JSON header, the raw values
-    (https://github.com/huggingface/safetensors#format).
+    (https://github.com/huggingface/safetensors#format). Within `deferred_writes` the file is written later.
     """
+    write_or_defer(_write_file, path, entries, iter(tensors))
+
+
+def _write_file(path: Path, entries: list[Entry], tensors: Iterable[Tensor]) -> None:
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for entry in entries:

@@ -21,13 +21,16 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mplug2 import __version__
 from mplug2.checking.vocabulary import VOCABULARIES
 from mplug2.runtime import distributed
+from mplug2.runtime.deferred_writes import Write, deferred_writes, write_or_defer
 from mplug2.runtime.manifest import (
     MANIFEST,
     damage,
@@ -37,6 +40,7 @@ from mplug2.runtime.manifest import (
 )
 from mplug2.runtime.rng import capture_rng, restore_rng
 from mplug2.runtime.safetensors_writer import Entry, in_file_order, write_safetensors
+from mplug2.train.background_saves import BackgroundSaves
 from mplug2.train.checkpoint_state import STATE, disagreement, read_state, state_text
 from mplug2.train.engines.base import Engine
 from mplug2.train.engines.deepspeed_zero import format_1_types
@@ -63,23 +67,23 @@ def save_checkpoint(
     spec_text: str,
     writer: bool,
     vocabularies: Mapping[str, Any] | None = None,
+    background: BackgroundSaves | None = None,
 ) -> Path:
     """Write the checkpoint of ``state`` and return its folder; all ranks must call this.
 
     ``writer`` ranks write what is the same for all ranks: one for each machine with a separate disk.
     ``vocabularies`` (`mplug2.checking.vocabulary`) are recorded, so that no others are used with the weights.
+    With ``background`` this call copies what the checkpoint holds, and a thread writes it: the folder exists
+    when `BackgroundSaves.wait` returns.
     """
     final = step_folder(folder, state.step)
-    temporary, replaced = final.with_suffix(".tmp"), final.with_suffix(".old")
-    with _clean_up_failed_save(temporary, state.step, writer):
-        if writer:
-            # An earlier process may have been killed while it saved this step.
-            for stale in (temporary, replaced):
-                shutil.rmtree(stale, ignore_errors=True)
-            # All ranks of this machine write into them, so they must exist before the barrier.
-            for name in (ENGINE, RNG):
-                (temporary / name).mkdir(parents=True)
+    save = _Save(final, state.step, writer, _written_by(engine))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(save.cleaned_up())
+        save.make_folders()
         distributed.barrier()
+        writes = stack.enter_context(deferred_writes()) if background else []
+        temporary = save.temporary
         # Every rank takes part: with ZeRO 3 each of them holds a part of the weights.
         save_weights(net, temporary / WEIGHTS if writer else None, engine.consolidate)
         engine.save(temporary / ENGINE)
@@ -87,39 +91,96 @@ def save_checkpoint(
         if writer:
             _save_momentum(net, temporary / MOMENTUM)
             _write_texts(temporary, net, spec_text, vocabularies)
-            (temporary / STATE).write_text(
-                state_text(net, state, settings), encoding="utf-8"
-            )
-        # Every rank has written its files: the manifest lists them all.
-        distributed.barrier()
-        if writer:
-            write_manifest(temporary, _written_by(engine))
-            _sync_tree(temporary)
-            # It exists if the run was interrupted at the end of an epoch, before its evaluation, and resumed.
-            if final.exists():
-                final.rename(replaced)
-            # The state is complete on the disk before it gets its name.
-            temporary.rename(final)
-            # The rename itself must reach the disk before the replaced checkpoint goes.
-            sync(folder)
-            shutil.rmtree(replaced, ignore_errors=True)
-        distributed.barrier()
+            _write_text(temporary / STATE, state_text(net, state, settings))
+        if background is None:
+            # Every rank has written its files: the manifest lists them all.
+            distributed.barrier()
+            save.publish()
+    if background is not None:
+        background.start(partial(save.write, writes, background.group))
     return final
 
 
-@contextlib.contextmanager
-def _clean_up_failed_save(temporary: Path, step: int, writer: bool) -> Iterator[None]:
-    """Remove what a full disk left half written, and raise `UserError`."""
-    try:
-        yield
-    except OSError as error:
-        if writer:
-            shutil.rmtree(temporary, ignore_errors=True)
-        folder = temporary.parent
-        raise UserError(
-            f"the checkpoint of step {step} cannot be written into {folder} ({_free(folder)} free): "
-            f"{error}. Free disk space, and resume from the checkpoint before it with --resume"
-        ) from error
+@dataclass(frozen=True)
+class _Save:
+    """The files of a checkpoint from the first to its final name; an error leaves the older ones intact."""
+
+    final: Path
+    step: int
+    writer: bool
+    written_by: dict[str, Any]  # for the manifest
+
+    @property
+    def temporary(self) -> Path:
+        return self.final.with_suffix(".tmp")
+
+    @property
+    def replaced(self) -> Path:
+        return self.final.with_suffix(".old")
+
+    def make_folders(self) -> None:
+        """Make empty folders for the files of all ranks."""
+        if self.writer:
+            # An earlier process may have been killed while it saved this step.
+            for stale in (self.temporary, self.replaced):
+                shutil.rmtree(stale, ignore_errors=True)
+            # All ranks of this machine write into them, so they must exist before the barrier.
+            for name in (ENGINE, RNG):
+                (self.temporary / name).mkdir(parents=True)
+
+    def write(self, writes: Iterable[Write], group: Any) -> None:
+        """Write the files that were put off, and give the checkpoint its name; all ranks must call this."""
+        with self.cleaned_up():
+            problem = None
+            try:
+                for write in writes:
+                    write()
+            except OSError as error:
+                problem = self._problem(error)
+            distributed.raise_on_all_ranks(problem, group)
+            self.publish(group)
+
+    def publish(self, group: Any = None) -> None:
+        """Write the manifest of what all ranks have written, and give the checkpoint its name."""
+        problem = None
+        try:
+            if self.writer:
+                self._rename()
+        except OSError as error:
+            problem = self._problem(error)
+        distributed.raise_on_all_ranks(problem, group)
+
+    @contextlib.contextmanager
+    def cleaned_up(self) -> Iterator[None]:
+        """Remove what a full disk left half written, and raise `UserError`."""
+        try:
+            yield
+        except (OSError, UserError) as error:
+            if self.writer:
+                shutil.rmtree(self.temporary, ignore_errors=True)
+            if isinstance(error, UserError):
+                raise
+            raise UserError(self._problem(error)) from error
+
+    def _rename(self) -> None:
+        write_manifest(self.temporary, self.written_by)
+        _sync_tree(self.temporary)
+        # It exists if the run was interrupted at the end of an epoch, before its evaluation, and resumed.
+        if self.final.exists():
+            self.final.rename(self.replaced)
+        # The state is complete on the disk before it gets its name.
+        self.temporary.rename(self.final)
+        # The rename itself must reach the disk before the replaced checkpoint goes.
+        sync(self.final.parent)
+        shutil.rmtree(self.replaced, ignore_errors=True)
+
+    def _problem(self, error: OSError) -> str:
+        folder = self.final.parent
+        return (
+            f"the checkpoint of step {self.step} cannot be written into {folder} "
+            f"({_free(folder)} free): {error}. Free disk space, and resume from the checkpoint before it "
+            "with --resume"
+        )
 
 
 def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> RunState:
@@ -174,12 +235,14 @@ def _write_texts(
 ) -> None:
     """Write the spec, and what modules and vocabularies add to a checkpoint."""
     if extra := net.extra_state():
-        text = json.dumps(extra, ensure_ascii=False)
-        (folder / EXTRA).write_text(text, encoding="utf-8")
-    (folder / "spec.yaml").write_text(spec_text, encoding="utf-8")
+        _write_text(folder / EXTRA, json.dumps(extra, ensure_ascii=False))
+    _write_text(folder / "spec.yaml", spec_text)
     if vocabularies:
-        text = json.dumps(vocabularies)
-        (folder / VOCABULARIES).write_text(text, encoding="utf-8")
+        _write_text(folder / VOCABULARIES, json.dumps(vocabularies))
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_or_defer(partial(path.write_text, encoding="utf-8"), text)
 
 
 def _save_momentum(net: Any, path: Path) -> None:

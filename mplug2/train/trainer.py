@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mplug2.eval.best import selected_value, smaller_is_better
@@ -20,6 +21,7 @@ from mplug2.runtime.progress import ProgressReporter
 from mplug2.runtime.rng import seed_everything
 from mplug2.runtime.run_folder import CHECKPOINTS, run_folder
 from mplug2.train import messages
+from mplug2.train.background_saves import BackgroundSaves
 from mplug2.train.checkpoint import (
     load_before_engine,
     load_into_engine,
@@ -108,6 +110,8 @@ class Trainer:
         # The run may have no evaluation any more.
         self.state.eval_pending = self.state.eval_pending and bool(self.evaluations)
         self.skipped_in_a_row = 0
+        self.saves = BackgroundSaves(enabled=self.settings["async_save"])
+        self.saving: Path | None = None  # the checkpoint that `saves` writes
         self.meter = Meter(self.iteration, self.folder, self.settings["profile"])
 
     def run(self) -> Result:
@@ -121,6 +125,7 @@ class Trainer:
             ) as self.log,
             Interrupts() as interrupts,
             self.meter,
+            self.saves,
         ):
             self.report.print_line(*self.opening())
             while (self.state.eval_pending or not self.is_over()) and not stop:
@@ -141,8 +146,7 @@ class Trainer:
                 self.state.loaders = self.iteration.positions()
                 seconds = self.meter.end(self.state.step)
                 self.write_log(values, results, lrs, before, seconds)
-                # A signal may reach some ranks only; all must stop after the same step.
-                stop = distributed.all_reduce_sum(float(interrupts.stop_requested))[0] > 0
+                stop = self.any_rank_stops(interrupts.stop_requested)
                 # The last step is saved and evaluated whatever the settings are.
                 over = self.state.step == self.total
                 self.state.eval_pending = bool(self.evaluations) and (
@@ -150,6 +154,7 @@ class Trainer:
                 )
                 if over or stop or self.is_due("save_every", before):
                     self.save()
+            self.finish_save()
         # A run without a step to do was saved before.
         assert self.saved is not None
         best, best_folder = self.state.best_step, None
@@ -273,6 +278,8 @@ class Trainer:
             self.folder,
             step,
         )
+        # Before this step may become the best one, to which a link must point only when it is complete.
+        self.finish_save()
         state.metrics, state.eval_pending = values, False
         better = self.is_best(values)
         shown = "  ".join(f"{key} {value:.4f}" for key, value in values.items())
@@ -298,8 +305,19 @@ class Trainer:
         smaller = self.select in self.smaller_is_better
         return self.state.record_best(values[self.select], smaller_is_better=smaller)
 
+    def any_rank_stops(self, stop_requested: bool) -> bool:
+        """Return whether a signal has reached a rank; raise the error of a save in the background."""
+        done = self.saves.is_done
+        # In one exchange: a signal, or an error, may have reached some ranks only so far.
+        failed = done and self.saves.has_failed
+        stops, failures = distributed.all_reduce_sum(stop_requested, failed)
+        if done or failures:
+            self.finish_save()
+        return stops > 0
+
     def save(self) -> None:
         """Write a checkpoint of the state; UserError if the run folder is gone."""
+        self.finish_save()
         distributed.raise_on_all_ranks(
             lost_run_folder(self.folder) if self.writer else None
         )
@@ -307,18 +325,20 @@ class Trainer:
         spec_text = write_spec(
             replace(self.spec, train={**self.settings, "output_dir": str(self.folder)})
         )
-        folder = self.folder / CHECKPOINTS
-        self.saved = save_checkpoint(
-            folder,
-            self.net,
-            self.engine,
-            self.state,
-            self.invariants,
-            spec_text,
-            self.writer,
-            self.vocabularies,
+        parts = (self.net, self.engine, self.state, self.invariants, spec_text)
+        background = self.saves if self.saves.enabled else None
+        self.saving = save_checkpoint(
+            self.folder / CHECKPOINTS, *parts, self.writer, self.vocabularies, background
         )
-        self.tidy_folder()
+        if not self.saves.enabled:
+            self.finish_save()
+
+    def finish_save(self) -> None:
+        """Wait for the checkpoint that is being written, if any, and point `last` to it."""
+        self.saves.wait()
+        if self.saving is not None:
+            self.saved, self.saving = self.saving, None
+            self.tidy_folder()
 
     def tidy_folder(self) -> None:
         """Bring links and old checkpoints up to date, on the process that writes."""

@@ -193,6 +193,11 @@ TRAIN = {
     "save_every": Key(
         "int | dict", 1, "epochs between two checkpoints, or a length: {steps: 500}", 1
     ),
+    "async_save": Key(
+        "bool",
+        False,
+        "whether training continues while a checkpoint is written; needs memory for a copy of it",
+    ),
     "keep_last": Key("int", 3, "number of newest checkpoints to keep", 1),
     "loggers": Key(
         "list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mplug2.runtime import distributed
+from mplug2.runtime.deferred_writes import write_or_defer
 
 
 def rank_file(folder: Path, rank: int | None = None) -> Path:
@@ -17,9 +18,16 @@ def rank_file(folder: Path, rank: int | None = None) -> Path:
 
 
 def write_rank_file(folder: Path, payload: dict[str, Any]) -> None:
-    """Write this rank's ``payload`` of tensors and plain values; OSError if the disk is full."""
+    """Write this rank's ``payload`` of tensors and plain values; OSError if the disk is full.
+
+    Within `deferred_writes` the file is written later.
+    """
+    write_or_defer(_write_payload, rank_file(folder), payload)
+
+
+def _write_payload(path: Path, payload: dict[str, Any]) -> None:
     try:
-        torch.save(payload, rank_file(folder))
+        torch.save(payload, path)
     except RuntimeError as error:
         # This is what torch makes of a full disk.
         raise OSError(str(error).splitlines()[0]) from error
