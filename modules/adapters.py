@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PARAMETERS = ("lora_down", "lora_up", "lora_magnitude")
-CHECKSUM = "lora_base"  # the buffer that names the weight which an adapter was trained on
+CHECKSUM = (
+    "lora_base"  # the buffer that names the weight which an adapter was trained on
+)
 
 
 class AdaptedLinear(nn.Linear):
@@ -40,7 +42,9 @@ class AdaptedLinear(nn.Linear):
         """
         output = super().forward(input)
         # Two small products: the change of the weight, [outputs, inputs], is never built.
-        change = F.linear(F.linear(input, self.lora_down), self.lora_up) * self.lora_scale
+        change = (
+            F.linear(F.linear(input, self.lora_down), self.lora_up) * self.lora_scale
+        )
         if self.lora_magnitude is None:
             return output + change
         lengths = row_lengths(self.weight + self.lora_change()).detach()
@@ -60,7 +64,9 @@ class AdaptedLinear(nn.Linear):
         weight = self.weight.float() + change
         if self.lora_magnitude is not None:
             # (outputs) -> (outputs, 1): one factor for each row.
-            weight = weight * (self.lora_magnitude.float() / row_lengths(weight))[:, None]
+            weight = (
+                weight * (self.lora_magnitude.float() / row_lengths(weight))[:, None]
+            )
         return weight
 
 

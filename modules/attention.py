@@ -54,7 +54,9 @@ class MultiheadAttention(nn.Module):
 
     def project_kv(self, memory: Float[Tensor, "b m width"]) -> KeysValues:
         """Project ``memory`` to keys and values, to be attended to by many later queries."""
-        return KeysValues(self._split(self.key(memory)), self._split(self.value(memory)))
+        return KeysValues(
+            self._split(self.key(memory)), self._split(self.value(memory))
+        )
 
     def _reads_unprojected(self, x: Tensor, memory: Tensor) -> bool:
         # Adapters add to a projection, and hooks (observers, ZeRO-3) wait for its call: both need the call.
@@ -125,7 +127,9 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.dropout = dropout
 
-    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+    def forward(
+        self, x: Float[Tensor, "*batch width"]
+    ) -> Float[Tensor, "*batch width"]:
         """Apply the block to every position."""
         update = self.down(F.gelu(self.up(x)))
         return self.norm(x + F.dropout(update, self.dropout, self.training))
@@ -165,7 +169,9 @@ class Layer(nn.Module):
         x = self.attention(x, mask=mask)
         if memory is not None:
             # A memory for such a layer is a mistake of the caller, which would be lost silently.
-            assert self.cross is not None, "this layer was built without cross-attention"
+            assert self.cross is not None, (
+                "this layer was built without cross-attention"
+            )
             # (samples * k, n, width) -> (samples, k * n, width) and back
             queries = x.reshape(len(memory), -1, x.shape[-1])
             x = self.cross(queries, memory, memory_mask).reshape(x.shape)

@@ -19,7 +19,10 @@ from modules.search.common import eval_no_grad
 from modules.streams import Sequences, Text, Tokens
 from registry import operation
 
-PREFIX, BINS = 344, 337  # BERT's [unused339], and [unused340] to [unused676]: as released
+PREFIX, BINS = (
+    344,
+    337,
+)  # BERT's [unused339], and [unused340] to [unused676]: as released
 ROUNDING = 1e-4  # a coordinate this little below a bin belongs to it: halving and adding have rounded it down
 EPS = 1e-5  # released, in both divisions of the generalised IoU
 

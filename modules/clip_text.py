@@ -107,7 +107,10 @@ class EndHead(nn.Module):
     outputs = "vector B width"
 
     def __init__(
-        self, width_in: int, width: int, end: Literal["highest_id", "last"] = "highest_id"
+        self,
+        width_in: int,
+        width: int,
+        end: Literal["highest_id", "last"] = "highest_id",
     ) -> None:
         super().__init__()
         check_sizes(width_in=width_in, width=width)

@@ -10,7 +10,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modules.attention import EPS, KeysValues, Layer, causal_mask, init_weights, key_mask
+from modules.attention import (
+    EPS,
+    KeysValues,
+    Layer,
+    causal_mask,
+    init_weights,
+    key_mask,
+)
 from modules.linear import Linear, Packs, linear, packing
 from modules.packing import visible
 from modules.recompute import checkpoint_layer
@@ -86,7 +93,9 @@ class DecoderCache:
         return causal & (used | seen.triu(self.length))
 
 
-def _select_rows(cache: list[KeysValues], rows: Int[Tensor, " rows"]) -> list[KeysValues]:
+def _select_rows(
+    cache: list[KeysValues], rows: Int[Tensor, " rows"]
+) -> list[KeysValues]:
     """Return the keys and values of each layer for some rows, which may repeat."""
     selected = []
     for keys, values in cache:
@@ -214,7 +223,10 @@ class TextDecoder(nn.Module):
             return self._decode(ids, state, last_only)
 
     def _decode(
-        self, ids: Int[Tensor, "samples beams new"], state: DecoderCache, last_only: bool
+        self,
+        ids: Int[Tensor, "samples beams new"],
+        state: DecoderCache,
+        last_only: bool,
     ) -> Float[Tensor, "samples beams out vocab"]:
         samples, beams, new = ids.shape
         left_pad = state.left_pad

@@ -149,7 +149,9 @@ class _DropoutAttention(torch.autograd.Function):
             inputs = [x for x in (q, k, v) if x.requires_grad]
             found = torch.autograd.grad(attended, inputs, gradient, create_graph=True)
             of_inputs = iter(found)
-            dq, dk, dv = (next(of_inputs) if x.requires_grad else None for x in (q, k, v))
+            dq, dk, dv = (
+                next(of_inputs) if x.requires_grad else None for x in (q, k, v)
+            )
             return dq, dk, dv, None, None, None
         dq, dk, dv = (_heads_first(x, x.shape[-1]) for x in (q, k, v))
         scores = q.new_empty(min(ROWS, q.shape[2]), k.shape[2], dtype=lse.dtype)

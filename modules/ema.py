@@ -29,7 +29,9 @@ class EMA:
 
     @torch.no_grad()
     def update(
-        self, decay: float | None = None, master: Callable[[Tensor], Tensor] | None = None
+        self,
+        decay: float | None = None,
+        master: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Take one step towards the students; ``decay=0`` copies them. Buffers are copied.
 
@@ -49,7 +51,9 @@ class EMA:
                 averaged.add(id(target))
                 value = source if master is None else master(source)
                 target.lerp_(value.to(target), rate)
-            for copied, current in zip(average.buffers(), student.buffers(), strict=True):
+            for copied, current in zip(
+                average.buffers(), student.buffers(), strict=True
+            ):
                 # Counters and statistics have no average.
                 copied.copy_(current)
 

@@ -24,7 +24,9 @@ class TorchHalf(Protocol):
     def blank(self, sizes: Sequence[int], device: torch.device | str) -> Any:
         """Return a value without content; on the device `meta` for the dry run."""
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return a valid random value on the CPU; row and class numbers in it are below `count`."""
 
     def shape(self, value: Any) -> list[int]:
@@ -45,7 +47,9 @@ class TorchHalf(Protocol):
     def detach(self, value: Any) -> Any:
         """Return a value through which no gradient flows."""
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return one value with the rows of several; `offsets` are added to row numbers, one a value."""
 
     def select(self, value: Any, rows: Tensor) -> Any:
@@ -68,7 +72,9 @@ class TensorValues:
         """Return zeros."""
         return torch.zeros(list(sizes), dtype=self.dtype, device=device)
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return numbers from [0, 1)."""
         return torch.rand(list(sizes), generator=generator)
 
@@ -97,7 +103,9 @@ class TensorValues:
         """Return a tensor without gradient."""
         return self._map(value, Tensor.detach)
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return the rows of several tensors, whose other sizes must agree."""
         return torch.cat(list(values))
 
@@ -131,7 +139,9 @@ class FullPrecisionValues(TensorValues):
 class BoxValues(FullPrecisionValues):
     """Boxes as left, top, right, bottom."""
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return boxes with left <= right and top <= bottom."""
         numbers = torch.rand(list(sizes), generator=generator)
         if not sizes or sizes[-1] != 4:
@@ -143,7 +153,9 @@ class BoxValues(FullPrecisionValues):
 class WeightValues(FullPrecisionValues):
     """Weights of rows."""
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return ones: a loss of rows that all have weight 0 would have no gradient."""
         return torch.ones(list(sizes))
 
@@ -153,7 +165,9 @@ class LabelValues(TensorValues):
 
     dtype = torch.long
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return 0, 1, ..., `count` - 1, repeated, so that every class occurs."""
         return (torch.arange(torch.Size(sizes).numel()) % count).reshape(list(sizes))
 
@@ -161,13 +175,17 @@ class LabelValues(TensorValues):
 class IndexValues(LabelValues):
     """Row numbers of another stream."""
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return all row numbers, each raised by the offset of its value: the rows that come before."""
         if offsets is None:
             raise ValueError(
                 "an index counts rows of another stream: concat needs `offsets`, one a value"
             )
-        shifted = [value + offset for value, offset in zip(values, offsets, strict=True)]
+        shifted = [
+            value + offset for value, offset in zip(values, offsets, strict=True)
+        ]
         return torch.cat(shifted)
 
 
@@ -180,7 +198,9 @@ class StringValues(TensorValues):
         """Return one empty text for each row."""
         return [[""] for _ in range(sizes[0] if sizes else 1)]
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return two texts for each row, always the same."""
         return [["a word", "another word"] for _ in range(sizes[0] if sizes else 1)]
 
@@ -196,7 +216,9 @@ class StringValues(TensorValues):
         """Return nothing."""
         return []
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return the rows of several lists."""
         return [row for value in values for row in value]
 

@@ -148,7 +148,9 @@ class Multiway(nn.Module):
         """Return the hidden states of each stream; ValueError without any, or without its expert."""
         streams = {"text": text, "image": image}
         # In this order, text before image: the positions of the relative bias count on it.
-        present = {name: stream for name, stream in streams.items() if stream is not None}
+        present = {
+            name: stream for name, stream in streams.items() if stream is not None
+        }
         if not present:
             raise ValueError("a call needs text, image or both, but has neither")
         lengths = {name: stream.values.shape[1] for name, stream in present.items()}
@@ -190,7 +192,9 @@ class Multiway(nn.Module):
             )
 
 
-def _bias(heads: int, depth: int, size: int, patch: int, positions: int) -> RelativeBias:
+def _bias(
+    heads: int, depth: int, size: int, patch: int, positions: int
+) -> RelativeBias:
     if size % patch:
         raise ValueError(
             f"size must be a multiple of patch, but size is {size} and patch is {patch}"

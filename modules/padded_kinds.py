@@ -27,14 +27,18 @@ class MaskValues(TensorValues):
         """Return a mask in which every element counts."""
         return torch.ones(list(sizes), dtype=self.dtype, device=device)
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return a mask in which the first element of each row counts, and half of the others."""
         mask = torch.rand(list(sizes), generator=generator) < 0.5
         # A row in which nothing counts would give NaN in most losses and attentions.
         mask[..., 0] = True
         return mask
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return the rows of several masks, padded with False to the longest."""
         # A mask of rows alone has no axis to pad.
         if values[0].ndim == 1:
@@ -69,7 +73,9 @@ class TextValues(TupleValues):
         ids = torch.zeros(list(sizes), dtype=torch.long, device=device)
         return Text(ids, torch.ones_like(ids, dtype=torch.bool))
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return ids of a small vocabulary; the last row ends in padding."""
         mask = torch.ones(list(sizes), dtype=torch.bool)
         # Some padding, so that the mask matters where random values test a network.
@@ -78,7 +84,9 @@ class TextValues(TupleValues):
         ids = torch.randint(1, SMALL_VOCABULARY, list(sizes), generator=generator)
         return Text(ids * mask, mask)
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return the rows of several texts, padded to the longest."""
         ids = join_rows([value.ids for value in values])
         mask = join_rows([value.mask for value in values])
@@ -114,7 +122,9 @@ class TokenValues(TupleValues):
         """Return hidden states without padding."""
         return Tokens(torch.zeros(list(sizes), device=device))
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return normally distributed hidden states without padding."""
         return Tokens(torch.randn(list(sizes), generator=generator))
 
@@ -124,7 +134,9 @@ class TokenValues(TupleValues):
             return value
         return value._replace(values=value.values.to(dtype))
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return the rows of several streams, padded to the longest; the mask is None if none has padding."""
         states = join_rows([value.values for value in values])
         lengths = {value.values.shape[1] for value in values}
@@ -149,7 +161,9 @@ class RegionValues(TupleValues):
         features = torch.zeros(list(sizes), device=device)
         return Regions(features, torch.zeros([*sizes[:-1], 4], device=device))
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return normally distributed features and valid boxes, without padding."""
         features = torch.randn(list(sizes), generator=generator)
         return Regions(features, BoxValues().random([*sizes[:-1], 4], generator, count))
@@ -161,7 +175,9 @@ class RegionValues(TupleValues):
         boxes = BoxValues().cast(value.boxes, dtype)
         return Regions(value.features.to(dtype), boxes, value.mask)
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return the rows of several values, padded to the most regions; the mask is None without padding."""
         features = join_rows([value.features for value in values])
         boxes = join_rows([value.boxes for value in values])
@@ -187,7 +203,9 @@ class SequenceValues(TupleValues):
         ids = torch.zeros([*sizes, TEXT_LENGTH], dtype=torch.long, device=device)
         return Sequences(ids, torch.zeros(list(sizes), device=device))
 
-    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Any:
+    def random(
+        self, sizes: Sequence[int], generator: torch.Generator, count: int
+    ) -> Any:
         """Return ids of a small vocabulary with negative scores, best first."""
         ids = torch.randint(
             1, SMALL_VOCABULARY, [*sizes, TEXT_LENGTH], generator=generator
@@ -195,7 +213,9 @@ class SequenceValues(TupleValues):
         scores = -torch.rand(list(sizes), generator=generator)
         return Sequences(ids, scores.sort(dim=-1, descending=True).values)
 
-    def concat(self, values: Sequence[Any], offsets: Sequence[int] | None = None) -> Any:
+    def concat(
+        self, values: Sequence[Any], offsets: Sequence[int] | None = None
+    ) -> Any:
         """Return the rows of several values, padded to the longest sequence; ValueError if fields differ."""
         fields: dict[str, Tensor | None] = {}
         for name in Sequences._fields:

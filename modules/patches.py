@@ -49,7 +49,9 @@ class ImageEmbedding(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width)) if mask_token else None
         self.position = None
         if position == "absolute":
-            self.position = nn.Parameter(torch.empty(1, 1 + (size // patch) ** 2, width))
+            self.position = nn.Parameter(
+                torch.empty(1, 1 + (size // patch) ** 2, width)
+            )
             # The size of a fresh patch embedding of normalized pixels (docs/decisions/0003).
             nn.init.normal_(self.position, std=3**-0.5)
 

@@ -69,5 +69,11 @@ class RegionEmbedding(nn.Module):
         location = box_location(regions.boxes).to(features.dtype)
         # Two norms before the sum, so that neither the feature nor the location drowns the other.
         seen = self.feature_norm(self.feature(features))
-        x = seen + self.location_norm(self.location(location)) + self.kind.weight[segment]
-        return Tokens(F.dropout(self.norm(x), self.dropout, self.training), regions.mask)
+        x = (
+            seen
+            + self.location_norm(self.location(location))
+            + self.kind.weight[segment]
+        )
+        return Tokens(
+            F.dropout(self.norm(x), self.dropout, self.training), regions.mask
+        )

@@ -39,7 +39,9 @@ def select_labelled(tokens: Tokens, labels: Int[Tensor, "b l"]) -> dict[str, Ten
     },
     outputs="vector M@mask width",
 )
-def select_masked(values: Values, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "m width"]:
+def select_masked(
+    values: Values, mask: Bool[Tensor, "b l"]
+) -> Float[Tensor, "m width"]:
     """Return the elements of all rows where the mask is True."""
     return _dense(values)[mask]
 

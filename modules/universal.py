@@ -68,7 +68,9 @@ class Universal(nn.Module):
                 layer, latents, None, x, mask, recompute=self.recompute
             )
         # Latents have no padding, so nothing masks them.
-        return checkpoint_layer(spread, x, mask, latents, None, recompute=self.recompute)
+        return checkpoint_layer(
+            spread, x, mask, latents, None, recompute=self.recompute
+        )
 
     def forward(
         self, tokens: Tokens, *, route: Literal["text", "vision"] = "text"

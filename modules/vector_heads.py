@@ -41,7 +41,12 @@ class _Layers(nn.Module):
     """``out(norm(gelu(dense(x))))``; ``out(x)`` with depth 1. ``norm_first``: norm before the activation."""
 
     def __init__(
-        self, width: int, outputs: int, depth: int, hidden: int, norm_first: bool = False
+        self,
+        width: int,
+        outputs: int,
+        depth: int,
+        hidden: int,
+        norm_first: bool = False,
     ) -> None:
         super().__init__()
         hidden = hidden or width

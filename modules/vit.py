@@ -186,7 +186,9 @@ class VideoViT(nn.Module):
         rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
         self.stem = Stem(width, patch, size, temporal_stride)
         self.blocks = nn.ModuleList(
-            VideoBlock(width, heads, temporal == "local", mlp_ratio, p, attention_dropout)
+            VideoBlock(
+                width, heads, temporal == "local", mlp_ratio, p, attention_dropout
+            )
             for p in rates
         )
         self.norm = nn.LayerNorm(width, eps=CLIP_EPS)
@@ -215,7 +217,9 @@ class VideoViT(nn.Module):
         return {"": tokens, **more} if more else tokens
 
 
-def _join_frames(x: Float[Tensor, "b frames n width"]) -> Float[Tensor, "b joined width"]:
+def _join_frames(
+    x: Float[Tensor, "b frames n width"],
+) -> Float[Tensor, "b joined width"]:
     """Return the mean of the frames' class tokens, then the patches of all frames."""
     # (b, frames, 1 + patches, width) -> (b, 1 + frames * patches, width)
     return torch.cat(
@@ -264,7 +268,10 @@ class ImageViT(nn.Module):
         )
 
     def forward(
-        self, image: Float[Tensor, "b 3 h w"], *, requested: frozenset[str] = frozenset()
+        self,
+        image: Float[Tensor, "b 3 h w"],
+        *,
+        requested: frozenset[str] = frozenset(),
     ) -> Tokens | dict[str, Tokens]:
         """Encode images as clips of one frame."""
         return self.body(image.unsqueeze(2), requested=requested)

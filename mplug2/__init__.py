@@ -55,7 +55,9 @@ __version__ = "0.1.0"
 
 SPEC_FOLDERS.append(spec_folder(_PACKAGE))
 
-TASKS.register("question_answer", "mplug2.data.tasks.question_answer:QuestionAnswerTask")
+TASKS.register(
+    "question_answer", "mplug2.data.tasks.question_answer:QuestionAnswerTask"
+)
 TASKS.register("caption", "mplug2.data.tasks.caption:CaptionTask")
 TASKS.register("grounding", "mplug2.data.tasks.grounding:GroundingTask")
 TASKS.register("region_phrases", "mplug2.data.tasks.region_phrases:RegionPhrasesTask")
@@ -90,7 +92,9 @@ METRICS.register("matthews", "mplug2.metrics.classes:matthews")
 METRICS.register("pearson", "mplug2.metrics.correlation:pearson")
 METRICS.register("spearman", "mplug2.metrics.correlation:spearman")
 METRICS.register("top_k", "mplug2.metrics.class_ranking:TopK")
-METRICS.register("mean_class_accuracy", "mplug2.metrics.class_ranking:MeanClassAccuracy")
+METRICS.register(
+    "mean_class_accuracy", "mplug2.metrics.class_ranking:MeanClassAccuracy"
+)
 METRICS.register(
     "mean_average_precision", "mplug2.metrics.class_ranking:mean_average_precision"
 )

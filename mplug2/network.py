@@ -45,7 +45,10 @@ class Network(AveragedNetwork):
     """
 
     def __init__(
-        self, spec: Spec, types: Mapping[str, StreamType], parts: Mapping[str, nn.Module]
+        self,
+        spec: Spec,
+        types: Mapping[str, StreamType],
+        parts: Mapping[str, nn.Module],
     ) -> None:
         super().__init__(spec)
         self.types = dict(types)
@@ -158,7 +161,9 @@ class Network(AveragedNetwork):
         steps = self._steps(batch, goal)
         check_inputs(batch, self.spec.inputs, self.types)
         # Losses whose counts need a module's output are not among them.
-        losses, needed = counted_losses(steps, self.spec, self._operations, self._options)
+        losses, needed = counted_losses(
+            steps, self.spec, self._operations, self._options
+        )
         # Not cast as in `forward`: only operations run here, no module with weights.
         values: dict[tuple[str, bool], Any] = {}
         for name in batch:
@@ -226,7 +231,9 @@ class Network(AveragedNetwork):
     def _cast(self, name: str, value: Any) -> Any:
         """Return an input in the precision that its kind asks for; any other stream unchanged."""
         declared = self.spec.inputs.get(name)
-        return value if declared is None else half(declared.kind).cast(value, self.dtype)
+        return (
+            value if declared is None else half(declared.kind).cast(value, self.dtype)
+        )
 
     def _run(
         self, steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]

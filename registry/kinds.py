@@ -134,7 +134,10 @@ _FULL = "modules.kinds:FullPrecisionValues"
 
 _BUILT_IN = (
     Kind(
-        "frames", "Pixels of videos, channels first: frames B 3 T H W.", _REAL, real=True
+        "frames",
+        "Pixels of videos, channels first: frames B 3 T H W.",
+        _REAL,
+        real=True,
     ),
     Kind("image", "Pixels of images, channels first: image B 3 H W.", _REAL, real=True),
     Kind(

@@ -30,7 +30,9 @@ class Entry:
     """One name of a table: where its thing comes from, and the thing once it is loaded."""
 
     target: str  # "package.module:Name"
-    owner: str  # the line or package that registered it, for the message to a second one
+    owner: (
+        str  # the line or package that registered it, for the message to a second one
+    )
     thing: Any = None
     declaration: Any = None
 
@@ -41,7 +43,9 @@ class NameTable:
     Entry points are read when a name is missing, or when all names are asked for.
     """
 
-    def __init__(self, kind: str, group: str = "", requires: Sequence[str] = ()) -> None:
+    def __init__(
+        self, kind: str, group: str = "", requires: Sequence[str] = ()
+    ) -> None:
         """Make an empty table; ``requires`` names the attributes that everything registered must have."""
         self.kind = kind
         self.group = group

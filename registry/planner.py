@@ -218,7 +218,9 @@ def _with_requests(plan: Plan, spec: Spec) -> Plan:
     for step in plan.steps:
         for _, filling in step.binding.arguments():
             if isinstance(filling, Ref):
-                reads.setdefault(plan.key(filling, step.shadow), set()).add(filling.field)
+                reads.setdefault(plan.key(filling, step.shadow), set()).add(
+                    filling.field
+                )
     for ref in plan.outputs.values():
         reads.setdefault(plan.key(ref), set()).add(ref.field)
     steps = []

@@ -39,7 +39,9 @@ SOURCES = Registry(
 EVALUATORS = Registry(
     "evaluator", "mplug2.evaluators", requires=("goals", "update", "compute")
 )
-METRICS = Registry("metric", "mplug2.metrics", requires=("inputs", "outputs", "compute"))
+METRICS = Registry(
+    "metric", "mplug2.metrics", requires=("inputs", "outputs", "compute")
+)
 LOGGERS = Registry("logger", "mplug2.loggers", requires=("log", "close"))
 OPTIMIZERS = Registry("optimizer", "mplug2.optimizers")
 ENGINES = Registry(

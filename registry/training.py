@@ -232,5 +232,7 @@ def evaluation_of(
             return evaluation
     listed = ", ".join(evaluation.name for evaluation in evaluations if evaluation.name)
     place = spec.place("eval")
-    message = f"{place}: there is no evaluation '{name}'. Evaluations: {listed or 'none'}"
+    message = (
+        f"{place}: there is no evaluation '{name}'. Evaluations: {listed or 'none'}"
+    )
     raise UserError(message)

@@ -111,7 +111,9 @@ def write_spec(folder: Path, name: str) -> Path:
 
 def ready(folder: Path, name: str, *overrides: str, **more: Any) -> Pipeline:
     """Return the pipeline of a spec that `write_spec` wrote."""
-    pipe: Pipeline = mplug2.pipeline(folder / f"{name}.yaml", overrides=overrides, **more)
+    pipe: Pipeline = mplug2.pipeline(
+        folder / f"{name}.yaml", overrides=overrides, **more
+    )
     return pipe
 
 

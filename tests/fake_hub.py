@@ -88,7 +88,9 @@ class FakeHub:
         objects = []
         for each in asked["objects"]:
             href = f"{self.endpoint}/lfs/{each['oid']}"
-            objects.append({**each, "actions": {"upload": {"href": href, "header": {}}}})
+            objects.append(
+                {**each, "actions": {"upload": {"href": href, "header": {}}}}
+            )
         return 200, {"transfer": "basic", "objects": objects}, {}
 
     def _commit(self, name: str, body: bytes) -> tuple[int, Any, dict[str, str]]:

@@ -23,7 +23,9 @@ def example_port(name: str) -> Port:
 
 def example_sizes(name: str) -> list[int]:
     """Return small sizes for the axes of a kind's example."""
-    sizes = [axis if isinstance(axis, int) else FREE for axis in example_port(name).axes]
+    sizes = [
+        axis if isinstance(axis, int) else FREE for axis in example_port(name).axes
+    ]
     return [ROWS, *sizes[1:]] if sizes else []
 
 
@@ -81,7 +83,9 @@ def check_cast(name: str) -> None:
             assert torch.equal(before, after)
     if KINDS[name].real:
         double = torch_half.cast(value, torch.float64)
-        assert any(tensor.dtype == torch.float64 for tensor in torch_half.tensors(double))
+        assert any(
+            tensor.dtype == torch.float64 for tensor in torch_half.tensors(double)
+        )
 
 
 def check_move(name: str) -> None:
@@ -97,7 +101,9 @@ def check_detach(name: str) -> None:
     """A detached value equals the value, and has no gradient."""
     torch_half = half(name)
     value = random_value(name)
-    real = [tensor for tensor in torch_half.tensors(value) if tensor.is_floating_point()]
+    real = [
+        tensor for tensor in torch_half.tensors(value) if tensor.is_floating_point()
+    ]
     for tensor in real:
         tensor.requires_grad_()
     detached = torch_half.detach(value)

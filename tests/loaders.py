@@ -56,7 +56,9 @@ def make_source_of(source_class: Any, task_class: Any, **arguments: Any) -> Any:
     task = task_class(
         **{name: value for name, value in arguments.items() if name in task_names}
     )
-    settings = {name: value for name, value in arguments.items() if name in source_names}
+    settings = {
+        name: value for name, value in arguments.items() if name in source_names
+    }
     return source_class(task=task, **settings)
 
 
@@ -67,5 +69,7 @@ def make_items(task_class: Any, items: Sequence[Any], **arguments: Any) -> ItemS
     task = task_class(
         **{name: value for name, value in arguments.items() if name in task_names}
     )
-    settings = {name: value for name, value in arguments.items() if name in source_names}
+    settings = {
+        name: value for name, value in arguments.items() if name in source_names
+    }
     return ItemSource(items=list(items), task=task, **settings)

@@ -67,7 +67,9 @@ def _input_settings(spec: Spec) -> Iterator[str]:
     for name, stream in spec.inputs.items():
         if stream.kind == "labels" and stream.axes[-1] in num_patches:
             yield f"inputs.{name}=labels {stream.axes[0]} {(SIZES['size'] // SIZES['patch']) ** 2}"
-        if stream.kind not in ("image", "frames") or not isinstance(stream.axes[-1], int):
+        if stream.kind not in ("image", "frames") or not isinstance(
+            stream.axes[-1], int
+        ):
             continue
         axes = [*stream.axes[:-2], SIZES["size"], SIZES["size"]]
         if stream.kind == "frames" and isinstance(axes[2], int):
@@ -91,7 +93,9 @@ def _module_settings(spec: Spec) -> Iterator[str]:
     """Yield the settings of modules: what fitted together at full size still does."""
     values = {name: _argument_values(entry) for name, entry in spec.modules.items()}
     widths = {arguments.get("width") for arguments in values.values()} - {None}
-    vocab_sizes = {arguments.get("vocab_size") for arguments in values.values()} - {None}
+    vocab_sizes = {arguments.get("vocab_size") for arguments in values.values()} - {
+        None
+    }
     input_widths = {stream.axes[-1] for stream in spec.inputs.values()}
     for name, arguments in values.items():
         for argument, value in arguments.items():
@@ -136,7 +140,8 @@ def _networks() -> list[Path]:
         uses = {name: entry.use for name, entry in spec.modules.items()}
         # options are left out: min_length=4, weights=[1.0, 1.0], route='vision'
         flow = [
-            re.sub(r", *\w+=['\[\d][^),]*", "", line.text) for line in spec.flow.values()
+            re.sub(r", *\w+=['\[\d][^),]*", "", line.text)
+            for line in spec.flow.values()
         ]
         found.setdefault(repr((spec.resolved()["inputs"], uses, sorted(flow))), file)
     return list(found.values())

@@ -79,7 +79,10 @@ def test_a_spec_over_it_passes_all_five_stages(site: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("modules.gate.width=64", "width mismatch: port 'text' of gate must be width 64"),
+        (
+            "modules.gate.width=64",
+            "width mismatch: port 'text' of gate must be width 64",
+        ),
         ("modules.gate.widht=64", "unknown argument of 'gate': 'widht'"),
         (
             "flow.both=gate(text=spoken)",
@@ -103,7 +106,9 @@ def test_mistakes_are_told_as_for_modules_of_the_framework(
 def test_it_is_ejected_from_its_own_package(site: Path, tmp_path: Path) -> None:
     done = mplug2(site, "eject", "entailment.yaml", "-o", str(tmp_path / "net.py"))
     assert done.returncode == 0, done.stderr
-    assert "from example_package.gate import Gate\n" in (tmp_path / "net.py").read_text()
+    assert (
+        "from example_package.gate import Gate\n" in (tmp_path / "net.py").read_text()
+    )
 
 
 def test_without_the_package_the_name_is_unknown() -> None:
@@ -114,7 +119,11 @@ def test_without_the_package_the_name_is_unknown() -> None:
 
 def test_the_guide_shows_these_files() -> None:
     guide = (ROOT / "docs" / "writing_a_module.md").read_text()
-    for file in ("pyproject.toml", "example_package/gate.py", "example_package/pool.py"):
+    for file in (
+        "pyproject.toml",
+        "example_package/gate.py",
+        "example_package/pool.py",
+    ):
         assert (PACKAGE / file).read_text() in guide, (
             f"docs/writing_a_module.md must show {file} as it is"
         )

@@ -51,7 +51,9 @@ def test_each_page_exists_and_each_file_is_linked() -> None:
     links = set(re.findall(r"\]\(([\w./]+\.md)\)", INDEX))
     for link in links:
         assert (DOCS / link).is_file(), link
-    assert {f"extending/{file.name}" for file in (DOCS / "extending").iterdir()} <= links
+    assert {
+        f"extending/{file.name}" for file in (DOCS / "extending").iterdir()
+    } <= links
 
 
 @pytest.mark.parametrize("page", PLUGINS)
@@ -82,7 +84,9 @@ def test_the_task_of_the_page_refuses_a_wrong_line(tmp_path: Path) -> None:
     message = "train.jsonl:2: language must be one of en, de (got 'fr')"
     with pytest.raises(UserError, match=f"{re.escape(message)}$"):
         task.read(path)
-    assert f"`{message}`" in (DOCS / "extending" / "task.md").read_text(encoding="utf-8")
+    assert f"`{message}`" in (DOCS / "extending" / "task.md").read_text(
+        encoding="utf-8"
+    )
     path.write_text('{"language": "en"}\n')
     with pytest.raises(UserError, match="train.jsonl:1: a line must have a text"):
         task.read(path)
@@ -116,7 +120,9 @@ def test_the_spec_of_the_index_trains_with_the_task_of_its_page(
             {"text": "red circle", "language": "en"},
             {"text": "blue", "language": "de"},
         ]
-        Path(f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        Path(f"{split}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows)
+        )
     result = mplug2.train(
         "my.yaml",
         ["data.workers=0", "train.epochs=20", "train.warmup=1", "train.lr=1e-3"],

@@ -90,7 +90,9 @@ class Logits(nn.Module):
 
 
 class Batch:
-    def __init__(self, logits: list[list[float]], records: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, logits: list[list[float]], records: list[dict[str, Any]]
+    ) -> None:
         self.inputs, self.records = {"label": torch.tensor(logits)}, records
 
 
@@ -136,7 +138,9 @@ def test_the_evaluator_of_the_page(
         "output": "label",
         "metrics": ["label_accuracy"],
     }
-    found = measure(settings["metrics"], settings["evaluator"], output=settings["output"])
+    found = measure(
+        settings["metrics"], settings["evaluator"], output=settings["output"]
+    )
     assert found.metrics == {"views_per_sample": 1.5, "label_accuracy": 0.5}
     assert found.samples == 2
     # `train.best_metric` is compared with these names.
@@ -174,7 +178,10 @@ def test_the_logger_of_the_page(
     monkeypatch.setattr(logs, "LOGGERS", installed)
     (text,) = blocks("logger", "yaml")
     settings = parse_spec(f"goals: {{predict: {{label: x}}}}\n{text}", "x.yaml").train
-    for start in (0, 2):  # A run of four steps, and one that continues after the second.
+    for start in (
+        0,
+        2,
+    ):  # A run of four steps, and one that continues after the second.
         with logs.RunLog(tmp_path, start, settings) as log:
             for step in range(start + 1, 5):
                 log.write(step, loss=1.0, **{"val/accuracy": step / 10 + start})

@@ -163,6 +163,8 @@ def test_the_front_doors_are_light(floor: str) -> None:
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = (
-                node.names[0].name if isinstance(node, ast.Import) else node.module or ""
+                node.names[0].name
+                if isinstance(node, ast.Import)
+                else node.module or ""
             )
             assert module.split(".")[0] in {*REGISTRY_MAY, "modules", "mplug2"}

@@ -99,7 +99,9 @@ def test_it_trains_a_few_steps_and_is_measured(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     assert "label_accuracy" in done.output
-    rows = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()
+    ]
     assert len(rows) == 18
     assert {row["prediction"] for row in rows} <= {"yes", "no", "unknown"}
 

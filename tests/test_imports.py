@@ -23,7 +23,9 @@ SHARED = [
 def run(*lines: str) -> str:
     """Run lines of code in a new interpreter and return what they print."""
     command = [sys.executable, "-c", "\n".join(lines)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

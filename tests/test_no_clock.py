@@ -31,7 +31,9 @@ def clocks(tree: ast.AST) -> set[str]:
             names |= {f"{module}.{clock}" for module in modules for clock in CLOCKS}
         elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
             names |= {
-                alias.asname or alias.name for alias in node.names if alias.name in CLOCKS
+                alias.asname or alias.name
+                for alias in node.names
+                if alias.name in CLOCKS
             }
     return names
 
@@ -127,7 +129,11 @@ def timed_asserts(source: str) -> list[int]:
         ),
         (
             "import time",
-            ["for a in [time.time_ns()]:", "    b = a", "assert all(c < 1 for c in [b])"],
+            [
+                "for a in [time.time_ns()]:",
+                "    b = a",
+                "assert all(c < 1 for c in [b])",
+            ],
         ),
     ],
 )

@@ -17,7 +17,15 @@ from mplug2.build.dry_run import dry_run
 from mplug2.build.eject import eject
 from mplug2.build.smoke import smoke, tiny_batch
 from mplug2.cli.app import app
-from registry import MODULES, OPERATIONS, Registry, Spec, SpecError, operation, parse_spec
+from registry import (
+    MODULES,
+    OPERATIONS,
+    Registry,
+    Spec,
+    SpecError,
+    operation,
+    parse_spec,
+)
 
 
 @operation(
@@ -33,7 +41,10 @@ def after(first: Tokens, *parts: Tokens) -> Tokens:
     outputs="tokens B N D",
 )
 def between(
-    first: Tokens | None, *parts: Tokens, scale: Tensor | None = None, factor: float = 1.0
+    first: Tokens | None,
+    *parts: Tokens,
+    scale: Tensor | None = None,
+    factor: float = 1.0,
 ) -> Tokens:
     """Sum the streams and scale the sum."""
     total = torch.stack(
@@ -160,7 +171,9 @@ def test_a_broken_package_hides_no_other(
     MODULES.register("broken", "no_such_package.at_all:Thing")
     done = CliRunner().invoke(app, ["list", "*o*"])
     assert done.exit_code == 0, done.output
-    assert "cannot be read: no_such_package.at_all:Thing" in " ".join(done.output.split())
+    assert "cannot be read: no_such_package.at_all:Thing" in " ".join(
+        done.output.split()
+    )
     assert "concat" in done.output
     file = tmp_path / "a.yaml"
     file.write_text(

@@ -54,7 +54,9 @@ def test_requirements_are_those_of_setup() -> None:
         for node in tree.body
         if isinstance(node, ast.Assign)
     }
-    comment, *lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    comment, *lines = (
+        (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    )
     assert comment.startswith("#")
     assert lines == ast.literal_eval(assigned["REQUIRES"])
 

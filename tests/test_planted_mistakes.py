@@ -80,7 +80,8 @@ MISTAKES = {
         "but stream 'video' has 8 there (set at FILE:2:17)",
     ),
     "vocabulary mismatch": (
-        "modules:\n  other: {use: text_decoder, width: 96, depth: 1, vocab_size: 300}\nmomentum: {decay: "
+        "modules:\n  other: {use: text_decoder, width: 96, depth: 1, vocab_size: 300, max_positions: 32}\n"
+        "momentum: {decay: "
         "0.9}\n"
         "flow:\n  more: other(answer, memory=evidence)\n"
         "  loss: lm_loss(logits, target=answer, teacher=«more, alpha=0.4, weight=answer_weight, "
@@ -203,7 +204,11 @@ def test_planted(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_file_of_weights_is_a_note_and_a_mistake_of_a_run(
-    init: str, column: int, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    init: str,
+    column: int,
+    missing: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where the file is missing
     file = tmp_path / "mine.yaml"
@@ -239,7 +244,9 @@ def test_an_extends_loop(tmp_path: Path) -> None:
 
 
 def test_an_override_is_a_place() -> None:
-    done = CliRunner().invoke(app, ["check", str(BASE), "inputs.video=frames V 3 9 H W"])
+    done = CliRunner().invoke(
+        app, ["check", str(BASE), "inputs.video=frames V 3 9 H W"]
+    )
     assert done.exit_code == 2
     assert (
         "set at command line: inputs.video=frames V 3 9 H W"

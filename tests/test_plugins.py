@@ -102,7 +102,10 @@ def test_a_spec_over_it_is_checked(tmp_path: Path) -> None:
     # What `pip install -e` would write: quick enough for every run of the tests.
     lines = []
     for group, names in entry_points().items():
-        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in names.items())]
+        lines += [
+            f"[{group}]",
+            *(f"{name} = {target}" for name, target in names.items()),
+        ]
     (tmp_path / "digits.egg-info").mkdir()
     (tmp_path / "digits.egg-info" / "PKG-INFO").write_text(
         "Metadata-Version: 2.1\nName: digits\n"
@@ -142,7 +145,9 @@ def test_check_and_data_check(site: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a1\nb22\n")
     text = (PACKAGE / "digits.yaml").read_text(encoding="utf-8")
     in_file = tmp_path / "digits.yaml"
-    in_file.write_text(re.sub("test: .*", f"test: {{path: {tmp_path}/texts.txt}}", text))
+    in_file.write_text(
+        re.sub("test: .*", f"test: {{path: {tmp_path}/texts.txt}}", text)
+    )
     printed = mplug2(site, "data", "check", str(in_file), "--split", "test")
     assert printed == "test: 2 samples\n  1 digits: 1, 2 digits: 1\n"
     mplug2(site, "data", "check", spec, f"data.test.path={tmp_path}/texts.txt", code=2)
@@ -196,8 +201,12 @@ def test_eval_is_better_than_chance(run: Path, site: Path, tmp_path: Path) -> No
     assert len(rows) == 64
     # 18 of the 64 texts have the most frequent number of digits.
     assert float(values["near/within_0"]) > 0.6
-    assert float(values["near/within_0"]) == pytest.approx(errors.count(0) / 64, abs=1e-4)
-    assert float(values["error/mean_error"]) == pytest.approx(sum(errors) / 64, abs=1e-4)
+    assert float(values["near/within_0"]) == pytest.approx(
+        errors.count(0) / 64, abs=1e-4
+    )
+    assert float(values["error/mean_error"]) == pytest.approx(
+        sum(errors) / 64, abs=1e-4
+    )
 
 
 @pytest.mark.slow

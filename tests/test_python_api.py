@@ -68,7 +68,10 @@ def test_with_is_the_same_as_overrides_of_a_file() -> None:
     }
     by_texts = Spec.read(TINY, texts)
     assert (
-        by_texts == spec.with_(*texts) == spec.with_(values) == Spec.read(TINY, [values])
+        by_texts
+        == spec.with_(*texts)
+        == spec.with_(values)
+        == Spec.read(TINY, [values])
     )
     assert by_texts != spec
     assert by_texts.train["best_metric"] is None

@@ -125,9 +125,14 @@ def test_texts_are_predicted_on_the_command_line(
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert done.output.startswith("a red circle [SEP] the circle is red\n  ")
-    several = CliRunner().invoke(app, [*words, "--text", "a ring [SEP] there is a ring"])
+    several = CliRunner().invoke(
+        app, [*words, "--text", "a ring [SEP] there is a ring"]
+    )
     lines = [json.loads(line) for line in several.stdout.splitlines()]
-    assert [line["text"] for line in lines] == [words[-1], "a ring [SEP] there is a ring"]
+    assert [line["text"] for line in lines] == [
+        words[-1],
+        "a ring [SEP] there is a ring",
+    ]
     refused = CliRunner().invoke(app, [*words, "--image", "a.png"])
     assert refused.exit_code == 2
     assert "reads text alone: give it by --text TEXT" in refused.output
@@ -170,7 +175,9 @@ def long_spec(
     return parse_spec(text, "long.yaml")
 
 
-def test_a_batch_has_options_of_its_own_and_may_count_tokens(settings: list[str]) -> None:
+def test_a_batch_has_options_of_its_own_and_may_count_tokens(
+    settings: list[str],
+) -> None:
     spec = long_spec(settings)
     types = check(spec).raise_if_bad().types
     batches = training_plan(spec).batches

@@ -35,7 +35,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_train_eval_and_predict_by_the_name_of_a_spec(site: Path, tmp_path: Path) -> None:
+def test_train_eval_and_predict_by_the_name_of_a_spec(
+    site: Path, tmp_path: Path
+) -> None:
     def run(*words: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
@@ -51,7 +53,15 @@ def test_train_eval_and_predict_by_the_name_of_a_spec(site: Path, tmp_path: Path
 
     spec = "VideoQA_shapes_tiny"
     run(
-        "data", "make-shapes", "data/shapes", "--train", "16", "--val", "4", "--test", "4"
+        "data",
+        "make-shapes",
+        "data/shapes",
+        "--train",
+        "16",
+        "--val",
+        "4",
+        "--test",
+        "4",
     )
     assert "no mistakes" in run("check", spec, "--run")
     run("train", spec, "train.max_steps=2", "train.warmup=0", "data.workers=0")

@@ -131,7 +131,10 @@ def calls_of_specs() -> Iterator[tuple[str, Call]]:
             "unknown",
             "too deep",
         ):  # which a check finds
-            yield f"{name} with overrides: {kind}", partial(read, "small.yaml", overrides)
+            yield (
+                f"{name} with overrides: {kind}",
+                partial(read, "small.yaml", overrides),
+            )
     for kind, overrides in OVERRIDES.items():
         if kind != "a text":
             yield f"with_({kind})", partial(SPEC.with_, overrides)
@@ -143,7 +146,9 @@ def calls_of_specs() -> Iterator[tuple[str, Call]]:
         "shadowed_modules": registry.shadowed_modules,
         "plan": lambda spec: registry.plan(spec, "train"),
         "plan_streams": lambda spec: registry.plan_streams(spec, ["logits"]),
-        "declaration_of": lambda spec: registry.declaration_of(spec, SPEC.flow["logits"]),
+        "declaration_of": lambda spec: registry.declaration_of(
+            spec, SPEC.flow["logits"]
+        ),
     }
     for (name, function), (kind, value) in itertools.product(
         functions.items(), NOT_SPECS.items()
@@ -154,7 +159,10 @@ def calls_of_specs() -> Iterator[tuple[str, Call]]:
     ).items():
         yield f"parse_spec({kind})", partial(registry.parse_spec, value)
     for kind, value in NOT_SPECS.items():
-        yield f"spec_of_tree({kind})", partial(registry.spec_of_tree, value, "small.yaml")
+        yield (
+            f"spec_of_tree({kind})",
+            partial(registry.spec_of_tree, value, "small.yaml"),
+        )
     for kind, sections in {
         "None": None,
         "a number": 5,
@@ -178,7 +186,10 @@ def calls_of_networks() -> Iterator[tuple[str, Call]]:
     for kind, goal in GOALS.items():
         yield f"net with goal: {kind}", partial(NET, GOOD, goal)
         yield f"net.plan({kind})", partial(NET.plan, goal)
-        yield f"net.count_losses with goal: {kind}", partial(NET.count_losses, GOOD, goal)
+        yield (
+            f"net.count_losses with goal: {kind}",
+            partial(NET.count_losses, GOOD, goal),
+        )
         if not isinstance(goal, tuple):
             yield f"plan with goal: {kind}", partial(registry.plan, SPEC, goal)
     for kind, batch in BATCHES.items():
@@ -240,8 +251,14 @@ def calls_of_runs() -> Iterator[tuple[str, Call]]:
             partial(mplug2.pipeline, "small.yaml", checkpoint),
         )
     for top in (0, -1, "a", 1.5, None, True):
-        yield f"pipeline(top={top})", partial(mplug2.pipeline, "small.yaml", ".", top=top)
-    yield "pipeline with a wrong keyword", partial(mplug2.pipeline, "small.yaml", batch=3)
+        yield (
+            f"pipeline(top={top})",
+            partial(mplug2.pipeline, "small.yaml", ".", top=top),
+        )
+    yield (
+        "pipeline with a wrong keyword",
+        partial(mplug2.pipeline, "small.yaml", batch=3),
+    )
     yield "train with a wrong keyword", partial(mplug2.train, "small.yaml", epochs=3)
 
 

@@ -82,7 +82,9 @@ def main() -> int:
         if update
         else "out of date; `python tools/golden.py --update` writes them"
     )
-    print(f"{len(shipped())} specs, {bad} golden files {told if bad else 'out of date'}")
+    print(
+        f"{len(shipped())} specs, {bad} golden files {told if bad else 'out of date'}"
+    )
     return 1 if bad and not update else 0
 
 

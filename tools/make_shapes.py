@@ -19,7 +19,11 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
-        "folder", type=Path, nargs="?", default=Path("data/shapes"), help="where to write"
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("data/shapes"),
+        help="where to write",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="another seed, another data set"
@@ -28,11 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(
             f"--{split}", type=int, default=number, help=f"number of {split} clips"
         )
-    parser.add_argument("--size", type=int, default=48, help="edge of an image in pixels")
+    parser.add_argument(
+        "--size", type=int, default=48, help="edge of an image in pixels"
+    )
     parser.add_argument(
         "--frames", type=int, default=12, help="frames of a clip, a multiple of 6"
     )
-    parser.add_argument("--workers", type=int, default=None, help="processes (all cores)")
+    parser.add_argument(
+        "--workers", type=int, default=None, help="processes (all cores)"
+    )
     chosen = vars(parser.parse_args(arguments))
     start = time.monotonic()
     try:

@@ -120,7 +120,9 @@ def checksums_of(path: Path) -> dict[str, Any]:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensors[name]).tobytes())
     floating = [
-        tensor for tensor in tensors.values() if np.issubdtype(tensor.dtype, np.floating)
+        tensor
+        for tensor in tensors.values()
+        if np.issubdtype(tensor.dtype, np.floating)
     ]
     values = [tensor.astype(np.float64) for tensor in floating]
     return {
@@ -183,11 +185,15 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    losses = commands.add_parser("losses", help="20 training steps of every shapes spec")
+    losses = commands.add_parser(
+        "losses", help="20 training steps of every shapes spec"
+    )
     losses.add_argument(
         "specs", nargs="*", type=Path, help="specs; all shapes specs unless given"
     )
-    accuracies = commands.add_parser("accuracies", help="training and test of every task")
+    accuracies = commands.add_parser(
+        "accuracies", help="training and test of every task"
+    )
     accuracies.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     accuracies.add_argument(
         "--limit-seconds", type=float, default=math.inf, help="stop after this time"
@@ -203,7 +209,9 @@ def parse_arguments() -> argparse.Namespace:
             "--out", type=Path, required=True, help="record to write, or to continue"
         )
         command.add_argument("--jobs", type=int, default=1, help="runs at a time")
-    compare = commands.add_parser("compare", help="compare two records of the same kind")
+    compare = commands.add_parser(
+        "compare", help="compare two records of the same kind"
+    )
     compare.add_argument("before", type=Path)
     compare.add_argument("after", type=Path)
     return parser.parse_args()

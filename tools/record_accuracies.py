@@ -46,10 +46,14 @@ TASKS = (
         2.5,
         "VideoCaption_shapes_tiny",
     ),
-    Task("configs_video/VideoRetrieval_shapes_tiny.yaml", 12, "VideoCaption_shapes_tiny"),
+    Task(
+        "configs_video/VideoRetrieval_shapes_tiny.yaml", 12, "VideoCaption_shapes_tiny"
+    ),
     Task("configs_video/VideoEntailment_shapes_tiny.yaml", 5),
     Task("configs_image/vqa_shapes_tiny.yaml", 2.5),
-    Task("configs_image/vqa_shapes_tiny_rank.yaml", 0.3, "vqa_shapes_tiny", trains=False),
+    Task(
+        "configs_image/vqa_shapes_tiny_rank.yaml", 0.3, "vqa_shapes_tiny", trains=False
+    ),
     Task("configs_image/caption_shapes_tiny.yaml", 3.5),
     Task("configs_image/caption_shapes_tiny_scst.yaml", 4, "caption_shapes_tiny"),
     Task("configs_image/retrieval_shapes_tiny.yaml", 3),
@@ -108,7 +112,11 @@ class Accuracies:
 
     def measure(self, job: Job) -> dict[str, Any]:
         """Train a job unless it has been trained, test it, and return its metrics."""
-        started, task, folder = time.monotonic(), TASK_OF[job.task], self.runs / job.name
+        started, task, folder = (
+            time.monotonic(),
+            TASK_OF[job.task],
+            self.runs / job.name,
+        )
         settings = [
             *self.settings,
             f"train.seed={job.seed}",

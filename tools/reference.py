@@ -107,7 +107,13 @@ def settings_page() -> str:
         for name, key in keys.items():
             default = code(default_text(key))
             rows.append(
-                (f"`{name}`", code(key.annotation), default, range_text(key), key.meaning)
+                (
+                    f"`{name}`",
+                    code(key.annotation),
+                    default,
+                    range_text(key),
+                    key.meaning,
+                )
             )
         table = markdown_table(("key", "type", "default", "range", "meaning"), rows)
         parts += [f"## {section}", SECTIONS[section], table]
@@ -245,7 +251,9 @@ def _renamed() -> list[tuple[str, str, aliases.Words]]:
         tables.append(
             (f"Options of mplug2 {' '.join(command)}", "On the command line.", words)
         )
-    shipped_note = "`mplug2 migrate` replaces them in specs that extend a shipped spec. "
+    shipped_note = (
+        "`mplug2 migrate` replaces them in specs that extend a shipped spec. "
+    )
     tables += [
         (
             "Modules of the shipped specs",

@@ -29,7 +29,12 @@ COLUMNS = (
     "published, with source",
     "measured here",
 )
-KINDS = {"frames": "video", "image": "image", "regions": "image regions", "text": "text"}
+KINDS = {
+    "frames": "video",
+    "image": "image",
+    "regions": "image regions",
+    "text": "text",
+}
 NOT_MEASURED = "not measured"
 LONGEST = 240  # characters of a cell; the spec has the rest
 

@@ -243,7 +243,10 @@ def there_and_back(path: Path, family: str, folder: Path) -> tuple[str, list[str
     held = held_keys(compose(path, device="meta", initial=False), key_map)
     layout, shapes = matching(layouts(folder, family), held, key_map)
     with tempfile.TemporaryDirectory() as scratch:
-        source, back = Path(scratch, "in.safetensors"), Path(scratch, "back.safetensors")
+        source, back = (
+            Path(scratch, "in.safetensors"),
+            Path(scratch, "back.safetensors"),
+        )
         ours = Path(scratch, "ours.safetensors")
         write_random(source, shapes, held, key_map)
         import_file(source, path, ours, family)

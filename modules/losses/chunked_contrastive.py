@@ -103,7 +103,9 @@ class SigmoidContrastive(nn.Module):
         for rows, columns, groups in partners.chunks(self.chunk):
             chunk = (vision[rows], keys, scale, bias)
             labels = (columns, groups, partners.all_groups)
-            total = total + checkpoint_layer(_decisions, *chunk, *labels, recompute="all")
+            total = total + checkpoint_layer(
+                _decisions, *chunk, *labels, recompute="all"
+            )
         return {"loss": total / len(vision)}
 
 

@@ -62,7 +62,9 @@ class Temperature(nn.Module):
             temperature = torch.exp(-temperature)
         if self.clamp != "none":
             # Averaged over ranks first: all must see the same sign, or one would hold while others step.
-            temperature = average_gradient(_Hold.apply(temperature, *BOUNDS[self.clamp]))
+            temperature = average_gradient(
+                _Hold.apply(temperature, *BOUNDS[self.clamp])
+            )
         return temperature
 
 

@@ -14,7 +14,11 @@ from registry import operation
 
 @operation(
     inputs={"logits": "logits M vocab", "target": "labels M", "labels": "labels B L"},
-    outputs={"loss_sum": "weight B", "num_tokens": "weight B", "num_correct": "weight B"},
+    outputs={
+        "loss_sum": "weight B",
+        "num_tokens": "weight B",
+        "num_correct": "weight B",
+    },
 )
 def masked_loss(
     logits: Float[Tensor, "m vocab"],

@@ -18,7 +18,11 @@ def reward_count(reward: Float[Tensor, "b n"]) -> Float[Tensor, ""]:
 
 
 @operation(
-    inputs={"texts": "sequences B n", "reward": "scores B n", "baseline?": "scores B m"},
+    inputs={
+        "texts": "sequences B n",
+        "reward": "scores B n",
+        "baseline?": "scores B m",
+    },
     outputs="scalar",
     count=reward_count,
 )

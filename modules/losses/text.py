@@ -30,7 +30,9 @@ def next_token_losses(
     # The logits at a word predict the next one: the last logits and the first id have no partner.
     predictions, words = logits[:, :-1], target.ids[:, 1:]
     # (a, next, vocab) -> (a * next, vocab) -> (a, next)
-    losses = F.cross_entropy(predictions.flatten(0, 1), words.flatten(), reduction="none")
+    losses = F.cross_entropy(
+        predictions.flatten(0, 1), words.flatten(), reduction="none"
+    )
     losses = losses.view(words.shape)
     if teacher is not None and alpha:
         # Use float32: softmax over the vocabulary is inaccurate in half precision. Detach the teacher: it

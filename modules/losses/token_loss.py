@@ -23,5 +23,7 @@ def token_loss(
     outputs.
     """
     # Softmax over the vocabulary loses digits that matter in half precision.
-    losses, counts = next_token_losses(logits.float(), target, ignore_first=ignore_first)
+    losses, counts = next_token_losses(
+        logits.float(), target, ignore_first=ignore_first
+    )
     return {"loss_sum": losses.sum(dim=1), "num_tokens": counts.sum(dim=1)}

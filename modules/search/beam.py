@@ -60,7 +60,9 @@ def _dry_beam(
     **_: Any,
 ) -> Sequences:
     _check(num_beams, num_return_sequences, num_beam_groups, min_length, max_length)
-    return write_all(decoder, memory, prefix, num_beams, num_return_sequences, max_length)
+    return write_all(
+        decoder, memory, prefix, num_beams, num_return_sequences, max_length
+    )
 
 
 def _dry_greedy(

@@ -64,7 +64,9 @@ def score_sequences(
     else:
         first = prefix.ids[:, None].expand(-1, count, -1)
         valid = prefix.mask[:, None].expand(-1, count, -1)
-        last = valid.sum(dim=-1, keepdim=True) - 1  # the place of the prefix's last token
+        last = (
+            valid.sum(dim=-1, keepdim=True) - 1
+        )  # the place of the prefix's last token
     # The words follow the prefix's last token, whatever comes after it in other rows.
     total_length = first.shape[-1] + length - 1
     places = torch.arange(total_length, device=ids.device).expand(samples, count, -1)

@@ -25,7 +25,12 @@ from registry import operation
 
 
 def _check(
-    n: int, top_k: int, top_p: float, temperature: float, min_length: int, max_length: int
+    n: int,
+    top_k: int,
+    top_p: float,
+    temperature: float,
+    min_length: int,
+    max_length: int,
 ) -> None:
     check_lengths(min_length, max_length)
     if n < 1 or top_k < 0 or not 0 < top_p <= 1 or temperature <= 0:
@@ -52,7 +57,10 @@ def _dry_sample(
 
 
 def likely(
-    logprobs: Float[Tensor, "*batch vocab"], temperature: float, top_k: int, top_p: float
+    logprobs: Float[Tensor, "*batch vocab"],
+    temperature: float,
+    top_k: int,
+    top_p: float,
 ) -> Float[Tensor, "*batch vocab"]:
     """Probabilities of ``softmax(words / temperature)`` cut to the ``top_k`` most probable tokens (0: all),
     then to the fewest of them that hold ``top_p`` (arXiv 1904.09751)."""
@@ -66,7 +74,9 @@ def likely(
         ordered, order = probabilities.sort(dim=-1, descending=True)
         # A token stays while those before it have less than top_p: the most probable one always does.
         kept = ordered.cumsum(dim=-1) - ordered < top_p
-        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered * kept)
+        probabilities = torch.zeros_like(probabilities).scatter(
+            -1, order, ordered * kept
+        )
     # They need not add up to 1: multinomial divides by their sum.
     return probabilities
 
@@ -130,7 +140,9 @@ def sample_search(
     for step in range(max_length):
         step_logprobs = F.log_softmax(logits.float(), dim=-1)
         eos_allowed = step >= min_length
-        offered = step_logprobs if eos_allowed else _without(step_logprobs, eos_token_id)
+        offered = (
+            step_logprobs if eos_allowed else _without(step_logprobs, eos_token_id)
+        )
         probabilities = likely(offered, temperature, top_k, top_p)
         # multinomial takes matrices: (rows * n, vocab) -> (rows * n, 1) -> (rows, n)
         drawn = torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator)

@@ -141,7 +141,9 @@ def bench(
                 raise UserError(
                     f"{task}: the engine's result must be that of plain decoding, but differs"
                 )
-        found.append(Figure(task, times["engine"], times["plain"], *_flops(task, sizes)))
+        found.append(
+            Figure(task, times["engine"], times["plain"], *_flops(task, sizes))
+        )
     return found
 
 
@@ -188,7 +190,9 @@ def _tasks(
     }
 
 
-def _timed(run: Callable[[], Tensor], device: str, clock: Clock) -> tuple[Tensor, float]:
+def _timed(
+    run: Callable[[], Tensor], device: str, clock: Clock
+) -> tuple[Tensor, float]:
     now = time.perf_counter if clock == "wall" else time.process_time
     start = now()
     result = run()

@@ -24,7 +24,12 @@ from mplug2.data.batching import FixedBatches
 from mplug2.data.build import build_source
 from mplug2.data.byte_tokenizer import ByteTokenizer
 from mplug2.data.loader import Loader
-from mplug2.data.shards.index import INDEX, SUFFIX_BYTES, annotation_member, media_member
+from mplug2.data.shards.index import (
+    INDEX,
+    SUFFIX_BYTES,
+    annotation_member,
+    media_member,
+)
 from mplug2.data.shards.pack import pack_shards
 from mplug2.data.shards.storage import BLOCK
 from mplug2.data.shards.writer import tar_member
@@ -75,7 +80,9 @@ def bench_reading(
         spec = read_spec(spec_file, overrides)
         types = check_stages(spec, required=True).raise_if_bad().types
         data = {**spec.data, **(spec.data.get(split) or {})}
-        if not (isinstance(data.get("path"), str) and isinstance(data.get("media"), str)):
+        if not (
+            isinstance(data.get("path"), str) and isinstance(data.get("media"), str)
+        ):
             raise UserError(
                 f"{spec.place('data')}: data.{split} must name its path and media, but does not"
             )
@@ -92,7 +99,9 @@ def bench_reading(
             source = build_source(changed, types, SHORT_SOURCE, split, training=True)
             assert isinstance(source, ItemSource)
             sources[name] = source
-        return _measure(sources[FOLDER], sources[SHARDS], max_files, rounds, on_progress)
+        return _measure(
+            sources[FOLDER], sources[SHARDS], max_files, rounds, on_progress
+        )
 
 
 def _measure(
@@ -132,7 +141,9 @@ def _cpu_seconds(read: Callable[[], Sample | FailedSample]) -> float:
     sample = read()
     seconds = time.process_time() - start
     if isinstance(sample, FailedSample):
-        raise UserError(f"{sample.file} cannot be decoded. Run `mplug2 data check` first")
+        raise UserError(
+            f"{sample.file} cannot be decoded. Run `mplug2 data check` first"
+        )
     return seconds
 
 
@@ -158,7 +169,11 @@ def resumed_loader(folder: Path, position: int, seed: int) -> Loader:
     task = RetrievalTask(tokenizer=ByteTokenizer(), types=types, training=True)
     source = ShardSource(str(folder), task, training=True, types=types)
     loader = Loader(
-        source, source.collate, FixedBatches(BATCH, BATCH), seed=seed, max_bad_fraction=0
+        source,
+        source.collate,
+        FixedBatches(BATCH, BATCH),
+        seed=seed,
+        max_bad_fraction=0,
     )
     loader.load_state_dict({"epoch": 0, "samples": position})
     return loader
@@ -207,7 +222,9 @@ def write_synthetic_shards(
     # The checksum of a tar file is not used to read it, and hashing gigabytes of zeros takes seconds.
     entry = {"bytes": tar.stat().st_size, "sha256": "", "media": num_samples}
     write_entries(
-        folder, {tar.name: entry, INDEX: file_entry(folder / INDEX)}, {"mplug2": "bench"}
+        folder,
+        {tar.name: entry, INDEX: file_entry(folder / INDEX)},
+        {"mplug2": "bench"},
     )
 
 

@@ -80,7 +80,9 @@ def bench(
     figures: dict[Case, list[Figure]] = {}
     for turn in range(rounds):
         for case in dict.fromkeys(cases):
-            on_progress(f"round {turn + 1} of {rounds}: {case.items} items, k = {case.k}")
+            on_progress(
+                f"round {turn + 1} of {rounds}: {case.items} items, k = {case.k}"
+            )
             command = [sys.executable, "-m", "mplug2.bench.retrieval"]
             command += [str(case.items), str(case.k)]
             # In a new process: a peak of memory does not come down again.
@@ -206,7 +208,9 @@ def _worker(case: Case) -> Figure:
         rows = retrieve(case.items)
     assert rows == 2 * case.items
     end = time.process_time()
-    found = 2 * max(case.k, SHOWN) * (4 + 4)  # number and similarity, in both directions
+    found = (
+        2 * max(case.k, SHOWN) * (4 + 4)
+    )  # number and similarity, in both directions
     held = case.items * ((PATCHES + WORDS) * WIDTH * 2 + 2 * VECTOR * 4 + found)
     embedded = times["batches", True]
     asked, scored = times["pairs", False], times["pairs", True]

@@ -87,5 +87,7 @@ def lines(figures: Figures) -> list[tuple[str, str, str, str]]:
     rows = []
     for name, seconds in figures.items():
         least = min(seconds)
-        rows.append((name, f"{least:.2f}", f"{least - bare:.2f}", f"{least / torch:.2f}"))
+        rows.append(
+            (name, f"{least:.2f}", f"{least - bare:.2f}", f"{least / torch:.2f}")
+        )
     return rows

@@ -74,7 +74,9 @@ def measure(variant: Variant, steps: int) -> Figure:
     if done.returncode == MISTAKE:
         raise UserError(done.stderr.strip())
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[
+            -1
+        ]
         raise UserError(f"the step '{variant.name}' of {variant.spec} failed: {last}")
     return Figure(**json.loads(done.stdout.splitlines()[-1]))
 
@@ -172,7 +174,11 @@ def _worker(variant: Variant, steps: int) -> Figure:
     net(batch)["loss"].backward()
     optimiser.step()
     return Figure(
-        min(times), peak, _peak(), variant.clips * variant.questions, net.ema is not None
+        min(times),
+        peak,
+        _peak(),
+        variant.clips * variant.questions,
+        net.ema is not None,
     )
 
 
@@ -180,7 +186,8 @@ if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     try:
         figure = _worker(
-            Variant(**{**given, "overrides": tuple(given["overrides"])}), int(sys.argv[2])
+            Variant(**{**given, "overrides": tuple(given["overrides"])}),
+            int(sys.argv[2]),
         )
     except UserError as mistake:
         print(mistake, file=sys.stderr)

@@ -98,7 +98,9 @@ def _build(spec: Spec, device: torch.device | str) -> dict[str, nn.Module]:
             with torch.device(device):
                 parts[name] = MODULES.load(entry.use)(**arguments)
         except _REFUSALS as error:
-            problems.append(Problem(entry.place, f"{name}: {str(error).splitlines()[0]}"))
+            problems.append(
+                Problem(entry.place, f"{name}: {str(error).splitlines()[0]}")
+            )
     if problems:
         raise SpecError(problems)
     return parts

@@ -140,7 +140,9 @@ def _checkpoint(source: Path) -> Path:
     return source
 
 
-def _described(family: str, source: str | Path, target: Path, released: Released) -> str:
+def _described(
+    family: str, source: str | Path, target: Path, released: Released
+) -> str:
     """Return what `export_file` needs to know of the original, as JSON."""
     keys = {}
     for key, value in released.tensors.items():
@@ -166,7 +168,9 @@ def _original(
         )
     path = Path(os.path.normpath(file.parent / described["path"]))
     shapes = {key: tuple(shape) for key, (_, shape) in described["keys"].items()}
-    dtypes = {key: getattr(torch, dtype) for key, (dtype, _) in described["keys"].items()}
+    dtypes = {
+        key: getattr(torch, dtype) for key, (dtype, _) in described["keys"].items()
+    }
     if path.exists():
         released = key_map.open(str(path))
         if released.shapes == shapes:

@@ -47,7 +47,9 @@ def describe(spec: Spec) -> Description:
     for name, shapes in folded.items():
         kinds = []
         for shape in dict.fromkeys(shapes):
-            kinds.append(f"{shapes.count(shape)} x {shape}" if len(shapes) > 1 else shape)
+            kinds.append(
+                f"{shapes.count(shape)} x {shape}" if len(shapes) > 1 else shape
+            )
         weights[name] = ", ".join(kinds)
     streams = {name: str(kind) for name, kind in net.types.items()}
     settings = spec.resolved()

@@ -135,7 +135,9 @@ def check_streams(spec: Spec) -> None:
         _try_first_values(net, batch)
 
 
-def _built(spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()) -> Network:
+def _built(
+    spec: Spec | str | os.PathLike[str], overrides: Sequence[str] = ()
+) -> Network:
     """Return the network on the meta device; SpecError for patterns that match no weight."""
     net = compose(spec, overrides, device="meta", initial=False)
     if problems := unmatched_rates(net):
@@ -237,7 +239,9 @@ def _dry_forward(net: Network, batch: dict[str, Any], goal: str) -> dict[str, An
     """Run a goal with a stand-in for every search, since nothing has a value, and compare every stream."""
     operations, run = net._operations, net._run
 
-    def compared(steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]) -> Any:
+    def compared(
+        steps: Plan, step: Step, values: Mapping[tuple[str, bool], Any]
+    ) -> Any:
         value = run(steps, step, values)
         _compare(net, step, value)
         return value

@@ -125,9 +125,7 @@ def unmatched_rates(net: Network) -> list[Problem]:
             problems.append(_problem(place, "lr pattern", pattern, names))
         without = [name for name in names if most_specific(patterns, name) is None]
         if without and DEFAULT not in lr:
-            message = (
-                f"train.lr must give every parameter a rate, but '{without[0]}' has none"
-            )
+            message = f"train.lr must give every parameter a rate, but '{without[0]}' has none"
             problems.append(
                 Problem(spec.place("train", "lr"), message, "add `default: 2e-5`")
             )

@@ -32,7 +32,9 @@ def absent_of_split(spec: Spec, source: str, split: str) -> list[Problem]:
     return notes
 
 
-def _splits(described: SourceSpec) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+def _splits(
+    described: SourceSpec,
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Yield the path of each split in the spec, with its arguments."""
     base = (
         ("data",)
@@ -44,7 +46,10 @@ def _splits(described: SourceSpec) -> Iterator[tuple[tuple[str, ...], Mapping[st
 
 
 def _absent(
-    spec: Spec, described: SourceSpec, path: tuple[str, ...], arguments: Mapping[str, Any]
+    spec: Spec,
+    described: SourceSpec,
+    path: tuple[str, ...],
+    arguments: Mapping[str, Any],
 ) -> Iterator[Problem]:
     declared = {*TASKS.declaration(described.task or "").file_arguments}
     # Those of the source that the split names: shards do not read the folder of another split.

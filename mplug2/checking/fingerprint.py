@@ -81,7 +81,9 @@ def _sources(folder: str) -> Iterator[str]:
 
 
 def _python_files(parent: str, names: Iterable[str]) -> list[str]:
-    return [os.path.join(parent, name) for name in sorted(names) if name.endswith(".py")]
+    return [
+        os.path.join(parent, name) for name in sorted(names) if name.endswith(".py")
+    ]
 
 
 def _vocabulary_state(name: str) -> str:

@@ -27,7 +27,9 @@ class Findings:
         return self
 
 
-def check_stages(spec: Spec, last: int = DRY_RUN, *, required: bool = False) -> Findings:
+def check_stages(
+    spec: Spec, last: int = DRY_RUN, *, required: bool = False
+) -> Findings:
     """Return the findings of stages 2 to ``last`` (at most `DRY_RUN`).
 
     Files that the spec names and that are not here are notes; with ``required`` an absent vocabulary is a

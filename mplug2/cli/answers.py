@@ -143,6 +143,8 @@ def progress_bar(total: int, hidden: bool) -> Iterator[Callable[[int], None]]:
         task = bar.add_task("", total=total)
 
         def step(broken: int) -> None:
-            bar.update(task, advance=1, description=f"{broken} broken" if broken else "")
+            bar.update(
+                task, advance=1, description=f"{broken} broken" if broken else ""
+            )
 
         yield step

@@ -56,7 +56,9 @@ def train_step(
     with console.status(
         "each variant runs in a new process; base size takes minutes on a CPU"
     ):
-        figures = bench(spec, only_overrides(overrides), clips, questions, steps, rounds)
+        figures = bench(
+            spec, only_overrides(overrides), clips, questions, steps, rounds
+        )
     _print_figures(
         console,
         f"{spec}, {clips} clips",

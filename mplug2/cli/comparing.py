@@ -30,11 +30,15 @@ def compare(
             "The others are compared with the first.",
         ),
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Compare runs on the same samples: values, differences with 95 % intervals, and whether they are real."""
     if len(runs) < 2:
-        raise UserError(f"compare needs two or more runs (got {len(runs)}). Add a folder")
+        raise UserError(
+            f"compare needs two or more runs (got {len(runs)}). Add a folder"
+        )
     from mplug2.eval.compare import compare_runs, read_run
     from mplug2.runtime.jsonl import json_line
 

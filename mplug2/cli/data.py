@@ -36,7 +36,9 @@ DataSetName = Annotated[
 ]
 DownloadFolder = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="The folder with the downloaded annotation files."),
+    typer.Option(
+        metavar="DIR", help="The folder with the downloaded annotation files."
+    ),
 ]
 PreparedFolder = Annotated[
     Path | None,
@@ -68,7 +70,8 @@ def add_to(app: typer.Typer) -> None:
 )
 def make_shapes(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to write.", show_default=False)
+        Path,
+        typer.Argument(metavar="FOLDER", help="Where to write.", show_default=False),
     ],
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     train: Annotated[int, typer.Option(min=0, help="Clips for training.")] = 3000,
@@ -120,7 +123,9 @@ def prepare(
     _print_prepared(name, done, source, media)
 
 
-def _print_prepared(name: str, done: Prepared, source: Path, media: Path | None) -> None:
+def _print_prepared(
+    name: str, done: Prepared, source: Path, media: Path | None
+) -> None:
     """Print what was read and written, what is missing, and the next command."""
     kind = done.recipe.media
     print(f"{name}: {done.recipe.about}")

@@ -18,9 +18,15 @@ from registry.user_cache import cache_folder
 
 State = Literal["ok", "note", "missing"]
 CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "gif")
-PICTURES = {"jpg": "JPEG", "webp": "WebP", "zlib": "PNG"}  # as Pillow calls its decoders
+PICTURES = {
+    "jpg": "JPEG",
+    "webp": "WebP",
+    "zlib": "PNG",
+}  # as Pillow calls its decoders
 GIB = 1 << 30
-ROOM = 10 * GIB  # a run of the base network keeps several checkpoints of more than 1 GiB
+ROOM = (
+    10 * GIB
+)  # a run of the base network keeps several checkpoints of more than 1 GiB
 LEAST_ROOM = GIB
 SHARED_MEMORY = Path("/dev/shm")
 LEAST_SHARED = GIB >> 2  # the default of containers is a quarter of this
@@ -41,7 +47,10 @@ def findings() -> list[Finding]:
     """Return all that was found on this machine."""
     result = [
         Finding(
-            "packages", "python", "ok", f"{platform.python_version()} ({sys.executable})"
+            "packages",
+            "python",
+            "ok",
+            f"{platform.python_version()} ({sys.executable})",
         )
     ]
     try:

@@ -50,7 +50,10 @@ FileLists = Annotated[
 Questions = Annotated[
     list[str] | None,
     typer.Option(
-        "--question", "-q", "--text", help="The question, sentence or phrase; repeatable."
+        "--question",
+        "-q",
+        "--text",
+        help="The question, sentence or phrase; repeatable.",
     ),
 ]
 OutFile = Annotated[

@@ -66,7 +66,9 @@ def caption(
     no_java: Annotated[
         bool, typer.Option("--no-java", help="Skip METEOR and SPICE.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Print BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D and SPICE, as the COCO caption tools compute them."""
     from mplug2.metrics.caption import files
@@ -87,7 +89,9 @@ def caption(
         print(json_line(row, sys.stdout.encoding or "utf-8"))
         return
     num_references = sum(len(captions) for captions in human.values())
-    print(f"{predictions}: {len(generated)} captions against {num_references} references")
+    print(
+        f"{predictions}: {len(generated)} captions against {num_references} references"
+    )
     for name, value in scores.values.items():
         text = "-" if value is None else format(value, ".4f")
         print(f"  {name:<8} {text:>6}")

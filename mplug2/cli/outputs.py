@@ -40,7 +40,9 @@ def judge_outputs(
                 raise UserError(
                     f"{option} {path} must have a shorter name: at most {LONGEST} bytes"
                 )
-            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            folder = next(
+                parent for parent in path.absolute().parents if parent.exists()
+            )
             # Writing is the only sure test: rights do not show a full or read-only disk.
             with tempfile.TemporaryFile(dir=folder):
                 pass

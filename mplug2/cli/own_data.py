@@ -105,7 +105,9 @@ def _print_edits(task: str, media: str) -> None:
     edits = {}
     if media != "text":
         edits["data.media"] = "the folder of your files"
-    edits["data.train, val, test"] = "the JSON lines, as `mplug2 data import` writes them"
+    edits["data.train, val, test"] = (
+        "the JSON lines, as `mplug2 data import` writes them"
+    )
     if task in CLASS_TASKS:
         edits["data.labels"] = "the names of your classes"
     edits["train.epochs, batch_size, lr"] = "length, memory and speed of the run"
@@ -141,7 +143,8 @@ def import_table(
     text: TextColumn = None,
     split: SplitColumn = None,
     val: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Fraction of the files for validation.")
+        float,
+        typer.Option(min=0, max=0.5, help="Fraction of the files for validation."),
     ] = 0.1,
     test: Annotated[
         float, typer.Option(min=0, max=0.4, help="Fraction of the files for testing.")

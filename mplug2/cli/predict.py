@@ -213,7 +213,9 @@ def _entries(request: _Request, pipe: Pipeline) -> list[tuple[str, ...]]:
     assert pipe.kind != "text"
     are_videos = bool(request.videos)
     if request.named and (pipe.kind == "video") != are_videos:
-        raise UserError(f"{request.spec} reads {pipe.kind}s: name them by --{pipe.kind}")
+        raise UserError(
+            f"{request.spec} reads {pipe.kind}s: name them by --{pipe.kind}"
+        )
     return entries(request.named, request.listed, pipe.kind, pipe.views, _print_skipped)
 
 

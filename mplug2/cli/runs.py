@@ -47,7 +47,9 @@ def table(
             ", ".join(f"{name} {_text(spread)}" for name, spread in spreads.items()),
         ]
         if average and spreads:
-            scores.append(statistics.fmean(spread.median for spread in spreads.values()))
+            scores.append(
+                statistics.fmean(spread.median for spread in spreads.values())
+            )
             row.append(f"{scores[-1]:.4f}")
         rows.append(row)
     if scores:

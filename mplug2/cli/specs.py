@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command(
-        "check", epilog="Example: mplug2 check configs_video/VideoQA_*.yaml --stages 1-3"
+        "check",
+        epilog="Example: mplug2 check configs_video/VideoQA_*.yaml --stages 1-3",
     )(check)
     app.command(
         "show",
@@ -45,7 +46,9 @@ def check(
     ] = "1-4",
     smoke: Annotated[
         bool,
-        typer.Option("--smoke", help="Also stage 5: one small training step on the CPU."),
+        typer.Option(
+            "--smoke", help="Also stage 5: one small training step on the CPU."
+        ),
     ] = False,
     run: Annotated[
         bool,

@@ -11,7 +11,9 @@ from registry.errors import UserError
 
 SPLITS = ("train", "val", "test")
 WORDS = 30522  # tokens of bert-base-uncased
-PIXELS = "{use: video_vit, width: 96, depth: 3, heads: 4, patch: 16, frames: 6, size: 96}"
+PIXELS = (
+    "{use: video_vit, width: 96, depth: 3, heads: 4, patch: 16, frames: 6, size: 96}"
+)
 STILL_PIXELS = "{use: image_vit, width: 96, depth: 3, heads: 4, patch: 16, size: 96}"
 TEXT = f"{{vocab_size: {WORDS}, max_positions: 64}}"
 RELEASED = "{vision: 'clip:ViT-B-16', '*': 'bert:bert-base-uncased'}"
@@ -100,7 +102,9 @@ TEMPLATES: dict[tuple[str, str, str], Template] = {
         ("configs_text/_base_/text_tiny.yaml", "configs_text/_base_/text_class.yaml"),
         data=_TEMPLATE,
     ),
-    ("question_answer", "video", "base"): _base("configs_video/VideoQA_msrvtt_base.yaml"),
+    ("question_answer", "video", "base"): _base(
+        "configs_video/VideoQA_msrvtt_base.yaml"
+    ),
     ("question_answer", "image", "base"): _base("configs_image/vqa_mplug_base.yaml"),
     ("caption", "video", "base"): _base("configs_video/VideoCaption_msrvtt_base.yaml"),
     ("caption", "image", "base"): _base("configs_image/caption_mplug_base.yaml"),
@@ -109,7 +113,9 @@ TEMPLATES: dict[tuple[str, str, str], Template] = {
         "configs_video/_base_/video_retrieval.yaml",
         modules=_HEADS,
     ),
-    ("retrieval", "image", "base"): _base("configs_image/retrieval_coco_mplug_base.yaml"),
+    ("retrieval", "image", "base"): _base(
+        "configs_image/retrieval_coco_mplug_base.yaml"
+    ),
     ("media_class", "video", "base"): _base(
         "configs_video/_base_/classes_base.yaml", init="{vision: 'clip:ViT-B-16'}"
     ),
@@ -164,7 +170,9 @@ def spec_text(
     if media != "text":
         lines.append(f"media: {_quoted(folder or data / 'media')}")
     for split in SPLITS:
-        entry = f"{{path: {_quoted(data / f'{split}.jsonl')}}}" if split in splits else ""
+        entry = (
+            f"{{path: {_quoted(data / f'{split}.jsonl')}}}" if split in splits else ""
+        )
         lines.append(f"{split}: {entry}".rstrip())
     train = [*chosen.train]
     if "val" not in splits:

@@ -18,4 +18,6 @@ def at_least(least: int, **arguments: float | None) -> None:
     """Raise `ArgumentError` for an argument below ``least``; None means that an argument is not set."""
     for name, value in arguments.items():
         if value is not None and value < least:
-            raise ArgumentError(name, f"{name} must be at least {least}, but is {value}")
+            raise ArgumentError(
+                name, f"{name} must be at least {least}, but is {value}"
+            )

@@ -52,7 +52,11 @@ class BadFileCounter:
 
 def shared_counter() -> BadFileCounter:
     """Return a counter shared by the ranks of this run, or one of this process if it is the only one."""
-    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+    if (
+        not dist.is_available()
+        or not dist.is_initialized()
+        or dist.get_world_size() == 1
+    ):
         return BadFileCounter()
     from torch.distributed.distributed_c10d import _get_default_store
 

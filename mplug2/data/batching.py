@@ -114,7 +114,9 @@ class TokenBatches:
             del lengths[: end - begin]
             begin = end
 
-    def _step_end(self, epoch: Epoch, begin: int, world: int, lengths: list[int]) -> int:
+    def _step_end(
+        self, epoch: Epoch, begin: int, world: int, lengths: list[int]
+    ) -> int:
         """Return where a step ends; ``lengths`` is filled with the tokens of its samples."""
         total, num_samples = 0, len(epoch)
         for offset in range(num_samples - begin):

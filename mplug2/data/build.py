@@ -102,7 +102,9 @@ def batch_formation(spec: Spec, batch: BatchSpec, world: int) -> BatchFormation:
                 f"samples). Write `train: {{micro_batch: {{{batch.name}: {{tokens: N}}}}}}`"
             )
         # Without a micro-batch, each rank takes its part of the step at once.
-        return TokenBatches(batch.tokens, batch.micro_tokens or -(-batch.tokens // world))
+        return TokenBatches(
+            batch.tokens, batch.micro_tokens or -(-batch.tokens // world)
+        )
     if batch.micro_tokens is not None:
         raise UserError(
             f"{location}: a micro_batch by tokens needs a batch_size by tokens (got {batch.batch_size} "
@@ -111,13 +113,17 @@ def batch_formation(spec: Spec, batch: BatchSpec, world: int) -> BatchFormation:
     if batch.batch_size is None:
         # `train.batch_size` counts the samples of a rank, `batch_size` of a batch those of all ranks.
         micro_batch = batch.micro_batch or spec.train["batch_size"]
-        return FixedBatches(micro_batch * (batch.accumulation or 1) * world, micro_batch)
+        return FixedBatches(
+            micro_batch * (batch.accumulation or 1) * world, micro_batch
+        )
     if batch.batch_size % world:
         raise UserError(
             f"{location}: batch_size must be a multiple of the number of ranks (got {batch.batch_size} on "
             f"{world} ranks). Use {-(-batch.batch_size // world) * world}, or another number of ranks"
         )
-    return FixedBatches(batch.batch_size, batch.micro_batch or batch.batch_size // world)
+    return FixedBatches(
+        batch.batch_size, batch.micro_batch or batch.batch_size // world
+    )
 
 
 def build_source(
@@ -171,7 +177,14 @@ def build_prediction_source(
         )
     inputs = plan(spec, goal).inputs
     builder = SourceBuilder(
-        spec, types, goal_source.split, False, {}, (), inputs=inputs, tokenizer=tokenizer
+        spec,
+        types,
+        goal_source.split,
+        False,
+        {},
+        (),
+        inputs=inputs,
+        tokenizer=tokenizer,
     )
     arguments = builder.arguments_of(goal_source.source)
     task = builder.task(goal_source.source, arguments)

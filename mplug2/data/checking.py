@@ -220,8 +220,6 @@ def _check(kind: str, name: str, file: MediaValue) -> Decoded:
         return Finding(name, str(file), False, str(error)), None
     _, height, width, _ = clip.frames.shape
     if clip.errors:
-        reason = (
-            f"{file} is damaged: {clip.errors} broken packets, {clip.total} frames decode"
-        )
+        reason = f"{file} is damaged: {clip.errors} broken packets, {clip.total} frames decode"
         return Finding(name, str(file), True, reason), (width, height)
     return None, (width, height)

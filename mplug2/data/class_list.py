@@ -74,7 +74,9 @@ def _json_classes(path: Path, text: str) -> list[tuple[str, str]]:
     try:
         value: Any = parse_json(text)
     except JsonError as error:
-        raise UserError(f"{path}: a list of classes must be JSON, but {error}") from None
+        raise UserError(
+            f"{path}: a list of classes must be JSON, but {error}"
+        ) from None
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return list(zip(value, value, strict=True))
     if isinstance(value, dict):

@@ -36,7 +36,12 @@ class _Ordered:
     """What both loaders share: the order of an epoch, made once, and this rank's part of it."""
 
     def __init__(
-        self, source: Source, formation: BatchFormation, rank: int, world: int, seed: int
+        self,
+        source: Source,
+        formation: BatchFormation,
+        rank: int,
+        world: int,
+        seed: int,
     ) -> None:
         if not 0 <= rank < world:
             raise UserError(
@@ -168,7 +173,9 @@ class Loader(_Ordered):
         if state["samples"] and before != data_state:
             changed = f"{getattr(self.source, 'location', 'its source')} has changed"
             if before["seed"] != self.seed:
-                changed = f"the seed of its order was {before['seed']} and is {self.seed}"
+                changed = (
+                    f"the seed of its order was {before['seed']} and is {self.seed}"
+                )
             raise UserError(
                 f"batch '{self.kind}': to resume within an epoch, its data must be unchanged, but {changed} "
                 f"(got {data_state['samples_per_epoch']} samples, {before['samples_per_epoch']} "

@@ -85,7 +85,9 @@ class OwnTable:
     refused: Tally = field(default_factory=Tally)
 
 
-def read_own_table(path: Path, columns: Columns, folder: Path | None = None) -> OwnTable:
+def read_own_table(
+    path: Path, columns: Columns, folder: Path | None = None
+) -> OwnTable:
     """Return the rows of a .csv, .tsv or .jsonl file, plain or .gz.
 
     ``folder``: where the files are that the rows name; without it the rows are texts. Raises UserError for a

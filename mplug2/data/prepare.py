@@ -115,7 +115,9 @@ def prepare(
 def _nothing_found(name: str, source: Path, done: Prepared) -> UserError:
     """Return the error for a folder without the files of any split."""
     # Several splits may lack the same files: each list of files is printed once.
-    lacking = dict.fromkeys(", nor ".join(ways) for ways in done.missing_sources.values())
+    lacking = dict.fromkeys(
+        ", nor ".join(ways) for ways in done.missing_sources.values()
+    )
     return UserError(
         f"nothing of {name} can be made: below {source} there is no {'; no '.join(lacking)}"
         "\n  hint: `mplug2 data prepare` lists all files that each set can be made of"
@@ -179,7 +181,10 @@ def _target(folder: Path, recipe: Recipe, split: str) -> Path:
 
 
 def _write(
-    files: dict[str, TextIO], rows: Iterable[Any], index: MediaIndex | None, share: float
+    files: dict[str, TextIO],
+    rows: Iterable[Any],
+    index: MediaIndex | None,
+    share: float,
 ) -> dict[str, tuple[int, int]]:
     """Write a split, and the held-out entries to another file; return how many entries, about how many
     media."""

@@ -153,7 +153,9 @@ class SourceBuilder:
     ) -> Source:
         """Build a source that is not a mixture."""
         kind = self.source_kind(described, arguments)
-        source: Source = self.build(SOURCES, described, kind, {**arguments, "task": task})
+        source: Source = self.build(
+            SOURCES, described, kind, {**arguments, "task": task}
+        )
         return source
 
     def build(
@@ -166,7 +168,9 @@ class SourceBuilder:
         """Call a registered constructor with those of the arguments that it declares."""
         declared = registry.declaration(name).arguments
         # Each constructor gets what it asks for: plug-ins need not take all of it.
-        supplied = {key: value for key, value in self.supplied.items() if key in declared}
+        supplied = {
+            key: value for key, value in self.supplied.items() if key in declared
+        }
         arguments = {key: value for key, value in arguments.items() if key in declared}
         try:
             return registry.load(name)(**{**supplied, **arguments})

@@ -55,7 +55,9 @@ class MediaFiles:
         # Tables from Windows have backslashes.
         path = PurePosixPath(text.replace("\\", "/"))
         name = path.as_posix()
-        if path.is_absolute() and path.is_relative_to(self.folder.absolute().as_posix()):
+        if path.is_absolute() and path.is_relative_to(
+            self.folder.absolute().as_posix()
+        ):
             name = path.relative_to(self.folder.absolute().as_posix()).as_posix()
         if name in self.names:
             return self._inside(name, where)

@@ -46,7 +46,9 @@ class Tokenizer:
         lower: bool = True,
         source: str = "vocabulary",
     ) -> None:
-        missing = [token for token in SPECIAL_TOKENS.values() if token not in vocabulary]
+        missing = [
+            token for token in SPECIAL_TOKENS.values() if token not in vocabulary
+        ]
         if missing:
             raise UserError(
                 f"{source}: a BERT vocabulary must hold {', '.join(missing)}, but does not"

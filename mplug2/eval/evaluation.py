@@ -165,7 +165,9 @@ def _run(
     samples = round(distributed.all_reduce_sum(float(local_samples))[0])
     bad = _bad_files(loader)
     parts = distributed.all_gather_object(list(local_rows))
-    return _Outputs(samples, bad, parts, own_values, getattr(loader, "num_records", None))
+    return _Outputs(
+        samples, bad, parts, own_values, getattr(loader, "num_records", None)
+    )
 
 
 def _values(
@@ -198,7 +200,10 @@ def _check_arguments(net: Any, evaluation: EvaluationSpec) -> None:
 
 
 def _details(
-    evaluator: Any, metrics: Sequence[Metric], rows: Sequence[Row], num_errors: int | None
+    evaluator: Any,
+    metrics: Sequence[Metric],
+    rows: Sequence[Row],
+    num_errors: int | None,
 ) -> Details | None:
     """Return the details of an evaluation if they are asked for."""
     if num_errors is None:

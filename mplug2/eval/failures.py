@@ -96,7 +96,9 @@ def _line_of(error: Exception, owner: Any) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if owner is None:
         return f"{frames[-1].filename}:{frames[-1].lineno}"
-    defined = owner if inspect.isclass(owner) or inspect.isroutine(owner) else type(owner)
+    defined = (
+        owner if inspect.isclass(owner) or inspect.isroutine(owner) else type(owner)
+    )
     try:
         file = inspect.getsourcefile(defined)
     except TypeError:  # It was defined without a file, in a notebook.

@@ -86,7 +86,9 @@ def _try(
     except UserError as error:  # a metric that needs a program that is not installed
         return str(error), []
     available = splits_of_source(evaluation.source, training_plan(spec).sources)
-    split = evaluation.split if evaluation.split in available else evaluation.train_split
+    split = (
+        evaluation.split if evaluation.split in available else evaluation.train_split
+    )
     if split is None or split not in available:
         return f"there is no split '{evaluation.split}'", []
     absent = absent_of_split(spec, evaluation.source, split)

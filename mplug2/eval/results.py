@@ -154,7 +154,8 @@ def _images(path: Path) -> dict[str, int]:
         name = _name(row, where)
         match = _COCO.fullmatch(PurePosixPath(name).name)
         first.setdefault(
-            name, (where, name, row.get("question_id", int(match[1]) if match else None))
+            name,
+            (where, name, row.get("question_id", int(match[1]) if match else None)),
         )
     return _numbers(first.values(), IMAGES)
 

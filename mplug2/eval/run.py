@@ -51,7 +51,9 @@ def evaluate_checkpoint(
         spec, checkpoint, only=only, split=split, predictions=predictions
     )
     return {
-        result.settings.name: result for result in results if result.settings is not None
+        result.settings.name: result
+        for result in results
+        if result.settings is not None
     }
 
 
@@ -81,7 +83,9 @@ def evaluations_of_checkpoint(
     distributed.init_process_group(accelerator=torch.cuda.is_available())
     loaders = {}
     for evaluation in evaluations:
-        loaders[evaluation.name] = eval_loader(spec, types, evaluation, evaluation.split)
+        loaders[evaluation.name] = eval_loader(
+            spec, types, evaluation, evaluation.split
+        )
     net = compose(spec, initial=False, drawn=False)
     if resize:
         load_at_resolution(net, checkpoint)
@@ -233,7 +237,9 @@ def _train_records(
         return None
     inputs = goal_inputs(spec, evaluation_goals(evaluation))
     try:
-        source = build_source(spec, net.types, evaluation.source, "train", inputs=inputs)
+        source = build_source(
+            spec, net.types, evaluation.source, "train", inputs=inputs
+        )
     except UserError:
         return None  # Only the evaluated split is required.
     return source.records()

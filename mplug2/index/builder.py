@@ -68,7 +68,9 @@ def build(
         raise UserError(f"the media folder {media} must be a folder that exists")
     check_path(out)
     check_searchable(read_spec(spec, overrides or ()))
-    net, tokenizer, weights = load(spec, checkpoint, overrides or (), goal=GOALS["text"])
+    net, tokenizer, weights = load(
+        spec, checkpoint, overrides or (), goal=GOALS["text"]
+    )
     embedder = Embedder(net, tokenizer)
     previous = read(out) if (out / CONTENTS).is_file() else None
     contents = Contents(

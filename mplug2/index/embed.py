@@ -50,7 +50,11 @@ class Embedder:
             raise UserError(
                 f"{net.spec.path}: data.tokenizer must name a vocabulary to search with"
             )
-        self.net, self.tokenizer, self.sides = net, tokenizer, modality_embedders(net, 0)
+        self.net, self.tokenizer, self.sides = (
+            net,
+            tokenizer,
+            modality_embedders(net, 0),
+        )
         self.reader = CaptionReader(net.spec, self.sides["text"].goal, tokenizer)
         self.view = self._only("vision", ("frames", "image"))
         self.caption = self._only("text", ("text",))
@@ -109,7 +113,9 @@ class Embedder:
         )
 
     @torch.no_grad()
-    def _vectors(self, side: Side, batch: dict[str, Any]) -> Float[Tensor, "rows width"]:
+    def _vectors(
+        self, side: Side, batch: dict[str, Any]
+    ) -> Float[Tensor, "rows width"]:
         outputs = self.net(self.net.move(batch), goal=self.sides[side].goal)
         vectors = outputs[self.sides[side].vector].float()
         # Of length 1, so that a product of two vectors is their cosine.

@@ -49,7 +49,9 @@ def open_index(index: str | Path, checkpoint: str | Path | None = None) -> Index
     """
     index = Path(index)
     contents = read(index)
-    weights = Path(checkpoint) if checkpoint is not None else index / contents.checkpoint
+    weights = (
+        Path(checkpoint) if checkpoint is not None else index / contents.checkpoint
+    )
     if not weights.exists():
         raise UserError(
             f"the checkpoint {weights} of the index {index} must exist: name it, --checkpoint PATH"

@@ -46,7 +46,11 @@ def bits_per_byte(rows: Sequence[Row]) -> dict[str, float]:
 
 
 @metric(
-    inputs={"loss_sum": "weight B", "num_tokens": "weight B", "num_correct?": "weight B"},
+    inputs={
+        "loss_sum": "weight B",
+        "num_tokens": "weight B",
+        "num_correct?": "weight B",
+    },
     outputs={"token_accuracy": "scalar"},
 )
 def token_accuracy(rows: Sequence[Row]) -> dict[str, float]:

@@ -135,5 +135,6 @@ class VqaLabelAccuracy(VqaAccuracy):
         """``{"vqa_label_accuracy": mean, "vqa_label_accuracy_yes_no": ..., ...}``, NaN without answers."""
         values = super().compute(rows)
         return {
-            name.replace("vqa_", "vqa_label_", 1): value for name, value in values.items()
+            name.replace("vqa_", "vqa_label_", 1): value
+            for name, value in values.items()
         }

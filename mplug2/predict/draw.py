@@ -58,7 +58,11 @@ def draw(results: Sequence[Result], path: Path) -> None:
         y = top - height if top >= height else min(bottom, picture.height - height)
         pen.rectangle((x, y, x + width, y + height), fill=colour)
         pen.text(
-            (x + size / 2, y + height / 2), text, font=letters, fill="white", anchor="lm"
+            (x + size / 2, y + height / 2),
+            text,
+            font=letters,
+            fill="white",
+            anchor="lm",
         )
     try:
         picture.save(path)

@@ -11,7 +11,9 @@ from typing import Literal
 from registry.errors import UserError
 
 Kind = Literal["video", "image"]
-Entry = tuple[str, ...]  # the paths that one question is about: one, or the two of a pair
+Entry = tuple[
+    str, ...
+]  # the paths that one question is about: one, or the two of a pair
 
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "video": (

@@ -128,7 +128,9 @@ class MediaValues:
         is_tensor = isinstance(value, Tensor)
         if shape[-1 if is_tensor else -3] == 3:
             last = len(shape) - 1
-            axes = (last, last - 2, last - 1) if is_tensor else (last - 1, last, last - 2)
+            axes = (
+                (last, last - 2, last - 1) if is_tensor else (last - 1, last, last - 2)
+            )
             moved = ", ".join(map(str, (*range(last - 2), *axes)))
             method = "permute" if is_tensor else "transpose"
             return f". Move the axis of colours: .{method}({moved})"

@@ -28,7 +28,12 @@ def model_card(pipe: Pipeline, trained: Spec, checkpoint: Path, repository: str)
     lines += ["## Use", "", *_usage(pipe, repository), ""]
     lines += ["## Data", "", *_data(trained), ""]
     lines += ["## Results", "", *_results(trained, checkpoint), ""]
-    lines += ["## Spec", "", "`spec.yaml` in this repository describes the network:", ""]
+    lines += [
+        "## Spec",
+        "",
+        "`spec.yaml` in this repository describes the network:",
+        "",
+    ]
     modules = [f"| `{name}` | {entry.use} |" for name, entry in spec.modules.items()]
     lines += ["| module | kind |", "|---|---|", *modules, ""]
     lines += [

@@ -53,7 +53,9 @@ def load(
     if tokenizer is not None:
         check_trained_vocabulary(read, weights, name)
     target = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    net = compose(with_num_outputs(read, best), device=target, initial=False, drawn=False)
+    net = compose(
+        with_num_outputs(read, best), device=target, initial=False, drawn=False
+    )
     load_weights(net, weights)
     load_momentum(net, weights)
     if target.type == "cuda":
@@ -73,7 +75,9 @@ def with_num_outputs(spec: Spec, best: int) -> Spec:
     for ref in spec.goals.get(spec.eval["goal"], {}).values():
         equation = flow.get(ref.stream)
         options = declaration_of(spec, equation).options if equation is not None else {}
-        if equation is None or not {"num_return_sequences", "num_beams"} <= set(options):
+        if equation is None or not {"num_return_sequences", "num_beams"} <= set(
+            options
+        ):
             continue
         given = equation.keywords.get("num_beams")
         beams = (

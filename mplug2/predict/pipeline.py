@@ -109,7 +109,9 @@ class Pipeline:
 
     def __repr__(self) -> str:
         media = {"video": "a video", "image": "an image"}.get(self.kind)
-        reads = media if self.views == 1 else f"two {self.kind}s" if self.views else None
+        reads = (
+            media if self.views == 1 else f"two {self.kind}s" if self.views else None
+        )
         asked = f"a {self.asks}" if self.asks else None
         parts = [part for part in (reads, asked) if part]
         declared = KINDS[self.says].answer

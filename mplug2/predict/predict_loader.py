@@ -118,7 +118,10 @@ class Files(MediaFolder):
 
 
 def question_source(
-    net: Network, goal: str, tokenizer: Tokenizer | None, questions: Sequence[str | None]
+    net: Network,
+    goal: str,
+    tokenizer: Tokenizer | None,
+    questions: Sequence[str | None],
 ) -> ItemSource:
     """Return the task of the spec's data as evaluation uses it, over what is asked; None asks nothing."""
     texts = [question or "" for question in questions]

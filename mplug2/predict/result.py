@@ -8,7 +8,9 @@ from typing import Any
 
 from mplug2.runtime.jsonl import json_line
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the file
+Box = tuple[
+    float, float, float, float
+]  # left, top, right, bottom in pixels of the file
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,9 @@ def write_shared(checkpoint: Path, folder: Path) -> Spec:
     sections["data"] = data
     for section, keys in NEEDED_SETTINGS.items():
         values = getattr(spec, section)
-        sections[section] = {key: values[key] for key in keys if values[key] is not None}
+        sections[section] = {
+            key: values[key] for key in keys if values[key] is not None
+        }
     shared = Spec.from_dict(sections, spec.name)
     shared.write(folder / SPEC)
     shutil.copyfile(checkpoint / WEIGHTS, folder / WEIGHTS)

@@ -12,7 +12,10 @@ from mplug2.predict.result import Result
 from registry.errors import UserError
 
 PICTURES = 4  # of each video
-MOST = {".html": 1000, ".png": 120}  # files on one sheet: browsers and images have limits
+MOST = {
+    ".html": 1000,
+    ".png": 120,
+}  # files on one sheet: browsers and images have limits
 
 
 class Paper(Protocol):
@@ -79,7 +82,9 @@ class Sheet:
         except OSError as problem:
             raise self._unwritten(problem) from None
         finally:
-            with contextlib.suppress(OSError):  # a full disk reports the same error again
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk reports the same error again
                 self._file.close()
             self._temporary.unlink(missing_ok=True)
 

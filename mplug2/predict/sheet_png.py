@@ -43,7 +43,9 @@ class PngPaper:
             pictures += [_marked(look, jpeg, results) for jpeg in look.pictures]
         strip = _strip(pictures)
         lines = self._lines(results)
-        height = strip.height + sum(font.size * 1.35 for _, font, _ in lines) + 2 * INSET
+        height = (
+            strip.height + sum(font.size * 1.35 for _, font, _ in lines) + 2 * INSET
+        )
         card = Image.new("RGB", (CARD, round(height)), PAPER)
         card.paste(strip, (0, 0))
         pen, y = ImageDraw.Draw(card), float(strip.height + INSET)
@@ -83,9 +85,13 @@ class PngPaper:
         height = top - GAP + EDGE
         for row in rows:
             height += max(card.height for card in row) + GAP
-        page = Image.new("RGB", (2 * EDGE + columns * (CARD + GAP) - GAP, height), GROUND)
+        page = Image.new(
+            "RGB", (2 * EDGE + columns * (CARD + GAP) - GAP, height), GROUND
+        )
         pen = ImageDraw.Draw(page)
-        (title, *_) = _wrapped(self.heading, self.bold[22], page.width - 2 * EDGE) or [""]
+        (title, *_) = _wrapped(self.heading, self.bold[22], page.width - 2 * EDGE) or [
+            ""
+        ]
         pen.text((EDGE, EDGE - 6), title, font=self.bold[22], fill=INK)
         pen.text(
             (EDGE, EDGE + 26),

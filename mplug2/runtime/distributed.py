@@ -181,7 +181,9 @@ def raise_on_all_ranks(problem: str | None, group: Any = None) -> None:
     texts = all_gather_object(problem, group)
     problems = [(i, text) for i, text in enumerate(texts) if text]
     if problems:
-        where = f" (rank {problems[0][0]} of {world_size()})" if world_size() > 1 else ""
+        where = (
+            f" (rank {problems[0][0]} of {world_size()})" if world_size() > 1 else ""
+        )
         raise UserError(problems[0][1] + where)
 
 

@@ -22,7 +22,9 @@ def ignore_signals(*_: object) -> None:
     # macOS does not report who sent a signal.
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_await_parent, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(
+            target=_await_parent, args=(os.getppid(),), daemon=True
+        ).start()
 
 
 def _await_parent(parent: int) -> None:
@@ -43,7 +45,10 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 # `nohup` has a run ignore SIGHUP: it continues when its terminal closes.
-                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                if (
+                    number != signal.SIGHUP
+                    or signal.getsignal(number) != signal.SIG_IGN
+                ):
                     self._before[number] = signal.signal(number, self._ask)
         return self
 

@@ -39,7 +39,8 @@ def write_entries(
 ) -> None:
     """Write a manifest of entries that are known: at least "bytes" and "sha256" of each file."""
     _write(
-        folder, {"version": VERSION, "written_by": dict(written_by), "files": dict(files)}
+        folder,
+        {"version": VERSION, "written_by": dict(written_by), "files": dict(files)},
     )
 
 
@@ -95,7 +96,9 @@ def damage(folder: Path, names: Iterable[str] | None = None) -> str | None:
         if size != entry["bytes"]:
             return f"{path}: the file is damaged (got {size} bytes, {MANIFEST} lists {entry['bytes']})"
         if file_entry(path)["sha256"] != entry["sha256"]:
-            return f"{path}: the file is damaged (its SHA-256 is not that of {MANIFEST})"
+            return (
+                f"{path}: the file is damaged (its SHA-256 is not that of {MANIFEST})"
+            )
     return None
 
 

@@ -183,7 +183,9 @@ class _Save:
         )
 
 
-def load_before_engine(checkpoint: Path, net: Any, settings: dict[str, Any]) -> RunState:
+def load_before_engine(
+    checkpoint: Path, net: Any, settings: dict[str, Any]
+) -> RunState:
     """Load weights and averaged copies into ``net``, before an engine shards it; return the stored state.
 
     All ranks must call this. Raises UserError if a file is damaged, or if the run's ``settings`` (ZeRO stage,

@@ -31,7 +31,12 @@ def write_state(
 def state_text(net: Any, state: RunState, settings: dict[str, Any]) -> str:
     """Return the contents of ``state.json``."""
     momentum = bool(net.ema_state_dict())
-    stored = {"format": FORMAT, **asdict(state), "momentum": momentum, "agree": settings}
+    stored = {
+        "format": FORMAT,
+        **asdict(state),
+        "momentum": momentum,
+        "agree": settings,
+    }
     return json.dumps(stored, indent=2) + "\n"
 
 

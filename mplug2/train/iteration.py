@@ -114,7 +114,9 @@ class Iteration:
         number = int(rng.choice(len(weights), p=weights / weights.sum()))
         return [list(step.draw)[number]]
 
-    def _part(self, name: str, index: int, step: StepSpec, earlier: Part | None) -> Part:
+    def _part(
+        self, name: str, index: int, step: StepSpec, earlier: Part | None
+    ) -> Part:
         if earlier is None:
             # A batch that is drawn for the first time in this iteration.
             micro_batches: Sequence[Any] = self._next_micro_batches(name)

@@ -16,9 +16,13 @@ def total_steps(
     state: RunState, iteration: Iteration, settings: Mapping[str, Any]
 ) -> int:
     """Return the iterations of a complete run: those that are done, and those that are left."""
-    total = state.step + _iterations_left(length_of(settings["epochs"]), state, iteration)
+    total = state.step + _iterations_left(
+        length_of(settings["epochs"]), state, iteration
+    )
     if settings["samples"] is not None:
-        left = _iterations_left(Length("samples", settings["samples"]), state, iteration)
+        left = _iterations_left(
+            Length("samples", settings["samples"]), state, iteration
+        )
         total = min(total, state.step + left)
     return min(total, settings["max_steps"] or total)
 

@@ -121,7 +121,9 @@ class RunLog:
                 file.writelines(row + "\n" for row in rows)
         except OSError:
             log.warning(
-                "WARNING: logger '%s' did not take these rows:\n%s", name, "\n".join(rows)
+                "WARNING: logger '%s' did not take these rows:\n%s",
+                name,
+                "\n".join(rows),
             )
         else:
             log.warning(

@@ -13,10 +13,11 @@ from torch import nn
 from mplug2.runtime import distributed
 from mplug2.runtime.progress import duration
 from mplug2.train.run_state import Result, RunState
+from mplug2.train.scalars import output_of
 from mplug2.train.skipped_samples import SKIPPED_SAMPLES
 from mplug2.weights.store import full_shape
 from registry import Spec
-from registry.training import BatchSpec
+from registry.training import LOSS, BatchSpec, TrainingPlan
 
 Positions = Mapping[str, Mapping[str, int]]  # of the loader of each batch
 # What a position stores of the data themselves.
@@ -52,7 +53,9 @@ def opening(
     for end in freezer.ends if freezer is not None else ():
         if end > state.step:
             size = _trained_size(net, end)
-            lines.append(f"from iteration {end + 1}: {size / 1e6:.2f} M parameters train")
+            lines.append(
+                f"from iteration {end + 1}: {size / 1e6:.2f} M parameters train"
+            )
     if settings["warmup"] >= total:
         lines.append(
             f"WARNING: train.warmup is {settings['warmup']} steps, the run has {total}: "
@@ -88,6 +91,14 @@ def _trained_size(net: nn.Module, step: int) -> int:
     return size
 
 
+def batch_texts(plan: TrainingPlan, loaders: Mapping[str, Any]) -> dict[str, str]:
+    """Return the amounts of each batch in words."""
+    texts = {}
+    for name, batch in plan.batches.items():
+        texts[name] = batch_text(batch, loaders[name].steps_per_epoch())
+    return texts
+
+
 def batch_text(batch: BatchSpec, steps_per_epoch: int | None) -> str:
     """Return the amounts of a batch in words."""
     texts = []
@@ -102,6 +113,15 @@ def batch_text(batch: BatchSpec, steps_per_epoch: int | None) -> str:
     if steps_per_epoch is not None:
         texts.append(f"{steps_per_epoch} steps an epoch")
     return ", ".join(texts)
+
+
+def step_text(epoch: int, values: Mapping[str, float], lr: float) -> str:
+    """Return the progress of a step: its epoch, counted from 0, its losses and the largest learning rate."""
+    losses = []
+    for name, value in values.items():
+        if output_of(name) == LOSS:
+            losses.append(f"{name} {value:.4f}")
+    return f"epoch {epoch + 1}  {'  '.join(losses)}  lr {lr:.2e}"
 
 
 NO_VALIDATION = (
@@ -142,7 +162,9 @@ def changed_data(
         differ = {key for key in stored_keys if stored[key] != position.get(key)}
         if not differ:
             continue
-        location = getattr(getattr(loaders[name], "source", None), "location", "its data")
+        location = getattr(
+            getattr(loaders[name], "source", None), "location", "its data"
+        )
         text = f"WARNING: batch '{name}': {location} has changed since the checkpoint was written"
         if "samples_per_epoch" in differ:
             old, new = stored["samples_per_epoch"], position.get("samples_per_epoch")

@@ -18,7 +18,9 @@ from mplug2.runtime import distributed
 from mplug2.runtime.atomic_write import atomic_write
 from mplug2.train.iteration import Iteration, OptimizerStep
 
-PREFIX = "machine"  # of the logged values that depend on the machine, and not on the seed
+PREFIX = (
+    "machine"  # of the logged values that depend on the machine, and not on the seed
+)
 TABLE_ROWS = 50
 Values = dict[str, float | None]
 
@@ -81,7 +83,9 @@ class Meter:
         waited = self.iteration.seconds_waited - self._waited
         values: Values = {
             "samples_per_second": self._samples * ranks / seconds,
-            "tokens_per_second": self._tokens * ranks / seconds if self._tokens else None,
+            "tokens_per_second": self._tokens * ranks / seconds
+            if self._tokens
+            else None,
             "waiting": waited / seconds,
             "memory_gb": peak_memory() / 1e9,
         }
@@ -148,4 +152,6 @@ class StepProfile:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         order = f"self_{device}_time_total"
         with atomic_write(self.folder / f"{name}.txt") as file:
-            file.write(profiler.key_averages().table(sort_by=order, row_limit=TABLE_ROWS))
+            file.write(
+                profiler.key_averages().table(sort_by=order, row_limit=TABLE_ROWS)
+            )

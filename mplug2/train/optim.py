@@ -22,7 +22,9 @@ from registry.registries import closest_name
 TIMM = "timm:"
 
 
-def group_names(names: Sequence[str], lr: float | Mapping[str, float]) -> dict[str, str]:
+def group_names(
+    names: Sequence[str], lr: float | Mapping[str, float]
+) -> dict[str, str]:
     """Return the pattern of `train.lr` that each parameter learns by; the most specific that matches decides.
 
     ``lr`` is one number for all (then everything is in the group ``default``), or
@@ -44,7 +46,9 @@ def group_names(names: Sequence[str], lr: float | Mapping[str, float]) -> dict[s
     return groups
 
 
-def parameter_groups(net: nn.Module, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def parameter_groups(
+    net: nn.Module, settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Return the optimizer's groups, one for each pattern of `train.lr`, each factor of `train.layer_decay`,
     and with or without weight decay.
 
@@ -105,7 +109,9 @@ def _without_decay(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     return select(patterns, names)
 
 
-def build_optimizer(net: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+def build_optimizer(
+    net: nn.Module, settings: Mapping[str, Any]
+) -> torch.optim.Optimizer:
     """Return the optimizer that `train.optimizer` names, over ``parameter_groups``.
 
     Its attribute ``elementwise`` declares whether ZeRO may split parameters over ranks.
@@ -183,18 +189,24 @@ def _timm_factory(name: str) -> Callable[..., torch.optim.Optimizer]:
             if suggestion
             else f"It has {', '.join(choices)}"
         )
-        raise UserError(f"train.optimizer: timm has no optimizer (got '{name}'). {hint}")
+        raise UserError(
+            f"train.optimizer: timm has no optimizer (got '{name}'). {hint}"
+        )
 
     def build(
         groups: list[dict[str, Any]], settings: Mapping[str, Any], **options: Any
     ) -> Any:
         # The groups already separate what decays: timm must not split them again.
-        return create_optimizer_v2(groups, opt=name, filter_bias_and_bn=False, **options)
+        return create_optimizer_v2(
+            groups, opt=name, filter_bias_and_bn=False, **options
+        )
 
     return build
 
 
-def _check_coverage(net: nn.Module, optimizer: torch.optim.Optimizer, name: str) -> None:
+def _check_coverage(
+    net: nn.Module, optimizer: torch.optim.Optimizer, name: str
+) -> None:
     """Raise UserError unless the optimizer holds each trainable parameter exactly once."""
     held: Counter[int] = Counter()
     for group in optimizer.param_groups:

@@ -51,7 +51,9 @@ def changed_settings(checkpoint: Path | None, spec: Spec) -> list[str]:
     if changes:
         more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
         listed = "; ".join(changes[:_SHOWN])
-        lines.append(f"WARNING: changed since the checkpoint was written: {listed}{more}")
+        lines.append(
+            f"WARNING: changed since the checkpoint was written: {listed}{more}"
+        )
     return lines + _changed_processes(checkpoint)
 
 

@@ -77,7 +77,9 @@ def ramp_values(spec: Spec, position: Mapping[str, float]) -> dict[str, float]:
 
 
 def named_rates(
-    patterns: float | Mapping[str, float], peaks: Sequence[float], rates: Sequence[float]
+    patterns: float | Mapping[str, float],
+    peaks: Sequence[float],
+    rates: Sequence[float],
 ) -> dict[str, float]:
     """Return the rates in force, one for each pattern of `train.lr`.
 

@@ -35,9 +35,7 @@ from mplug2.train.lengths import total_steps
 from mplug2.train.logs import RunLog
 from mplug2.train.meter import Meter
 from mplug2.train.optim import build_optimizer
-from mplug2.train.ready import (
-    unknown_word_warnings,
-)
+from mplug2.train.ready import unknown_word_warnings
 from mplug2.train.resume_changes import changed_settings
 from mplug2.train.run_folder import open_run_folder, tidy_run_folder
 from mplug2.train.run_lock import lost_run_folder
@@ -67,7 +65,9 @@ class Trainer:
     ) -> None:
         self.net, self.spec, self.settings = net, net.spec, net.spec.train
         self.evaluation_loaders, self.decode = evaluation_loaders, decode
-        self.vocabularies = vocabularies or {}  # as `describe_vocabularies` returns them
+        self.vocabularies = (
+            vocabularies or {}
+        )  # as `describe_vocabularies` returns them
         plan = training_plan(self.spec)
         self.plan = plan if plan.iteration else plan_of_loaders(plan, loaders)
         self.main_batch = self.plan.main_batch
@@ -177,10 +177,7 @@ class Trainer:
 
     def opening(self) -> list[str]:
         """Return the first lines that a run prints."""
-        texts = {}
-        for name, batch in self.plan.batches.items():
-            steps_per_epoch = self.iteration.loaders[name].steps_per_epoch()
-            texts[name] = messages.batch_text(batch, steps_per_epoch)
+        texts = messages.batch_texts(self.plan, self.iteration.loaders)
         lines = messages.opening(
             self.net, self.spec, self.folder, self.state, texts, self.total
         )
@@ -245,17 +242,14 @@ class Trainer:
     ) -> None:
         """Show the progress of an iteration, and log every few of them."""
         step, taken = self.state.step, all(result.taken for result in results)
-        losses = []
-        for name, value in values.items():
-            if output_of(name) == LOSS:
-                losses.append(f"{name} {value:.4f}")
-        text = "  ".join(losses)
         # The position before the iteration: its rates, ramps and epoch are those of its samples.
         epoch = before.epoch_of(self.main_batch)
         line = (
-            step % self.settings["log_every"] == 0 or step in (1, self.total) or not taken
+            step % self.settings["log_every"] == 0
+            or step in (1, self.total)
+            or not taken
         )
-        self.report.step(step, f"epoch {epoch + 1}  {text}  lr {max(lrs):.2e}", line)
+        self.report.step(step, messages.step_text(epoch, values, max(lrs)), line)
         if not line:
             return
         numbers: dict[str, float | None] = {"epoch": epoch, **values}
@@ -328,7 +322,11 @@ class Trainer:
         parts = (self.net, self.engine, self.state, self.invariants, spec_text)
         background = self.saves if self.saves.enabled else None
         self.saving = save_checkpoint(
-            self.folder / CHECKPOINTS, *parts, self.writer, self.vocabularies, background
+            self.folder / CHECKPOINTS,
+            *parts,
+            self.writer,
+            self.vocabularies,
+            background,
         )
         if not self.saves.enabled:
             self.finish_save()
@@ -345,5 +343,8 @@ class Trainer:
         if self.writer:
             assert self.saved is not None
             tidy_run_folder(
-                self.folder, self.saved, self.state.best_step, self.settings["keep_last"]
+                self.folder,
+                self.saved,
+                self.state.best_step,
+                self.settings["keep_last"],
             )

@@ -145,7 +145,9 @@ class BoundMap:
             reason = self._assign(key, instances)
             if reason is not None:
                 unmapped.append(Unmapped(key, reason))
-        return [self._read_mapping(instance) for instance in instances.values()], unmapped
+        return [
+            self._read_mapping(instance) for instance in instances.values()
+        ], unmapped
 
     def write(self, names: Iterable[str]) -> tuple[list[KeyMapping], list[Unmapped]]:
         """Return the released keys of our names (without EMA marks), and the names without one."""
@@ -233,7 +235,9 @@ class BoundMap:
         ours = _tuple(row.ours)
         forms = forms_of(row)
         patterns = tuple(read_pattern(text, forms) for text in released)
-        absent = [role for role in roles_of(row, self.key_map) if not self.players[role]]
+        absent = [
+            role for role in roles_of(row, self.key_map) if not self.players[role]
+        ]
         if absent:
             yield _BoundRow(
                 row, order, {}, patterns, (), self.key_map.roles[absent[0]].label

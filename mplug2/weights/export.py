@@ -162,7 +162,9 @@ class _Exporting:
         for key, dtype in original.dtypes.items():
             name, is_ema = self.key_map.canonical(key)
             if name in self.refused:
-                raise UserError(f"{self.refused[name]}\n    hint: convert without --like")
+                raise UserError(
+                    f"{self.refused[name]}\n    hint: convert without --like"
+                )
             value = self.values[is_ema].get(name)
             student = self.values[False].get(name)
             is_stale = student is not None and not student.unchanged
@@ -196,7 +198,10 @@ class _Exporting:
         for key, value in self.values[False].items():
             if not value.alternative and not set(value.names) <= self.names:
                 self._write(
-                    key, value, value.tensor.dtype, reason="the original has no such key"
+                    key,
+                    value,
+                    value.tensor.dtype,
+                    reason="the original has no such key",
                 )
         for key, value in self.values[True].items():
             if not value.alternative and self.key_map.ema_key(key) not in self.written:
@@ -250,7 +255,9 @@ class _Exporting:
             self.names |= set(value.names)
 
 
-def _gives(mapping: KeyMapping, stored: Mapping[str, Tensor], ours: list[Tensor]) -> bool:
+def _gives(
+    mapping: KeyMapping, stored: Mapping[str, Tensor], ours: list[Tensor]
+) -> bool:
     """Return whether reading the original's tensors gives exactly these weights of ours."""
     if any(key not in stored for key in mapping.released):
         return False

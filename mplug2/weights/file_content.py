@@ -37,9 +37,7 @@ def refuse_other_content(path: Path) -> None:
     elif head.startswith(_LFS):
         problem = "is a git LFS pointer, not the weights. Fetch them: `git lfs pull`"
     elif head.lstrip().lower().startswith(_PAGES):
-        problem = (
-            "is a web page (HTML), not weights. Download the file that the page links to"
-        )
+        problem = "is a web page (HTML), not weights. Download the file that the page links to"
     elif head.startswith(_ZIP) and not zipfile.is_zipfile(path):
         problem = "the file is cut off (its end is missing): was the download complete? Download it again"
     elif (size := _safetensors_size(path, head)) is not None:
@@ -112,7 +110,14 @@ def _safetensors_size(path: Path, head: bytes) -> int | None:
             if name != "__metadata__"
         ]
         return 8 + header_bytes + max(ends, default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+    ):
         return None
 
 

@@ -27,7 +27,9 @@ WRAPPERS = ("model", "module", "state_dict", "ema")
 # Of all keys: left by data parallelism and by torch.compile.
 PREFIXES = ("module.", "_orig_mod.")
 
-_UNSUPPORTED = re.compile(r"Unsupported (?:global|class|operand):? (?:GLOBAL )?([\w.]+)")
+_UNSUPPORTED = re.compile(
+    r"Unsupported (?:global|class|operand):? (?:GLOBAL )?([\w.]+)"
+)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ def read_config(where: str, name: str = "config.json") -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{file} must be JSON, but is not: {error}") from None
     if not isinstance(config, dict):
-        raise UserError(f"{file} must be a JSON object, but is a {type(config).__name__}")
+        raise UserError(
+            f"{file} must be a JSON object, but is a {type(config).__name__}"
+        )
     return config
 
 

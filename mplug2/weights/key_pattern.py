@@ -45,7 +45,9 @@ class Hole:
     def text(self, values: Values) -> str:
         """Return the text in the hole."""
         value = values[self.name]
-        return str(value + self.offset(values)) if isinstance(value, int) else str(value)
+        return (
+            str(value + self.offset(values)) if isinstance(value, int) else str(value)
+        )
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,10 @@ class _Loading:
         for key, name in self.unasked.items():
             if key not in taken:
                 self.report.add(
-                    "dropped", key, name, f"init does not ask it for {name.split('.')[0]}"
+                    "dropped",
+                    key,
+                    name,
+                    f"init does not ask it for {name.split('.')[0]}",
                 )
 
     def report_missing(self, bound: BoundMap) -> None:
@@ -128,7 +131,11 @@ class _Loading:
         filled = {identities[name] for ema, name in self.chosen if not ema}
         for name in self.homes[False]:
             module = name.split(".")[0]
-            if identities[name] in filled or name in misfits or module not in self.names:
+            if (
+                identities[name] in filled
+                or name in misfits
+                or module not in self.names
+            ):
                 continue
             reason = bound.fresh_reason(name)
             if module not in present:
@@ -174,9 +181,7 @@ class _Loading:
                 self._add("misfit", mapping, str(error))
                 return
             if resized is None:
-                sizes = (
-                    f"file has {list(stored[0].shape)}, network has {list(target.shape)}"
-                )
+                sizes = f"file has {list(stored[0].shape)}, network has {list(target.shape)}"
                 self._add("misfit", mapping, sizes)
                 return
             fitted.append(resized[0])
@@ -194,7 +199,10 @@ class _Loading:
     def _broken(self, mapping: KeyMapping, stored: Sequence[Tensor]) -> str | None:
         """Return why the values of a mapping cannot be those of parameters; None if they can."""
         name = mapping.ours[0]
-        if not self.homes[mapping.ema][name].is_floating_point() or name in self.buffers:
+        if (
+            not self.homes[mapping.ema][name].is_floating_point()
+            or name in self.buffers
+        ):
             return None
         for tensor in stored:
             problem = value_problem(tensor)
@@ -203,7 +211,11 @@ class _Loading:
         return None
 
     def _add(
-        self, status: Status, mapping: KeyMapping, reason: str, target: str | None = None
+        self,
+        status: Status,
+        mapping: KeyMapping,
+        reason: str,
+        target: str | None = None,
     ) -> None:
         named = mapping.ours[0] if target is None else target
         momentum = mapping.ema and status != "dropped"

@@ -58,7 +58,9 @@ class LoadReport:
         """Return one line: how many keys have each status."""
         counts = Counter(row.status for row in self.rows)
         parts = [
-            f"{counts[status]} {status}" for status in get_args(Status) if counts[status]
+            f"{counts[status]} {status}"
+            for status in get_args(Status)
+            if counts[status]
         ]
         return f"{self.origin}: " + (", ".join(parts) or "no keys")
 
@@ -80,7 +82,8 @@ class LoadReport:
             )
             more = f" and {len(members) - 1} more" if len(members) > 1 else ""
             lines.append(
-                f"  {status:8} {name}{arrow}{more}" + (f"  ({reason})" if reason else "")
+                f"  {status:8} {name}{arrow}{more}"
+                + (f"  ({reason})" if reason else "")
             )
         hidden = len(lines) - limit
         return "\n".join(

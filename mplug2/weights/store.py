@@ -164,7 +164,9 @@ def _supplied(net: nn.Module) -> set[str]:
     return set(getattr(net, "supplied", ()))
 
 
-def _refuse_other_base(file: Path, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def _refuse_other_base(
+    file: Path, net: nn.Module, tensors: Mapping[str, Tensor]
+) -> None:
     """Raise UserError if adapters were trained on other weights than the network has from `init`."""
     differ = []
     for name, layer in net.named_modules():
@@ -187,7 +189,9 @@ def _run_state(net: nn.Module) -> set[str]:
     """Return the buffers that belong to one run, such as queues: a converted file need not have them."""
     names = set()
     for prefix, module in net.named_modules():
-        names |= {f"{prefix}.{name}" for name in getattr(module, "run_state_buffers", ())}
+        names |= {
+            f"{prefix}.{name}" for name in getattr(module, "run_state_buffers", ())
+        }
     return names
 
 
@@ -244,7 +248,9 @@ def _refuse_misfits(
         size = _size(tuple(target.shape))
         if name in shapes and shapes[name] != tuple(target.shape):
             rows.append(("shape", name, f"network {size}, file {_size(shapes[name])}"))
-        elif name not in optional and id(target) not in stored and id(target) not in seen:
+        elif (
+            name not in optional and id(target) not in stored and id(target) not in seen
+        ):
             rows.append(("missing", name, f"network {size}"))
         seen.add(id(target))
     if not rows:

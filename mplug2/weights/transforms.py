@@ -152,7 +152,9 @@ def _with_time(tensors: list[Tensor], values: Values) -> list[Tensor]:
 
 
 # (width, 3, 1, patch, patch) -> (width, 3, patch, patch); kernels over several frames stay.
-FRAME_PATCHES = Transform("kernel of patches of single frames", _without_time, _with_time)
+FRAME_PATCHES = Transform(
+    "kernel of patches of single frames", _without_time, _with_time
+)
 
 
 def _parts_of_table(tensors: list[Tensor], values: Values) -> list[Tensor]:

@@ -58,7 +58,9 @@ class AxisFit:
     def letters(self) -> Problem:
         """Return the problem of two axes that are not the same one."""
         other, first = self.first
-        must = f"port '{self.name}' of {self.callee} must have axis {self.expected.axis}"
+        must = (
+            f"port '{self.name}' of {self.callee} must have axis {self.expected.axis}"
+        )
         if other != self.name or first != self.ref:
             must += f", as port '{other}' has (stream '{first.name}')"
         actual = f"stream '{self.ref.name}' has {self.size.axis} there"
@@ -66,6 +68,9 @@ class AxisFit:
         hint = ""
         # Operations join or select rows, which are the first axis.
         if self.index == 0:
-            here, there = (self.name, self.ref, self.size), (other, first, self.expected)
+            here, there = (
+                (self.name, self.ref, self.size),
+                (other, first, self.expected),
+            )
             hint = join_hint(self.spec, self.names, self.callee, here, there)
         return Problem(self.ref.place, message, hint)

@@ -24,7 +24,9 @@ class ReportedValues:
     def allow(self, value: str) -> bool:
         """Return whether an evaluation may report a value."""
         prefixes = [evaluation.key("") for evaluation in self.open_evaluations]
-        return value in self.names or any(value.startswith(prefix) for prefix in prefixes)
+        return value in self.names or any(
+            value.startswith(prefix) for prefix in prefixes
+        )
 
     def problem(self, spec: Spec, value: str) -> Problem:
         """Return the problem of a value that no evaluation reports."""

@@ -66,7 +66,9 @@ def check(spec: Spec, names: Registries = REGISTRIES, files: bool = False) -> Re
     misfits, types = solution.misfits, solution.types
     misfits += _losses(spec, types) + check_measured(spec, names, types)
     problems = _without_consequences(misfits, graph, types)
-    if not misfits:  # What is not read may have been meant where something does not fit.
+    if (
+        not misfits
+    ):  # What is not read may have been meant where something does not fit.
         problems += graph.unused_lines
     problems += graph.cycles + graph.uncalled + check_supply(spec, names, graph, types)
     if problems:  # a stream that does not fit may be what leaves a size open
@@ -96,7 +98,9 @@ def _without_consequences(
     problems = []
     for misfit in misfits:
         fitting = [
-            name for name in unused if name in types and types[name].kind in misfit.kinds
+            name
+            for name in unused
+            if name in types and types[name].kind in misfit.kinds
         ]
         if not fitting:
             problems.append(misfit.problem)

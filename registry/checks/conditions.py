@@ -74,9 +74,13 @@ def _call_problems(spec: Spec, equation: Equation, names: Registries) -> list[Pr
     places = {name: equation.keywords[name].place for name in binding.options}
     problems = []
     for condition in _broken(declaration.conditions, values):
-        message = f"{equation.callee}: {condition.in_words()} ({_got(condition, values)})"
+        message = (
+            f"{equation.callee}: {condition.in_words()} ({_got(condition, values)})"
+        )
         hint = _hint(spec, condition, binding, values)
-        problems.append(Problem(_place(condition, places, equation.place), message, hint))
+        problems.append(
+            Problem(_place(condition, places, equation.place), message, hint)
+        )
     return problems
 
 

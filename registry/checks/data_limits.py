@@ -60,7 +60,11 @@ def _too_long(
 
 
 def text_readers(
-    spec: Spec, types: Types, names: Registries, name: str, equations: Iterable[Equation]
+    spec: Spec,
+    types: Types,
+    names: Registries,
+    name: str,
+    equations: Iterable[Equation],
 ) -> Iterator[tuple[str, str]]:
     """Yield the modules that read a text as long as an input, with the argument that bounds their port.
 
@@ -113,7 +117,9 @@ def _too_few_classes(
         yield Problem(place, message, hint)
 
 
-def _logits_for(spec: Spec, types: Types, names: Registries, name: str) -> Iterator[str]:
+def _logits_for(
+    spec: Spec, types: Types, names: Registries, name: str
+) -> Iterator[str]:
     """Yield the logits that a call compares with a class input, or that a goal gives by its name."""
     for equation in spec.flow.values():
         binding, _ = bind(equation, declaration_of(spec, equation, names))

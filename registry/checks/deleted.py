@@ -29,7 +29,9 @@ def deleted_message(spec: Spec, user: Location, section: str, name: str) -> str:
 
 def stream_deleted(spec: Spec, ref: Ref, users: dict[str, list[str]]) -> str:
     """Return that a stream or input was deleted, and what uses it, or an empty text."""
-    section = "flow" if deleted_message(spec, ref.place, "flow", ref.stream) else "inputs"
+    section = (
+        "flow" if deleted_message(spec, ref.place, "flow", ref.stream) else "inputs"
+    )
     message = deleted_message(spec, ref.place, section, ref.stream)
     if not message:
         return ""

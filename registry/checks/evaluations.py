@@ -102,9 +102,7 @@ class EvaluationChecker(Collector):
         for name, parameter in self.parameters(evaluator).items():
             if parameter.required and settings.get(name) is None and name not in meant:
                 where = ".".join(path)
-                message = (
-                    f"{where} must set '{name}' of evaluator '{evaluator}', but does not"
-                )
+                message = f"{where} must set '{name}' of evaluator '{evaluator}', but does not"
                 hint = f"add `{name}: ...` ({parameter.annotation or 'any value'})"
                 self.wrong(self.spec.place(*path, "evaluator"), message, hint)
 
@@ -125,7 +123,9 @@ class EvaluationChecker(Collector):
         """Return the arguments that an evaluator takes from a spec; those of any if none is named."""
         evaluators = self.names.evaluators
         parameters: dict[str, Parameter] = {}
-        for name in [evaluator] if self.is_registered(evaluator) else evaluators.names():
+        for name in (
+            [evaluator] if self.is_registered(evaluator) else evaluators.names()
+        ):
             try:
                 declaration = evaluators.declaration(name)
             except UserError:  # Reported where an evaluation names the evaluator.
@@ -156,7 +156,9 @@ class EvaluationChecker(Collector):
         source = settings.get("source")
         # A value of another type, which a set cannot hold, is reported by the schema.
         if isinstance(source, str) and source not in self.splits:
-            self.unknown(self.spec.place(*path, "source"), "source", source, self.splits)
+            self.unknown(
+                self.spec.place(*path, "source"), "source", source, self.splits
+            )
         elif self.splits:
             self.split(path, source, settings.get("split"))
 
@@ -165,7 +167,9 @@ class EvaluationChecker(Collector):
         source = source or self.spec.data.get("source") or next(iter(self.splits))
         if not isinstance(source, str) or not isinstance(split, str):
             return  # The schema reports it.
-        if self.spec.node(*path, "split") is None or split in self.splits.get(source, ()):
+        if self.spec.node(*path, "split") is None or split in self.splits.get(
+            source, ()
+        ):
             return
         # A resolved spec writes the default split of `eval`, which its data may lack.
         if len(path) == 1 and split in SPLITS:

@@ -152,7 +152,9 @@ def _unused_definitions(spec: Spec) -> list[Problem]:
         used = _words_of(definition)
         for parameter in definition.parameters:
             if parameter not in used:
-                message = f"parameter '{parameter}' of definition '{name}' is never used"
+                message = (
+                    f"parameter '{parameter}' of definition '{name}' is never used"
+                )
                 hint = "use it, or remove it from the calls, too"
                 problems.append(Problem(definition.place, message, hint))
     return problems
@@ -190,7 +192,9 @@ def _unused_lines(spec: Spec) -> list[Problem]:
             if line_name not in needed:
                 message = f"line '{line_name}' of definition '{name}' is computed and never used"
                 problems.append(
-                    Problem(line.place, message, "use it, return it, or delete the line")
+                    Problem(
+                        line.place, message, "use it, return it, or delete the line"
+                    )
                 )
     return problems
 

@@ -88,6 +88,8 @@ def _hint(
             has_rows = bool(kind.axes) and kind.axes[0] == wrong
             # Another index may have these rows by chance, and would be the next mistake.
             if kind.kind == taken and has_rows and not KINDS[taken].counts_rows:
-                fixes.append(f"fill '{port}' by a stream with rows of {wrong} ('{name}')")
+                fixes.append(
+                    f"fill '{port}' by a stream with rows of {wrong} ('{name}')"
+                )
                 break
     return ", or ".join(fixes) or f"add an input `NAME: index AXIS {ARROW} {axis}`"

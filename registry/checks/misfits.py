@@ -73,7 +73,10 @@ class Misfits:
                 if result == "letters":
                     left.append(meeting)
                 elif result == "sizes":
-                    origins = (meeting.expected.root().origin, meeting.size.root().origin)
+                    origins = (
+                        meeting.expected.root().origin,
+                        meeting.size.root().origin,
+                    )
                     self.clash(origins, Misfit(meeting.mismatch(), meeting.kinds))
             if len(left) == len(before):
                 return left

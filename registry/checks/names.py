@@ -144,7 +144,9 @@ class _Checker:
         """Report a stream that a line cannot read."""
         self.streams.check(ref)
         if ref.ema and not self.spec.momentum:
-            message = f"{ref} needs averaged weights, but there is no section 'momentum'"
+            message = (
+                f"{ref} needs averaged weights, but there is no section 'momentum'"
+            )
             hint = "add the section `momentum: {decay: 0.995}`"
             self.report.wrong(ref.place, message, hint)
 
@@ -169,9 +171,7 @@ class _Checker:
         """Report what a line calls and nothing has the name of."""
         spec, callee, place = self.spec, equation.callee, equation.place
         if callee in self.names.modules:
-            message = (
-                f"'{callee}' is a registered module, but none is built here by that name"
-            )
+            message = f"'{callee}' is a registered module, but none is built here by that name"
             hint = f"add to `modules`: `{callee}: {{use: {callee}, ...}}`"
             self.report.wrong(place, message, hint)
         elif message := deleted_message(spec, place, "modules", callee):

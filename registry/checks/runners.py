@@ -64,7 +64,9 @@ class RunnerChecker(Collector):
                 continue
             if option not in parameters:
                 place = self.spec.key_place("train", "optimizer", option)
-                self.unknown(place, f"option of optimizer '{name}':", option, parameters)
+                self.unknown(
+                    place, f"option of optimizer '{name}':", option, parameters
+                )
                 continue
             what = f"option '{option}' of optimizer '{name}'"
             place = self.spec.place("train", "optimizer", option)

@@ -37,9 +37,7 @@ class SourceChecker(Collector):
         sources = data.get("sources")
         if sources is None:
             if data.get("batches") is not None:
-                hint = (
-                    "`sources: {pairs: {task: caption, train: {path: ..., media: ...}}}`"
-                )
+                hint = "`sources: {pairs: {task: caption, train: {path: ..., media: ...}}}`"
                 place = self.spec.key_place("data", "batches")
                 self.wrong(place, "'data.batches' needs 'data.sources'", hint)
             self.source("data", ("data",), data)
@@ -213,7 +211,9 @@ class SourceChecker(Collector):
         for split, value in splits.items():
             if split in unread:
                 continue
-            meant_here = self.arguments(task, (*path, split), value, arguments, arguments)
+            meant_here = self.arguments(
+                task, (*path, split), value, arguments, arguments
+            )
             present = {*defaults, *shared, *value, *meant, *meant_here}
             self.missing_arguments((*path, split), task, arguments, present)
 
@@ -230,13 +230,17 @@ class SourceChecker(Collector):
         for argument, parameter in arguments.items():
             if parameter.required and argument not in present:
                 missing = True
-                message = f"{where} must set '{argument}' of task '{task}', but does not"
+                message = (
+                    f"{where} must set '{argument}' of task '{task}', but does not"
+                )
                 hint = f"add `{argument}: ...` ({parameter.annotation or 'any value'})"
                 self.wrong(place, message, hint)
         # A source is found by its key, such as `path`.
         kinds = self.names.sources.names()
         if kinds and present.isdisjoint(kinds) and not missing:
-            self.wrong(place, f"{where} needs samples", f"set one of: {', '.join(kinds)}")
+            self.wrong(
+                place, f"{where} needs samples", f"set one of: {', '.join(kinds)}"
+            )
 
     def tokenizer(
         self, task: str, path: tuple[str, ...], settings: Mapping[str, Any]
@@ -247,9 +251,7 @@ class SourceChecker(Collector):
         place = self.spec.place(*path, "tokenizer")
         declared = self.names.tasks.declaration(task).arguments
         if "tokenizer" not in declared:
-            message = (
-                f"task '{task}' reads no text, so that its source cannot have a tokenizer"
-            )
+            message = f"task '{task}' reads no text, so that its source cannot have a tokenizer"
             self.wrong(self.spec.key_place(*path, "tokenizer"), message, "remove it")
             return
         parameter = Parameter("tokenizer", DATA["tokenizer"].annotation, None)
@@ -292,7 +294,9 @@ class SourceChecker(Collector):
         for name, value in settings.items():
             if name in arguments:
                 what = f"argument '{name}' of task '{task}'"
-                self.argument(what, arguments[name], value, self.spec.place(*path, name))
+                self.argument(
+                    what, arguments[name], value, self.spec.place(*path, name)
+                )
             else:
                 what = f"key of '{'.'.join(path)}' with task '{task}':"
                 place = self.spec.key_place(*path, name)

@@ -28,7 +28,9 @@ class StreamNames:
         """Report a stream that does not exist, or a field that it does not have."""
         if ref.stream in self.spec.inputs:
             if ref.field is not None:
-                message = f"input '{ref.stream}' has no fields, but '{ref.name}' is used"
+                message = (
+                    f"input '{ref.stream}' has no fields, but '{ref.name}' is used"
+                )
                 self.report.wrong(ref.place, message)
         elif ref.stream not in self.spec.flow:
             self.unknown(ref)
@@ -74,7 +76,9 @@ class StreamNames:
                 message = f"'{ref.stream}' has several outputs: name one"
                 self.report.wrong(ref.place, message, f"one of {fields}")
         else:
-            streams = [f"{ref.stream}.{name}" if name else ref.stream for name in outputs]
+            streams = [
+                f"{ref.stream}.{name}" if name else ref.stream for name in outputs
+            ]
             listed = f"one of {', '.join(streams)}"
             if lines_of_call:
                 listed += f"; lines: {lines_of_call}"

@@ -53,7 +53,9 @@ def task_settings(
                 yield setting, list(inputs)
 
 
-def _plain_sources(sources: Mapping[str, SourceSpec], name: str) -> Iterator[SourceSpec]:
+def _plain_sources(
+    sources: Mapping[str, SourceSpec], name: str
+) -> Iterator[SourceSpec]:
     """Yield a source, or the parts of a mixture."""
     described = sources.get(name)
     if described is None:

@@ -195,7 +195,9 @@ class _Lengths:
         lengths: list[Limit] = []
         for name in self.spec.inputs:
             # A stream is as long as an input with the same letter, as after `word_masking`.
-            if name != stream and (not axis or _token_axis(self.types.get(name)) != axis):
+            if name != stream and (
+                not axis or _token_axis(self.types.get(name)) != axis
+            ):
                 continue
             for limit in self.limits.get(name, [None]):
                 if limit is None:

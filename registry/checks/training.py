@@ -37,9 +37,13 @@ def nothing_to_train(spec: Spec) -> SpecError:
         return SpecError.at(place, message, "add `train: {loss: loss}`")
     if not spec.data:
         hint = "add `data: {task: ..., train: {path: ...}}`"
-        return SpecError.at(spec.tree.place, f"{message}: it has no section 'data'", hint)
+        return SpecError.at(
+            spec.tree.place, f"{message}: it has no section 'data'", hint
+        )
     hint = "add `batches: {train: {source: ..., batch_size: 32}}`"
-    return SpecError.at(spec.key_place("data"), f"{message}: no batch feeds a goal", hint)
+    return SpecError.at(
+        spec.key_place("data"), f"{message}: no batch feeds a goal", hint
+    )
 
 
 class TrainingChecker(Collector):
@@ -150,7 +154,9 @@ class TrainingChecker(Collector):
         if not isinstance(value, dict) or "tokens" in value:
             if value is not None:
                 self.amount(
-                    "'train.micro_batch'", value, self.spec.place("train", "micro_batch")
+                    "'train.micro_batch'",
+                    value,
+                    self.spec.place("train", "micro_batch"),
                 )
             return
         for name, amount in value.items():
@@ -163,7 +169,9 @@ class TrainingChecker(Collector):
     def amount(self, what: str, value: Any, place: Location) -> None:
         """Check an amount of samples or of tokens."""
         number = (
-            value.get("tokens") if isinstance(value, dict) and len(value) == 1 else value
+            value.get("tokens")
+            if isinstance(value, dict) and len(value) == 1
+            else value
         )
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             self.wrong(
@@ -240,7 +248,9 @@ class TrainingChecker(Collector):
         """Check the goal of a step, what it reuses of an earlier step, and whose gradients it caches."""
         # A step may feed a batch to another goal than the batch names.
         settings = self.all_batches[name]
-        goal_of_batch = settings.get("goal", name) if isinstance(settings, dict) else name
+        goal_of_batch = (
+            settings.get("goal", name) if isinstance(settings, dict) else name
+        )
         goal = step.get("goal", goal_of_batch)
         if goal not in self.spec.goals:
             if "goal" in step:
@@ -261,7 +271,9 @@ class TrainingChecker(Collector):
             elif earlier[output].field is not None:
                 # A step is handed streams, and one with fields only as it came from its line.
                 message = f"output '{output}' is a field of the stream '{earlier[output].stream}'"
-                hint = "a step reuses complete streams: take the field in a separate line"
+                hint = (
+                    "a step reuses complete streams: take the field in a separate line"
+                )
                 self.wrong(self.spec.place(*path, "reuse"), message, hint)
         for stream in step.get("cache_gradients", ()):
             if self.spec.stream(str(stream)).name not in self.spec.flow:
@@ -290,4 +302,6 @@ class TrainingChecker(Collector):
 
 
 def _positive(number: Any) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and number > 0
+    return (
+        isinstance(number, int | float) and not isinstance(number, bool) and number > 0
+    )

@@ -193,7 +193,10 @@ class _Solver:
 
         An argument that is left out is open, and the same in all calls of the module.
         """
-        parameter, module = declaration.arguments.get(axis), self.spec.modules.get(callee)
+        parameter, module = (
+            declaration.arguments.get(axis),
+            self.spec.modules.get(callee),
+        )
         if parameter is None or module is None:
             return None
         if axis not in module.arguments and parameter.required:
@@ -226,13 +229,17 @@ class _Solver:
             return
         actual = f"stream '{ref.name}' is {stream.solved()}"
         if stream.kind not in port.kinds:
-            message = f"wrong kind: port '{name}' of {callee} takes {port}, but {actual}"
+            message = (
+                f"wrong kind: port '{name}' of {callee} takes {port}, but {actual}"
+            )
             hint = converters(self.spec, self.names, stream.kind, port.kinds, ref)
             self.misfits.add(Misfit(Problem(ref.place, message, hint), port.kinds))
             return
         fitting = port.fitting(stream.kind, len(stream.sizes))
         if fitting is None:
-            message = f"wrong axes: port '{name}' of {callee} takes {port}, but {actual}"
+            message = (
+                f"wrong axes: port '{name}' of {callee} takes {port}, but {actual}"
+            )
             self.misfits.add(Misfit(Problem(ref.place, message), port.kinds))
             return
         self.fit_axes(scope, declaration, name, fitting, ref)

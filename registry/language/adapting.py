@@ -34,7 +34,9 @@ def read_adapt(node: Node | None) -> tuple[Adapt, list[Problem]]:
     if node is None or node.value is None:
         return {}, []
     if not isinstance(node.value, dict):
-        return {}, [Problem(node.place, "'adapt' must be a mapping of patterns", EXAMPLE)]
+        return {}, [
+            Problem(node.place, "'adapt' must be a mapping of patterns", EXAMPLE)
+        ]
     values: Adapt = {}
     problems = []
     for pattern, entry in node.value.items():

@@ -139,7 +139,12 @@ def module_names(present: Mapping[str, object], stored: set[str]) -> dict[str, s
     names = {}
     for old, new in SHIPPED_MODULES.items():
         # Only where nothing else has either name: a user's module may have an old one.
-        if old in stored and new not in stored and new in present and old not in present:
+        if (
+            old in stored
+            and new not in stored
+            and new in present
+            and old not in present
+        ):
             names[old] = new
     return names
 

@@ -169,7 +169,9 @@ def _fits_items(
     outer: str, items: list[ast.expr], value: list[Any] | tuple[Any, ...]
 ) -> bool:
     last = items[-1]
-    any_length = len(items) == 2 and isinstance(last, ast.Constant) and last.value is ...
+    any_length = (
+        len(items) == 2 and isinstance(last, ast.Constant) and last.value is ...
+    )
     # YAML has lists alone, so a list fits a tuple of its length.
     if outer in ("tuple", "Tuple") and not any_length:
         return len(items) == len(value) and all(map(_fits, items, value))

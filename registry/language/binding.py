@@ -62,7 +62,9 @@ def value_problem(
     shown = "empty" if value is None else repr(value)
     allowed = parameter.choices
     # `Literal['a', 'b']` reads better as its values.
-    must = f"one of {', '.join(map(repr, allowed))}" if allowed else parameter.annotation
+    must = (
+        f"one of {', '.join(map(repr, allowed))}" if allowed else parameter.annotation
+    )
     hint = ""
     if isinstance(value, str):
         words = [choice for choice in allowed if isinstance(choice, str)]
@@ -95,7 +97,9 @@ class _Binder:
                 self.ports[name], remaining = tuple(remaining), []
             # A port that a keyword fills is skipped, unless the streams do not fit into the others: then
             # "filled twice" is the clearer message.
-            elif name not in self.equation.keywords or len(remaining) > self._open(name):
+            elif name not in self.equation.keywords or len(remaining) > self._open(
+                name
+            ):
                 self.fill(name, port, remaining.pop(0))
         if remaining:
             self.too_many(remaining[0])
@@ -199,9 +203,7 @@ class _Binder:
             if name in self.ports or port.optional:
                 continue
             if port.named_by_call:
-                message = (
-                    f"{callee} must be called with at least one named part, but has none"
-                )
+                message = f"{callee} must be called with at least one named part, but has none"
                 self.wrong(place, message, f"add `NAME=stream` ({port})")
             else:
                 what = "@module" if port.kinds == ("module",) else "stream"

@@ -75,9 +75,7 @@ class Condition:
         if isinstance(self.left, ast.Name | ast.Attribute):
             _, words = COMPARISONS[type(self.comparison)]
             return f"{ast.unparse(self.left)} must be {words} {ast.unparse(self.right)}"
-        return (
-            f"`{ast.unparse(self.left)} {self.sign} {ast.unparse(self.right)}` must hold"
-        )
+        return f"`{ast.unparse(self.left)} {self.sign} {ast.unparse(self.right)}` must hold"
 
     @property
     def sign(self) -> str:

@@ -174,7 +174,9 @@ def _build(
         for name in ("inputs", "outputs", "supplies"):
             ports[name] = read_ports(literals.get(name) or {})
     except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{target}: the declared ports cannot be read: {error}") from None
+        raise UserError(
+            f"{target}: the declared ports cannot be read: {error}"
+        ) from None
     try:
         conditions = read_conditions(literals.get("conditions") or ())
     except ValueError as error:
@@ -185,7 +187,9 @@ def _build(
     off = dict(literals.get("off") or {})
     # A port after `*parts` is a keyword-only parameter, too, and so is `requested`: neither is an option.
     no_options = {*ports["inputs"], REQUESTED}
-    options = {name: option for name, option in options.items() if name not in no_options}
+    options = {
+        name: option for name, option in options.items() if name not in no_options
+    }
     return Declaration(
         target,
         ports["inputs"],
@@ -253,7 +257,9 @@ def _live(function: Any, keyword_only: bool = False) -> dict[str, Parameter]:
         return {}
     parameters: dict[str, Parameter] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        is_plain = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and not keyword_only
+        is_plain = (
+            parameter.kind is parameter.POSITIONAL_OR_KEYWORD and not keyword_only
+        )
         is_taken = is_plain or parameter.kind is parameter.KEYWORD_ONLY
         if is_taken and name != "self":
             annotation = _annotation_text(parameter)

@@ -35,7 +35,9 @@ def _unknown_return(definition: Definition, ref: Ref) -> list[Problem]:
     if head in choices:
         return []
     near = closest_name(head, choices)
-    hint = f"did you mean '{near}'?" if near else f"lines: {', '.join(definition.lines)}"
+    hint = (
+        f"did you mean '{near}'?" if near else f"lines: {', '.join(definition.lines)}"
+    )
     message = f"definition '{definition.name}' has no line '{head}' to return"
     return [Problem(ref.place, message, hint)]
 

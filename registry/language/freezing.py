@@ -60,9 +60,7 @@ def _problem(pattern: str, value: Any) -> str | None:
     until = value[UNTIL]
     # `until: true` would be 1 in Python.
     if isinstance(until, bool) or not isinstance(until, int) or until < 1:
-        return (
-            f"{what}: 'until' must be a number of iterations, at least 1 (got {until!r})"
-        )
+        return f"{what}: 'until' must be a number of iterations, at least 1 (got {until!r})"
     return None
 
 

@@ -63,7 +63,9 @@ def is_torn(node: Node) -> bool:
 
 
 def _what(node: Node) -> str:
-    kind = {dict: "a mapping", list: "a list", type(None): "empty"}.get(type(node.value))
+    kind = {dict: "a mapping", list: "a list", type(None): "empty"}.get(
+        type(node.value)
+    )
     return kind or repr(node.value)
 
 
@@ -107,9 +109,7 @@ class _LineReader:
     def parse(self) -> ast.expr:
         """Return the syntax tree of the line."""
         if len(self.text) > LONGEST:
-            message = (
-                f"a line must have at most {LONGEST} characters, but has {len(self.text)}"
-            )
+            message = f"a line must have at most {LONGEST} characters, but has {len(self.text)}"
             raise self.wrong(0, message)
 
         def replace(mark: re.Match[str]) -> str:
@@ -188,8 +188,12 @@ class _LineReader:
         """Return the stream in `ema(stream)`, the only call inside a call."""
         callee = tree.func.id if isinstance(tree.func, ast.Name) else "..."
         if callee != "ema":
-            hint = f"give it a separate line: `name: {callee}(...)`, and use `name` here"
-            raise self.wrong(tree, "calls are never nested, except for ema(stream)", hint)
+            hint = (
+                f"give it a separate line: `name: {callee}(...)`, and use `name` here"
+            )
+            raise self.wrong(
+                tree, "calls are never nested, except for ema(stream)", hint
+            )
         is_single = len(tree.args) == 1 and not tree.keywords
         if not is_single or not isinstance(tree.args[0], ast.Name | ast.Attribute):
             message = "ema(...) must hold one stream"

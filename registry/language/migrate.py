@@ -31,7 +31,9 @@ def migrated(path: str | os.PathLike[str]) -> tuple[str, list[Rename]]:
     # With all that it extends: which inputs are renamed depends on the tasks there.
     renames.inputs(read_tree(path, (), renames.apply))
     # Files that this one extends have old words, too, but are not rewritten with it.
-    in_file = [rename for rename in renames.finish() if rename.location.file == str(path)]
+    in_file = [
+        rename for rename in renames.finish() if rename.location.file == str(path)
+    ]
     in_file += _shipped_names(path, text)
     in_file.sort(key=lambda rename: (rename.location.line, rename.location.column))
     return _replaced(text, in_file), in_file

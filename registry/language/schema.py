@@ -56,11 +56,26 @@ EVALUATOR_ARGUMENTS = (
 )
 EVALUATIONS = "evaluations"  # where `Spec.eval` keeps the named evaluations
 # what the framework itself passes to a task or source that declares it: no argument of a spec sets these
-INJECTED_ARGUMENTS = ("inputs", "types", "tokenizer", "split", "training", "seed", "task")
+INJECTED_ARGUMENTS = (
+    "inputs",
+    "types",
+    "tokenizer",
+    "split",
+    "training",
+    "seed",
+    "task",
+)
 
 # Biases, norms, and the parameters that are added to or multiply activations. The released recipes let class
 # tokens, positions and latents decay: their specs set it.
-NO_DECAY = ("*bias", "*norm*.weight", "*.cls", "*.position", "*.latents", "*temperature")
+NO_DECAY = (
+    "*bias",
+    "*norm*.weight",
+    "*.cls",
+    "*.position",
+    "*.latents",
+    "*temperature",
+)
 
 MOMENTUM = {
     "decay": Key("float", 0.995, "decay of the EMA copies at each iteration", 0, 1),
@@ -76,7 +91,9 @@ DATA = {
     "batches": Key(
         "dict | None", None, "named batches: which source feeds the goal of that name"
     ),
-    "source": Key("str | None", None, "source of batches and evaluations that name none"),
+    "source": Key(
+        "str | None", None, "source of batches and evaluations that name none"
+    ),
     "batch_size": Key(
         "int | dict | None",
         None,
@@ -108,7 +125,11 @@ DATA = {
 # sources. Their ranges are checked here, because an annotation cannot contain them.
 SHARED_ARGUMENTS = {
     "image_mean": Key(
-        "float | list[float]", None, "mean of pixels from 0 to 1, one or by colour", 0, 1
+        "float | list[float]",
+        None,
+        "mean of pixels from 0 to 1, one or by colour",
+        0,
+        1,
     ),
     "image_std": Key(
         "float | list[float]",
@@ -154,7 +175,9 @@ TRAIN = {
     ),
     "min_lr": Key("float", 1e-6, "learning rate at the end of the schedule", 0),
     "warmup": Key("int", 200, "steps of linear warm-up", 0),
-    "warmup_lr": Key("float", 1e-6, "learning rate at the first step of the warm-up", 0),
+    "warmup_lr": Key(
+        "float", 1e-6, "learning rate at the first step of the warm-up", 0
+    ),
     "schedule": Key(
         "Literal['cosine', 'constant', 'linear']",
         "cosine",
@@ -200,7 +223,9 @@ TRAIN = {
     ),
     "keep_last": Key("int", 3, "number of newest checkpoints to keep", 1),
     "loggers": Key(
-        "list[str]", ["jsonl", "tensorboard"], "where the numbers of the run are written"
+        "list[str]",
+        ["jsonl", "tensorboard"],
+        "where the numbers of the run are written",
     ),
     "profile": Key(
         "tuple[int, int] | None",
@@ -208,7 +233,9 @@ TRAIN = {
         "first and last step that torch's profiler records, on rank 0",
         1,
     ),
-    "output_dir": Key("str | None", None, "run folder. Default: runs/<name of the spec>"),
+    "output_dir": Key(
+        "str | None", None, "run folder. Default: runs/<name of the spec>"
+    ),
     "early_stop": Key(
         "int | None",
         None,

@@ -76,7 +76,9 @@ class SectionReader:
         entries = self.section("inputs", "`inputs: {video: frames B 3 T H W}`")
         for name, node in entries.items():
             if not isinstance(node.value, str):
-                message = f"input '{name}' must be a kind with axes, but is {_what(node)}"
+                message = (
+                    f"input '{name}' must be a kind with axes, but is {_what(node)}"
+                )
                 self.wrong(node.place, message, "`text B L`")
                 continue
             try:
@@ -125,7 +127,9 @@ class SectionReader:
     def goals(self) -> dict[str, Ref | dict[str, Ref]]:
         """Return the outputs of each goal; a goal that is one name has the parts of that call."""
         goals: dict[str, Ref | dict[str, Ref]] = {}
-        for goal, node in self.section("goals", "`goals: {train: {loss: loss}}`").items():
+        for goal, node in self.section(
+            "goals", "`goals: {train: {loss: loss}}`"
+        ).items():
             if isinstance(node.value, str):
                 # Which parts the call returns is known when definitions are expanded.
                 ref = self.ref(node)
@@ -146,7 +150,9 @@ class SectionReader:
         for name, node in nodes.items():
             # A name with a dot would look like the field of a stream.
             if not name.isidentifier():
-                message = f"an output of goal '{goal}' must be one word, but is {name!r}"
+                message = (
+                    f"an output of goal '{goal}' must be one word, but is {name!r}"
+                )
                 self.wrong(node.key or node.place, message)
                 continue
             ref = self.ref(node)

@@ -174,7 +174,9 @@ def _parameters(
     parameters = {}
     for argument, default in pairs:
         annotation = ast.unparse(argument.annotation) if argument.annotation else ""
-        parameters[argument.arg] = Parameter(argument.arg, annotation, _default(default))
+        parameters[argument.arg] = Parameter(
+            argument.arg, annotation, _default(default)
+        )
     return parameters
 
 

@@ -129,7 +129,9 @@ class Spec(SpecValue):
         for name in set(SETTINGS) & set(sections):
             # An empty setting would delete an inherited one, which is not what None means here.
             settings = sections[name].items()
-            sections[name] = {key: value for key, value in settings if value is not None}
+            sections[name] = {
+                key: value for key, value in settings if value is not None
+            }
         if "eval" in sections:
             # Named evaluations are written among the shared settings, not under a key.
             sections["eval"] |= sections["eval"].pop(EVALUATIONS, {})
@@ -164,7 +166,9 @@ def write_spec(spec: Spec) -> str:
     # Its patterns take longer to compile than the rest of a check, which writes nothing.
     from registry.yaml.write import write_tree
 
-    comments = [f"# {name} follows: {origin}\n" for name, origin in spec.inferred.items()]
+    comments = [
+        f"# {name} follows: {origin}\n" for name, origin in spec.inferred.items()
+    ]
     return "".join(comments) + write_tree(spec.resolved())
 
 

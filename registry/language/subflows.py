@@ -19,7 +19,9 @@ EXAMPLE = (
 RETURN_FORMS = "`return: STREAM`, `return: CALL` or `return: {PART: STREAM}`"
 
 
-def read_definitions(section: Node | None) -> tuple[dict[str, Definition], list[Problem]]:
+def read_definitions(
+    section: Node | None,
+) -> tuple[dict[str, Definition], list[Problem]]:
     """Return the definitions by name, each of which was checked for itself, and what is wrong in them."""
     definitions: dict[str, Definition] = {}
     problems: list[Problem] = []

@@ -88,7 +88,9 @@ def _load(
         raise SpecError.at(place, message, "remove one of these `extends`")
     if real not in files:
         if len(files) + len(chain) >= FILES:
-            message = f"a spec must come from at most {FILES} files, but here is one more"
+            message = (
+                f"a spec must come from at most {FILES} files, but here is one more"
+            )
             raise SpecError.at(place, message)
         try:
             files[real] = _merged(path, real, shown, place, chain, files)
@@ -167,7 +169,9 @@ def _text(path: Path, place: Location) -> str:
         message = "a spec must be UTF-8 text, but here it is not"
         raise SpecError.at(Location(file, line, column), message) from None
     except OSError as error:
-        raise SpecError.at(place, f"cannot read {path.name}: {error.strerror}") from None
+        raise SpecError.at(
+            place, f"cannot read {path.name}: {error.strerror}"
+        ) from None
 
 
 def _parents(node: Node | None) -> list[Node]:

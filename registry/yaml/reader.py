@@ -82,7 +82,10 @@ def _unconvertible(source: Source, last: Location) -> tuple[Location, str]:
     if version is not None and version[1] not in ("1.1", "1.2"):
         place = _place_of(source, version.start(1))
         name = f"YAML {version[1][:20]}"
-        return place, f"{name} is not supported: write `%YAML 1.2`, or leave the line out"
+        return (
+            place,
+            f"{name} is not supported: write `%YAML 1.2`, or leave the line out",
+        )
     return last, "what follows cannot be read"
 
 
@@ -112,7 +115,9 @@ class _Builder:
         root: Node | None = None
         for event in events:
             if isinstance(event, DocumentStartEvent) and root is not None:
-                message = "a spec must be one YAML document, but a second one begins here"
+                message = (
+                    "a spec must be one YAML document, but a second one begins here"
+                )
                 raise self.wrong(event, message)
             # The other events begin and end the stream.
             if isinstance(
@@ -156,7 +161,9 @@ class _Builder:
     def node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
         self.refuse(event)
         if depth > DEEPEST:
-            message = f"a spec must be nested at most {DEEPEST} deep, but continues here"
+            message = (
+                f"a spec must be nested at most {DEEPEST} deep, but continues here"
+            )
             raise self.wrong(event, message)
         if isinstance(event, MappingStartEvent):
             entries = self.mapping(events, depth)

@@ -66,7 +66,9 @@ class Node:
     key: Location | None = None
     source: Source | None = field(default=None, repr=False, compare=False)
     span: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
-    deleted: dict[str, Location] = field(default_factory=dict, repr=False, compare=False)
+    deleted: dict[str, Location] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     # What the source has where old words of a string were replaced, and the replacements.
     written: str | None = field(default=None, repr=False, compare=False)
     edits: tuple[Edit, ...] = field(default=(), repr=False, compare=False)

@@ -16,7 +16,9 @@ def test_the_exponent_of_a_power_law() -> None:
 
 def test_growth_by_items_and_by_k() -> None:
     def figure(items: int, k: int) -> Figure:
-        return Figure(items * 0.001, items**2 * 1e-9, items * k * 1e-5, items * 10, 1000)
+        return Figure(
+            items * 0.001, items**2 * 1e-9, items * k * 1e-5, items * 10, 1000
+        )
 
     cases = [Case(1000, 8), Case(4000, 8), Case(16000, 8), Case(4000, 64)]
     found = {case: [figure(*case)] for case in cases}

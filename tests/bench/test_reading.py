@@ -57,4 +57,6 @@ def test_the_command_prints_both(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "3 files" in done.output
     assert re.search(r"shards / folder: \d+\.\d\d times as fast", done.output)
-    assert re.search(r"resumes in 100 samples: \d+\.\d\d s, CPU \d+\.\d\d s", done.output)
+    assert re.search(
+        r"resumes in 100 samples: \d+\.\d\d s, CPU \d+\.\d\d s", done.output
+    )

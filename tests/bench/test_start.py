@@ -69,7 +69,9 @@ def test_bytecode_is_written_as_in_an_installed_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    seconds = start._cpu_seconds(["-c", "import sys; assert not sys.dont_write_bytecode"])
+    seconds = start._cpu_seconds(
+        ["-c", "import sys; assert not sys.dont_write_bytecode"]
+    )
     assert seconds > 0
 
 

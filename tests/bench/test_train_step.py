@@ -20,7 +20,10 @@ from registry import UserError
     ],
 )
 def test_a_mistake_in_a_process_of_its_own_is_one_message(
-    spec: str, said: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    spec: str,
+    said: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(request.config.rootpath)
     with pytest.raises(UserError, match=said) as error:

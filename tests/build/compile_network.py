@@ -12,7 +12,9 @@ import mplug2
 from mplug2.build.smoke import tiny_batch
 from registry import read_spec
 
-TINY = Path(__file__).resolve().parents[2] / "configs_video" / "VideoQA_shapes_tiny.yaml"
+TINY = (
+    Path(__file__).resolve().parents[2] / "configs_video" / "VideoQA_shapes_tiny.yaml"
+)
 
 
 def main(part: str, overrides: list[str]) -> None:
@@ -31,7 +33,9 @@ def main(part: str, overrides: list[str]) -> None:
         values = [loss.detach()]
         if part == "gradients":
             loss.backward()
-            values += [p.grad.clone() for p in network.parameters() if p.grad is not None]
+            values += [
+                p.grad.clone() for p in network.parameters() if p.grad is not None
+            ]
             assert len(values) > 100, len(values)
         results.append(values)
     torch.testing.assert_close(*results)

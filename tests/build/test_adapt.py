@@ -44,7 +44,9 @@ def write(folder: Path, adapt: str = ADAPT, name: str = "adapted") -> Path:
         torch.manual_seed(0)
         save_weights(mplug2.compose(base), weights)
     spec = folder / f"{name}.yaml"
-    spec.write_text(f"extends: base.yaml\ninit: {{'*': 'checkpoint:{weights}'}}\n{adapt}")
+    spec.write_text(
+        f"extends: base.yaml\ninit: {{'*': 'checkpoint:{weights}'}}\n{adapt}"
+    )
     return spec
 
 
@@ -134,7 +136,8 @@ def test_a_checkpoint_holds_what_trains_and_loads_again(tmp_path: Path) -> None:
     }
     assert trainable <= stored
     assert not any(
-        name.startswith(("vision.", "fusion.")) and "lora_" not in name for name in stored
+        name.startswith(("vision.", "fusion.")) and "lora_" not in name
+        for name in stored
     )
     again: Network = mplug2.compose(
         tmp_path / "adapted.yaml", initial=False, drawn=False
@@ -154,7 +157,9 @@ def test_adapters_of_another_base_are_refused(tmp_path: Path) -> None:
     save_file(base, tmp_path / "base.safetensors")
     other = compose(tmp_path / "adapted.yaml")
     before = logits(other)
-    with pytest.raises(UserError, match="trained on other weights than `init` gives now"):
+    with pytest.raises(
+        UserError, match="trained on other weights than `init` gives now"
+    ):
         load_weights(other, tmp_path / "small.safetensors")
     assert torch.equal(logits(other), before)
 

@@ -27,7 +27,9 @@ def test_frames_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
         UserError, match="input 'video' must be 'frames V 3 4 16 16', but the batch has"
     ):
         net({"video": torch.rand(*shape)}, goal="predict")
-    assert net({"video": torch.rand(2, 3, 4, 16, 16)}, goal="predict")["seen"] is not None
+    assert (
+        net({"video": torch.rand(2, 3, 4, 16, 16)}, goal="predict")["seen"] is not None
+    )
 
 
 def test_an_input_of_another_class_is_refused() -> None:

@@ -76,7 +76,8 @@ def test_a_goal_returns_its_outputs_and_needs_only_their_ancestors() -> None:
         del batch[name]
     assert net(batch, "predict")["answer"].ids.shape[:2] == (4, 2)
     with pytest.raises(
-        UserError, match="goal 'train' needs 'answer', 'question_index', 'answer_weight'"
+        UserError,
+        match="goal 'train' needs 'answer', 'question_index', 'answer_weight'",
     ):
         net(batch)
 

@@ -198,7 +198,8 @@ def test_without_an_original_the_file_holds_what_the_network_has(
         assert tensors["temp"].shape == ()
         # The release stores 12 fusion layers and runs the last ones.
         assert (
-            "fusion_encoder.encoder.layer.11.crossattention.self.query.weight" in tensors
+            "fusion_encoder.encoder.layer.11.crossattention.self.query.weight"
+            in tensors
         )
 
 
@@ -213,7 +214,10 @@ def test_without_an_original_the_file_holds_what_the_network_has(
             ["in.pth", "out.pth", "--to", "mplug3"],
             f"must be one of {FAMILIES} (got 'mplug3'); did",
         ),
-        (["in.pth", "out.pth", "--to", "own"], f"must be one of {FAMILIES} (got 'own')"),
+        (
+            ["in.pth", "out.pth", "--to", "own"],
+            f"must be one of {FAMILIES} (got 'own')",
+        ),
         (
             ["in.pth", "out.npz", "--to", "mplug"],
             "out.npz: the released file must end in .pth",
@@ -256,7 +260,8 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 
 @pytest.mark.parametrize(
-    ("tool", "options"), [("convert_mplug2", ["--from", "mplug"]), ("convert_mplug", [])]
+    ("tool", "options"),
+    [("convert_mplug2", ["--from", "mplug"]), ("convert_mplug", [])],
 )
 def test_the_documented_tools_are_the_command(
     tool: str,

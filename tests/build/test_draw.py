@@ -63,7 +63,13 @@ def test_every_use_of_a_stream_is_an_edge_with_its_shape() -> None:
 def test_momentum_marks_what_runs_again_and_only_that() -> None:
     diagram = read_diagram(large(*TEACHER))
     again = {key for key, run in diagram.runs.items() if run.momentum}
-    assert {"vision_encoded", "vision_hidden", "text_hidden", "memory", "logits"} <= again
+    assert {
+        "vision_encoded",
+        "vision_hidden",
+        "text_hidden",
+        "memory",
+        "logits",
+    } <= again
     assert not again & {"loss", "generated", "video", "answer"}
     teacher = next(edge for edge in diagram.edges if edge.port == "teacher")
     assert (diagram.edges[teacher].plain, diagram.edges[teacher].momentum) == (

@@ -135,7 +135,7 @@ def test_a_module_that_no_loss_reaches(tmp_path: Path) -> None:
 
 HEAD = """
 inputs: {q: text B M, x: logits B M 50, s: scalar, y: text B M}
-modules: {w: {use: text_embedding, width: 50, vocab_size: 50}}
+modules: {w: {use: text_embedding, width: 50, vocab_size: 50, max_positions: 32}}
 flow:
   read:  w(q)
   some:  lm_loss(x, target=y)
@@ -168,7 +168,7 @@ def test_one_letter_has_one_size_in_all_kinds() -> None:
     spec = parse_spec(
         "inputs: {v: text M N, u: text N M, w: vector M 8, t: tokens N M 8, x: regions B M 8,\n"
         " z: logits N M 50}\n"
-        "modules: {words: {use: text_embedding, width: 8}}\n"
+        "modules: {words: {use: text_embedding, width: 8, vocab_size: 50, max_positions: 32}}\n"
         "flow: {loss: 'lm_loss(z, target=u)', read: 'words(v)'}\n"
         "goals: {train: {loss: loss}, out: {s: read, v: v, w: w, t: t, x: x}}\n"
     )

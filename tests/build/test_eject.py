@@ -49,7 +49,7 @@ def test_names_that_python_or_torch_has_taken(tmp_path: Path) -> None:
     spec = parse_spec(
         """
 inputs: {self: text B L, take: index B -> B}
-modules: {train: {use: text_embedding, width: 8, vocab_size: 20},
+modules: {train: {use: text_embedding, width: 8, vocab_size: 20, max_positions: 32},
           lambda_: {use: text_encoder, width: 8, depth: 1}}
 flow:
   batch:  train(self)
@@ -66,9 +66,9 @@ goals: {predict: {in: both}}
 ODD = """
 inputs: {next: text B L, super: text B M}
 modules:
-  goal_all: {use: text_embedding, width: 8, vocab_size: 20}
-  full_precision: {use: text_embedding, width: 8, vocab_size: 20}
-  train: {use: text_embedding, width: 8, vocab_size: 20}
+  goal_all: {use: text_embedding, width: 8, vocab_size: 20, max_positions: 32}
+  full_precision: {use: text_embedding, width: 8, vocab_size: 20, max_positions: 32}
+  train: {use: text_embedding, width: 8, vocab_size: 20, max_positions: 32}
   __own: {use: text_encoder, width: 8, depth: 1}
 flow:
   any: goal_all(next)
@@ -131,7 +131,11 @@ def test_only_python_files_are_written(tmp_path: Path) -> None:
     ):
         done = CliRunner().invoke(app, [command, str(spec), "-o", str(tmp_path / name)])
         assert (done.exit_code, type(done.exception)) == (2, SystemExit), done.output
-    for command, name in (("eject", "net.py"), ("draw", "net.svg"), ("draw", "net.png")):
+    for command, name in (
+        ("eject", "net.py"),
+        ("draw", "net.svg"),
+        ("draw", "net.png"),
+    ):
         done = CliRunner().invoke(
             app, [command, str(spec), "-o", str(tmp_path / "none" / name)]
         )

@@ -147,7 +147,9 @@ def test_the_commands_know_the_kind_of_the_page(waves: Path) -> None:
     outputs="scalar",
 )
 def masked_error(
-    logits: Float[Tensor, "b 1"], target: Float[Tensor, " b"], counts: Bool[Tensor, " b"]
+    logits: Float[Tensor, "b 1"],
+    target: Float[Tensor, " b"],
+    counts: Bool[Tensor, " b"],
 ) -> Float[Tensor, ""]:
     """Return the mean squared error over the rows that count, in float32."""
     errors = F.mse_loss(logits[:, 0].float(), target, reduction="none")
@@ -157,7 +159,7 @@ def masked_error(
 REGRESSION = """
 inputs: {sentence: text B L, score: scores B, counts: mask B}
 modules:
-  words: {use: text_embedding, width: 16, vocab_size: 20}
+  words: {use: text_embedding, width: 16, vocab_size: 20, max_positions: 32}
   head: {use: class_head, width: 16, classes: 1, pool: mean}
 flow:
   read: words(sentence)

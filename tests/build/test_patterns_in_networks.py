@@ -129,7 +129,10 @@ def test_an_average_of_a_transposed_tie_follows_its_owner() -> None:
             "only a matrix can be transposed, but up.norm.weight is",
         ),
         ("{head.dense.weight: up.linear.weight.T}", "head.dense.weight"),
-        ("{down.linear.wieght: up.linear.weight.T}", "did you mean 'down.linear.weight'"),
+        (
+            "{down.linear.wieght: up.linear.weight.T}",
+            "did you mean 'down.linear.weight'",
+        ),
         ("{down.linear.weight: up.linear.wieght.T}", "did you mean 'up.linear.weight'"),
     ],
 )

@@ -62,7 +62,9 @@ def test_an_output_is_computed_on_request_only() -> None:
     net = mplug2.compose(parse_spec(SPEC), initial=False).eval()
     vision = net.get_module("vision")
     seen: list[Any] = []
-    vision.register_forward_hook(lambda module, inputs, output: seen.append(type(output)))
+    vision.register_forward_hook(
+        lambda module, inputs, output: seen.append(type(output))
+    )
     net(tiny_batch(net, "plain"), "plain")
     outputs = net(tiny_batch(net, "show"), "show")
     assert seen == [Tokens, dict]

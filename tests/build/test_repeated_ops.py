@@ -57,7 +57,9 @@ def test_inputs_that_differ_are_not_taken_for_each_other() -> None:
 
 def test_what_has_a_content_keeps_it() -> None:
     with RepeatedOps():
-        sums = [(torch.tensor([number]) + torch.tensor([1])).item() for number in (1, 2)]
+        sums = [
+            (torch.tensor([number]) + torch.tensor([1])).item() for number in (1, 2)
+        ]
     assert sums == [2, 3]
 
 

@@ -27,7 +27,10 @@ def test_weights_that_are_not_drawn_must_be_loaded() -> None:
         mplug2.compose(read_spec(TINY), drawn=False)
 
 
-SPECS = ["configs_video/VideoQA_shapes_tiny", "configs_video/VideoRetrieval_shapes_tiny"]
+SPECS = [
+    "configs_video/VideoQA_shapes_tiny",
+    "configs_video/VideoRetrieval_shapes_tiny",
+]
 
 
 @pytest.mark.parametrize("name", SPECS)

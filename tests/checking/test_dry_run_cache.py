@@ -81,7 +81,9 @@ def test_the_files_in_the_folder_of_a_vocabulary_count() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_dry_run_that_fails_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_that_fails_is_not_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     spec = read_spec("spec.yaml")
 
     def fail(spec: Spec) -> None:

@@ -92,7 +92,9 @@ def test_records_have_places_and_ends(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_old_words_are_warnings(broken: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_old_words_are_warnings(
+    broken: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = Path("spec.yaml").read_text().replace("batch_size: 4", "batch: 4")
     if broken:
         text = text.replace("words(text)", "words(text")
@@ -134,7 +136,10 @@ def test_old_words_are_warnings(broken: bool, capsys: pytest.CaptureFixture[str]
             "modules.words.vocab_size=7",
             "vocab_size of 'words' must be at least 8, the tokens of vocab.txt, but is 7",
         ),
-        ("train.best_metric=accuracy", "train.best_metric must be one of label_accuracy"),
+        (
+            "train.best_metric=accuracy",
+            "train.best_metric must be one of label_accuracy",
+        ),
         (
             "data.val=",
             "train.best_metric needs an evaluation on a validation split, but the spec has none",

@@ -90,7 +90,9 @@ def test_a_longer_answer_is_refused_before_training(
         == "write `max_positions: 13`, or cut the texts: `data.answer_tokens=12`"
     )
     assert row["file"] == "command line"
-    with pytest.raises(SpecError, match="max_positions of 'decoder' must be at least 13"):
+    with pytest.raises(
+        SpecError, match="max_positions of 'decoder' must be at least 13"
+    ):
         train(settings)
     train([*settings, "data.answer_tokens=12"])
 

@@ -45,7 +45,9 @@ def test_eval_predict_and_resume_refuse_another_vocabulary(
         mplug2.pipeline("spec.yaml", checkpoint, [other])
     with pytest.raises(SpecError, match=MESSAGE):
         mplug2.train(
-            "spec.yaml", ["train.output_dir=run", "train.max_steps=4", other], resume=True
+            "spec.yaml",
+            ["train.output_dir=run", "train.max_steps=4", other],
+            resume=True,
         )
 
 
@@ -93,6 +95,7 @@ def test_a_missing_checkpoint_is_reported_before_a_missing_vocabulary(
         mplug2.pipeline("spec.yaml")
     (folder / "weights.safetensors").touch()
     with pytest.raises(
-        UserError, match=r"a relative path starts from the folder where the command runs"
+        UserError,
+        match=r"a relative path starts from the folder where the command runs",
     ):
         mplug2.pipeline("spec.yaml", folder / "weights.safetensors")

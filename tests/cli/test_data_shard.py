@@ -58,7 +58,9 @@ def test_a_spec_reads_what_was_packed(files: Path) -> None:
         "data.train.path=",
         f"data.train.shards={files / 'packed'}",
     ]
-    done = CliRunner().invoke(app, ["data", "check", TINY, *settings, "--split", "train"])
+    done = CliRunner().invoke(
+        app, ["data", "check", TINY, *settings, "--split", "train"]
+    )
     assert done.exit_code == 0, done.output
     assert "train: 2 files, 0 unusable" in done.output
 

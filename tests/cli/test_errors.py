@@ -123,7 +123,12 @@ def test_an_output_that_is_full_is_one_message() -> None:
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "mplug2", "list"]
         done = subprocess.run(
-            command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            command,
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 2
     assert done.stderr == "the output cannot be written (No space left on device)\n"

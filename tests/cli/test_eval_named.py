@@ -17,7 +17,9 @@ from mplug2.data.shapes.questions import vocabulary
 from mplug2.data.shapes.write import encode
 from mplug2.weights.store import save_weights
 
-TINY = Path(__file__).resolve().parents[2] / "configs_video" / "VideoQA_shapes_tiny.yaml"
+TINY = (
+    Path(__file__).resolve().parents[2] / "configs_video" / "VideoQA_shapes_tiny.yaml"
+)
 SPEC = """
 extends: BASE
 eval:

@@ -17,7 +17,9 @@ from mplug2.cli.app import app
 from mplug2.weights.store import save_weights
 from registry import read_spec
 
-TINY = Path(__file__).resolve().parents[2] / "configs_image" / "classes_shapes_tiny.yaml"
+TINY = (
+    Path(__file__).resolve().parents[2] / "configs_image" / "classes_shapes_tiny.yaml"
+)
 SMALL = ["modules.vision.width=16", "modules.vision.depth=1", "modules.head.width=16"]
 
 

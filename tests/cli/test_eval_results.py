@@ -21,7 +21,9 @@ from mplug2.eval.run import chosen_evaluations
 from mplug2.weights.store import save_weights
 from registry import UserError, parse_spec
 
-TINY = Path(__file__).resolve().parents[2] / "configs_video" / "VideoQA_shapes_tiny.yaml"
+TINY = (
+    Path(__file__).resolve().parents[2] / "configs_video" / "VideoQA_shapes_tiny.yaml"
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,9 @@ def test_answers_are_written_for_the_server(made: Path) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "vqa_accuracy"])
-def test_a_split_without_answers_has_nothing_to_measure(made: Path, metric: str) -> None:
+def test_a_split_without_answers_has_nothing_to_measure(
+    made: Path, metric: str
+) -> None:
     done = evaluated(made, f"eval.metrics=[{metric}]")
     assert done.exit_code == 0, done.output
     assert done.stdout.strip().splitlines()[-1] == (
@@ -175,7 +179,10 @@ def test_questions_must_be_numbered_for_the_server(
         "".join(json.dumps(row | change) + "\n" for _ in range(2))
     )
     done = evaluated(
-        made, "--submission", str(made / "y.json"), f"data.test.path={made / 'odd.jsonl'}"
+        made,
+        "--submission",
+        str(made / "y.json"),
+        f"data.test.path={made / 'odd.jsonl'}",
     )
     assert done.exit_code == 2
     assert "odd.jsonl:" in done.output and said in done.output
@@ -231,7 +238,9 @@ def test_images_without_numbers_are_refused(tmp_path: Path) -> None:
     ):
         captions(tmp_path, {"image": "000000000042.jpg"}, {"image": "b.jpg"})
     with pytest.raises(UserError, match="but 42 is at .*c.jsonl:1, too"):
-        captions(tmp_path, {"image": "000000000042.jpg"}, {"image": "a/000000000042.jpg"})
+        captions(
+            tmp_path, {"image": "000000000042.jpg"}, {"image": "a/000000000042.jpg"}
+        )
 
 
 def test_what_is_no_answer_in_words_is_refused() -> None:

@@ -26,7 +26,9 @@ def test_a_section_prints_all_its_settings(section: str) -> None:
 def test_all_sections_without_a_name_and_one_setting_by_its_name() -> None:
     output = run(app, ["settings"]).output
     assert all(
-        f"{section}.{key}" in output for section, keys in SETTINGS.items() for key in keys
+        f"{section}.{key}" in output
+        for section, keys in SETTINGS.items()
+        for key in keys
     )
     output = run(app, ["settings", "learning_rate"]).output
     assert [line.split()[0] for line in output.splitlines()] == [

@@ -94,7 +94,11 @@ RICH = {"rich", "markdown_it", "mdurl", "pygments", "attr"}
 
 def test_help_imports_the_command_line_and_nothing_that_computes() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", HELP],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     imported = set(done.stderr.split())
     packages = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names

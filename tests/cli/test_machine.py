@@ -72,7 +72,10 @@ def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("driver", "start"),
-    [(False, "none: "), (True, "a driver is installed, but torch (built without CUDA)")],
+    [
+        (False, "none: "),
+        (True, "a driver is installed, but torch (built without CUDA)"),
+    ],
 )
 def test_no_gpu_is_a_note(
     monkeypatch: pytest.MonkeyPatch, driver: bool, start: str
@@ -93,7 +96,9 @@ def test_absent_decoders_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert absent.fix
 
 
-@pytest.mark.parametrize(("free", "state"), [(100, "ok"), (5, "note"), (0.5, "missing")])
+@pytest.mark.parametrize(
+    ("free", "state"), [(100, "ok"), (5, "note"), (0.5, "missing")]
+)
 def test_disk_space_is_judged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: float, state: str
 ) -> None:
@@ -133,7 +138,15 @@ def test_this_machine_runs_the_tests() -> None:
     assert report["ok"]
     assert done.exit_code == 0
     names = {finding["name"] for finding in report["findings"]}
-    assert {"python", "torch", "CPU", "PyAV", "Pillow", "METEOR", "run folders"} <= names
+    assert {
+        "python",
+        "torch",
+        "CPU",
+        "PyAV",
+        "Pillow",
+        "METEOR",
+        "run folders",
+    } <= names
 
 
 def test_what_is_missing_is_exit_code_1_with_the_command(
@@ -149,7 +162,9 @@ def test_what_is_missing_is_exit_code_1_with_the_command(
     assert done.output.endswith("something that commands need is missing\n")
 
 
-def test_a_library_that_does_not_load_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_does_not_load_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken() -> list[Finding]:
         raise OSError("libavcodec.so: cannot open\nmore")
 

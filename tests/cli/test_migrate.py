@@ -159,5 +159,7 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     assert "warning: '--list' is now '--files-from'" in done.stderr.splitlines()
     words = [sys.executable, "-m", "mplug2", "check", str(file), "--stages", "1-3"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert f"warning: {file}:2:9: 'batch' is now 'batch_size'" in done.stderr.splitlines()
+    assert (
+        f"warning: {file}:2:9: 'batch' is now 'batch_size'" in done.stderr.splitlines()
+    )
     assert done.returncode == 0

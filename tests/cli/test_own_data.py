@@ -30,7 +30,9 @@ def run(words: Iterable[str], code: int = 0) -> str:
 
 
 # The quick ones: a small spec for each kind of media, and a large one.
-QUICK = {media: (task, media, size) for task, media, size in TEMPLATES if size == "small"}
+QUICK = {
+    media: (task, media, size) for task, media, size in TEMPLATES if size == "small"
+}
 LARGE = next(case for case in TEMPLATES if case[2] != "small")
 
 
@@ -45,7 +47,9 @@ def test_a_new_spec_passes_check(
     assert "next:\n  mplug2 data import table.csv" in output
     run(["check", "mine.yaml", "--stages", "1-4" if size == "small" else "1-3"])
     text = Path("mine.yaml").read_text(encoding="utf-8")
-    assert all(f'"data/mine/{split}.jsonl"' in text for split in ("train", "val", "test"))
+    assert all(
+        f'"data/mine/{split}.jsonl"' in text for split in ("train", "val", "test")
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,11 +64,17 @@ def test_a_new_spec_passes_check(
             ("mine", "--task", "caption", "--media", "text"),
             "--task must be one of text_class for --media text",
         ),
-        (("there", "--task", "caption", "--media", "video"), "there.yaml already exists"),
+        (
+            ("there", "--task", "caption", "--media", "video"),
+            "there.yaml already exists",
+        ),
     ],
 )
 def test_mistakes_of_new_are_messages(
-    words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("there.yaml").touch()
@@ -121,7 +131,9 @@ def test_import_overwrites_only_on_request(
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Clips, pictures and the tables that the page names, made of a small shapes world."""
     folder = tmp_path_factory.mktemp("own")
-    make_shapes(folder / "shapes", train=10, val=0, test=0, size=48, frames=6, workers=1)
+    make_shapes(
+        folder / "shapes", train=10, val=0, test=0, size=48, frames=6, workers=1
+    )
     shutil.copytree(folder / "shapes" / "videos", folder / "clips")
     shutil.copytree(folder / "shapes" / "images", folder / "pictures")
     tables = {
@@ -152,9 +164,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def commands(section: str) -> list[list[str]]:
     text = re.search(
-        rf"^## \d+\. {section}\n.*?^```\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL
+        rf"^## \d+\. {section}\n.*?^```\n(.*?)^```",
+        PAGE,
+        flags=re.MULTILINE | re.DOTALL,
     )
-    assert text is not None, f"docs/own_data.md has no section '{section}' with commands"
+    assert text is not None, (
+        f"docs/own_data.md has no section '{section}' with commands"
+    )
     return [shlex.split(line) for line in text[1].splitlines()]
 
 

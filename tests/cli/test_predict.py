@@ -105,7 +105,9 @@ def test_the_first_answer_is_the_one_that_evaluation_takes(made: Path) -> None:
 
 
 def test_a_video_is_encoded_once_for_all_questions(made: Path) -> None:
-    pipe: Pipeline = mplug2.pipeline(TINY, made, [f"data.tokenizer={made / 'vocab.txt'}"])
+    pipe: Pipeline = mplug2.pipeline(
+        TINY, made, [f"data.tokenizer={made / 'vocab.txt'}"]
+    )
     seen: list[torch.Size] = []
 
     def note(module: Any, positional: Any, named: dict[str, Any]) -> None:

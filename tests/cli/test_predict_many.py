@@ -29,7 +29,9 @@ def run(folder: Path, name: str, *words: object) -> Any:
     )
 
 
-def test_a_folder_streams_json_lines_and_goes_on_after_a_broken_file(made: Path) -> None:
+def test_a_folder_streams_json_lines_and_goes_on_after_a_broken_file(
+    made: Path,
+) -> None:
     done = run(made, "caption", "--video", made, "--top", "2", "data.workers=1")
     assert done.exit_code == 1
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -53,7 +55,9 @@ def test_a_folder_streams_json_lines_and_goes_on_after_a_broken_file(made: Path)
     assert summary[2].startswith(f"  {made / 'broken.mp4'}")
 
 
-def test_a_list_goes_to_a_file_with_a_sheet_beside_it(made: Path, tmp_path: Path) -> None:
+def test_a_list_goes_to_a_file_with_a_sheet_beside_it(
+    made: Path, tmp_path: Path
+) -> None:
     listed, out, sheet = (
         tmp_path / name for name in ("files.txt", "said.jsonl", "sheet.html")
     )
@@ -145,7 +149,11 @@ def test_boxes_are_told_in_pixels_and_drawn(made: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("caption", [], "name the files: --video or --image (not both), or --files-from"),
+        (
+            "caption",
+            [],
+            "name the files: --video or --image (not both), or --files-from",
+        ),
         ("caption", ["-v", "a.mp4", "-i", "a.png"], "name the files"),
         ("caption", ["-i", "still0.png"], "reads videos: name them by --video"),
         ("caption", ["-v", "clip0.mp4", "--draw", "x.png"], "--draw needs one image"),
@@ -166,7 +174,11 @@ def test_boxes_are_told_in_pixels_and_drawn(made: Path, tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing_behind(
-    made: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: list[str], message: str
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    words: list[str],
+    message: str,
 ) -> None:
     monkeypatch.chdir(made)
     before = sorted(made.iterdir())
@@ -196,7 +208,9 @@ def test_no_file_is_written_twice_or_over_what_is_read(
     )
     for option in ("--out", "--sheet", "--draw"):
         done = run(made, *fixed, option, still)
-        assert done.exit_code == 2 and "but is one that this command reads" in done.output
+        assert (
+            done.exit_code == 2 and "but is one that this command reads" in done.output
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -215,7 +229,9 @@ def test_a_full_disk_is_one_message(made: Path) -> None:
         "/dev/full",
     )
     assert done.exit_code == 2
-    assert done.stderr == "--out /dev/full cannot be written (No space left on device)\n"
+    assert (
+        done.stderr == "--out /dev/full cannot be written (No space left on device)\n"
+    )
 
 
 def test_scores_that_are_not_finite_are_reported(made: Path, tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def test_it_is_posix_shell(script: Path) -> None:
 @pytest.mark.slow
 def test_shellcheck_reports_nothing() -> None:
     command = ["shellcheck", *map(str, SCRIPTS + LIBRARY)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -244,7 +246,9 @@ def test_the_format_of_released_weights_follows_the_spec(project: Path) -> None:
     }
     assert "[*=mplug:weights.pth]" in called(project, "run_vqa.sh", **settings)[0]
     settings["CONFIG"] = "configs_video/other.yaml"
-    assert "[*=mplug2:weights.pth]" in called(project, "vqa_mplug_base.sh", **settings)[0]
+    assert (
+        "[*=mplug2:weights.pth]" in called(project, "vqa_mplug_base.sh", **settings)[0]
+    )
 
 
 def test_a_second_call_does_not_train_again(project: Path) -> None:
@@ -363,7 +367,9 @@ def test_inference_measures_a_checkpoint(project: Path) -> None:
         "CHECKPOINT": "runs/other/best",
         "SPLIT": "val",
     }
-    (measured,) = called(project, "inference_videoqa.sh", "eval.batch_size=2", **settings)
+    (measured,) = called(
+        project, "inference_videoqa.sh", "eval.batch_size=2", **settings
+    )
     assert measured == (
         "mplug2 [eval] [configs_video/other.yaml] [--checkpoint] [runs/other/best] [--split] [val] [--out] "
         "[runs/other/predictions/val.jsonl] [eval.batch_size=2]"
@@ -422,7 +428,9 @@ def test_inference_measures_the_run_in_out(project: Path) -> None:
     )
 
 
-def test_the_settings_of_a_run_are_not_those_of_the_one_before_it(project: Path) -> None:
+def test_the_settings_of_a_run_are_not_those_of_the_one_before_it(
+    project: Path,
+) -> None:
     (project / "runs" / "caption_shapes_tiny" / "best").mkdir(parents=True)
     tiny = "configs_image/caption_shapes_tiny_scst.yaml"
     settings = {"CONFIG": tiny, "SPLIT": "val", "PREDICTIONS": "p.jsonl", "OUT": "scst"}
@@ -495,7 +503,11 @@ def test_glue_trains_what_is_there_and_writes_predictions_and_one_table(
     glue: Path,
 ) -> None:
     calls = called(glue, "run_glue.sh", "train.epochs=1")
-    assert [call.split()[1] for call in calls] == ["[train]", "[eval]", "[eval]"] * 2 + [
+    assert [call.split()[1] for call in calls] == [
+        "[train]",
+        "[eval]",
+        "[eval]",
+    ] * 2 + [
         "[eval]",
         "[table]",
     ]

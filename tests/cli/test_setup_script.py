@@ -119,7 +119,9 @@ def test_two_setups_at_once_install_once(tmp_path: Path) -> None:
     ]
     outputs = [process.communicate(timeout=120)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
-    assert (folder / "calls").read_text().count("-c constraints.txt") == 2  # of one setup
+    assert (folder / "calls").read_text().count(
+        "-c constraints.txt"
+    ) == 2  # of one setup
     assert sorted("waiting for another setup" in text for text in outputs) == [
         False,
         True,
@@ -144,7 +146,9 @@ def test_a_different_python_from_that_of_the_environment_is_refused(
 ) -> None:
     folder = fresh(tmp_path)
     setup(folder)
-    (folder / "other").write_text((folder / "python").read_text().replace("3.12", "3.13"))
+    (folder / "other").write_text(
+        (folder / "python").read_text().replace("3.12", "3.13")
+    )
     (folder / "other").chmod(0o755)
     done = setup(folder, PYTHON=str(folder / "other"))
     assert done.returncode == 1

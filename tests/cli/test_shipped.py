@@ -35,7 +35,9 @@ def test_a_pattern_selects_and_a_wrong_one_is_a_message() -> None:
 
 def test_the_purpose_is_the_first_sentence_before_the_keys(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text("# Find clips\n# by words. Small.\n# run: sh a.sh\nextends: b.yaml\n")
+    file.write_text(
+        "# Find clips\n# by words. Small.\n# run: sh a.sh\nextends: b.yaml\n"
+    )
     assert purpose(file) == "Find clips by words"
     file.write_text("extends: b.yaml\n")
     assert purpose(file) == ""

@@ -102,7 +102,11 @@ def test_questions_have_their_answers_with_votes(arrow: Path) -> None:
 
 def test_pairs_have_two_images(arrow: Path) -> None:
     tables, samples = recorded(arrow / "nlvr2", "train")
-    settings = {"views": ("left", "right"), "labels": ["False", "True"], "training": True}
+    settings = {
+        "views": ("left", "right"),
+        "labels": ["False", "True"],
+        "training": True,
+    }
     data = source(TextLabelTask, tables, **settings)
     assert [(item.text, item.label == "True") for item in data.items] == [
         (sample["text"], sample["answers"]) for sample in samples

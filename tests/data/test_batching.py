@@ -40,7 +40,9 @@ def check_ranks(ranks: list[list[Step]], epoch: Texts, start: int = 0) -> None:
         for part in step:
             assert all(part.micro_batches), "no rank runs without a sample"
             for positions in part.micro_batches:
-                counts.update(position for position in positions if position < len(epoch))
+                counts.update(
+                    position for position in positions if position < len(epoch)
+                )
     assert counts == Counter(range(start, len(epoch)))
     if ranks[0]:
         assert ranks[0][-1].end == len(epoch)
@@ -104,7 +106,9 @@ def test_token_batches_stay_within_their_bounds(
         begin = end
         for part in step:
             for positions in part.micro_batches:
-                longest = max(lengths[position % len(lengths)] for position in positions)
+                longest = max(
+                    lengths[position % len(lengths)] for position in positions
+                )
                 assert len(positions) * longest <= micro_tokens
 
 

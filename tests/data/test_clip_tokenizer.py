@@ -112,7 +112,9 @@ def test_names_of_a_spec_choose_the_kind(merges: Path, tmp_path: Path) -> None:
     assert isinstance(
         Tokenizer.load(f"clip:{tmp_path}"), ClipTokenizer
     )  # a folder with a merges.txt
-    assert tokenizer_exists(f"clip:{merges}") and not tokenizer_exists("clip:nothing.txt")
+    assert tokenizer_exists(f"clip:{merges}") and not tokenizer_exists(
+        "clip:nothing.txt"
+    )
     assert tokenizer_parts("bert-base-uncased") == ("bert", "bert-base-uncased")
     assert tokenizer_parts("bert:vocab.txt") == ("bert", "vocab.txt")
     assert tokenizer_parts("bytes") == ("bytes", "")
@@ -169,9 +171,9 @@ def test_what_unfolds_to_too_much_is_refused(
 
 def test_plain_recorded_texts_have_the_original_ids(shared: Path) -> None:
     tokenizer = ClipTokenizer.read(str(shared / VOCABULARY))
-    recorded = json.loads((shared / "reference/parity/clip/tokenizer.json").read_text())[
-        "rows"
-    ]
+    recorded = json.loads(
+        (shared / "reference/parity/clip/tokenizer.json").read_text()
+    )["rows"]
     plain = [row for row in recorded if clip_tokenizer._PLAIN.fullmatch(row["text"])]
     assert len(plain) > 20
     for row in plain:

@@ -45,7 +45,11 @@ def folder(tmp_path: Path) -> Path:
             "sentence": "the shape moves left",
             "label": "yes",
         },
-        "pairs": {"images": ["half.png", "half.png"], "sentence": "left", "label": "yes"},
+        "pairs": {
+            "images": ["half.png", "half.png"],
+            "sentence": "left",
+            "label": "yes",
+        },
     }
     for name, row in rows.items():
         (tmp_path / f"{name}.jsonl").write_text((json.dumps(row) + "\n") * NUM_ITEMS)
@@ -104,7 +108,13 @@ def test_media_alone_leaves_the_text(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "name", "settings", "straight", "mirrored"),
     [
-        (QuestionAnswerTask, "questions", {}, "which side, Left?", "which side, Right?"),
+        (
+            QuestionAnswerTask,
+            "questions",
+            {},
+            "which side, Left?",
+            "which side, Right?",
+        ),
         (
             CaptionTask,
             "captions",
@@ -192,6 +202,7 @@ class Unmirrored(QuestionAnswerTask):
 
 def test_a_task_without_mirror_is_refused(folder: Path) -> None:
     with pytest.raises(
-        ArgumentError, match=r"needs a task with mirror\(item\), but Unmirrored has none"
+        ArgumentError,
+        match=r"needs a task with mirror\(item\), but Unmirrored has none",
     ):
         source(folder, Unmirrored, "questions", flip="media_and_text")

@@ -24,7 +24,10 @@ BROKEN = [
     ("[" * 100_000, "is nested too deeply"),
     ('{"id": ' + "7" * 6000 + "}", r"holds an integer of 6000 digits \(at most 18\)"),
     ('{"id": -' + "1" * 19 + "}", "holds an integer of 19 digits"),
-    ('{"text": "' + "a" * (LONGEST_TEXT + 1) + '"}', "holds a text of 100001 characters"),
+    (
+        '{"text": "' + "a" * (LONGEST_TEXT + 1) + '"}',
+        "holds a text of 100001 characters",
+    ),
     ('{"a": }', r"is not valid JSON \(Expecting value"),
 ]
 
@@ -48,7 +51,9 @@ def test_what_would_break_later_is_refused_at_its_line(
 )
 def test_other_texts_and_numbers_stay(value: str) -> None:
     for is_ascii in (True, False):
-        text = json.dumps({"a": [value, 10**DIGITS - 1, -1.5e300]}, ensure_ascii=is_ascii)
+        text = json.dumps(
+            {"a": [value, 10**DIGITS - 1, -1.5e300]}, ensure_ascii=is_ascii
+        )
         assert parse_json(text) == {"a": [value, 10**DIGITS - 1, -1.5e300]}
 
 
@@ -65,7 +70,9 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
 
 
 def question(**entries: object) -> str:
-    return json.dumps({"image": "a.png", "question": "what?", "answer": "red", **entries})
+    return json.dumps(
+        {"image": "a.png", "question": "what?", "answer": "red", **entries}
+    )
 
 
 @pytest.mark.parametrize("answer", ["", " \t", ["", " "], {"": 3}])
@@ -103,7 +110,9 @@ def test_a_backslash_in_a_name_gets_the_other_slash(tmp_path: Path) -> None:
         read_questions(file)
 
 
-def test_half_characters_are_accepted_where_a_network_wrote_them(tmp_path: Path) -> None:
+def test_half_characters_are_accepted_where_a_network_wrote_them(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "predictions.jsonl"
     file.write_text('{"prediction": "a \\ud800"}\n')
     assert list(read_rows(file, "a line", half_characters=True)) == [

@@ -67,7 +67,9 @@ def spoil(shapes: Path, target: Path, count: int, split: str = "train") -> Path:
         (target / "videos" / path.name).write_bytes(path.read_bytes())
     for path in sorted((target / "videos").iterdir())[:count]:
         path.write_bytes(path.read_bytes()[:50])
-    (target / f"qa_{split}.jsonl").write_text((shapes / f"qa_{split}.jsonl").read_text())
+    (target / f"qa_{split}.jsonl").write_text(
+        (shapes / f"qa_{split}.jsonl").read_text()
+    )
     return target
 
 
@@ -142,7 +144,8 @@ def test_after_a_restart_with_other_ranks_and_batches_every_sample_still_comes_o
     batches = iter(loader)
     before = [next(batches) for _ in range(4)]
     loaders = [
-        train_loader(data, batch, rank=rank, world=world, seed=3) for rank in range(world)
+        train_loader(data, batch, rank=rank, world=world, seed=3)
+        for rank in range(world)
     ]
     after = []
     for fresh in loaders:
@@ -168,7 +171,9 @@ def test_an_optimizer_step_ends_with_its_final_micro_batch_and_never_crosses_an_
         for number in range(num_micro_batches)
     ]
     assert finals == expected
-    assert positions == [number // 3 * 6 for number in range(1, num_micro_batches)] + [0]
+    assert positions == [number // 3 * 6 for number in range(1, num_micro_batches)] + [
+        0
+    ]
     assert loader.steps_per_epoch() == loader.steps_in(0) == sum(expected)
 
 
@@ -407,7 +412,9 @@ def test_evaluation_keeps_a_row_for_every_question_of_a_broken_file(
     loader = eval_loader(data, 3, max_bad_fraction=0.5)
     records = [record for batch in loader for record in batch.records]
     assert [record["question_id"] for record in records] == list(range(len(data.items)))
-    assert {record["video_id"] for record in records if "bad" in record} == {"val_00000"}
+    assert {record["video_id"] for record in records if "bad" in record} == {
+        "val_00000"
+    }
     assert [Path(path).name for path in loader.bad] == ["val_00000.mp4"]
 
 
@@ -444,7 +451,9 @@ data:
 
 def test_a_spec_says_what_is_loaded(shapes: Path) -> None:
     spec = parse_spec(SPEC.format(shapes=shapes), "my.yaml")
-    loader = build_loader(spec, TYPES, BatchSpec("train", "data", "train", micro_batch=4))
+    loader = build_loader(
+        spec, TYPES, BatchSpec("train", "data", "train", micro_batch=4)
+    )
     batch = next(iter(loader))
     assert set(batch.inputs) == {"video", "question", "video_index"}
     assert batch.inputs["video"].shape == (4, 3, 6, 24, 24)
@@ -470,14 +479,15 @@ def test_a_module_that_knows_fewer_words_than_the_tokenizer_is_named(
     words = len(vocabulary())
     text = SPEC.format(shapes=shapes).replace(
         "modules: {}",
-        "modules: {words: {use: text_embedding, width: 8, vocab_size: NUMBER}}",
+        "modules: {words: {use: text_embedding, width: 8, vocab_size: NUMBER, max_positions: 32}}",
     )
     message = rf"^my\.yaml:3:62: vocab_size of 'words' must be at least {words}, .*but is {words - 1}\n"
     too_small = parse_spec(text.replace("NUMBER", str(words - 1)), "my.yaml")
     with pytest.raises(UserError, match=message):
         build_eval_loader(too_small, TYPES, "data", "train")
     assert (
-        load_tokenizer(parse_spec(text.replace("NUMBER", str(words)))).vocab_size == words
+        load_tokenizer(parse_spec(text.replace("NUMBER", str(words)))).vocab_size
+        == words
     )
 
 

@@ -32,7 +32,9 @@ class Words:
 
 
 def mixture(
-    sizes: dict[str, int], weights: dict[str, float] | None = None, training: bool = True
+    sizes: dict[str, int],
+    weights: dict[str, float] | None = None,
+    training: bool = True,
 ) -> Any:
     task = Words()
     sources = {}

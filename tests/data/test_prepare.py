@@ -88,9 +88,9 @@ def test_the_first_way_whose_files_are_there_is_taken(
 ) -> None:
     (source / "captions.txt").write_text("image,caption\na.jpg,one\nb.jpg,two\n")
     (source / "Flickr_8k.trainImages.txt").write_text("b.jpg\n")
-    assert [one.split for one in prepare("flickr8k", source, tmp_path / "a").written] == [
-        "train"
-    ]
+    assert [
+        one.split for one in prepare("flickr8k", source, tmp_path / "a").written
+    ] == ["train"]
     assert lines(tmp_path / "a/train.jsonl") == [{"image": "b.jpg", "caption": ["two"]}]
     (source / "dataset_flickr8k.json").write_text(photos("train", "val", "test"))
     prepare("flickr8k", source, tmp_path / "b")

@@ -53,7 +53,9 @@ def test_a_list_that_is_missing_is_written_where_the_spec_wants_it(
     assert json.loads((tmp_path / "q.jsonl").read_text())["video_id"] == "bad.png"
 
 
-def test_a_second_check_does_not_empty_the_list(split: list[str], tmp_path: Path) -> None:
+def test_a_second_check_does_not_empty_the_list(
+    split: list[str], tmp_path: Path
+) -> None:
     runs = [CliRunner().invoke(app, ["data", "check", *split]).output for _ in range(2)]
     assert runs[0] == runs[1]
     assert json.loads((tmp_path / "q.jsonl").read_text())["video_id"] == "bad.png"
@@ -89,7 +91,9 @@ def test_boxes_that_their_images_contradict_are_wrong(
         f"data.train.media={tmp_path}",
     ]
     spec = str(ROOT / "configs_image" / "grounding_shapes_tiny.yaml")
-    done = CliRunner().invoke(app, ["data", "check", spec, *settings, "--split", "train"])
+    done = CliRunner().invoke(
+        app, ["data", "check", spec, *settings, "--split", "train"]
+    )
     assert done.exit_code == 2
     assert f"wrong: {tmp_path / 'boxes.jsonl'}:2: {message}" in done.output
     assert "train: 1 files, 0 unusable" in done.output

@@ -53,9 +53,13 @@ def bag(clip: np.ndarray) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("way", "back"), [("left", "right"), ("up", "down")])
-def test_a_drift_backwards_in_time_is_a_drift_the_other_way(way: str, back: str) -> None:
+def test_a_drift_backwards_in_time_is_a_drift_the_other_way(
+    way: str, back: str
+) -> None:
     """The same frames in the other order: without the order of frames nobody can tell them apart."""
-    moves, opposite = (np.array(drift(d, np.random.default_rng(1))) for d in (way, back))
+    moves, opposite = (
+        np.array(drift(d, np.random.default_rng(1))) for d in (way, back)
+    )
     along = 1 if way == "left" else 0
     assert np.allclose(moves[::-1, along], opposite[:, along])
     assert np.allclose(moves[:, 1 - along], opposite[:, 1 - along]), (
@@ -250,7 +254,8 @@ def test_pairs_are_described_truly_and_evenly() -> None:
         truths.append(true)
         shape = sentence.split()[-1]
         shown = [
-            any(thing.shape == shape for thing in scene.things) for scene in (left, right)
+            any(thing.shape == shape for thing in scene.things)
+            for scene in (left, right)
         ]
         if sentence.startswith("both"):
             assert all(shown) == true
@@ -267,7 +272,8 @@ def test_the_folder_holds_every_annotation(folder: Path) -> None:
     for split, count in (("train", 10), ("val", 4), ("test", 4)):
         videos = [f"{split}_{index:05d}" for index in range(count)]
         assert (
-            sorted(path.stem for path in (folder / "videos").glob(f"{split}_*")) == videos
+            sorted(path.stem for path in (folder / "videos").glob(f"{split}_*"))
+            == videos
         )
         assert [
             row["video_id"] for row in rows(folder / f"boxes_{split}.jsonl")
@@ -285,7 +291,10 @@ def test_the_folder_holds_every_annotation(folder: Path) -> None:
         for row in rows(folder / f"pairs_{split}.jsonl"):
             assert all((folder / "images" / name).is_file() for name in row["images"])
     assert set(rows(folder / "captions_train.jsonl")[0]) == {"video_id", "caption"}
-    assert set(rows(folder / "captions_test.jsonl")[0]) == {"video_id", "golden_captions"}
+    assert set(rows(folder / "captions_test.jsonl")[0]) == {
+        "video_id",
+        "golden_captions",
+    }
     assert set(rows(folder / "qa_test.jsonl")[0]) == {
         "video_id",
         "question",

@@ -71,9 +71,13 @@ def test_labels_are_even_and_the_claim_alone_tells_little(
     assert {row["type"] for row in rows} == set(KINDS)
 
 
-def test_all_words_are_in_the_vocabulary_of_the_world(rows: list[dict[str, Any]]) -> None:
+def test_all_words_are_in_the_vocabulary_of_the_world(
+    rows: list[dict[str, Any]],
+) -> None:
     words = {
-        word for row in rows for word in f"{row['sentence1']} {row['sentence2']}".split()
+        word
+        for row in rows
+        for word in f"{row['sentence1']} {row['sentence2']}".split()
     }
     assert words <= set(vocabulary())
 

@@ -53,7 +53,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def videos(shapes: Path) -> Path:
     """Questions about clips, packed."""
     out = shapes / "packed_videos"
-    pack_shards(shapes / "qa_train.jsonl", shapes / "videos", out, shard_bytes=TINY_SHARD)
+    pack_shards(
+        shapes / "qa_train.jsonl", shapes / "videos", out, shard_bytes=TINY_SHARD
+    )
     return out
 
 
@@ -126,7 +128,8 @@ def test_shards_are_plain_tar_files_of_the_webdataset_layout(
                 samples.setdefault(key, {})[name] = content.read()
     assert len(samples) == 12
     rows = [
-        json.loads(line) for line in (shapes / "qa_train.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (shapes / "qa_train.jsonl").read_text().splitlines()
     ]
     packed_rows = []
     for sample in samples.values():
@@ -177,7 +180,9 @@ def test_training_reads_the_same_pixels_as_from_the_folder(
     )
     first = source.read(request)
     # Read by the folder's source, with the same seed: the pixels depend on nothing else.
-    number = next(n for n, item in enumerate(folder.items) if item.media == request.media)
+    number = next(
+        n for n, item in enumerate(folder.items) if item.media == request.media
+    )
     second = folder.read_items(
         request._replace(items=request.items), (folder.items[number],)
     )
@@ -266,7 +271,11 @@ def test_pairs_and_names_with_dots_keep_their_partners(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "pairs.jsonl", rows)
     pack_shards(path, tmp_path / "images", tmp_path / "packed")
     task = TextLabelTask(
-        tokenizer=WORDS, types=PAIR, inputs=None, labels=["True", "False"], training=False
+        tokenizer=WORDS,
+        types=PAIR,
+        inputs=None,
+        labels=["True", "False"],
+        training=False,
     )
     source = ShardSource(
         str(tmp_path / "packed"), task, types=PAIR, image_mean=0.0, image_std=1 / 255
@@ -279,7 +288,9 @@ def test_pairs_and_names_with_dots_keep_their_partners(tmp_path: Path) -> None:
 def test_repeats_and_a_list_of_excluded_files(tmp_path: Path) -> None:
     folder = captioned(tmp_path, [1] * 8)
     (tmp_path / "out.jsonl").write_text('{"video_id": "3.v1.png"}\n')
-    source = captions_source(folder, exclude_list=str(tmp_path / "out.jsonl"), repeats=2)
+    source = captions_source(
+        folder, exclude_list=str(tmp_path / "out.jsonl"), repeats=2
+    )
     requests = source.requests(0, 0)
     assert len(requests) == len(source) == 7
     assert Counter(Counter(request.items[0] for request in requests).values()) == {
@@ -320,12 +331,16 @@ def test_a_bad_shard_is_named_and_its_samples_replaced(
     assert list(loader.bad) == [str(tars[1])]
     assert counter.add("another") == 1 + shard.num_files
     what = (
-        "does not exist" if harm == "missing" else f"its manifest lists {shard.num_bytes}"
+        "does not exist"
+        if harm == "missing"
+        else f"its manifest lists {shard.num_bytes}"
     )
     assert (
         caplog.text.count(str(tars[1])) == 2 and what in caplog.text
     )  # once as the file, once in the reason
-    with pytest.raises(UserError, match=f"{shard.num_files} of 10 files cannot be used"):
+    with pytest.raises(
+        UserError, match=f"{shard.num_files} of 10 files cannot be used"
+    ):
         one_epoch(train_loader(captions_source(folder), 1, max_bad_fraction=0.1))
     with pytest.raises(UserError, match="00001.tar"):
         captions_source(folder, training=False)
@@ -376,7 +391,9 @@ def test_a_manifest_does_not_lead_out_of_its_folder(name: str, tmp_path: Path) -
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["files"][name] = manifest["files"].pop("00000.tar")
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="a file name must stay inside the media folder"):
+    with pytest.raises(
+        UserError, match="a file name must stay inside the media folder"
+    ):
         ShardIndex.open(str(folder))
 
 
@@ -423,7 +440,11 @@ def test_packing_names_what_it_cannot_pack(tmp_path: Path) -> None:
         pack_shards(path, media, out)
     assert list(tmp_path.glob("out*")) == []
     done = pack_shards(path, media, out, max_missing=0.5)
-    assert (done.samples, done.rows, done.missing) == (3, 3, [str(media / "absent.png")])
+    assert (done.samples, done.rows, done.missing) == (
+        3,
+        3,
+        [str(media / "absent.png")],
+    )
     with pytest.raises(UserError, match="already exists. Use --overwrite"):
         pack_shards(path, media, out)
     before = (out / "00000.tar").read_bytes()
@@ -435,7 +456,9 @@ def test_packing_names_what_it_cannot_pack(tmp_path: Path) -> None:
         match=r"a.jsonl:5: all lines must name equally many files \(got 2, and 1",
     ):
         pack_shards(path, media, tmp_path / "b", max_missing=0.5)
-    with pytest.raises(UserError, match="shards hold media: they need a task with media"):
+    with pytest.raises(
+        UserError, match="shards hold media: they need a task with media"
+    ):
         ShardSource(str(out), PlainTextTask(WORDS))
 
 

@@ -89,7 +89,9 @@ def test_missing_and_truncated_shards_of_a_server_are_named(
     s3.rm("bucket/damaged/00001.tar")
     short = (folder / "00003.tar").read_bytes()[:600]
     s3.pipe_file("bucket/damaged/00003.tar", short)
-    loader = train_loader(captions_source("s3://bucket/damaged"), 1, max_bad_fraction=0.9)
+    loader = train_loader(
+        captions_source("s3://bucket/damaged"), 1, max_bad_fraction=0.9
+    )
     batches = one_epoch(loader)
     assert sum(len(batch.records) for batch in batches) == 10
     assert sorted(loader.bad) == [

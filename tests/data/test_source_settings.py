@@ -79,12 +79,16 @@ def test_each_source_is_read_with_its_settings(text: str) -> None:
     assert rows == {"gray": [2, 5, 7], "clear": [6, 7, 5, 3]}
 
 
-def test_without_settings_pixels_are_those_of_the_released_checkpoints(text: str) -> None:
+def test_without_settings_pixels_are_those_of_the_released_checkpoints(
+    text: str,
+) -> None:
     spec = parse_spec(text.replace("  image_mean: 0.5\n", ""))
     source = build_source(spec, TYPES, "gray", "val")
     (request,) = source.requests(0, 0)
     pixels = source.collate([source.read(request)]).inputs["image"][0, :, 0, 0]
-    expected = [(0.2 - mean) / std for mean, std in zip(CLIP_MEAN, CLIP_STD, strict=True)]
+    expected = [
+        (0.2 - mean) / std for mean, std in zip(CLIP_MEAN, CLIP_STD, strict=True)
+    ]
     assert torch.allclose(pixels, torch.tensor(expected))
 
 
@@ -174,7 +178,9 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("old", "new", "message"), MISTAKES)
-def test_a_wrong_setting_is_located(text: str, old: str, new: str, message: str) -> None:
+def test_a_wrong_setting_is_located(
+    text: str, old: str, new: str, message: str
+) -> None:
     assert text.count(old) == 1
     wrong = text.replace(old, new)
     (problem,) = check(parse_spec(wrong)).problems
@@ -184,8 +190,11 @@ def test_a_wrong_setting_is_located(text: str, old: str, new: str, message: str)
 
 
 def test_the_template_of_a_caption_has_one_field(text: str) -> None:
-    wrong = parse_spec(text.replace("red {caption} [SEP]", "{sentence} [SEP]"), "my.yaml")
+    wrong = parse_spec(
+        text.replace("red {caption} [SEP]", "{sentence} [SEP]"), "my.yaml"
+    )
     with pytest.raises(
-        UserError, match=r"my\.yaml:19:17: the template of a caption must have one field"
+        UserError,
+        match=r"my\.yaml:19:17: the template of a caption must have one field",
     ):
         build_source(wrong, TYPES, "clear", "val")

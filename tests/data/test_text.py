@@ -113,7 +113,10 @@ def test_only_line_ends_end_a_line_of_a_vocabulary(tmp_path: Path) -> None:
         (b"[1]", "must be a JSON object"),
         (b"\xff\xfe", "must be a JSON object"),
         (b"[" * 100_000, "must be a JSON object"),
-        (b'{"do_lower_case": null}', "do_lower_case must be true or false, but is null"),
+        (
+            b'{"do_lower_case": null}',
+            "do_lower_case must be true or false, but is null",
+        ),
     ],
 )
 def test_broken_settings_of_a_tokenizer_are_named(
@@ -158,5 +161,6 @@ def test_a_name_in_the_cache_needs_no_network(
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(tiny))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", reached)
     assert (
-        Tokenizer.load("bert-base-uncased").vocab_size == Tokenizer.load(tiny).vocab_size
+        Tokenizer.load("bert-base-uncased").vocab_size
+        == Tokenizer.load(tiny).vocab_size
     )

@@ -42,7 +42,9 @@ def write_table(
 
 
 def source(path: Path, **arguments: Any) -> FileSource:
-    return make_source(TextClassTask, path, tokenizer=WORDS, **{**SENTIMENT, **arguments})
+    return make_source(
+        TextClassTask, path, tokenizer=WORDS, **{**SENTIMENT, **arguments}
+    )
 
 
 def test_a_table_is_split_at_tabs_alone(
@@ -100,7 +102,10 @@ def test_classes_follow_the_names_and_not_the_numbers(
         names.index("negative"),
         names.index("positive"),
     ]
-    assert [record["answers"] for record in batch.records] == [["negative"], ["positive"]]
+    assert [record["answers"] for record in batch.records] == [
+        ["negative"],
+        ["positive"],
+    ]
     assert batch.records[0]["classes"] == names
 
 
@@ -157,7 +162,9 @@ def test_the_second_field_is_segment_1() -> None:
     row, segments = template.encode_segments({"a": "red [SEP] ring", "b": "blue"})
     assert row == WORDS.pieces("[CLS] red [SEP] ring [SEP] blue [SEP]")
     assert segments == [0, 0, 0, 0, 0, 1, 1]
-    _, segments = TextTemplate("[CLS] {a} [SEP]", WORDS, 9).encode_segments({"a": "red"})
+    _, segments = TextTemplate("[CLS] {a} [SEP]", WORDS, 9).encode_segments(
+        {"a": "red"}
+    )
     assert segments == [0, 0, 0]
     _, segments = TextTemplate("{a} {b}", WORDS, 9).encode_segments(
         {"a": "red", "b": "blue"}
@@ -167,7 +174,9 @@ def test_the_second_field_is_segment_1() -> None:
 
 def test_pairs_have_segments_and_one_sentence_has_none(tmp_path: Path) -> None:
     path = write_table(
-        tmp_path / "pairs.tsv", [("a circle", "red", "1"), ("a", "a", "0")], "a\tb\tlabel"
+        tmp_path / "pairs.tsv",
+        [("a circle", "red", "1"), ("a", "a", "0")],
+        "a\tb\tlabel",
     )
     pairs = {"labels": ["0", "1"], "template": "[CLS] {a} [SEP] {b} [SEP]"}
     text = next(iter(eval_loader(source(path, **pairs), 2))).inputs["text"]

@@ -47,5 +47,6 @@ def test_a_mirrored_phrase_changes_every_side(text: str, mirrored: str) -> None:
 
 def test_a_pair_changes_whole_words_only() -> None:
     assert (
-        swap_sides("leftmost left dog right upright") == "leftmost right dog left upright"
+        swap_sides("leftmost left dog right upright")
+        == "leftmost right dog left upright"
     )

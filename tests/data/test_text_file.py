@@ -31,7 +31,9 @@ def source(
 
 
 def contents(data: TextFileSource) -> list[bytes]:
-    return [item.fields["text"].encode("utf-8", "surrogateescape") for item in data.items]
+    return [
+        item.fields["text"].encode("utf-8", "surrogateescape") for item in data.items
+    ]
 
 
 def random_content(length: int, letters: str, seed: int = 0) -> bytes:

@@ -28,7 +28,9 @@ def source(path: Path, lines: list[str], **arguments: Any) -> FileSource:
 
 def test_values_are_read_as_numbers(tmp_path: Path) -> None:
     lines = ["7\ta circle\ta ring\t2.500", "8\ta\ta\t5"]
-    data = source(tmp_path / "dev.tsv", lines, id_column="index", value_range=[0.0, 5.0])
+    data = source(
+        tmp_path / "dev.tsv", lines, id_column="index", value_range=[0.0, 5.0]
+    )
     batch = next(iter(eval_loader(data, 2)))
     assert batch.inputs["value"].tolist() == [2.5, 5.0]
     assert batch.inputs["text"].segments.tolist() == [

@@ -33,7 +33,9 @@ def captions(folder: Path, texts: list[str], tokenizer: Tokenizer | None = None)
         types={"image": StreamType("image", ("V", 3, 8, 8))},
         inputs={"image", "caption"},
         tokenizer=tokenizer
-        or Tokenizer({word: number for number, word in enumerate(WORDS)}, source="v.txt"),
+        or Tokenizer(
+            {word: number for number, word in enumerate(WORDS)}, source="v.txt"
+        ),
     )
 
 
@@ -51,7 +53,8 @@ def test_words_not_pieces_are_counted(tmp_path: Path) -> None:
 
 def test_no_byte_is_unknown(tmp_path: Path) -> None:
     assert (
-        count_words(captions(tmp_path, ["ein Hund läuft"], ByteTokenizer())).fraction == 0
+        count_words(captions(tmp_path, ["ein Hund läuft"], ByteTokenizer())).fraction
+        == 0
     )
 
 

@@ -12,8 +12,8 @@ from registry import Spec, SpecError, parse_spec
 SPEC = """\
 inputs: {text: text B L, label: labels B}
 modules:
-  small: {use: text_embedding, width: 8, vocab_size: 6, dropout: 0.0}
-  large: {use: text_embedding, width: 8, vocab_size: 9, dropout: 0.0}
+  small: {use: text_embedding, width: 8, vocab_size: 6, dropout: 0.0, max_positions: 32}
+  large: {use: text_embedding, width: 8, vocab_size: 9, dropout: 0.0, max_positions: 32}
   head: {use: class_head, width: 8, classes: 2, dropout: 0.0}
 flow:
   x: small(text)

@@ -72,9 +72,14 @@ def main(out: str) -> None:
     rank, world = distributed.rank(), distributed.world_size()
     for samples in (21, 1):
         for uneven in (False, True):
-            for goal, metric in (("losses", "perplexity"), ("predict", "label_accuracy")):
+            for goal, metric in (
+                ("losses", "perplexity"),
+                ("predict", "label_accuracy"),
+            ):
                 net = Net()
-                settings = EvaluationSpec("", "data", "test", None, goal, None, (metric,))
+                settings = EvaluationSpec(
+                    "", "data", "test", None, goal, None, (metric,)
+                )
                 path = Path(out) / f"{samples}_{uneven}_{goal}.jsonl"
                 loader = Loader(samples, rank, world, uneven)
                 found = evaluate(
@@ -82,7 +87,9 @@ def main(out: str) -> None:
                 )
                 assert found.samples == samples
                 assert len(set(distributed.all_gather_object(net.calls))) == 1
-                values = [f"{name} {value:.6f}" for name, value in found.metrics.items()]
+                values = [
+                    f"{name} {value:.6f}" for name, value in found.metrics.items()
+                ]
                 if rank == 0:
                     path.with_suffix(".txt").write_text("\n".join(values))
 

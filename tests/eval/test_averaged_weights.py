@@ -76,6 +76,7 @@ def test_without_averaged_copies_they_begin_as_the_weights(
     for name, copied in net.ema_state_dict().items():
         torch.testing.assert_close(copied, net.state_dict()[name])
     with pytest.raises(
-        UserError, match="momentum.safetensors is missing, and the checkpoint was written"
+        UserError,
+        match="momentum.safetensors is missing, and the checkpoint was written",
     ):
         load_momentum(net, checkpoint, required=True)

@@ -11,7 +11,9 @@ from mplug2.eval.best import default_value, is_better, smaller_is_better
 from registry.evaluations import EvaluationSpec
 
 
-def evaluation(name: str, *metrics: str, evaluator: str | None = None) -> EvaluationSpec:
+def evaluation(
+    name: str, *metrics: str, evaluator: str | None = None
+) -> EvaluationSpec:
     return EvaluationSpec(name, "data", "val", "val", "predict", evaluator, metrics)
 
 

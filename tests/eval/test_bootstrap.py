@@ -99,6 +99,10 @@ def test_p_counts_rounds_the_other_way() -> None:
 
 
 def test_slow_metrics_have_no_interval_and_no_rows_have_none() -> None:
-    row: dict[str, Any] = {"prediction": "a dog", "references": ["a dog"], "rouge_l": 1.0}
+    row: dict[str, Any] = {
+        "prediction": "a dog",
+        "references": ["a dog"],
+        "rouge_l": 1.0,
+    }
     assert set(intervals([Bleu(), RougeL()], [row, row])) == {"rouge_l"}
     assert intervals([RougeL()], []) == {}

@@ -121,7 +121,13 @@ def test_a_folder_without_a_report_is_named_with_the_command(tmp_path: Path) -> 
 
 
 def test_metrics_that_the_files_are_not_enough_for_are_left_out() -> None:
-    names = ["top_k", "mean_average_precision", "mean_class_accuracy", "cider", "meteor"]
+    names = [
+        "top_k",
+        "mean_average_precision",
+        "mean_class_accuracy",
+        "cider",
+        "meteor",
+    ]
     metrics = comparable_metrics({"metrics": names})
     values = [next(iter(metric.outputs)) for metric in metrics]
     assert values == ["top1", "mean_class_accuracy"]

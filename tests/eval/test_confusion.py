@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mplug2.eval.confusion import OTHERS, UNREADABLE, Confusion, class_table, confusion_of
+from mplug2.eval.confusion import (
+    OTHERS,
+    UNREADABLE,
+    Confusion,
+    class_table,
+    confusion_of,
+)
 from mplug2.eval.confusion_image import confusion_scene, write_confusion
 
 NUM_CASES = 1000

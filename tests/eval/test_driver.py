@@ -182,7 +182,9 @@ def test_an_evaluator_gets_the_settings_that_it_names_and_no_others(
         evaluate(Net(), [], wrong, decode=str)
 
 
-def test_which_evaluator_is_needed_follows_from_the_metrics(evaluators: Registry) -> None:
+def test_which_evaluator_is_needed_follows_from_the_metrics(
+    evaluators: Registry,
+) -> None:
     class Levels(Loses):
         inputs = {"level": "regions B N width"}
 
@@ -255,10 +257,18 @@ def test_evaluations_are_chosen_by_name_and_split() -> None:
         ("b", "test"),
     ]
     (chosen,) = chosen_evaluations(spec, "b", "dev")
-    assert (chosen.name, chosen.split, chosen.metrics) == ("b", "dev", ("vqa_accuracy",))
-    with pytest.raises(UserError, match="there is no evaluation 'c'. Evaluations: a, b"):
+    assert (chosen.name, chosen.split, chosen.metrics) == (
+        "b",
+        "dev",
+        ("vqa_accuracy",),
+    )
+    with pytest.raises(
+        UserError, match="there is no evaluation 'c'. Evaluations: a, b"
+    ):
         chosen_evaluations(spec, "c")
-    assert predictions_of(Path("p/x.jsonl"), chosen, several=True) == Path("p/x.b.jsonl")
+    assert predictions_of(Path("p/x.jsonl"), chosen, several=True) == Path(
+        "p/x.b.jsonl"
+    )
     assert predictions_of(Path("p/x.jsonl"), chosen, several=False) == Path("p/x.jsonl")
 
 

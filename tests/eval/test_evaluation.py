@@ -63,7 +63,11 @@ SPEC = EvaluationSpec("", "data", "test", None, "predict", None, ())
 def measure(net: nn.Module, loader: Any, metrics: list[Any], **more: Any) -> Evaluation:
     """Evaluate by metrics that need not be registered."""
     return evaluate(
-        net, loader, SPEC, metrics=metrics, **{"decode": lambda ids: str(ids[0]), **more}
+        net,
+        loader,
+        SPEC,
+        metrics=metrics,
+        **{"decode": lambda ids: str(ids[0]), **more},
     )
 
 
@@ -76,7 +80,8 @@ def test_metrics_are_over_samples_and_padding_does_not_count(tmp_path: Path) -> 
     assert found.samples == 5
     assert found.metrics == {"accuracy": pytest.approx(3 / 5)}
     rows = [
-        json.loads(line) for line in (tmp_path / "deep/p.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (tmp_path / "deep/p.jsonl").read_text().splitlines()
     ]
     assert [row["question_id"] for row in rows] == [0, 1, 2, 3, 4]
     assert rows[1] == {
@@ -212,7 +217,9 @@ def test_numbered_questions_stand_before_named_ones(tmp_path: Path) -> None:
     records = [record(0, 1, "a") | {"question_id": name} for name in names]
     out = tmp_path / "p.jsonl"
     measure(Echo(), [Batch([1] * 4, records)], [Accuracy()], predictions=out)
-    assert [json.loads(line)["question_id"] for line in out.read_text().splitlines()] == [
+    assert [
+        json.loads(line)["question_id"] for line in out.read_text().splitlines()
+    ] == [
         9,
         10,
         None,
@@ -294,4 +301,6 @@ def test_boxes_are_written_as_four_numbers_and_judged_by_their_overlap(
     assert found.metrics == {"iou_accuracy": 0.5, "mean_iou": 0.5}
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["prediction"] for row in rows] == [box, [0.5, 0.0, 1.0, 1.0]]
-    assert [row["correct"] for row in rows] == [True, False] and rows[0]["score"] is None
+    assert [row["correct"] for row in rows] == [True, False] and rows[0][
+        "score"
+    ] is None

@@ -78,7 +78,12 @@ def measure(
         "hard", "data", "test", None, "predict", name, (), arguments, place
     )
     return evaluate(
-        Net(), [Batch()], evaluation, decode=str, metrics=metrics, predictions=predictions
+        Net(),
+        [Batch()],
+        evaluation,
+        decode=str,
+        metrics=metrics,
+        predictions=predictions,
     )
 
 
@@ -99,7 +104,9 @@ def measure(
     ],
 )
 def test_an_exception_of_an_evaluator_is_located(fail: str, problem: str) -> None:
-    message = rf"^my.yaml:7:3: evaluator 'broken' failed with {problem} \({HERE}:\d+\)\n"
+    message = (
+        rf"^my.yaml:7:3: evaluator 'broken' failed with {problem} \({HERE}:\d+\)\n"
+    )
     with pytest.raises(SpecError, match=message) as caught:
         measure(fail=fail)
     cause = caught.value.__cause__
@@ -111,7 +118,9 @@ def test_the_line_is_the_one_that_failed() -> None:
     with pytest.raises(SpecError) as caught:
         measure(fail="update")
     line = int(re.findall(rf"{HERE}:(\d+)", str(caught.value))[0])
-    assert Path(__file__).read_text().splitlines()[line - 1].strip() == 'outputs["lable"]'
+    assert (
+        Path(__file__).read_text().splitlines()[line - 1].strip() == 'outputs["lable"]'
+    )
 
 
 def test_a_message_of_the_evaluator_stays() -> None:

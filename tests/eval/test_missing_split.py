@@ -46,7 +46,9 @@ VAL = ", val: {path: b.jsonl}"
 def test_the_message_names_what_can_be_measured(
     splits: str, settings: str, position: str, message: str, hint: str
 ) -> None:
-    spec = parse_spec(SPEC.replace("SPLITS", splits).replace("EVAL", settings), "x.yaml")
+    spec = parse_spec(
+        SPEC.replace("SPLITS", splits).replace("EVAL", settings), "x.yaml"
+    )
     (evaluation,) = chosen_evaluations(spec)
     with pytest.raises(SpecError) as caught:
         eval_loader(spec, {}, evaluation, evaluation.split)

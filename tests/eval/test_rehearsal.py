@@ -17,7 +17,9 @@ from registry import EVALUATORS, Problem, read_spec
 
 SPEC = """\
 inputs: {text: text B L, label: labels B}
-modules: {em: {use: text_embedding, width: 8, vocab_size: 210}, head: {use: class_head, width: 8, classes: 2}}
+modules:
+  em: {use: text_embedding, width: 8, vocab_size: 210, max_positions: 32}
+  head: {use: class_head, width: 8, classes: 2}
 flow:
   embeddings: em(text)
   logits: head(embeddings)
@@ -47,7 +49,9 @@ class Counting:
         self.batches.append(len(records))
         assert len(outputs[self.output]) == len(records)
         for record in records:
-            self.rows.append({**record, "prediction": record["classes"][0], "score": 1.0})
+            self.rows.append(
+                {**record, "prediction": record["classes"][0], "score": 1.0}
+            )
 
     def compute(self) -> Any:
         return {"rows": len(self.rows)}, self.rows
@@ -110,7 +114,9 @@ def test_a_broken_metric_of_named_evaluations_has_the_place_of_its_evaluation() 
         (["data.val=", "eval.split=test"], "there is no split 'test'"),
     ],
 )
-def test_an_evaluation_without_data_is_a_note(overrides: list[str], reason: str) -> None:
+def test_an_evaluation_without_data_is_a_note(
+    overrides: list[str], reason: str
+) -> None:
     problems, notes = tried(*overrides)
     assert problems == [] and Counting.batches == []
     assert [note.message for note in notes] == [f"the evaluation on samples: {reason}"]

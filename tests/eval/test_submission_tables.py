@@ -54,7 +54,8 @@ def test_a_test_set_becomes_a_submission(tmp_path: Path) -> None:
     settings += [f"modules.text_embedding.vocab_size={len(words)}", "data.workers=0"]
     torch.manual_seed(0)
     save_weights(
-        mplug2.compose(mplug2.read_spec(spec, settings)), tmp_path / "weights.safetensors"
+        mplug2.compose(mplug2.read_spec(spec, settings)),
+        tmp_path / "weights.safetensors",
     )
     out = tmp_path / "CoLA.tsv"
     options = ["-c", str(tmp_path), "--split", "test", "--submission", str(out)]

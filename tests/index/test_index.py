@@ -96,9 +96,9 @@ def test_it_finds_what_the_network_says(world: Path) -> None:
     names = ["a.png", "b.jpg", "c.png", "deep/d.png"]
     with torch.no_grad():
         pixels = [
-            eval_transform(resize(read_image(world / "media" / name), 16, 16)[None], 16)[
-                :, 0
-            ]
+            eval_transform(
+                resize(read_image(world / "media" / name), 16, 16)[None], 16
+            )[:, 0]
             for name in names
         ]
         seen = F.normalize(
@@ -159,7 +159,10 @@ def test_what_is_no_index_is_refused(world: Path) -> None:
         open_index(world / "media")
     with pytest.raises(UserError, match="must be a new folder or an index"):
         build(
-            world / "find.yaml", world / "0.safetensors", world / "media", world / "media"
+            world / "find.yaml",
+            world / "0.safetensors",
+            world / "media",
+            world / "media",
         )
     make(world)
     file = world / "index" / "index.json"
@@ -215,7 +218,9 @@ def test_from_the_command_line(world: Path) -> None:
         "--sheet",
         world / "s.html",
     )
-    assert [set(json.loads(row)) for row in rows.splitlines()] == [{"file", "score"}] * 2
+    assert [set(json.loads(row)) for row in rows.splitlines()] == [
+        {"file", "score"}
+    ] * 2
     page = (world / "s.html").read_text()
     assert page.count("<article>") == 2 and "a red square" in page
     assert "a.png" in run(
@@ -275,7 +280,8 @@ def test_a_full_disk_leaves_what_was_there_and_no_hindrance(
     with monkeypatch.context() as patch:
         patch.setattr("mplug2.index.files.write_safetensors", full)
         with pytest.raises(
-            UserError, match="cannot be written .No space left on device.; what was there"
+            UserError,
+            match="cannot be written .No space left on device.; what was there",
         ):
             make(world)
     assert not list((world / "index").iterdir())
@@ -303,7 +309,11 @@ DAMAGES: list[tuple[str, dict[str, Any], torch.Tensor | None]] = [
         {"files": [FILE | {"name": "/etc/passwd"}] * 4},
         None,
     ),
-    ("does not lie in the media folder", {"files": [FILE | {"name": "a\0b"}] * 4}, None),
+    (
+        "does not lie in the media folder",
+        {"files": [FILE | {"name": "a\0b"}] * 4},
+        None,
+    ),
     ("is not a text", {"files": [FILE | {"name": 5}] * 4}, None),
     ("is not an integer", {"files": [FILE | {"size": 1.5}] * 4}, None),
     ("", {"files": [[]]}, None),
@@ -367,5 +377,7 @@ def test_what_is_no_query_is_refused(world: Path) -> None:
 
 def test_a_query_longer_than_the_network_reads_is_refused(world: Path) -> None:
     make(world)
-    with pytest.raises(UserError, match="input 'caption' must be at most 16 tokens long"):
+    with pytest.raises(
+        UserError, match="input 'caption' must be at most 16 tokens long"
+    ):
         open_index(world / "index").text("red " * 20)

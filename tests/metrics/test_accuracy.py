@@ -34,9 +34,9 @@ def test_an_undecodable_file_is_wrong_whatever_was_said() -> None:
 
 
 def test_the_mean_is_over_rows() -> None:
-    assert Accuracy().compute([{"correct": True}, {"correct": False}, {"correct": True}])[
-        "accuracy"
-    ] == pytest.approx(2 / 3)
+    assert Accuracy().compute(
+        [{"correct": True}, {"correct": False}, {"correct": True}]
+    )["accuracy"] == pytest.approx(2 / 3)
     assert math.isnan(Accuracy().compute([])["accuracy"])
 
 

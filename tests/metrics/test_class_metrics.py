@@ -91,9 +91,9 @@ def test_mean_over_classes_by_hand() -> None:
 def test_average_precision_by_hand() -> None:
     # places 1 and 3 of four: (1/1 + 2/3) / 2
     positives = np.array([True, False, True, False])
-    assert average_precision(np.array([0.9, 0.8, 0.7, 0.1]), positives) == pytest.approx(
-        5 / 6
-    )
+    assert average_precision(
+        np.array([0.9, 0.8, 0.7, 0.1]), positives
+    ) == pytest.approx(5 / 6)
     # all tied: precision is the fraction of positives
     assert average_precision(np.zeros(4), positives) == pytest.approx(0.5)
     rows = [
@@ -125,7 +125,9 @@ def test_average_precision_of_random_cases_is_the_sum_over_thresholds() -> None:
         scores, labels = random_case(seed)
         positives = labels == labels[0]
         expected = _precision_by_thresholds(scores[:, 0], positives)
-        assert average_precision(scores[:, 0], positives) == pytest.approx(expected), seed
+        assert average_precision(scores[:, 0], positives) == pytest.approx(expected), (
+            seed
+        )
 
 
 def test_random_cases_agree_with_scikit_learn() -> None:
@@ -136,7 +138,9 @@ def test_random_cases_agree_with_scikit_learn() -> None:
         scores, labels = random_case(seed)
         rows, numbers = rows_of(scores, labels), range(scores.shape[1])
         values = (
-            top_k(rows) | MeanClassAccuracy().compute(rows) | mean_average_precision(rows)
+            top_k(rows)
+            | MeanClassAccuracy().compute(rows)
+            | mean_average_precision(rows)
         )
         for name, k in (("top1", 1), ("top5", 5)):
             if k < scores.shape[1]:

@@ -24,7 +24,8 @@ def test_values_of_no_rows_are_those_declared_the_main_one_first(name: str) -> N
 
 def test_what_a_split_may_lack_is_declared_too() -> None:
     ranked = [
-        {"query": query, "rank": 1, "similarity_rank": 2} for query in ("vision", "text")
+        {"query": query, "rank": 1, "similarity_rank": 2}
+        for query in ("vision", "text")
     ]
     assert list(METRICS.load("recall")().compute(ranked)) == list(
         METRICS.declaration("recall").outputs

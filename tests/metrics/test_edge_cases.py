@@ -38,7 +38,11 @@ def label(true: str | None, predicted: str, **more: Any) -> dict[str, Any]:
 
 def ranked(true: str, *probabilities: float) -> dict[str, Any]:
     names = [str(number) for number in range(len(probabilities))]
-    return {"answers": [true], "classes": names, "probabilities": np.array(probabilities)}
+    return {
+        "answers": [true],
+        "classes": names,
+        "probabilities": np.array(probabilities),
+    }
 
 
 def caption(text: str, *references: str) -> dict[str, Any]:

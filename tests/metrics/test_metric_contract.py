@@ -101,7 +101,9 @@ def test_scoring_adds_fields_and_changes_none(name: str) -> None:
     one, rows = load_metric(name), rows_of(name)
     before = [dict(row) for row in rows]
     score_rows([one], rows)
-    assert all(old.items() <= row.items() for old, row in zip(before, rows, strict=True))
+    assert all(
+        old.items() <= row.items() for old, row in zip(before, rows, strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,7 +122,8 @@ def test_tables_are_complete(name: str) -> None:
         assert set(table.values) <= set(values)
         for row in table.rows:
             assert all(
-                format(cell, form) for cell, form in zip(row, table.formats, strict=True)
+                format(cell, form)
+                for cell, form in zip(row, table.formats, strict=True)
             )
 
 
@@ -129,7 +132,9 @@ def test_a_function_is_a_metric() -> None:
 
     @metrics.register("length")
     @metric(
-        inputs={"answer": "sequences B n"}, outputs={"length": "scalar"}, needs=["tokens"]
+        inputs={"answer": "sequences B n"},
+        outputs={"length": "scalar"},
+        needs=["tokens"],
     )
     def length(rows: Any) -> dict[str, float]:
         """The mean length of predictions."""

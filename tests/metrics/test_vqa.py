@@ -79,7 +79,8 @@ def leave_one_out(answer: str, people: list[str]) -> float:
         answer, people = normalise(answer), [normalise(one) for one in people]
     scores = [
         min(
-            1, sum(one == answer for place, one in enumerate(people) if place != left) / 3
+            1,
+            sum(one == answer for place, one in enumerate(people) if place != left) / 3,
         )
         for left in range(len(people))
     ]
@@ -128,7 +129,11 @@ def test_the_mean_is_told_by_type_of_answer() -> None:
     found = metric.compute(rows)
     assert next(iter(found)) == "vqa_accuracy"
     assert found == pytest.approx(
-        {"vqa_accuracy": 1.6 / 4, "vqa_accuracy_yes_no": 1 / 3, "vqa_accuracy_other": 0.6}
+        {
+            "vqa_accuracy": 1.6 / 4,
+            "vqa_accuracy_yes_no": 1 / 3,
+            "vqa_accuracy_other": 0.6,
+        }
     )
     assert math.isnan(metric.compute(rows[4:])["vqa_accuracy"])
 

@@ -57,7 +57,11 @@ def next_word(
 
 
 def text_score(
-    decoder: TextDecoder, memory: Tokens, sample: int, words: list[int], after: list[int]
+    decoder: TextDecoder,
+    memory: Tokens,
+    sample: int,
+    words: list[int],
+    after: list[int],
 ) -> list[Tensor]:
     """The log-probability of each of ``words`` when written after ``after``."""
     return [

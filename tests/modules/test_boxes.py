@@ -87,7 +87,9 @@ def test_the_loss_is_its_equation() -> None:
         box_loss(logits, target, box, weights="none", **SMALL).mean(), ce.mean()
     )
     elementwise = (ce * l1 * far[:, None]).mean()
-    torch.testing.assert_close(box_loss(logits, target, box, **SMALL).mean(), elementwise)
+    torch.testing.assert_close(
+        box_loss(logits, target, box, **SMALL).mean(), elementwise
+    )
     released = torch.stack(
         [ce[i] * l1[j] * far[j] for i in range(3) for j in range(3)]
     ).mean()
@@ -148,4 +150,6 @@ def test_the_loss_teaches_a_decoder_to_find() -> None:
             decoder(target, memory), target, box, weights="none", **SMALL
         ).mean().backward()
         optimizer.step()
-    assert box_search(decoder, memory, **SMALL).ids[:, 0].tolist() == target.ids.tolist()
+    assert (
+        box_search(decoder, memory, **SMALL).ids[:, 0].tolist() == target.ids.tolist()
+    )

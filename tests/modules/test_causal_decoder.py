@@ -90,7 +90,9 @@ def test_a_token_does_not_see_later_ones(decoder: TextDecoder) -> None:
     torch.testing.assert_close(long[:, :3], short)
 
 
-def test_greedy_search_continues_prefixes_of_unequal_length(decoder: TextDecoder) -> None:
+def test_greedy_search_continues_prefixes_of_unequal_length(
+    decoder: TextDecoder,
+) -> None:
     prefixes = three_prefixes()
     written = greedy_search(
         decoder,
@@ -139,7 +141,9 @@ def test_a_wide_enough_beam_finds_the_best_text(decoder: TextDecoder) -> None:
         assert float(written.scores[row, 0]) == pytest.approx(scores[best], abs=1e-4)
 
 
-def test_samples_have_the_log_probabilities_of_the_decoder(decoder: TextDecoder) -> None:
+def test_samples_have_the_log_probabilities_of_the_decoder(
+    decoder: TextDecoder,
+) -> None:
     prefixes = three_prefixes()
     drawn = sample_search(
         decoder,
@@ -165,7 +169,9 @@ def test_memory_and_cross_attention_go_together(decoder: TextDecoder) -> None:
     with_memory = TextDecoder(
         width=16, depth=1, vocab_size=VOCAB, max_positions=14, heads=2
     )
-    with pytest.raises(ValueError, match="a decoder with cross-attention needs a memory"):
+    with pytest.raises(
+        ValueError, match="a decoder with cross-attention needs a memory"
+    ):
         with_memory(text_of([[1, 4]]))
     with pytest.raises(ValueError, match="reads no memory"):
         decoder(text_of([[1, 4]] * 3), three_memories())
@@ -192,7 +198,12 @@ def test_a_spec_trains_it_and_writes_with_it() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("    cross_attention: false\n", "", "  logits: decoder(text)", "needs a memory"),
+        (
+            "    cross_attention: false\n",
+            "",
+            "  logits: decoder(text)",
+            "needs a memory",
+        ),
         (
             "prefix=prompt, ",
             "",
@@ -201,7 +212,9 @@ def test_a_spec_trains_it_and_writes_with_it() -> None:
         ),
     ],
 )
-def test_a_missing_memory_is_located(old: str, new: str, line: str, message: str) -> None:
+def test_a_missing_memory_is_located(
+    old: str, new: str, line: str, message: str
+) -> None:
     text = SPEC.replace(old, new)
     if "prefix" not in text:
         text = text.replace("prompt: text B P, ", "")

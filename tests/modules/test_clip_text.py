@@ -47,11 +47,15 @@ def test_recomputed_layers_have_the_same_gradients() -> None:
 
 
 def test_a_longer_text_than_there_are_positions_is_refused() -> None:
-    with pytest.raises(ValueError, match="a text must have at most 6 tokens, but has 7"):
+    with pytest.raises(
+        ValueError, match="a text must have at most 6 tokens, but has 7"
+    ):
         tower()(texts([8, 1, 1, 1, 1, 1, END]))
 
 
-@pytest.mark.parametrize(("end", "expected"), [("highest_id", [2, 1]), ("last", [2, 3])])
+@pytest.mark.parametrize(
+    ("end", "expected"), [("highest_id", [2, 1]), ("last", [2, 3])]
+)
 def test_the_end_is_the_first_highest_id_or_the_last_token(
     end: str, expected: list[int]
 ) -> None:

@@ -84,7 +84,9 @@ def _sizes(port: Port, arguments: dict[str, Any]) -> list[int]:
     ]
 
 
-def _value(port: Port, arguments: dict[str, Any], dtype: torch.dtype, device: str) -> Any:
+def _value(
+    port: Port, arguments: dict[str, Any], dtype: torch.dtype, device: str
+) -> Any:
     sizes = _sizes(port, arguments)
     match port.kind:
         case "text":
@@ -143,14 +145,20 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 # those of this floor; importing mplug2 registers more, which are tested there
-NAMES = [name for name in MODULES.names() if MODULES.target(name).startswith("modules.")]
+NAMES = [
+    name for name in MODULES.names() if MODULES.target(name).startswith("modules.")
+]
 CALLS = [(name, options) for name in NAMES for options in OPTIONS.get(name, [{}])]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_declaration_read_from_source_is_the_live_one(name: str) -> None:
     read, live = MODULES.declaration(name), Declaration.of(MODULES.load(name))
-    assert (read.inputs, read.outputs, read.off) == (live.inputs, live.outputs, live.off)
+    assert (read.inputs, read.outputs, read.off) == (
+        live.inputs,
+        live.outputs,
+        live.off,
+    )
     assert list(read.arguments) == list(live.arguments)
     assert {n: p.default for n, p in read.arguments.items()} == {
         n: p.default for n, p in live.arguments.items()
@@ -161,14 +169,20 @@ def test_the_declaration_read_from_source_is_the_live_one(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATIONS.names())
 def test_operations_declare_what_they_take(name: str) -> None:
     read, live = OPERATIONS.declaration(name), Declaration.of(OPERATIONS.load(name))
-    assert (read.inputs, read.outputs, read.off) == (live.inputs, live.outputs, live.off)
+    assert (read.inputs, read.outputs, read.off) == (
+        live.inputs,
+        live.outputs,
+        live.off,
+    )
     assert list(read.options) == list(live.options)
     assert read.doc.endswith(".") and len(read.doc) > 10
 
 
 @pytest.mark.parametrize(("name", "options"), CALLS)
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_outputs_are_as_declared(name: str, options: dict[str, Any], device: str) -> None:
+def test_outputs_are_as_declared(
+    name: str, options: dict[str, Any], device: str
+) -> None:
     declaration = MODULES.declaration(name)
     value = _call(name, _build(name, device).eval(), options, torch.float32, device)
     outputs = {"": value} if declaration.nameless else value

@@ -54,7 +54,9 @@ def test_gradients_are_those_of_the_mask_that_was_drawn() -> None:
         return dropout_attention(q, k, v, mask, 0.3)
 
     # the outputs of one seed differ from those without dropout, so something was dropped
-    assert not torch.allclose(run(q, k, v), dropout_attention(q, k, v, mask, ALMOST_NONE))
+    assert not torch.allclose(
+        run(q, k, v), dropout_attention(q, k, v, mask, ALMOST_NONE)
+    )
     assert torch.autograd.gradcheck(run, (q, k, v))
     assert torch.autograd.gradgradcheck(run, (q, k, v))
 
@@ -75,7 +77,9 @@ def test_the_rate_and_the_scale_are_those_asked_for() -> None:
     # 480,000 draws: the standard deviation of their mean is 0.00043
     assert rate == pytest.approx(0.1, abs=0.0018)
     kept = dropped[dropped > 0]
-    torch.testing.assert_close(kept, torch.full_like(kept, 1 / 0.9), rtol=1e-4, atol=0.0)
+    torch.testing.assert_close(
+        kept, torch.full_like(kept, 1 / 0.9), rtol=1e-4, atol=0.0
+    )
 
 
 def test_heads_rows_and_calls_are_independent() -> None:
@@ -145,7 +149,9 @@ def test_a_compiled_layer_takes_the_attention_of_torch(
     torch.testing.assert_close(found, expected)
 
 
-def test_a_recomputed_layer_draws_the_same_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recomputed_layer_draws_the_same_mask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "LEAST_SCORES", 1)
     torch.manual_seed(0)
     layer = MultiheadAttention(8, heads=2, dropout=0.5)

@@ -108,7 +108,10 @@ def test_texts_keep_their_segments_and_word_starts() -> None:
     assert joined.segments.tolist() == [[0, 1, 0], [0, 0, 0], [0, 1, 1]]
     assert joined.word_start is None
     assert kind.concat([plain, plain]).segments is None
-    assert kind.concat([pair, pair]).word_start.tolist() == [[True, False], [True, False]]
+    assert kind.concat([pair, pair]).word_start.tolist() == [
+        [True, False],
+        [True, False],
+    ]
 
     for value in (
         kind.select(joined, torch.tensor([2, 0])),

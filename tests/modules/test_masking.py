@@ -87,7 +87,8 @@ def test_training_draws_anew_and_evaluation_always_the_same() -> None:
     )
     with torch.no_grad():
         assert not torch.equal(
-            WordMasking(VOCABULARY, seed=1).eval()(text)["labels"], module(text)["labels"]
+            WordMasking(VOCABULARY, seed=1).eval()(text)["labels"],
+            module(text)["labels"],
         )
 
 

@@ -10,7 +10,9 @@ from modules.attention import KeysValues, MultiheadAttention
 from modules.memory_attention import flops_projected, flops_unprojected, pays
 
 
-def _layer(dropout: float = 0.0, kind: torch.dtype = torch.float64) -> MultiheadAttention:
+def _layer(
+    dropout: float = 0.0, kind: torch.dtype = torch.float64
+) -> MultiheadAttention:
     torch.manual_seed(0)
     layer = MultiheadAttention(12, heads=3, dropout=dropout).to(kind)
     for bias in (layer.key.bias, layer.value.bias):

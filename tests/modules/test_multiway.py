@@ -194,7 +194,9 @@ def test_wrong_calls_are_named() -> None:
         module(text=text(), expert="fused")
     with pytest.raises(ValueError, match="image must have 5 tokens"):
         module(image=Tokens(torch.zeros(1, 10, WIDTH)))
-    with pytest.raises(ValueError, match="text must be at most 7 tokens long, but is 8"):
+    with pytest.raises(
+        ValueError, match="text must be at most 7 tokens long, but is 8"
+    ):
         module(text=Tokens(torch.zeros(1, 8, WIDTH)))
     with pytest.raises(ValueError, match="experts must hold 'text'"):
         stack(experts=["image"])(text=text())

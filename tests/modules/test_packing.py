@@ -149,7 +149,9 @@ def test_what_would_mix_texts_refuses_them() -> None:
             packed(),
             weight=torch.ones(len(packed().ids)),
         )
-    with pytest.raises(ValueError, match="text must be at most 8 tokens long, but is 21"):
+    with pytest.raises(
+        ValueError, match="text must be at most 8 tokens long, but is 21"
+    ):
         TextEmbedding(16, vocab_size=360, max_positions=8)(packed())
 
 

@@ -29,7 +29,9 @@ def test_half_of_each_patch_is_replaced_by_the_mean_and_joined_with_the_text() -
                 [x[patch, : WIDTH // 2], x[:, WIDTH // 2 :].mean(dim=0), text[row, 0]]
             )
             expected = head.out(F.gelu(head.reduce(F.gelu(head.join(joined)))))
-            torch.testing.assert_close(logits[row, patch], expected, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                logits[row, patch], expected, atol=1e-5, rtol=1e-4
+            )
 
 
 def test_neither_the_class_token_nor_later_words_are_read() -> None:

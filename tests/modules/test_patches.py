@@ -46,7 +46,8 @@ def test_a_modality_adds_its_row_to_every_token() -> None:
 
 def test_wrong_use_is_named() -> None:
     with pytest.raises(
-        ValueError, match="size must be a multiple of patch, but size is 9 and patch is 4"
+        ValueError,
+        match="size must be a multiple of patch, but size is 9 and patch is 4",
     ):
         ImageEmbedding(6, 4, 9)
     with pytest.raises(ValueError, match="mask needs `mask_token: true`"):

@@ -74,7 +74,9 @@ def test_the_region_of_a_box_and_the_box_of_a_region() -> None:
     regions = take_regions(
         Regions(torch.zeros(1, 4, 0), QUARTERS, mask), torch.zeros(3, dtype=torch.long)
     )
-    box = torch.tensor([[0.5, 0.0, 0.9, 0.5], [0.3, 0.3, 0.7, 0.7], [0.5, 0.5, 1.0, 1.0]])
+    box = torch.tensor(
+        [[0.5, 0.0, 0.9, 0.5], [0.3, 0.3, 0.7, 0.7], [0.5, 0.5, 1.0, 1.0]]
+    )
     # The second box overlaps all a little, the third only padding.
     assert region_of_box(regions, box).tolist() == [1, -1, -1]
     logits = torch.tensor(

@@ -17,7 +17,9 @@ START, END = 1, 2
 @pytest.fixture
 def decoder() -> TextDecoder:
     torch.manual_seed(3)
-    return TextDecoder(width=16, depth=2, vocab_size=7, max_positions=12, heads=2).eval()
+    return TextDecoder(
+        width=16, depth=2, vocab_size=7, max_positions=12, heads=2
+    ).eval()
 
 
 @pytest.fixture
@@ -39,7 +41,9 @@ def _log_probabilities(
     )
 
 
-def test_cached_steps_equal_the_whole_pass(decoder: TextDecoder, memory: Tokens) -> None:
+def test_cached_steps_equal_the_whole_pass(
+    decoder: TextDecoder, memory: Tokens
+) -> None:
     ids = torch.randint(3, 7, (3, 6))
     whole = decoder(Text(ids, torch.ones_like(ids, dtype=torch.bool)), memory)
     state = decoder.init_cache(memory)
@@ -67,7 +71,12 @@ def test_steps_over_packed_weights_equal_the_whole_pass(
 
 def test_greedy_takes_the_likeliest_word(decoder: TextDecoder, memory: Tokens) -> None:
     found = greedy_search(
-        decoder, memory, max_length=6, min_length=2, bos_token_id=START, eos_token_id=END
+        decoder,
+        memory,
+        max_length=6,
+        min_length=2,
+        bos_token_id=START,
+        eos_token_id=END,
     )
     for sample in range(3):
         words = [START]
@@ -129,7 +138,9 @@ def test_a_sample_does_not_depend_on_its_batch(
         torch.testing.assert_close(together.scores[i], alone.scores[0])
 
 
-def test_more_results_than_beams_is_refused(decoder: TextDecoder, memory: Tokens) -> None:
+def test_more_results_than_beams_is_refused(
+    decoder: TextDecoder, memory: Tokens
+) -> None:
     with pytest.raises(ValueError, match="num_return_sequences must be 1 to num_beams"):
         beam_search(decoder, memory, num_beams=2, num_return_sequences=3)
 

@@ -13,7 +13,12 @@ def test_groups_that_do_not_care_are_the_same_search() -> None:
     decoder, memory = tiny_decoder(), three_memories()
     plain = beam_search(decoder, memory, num_beams=2, num_return_sequences=2, **OPTIONS)
     twice = beam_search(
-        decoder, memory, num_beams=4, num_beam_groups=2, num_return_sequences=4, **OPTIONS
+        decoder,
+        memory,
+        num_beams=4,
+        num_beam_groups=2,
+        num_return_sequences=4,
+        **OPTIONS,
     )
     for i in range(3):
         assert twice.ids[i, ::2].tolist() == plain.ids[i].tolist()

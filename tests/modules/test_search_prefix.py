@@ -93,7 +93,9 @@ def test_every_word_has_its_log_probability() -> None:
             words = found.ids[i, beam].tolist()[1 : length + 1]
             before = alone(prefix, i).ids[0].tolist()
             said = torch.stack(text_score(decoder, memory, i, words, before)).detach()
-            torch.testing.assert_close(found.logprobs[i, beam, 1 : len(words) + 1], said)
+            torch.testing.assert_close(
+                found.logprobs[i, beam, 1 : len(words) + 1], said
+            )
             score = float(said.sum()) / ((5 + len(words)) / 6) ** 0.6
             assert float(found.scores[i, beam]) == pytest.approx(score, abs=1e-5)
 
@@ -112,6 +114,8 @@ def test_candidates_are_ranked_after_the_prefix() -> None:
 
 
 def test_an_empty_prefix_is_refused() -> None:
-    empty = Text(torch.zeros(3, 2, dtype=torch.long), torch.zeros(3, 2, dtype=torch.bool))
+    empty = Text(
+        torch.zeros(3, 2, dtype=torch.long), torch.zeros(3, 2, dtype=torch.bool)
+    )
     with pytest.raises(ValueError, match="at least one token"):
         beam_search(tiny_decoder(), three_memories(), empty)

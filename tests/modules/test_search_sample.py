@@ -69,7 +69,9 @@ def test_log_probabilities_are_the_decoders_own() -> None:
             ).detach()
             torch.testing.assert_close(said[1 : len(words) + 1], expected)
             torch.testing.assert_close(score, expected.sum())
-        assert found.scores[i].tolist() == sorted(found.scores[i].tolist(), reverse=True)
+        assert found.scores[i].tolist() == sorted(
+            found.scores[i].tolist(), reverse=True
+        )
 
 
 def test_a_seed_fixes_the_texts_and_leaves_the_global_generator_alone() -> None:
@@ -78,7 +80,8 @@ def test_a_seed_fixes_the_texts_and_leaves_the_global_generator_alone() -> None:
     first = sample_search(decoder, memory, n=4, max_length=6, seed=5, **WORDS)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(
-        sample_search(decoder, memory, n=4, max_length=6, seed=5, **WORDS).ids, first.ids
+        sample_search(decoder, memory, n=4, max_length=6, seed=5, **WORDS).ids,
+        first.ids,
     )
     other = sample_search(decoder, memory, n=4, max_length=6, seed=6, **WORDS)
     assert other.ids.tolist() != first.ids.tolist()

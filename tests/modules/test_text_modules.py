@@ -44,7 +44,9 @@ def test_segments_need_a_table_of_several(types: int) -> None:
 
 
 def test_a_segment_beyond_the_table_is_named() -> None:
-    message = "the segments of a text must be below types, 2, but one is 3: raise `types`"
+    message = (
+        "the segments of a text must be below types, 2, but one is 3: raise `types`"
+    )
     with pytest.raises(ValueError, match=message):
         embedding(2)(Text(IDS, MASK, SEGMENTS * 3))
     with pytest.raises(ValueError, match="types must be at least 0, but is -1"):
@@ -56,7 +58,9 @@ def test_text_without_positions_keeps_its_limit() -> None:
     values = module(Text(torch.tensor([[2, 7, 7, 3]]), MASK)).values
     assert torch.equal(values[0, 1], values[0, 2])
     assert "position.weight" not in module.state_dict()
-    with pytest.raises(ValueError, match="text must be at most 4 tokens long, but is 5"):
+    with pytest.raises(
+        ValueError, match="text must be at most 4 tokens long, but is 5"
+    ):
         module(
             Text(torch.ones(1, 5, dtype=torch.long), torch.ones(1, 5, dtype=torch.bool))
         )

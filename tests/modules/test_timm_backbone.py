@@ -129,7 +129,9 @@ def test_pretrained_weights_are_loaded_when_a_network_is_first_built(
         return model
 
     monkeypatch.setattr(timm, "create_model", with_known_weights)
-    spec = parse_spec(SPEC.replace("image_size: 64", "image_size: 64, pretrained: true"))
+    spec = parse_spec(
+        SPEC.replace("image_size: 64", "image_size: 64, pretrained: true")
+    )
     dry_run(spec)
     mplug2.compose(spec, initial=False)
     assert asked == []
@@ -167,7 +169,9 @@ def test_a_spec_checks_and_trains() -> None:
     smoke(spec)
     # The width may follow from the module that reads the tokens.
     assert (
-        check(parse_spec(SPEC.replace(" width: 64, image_size", " image_size"))).problems
+        check(
+            parse_spec(SPEC.replace(" width: 64, image_size", " image_size"))
+        ).problems
         == []
     )
 

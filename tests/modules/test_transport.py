@@ -35,7 +35,9 @@ def test_no_gradient_flows_through_the_plan() -> None:
     text, regions = torch.randn(1, 2, 4, requires_grad=True), torch.randn(1, 3, 4)
     outputs = optimal_transport(Tokens(text), Tokens(regions))
     assert not outputs["plan"].requires_grad
-    (gradient,) = torch.autograd.grad(outputs["distance"].sum(), text, retain_graph=True)
+    (gradient,) = torch.autograd.grad(
+        outputs["distance"].sum(), text, retain_graph=True
+    )
     fixed = (outputs["cost"] * outputs["plan"]).sum()
     torch.testing.assert_close(gradient, torch.autograd.grad(fixed, text)[0])
 

@@ -8,7 +8,9 @@ from modules.vit import ImageViT, VideoViT
 
 def _vit(**more: object) -> VideoViT:
     torch.manual_seed(0)
-    vit = VideoViT(width=32, depth=2, patch=8, frames=4, size=16, heads=2, **more).eval()
+    vit = VideoViT(
+        width=32, depth=2, patch=8, frames=4, size=16, heads=2, **more
+    ).eval()
     for block in vit.blocks:  # LocalTemporal starts at zero; wake it up
         for temporal in (block.before, block.after):
             if temporal is not None:

@@ -42,7 +42,10 @@ def test_the_least_salient_window_becomes_the_most_salient_one_of_the_partner(
         least = int(window_sums(saliency[row], window).argmin())
         most = int(window_sums(saliency[2 - row], window).argmax())
         (top, left), (from_top, from_left) = (
-            (number // (SIDE - window + 1) * PATCH, number % (SIDE - window + 1) * PATCH)
+            (
+                number // (SIDE - window + 1) * PATCH,
+                number % (SIDE - window + 1) * PATCH,
+            )
             for number in (least, most)
         )
         expected = image[row].clone()
@@ -58,7 +61,9 @@ def test_the_least_salient_window_becomes_the_most_salient_one_of_the_partner(
         assert torch.equal(mixed["pasted"][row], marks.flatten())
 
 
-def test_windows_are_drawn_between_both_ratios_and_draws_go_on_after_a_restart() -> None:
+def test_windows_are_drawn_between_both_ratios_and_draws_go_on_after_a_restart() -> (
+    None
+):
     module = WindowMix([0.35, 0.75]).train()
     windows = []
     for _ in range(64):
@@ -96,13 +101,17 @@ def test_classes_of_images_are_mixed_with_the_same_shares() -> None:
     assert target.tolist() == [[0.75, 0.25], [0.25, 0.75]]
     logits = torch.randn(2, 2)
     log_probs = logits.log_softmax(dim=1)
-    expected = -(0.75 * log_probs.diagonal() + 0.25 * log_probs.flip(1).diagonal()).mean()
+    expected = -(
+        0.75 * log_probs.diagonal() + 0.25 * log_probs.flip(1).diagonal()
+    ).mean()
     torch.testing.assert_close(soft_cross_entropy(logits, target).mean(), expected)
 
 
 @pytest.mark.parametrize("ratio", [[0.0, 0.5], [0.6, 0.5], [0.5, 1.0], [0.5]])
 def test_ratios_out_of_range(ratio: list[float]) -> None:
-    with pytest.raises(ValueError, match="ratio must be two numbers above 0 and below 1"):
+    with pytest.raises(
+        ValueError, match="ratio must be two numbers above 0 and below 1"
+    ):
         WindowMix(ratio)
 
 

@@ -82,7 +82,8 @@ def alive(process: int) -> bool:
     try:
         # a process that nobody waited for is still listed, as a zombie
         return (
-            Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+            != "Z"
         )
     except FileNotFoundError:
         return False

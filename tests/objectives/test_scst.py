@@ -100,7 +100,9 @@ def test_the_gradient_is_the_advantage_times_that_of_the_log_probability(
             one = Tokens(memory.values[row : row + 1])
             logits = net.get_module("decoder")(Text(text, text > -1), one)
             said = logits[0, :-1].log_softmax(dim=-1).gather(1, text[0, 1:, None]).sum()
-            expected = expected - (reward[i] - (sum(reward) - reward[i]) / 2) * said / 12
+            expected = (
+                expected - (reward[i] - (sum(reward) - reward[i]) / 2) * said / 12
+            )
     assert len(set(rewards)) > 1, (
         "without unequal rewards there is no gradient to compare"
     )

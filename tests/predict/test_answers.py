@@ -33,14 +33,23 @@ def test_a_text_counts_once_with_its_best_score_and_ends_at_the_separator() -> N
         3,
     )
     assert found == [
-        (Prediction("red", -1.0), Prediction("blue", -2.0), Prediction("red blue", -4.0))
+        (
+            Prediction("red", -1.0),
+            Prediction("blue", -2.0),
+            Prediction("red blue", -4.0),
+        )
     ]
 
 
 def test_classes_that_the_reader_does_not_name_are_numbers() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0]])
     (named,) = guesses(
-        "logits", logits, [{"classes": ["no", "yes", "unknown"]}], [READ], WORDS.decode, 2
+        "logits",
+        logits,
+        [{"classes": ["no", "yes", "unknown"]}],
+        [READ],
+        WORDS.decode,
+        2,
     )
     (numbered,) = guesses("logits", logits, [{}], [READ], WORDS.decode, 5)
     assert [guess.text for guess in named] == ["yes", "unknown"]

@@ -24,7 +24,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", [".", "best", "best/weights.safetensors"])
-def test_a_run_a_checkpoint_and_its_weights_are_the_network(run: Path, name: str) -> None:
+def test_a_run_a_checkpoint_and_its_weights_are_the_network(
+    run: Path, name: str
+) -> None:
     folder = run.parents[1]
     pipe = mplug2.load(run / name, top=2)
     assert pipe.checkpoint == run / "best"
@@ -58,5 +60,7 @@ def test_what_is_no_finished_network_is_said(
         shutil.copytree(run / "best", folder)
         (folder / missing).unlink()
     name = "spec.yaml" if missing == "all" else missing
-    with pytest.raises(UserError, match=rf"must be a run folder .*{name} does not exist"):
+    with pytest.raises(
+        UserError, match=rf"must be a run folder .*{name} does not exist"
+    ):
         mplug2.load(folder)

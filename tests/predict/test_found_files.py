@@ -141,7 +141,10 @@ def test_links_to_nothing_or_in_a_circle_are_named_and_read_by_nobody(
 
 def test_a_list_may_begin_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.png\r\n" + b"x" * 5000 + b"\n")
-    assert entries([], [tmp_path / "list.txt"], "image", 1) == [("a.png",), ("x" * 5000,)]
+    assert entries([], [tmp_path / "list.txt"], "image", 1) == [
+        ("a.png",),
+        ("x" * 5000,),
+    ]
 
 
 def test_a_path_that_is_too_long_is_a_file_that_does_not_exist() -> None:

@@ -120,7 +120,9 @@ def test_the_card_tells_use_data_and_results_and_no_folder_of_the_machine(
     made: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = hub.repositories[NAME]["README.md"].decode()
-    assert card.startswith("---\nlibrary_name: mplug2\ntags: [mplug2, text_label]\n---\n")
+    assert card.startswith(
+        "---\nlibrary_name: mplug2\ntags: [mplug2, text_label]\n---\n"
+    )
     assert "reads an image and a text (`sentence`) and gives a class" in card
     assert "| data | text_label | train | `train.jsonl` |" in card
     assert "| label_accuracy | 0.7500 | one run: no interval |" in card
@@ -170,7 +172,9 @@ def test_a_file_of_another_size_or_content_is_refused(hub: FakeHub) -> None:
     files = hub.repositories[NAME]
     weights = files["weights.safetensors"]
     files["weights.safetensors"] = weights + b"0"
-    with pytest.raises(UserError, match=r"must have \d+ bytes by its manifest, but has"):
+    with pytest.raises(
+        UserError, match=r"must have \d+ bytes by its manifest, but has"
+    ):
         mplug2.load(f"hf://{NAME}")
     files["weights.safetensors"] = weights[:-1] + bytes([weights[-1] ^ 1])
     with pytest.raises(UserError, match="its SHA-256 is not that of manifest.json"):
@@ -207,12 +211,20 @@ def test_files_larger_than_they_may_be_are_not_requested(
             "tokenizer: ../vocab.txt",
             "must name a file of its folder",
         ),
-        ("tokenizer: vocab.txt", "tokenizer: bert-base-uncased", "a file of its folder"),
+        (
+            "tokenizer: vocab.txt",
+            "tokenizer: bert-base-uncased",
+            "a file of its folder",
+        ),
         ("data:\n", "data:\n  prompt: /etc/passwd\n", "file outside of its folder"),
         ("data:\n", "data:\n  prompt: a/../../x\n", "file outside of its folder"),
         ("data:\n", "data:\n  train: {path: x.jsonl}\n", "must not name data"),
         ("data:\n", "data:\n  media: x\n", "must not set data.media"),
-        ("data:\n", "init: {'*': 'bert:x'}\ndata:\n", "must not have the section 'init'"),
+        (
+            "data:\n",
+            "init: {'*': 'bert:x'}\ndata:\n",
+            "must not have the section 'init'",
+        ),
         ("inputs:\n", "extends: x.yaml\ninputs:\n", "cannot extend a file"),
         (
             "data:\n",

@@ -184,7 +184,11 @@ def test_a_network_that_trains_is_asked_without_dropout_and_goes_on_training(
             r"Move the axis of colours: .transpose\(1, 2, 0\)",
         ),
         ("image", torch.zeros(4, 5, 3), r"colours: .permute\(2, 0, 1\)"),
-        ("image", np.zeros((0, 4, 3), np.uint8), r"no empty axis \(got the shape \[0, 4"),
+        (
+            "image",
+            np.zeros((0, 4, 3), np.uint8),
+            r"no empty axis \(got the shape \[0, 4",
+        ),
         ("image", np.zeros((4, 4, 3), np.int64), r"must be uint8 of 0..255.*got int64"),
         ("image", torch.zeros(3, 4, 4, dtype=torch.bool), r"got torch.bool"),
         ("image", np.array(["a", "b"]), r"got the shape \[2\]"),

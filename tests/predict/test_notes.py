@@ -65,7 +65,9 @@ def test_the_note_depends_on_the_seconds_between_frames(
 
 
 def test_a_scan_has_the_duration_of_the_file(made: Path) -> None:
-    assert scan_video(str(made / "clip0.mp4")).seconds == pytest.approx(5 / 12, abs=0.01)
+    assert scan_video(str(made / "clip0.mp4")).seconds == pytest.approx(
+        5 / 12, abs=0.01
+    )
 
 
 def test_the_command_prints_each_note_once(made: Path) -> None:
@@ -82,7 +84,10 @@ def test_the_command_prints_each_note_once(made: Path) -> None:
     assert done.stderr.count("it reads [UNK]") == 1
     assert "note: the network does not know 2 of 4 words" in done.stderr
     assert "(2 answers)" in done.stderr
-    assert [len(json.loads(line)["notes"]) for line in done.stdout.splitlines()] == [1, 1]
+    assert [len(json.loads(line)["notes"]) for line in done.stdout.splitlines()] == [
+        1,
+        1,
+    ]
 
 
 def test_without_a_checkpoint_predict_says_so_before_torch_is_imported(

@@ -109,17 +109,23 @@ def test_classes_have_their_names_and_probabilities(made: Path) -> None:
     found = pipe(image=still(made), question="It is RED!")
     assert isinstance(found, Result)
     assert {guess.text for guess in found.guesses} == {"yes", "no", "unknown"}
-    assert sum(guess.score or 0 for guess in found.guesses) == pytest.approx(1, abs=1e-5)
+    assert sum(guess.score or 0 for guess in found.guesses) == pytest.approx(
+        1, abs=1e-5
+    )
     assert found.score == max(guess.score or 0 for guess in found.guesses)
     cleaned = pipe(image=still(made), question="it is red")
     assert isinstance(cleaned, Result)
     assert cleaned.score == pytest.approx(
         found.score
     )  # cleaned as the reader of the spec does
-    assert len(ready(made, "entailment", top=2)(still(made), question="red").guesses) == 2  # type: ignore[union-attr]
+    assert (
+        len(ready(made, "entailment", top=2)(still(made), question="red").guesses) == 2
+    )  # type: ignore[union-attr]
 
 
-def test_several_questions_give_a_list_and_the_image_is_encoded_once(made: Path) -> None:
+def test_several_questions_give_a_list_and_the_image_is_encoded_once(
+    made: Path,
+) -> None:
     pipe = ready(made, "entailment")
     seen: list[torch.Size] = []
 
@@ -206,7 +212,11 @@ def test_checkpoints_are_found_in_the_run_folder(made: Path, tmp_path: Path) -> 
             {"image": [("a.png", "b.png")], "question": "red"},
             "takes 1 image(s) at once",
         ),
-        ("pairs", {"image": "still0.png", "question": "red"}, "takes 2 image(s) at once"),
+        (
+            "pairs",
+            {"image": "still0.png", "question": "red"},
+            "takes 2 image(s) at once",
+        ),
         (
             "pairs",
             {"image": [], "question": "red"},

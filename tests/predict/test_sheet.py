@@ -38,7 +38,9 @@ class Page(HTMLParser):
         self.words: list[str] = []
         self.feed(text)
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(
+        self, tag: str, attributes: list[tuple[str, str | None]]
+    ) -> None:
         self.tags.append((tag, dict(attributes)))
 
     def handle_data(self, data: str) -> None:
@@ -62,7 +64,9 @@ def test_html_holds_pictures_and_words_and_nothing_that_runs_or_is_fetched(
                 )
             ]
         )
-        sheet.add([said("bad.mp4", guesses=(), error=f"{EVIL} is not a video", looks=())])
+        sheet.add(
+            [said("bad.mp4", guesses=(), error=f"{EVIL} is not a video", looks=())]
+        )
     page = Page(path.read_text(encoding="utf-8"))
     assert not page.all("script")
     pictures = page.all("img")
@@ -159,7 +163,9 @@ def test_an_empty_sheet_is_a_sheet_and_an_interrupted_one_is_none(
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("name", ["sheet.pdf", "sheet", "no/such/folder/sheet.html", "."])
+@pytest.mark.parametrize(
+    "name", ["sheet.pdf", "sheet", "no/such/folder/sheet.html", "."]
+)
 def test_where_no_sheet_can_be_is_said_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="contact sheet"):
         Sheet(tmp_path / name, "x")
@@ -171,7 +177,10 @@ def test_a_tall_picture_or_many_questions_make_no_endless_card(tmp_path: Path) -
     tall = Look(4, 30000, (file.getvalue(),))
     with Sheet(tmp_path / "tall.png", "h") as page:
         page.add(
-            [said(looks=(tall,), question=f"what is {number}?") for number in range(500)]
+            [
+                said(looks=(tall,), question=f"what is {number}?")
+                for number in range(500)
+            ]
         )
     with Image.open(tmp_path / "tall.png") as picture:
         assert picture.height < 1800
@@ -185,7 +194,9 @@ def test_a_full_disk_is_a_message_and_leaves_no_sheet(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Path.open
-    monkeypatch.setattr(Path, "open", lambda path, mode: opened(Path("/dev/full"), mode))
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode: opened(Path("/dev/full"), mode)
+    )
 
     def fill() -> None:
         with Sheet(tmp_path / f"full{suffix}", "h") as page:

@@ -276,7 +276,9 @@ def test_mistake(
     assert CALLS.count(old) == 1
     marked = CALLS.replace(old, new)
     before = marked[: marked.index("«")]
-    place = f"spec.yaml:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+    place = (
+        f"spec.yaml:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+    )
     try:
         problems = check(parse_spec(marked.replace("«", "")), names).problems
     except SpecError as error:
@@ -372,7 +374,9 @@ def test_a_line_that_braces_tear_apart() -> None:
 
 
 def test_two_definitions_of_one_name() -> None:
-    text = CALLS.replace("define:\n", "define:\n  encode(a): {b: words(a), return: b}\n")
+    text = CALLS.replace(
+        "define:\n", "define:\n  encode(a): {b: words(a), return: b}\n"
+    )
     with pytest.raises(SpecError) as caught:
         parse_spec(text)
     (problem,) = caught.value.problems
@@ -458,7 +462,9 @@ def test_names_that_no_line_can_use(
     }
     with pytest.raises(SpecError) as caught:
         parse_spec(
-            good.replace(f"{section}:\n", f"{section}:\n  {name}: {values[section]}\n", 1)
+            good.replace(
+                f"{section}:\n", f"{section}:\n  {name}: {values[section]}\n", 1
+            )
         )
     (problem,) = caught.value.problems
     assert problem.message == message

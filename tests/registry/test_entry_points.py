@@ -21,7 +21,9 @@ def test_the_installed_packages(group: str) -> None:
         for point in importlib.metadata.entry_points(group=group)
     )
     found = sorted((point.name, point.target) for point in entry_points(group))
-    assert found == [(name, value.partition("[")[0].strip()) for name, value in expected]
+    assert found == [
+        (name, value.partition("[")[0].strip()) for name, value in expected
+    ]
 
 
 def offer(folder: Path, info: str, text: str) -> None:

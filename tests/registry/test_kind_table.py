@@ -38,7 +38,9 @@ def offer(folder: Path, source: str) -> None:
     (info / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: offering\nVersion: 1.0\n"
     )
-    (info / "entry_points.txt").write_text("[mplug2.kinds]\npose = offered_kinds:POSE\n")
+    (info / "entry_points.txt").write_text(
+        "[mplug2.kinds]\npose = offered_kinds:POSE\n"
+    )
     (folder / "offered_kinds.py").write_text(source)
 
 
@@ -68,7 +70,8 @@ def test_a_kind_of_streams_needs_a_torch_half(table: KindTable) -> None:
         Kind("pose", "A thing: pose B.")
     table.add(Kind("pose", "A thing: pose B.", "fractions:Fraction"))
     with pytest.raises(
-        UserError, match="the torch half of kind 'pose' must have value_class.* but lacks"
+        UserError,
+        match="the torch half of kind 'pose' must have value_class.* but lacks",
     ):
         table.half("pose")
     table.add(Kind("pose", "A thing: pose B.", "fractions:Gone"))

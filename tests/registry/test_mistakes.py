@@ -242,7 +242,12 @@ MISTAKES = [
         "unknown key of 'train': 'epoch'",
         "did you mean 'epochs'?",
     ),
-    ("epochs: 2", "epochs: «two", "'train.epochs' must be int | dict, but is 'two'", ""),
+    (
+        "epochs: 2",
+        "epochs: «two",
+        "'train.epochs' must be int | dict, but is 'two'",
+        "",
+    ),
     ("epochs: 2", "zero: «4", "'train.zero' must be one of 0, 1, 2, 3, but is 4", ""),
     (
         "epochs: 2",
@@ -286,7 +291,12 @@ MISTAKES = [
         "argument 'path' of task 'video_qa' must be str, but is 3",
         "",
     ),
-    ("[accuracy]", "[«acuracy]", "unknown metric 'acuracy'", "did you mean 'accuracy'?"),
+    (
+        "[accuracy]",
+        "[«acuracy]",
+        "unknown metric 'acuracy'",
+        "did you mean 'accuracy'?",
+    ),
     (
         "{metrics:",
         "{goal: «predit, metrics:",

@@ -160,11 +160,16 @@ def test_a_batch_that_lacks_inputs(good: str, names: Registries) -> None:
 
 
 def test_unknown_goal_and_circle(good: str, names: Registries) -> None:
-    with pytest.raises(UserError, match="there is no goal 'fly'; goals: train, predict"):
+    with pytest.raises(
+        UserError, match="there is no goal 'fly'; goals: train, predict"
+    ):
         plan(parse_spec(good), "fly", (), names)
     with pytest.raises(SpecError, match="depends on itself"):
         plan(
-            parse_spec(good.replace("text(spoken)", "text(asked)")), "predict", (), names
+            parse_spec(good.replace("text(spoken)", "text(asked)")),
+            "predict",
+            (),
+            names,
         )
 
 

@@ -58,14 +58,17 @@ def test_a_folder_that_cannot_be_written_is_ignored(
     assert cache.read("key") is None
 
 
-def test_the_folder_is_bounded_and_holds_complete_entries_alone(cache: UserCache) -> None:
+def test_the_folder_is_bounded_and_holds_complete_entries_alone(
+    cache: UserCache,
+) -> None:
     for number in range(5):
         cache.write(f"key {number}", number)
         os.utime(cache._file(f"key {number}"), (number, number))
     present = [number for number in range(5) if cache.read(f"key {number}") is not None]
     assert present == [2, 3, 4]
     assert (
-        sorted(path.suffix for path in cache_folder("things").iterdir()) == [".json"] * 3
+        sorted(path.suffix for path in cache_folder("things").iterdir())
+        == [".json"] * 3
     )
 
 

@@ -40,7 +40,8 @@ def test_workers_live_through_it_and_obey_their_parent(
         workers = loader._reader._loader._iterator._workers  # type: ignore[union-attr]
         # by another process: from their own parent workers take it as their end
         everyone = [
-            str(process) for process in (os.getpid(), *(worker.pid for worker in workers))
+            str(process)
+            for process in (os.getpid(), *(worker.pid for worker in workers))
         ]
         subprocess.run(["kill", f"-{number}", *everyone], check=True)
         for _ in range(loader.steps_in(0) - 1):

@@ -92,14 +92,20 @@ def _write_media(folder: Path, rng: np.random.Generator) -> None:
             stream.width = stream.height = SIZE
             stream.pix_fmt = "yuv420p"
             for frame in pixels:
-                file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+                file.mux(
+                    stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24"))
+                )
             file.mux(stream.encode())
 
 
 def _region_row(caption: str, rng: np.random.Generator) -> dict[str, Any]:
     regions = rng.normal(size=(NUM_REGIONS, REGION_WIDTH)).round(3)
     classes = rng.dirichlet(np.ones(REGION_CLASSES), size=NUM_REGIONS).round(3)
-    return {"caption": caption, "regions": regions.tolist(), "classes": classes.tolist()}
+    return {
+        "caption": caption,
+        "regions": regions.tolist(),
+        "classes": classes.tolist(),
+    }
 
 
 def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

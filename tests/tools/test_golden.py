@@ -7,7 +7,9 @@ from tools.golden import GOLDEN, ROOT, text
 
 def test_a_size_that_a_base_sets_is_located_inside_the_project() -> None:
     described = text(ROOT / "configs_text" / "stsb_tiny.yaml")
-    assert "# head.width follows: set at configs_text/_base_/text_tiny.yaml:" in described
+    assert (
+        "# head.width follows: set at configs_text/_base_/text_tiny.yaml:" in described
+    )
     assert str(ROOT) not in described
 
 

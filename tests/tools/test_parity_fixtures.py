@@ -252,7 +252,12 @@ def test_a_wrong_weight_of_vlmo_beit_and_clip_is_seen(
             "encoder.layer.5.attention.self.query.weight",
             "S3_image_output",
         ),
-        ("retrieval", "", "text_encoder_m.encoder.layer.0.output.dense.bias", "loss_ita"),
+        (
+            "retrieval",
+            "",
+            "text_encoder_m.encoder.layer.0.output.dense.bias",
+            "loss_ita",
+        ),
         ("retrieval", "", "temp", "soft_i2t"),
         (
             "grounding",
@@ -324,7 +329,12 @@ def test_a_wrong_output_is_seen(shared: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_file_of_a_fixture_is_named(
-    family: str, name: str, file: str, content: bytes | None, shared: Path, tmp_path: Path
+    family: str,
+    name: str,
+    file: str,
+    content: bytes | None,
+    shared: Path,
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(
         shared / "reference/parity" / family / name, tmp_path, dirs_exist_ok=True
@@ -344,7 +354,9 @@ def test_every_row_of_the_retrieval_fixture_can_fail(
     )
     file = tmp_path / "outputs.safetensors"
     replayed = ("neg_image_for_text", "neg_text_for_image")
-    tensors = {key: x if key in replayed else x + 1 for key, x in load_file(file).items()}
+    tensors = {
+        key: x if key in replayed else x + 1 for key, x in load_file(file).items()
+    }
     for key in ("weights_i2t", "weights_t2i"):  # compared as shares of their sums
         tensors[key] = torch.rand_like(tensors[key])
     save_file(tensors, file)

@@ -37,7 +37,9 @@ def test_probabilities_sum_to_one_after_any_context(order: int) -> None:
         (1, 2, 1),
         (3, 3, 3, 3),
     ]:
-        probabilities = [model.probability(context, token) for token in range(VOCABULARY)]
+        probabilities = [
+            model.probability(context, token) for token in range(VOCABULARY)
+        ]
         assert sum(probabilities) == pytest.approx(1.0)
         assert min(probabilities) > 0
 
@@ -64,7 +66,9 @@ def test_shorter_contexts_count_different_predecessors() -> None:
 
 def test_longer_contexts_help_where_the_text_repeats() -> None:
     train, test = [[0, 1, 2, 3, 1, 3, 2] * 20], [[0, 1, 2, 3, 1, 3, 2]]
-    losses = [mean_loss(KneserNey(train, order, VOCABULARY), test) for order in (1, 2, 3)]
+    losses = [
+        mean_loss(KneserNey(train, order, VOCABULARY), test) for order in (1, 2, 3)
+    ]
     assert losses[0] > losses[1] > losses[2]
 
 

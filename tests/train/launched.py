@@ -15,7 +15,10 @@ from mplug2.train.run import fit
 
 def main(out: str, size: str, resume: str, settings: str) -> None:
     """Train with ``size`` samples a process."""
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = (
+        int(os.environ.get("RANK", "0")),
+        int(os.environ.get("WORLD_SIZE", "1")),
+    )
     torch.manual_seed(0)
     net = FakeNet(spec(Path(out), batch_size=size, **json.loads(settings)), dropout=0.0)
     # rank 1 has nothing to evaluate in the first round, and a shorter generation loop: lockstep must hold

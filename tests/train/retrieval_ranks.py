@@ -120,7 +120,8 @@ def averaged(net: Any, form: str) -> dict[str, torch.Tensor]:
 def shared(value: torch.Tensor) -> torch.Tensor:
     """The mean of a scalar over ranks."""
     return (
-        torch.tensor(distributed.all_reduce_sum(value.item())) / distributed.world_size()
+        torch.tensor(distributed.all_reduce_sum(value.item()))
+        / distributed.world_size()
     )
 
 

@@ -150,7 +150,11 @@ def test_an_error_of_the_writer_ends_the_run_at_the_next_step(
         patched.setattr(checkpoint, "write_manifest", full)
         with pytest.raises(UserError, match="step 4 cannot be written into .*No space"):
             async_run(
-                tmp_path, loader=Slow(8), val=False, resume=True, save_every="{steps: 2}"
+                tmp_path,
+                loader=Slow(8),
+                val=False,
+                resume=True,
+                save_every="{steps: 2}",
             )
     steps = [row["step"] for row in read_log(tmp_path / "log.jsonl") if "loss" in row]
     assert steps[-1] <= 6

@@ -30,14 +30,17 @@ def test_a_value_that_was_never_a_number_is_reported() -> None:
     assert "mplug2 eval run/last/spec.yaml --checkpoint run/last" in said[-1]
 
 
-def test_a_best_checkpoint_that_does_not_exist_points_to_the_last(tmp_path: Path) -> None:
+def test_a_best_checkpoint_that_does_not_exist_points_to_the_last(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(
         UserError, match=r"best must be a checkpoint .* but does not exist$"
     ):
         weights_file(tmp_path / "best")
     (tmp_path / "last").mkdir()
     with pytest.raises(
-        UserError, match=r"best must be a checkpoint .* but does not exist\. Use .*/last$"
+        UserError,
+        match=r"best must be a checkpoint .* but does not exist\. Use .*/last$",
     ):
         weights_file(tmp_path / "best")
     with pytest.raises(UserError, match="last must be a checkpoint .* but is neither$"):

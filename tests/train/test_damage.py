@@ -88,7 +88,8 @@ def test_a_damaged_file_is_named(
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / STEP / name).unlink()
     with pytest.raises(
-        UserError, match=f"{STEP}/{name}: the file is missing, but manifest.json lists it"
+        UserError,
+        match=f"{STEP}/{name}: the file is missing, but manifest.json lists it",
     ):
         resume(copy)
 
@@ -185,7 +186,10 @@ def as_format_1(folder: Path) -> None:
     groups = [{} for _ in optimizer["counters"]]
     rng = torch.load(folder / "rng/rank_00000.pt")["rng"]
     torch.save(
-        {"optimizer": {"state": optimizer["state"], "param_groups": groups}, "rng": rng},
+        {
+            "optimizer": {"state": optimizer["state"], "param_groups": groups},
+            "rng": rng,
+        },
         file,
     )
     shutil.rmtree(folder / "rng")
@@ -270,7 +274,8 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
 
     with monkeypatch.context() as patched:
         patched.setattr(
-            *((torch, "save") if failing == "torch.save" else (checkpoint, failing)), full
+            *((torch, "save") if failing == "torch.save" else (checkpoint, failing)),
+            full,
         )
         with pytest.raises(
             UserError,

@@ -36,7 +36,9 @@ ENGINES = [("torch", 0), ("deepspeed", 0), ("deepspeed", 3)]
 def network(freeze: str, dropout: float = 0.0, **train: Any) -> Network:
     options = {"lr": 0.05, "warmup": 0, "schedule": "constant", "log_every": 1, **train}
     lines = "\n".join(f"  {key}: {value}" for key, value in options.items())
-    text = SPEC.replace("DROPOUT", str(dropout)) + f"freeze: {freeze}\ntrain:\n{lines}\n"
+    text = (
+        SPEC.replace("DROPOUT", str(dropout)) + f"freeze: {freeze}\ntrain:\n{lines}\n"
+    )
     torch.manual_seed(0)
     return compose(parse_spec(text, "small.yaml"))
 
@@ -80,7 +82,12 @@ def test_a_module_trains_after_its_last_frozen_iteration(
 ) -> None:
     first = network("{body: {until: 3}}")
     start = {name: value.clone() for name, value in first.state_dict().items()}
-    options = {"engine": engine, "zero": zero, "save_every": "{steps: 1}", "keep_last": 9}
+    options = {
+        "engine": engine,
+        "zero": zero,
+        "save_every": "{steps: 1}",
+        "keep_last": 9,
+    }
     last = run(
         network(
             "{body: {until: 3}}", output_dir=str(tmp_path / "a"), max_steps=5, **options

@@ -111,9 +111,9 @@ def test_a_batch_named_again_has_the_same_samples_and_reuses_streams() -> None:
     assert [part.batch for part in parts] == ["pairs", "classes", "pairs"]
     assert again.micro_batches is first.micro_batches
     assert len(first.micro_batches) == 3
-    assert "vision_features" in again.inputs(1) and "vision_features" not in first.inputs(
+    assert "vision_features" in again.inputs(
         1
-    )
+    ) and "vision_features" not in first.inputs(1)
     handed_in = again.inputs(1)["vision_features"]
     assert not handed_in.requires_grad
     torch.testing.assert_close(
@@ -185,7 +185,9 @@ def test_a_run_that_was_stopped_resumes_bit_equal(tmp_path: Path, steps: str) ->
     whole = fit(small_net(spec_of(steps, tmp_path / "whole", max_steps=9)), loaders(3))
     fit(small_net(spec_of(steps, tmp_path / "part", max_steps=4)), loaders(3))
     rest = fit(
-        small_net(spec_of(steps, tmp_path / "part", max_steps=9)), loaders(3), resume=True
+        small_net(spec_of(steps, tmp_path / "part", max_steps=9)),
+        loaders(3),
+        resume=True,
     )
     assert rest.steps == whole.steps == 9
     same_weights(whole.last, rest.last)
@@ -246,4 +248,9 @@ def test_a_state_of_format_1_is_read() -> None:
     }
     read = RunState.from_dict(state)
     assert read.loaders == {"train": {"epoch": 1, "samples": 16}}
-    assert (read.step, read.eval_pending, read.best, read.best_step) == (7, True, 0.5, 5)
+    assert (read.step, read.eval_pending, read.best, read.best_step) == (
+        7,
+        True,
+        0.5,
+        5,
+    )

@@ -153,7 +153,9 @@ def test_another_number_of_processes_resumes(tmp_path: Path, alone: Path) -> Non
 
 
 @pytest.mark.slow
-def test_another_number_of_processes_cannot_resume_sharded_state(tmp_path: Path) -> None:
+def test_another_number_of_processes_cannot_resume_sharded_state(
+    tmp_path: Path,
+) -> None:
     launch("alone", tmp_path, 4, zero=1)
     with pytest.raises(AssertionError, match="processes was 1, now 2"):
         launch("torchrun", tmp_path, 4, resume=True, zero=1)

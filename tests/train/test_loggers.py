@@ -163,7 +163,8 @@ def test_the_contract_of_registered_loggers(name: str, tmp_path: Path) -> None:
         logger = LOGGERS.load(name)(tmp_path, start, {"loggers": [name]})
         for step in range(start + 1, 5):
             logger.log(
-                step, {"loss": 1 / step, "lr/default": 1e-4, "val/accuracy": float("nan")}
+                step,
+                {"loss": 1 / step, "lr/default": 1e-4, "val/accuracy": float("nan")},
             )
         logger.close()
     assert any(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
@@ -184,7 +185,9 @@ def test_check_names_a_misspelt_logger() -> None:
 
 
 def _spec(loggers: str) -> Any:
-    return parse_spec(f"goals: {{a: {{x: x}}}}\ntrain: {{loggers: {loggers}}}", "x.yaml")
+    return parse_spec(
+        f"goals: {{a: {{x: x}}}}\ntrain: {{loggers: {loggers}}}", "x.yaml"
+    )
 
 
 def test_a_logger_that_lacks_a_method_is_refused_at_registration() -> None:

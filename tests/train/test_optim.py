@@ -33,7 +33,8 @@ def names_by_group(
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     groups = parameter_groups(network, settings(**given))
     return {
-        (g["lr"], g["weight_decay"]): {names[id(p)] for p in g["params"]} for g in groups
+        (g["lr"], g["weight_decay"]): {names[id(p)] for p in g["params"]}
+        for g in groups
     }
 
 
@@ -59,7 +60,10 @@ def test_the_most_specific_pattern_gives_the_rate() -> None:
         "a.y": "*.y",
         "b.x": "default",
     }
-    assert group_names(["a.x", "b.x"], {"!a": 1.0, "a": 2.0}) == {"a.x": "a", "b.x": "!a"}
+    assert group_names(["a.x", "b.x"], {"!a": 1.0, "a": 2.0}) == {
+        "a.x": "a",
+        "b.x": "!a",
+    }
 
 
 def test_a_module_name_means_the_whole_word() -> None:

@@ -271,7 +271,11 @@ def problems(train: str) -> list[Problem]:
             "optimizer 'nowhere:Adam' must name a module, but there is no module 'nowhere'",
             "`torch.optim:Adam`, `timm:lamb`, or `package.module:Class`",
         ),
-        ("{engine: deepsped}", "unknown engine 'deepsped'", "did you mean 'deepspeed'?"),
+        (
+            "{engine: deepsped}",
+            "unknown engine 'deepsped'",
+            "did you mean 'deepspeed'?",
+        ),
         ("{optimizer: 'torch.optim:Adam'}", None, ""),
         ("{optimizer: 'timm:lamb', engine: torch}", None, ""),
     ],

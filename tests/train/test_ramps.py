@@ -74,7 +74,9 @@ def test_a_run_logs_its_ramps_and_resumes_them(tmp_path: Path) -> None:
 
     last = run("a", 6)
     rows = read_log(tmp_path / "a" / "log.jsonl")
-    values = [row["ramp/contrast.alpha"] for row in rows if "ramp/contrast.alpha" in row]
+    values = [
+        row["ramp/contrast.alpha"] for row in rows if "ramp/contrast.alpha" in row
+    ]
     assert values == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4])
     run("b", 2)
     same_weights(last, run("b", 6, resume=True))

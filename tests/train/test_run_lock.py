@@ -44,12 +44,16 @@ def test_a_second_training_is_refused_and_changes_nothing(
 ) -> None:
     unfinished = tmp_path / "checkpoints/step_00000003.tmp"
     unfinished.mkdir(parents=True)
-    with pytest.raises(UserError, match=f"process {other.pid} on .* trains into it now"):
+    with pytest.raises(
+        UserError, match=f"process {other.pid} on .* trains into it now"
+    ):
         run(tmp_path, resume=True)
     assert unfinished.is_dir()  # the first training is writing it
 
 
-def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path, other: Any) -> None:
+def test_the_lock_of_a_killed_process_is_free_at_once(
+    tmp_path: Path, other: Any
+) -> None:
     other.kill()
     other.wait()
     assert (tmp_path / LOCK).is_file()

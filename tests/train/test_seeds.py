@@ -16,7 +16,7 @@ from registry import UserError
 SPEC = """
 inputs: {text: text B L, label: labels B}
 modules:
-  words: {use: text_embedding, width: 8, max_positions: 16}
+  words: {use: text_embedding, width: 8, max_positions: 16, vocab_size: 50}
   head: {use: class_head}
 flow: {embeds: words(text), logits: head(embeds), loss: 'cross_entropy(logits, target=label)'}
 goals: {train: {loss: loss}, predict: {label: logits}}
@@ -82,7 +82,9 @@ def test_the_spread_is_over_the_best_checkpoints(tmp_path: Path) -> None:
     assert spread_of_runs(tmp_path) == {"matthews": Spread(0.6, 0.5, 0.9, 3)}
 
 
-def test_a_table_has_a_row_for_each_run_and_the_average_of_tasks(tmp_path: Path) -> None:
+def test_a_table_has_a_row_for_each_run_and_the_average_of_tasks(
+    tmp_path: Path,
+) -> None:
     write_run(tmp_path / "mrpc", label_f1=0.8, label_accuracy=0.6)
     for seed, value in enumerate((0.1, 0.2, 0.4)):
         write_run(tmp_path / f"cola/seed_{seed}", matthews=value)
@@ -103,5 +105,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "last").mkdir()
         (tmp_path / "last/state.json").write_text(content)
-    with pytest.raises(UserError, match="must be the folder of a run with a checkpoint"):
+    with pytest.raises(
+        UserError, match="must be the folder of a run with a checkpoint"
+    ):
         best_values(tmp_path)

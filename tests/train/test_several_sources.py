@@ -57,9 +57,19 @@ def settings(out: Path, **more: object) -> list[str]:
 def start(spec: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
     """Start a training of its own: each run has the same threads and the same process group."""
     group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    environment = {name: value for name, value in os.environ.items() if name not in group}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in group
+    }
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "mplug2", "train", str(spec), *more, *settings(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "mplug2",
+        "train",
+        str(spec),
+        *more,
+        *settings(out),
+    ]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment)
 
@@ -82,7 +92,9 @@ def test_a_killed_run_resumes_bit_equal_and_evaluates_both(
     process.wait()
     assert start(spec, part, "--resume").wait() == 0
 
-    states = [json.loads((run / "last/state.json").read_text()) for run in (whole, part)]
+    states = [
+        json.loads((run / "last/state.json").read_text()) for run in (whole, part)
+    ]
     assert states[0] == states[1]
     assert states[0]["step"] == STEPS
     assert set(states[0]["metrics"]) == {"qa/accuracy", "sentences/label_accuracy"}

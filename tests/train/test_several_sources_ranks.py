@@ -69,7 +69,9 @@ def run(
 ) -> Path:
     """Train for a few steps and return the folder of the last checkpoint."""
     group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    environment = {name: value for name, value in os.environ.items() if name not in group}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in group
+    }
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     settings = SETTINGS | {
         "train.engine": engine,

@@ -126,4 +126,6 @@ class Diverging(FakeNet):
 def test_a_loss_that_is_not_finite_names_its_samples(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"is nan at step 3; .*{SKIPPED_SAMPLES}"):
         fit(Diverging(spec(tmp_path)), FakeLoader(), decode=decode)
-    assert [row["records"][0]["question_id"] for row in skipped_samples(tmp_path)] == [8]
+    assert [row["records"][0]["question_id"] for row in skipped_samples(tmp_path)] == [
+        8
+    ]

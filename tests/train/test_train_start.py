@@ -12,7 +12,7 @@ from registry import SpecError
 SPEC = """\
 inputs: {{text: text B L, label: labels B}}
 modules:
-  words: {{use: text_embedding, width: 8, vocab_size: 30}}
+  words: {{use: text_embedding, width: 8, vocab_size: 30, max_positions: 32}}
   head: {{use: class_head, width: 8, classes: 2}}
 flow:
   x: words(text)
@@ -44,11 +44,15 @@ def refused(tmp_path: Path, more: str) -> SpecError:
 @pytest.mark.usefixtures("no_network")
 def test_a_spec_without_a_loss(tmp_path: Path) -> None:
     """Such a spec is valid, for prediction: `check` accepts it."""
-    goals = "  guess: head(x)\ngoals: {predict: {label: logits}, other: {label: guess}}\n"
+    goals = (
+        "  guess: head(x)\ngoals: {predict: {label: logits}, other: {label: guess}}\n"
+    )
     (problem,) = refused(tmp_path, goals + DATA).problems
     assert problem.message == "this spec trains nothing: no goal has an output 'loss'"
     assert (problem.place.line, problem.place.column) == (9, 1)
-    assert mplug2.check(mplug2.read_spec(tmp_path / "spec.yaml", ["inputs.label="])).good
+    assert mplug2.check(
+        mplug2.read_spec(tmp_path / "spec.yaml", ["inputs.label="])
+    ).good
 
 
 @pytest.mark.usefixtures("no_network")
@@ -60,7 +64,9 @@ def test_a_spec_without_data(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_select_without_an_evaluation(tmp_path: Path) -> None:
-    goals = "  loss: cross_entropy(logits, target=label)\ngoals: {train: {loss: loss}}\n"
+    goals = (
+        "  loss: cross_entropy(logits, target=label)\ngoals: {train: {loss: loss}}\n"
+    )
     select = "\ntrain: {best_metric: label_accuracy}"
     (problem,) = refused(tmp_path, goals + DATA + select).problems
     assert problem.message.startswith(

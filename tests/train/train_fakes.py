@@ -89,7 +89,8 @@ class FakeNet(nn.Module):
             teacher = self.ema["head.bias"].to(logits)
             loss = loss.sum() + (logits - teacher).pow(2).sum() * 1e-3
             return {
-                "loss": loss / self.counts.get("loss", mean_over_ranks(batch["w"].sum()))
+                "loss": loss
+                / self.counts.get("loss", mean_over_ranks(batch["w"].sum()))
             }
         scores, ids = logits.sort(descending=True)
         # as long as this rank's largest id: under ZeRO stage 3 all ranks must call a layer equally often
@@ -193,7 +194,9 @@ class FakeLoader:
         return -(-self.batches // self.accumulate)
 
     def batch(self, index: int) -> Batch:
-        draw = torch.Generator().manual_seed(self.seed * 10007 + self.epoch * 101 + index)
+        draw = torch.Generator().manual_seed(
+            self.seed * 10007 + self.epoch * 101 + index
+        )
         x = torch.randn(self.size * self.world, 5, generator=draw)
         y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
         w = torch.rand(self.size * self.world, generator=draw) + 0.5

@@ -48,7 +48,9 @@ def test_a_cubic_polynomial_is_met_exactly() -> None:
     targets = [-4.0, -3.3, -0.2, 0.0, 0.7, 3.9, 4.0]
     weights = spline_weights(X, targets)
     values = weights @ cubic(torch.tensor(X, dtype=torch.float64))
-    torch.testing.assert_close(values, cubic(torch.tensor(targets, dtype=torch.float64)))
+    torch.testing.assert_close(
+        values, cubic(torch.tensor(targets, dtype=torch.float64))
+    )
 
 
 def test_points_are_met_and_beyond_the_ends_nothing_grows() -> None:

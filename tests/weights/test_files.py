@@ -153,7 +153,9 @@ def test_a_few_bytes_that_unfold_to_gigabytes_are_refused(tmp_path: Path) -> Non
     torch.save(
         {"small": torch.ones(2), "grid": torch.zeros(1).expand(1 << 17, 1 << 15)}, file
     )
-    with pytest.raises(UserError, match="tensor grid .* has 17179869184 bytes in memory"):
+    with pytest.raises(
+        UserError, match="tensor grid .* has 17179869184 bytes in memory"
+    ):
         read_released(file)
 
 

@@ -74,7 +74,9 @@ def test_a_table_is_complete(name: str) -> None:
         if isinstance(row, Drop):
             assert row.reason and (not row.role or row.role in key_map.roles)
             read_pattern(row.released)
-            assert row.make is None or (row.role and not read_pattern(row.released).holes)
+            assert row.make is None or (
+                row.role and not read_pattern(row.released).holes
+            )
             continue
         forms_of(row)
         assert set(roles_of(row, key_map)) <= set(key_map.roles)
@@ -157,7 +159,11 @@ def test_tables_are_read_without_torch() -> None:
 
 @pytest.mark.parametrize(
     ("transform", "shape"),
-    [(leading(1).inverse, (2, 3)), (trailing(2), (3, 1, 2)), (concat().inverse, (7, 2))],
+    [
+        (leading(1).inverse, (2, 3)),
+        (trailing(2), (3, 1, 2)),
+        (concat().inverse, (7, 2)),
+    ],
 )
 def test_shapes_that_do_not_fit_are_refused(
     transform: Transform, shape: tuple[int, ...]

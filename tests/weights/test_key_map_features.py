@@ -36,7 +36,9 @@ ROLES = {
 
 
 def key_map(
-    *rows: Row | Drop, roles: dict[str, Role] | None = None, fresh: tuple[Fresh, ...] = ()
+    *rows: Row | Drop,
+    roles: dict[str, Role] | None = None,
+    fresh: tuple[Fresh, ...] = (),
 ) -> KeyMap:
     return KeyMap("Toy", roles or ROLES, rows, fresh=fresh)
 
@@ -57,7 +59,9 @@ def there_and_back(
 ) -> tuple[LoadReport, dict[str, Tensor]]:
     released = Released("toy.pth", tensors)
     report = load_mapped(net, table, released)
-    back, _ = export(net, table, net.state_dict(), {}, Original.of(released), "back.pth")
+    back, _ = export(
+        net, table, net.state_dict(), {}, Original.of(released), "back.pth"
+    )
     assert list(back) == list(tensors)
     for key, value in tensors.items():
         assert back[key].dtype == value.dtype and torch.equal(back[key], value), key
@@ -97,12 +101,15 @@ def test_biases_of_queries_and_values_get_zeros_for_the_keys(net: Network) -> No
     report, _ = there_and_back(net, key_map(row, fresh=everything_else("qkv")), tensors)
     bias = net.get_parameter("qkv.linear.bias").detach()
     assert torch.equal(
-        bias, torch.cat([tensors["attn.q_bias"], torch.zeros(4), tensors["attn.v_bias"]])
+        bias,
+        torch.cat([tensors["attn.q_bias"], torch.zeros(4), tensors["attn.v_bias"]]),
     )
     assert [row.source for row in report.of("loaded")] == ["attn.q_bias", "attn.v_bias"]
 
 
-def test_one_released_tensor_is_split_over_modules_and_joined_again(net: Network) -> None:
+def test_one_released_tensor_is_split_over_modules_and_joined_again(
+    net: Network,
+) -> None:
     row = Row(
         "in_proj",
         ("linear.bias", "qkv:norm.bias", "qkv:norm.weight"),
@@ -116,7 +123,9 @@ def test_one_released_tensor_is_split_over_modules_and_joined_again(net: Network
     with pytest.raises(
         UserError, match="axis 0 of size 11 does not divide into 2 equal parts"
     ):
-        load_mapped(net, key_map(other), Released("toy.pth", {"joined": torch.randn(11)}))
+        load_mapped(
+            net, key_map(other), Released("toy.pth", {"joined": torch.randn(11)})
+        )
 
 
 def test_a_weight_that_is_tied_to_a_transposed_one_is_written_under_both_names(
@@ -186,13 +195,18 @@ def test_weights_that_only_our_network_has_are_added(net: Network) -> None:
         Row("head.weight", "out.weight", "other"),
     )
     original = Original.of(Released("toy.pth", {"head.bias": torch.zeros(3)}))
-    back, report = export(net, key_map(*rows), net.state_dict(), {}, original, "back.pth")
+    back, report = export(
+        net, key_map(*rows), net.state_dict(), {}, original, "back.pth"
+    )
     assert list(back) == ["head.bias", "head.weight"]
     assert [row.reason for row in report.of("written")] == [
         "",
         "the original has no such key",
     ]
-    assert {row.source.split(".")[0] for row in report.of("dropped")} == {"qkv", "table"}
+    assert {row.source.split(".")[0] for row in report.of("dropped")} == {
+        "qkv",
+        "table",
+    }
 
 
 def test_a_value_that_half_precision_cannot_hold_is_refused(net: Network) -> None:
@@ -213,13 +227,16 @@ def test_a_value_that_half_precision_cannot_hold_is_refused(net: Network) -> Non
         )
 
 
-def test_two_modules_that_could_be_one_key_are_refused_when_writing(net: Network) -> None:
+def test_two_modules_that_could_be_one_key_are_refused_when_writing(
+    net: Network,
+) -> None:
     roles = {
         "any": Role("any", {"feature_head": "linear.", "class_head": "out."}, many=True)
     }
     table = key_map(Row("bias", "bias", "any"), roles=roles)
     with pytest.raises(
-        UserError, match="could be written from table.linear.bias or from other.out.bias"
+        UserError,
+        match="could be written from table.linear.bias or from other.out.bias",
     ):
         export(net, table, net.state_dict(), {}, None, "back.pth")
 
@@ -238,7 +255,8 @@ def test_numbers_of_the_stored_keys_place_layers(net: Network) -> None:
     )
     assert facts.config["heads"] == 2 and facts.use("qkv") == "project"
     assert (
-        facts.argument("qkv", "width", 0) == 12 and facts.argument("qkv", "depth", 3) == 3
+        facts.argument("qkv", "width", 0) == 12
+        and facts.argument("qkv", "depth", 3) == 3
     )
 
 

@@ -70,7 +70,10 @@ def test_there_and_back(tmp_path: Path) -> None:
     )
     assert "6 loaded, 4 dropped" in text
     export_file(
-        tmp_path / "ours.safetensors", tmp_path / "toy.yaml", tmp_path / "back.pth", "toy"
+        tmp_path / "ours.safetensors",
+        tmp_path / "toy.yaml",
+        tmp_path / "back.pth",
+        "toy",
     )
     back = torch.load(tmp_path / "back.pth", weights_only=True)["module"]
     assert list(back) == list(tensors)

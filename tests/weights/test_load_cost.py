@@ -23,7 +23,9 @@ goals: {{predict: {{patches: patches}}}}
 
 def walks_of_a_load(depth: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Return how often the modules of a network are walked while its own checkpoint is loaded."""
-    net = mplug2.compose(parse_spec(SPEC.format(depth=depth), "deep.yaml"), initial=False)
+    net = mplug2.compose(
+        parse_spec(SPEC.format(depth=depth), "deep.yaml"), initial=False
+    )
     released = Released("own.safetensors", net.state_dict())
     walk = nn.Module.named_modules
     walks = 0

@@ -38,7 +38,9 @@ QUICK = ["vqa_mplug_base", "retrieval_coco_mplug_base", "grounding_mplug_large"]
 
 @pytest.mark.parametrize("name", mostly_slow(LAYOUTS, QUICK))
 def test_a_released_checkpoint_fits(name: str, shared: Path) -> None:
-    layouts = json.loads((shared / "reference/parity/mplug/key_layout.json").read_text())
+    layouts = json.loads(
+        (shared / "reference/parity/mplug/key_layout.json").read_text()
+    )
     tensors = {
         pattern.replace("{i}", str(i)): torch.empty(shape, device="meta")
         for pattern, (count, shape) in layouts[LAYOUTS[name]].items()

@@ -268,7 +268,9 @@ def test_our_weights_there_and_back(family: str, name: str, shared: Path) -> Non
         for value in (*again.state_dict().values(), *again.ema_state_dict().values()):
             value.zero_()
         tensors, report = written(net, family, original)
-        dropped = {row.source for row in report.of("dropped") if "EMA" not in row.reason}
+        dropped = {
+            row.source for row in report.of("dropped") if "EMA" not in row.reason
+        }
         load_mapped(again, key_map, Released("out.pth", tensors))
         kept = again.state_dict()
         for key, value in net.state_dict().items():

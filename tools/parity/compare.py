@@ -33,9 +33,13 @@ def compare(path: Path) -> list[Row]:
 def _family(fixture: Fixture) -> ModuleType:
     modules = {}
     for entry in pkgutil.iter_modules(families.__path__):
-        modules[entry.name] = importlib.import_module(f"{families.__name__}.{entry.name}")
+        modules[entry.name] = importlib.import_module(
+            f"{families.__name__}.{entry.name}"
+        )
     with reading(fixture.path):
-        matches = [name for name, family in modules.items() if family.recognizes(fixture)]
+        matches = [
+            name for name, family in modules.items() if family.recognizes(fixture)
+        ]
     if len(matches) != 1:
         problem = f"none of {', '.join(modules)} recognizes"
         if matches:

@@ -59,7 +59,9 @@ def reading(path: Path) -> Iterator[None]:
         SafetensorError,
     ) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}: not a fixture that can be compared: {reason}") from None
+        raise UserError(
+            f"{path}: not a fixture that can be compared: {reason}"
+        ) from None
 
 
 def find_fixtures(path: Path) -> list[Fixture]:
@@ -70,7 +72,9 @@ def find_fixtures(path: Path) -> list[Fixture]:
     with reading(path):
         if path.is_file():
             return [
-                Fixture(path, "", dict(json.loads(path.read_text(encoding="utf-8"))), {})
+                Fixture(
+                    path, "", dict(json.loads(path.read_text(encoding="utf-8"))), {}
+                )
             ]
         prefixes = set()
         for kind in ("config", "meta"):
@@ -81,7 +85,8 @@ def find_fixtures(path: Path) -> list[Fixture]:
         if not prefixes:
             raise FileNotFoundError("no config.json and no meta.json")
         return [
-            Fixture(path, prefix, *_numbers(path, prefix)) for prefix in sorted(prefixes)
+            Fixture(path, prefix, *_numbers(path, prefix))
+            for prefix in sorted(prefixes)
         ]
 
 

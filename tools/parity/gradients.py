@@ -25,7 +25,9 @@ def report_unknown(net: Network, report: LoadReport, rows: Comparison) -> None:
             rows.miss(f"weight {row.target}")
 
 
-def compare_gradients(net: Network, family: str, loss: Tensor, rows: Comparison) -> None:
+def compare_gradients(
+    net: Network, family: str, loss: Tensor, rows: Comparison
+) -> None:
     """Compare each recorded ``grad.KEY`` of a loss with ours, if a weight here has that key."""
     recorded = [name for name in rows.outputs if name.startswith(MARK)]
     if not recorded:

@@ -71,7 +71,9 @@ class Comparison:
     def same(self, name: str, value: Tensor) -> None:
         """Compare a recorded tensor of integers, exactly."""
         self.covered.add(name)
-        self.equal(name, value.flatten().tolist(), self.outputs[name].flatten().tolist())
+        self.equal(
+            name, value.flatten().tolist(), self.outputs[name].flatten().tolist()
+        )
 
     def miss(self, name: str) -> None:
         """Add a failed row for a recorded tensor that has no place in the network."""

@@ -150,7 +150,9 @@ def _add_output(
     key = f"{goal}:{output}"
     diagram.nodes[key] = Node(key, "goal", f"{goal}: {output}")
     diagram.runs[key] = Run(plain=True)
-    diagram.edges[Edge(ref.stream, key, ref.name, str(types[ref.name]))] = Run(plain=True)
+    diagram.edges[Edge(ref.stream, key, ref.name, str(types[ref.name]))] = Run(
+        plain=True
+    )
 
 
 def _frozen(spec: Spec, modules: tuple[str, ...]) -> Frozen:

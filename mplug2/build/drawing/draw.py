@@ -25,7 +25,9 @@ def draw(spec: Spec, file: Path) -> None:
     if not os.path.isdir(file.parent):
         raise UserError(f"there is no folder '{file.parent}' to draw to")
     if os.path.exists(file) and not os.path.isfile(file):
-        raise UserError(f"a drawing must be written to a file, but '{file}' is a folder")
+        raise UserError(
+            f"a drawing must be written to a file, but '{file}' is a folder"
+        )
     if file.suffix == ".png":
         from mplug2.build.drawing.png import (
             write_png,

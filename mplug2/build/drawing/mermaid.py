@@ -39,7 +39,9 @@ def write_mermaid(diagram: Diagram) -> str:
             lines.append(f'  {ids[edge.source]} -.->|"momentum"| {ids[edge.target]}')
     shared = diagram.shared
     for i, name in enumerate(shared):
-        users = [ids[key] for key, node in diagram.nodes.items() if name in node.modules]
+        users = [
+            ids[key] for key, node in diagram.nodes.items() if name in node.modules
+        ]
         lines += [
             f"  classDef shared{i} fill:{SHARED[i % len(SHARED)]}",
             f"  class {','.join(users)} shared{i}",
@@ -57,7 +59,10 @@ def write_mermaid(diagram: Diagram) -> str:
         ("momentum", again, f"stroke:{MOMENTUM},stroke-dasharray:6 4"),
     ):
         if users:
-            lines += [f"  classDef {group} {style}", f"  class {','.join(users)} {group}"]
+            lines += [
+                f"  classDef {group} {style}",
+                f"  class {','.join(users)} {group}",
+            ]
     return "\n".join(lines) + "\n"
 
 

@@ -75,8 +75,12 @@ def _curve(curve: Curve) -> list[PathPatch | Polygon]:
 
 def _box(box: Box) -> list[FancyBboxPatch]:
     def rounded(width: float, **style: object) -> FancyBboxPatch:
-        shape = f"round,pad=0,rounding_size={min(box.radius, width / 2, box.height / 2)}"
-        return FancyBboxPatch((box.x, box.y), width, box.height, boxstyle=shape, **style)  # type: ignore[arg-type]
+        shape = (
+            f"round,pad=0,rounding_size={min(box.radius, width / 2, box.height / 2)}"
+        )
+        return FancyBboxPatch(
+            (box.x, box.y), width, box.height, boxstyle=shape, **style
+        )  # type: ignore[arg-type]
 
     line = {
         "edgecolor": box.stroke,

@@ -122,7 +122,9 @@ class _Painter:
             for edges in streams.values():
                 x, y = self.leave(edges[0])
                 caption, middle = _caption(edges[0]), y + BELOW / 2 + 1
-                scene.labels.append(Label(x, middle, caption, SMALL, FAINT, ground=True))
+                scene.labels.append(
+                    Label(x, middle, caption, SMALL, FAINT, ground=True)
+                )
         add_legend(scene, self.diagram, self.colours, self.tops[-1] - BETWEEN - BELOW)
         return scene
 
@@ -209,7 +211,10 @@ class _Painter:
         for bend in self.layout.bends(edge.source, edge.target):
             x, y = self.layout.middles[bend] + MARGIN, self.tops[bend[2]]
             # Straight past the nodes of the layer: curves have the room between layers.
-            points += [(x, y - ABOVE / 2), (x, self.tops[bend[2] + 1] - ABOVE - BETWEEN)]
+            points += [
+                (x, y - ABOVE / 2),
+                (x, self.tops[bend[2] + 1] - ABOVE - BETWEEN),
+            ]
         points.append(self.enter(edge))
         if run.plain:
             scene.curves.append(Curve(tuple(points)))

@@ -67,7 +67,10 @@ def _box(box: Box) -> Iterator[str]:
 
 def _label(label: Label) -> Iterator[str]:
     if label.ground:
-        width, height = text_width(label.text, label.size, label.bold) + 4, label.size + 3
+        width, height = (
+            text_width(label.text, label.size, label.bold) + 4,
+            label.size + 3,
+        )
         place = f'x="{label.x - width / 2:.1f}" y="{label.y - height / 2:.1f}"'
         yield f'<rect {place} width="{width:.1f}" height="{height:.1f}" fill="{PAPER}"/>'
     weight = ' font-weight="bold"' if label.bold else ""

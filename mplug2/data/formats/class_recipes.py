@@ -40,7 +40,9 @@ CLASS_RECIPES: dict[str, Recipe] = {
         "configs_image/classes_imagenet_base.yaml",
         (
             Output("val", ("LOC_val_solution.csv",), imagenet_solution),
-            Output("val", ("val.txt", "synsets.txt|synset_words.txt"), imagenet_numbers),
+            Output(
+                "val", ("val.txt", "synsets.txt|synset_words.txt"), imagenet_numbers
+            ),
         ),
         "imagenet",
     ),

@@ -95,4 +95,7 @@ def imagenet_numbers(path: Path, synsets: Path) -> Iterator[Row]:
                 f"{location}: a line must be NAME.JPEG and a number from 0 to {len(names) - 1} "
                 f"(got {shown(line)})"
             )
-        yield {"image": media_name(image.strip(), location), "label": names[int(number)]}
+        yield {
+            "image": media_name(image.strip(), location),
+            "label": names[int(number)],
+        }

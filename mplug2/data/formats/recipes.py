@@ -41,7 +41,9 @@ _COCO = ("captions_train2014.json", "captions_val2014.json")
 _LISTS = ("karpathy_val_images.txt", "karpathy_test_images.txt")
 _VQA_QUESTIONS = "v2_OpenEnded_mscoco_{}_questions.json"
 _VQA_ANNOTATIONS = "v2_mscoco_{}_annotations.json"
-_VQA_ANNOTATED = tuple(_VQA_ANNOTATIONS.format(part) for part in ("train2014", "val2014"))
+_VQA_ANNOTATED = tuple(
+    _VQA_ANNOTATIONS.format(part) for part in ("train2014", "val2014")
+)
 
 
 def _splits(

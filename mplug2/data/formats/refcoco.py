@@ -57,9 +57,9 @@ def detections(path: Path) -> Iterator[Row]:
     "pred_boxes_img_id": [IMAGE_0.jpg, ...]}``."""
     for number, entry in enumerate(json_entries(path)):
         crops = entry.texts("pred_boxes_img_id")
-        image = Entry({"image": f"{crops[0].rpartition('_')[0]}.jpg"}, entry.where).media(
-            "image"
-        )
+        image = Entry(
+            {"image": f"{crops[0].rpartition('_')[0]}.jpg"}, entry.where
+        ).media("image")
         yield {
             "image": in_folder(image, "train2014"),
             "phrase": entry.text("sent"),

@@ -26,7 +26,9 @@ def msrvtt(path: Path, *, split: str) -> Iterator[Row]:
     """Yield ``{"video_id", "caption": [texts]}`` for the videos of a split (train, validate, test) of the
     official files, which contain it."""
     videos = json_entries(path, "videos")
-    listed = {entry.media("video_id") for entry in videos if entry.text("split") == split}
+    listed = {
+        entry.media("video_id") for entry in videos if entry.text("split") == split
+    }
     return keep_listed(captions(path, key="video_id"), listed, key="video_id")
 
 

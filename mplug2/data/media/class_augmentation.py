@@ -85,7 +85,9 @@ def erase_box(pixels: Tensor, rng: np.random.Generator) -> Tensor:
         (*pixels.shape[:-2], box_height, box_width), dtype=np.float32
     )
     erased = pixels.clone()
-    erased[..., top : top + box_height, left : left + box_width] = torch.from_numpy(noise)
+    erased[..., top : top + box_height, left : left + box_width] = torch.from_numpy(
+        noise
+    )
     return erased
 
 

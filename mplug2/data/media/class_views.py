@@ -57,7 +57,9 @@ class ClassViews:
         num_crops = max(self.crops, 1)
         return self.clips // 2 * num_crops + num_crops // 2
 
-    def train_frames(self, total: int, count: int, rng: np.random.Generator) -> list[int]:
+    def train_frames(
+        self, total: int, count: int, rng: np.random.Generator
+    ) -> list[int]:
         """Return the frames of a random clip."""
         if self.sampling == "uniform":
             return frame_indices(total, count, "random", rng)

@@ -99,7 +99,9 @@ class MediaFolder:
         self.folder, self.kind = folder, stream.kind
         *counts, height, width = stream.axes[2:]
         frames = counts[0] if counts else 1
-        if not (isinstance(frames, int) and isinstance(height, int) and height == width):
+        if not (
+            isinstance(frames, int) and isinstance(height, int) and height == width
+        ):
             what = "a known square size"
             if counts:
                 what = "a known number of frames and a square size"
@@ -210,7 +212,9 @@ class MediaFolder:
         if not self._fits(scan, shrink):
             return self._decoded(file, choose, shrink, scan).frames
         clip = self._decoded(file, range, shrink, scan)
-        return self._keep(file, clip.frames, shrink is not None)[list(choose(clip.total))]
+        return self._keep(file, clip.frames, shrink is not None)[
+            list(choose(clip.total))
+        ]
 
     def shrink(self) -> Shrink | None:
         """Return what makes a frame as small as the transforms make it; None if they crop it first."""
@@ -240,7 +244,9 @@ class MediaFolder:
         pixels = scan.width * scan.height if shrink is None else self.size**2
         return scan.packets * pixels * 3 <= self._room
 
-    def _keep(self, file: MediaValue, pixels: np.ndarray, is_reduced: bool) -> np.ndarray:
+    def _keep(
+        self, file: MediaValue, pixels: np.ndarray, is_reduced: bool
+    ) -> np.ndarray:
         if self._room > 0 and (room := self._room - pixels.nbytes) >= 0:
             self._room, self._cache[file, is_reduced] = room, pixels
         return pixels

@@ -16,7 +16,18 @@ from mplug2.data.packed_file import MediaFile, byte_source
 from registry.errors import UserError
 
 # What data sets hold; Pillow knows more, and starts another program for some of them (EPS).
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "AVIF",
+    "JPEG2000",
+    "HEIF",
+)
 # Of the box `ftyp` (ISO/IEC 23008-12).
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 MAX_BYTES = 256 << 20
@@ -85,7 +96,9 @@ def _read_pixels(file: PixelFile, limit: int) -> np.ndarray:
 
 def _check_pixels(name: str, width: int, height: int, limit: int) -> None:
     if width * height > limit:
-        raise ImageError(f"{name} has {width}x{height} pixels; at most {limit} are read")
+        raise ImageError(
+            f"{name} has {width}x{height} pixels; at most {limit} are read"
+        )
 
 
 def _check_file(path: Path) -> None:
@@ -142,7 +155,9 @@ def _pixels(image: Image.Image, scale: float) -> np.ndarray:
         bottom = min(top + rows, image.height)
         band = image.crop((0, top, image.width, bottom))
         if _is_deep(image):
-            pixels[top:bottom] = _grey(np.asarray(band), scale, transparency)[:, :, None]
+            pixels[top:bottom] = _grey(np.asarray(band), scale, transparency)[
+                :, :, None
+            ]
         else:
             pixels[top:bottom] = np.asarray(_rgb(band))
     return pixels

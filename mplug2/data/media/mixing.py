@@ -27,7 +27,8 @@ class BatchMixing:
         for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
             if not 0 <= value < math.inf:
                 raise ArgumentError(
-                    name, f"{name} must be 0 (never) or a positive number, but is {value}"
+                    name,
+                    f"{name} must be 0 (never) or a positive number, but is {value}",
                 )
 
     @property

@@ -65,7 +65,9 @@ class PixelFile:
             pixels = values[list(indices)] if is_video else values[None]
             pixels = pixels[..., None] if pixels.ndim == 3 else pixels
         else:
-            chosen = values.detach()[list(indices)] if is_video else values.detach()[None]
+            chosen = (
+                values.detach()[list(indices)] if is_video else values.detach()[None]
+            )
             # NumPy has no bfloat16.
             chosen = chosen.float() if chosen.is_floating_point() else chosen
             pixels = chosen.permute(0, 2, 3, 1).cpu().numpy()

@@ -76,7 +76,9 @@ def apply(name: str, clip: Tensor, level: int = 5, sign: float = 1.0) -> Tensor:
     if name == "Rotate":
         turn = math.radians(sign * part * _MAX_TURN)
         c, s, x, y = math.cos(turn), math.sin(turn), width / 2, height / 2
-        return _affine(clip, [[c, s, (1 - c) * x - s * y], [-s, c, s * x + (1 - c) * y]])
+        return _affine(
+            clip, [[c, s, (1 - c) * x - s * y], [-s, c, s * x + (1 - c) * y]]
+        )
     if name in ("AutoContrast", "Equalize"):
         return torch.stack([_toned(name, frame) for frame in clip])
     known = ", ".join(dict.fromkeys(NAMES + IMAGE_NAMES))
@@ -102,7 +104,9 @@ def _blank(name: str, clip: Tensor) -> Tensor:
         # (T, 1, 1, 1): one mean for each frame
         mean = grey.mean((2, 3), keepdim=True).round()
         return mean.expand_as(clip)
-    kernel = torch.tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]).div(13).expand(3, 1, 3, 3)
+    kernel = (
+        torch.tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]).div(13).expand(3, 1, 3, 3)
+    )
     smooth = clip.clone()
     smooth[..., 1:-1, 1:-1] = F.conv2d(clip, kernel, groups=3)
     return smooth

@@ -63,7 +63,9 @@ def resize_bicubic(clip: Tensor, size: int) -> Tensor:
     clipped.
     """
     shape = (size, size)
-    resized = F.interpolate(clip.float(), size=shape, mode="bicubic", align_corners=False)
+    resized = F.interpolate(
+        clip.float(), size=shape, mode="bicubic", align_corners=False
+    )
     return resized.trunc().clamp(0, 255)
 
 
@@ -126,7 +128,9 @@ def train_transform(
     if augment == "full":
         clip = rand_augment(clip, rng, level=level)
     elif augment != "crop":
-        raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
+        raise ValueError(
+            f"augment must be 'none', 'crop' or 'full', but is {augment!r}"
+        )
     return normalise(clip, mean, std)
 
 
@@ -164,5 +168,7 @@ def train_picture(
     if augment == "full":
         clip = rand_augment(clip, rng, level=level, names=IMAGE_NAMES, chance=0.5)
     elif augment != "crop":
-        raise ValueError(f"augment must be 'none', 'crop' or 'full', but is {augment!r}")
+        raise ValueError(
+            f"augment must be 'none', 'crop' or 'full', but is {augment!r}"
+        )
     return normalise(clip, mean, std)[:, 0]

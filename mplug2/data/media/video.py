@@ -104,7 +104,12 @@ class _KeptFrames:
     def __init__(
         self, path: MediaFile, indices: list[int], limits: Limits, shrink: Shrink | None
     ) -> None:
-        self.path, self.indices, self.limits, self.shrink = path, indices, limits, shrink
+        self.path, self.indices, self.limits, self.shrink = (
+            path,
+            indices,
+            limits,
+            shrink,
+        )
         self._wanted = set(indices)
         self._taken: dict[int, np.ndarray] = {}
         # Setting one up costs more than converting a small frame.

@@ -92,7 +92,9 @@ def scan_video(path: str | MediaValue, limits: Limits | None = None) -> Scan:
                     leading += 1
                 check_count(path, packets, limits)
             seconds = (
-                None if container.duration is None else container.duration / av.time_base
+                None
+                if container.duration is None
+                else container.duration / av.time_base
             )
             plain = (
                 "mp4" in container.format.name
@@ -142,7 +144,9 @@ def check_count(path: str | MediaFile, frames: int, limits: Limits) -> None:
         )
 
 
-def check_pixels(path: str | MediaFile, width: int, height: int, limits: Limits) -> None:
+def check_pixels(
+    path: str | MediaFile, width: int, height: int, limits: Limits
+) -> None:
     if width * height > limits.pixels:
         raise VideoError(
             f"{path} has frames of {width}x{height} pixels; at most {limits.pixels} are read"

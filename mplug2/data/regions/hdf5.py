@@ -72,7 +72,9 @@ class Hdf5File:
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise UserError(f"{self.path}: not a readable HDF5 file ({error})") from None
+            raise UserError(
+                f"{self.path}: not a readable HDF5 file ({error})"
+            ) from None
         if IDS in self._file:
             self._rows = {
                 int(number): row for row, number in enumerate(self._file[IDS][()])

@@ -49,7 +49,9 @@ class TsvFile:
         with self.path.open("rb") as file:
             file.seek(self.starts[number])
             line = file.readline(LARGEST_RECORD)
-        return _record(line.rstrip(b"\r\n").split(b"\t"), f"{self.path}: image {number}")
+        return _record(
+            line.rstrip(b"\r\n").split(b"\t"), f"{self.path}: image {number}"
+        )
 
 
 def _record(fields: list[bytes], where: str) -> RegionRecord:
@@ -66,7 +68,8 @@ def _record(fields: list[bytes], where: str) -> RegionRecord:
         if min(width, height, count) < 1:
             raise ValueError("sizes must be above 0")
         arrays = {
-            "norm_bb": boxes.reshape(count, COORDINATES) / [width, height, width, height],
+            "norm_bb": boxes.reshape(count, COORDINATES)
+            / [width, height, width, height],
             "features": features.reshape(count, -1),
         }
     except (ValueError, binascii.Error) as error:

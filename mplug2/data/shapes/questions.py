@@ -59,7 +59,10 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
             asked.append(_position(resting[int(rng.integers(len(resting)))], rng))
     else:
         first, second = rng.permutation(len(scene.things))[:2]
-        asked += [_either(scene.things[first], rng), _position(scene.things[second], rng)]
+        asked += [
+            _either(scene.things[first], rng),
+            _position(scene.things[second], rng),
+        ]
     return asked
 
 
@@ -159,7 +162,8 @@ def captions(scene: Scene) -> list[str]:
     if scene.kind == "still":
         named = [f"a {name}" for name in names]
         placed = [
-            f"a {thing.name} {_with_preposition(place(thing))}" for thing in scene.things
+            f"a {thing.name} {_with_preposition(place(thing))}"
+            for thing in scene.things
         ]
         counted = f"there are {NUMBERS[len(names) - 1]} shapes"
         if len(names) == 1:

@@ -103,7 +103,9 @@ def _presence(
     if kind == "any_colour" and label == "contradiction":
         for index, thing in enumerate(true):
             described[index] = replace(described[index], colour=thing.colour)
-    there = [thing.shape if kind == "any_shape" else str(thing.colour) for thing in true]
+    there = [
+        thing.shape if kind == "any_shape" else str(thing.colour) for thing in true
+    ]
     value = there[target]
     if label != "entailment":
         choices = SHAPES if kind == "any_shape" else tuple(COLOURS)

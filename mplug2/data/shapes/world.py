@@ -129,7 +129,9 @@ def _turns(rng: np.random.Generator) -> Scene:
     turn = BEATS // 3
     visible = []
     for index, cell in enumerate(cells):
-        visible.append([cell if beat // turn == index else None for beat in range(BEATS)])
+        visible.append(
+            [cell if beat // turn == index else None for beat in range(BEATS)]
+        )
     return Scene("turns", _things(visible, rng), None, _background(rng))
 
 

@@ -58,7 +58,12 @@ def make_shapes(
     ``train``, ``val`` and ``test`` are numbers of clips (and of pairs of images), ``size`` the edge in
     pixels, ``frames`` a multiple of 6. An empty split has no files.
     """
-    for name, number in {"seed": seed, "train": train, "val": val, "test": test}.items():
+    for name, number in {
+        "seed": seed,
+        "train": train,
+        "val": val,
+        "test": test,
+    }.items():
         if number < 0:
             raise UserError(f"{name} must be at least 0, but is {number}")
     if frames < BEATS or frames % BEATS:
@@ -182,7 +187,12 @@ def _write_part(job: tuple) -> dict[str, list[Row]]:
         encode(folder / "videos" / f"{video}.mp4", render(scene, size, frames), encoder)
         for kind, question, answer in questions(scene, rng):
             rows[f"qa_{split}"].append(
-                {"video_id": video, "question": question, "answer": answer, "type": kind}
+                {
+                    "video_id": video,
+                    "question": question,
+                    "answer": answer,
+                    "type": kind,
+                }
             )
         rows[f"captions_{split}"] += _captions(split, video, scene)
         rows[f"boxes_{split}"].append(

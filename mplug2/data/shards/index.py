@@ -89,7 +89,9 @@ class ShardIndex:
         for name in sorted(files):
             if name != INDEX:
                 entry = files[name]
-                shards.append(Shard(join(address, name), entry["bytes"], entry["media"]))
+                shards.append(
+                    Shard(join(address, name), entry["bytes"], entry["media"])
+                )
         index = cls(
             address, tuple(shards), _arrays(join(address, INDEX), content), checksum
         )
@@ -142,7 +144,9 @@ class ShardIndex:
         """Return the position of a name among all names, or None, by bisection."""
         order = self.arrays["name_order"]
         index = bisect_left(
-            order, name.encode(), key=lambda position: self.names[int(position)].encode()
+            order,
+            name.encode(),
+            key=lambda position: self.names[int(position)].encode(),
         )
         if index == len(order) or self.names[int(order[index])] != name:
             return None

@@ -64,7 +64,9 @@ class Shard:
         start = offset - BLOCK
         try:
             content = self._read_range(start, size + BLOCK)
-            header = tarfile.TarInfo.frombuf(content[:BLOCK], "utf-8", "surrogateescape")
+            header = tarfile.TarInfo.frombuf(
+                content[:BLOCK], "utf-8", "surrogateescape"
+            )
         except UserError:
             raise
         except FileNotFoundError:

@@ -15,7 +15,12 @@ from safetensors.numpy import save_file
 
 from mplug2 import __version__
 from mplug2.data.packed_file import MAX_BYTES
-from mplug2.data.shards.index import INDEX, SUFFIX_BYTES, annotation_member, media_member
+from mplug2.data.shards.index import (
+    INDEX,
+    SUFFIX_BYTES,
+    annotation_member,
+    media_member,
+)
 from mplug2.runtime.manifest import CHUNK_BYTES, file_entry, sync, write_entries
 from registry.errors import UserError
 

@@ -95,7 +95,11 @@ class _TableMedia(MediaFolder):
         """Return the cell that a name means; where there is none, the file of that name in the folder."""
         stem, _, cell = name.rpartition("/")
         row, _, column = cell.partition(".")
-        if stem in self.tables and row.isdecimal() and int(row) < len(self.tables[stem]):
+        if (
+            stem in self.tables
+            and row.isdecimal()
+            and int(row) < len(self.tables[stem])
+        ):
             return self.tables[stem].image(int(row), column)
         return super().file(name)
 

@@ -17,7 +17,9 @@ def media_folder(media: str | None) -> Path:
             "media", "media must name the folder of the media files, but is not set"
         )
     if not Path(media).is_dir():
-        raise ArgumentError("media", f"the media folder must exist, but {media} does not")
+        raise ArgumentError(
+            "media", f"the media folder must exist, but {media} does not"
+        )
     return Path(media)
 
 

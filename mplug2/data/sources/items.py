@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Separates the random numbers that mirror a sample from those that crop and color it.
 _FLIP_STREAM = 2
 
+MediaOf = Callable[[Any], tuple[str, ...]]  # the files of an item
+
 
 class ItemSource:
     """Items in a list: for Python users and tests, and what sources of files have in common.
@@ -66,15 +68,15 @@ class ItemSource:
     ) -> None:
         at_least(0, threads=threads, cache=cache)
         at_least(1, repeats=repeats)
-        at_least(1, max_pixels=max_pixels, max_frames=max_frames, max_seconds=max_seconds)
+        at_least(
+            1, max_pixels=max_pixels, max_frames=max_frames, max_seconds=max_seconds
+        )
         self.items: Sequence[Any] = items
         self.task, self.training, self.repeats = task, training, repeats
         self.inputs = None if inputs is None else frozenset(inputs)
         self.collate = Collator(task, inputs)
         self._item_tokens: dict[int, int] = {}
-        self._media_of: Callable[[Any], tuple[str, ...]] | None = getattr(
-            task, "media", None
-        )
+        self._media_of: MediaOf | None = getattr(task, "media", None)
         self.views: tuple[str, ...] = ()
         self.by_media: dict[tuple[str, ...], list[int]] = {}
         self.flip: Flip = "none"

@@ -43,7 +43,11 @@ class MixtureSource:
                 numbers.append(size if weight is None else weight)
             self.weights = np.array(numbers, dtype=float) / sum(numbers)
         first = self.sources[0]
-        self.task, self.training, self.collate = first.task, first.training, first.collate
+        self.task, self.training, self.collate = (
+            first.task,
+            first.training,
+            first.collate,
+        )
         self._orders: dict[tuple[int, int, int], Sequence[SampleRequest]] = {}
 
     def __len__(self) -> int:
@@ -160,7 +164,9 @@ class MixtureSource:
     @property
     def location(self) -> str:
         """Where the items of the sources come from, for messages."""
-        return ", ".join(getattr(source, "location", "items") for source in self.sources)
+        return ", ".join(
+            getattr(source, "location", "items") for source in self.sources
+        )
 
     @cached_property
     def content_checksum(self) -> int:

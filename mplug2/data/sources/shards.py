@@ -115,7 +115,9 @@ class ShardSource(ItemSource):
         try:
             items = self.items_of(request)
         except PackedFileError as error:
-            return failed_sample(request, self.index.annotations(request.items[0]), error)
+            return failed_sample(
+                request, self.index.annotations(request.items[0]), error
+            )
         # A record for each item; within a run, items are named by their sample.
         numbers = request.items[:1] * len(items)
         return self.read_items(request._replace(items=numbers), items)

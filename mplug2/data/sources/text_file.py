@@ -80,9 +80,20 @@ class _Windows(LazySequence[Any]):
     """The items of a text file, by number."""
 
     def __init__(
-        self, path: Path, task: Any, window_bytes: int, cut: str, start: float, end: float
+        self,
+        path: Path,
+        task: Any,
+        window_bytes: int,
+        cut: str,
+        start: float,
+        end: float,
     ) -> None:
-        self.path, self.task, self.window_bytes, self.cut = path, task, window_bytes, cut
+        self.path, self.task, self.window_bytes, self.cut = (
+            path,
+            task,
+            window_bytes,
+            cut,
+        )
         size = path.stat().st_size
         self.first, self.last = round(start * size), round(end * size)
 

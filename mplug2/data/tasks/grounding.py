@@ -173,9 +173,7 @@ class GroundingTask(MediaTask[Phrase]):
             return None
         image = f"the image {item.media[0]} ({width}x{height} pixels)"
         if item.size not in (None, (width, height)):
-            return (
-                f"{item.where}: 'size' must be that of {image}, but is {shown(item.size)}"
-            )
+            return f"{item.where}: 'size' must be that of {image}, but is {shown(item.size)}"
         left, top, right, bottom = item.box
         # A part of it may be outside.
         if left < width and top < height and right > 0 and bottom > 0:

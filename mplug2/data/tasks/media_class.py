@@ -182,7 +182,9 @@ class MediaClassTask:
                 targets[row, self._numbers[label]] = 1.0
         return targets
 
-    def record(self, item: LabelledMedia, sample: Sample | None = None) -> dict[str, Any]:
+    def record(
+        self, item: LabelledMedia, sample: Sample | None = None
+    ) -> dict[str, Any]:
         """Return what evaluation and metrics know of an item."""
         key = "video_id" if self.view == "video" else "image"
         record: dict[str, Any] = {"question_id": item.id, key: item.name}

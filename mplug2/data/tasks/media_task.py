@@ -14,7 +14,12 @@ import torch
 from mplug2.data.arguments import ArgumentError, at_least
 from mplug2.data.batch import Sample, SampleRequest
 from mplug2.data.media.folder import media_views
-from mplug2.data.regions.record import RegionRecord, RegionStore, batch_regions, confident
+from mplug2.data.regions.record import (
+    RegionRecord,
+    RegionStore,
+    batch_regions,
+    confident,
+)
 from mplug2.data.text import Tokenizer
 from registry.errors import UserError
 
@@ -129,7 +134,9 @@ class MediaTask(ABC, Generic[ItemType]):
 
     def _regions(self, samples: Sequence[Sample], view: int) -> Regions:
         """Return the regions of one file of each sample, a row each."""
-        assert self.region_store is not None  # a spec that reads regions has opened them
+        assert (
+            self.region_store is not None
+        )  # a spec that reads regions has opened them
         records: dict[SampleRequest, RegionRecord] = {}
         rows = []
         for sample in samples:

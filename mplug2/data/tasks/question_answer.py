@@ -112,7 +112,9 @@ class QuestionAnswerTask(MediaTask[Question]):
 
     def num_tokens(self, item: Question) -> int:
         """Return the tokens of a question, as it is cut."""
-        return len(self.tokenizer.encode(self._question_text(item), self.question_tokens))
+        return len(
+            self.tokenizer.encode(self._question_text(item), self.question_tokens)
+        )
 
     def uncut_texts(self, items: Sequence[Question]) -> dict[str, list[str]]:
         """Return all answers ready to be encoded; none if ``answer_tokens`` cuts them."""

@@ -35,7 +35,9 @@ class Task(Protocol):
     - ``reads_folders: bool``: whether ``read`` also takes a folder, whose files are the media (False).
     """
 
-    outputs: ClassVar[dict[str, str]]  # each input that the task supplies, with its port
+    outputs: ClassVar[
+        dict[str, str]
+    ]  # each input that the task supplies, with its port
 
     def read(self, path: Path) -> Sequence[Any]:
         """Return the items of an annotation file; raise UserError with file and line."""

@@ -43,16 +43,25 @@ class TextClassTask(TextTableTask[str]):
     ) -> None:
         # A list names the classes as the file does.
         self.label_names = (
-            labels if isinstance(labels, dict) else dict(zip(labels, labels, strict=True))
+            labels
+            if isinstance(labels, dict)
+            else dict(zip(labels, labels, strict=True))
         )
         self.classes = list(dict.fromkeys(self.label_names.values()))
         if len(self.classes) < 2 or len(self.label_names) != len(labels):
             raise ArgumentError(
-                "labels", f"labels must be two or more different names, but are {labels}"
+                "labels",
+                f"labels must be two or more different names, but are {labels}",
             )
         target_column = (label_column, "label_column")
         super().__init__(
-            tokenizer, template, text_tokens, columns, id_column, training, target_column
+            tokenizer,
+            template,
+            text_tokens,
+            columns,
+            id_column,
+            training,
+            target_column,
         )
 
     def target(self, value: Any, location: str) -> str:

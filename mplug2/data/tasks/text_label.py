@@ -40,7 +40,9 @@ class Sentence:
         """Return what evaluation writes down: the sentence is the question, its label the answer."""
         record: dict[str, Any] = {"question_id": self.id}
         if self.media:
-            record[self.key] = list(self.media) if len(self.media) > 1 else self.media[0]
+            record[self.key] = (
+                list(self.media) if len(self.media) > 1 else self.media[0]
+            )
         record |= {"question": self.text, "answers": [self.label]}
         if self.kind is not None:
             record["type"] = self.kind
@@ -87,7 +89,8 @@ class TextLabelTask(MediaTask[Sentence]):
     ) -> None:
         if len(set(labels)) != len(labels) or len(labels) < 2:
             raise ArgumentError(
-                "labels", f"labels must be two or more different names, but are {labels}"
+                "labels",
+                f"labels must be two or more different names, but are {labels}",
             )
         at_least(
             1,
@@ -96,7 +99,10 @@ class TextLabelTask(MediaTask[Sentence]):
             sentence_tokens=sentence_tokens,
         )
         self.labels = {name: index for index, name in enumerate(labels)}
-        self.items_per_sample, self.sentence_tokens = sentences_per_clip, sentence_tokens
+        self.items_per_sample, self.sentence_tokens = (
+            sentences_per_clip,
+            sentence_tokens,
+        )
         self.cleaned = sentence_text == "cleaned"
         super().__init__(**settings)
         self.sentence_words = sentence_words or (30 if self.training else 50)
@@ -165,7 +171,9 @@ class TextLabelTask(MediaTask[Sentence]):
 
         # Within the function: an item without a label has no number, and prediction asks for none.
         def label_numbers() -> torch.Tensor:
-            return torch.tensor([self.labels[entry.item.label] for entry in batch_items])
+            return torch.tensor(
+                [self.labels[entry.item.label] for entry in batch_items]
+            )
 
         return {
             "sentence": lambda: self.tokenizer(texts, self.sentence_tokens),

@@ -44,7 +44,13 @@ class TextValueTask(TextTableTask[float]):
         self.value_range = value_range
         target_column = (value_column, "value_column")
         super().__init__(
-            tokenizer, template, text_tokens, columns, id_column, training, target_column
+            tokenizer,
+            template,
+            text_tokens,
+            columns,
+            id_column,
+            training,
+            target_column,
         )
 
     def target(self, value: Any, location: str) -> float:
@@ -70,7 +76,9 @@ class TextValueTask(TextTableTask[float]):
     def target_record(self, target: float | None) -> dict[str, Any]:
         """Return the number under ``value``, and as the only answer."""
         return (
-            {"answers": []} if target is None else {"answers": [target], "value": target}
+            {"answers": []}
+            if target is None
+            else {"answers": [target], "value": target}
         )
 
     def counts(self, items: Sequence[TableText[float]]) -> dict[str, int]:

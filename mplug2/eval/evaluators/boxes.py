@@ -19,7 +19,11 @@ class Boxes(RowEvaluator):
 
     def fields(self, value: Any, records: Sequence[Row]) -> list[Row]:
         """Return ``prediction`` of each row, and None as ``score``."""
-        if not isinstance(value, torch.Tensor) or value.ndim != 2 or value.shape[1] != 4:
+        if (
+            not isinstance(value, torch.Tensor)
+            or value.ndim != 2
+            or value.shape[1] != 4
+        ):
             raise UserError(
                 f"goal output '{self.output}' must be boxes [rows 4], but is {type(value).__name__}"
             )

@@ -35,7 +35,11 @@ class Patches(RowEvaluator):
 
     def fields(self, value: Any, records: Sequence[Row]) -> list[Row]:
         """Return ``prediction`` of each row, and None as ``score``."""
-        if not isinstance(value, torch.Tensor) or value.ndim != 3 or value.shape[2] != 2:
+        if (
+            not isinstance(value, torch.Tensor)
+            or value.ndim != 3
+            or value.shape[2] != 2
+        ):
             raise UserError(
                 f"goal output '{self.output}' must be logits [rows patches 2], but is {type(value).__name__}"
             )

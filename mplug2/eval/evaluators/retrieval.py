@@ -21,7 +21,12 @@ from mplug2.eval.retrieval.embedders import (
     ModalityEmbedder,
     modality_embedders,
 )
-from mplug2.eval.retrieval.gallery import SHOWN, Gallery, gather_gallery, prediction_rows
+from mplug2.eval.retrieval.gallery import (
+    SHOWN,
+    Gallery,
+    gather_gallery,
+    prediction_rows,
+)
 from mplug2.eval.retrieval.rerank import Scorer, rerank
 from mplug2.eval.retrieval.similarity import TopK, search
 from mplug2.metrics.metric import Row
@@ -119,7 +124,10 @@ class Retrieval:
 
 
 def _compare(
-    embedders: dict[str, ModalityEmbedder], gallery: Gallery, k: int, device: torch.device
+    embedders: dict[str, ModalityEmbedder],
+    gallery: Gallery,
+    k: int,
+    device: torch.device,
 ) -> dict[str, tuple[TopK, Tensor]]:
     """Return for each modality what its queries retrieve, and how many others precede their positives.
 

@@ -127,5 +127,6 @@ def _check_templates(
             )
     if not templates:
         raise SpecError.at(
-            net.spec.place(*path), "there must be a template, such as 'a photo of a {}.'"
+            net.spec.place(*path),
+            "there must be a template, such as 'a photo of a {}.'",
         )

@@ -49,7 +49,9 @@ class ModalityEmbedder:
     def gather_all(self) -> Tensor:
         """Return the vectors of all ranks, in rank order, on the CPU, and drop them here."""
         local_rows, self.vectors = self.vectors.values(), Rows()
-        parts = [part for part in distributed.all_gather_object(local_rows) if len(part)]
+        parts = [
+            part for part in distributed.all_gather_object(local_rows) if len(part)
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

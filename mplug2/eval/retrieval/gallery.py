@@ -153,7 +153,9 @@ def _add_columns(
     """Add to each row what was retrieved, in the given order: names, scores, similarities."""
     for name, values in columns.items():
         for row, ordered in zip(rows, values.gather(1, order).tolist(), strict=True):
-            row[name] = [labels[item] for item in ordered] if name == "found" else ordered
+            row[name] = (
+                [labels[item] for item in ordered] if name == "found" else ordered
+            )
 
 
 def _ranks(preceding: Tensor, num_items: int) -> list[int | None]:

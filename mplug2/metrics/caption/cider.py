@@ -185,13 +185,17 @@ class CiderD:
             weights.append(order_weights)
         norms = self._norm(candidate)
         total = 0.0
-        for reference, reference_norms in zip(references, self._norms[item], strict=True):
+        for reference, reference_norms in zip(
+            references, self._norms[item], strict=True
+        ):
             similarity = 0.0
             for order in range(ORDERS):
                 scale = norms[order] * reference_norms[order]
                 # A vector without weight is similar to nothing: no n-gram, or only those that all items have.
                 if scale:
-                    similarity += self._overlap(weights[order], reference[order]) / scale
+                    similarity += (
+                        self._overlap(weights[order], reference[order]) / scale
+                    )
             # The COCO tools count 2-grams: a difference in words but for captions without a word.
             difference = candidate[1].total() - reference[1].total()
             total += similarity * math.exp(-(difference**2) / (2 * self._sigma**2))

@@ -44,7 +44,12 @@ class Bleu:
     """BLEU-4 to BLEU-1 of the corpus, from 0 to 1."""
 
     inputs = {"caption": "sequences B n"}
-    outputs = {"bleu4": "scalar", "bleu3": "scalar", "bleu2": "scalar", "bleu1": "scalar"}
+    outputs = {
+        "bleu4": "scalar",
+        "bleu3": "scalar",
+        "bleu2": "scalar",
+        "bleu1": "scalar",
+    }
     resampled = False
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -66,7 +71,9 @@ class RougeL:
 
     def compute(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """``{"rouge_l": mean}``, not a number where there are no rows."""
-        return {"rouge_l": _mean([row["rouge_l"] for row in rows]) if rows else math.nan}
+        return {
+            "rouge_l": _mean([row["rouge_l"] for row in rows]) if rows else math.nan
+        }
 
 
 class Meteor:

@@ -66,9 +66,7 @@ STARTERS = """
 
 LETTER = r"[^\W\d_¼-¾²³¹\u2070-\u209c\u2150-\u218b]"
 WORD = r"(?:[^\W_¼-¾²³¹\u2070-\u209c\u2150-\u218b]|[\u0300-\u036f])"  # letters, digits and accents
-JOINED = (
-    rf"(?:{WORD}|[\u2010\u2011])"  # ... and, not at the beginning, Unicode's own hyphens
-)
+JOINED = rf"(?:{WORD}|[\u2010\u2011])"  # ... and, not at the beginning, Unicode's own hyphens
 QUOTE = "['’]"
 END = f"(?!{WORD})"
 

@@ -17,7 +17,9 @@ from registry import ENGINES
 class StepResult:
     """What became of an optimizer step; the same on all ranks."""
 
-    taken: bool  # False: the gradient was not finite, and the weights were left unchanged
+    taken: (
+        bool  # False: the gradient was not finite, and the weights were left unchanged
+    )
     # L2 norm over all parameters before clipping; None if it was not finite.
     grad_norm: float | None
 

@@ -22,7 +22,11 @@ from mplug2.train.engines.deepspeed_zero import (
     full_parameter,
     load_deepspeed,
 )
-from mplug2.train.engines.fragments import DelegatingOptimizer, Fragment, FragmentStepper
+from mplug2.train.engines.fragments import (
+    DelegatingOptimizer,
+    Fragment,
+    FragmentStepper,
+)
 from mplug2.train.engines.optimizer_state import (
     VERSION,
     group_settings,
@@ -78,7 +82,10 @@ class DeepSpeedEngine:
         load_deepspeed()
         from deepspeed.accelerator import get_accelerator
 
-        if settings["precision"] == "fp16" and not get_accelerator().is_fp16_supported():
+        if (
+            settings["precision"] == "fp16"
+            and not get_accelerator().is_fp16_supported()
+        ):
             raise UserError(
                 "train.precision: fp16 needs a GPU that supports it. Set train.precision=bf16 or fp32"
             )
@@ -215,7 +222,9 @@ class DeepSpeedEngine:
     def consolidate(self, parameter: str | Tensor) -> Tensor:
         """Return the complete float32 master of a parameter."""
         tensor = (
-            find_tensor(self._net, parameter) if isinstance(parameter, str) else parameter
+            find_tensor(self._net, parameter)
+            if isinstance(parameter, str)
+            else parameter
         )
         return full_parameter(tensor, self._stage)
 

@@ -98,7 +98,11 @@ class FragmentStepper:
         rows = []
         for fragment in self.fragments:
             rows.append(
-                {"name": fragment.name, "start": fragment.start, "numel": fragment.numel}
+                {
+                    "name": fragment.name,
+                    "start": fragment.start,
+                    "numel": fragment.numel,
+                }
             )
         return rows
 

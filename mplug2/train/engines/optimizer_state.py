@@ -41,7 +41,9 @@ def optimizer_state(
     return {"class": type(optimizer).__qualname__, "state": state, "counters": counters}
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, saved: dict[str, Any]
+) -> None:
     """Restore what ``optimizer_state`` returned; the settings of the groups stay those of the spec.
 
     All ranks must call this. Raises `UserError` if the state is that of another optimizer.

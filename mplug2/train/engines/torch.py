@@ -110,7 +110,9 @@ class TorchEngine:
     def consolidate(self, parameter: str | Tensor) -> Tensor:
         """Return the parameter: weights are complete and in float32 on all ranks."""
         tensor = (
-            find_tensor(self.net, parameter) if isinstance(parameter, str) else parameter
+            find_tensor(self.net, parameter)
+            if isinstance(parameter, str)
+            else parameter
         )
         return tensor.detach()
 

@@ -10,7 +10,14 @@ import torch
 from registry.language.patterns import is_selected
 
 # Embeddings learn by rows, which Muon would mix.
-BY_ADAMW = ["*word.weight", "*position*", "*kind.weight", "*latents", "*kernel", "*head*"]
+BY_ADAMW = [
+    "*word.weight",
+    "*position*",
+    "*kind.weight",
+    "*latents",
+    "*kernel",
+    "*head*",
+]
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -94,7 +101,13 @@ def _split(
     for use_muon, suffix in ((True, "muon"), (False, "adamw")):
         name = f"{group['name']}, {suffix}"
         parts.append(
-            {**group, "name": name, "use_muon": use_muon, "params": [], "param_names": []}
+            {
+                **group,
+                "name": name,
+                "use_muon": use_muon,
+                "params": [],
+                "param_names": [],
+            }
         )
     matrices, others = parts
     for name, parameter in zip(group["param_names"], group["params"], strict=True):

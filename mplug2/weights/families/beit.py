@@ -113,7 +113,9 @@ KEY_MAP = KeyMap(
     fresh=(
         *(
             Fresh(
-                "blocks.{layer}.{part:norm2|mlp}.{expert:text|fused}.{rest*}", role, TEXT
+                "blocks.{layer}.{part:norm2|mlp}.{expert:text|fused}.{rest*}",
+                role,
+                TEXT,
             )
             for role in ("lower", "upper")
         ),

@@ -87,7 +87,9 @@ def _open(where: str) -> Released:
             f"{where}: must be a BERT with activation gelu and absolute positions, but is a '{kind}' with "
             f"'{activation}' and '{position}'"
         )
-    return replace(read_released(find_file(where, WEIGHTS)), origin=where, config=config)
+    return replace(
+        read_released(find_file(where, WEIGHTS)), origin=where, config=config
+    )
 
 
 def _check(net: Network, released: Released, module_names: Collection[str]) -> None:

@@ -194,7 +194,9 @@ def _open_clip_config(where: str, config: Mapping[str, Any]) -> dict[str, Any]:
             "text_config": {"num_attention_heads": text["heads"]},
         }
     except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-        problem = f"must describe a vision transformer ({type(error).__name__}: {error})"
+        problem = (
+            f"must describe a vision transformer ({type(error).__name__}: {error})"
+        )
         raise UserError(f"{where}: {OPEN_CLIP_CONFIG} {problem}") from None
 
 

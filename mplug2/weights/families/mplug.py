@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from mplug2.weights.families.mplug2 import POSITION_IDS, decoder_rows, fusion, fusion_rows
+from mplug2.weights.families.mplug2 import (
+    POSITION_IDS,
+    decoder_rows,
+    fusion,
+    fusion_rows,
+)
 from mplug2.weights.families.pieces import (
     LEAF,
     VISION,
@@ -141,7 +146,9 @@ KEY_MAP = KeyMap(
     rows=(
         *VISION_DROPS,
         *POSITION_IDS,
-        Drop("{part:text_encoder|fusion_encoder}.cls.{rest*}", "a head of pre-training"),
+        Drop(
+            "{part:text_encoder|fusion_encoder}.cls.{rest*}", "a head of pre-training"
+        ),
         Drop(
             "{name:prefix_ids|target_ids|bbox_prob_mask}",
             "a constant: the ids of coordinates",

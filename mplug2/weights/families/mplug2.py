@@ -98,7 +98,9 @@ def _temporal_layers(released: str, ours: str) -> tuple[Row, ...]:
     # A linear layer here computes the same as their convolution with a 1x1x1 kernel.
     kernel = trailing(3, optional=True)
     return (
-        Row(f"{released}ln.{LEAF}", f"{ours}norm.{{leaf}}", "vision", where=_is_temporal),
+        Row(
+            f"{released}ln.{LEAF}", f"{ours}norm.{{leaf}}", "vision", where=_is_temporal
+        ),
         Row(
             f"{released}down_proj.weight",
             f"{ours}down.weight",
@@ -107,7 +109,10 @@ def _temporal_layers(released: str, ours: str) -> tuple[Row, ...]:
             where=_is_temporal,
         ),
         Row(
-            f"{released}down_proj.bias", f"{ours}down.bias", "vision", where=_is_temporal
+            f"{released}down_proj.bias",
+            f"{ours}down.bias",
+            "vision",
+            where=_is_temporal,
         ),
         Row(
             f"{released}up_proj.weight",
@@ -208,7 +213,8 @@ KEY_MAP = KeyMap(
         ),
         Drop("visual_encoder.{part:transformer|ln_final}.{rest*}", CLIP_TEXT),
         Drop(
-            "visual_encoder.visual.proj", "CLIP's output projection, not used by mPLUG-2"
+            "visual_encoder.visual.proj",
+            "CLIP's output projection, not used by mPLUG-2",
         ),
         Drop(
             "{path*}.{part:intermediate_vision|output_vision}.{rest*}",

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from mplug2.weights.families.mplug import ROLES, VISION_DROPS, encoder_rows, head_rows
-from mplug2.weights.families.mplug2 import POSITION_IDS, decoder_rows, fusion, fusion_rows
+from mplug2.weights.families.mplug2 import (
+    POSITION_IDS,
+    decoder_rows,
+    fusion,
+    fusion_rows,
+)
 from mplug2.weights.families.pieces import LEAF
 from mplug2.weights.keymap import Drop, Facts, KeyMap, Role, Row, Values
 

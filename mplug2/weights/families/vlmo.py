@@ -65,7 +65,9 @@ def _contrast(fused: bool) -> Role:
         return _reads_fused(spec, module) == fused
 
     return Role(
-        f"contrastive of {'fused' if fused else 'own'} experts", {"contrastive": ""}, when
+        f"contrastive of {'fused' if fused else 'own'} experts",
+        {"contrastive": ""},
+        when,
     )
 
 
@@ -200,7 +202,9 @@ KEY_MAP = KeyMap(
             resize=repeat_last_row,
         ),
         Row("transformer.cls_token", "cls", "patches"),
-        Row("transformer.pos_embed", "position", "patches", resize=grid_positions_cubic),
+        Row(
+            "transformer.pos_embed", "position", "patches", resize=grid_positions_cubic
+        ),
         Row(f"transformer.patch_embed.proj.{LEAF}", "patch.proj.{leaf}", "patches"),
         # Before the rows of the blocks: a drop ends the search.
         Drop(FUSED, "this network has no fused experts", "upper", _has_no_fused),

@@ -94,7 +94,9 @@ def test_imagenet_by_both_lists(tmp_path: Path) -> None:
         "ImageId,PredictionString\nILSVRC2012_val_00000001,n01443537 1 2 3 4 n01443537 5 6 7 8\n",
     )
     synsets = written(
-        tmp_path, "synset_words.txt", "n01440764 tench, Tinca tinca\nn01443537 goldfish\n"
+        tmp_path,
+        "synset_words.txt",
+        "n01440764 tench, Tinca tinca\nn01443537 goldfish\n",
     )
     numbers = written(tmp_path, "val.txt", "ILSVRC2012_val_00000001.JPEG 1\n")
     expected = [{"image": "ILSVRC2012_val_00000001.JPEG", "label": "n01443537"}]

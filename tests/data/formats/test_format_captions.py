@@ -79,7 +79,10 @@ def test_packed_files_are_read_as_plain_ones(tmp_path: Path) -> None:
 def test_nocaps_tells_its_domain(tmp_path: Path) -> None:
     value = {
         "images": [{"id": 0, "file_name": "0013.jpg", "domain": "near-domain"}],
-        "annotations": [{"image_id": 0, "caption": "a"}, {"image_id": 0, "caption": "b"}],
+        "annotations": [
+            {"image_id": 0, "caption": "a"},
+            {"image_id": 0, "caption": "b"},
+        ],
     }
     assert list(captions(saved(tmp_path / "n.json", value))) == [
         {"image": "0013.jpg", "caption": ["a", "b"], "type": "near-domain"}
@@ -203,7 +206,9 @@ def test_videos_with_sentences(tmp_path: Path) -> None:
         ("[" * 100_000, "must be JSON, but is nested too deeply"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, value: str, said: str) -> None:
+def test_a_mistake_is_told_with_its_place(
+    tmp_path: Path, value: str, said: str
+) -> None:
     with pytest.raises(UserError, match=said) as caught:
         list(captions(saved(tmp_path / "bad.json", value)))
     assert str(caught.value).startswith(str(tmp_path / "bad.json"))
@@ -215,7 +220,9 @@ def test_a_table_with_a_short_row_and_a_line_without_a_tab(tmp_path: Path) -> No
     ):
         list(
             jsfusion(
-                saved(tmp_path / "t.csv", "key,vid_key,video_id,sentence\na,b,c,d\na,b\n")
+                saved(
+                    tmp_path / "t.csv", "key,vid_key,video_id,sentence\na,b,c,d\na,b\n"
+                )
             )
         )
     with pytest.raises(
@@ -226,7 +233,9 @@ def test_a_table_with_a_short_row_and_a_line_without_a_tab(tmp_path: Path) -> No
                 saved(tmp_path / "t.csv", "key,vid_key,video_id,sentence\na,b,c,d,e\n")
             )
         )
-    with pytest.raises(UserError, match=r"r\.token:2: a line must be IMAGE\.jpg#NUMBER"):
+    with pytest.raises(
+        UserError, match=r"r\.token:2: a line must be IMAGE\.jpg#NUMBER"
+    ):
         list(flickr(saved(tmp_path / "r.token", "1.jpg#0\tA dog .\n1.jpg A dog\n")))
     with pytest.raises(UserError, match=r"gone\.txt cannot be read"):
         list(flickr(tmp_path / "gone.txt"))

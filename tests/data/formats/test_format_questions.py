@@ -42,7 +42,8 @@ def vqa_files(folder: Path, subtype: str = "val2014") -> tuple[Path, Path]:
     }
     return (
         saved(
-            folder / "questions.json", {"data_subtype": subtype, "questions": [question]}
+            folder / "questions.json",
+            {"data_subtype": subtype, "questions": [question]},
         ),
         saved(folder / "annotations.json", {"annotations": [answers]}),
     )
@@ -91,7 +92,10 @@ def test_answers_that_are_frequent(tmp_path: Path) -> None:
     assert frequent_answers(*[annotations] * 9) == ["2"], "normalised"
     assert frequent_answers(*[annotations] * 8) == []
     assert answer_list(saved(tmp_path / "a.json", ["", "b", "a", "b"])) == ["b", "a"]
-    assert answer_list(saved(tmp_path / "b.json", {"a": 1, "b": 0, "": 2})) == ["b", "a"]
+    assert answer_list(saved(tmp_path / "b.json", {"a": 1, "b": 0, "": 2})) == [
+        "b",
+        "a",
+    ]
     with pytest.raises(UserError, match=r"c\.json: must be a list of answers"):
         answer_list(saved(tmp_path / "c.json", {"a": "b"}))
 
@@ -116,7 +120,13 @@ def test_other_questions_about_images(tmp_path: Path) -> None:
     assert [one.weights for one in read] == [(2 / 3, 1 / 3), (0.5,), (0.5,)]
     genome = [{"id": 4, "qas": [{"question": "q?", "answer": "A bear.", "qa_id": 9}]}]
     assert list(visual_genome(saved(tmp_path / "v.json", genome))) == [
-        {"image": "4.jpg", "question": "q?", "answer": "A bear", "question_id": 9, **half}
+        {
+            "image": "4.jpg",
+            "question": "q?",
+            "answer": "A bear",
+            "question_id": 9,
+            **half,
+        }
     ]
     scenes = {
         "07": {"imageId": "n1", "question": "q?", "answer": "yes"},

@@ -42,7 +42,13 @@ COUNTED: list[tuple[str, Rows, list[str], int, int]] = [
     ("flickr8k", flickr, ["flickr8k/captions.txt.gz"], 8091, 8091),
     ("coco 500", captions, ["coco/captions_500.json"], 500, 500),
     ("coco 80", captions, ["coco/caps_boxes_coco2014_val_80.jsonl"], 80, 80),
-    ("refcoco testA", detections, ["refcoco/testA_refcoco_unc_dets_sample.json"], 50, 0),
+    (
+        "refcoco testA",
+        detections,
+        ["refcoco/testA_refcoco_unc_dets_sample.json"],
+        50,
+        0,
+    ),
     ("didemo val", didemo, ["didemo/val_data.json.gz"], 1065, 1065),
     ("didemo test", didemo, ["didemo/test_data.json.gz"], 1004, 1004),
     ("msrvtt 1k-A", jsfusion, ["msrvtt/MSRVTT_JSFUSION_test.csv.gz"], 1000, 1000),
@@ -232,7 +238,10 @@ def test_readers_take_the_rows_with_their_real_media(
     assert (len(entailed.records), entailed.inputs["image"].shape[0]) == (69, 4)
     for name, count in (("coco", 7), ("flickr30k", 2), ("flickr8k", 32)):
         written = through(
-            CaptionTask, captions(images / name / "captions.json"), images / name, "image"
+            CaptionTask,
+            captions(images / name / "captions.json"),
+            images / name,
+            "image",
         )
         assert written.inputs["image"].shape[0] == count
         assert all(len(record["references"]) == 5 for record in written.records)
@@ -292,7 +301,9 @@ def test_boxes_of_refcoco_are_read(shared: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     rows = list(
-        detections(shared / "data/annotations/refcoco/testA_refcoco_unc_dets_sample.json")
+        detections(
+            shared / "data/annotations/refcoco/testA_refcoco_unc_dets_sample.json"
+        )
     )
     assert rows[0]["image"] == "train2014/COCO_train2014_000000266240.jpg"
     assert rows[0]["box"] == [0.0, 95.32, 113.34, 419.59]

@@ -232,5 +232,7 @@ def test_detections_and_expressions(tmp_path: Path) -> None:
         {"image": "train2014/COCO_train2014_000000000009.jpg", "phrase": "man", "box": [1, 2, 4, 6],
          "question_id": 0}
     ]  # fmt: skip
-    path.write_text(json.dumps({"predictions": [{"sent": "man in black", "ref_id": 47}]}))
+    path.write_text(
+        json.dumps({"predictions": [{"sent": "man in black", "ref_id": 47}]})
+    )
     assert list(expressions(path)) == [(47, "man in black")]

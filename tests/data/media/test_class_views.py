@@ -95,7 +95,10 @@ def test_views_are_clips_times_crops_and_are_decoded_at_once(
     # the crops of a third each: columns 0..23, 12..35, 24..47 of the file
     columns = torch.tensor([23.0, 47.0, 71.0])
     torch.testing.assert_close(
-        means.view(2, 3, 2), expected[:, None] + columns[None, :, None], atol=3.0, rtol=0
+        means.view(2, 3, 2),
+        expected[:, None] + columns[None, :, None],
+        atol=3.0,
+        rtol=0,
     )
     assert torch.equal(views.read(media, "v", [4])[0], pixels[4])
 

@@ -33,7 +33,9 @@ def test_files_of_the_same_name_in_two_folders_stay_two(tmp_path: Path) -> None:
     for stream, name in ((IMAGE, "{}/1.png"), (FRAMES, "{}/1")):
         kept = MediaFolder(tmp_path, "x", stream, cache=1)
         for _ in range(2):
-            dark, bright = (kept.read(name.format(folder), rng).mean() for folder in "ab")
+            dark, bright = (
+                kept.read(name.format(folder), rng).mean() for folder in "ab"
+            )
             assert dark < -1 < 1 < bright
 
 

@@ -122,7 +122,13 @@ def png(
 def test_deep_greys_keep_their_shades(tmp_path: Path) -> None:
     shades = np.tile(np.arange(64, dtype=np.uint16) * 1040, (4, 1))
     png(tmp_path / "plain.png", 16, 0, shades.astype(">u2"))
-    png(tmp_path / "clear.png", 16, 0, shades.astype(">u2"), struct.pack(">H", 1040 * 63))
+    png(
+        tmp_path / "clear.png",
+        16,
+        0,
+        shades.astype(">u2"),
+        struct.pack(">H", 1040 * 63),
+    )
     Image.fromarray((shades / 65535).astype(np.float32)).save(tmp_path / "unit.tif")
     Image.fromarray((shades / 257).astype(np.float32)).save(tmp_path / "byte.tif")
     for name in ("plain.png", "clear.png", "unit.tif", "byte.tif"):
@@ -203,7 +209,8 @@ def test_what_pillow_would_hand_to_another_program_is_refused(
 def test_the_usual_formats_are_read(tmp_path: Path, suffix: str) -> None:
     Image.new("RGB", (16, 8), (9, 99, 199)).save(tmp_path / f"a.{suffix}")
     assert (
-        np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - [9, 99, 199]).max() < 12
+        np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - [9, 99, 199]).max()
+        < 12
     )
 
 

@@ -51,8 +51,12 @@ def test_targets_have_the_weights_of_the_pixels(shape: tuple[int, ...]) -> None:
             BatchMixing(0.8, 1.0),
         ):
             mixed, targets = mixing(media, TARGETS, np.random.default_rng(seed))
-            assert targets[0, 1].item() == pytest.approx(mixed[0].mean().item(), abs=1e-6)
-            assert targets[1, 1].item() == pytest.approx(mixed[1].mean().item(), abs=1e-6)
+            assert targets[0, 1].item() == pytest.approx(
+                mixed[0].mean().item(), abs=1e-6
+            )
+            assert targets[1, 1].item() == pytest.approx(
+                mixed[1].mean().item(), abs=1e-6
+            )
             torch.testing.assert_close(targets.sum(dim=1), torch.ones(2))
 
 

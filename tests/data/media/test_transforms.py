@@ -51,7 +51,9 @@ def test_nearest_resizing_equals_that_of_torch_for_every_length(size: int) -> No
         frames = np.broadcast_to(pixels[None, :, None, None], (1, length, size + 1, 1))
         ours = resize_nearest(frames, size)[0, :, 0, 0]
         row = torch.from_numpy(pixels.astype(np.float32))[None, None]
-        theirs = torch.nn.functional.interpolate(row, size, mode="nearest")[0, 0].numpy()
+        theirs = torch.nn.functional.interpolate(row, size, mode="nearest")[
+            0, 0
+        ].numpy()
         if not np.array_equal(ours, theirs):
             differ.append(length)
     assert differ == []

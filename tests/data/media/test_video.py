@@ -33,7 +33,9 @@ def facts(shared: Path) -> dict[str, dict]:
 def ramp(frames: int, height: int = 32, width: int = 48) -> np.ndarray:
     """Frames whose number can be read off their brightness."""
     levels = (np.arange(frames) * 200 // max(frames - 1, 1) + 20).astype(np.uint8)
-    return np.broadcast_to(levels[:, None, None, None], (frames, height, width, 3)).copy()
+    return np.broadcast_to(
+        levels[:, None, None, None], (frames, height, width, 3)
+    ).copy()
 
 
 def level(frame: np.ndarray) -> float:
@@ -47,13 +49,17 @@ every_file = pytest.mark.parametrize(
 
 
 @every_file
-def test_every_odd_file_has_its_true_number_of_frames(shared: Path, stride: int) -> None:
+def test_every_odd_file_has_its_true_number_of_frames(
+    shared: Path, stride: int
+) -> None:
     known = facts(shared)
     assert len(known) > 40
     for name in {UNSOUND, *sorted(known)[::stride]}:
         fact = known[name]
         best = max(fact["video"], key=lambda stream: stream["width"])
-        clip = read_frames(shared / "data" / name, lambda total: frame_indices(total, 4))
+        clip = read_frames(
+            shared / "data" / name, lambda total: frame_indices(total, 4)
+        )
         assert clip.total == best["frames_decoded"], name
         height, width = best["height"], best["width"]
         upright = (width, height) if best["rotation"] % 180 else (height, width)
@@ -90,7 +96,8 @@ def test_display_rotation_is_applied_counter_clockwise(shared: Path) -> None:
         with av.open(str(path)) as container:
             frame = next(container.decode(video=0))
             turned = np.rot90(
-                frame.to_ndarray(format="rgb24"), {-90: 3, -180: 2, 90: 1}[frame.rotation]
+                frame.to_ndarray(format="rgb24"),
+                {-90: 3, -180: 2, 90: 1}[frame.rotation],
             )
         assert np.array_equal(read_frames(path, lambda _: [0]).frames[0], turned), name
 
@@ -251,9 +258,9 @@ def test_a_picture_that_changes_its_size_is_refused_whatever_is_chosen(
     for choose in (range, lambda _: [0], lambda total: [total - 1]):
         with pytest.raises(VideoError, match=said):
             read_frames(both, choose)
-    assert [said in finding.reason for finding in check_files(["both"], [both]).bad] == [
-        True
-    ]
+    assert [
+        said in finding.reason for finding in check_files(["both"], [both]).bad
+    ] == [True]
 
 
 def test_the_limit_holds_for_what_is_decoded_too(
@@ -263,7 +270,9 @@ def test_the_limit_holds_for_what_is_decoded_too(
     monkeypatch.setattr(
         video, "scan_video", lambda *_: video.Scan(8, 1, 1, False)
     )  # a header that lies
-    with pytest.raises(VideoError, match="frames of 64x48 pixels; at most 1000 are read"):
+    with pytest.raises(
+        VideoError, match="frames of 64x48 pixels; at most 1000 are read"
+    ):
         read_frames(tmp_path / "a.avi", range, limits=Limits(pixels=1000))
 
 
@@ -321,8 +330,12 @@ def test_decord_reads_only_what_it_is_known_to_read_right(
     for name in names:
         path = shared / "data" / name
         reference = read_frames(path, lambda total: frame_indices(total, 3))
-        other = read_frames(path, lambda total: frame_indices(total, 3), decoder="decord")
-        assert (other.total, other.indices) == (reference.total, reference.indices), name
+        other = read_frames(
+            path, lambda total: frame_indices(total, 3), decoder="decord"
+        )
+        assert (other.total, other.indices) == (reference.total, reference.indices), (
+            name
+        )
         assert np.abs(other.frames.astype(int) - reference.frames).mean() < 2, name
 
 
@@ -349,7 +362,8 @@ def test_frames_that_unfold_to_too_much_memory_are_refused_or_reduced(
     encode(path, ramp(1))
     limits = Limits(kept_bytes=15 * 32 * 48 * 3)
     with pytest.raises(
-        VideoError, match=r"16 frames of 48x32 pixels need 73728 bytes, but at most 69120"
+        VideoError,
+        match=r"16 frames of 48x32 pixels need 73728 bytes, but at most 69120",
     ):
         read_frames(path, lambda _: [0] * 16, limits=limits)
     clip = read_frames(

@@ -79,8 +79,12 @@ def write_hdf5(folder: Path) -> Path:
     content = arrays()
     with h5py.File(path, "w") as file:
         file["image_ids"] = np.array([7, 42])
-        file["image_features"] = np.stack([content["features"] * 0, content["features"]])
-        file["spatial_features"] = np.stack([content["norm_bb"] * 0, content["norm_bb"]])
+        file["image_features"] = np.stack(
+            [content["features"] * 0, content["features"]]
+        )
+        file["spatial_features"] = np.stack(
+            [content["norm_bb"] * 0, content["norm_bb"]]
+        )
     return path
 
 

@@ -120,7 +120,9 @@ def test_a_caption_that_is_too_long_loses_its_end_with_the_rest(media: Path) -> 
     assert cut == ids[0].tolist()[:4]
 
 
-def test_retrieval_shows_every_caption_once_an_epoch_beside_its_file(media: Path) -> None:
+def test_retrieval_shows_every_caption_once_an_epoch_beside_its_file(
+    media: Path,
+) -> None:
     data = make_source(RetrievalTask, **arguments(media, ROWS, training=True))
     orders = {
         tuple(group.items for group in data.requests(epoch, 0)) for epoch in range(8)
@@ -243,7 +245,9 @@ def test_any_captions_are_kept_whole_and_cut_for_the_network(
         max_leaves=8,
     )
 )
-def test_any_line_is_captions_or_a_message_that_names_it(media: Path, value: Any) -> None:
+def test_any_line_is_captions_or_a_message_that_names_it(
+    media: Path, value: Any
+) -> None:
     given = arguments(media, [])
     Path(given["path"]).write_text(json.dumps(value))
     try:

@@ -142,7 +142,9 @@ def test_a_placed_box_stays_a_box_in_the_square(
     x1, x2 = sorted((corners[0] * width, corners[2] * width))
     y1, y2 = sorted((corners[1] * height, corners[3] * height))
     scale = 1 / max(height, width)
-    frame = Letterbox(scale, (1 - width * scale) / 2, (1 - height * scale) / 2, mirrored)
+    frame = Letterbox(
+        scale, (1 - width * scale) / 2, (1 - height * scale) / 2, mirrored
+    )
     left, top, right, bottom = frame.place([x1, y1, x2, y2])
     assert 0 <= left <= right <= 1
     assert 0 <= top <= bottom <= 1

@@ -69,9 +69,13 @@ def test_a_folder_for_each_class(photos: Path) -> None:
         source(photos)
 
 
-def test_a_table_and_json_lines_give_the_same_items(photos: Path, tmp_path: Path) -> None:
+def test_a_table_and_json_lines_give_the_same_items(
+    photos: Path, tmp_path: Path
+) -> None:
     table = tmp_path / "labels.tsv"
-    table.write_text("file\tanimal\tsplit\ncat/1.JPG\tcat\ttrain\ndog/2.png\tdog\ttest\n")
+    table.write_text(
+        "file\tanimal\tsplit\ncat/1.JPG\tcat\ttrain\ndog/2.png\tdog\ttest\n"
+    )
     comma = tmp_path / "labels.csv"
     comma.write_text('animal,file\n"cat",cat/1.JPG\ndog,dog/2.png\n')
     lines = tmp_path / "labels.jsonl"
@@ -97,7 +101,8 @@ def test_several_labels(photos: Path, tmp_path: Path) -> None:
     assert batch.inputs["targets"].tolist() == [[1, 1], [0, 1]]
     assert batch.records[0]["answers"] == ["dog", "cat"]
     with pytest.raises(
-        UserError, match=r"'label' needs one class for each file \(got dog, cat for cat/1"
+        UserError,
+        match=r"'label' needs one class for each file \(got dog, cat for cat/1",
     ):
         batch_of(source(lines, media=str(photos), separator=";"))
 

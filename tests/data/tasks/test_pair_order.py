@@ -36,7 +36,9 @@ def pairs(tmp_path: Path) -> Path:
     rows = [
         {"images": ["dark.png", "bright.png"], "sentence": WRITTEN, "label": "True"}
     ] * 16
-    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "pairs.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows)
+    )
     return tmp_path
 
 

@@ -279,7 +279,9 @@ def test_a_quarantined_file_is_left_out(media: Path) -> None:
         exclude_list=str(listed),
     )
     assert [group.media[0] for group in data.requests(0, 0)] == ["one", "three"]
-    assert data.requests(0, 0)[1].items == (3,), "the numbers of the other questions stay"
+    assert data.requests(0, 0)[1].items == (3,), (
+        "the numbers of the other questions stay"
+    )
 
 
 @pytest.mark.parametrize(

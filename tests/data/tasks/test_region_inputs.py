@@ -23,7 +23,10 @@ from registry.errors import UserError
 from registry.language.ports import StreamType
 
 IMAGE = StreamType("image", ("V", 3, 32, 32))
-BOXES = {"a": [[0.0, 0.0, 0.5, 1.0]], "b": [[0.0, 0.0, 1.0, 1.0], [0.25, 0.5, 0.75, 1.0]]}
+BOXES = {
+    "a": [[0.0, 0.0, 0.5, 1.0]],
+    "b": [[0.0, 0.0, 1.0, 1.0], [0.25, 0.5, 0.75, 1.0]],
+}
 
 
 def tokenizer() -> Tokenizer:

@@ -78,7 +78,12 @@ def test_lines_of_timix_and_phrases_about_the_complete_image(folder: Path) -> No
     ]
     marked = patches(data)
     assert marked.sum(dim=(1, 2)).tolist() == [16, 4, 16]
-    assert marked[1].tolist() == [[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
+    assert marked[1].tolist() == [
+        [0, 0, 0, 0],
+        [0, 0, 1, 1],
+        [0, 0, 1, 1],
+        [0, 0, 0, 0],
+    ]
 
 
 def test_each_image_comes_once_with_the_rows_of_its_phrases(folder: Path) -> None:
@@ -110,14 +115,17 @@ def test_each_image_comes_once_with_the_rows_of_its_phrases(folder: Path) -> Non
         ({"elems": [], "caption": "a ring"}, "regions.jsonl:1: 'image' must be a name"),
     ],
 )
-def test_a_broken_line_is_named(folder: Path, row: dict[str, Any], message: str) -> None:
+def test_a_broken_line_is_named(
+    folder: Path, row: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         source(folder, [row])
 
 
 def test_the_number_of_patches_must_be_declared_and_square(folder: Path) -> None:
     with pytest.raises(
-        UserError, match="must have a known number of patches, but is 'labels P patches'"
+        UserError,
+        match="must have a known number of patches, but is 'labels P patches'",
     ):
         source(folder, [], types=types("patches"))
     with pytest.raises(

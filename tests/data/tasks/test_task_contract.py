@@ -26,7 +26,10 @@ SMALL: dict[str, tuple[dict[tuple[str, ...], str], str]] = {
         {("video",): "qa", ("image",): "vqa"},
         "questions_per_clip: 2, answer_list: {path}",
     ),
-    "caption": ({("video",): "captions", ("image",): "retrieval"}, "prompt: a video of"),
+    "caption": (
+        {("video",): "captions", ("image",): "retrieval"},
+        "prompt: a video of",
+    ),
     "grounding": ({("image",): "phrases"}, "phrases_per_image: 2"),
     "region_phrases": ({("region_image",): "phrases"}, "phrases_per_image: 3"),
     "media_class": (
@@ -109,7 +112,8 @@ def test_what_is_declared_comes(
 ) -> None:
     files, arguments = SMALL[name]
     declared = {
-        key: read_type(str(port)) for key, port in TASKS.declaration(name).outputs.items()
+        key: read_type(str(port))
+        for key, port in TASKS.declaration(name).outputs.items()
     }
     other = {
         *sum(VIEWS, ()),
@@ -125,10 +129,14 @@ def test_what_is_declared_comes(
     inputs = {key: kind for key, kind in declared.items() if key not in other}
     path = shapes / f"{files[views]}_train.jsonl"
     media = (
-        f"media: {shapes}/{'videos' if 'video' in views else 'images'}, " if views else ""
+        f"media: {shapes}/{'videos' if 'video' in views else 'images'}, "
+        if views
+        else ""
     )
     regions = (
-        f"regions: {shapes}/images_train.jsonl, region_image_size: 48, " if views else ""
+        f"regions: {shapes}/images_train.jsonl, region_image_size: 48, "
+        if views
+        else ""
     )
     data = f"task: {name}, tokenizer: {shapes}/vocab.txt, {media}{regions}{arguments.format(path=path)}"
     spec = parse_spec(
@@ -157,7 +165,9 @@ def test_what_is_declared_comes(
     assert json.loads(json.dumps(batch.records)) == batch.records
     if views and "image_index" in declared:
         assert (
-            int(batch.inputs["video_index" if "video" in views else "image_index"].max())
+            int(
+                batch.inputs["video_index" if "video" in views else "image_index"].max()
+            )
             < sizes["V"]
         )
 

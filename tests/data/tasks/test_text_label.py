@@ -251,6 +251,8 @@ def test_any_line_is_sentences_or_a_message_that_names_it(
 
 
 @pytest.mark.parametrize("labels", [["yes"], ["yes", "yes"], []])
-def test_labels_are_two_or_more_different_names(labels: list[str], shapes: Path) -> None:
+def test_labels_are_two_or_more_different_names(
+    labels: list[str], shapes: Path
+) -> None:
     with pytest.raises(UserError, match="two or more different names"):
         reader(shapes, labels=labels)

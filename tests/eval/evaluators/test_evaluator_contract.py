@@ -138,7 +138,14 @@ def test_batches_add_up_and_no_batch_is_no_row(name: str) -> None:
         GoalOutputs(goal, CASES[name][1]()),
         [record(10 + number) for number in range(ROWS)],
     )
-    assert [row["question_id"] for row in evaluator.compute()[1]] == [0, 1, 2, 10, 11, 12]
+    assert [row["question_id"] for row in evaluator.compute()[1]] == [
+        0,
+        1,
+        2,
+        10,
+        11,
+        12,
+    ]
     assert build(name).compute() == ({}, [])
 
 

@@ -20,7 +20,9 @@ from mplug2.network import Network
 from registry import Spec, UserError, check, read_spec
 from registry.training import training_plan
 
-TINY = Path(__file__).resolve().parents[3] / "configs_image" / "classes_shapes_tiny.yaml"
+TINY = (
+    Path(__file__).resolve().parents[3] / "configs_image" / "classes_shapes_tiny.yaml"
+)
 NUM_CASES = 1000
 
 
@@ -92,7 +94,11 @@ def run(spec: Spec, net: Network) -> Evaluation:
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Network]:
     """A network of random weights, evaluated by its neighbors by one key."""
     folder = tmp_path_factory.mktemp("knn")
-    sizes = ["modules.vision.width=16", "modules.vision.depth=1", "modules.head.width=16"]
+    sizes = [
+        "modules.vision.width=16",
+        "modules.vision.depth=1",
+        "modules.head.width=16",
+    ]
     settings = [*sizes, *data_settings(folder), "eval.evaluator=knn"]
     spec = read_spec(TINY, settings)
     torch.manual_seed(0)
@@ -106,7 +112,11 @@ def test_colors_are_found_by_random_features_and_a_broken_file_is_wrong(
     assert evaluated.samples == 4
     assert len(evaluated.bad) == 1
     # Three of four files, all of one class and half of the other.
-    assert evaluated.metrics == {"top1": 0.75, "top5": 0.75, "mean_class_accuracy": 0.75}
+    assert evaluated.metrics == {
+        "top1": 0.75,
+        "top5": 0.75,
+        "mean_class_accuracy": 0.75,
+    }
 
 
 def test_wrong_settings_are_named(small: tuple[Spec, Network]) -> None:

@@ -115,10 +115,16 @@ def test_probabilities_are_kept_only_on_request() -> None:
         return {"count": float(len(rows))}
 
     record = {"question_id": 0, "question": "x", "answers": ["a"], "classes": CLASSES}
-    assert measure([Batch({"label": torch.randn(1, 6)}, [record])], [count]).metrics == {
-        "count": 1.0
+    assert measure(
+        [Batch({"label": torch.randn(1, 6)}, [record])], [count]
+    ).metrics == {"count": 1.0}
+    assert seen[0].keys() == {
+        "question_id",
+        "question",
+        "answers",
+        "prediction",
+        "score",
     }
-    assert seen[0].keys() == {"question_id", "question", "answers", "prediction", "score"}
 
 
 def test_real_values() -> None:
@@ -158,7 +164,11 @@ def test_perplexity_adds_sums_and_counts_and_divides_once(tmp_path: Path) -> Non
                 "loss_sum": torch.tensor([6.0, 0.0, 9.0]),
                 "num_tokens": torch.tensor([6.0, 3.0, 1.0]),
             },
-            [{"question_id": 1}, {"question_id": 2}, {"question_id": 0, "padding": True}],
+            [
+                {"question_id": 1},
+                {"question_id": 2},
+                {"question_id": 0, "padding": True},
+            ],
         ),
     ]
     found = measure(batches, ["perplexity"], predictions=tmp_path / "rows.jsonl")
@@ -222,7 +232,12 @@ def test_probabilities_of_views_are_averaged() -> None:
     """By hand: logits (0, log 3) are probabilities (1/4, 3/4); the mean of probabilities is not that of
     logits."""
     logits = torch.tensor(
-        [[0.0, math.log(3)], [math.log(19), 0.0], [0.0, math.log(3)], [0.0, math.log(3)]]
+        [
+            [0.0, math.log(3)],
+            [math.log(19), 0.0],
+            [0.0, math.log(3)],
+            [0.0, math.log(3)],
+        ]
     )
     names = {"classes": ["a", "b"], "answers": ["a"]}
     records = [{"question_id": row // 2, "view": row % 2, **names} for row in range(4)]

@@ -21,9 +21,7 @@ from registry.training import training_plan
 
 CLASSES = ["red square", "blue ring", "cross"]
 TEMPLATES = ["a photo of a {}.", "the {}"]
-WORDS = (
-    "[PAD] [UNK] [CLS] [SEP] [MASK] a photo of the red blue square ring cross . an image"
-)
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a photo of the red blue square ring cross . an image"
 SPEC = """
 inputs: {{image: image B 3 H W, caption: text B L}}
 modules:
@@ -83,7 +81,9 @@ class Photos:
                         "answers": [CLASSES[file % 3]],
                     }
                     record["classes"] = list(self.classes)
-                    records.append(record if self.views == 1 else record | {"view": view})
+                    records.append(
+                        record if self.views == 1 else record | {"view": view}
+                    )
             yield Batch({"image": self.images(first)}, records)
 
     def images(self, first: int) -> torch.Tensor:
@@ -115,7 +115,9 @@ def probabilities(net: Network, vocabulary: Path, images: torch.Tensor) -> torch
     return (100 * seen @ torch.stack(means).T).softmax(dim=1)
 
 
-def test_the_class_of_the_most_similar_ensemble(vocabulary: Path, tmp_path: Path) -> None:
+def test_the_class_of_the_most_similar_ensemble(
+    vocabulary: Path, tmp_path: Path
+) -> None:
     net, photos = network(vocabulary), Photos()
     result = measured(net, photos, tmp_path / "rows.jsonl")
     expected = torch.cat(
@@ -133,7 +135,9 @@ def test_the_class_of_the_most_similar_ensemble(vocabulary: Path, tmp_path: Path
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     return [
-        json.loads(line) for line in path.read_text().splitlines() if "prediction" in line
+        json.loads(line)
+        for line in path.read_text().splitlines()
+        if "prediction" in line
     ]
 
 
@@ -142,7 +146,9 @@ def test_views_of_a_file_are_averaged(vocabulary: Path, tmp_path: Path) -> None:
     measured(net, photos, tmp_path / "rows.jsonl")
     rows = _rows(tmp_path / "rows.jsonl")
     views = (
-        probabilities(net, vocabulary, photos.images(0)).unflatten(0, (2, 3)).mean(dim=1)
+        probabilities(net, vocabulary, photos.images(0))
+        .unflatten(0, (2, 3))
+        .mean(dim=1)
     )
     scores = torch.tensor([row["score"] for row in rows[:2]])
     torch.testing.assert_close(scores, views.amax(dim=1), atol=1e-4, rtol=1e-4)

@@ -18,7 +18,10 @@ from registry.training import training_plan
 
 def main(path: str, zero: str) -> None:
     """Evaluate this rank's share; ``zero`` is a stage of DeepSpeed, or ``none``."""
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = (
+        int(os.environ.get("RANK", "0")),
+        int(os.environ.get("WORLD_SIZE", "1")),
+    )
     distributed.init_process_group(accelerator=False)
     net = network(rerank=4, rerank_batch=5)
     (evaluation,) = training_plan(net.spec).evaluations

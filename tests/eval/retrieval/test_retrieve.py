@@ -151,12 +151,15 @@ def test_each_row_says_what_was_found(tmp_path: Path) -> None:
     }
     for row in rows:
         assert (
-            row["score"] == sorted(row["score"], reverse=True) and len(row["score"]) == 4
+            row["score"] == sorted(row["score"], reverse=True)
+            and len(row["score"]) == 4
         )
         known = captions if row["query"] == "vision" else names
         of = [known[one] for one in row["found"]]
         own = names[row["image"]]
-        assert row["rank"] == (of.index(own) + 1 if own in of else row["similarity_rank"])
+        assert row["rank"] == (
+            of.index(own) + 1 if own in of else row["similarity_rank"]
+        )
         assert own in of or row["rank"] > 4
 
 
@@ -206,14 +209,17 @@ def test_what_the_goals_must_give_is_said() -> None:
     text = SPEC.replace("[recall]", "[recall], rerank: 2").replace(
         "rerank: {", "other: {"
     )
-    assert "must have a goal 'rerank'" in str(check(parse_spec(text, "x.yaml")).problems)
+    assert "must have a goal 'rerank'" in str(
+        check(parse_spec(text, "x.yaml")).problems
+    )
 
 
 def test_recall_stands_alone() -> None:
     net = network()
     (evaluation,) = training_plan(net.spec).evaluations
     with pytest.raises(
-        UserError, match="must use one evaluator, but 'recall' needs 'retrieval' and 'acc"
+        UserError,
+        match="must use one evaluator, but 'recall' needs 'retrieval' and 'acc",
     ):
         evaluate(net, World(3), evaluation, decode=str, metrics=["recall", "accuracy"])
 

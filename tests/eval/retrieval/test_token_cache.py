@@ -53,9 +53,14 @@ def test_large_values_keep_32_bit_and_others_16() -> None:
     ]
     found = store.batch(torch.tensor([0, 1]), CPU, torch.float32)["asked"]
     assert found.values[1, 0, 0] == 1e6
-    assert found.mask is not None and found.mask.tolist() == [[True, True], [True, False]]
+    assert found.mask is not None and found.mask.tolist() == [
+        [True, True],
+        [True, False],
+    ]
     half = TokenCache()
-    half.add({"asked": Tokens(torch.full((1, 2, 3), 1e6, dtype=torch.bfloat16))}, [True])
+    half.add(
+        {"asked": Tokens(torch.full((1, 2, 3), 1e6, dtype=torch.bfloat16))}, [True]
+    )
     assert (
         half.batch(torch.tensor([0]), CPU, torch.bfloat16)["asked"].values.dtype
         == torch.bfloat16

@@ -12,7 +12,9 @@ from mplug2.metrics.caption.ngrams import ngrams
 from mplug2.metrics.caption.ptb import tokenize
 
 
-def test_the_best_human_captions_of_ten_clips_have_a_cider_of_1_42(shared: Path) -> None:
+def test_the_best_human_captions_of_ten_clips_have_a_cider_of_1_42(
+    shared: Path,
+) -> None:
     said = json.loads((shared / "data/videos/msrvtt/captions.json").read_text())
     grams = [
         [ngrams(tokenize(text).split()) for text in texts] for texts in said.values()

@@ -42,7 +42,8 @@ def test_ngrams() -> None:
 def test_bleu_by_hand() -> None:
     # 2 of "the" count, the reference has two; no 2-gram matches; lengths 7 and 7
     score = bleu(
-        [ngrams(["the"] * 7)], [[ngrams(["the", "cat", "is", "on", "the", "mat", "now"])]]
+        [ngrams(["the"] * 7)],
+        [[ngrams(["the", "cat", "is", "on", "the", "mat", "now"])]],
     )
     assert score[0] == pytest.approx(2 / 7)
     assert score[1] < 1e-6
@@ -90,9 +91,9 @@ def test_cider_d_by_definition() -> None:
     for reference in (text.split() for text in references[0]):
         weight = {word: reference.count(word) * rarity[word] for word in rarity}
         own = {word: candidate.count(word) * rarity[word] for word in rarity}
-        unigram = sum(min(own[word], weight[word]) * weight[word] for word in rarity) / (
-            math.hypot(*own.values()) * math.hypot(*weight.values())
-        )
+        unigram = sum(
+            min(own[word], weight[word]) * weight[word] for word in rarity
+        ) / (math.hypot(*own.values()) * math.hypot(*weight.values()))
         # each of the 2-grams "red red" (nowhere, rarity log 2), "red ball" and "a red" (one item, log 2)
         pairs = {tuple(reference[i : i + 2]) for i in range(len(reference) - 1)}
         bigram = 1 / (math.sqrt(2) * math.sqrt(len(pairs)))
@@ -157,7 +158,10 @@ def test_pycocoevalcap_agrees(seed: int) -> None:
     from pycocoevalcap.rouge.rouge import Rouge
 
     said, given = captions(seed, 60)
-    theirs = (dict(enumerate(given)), {index: [text] for index, text in enumerate(said)})
+    theirs = (
+        dict(enumerate(given)),
+        {index: [text] for index, text in enumerate(said)},
+    )
     grams = [ngrams(text.split()) for text in said]
     references = [[ngrams(text.split()) for text in texts] for texts in given]
     assert bleu(grams, references) == pytest.approx(

@@ -53,7 +53,12 @@ def human_vs_human(folder: Path) -> Captions:
 
 @pytest.mark.parametrize(
     ("captions", "tokenized"),
-    [(coco_fakecap, True), (nlg_eval, True), (nlg_eval, False), (human_vs_human, False)],
+    [
+        (coco_fakecap, True),
+        (nlg_eval, True),
+        (nlg_eval, False),
+        (human_vs_human, False),
+    ],
 )
 def test_expected_values_without_java(
     shared: Path, captions: Any, tokenized: bool
@@ -63,7 +68,9 @@ def test_expected_values_without_java(
     compared = {name for name in KEYS if name in expected and name != "METEOR"}
     assert compared == set(KEYS) - {"METEOR"}
     for name in compared:
-        assert scores.values[KEYS[name]] == pytest.approx(expected[name], abs=1e-4), name
+        assert scores.values[KEYS[name]] == pytest.approx(expected[name], abs=1e-4), (
+            name
+        )
     assert scores.values["CIDEr-D"] == scores.values["CIDEr"]
     assert tuple(scores.values) == NAMES
     assert set(scores.reasons) == {"METEOR", "SPICE"}
@@ -125,6 +132,8 @@ def test_a_java_program_that_fails_is_a_reason(
 
 def test_silence_scores_nothing() -> None:
     scores = caption_scores(
-        {"1": "", "2": "..."}, {"1": ["a dog runs"], "2": ["a cat", "!"]}, with_java=False
+        {"1": "", "2": "..."},
+        {"1": ["a dog runs"], "2": ["a cat", "!"]},
+        with_java=False,
     )
     assert all(value < 1e-3 for value in scores.values.values() if value is not None)

@@ -126,7 +126,9 @@ def test_losses_and_gradients_of_four_ranks_are_those_of_one(tmp_path: Path) -> 
     alone = run()
     assert set(together) == set(alone)
     for name, value in alone.items():
-        torch.testing.assert_close(together[name], value, atol=1e-6, rtol=1e-5, msg=name)
+        torch.testing.assert_close(
+            together[name], value, atol=1e-6, rtol=1e-5, msg=name
+        )
     assert (
         len(
             {

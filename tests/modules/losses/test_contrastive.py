@@ -104,12 +104,19 @@ def test_a_given_target_serves_both_ways() -> None:
     torch.testing.assert_close(loss, -((rows + columns) * target).sum() / 6)
     with pytest.raises(ValueError, match="alpha must be 0 with a target, but is 0.4"):
         Contrastive(0.1)(
-            vision, text, teacher_vision=text, teacher_text=text, target=target, alpha=0.4
+            vision,
+            text,
+            teacher_vision=text,
+            teacher_text=text,
+            target=target,
+            alpha=0.4,
         )
 
 
 @pytest.mark.parametrize(("start", "better"), [(0.7, 0.5), (0.0001, 0.001)])
-def test_a_temperature_beyond_the_bounds_finds_back(start: float, better: float) -> None:
+def test_a_temperature_beyond_the_bounds_finds_back(
+    start: float, better: float
+) -> None:
     vision, text = _unit(4, 0), _unit(4, 1)
     held, free = Contrastive(), Contrastive(start, clamp="none")
     held.load_state_dict(free.state_dict())
@@ -208,9 +215,12 @@ def test_a_queue_only_moves_in_training_and_travels_in_the_state_dict() -> None:
     bank.train()(*batch)
     other = FeatureQueue(6, 4)
     other.load_state_dict(bank.state_dict())
-    assert other.group.tolist() == [3, 4, NOBODY, NOBODY] and other.pointer.tolist() == [
-        2
-    ]
+    assert other.group.tolist() == [
+        3,
+        4,
+        NOBODY,
+        NOBODY,
+    ] and other.pointer.tolist() == [2]
     assert torch.equal(other.vision, bank.vision)
     assert not list(bank.parameters())
 
@@ -243,7 +253,9 @@ def test_no_draw_is_another_ones_at_a_neighbouring_step_or_seed() -> None:
     for seed in range(4):
         for salt in range(2):
             for step in range(6):
-                seen.add(tuple(uniform(seed, salt, torch.tensor([step]), rows).tolist()))
+                seen.add(
+                    tuple(uniform(seed, salt, torch.tensor([step]), rows).tolist())
+                )
     assert len(seen) == 4 * 2 * 6
 
 

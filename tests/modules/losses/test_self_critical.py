@@ -29,7 +29,8 @@ def test_the_gradient_is_the_advantage_over_the_baseline() -> None:
 
 def test_the_released_advantage_is_over_all_texts() -> None:
     torch.testing.assert_close(
-        _gradient(None, baseline_mode="all"), -(REWARD - REWARD.mean(1, keepdim=True)) / 6
+        _gradient(None, baseline_mode="all"),
+        -(REWARD - REWARD.mean(1, keepdim=True)) / 6,
     )
     torch.testing.assert_close(
         _gradient(None, baseline_mode="all") * 3 / 2, _gradient(None)

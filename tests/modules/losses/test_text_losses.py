@@ -33,7 +33,8 @@ def _per_word(logits: torch.Tensor, text: Text, row: int) -> list[float]:
 def test_words_are_summed_weighted_and_divided_by_questions() -> None:
     logits, text, weight, owner = _case()
     expected = (
-        sum(float(w) * sum(_per_word(logits, text, i)) for i, w in enumerate(weight)) / 2
+        sum(float(w) * sum(_per_word(logits, text, i)) for i, w in enumerate(weight))
+        / 2
     )
     torch.testing.assert_close(
         lm_loss(logits, text, weight, owner).mean(), torch.tensor(expected)

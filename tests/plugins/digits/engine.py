@@ -17,12 +17,7 @@ from mplug2.train.engines.torch import TorchEngine
 class CountingEngine:
     """Passes all calls to `TorchEngine`, and keeps the number of steps in checkpoints."""
 
-    def __init__(
-        self,
-        net: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        settings: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> None:
         self._engine = TorchEngine(net, optimizer, settings)
         self.sharded = self._engine.sharded
         self.steps = 0
@@ -32,9 +27,7 @@ class CountingEngine:
         """The optimizer, whose learning rates the trainer writes."""
         return self._engine.optimizer
 
-    def __call__(
-        self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train"
-    ) -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Any], goal: str | tuple[str, ...] = "train") -> dict[str, Any]:
         """Return the outputs of a goal."""
         return self._engine(batch, goal)
 

@@ -25,9 +25,7 @@ class CountError:
         """The goal of the evaluation."""
         return (self.settings.goal,)
 
-    def update(
-        self, outputs: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def update(self, outputs: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
         """Add the rows of a batch, without repeated ones."""
         predictions = outputs["label"].argmax(dim=-1).tolist()
         for prediction, record in zip(predictions, records, strict=True):

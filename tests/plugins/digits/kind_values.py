@@ -38,9 +38,7 @@ class ByteValues(TensorValues):
         values = torch.zeros(list(sizes), dtype=torch.uint8, device=device)
         return Bytes(values, torch.full((sizes[0],), sizes[1], device=device))
 
-    def random(
-        self, sizes: Sequence[int], generator: torch.Generator, count: int
-    ) -> Bytes:
+    def random(self, sizes: Sequence[int], generator: torch.Generator, count: int) -> Bytes:
         """Return random bytes of full length."""
         values = torch.randint(256, list(sizes), generator=generator, dtype=torch.uint8)
         return Bytes(values, torch.full((sizes[0],), sizes[1]))
@@ -53,9 +51,7 @@ class ByteValues(TensorValues):
         """Return both tensors."""
         return [value.values, value.lengths]
 
-    def concat(
-        self, values: Sequence[Bytes], offsets: Sequence[int] | None = None
-    ) -> Bytes:
+    def concat(self, values: Sequence[Bytes], offsets: Sequence[int] | None = None) -> Bytes:
         """Return the rows of several values, padded to the longest."""
         padded = pad_to_longest([value.values for value in values], axis=1)
         return Bytes(torch.cat(padded), torch.cat([value.lengths for value in values]))

@@ -15,11 +15,7 @@ def num_rows(target: Int[Tensor, " b"]) -> Float[Tensor, ""]:
     return torch.tensor(float(len(target)), device=target.device)
 
 
-@operation(
-    inputs={"logits": "logits B classes", "target": "labels B"},
-    outputs="scalar",
-    count=num_rows,
-)
+@operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar", count=num_rows)
 def ordinal_loss(
     logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"], *, spread: float = 0.0
 ) -> LossSum:

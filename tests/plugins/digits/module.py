@@ -24,8 +24,6 @@ class ByteCounter(nn.Module):
     def forward(self, text: Bytes) -> Float[Tensor, "b classes"]:
         """Return the scores; padding does not count."""
         length = text.values.shape[1]
-        is_valid = (
-            torch.arange(length, device=text.lengths.device) < text.lengths[:, None]
-        )
+        is_valid = torch.arange(length, device=text.lengths.device) < text.lengths[:, None]
         hidden_states = self.embedding(text.values.long()) * is_valid.unsqueeze(-1)
         return self.head(nn.functional.gelu(self.hidden(hidden_states.sum(dim=1))))

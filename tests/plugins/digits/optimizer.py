@@ -18,9 +18,7 @@ class Signum(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                average = self.state[parameter].setdefault(
-                    "average", torch.zeros_like(parameter)
-                )
+                average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
                 average.lerp_(parameter.grad, 1 - group["momentum"])
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(average.sign(), alpha=-group["lr"])

@@ -19,17 +19,10 @@ class RandomTexts:
     """Random texts of letters and digits: ``random_texts`` of them, the first with the seed ``first``."""
 
     def __init__(
-        self,
-        random_texts: int,
-        task: Any,
-        inputs: Any = None,
-        training: bool = False,
-        first: int = 0,
+        self, random_texts: int, task: Any, inputs: Any = None, training: bool = False, first: int = 0
     ) -> None:
         self.task, self.training, self.first = task, training, first
-        self.items = [
-            random_text(first + number, task.longest) for number in range(random_texts)
-        ]
+        self.items = [random_text(first + number, task.longest) for number in range(random_texts)]
         self.collate = Collator(task, inputs)
 
     def __len__(self) -> int:
@@ -40,10 +33,7 @@ class RandomTexts:
         order = list(range(len(self)))
         if self.training:
             random.Random(f"{seed} {epoch}").shuffle(order)
-        return [
-            SampleRequest((), (number,), (seed, epoch), media_id=number)
-            for number in order
-        ]
+        return [SampleRequest((), (number,), (seed, epoch), media_id=number) for number in order]
 
     def read(self, request: SampleRequest) -> Sample:
         """Return one sample."""
@@ -59,9 +49,7 @@ class RandomTexts:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the fields of all rows."""
-        return [
-            self.collate.record(item, number) for number, item in enumerate(self.items)
-        ]
+        return [self.collate.record(item, number) for number, item in enumerate(self.items)]
 
     def num_tokens(self, request: SampleRequest) -> int:
         return len(self.items[request.items[0]])

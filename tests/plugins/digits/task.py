@@ -26,10 +26,7 @@ class CountDigits:
     def read(self, path: Path) -> list[str]:
         """Return the lines of a file."""
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [
-            self._checked(line, f"{path}:{number}")
-            for number, line in enumerate(lines, 1)
-        ]
+        return [self._checked(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
 
     def question(self, text: str) -> str:
         """Return the text of a user."""
@@ -45,18 +42,11 @@ class CountDigits:
 
     def encode(self, items: Sequence[str], samples: Sequence[Any]) -> dict[str, Any]:
         """Return the bytes and the labels of a batch."""
-        return {
-            "text": Bytes.of(items),
-            "label": torch.tensor([count_digits(text) for text in items]),
-        }
+        return {"text": Bytes.of(items), "label": torch.tensor([count_digits(text) for text in items])}
 
     def record(self, item: str, sample: Any = None) -> dict[str, Any]:
         """Return the fields of a row: text, correct answer, and the names of the classes."""
-        return {
-            "text": item,
-            "answers": [str(count_digits(item))],
-            "classes": self.classes,
-        }
+        return {"text": item, "answers": [str(count_digits(item))], "classes": self.classes}
 
     def counts(self, items: Sequence[str]) -> dict[str, int]:
         """Return how many texts have each number of digits, for `mplug2 data check`."""

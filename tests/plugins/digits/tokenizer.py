@@ -24,9 +24,7 @@ class Characters(Tokenizer):
 
     def pieces(self, text: str) -> list[int]:
         """Return the ids of the characters of a text."""
-        return [
-            5 + ord(character) if character.isascii() else self.unk for character in text
-        ]
+        return [5 + ord(character) if character.isascii() else self.unk for character in text]
 
     def decode_released(self, ids: Sequence[int]) -> str:
         """Return the text of the characters among ``ids``."""

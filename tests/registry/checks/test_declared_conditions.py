@@ -103,7 +103,9 @@ def test_searches_fit_their_decoder(operation: str) -> None:
     ],
 )
 def test_beam_search(options: str, message: str) -> None:
-    ((line, _, found, _),) = problems(f"beam_search(@decoder, memory=memory, {options})")
+    ((line, _, found, _),) = problems(
+        f"beam_search(@decoder, memory=memory, {options})"
+    )
     assert line == 5
     assert found.startswith(f"beam_search: {message}")
 
@@ -137,7 +139,11 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registries:
             "hops=9",
             "hop: hops must be at most reader.size (got hops 9, reader.size 8)",
         ),
-        ("", "hops=8, skip=3", "hop: `hops + skip <= 10` must hold (got hops 8, skip 3)"),
+        (
+            "",
+            "hops=8, skip=3",
+            "hop: `hops + skip <= 10` must hold (got hops 8, skip 3)",
+        ),
         (
             ", size: 6",
             "hops=2",

@@ -91,7 +91,11 @@ WRONG_TYPE = "argument 'threshold' of evaluator 'sure' must be float, but is 'hi
         ),
         (
             "{a: {evaluator: sure, treshold: 0.5}}",
-            ("8:29", "unknown key of 'eval.a': 'treshold'", "did you mean 'threshold'?"),
+            (
+                "8:29",
+                "unknown key of 'eval.a': 'treshold'",
+                "did you mean 'threshold'?",
+            ),
         ),
         (
             "{metrics: [label_accuracy], threshold: 0.5}",
@@ -131,7 +135,9 @@ def test_arguments_that_fit(settings: str) -> None:
 
 
 def test_the_short_form_hands_arguments_to_the_evaluator() -> None:
-    spec = parse_spec(GOOD.replace("EVAL", "{evaluator: sure, threshold: 0.5}"), "x.yaml")
+    spec = parse_spec(
+        GOOD.replace("EVAL", "{evaluator: sure, threshold: 0.5}"), "x.yaml"
+    )
     (evaluation,) = training_plan(spec).evaluations
     assert evaluation.arguments["threshold"] == 0.5
     again = parse_spec(write_spec(spec), "again.yaml")
@@ -144,7 +150,10 @@ def test_another_evaluator_does_not_get_the_arguments_of_the_shared_one() -> Non
     spec = parse_spec(GOOD.replace("EVAL", settings), "x.yaml")
     first, second = training_plan(spec).evaluations
     assert "threshold" not in first.arguments
-    assert (second.arguments["threshold"], second.arguments["output"]) == (0.5, "logits")
+    assert (second.arguments["threshold"], second.arguments["output"]) == (
+        0.5,
+        "logits",
+    )
 
 
 def test_an_evaluation_knows_its_place() -> None:

@@ -155,9 +155,9 @@ def test_classes_stay_open_without_data(data: str, names: Registries) -> None:
 
 
 def test_classes_that_nothing_is_compared_with(names: Registries) -> None:
-    text = LABELLED.replace("  loss: cross_entropy(logits, target=label)\n", "").replace(
-        ", label: labels B", ""
-    )
+    text = LABELLED.replace(
+        "  loss: cross_entropy(logits, target=label)\n", ""
+    ).replace(", label: labels B", "")
     text = text.replace(
         "train: {loss: loss}, predict: {label: logits}", "predict: {classes: logits}"
     )

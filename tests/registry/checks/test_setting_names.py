@@ -9,9 +9,7 @@ from registry import SETTINGS, check, parse_spec
 from registry.checks.setting_names import FOREIGN_NAMES
 
 HEAD = "inputs: {q: text B L}\ngoals: {out: {q: q}}\n"
-DATA = (
-    "data: {task: text_class, labels: ['yes', 'no'], tokenizer: v.txt, test: {path: x}, "
-)
+DATA = "data: {task: text_class, labels: ['yes', 'no'], tokenizer: v.txt, test: {path: x}, "
 
 
 def test_every_name_leads_to_a_key_that_exists() -> None:

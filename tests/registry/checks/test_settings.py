@@ -39,7 +39,10 @@ HEAD = "inputs: {q: text B L}\ngoals: {out: {q: q}}\n"
             "data: {kind: video_qa, path: a, media: b, seed: -1}",
             "'data.seed' must be at least 0, but is -1",
         ),
-        ("momentum: {decay: 1}\ntrain: {betas: [0, 0.999], max_grad_norm: 0, lr: 0}", ""),
+        (
+            "momentum: {decay: 1}\ntrain: {betas: [0, 0.999], max_grad_norm: 0, lr: 0}",
+            "",
+        ),
     ],
 )
 def test_ranges(line: str, message: str, names: Registries) -> None:

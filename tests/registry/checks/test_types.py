@@ -83,7 +83,9 @@ def test_letters_that_turn_out_to_have_two_sizes(names: Registries, turn: int) -
 
 def test_two_letters_are_two_axes(names: Registries) -> None:
     flow = ["joined: concat(a, b)"]
-    problem = only(report(names, "a: tokens B N 8, b: tokens C M 8", "", flow, "joined"))
+    problem = only(
+        report(names, "a: tokens B N 8, b: tokens C M 8", "", flow, "joined")
+    )
     assert problem.message == (
         "axis mismatch: port 'parts' of concat must have axis B, as port 'parts' has (stream 'a'), "
         "but stream 'b' has C there"
@@ -97,9 +99,7 @@ def test_two_letters_are_two_axes(names: Registries) -> None:
 def test_an_index_that_leads_from_one_axis_to_the_other_is_named(
     names: Registries,
 ) -> None:
-    inputs = (
-        "a: tokens A N 8, b: tokens B M 8, question_index: index A -> B, c: tokens B M 8"
-    )
+    inputs = "a: tokens A N 8, b: tokens B M 8, question_index: index A -> B, c: tokens B M 8"
     flow = [
         "joined: concat(a, b)",
         "other: take(c, question_index)",
@@ -129,7 +129,9 @@ def test_a_number_of_axes(names: Registries) -> None:
     )
 
 
-def test_two_settings_that_clash_in_many_calls_are_one_mistake(names: Registries) -> None:
+def test_two_settings_that_clash_in_many_calls_are_one_mistake(
+    names: Registries,
+) -> None:
     body = "body: {use: text_encoder, width: 16}"
     flow = ["said: words(q)", "a: body(said)", "b: body(said)", "all: concat(a, b)"]
     problem = only(report(names, "q: text B L", f"{body}, {WORDS}", flow, "all"))
@@ -195,7 +197,12 @@ def test_what_the_reader_supplies(names: Registries) -> None:
     assert str(problem.place) == "spec.yaml:1:10"
     problem = only(
         report(
-            names, "question: tokens B L 8", "", ["said: concat(question)"], "said", data
+            names,
+            "question: tokens B L 8",
+            "",
+            ["said: concat(question)"],
+            "said",
+            data,
         )
     )
     assert problem.message == (

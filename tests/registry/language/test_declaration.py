@@ -36,7 +36,10 @@ def test_a_class(names: Registries) -> None:
 
 
 def test_a_base_class_in_another_file(names: Registries) -> None:
-    assert list(names.modules.declaration("text_encoder").arguments) == ["width", "depth"]
+    assert list(names.modules.declaration("text_encoder").arguments) == [
+        "width",
+        "depth",
+    ]
 
 
 def test_an_operation(names: Registries) -> None:

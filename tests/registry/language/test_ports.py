@@ -64,7 +64,8 @@ def test_ports_that_cannot_be_read(declared: dict[str, str], message: str) -> No
 
 def test_a_stream_has_one_type() -> None:
     with pytest.raises(
-        ValueError, match=r"^a stream must have one type, but has 'text B L \| labels B'$"
+        ValueError,
+        match=r"^a stream must have one type, but has 'text B L \| labels B'$",
     ):
         read_type("text B L | labels B")
 

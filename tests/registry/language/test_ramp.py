@@ -34,7 +34,9 @@ def test_a_ramp_is_linear_and_stays_at_its_end() -> None:
 def test_ramps_inside_a_list() -> None:
     value = equation("[ramp(0, 1, samples=64), 2]")
     assert value_at(value, {"samples": 16}) == [0.25, 2]
-    assert list(ramps_in(value, "weights")) == [("weights.0", Ramp(0, 1, "samples", 64))]
+    assert list(ramps_in(value, "weights")) == [
+        ("weights.0", Ramp(0, 1, "samples", 64))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,9 @@ def test_ramps_inside_a_list() -> None:
         ),
     ],
 )
-def test_wrong_ramps_are_located(text: str, column: int, message: str, hint: str) -> None:
+def test_wrong_ramps_are_located(
+    text: str, column: int, message: str, hint: str
+) -> None:
     with pytest.raises(SpecError) as caught:
         equation(text)
     (problem,) = caught.value.problems

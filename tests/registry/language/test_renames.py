@@ -89,7 +89,9 @@ def test_arguments_of_modules(use: str) -> None:
         f"modules: {{m: {{use: {use}, vocab: 20, positions: 8}}, {other}}}\n"
     )
     assert spec.modules["m"].arguments == {"vocab_size": 20, "max_positions": 8}
-    assert spec.modules["n"].arguments == {"vocab": 3}, "another module has its own words"
+    assert spec.modules["n"].arguments == {"vocab": 3}, (
+        "another module has its own words"
+    )
     assert len(messages) == 2
 
 
@@ -205,7 +207,9 @@ def test_overrides_and_files_share_the_new_words(tmp_path: Path) -> None:
         "extends: base.yaml\ntrain: {batch_size: 3, clip: }\n"
     )
     with pytest.warns(RenamedWarning) as caught:
-        spec = read_spec(tmp_path / "top.yaml", ["train.steps=7", "init={'*': 'own:a'}"])
+        spec = read_spec(
+            tmp_path / "top.yaml", ["train.steps=7", "init={'*': 'own:a'}"]
+        )
     assert (spec.train["batch_size"], spec.train["max_steps"]) == (3, 7)
     assert spec.init == {"*": "checkpoint:a"}
     messages = [str(warning.message) for warning in caught]

@@ -21,7 +21,10 @@ FORMS = [
         "modules: {a: {use: [x]}}",
         "module 'a' must name what to `use`, but a list is there",
     ),
-    ("modules: {a: }", "'modules.a' is empty, which deletes, but nothing set it before"),
+    (
+        "modules: {a: }",
+        "'modules.a' is empty, which deletes, but nothing set it before",
+    ),
     ("flow: {a: 'f(b, g(c))'}", "calls are never nested, except for ema(stream)"),
     ("flow: {a: f(b, c)}", "not a call that can be read: '(' was never closed"),
     (
@@ -65,5 +68,7 @@ def test_a_wrong_input_is_hinted_at_by_what_is_wrong(kind: str, hint: str) -> No
 
 def test_all_wrong_forms_at_once() -> None:
     with pytest.raises(SpecError) as caught:
-        parse_spec("inputs: {a: frame B}\nmodules: {b: {}}\nflow: {c: d}\ninit: {e: 3}\n")
+        parse_spec(
+            "inputs: {a: frame B}\nmodules: {b: {}}\nflow: {c: d}\ninit: {e: 3}\n"
+        )
     assert [problem.place.line for problem in caught.value.problems] == [1, 2, 3, 4]

@@ -142,7 +142,9 @@ def test_many_misspelt_names_are_told_without_comparing_all(
     assert sum(compared) <= 50_000
 
 
-def test_the_work_of_a_check_grows_with_the_length_of_the_spec(names: Registries) -> None:
+def test_the_work_of_a_check_grows_with_the_length_of_the_spec(
+    names: Registries,
+) -> None:
     def work(equations: int) -> int:
         lines = "".join(f"  s{i + 1}: concat(s{i}, s0)\n" for i in range(equations))
         goal = f"goals: {{out: {{it: s{equations}}}}}\n"

@@ -96,7 +96,9 @@ def test_plans_and_averages_of_dotted_streams(names: Registries) -> None:
 
 def test_the_name_of_a_call_means_what_it_returns(names: Registries) -> None:
     spec = parse_spec(CALLS)
-    steps = plan_streams(spec, ["first.fused", "first.hidden", "first.loss"], names=names)
+    steps = plan_streams(
+        spec, ["first.fused", "first.hidden", "first.loss"], names=names
+    )
     assert steps.outputs == {
         "first.fused": Ref("first.fused.both"),
         "first.hidden": Ref("first.fused.both", "text"),
@@ -167,14 +169,14 @@ def test_definitions_merge_like_modules(tmp_path: Path) -> None:
 
 def test_a_child_may_change_the_parameters(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(CALLS)
-    child = (
-        "extends: base.yaml\ndefine:\n  encode(question):\n    embeds: words(question)\n"
-    )
+    child = "extends: base.yaml\ndefine:\n  encode(question):\n    embeds: words(question)\n"
     (tmp_path / "child.yaml").write_text(child)
     spec = read_spec(tmp_path / "child.yaml")
     assert list(spec.definitions) == ["encode", "fuse", "write"]
     assert spec.definitions["encode"].header == "encode(question)"
-    assert lines(spec)["first.fused.hidden.encoded"] == "text(first.fused.hidden.embeds)"
+    assert (
+        lines(spec)["first.fused.hidden.encoded"] == "text(first.fused.hidden.embeds)"
+    )
 
 
 def test_overrides_reach_into_definitions(tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ class Backbone:
     }
     off = {"early": "early", "late": "late"}
 
-    def __init__(self, width: int, size: int = 48, early: int | None = None) -> None: ...
+    def __init__(
+        self, width: int, size: int = 48, early: int | None = None
+    ) -> None: ...
 
     def forward(
         self, media: Any, *, late: bool = False, requested: frozenset[str] = frozenset()
@@ -138,7 +140,10 @@ class Backbone:
 
 
 @operation(
-    inputs={"tokens": "tokens B N width", "**parts": "tokens B length _ | text B length"},
+    inputs={
+        "tokens": "tokens B N width",
+        "**parts": "tokens B length _ | text B length",
+    },
     outputs={"**parts": "tokens B length width"},
 )
 def split(tokens: Any, *, scale: float = 1.0, **parts: Any) -> Any:
@@ -179,7 +184,9 @@ def lm_loss(
     """Cross-entropy."""
 
 
-@operation(inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar")
+@operation(
+    inputs={"logits": "logits B classes", "target": "labels B"}, outputs="scalar"
+)
 def cross_entropy(logits: Any, target: Any) -> Any:
     """Cross-entropy of classes."""
 

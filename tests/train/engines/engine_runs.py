@@ -21,7 +21,12 @@ from registry.language.schema import with_defaults
 # DeepSpeed never shards a tensor of fewer than 100,000 elements.
 WIDTH = 384
 SAMPLES = 16
-SETTINGS = {"lr": 1e-2, "weight_decay": 0.1, "max_grad_norm": 0.5, "no_decay": ["*bias"]}
+SETTINGS = {
+    "lr": 1e-2,
+    "weight_decay": 0.1,
+    "max_grad_norm": 0.5,
+    "no_decay": ["*bias"],
+}
 # The goals that each optimizer step accumulates.
 SCHEDULES = {
     "one goal": [("left",)] * 4,
@@ -40,7 +45,9 @@ class TwoGoals(nn.Module):
         self.right = nn.Linear(WIDTH, WIDTH)
         self.frozen = nn.Linear(WIDTH, WIDTH).requires_grad_(False)
 
-    def forward(self, batch: dict[str, Tensor], goal: str = "left") -> dict[str, Tensor]:
+    def forward(
+        self, batch: dict[str, Tensor], goal: str = "left"
+    ) -> dict[str, Tensor]:
         x = batch["x"].to(self.shared.weight.dtype)
         hidden = torch.tanh(self.shared(x))
         branch = self.left if goal == "left" else self.right

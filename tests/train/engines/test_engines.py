@@ -204,7 +204,8 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_reported(case: Case) -> No
 def test_two_forward_passes_before_their_backward_passes(case: Case) -> None:
     _, first = make_engine(case)
     batches = [
-        {"x": torch.full((1, 8), value), "y": torch.ones(1, 384)} for value in (0.5, 2.0)
+        {"x": torch.full((1, 8), value), "y": torch.ones(1, 384)}
+        for value in (0.5, 2.0)
     ]
     losses = [first(batch, goal="left")["loss"] for batch in batches]
     for loss in losses:

@@ -29,7 +29,9 @@ class Tied(nn.Module):
         else:
             tie_transposed(self.down, "weight", self.up, "weight")
 
-    def forward(self, batch: dict[str, Tensor], goal: str = "train") -> dict[str, Tensor]:
+    def forward(
+        self, batch: dict[str, Tensor], goal: str = "train"
+    ) -> dict[str, Tensor]:
         hidden = torch.tanh(self.up(batch["x"]))
         if self.explicit:
             outputs = F.linear(hidden, self.up.weight.T, self.down.bias)
@@ -44,14 +46,19 @@ def train(net: Any, case: Case) -> dict[str, Tensor]:
     for _ in range(3):
         engine.backward(engine({"x": x})["loss"])
         assert engine.step(0.5).taken
-    return {name: engine.consolidate(name).clone() for name in ("up.weight", "down.bias")}
+    return {
+        name: engine.consolidate(name).clone() for name in ("up.weight", "down.bias")
+    }
 
 
 @pytest.mark.parametrize(
-    "case", [Case("torch"), Case("deepspeed"), Case("deepspeed", 2), Case("deepspeed", 3)]
+    "case",
+    [Case("torch"), Case("deepspeed"), Case("deepspeed", 2), Case("deepspeed", 3)],
 )
 def test_engines_train_both_uses_of_the_weight(case: Case) -> None:
     expected = train(Tied(explicit=True), Case("torch"))
     trained = train(Tied(), case)
     for name, value in expected.items():
-        torch.testing.assert_close(trained[name].cpu(), value.cpu(), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            trained[name].cpu(), value.cpu(), atol=1e-5, rtol=1e-4
+        )

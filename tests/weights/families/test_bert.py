@@ -246,7 +246,8 @@ def test_two_sources_at_once(bert: BertForPreTraining, tmp_path: Path) -> None:
 
 def test_a_folder_without_weights_or_with_a_broken_config(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"must hold config.json, but holds neither|must hold config.json"
+        UserError,
+        match=r"must hold config.json, but holds neither|must hold config.json",
     ):
         composed(tmp_path)
     (tmp_path / "config.json").write_text("{")

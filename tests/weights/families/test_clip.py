@@ -86,7 +86,10 @@ def openai(clip: CLIPModel) -> dict[str, Tensor]:
             continue
         if "q_proj" in key:
             value = torch.cat(
-                [clip.state_dict()[key.replace("q_proj", f"{one}_proj")] for one in "qkv"]
+                [
+                    clip.state_dict()[key.replace("q_proj", f"{one}_proj")]
+                    for one in "qkv"
+                ]
             )
             key = key.replace("self_attn.q_proj.", "attn.in_proj_")
         for theirs, ours in names:
@@ -202,7 +205,9 @@ def test_another_activation_is_refused(clip: CLIPModel, tmp_path: Path) -> None:
     clip.save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(file.read_text().replace("quick_gelu", "gelu"))
-    with pytest.raises(UserError, match="must be a CLIP with the activation quick_gelu"):
+    with pytest.raises(
+        UserError, match="must be a CLIP with the activation quick_gelu"
+    ):
         composed(tmp_path)
 
 
@@ -257,7 +262,11 @@ def test_the_tower_goes_there_and_back(
     }
     save_file(weights, tmp_path / "trained.safetensors")
     export_file(
-        tmp_path / "trained.safetensors", spec, tmp_path / "back.pt", "clip", like=source
+        tmp_path / "trained.safetensors",
+        spec,
+        tmp_path / "back.pt",
+        "clip",
+        like=source,
     )
     load_tensors(net, "clip", read_released(tmp_path / "back.pt").tensors)
     for name, value in net.state_dict().items():
@@ -376,7 +385,9 @@ def both(request: pytest.FixtureRequest, towers: CLIPModel, tmp_path: Path) -> P
         return source
     settings = ("input_resolution", "context_length", "vocab_size")
     state = {
-        key: value for key, value in openai_towers(towers).items() if key not in settings
+        key: value
+        for key, value in openai_towers(towers).items()
+        if key not in settings
     }
     if request.param == "open_clip_text":
         outside = ("visual.", "logit_scale")
@@ -436,7 +447,9 @@ def test_both_towers_go_there_and_back(both: Path, tmp_path: Path) -> None:
 def test_an_open_clip_that_computes_something_else_is_refused(
     change: dict[str, object], message: str, towers: CLIPModel, tmp_path: Path
 ) -> None:
-    save_file({"logit_scale": torch.zeros(())}, tmp_path / "open_clip_model.safetensors")
+    save_file(
+        {"logit_scale": torch.zeros(())}, tmp_path / "open_clip_model.safetensors"
+    )
     (tmp_path / "open_clip_config.json").write_text(
         json.dumps({"model_cfg": OPEN_CLIP | change})
     )

@@ -56,7 +56,9 @@ def test_a_shipped_spec_has_the_released_parameters(name: str, shared: Path) -> 
     assert count == entry["n_params_visual"]
 
 
-def hugging_face_shapes(name: str, spec: Any) -> tuple[CLIPConfig, dict[str, list[int]]]:
+def hugging_face_shapes(
+    name: str, spec: Any
+) -> tuple[CLIPConfig, dict[str, list[int]]]:
     """The configuration and the keys with shapes that transformers has for the sizes of a spec."""
     towers = {}
     for tower in ("vision", "text"):
@@ -97,7 +99,9 @@ def test_a_full_size_checkpoint_goes_there_and_back(
     original = {}
     for key, shape in shapes.items():
         is_half = len(shape) >= 2 and "embedding" not in key
-        original[key] = torch.randn(shape).to(torch.float16 if is_half else torch.float32)
+        original[key] = torch.randn(shape).to(
+            torch.float16 if is_half else torch.float32
+        )
     source = tmp_path / form
     if form == "openai":
         torch.save(original, source)

@@ -117,7 +117,9 @@ def _spec(task: str, clip: str) -> str:
         "media_id": "index B",
     }
     used = {
-        name: kind for name, kind in streams.items() if any(name in line for line in flow)
+        name: kind
+        for name, kind in streams.items()
+        if any(name in line for line in flow)
     }
 
     def section(name: str, entries: list[str]) -> str:
@@ -273,12 +275,15 @@ def test_init_and_conversion(layouts: dict, tmp_path: Path) -> None:
     assert "a momentum copy: a converted file holds the weights alone" in said
     converted = load_file(tmp_path / "ours.safetensors")
     released = mplug2.compose(
-        parse_spec(text + f"init: {{'*': 'mplug:{tmp_path}/released.pth'}}\n", str(spec))
+        parse_spec(
+            text + f"init: {{'*': 'mplug:{tmp_path}/released.pth'}}\n", str(spec)
+        )
     )
     assert set(converted) == set(released.state_dict()) - {"mine.step"}
     own = mplug2.compose(
         parse_spec(
-            text + f"init: {{'*': 'checkpoint:{tmp_path}/ours.safetensors'}}\n", str(spec)
+            text + f"init: {{'*': 'checkpoint:{tmp_path}/ours.safetensors'}}\n",
+            str(spec),
         )
     )
     for name, value in released.state_dict().items():

@@ -84,7 +84,9 @@ def test_every_key_of_a_full_size_checkpoint_is_accounted_for(
     assert not report.of("missing", "misfit")
     dead = set(facts[kind]["dead_parameter_names"]) | set(facts[kind]["buffers"])
     assert {row.source for row in report.of("dropped")} == dead
-    assert {row.target for row in report.of("loaded", "resized")} == set(net.state_dict())
+    assert {row.target for row in report.of("loaded", "resized")} == set(
+        net.state_dict()
+    )
     assert all(row.reason for row in report.of("dropped"))
 
 
@@ -117,7 +119,9 @@ def test_another_architecture_is_refused_with_a_table_and_nothing_is_loaded(
 
 
 def test_positions_are_resized_as_released(shared: Path) -> None:
-    recorded = read_tensors(shared / "reference/parity/mplug2/data/pos_embed.safetensors")
+    recorded = read_tensors(
+        shared / "reference/parity/mplug2/data/pos_embed.safetensors"
+    )
     for name, tokens in (("out_3x3", 10), ("out_6x6", 37), ("out_4x4", 17)):
         ours = resize_positions(recorded["in_4x4"][None], tokens)[0]
         torch.testing.assert_close(ours, recorded[name], atol=5e-5, rtol=1e-4)

@@ -88,7 +88,9 @@ def recorded_network(state: Mapping[str, Tensor], folder: Path) -> Network:
     return net.eval()
 
 
-def test_features_and_losses_are_the_recorded_ones(shared: Path, tmp_path: Path) -> None:
+def test_features_and_losses_are_the_recorded_ones(
+    shared: Path, tmp_path: Path
+) -> None:
     folder = shared / "reference" / "parity" / "timix" / "pretrain"
     inputs, outputs, state = (
         load_file(folder / f"{name}.safetensors")
@@ -122,7 +124,10 @@ def test_features_and_losses_are_the_recorded_ones(shared: Path, tmp_path: Path)
             streams[f"ema(image_losses.{ours})"], outputs[f"{released}_m"]
         )
     torch.testing.assert_close(
-        streams["image_losses.match_logits"], outputs["itm_logits"], rtol=1e-4, atol=1e-4
+        streams["image_losses.match_logits"],
+        outputs["itm_logits"],
+        rtol=1e-4,
+        atol=1e-4,
     )
     assert float(losses["itm"]) == pytest.approx(float(outputs["loss_itm"]), abs=1e-5)
     assert float(losses["prefix_lm"]) == pytest.approx(

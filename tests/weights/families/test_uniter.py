@@ -116,7 +116,9 @@ def assert_there_and_back(net: Network, tensors: dict[str, Tensor]) -> None:
     released, key_map = Released("in.pt", tensors), KEY_MAPS.load("uniter")
     report = load_mapped(net, key_map, released)
     assert not report.of("dropped", "missing", "misfit")
-    back, _ = export(net, key_map, net.state_dict(), {}, Original.of(released), "out.pt")
+    back, _ = export(
+        net, key_map, net.state_dict(), {}, Original.of(released), "out.pt"
+    )
     assert list(back) == list(tensors)
     for key, value in tensors.items():
         assert back[key].dtype == value.dtype, key
@@ -126,7 +128,9 @@ def assert_there_and_back(net: Network, tensors: dict[str, Tensor]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", ["base", "large"])
-def test_full_size_checkpoints_there_and_back(size: str, kind: str, shared: Path) -> None:
+def test_full_size_checkpoints_there_and_back(
+    size: str, kind: str, shared: Path
+) -> None:
     shapes, num_parameters = layout(size, kind, shared)
     net = network(size, kind, shapes)
     assert sum(parameter.numel() for parameter in net.parameters()) == num_parameters

@@ -142,7 +142,9 @@ def fitted(net: Network, key_map: KeyMap, layout: dict[str, list[int]]) -> set[s
         # One number in storage, whatever the shape.
         stored = [torch.zeros(()).expand(layout[key]) for key in mapping.released]
         for name, tensor in zip(
-            mapping.ours, mapping.row.transform.read(stored, mapping.values), strict=True
+            mapping.ours,
+            mapping.row.transform.read(stored, mapping.values),
+            strict=True,
         ):
             assert tensor.shape == weights[name].shape, name
     assert sum(len(mapping.released) for mapping in mappings) + len(unmapped) == len(
@@ -224,7 +226,9 @@ def checkpoint(losses: dict[str, int], image: int = 224) -> dict[str, Tensor]:
         5,
     )
     tensors["relative_position_index"] = torch.zeros(197, 197, dtype=torch.long)
-    tensors["text_imag_relative_position_index"] = torch.zeros(237, 237, dtype=torch.long)
+    tensors["text_imag_relative_position_index"] = torch.zeros(
+        237, 237, dtype=torch.long
+    )
     return tensors
 
 
@@ -284,7 +288,9 @@ def test_the_fused_experts_are_fresh_after_the_text_stage() -> None:
 def test_an_absolute_table_keeps_its_own_positions_when_written_alone() -> None:
     numbers = small(PRETRAIN)
     net = network(numbers, relative=False)
-    table = written(net, vlmo.KEY_MAP, None)["text_embeddings.position_embeddings.weight"]
+    table = written(net, vlmo.KEY_MAP, None)[
+        "text_embeddings.position_embeddings.weight"
+    ]
     assert torch.equal(table, net.state_dict()["text_embedding.position.weight"])
     assert table.abs().sum() > 0
 
@@ -326,7 +332,8 @@ def beit_checkpoint(kind: str, image: int = 224) -> tuple[Network, dict[str, Ten
     numbers["use_shared_rel_pos_bias" if shared_table else "use_rel_pos_bias"] = True
     net = mplug2.compose(parse_spec(beit_recipe(numbers), "beit.yaml"), initial=False)
     keys = {
-        key: list(value.shape) for key, value in written(net, beit.KEY_MAP, None).items()
+        key: list(value.shape)
+        for key, value in written(net, beit.KEY_MAP, None).items()
     }
     if shared_table:
         tables = [key for key in keys if "relative_position_bias_table" in key]

@@ -162,7 +162,9 @@ def _values(net: Network, batch: dict[str, Any]) -> Tensors:
     }
     if "mask" in batch:
         patches = tokens[:, 1:]
-        values["logits_all"] = head(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
+        values["logits_all"] = head(patches.flatten(0, 1)).unflatten(
+            0, patches.shape[:2]
+        )
     else:
         values["pooled"] = head.norm(
             tokens[:, 1:].mean(dim=1) if head.pool == "patches" else tokens[:, 0]

@@ -30,7 +30,9 @@ STEP = "after_step."
 
 def recognizes(fixture: Fixture) -> bool:
     """Return whether a fixture was recorded from CLIP, whose configuration has the sizes of both towers."""
-    return {"embed_dim", "vision_patch_size", "transformer_layers"} <= set(fixture.config)
+    return {"embed_dim", "vision_patch_size", "transformer_layers"} <= set(
+        fixture.config
+    )
 
 
 def compare(fixture: Fixture, rows: Comparison) -> None:
@@ -143,7 +145,9 @@ def _after_step(net: Network, fixture: Fixture, rows: Comparison) -> None:
         parameter.grad = holder.get_parameter(name).detach()
     with reading(fixture.path):
         settings = fixture.meta["optimizer"]
-        rates = {name: settings[name] for name in ("lr", "betas", "eps", "weight_decay")}
+        rates = {
+            name: settings[name] for name in ("lr", "betas", "eps", "weight_decay")
+        }
     build_optimizer(net, {**net.spec.train, **rates}).step()
     weights = {name: value.detach() for name, value in net.named_parameters()}
     released, _ = export(net, table, weights, {}, None, "weights")
@@ -176,7 +180,9 @@ def _zero_shot(
     rows.close("image_features", image_features)
     rows.close("cosine", cosine)
     rows.close("logits_100", logits)
-    rows.close("logits_scale", net.get_parameter("contrastive.log_scale").exp() * cosine)
+    rows.close(
+        "logits_scale", net.get_parameter("contrastive.log_scale").exp() * cosine
+    )
     rows.close("probs", logits.softmax(dim=1))
     rows.same("top1", best[:, 0])
     rows.same("top3", best)

@@ -101,7 +101,8 @@ def _vqa(net: Network, inputs: Tensors, weights: Tensors, rows: Comparison) -> N
     rows.close("image_embeds", streams["vision_hidden"].values)
     # CLIP's own output, which mPLUG never reads: the last block projected, without the final norm
     rows.close(
-        "visual_output_projected", heard[0][:, 0] @ weights["visual_encoder.visual.proj"]
+        "visual_output_projected",
+        heard[0][:, 0] @ weights["visual_encoder.visual.proj"],
     )
     rows.close("text_embeds", streams["text_hidden"].values)
     rows.close("fused_states", streams["memory"].values)

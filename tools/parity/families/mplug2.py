@@ -128,7 +128,9 @@ def _answers(
         name = f"rank_k{k}"
         rows.covered.add(f"{name}_ids")
         rows.equal(
-            f"{name}_ids", ranked["choice"].tolist(), rows.outputs[f"{name}_ids"].tolist()
+            f"{name}_ids",
+            ranked["choice"].tolist(),
+            rows.outputs[f"{name}_ids"].tolist(),
         )
         rows.close(f"{name}_probs", ranked["answer"].scores)
         if "rank_first_token_probs" not in rows.covered:

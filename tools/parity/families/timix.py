@@ -71,7 +71,8 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
 def _batch(inputs: Tensors, rows: Comparison) -> dict[str, Any]:
     """Return the inputs, and the negatives that were drawn and recorded among the outputs."""
     texts = {
-        name: Text(inputs[f"{name}_ids"], inputs[f"{name}_mask"].bool()) for name in TEXTS
+        name: Text(inputs[f"{name}_ids"], inputs[f"{name}_mask"].bool())
+        for name in TEXTS
     }
     rows.covered |= {
         "neg_image_for_text",
@@ -128,7 +129,8 @@ def _pretraining(
     # The recorded log-probabilities spread over 5e-4 around -0.7, so that the last bit of one is 1e-4 of
     # its saliency: more than the tolerance. The windows below follow from our own saliency.
     rows.close(
-        "salient_score", standardize(rows.outputs["patch_predictor_log_probs"], channel=1)
+        "salient_score",
+        standardize(rows.outputs["patch_predictor_log_probs"], channel=1),
     )
     rows.close("predicted_distribution", streams["prediction"])
 

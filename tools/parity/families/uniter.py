@@ -70,7 +70,12 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
     report = load_tensors(net, "uniter", weights, origin=fixture.name)
     for row in report.of("dropped", "missing", "misfit"):
         rows.rows.append(
-            Row(f"weight {row.source or row.target}", float("nan"), False, compared=False)
+            Row(
+                f"weight {row.source or row.target}",
+                float("nan"),
+                False,
+                compared=False,
+            )
         )
     prefixes = [f"{task}." for task in TASKS] if kind == "pretrain" else [""]
     for name in inputs:
@@ -153,7 +158,11 @@ def _task(net: Network, prefix: str, inputs: Tensors, rows: Comparison) -> None:
         }
     else:
         text, regions = _batch(inputs, everything)
-        streams = {"text": text, "regions": regions, **_targets(prefix, inputs, regions)}
+        streams = {
+            "text": text,
+            "regions": regions,
+            **_targets(prefix, inputs, regions),
+        }
     goal = prefix.removesuffix(".") or "train"
     values: dict[str, list[Any]] = {}
     net.zero_grad()
@@ -175,7 +184,9 @@ def _task(net: Network, prefix: str, inputs: Tensors, rows: Comparison) -> None:
 
 def _is_triplet(inputs: Tensors) -> bool:
     """Return whether a row has the regions of both images; of other pairs, each image has a row."""
-    return "img_type_ids" in inputs and len(inputs["targets"]) == len(inputs["input_ids"])
+    return "img_type_ids" in inputs and len(inputs["targets"]) == len(
+        inputs["input_ids"]
+    )
 
 
 def _targets(prefix: str, inputs: Tensors, regions: Regions) -> dict[str, Tensor]:
@@ -336,7 +347,9 @@ def _gradient_rows(net: Network, prefix: str, rows: Comparison) -> None:
     """Compare gradients under their released names: they are converted as the weights are."""
     gradients = {}
     for name, weight in net.named_parameters(remove_duplicate=False):
-        gradients[name] = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        gradients[name] = (
+            torch.zeros_like(weight) if weight.grad is None else weight.grad
+        )
     released, _ = export(net, KEY_MAPS.load("uniter"), gradients, {}, None, "gradients")
     start = f"{prefix}grad."
     for name in [name for name in rows.outputs if name.startswith(start)]:

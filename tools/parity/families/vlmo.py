@@ -31,7 +31,9 @@ INPUTS = {
 
 def recognizes(fixture: Fixture) -> bool:
     """Return whether a fixture was recorded from VLMo, whose configuration names its losses."""
-    return "loss_names" in fixture.config and "max_text_len_of_initckpt" in fixture.config
+    return (
+        "loss_names" in fixture.config and "max_text_len_of_initckpt" in fixture.config
+    )
 
 
 def compare(fixture: Fixture, rows: Comparison) -> None:
@@ -44,7 +46,9 @@ def compare(fixture: Fixture, rows: Comparison) -> None:
             initial=False,
         ).eval()
         batch = _batch(inputs, rows, kind)
-        batch = {name: value for name, value in batch.items() if name in net.spec.inputs}
+        batch = {
+            name: value for name, value in batch.items() if name in net.spec.inputs
+        }
     report = load_tensors(net, "vlmo", weights, origin=fixture.name)
     report_unknown(net, report, rows)
     for name in sorted(set(inputs) - INPUTS):

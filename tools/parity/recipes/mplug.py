@@ -51,9 +51,7 @@ def _common(bert: Numbers) -> str:
 
 def _fused(bert: Numbers) -> str:
     depth, stride = bert["fusion_layers"], bert["stride_layer"]
-    return (
-        f"  fusion: {{use: fusion, {_common(bert)}, depth: {depth}, stride: {stride}}}\n"
-    )
+    return f"  fusion: {{use: fusion, {_common(bert)}, depth: {depth}, stride: {stride}}}\n"
 
 
 def module_lines(config: Numbers, text_depth: int, decoder: bool) -> str:

@@ -133,7 +133,11 @@ def _ranking(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
   loss: ranking_loss(logits, higher=higher, lower=lower)
 """
     return _spec(
-        config, inputs, parts, flow, "{train: {loss: loss}, match: {label: match_logits}}"
+        config,
+        inputs,
+        parts,
+        flow,
+        "{train: {loss: loss}, match: {label: match_logits}}",
     )
 
 
@@ -179,7 +183,11 @@ def _paired_attention(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) ->
   loss: cross_entropy(logits, target=target)
 """
     return _spec(
-        config, inputs, parts, flow, "{train: {loss: loss}, pool: {vector: left_pooled}}"
+        config,
+        inputs,
+        parts,
+        flow,
+        "{train: {loss: loss}, pool: {vector: left_pooled}}",
     )
 
 
@@ -204,7 +212,9 @@ def _triplet(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
 def _expressions(config: Numbers, shapes: Mapping[str, tuple[int, ...]]) -> str:
     width = config["hidden_size"]
     depth = 1 if "re_output.weight" in shapes else 2
-    inputs = f"text: text B L, regions: regions B R {config['img_dim']}, target: labels B"
+    inputs = (
+        f"text: text B L, regions: regions B R {config['img_dim']}, target: labels B"
+    )
     parts = f"""  pooler: {{use: pooler, width: {width}}}
   region_head: {{use: token_scores, width: {width}, depth: {depth}}}
 """

@@ -173,7 +173,9 @@ def _heads(config: Numbers) -> dict[str, str]:
 def beit_recipe(config: Numbers) -> str:
     """Return the YAML text of a BEiT that classifies images or predicts masked patches."""
     width, size, patch = config["embed_dim"], config["img_size"], config["patch_size"]
-    is_relative = config.get("use_rel_pos_bias") or config.get("use_shared_rel_pos_bias")
+    is_relative = config.get("use_rel_pos_bias") or config.get(
+        "use_shared_rel_pos_bias"
+    )
     masks = config["kind"] == "mim"
     pool = "patches" if config.get("use_mean_pooling") else "first"
     patches = (size // patch) ** 2
@@ -184,9 +186,7 @@ def beit_recipe(config: Numbers) -> str:
     target = "labels"
     if masks:
         inputs = f"mask: mask B {patches}, labels: labels B {1 + patches}"
-        head = (
-            f"use: vector_head, width: {width}, classes: {config['vocab_size']}, depth: 1"
-        )
+        head = f"use: vector_head, width: {width}, classes: {config['vocab_size']}, depth: 1"
         selected = "  selected: select_labelled(hidden.image, labels)\n"
         logits, target = "head(selected.hidden)", "selected.labels"
     return f"""
