@@ -64,6 +64,11 @@ EXTRAS = {
     "decord": [
         "decord>=0.6,<0.7"
     ],  # the optional fast video reader: wheels for x86-64 Linux, macOS and Windows only
+    "export": [
+        "onnx>=1.19",
+        "onnxscript>=0.5",
+        "onnxruntime>=1.22",
+    ],  # mplug2 export --to onnx
     "heif": ["pillow-heif>=1,<2"],  # images of phones (HEIC)
     "dev": [
         "pytest>=8.2",

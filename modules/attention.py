@@ -173,7 +173,7 @@ class Layer(nn.Module):
                 "this layer was built without cross-attention"
             )
             # (samples * k, n, width) -> (samples, k * n, width) and back
-            queries = x.reshape(len(memory), -1, x.shape[-1])
+            queries = x.reshape(memory.shape[0], -1, x.shape[-1])
             x = self.cross(queries, memory, memory_mask).reshape(x.shape)
         return self.feed(x)
 

@@ -125,7 +125,7 @@ class EndHead(nn.Module):
         else:
             # argmax is the first of equal ids: some tokenizers pad with the end-of-text token.
             ends = text.ids.argmax(dim=1)
-        rows = torch.arange(len(ends), device=ends.device)
+        rows = torch.arange(ends.shape[0], device=ends.device)
         return tokens.values[rows, ends]
 
     def forward(self, tokens: Tokens, text: Text) -> Float[Tensor, "b width"]:

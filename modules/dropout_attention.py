@@ -249,7 +249,7 @@ def attention(
 ) -> Float[Tensor, "b heads n value_width"]:
     """`dropout_attention` where that pays, else torch's ``scaled_dot_product_attention``.
 
-    It pays on a CPU in training with dropout, from ``LEAST_SCORES`` scores a head (docs/benchmarks.md). GPUs
+    It pays on a CPU in training with dropout, from ``LEAST_SCORES`` scores a head. GPUs
     have fused kernels; without dropout so have CPUs; ``torch.compile`` and masks of numbers are torch's.
     """
     if _pays(q, k, mask, dropout):

@@ -66,7 +66,7 @@ class ImageEmbedding(nn.Module):
                 raise ValueError("mask needs `mask_token: true`")
             # Before the class token and the positions: a masked patch keeps its position.
             x = torch.where(mask[..., None], self.mask_token.to(x.dtype), x)
-        x = torch.cat([self.cls.expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], dim=1)
         return Tokens(x if self.position is None else x + self.position)
 
 

@@ -22,6 +22,7 @@ from mplug2.cli import (
     doctor,
     drawing,
     eject,
+    export,
     finding,
     index,
     merge,
@@ -122,5 +123,6 @@ own_data.add_to(app)
 convert.add_to(app)
 merge.add_to(app)
 push.add_to(app)
+export.add_to(app)
 metrics.add_to(app)
 bench.add_to(app)

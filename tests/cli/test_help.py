@@ -23,6 +23,7 @@ PAGES = (
     "shards.md",
     "adapters.md",
     "sharing.md",
+    "export.md",
 )
 
 

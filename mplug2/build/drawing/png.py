@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path as File
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -74,13 +75,11 @@ def _curve(curve: Curve) -> list[PathPatch | Polygon]:
 
 
 def _box(box: Box) -> list[FancyBboxPatch]:
-    def rounded(width: float, **style: object) -> FancyBboxPatch:
-        shape = (
-            f"round,pad=0,rounding_size={min(box.radius, width / 2, box.height / 2)}"
-        )
-        return FancyBboxPatch(
-            (box.x, box.y), width, box.height, boxstyle=shape, **style
-        )  # type: ignore[arg-type]
+    def rounded(width: float, **style: Any) -> FancyBboxPatch:
+        radius = min(box.radius, width / 2, box.height / 2)
+        shape = f"round,pad=0,rounding_size={radius}"
+        corner = (box.x, box.y)
+        return FancyBboxPatch(corner, width, box.height, boxstyle=shape, **style)
 
     line = {
         "edgecolor": box.stroke,
