@@ -115,3 +115,16 @@ def test_a_wrong_type_of_the_right_image_is_seen(fixture: Path) -> None:
     save_file(weights, path)
     failed = {row.name for row in compare(fixture) if not row.good}
     assert {"img_emb", "embedding_output", "layer.1"} <= failed
+
+
+def test_a_recording_with_fewer_stages_is_compared(fixture: Path) -> None:
+    path = fixture / "outputs.safetensors"
+    outputs = load_file(path)
+    save_file({"scores": outputs["scores"], "unknown": outputs["loss"]}, path)
+    rows = {row.name: row for row in compare(fixture)}
+    assert rows["scores"].good
+    # What is recorded and has no counterpart still fails.
+    assert [name for name, row in rows.items() if not row.good] == [
+        "unknown (no counterpart here)"
+    ]
+    assert "layer.1" not in rows

@@ -272,7 +272,7 @@ def _close_where(
     rows: Comparison, name: str, value: Tensor, valid: Tensor | None
 ) -> None:
     """Compare the valid positions of a recorded tensor, all of them if ``valid`` is None."""
-    if valid is not None:
+    if valid is not None and name in rows.outputs:
         value = torch.where(valid[..., None], value, rows.outputs[name])
     rows.close(name, value)
 
