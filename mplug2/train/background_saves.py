@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from mplug2.runtime import distributed
+from mplug2.runtime.deferred_writes import DeferredWrites
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class BackgroundSaves:
         self.enabled = enabled
         # The threads of all ranks exchange in a separate group: the steps use the other one meanwhile.
         self.group: Any = distributed.cpu_group() if enabled else None
+        self.deferred = DeferredWrites()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 

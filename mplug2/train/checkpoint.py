@@ -21,7 +21,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,11 @@ from typing import Any
 from mplug2 import __version__
 from mplug2.checking.vocabulary import VOCABULARIES
 from mplug2.runtime import distributed
-from mplug2.runtime.deferred_writes import Write, deferred_writes, write_or_defer
+from mplug2.runtime.deferred_writes import (
+    DeferredWrites,
+    deferred_writes,
+    write_or_defer,
+)
 from mplug2.runtime.manifest import (
     MANIFEST,
     damage,
@@ -82,7 +86,11 @@ def save_checkpoint(
         stack.enter_context(save.cleaned_up())
         save.make_folders()
         distributed.barrier()
-        writes = stack.enter_context(deferred_writes()) if background else []
+        if background is not None:
+            # The save before this one may still be writing what it has copied.
+            background.wait()
+            background.deferred.clear()
+            stack.enter_context(deferred_writes(background.deferred))
         temporary = save.temporary
         # Every rank takes part: with ZeRO 3 each of them holds a part of the weights.
         save_weights(net, temporary / WEIGHTS if writer else None, engine.consolidate)
@@ -97,7 +105,7 @@ def save_checkpoint(
             distributed.barrier()
             save.publish()
     if background is not None:
-        background.start(partial(save.write, writes, background.group))
+        background.start(partial(save.write, background.deferred, background.group))
     return final
 
 
@@ -128,13 +136,12 @@ class _Save:
             for name in (ENGINE, RNG):
                 (self.temporary / name).mkdir(parents=True)
 
-    def write(self, writes: Iterable[Write], group: Any) -> None:
+    def write(self, deferred: DeferredWrites, group: Any) -> None:
         """Write the files that were put off, and give the checkpoint its name; all ranks must call this."""
         with self.cleaned_up():
             problem = None
             try:
-                for write in writes:
-                    write()
+                deferred.run()
             except OSError as error:
                 problem = self._problem(error)
             distributed.raise_on_all_ranks(problem, group)

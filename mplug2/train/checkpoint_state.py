@@ -65,7 +65,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 def resume_invariants(
     settings: Mapping[str, Any], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Return what must be the same when a run is resumed; batch sizes and replicated ranks may change."""
+    """Return what is compared when a run is resumed (`disagreement`)."""
     sizes = []
     for group in optimizer.param_groups:
         sizes.append(sum(parameter.numel() for parameter in group["params"]))
@@ -75,7 +75,7 @@ def resume_invariants(
         # Other groups would give parameters the optimizer state of others.
         "parameters in groups": sizes,
     }
-    # Each rank of ZeRO stores its own part of the optimizer's state.
+    # Each rank of ZeRO stores its part of the optimizer's state.
     if settings["zero"]:
         invariants["processes"] = distributed.world_size()
     return invariants
@@ -84,11 +84,16 @@ def resume_invariants(
 def disagreement(
     checkpoint: Path, state: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> str | None:
-    """Return the problem of a run whose ``settings`` (`resume_invariants`) are not the checkpoint's, or None."""
+    """Return the problem of a run whose ``settings`` (`resume_invariants`) are not the checkpoint's, or None.
+
+    The ZeRO stage and the number of ranks may change, but not those of format 1.
+    """
     written = state["agree"]
+    # Since format 2 the state of an optimizer names its parameters, and can be sharded in another way.
+    may_change = ("zero", "processes") if state.get("format", 1) > 1 else ()
     differ = []
     for key, value in settings.items():
-        if written.get(key) != value:
+        if key not in may_change and written.get(key) != value:
             differ.append(f"{key} was {written.get(key)!r}, now {value!r}")
     if not differ:
         return None

@@ -13,7 +13,11 @@ from small_runs import same_weights
 from train_fakes import FakeLoader, FakeNet, Interrupting, run
 
 from mplug2.runtime import manifest
-from mplug2.runtime.deferred_writes import deferred_writes, write_or_defer
+from mplug2.runtime.deferred_writes import (
+    DeferredWrites,
+    deferred_writes,
+    write_or_defer,
+)
 from mplug2.runtime.manifest import damage
 from mplug2.train import checkpoint
 from mplug2.train.background_saves import BackgroundSaves
@@ -31,7 +35,8 @@ def async_run(folder: Path, **settings: Any) -> Any:
 def test_what_is_deferred_has_the_values_of_its_call() -> None:
     written: list[Any] = []
     tensor, count = torch.zeros(2), [torch.ones(1), "text"]
-    with deferred_writes() as writes:
+    deferred = DeferredWrites()
+    with deferred_writes(deferred):
         write_or_defer(written.append, {"a": tensor, "b": (count,)})
         # A generator is read at once: later its tensors would be others.
         write_or_defer(written.extend, (tensor + number for number in range(2)))
@@ -43,14 +48,30 @@ def test_what_is_deferred_has_the_values_of_its_call() -> None:
     assert written == ["now"]
     tensor += 5
     count[0] += 5
-    for write in writes:
-        write()
+    deferred.run()
     assert written[1]["a"].tolist() == [0, 0]
     assert written[1]["b"][0][0].tolist() == [1]
     assert written[1]["b"][0][1] == "text"
     assert [value.tolist() for value in written[2:]] == [[0, 0], [1, 1]]
     write_or_defer(written.append, tensor)
     assert written[-1] is tensor
+
+
+def test_the_memory_of_written_tensors_is_used_again() -> None:
+    deferred = DeferredWrites()
+    first = deferred.copied(torch.zeros(2, 3))
+    # Not before the files of the first call are written.
+    assert deferred.copied(torch.ones(2, 3)) is not first
+    assert first.sum() == 0
+    deferred.clear()
+    others = [
+        deferred.copied(torch.ones(3, 2)),
+        deferred.copied(torch.ones(2, 3).int()),
+    ]
+    assert all(other is not first for other in others)
+    reused = [deferred.copied(torch.full((2, 3), 5.0)) for _ in range(2)]
+    assert any(tensor is first for tensor in reused)
+    assert all(tensor.sum() == 30 for tensor in reused)
 
 
 def test_a_run_writes_the_same_checkpoints(tmp_path: Path) -> None:

@@ -129,8 +129,8 @@ def test_a_checkpoint_that_was_not_finished_is_not_taken(tmp_path: Path) -> None
 
 def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
     run(tmp_path)
-    with pytest.raises(UserError, match=r"cannot be resumed: zero was 0, now 1"):
-        run(tmp_path, resume=True, zero=1)
+    with pytest.raises(UserError, match=r"precision was 'fp32', now 'bf16'"):
+        run(tmp_path, resume=True, precision="bf16")
 
 
 def test_the_spec_in_a_checkpoint_knows_its_run_folder(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from mplug2.train.engines.fragments import (
     FragmentStepper,
 )
 from mplug2.train.engines.optimizer_state import (
+    FULL,
     VERSION,
     group_settings,
     load_full_state,
@@ -37,6 +38,7 @@ from mplug2.train.engines.optimizer_state import (
 )
 from mplug2.train.engines.rank_files import read_rank_file, write_rank_file
 from mplug2.train.engines.reached import ReachedParameters, clip_and_step
+from mplug2.train.engines.reshard import Target, resharded_state
 from registry.errors import UserError
 
 
@@ -112,6 +114,9 @@ class DeepSpeedEngine:
                 if parameter.requires_grad:
                     masters[name] = parameter.detach().clone()
         groups = [group["params"] for group in optimizer.param_groups]
+        # Before DeepSpeed splits the parameters over ranks.
+        self._order = _names_in_groups(parameters, groups)
+        self._sizes = {name: parameters[name].numel() for name in self._order}
         self._engine = _initialize(
             net, DelegatingOptimizer(groups, self._step_optimizer), settings
         )
@@ -183,23 +188,33 @@ class DeepSpeedEngine:
         write_rank_file(folder, payload)
 
     def load(self, folder: Path) -> None:
-        """Restore this rank's optimizer state. With ZeRO, the layout over ranks must be the same."""
-        if not self._stage:
-            load_full_state(folder, self._optimizer, types=format_1_types())
-            return
-        payload = read_rank_file(folder, "optimizer", types=format_1_types())
+        """Restore the optimizer state, which another number of ranks or another stage may have written."""
+        payload = read_rank_file(
+            folder, "optimizer", types=format_1_types(), any_rank=True
+        )
         if "version" not in payload:
-            self._load_format_1(payload["optimizer"])
+            if self._stage:
+                self._load_format_1(payload["optimizer"])
+            else:
+                load_full_state(folder, self._optimizer, types=format_1_types())
             return
-        problem = None
-        if payload["layout"] != self._stepper.layout():
-            problem = (
-                f"{folder}: the optimizer state was sharded in another way. Resume with the number of "
-                "processes, the train.zero and the train.lr of the checkpoint"
-            )
-        distributed.raise_on_all_ranks(problem)
+        layout = self._stepper.layout() if self._stage else FULL
+        # Resharding reads the files of all ranks: one rank whose layout differs takes the others along.
+        if not all(distributed.all_gather_object(payload["layout"] == layout)):
+            payload = resharded_state(folder, self._targets(), self._sizes, self._order)
         load_optimizer_state(self._optimizer, payload["optimizer"])
-        self._zero.load_scaler_state(payload["loss_scaler"])
+        # Below stage 1 there is no loss scale.
+        if self._stage and "loss_scaler" in payload:
+            self._zero.load_scaler_state(payload["loss_scaler"])
+
+    def _targets(self) -> list[Target]:
+        if not self._stage:
+            shapes = dict(self._net.named_parameters())
+            return [Target(name, 0, shapes[name].shape) for name in self._order]
+        targets = []
+        for fragment in self._stepper.fragments:
+            targets.append(Target(fragment.name, fragment.start, fragment.view.shape))
+        return targets
 
     def _load_format_1(self, saved: dict[str, Any]) -> None:
         """Restore the state of DeepSpeed's flat tensors, which checkpoints without a manifest hold."""
@@ -250,6 +265,14 @@ class DeepSpeedEngine:
                 value = flat_value.narrow(0, fragment.start, fragment.numel)
                 fragment.view.copy_(value.view_as(fragment.view))
         self._zero.refresh_weights()
+
+
+def _names_in_groups(
+    parameters: Mapping[str, nn.Parameter], groups: list[list[nn.Parameter]]
+) -> list[str]:
+    """Return the names of the parameters in the order of the optimizer's state."""
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    return [names[id(parameter)] for group in groups for parameter in group]
 
 
 def _initialize(
