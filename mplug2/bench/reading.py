@@ -31,7 +31,7 @@ from mplug2.data.shards.index import (
     media_member,
 )
 from mplug2.data.shards.pack import pack_shards
-from mplug2.data.shards.storage import BLOCK
+from mplug2.data.shards.reader import BLOCK
 from mplug2.data.shards.writer import tar_member
 from mplug2.data.sources.items import ItemSource
 from mplug2.data.sources.shards import ShardSource

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from mplug2.build.adapt import adapt
+from mplug2.build.apply_adapters import adapt
 from mplug2.build.patterns import freeze, tie
 from mplug2.build.undrawn import UndrawnWeights
 from mplug2.network import Network

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from registry import MODULES, OPERATIONS, Spec, StreamType
 from registry.language.locate import source_file
-from registry.tokenizers import tokenizer_places
+from registry.tokenizer_names import tokenizer_places
 from registry.user_cache import file_state
 
 SECTIONS = ("inputs", "modules", "flow", "goals", "momentum", "freeze", "adapt", "tie")

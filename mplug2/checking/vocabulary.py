@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mplug2.data.vocabularies import load_tokenizer
 from registry import Location, Problem, Spec, SpecError, UserError, parse_spec
-from registry.tokenizers import tokenizer_exists, tokenizer_places
+from registry.tokenizer_names import tokenizer_exists, tokenizer_places
 
 if TYPE_CHECKING:
     from mplug2.data.text import Tokenizer

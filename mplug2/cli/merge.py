@@ -35,7 +35,7 @@ def merge(
     overrides: Overrides = None,
 ) -> None:
     """Write all weights of a network with adapters (`adapt`) as those of the network without them."""
-    from mplug2.build.adapt import merge as merge_adapters
+    from mplug2.build.apply_adapters import merge as merge_adapters
     from mplug2.build.compose import compose
     from mplug2.weights.store import load_weights, save_weights
 

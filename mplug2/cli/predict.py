@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import registry
-from mplug2.cli.answers import Summary, opened_output, progress_bar, write_results
 from mplug2.cli.arguments import NoVerify, Overrides, SpecFile, only_overrides
 from mplug2.cli.media_options import (
     CheckpointPath,
@@ -26,6 +25,7 @@ from mplug2.cli.media_options import (
     Videos,
 )
 from mplug2.cli.outputs import judge_outputs, print_checkpoint
+from mplug2.cli.print_answers import Summary, opened_output, progress_bar, write_results
 from registry.errors import UserError
 
 if TYPE_CHECKING:

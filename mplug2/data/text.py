@@ -18,7 +18,7 @@ from tokenizers.models import WordPiece
 
 from registry import TOKENIZERS
 from registry.errors import UserError
-from registry.tokenizers import tokenizer_parts
+from registry.tokenizer_names import tokenizer_parts
 
 if TYPE_CHECKING:
     from modules.streams import Text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry import REGISTRIES, Problem, Spec, SpecError, UserError
 from registry.checks.conditions import argument_value
-from registry.tokenizers import modules_with_tokenizer, tokenizer_places
+from registry.tokenizer_names import modules_with_tokenizer, tokenizer_places
 
 if TYPE_CHECKING:
     from mplug2.data.text import Tokenizer

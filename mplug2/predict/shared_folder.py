@@ -28,7 +28,7 @@ from mplug2.weights.store import WEIGHTS
 from registry import SOURCES, Spec, SpecError, UserError, parse_spec, read_spec
 from registry.goal_source import source_of_goal
 from registry.language.schema import SETTINGS
-from registry.tokenizers import DEFAULT_KIND, tokenizer_parts
+from registry.tokenizer_names import DEFAULT_KIND, tokenizer_parts
 from registry.training import training_plan
 
 SPEC = "spec.yaml"

@@ -20,7 +20,7 @@ from registry.language.ports import StreamType
 from registry.language.spec import Spec
 from registry.planner import declaration_of
 from registry.registries import Registries
-from registry.tokenizers import (
+from registry.tokenizer_names import (
     modules_with_tokenizer,
     tokenizer_exists,
     tokenizer_parts,

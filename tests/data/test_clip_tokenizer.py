@@ -19,7 +19,7 @@ from mplug2.data.clip_tokenizer import ClipTokenizer
 from mplug2.data.template import TextTemplate
 from mplug2.data.text import Tokenizer
 from registry import UserError
-from registry.tokenizers import tokenizer_exists, tokenizer_parts
+from registry.tokenizer_names import tokenizer_exists, tokenizer_parts
 from tools.parity.compare import compare
 
 MERGES = "#version: 0.2\nc a\nca t</w>\na t</w>\n"

@@ -31,7 +31,7 @@ from safetensors.numpy import load
 from mplug2.data.lazy_sequence import LazySequence
 from mplug2.data.packed_file import PackedFile
 from mplug2.data.rows import media_name
-from mplug2.data.shards.storage import BLOCK, Shard, is_remote, join, read_file
+from mplug2.data.shards.reader import BLOCK, Shard, is_remote, join, read_file
 from mplug2.runtime.manifest import MANIFEST, VERSION
 from registry.errors import UserError
 

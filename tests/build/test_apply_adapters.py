@@ -11,7 +11,7 @@ from torch import nn
 
 import mplug2
 from modules.adapters import AdaptedLinear, adapt_linear, merge_linear
-from mplug2.build.adapt import merge
+from mplug2.build.apply_adapters import merge
 from mplug2.build.eject import eject
 from mplug2.build.smoke import smoke
 from mplug2.network import Network
