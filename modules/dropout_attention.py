@@ -147,8 +147,10 @@ class _DropoutAttention(torch.autograd.Function):
         if torch.is_grad_enabled():
             attended = _written_out(q, k, v, mask, ctx.dropout, ctx.seed)
             inputs = [x for x in (q, k, v) if x.requires_grad]
-            found = torch.autograd.grad(attended, inputs, gradient, create_graph=True)
-            of_inputs = iter(found)
+            gradients = torch.autograd.grad(
+                attended, inputs, gradient, create_graph=True
+            )
+            of_inputs = iter(gradients)
             dq, dk, dv = (
                 next(of_inputs) if x.requires_grad else None for x in (q, k, v)
             )
@@ -165,10 +167,12 @@ class _DropoutAttention(torch.autograd.Function):
                     g = gradient[i, h].to(lse.dtype).contiguous()
                     delta = (g * out[i, h]).sum(-1)
                     rows_of = lse[i, h], g, delta
-                    found = _run_head_backward(head, allowed, blocks, buffers, rows_of)
+                    of_head = _run_head_backward(
+                        head, allowed, blocks, buffers, rows_of
+                    )
                     # the scores' scale, which `_head` puts into q, is part of the gradient of q alone
-                    dq[i, h] = found[0] * q.shape[-1] ** -0.5
-                    dk[i, h], dv[i, h] = found[1], found[2]
+                    dq[i, h] = of_head[0] * q.shape[-1] ** -0.5
+                    dk[i, h], dv[i, h] = of_head[1], of_head[2]
         return dq, dk, dv, None, None, None
 
 

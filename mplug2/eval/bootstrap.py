@@ -79,13 +79,13 @@ def resampled_values(
 
 def intervals(metrics: Sequence[Metric], rows: Sequence[Row]) -> dict[str, Interval]:
     """Return the interval of each value that can be resampled and was a number in most rounds."""
-    found = {}
+    intervals_by_name = {}
     values = resampled_values(resampled_metrics(metrics), rows)
     for name, column in values.items():
         interval = percentile_interval(column)
         if interval is not None:
-            found[name] = interval
-    return found
+            intervals_by_name[name] = interval
+    return intervals_by_name
 
 
 def percentile_interval(values: np.ndarray) -> Interval | None:
