@@ -17,9 +17,7 @@ from registry import EVALUATORS, Problem, read_spec
 
 SPEC = """\
 inputs: {text: text B L, label: labels B}
-modules:
-  em: {use: text_embedding, width: 8, vocab_size: 210, max_positions: 32}
-  head: {use: class_head, width: 8, classes: 2}
+modules: {em: {use: text_embedding, vocab_size: 210, max_positions: 128}, head: {use: class_head, width: 8, classes: 2}}
 flow:
   embeddings: em(text)
   logits: head(embeddings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,12 @@ def read_plain_pickle(path: Path) -> Any:
     """
     content = read_bytes(path, _LIMIT)
     try:
-        for code, argument, place in pickletools.genops(content):
-            if code.name not in _ALLOWED:
-                argument_text = f" {argument!r}" if argument else ""
-                raise UserError(
-                    f"{path}: a pickle must hold lists, mappings, texts and numbers alone, but at byte "
-                    f"{place} has {code.name}{argument_text}; it is not read"
-                )
-            if "PUT" in code.name and int(argument or 0) > len(content):
-                raise UserError(
-                    f"{path}: the pickle is broken at byte {place} ({code.name} {argument})"
-                )
-        return _Reader(io.BytesIO(content), encoding="utf-8").load()
+        with warnings.catch_warnings():
+            # Python warns of an escape that neither Python 2 nor 3 writes: the file is damaged.
+            warnings.simplefilter("error", DeprecationWarning)
+            warnings.simplefilter("error", SyntaxWarning)
+            _check_instructions(path, content)
+            return _Reader(io.BytesIO(content), encoding="utf-8").load()
     except (
         pickle.UnpicklingError,
         ValueError,
@@ -59,7 +54,25 @@ def read_plain_pickle(path: Path) -> Any:
         AttributeError,
         OverflowError,
         MemoryError,
+        DeprecationWarning,
+        SyntaxWarning,
     ) as error:
         raise UserError(
             f"{path} must be a pickle of plain data, but cannot be read ({error})"
         ) from None
+
+
+def _check_instructions(path: Path, content: bytes) -> None:
+    """Raise UserError at the first instruction that does not build plain data."""
+    for code, argument, place in pickletools.genops(content):
+        if code.name not in _ALLOWED:
+            argument_text = f" {argument!r}" if argument else ""
+            raise UserError(
+                f"{path}: a pickle must hold lists, mappings, texts and numbers alone, but at byte "
+                f"{place} has {code.name}{argument_text}; it is not read"
+            )
+        # Memory grows with the number of an entry.
+        if "PUT" in code.name and int(argument or 0) > len(content):
+            raise UserError(
+                f"{path}: the pickle is broken at byte {place} ({code.name} {argument})"
+            )

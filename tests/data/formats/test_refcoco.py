@@ -163,6 +163,15 @@ def test_plain_data_survives_and_damage_is_a_message(
         assert "any.p" in str(error)
 
 
+def test_a_text_with_an_escape_that_python_does_not_write_is_damage(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "any.p"
+    path.write_bytes(b"S'\\u'\n.")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_plain_pickle(path)
+
+
 odd: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.integers(0, 9)
