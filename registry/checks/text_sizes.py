@@ -7,7 +7,7 @@ and as long as a search may write (`max_length`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from registry.checks.sizes import Size
@@ -17,7 +17,7 @@ from registry.language.binding import bind
 from registry.language.declaration import Declaration
 from registry.language.equation import Equation, ModuleRef, Ref
 from registry.language.ports import StreamType
-from registry.language.spec import Spec
+from registry.language.spec import ModuleEntry, Spec
 from registry.planner import declaration_of
 from registry.registries import Registries
 from registry.tokenizer_names import (
@@ -54,7 +54,10 @@ def settle_vocabularies(spec: Spec, names: Registries, sizes: OpenSizes) -> Text
     installed. Only tokenizers of such modules are read.
     """
     result = TextSizes()
-    unset = list(_unset(spec, names, VOCABULARY))
+    unset: list[str] = []
+    for module, entry in spec.modules.items():
+        if _is_left_out(entry, VOCABULARY, names):
+            unset.append(module)
     if not unset:
         return result
     places = tokenizer_places(spec, names)
@@ -81,16 +84,12 @@ def settle_vocabularies(spec: Spec, names: Registries, sizes: OpenSizes) -> Text
     return result
 
 
-def _unset(spec: Spec, names: Registries, argument: str) -> Iterator[str]:
-    """Yield the modules that must have an argument and do not set it."""
-    for module, entry in spec.modules.items():
-        parameter = names.modules.declaration(entry.use).arguments.get(argument)
-        if (
-            parameter is not None
-            and parameter.required
-            and argument not in entry.arguments
-        ):
-            yield module
+def _is_left_out(entry: ModuleEntry, argument: str, names: Registries) -> bool:
+    """Return whether a module must have an argument and does not set it."""
+    parameter = names.modules.declaration(entry.use).arguments.get(argument)
+    if parameter is None or argument in entry.arguments:
+        return False
+    return parameter.required
 
 
 def _count_tokens(
@@ -119,7 +118,7 @@ def settle_positions(
     for module, entry in spec.modules.items():
         token_limits = names.modules.declaration(entry.use).token_limits
         for argument in dict.fromkeys(token_limits.values()):
-            if module not in _unset(spec, names, argument):
+            if not _is_left_out(entry, argument, names):
                 continue
             if limits is None:
                 limits = _text_limits(spec, names)
