@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from modules.regions import box_location
 from modules.streams import Regions, Text
@@ -21,6 +20,7 @@ from tools.parity.fixture import Fixture, reading
 from tools.parity.recipes.uniter import Numbers, kind_of, recipe
 from tools.parity.rows import Comparison, Row
 from tools.parity.triplet import as_recorded, side
+from tools.parity.uniter_losses import loss_rows
 
 Tensors = dict[str, Tensor]
 TASKS = ("mlm", "mrfr", "mrc", "mrckl", "itm")
@@ -172,7 +172,7 @@ def _task(net: Network, prefix: str, inputs: Tensors, rows: Comparison) -> None:
     loss.backward()
     with torch.no_grad():
         _encoder_rows(prefix, inputs, values, rows)
-        _loss_rows(
+        loss_rows(
             prefix,
             streams,
             {name: value[0] for name, value in values.items()},
@@ -281,66 +281,6 @@ def _interleaved(values: list[Any]) -> Tensor:
     """Return the rows of two calls alternately: left, right, left, ..."""
     tensors = [value[0] if isinstance(value, tuple) else value for value in values]
     return torch.stack(tensors, dim=1).flatten(0, 1)
-
-
-def _loss_rows(
-    prefix: str,
-    streams: dict[str, Any],
-    values: dict[str, Any],
-    loss: Tensor,
-    rows: Comparison,
-) -> None:
-    """Compare scores, the losses of rows, and the loss."""
-    task = prefix.removesuffix(".")
-    rows.close(f"{prefix}loss", loss)
-    scores, target = _scores(task, streams, values)
-    rows.close(f"{prefix}scores", scores)
-    each = f"{prefix}loss_each"
-    if task == "mrfr":
-        rows.close(each, (scores - target).square())
-    elif task == "mrckl":
-        rows.close(each, F.kl_div(scores.log_softmax(dim=-1), target, reduction="none"))
-    elif "higher" in streams:
-        chances = torch.sigmoid(scores.flatten())
-        rows.close(
-            each,
-            (0.2 + chances[streams["lower"]] - chances[streams["higher"]]).clamp(min=0),
-        )
-    elif target.is_floating_point():
-        rows.close(
-            each, F.binary_cross_entropy_with_logits(scores, target, reduction="none")
-        )
-    else:
-        rows.close(each, F.cross_entropy(scores, target, reduction="none"))
-    if task == "itm":
-        _transport_rows(streams["match"], values, rows)
-
-
-def _scores(
-    task: str, streams: dict[str, Any], values: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """Return the scores of a task and what its loss compares them with."""
-    if not task:
-        return values["logits"], streams.get("target", values["logits"])
-    if task == "mlm":
-        return values["word_logits"], values["words"]["labels"]
-    if task == "mrfr":
-        return values["features"], values["feature_target"]
-    if task == "itm":
-        return values["match_logits"], streams["match"]
-    target = values["class_target"] if task == "mrckl" else values["best"]
-    return values["class_logits"], target
-
-
-def _transport_rows(match: Tensor, values: dict[str, Any], rows: Comparison) -> None:
-    transport = values["transport"]
-    rows.close("itm.loss_ce", values["itm"])
-    rows.close("itm.loss_ot", values["wra"])
-    rows.close("itm.ot_cost", transport["cost"])
-    rows.close("itm.ot_plan", transport["plan"].transpose(1, 2))
-    rows.close("itm.ot_dist", transport["distance"])
-    rows.close("itm.ot_pos", transport["distance"][match == 1])
-    rows.close("itm.ot_neg", transport["distance"][match == 0])
 
 
 def _gradient_rows(net: Network, prefix: str, rows: Comparison) -> None:
